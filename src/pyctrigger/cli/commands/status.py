@@ -1,0 +1,65 @@
+"""`status`: a table of what there is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ..text import seconds, shown
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ...run.report import FlavourReport
+
+HELP = "show sources, bytecode, pending work and the lock"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """A small table for one flavour."""
+    status, interpreter = run.status, run.interpreter
+    if status is None or interpreter is None:
+        return []
+    stale = sum(status["stale"].values())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in status["stale"].items())
+    pending = f"{status['pending']} pending, {status['parked']} parked"
+    if status["oldest_pending_seconds"] is not None:
+        pending += f", the oldest {seconds(status['oldest_pending_seconds'])} ago"
+    rows = [
+        ("interpreter", f"{shown(interpreter.executable)} ({interpreter.implementation} {interpreter.release})"),
+        ("magic number", interpreter.magic_number.hex()),
+        ("installation", run.installation),
+        ("directories", ", ".join(map(shown, status["site_directories"])) or "none"),
+        ("sources", f"{status['sources']} ({_bytes(status['source_bytes'])})"),
+        ("fresh", str(status["fresh"])),
+        ("stale", f"{stale} ({reasons})" if reasons else "0"),
+        ("missing", str(status["missing"])),
+        ("uncompilable", str(status["uncompilable"])),
+        ("orphans", str(status["orphans"])),
+        ("residue", str(status["residue"])),
+        ("bytecode", _bytes(status["pyc_bytes"])),
+        ("journal", pending),
+        ("lock", _lock(status["lock"])),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return [f"{run.flavour}:", *(f"  {name:<{width}}  {value}" for name, value in rows)]
+
+
+def _lock(lock: dict[str, object] | None) -> str:
+    if lock is None:
+        return "free"
+    since = time.strftime("%H:%M:%S", time.localtime(float(str(lock["since"]))))
+    return f"held by process {lock['pid']} ({lock['command']}) since {since}"
+
+
+def _bytes(count: int) -> str:
+    size, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

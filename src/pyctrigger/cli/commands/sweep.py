@@ -1,0 +1,28 @@
+"""`sweep`: orphans and residue only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..text import seconds
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ...run.report import FlavourReport
+
+HELP = "remove orphaned bytecode and the residue of killed writers"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """One line: `py311: 3 removed, 1 directory, 0 failed in 0.02 s`."""
+    counts = run.tally.counts
+    directories = f"{counts.removed_directories} director{'y' if counts.removed_directories == 1 else 'ies'}"
+    return [
+        f"{run.flavour}: {counts.removed} removed, {directories}, {len(run.tally.failures)} failed"
+        f" in {seconds(run.elapsed_seconds)}"
+    ]

@@ -1,0 +1,29 @@
+"""`verify`: look only; findings, one a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..text import seconds, shown
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ...run.report import FlavourReport
+
+HELP = "report what isn't as it should be, and change nothing"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """Each finding, then one line of numbers."""
+    findings = run.tally.findings
+    lines = [f"{finding.kind}: {shown(finding.pyc or finding.source or '')}" for finding in findings if not finding.known]
+    known = sum(finding.known for finding in findings)
+    uncompilable = f", {known} known not to compile" if known else ""
+    noun = "finding" if len(lines) == 1 else "findings"
+    total = f"{run.flavour}: {len(lines)} {noun}, {run.tally.counts.fresh} fresh{uncompilable}"
+    return [*lines, f"{total} in {seconds(run.elapsed_seconds)}"]

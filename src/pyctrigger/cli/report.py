@@ -1,0 +1,109 @@
+"""Showing a report: as text for a person, as one JSON object for a program."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ..run.observer import Observer
+from .commands import VERBS
+from .text import shown
+
+if TYPE_CHECKING:
+    from ..errors import PyctriggerError
+    from ..run.outcome import Failure
+    from ..run.report import Report
+    from .parser import Call
+
+
+class Printer(Observer):
+    """Prints what happens as it happens, and the report at the end. A hook's words all go to standard error."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._errors = sys.stderr
+        self._output = sys.stderr if call.request.hook else sys.stdout
+        self._told: set[str] = set()
+        self._bar: Any = None
+        if call.progress and not (call.json or call.quiet or call.request.hook):
+            from .progress import progress_bar
+
+            self._bar = progress_bar()
+
+    # -- as it happens -------------------------------------------------------------------------------------------
+
+    def notice(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._say(self._errors, text)
+
+    def wrote(self, directory: str) -> None:
+        if self._call.verbosity:
+            self._detail(f"wrote {shown(directory)}")
+
+    def removed(self, path: str) -> None:
+        if self._call.verbosity:
+            self._detail(f"removed {shown(path)}")
+
+    def skipped(self, path: str, reason: str) -> None:
+        if self._call.verbosity > 1:
+            self._detail(f"skipped {shown(path)}: {reason}")
+
+    def progress(self, done: int, known: int) -> None:
+        if self._bar is not None:
+            self._bar.update(done, known)
+
+    def finished(self) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+
+    # -- at the end ----------------------------------------------------------------------------------------------
+
+    def show(self, report: Report) -> None:
+        """Print the report."""
+        for run in report.runs:
+            for notice in run.tally.notices:
+                self.notice(notice)
+        if self._call.json:
+            self.show_json(report.as_dict())
+        else:
+            self._show_text(report)
+        for error in report.errors:
+            self.show_error(error)
+
+    def show_json(self, document: dict[str, Any]) -> None:
+        """Print the one object, on standard output."""
+        import json
+
+        print(json.dumps(document, ensure_ascii=False, sort_keys=False), file=sys.stdout)
+
+    def show_error(self, error: PyctriggerError) -> None:
+        """Print what ended a flavour's work, or all of it."""
+        for line in str(error).splitlines():
+            self._say(self._errors, f"pyctrigger: {shown(line)}")
+
+    def _show_text(self, report: Report) -> None:
+        summary = VERBS[report.command].summary
+        for run in report.runs:
+            for failure in (*run.tally.failures, *run.tally.unexamined):
+                self._say(self._errors, _line(failure))
+            if report.dry_run:
+                for action in run.tally.actions:
+                    levels = f" at level {', '.join(map(str, action.levels))}" if action.levels else ""
+                    self._say(self._output, f"would {action.action}{levels} {shown(action.path)} ({action.reason})")
+                self._say(self._output, f"{run.flavour}: {len(run.tally.actions)} to do, nothing was done")
+            elif not self._call.quiet:
+                for line in summary(run):
+                    self._say(self._output, line)
+
+    def _detail(self, line: str) -> None:
+        self._say(self._errors if self._call.json else self._output, line)
+
+    def _say(self, stream: TextIO, line: str) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        print(line.encode("utf-8", "replace").decode("utf-8"), file=stream)
+
+
+def _line(failure: Failure) -> str:
+    return f"{shown(failure.path)}: {failure.kind}: {shown(failure.message)}"

@@ -1,0 +1,28 @@
+"""Words and numbers for people: paths that can't break a line or a terminal, times with a unit."""
+
+from __future__ import annotations
+
+import os
+
+
+def shown(path: str) -> str:
+    """A path fit for one line: what doesn't print, and bytes that are no UTF-8, as escapes."""
+    text = os.fsencode(path).decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable()
+        else f"\\x{ord(character) - 0xDC00:02x}"
+        if 0xDC80 <= ord(character) <= 0xDCFF
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def seconds(duration: float) -> str:
+    """A duration: `0.31 s`, `2 min 5 s`."""
+    if duration < 60:
+        return f"{duration:.2f} s"
+    minutes, rest = divmod(round(duration), 60)
+    return f"{minutes} min {rest} s"

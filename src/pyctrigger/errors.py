@@ -1,0 +1,92 @@
+"""What can go wrong with the machinery: one root, plain classes, an exit code on each class.
+
+Trouble with a single file is no exception but a value, see `pyctrigger.run.outcome`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class PyctriggerError(Exception):
+    """Root of all exceptions that pyctrigger raises.
+
+    `exit_code` is what a command ends with, `message` says what happened (path and reason), and `mend` what the
+    reader can do about it.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, mend: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.mend}" if self.mend else self.message
+
+
+class UsageError(PyctriggerError):
+    """The call itself is wrong: an argument, or arguments that don't go together."""
+
+    exit_code = 2
+
+
+class OutsideScopeError(UsageError):
+    """Paths were given that lie in no site directory of the target."""
+
+    def __init__(self, paths: Sequence[str], flavour: str, site_directories: Sequence[str]) -> None:
+        listed = ", ".join(paths)
+        scope = ", ".join(site_directories) or "nothing that exists"
+        super().__init__(
+            f"outside the scope of {flavour}: {listed}",
+            mend=f"the scope is {scope}; add a directory with --site-dir, --prefix or --stdlib",
+        )
+        self.paths = tuple(paths)
+
+
+class ConfigurationError(PyctriggerError):
+    """The configuration can't be used. `problems` holds every fault found, not only the first."""
+
+    exit_code = 2
+
+    def __init__(self, path: str, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
+        self.path = path
+        self.problems = tuple(problems)
+
+
+class InterpreterError(PyctriggerError):
+    """The target interpreter is missing, broken, silent, or not what was asked for."""
+
+    exit_code = 69
+
+
+class InterpreterChangedError(InterpreterError):
+    """The interpreter isn't the one that was probed: its magic number or cache tag differs."""
+
+
+class LockTimeoutError(PyctriggerError):
+    """The lock of the installation was not free in time. `holder` describes who has it, where that is known."""
+
+    exit_code = 75
+
+    def __init__(self, seconds: float, holder: str | None) -> None:
+        super().__init__(
+            f"the lock was not free within {seconds:g} s, held by {holder or 'a process that left no note'}",
+            mend="wait for it to end, or raise --lock-timeout",
+        )
+        self.holder = holder
+
+
+class RefusedError(PyctriggerError):
+    """Somebody else could change the interpreter, configuration or state that root is asked to trust."""
+
+    exit_code = 77
+
+
+class DefectError(PyctriggerError):
+    """A defect of pyctrigger's own."""

@@ -1,0 +1,1 @@
+"""What a pyc is: its header and its name."""

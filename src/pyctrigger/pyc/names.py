@@ -1,0 +1,63 @@
+"""The names of pycs and of what writers leave behind, parsed exactly.
+
+Sources: PEP 3147 (`__pycache__/<module>.<tag>.pyc`), PEP 488 (`.opt-N`), and `_write_atomic` in
+`importlib._bootstrap_external` (a temporary file `NAME.pyc.<id>`, which a killed writer leaves behind).
+A name that doesn't parse to the letter belongs to somebody else: Numba's `.nbi` and `.nbc`, pytest's
+`<tag>-pytest-<version>.pyc`, another flavour's tag.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+PYCACHE = "__pycache__"
+SOURCE_SUFFIX = ".py"
+_TEMPORARY_PREFIX = ".pyctrigger-"
+_TEMPORARY_SUFFIX = ".tmp"
+_RANDOM = re.compile(r"-[0-9a-f]{16}\Z")
+
+#: The longest name that a directory can hold (NAME_MAX of every file system in use), in bytes.
+NAME_MAX = 255
+
+
+def pyc_suffix(cache_tag: str, level: int) -> str:
+    """What follows the module's name at an optimization level: `.cpython-311.pyc`, `.cpython-311.opt-1.pyc`."""
+    return f".{cache_tag}.opt-{level}.pyc" if level else f".{cache_tag}.pyc"
+
+
+class PycNames:
+    """Parses the names in a `__pycache__` for one cache tag."""
+
+    def __init__(self, cache_tag: str) -> None:
+        tag = re.escape(cache_tag)
+        self._pyc = re.compile(rf"(.+)\.{tag}(?:\.opt-([0-9]+))?\.pyc\Z", re.DOTALL | re.ASCII)
+        self._residue = re.compile(rf"(.+)\.{tag}(?:\.opt-[0-9]+)?\.pyc\.[0-9]+\Z", re.DOTALL | re.ASCII)
+
+    def source_of(self, name: str) -> str | None:
+        """The name of the source that a pyc of this tag, at any level, belongs to; None for every other name."""
+        match = self._pyc.match(name)
+        return match[1] + SOURCE_SUFFIX if match else None
+
+    def level_of(self, name: str) -> int:
+        """The optimization level in the name of a pyc of this tag."""
+        match = self._pyc.match(name)
+        return int(match[2] or 0) if match else 0
+
+    def is_residue(self, name: str) -> bool:
+        """Whether this is what a killed writer of CPython's own left behind."""
+        return self._residue.match(name) is not None
+
+
+def temporary_name(writer: str) -> str:
+    """A new name for a file in the making. `writer` is the installation's id, so that each lock knows its own residue."""
+    return f"{_TEMPORARY_PREFIX}{writer}-{os.urandom(8).hex()}{_TEMPORARY_SUFFIX}"
+
+
+def writer_of(name: str) -> str | None:
+    """Which installation's writer made a temporary file of ours; None for every other name."""
+    if not (name.startswith(_TEMPORARY_PREFIX) and name.endswith(_TEMPORARY_SUFFIX)):
+        return None
+    stem = name[len(_TEMPORARY_PREFIX) : -len(_TEMPORARY_SUFFIX)]
+    match = _RANDOM.search(stem)
+    return stem[: match.start()] if match and match.start() else None

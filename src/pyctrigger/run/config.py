@@ -1,0 +1,247 @@
+"""The configuration: a TOML file read into one frozen value, every fault in it reported at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import ConfigurationError, UsageError
+from ..pyc.header import InvalidationMode
+from ..state.locations import configuration_files
+from ..target.trust import require_own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_SIZE = re.compile(r"([0-9]+)\s*([A-Za-z]*)\Z", re.ASCII)
+
+
+class FlavourSettings(NamedTuple):
+    """What the configuration says about one flavour, `[flavours."3.11"]`; None means: as in `[defaults]`."""
+
+    executable: str | None = None
+    optimize: tuple[int, ...] | None = None
+    site_dirs: tuple[str, ...] | None = None
+
+
+class Settings(NamedTuple):
+    """The configuration's values, or their defaults."""
+
+    optimize: tuple[int, ...] = (0,)
+    """Optimization levels (PEP 488)."""
+    invalidation_mode: InvalidationMode = InvalidationMode.TIMESTAMP
+    exclude: tuple[str, ...] = ()
+    """Shell patterns of full paths that are not compiled; `*` crosses `/`."""
+    create_missing: bool = True
+    owned_stale: str = "keep"
+    duplicates: str = "hardlink"
+    jobs: int = 0
+    """Workers; 0: what the machine allows."""
+    file_timeout: float = 60
+    """CPU seconds for one source."""
+    memory_limit: int = 2 << 30
+    """Bytes of address space for one worker."""
+    lock_timeout: float = 300
+    """Seconds."""
+    log: str = "none"
+    hooks_enabled: bool = True
+    flavours: Mapping[str, FlavourSettings] = {}
+
+
+def load(path: str | None = None, *, hook: bool = False) -> Settings:
+    """Read the configuration: `path`, or the first that exists of the places the contract names, or the defaults.
+
+    Raises ConfigurationError with every fault, UsageError if a file that was named can't be read, and RefusedError if
+    root is asked to trust a file that somebody else can change.
+    """
+    chosen = path
+    if chosen is None:
+        chosen = next((each for each in configuration_files(hook=hook) if os.path.exists(each)), None)
+        if chosen is None:
+            return Settings()
+    require_own_file(chosen)
+    try:
+        with open(chosen, "rb") as file:
+            text = file.read()
+    except OSError as error:
+        raise UsageError(f"configuration {chosen}: {error.strerror}", mend="name a readable file") from error
+    return parse(text, chosen)
+
+
+def require_own_file(path: str) -> None:
+    """Raise UsageError where there is no such file, RefusedError where root shouldn't trust it."""
+    if not os.path.exists(path):
+        raise UsageError(f"configuration {path}: no such file", mend="name a readable file")
+    require_own(os.path.abspath(path), "configuration")
+
+
+def parse(text: bytes, path: str) -> Settings:
+    """Read the bytes of a configuration file. Raises ConfigurationError."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        document = tomllib.loads(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(path, [f"byte {error.start} is no UTF-8; save the file as UTF-8"]) from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(path, [f"no valid TOML: {error}"]) from error
+    return _Reader(path).read(document)
+
+
+class _Reader:
+    """Collects values and faults."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._problems: list[str] = []
+
+    def read(self, document: dict[str, Any]) -> Settings:
+        self._only(document, "", ("defaults", "hooks", "flavours"))
+        values: dict[str, Any] = {}
+        self._table(document, "defaults", _DEFAULTS, values)
+        hooks: dict[str, Any] = {}
+        self._table(document, "hooks", _HOOKS, hooks)
+        flavours = {}
+        for name, table in self._mapping(document, "flavours").items():
+            found: dict[str, Any] = {}
+            self._table({name: table}, name, _FLAVOUR, found, f'flavours."{name}"')
+            flavours[name] = FlavourSettings(**found)
+        if self._problems:
+            raise ConfigurationError(self._path, self._problems)
+        return Settings(**values, hooks_enabled=hooks.get("enabled", True), flavours=flavours)
+
+    def _mapping(self, document: dict[str, Any], key: str, shown: str | None = None) -> dict[str, Any]:
+        table = document.get(key, {})
+        if not isinstance(table, dict):
+            self._problems.append(f"{shown or key} is no table; write [{shown or key}]")
+            return {}
+        return table
+
+    def _only(self, table: dict[str, Any], shown: str, known: tuple[str, ...]) -> None:
+        for key in table:
+            if key not in known:
+                where = f"{shown}.{key}" if shown else key
+                self._problems.append(f"{where} is not known; known are {', '.join(known)}")
+
+    def _table(
+        self,
+        document: dict[str, Any],
+        key: str,
+        schema: Mapping[str, Callable[[Any], Any]],
+        values: dict[str, Any],
+        shown: str | None = None,
+    ) -> None:
+        table = self._mapping(document, key, shown)
+        self._only(table, shown or key, tuple(schema))
+        for name, convert in schema.items():
+            if name in table:
+                try:
+                    values[name] = convert(table[name])
+                except ValueError as error:
+                    self._problems.append(f"{shown or key}.{name} = {_short(table[name])}: {error}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def levels(value: Any) -> tuple[int, ...]:
+    """Optimization levels, sorted and once each. Raises ValueError."""
+    if (
+        not isinstance(value, list)
+        or not value
+        or any(type(level) is not int or level not in (0, 1, 2) for level in value)
+    ):
+        raise ValueError("write a list of optimization levels, such as [0, 1, 2]")
+    return tuple(sorted(set(value)))
+
+
+def invalidation_mode(value: Any) -> InvalidationMode:
+    """An invalidation mode by its name. Raises ValueError."""
+    try:
+        return InvalidationMode(value)
+    except ValueError:
+        raise ValueError("write one of " + ", ".join(f'"{mode.value}"' for mode in InvalidationMode)) from None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+        raise ValueError('write a list of texts, such as ["*/tests/data/*"]')
+    return tuple(value)
+
+
+def _absolute_directories(value: Any) -> tuple[str, ...]:
+    paths = _texts(value)
+    if not all(path.startswith("/") for path in paths):
+        raise ValueError("write absolute paths")
+    return paths
+
+
+def _executable(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError("write the absolute path of an interpreter")
+    return value
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("write true or false")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= 4096:
+        raise ValueError("write a whole number from 0 to 4096")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 10**6:
+        raise ValueError("write a number of seconds, 0 or more")
+    return float(value)
+
+
+def size(value: Any) -> int:
+    """Bytes, from a number or a text such as "2GiB". Raises ValueError."""
+    if type(value) is int and value >= 0:
+        return value
+    match = _SIZE.match(value.strip()) if isinstance(value, str) else None
+    if not match or match[2].lower() not in _UNITS:
+        raise ValueError('write a size such as "2GiB", "512MiB" or a number of bytes')
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+def _one_of(*known: str) -> Callable[[Any], str]:
+    def convert(value: Any) -> str:
+        if value not in known:
+            raise ValueError("write one of " + ", ".join(f'"{each}"' for each in known))
+        return str(value)
+
+    return convert
+
+
+_DEFAULTS: dict[str, Callable[[Any], Any]] = {
+    "optimize": levels,
+    "invalidation_mode": invalidation_mode,
+    "exclude": _texts,
+    "create_missing": _boolean,
+    "owned_stale": _one_of("keep", "replace"),
+    "duplicates": _one_of("hardlink", "copy"),
+    "jobs": _count,
+    "file_timeout": _seconds,
+    "memory_limit": size,
+    "lock_timeout": _seconds,
+    "log": _one_of("none", "syslog"),
+}
+_HOOKS: dict[str, Callable[[Any], Any]] = {"enabled": _boolean}
+_FLAVOUR: dict[str, Callable[[Any], Any]] = {
+    "executable": _executable,
+    "optimize": levels,
+    "site_dirs": _absolute_directories,
+}

@@ -1,0 +1,299 @@
+"""One installation's part of a request: look, or announce, lock and do; and then what others left in the journal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LockTimeoutError, PyctriggerError, UsageError
+from ..state.locations import lock_directory
+from ..state.manifest import Uncompilable, identity_of
+from .execution import Execution
+from .request import Request, Work
+from .survey import Survey, check_target, wanted_bytecode
+from .targets import find_target
+from .verify import Inspection
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from ..pyc.header import InvalidationMode
+    from ..state.interpreters import ProbedInterpreters
+    from ..state.journal import Entry, Journal
+    from ..state.lock import InstallationLock
+    from ..state.manifest import Manifest
+    from ..state.store import Store
+    from ..workers.pool import Pool
+    from .config import Settings
+    from .observer import Observer
+    from .outcome import Tally
+    from .report import FlavourReport
+    from .targets import Target
+
+#: Seconds that a hook waits for the lock before it leaves its work in the journal.
+HOOK_LOCK_TIMEOUT = 30.0
+#: The writer's id of runs without a lock; their residue has to be old to be swept.
+_UNLOCKED_WRITER = "stateless"
+#: The kinds of failure that another attempt may not meet.
+_PASSING_KINDS = frozenset({"io", "memory", "timeout", "crash"})
+
+
+class _WaitedError(Exception):
+    """Somebody else held the lock meanwhile: what was read before is out of date."""
+
+
+class InstallationRun:
+    """Serves one target. What became of its files goes into `report`."""
+
+    def __init__(
+        self,
+        target: Target,
+        request: Request,
+        settings: Settings,
+        store: Store,
+        probed: ProbedInterpreters,
+        observer: Observer,
+        report: FlavourReport,
+    ) -> None:
+        self._target = target
+        self._request = request
+        self._settings = settings
+        self._store = store
+        self._probed = probed
+        self._observer = observer
+        self._report = report
+        self._lock: InstallationLock | None = None
+        self._journal: Journal | None = None
+        self._entry: Entry | None = None
+
+    def perform(self) -> None:
+        """Do the work, and what is pending from before. Raises PyctriggerError."""
+        self._report.tally.notices += check_target(self._target, self._request)
+        if not self._request.work.writes or self._request.dry_run:
+            self._look()
+            return
+        self._journal = self._store.journal(self._target.installation)
+        if self._request.hook and not self._announce():
+            return
+        try:
+            self._do_all()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        from .proof import Prover
+
+        manifest = self._store.manifest(self._target.installation)
+        wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
+        with Survey(self._target, self._request, wanted) as survey, Prover(lambda: self._pool(1, wanted.mode)) as prover:
+            inspection = Inspection(prover.changed_levels)
+            inspection.read(survey.steps(_knows(manifest, self._target)))
+            tally = inspection.tally
+            tally.unexamined += survey.unexamined
+        if self._request.dry_run:
+            tally.findings.clear()
+        else:
+            tally.actions.clear()
+        self._report.tally.add(tally)
+        if self._request.work is Work.STATUS:
+            from .status import describe
+
+            tally.findings.clear()
+            self._report.tally.findings.clear()
+            self._report.status = describe(self._target, self._store, inspection.summary())
+
+    # -- doing ---------------------------------------------------------------------------------------------------
+
+    def _do_all(self) -> None:
+        """This request first, then what others left in the journal, until nothing is left there that can be done."""
+        try:
+            tally = self._do(self._request)
+        except LockTimeoutError as error:
+            if self._entry is not None:
+                error.mend = "its work is kept in the journal, the next run does it"
+            raise
+        self._close(self._entry, tally)
+        if self._request.work in (Work.RUN, Work.REPAIR):
+            tried = {self._entry.name} if self._entry else set()
+            while entry := self._pending(tried):
+                tried.add(entry.name)
+                self._replay(entry)
+
+    def _do(self, request: Request) -> Tally:
+        """Carry out one request; what became of its files. Raises PyctriggerError."""
+        from ..errors import InterpreterChangedError
+
+        try:
+            return self._attempt(request)
+        except InterpreterChangedError as changed:
+            self._probed.forget(self._target.interpreter)
+            interpreter = self._probed.ask(self._target.interpreter.executable, root=self._target.interpreter.root)
+            self._report.tally.notices.append(f"{changed.message}; everything is looked at again")
+            self._report.interpreter = interpreter
+            self._target = find_target(interpreter, request, self._settings)
+            return self._attempt(request)
+
+    def _attempt(self, request: Request) -> Tally:
+        writer = _UNLOCKED_WRITER if request.stateless else self._target.installation
+        wanted = wanted_bytecode(self._target, request, self._settings, writer)
+        while True:
+            manifest = self._store.manifest(self._target.installation)
+            with Survey(self._target, request, wanted) as survey:
+                execution = Execution(
+                    self._target.interpreter,
+                    wanted,
+                    manifest,
+                    self._observer,
+                    enter=lambda: self._enter(request),
+                    open_pool=lambda: self._pool(None, wanted.mode),
+                )
+                execution.tally.unexamined += survey.unexamined
+                try:
+                    execution.run(survey.steps(_knows(manifest, self._target)))
+                except _WaitedError:
+                    continue  # nothing was done yet, and what was read is out of date
+                except BaseException:
+                    self._keep(execution.tally, manifest)
+                    raise
+                self._keep(execution.tally, manifest)
+                return execution.tally
+
+    def _enter(self, request: Request) -> None:
+        """Before the first change: the journal, then the lock."""
+        if request.stateless or (self._lock is not None and self._lock.held):
+            return
+        if request is self._request:
+            self._write_entry()
+        if self._lock is None:
+            self._lock = self._new_lock()
+        if self._lock is not None and self._lock.acquire(self._patience(), self._observer.notice):
+            raise _WaitedError
+
+    def _new_lock(self) -> InstallationLock | None:
+        from ..state.lock import InstallationLock
+
+        try:
+            return InstallationLock(lock_directory(), self._target.installation)
+        except OSError as error:
+            raise UsageError(
+                f"no lock can be made in {lock_directory()}: {error.strerror}", mend="use --stateless to go without"
+            ) from error
+
+    def _patience(self) -> float:
+        if self._request.lock_timeout is not None:
+            return self._request.lock_timeout
+        if self._request.hook:
+            return min(HOOK_LOCK_TIMEOUT, self._settings.lock_timeout)
+        return self._settings.lock_timeout
+
+    def _pool(self, size: int | None, mode: InvalidationMode) -> Pool:
+        from ..pyc.header import InvalidationMode
+        from ..workers.capacity import worker_count
+        from ..workers.pool import Pool
+        from ..workers.worker import Limits
+
+        settings = self._settings
+        jobs = settings.jobs if self._request.jobs is None else self._request.jobs
+        return Pool(
+            self._target.interpreter,
+            Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit),
+            size or worker_count(jobs),
+            hashes=mode is not InvalidationMode.TIMESTAMP,
+        )
+
+    def _keep(self, tally: Tally, manifest: Manifest) -> None:
+        self._report.tally.add(tally)
+        try:
+            manifest.save()
+        except OSError as error:
+            self._store.give_up(error)
+
+    # -- the journal ---------------------------------------------------------------------------------------------
+
+    def _announce(self) -> bool:
+        """A hook's first deed: make the transaction durable. False if that is all there is to do."""
+        paths = self._request.paths
+        touches = paths is None or any(self._target.touched(self._request).units.values())
+        if touches and self._can_write():
+            self._write_entry()
+        if not self._settings.hooks_enabled:
+            self._observer.notice("hooks are switched off in the configuration; the work is kept in the journal")
+            return False
+        return True
+
+    def _can_write(self) -> bool:
+        """A read-only tree isn't journalled: nothing can be done there later either."""
+        wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
+        with Survey(self._target, self._request, wanted) as survey:
+            return survey.can_be_written
+
+    def _write_entry(self) -> None:
+        if self._journal is None or self._entry is not None or self._request.work is not Work.RUN:
+            return
+        try:
+            self._entry = self._journal.write(self._request.event, self._request.paths, self._request.replayable())
+        except OSError as error:
+            self._store.give_up(error)
+            self._journal = None
+
+    def _pending(self, tried: set[str]) -> Entry | None:
+        if self._journal is None:
+            return None
+        return next((each for each in self._journal.entries() if not each.parked and each.name not in tried), None)
+
+    def _replay(self, entry: Entry) -> None:
+        interpreter = self._target.interpreter
+        try:
+            request = self._request.replaying(entry.options)._replace(paths=entry.paths, event=entry.event)
+            self._target = find_target(interpreter, request, self._settings)
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+            # Its directories are gone, or it was never ours: there is nothing left to do for it.
+            self._observer.notice(f"an entry of the journal was dropped: {_reason(error)}")
+            self._drop(entry)
+            return
+        outside = self._target.touched(request).outside
+        if outside:
+            self._observer.notice(f"an entry of the journal names paths outside the scope: {', '.join(outside)}")
+        try:
+            self._close(entry, self._do(request))
+        except LockTimeoutError:
+            raise
+        except PyctriggerError:
+            self._failed(entry)
+            raise
+
+    def _drop(self, entry: Entry) -> None:
+        assert self._journal is not None
+        self._journal.done(entry)
+
+    def _close(self, entry: Entry | None, tally: Tally) -> None:
+        """Take an entry out of the journal, or count a failed attempt if another may do better."""
+        if entry is None or self._journal is None:
+            return
+        if any(failure.kind in _PASSING_KINDS for failure in tally.failures):
+            self._failed(entry)
+        else:
+            self._journal.done(entry)
+
+    def _failed(self, entry: Entry) -> None:
+        assert self._journal is not None
+        if self._journal.failed(entry).parked:
+            self._observer.notice("an entry of the journal has failed three times and is parked; status shows it")
+
+
+def _knows(manifest: Manifest, target: Target) -> Callable[[str, os.stat_result], bool]:
+    """Whether a source is known, in just this state, not to compile."""
+    magic = target.interpreter.magic_number
+
+    def knows(path: str, status: os.stat_result) -> bool:
+        fact: Uncompilable | None = manifest.uncompilable.get(path)
+        return fact is not None and fact.magic_number == magic and fact.identity == identity_of(status)
+
+    return knows
+
+
+def _reason(error: Any) -> str:
+    return error.message if isinstance(error, PyctriggerError) else f"it can't be read ({type(error).__name__})"

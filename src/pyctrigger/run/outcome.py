@@ -1,0 +1,103 @@
+"""What became of a file: values, not exceptions, and a tally that adds them up."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+#: The kinds that are facts about the source and so worth remembering; all others are facts about the moment.
+LASTING_KINDS = frozenset({"syntax", "encoding", "recursion", "unmarshallable"})
+
+
+class Failure(NamedTuple):
+    """Work on one file that could not be done."""
+
+    path: str
+    kind: str
+    """syntax, encoding, recursion, memory, timeout, crash, unmarshallable, io, refused."""
+    message: str
+    """Reason and, where it is known, line; never a word of the source."""
+
+
+class Finding(NamedTuple):
+    """Something that isn't as it should be, found by looking only."""
+
+    kind: str
+    """missing, stale, corrupt, mismatched, orphan, residue, obstructed, foreign-magic, uncompilable."""
+    pyc: str | None
+    source: str | None
+    known: bool = False
+    """Announced before, and so no reason for an exit status of 1."""
+
+
+class Action(NamedTuple):
+    """Something that `--dry-run` would do."""
+
+    action: str
+    """compile, remove, remove-directory."""
+    path: str
+    reason: str
+    levels: tuple[int, ...] = ()
+
+
+class Counts:
+    """The numbers of the contract: sources, except `removed` and `removed_directories`."""
+
+    FIELDS = ("compiled", "refreshed", "fresh", "failed", "skipped", "removed", "removed_directories")
+    __slots__ = FIELDS
+
+    def __init__(self) -> None:
+        self.compiled = self.refreshed = self.fresh = self.failed = self.skipped = 0
+        self.removed = self.removed_directories = 0
+
+    def add(self, other: Counts) -> None:
+        """Add another tally's numbers."""
+        for field in self.FIELDS:
+            setattr(self, field, getattr(self, field) + getattr(other, field))
+
+    def as_dict(self) -> dict[str, int]:
+        """The numbers by name."""
+        return {field: getattr(self, field) for field in self.FIELDS}
+
+
+class Tally:
+    """Everything that became of a flavour's files. Tallies add up."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.failures: list[Failure] = []
+        self.findings: list[Finding] = []
+        self.actions: list[Action] = []
+        self.unexamined: list[Failure] = []
+        #: Lines that a person should read, such as a read-only tree; no fault of a file's.
+        self.notices: list[str] = []
+
+    def fail(self, failure: Failure) -> None:
+        """Count a source that failed."""
+        self.counts.failed += 1
+        self.failures.append(failure)
+
+    def add(self, other: Tally) -> None:
+        """Add another tally."""
+        self.counts.add(other.counts)
+        self.failures += other.failures
+        self.findings += other.findings
+        self.actions += other.actions
+        self.unexamined += other.unexamined
+        self.notices += other.notices
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 some file failed or was found wanting, 3 not everything could be examined."""
+        if self.unexamined:
+            return 3
+        return 1 if self.failures or any(not finding.known for finding in self.findings) else 0
+
+
+def path_fields(name: str, path: str) -> dict[str, Any]:
+    """A path for JSON: as text, and where its bytes are no UTF-8, U+FFFD in their place and `<name>_hex` beside it."""
+    data = os.fsencode(path)
+    try:
+        return {name: data.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {name: data.decode("utf-8", "replace"), f"{name}_hex": data.hex()}

@@ -1,0 +1,116 @@
+"""What a command did, as a value: the numbers, failures and findings of every flavour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..version import VERSION
+from .outcome import Action, Failure, Finding, Tally, path_fields
+
+if TYPE_CHECKING:
+    from ..errors import PyctriggerError
+    from ..target.interpreter import Interpreter
+
+#: The version of the JSON object; it may grow without a new number.
+SCHEMA = 1
+
+
+class FlavourReport:
+    """What became of one flavour. `interpreter` is None when it is gone, as it may be for a purge."""
+
+    def __init__(self, flavour: str, installation: str, interpreter: Interpreter | None) -> None:
+        self.flavour = flavour
+        self.installation = installation
+        self.interpreter = interpreter
+        self.tally = Tally()
+        self.elapsed_seconds = 0.0
+        #: What `status` has found: bytes, reasons, journal, lock.
+        self.status: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The flavour's part of the JSON object."""
+        tally = self.tally
+        document: dict[str, Any] = {
+            "flavour": self.flavour,
+            "installation": self.installation,
+            "interpreter": _interpreter(self.interpreter) if self.interpreter else None,
+            "counts": tally.counts.as_dict(),
+            "failures": [_failure(failure) for failure in tally.failures],
+            "findings": [_finding(finding) for finding in tally.findings],
+            "unexamined": [_failure(failure) for failure in tally.unexamined],
+            "actions": [_action(action) for action in tally.actions],
+            "notices": list(tally.notices),
+            "elapsed_seconds": round(self.elapsed_seconds, 6),
+        }
+        if self.status is not None:
+            document["status"] = self.status
+        return document
+
+
+class Report:
+    """What a command did: one `FlavourReport` for each flavour, and the errors that ended some of them."""
+
+    def __init__(self, command: str, *, dry_run: bool = False) -> None:
+        self.command = command
+        self.dry_run = dry_run
+        self.runs: list[FlavourReport] = []
+        self.errors: list[PyctriggerError] = []
+
+    @property
+    def exit_code(self) -> int:
+        """The highest of all flavours' (the contract's table)."""
+        codes = [error.exit_code for error in self.errors]
+        return max([0, *codes, *(run.tally.exit_code for run in self.runs)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON object of the contract."""
+        return {
+            "schema": SCHEMA,
+            "command": self.command,
+            "version": VERSION,
+            "exit_code": self.exit_code,
+            "dry_run": self.dry_run,
+            "errors": [error_fields(error) for error in self.errors],
+            "runs": [run.as_dict() for run in self.runs],
+        }
+
+
+def error_fields(error: PyctriggerError) -> dict[str, Any]:
+    """An error for JSON."""
+    fields: dict[str, Any] = {"code": error.exit_code, "message": printable(error.message)}
+    if error.mend:
+        fields["mend"] = printable(error.mend)
+    return fields
+
+
+def printable(text: str) -> str:
+    """Text that any stream can carry: bytes that are no UTF-8 become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _interpreter(interpreter: Interpreter) -> dict[str, Any]:
+    return {
+        **path_fields("executable", interpreter.executable),
+        "implementation": interpreter.implementation,
+        "version": interpreter.release,
+        "cache_tag": interpreter.cache_tag,
+        "magic_number": interpreter.magic_number.hex(),
+    }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {**path_fields("path", failure.path), "kind": failure.kind, "message": printable(failure.message)}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    fields: dict[str, Any] = {"kind": finding.kind}
+    fields.update(path_fields("pyc", finding.pyc) if finding.pyc is not None else {"pyc": None})
+    fields.update(path_fields("source", finding.source) if finding.source is not None else {"source": None})
+    return fields
+
+
+def _action(action: Action) -> dict[str, Any]:
+    fields: dict[str, Any] = {"action": action.action, **path_fields("path", action.path), "reason": action.reason}
+    if action.levels:
+        fields["levels"] = list(action.levels)
+    return fields

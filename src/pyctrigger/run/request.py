@@ -1,0 +1,117 @@
+"""What somebody asks for: the options of a command as one value."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import UsageError
+from ..pyc.header import InvalidationMode
+
+if TYPE_CHECKING:
+    from .config import Settings
+
+
+class Work(enum.Enum):
+    """What to do with the scope."""
+
+    RUN = "run"
+    REPAIR = "repair"
+    SWEEP = "sweep"
+    PURGE = "purge"
+    VERIFY = "verify"
+    STATUS = "status"
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self not in (Work.VERIFY, Work.STATUS)
+
+
+#: The events that a package manager may name; all of them are handled alike, and "unknown" is always safe.
+EVENTS = ("install", "upgrade", "remove", "configure", "unknown")
+MANAGERS = ("pkg", "dpkg", "rpm", "pacman", "apk")
+
+
+class Request(NamedTuple):
+    """One call of pyctrigger."""
+
+    work: Work
+    pythons: tuple[str, ...] = ()
+    """Versions or paths of targets; none: every one found, or those of `prefixes`."""
+    paths: tuple[str, ...] | None = None
+    """Absolute paths as the target sees them; None: the whole scope; empty: nothing was touched."""
+    event: str = "unknown"
+    manager: str | None = None
+    hook: bool = False
+    root: str | None = None
+    trust_root: bool = False
+    site_dirs: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    stdlib: bool = False
+    pycache_prefix: str | None = None
+    optimize: tuple[int, ...] | None = None
+    invalidation_mode: InvalidationMode | None = None
+    source_date_epoch: int | None = None
+    exclude: tuple[str, ...] = ()
+    jobs: int | None = None
+    lock_timeout: float | None = None
+    """Seconds."""
+    state_dir: str | None = None
+    stateless: bool = False
+    config: str | None = None
+    dry_run: bool = False
+    cache_tag: str | None = None
+    """For a purge: the tag of an interpreter that may be gone."""
+
+    def check(self) -> None:
+        """Raise UsageError for options that don't go together."""
+        if self.event not in EVENTS:
+            raise UsageError(f"--event {self.event}: not known", mend=f"say one of {', '.join(EVENTS)}")
+        if self.manager is not None and self.manager not in MANAGERS:
+            raise UsageError(f"--manager {self.manager}: not known", mend=f"say one of {', '.join(MANAGERS)}")
+        if self.stateless and self.state_dir:
+            raise UsageError("--stateless and --state-dir contradict each other", mend="leave one of them out")
+        if self.trust_root and not self.root:
+            raise UsageError("--trust-root goes with --root", mend="name the root with --root DIR")
+        if self.site_dirs and self.prefixes:
+            raise UsageError("--site-dir and --prefix contradict each other", mend="leave one of them out")
+        if self.work is Work.PURGE and not (self.pythons or self.cache_tag):
+            raise UsageError("purge needs --python V or --cache-tag TAG", mend="say whose bytecode is to go")
+
+    def levels(self, settings: Settings, dotted: str) -> tuple[int, ...]:
+        """The optimization levels for a flavour: the command line's, the flavour's, the defaults'."""
+        if self.optimize is not None:
+            return self.optimize
+        flavour = settings.flavours.get(dotted)
+        return flavour.optimize if flavour and flavour.optimize else settings.optimize
+
+    def replayable(self) -> dict[str, Any]:
+        """What another run needs, as JSON, to do this request's work."""
+        return {
+            "manager": self.manager,
+            "site_dirs": list(self.site_dirs),
+            "prefixes": list(self.prefixes),
+            "stdlib": self.stdlib,
+            "pycache_prefix": self.pycache_prefix,
+            "optimize": list(self.optimize) if self.optimize is not None else None,
+            "invalidation_mode": self.invalidation_mode.value if self.invalidation_mode else None,
+            "source_date_epoch": self.source_date_epoch,
+            "exclude": list(self.exclude),
+        }
+
+    def replaying(self, options: dict[str, Any]) -> Request:
+        """This request with the options of a journal entry. Raises KeyError, TypeError or ValueError."""
+        mode = options["invalidation_mode"]
+        levels = options["optimize"]
+        return self._replace(
+            manager=options["manager"],
+            site_dirs=tuple(options["site_dirs"]),
+            prefixes=tuple(options["prefixes"]),
+            stdlib=bool(options["stdlib"]),
+            pycache_prefix=options["pycache_prefix"],
+            optimize=None if levels is None else tuple(levels),
+            invalidation_mode=None if mode is None else InvalidationMode(mode),
+            source_date_epoch=options["source_date_epoch"],
+            exclude=tuple(options["exclude"]),
+        )

@@ -1,0 +1,176 @@
+"""Staged roots: a chroot, jail, image or package build seen from outside, with `--root`.
+
+Nothing inside is executed, since root would run what others put there; an interpreter of the host with the same magic
+number compiles instead. Where that can't be shown to be the same, nothing is done.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from ..errors import InterpreterError, UsageError
+from ..target.scope import SiteDirectory
+from ..tree.directory import open_in_root
+
+if TYPE_CHECKING:
+    from ..state.interpreters import ProbedInterpreters
+    from ..target.flavour import Flavour
+    from ..target.interpreter import Interpreter
+
+_MAGIC = re.compile(rb"^MAGIC_NUMBER = \(([0-9]+)\)\.to_bytes\(2, 'little'\)", re.MULTILINE)
+_PREFIXES = ("/usr", "/usr/local", "/usr/pkg", "/opt/local", "")
+_MOST_SOURCE = 1 << 20
+
+
+def staged_interpreter(
+    flavour: Flavour, root: str, probed: ProbedInterpreters, *, execute: bool
+) -> Interpreter:
+    """The interpreter to compile for a staged root with. Raises InterpreterError, UsageError and RefusedError.
+
+    With `execute` (`--trust-root`) it is the root's own, run after a chroot(2).
+    """
+    if execute:
+        return _inside(flavour, root, probed)
+    if flavour.path is not None:
+        return probed.ask(flavour.path)
+    problem: Exception | None = None
+    for path in flavour.candidates():
+        try:
+            interpreter = probed.ask(path)
+            flavour.require(interpreter)
+            _require_same_magic(interpreter, root)
+            return interpreter
+        except InterpreterError as error:
+            problem = error
+    if isinstance(problem, InterpreterError):
+        raise problem
+    raise InterpreterError(
+        f"no {flavour.name} on this machine can compile for {root}",
+        mend="install it, name it with --python PATH, or let the root's own run with --trust-root",
+    )
+
+
+def staged_site_directories(interpreter: Interpreter, root: str, *, stdlib: bool) -> list[SiteDirectory]:
+    """The scope inside a root, from what stands there: no `sysconfig` of the root's can be asked."""
+    name = _library_name(interpreter)
+    found: dict[tuple[int, int], SiteDirectory] = {}
+    prefixes = [prefix for prefix in _PREFIXES if _interpreter_stands(interpreter, root, prefix)] or ["/usr"]
+    for prefix in prefixes:
+        candidates = [
+            SiteDirectory(f"{prefix}/{library}/{directory}")
+            for library in ("lib", "lib64")
+            for directory in ("python3/dist-packages", f"{name}/site-packages", f"{name}/dist-packages")
+        ]
+        if stdlib:
+            candidates += [SiteDirectory(f"{prefix}/{library}/{name}", is_stdlib=True) for library in ("lib", "lib64")]
+        for candidate in candidates:
+            where = _identity_of(root, candidate.path)
+            if where is not None:
+                found.setdefault(where, candidate)
+    return list(found.values())
+
+
+def _library_name(interpreter: Interpreter) -> str:
+    stem = "python" if interpreter.implementation == "cpython" else interpreter.implementation
+    return f"{stem}{interpreter.version[0]}.{interpreter.version[1]}{'t' if interpreter.free_threaded else ''}"
+
+
+def _interpreter_stands(interpreter: Interpreter, root: str, prefix: str) -> bool:
+    """Whether an interpreter of this flavour is installed below a prefix of the root."""
+    name = _library_name(interpreter)
+    return any(
+        _read_inside(root, f"{prefix}/{directory}", wanted, 1) is not None
+        for directory, wanted in (("bin", name), (f"lib/{name}", "os.py"), (f"lib64/{name}", "os.py"))
+    )
+
+
+def _require_same_magic(interpreter: Interpreter, root: str) -> None:
+    """Raise InterpreterError unless the root's interpreter, if it has one, is seen to have the same magic number."""
+    standing = [prefix for prefix in _PREFIXES if _interpreter_stands(interpreter, root, prefix)]
+    if not standing:
+        return  # a package's payload: the installed system's interpreter is, by its version, the host's
+    for prefix in standing:
+        magic = _magic_of(interpreter, root, prefix)
+        if magic != interpreter.magic_number:
+            reason = "can't be seen" if magic is None else f"is {magic.hex()}"
+            raise InterpreterError(
+                f"the magic number of {interpreter.flavour} in {root} {reason}, "
+                f"that of {interpreter.executable} is {interpreter.magic_number.hex()}",
+                mend="let the root's own interpreter run with --trust-root",
+            )
+
+
+def _magic_of(interpreter: Interpreter, root: str, prefix: str) -> bytes | None:
+    """The magic number of the root's interpreter: from its import system's source (up to 3.13), or its own pycs."""
+    for library in ("lib", "lib64"):
+        home = f"{prefix}/{library}/{_library_name(interpreter)}"
+        source = _read_inside(root, f"{home}/importlib", "_bootstrap_external.py", _MOST_SOURCE)
+        match = _MAGIC.search(source) if source else None
+        if match:
+            return int(match[1]).to_bytes(4, "little")[:2] + b"\r\n"
+        for module in ("os", "re", "abc", "io", "stat"):
+            head = _read_inside(root, f"{home}/__pycache__", f"{module}.{interpreter.cache_tag}.pyc", 4)
+            if head and len(head) == 4:
+                return head
+    return None
+
+
+def _read_inside(root: str, directory: str, name: str, most: int) -> bytes | None:
+    try:
+        at = open_in_root(root, directory)
+    except OSError:
+        return None
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    except OSError:
+        # Debian's bin/python3.11 is a file, Arch's bin/python3 a link: that it stands there is enough.
+        return b"" if name in _names(at) else None
+    finally:
+        os.close(at)
+    try:
+        return os.read(descriptor, most)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _names(directory: int) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def _identity_of(root: str, path: str) -> tuple[int, int] | None:
+    try:
+        descriptor = open_in_root(root, path)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        return status.st_dev, status.st_ino
+    finally:
+        os.close(descriptor)
+
+
+def _inside(flavour: Flavour, root: str, probed: ProbedInterpreters) -> Interpreter:
+    if os.geteuid() != 0:
+        raise UsageError("--trust-root needs root's rights, for chroot(2)", mend="run as root, or leave it out")
+    names = (
+        [flavour.path]
+        if flavour.path is not None
+        else [
+            f"{prefix}/bin/{stem}{flavour.version[0]}.{flavour.version[1]}{'t' if flavour.free_threaded else ''}"
+            for prefix in _PREFIXES
+            for stem in (["python"] if flavour.implementation == "cpython" else [flavour.implementation])
+        ]
+    )
+    for path in names:
+        if os.path.isfile(os.path.realpath(root) + path) or os.path.islink(os.path.realpath(root) + path):
+            interpreter = probed.ask(path, root=os.path.realpath(root))
+            flavour.require(interpreter)
+            return interpreter
+    raise InterpreterError(f"{root} has no {flavour.name}", mend="name it with --python PATH, as seen inside")

@@ -1,0 +1,120 @@
+"""A survey: the site directories of one target opened, and the steps that a request's paths ask for in them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..pyc.header import InvalidationMode
+from .outcome import Failure
+from .plan import Planner, Wanted
+from .request import Work
+from .targets import open_layout, require_account_owns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..tree.layout import Layout
+    from .config import Settings
+    from .plan import Step
+    from .request import Request
+    from .targets import Target
+    from .transaction import Unit
+
+
+def wanted_bytecode(target: Target, request: Request, settings: Settings, writer: str) -> Wanted:
+    """What every source of this target should have. `writer` is the id in the names of files in the making."""
+    header = target.interpreter.header
+    mode = request.invalidation_mode or settings.invalidation_mode
+    return Wanted(
+        cache_tag=target.interpreter.cache_tag,
+        header=header,
+        levels=request.levels(settings, target.dotted),
+        # 3.6 knows no other: asking it for a hash can only mean the nearest that it has.
+        mode=mode if header.has_modes else InvalidationMode.TIMESTAMP,
+        writer=writer,
+        exclude=(*settings.exclude, *request.exclude),
+        create_missing=settings.create_missing,
+        source_date_epoch=request.source_date_epoch,
+        trust_nothing=request.work is Work.REPAIR,
+        sweep_only=request.work is Work.SWEEP,
+        purge=request.work is Work.PURGE,
+    )
+
+
+class Survey:
+    """The trees of one target, open. Use it as a context manager: the layouts in its steps live as long as it does."""
+
+    def __init__(self, target: Target, request: Request, wanted: Wanted) -> None:
+        self._target = target
+        self._request = request
+        self._wanted = wanted
+        self._stack = contextlib.ExitStack()
+        self._sites: list[tuple[Layout, bool, list[Unit]]] = []
+        #: Site directories that could not be opened.
+        self.unexamined: list[Failure] = []
+
+    def __enter__(self) -> Survey:
+        units = self._target.touched(self._request).units
+        with contextlib.ExitStack() as stack:
+            for site in self._target.sites:
+                try:
+                    layout = stack.enter_context(open_layout(site, self._request))
+                except OSError as error:
+                    self.unexamined.append(Failure(site.path, "io", error.strerror or str(error)))
+                    continue
+                if self._request.work.writes:
+                    require_account_owns(self._target, layout)
+                self._sites.append((layout, site.is_stdlib, units.get(site.path, [])))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def can_be_written(self) -> bool:
+        """Whether any of the touched site directories lies on a file system that isn't read-only."""
+        return any(not layout.is_read_only for layout, _, units in self._sites if units)
+
+    def steps(self, known: Callable[[str, os.stat_result], bool]) -> Iterator[tuple[Layout, Step]]:
+        """Every step of every site directory's plan."""
+        identities = frozenset(layout.sources.identity for layout, _, _ in self._sites)
+        for layout, is_stdlib, units in self._sites:
+            planner = Planner(layout, self._wanted, others=identities, skip_packages=is_stdlib, known=known)
+            for step in planner.plan(units):
+                yield layout, step
+
+
+def check_target(target: Target, request: Request) -> list[str]:
+    """Notices about what this target can't do as it was asked. Raises UsageError where it can't be done at all."""
+    notices = []
+    if request.pycache_prefix is not None:
+        notices += _check_pycache_prefix(target, request, request.pycache_prefix)
+    mode = request.invalidation_mode
+    if mode not in (None, InvalidationMode.TIMESTAMP) and not target.interpreter.header.has_modes:
+        flavour = target.interpreter.flavour
+        notices.append(f"{flavour} knows no hash-based bytecode (it came with 3.7); timestamps are written")
+    return notices
+
+
+def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list[str]:
+    if target.interpreter.version < (3, 8, 0):
+        raise UsageError(
+            f"--pycache-prefix: {target.interpreter.flavour} knows no pycache prefix", mend="it came with Python 3.8"
+        )
+    if request.root is None and request.work in (Work.RUN, Work.REPAIR) and not request.dry_run:
+        try:
+            os.makedirs(prefix, mode=0o755, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--pycache-prefix {prefix}: {error.strerror}", mend="name a directory to write") from error
+    try:
+        status = os.stat((request.root or "") + prefix)
+    except OSError:
+        return []
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        return [f"{prefix} is writable by all: whoever writes there decides what every importer runs"]
+    return []

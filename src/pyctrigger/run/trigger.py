@@ -1,0 +1,138 @@
+"""The one entry point: journal, lock, plan, compile, sweep, tally, for every flavour that a request means."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from ..errors import OutsideScopeError, PyctriggerError
+from ..state.interpreters import ProbedInterpreters
+from ..state.locations import state_directory, state_in_root
+from ..state.store import Store
+from . import config as configuration
+from .installation import InstallationRun
+from .observer import Observer
+from .report import FlavourReport, Report
+from .request import Request, Work
+from .targets import find_interpreters, find_target
+from .transaction import absolute
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .config import Settings
+    from .targets import Target
+
+
+def run_trigger(
+    version: str | None,
+    paths: Sequence[str | os.PathLike[str]] | None,
+    *,
+    event: str = "unknown",
+    config: str | os.PathLike[str] | None = None,
+    manager: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    site_dirs: Sequence[str | os.PathLike[str]] = (),
+    prefixes: Sequence[str | os.PathLike[str]] = (),
+    state_dir: str | os.PathLike[str] | None = None,
+    stateless: bool = False,
+    dry_run: bool = False,
+) -> Report:
+    """Do what `pyctrigger run` does: compile what `paths` touched, sweep what it orphaned.
+
+    `version` is `3.11`, `3.13t`, `pypy3.11` or the path of an executable; None means every flavour found. `paths` None
+    means the whole scope, an empty list that nothing was touched. `config` is the path of a configuration file. Prints
+    nothing and never exits; what became of files stands in the report. Raises PyctriggerError, of the first flavour
+    that could not be served, once all others are.
+    """
+    request = Request(
+        Work.RUN,
+        pythons=() if version is None else (version,),
+        paths=None if paths is None else tuple(_absolute(path, manager) for path in paths),
+        event=event,
+        config=os.fspath(config) if config is not None else None,
+        manager=manager,
+        root=os.path.abspath(os.fspath(root)) if root is not None else None,
+        site_dirs=tuple(os.path.abspath(os.fspath(path)) for path in site_dirs),
+        prefixes=tuple(os.path.abspath(os.fspath(path)) for path in prefixes),
+        state_dir=os.path.abspath(os.fspath(state_dir)) if state_dir is not None else None,
+        stateless=stateless,
+        dry_run=dry_run,
+    )
+    report = perform(request)
+    if report.errors:
+        raise report.errors[0]
+    return report
+
+
+def _absolute(path: str | os.PathLike[str], manager: str | None) -> str:
+    text = os.fspath(path)
+    return absolute(text, manager=manager, cwd=os.getcwd()) if text else ""
+
+
+def perform(request: Request, observer: Observer | None = None) -> Report:
+    """Do what a request asks for. Errors of a flavour's are in the report; the others' work is done all the same.
+
+    Raises UsageError, ConfigurationError and RefusedError for what concerns the request as a whole.
+    """
+    observer = observer or Observer()
+    request.check()
+    settings = configuration.load(request.config, hook=request.hook)
+    store = Store(_state_base(request), observer.notice, create=request.work.writes and not request.dry_run)
+    probed = ProbedInterpreters(store.base)
+    report = Report(request.work.value, dry_run=request.dry_run)
+    # All flavours are found, and all paths placed, before work on any of them begins.
+    targets = _targets(request, settings, probed, report)
+    if not _paths_lie_inside(request, targets, report, observer):
+        return report
+    for target in targets:
+        flavour = FlavourReport(target.interpreter.flavour, target.installation, target.interpreter)
+        report.runs.append(flavour)
+        observer.started(flavour.flavour)
+        started = time.perf_counter()
+        run = InstallationRun(target, request, settings, store, probed, observer, flavour)
+        try:
+            run.perform()
+        except PyctriggerError as error:
+            report.errors.append(error)
+        finally:
+            flavour.elapsed_seconds = time.perf_counter() - started
+            observer.finished()
+    return report
+
+
+def _targets(request: Request, settings: Settings, probed: ProbedInterpreters, report: Report) -> list[Target]:
+    targets = []
+    for found in find_interpreters(request, settings, probed):
+        try:
+            if isinstance(found, PyctriggerError):
+                raise found
+            targets.append(find_target(found, request, settings))
+        except PyctriggerError as error:
+            report.errors.append(error)
+    return targets
+
+
+def _paths_lie_inside(request: Request, targets: list[Target], report: Report, observer: Observer) -> bool:
+    """Name the paths that lie in no flavour's scope: an error, but for a hook, which leaves them out."""
+    if not request.paths or not targets:
+        return True
+    outside = set.intersection(*(set(target.touched(request).outside) for target in targets))
+    if not outside:
+        return True
+    flavours = ", ".join(target.interpreter.flavour for target in targets)
+    error = OutsideScopeError(sorted(outside), flavours, [site.path for target in targets for site in target.sites])
+    if request.hook:
+        observer.notice(str(error))
+        return True
+    report.errors.append(error)
+    return False
+
+
+def _state_base(request: Request) -> str | None:
+    if request.stateless:
+        return None
+    if request.state_dir is not None:
+        return request.state_dir
+    return state_in_root(request.root) if request.root is not None else state_directory()

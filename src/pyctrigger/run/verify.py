@@ -1,0 +1,124 @@
+"""The same plan, read as findings: what `verify` reports, and what `--dry-run` would do. Nothing is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..pyc.header import STALE, Verdict
+from .outcome import Action, Failure, Finding, Tally
+from .plan import DirectoryPlan, Emptied, Stale, Unexamined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..tree.layout import Layout
+    from .plan import LevelState, Removal, Step
+
+    #: Those levels of a source whose hash differs from the one in their pyc; only the target can tell.
+    Prove = Callable[[Layout, str, Stale], "frozenset[int]"]
+
+_KINDS = {
+    Verdict.MISSING: "missing",
+    Verdict.CORRUPT: "corrupt",
+    Verdict.FOREIGN_MAGIC: "foreign-magic",
+    Verdict.OBSTRUCTED: "obstructed",
+    **dict.fromkeys(STALE, "stale"),
+}
+
+
+class Inspection:
+    """Reads steps as findings and actions, and counts what `status` shows."""
+
+    def __init__(self, prove: Prove) -> None:
+        self._prove = prove
+        self.tally = Tally()
+        self.sources = 0
+        #: How many levels of sources have each verdict that isn't fresh.
+        self.verdicts: dict[str, int] = {}
+
+    def read(self, steps: Iterable[tuple[Layout, Step]]) -> Tally:
+        """Go through all steps."""
+        for layout, step in steps:
+            if isinstance(step, DirectoryPlan):
+                self._directory(layout, step)
+            elif isinstance(step, Emptied):
+                self._emptied(layout, step)
+            else:
+                self._unexamined(layout, step)
+        return self.tally
+
+    def summary(self) -> dict[str, Any]:
+        """What `status` shows of the tree."""
+        kinds = [finding.kind for finding in self.tally.findings]
+        return {
+            "sources": self.sources,
+            "fresh": self.tally.counts.fresh,
+            "missing": self.verdicts.get(Verdict.MISSING.value, 0),
+            "stale": {
+                verdict.value: count
+                for verdict in (*sorted(STALE, key=lambda each: each.value), Verdict.FOREIGN_MAGIC, Verdict.CORRUPT)
+                if (count := self.verdicts.get(verdict.value, 0))
+            },
+            "obstructed": self.verdicts.get(Verdict.OBSTRUCTED.value, 0),
+            "uncompilable": kinds.count("uncompilable"),
+            "orphans": kinds.count("orphan"),
+            "residue": kinds.count("residue"),
+        }
+
+    def _directory(self, layout: Layout, plan: DirectoryPlan) -> None:
+        counts = self.tally.counts
+        counts.fresh += plan.fresh
+        counts.skipped += len(plan.skipped)
+        self.sources += plan.sources
+        for name, reason in plan.skipped:
+            if reason == "uncompilable":
+                self._find("uncompilable", None, layout.describe_source(plan.relative, name), known=True)
+        for name, reason in plan.refused:
+            self.tally.failures.append(Failure(layout.describe_source(plan.relative, name), "refused", reason))
+        if plan.obstacle:
+            self._find("obstructed", layout.describe_pyc(plan.relative), None)
+        for stale in plan.stale:
+            self._stale(layout, plan, stale)
+        for removal in plan.removals:
+            self._removal(layout, plan.relative, removal)
+
+    def _stale(self, layout: Layout, plan: DirectoryPlan, stale: Stale) -> None:
+        states = list(stale.levels)
+        if any(state.verdict is Verdict.UNPROVEN for state in states):
+            changed = self._prove(layout, plan.relative, stale)
+            states = [_proven(state, changed) for state in states]
+            states = [state for state in states if state.verdict is not Verdict.FRESH]
+        if not states:
+            self.tally.counts.fresh += 1
+            return
+        source = layout.describe_source(plan.relative, stale.name)
+        for state in states:
+            self.verdicts[state.verdict.value] = self.verdicts.get(state.verdict.value, 0) + 1
+            kind = _KINDS.get(state.verdict)
+            if kind is not None and not plan.obstacle:
+                self._find(kind, layout.describe_pyc(plan.relative, state.pyc), source)
+        reasons = ", ".join(sorted({state.verdict.value for state in states}))
+        self.tally.actions.append(Action("compile", source, reasons, tuple(state.level for state in states)))
+
+    def _removal(self, layout: Layout, relative: str, removal: Removal) -> None:
+        pyc = layout.describe_pyc(relative, removal.name)
+        if removal.kind != "pyc":
+            source = layout.describe_source(relative, removal.source) if removal.source else None
+            self._find(removal.kind, pyc, source)
+        self.tally.actions.append(Action("remove", pyc, removal.kind))
+
+    def _emptied(self, layout: Layout, step: Emptied) -> None:
+        path = layout.describe_pyc(step.relative) if step.pycache else layout.describe_source(step.relative)
+        self.tally.actions.append(Action("remove-directory", path, "emptied"))
+
+    def _unexamined(self, layout: Layout, step: Unexamined) -> None:
+        self.tally.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.reason))
+
+    def _find(self, kind: str, pyc: str | None, source: str | None, *, known: bool = False) -> None:
+        self.tally.findings.append(Finding(kind, pyc, source, known))
+
+
+def _proven(state: LevelState, changed: frozenset[int]) -> LevelState:
+    if state.verdict is not Verdict.UNPROVEN:
+        return state
+    return state._replace(verdict=Verdict.OTHER_HASH if state.level in changed else Verdict.FRESH)

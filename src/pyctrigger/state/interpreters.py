@@ -1,0 +1,102 @@
+"""Interpreters that were probed before, so that a trigger doesn't start one each time.
+
+An entry holds as long as the executable and what it loads (libpython, the import system) look as they did. It is a
+hint all the same: a worker's handshake says magic number and tag again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..target.interpreter import Account, Interpreter
+from ..target.probe import Probed, Witness, environment_of, identity, probe
+from ..target.trust import account_for
+from . import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FORMAT = 1
+
+
+class ProbedInterpreters:
+    """The entries below a state directory; without one, every question is asked anew."""
+
+    def __init__(self, directory: str | None) -> None:
+        self._directory = os.path.join(directory, "interpreters") if directory else None
+
+    def ask(self, executable: str, *, root: str | None = None) -> Interpreter:
+        """What `executable` is. Raises like `probe`; who may change it is looked at each time."""
+        path = self._entry(executable, root)
+        known = files.read(path) if path else None
+        if known is not None:
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                probed = _load(known)
+                if self._holds(probed, executable, root):
+                    return probed.interpreter
+        probed = probe(executable, root=root)
+        if path:
+            with contextlib.suppress(OSError):
+                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+                files.write_durably(path, _dump(probed))
+        return probed.interpreter
+
+    def forget(self, interpreter: Interpreter) -> None:
+        """Drop an entry that turned out to be wrong."""
+        path = self._entry(interpreter.executable, interpreter.root)
+        if path:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def known(self) -> Iterator[Interpreter]:
+        """Every interpreter that has an entry, whether it is still there or not."""
+        if self._directory is None or not os.path.isdir(self._directory):
+            return
+        for name in sorted(os.listdir(self._directory)):
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                yield _load(files.read(os.path.join(self._directory, name))).interpreter
+
+    def _entry(self, executable: str, root: str | None) -> str | None:
+        if self._directory is None:
+            return None
+        key = hashlib.sha256(f"{root or ''}\0{executable}".encode("utf-8", "surrogateescape")).hexdigest()
+        return os.path.join(self._directory, key[:16] + ".json")
+
+    @staticmethod
+    def _holds(probed: Probed, executable: str, root: str | None) -> bool:
+        interpreter = probed.interpreter
+        if (interpreter.executable, interpreter.root) != (executable, root) or not probed.witnesses:
+            return False
+        if any(identity(witness.path) != witness.identity for witness in probed.witnesses):
+            return False
+        seen = (root or "") + executable
+        return (interpreter.account, interpreter.environment) == (
+            None if root else account_for(seen, "interpreter"),
+            environment_of(seen),
+        )
+
+
+def _dump(probed: Probed) -> dict[str, Any]:
+    interpreter = probed.interpreter._asdict()
+    interpreter["magic_number"] = probed.interpreter.magic_number.hex()
+    return {"format": _FORMAT, "interpreter": interpreter, "witnesses": probed.witnesses}
+
+
+def _load(known: Any) -> Probed:
+    if known["format"] != _FORMAT:
+        raise ValueError("another format")
+    fields = known["interpreter"]
+    account = fields["account"]
+    interpreter = Interpreter(
+        **{
+            **fields,
+            "version": tuple(fields["version"]),
+            "inside": tuple(fields["inside"]),
+            "magic_number": bytes.fromhex(fields["magic_number"]),
+            "account": Account(*account) if account is not None else None,
+        }
+    )
+    return Probed(interpreter, tuple(Witness(path, tuple(seen)) for path, seen in known["witnesses"]))

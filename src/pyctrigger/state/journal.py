@@ -1,0 +1,98 @@
+"""The journal: transactions that were announced and are not done yet.
+
+An entry is durable before the lock is tried, so a run that is killed, or can't have the lock, loses nothing: the next
+run of any kind does its work. An entry that failed three times is parked: kept and shown, not tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FORMAT = 1
+#: After as many failed attempts an entry is parked.
+MOST_ATTEMPTS = 3
+
+
+class Entry(NamedTuple):
+    """One transaction, with everything that another run needs to do it."""
+
+    name: str
+    """The name of its file; "" before it is written."""
+    since: float
+    """Seconds since the epoch."""
+    event: str
+    paths: tuple[str, ...] | None
+    """None: the whole scope."""
+    options: dict[str, Any]
+    """The scope and the kind of bytecode it was meant for: root, site directories, levels, mode."""
+    attempts: int = 0
+
+    @property
+    def parked(self) -> bool:
+        """Whether it has failed too often to be tried again by itself."""
+        return self.attempts >= MOST_ATTEMPTS
+
+
+class Journal:
+    """The entries of one installation, below its state directory."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = os.path.join(directory, "journal")
+
+    def write(self, event: str, paths: tuple[str, ...] | None, options: dict[str, Any]) -> Entry:
+        """Make a new entry durable. Raises OSError."""
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.json"
+        entry = Entry(name, time.time(), event, paths, options)
+        self._store(entry)
+        return entry
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, oldest first; one that can't be read is left out, and stays."""
+        try:
+            names = sorted(name for name in os.listdir(self._directory) if name.endswith(".json"))
+        except OSError:
+            return  # no journal was ever written here
+        for name in names:
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                yield _load(name, files.read(os.path.join(self._directory, name)))
+
+    def done(self, entry: Entry) -> None:
+        """Remove an entry whose work is done."""
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._directory, entry.name))
+
+    def failed(self, entry: Entry) -> Entry:
+        """Count a failed attempt."""
+        counted = entry._replace(attempts=entry.attempts + 1)
+        with contextlib.suppress(OSError):
+            self._store(counted)
+        return counted
+
+    def _store(self, entry: Entry) -> None:
+        fields = entry._asdict()
+        del fields["name"]
+        fields["paths"] = None if entry.paths is None else [os.fsencode(path).hex() for path in entry.paths]
+        files.write_durably(os.path.join(self._directory, entry.name), {"format": _FORMAT, **fields})
+
+
+def _load(name: str, stored: Any) -> Entry:
+    if stored["format"] != _FORMAT:
+        raise ValueError("another format")
+    paths = stored["paths"]
+    return Entry(
+        name,
+        float(stored["since"]),
+        str(stored["event"]),
+        None if paths is None else tuple(os.fsdecode(bytes.fromhex(path)) for path in paths),
+        dict(stored["options"]),
+        int(stored["attempts"]),
+    )

@@ -1,0 +1,87 @@
+"""Where lock, state and configuration live.
+
+As root the places are fixed: `XDG_RUNTIME_DIR` moves even platformdirs' site directories, and a lock that an
+environment variable can move is none. For everyone else platformdirs decides.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+from ..errors import RefusedError
+
+_NAME = "pyctrigger"
+_BSD = sys.platform.startswith(("freebsd", "dragonfly"))
+
+
+def is_root() -> bool:
+    """Whether this process has root's rights."""
+    return os.geteuid() == 0
+
+
+def lock_directory() -> str:
+    """The directory of the locks."""
+    if is_root():
+        return "/var/run/pyctrigger" if _BSD else "/run/pyctrigger"
+    return _platform("user_runtime_dir")
+
+
+def state_directory() -> str:
+    """The directory of journal, manifest and probed interpreters."""
+    if is_root():
+        return system_state_directory()
+    return _platform("user_state_dir")
+
+
+def system_state_directory() -> str:
+    """Root's, also inside a staged root."""
+    return "/var/db/pyctrigger" if _BSD else "/var/lib/pyctrigger"
+
+
+def configuration_files(*, hook: bool) -> list[str]:
+    """Where the configuration may be, best first; the first that exists counts."""
+    system = "/usr/local/etc/pyctrigger.toml" if _BSD else "/etc/pyctrigger.toml"
+    if is_root():
+        return [system]
+    files = [os.path.join(_platform("user_config_dir"), "pyctrigger.toml"), system]
+    named = os.environ.get("PYCTRIGGER_CONFIG")
+    return [named] if named and not hook else files
+
+
+def make_own(directory: str) -> str:
+    """Make a directory that only we can enter, or see that it is one. Raises RefusedError and OSError."""
+    if not os.path.isdir(directory):
+        os.makedirs(os.path.dirname(directory), mode=0o755, exist_ok=True)
+        try:
+            os.mkdir(directory, 0o700)
+        except FileExistsError:
+            pass  # another run was faster
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.geteuid():
+            raise RefusedError(
+                f"{directory} belongs to account {status.st_uid}", mend="remove it, or run as that account"
+            )
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
+    return directory
+
+
+def state_in_root(root: str) -> str:
+    """The state directory inside a staged root. Raises RefusedError if a link leads it out of there."""
+    inside = os.path.realpath(root)
+    found = os.path.realpath(inside + system_state_directory())
+    if found != inside and not found.startswith(inside.rstrip("/") + "/"):
+        raise RefusedError(f"{root}: its {system_state_directory()} leads out of it", mend="use --stateless")
+    return found
+
+
+def _platform(place: str) -> str:
+    import platformdirs  # costs 15 ms, and root never needs it
+
+    return str(getattr(platformdirs.PlatformDirs(_NAME, appauthor=False), place))

@@ -1,0 +1,136 @@
+"""The one lock of an installation: who holds it writes its bytecode, the others wait and know for whom.
+
+Facts: flock(2) ends with its holder, however that ends. The holder's note is a file of its own, since filelock up to
+3.19 (the last for Python 3.9) truncates the lock file in every waiter. A soft lock is no lock here: it outlives its
+holder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import LockTimeoutError
+from .locations import make_own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Seconds of waiting before the wait is announced.
+_ANNOUNCE_AFTER = 2.0
+_POLL = 0.05
+
+
+class Holder(NamedTuple):
+    """Who holds a lock."""
+
+    pid: int
+    command: str
+    since: float
+    """Seconds since the epoch."""
+
+    def __str__(self) -> str:
+        since = time.strftime("%H:%M:%S", time.localtime(self.since))
+        return f"process {self.pid} ({self.command}) since {since}"
+
+
+class InstallationLock:
+    """The lock of one installation, below `directory`. Raises RefusedError and OSError where it can't be had."""
+
+    def __init__(self, directory: str, installation: str) -> None:
+        make_own(directory)
+        self._note = os.path.join(directory, installation + ".owner")
+        self._lock = _hard_lock(os.path.join(directory, installation + ".lock"))
+
+    @property
+    def held(self) -> bool:
+        """Whether we hold it."""
+        return bool(self._lock.is_locked)
+
+    def acquire(self, timeout: float, announce: Callable[[str], None]) -> bool:
+        """Take the lock within `timeout` seconds; whether somebody else had it meanwhile.
+
+        A wait of more than two seconds is announced, with the holder. Raises LockTimeoutError.
+        """
+        waited = False
+        deadline = time.monotonic() + timeout
+        for patience in (0.0, min(_ANNOUNCE_AFTER, timeout), None):
+            left = max(0.0, deadline - time.monotonic())
+            if self._try(left if patience is None else patience):
+                self._leave_note()
+                return waited
+            waited = True
+            if patience:
+                announce(f"waiting for the lock, held by {self.holder() or 'a process that left no note'}")
+        holder = self.holder()
+        raise LockTimeoutError(timeout, str(holder) if holder else None)
+
+    def _try(self, seconds: float) -> bool:
+        import filelock
+
+        try:
+            self._lock.acquire(timeout=seconds, poll_interval=_POLL)
+        except filelock.Timeout:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        if self.held:
+            with contextlib.suppress(OSError):
+                os.unlink(self._note)
+            self._lock.release()
+
+    def holder(self) -> Holder | None:
+        """Who says to hold it; None without a readable note."""
+        return read_holder(self._note)
+
+    def _leave_note(self) -> None:
+        command = " ".join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:4]])
+        holder = Holder(os.getpid(), command[:120], time.time())
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            temporary = f"{self._note}.{os.getpid()}"
+            with open(temporary, "w", encoding="utf-8", errors="replace") as file:
+                json.dump(holder._asdict(), file)
+            os.replace(temporary, self._note)
+
+
+def read_holder(note: str) -> Holder | None:
+    """Read a holder's note."""
+    try:
+        with open(note, encoding="utf-8", errors="replace") as file:
+            said = json.loads(file.read(4096))
+        return Holder(int(said["pid"]), str(said["command"]), float(said["since"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def current_holder(directory: str, installation: str) -> Holder | None:
+    """Who holds the lock of an installation at this moment, without waiting; None if nobody does."""
+    import fcntl
+
+    try:
+        descriptor = os.open(os.path.join(directory, installation + ".lock"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        note = read_holder(os.path.join(directory, installation + ".owner"))
+        return note or Holder(0, "unknown", 0.0)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _hard_lock(path: str) -> Any:
+    from filelock import UnixFileLock
+
+    options: dict[str, Any] = {"mode": 0o600, "thread_local": False}
+    if "fallback_to_soft" in UnixFileLock.__init__.__code__.co_varnames:
+        options["fallback_to_soft"] = False  # newer filelocks would fall back where flock(2) is missing
+    return UnixFileLock(path, **options)

@@ -1,0 +1,59 @@
+"""The state of one installation: its journal and its manifest, or the word that there is none."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .journal import Journal
+from .locations import make_own
+from .manifest import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Store:
+    """State below `base`. If it can't be written, everything works without it, and `notice` is told once.
+
+    A store that isn't to `create` anything uses what is there: a command that only looks leaves no trace.
+    """
+
+    def __init__(self, base: str | None, notice: Callable[[str], None], *, create: bool = True) -> None:
+        self._base = base
+        self._notice = notice
+        self._create = create
+
+    @property
+    def base(self) -> str | None:
+        """The directory of all state, made if need be; None where there is none."""
+        return self._own(self._base) if self._base is not None else None
+
+    def give_up(self, error: OSError) -> None:
+        """Go on without state."""
+        if self._base is not None:
+            self._notice(f"no state is kept: {self._base}: {error.strerror or error}")
+        self._base = None
+
+    def directory(self, installation: str) -> str | None:
+        """The directory of one installation's state, made if need be."""
+        base = self.base
+        return self._own(os.path.join(base, installation)) if base is not None else None
+
+    def _own(self, directory: str) -> str | None:
+        if not self._create and not os.path.isdir(directory):
+            return None
+        try:
+            return make_own(directory)
+        except OSError as error:
+            self.give_up(error)
+            return None
+
+    def journal(self, installation: str) -> Journal | None:
+        """The journal of an installation, if there can be one."""
+        directory = self.directory(installation)
+        return Journal(directory) if directory else None
+
+    def manifest(self, installation: str) -> Manifest:
+        """The manifest of an installation; without state, one that forgets."""
+        return Manifest(self.directory(installation))

@@ -1,0 +1,92 @@
+"""Starting a program of ours in the target: isolated, with an environment of our own, in `/`, deaf to users and sites.
+
+Facts: `-I` alone still runs the `.pth` files of a virtual environment; `-I -S` with an absolute path, our own
+environment and cwd `/` was the only combination that ran nobody's code. `-B` keeps the start from writing bytecode,
+and `-W ignore` keeps a SyntaxWarning from telling a line of source (PEP 370, `python3 -h`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+from ..errors import InterpreterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .interpreter import Account
+
+#: 3.6 and PyPy think in ASCII without a locale.
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/"}
+_FLAGS = ("-I", "-S", "-B", "-W", "ignore")
+
+#: The program comes through a descriptor: an account with fewer rights than ours may not reach our own files.
+_BOOTSTRAP = "import sys; exec(compile(open(int(sys.argv[1]), 'rb').read(), '<pyctrigger>', 'exec'))"
+
+
+def start(
+    executable: str,
+    program: str,
+    arguments: Sequence[str] = (),
+    *,
+    account: Account | None = None,
+    root: str | None = None,
+    keep: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start the file `remote/<program>.py` in `executable`, with pipes for its three streams.
+
+    `keep` are descriptors that the child inherits. Raises InterpreterError where it can't be started at all.
+    """
+    source = os.open(os.path.join(os.path.dirname(__file__), "remote", program + ".py"), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # A session of its own: a Ctrl-C at the terminal is the host's to answer.
+        return subprocess.Popen(
+            [executable, *_FLAGS, "-c", _BOOTSTRAP, str(source), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            cwd=None if root else "/",
+            env=_ENVIRONMENT,
+            pass_fds=(source, *keep),
+            start_new_session=True,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+            preexec_fn=_enter(root) if root else None,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InterpreterError(
+            f"{executable} can't be started: {reason}", mend="name another interpreter with --python PATH"
+        ) from error
+    finally:
+        os.close(source)
+
+
+def _enter(root: str) -> Callable[[], None]:
+    def enter() -> None:
+        os.chroot(root)
+        os.chdir("/")
+
+    return enter
+
+
+def describe_death(returncode: int) -> str:
+    """How a child ended, in words."""
+    if returncode >= 0:
+        return f"exit status {returncode}"
+    try:
+        return f"killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"killed by signal {-returncode}"
+
+
+def printable(noise: bytes, limit: int = 300) -> str:
+    """What a child said on standard error, fit for a message: one line, no control characters."""
+    text = " ".join(noise.decode("utf-8", "replace").split())
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text[-limit:]

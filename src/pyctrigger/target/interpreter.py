@@ -1,0 +1,71 @@
+"""The target interpreter as a value: what it answered when it was asked."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from ..pyc.header import HeaderFormat
+
+
+class Account(NamedTuple):
+    """Whose rights a child process has."""
+
+    uid: int
+    gid: int
+
+
+class Interpreter(NamedTuple):
+    """A probed target interpreter. Two of them are the same installation when their `installation` is equal."""
+
+    executable: str
+    """Absolute path, as it was found or given; as seen inside the root, if `root` is set."""
+    implementation: str
+    """`sys.implementation.name`: cpython, pypy."""
+    version: tuple[int, int, int]
+    release: str
+    """The version as text, with its stage: `3.14.0rc2`."""
+    cache_tag: str
+    """`sys.implementation.cache_tag` (PEP 3147)."""
+    magic_number: bytes
+    """`importlib.util.MAGIC_NUMBER`, four bytes."""
+    abi_flags: str
+    """`sys.abiflags`; it tells 3.13t from 3.13, which share tag and magic number."""
+    free_threaded: bool
+    prefix: str
+    """The real `sys.base_prefix`."""
+    schemes: dict[str, dict[str, str]]
+    """The directories of each installation scheme, by scheme and key (`sysconfig.get_paths`)."""
+    default_scheme: str
+    inside: tuple[str, ...]
+    """Where packages lie in an environment, below the placeholder prefix `/@`."""
+    account: Account | None = None
+    """Run as this account, since it could change the executable; None: as ourselves."""
+    root: str | None = None
+    """Run after a chroot to this directory (`--trust-root`)."""
+    environment: str | None = None
+    """The virtual environment that the executable stands in, by its `pyvenv.cfg` (PEP 405)."""
+
+    @property
+    def flavour(self) -> str:
+        """The short name: py311, py313t, pypy311."""
+        stem = "py" if self.implementation == "cpython" else self.implementation
+        return f"{stem}{self.version[0]}{self.version[1]}{'t' if self.free_threaded else ''}"
+
+    @property
+    def header(self) -> HeaderFormat:
+        """What the headers of this interpreter's pycs look like."""
+        return HeaderFormat.of(self.magic_number, self.version)
+
+    @property
+    def installation(self) -> str:
+        """A stable, readable id of the installation: `cpython-311-3f2a9c1d`."""
+        return self.installation_in(None)
+
+    def installation_in(self, root: tuple[int, int] | None) -> str:
+        """The id, for a root seen from outside with that root's device and inode."""
+        facts = [self.prefix, self.implementation, self.cache_tag, self.abi_flags, str(self.free_threaded)]
+        if root is not None:
+            facts += [str(number) for number in root]
+        digest = hashlib.sha256("\0".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{self.cache_tag}{'t' if self.free_threaded else ''}-{digest[:8]}"

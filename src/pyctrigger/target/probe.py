@@ -1,0 +1,179 @@
+"""Asking an executable what Python it is."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import InterpreterError
+from .child import describe_death, printable, start
+from .interpreter import Interpreter
+from .trust import account_for
+
+if TYPE_CHECKING:
+    import subprocess
+
+_MARK = b"\npyctrigger-probe:"
+#: An answer is a few kilobytes; what says more than this is no Python.
+_MOST_BYTES = 1 << 20
+#: Seconds. A start takes 10 ms, on an emulated machine a hundred times that.
+PROBE_TIMEOUT = 30.0
+
+
+class Witness(NamedTuple):
+    """A file that the answer depends on, and what it looked like."""
+
+    path: str
+    identity: tuple[int, ...]
+
+
+class Probed(NamedTuple):
+    """An answer, and the files whose change makes it worthless."""
+
+    interpreter: Interpreter
+    witnesses: tuple[Witness, ...]
+
+
+def identity(path: str) -> tuple[int, ...] | None:
+    """Device, inode, size and times of what `path` leads to; None where it leads nowhere."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TIMEOUT) -> Probed:
+    """Run `executable` and return what it is. `root` is a directory to enter first, `timeout` is in seconds.
+
+    Raises InterpreterError for what is missing, no Python, silent or broken, and RefusedError where root shouldn't
+    run it.
+    """
+    seen = (root or "") + executable
+    # A root that is trusted (`--trust-root`) is trusted as a whole; its links mean something else out here.
+    account = None if root else account_for(seen, "interpreter")
+    before = identity(seen)
+    answer = _parse(executable, _ask(executable, account, root, timeout))
+    interpreter = _interpreter(executable, answer)._replace(
+        account=account, root=root, environment=environment_of(seen)
+    )
+    _require_sane(interpreter)
+    witnesses = [Witness(seen, before)] if before else []
+    for path in answer["witnesses"]:
+        known = identity((root or "") + path)
+        if known:
+            witnesses.append(Witness((root or "") + path, known))
+    if account is None and root is None:
+        for witness in witnesses:
+            if account_for(witness.path, "interpreter") is not None:
+                raise InterpreterError(
+                    f"{executable} loads {witness.path}, which somebody other than root owns",
+                    mend="run as that account, or name another interpreter",
+                )
+    return Probed(interpreter, tuple(witnesses))
+
+
+def environment_of(executable: str) -> str | None:
+    """The virtual environment that an executable stands in (PEP 405); `-S` keeps the target from saying so itself."""
+    above = os.path.dirname(os.path.dirname(executable))
+    return above if os.path.isfile(os.path.join(above, "pyvenv.cfg")) else None
+
+
+def _ask(executable: str, account: Any, root: str | None, timeout: float) -> bytes:
+    child = start(executable, "probe", account=account, root=root)
+    try:
+        assert child.stdin and child.stdout and child.stderr
+        child.stdin.close()
+        said, noise = _read_both(child, timeout, executable)
+        if child.returncode != 0 or _MARK not in said:
+            complaint = printable(noise)
+            raise InterpreterError(
+                f"{executable} is no working Python: {describe_death(child.returncode)}"
+                + (f", it said: {complaint}" if complaint else ""),
+                mend="name another interpreter with --python PATH",
+            )
+        return said
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+        for stream in (child.stdout, child.stderr):
+            if stream:
+                stream.close()
+
+
+def _read_both(child: subprocess.Popen[bytes], timeout: float, executable: str) -> tuple[bytes, bytes]:
+    assert child.stdout and child.stderr
+    heard = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
+    output, noise = heard.values()
+    poller = select.poll()
+    for descriptor in heard:
+        poller.register(descriptor, select.POLLIN)
+    still_open = set(heard)
+    deadline = time.monotonic() + timeout
+    while still_open:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise InterpreterError(
+                f"{executable} did not answer within {timeout:g} s", mend="name another interpreter with --python PATH"
+            )
+        for descriptor, _ in poller.poll(left * 1000):
+            piece = os.read(descriptor, 65536)
+            heard[descriptor] += piece
+            if not piece:
+                poller.unregister(descriptor)
+                still_open.discard(descriptor)
+            if len(heard[descriptor]) > _MOST_BYTES:
+                raise InterpreterError(f"{executable} is no Python: it says too much")
+    try:
+        child.wait(max(0.1, deadline - time.monotonic()))
+    except Exception as error:  # subprocess is imported lazily, TimeoutExpired with it
+        raise InterpreterError(f"{executable} did not end within {timeout:g} s") from error
+    return bytes(output), bytes(noise)
+
+
+def _parse(executable: str, said: bytes) -> dict[str, Any]:
+    import json
+
+    try:
+        answer = json.loads(said.split(_MARK, 1)[1].split(b"\n", 1)[0])
+    except ValueError as error:
+        raise InterpreterError(f"{executable} gave no readable answer") from error
+    if not isinstance(answer, dict):
+        raise InterpreterError(f"{executable} gave no readable answer")
+    return answer
+
+
+def _interpreter(executable: str, answer: dict[str, Any]) -> Interpreter:
+    try:
+        major, minor, micro = (int(number) for number in answer["version"])
+        return Interpreter(
+            executable=executable,
+            implementation=str(answer["implementation"]),
+            version=(major, minor, micro),
+            release=str(answer["release"]),
+            cache_tag=answer["cache_tag"] or "",
+            magic_number=bytes.fromhex(answer["magic_number"]),
+            abi_flags=str(answer["abi_flags"]),
+            free_threaded=bool(answer["free_threaded"]),
+            prefix=str(answer["prefix"]),
+            schemes=dict(answer["schemes"]),
+            default_scheme=str(answer["default_scheme"]),
+            inside=tuple(answer["inside"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InterpreterError(f"{executable} gave no complete answer: {error!r}") from error
+
+
+def _require_sane(interpreter: Interpreter) -> None:
+    if interpreter.version < (3, 6, 0):
+        raise InterpreterError(f"{interpreter.executable} is Python {interpreter.release}; 3.6 is the oldest target")
+    if not interpreter.cache_tag:
+        # gh-144278: such a build writes no bytecode at all, and cache_from_source raises.
+        raise InterpreterError(
+            f"{interpreter.executable} has no cache tag (sys.implementation.cache_tag is None): it can't use bytecode"
+        )
+    if "/" in interpreter.cache_tag or len(interpreter.magic_number) != 4:
+        raise InterpreterError(f"{interpreter.executable} has an unusable cache tag or magic number")

@@ -1,0 +1,83 @@
+"""Run by the target: says what this interpreter is, as one framed JSON line on standard output.
+
+Contract: Python 3.6 to 3.15 and PyPy; standard library only; reads nothing, writes nothing but that line. The frame
+keeps what somebody's start-up prints from being taken for an answer.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+import sysconfig
+
+
+def schemes():
+    """The directories of every installation scheme that isn't a user's or another system's."""
+    found = {}
+    for name in sysconfig.get_scheme_names():
+        if "user" in name or name.startswith("nt") or name == "posix_home":
+            continue
+        try:
+            paths = sysconfig.get_paths(name)
+        except Exception:  # a scheme of a vendor's that lacks a variable says nothing about the others
+            continue
+        found[name] = {key: paths[key] for key in ("purelib", "platlib", "stdlib", "platstdlib") if key in paths}
+    return found
+
+
+def inside(prefix):
+    """Where this interpreter's packages lie in an environment below `prefix`."""
+    variables = {"base": prefix, "platbase": prefix, "installed_base": prefix, "installed_platbase": prefix}
+    known = sysconfig.get_scheme_names()
+    scheme = [name for name in ("venv", "posix_prefix", "pypy") if name in known]
+    if not scheme:
+        return []
+    return sorted({sysconfig.get_path(key, scheme[0], variables) for key in ("purelib", "platlib")})
+
+
+def default_scheme():
+    for name in ("get_default_scheme", "_get_default_scheme"):
+        if hasattr(sysconfig, name):
+            return getattr(sysconfig, name)()
+    return "posix_prefix"
+
+
+def witnesses():
+    """Files that change when the interpreter is replaced though its executable is not: libpython, the import system."""
+    found = [os.__file__]
+    for name in ("importlib/_bootstrap_external.py", "importlib/__init__.py"):
+        found.append(os.path.join(os.path.dirname(os.__file__), name))
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            for line in maps:
+                path = line.rstrip(b"\n").split(b" ")[-1]
+                if b"libpython" in path or b"libpypy" in path:
+                    found.append(path.decode("utf-8", "surrogateescape"))
+    except EnvironmentError:
+        pass  # no procfs, as on FreeBSD: the import system's own file has to do
+    return sorted(set(path for path in found if os.path.exists(path)))
+
+
+def answer():
+    magic = getattr(importlib.util, "MAGIC_NUMBER", b"")
+    return {
+        "implementation": sys.implementation.name,
+        "version": list(sys.version_info[:3]),
+        "release": ".".join(map(str, sys.version_info[:3]))
+        + {"alpha": "a", "beta": "b", "candidate": "rc"}.get(sys.version_info[3], "")
+        + ("" if sys.version_info[3] == "final" else str(sys.version_info[4])),
+        "cache_tag": sys.implementation.cache_tag,
+        "magic_number": "".join("%02x" % byte for byte in bytearray(magic)),
+        "abi_flags": getattr(sys, "abiflags", ""),
+        "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+        "prefix": os.path.realpath(getattr(sys, "base_prefix", sys.prefix)),
+        "schemes": schemes(),
+        "default_scheme": default_scheme(),
+        "inside": inside("/@"),
+        "witnesses": witnesses(),
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\npyctrigger-probe:" + json.dumps(answer(), sort_keys=True) + "\n")
+    sys.stdout.flush()

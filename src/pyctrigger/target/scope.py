@@ -1,0 +1,111 @@
+"""The scope: the directories whose bytecode is a target's own to keep, as the system's package manager sees it.
+
+An isolated `sysconfig` alone doesn't say it: on Debian its default scheme is `/usr/local`, the administrator's. The
+package managers' own schemes are `deb_system` and `rpm_prefix` (both vendors' patches to `sysconfig`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .interpreter import Interpreter
+
+    #: Device and inode of the directory that a path leads to; None where it leads to none.
+    Locate = Callable[[str], "tuple[int, int] | None"]
+
+_MANAGERS_SCHEMES = ("deb_system", "rpm_prefix")
+#: Directories of packages that lie inside the standard library's, and don't belong to it.
+PACKAGE_DIRECTORIES = frozenset({"site-packages", "dist-packages"})
+
+
+class SiteDirectory(NamedTuple):
+    """One directory of the scope."""
+
+    path: str
+    """As the target sees it."""
+    is_stdlib: bool = False
+
+
+def site_directories(
+    interpreter: Interpreter,
+    locate: Locate,
+    *,
+    site_dirs: Sequence[str] = (),
+    prefixes: Sequence[str] = (),
+    stdlib: bool = False,
+) -> list[SiteDirectory]:
+    """The scope: every directory that exists, once. Raises UsageError for a directory that was named and is none.
+
+    `site_dirs` count instead of the target's own; `prefixes` are virtual or conda environments.
+    """
+    found: list[SiteDirectory] = []
+    for path in site_dirs:
+        if locate(path) is None:
+            raise UsageError(f"--site-dir {path}: no such directory", mend="name a directory that exists")
+        found.append(SiteDirectory(path))
+    for prefix in prefixes:
+        inside = [path for path in _environment(interpreter, prefix) if locate(path)]
+        if not inside:
+            raise UsageError(
+                f"--prefix {prefix}: no environment of {interpreter.flavour}",
+                mend=f"it would have {interpreter.inside[0].replace('/@', prefix) if interpreter.inside else prefix}",
+            )
+        found += map(SiteDirectory, inside)
+    if not site_dirs and not prefixes:
+        found += map(SiteDirectory, _own(interpreter))
+    if stdlib:
+        found += [SiteDirectory(path, is_stdlib=True) for path in _standard_library(interpreter)]
+    return _existing(found, locate)
+
+
+def _own(interpreter: Interpreter) -> list[str]:
+    if interpreter.environment is not None:
+        return _environment(interpreter, interpreter.environment)
+    return _twins(_paths(interpreter, ("purelib", "platlib")))
+
+
+def _paths(interpreter: Interpreter, keys: Iterable[str]) -> list[str]:
+    schemes = interpreter.schemes
+    scheme = next((name for name in _MANAGERS_SCHEMES if name in schemes), interpreter.default_scheme)
+    paths = schemes.get(scheme) or schemes.get("posix_prefix") or {}
+    return [paths[key] for key in keys if key in paths]
+
+
+def _standard_library(interpreter: Interpreter) -> list[str]:
+    return _twins(_paths(interpreter, ("stdlib", "platstdlib")))
+
+
+def _environment(interpreter: Interpreter, prefix: str) -> list[str]:
+    paths = [path.replace("/@", prefix.rstrip("/") or "/", 1) for path in interpreter.inside]
+    # Debian's pip and distutils put into dist-packages what elsewhere goes to site-packages.
+    paths += [path.replace("/site-packages", "/dist-packages") for path in paths]
+    return _twins(paths)
+
+
+def _twins(paths: Iterable[str]) -> list[str]:
+    """Each path, and the same below `lib64` or `lib`: pure and binary packages may lie apart."""
+    found = []
+    for path in paths:
+        parts = path.split("/")
+        for number, part in enumerate(parts):
+            if part in ("lib", "lib64"):
+                twin = "lib64" if part == "lib" else "lib"
+                found += [path, "/".join([*parts[:number], twin, *parts[number + 1 :]])]
+                break
+        else:
+            found.append(path)
+    return found
+
+
+def _existing(candidates: Iterable[SiteDirectory], locate: Locate) -> list[SiteDirectory]:
+    known: dict[tuple[int, int], SiteDirectory] = {}
+    for candidate in candidates:
+        where = locate(candidate.path)
+        if where is not None:
+            known.setdefault(where, candidate)
+    return list(known.values())

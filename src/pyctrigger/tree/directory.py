@@ -1,0 +1,179 @@
+"""A site directory held by its descriptor; everything below is reached component by component, no link followed.
+
+Root works here on directories that others may write. A path can be swapped for a link between two system calls, a
+descriptor can't (openat(2), O_NOFOLLOW): so no call below a site directory takes a path with more than one component.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: O_NONBLOCK: opening a FIFO for reading would wait for a writer for ever.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: Directories kept open at once: the way down to the one at work, and the few that results are still written to.
+_MOST_OPEN = 48
+_MOST_LINKS = 40
+
+
+class Tree:
+    """One site directory (or the tree of a pycache prefix), opened once. `path` is its name as the target sees it."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self.path = path
+        self._root = descriptor
+        self._open: OrderedDict[str, int] = OrderedDict()
+        status = os.fstat(descriptor)
+        self.identity = (status.st_dev, status.st_ino)
+
+    @classmethod
+    def open(cls, path: str, root: str | None = None) -> Tree:
+        """Open the directory `path`, inside the staged root `root` if there is one.
+
+        Above a site directory the administrator's links are followed, links inside a root stay inside of it. Raises
+        OSError.
+        """
+        if root is None:
+            return cls(os.open(path, _DIRECTORY & ~os.O_NOFOLLOW), path)
+        return cls(open_in_root(root, path), path)
+
+    def __enter__(self) -> Tree:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        self._drop_all()
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+    def describe(self, relative: str, name: str = "") -> str:
+        """The full path of something in this tree, as the target sees it."""
+        return "/".join(part for part in (self.path.rstrip("/"), relative, name) if part)
+
+    def directory(self, relative: str) -> int:
+        """The descriptor of a directory below, by its path relative to the tree; "" is the tree itself.
+
+        It stays ours: it is good until the next call. Raises OSError: ELOOP or ENOTDIR for a link or a file.
+        """
+        if not relative:
+            return self._root
+        descriptor = self._open.get(relative)
+        if descriptor is not None:
+            self._open.move_to_end(relative)
+            return descriptor
+        above, _, name = relative.rpartition("/")
+        parent = self.directory(above)
+        try:
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._drop_all()
+            descriptor = os.open(name, _DIRECTORY, dir_fd=self.directory(above))
+        self._open[relative] = descriptor
+        if len(self._open) > _MOST_OPEN:
+            os.close(self._open.popitem(last=False)[1])
+        return descriptor
+
+    def forget(self, relative: str) -> None:
+        """Open this directory anew next time: it may have vanished under the descriptor (a neighbour's sweep)."""
+        descriptor = self._open.pop(relative, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def lstat(self, relative: str, name: str) -> os.stat_result:
+        """The status of an entry itself, link or not. Raises OSError."""
+        return os.stat(name, dir_fd=self.directory(relative), follow_symlinks=False)
+
+    def open_file(self, relative: str, name: str) -> int:
+        """A descriptor for reading a regular file; never blocks, never follows a link. Raises OSError."""
+        descriptor = os.open(name, _FILE, dir_fd=self.directory(relative))
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "is no regular file")
+        return descriptor
+
+    def resolve(self, relative: str, name: str) -> tuple[str, str] | None:
+        """Where a link below leads, as (directory, name), resolved without leaving the tree; None if it leads out.
+
+        Raises OSError where it leads nowhere, in circles, or through a file.
+        """
+        pending = [name]
+        parts = relative.split("/") if relative else []
+        links = 0
+        while True:
+            part = pending.pop()
+            if part == "..":
+                if not parts:
+                    return None
+                parts.pop()
+            elif part not in ("", "."):
+                status = self.lstat("/".join(parts), part)
+                if stat.S_ISLNK(status.st_mode):
+                    links += 1
+                    if links > _MOST_LINKS:
+                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                    goal = os.readlink(part, dir_fd=self.directory("/".join(parts)))
+                    if goal.startswith("/"):
+                        if not goal.startswith(self.path.rstrip("/") + "/"):
+                            return None
+                        parts, goal = [], goal[len(self.path.rstrip("/")) :]
+                    pending += goal.split("/")[::-1]
+                elif pending:
+                    parts.append(part)
+                else:
+                    return "/".join(parts), part
+            if not pending:
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+    def _drop_all(self) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+
+def open_in_root(root: str, path: str) -> int:
+    """Open the directory that `path` means inside the staged root `root`, following links inside of it only.
+
+    What a chroot(2) would see, without one. Raises OSError.
+    """
+    ancestry = [os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)]
+    pending = path.split("/")[::-1]
+    links = 0
+    try:
+        while pending:
+            part = pending.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                if len(ancestry) > 1:
+                    os.close(ancestry.pop())
+                continue
+            status = os.stat(part, dir_fd=ancestry[-1], follow_symlinks=False)
+            if not stat.S_ISLNK(status.st_mode):
+                ancestry.append(os.open(part, _DIRECTORY, dir_fd=ancestry[-1]))
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            goal = os.readlink(part, dir_fd=ancestry[-1])
+            if goal.startswith("/"):
+                while len(ancestry) > 1:
+                    os.close(ancestry.pop())
+            pending += goal.split("/")[::-1]
+        return ancestry.pop()
+    finally:
+        for descriptor in ancestry:
+            os.close(descriptor)

@@ -1,0 +1,55 @@
+"""Where the pycs of a directory lie: in its `__pycache__`, or in the tree that `sys.pycache_prefix` names.
+
+Sources: PEP 3147, and `cache_from_source` in `importlib._bootstrap_external`: with a prefix, a source `/a/b/m.py` has
+its pyc at `PREFIX/a/b/m.<tag>.pyc`, without a `__pycache__` (CPython 3.8 and later).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..pyc.names import PYCACHE
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .directory import Tree
+
+
+class Layout:
+    """One site directory, with the tree that holds its pycs. Use it as a context manager."""
+
+    def __init__(self, sources: Tree, prefix: Tree | None = None) -> None:
+        self.sources = sources
+        self.pycs = prefix or sources
+        self.has_prefix = prefix is not None
+        self._base = sources.path.strip("/") if prefix else ""
+
+    def __enter__(self) -> Layout:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.sources.close()
+        self.pycs.close()
+
+    def pycache(self, relative: str) -> str:
+        """Where the pycs of the directory `relative` lie, relative to `pycs`."""
+        if self.has_prefix:
+            return f"{self._base}/{relative}" if relative else self._base
+        return f"{relative}/{PYCACHE}" if relative else PYCACHE
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the pycs lie on a file system that is mounted read-only."""
+        return bool(os.fstatvfs(self.pycs.directory("")).f_flag & os.ST_RDONLY)
+
+    def describe_source(self, relative: str, name: str = "") -> str:
+        """The full path of a source, or of its directory."""
+        return self.sources.describe(relative, name)
+
+    def describe_pyc(self, relative: str, name: str = "") -> str:
+        """The full path of a pyc of the directory `relative`, or of the directory that holds its pycs."""
+        return self.pycs.describe(self.pycache(relative), name)

@@ -1,0 +1,96 @@
+"""Reading a source whole: a regular file, by descriptor, of bounded size, and not while it changes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .directory import Tree
+
+#: Bytes. No real source comes near it; what does would exhaust a worker (a million statements take 2.4 GB).
+LARGEST_SOURCE = 64 << 20
+#: How often a source that changes under the reader is read again before it is left to the next run.
+_TRIES = 5
+
+
+class SourceRefused(Exception):
+    """This source must not be read, or can't be; the text says why, without a word of its contents."""
+
+
+class SourceText(NamedTuple):
+    """The bytes of a source, and the status that belongs to exactly these bytes."""
+
+    data: bytes
+    status: os.stat_result
+
+
+def read_source(tree: Tree, relative: str, name: str) -> SourceText:
+    """Read the source `name` in the directory `relative`, through a link inside the tree if it is one.
+
+    The status before and after must agree, or it is read again: an edit between read and stat gives old code the new
+    mtime, which is stale for ever. Raises SourceRefused and OSError.
+    """
+    for _ in range(_TRIES):
+        descriptor = _open(tree, relative, name)
+        try:
+            before = os.fstat(descriptor)
+            if before.st_size > LARGEST_SOURCE:
+                raise SourceRefused(f"larger than {LARGEST_SOURCE >> 20} MiB")
+            data = _read_all(descriptor, before.st_size)
+            after = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if _same(before, after) and len(data) == after.st_size:
+            return SourceText(data, after)
+    raise SourceRefused("it changes while it is read")
+
+
+def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
+    """The status of a source as the target's import sees it. Raises like `read_source`."""
+    status = tree.lstat(relative, name)
+    if stat.S_ISLNK(status.st_mode):
+        return tree.lstat(*_behind(tree, relative, name, status))
+    return status
+
+
+def _open(tree: Tree, relative: str, name: str) -> int:
+    status = tree.lstat(relative, name)
+    if stat.S_ISLNK(status.st_mode):
+        relative, name = _behind(tree, relative, name, status)
+    return tree.open_file(relative, name)
+
+
+def _behind(tree: Tree, relative: str, name: str, link: os.stat_result) -> tuple[str, str]:
+    behind = tree.resolve(relative, name)
+    if behind is None:
+        raise SourceRefused("a link that leads out of the site directory")
+    goal = tree.lstat(*behind)
+    if not stat.S_ISREG(goal.st_mode):
+        raise SourceRefused("a link to no regular file")
+    # Otherwise whoever made the link could have root compile, and so reveal, what only its owner may read.
+    if link.st_uid not in (0, goal.st_uid):
+        raise SourceRefused("a link to a file of another owner")
+    return behind
+
+
+def _read_all(descriptor: int, size: int) -> bytes:
+    data = os.read(descriptor, size + 1)
+    if len(data) == size:
+        return data
+    pieces = [data]
+    held = len(data)
+    while pieces[-1] and held <= LARGEST_SOURCE:
+        pieces.append(os.read(descriptor, 1 << 20))
+        held += len(pieces[-1])
+    return b"".join(pieces)
+
+
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (
+        other.st_ino,
+        other.st_size,
+        other.st_mtime_ns,
+        other.st_ctime_ns,
+    )

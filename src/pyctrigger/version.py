@@ -1,0 +1,3 @@
+"""The version of pyctrigger."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,1 @@
+"""The workers: child processes of the target interpreter that turn sources into bytecode."""

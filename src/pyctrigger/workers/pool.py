@@ -1,0 +1,241 @@
+"""The pool: N workers of one interpreter, a bounded number of requests on the way, every answer with its request.
+
+A source that crashes, hangs or exhausts a worker costs that source alone: a worker answers in order, so the first
+request without an answer is the culprit, and those behind it go to another worker. A crash and memory trouble are
+facts about the moment until they happen a second time, alone in a new worker.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+from ..errors import InterpreterChangedError, InterpreterError
+from ..target.child import describe_death
+from .wire import Compiled, Failed, WireError, parse_reply
+from .worker import Job, Limits, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..target.interpreter import Interpreter
+
+#: What one worker may have before it: enough that it never waits, few enough that the last ones end together.
+_MOST_JOBS = 8
+_MOST_BYTES = 1 << 17
+#: Workers that ended with nothing to do, in a row, before the interpreter is called broken.
+_MOST_SENSELESS_DEATHS = 3
+
+
+class Lost(NamedTuple):
+    """A worker was lost over this request: kind `timeout` or `crash`."""
+
+    kind: str
+    message: str
+
+
+Answer = Union[Compiled, Failed, Lost]
+
+
+class Pool:
+    """Up to `size` workers; they start when there is work for them. Use it as a context manager."""
+
+    def __init__(self, interpreter: Interpreter, limits: Limits, size: int, *, hashes: bool = False) -> None:
+        self._interpreter = interpreter
+        self._limits = limits
+        self._size = max(1, size)
+        self._hashes = hashes
+        self._workers: list[Worker] = []
+        self._by_descriptor: dict[int, Worker] = {}
+        self._poller = select.poll()
+        self._again: deque[Job] = deque()
+        self._solo: deque[Job] = deque()
+        self._senseless_deaths = 0
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.kill()
+        self._end_all()
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Answer]]:
+        """Send every job through a worker; pairs of job and answer, in the order in which they are done.
+
+        Jobs are drawn when there is room for them. Raises InterpreterError where no worker can be had.
+        """
+        source = iter(jobs)
+        exhausted = False
+        while True:
+            while not exhausted and (worker := self._with_room()):
+                job = next(source, None)
+                if job is None:
+                    exhausted = True
+                else:
+                    worker.send(job)
+                    self._start_writing(worker)
+            self._place_returned()
+            if exhausted and not any(worker.jobs for worker in self._workers):
+                break
+            yield from self._turn()
+        self._end_all()
+
+    def ask(self, job: Job) -> Answer:
+        """The answer to one job, from a worker that stays for the next one. Raises InterpreterError."""
+        worker = self._with_room() or self._start()
+        worker.send(job)
+        self._start_writing(worker)
+        while True:
+            self._place_returned()
+            for _, answer in self._turn():
+                return answer
+
+    def _with_room(self) -> Worker | None:
+        """The worker to give the next job to, a new one if all others are busy; None if there is no room."""
+        if self._again or self._solo:
+            return None
+        usable = [w for w in self._workers if not (w.retiring or self._is_solo(w))]
+        best = min(usable, key=lambda each: each.outstanding, default=None)
+        if best and len(best.jobs) < _MOST_JOBS and best.outstanding < _MOST_BYTES:
+            return best
+        return self._start() if len(usable) < self._size else None
+
+    def _place_returned(self) -> None:
+        """Give back to workers what came back from lost ones; one suspect at a time, each in a worker of its own."""
+        while self._again:
+            usable = [w for w in self._workers if not (w.retiring or self._is_solo(w))]
+            worker = min(usable, key=lambda each: each.outstanding) if len(usable) >= self._size else self._start()
+            worker.send(self._again.popleft())
+            self._start_writing(worker)
+        if self._solo and not any(self._is_solo(worker) for worker in self._workers):
+            worker = self._start()
+            worker.send(self._solo.popleft())
+            self._start_writing(worker)
+
+    @staticmethod
+    def _is_solo(worker: Worker) -> bool:
+        return bool(worker.jobs) and worker.jobs[0].alone
+
+    def _start(self) -> Worker:
+        worker = Worker(self._interpreter, self._limits, hashes=self._hashes)
+        self._workers.append(worker)
+        for descriptor in (worker.output, worker.noise):
+            self._by_descriptor[descriptor] = worker
+            self._poller.register(descriptor, select.POLLIN)
+        return worker
+
+    def _start_writing(self, worker: Worker) -> None:
+        worker.pump_in()
+        if worker.wants_to_write:
+            self._by_descriptor[worker.input] = worker
+            self._poller.register(worker.input, select.POLLOUT)
+
+    def _turn(self) -> Iterator[tuple[Job, Answer]]:
+        """Wait for something to happen, and see to it."""
+        nearest = min((w.deadline for w in self._workers if w.jobs or w.ready is None), default=None)
+        now = time.monotonic()
+        wait = None if nearest is None else max(0, int((nearest - now) * 1000) + 1)
+        for descriptor, _ in self._poller.poll(wait):
+            worker = self._by_descriptor.get(descriptor)
+            if worker is None:
+                continue  # it was lost earlier in this very turn
+            if descriptor == worker.input:
+                worker.pump_in()
+                if not worker.wants_to_write:
+                    self._unregister(descriptor)
+            elif descriptor == worker.noise:
+                if not worker.pump_noise():
+                    self._unregister(descriptor)
+            else:
+                yield from self._hear(worker)
+        self._look_at_deadlines()
+
+    def _look_at_deadlines(self) -> None:
+        now = time.monotonic()
+        for worker in self._workers:
+            if now > worker.deadline and not worker.overdue and (worker.jobs or worker.ready is None):
+                worker.overdue = True
+                worker.kill()  # its end is then read like every other
+
+    def _hear(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
+        try:
+            frames = worker.pump_out()
+            if frames is None:
+                yield from self._lose(worker)
+                return
+            for payload in frames:
+                if worker.ready is None:
+                    self._greet(worker, payload)
+                    continue
+                answer, worker.retiring = parse_reply(payload)
+                yield from self._answered(worker, answer)
+        except (WireError, IndexError):
+            worker.kill()
+            yield from self._lose(worker)
+
+    def _greet(self, worker: Worker, payload: bytes) -> None:
+        worker.greet(payload)
+        assert worker.ready
+        expected = (self._interpreter.magic_number, self._interpreter.cache_tag)
+        if (worker.ready.magic_number, worker.ready.cache_tag) != expected:
+            raise InterpreterChangedError(
+                f"{self._interpreter.executable} has changed: magic number {worker.ready.magic_number.hex()}, "
+                f"it was {expected[0].hex()}"
+            )
+
+    def _answered(self, worker: Worker, answer: Compiled | Failed) -> Iterator[tuple[Job, Answer]]:
+        job = worker.answered()
+        self._senseless_deaths = 0
+        if isinstance(answer, Failed) and answer.kind == "memory" and not job.alone:
+            job.alone = True
+            self._solo.append(job)
+            return
+        if job.alone:
+            worker.retiring = True
+            self._drop(worker)
+        yield job, answer
+
+    def _lose(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
+        """See to the end of a worker, and to what it had before it."""
+        self._drop(worker, reap=False)
+        returncode = worker.reap()
+        if worker.ready is None:
+            raise worker.failed_start(returncode)
+        jobs = worker.jobs
+        worker.jobs = deque()
+        if not jobs or worker.retiring:
+            self._senseless_deaths += not worker.retiring
+            if self._senseless_deaths >= _MOST_SENSELESS_DEATHS:
+                raise InterpreterError(f"{self._interpreter.executable}: workers end by themselves")
+            self._again.extendleft(reversed(jobs))
+            return
+        culprit = jobs.popleft()
+        self._again.extendleft(reversed(jobs))
+        if worker.overdue:
+            yield culprit, Lost("timeout", f"no answer within {self._limits.wall_timeout:g} s")
+        elif worker.ran_out_of_time(returncode):
+            yield culprit, Lost("timeout", f"more than {self._limits.file_timeout:g} s of CPU time")
+        elif culprit.alone:
+            yield culprit, Lost("crash", f"the compiler ended: {describe_death(returncode)}")
+        else:
+            culprit.alone = True
+            self._solo.append(culprit)
+
+    def _drop(self, worker: Worker, *, reap: bool = True) -> None:
+        self._workers.remove(worker)
+        for descriptor in (worker.output, worker.noise, worker.input):
+            self._unregister(descriptor)
+        if reap:
+            worker.reap()
+
+    def _unregister(self, descriptor: int) -> None:
+        if self._by_descriptor.pop(descriptor, None) is not None:
+            self._poller.unregister(descriptor)
+
+    def _end_all(self) -> None:
+        for worker in list(self._workers):
+            self._drop(worker)
+

@@ -1,0 +1,145 @@
+"""The frames between host and worker: a length, then the bytes, whatever they are.
+
+    request   flags:u8 levels:u8 length:u32 (level:u8 has_known:u8 known:8s)* path source
+    reply     0:u8 hash:8s levels:u8 (state:u8 length:u32 body)*        compiled, or compared
+              1:u8 kind:u8 line:u32 name                                 failed
+    ready     "pyctrigger-worker-1" magic:4s tag
+
+All numbers are little-endian. The top bit of a reply's first byte says that the worker ends after it. A worker can be
+brought to answer anything (it ran somebody's source through a compiler), so every answer is parsed with suspicion.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from ..errors import InterpreterError
+
+_READY = b"pyctrigger-worker-1"
+_CHECK_ONLY = 1
+_RETIRING = 0x80
+_KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable")
+#: Bytes. The marshalled code of the largest source is some ten times the size of the source.
+LARGEST_FRAME = 1 << 30
+
+SAME, BODY, CHANGED = 0, 1, 2
+
+
+class WireError(Exception):
+    """These bytes are no answer."""
+
+
+class LevelRequest(NamedTuple):
+    """One optimization level to compile; `known` is the hash in the existing pyc, which may prove it fresh."""
+
+    level: int
+    known: bytes | None = None
+
+
+class LevelAnswer(NamedTuple):
+    """What became of one level: SAME (the hash agrees), CHANGED (it doesn't, and only that was asked), or a BODY."""
+
+    state: int
+    body: bytes
+
+
+class Compiled(NamedTuple):
+    """A source was compiled, or compared. `source_hash` is eight zero bytes unless the worker was started for hashes."""
+
+    source_hash: bytes
+    levels: tuple[LevelAnswer, ...]
+
+
+class Failed(NamedTuple):
+    """A source could not be compiled: kind, line (0: none) and the name of the exception. Never its message, which
+    quotes the source."""
+
+    kind: str
+    line: int
+    name: str
+
+
+class Ready(NamedTuple):
+    """What a worker says when it is ready."""
+
+    magic_number: bytes
+    cache_tag: str
+
+
+def frame(payload: bytes) -> bytes:
+    """Put the length before the bytes."""
+    return struct.pack("<I", len(payload)) + payload
+
+
+def request(levels: list[LevelRequest], path: bytes, source: bytes, *, check_only: bool = False) -> bytes:
+    """The frame that asks for a source to be compiled at several levels, under the file name `path`."""
+    pieces = [struct.pack("<BBI", _CHECK_ONLY if check_only else 0, len(levels), len(path))]
+    pieces += [struct.pack("<BB8s", each.level, each.known is not None, each.known or b"") for each in levels]
+    pieces += [path, source]
+    return frame(b"".join(pieces))
+
+
+def parse_ready(payload: bytes) -> Ready:
+    """Read the first frame of a worker. Raises InterpreterError."""
+    if not payload.startswith(_READY) or len(payload) < len(_READY) + 4:
+        raise InterpreterError("a worker did not say that it is ready")
+    rest = payload[len(_READY) :]
+    return Ready(rest[:4], rest[4:].decode("utf-8", "replace"))
+
+
+def parse_reply(payload: bytes) -> tuple[Compiled | Failed, bool]:
+    """Read an answer, and whether the worker ends after it. Raises WireError."""
+    try:
+        status = payload[0]
+        retiring = bool(status & _RETIRING)
+        if status & ~_RETIRING == 0:
+            return _parse_compiled(payload), retiring
+        if status & ~_RETIRING == 1:
+            kind, line = struct.unpack_from("<BI", payload, 1)
+            name = payload[6:].decode("ascii", "replace")
+            if not name.isidentifier() or len(name) > 100:
+                raise WireError("no exception has that name")
+            return Failed(_KINDS[kind], line, name), retiring
+    except (IndexError, struct.error) as error:
+        raise WireError("a reply ends too early") from error
+    raise WireError("a reply of no known kind")
+
+
+def _parse_compiled(payload: bytes) -> Compiled:
+    source_hash, count = struct.unpack_from("<8sB", payload, 1)
+    offset = 10
+    levels = []
+    for _ in range(count):
+        state, length = struct.unpack_from("<BI", payload, offset)
+        offset += 5
+        body = payload[offset : offset + length]
+        if state not in (SAME, BODY, CHANGED) or len(body) != length:
+            raise WireError("a level is cut short")
+        levels.append(LevelAnswer(state, body))
+        offset += length
+    if offset != len(payload):
+        raise WireError("a reply goes on behind its end")
+    return Compiled(source_hash, tuple(levels))
+
+
+class FrameReader:
+    """Collects bytes as they come and gives out whole frames. Memory is bounded by the largest frame."""
+
+    def __init__(self, largest: int = LARGEST_FRAME) -> None:
+        self._largest = largest
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take in some bytes; the payloads that are complete now. Raises WireError for an impossible length."""
+        self._held += data
+        frames = []
+        while len(self._held) >= 4:
+            (length,) = struct.unpack_from("<I", self._held, 0)
+            if length > self._largest:
+                raise WireError("a frame that is too long")
+            if len(self._held) < 4 + length:
+                break
+            frames.append(bytes(self._held[4 : 4 + length]))
+            del self._held[: 4 + length]
+        return frames

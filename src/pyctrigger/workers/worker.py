@@ -1,0 +1,191 @@
+"""One worker: its start, its pipes, its limits, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import InterpreterError
+from ..target.child import describe_death, printable, start
+from .wire import FrameReader, Ready, parse_ready
+
+if TYPE_CHECKING:
+    from ..target.interpreter import Interpreter
+
+#: Seconds that a child gets to end by itself once its input is closed.
+_PATIENCE = 5.0
+_READ_SIZE = 1 << 18
+#: How much of a worker's standard error is kept for the message about its failed start, in bytes.
+_MOST_NOISE = 4096
+
+
+class Limits(NamedTuple):
+    """What one worker may use."""
+
+    file_timeout: float = 60.0
+    """CPU seconds for one source; 0: no limit."""
+    memory: int = 2 << 30
+    """Bytes of address space; 0: no limit."""
+    start_timeout: float = 30.0
+    """Seconds until a worker must have said that it is ready."""
+
+    @property
+    def wall_timeout(self) -> float:
+        """Seconds of waiting for one source, whatever the CPU does: for a worker that is stopped or swapped out."""
+        return max(60.0, 10 * self.file_timeout) if self.file_timeout else 3600.0
+
+
+class Job:
+    """A request on its way through a worker, with whatever its sender wants back with the answer."""
+
+    __slots__ = ("alone", "context", "request")
+
+    def __init__(self, request: bytes, context: object) -> None:
+        self.request = request
+        self.context = context
+        #: Tried once already, and to be tried again on a worker that has done nothing else.
+        self.alone = False
+
+
+class Worker:
+    """A child process that compiles. Never blocks: `pump_in` and `pump_out` do what the pipes allow."""
+
+    def __init__(self, interpreter: Interpreter, limits: Limits, *, hashes: bool) -> None:
+        self.interpreter = interpreter
+        self.limits = limits
+        self.jobs: deque[Job] = deque()
+        self.outstanding = 0
+        self.ready: Ready | None = None
+        self.retiring = False
+        self.overdue = False
+        self._noise = b""
+        self._frames = FrameReader()
+        self._unsent: deque[memoryview] = deque()
+        # A pipe that only the host holds open, one for each worker (F_SETOWN belongs to the open file): when the host
+        # ends, however it ends, the kernel ends the worker.
+        life, self._life = os.pipe()
+        try:
+            self._child = start(
+                interpreter.executable,
+                "compile",
+                [str(life), str(limits.memory), str(limits.file_timeout), str(int(hashes))],
+                account=interpreter.account,
+                root=interpreter.root,
+                keep=[life],
+            )
+        except BaseException:
+            os.close(self._life)
+            raise
+        finally:
+            os.close(life)
+        assert self._child.stdin and self._child.stdout and self._child.stderr
+        self.input = self._child.stdin.fileno()
+        self.output = self._child.stdout.fileno()
+        self.noise = self._child.stderr.fileno()
+        for descriptor in (self.input, self.output, self.noise):
+            os.set_blocking(descriptor, False)
+        self.deadline = time.monotonic() + limits.start_timeout
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._child.pid
+
+    def send(self, job: Job) -> None:
+        """Queue a job behind those that the worker has already."""
+        if not self.jobs and self.ready:
+            self.deadline = time.monotonic() + self.limits.wall_timeout
+        self.jobs.append(job)
+        self.outstanding += len(job.request)
+        self._unsent.append(memoryview(job.request))
+
+    def answered(self) -> Job:
+        """The job that the answer just read belongs to: answers come in the order of the requests."""
+        job = self.jobs.popleft()
+        self.outstanding -= len(job.request)
+        self.deadline = time.monotonic() + self.limits.wall_timeout
+        return job
+
+    @property
+    def wants_to_write(self) -> bool:
+        """Whether requests wait for room in the pipe."""
+        return bool(self._unsent)
+
+    def pump_in(self) -> None:
+        """Write what the pipe takes. A pipe without a reader is left to `pump_out`, which sees the end."""
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):
+            while self._unsent:
+                piece = self._unsent[0]
+                written = os.write(self.input, piece)
+                if written == len(piece):
+                    self._unsent.popleft()
+                else:
+                    self._unsent[0] = piece[written:]
+
+    def pump_out(self) -> list[bytes] | None:
+        """Read what is there: payloads of whole frames, or None at the end. Raises WireError."""
+        try:
+            data = os.read(self.output, _READ_SIZE)
+        except BlockingIOError:
+            return []
+        if not data:
+            return None
+        return self._frames.feed(data)
+
+    def pump_noise(self) -> bool:
+        """Read standard error, so that it never fills up; keep some until the worker is ready. False at its end."""
+        try:
+            data = os.read(self.noise, 65536)
+        except BlockingIOError:
+            return True
+        if self.ready is None:
+            self._noise = (self._noise + data)[-_MOST_NOISE:]
+        return bool(data)
+
+    def greet(self, payload: bytes) -> None:
+        """Take the first frame. Raises InterpreterError."""
+        self.ready = parse_ready(payload)
+        self.deadline = time.monotonic() + self.limits.wall_timeout
+
+    def kill(self) -> None:
+        """End it now."""
+        with contextlib.suppress(ProcessLookupError):
+            self._child.kill()
+
+    def reap(self, patience: float = _PATIENCE) -> int:
+        """Wait for the end, and force it after `patience` seconds; give everything back; how it ended."""
+        if self._child.stdin and not self._child.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()
+        try:
+            self._child.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._child.wait()
+        if self._life >= 0:
+            self.pump_noise()
+            for stream in (self._child.stdout, self._child.stderr):
+                if stream:
+                    stream.close()
+            os.close(self._life)
+            self._life = -1
+        return self._child.returncode
+
+    @staticmethod
+    def ran_out_of_time(returncode: int) -> bool:
+        """Whether the CPU limit of one file ended the worker."""
+        return returncode == -signal.SIGPROF
+
+    def failed_start(self, returncode: int) -> InterpreterError:
+        """The error for a worker that ended, or was silent, before it was ready."""
+        noise = printable(self._noise)
+        reason = "it did not get ready in time" if self.overdue else describe_death(returncode)
+        return InterpreterError(
+            f"{self.interpreter.executable} can't run a worker: {reason}" + (f", it said: {noise}" if noise else ""),
+            mend="check that the interpreter and its standard library are whole and readable",
+        )
