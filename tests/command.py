@@ -1,0 +1,109 @@
+"""Running pyctrigger as a user does: a process of its own, its exit code, its two streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+Argument = Union[str, bytes, "os.PathLike[str]"]
+
+#: Seconds. A run that takes longer hangs.
+PATIENCE = 300
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+    document: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The only flavour's part of the JSON object."""
+        (run,) = self.document["runs"]
+        assert isinstance(run, dict)
+        return run
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The only flavour's numbers."""
+        counts = self.run["counts"]
+        assert isinstance(counts, dict)
+        return counts
+
+    @property
+    def failures(self) -> list[dict[str, str]]:
+        """The only flavour's failures."""
+        failures = self.run["failures"]
+        assert isinstance(failures, list)
+        return failures
+
+    @property
+    def findings(self) -> list[dict[str, str]]:
+        """The only flavour's findings."""
+        findings = self.run["findings"]
+        assert isinstance(findings, list)
+        return findings
+
+
+class Command:
+    """`pyctrigger`, with a state directory of its own."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.program = [sys.executable, "-m", "pyctrigger"]
+
+    def command_line(self, verb: str, arguments: Sequence[Argument]) -> list[bytes]:
+        """The whole command line, with `--state-dir` unless the arguments decide about state."""
+        line = [os.fsencode(part) for part in [*self.program, verb, *arguments]]
+        if not {b"--state-dir", b"--stateless"} & set(line):
+            line[len(self.program) + 1 : len(self.program) + 1] = [b"--state-dir", os.fsencode(self.state)]
+        return line
+
+    def text(
+        self,
+        verb: str,
+        *arguments: Argument,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Argument | None = None,
+        **options: Any,
+    ) -> Outcome:
+        """Run it for a person. More `options` go to `subprocess.run` (user, group, preexec_fn, …)."""
+        child = subprocess.run(
+            self.command_line(verb, arguments),
+            input=stdin,
+            capture_output=True,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            timeout=PATIENCE,
+            check=False,
+            **options,
+        )
+        return Outcome(child.returncode, child.stdout.decode(), child.stderr.decode())
+
+    def json(self, verb: str, *arguments: Argument, **options: Any) -> Outcome:
+        """Run it for a program; the object on standard output is read, and its exit code compared."""
+        outcome = self.text(verb, "--json", *arguments, **options)
+        assert outcome.out, outcome.err
+        document = json.loads(outcome.out)
+        hook = b"--hook" in self.command_line(verb, arguments)
+        assert document["exit_code"] == outcome.code or hook
+        return Outcome(outcome.code, outcome.out, outcome.err, document)
+
+    def start(self, verb: str, *arguments: Argument, **options: Any) -> subprocess.Popen[bytes]:
+        """Start it, and leave the waiting to the caller."""
+        return subprocess.Popen(
+            self.command_line(verb, arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        )

@@ -1,0 +1,72 @@
+"""What the tests share: the command, a site directory, the interpreters of the machine, and when to skip."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from command import Command
+from interpreters import Interpreter, expected_flavours, find_interpreters, missing_flavours, one_per_flavour
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def absent(what: str) -> NoReturn:
+    """Skip, with the reason; under `CI=true`, where nobody reads that, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"missing under CI: {what}")
+    pytest.skip(what)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for `interpreter` runs once for each flavour of this machine, and for each that is missing."""
+    if "interpreter" in metafunc.fixturenames:
+        found = one_per_flavour(find_interpreters())
+        missing = missing_flavours(found, expected_flavours(found))
+        parameters = [*found, *missing]
+        names = [each if isinstance(each, str) else each.flavour for each in parameters]
+        metafunc.parametrize("interpreter", parameters, ids=names, indirect=True)
+
+
+@pytest.fixture
+def interpreter(request: pytest.FixtureRequest) -> Interpreter:
+    """One target; a flavour that should be on this machine and isn't ends here."""
+    found = request.param
+    if not isinstance(found, Interpreter):
+        absent(f"no {found} on this machine")
+    return found
+
+
+@pytest.fixture(scope="session")
+def interpreters() -> list[Interpreter]:
+    """One target of each flavour."""
+    return one_per_flavour(find_interpreters())
+
+
+@pytest.fixture(scope="session")
+def newest(interpreters: list[Interpreter]) -> Interpreter:
+    """The newest CPython of this machine."""
+    return [each for each in interpreters if each.implementation == "cpython"][-1]
+
+
+@pytest.fixture
+def as_root() -> None:
+    """For what only root can do or suffer."""
+    if os.geteuid() != 0:
+        absent("needs root")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """An empty site directory."""
+    site = tmp_path / "site"
+    site.mkdir()
+    return site
+
+
+@pytest.fixture
+def pyctrigger(tmp_path: Path) -> Command:
+    """The command, with a state directory of this test's own."""
+    return Command(tmp_path / "state")

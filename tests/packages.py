@@ -1,0 +1,108 @@
+"""Trees of sources to work on, and the target's own word about the bytecode in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from interpreters import Interpreter
+
+#: Asks the target's own import system, source by source: is there a pyc that it accepts as it stands?
+_JUDGE = r"""
+import importlib.util, json, os, sys
+from importlib.machinery import SourceFileLoader
+import importlib._bootstrap_external as external
+
+class Judge(SourceFileLoader):
+    compiled = False
+    def source_to_code(self, data, path, **options):
+        self.compiled = True
+        return SourceFileLoader.source_to_code(self, data, path, **options)
+    def _cache_bytecode(self, source_path, bytecode_path, data):
+        pass
+    def set_data(self, path, data, **options):
+        pass
+
+sys.dont_write_bytecode = True
+stale = []
+for line in sys.stdin.buffer.read().split(b"\0"):
+    if not line:
+        continue
+    path = os.fsdecode(line)
+    judge = Judge("judged", path)
+    try:
+        code = judge.get_code("judged")
+    except Exception as error:
+        stale.append([line.hex(), type(error).__name__])
+        continue
+    if judge.compiled:
+        stale.append([line.hex(), "compiled"])
+    elif code.co_filename != path:
+        stale.append([line.hex(), "file name %r" % code.co_filename])
+print("\nJUDGED" + json.dumps(stale))
+"""
+
+LEVEL_FLAGS: dict[int, list[str]] = {0: [], 1: ["-O"], 2: ["-OO"]}
+
+
+def write_tree(top: Path, files: dict[str, str]) -> Path:
+    """Write sources below `top`, by their relative paths."""
+    for name, text in files.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return top
+
+
+def sources_below(top: Path) -> list[bytes]:
+    """Every regular `.py` below `top`, as bytes, sorted."""
+    found = []
+    for directory, _, names in os.walk(os.fsencode(top)):
+        found += [os.path.join(directory, name) for name in names if name.endswith(b".py") and name != b".py"]
+    return sorted(path for path in found if os.path.isfile(path) and not os.path.islink(path))
+
+
+def pycs_below(top: Path) -> list[bytes]:
+    """Every file in every `__pycache__` below `top`, as bytes, sorted."""
+    found = []
+    for directory, _, names in os.walk(os.fsencode(top)):
+        if os.path.basename(directory) == b"__pycache__":
+            found += [os.path.join(directory, name) for name in names]
+    return sorted(found)
+
+
+def not_fresh(interpreter: Interpreter, sources: list[bytes], level: int = 0) -> list[tuple[bytes, str]]:
+    """The sources whose pyc the target's own importlib doesn't take as it stands, with its reason."""
+    child = subprocess.run(
+        [interpreter.path, *LEVEL_FLAGS[level], "-I", "-S", "-B", "-W", "ignore", "-c", _JUDGE],
+        input=b"\0".join(sources),
+        capture_output=True,
+        env={"LC_ALL": "C.UTF-8"},
+        timeout=300,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr.decode()
+    said: list[Any] = json.loads(child.stdout.decode().split("JUDGED")[1])
+    return [(bytes.fromhex(path), reason) for path, reason in said]
+
+
+def snapshot(top: Path) -> dict[bytes, tuple[Any, ...]]:
+    """Every entry below `top` with all that a write would change."""
+    found = {}
+    for directory, directories, names in os.walk(os.fsencode(top)):
+        for name in [*directories, *names]:
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            content: Any = None
+            if os.path.islink(path):
+                content = os.readlink(path)
+            elif os.path.isfile(path):
+                with open(path, "rb") as file:
+                    content = file.read()
+            found[path] = (status.st_mode, status.st_uid, status.st_gid, status.st_ino, status.st_mtime_ns, content)
+    return found
