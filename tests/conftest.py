@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+
 from command import Command
 from interpreters import Interpreter, expected_flavours, find_interpreters, missing_flavours, one_per_flavour
 
@@ -25,7 +26,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "interpreter" in metafunc.fixturenames:
         found = one_per_flavour(find_interpreters())
         missing = missing_flavours(found, expected_flavours(found))
-        parameters = [*found, *missing]
+        parameters: list[Interpreter | str] = [*found, *missing]
         names = [each if isinstance(each, str) else each.flavour for each in parameters]
         metafunc.parametrize("interpreter", parameters, ids=names, indirect=True)
 

@@ -18,7 +18,7 @@ def test_every_source_gets_bytecode_that_the_target_accepts(
 ) -> None:
     """All levels are fresh by the target's own judgement, and a second run touches nothing."""
     write_tree(site, {"single.py": "x = 1\n", "package/__init__.py": "", "package/inner/deep.py": "assert True\n"})
-    arguments = ["--python", interpreter.path, "--site-dir", site, "--optimize", "0,1,2"]
+    arguments = ["--python", interpreter.path, "--site-dir", str(site), "--optimize", "0,1,2"]
 
     first = pyctrigger.json("run", *arguments)
 
@@ -36,7 +36,7 @@ def test_what_lost_its_source_goes_with_the_directories_that_this_empties(
 ) -> None:
     """After a removal nothing of the package is left, and its neighbour is untouched."""
     write_tree(site, {"gone/__init__.py": "", "gone/sub/module.py": "", "stays/__init__.py": ""})
-    arguments = ["--python", interpreter.path, "--site-dir", site]
+    arguments = ["--python", interpreter.path, "--site-dir", str(site)]
     pyctrigger.json("run", *arguments)
     (site / "gone/__init__.py").unlink()
     (site / "gone/sub/module.py").unlink()

@@ -88,7 +88,9 @@ def _add_paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="*", metavar="PATH", help="what was touched, may be gone; none at all: the whole scope"
     )
-    parser.add_argument("--paths-from", metavar="FILE", help="read more PATHs from a file, one a line; -: standard input")
+    parser.add_argument(
+        "--paths-from", metavar="FILE", help="read more PATHs from a file, one a line; -: standard input"
+    )
     parser.add_argument("--null", action="store_true", help="the PATHs in that file are separated by NUL")
 
 
@@ -108,14 +110,20 @@ def _add_scope(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stdlib", action="store_true", help="the standard library as well")
     group.add_argument("--pycache-prefix", metavar="DIR", help="the tree that the target's sys.pycache_prefix names")
     group.add_argument(
-        "--exclude", metavar="GLOB", action="append", default=[], help="sources not to compile, by full path; repeatable"
+        "--exclude",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="sources not to compile, by full path; repeatable",
     )
 
 
 def _add_bytecode(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("bytecode")
     group.add_argument("--optimize", metavar="0,1,2", type=_levels, help="optimization levels (default: 0)")
-    group.add_argument("--invalidation-mode", metavar="MODE", type=_mode, help="timestamp, checked-hash, unchecked-hash")
+    group.add_argument(
+        "--invalidation-mode", metavar="MODE", type=_mode, help="timestamp, checked-hash, unchecked-hash"
+    )
     group.add_argument("--source-date-epoch", metavar="N", type=_epoch, help="no timestamp in a pyc is later than this")
 
 
@@ -133,7 +141,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="one JSON object on standard output")
     group.add_argument("-q", "--quiet", action="store_true", help="errors and failures only")
-    group.add_argument("-v", "--verbose", action="count", default=0, help="name what is written and removed; twice: more")
+    group.add_argument(
+        "-v", "--verbose", action="count", default=0, help="name what is written and removed; twice: more"
+    )
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 

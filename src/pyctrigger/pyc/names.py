@@ -50,7 +50,7 @@ class PycNames:
 
 
 def temporary_name(writer: str) -> str:
-    """A new name for a file in the making. `writer` is the installation's id, so that each lock knows its own residue."""
+    """A new name for a file in the making. `writer` is the installation's id: each lock knows its own residue."""
     return f"{_TEMPORARY_PREFIX}{writer}-{os.urandom(8).hex()}{_TEMPORARY_SUFFIX}"
 
 

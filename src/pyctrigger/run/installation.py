@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import LockTimeoutError, PyctriggerError, UsageError
 from ..state.locations import lock_directory
@@ -42,6 +42,15 @@ class _WaitedError(Exception):
     """Somebody else held the lock meanwhile: what was read before is out of date."""
 
 
+class Service(NamedTuple):
+    """What all installations of one call share."""
+
+    settings: Settings
+    store: Store
+    probed: ProbedInterpreters
+    observer: Observer
+
+
 class InstallationRun:
     """Serves one target. What became of its files goes into `report`."""
 
@@ -49,18 +58,15 @@ class InstallationRun:
         self,
         target: Target,
         request: Request,
-        settings: Settings,
-        store: Store,
-        probed: ProbedInterpreters,
-        observer: Observer,
+        service: Service,
         report: FlavourReport,
     ) -> None:
         self._target = target
         self._request = request
-        self._settings = settings
-        self._store = store
-        self._probed = probed
-        self._observer = observer
+        self._settings = service.settings
+        self._store = service.store
+        self._probed = service.probed
+        self._observer = service.observer
         self._report = report
         self._lock: InstallationLock | None = None
         self._journal: Journal | None = None
@@ -88,7 +94,10 @@ class InstallationRun:
 
         manifest = self._store.manifest(self._target.installation)
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
-        with Survey(self._target, self._request, wanted) as survey, Prover(lambda: self._pool(1, wanted.mode)) as prover:
+        with (
+            Survey(self._target, self._request, wanted) as survey,
+            Prover(lambda: self._pool(1, wanted.mode)) as prover,
+        ):
             inspection = Inspection(prover.changed_levels)
             inspection.read(survey.steps(_knows(manifest, self._target)))
             tally = inspection.tally

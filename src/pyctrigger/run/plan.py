@@ -165,7 +165,8 @@ class Planner:
 
     def _dead_packages(self) -> list[str]:
         """Top-level directories that hold nothing but bytecode: pkg reports neither what only the old version of a
-        package had nor a package that was renamed, and `import` still finds them, as namespace packages."""
+        package had nor a package that was renamed, and `import` still finds them, as namespace packages.
+        """
         listing = self._list("")
         if listing is None:
             return []
@@ -302,9 +303,7 @@ class Planner:
                 plan.stale.append(Stale(name, status, states))
         return plan._replace(sources=count + len(plan.refused), fresh=fresh)
 
-    def _levels(
-        self, name: str, expected: bytes, names: dict[str, bool], descriptor: int
-    ) -> tuple[LevelState, ...]:
+    def _levels(self, name: str, expected: bytes, names: dict[str, bool], descriptor: int) -> tuple[LevelState, ...]:
         """The levels of one source that aren't fresh."""
         wanted = self._wanted
         stem = name[:-3]
@@ -405,7 +404,11 @@ def _listing(directory: int, skip: frozenset[str]) -> _Listing:
         for entry in entries:
             name = entry.name
             names.add(name)
-            if name[-3:] == SOURCE_SUFFIX and len(name) > len(SOURCE_SUFFIX) and not entry.is_dir(follow_symlinks=False):
+            if (
+                name[-3:] == SOURCE_SUFFIX
+                and len(name) > len(SOURCE_SUFFIX)
+                and not entry.is_dir(follow_symlinks=False)
+            ):
                 if entry.is_file(follow_symlinks=False):
                     try:
                         sources.append((name, entry.stat(follow_symlinks=False)))

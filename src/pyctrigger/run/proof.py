@@ -47,6 +47,4 @@ class Prover:
         answer = self._pool.ask(job)
         if not isinstance(answer, wire.Compiled):
             return everything
-        return frozenset(
-            state.level for state, level in zip(asked, answer.levels) if level.state != wire.SAME
-        )
+        return frozenset(state.level for state, level in zip(asked, answer.levels) if level.state != wire.SAME)

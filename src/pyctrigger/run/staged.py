@@ -24,9 +24,7 @@ _PREFIXES = ("/usr", "/usr/local", "/usr/pkg", "/opt/local", "")
 _MOST_SOURCE = 1 << 20
 
 
-def staged_interpreter(
-    flavour: Flavour, root: str, probed: ProbedInterpreters, *, execute: bool
-) -> Interpreter:
+def staged_interpreter(flavour: Flavour, root: str, probed: ProbedInterpreters, *, execute: bool) -> Interpreter:
     """The interpreter to compile for a staged root with. Raises InterpreterError, UsageError and RefusedError.
 
     With `execute` (`--trust-root`) it is the root's own, run after a chroot(2).

@@ -110,7 +110,9 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
         try:
             os.makedirs(prefix, mode=0o755, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"--pycache-prefix {prefix}: {error.strerror}", mend="name a directory to write") from error
+            raise UsageError(
+                f"--pycache-prefix {prefix}: {error.strerror}", mend="name a directory to write"
+            ) from error
     try:
         status = os.stat((request.root or "") + prefix)
     except OSError:

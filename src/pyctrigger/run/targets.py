@@ -190,7 +190,6 @@ def require_account_owns(target: Target, layout: Layout) -> None:
         owner = os.fstat(tree.directory("")).st_uid
         if owner != account.uid:
             raise RefusedError(
-                f"{target.interpreter.executable} belongs to account {account.uid}, "
-                f"but {tree.path} to account {owner}",
+                f"{target.interpreter.executable} belongs to account {account.uid}, but {tree.path} to account {owner}",
                 mend="use an interpreter that the owner of the directory, or root, owns",
             )

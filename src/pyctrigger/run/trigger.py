@@ -11,7 +11,7 @@ from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory, state_in_root
 from ..state.store import Store
 from . import config as configuration
-from .installation import InstallationRun
+from .installation import InstallationRun, Service
 from .observer import Observer
 from .report import FlavourReport, Report
 from .request import Request, Work
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .targets import Target
 
 
-def run_trigger(
+def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one option of the command
     version: str | None,
     paths: Sequence[str | os.PathLike[str]] | None,
     *,
@@ -81,6 +81,7 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     settings = configuration.load(request.config, hook=request.hook)
     store = Store(_state_base(request), observer.notice, create=request.work.writes and not request.dry_run)
     probed = ProbedInterpreters(store.base)
+    service = Service(settings, store, probed, observer)
     report = Report(request.work.value, dry_run=request.dry_run)
     # All flavours are found, and all paths placed, before work on any of them begins.
     targets = _targets(request, settings, probed, report)
@@ -91,7 +92,7 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
         report.runs.append(flavour)
         observer.started(flavour.flavour)
         started = time.perf_counter()
-        run = InstallationRun(target, request, settings, store, probed, observer, flavour)
+        run = InstallationRun(target, request, service, flavour)
         try:
             run.perform()
         except PyctriggerError as error:

@@ -9,7 +9,10 @@ from typing import Any
 
 
 def write_durably(path: str, value: Any) -> None:
-    """Put a value as JSON under `path`: on the disk before the name, and the name before this returns. Raises OSError."""
+    """Put a value as JSON under `path`: the bytes are on the disk before the name, the name before this returns.
+
+    Raises OSError.
+    """
     temporary = f"{path}.{os.getpid()}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -56,7 +56,7 @@ def start(
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
-            preexec_fn=_enter(root) if root else None,
+            preexec_fn=_enter(root) if root else None,  # noqa: PLW1509 - the host has one thread
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)

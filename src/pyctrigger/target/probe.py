@@ -84,7 +84,7 @@ def environment_of(executable: str) -> str | None:
 def _ask(executable: str, account: Any, root: str | None, timeout: float) -> bytes:
     child = start(executable, "probe", account=account, root=root)
     try:
-        assert child.stdin and child.stdout and child.stderr
+        assert child.stdin is not None
         child.stdin.close()
         said, noise = _read_both(child, timeout, executable)
         if child.returncode != 0 or _MARK not in said:
@@ -105,7 +105,8 @@ def _ask(executable: str, account: Any, root: str | None, timeout: float) -> byt
 
 
 def _read_both(child: subprocess.Popen[bytes], timeout: float, executable: str) -> tuple[bytes, bytes]:
-    assert child.stdout and child.stderr
+    assert child.stdout is not None
+    assert child.stderr is not None
     heard = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
     output, noise = heard.values()
     poller = select.poll()

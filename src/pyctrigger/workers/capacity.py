@@ -56,7 +56,7 @@ def _cgroup_files(name: str) -> list[str]:
     """The file `name` of our cgroup and of every one above it: each of them bounds us (cgroups(7))."""
     found = []
     for line in _read("/proc/self/cgroup").splitlines():
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         mount = "/sys/fs/cgroup" + (f"/{controllers}" if controllers else "")
         while True:
             candidate = os.path.join(mount, path.lstrip("/"), name)

@@ -238,4 +238,3 @@ class Pool:
     def _end_all(self) -> None:
         for worker in list(self._workers):
             self._drop(worker)
-

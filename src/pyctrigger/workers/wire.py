@@ -45,7 +45,7 @@ class LevelAnswer(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """A source was compiled, or compared. `source_hash` is eight zero bytes unless the worker was started for hashes."""
+    """A source was compiled, or compared. `source_hash` is all zero unless the worker was started for hashes."""
 
     source_hash: bytes
     levels: tuple[LevelAnswer, ...]
@@ -53,7 +53,8 @@ class Compiled(NamedTuple):
 
 class Failed(NamedTuple):
     """A source could not be compiled: kind, line (0: none) and the name of the exception. Never its message, which
-    quotes the source."""
+    quotes the source.
+    """
 
     kind: str
     line: int

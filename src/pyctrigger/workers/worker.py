@@ -83,7 +83,9 @@ class Worker:
             raise
         finally:
             os.close(life)
-        assert self._child.stdin and self._child.stdout and self._child.stderr
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        assert self._child.stderr is not None
         self.input = self._child.stdin.fileno()
         self.output = self._child.stdout.fileno()
         self.noise = self._child.stderr.fileno()

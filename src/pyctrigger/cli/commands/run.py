@@ -28,7 +28,8 @@ def summary(run: FlavourReport) -> list[str]:
     counts = run.tally.counts
     failed = max(counts.failed, len(run.tally.failures))
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-    return [
+    line = (
         f"{run.flavour}: {counts.compiled} compiled, {counts.removed} removed, {failed} failed{skipped}"
         f" in {seconds(run.elapsed_seconds)}"
-    ]
+    )
+    return [line]

@@ -22,7 +22,8 @@ def summary(run: FlavourReport) -> list[str]:
     """One line: `py311: 3 removed, 1 directory, 0 failed in 0.02 s`."""
     counts = run.tally.counts
     directories = f"{counts.removed_directories} director{'y' if counts.removed_directories == 1 else 'ies'}"
-    return [
+    line = (
         f"{run.flavour}: {counts.removed} removed, {directories}, {len(run.tally.failures)} failed"
         f" in {seconds(run.elapsed_seconds)}"
-    ]
+    )
+    return [line]

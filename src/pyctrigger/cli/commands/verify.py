@@ -21,7 +21,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def summary(run: FlavourReport) -> list[str]:
     """Each finding, then one line of numbers."""
     findings = run.tally.findings
-    lines = [f"{finding.kind}: {shown(finding.pyc or finding.source or '')}" for finding in findings if not finding.known]
+    lines = [
+        f"{finding.kind}: {shown(finding.pyc or finding.source or '')}" for finding in findings if not finding.known
+    ]
     known = sum(finding.known for finding in findings)
     uncompilable = f", {known} known not to compile" if known else ""
     noun = "finding" if len(lines) == 1 else "findings"

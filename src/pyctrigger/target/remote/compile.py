@@ -8,12 +8,17 @@ this process needs no rights at all, and its limits (memory, CPU time, no files)
 """
 
 import gc
+import importlib.util
 import marshal
 import os
 import struct
 import sys
 from importlib.machinery import SourceFileLoader
-from importlib.util import MAGIC_NUMBER
+
+TYPE_CHECKING = False  # `typing` itself would be one more module that marshal's flags depend on
+if TYPE_CHECKING:
+    import types
+    from typing import Callable
 
 if sys.version_info < (3, 11):
     # marshal flags a string as shared when anything else in the process holds it. What py_compile brings along is
@@ -27,25 +32,26 @@ RETIRING = 0x80
 KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable")
 
 
-def read_exactly(count):
+def read_exactly(count: int) -> bytes:
     """`count` bytes of standard input; ends the process at its end: the host is gone or has no more work."""
-    data = STDIN.read(count)
+    data = sys.stdin.buffer.read(count)
     if len(data) < count:
         os._exit(0)
     return data
 
 
-def read_frame():
-    return read_exactly(struct.unpack("<I", read_exactly(4))[0])
+def read_frame() -> bytes:
+    (length,) = struct.unpack("<I", read_exactly(4))
+    return read_exactly(length)
 
 
-def write_frame(payload):
+def write_frame(payload: bytes) -> None:
     data = memoryview(struct.pack("<I", len(payload)) + payload)
     while data:
         data = data[os.write(OUTPUT, data) :]
 
 
-def die_with_host(life):
+def die_with_host(life: int) -> None:
     """Have the kernel end us when the host's end of the pipe `life` closes, also in the middle of compile().
 
     SIGIO's default action ends a process on Linux (fcntl(2), F_SETOWN); FreeBSD ignores SIGIO, but has procctl(2).
@@ -73,7 +79,7 @@ def die_with_host(life):
         os._exit(0)
 
 
-def limit(memory):
+def limit(memory: int) -> None:
     """Bound this process: address space in bytes, no core file, no file written, no file opened beyond a few."""
     import resource
 
@@ -82,22 +88,21 @@ def limit(memory):
         if kind is None or (name == "RLIMIT_AS" and not memory):
             continue
         hard = resource.getrlimit(kind)[1]
-        if hard != resource.RLIM_INFINITY:
-            wanted = min(wanted, hard)
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         try:
-            resource.setrlimit(kind, (wanted, wanted))
+            resource.setrlimit(kind, (allowed, allowed))
         except (ValueError, OSError):
             pass  # a system that refuses one limit still gets the others
 
 
-def used_memory():
+def used_memory() -> int:
     """The most memory that this process ever held, in bytes."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def kind_of(error, data):
+def kind_of(error: Exception, data: bytes) -> str:
     """Which kind of failure a compile error is; the text of a source never leaves this function."""
     if isinstance(error, MemoryError):
         return "memory"
@@ -106,10 +111,8 @@ def kind_of(error, data):
     if isinstance(error, (UnicodeError, LookupError)):
         return "encoding"
     if isinstance(error, SyntaxError):
-        from importlib.util import decode_source
-
         try:
-            decode_source(data)
+            importlib.util.decode_source(data)
         except MemoryError:
             return "memory"
         except Exception:
@@ -117,12 +120,15 @@ def kind_of(error, data):
     return "syntax"
 
 
-def code_of(data, path, level):
+def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
     """The code object as `py_compile` gets it: by the loader's own method, which differs between versions."""
-    return SourceFileLoader("<py_compile>", path).source_to_code(data, path, _optimize=level)
+    loader = SourceFileLoader("<py_compile>", path)
+    return loader.source_to_code(data, path, _optimize=level)
 
 
-def bodies(data, path, levels, source_hash, check_only):
+def bodies(
+    data: bytes, path: str, levels: "list[tuple[int, int, bytes]]", source_hash: bytes, check_only: bool
+) -> "list[tuple[int, bytes]]":
     """The answer for each level: (state, body)."""
     answers = []
     for level, has_known, known in levels:
@@ -140,14 +146,14 @@ class Unmarshallable(Exception):
     """marshal refused what compile accepted."""
 
 
-def marshalled(code):
+def marshalled(code: "types.CodeType") -> bytes:
     try:
         return marshal.dumps(code)
     except ValueError:
-        raise Unmarshallable()
+        raise Unmarshallable from None
 
 
-def serve(frame):
+def serve(frame: bytes, hash_of: "Callable[[bytes], bytes]") -> bytes:
     """Answer one request."""
     flags, count, length = struct.unpack_from("<BBI", frame, 0)
     offset = 6
@@ -157,9 +163,9 @@ def serve(frame):
         offset += 10
     path = frame[offset : offset + length].decode("utf-8", "surrogateescape")
     data = frame[offset + length :]
-    source_hash = HASH(data) if HASH is not None else b"\0" * 8
+    source_hash = hash_of(data)
     try:
-        answers = bodies(data, path, levels, source_hash, flags & CHECK_ONLY)
+        answers = bodies(data, path, levels, source_hash, bool(flags & CHECK_ONLY))
     except Unmarshallable:
         return failure("unmarshallable", 0, "ValueError")
     except Exception as error:
@@ -172,33 +178,35 @@ def serve(frame):
     return b"".join(pieces)
 
 
-def failure(kind, line, name):
-    return struct.pack("<BBI", FAILED, KINDS.index(kind), max(0, min(line, 0xFFFFFFFF))) + name.encode("ascii", "replace")
+def failure(kind: str, line: int, name: str) -> bytes:
+    return struct.pack("<BBI", FAILED, KINDS.index(kind), max(0, min(line, 0xFFFFFFFF))) + name.encode(
+        "ascii", "replace"
+    )
 
 
-def main():
+def no_hash(data: bytes) -> bytes:
+    return bytes(8)
+
+
+def main() -> None:
     import signal
 
     life, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
     die_with_host(life)
     limit(memory)
-    global HASH
-    if hashes:
-        from importlib.util import source_hash
-
-        HASH = source_hash
+    hash_of = importlib.util.source_hash if hashes else no_hash
     # CPU time, not time of day: an emulated or overloaded machine must not fail good files. The default action of
     # SIGPROF ends the process, also inside compile(), where no handler of Python's would run.
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     if hasattr(sys, "getrefcount"):
         gc.disable()  # CPython only: compiling makes no cycles worth the time; the memory check below bounds the rest
     tag = (sys.implementation.cache_tag or "").encode("utf-8")
-    write_frame(b"pyctrigger-worker-1" + bytes(MAGIC_NUMBER) + tag)
+    write_frame(b"pyctrigger-worker-1" + bytes(importlib.util.MAGIC_NUMBER) + tag)
     while True:
         frame = read_frame()
         if seconds:
             signal.setitimer(signal.ITIMER_PROF, seconds)
-        answer = serve(frame)
+        answer = serve(frame, hash_of)
         if seconds:
             signal.setitimer(signal.ITIMER_PROF, 0)
         del frame
@@ -210,8 +218,6 @@ def main():
 
 
 if __name__ == "__main__":
-    HASH = None
-    STDIN = sys.stdin.buffer
     # What anything prints goes to standard error; the frames have a descriptor of their own.
     OUTPUT = os.dup(1)
     os.dup2(2, 1)

@@ -11,7 +11,7 @@ import sys
 import sysconfig
 
 
-def schemes():
+def schemes() -> "dict[str, dict[str, str]]":
     """The directories of every installation scheme that isn't a user's or another system's."""
     found = {}
     for name in sysconfig.get_scheme_names():
@@ -25,7 +25,7 @@ def schemes():
     return found
 
 
-def inside(prefix):
+def inside(prefix: str) -> "list[str]":
     """Where this interpreter's packages lie in an environment below `prefix`."""
     variables = {"base": prefix, "platbase": prefix, "installed_base": prefix, "installed_platbase": prefix}
     known = sysconfig.get_scheme_names()
@@ -35,14 +35,14 @@ def inside(prefix):
     return sorted({sysconfig.get_path(key, scheme[0], variables) for key in ("purelib", "platlib")})
 
 
-def default_scheme():
+def default_scheme() -> str:
     for name in ("get_default_scheme", "_get_default_scheme"):
         if hasattr(sysconfig, name):
-            return getattr(sysconfig, name)()
+            return str(getattr(sysconfig, name)())
     return "posix_prefix"
 
 
-def witnesses():
+def witnesses() -> "list[str]":
     """Files that change when the interpreter is replaced though its executable is not: libpython, the import system."""
     found = [os.__file__]
     for name in ("importlib/_bootstrap_external.py", "importlib/__init__.py"):
@@ -58,7 +58,7 @@ def witnesses():
     return sorted(set(path for path in found if os.path.exists(path)))
 
 
-def answer():
+def answer() -> "dict[str, object]":
     magic = getattr(importlib.util, "MAGIC_NUMBER", b"")
     return {
         "implementation": sys.implementation.name,
