@@ -61,9 +61,8 @@ class Printer(Observer):
 
     def show(self, report: Report) -> None:
         """Print the report."""
-        for run in report.runs:
-            for notice in run.tally.notices:
-                self.notice(notice)
+        for notice in (*report.notices, *(notice for run in report.runs for notice in run.tally.notices)):
+            self.notice(notice)
         if self._call.json:
             self.show_json(report.as_dict())
         else:

@@ -6,6 +6,7 @@ the planned removals leave empty, on the way up. It holds one directory in memor
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
 import os
@@ -50,6 +51,8 @@ class Wanted(NamedTuple):
     sweep_only: bool = False
     purge: bool = False
     """Every pyc of this cache tag goes, its source or not."""
+    measure: bool = False
+    """Count the bytes of the pycs, which costs a call for each."""
 
     def mtime(self, status: os.stat_result) -> int:
         """The mtime that belongs into a pyc, as importlib computes it: `int()` of the float, not the nanoseconds."""
@@ -98,6 +101,9 @@ class DirectoryPlan(NamedTuple):
     """Sources that must not be read, with the reason."""
     obstacle: str | None = None
     """What stands in the way of the `__pycache__`."""
+    source_bytes: int = 0
+    pyc_bytes: int = 0
+    """Of this cache tag; 0 unless they were to be measured."""
 
 
 class Emptied(NamedTuple):
@@ -276,7 +282,21 @@ class Planner:
             plan = self._sources(plan, listing, pycs)
         if pycs and pycs.names:
             plan.removals.extend(self._removals(relative, listing.names if listing else set(), pycs))
+        if self._wanted.measure:
+            plan = plan._replace(
+                source_bytes=sum(status.st_size for _, status in listing.sources) if listing else 0,
+                pyc_bytes=self._bytes(relative, pycs) if pycs else 0,
+            )
         return plan
+
+    def _bytes(self, relative: str, pycs: _Pycs) -> int:
+        """The size of all pycs of our cache tag in one directory."""
+        total = 0
+        for name, regular in pycs.names.items():
+            if regular and self._names.source_of(name) is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    total += self._layout.pycs.lstat(self._layout.pycache(relative), name).st_size
+        return total
 
     def _sources(self, plan: DirectoryPlan, listing: _Listing, pycs: _Pycs | None) -> DirectoryPlan:
         """The verdict on every source of a directory: the loop that an idle run spends its time in."""

@@ -33,13 +33,13 @@ class FlavourReport:
         document: dict[str, Any] = {
             "flavour": self.flavour,
             "installation": self.installation,
-            "interpreter": _interpreter(self.interpreter) if self.interpreter else None,
+            "interpreter": _interpreter(self.interpreter) if self.interpreter and self.interpreter.executable else None,
             "counts": tally.counts.as_dict(),
             "failures": [_failure(failure) for failure in tally.failures],
             "findings": [_finding(finding) for finding in tally.findings],
             "unexamined": [_failure(failure) for failure in tally.unexamined],
             "actions": [_action(action) for action in tally.actions],
-            "notices": list(tally.notices),
+            "notices": [printable(notice) for notice in tally.notices],
             "elapsed_seconds": round(self.elapsed_seconds, 6),
         }
         if self.status is not None:
@@ -55,6 +55,8 @@ class Report:
         self.dry_run = dry_run
         self.runs: list[FlavourReport] = []
         self.errors: list[PyctriggerError] = []
+        #: Lines that a person should read, about no flavour in particular.
+        self.notices: list[str] = []
 
     @property
     def exit_code(self) -> int:
@@ -71,6 +73,7 @@ class Report:
             "exit_code": self.exit_code,
             "dry_run": self.dry_run,
             "errors": [error_fields(error) for error in self.errors],
+            "notices": [printable(notice) for notice in self.notices],
             "runs": [run.as_dict() for run in self.runs],
         }
 

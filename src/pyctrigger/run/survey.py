@@ -42,6 +42,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         trust_nothing=request.work is Work.REPAIR,
         sweep_only=request.work is Work.SWEEP,
         purge=request.work is Work.PURGE,
+        measure=request.work is Work.STATUS,
     )
 
 

@@ -1,22 +1,18 @@
-"""Which interpreters a request means, and the trees that are in each one's scope."""
+"""A target of a request: an interpreter, the site directories of its scope, and the trees in them."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import InterpreterError, PyctriggerError, RefusedError, UsageError
-from ..target.flavour import Flavour, installed
+from ..errors import RefusedError, UsageError
 from ..target.scope import SiteDirectory, site_directories
 from ..tree.directory import Tree, open_in_root
 from ..tree.layout import Layout
-from .staged import staged_interpreter, staged_site_directories
+from .staged import staged_site_directories
 from .transaction import Touched, touched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ..state.interpreters import ProbedInterpreters
     from ..target.interpreter import Interpreter
     from .config import Settings
     from .request import Request
@@ -52,93 +48,25 @@ class Target(NamedTuple):
         )
 
 
-def find_interpreters(
-    request: Request, settings: Settings, probed: ProbedInterpreters
-) -> Iterator[Interpreter | PyctriggerError]:
-    """Every interpreter that the request means, once; in the place of one that can't be used, the error."""
-    if request.pythons:
-        for text in request.pythons:
-            yield _answer(lambda text=text: find_interpreter(text, request, settings, probed))  # type: ignore[misc]
-        return
-    if request.prefixes:
-        for prefix in request.prefixes:
-            yield _answer(lambda prefix=prefix: _of_environment(prefix, probed))  # type: ignore[misc]
-        return
-    seen = set()
-    for path in installed():
-        found = _answer(lambda path=path: _ask_installed(path, request, probed))  # type: ignore[misc]
-        if isinstance(found, PyctriggerError):
-            yield found
-        elif found.installation not in seen:
-            seen.add(found.installation)
-            yield found
-    if not seen:
-        yield InterpreterError("no interpreter was found", mend="name one with --python PATH")
-
-
-def _answer(ask: Callable[[], Interpreter]) -> Interpreter | PyctriggerError:
-    try:
-        return ask()
-    except (InterpreterError, RefusedError, UsageError) as error:
-        return error
-
-
-def find_interpreter(text: str, request: Request, settings: Settings, probed: ProbedInterpreters) -> Interpreter:
-    """The interpreter behind one `--python`. Raises UsageError, InterpreterError and RefusedError."""
-    flavour = Flavour.parse(text)
-    if request.root is not None:
-        return staged_interpreter(flavour, request.root, probed, execute=request.trust_root)
-    configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
-    candidates = flavour.candidates(configured.executable if configured else None)
-    if not candidates:
-        raise InterpreterError(
-            f"no {flavour.name} was found in the standard directories", mend="name it with --python PATH"
-        )
-    problem: PyctriggerError | None = None
-    for path in candidates:
-        try:
-            interpreter = probed.ask(path)
-            flavour.require(interpreter)
-            return interpreter
-        except (InterpreterError, RefusedError) as error:
-            problem = problem or error
-    assert problem is not None
-    raise problem
-
-
-def _ask_installed(path: str, request: Request, probed: ProbedInterpreters) -> Interpreter:
-    if request.root is not None:
-        interpreter = probed.ask(path)
-        flavour = Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
-        return staged_interpreter(flavour, request.root, probed, execute=request.trust_root)
-    return probed.ask(path)
-
-
-def _of_environment(prefix: str, probed: ProbedInterpreters) -> Interpreter:
-    directory = os.path.join(os.path.abspath(prefix), "bin")
-    for name in ("python", "python3", "pypy3"):
-        path = os.path.join(directory, name)
-        if os.path.isfile(path):
-            return probed.ask(path)
-    raise UsageError(f"--prefix {prefix}: no interpreter in its bin", mend="name one with --python PATH")
-
-
 def find_target(interpreter: Interpreter, request: Request, settings: Settings) -> Target:
     """The scope of an interpreter under a request. Raises UsageError."""
     root = _identity(request.root) if request.root is not None else None
     bare = Target(interpreter, (), root)
     if request.root is not None and not (request.site_dirs or request.prefixes):
         return bare._replace(sites=tuple(staged_site_directories(interpreter, request.root, stdlib=request.stdlib)))
-    site_dirs = request.site_dirs
+    site_dirs, prefixes = request.site_dirs, request.prefixes
+    if not request.pythons:
+        # Environments without a named interpreter have each their own.
+        prefixes = tuple(prefix for prefix in prefixes if interpreter.executable.startswith(f"{prefix}/bin/"))
     configured = settings.flavours.get(bare.dotted)
-    if not site_dirs and not request.prefixes and configured and configured.site_dirs:
+    if not site_dirs and not prefixes and configured and configured.site_dirs:
         # What the configuration names may come and go with packages; what a person names has to exist.
         site_dirs = tuple(path for path in configured.site_dirs if _locate(request.root, path))
     sites = site_directories(
         interpreter,
         lambda path: _locate(request.root, path),
         site_dirs=site_dirs,
-        prefixes=request.prefixes,
+        prefixes=prefixes,
         stdlib=request.stdlib,
     )
     return bare._replace(sites=tuple(sites))
@@ -164,6 +92,13 @@ def _locate(root: str | None, path: str) -> tuple[int, int] | None:
         return status.st_dev, status.st_ino
     finally:
         os.close(descriptor)
+
+
+def keep_shared(target: Target, others: list[Target]) -> tuple[Target, list[str]]:
+    """The target without the directories that another one of the same cache tag uses as well, and their paths."""
+    used = {_locate(None, site.path): site.path for other in others for site in other.sites}
+    kept = tuple(site for site in target.sites if _locate(None, site.path) not in used)
+    return target._replace(sites=kept), [site.path for site in target.sites if site not in kept]
 
 
 def open_layout(site: SiteDirectory, request: Request) -> Layout:

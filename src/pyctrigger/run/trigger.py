@@ -10,12 +10,14 @@ from ..errors import OutsideScopeError, PyctriggerError
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory, state_in_root
 from ..state.store import Store
+from . import absent
 from . import config as configuration
 from .installation import InstallationRun, Service
 from .observer import Observer
 from .report import FlavourReport, Report
 from .request import Request, Work
-from .targets import find_interpreters, find_target
+from .selection import find_interpreters
+from .targets import find_target, keep_shared
 from .transaction import absolute
 
 if TYPE_CHECKING:
@@ -109,10 +111,24 @@ def _targets(request: Request, settings: Settings, probed: ProbedInterpreters, r
         try:
             if isinstance(found, PyctriggerError):
                 raise found
-            targets.append(find_target(found, request, settings))
+            target = find_target(found, request, settings)
+            if request.work is Work.PURGE and request.pythons:
+                target = _spare_shared(target, request, settings, probed, report)
+            targets.append(target)
         except PyctriggerError as error:
             report.errors.append(error)
     return targets
+
+
+def _spare_shared(
+    target: Target, request: Request, settings: Settings, probed: ProbedInterpreters, report: Report
+) -> Target:
+    """A purge of one flavour leaves the directories whose pycs another flavour of the same cache tag uses."""
+    others = [find_target(each, request, settings) for each in absent.sharing(target.interpreter, probed)]
+    spared, shared = keep_shared(target, [] if request.site_dirs or request.prefixes else others)
+    for path in shared:
+        report.notices.append(f"{path} is left as it is: another interpreter with this cache tag uses its bytecode")
+    return spared
 
 
 def _paths_lie_inside(request: Request, targets: list[Target], report: Report, observer: Observer) -> bool:

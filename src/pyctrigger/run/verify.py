@@ -32,7 +32,7 @@ class Inspection:
     def __init__(self, prove: Prove) -> None:
         self._prove = prove
         self.tally = Tally()
-        self.sources = 0
+        self.sources = self.source_bytes = self.pyc_bytes = 0
         #: How many levels of sources have each verdict that isn't fresh.
         self.verdicts: dict[str, int] = {}
 
@@ -52,6 +52,8 @@ class Inspection:
         kinds = [finding.kind for finding in self.tally.findings]
         return {
             "sources": self.sources,
+            "source_bytes": self.source_bytes,
+            "pyc_bytes": self.pyc_bytes,
             "fresh": self.tally.counts.fresh,
             "missing": self.verdicts.get(Verdict.MISSING.value, 0),
             "stale": {
@@ -70,6 +72,8 @@ class Inspection:
         counts.fresh += plan.fresh
         counts.skipped += len(plan.skipped)
         self.sources += plan.sources
+        self.source_bytes += plan.source_bytes
+        self.pyc_bytes += plan.pyc_bytes
         for name, reason in plan.skipped:
             if reason == "uncompilable":
                 self._find("uncompilable", None, layout.describe_source(plan.relative, name), known=True)

@@ -1,0 +1,90 @@
+"""Interpreters that are gone, whose bytecode is still there: what a purge needs to know of them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ..errors import InterpreterError, RefusedError, UsageError
+from ..target.flavour import Flavour, installed
+from ..target.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..state.interpreters import ProbedInterpreters
+
+_TAG = re.compile(r"(cpython-|pypy)3([0-9]+)\Z", re.ASCII)
+
+
+def with_cache_tag(tag: str, probed: ProbedInterpreters) -> list[Interpreter]:
+    """The interpreters of a cache tag: those installed, else one probed before it went, else what the tag itself says.
+
+    Raises UsageError for a tag that says nothing.
+    """
+    present = [interpreter for interpreter in _installed(probed) if interpreter.cache_tag == tag]
+    return present or [_remembered(tag, probed) or _from_tag(tag)]
+
+
+def gone(text: str, probed: ProbedInterpreters) -> Interpreter:
+    """An interpreter asked for by version that can't be found any more. Raises UsageError."""
+    flavour = Flavour.parse(text)
+    if flavour.path is not None:
+        for known in probed.known():
+            if known.executable == flavour.path:
+                return known
+        raise UsageError(f"{flavour.path} is gone and was never probed", mend="name its --cache-tag")
+    major, minor = flavour.version
+    tag = f"{flavour.implementation}{'-' if flavour.implementation == 'cpython' else ''}{major}{minor}"
+    return _remembered(tag, probed, free_threaded=flavour.free_threaded) or _from_tag(tag)._replace(
+        free_threaded=flavour.free_threaded
+    )
+
+
+def sharing(interpreter: Interpreter, probed: ProbedInterpreters) -> list[Interpreter]:
+    """Other installed interpreters with the same cache tag: 3.13 and 3.13t share pycs where they share a directory."""
+    return [
+        each
+        for each in _installed(probed)
+        if each.cache_tag == interpreter.cache_tag and each.installation != interpreter.installation
+    ]
+
+
+def _installed(probed: ProbedInterpreters) -> Iterator[Interpreter]:
+    for path in installed():
+        try:
+            yield probed.ask(path)
+        except (InterpreterError, RefusedError):
+            continue  # what can't run uses no bytecode
+
+
+def _remembered(tag: str, probed: ProbedInterpreters, *, free_threaded: bool | None = None) -> Interpreter | None:
+    for known in probed.known():
+        if known.cache_tag == tag and free_threaded in (None, known.free_threaded):
+            return known
+    return None
+
+
+def _from_tag(tag: str) -> Interpreter:
+    match = _TAG.match(tag)
+    if not match:
+        raise UsageError(f"--cache-tag {tag}: not known", mend="say cpython-311, pypy311 or the like")
+    implementation = match[1].rstrip("-")
+    stem = "python" if implementation == "cpython" else implementation
+    return Interpreter(
+        executable="",
+        implementation=implementation,
+        version=(3, int(match[2]), 0),
+        release="",
+        cache_tag=tag,
+        magic_number=bytes(4),
+        abi_flags="",
+        free_threaded=False,
+        prefix="/usr",
+        schemes={
+            scheme: {"purelib": path, "platlib": path}
+            for scheme, path in (("posix_prefix", f"/usr/lib/{stem}3.{match[2]}/site-packages"),)
+        },
+        default_scheme="posix_prefix",
+        inside=(f"/@/lib/{stem}3.{match[2]}/site-packages",),
+    )

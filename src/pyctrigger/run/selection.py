@@ -1,0 +1,108 @@
+"""Which interpreters a request means: the named ones, those of its environments, or every one found."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Union
+
+from ..errors import InterpreterError, PyctriggerError, RefusedError, UsageError
+from ..target.flavour import Flavour, installed
+from . import absent
+from .request import Request, Work
+from .staged import staged_interpreter, staged_site_directories
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..state.interpreters import ProbedInterpreters
+    from ..target.interpreter import Interpreter
+    from .config import Settings
+
+Found = Union["Interpreter", PyctriggerError]
+
+
+def find_interpreters(request: Request, settings: Settings, probed: ProbedInterpreters) -> Iterator[Found]:
+    """Every interpreter that the request means, once; in the place of one that can't be used, the error."""
+    if request.pythons:
+        for text in request.pythons:
+            yield _answer(_find, text, request, settings, probed)
+    elif request.cache_tag is not None:
+        yield from _with_cache_tag(request.cache_tag, probed)
+    elif request.prefixes:
+        for prefix in request.prefixes:
+            yield _answer(_of_environment, prefix, probed)
+    else:
+        yield from _every_one(request, probed)
+
+
+def _answer(ask: Callable[..., Interpreter], *arguments: object) -> Found:
+    try:
+        return ask(*arguments)
+    except (InterpreterError, RefusedError, UsageError) as error:
+        return error
+
+
+def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpreters) -> Interpreter:
+    """The interpreter behind one `--python`. Raises UsageError, InterpreterError and RefusedError."""
+    flavour = Flavour.parse(text)
+    if request.root is not None:
+        return staged_interpreter(flavour, request.root, probed, execute=request.trust_root)
+    configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
+    candidates = flavour.candidates(configured.executable if configured else None)
+    problem: PyctriggerError = InterpreterError(
+        f"no {flavour.name} was found in the standard directories", mend="name it with --python PATH"
+    )
+    for number, path in enumerate(candidates):
+        try:
+            interpreter = probed.ask(path)
+            flavour.require(interpreter)
+            return interpreter
+        except (InterpreterError, RefusedError) as error:
+            problem = problem if number else error
+    if request.work is Work.PURGE and not any(os.path.lexists(path) for path in candidates):
+        return absent.gone(text, probed)
+    raise problem
+
+
+def _with_cache_tag(tag: str, probed: ProbedInterpreters) -> Iterator[Found]:
+    try:
+        yield from absent.with_cache_tag(tag, probed)
+    except UsageError as error:
+        yield error
+
+
+def _of_environment(prefix: str, probed: ProbedInterpreters) -> Interpreter:
+    directory = os.path.join(prefix, "bin")
+    for name in ("python", "python3", "pypy3"):
+        path = os.path.join(directory, name)
+        if os.path.isfile(path):
+            return probed.ask(path)
+    raise UsageError(f"--prefix {prefix}: no interpreter in its bin", mend="name one with --python PATH")
+
+
+def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
+    seen = set()
+    for path in installed():
+        found = _answer(_ask_installed, path, request, probed)
+        if isinstance(found, PyctriggerError):
+            yield found
+        elif found.installation not in seen and _has_scope(found, request):
+            seen.add(found.installation)
+            yield found
+    if not seen:
+        yield InterpreterError("no interpreter was found", mend="name one with --python PATH")
+
+
+def _has_scope(interpreter: Interpreter, request: Request) -> bool:
+    """Whether a staged root has anything for an interpreter of this machine; unasked, the others don't matter."""
+    if request.root is None or request.site_dirs:
+        return True
+    return bool(staged_site_directories(interpreter, request.root, stdlib=request.stdlib))
+
+
+def _ask_installed(path: str, request: Request, probed: ProbedInterpreters) -> Interpreter:
+    interpreter = probed.ask(path)
+    if request.root is None or not _has_scope(interpreter, request):
+        return interpreter
+    flavour = Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
+    return staged_interpreter(flavour, request.root, probed, execute=request.trust_root)
