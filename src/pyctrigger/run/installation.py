@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import LockTimeoutError, PyctriggerError, UsageError
@@ -11,10 +12,8 @@ from .execution import Execution
 from .request import Request, Work
 from .survey import Survey, check_target, wanted_bytecode
 from .targets import find_target
-from .verify import Inspection
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from ..pyc.header import InvalidationMode
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Seconds that a hook waits for the lock before it leaves its work in the journal.
 HOOK_LOCK_TIMEOUT = 30.0
-#: The writer's id of runs without a lock; their residue has to be old to be swept.
+#: The writer's id of runs without a lock, each with a number of its own: their residue has to be old to be swept.
 _UNLOCKED_WRITER = "stateless"
 #: The kinds of failure that another attempt may not meet.
 _PASSING_KINDS = frozenset({"io", "memory", "timeout", "crash"})
@@ -91,6 +90,7 @@ class InstallationRun:
 
     def _look(self) -> None:
         from .proof import Prover
+        from .verify import Inspection
 
         manifest = self._store.manifest(self._target.installation)
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
@@ -146,7 +146,7 @@ class InstallationRun:
             return self._attempt(request)
 
     def _attempt(self, request: Request) -> Tally:
-        writer = _UNLOCKED_WRITER if request.stateless else self._target.installation
+        writer = f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}" if request.stateless else self._target.installation
         wanted = wanted_bytecode(self._target, request, self._settings, writer)
         while True:
             manifest = self._store.manifest(self._target.installation)

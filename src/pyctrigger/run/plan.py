@@ -129,7 +129,7 @@ class _Listing(NamedTuple):
     links: list[str]
     directories: list[str]
     names: set[str]
-    """Every name, for telling orphans."""
+    """Every name that a source could have, for telling orphans."""
     has_pycache: bool
     others: int
 
@@ -380,7 +380,10 @@ class Planner:
 
     def _removals(self, relative: str, sources: set[str], pycs: _Pycs) -> Iterator[Removal]:
         own_tag = "." + self._wanted.cache_tag
-        for name, regular in sorted(pycs.names.items()):
+        live = {source[:-3] + suffix for source in sources for _, suffix in self._suffixes}
+        suspects = pycs.names.keys() if self._wanted.purge else pycs.names.keys() - live
+        for name in sorted(suspects):
+            regular = pycs.names[name]
             if name in pycs.directories:
                 continue
             writer = writer_of(name)
@@ -423,22 +426,18 @@ def _listing(directory: int, skip: frozenset[str]) -> _Listing:
     with os.scandir(directory) as entries:
         for entry in entries:
             name = entry.name
-            names.add(name)
-            if (
-                name[-3:] == SOURCE_SUFFIX
-                and len(name) > len(SOURCE_SUFFIX)
-                and not entry.is_dir(follow_symlinks=False)
-            ):
-                if entry.is_file(follow_symlinks=False):
+            if name[-3:] == SOURCE_SUFFIX:
+                names.add(name)
+                if name != SOURCE_SUFFIX and entry.is_file(follow_symlinks=False):
                     try:
                         sources.append((name, entry.stat(follow_symlinks=False)))
                     except FileNotFoundError:
                         names.discard(name)
-                elif entry.is_symlink():
+                    continue
+                if name != SOURCE_SUFFIX and entry.is_symlink():
                     links.append(name)
-                else:
-                    others += 1
-            elif name == PYCACHE:
+                    continue
+            if name == PYCACHE:
                 has_pycache = True
             elif entry.is_dir(follow_symlinks=False) and name not in skip:
                 directories.append(name)

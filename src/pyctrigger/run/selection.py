@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Union
 
 from ..errors import InterpreterError, PyctriggerError, RefusedError, UsageError
 from ..target.flavour import Flavour, installed
-from . import absent
 from .request import Request, Work
-from .staged import staged_interpreter, staged_site_directories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +44,8 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
     """The interpreter behind one `--python`. Raises UsageError, InterpreterError and RefusedError."""
     flavour = Flavour.parse(text)
     if request.root is not None:
+        from .staged import staged_interpreter
+
         return staged_interpreter(flavour, request.root, probed, execute=request.trust_root)
     configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
     candidates = flavour.candidates(configured.executable if configured else None)
@@ -60,11 +60,15 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
         except (InterpreterError, RefusedError) as error:
             problem = problem if number else error
     if request.work is Work.PURGE and not any(os.path.lexists(path) for path in candidates):
+        from . import absent
+
         return absent.gone(text, probed)
     raise problem
 
 
 def _with_cache_tag(tag: str, probed: ProbedInterpreters) -> Iterator[Found]:
+    from . import absent
+
     try:
         yield from absent.with_cache_tag(tag, probed)
     except UsageError as error:
@@ -97,6 +101,8 @@ def _has_scope(interpreter: Interpreter, request: Request) -> bool:
     """Whether a staged root has anything for an interpreter of this machine; unasked, the others don't matter."""
     if request.root is None or request.site_dirs:
         return True
+    from .staged import staged_site_directories
+
     return bool(staged_site_directories(interpreter, request.root, stdlib=request.stdlib))
 
 
@@ -104,5 +110,7 @@ def _ask_installed(path: str, request: Request, probed: ProbedInterpreters) -> I
     interpreter = probed.ask(path)
     if request.root is None or not _has_scope(interpreter, request):
         return interpreter
+    from .staged import staged_interpreter
+
     flavour = Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
     return staged_interpreter(flavour, request.root, probed, execute=request.trust_root)

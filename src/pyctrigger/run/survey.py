@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def wanted_bytecode(target: Target, request: Request, settings: Settings, writer: str) -> Wanted:
     """What every source of this target should have. `writer` is the id in the names of files in the making."""
-    header = target.interpreter.header
+    header = target.header
     mode = request.invalidation_mode or settings.invalidation_mode
     return Wanted(
         cache_tag=target.interpreter.cache_tag,
@@ -96,7 +96,7 @@ def check_target(target: Target, request: Request) -> list[str]:
     if request.pycache_prefix is not None:
         notices += _check_pycache_prefix(target, request, request.pycache_prefix)
     mode = request.invalidation_mode
-    if mode not in (None, InvalidationMode.TIMESTAMP) and not target.interpreter.header.has_modes:
+    if mode not in (None, InvalidationMode.TIMESTAMP) and not target.header.has_modes:
         flavour = target.interpreter.flavour
         notices.append(f"{flavour} knows no hash-based bytecode (it came with 3.7); timestamps are written")
     return notices

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import RefusedError, UsageError
+from ..pyc.header import HeaderFormat
 from ..target.scope import SiteDirectory, site_directories
 from ..tree.directory import Tree, open_in_root
 from ..tree.layout import Layout
-from .staged import staged_site_directories
 from .transaction import Touched, touched
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ class Target(NamedTuple):
     def installation(self) -> str:
         """The id that lock, journal and manifest go by."""
         return self.interpreter.installation_in(self.root)
+
+    @property
+    def header(self) -> HeaderFormat:
+        """What the headers of its pycs look like."""
+        return HeaderFormat.of(self.interpreter.magic_number, self.interpreter.version)
 
     @property
     def dotted(self) -> str:
@@ -53,6 +58,8 @@ def find_target(interpreter: Interpreter, request: Request, settings: Settings) 
     root = _identity(request.root) if request.root is not None else None
     bare = Target(interpreter, (), root)
     if request.root is not None and not (request.site_dirs or request.prefixes):
+        from .staged import staged_site_directories
+
         return bare._replace(sites=tuple(staged_site_directories(interpreter, request.root, stdlib=request.stdlib)))
     site_dirs, prefixes = request.site_dirs, request.prefixes
     if not request.pythons:

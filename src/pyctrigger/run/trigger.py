@@ -10,7 +10,6 @@ from ..errors import OutsideScopeError, PyctriggerError
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory, state_in_root
 from ..state.store import Store
-from . import absent
 from . import config as configuration
 from .installation import InstallationRun, Service
 from .observer import Observer
@@ -124,6 +123,8 @@ def _spare_shared(
     target: Target, request: Request, settings: Settings, probed: ProbedInterpreters, report: Report
 ) -> Target:
     """A purge of one flavour leaves the directories whose pycs another flavour of the same cache tag uses."""
+    from . import absent
+
     others = [find_target(each, request, settings) for each in absent.sharing(target.interpreter, probed)]
     spared, shared = keep_shared(target, [] if request.site_dirs or request.prefixes else others)
     for path in shared:

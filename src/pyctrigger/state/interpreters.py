@@ -7,13 +7,13 @@ hint all the same: a worker's handshake says magic number and tag again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from ..target.interpreter import Account, Interpreter
-from ..target.probe import Probed, Witness, environment_of, identity, probe
 from ..target.trust import account_for
+from ..target.witness import Probed, Witness, environment_of, identity
 from . import files
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class ProbedInterpreters:
                 probed = _load(known)
                 if self._holds(probed, executable, root):
                     return probed.interpreter
+        from ..target.probe import probe  # starting a child costs more imports than a run that starts none
+
         probed = probe(executable, root=root)
         if path:
             with contextlib.suppress(OSError):
@@ -62,8 +64,8 @@ class ProbedInterpreters:
     def _entry(self, executable: str, root: str | None) -> str | None:
         if self._directory is None:
             return None
-        key = hashlib.sha256(f"{root or ''}\0{executable}".encode("utf-8", "surrogateescape")).hexdigest()
-        return os.path.join(self._directory, key[:16] + ".json")
+        key = zlib.crc32(f"{root or ''}\0{executable}".encode("utf-8", "surrogateescape"))
+        return os.path.join(self._directory, f"{key:08x}.json")
 
     @staticmethod
     def _holds(probed: Probed, executable: str, root: str | None) -> bool:

@@ -7,7 +7,6 @@ same digest. Without sqlite3, without the file, or with a damaged one, everythin
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +40,8 @@ def identity_of(status: os.stat_result) -> str:
 
 def digest_of(data: bytes) -> bytes:
     """The digest of a source."""
+    import hashlib  # 5 ms, for the rare source that doesn't compile
+
     return hashlib.blake2b(data, digest_size=20).digest()
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InterpreterError
 from .child import describe_death, printable, start
 from .interpreter import Interpreter
 from .trust import account_for
+from .witness import Probed, Witness, environment_of, identity
 
 if TYPE_CHECKING:
     import subprocess
@@ -20,29 +21,6 @@ _MARK = b"\npyctrigger-probe:"
 _MOST_BYTES = 1 << 20
 #: Seconds. A start takes 10 ms, on an emulated machine a hundred times that.
 PROBE_TIMEOUT = 30.0
-
-
-class Witness(NamedTuple):
-    """A file that the answer depends on, and what it looked like."""
-
-    path: str
-    identity: tuple[int, ...]
-
-
-class Probed(NamedTuple):
-    """An answer, and the files whose change makes it worthless."""
-
-    interpreter: Interpreter
-    witnesses: tuple[Witness, ...]
-
-
-def identity(path: str) -> tuple[int, ...] | None:
-    """Device, inode, size and times of what `path` leads to; None where it leads nowhere."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TIMEOUT) -> Probed:
@@ -73,12 +51,6 @@ def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TI
                     mend="run as that account, or name another interpreter",
                 )
     return Probed(interpreter, tuple(witnesses))
-
-
-def environment_of(executable: str) -> str | None:
-    """The virtual environment that an executable stands in (PEP 405); `-S` keeps the target from saying so itself."""
-    above = os.path.dirname(os.path.dirname(executable))
-    return above if os.path.isfile(os.path.join(above, "pyvenv.cfg")) else None
 
 
 def _ask(executable: str, account: Any, root: str | None, timeout: float) -> bytes:
