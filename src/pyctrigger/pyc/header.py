@@ -15,6 +15,7 @@ _HASH_BASED = 0b01
 _CHECK_SOURCE = 0b10
 _SHORT = 12
 _LONG = 16
+_LONG_TIMESTAMP = struct.Struct("<4sIII").pack
 
 
 class InvalidationMode(enum.Enum):
@@ -73,7 +74,7 @@ class HeaderFormat(NamedTuple):
     def timestamp(self, mtime: int, size: int) -> bytes:
         """The header of a timestamp pyc; both numbers are masked to 32 bits, as importlib does."""
         if self.has_modes:
-            return struct.pack("<4sIII", self.magic_number, 0, mtime & _UINT32, size & _UINT32)
+            return _LONG_TIMESTAMP(self.magic_number, 0, mtime & _UINT32, size & _UINT32)
         return struct.pack("<4sII", self.magic_number, mtime & _UINT32, size & _UINT32)
 
     def hashed(self, mode: InvalidationMode, source_hash: bytes) -> bytes:

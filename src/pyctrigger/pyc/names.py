@@ -31,8 +31,9 @@ class PycNames:
 
     def __init__(self, cache_tag: str) -> None:
         tag = re.escape(cache_tag)
-        self._pyc = re.compile(rf"(.+)\.{tag}(?:\.opt-([0-9]+))?\.pyc\Z", re.DOTALL | re.ASCII)
-        self._residue = re.compile(rf"(.+)\.{tag}(?:\.opt-[0-9]+)?\.pyc\.[0-9]+\Z", re.DOTALL | re.ASCII)
+        # `.opt-0` and `.opt-01` are nobody's: level 0 has no suffix, and no writer puts a zero before a number.
+        self._pyc = re.compile(rf"(.+)\.{tag}(?:\.opt-([1-9][0-9]*))?\.pyc\Z", re.DOTALL | re.ASCII)
+        self._residue = re.compile(rf"(.+)\.{tag}(?:\.opt-[1-9][0-9]*)?\.pyc\.[0-9]+\Z", re.DOTALL | re.ASCII)
 
     def source_of(self, name: str) -> str | None:
         """The name of the source that a pyc of this tag, at any level, belongs to; None for every other name."""

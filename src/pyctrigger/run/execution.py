@@ -13,7 +13,7 @@ from ..tree.source import SourceRefused, SourceText, read_source, source_status
 from ..tree.sweep import remove_file, remove_package, remove_pycache, source_is_gone
 from ..tree.writer import Writer, WriteRefused
 from .outcome import LASTING_KINDS, Failure, Finding, Tally
-from .plan import DirectoryPlan, Emptied, LevelState, Stale, Step, Unexamined
+from .steps import DirectoryPlan, Emptied, Totals, Unexamined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from ..workers.wire import Compiled
     from ..workers.worker import Job
     from .observer import Observer
-    from .plan import Wanted
+    from .steps import LevelState, Stale, Step
+    from .wanted import Wanted
 
 #: How often a `__pycache__` may vanish under a write, by another flavour's sweep, before that is a failure.
 _TRIES = 4
@@ -91,13 +92,13 @@ class Execution:
                 yield from self._compile(layout, step)
             elif isinstance(step, Emptied):
                 self._remove_directory(layout, step)
+            elif isinstance(step, Totals):
+                self.tally.counts.fresh += step.fresh
             else:
                 self._unexamined(layout, step)
 
     def _note(self, layout: Layout, plan: DirectoryPlan) -> None:
-        counts = self.tally.counts
-        counts.fresh += plan.fresh
-        counts.skipped += len(plan.skipped)
+        self.tally.counts.skipped += len(plan.skipped)
         for name, reason in plan.skipped:
             path = layout.describe_source(plan.relative, name)
             if reason == "uncompilable":

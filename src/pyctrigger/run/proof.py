@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..tree.layout import Layout
     from ..workers.pool import Pool
-    from .plan import Stale
+    from .steps import Stale
 
 
 class Prover:

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..pyc.header import InvalidationMode
 from .outcome import Failure
-from .plan import Planner, Wanted
+from .plan import Planner
 from .request import Work
 from .targets import open_layout, require_account_owns
+from .wanted import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..tree.layout import Layout
     from .config import Settings
-    from .plan import Step
     from .request import Request
+    from .steps import Step
     from .targets import Target
     from .transaction import Unit
 

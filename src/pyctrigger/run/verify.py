@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..pyc.header import STALE, Verdict
 from .outcome import Action, Failure, Finding, Tally
-from .plan import DirectoryPlan, Emptied, Stale, Unexamined
+from .steps import DirectoryPlan, Emptied, Stale, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..tree.layout import Layout
-    from .plan import LevelState, Removal, Step
+    from .steps import LevelState, Removal, Step, Unexamined
 
     #: Those levels of a source whose hash differs from the one in their pyc; only the target can tell.
     Prove = Callable[[Layout, str, Stale], "frozenset[int]"]
@@ -32,7 +32,7 @@ class Inspection:
     def __init__(self, prove: Prove) -> None:
         self._prove = prove
         self.tally = Tally()
-        self.sources = self.source_bytes = self.pyc_bytes = 0
+        self.totals = Totals()
         #: How many levels of sources have each verdict that isn't fresh.
         self.verdicts: dict[str, int] = {}
 
@@ -43,6 +43,9 @@ class Inspection:
                 self._directory(layout, step)
             elif isinstance(step, Emptied):
                 self._emptied(layout, step)
+            elif isinstance(step, Totals):
+                self.tally.counts.fresh += step.fresh
+                self.totals = Totals(*map(sum, zip(self.totals, step)))
             else:
                 self._unexamined(layout, step)
         return self.tally
@@ -51,9 +54,9 @@ class Inspection:
         """What `status` shows of the tree."""
         kinds = [finding.kind for finding in self.tally.findings]
         return {
-            "sources": self.sources,
-            "source_bytes": self.source_bytes,
-            "pyc_bytes": self.pyc_bytes,
+            "sources": self.totals.sources,
+            "source_bytes": self.totals.source_bytes,
+            "pyc_bytes": self.totals.pyc_bytes,
             "fresh": self.tally.counts.fresh,
             "missing": self.verdicts.get(Verdict.MISSING.value, 0),
             "stale": {
@@ -68,12 +71,7 @@ class Inspection:
         }
 
     def _directory(self, layout: Layout, plan: DirectoryPlan) -> None:
-        counts = self.tally.counts
-        counts.fresh += plan.fresh
-        counts.skipped += len(plan.skipped)
-        self.sources += plan.sources
-        self.source_bytes += plan.source_bytes
-        self.pyc_bytes += plan.pyc_bytes
+        self.tally.counts.skipped += len(plan.skipped)
         for name, reason in plan.skipped:
             if reason == "uncompilable":
                 self._find("uncompilable", None, layout.describe_source(plan.relative, name), known=True)

@@ -1,0 +1,79 @@
+"""The steps of a plan, as values: what a directory needs, what the removals empty, what couldn't be looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+if TYPE_CHECKING:
+    import os
+
+    from ..pyc.header import Verdict
+
+
+class LevelState(NamedTuple):
+    """One optimization level of a source that isn't fresh."""
+
+    level: int
+    pyc: str
+    verdict: Verdict
+    source_hash: bytes | None = None
+    """For an UNPROVEN pyc, the hash in its header."""
+
+
+class Stale(NamedTuple):
+    """A source with bytecode to write, or to prove."""
+
+    name: str
+    status: os.stat_result
+    levels: tuple[LevelState, ...]
+
+
+class Removal(NamedTuple):
+    """A file among the pycs that should go."""
+
+    name: str
+    kind: str
+    """orphan, residue or pyc (a purge)."""
+    source: str | None = None
+
+
+class DirectoryPlan(NamedTuple):
+    """What one directory needs; a directory that needs nothing has none."""
+
+    relative: str
+    stale: list[Stale]
+    removals: list[Removal]
+    skipped: list[tuple[str, str]]
+    """Sources that bytecode isn't written for, with the reason."""
+    refused: list[tuple[str, str]]
+    """Sources that must not be read, with the reason."""
+    obstacle: str | None = None
+    """What stands in the way of the `__pycache__`."""
+
+
+class Emptied(NamedTuple):
+    """A directory that the removals leave empty."""
+
+    relative: str
+    pycache: bool
+    """The directory of its pycs, or the directory itself."""
+
+
+class Unexamined(NamedTuple):
+    """A directory that could not be looked at."""
+
+    relative: str
+    reason: str
+
+
+class Totals(NamedTuple):
+    """What was seen, in all: the last step of a plan."""
+
+    sources: int = 0
+    fresh: int = 0
+    source_bytes: int = 0
+    pyc_bytes: int = 0
+    """Of this cache tag; 0 unless the bytes were to be measured."""
+
+
+Step = Union[DirectoryPlan, Emptied, Unexamined, Totals]

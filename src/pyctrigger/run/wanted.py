@@ -1,0 +1,37 @@
+"""The bytecode that every source of a target should have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import os
+
+    from ..pyc.header import HeaderFormat, InvalidationMode
+
+
+class Wanted(NamedTuple):
+    """What is wanted of a tree, and how much of what stands there is to be believed."""
+
+    cache_tag: str
+    header: HeaderFormat
+    levels: tuple[int, ...]
+    mode: InvalidationMode
+    writer: str
+    """The id in our temporary names; residue of this writer is known to be dead once the lock is ours."""
+    exclude: tuple[str, ...] = ()
+    create_missing: bool = True
+    source_date_epoch: int | None = None
+    """No timestamp in a pyc is later than this (seconds): the sources' own will be clamped to it."""
+    trust_nothing: bool = False
+    """A repair: every pyc is compared with a new compilation."""
+    sweep_only: bool = False
+    purge: bool = False
+    """Every pyc of this cache tag goes, its source or not."""
+    measure: bool = False
+    """Count the bytes of the pycs, which costs a call for each."""
+
+    def mtime(self, status: os.stat_result) -> int:
+        """The mtime that belongs into a pyc, as importlib computes it: `int()` of the float, not the nanoseconds."""
+        mtime = int(status.st_mtime)
+        return mtime if self.source_date_epoch is None else min(mtime, self.source_date_epoch)

@@ -1,0 +1,101 @@
+"""What stands in a directory, in one pass: the sources with their status, and the pycs with the little that tells them.
+
+`scandir` gives the type of an entry without a system call; a source costs one `stat`, a pyc one `open` and a `read` of
+a few bytes. Nothing here blocks: a FIFO is never opened, or opened without waiting for its writer.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..pyc.names import PYCACHE, SOURCE_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class SourceListing(NamedTuple):
+    """What stands in a directory of sources."""
+
+    sources: list[tuple[str, os.stat_result]]
+    """Every regular file that is a source, sorted."""
+    links: list[str]
+    """Every link with the name of a source."""
+    directories: list[str]
+    names: set[str]
+    """Every name that ends like a source's: what has one is no proof that a pyc is an orphan."""
+    has_pycache: bool
+    others: int
+
+    @property
+    def is_barren(self) -> bool:
+        """Whether there is nothing but directories."""
+        return not (self.sources or self.links or self.others)
+
+
+class PycListing(NamedTuple):
+    """What stands in a directory of pycs."""
+
+    names: dict[str, bool]
+    """Every entry but directories, and whether it is a regular file."""
+    directories: list[str]
+
+
+def list_sources(directory: int, skip: Container[str] = ()) -> SourceListing:
+    """Look through a directory; those of its directories that are in `skip` count as others. Raises OSError."""
+    sources, links, directories, names = [], [], [], set()
+    has_pycache, others = False, 0
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            name = entry.name
+            if name[-3:] == SOURCE_SUFFIX:
+                names.add(name)
+                if name != SOURCE_SUFFIX and entry.is_file(follow_symlinks=False):
+                    try:
+                        sources.append((name, entry.stat(follow_symlinks=False)))
+                    except FileNotFoundError:
+                        names.discard(name)
+                    continue
+                if name != SOURCE_SUFFIX and entry.is_symlink():
+                    links.append(name)
+                    continue
+            if name == PYCACHE:
+                has_pycache = True
+            elif entry.is_dir(follow_symlinks=False) and name not in skip:
+                directories.append(name)
+            else:
+                others += 1
+    sources.sort()
+    directories.sort()
+    return SourceListing(sources, links, directories, names, has_pycache, others)
+
+
+def list_pycs(directory: int) -> PycListing:
+    """Look through a directory of pycs. Raises OSError."""
+    names, directories = {}, []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                names[entry.name] = True
+            elif entry.is_dir(follow_symlinks=False):
+                directories.append(entry.name)
+            else:
+                names[entry.name] = False
+    return PycListing(names, directories)
+
+
+def read_head(directory: int, name: str, size: int) -> bytes:
+    """The first bytes of a pyc; none where it can't be read."""
+    try:
+        descriptor = os.open(name, _OPEN, dir_fd=directory)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, size)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
