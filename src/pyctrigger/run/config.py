@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import ConfigurationError, UsageError
 from ..pyc.header import InvalidationMode
 from ..state.locations import configuration_files
+from ..target.flavour import Flavour
 from ..target.trust import require_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-_SIZE = re.compile(r"([0-9]+)\s*([A-Za-z]*)\Z", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,18})\s*([A-Za-z]*)\Z", re.ASCII)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z", re.ASCII)
+#: setrlimit(2) takes no more.
+_LARGEST_SIZE = (1 << 63) - 1
 
 
 class FlavourSettings(NamedTuple):
@@ -88,7 +92,7 @@ def parse(text: bytes, path: str) -> Settings:
         document = tomllib.loads(text.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigurationError(path, [f"byte {error.start} is no UTF-8; save the file as UTF-8"]) from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
         raise ConfigurationError(path, [f"no valid TOML: {error}"]) from error
     return _Reader(path).read(document)
 
@@ -108,6 +112,9 @@ class _Reader:
         self._table(document, "hooks", _HOOKS, hooks)
         flavours = {}
         for name, table in self._mapping(document, "flavours").items():
+            if not _is_version(name):
+                self._problems.append(f'flavours.{_key(name)} is no version; write "3.11" or "pypy3.11", with quotes')
+                continue
             found: dict[str, Any] = {}
             self._table({name: table}, name, _FLAVOUR, found, f'flavours."{name}"')
             flavours[name] = FlavourSettings(**found)
@@ -125,7 +132,7 @@ class _Reader:
     def _only(self, table: dict[str, Any], shown: str, known: tuple[str, ...]) -> None:
         for key in table:
             if key not in known:
-                where = f"{shown}.{key}" if shown else key
+                where = f"{shown}.{_key(key)}" if shown else _key(key)
                 self._problems.append(f"{where} is not known; known are {', '.join(known)}")
 
     def _table(
@@ -146,8 +153,24 @@ class _Reader:
                     self._problems.append(f"{shown or key}.{name} = {_short(table[name])}: {error}")
 
 
+def _is_version(name: str) -> bool:
+    """Whether a flavour can have this name: a table that nothing reads would be a silent fault."""
+    try:
+        return Flavour.parse(name).dotted == name
+    except UsageError:
+        return False
+
+
+def _key(key: str) -> str:
+    """A key as it stands in the file, on one line."""
+    return key if _BARE_KEY.match(key) else _short(key)
+
+
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -178,13 +201,13 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 def _absolute_directories(value: Any) -> tuple[str, ...]:
     paths = _texts(value)
-    if not all(path.startswith("/") for path in paths):
+    if not all(path.startswith("/") and "\0" not in path for path in paths):
         raise ValueError("write absolute paths")
     return paths
 
 
 def _executable(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith("/"):
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise ValueError("write the absolute path of an interpreter")
     return value
 
@@ -209,12 +232,12 @@ def _seconds(value: Any) -> float:
 
 def size(value: Any) -> int:
     """Bytes, from a number or a text such as "2GiB". Raises ValueError."""
-    if type(value) is int and value >= 0:
-        return value
     match = _SIZE.match(value.strip()) if isinstance(value, str) else None
-    if not match or match[2].lower() not in _UNITS:
+    if match and match[2].lower() in _UNITS:
+        value = int(match[1]) * _UNITS[match[2].lower()]
+    if type(value) is not int or not 0 <= value <= _LARGEST_SIZE:
         raise ValueError('write a size such as "2GiB", "512MiB" or a number of bytes')
-    return int(match[1]) * _UNITS[match[2].lower()]
+    return value
 
 
 def _one_of(*known: str) -> Callable[[Any], str]:

@@ -95,7 +95,7 @@ class InstallationRun:
         manifest = self._store.manifest(self._target.installation)
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
         with (
-            Survey(self._target, self._request, wanted) as survey,
+            Survey(self._target, self._request, wanted, self._observer.notice) as survey,
             Prover(lambda: self._pool(1, wanted.mode)) as prover,
         ):
             inspection = Inspection(prover.changed_levels)
@@ -150,7 +150,7 @@ class InstallationRun:
         wanted = wanted_bytecode(self._target, request, self._settings, writer)
         while True:
             manifest = self._store.manifest(self._target.installation)
-            with Survey(self._target, request, wanted) as survey:
+            with Survey(self._target, request, wanted, self._observer.notice) as survey:
                 execution = Execution(
                     self._target.interpreter,
                     wanted,
@@ -236,7 +236,7 @@ class InstallationRun:
     def _can_write(self) -> bool:
         """A read-only tree isn't journalled: nothing can be done there later either."""
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
-        with Survey(self._target, self._request, wanted) as survey:
+        with Survey(self._target, self._request, wanted, self._observer.notice) as survey:
             return survey.can_be_written
 
     def _write_entry(self) -> None:

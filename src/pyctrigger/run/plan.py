@@ -22,7 +22,7 @@ from ..tree.source import SourceRefused, source_status
 from .steps import DirectoryPlan, Emptied, LevelState, Removal, Stale, Step, Totals, Unexamined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Set
 
     from ..tree.layout import Layout
     from ..tree.listing import PycListing, SourceListing
@@ -47,7 +47,11 @@ class _Seen(NamedTuple):
 
 
 class Planner:
-    """Plans one site directory. `known` says whether a source is known not to compile in its present state."""
+    """Plans one site directory.
+
+    `known` says whether a source is known not to compile in its present state, `owns` whether a package owns a pyc,
+    by its directory and name.
+    """
 
     def __init__(
         self,
@@ -57,12 +61,14 @@ class Planner:
         others: frozenset[tuple[int, int]] = frozenset(),
         skip_packages: bool = False,
         known: Callable[[str, os.stat_result], bool] = lambda path, status: False,
+        owns: Callable[[str, str], bool] = lambda directory, name: False,
     ) -> None:
         self._layout = layout
         self._wanted = wanted
         self._others = others - {layout.sources.identity}
         self._skip_packages = skip_packages
         self._known = known
+        self._owns = owns
         self._names = PycNames(wanted.cache_tag)
         self._suffixes = [(level, pyc_suffix(wanted.cache_tag, level)) for level in wanted.levels]
         self._longest = NAME_MAX - max((len(suffix) for _, suffix in self._suffixes), default=0) + len(SOURCE_SUFFIX)
@@ -173,7 +179,7 @@ class Planner:
 
     def _look(self, relative: str) -> _Seen:
         listing = self._list(relative)
-        plan = DirectoryPlan(relative, [], [], [], [])
+        plan = DirectoryPlan(relative, [], [], [], [], [])
         pycs, descriptor = None, -1
         if self._layout.has_prefix or (listing and listing.has_pycache):
             try:
@@ -249,12 +255,27 @@ class Planner:
         return LevelState(level, pyc, verdict, known)
 
     def _decide(self, plan: DirectoryPlan, name: str, status: os.stat_result, states: list[LevelState]) -> None:
+        if states and self._wanted.keep_owned:
+            states = self._without_owned(plan, name, states)
+            if not states:
+                return
         if not states:
             self._fresh += 1
         elif reason := self._reason_to_skip(plan.relative, name, status):
             plan.skipped.append((name, reason))
         else:
             plan.stale.append(Stale(name, status, tuple(states)))
+
+    def _without_owned(self, plan: DirectoryPlan, name: str, states: list[LevelState]) -> list[LevelState]:
+        """The levels that may be written: what a package owns is only reported."""
+        directory = self._layout.describe_pyc(plan.relative)
+        left = []
+        for state in states:
+            if state.verdict is Verdict.MISSING or not self._owns(directory, state.pyc):
+                left.append(state)
+            elif state.verdict is not Verdict.UNPROVEN:
+                plan.owned.append((state.pyc, name))
+        return left
 
     def _reason_to_skip(self, relative: str, name: str, status: os.stat_result) -> str | None:
         if len(name) > self._longest // 4 and len(os.fsencode(name)) > self._longest:
@@ -281,23 +302,27 @@ class Planner:
                 continue  # dangling: import doesn't find it either
         return found
 
-    def _removals(self, relative: str, sources: set[str] | frozenset[str], names: dict[str, bool]) -> Iterator[Removal]:
-        own_tag = "." + self._wanted.cache_tag
+    def _removals(self, relative: str, sources: Set[str], names: dict[str, bool]) -> Iterator[Removal]:
+        """What should go from a directory of pycs; never what a package owns."""
         live = {source[:-3] + suffix for source in sources for _, suffix in self._suffixes}
         for name in sorted(names.keys() if self._wanted.purge else names.keys() - live):
-            writer = writer_of(name)
-            if writer is not None:
-                if writer == self._wanted.writer or self._is_old(relative, name):
-                    yield Removal(name, "residue")
-            elif own_tag not in name:
-                continue
-            elif (source := self._names.source_of(name)) is not None:
-                if self._wanted.purge:
-                    yield Removal(name, "pyc", source)
-                elif source not in sources:
-                    yield Removal(name, "orphan", source)
-            elif names[name] and self._names.is_residue(name) and self._is_old(relative, name):
-                yield Removal(name, "residue")
+            removal = self._removal(relative, sources, name, regular=names[name])
+            if removal is not None and not self._owns(self._layout.describe_pyc(relative), name):
+                yield removal
+
+    def _removal(self, relative: str, sources: Set[str], name: str, *, regular: bool) -> Removal | None:
+        writer = writer_of(name)
+        if writer is not None:
+            is_dead = writer == self._wanted.writer or self._is_old(relative, name)
+            return Removal(name, "residue") if is_dead else None
+        source = self._names.source_of(name)
+        if source is not None:
+            if self._wanted.purge:
+                return Removal(name, "pyc", source)
+            return Removal(name, "orphan", source) if source not in sources else None
+        if regular and self._names.is_residue(name) and self._is_old(relative, name):
+            return Removal(name, "residue")
+        return None
 
     def _is_old(self, relative: str, name: str) -> bool:
         try:

@@ -47,6 +47,8 @@ class DirectoryPlan(NamedTuple):
     """Sources that bytecode isn't written for, with the reason."""
     refused: list[tuple[str, str]]
     """Sources that must not be read, with the reason."""
+    owned: list[tuple[str, str]]
+    """Stale pycs that a package owns and that so stay as they are, each with its source."""
     obstacle: str | None = None
     """What stands in the way of the `__pycache__`."""
 

@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..managers.ownership import Ownership
 from ..pyc.header import InvalidationMode
 from .outcome import Failure
 from .plan import Planner
@@ -43,6 +44,8 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         trust_nothing=request.work is Work.REPAIR,
         sweep_only=request.work is Work.SWEEP,
         purge=request.work is Work.PURGE,
+        # Who only looks is told of every stale pyc, whosever it is.
+        keep_owned=settings.owned_stale == "keep" and request.work.writes,
         measure=request.work is Work.STATUS,
     )
 
@@ -50,10 +53,11 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
 class Survey:
     """The trees of one target, open. Use it as a context manager: the layouts in its steps live as long as it does."""
 
-    def __init__(self, target: Target, request: Request, wanted: Wanted) -> None:
+    def __init__(self, target: Target, request: Request, wanted: Wanted, notice: Callable[[str], None]) -> None:
         self._target = target
         self._request = request
         self._wanted = wanted
+        self._ownership = Ownership(request.root, notice)
         self._stack = contextlib.ExitStack()
         self._sites: list[tuple[Layout, bool, list[Unit]]] = []
         #: Site directories that could not be opened.
@@ -86,7 +90,9 @@ class Survey:
         """Every step of every site directory's plan."""
         identities = frozenset(layout.sources.identity for layout, _, _ in self._sites)
         for layout, is_stdlib, units in self._sites:
-            planner = Planner(layout, self._wanted, others=identities, skip_packages=is_stdlib, known=known)
+            planner = Planner(
+                layout, self._wanted, others=identities, skip_packages=is_stdlib, known=known, owns=self._ownership.owns
+            )
             for step in planner.plan(units):
                 yield layout, step
 

@@ -28,6 +28,8 @@ class Wanted(NamedTuple):
     sweep_only: bool = False
     purge: bool = False
     """Every pyc of this cache tag goes, its source or not."""
+    keep_owned: bool = True
+    """A package's own pyc stays as it is, stale or not."""
     measure: bool = False
     """Count the bytes of the pycs, which costs a call for each."""
 

@@ -45,7 +45,7 @@ class Flavour(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Flavour:
         """Read what stands behind `--python`. Raises UsageError with the accepted forms."""
-        if "/" in text:
+        if "/" in text and "\0" not in text:
             return cls("", (0, 0), False, os.path.abspath(text))
         match = _DOTTED.match(text) or _SHORT.match(text)
         if not match:

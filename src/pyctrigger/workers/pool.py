@@ -53,6 +53,8 @@ class Pool:
         self._again: deque[Job] = deque()
         self._solo: deque[Job] = deque()
         self._senseless_deaths = 0
+        #: Whether a worker was ever ready: the next one that dies at its start was killed, it isn't unfit.
+        self._has_worked = False
 
     def __enter__(self) -> Pool:
         return self
@@ -173,12 +175,14 @@ class Pool:
                 answer, worker.retiring = parse_reply(payload)
                 yield from self._answered(worker, answer)
         except (WireError, IndexError):
+            worker.garbled = True
             worker.kill()
             yield from self._lose(worker)
 
     def _greet(self, worker: Worker, payload: bytes) -> None:
         worker.greet(payload)
         assert worker.ready
+        self._has_worked = True
         expected = (self._interpreter.magic_number, self._interpreter.cache_tag)
         if (worker.ready.magic_number, worker.ready.cache_tag) != expected:
             raise InterpreterChangedError(
@@ -202,15 +206,16 @@ class Pool:
         """See to the end of a worker, and to what it had before it."""
         self._drop(worker, reap=False)
         returncode = worker.reap()
-        if worker.ready is None:
+        if worker.ready is None and not self._has_worked:
             raise worker.failed_start(returncode)
         jobs = worker.jobs
         worker.jobs = deque()
-        if not jobs or worker.retiring:
+        if not jobs or worker.retiring or worker.ready is None:
             self._senseless_deaths += not worker.retiring
             if self._senseless_deaths >= _MOST_SENSELESS_DEATHS:
                 raise InterpreterError(f"{self._interpreter.executable}: workers end by themselves")
-            self._again.extendleft(reversed(jobs))
+            self._solo.extendleft(job for job in jobs if job.alone)
+            self._again.extendleft(job for job in reversed(jobs) if not job.alone)
             return
         culprit = jobs.popleft()
         self._again.extendleft(reversed(jobs))

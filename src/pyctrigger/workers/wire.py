@@ -14,8 +14,6 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from ..errors import InterpreterError
-
 _READY = b"pyctrigger-worker-1"
 _CHECK_ONLY = 1
 _RETIRING = 0x80
@@ -82,9 +80,9 @@ def request(levels: list[LevelRequest], path: bytes, source: bytes, *, check_onl
 
 
 def parse_ready(payload: bytes) -> Ready:
-    """Read the first frame of a worker. Raises InterpreterError."""
+    """Read the first frame of a worker. Raises WireError."""
     if not payload.startswith(_READY) or len(payload) < len(_READY) + 4:
-        raise InterpreterError("a worker did not say that it is ready")
+        raise WireError("not the word of a worker that is ready")
     rest = payload[len(_READY) :]
     return Ready(rest[:4], rest[4:].decode("utf-8", "replace"))
 

@@ -63,6 +63,8 @@ class Worker:
         self.ready: Ready | None = None
         self.retiring = False
         self.overdue = False
+        #: What it said was no answer.
+        self.garbled = False
         self._noise = b""
         self._frames = FrameReader()
         self._unsent: deque[memoryview] = deque()
@@ -150,7 +152,7 @@ class Worker:
         return bool(data)
 
     def greet(self, payload: bytes) -> None:
-        """Take the first frame. Raises InterpreterError."""
+        """Take the first frame. Raises WireError."""
         self.ready = parse_ready(payload)
         self.deadline = time.monotonic() + self.limits.wall_timeout
 
@@ -186,7 +188,8 @@ class Worker:
     def failed_start(self, returncode: int) -> InterpreterError:
         """The error for a worker that ended, or was silent, before it was ready."""
         noise = printable(self._noise)
-        reason = "it did not get ready in time" if self.overdue else describe_death(returncode)
+        reason = "what it says is no answer" if self.garbled else describe_death(returncode)
+        reason = "it did not get ready in time" if self.overdue else reason
         return InterpreterError(
             f"{self.interpreter.executable} can't run a worker: {reason}" + (f", it said: {noise}" if noise else ""),
             mend="check that the interpreter and its standard library are whole and readable",

@@ -1,0 +1,1 @@
+"""What the package managers know: today, which bytecode is theirs."""

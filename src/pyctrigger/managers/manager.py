@@ -1,0 +1,58 @@
+"""A package manager, as a source of one fact: the pycs that its packages own.
+
+Its database is read as it lies on the disk, without its lock: a hook runs while the manager holds that.
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SUFFIX = b".pyc"
+
+
+class ManagerError(Exception):
+    """A database that is there and can't be read; the text says which, and why."""
+
+
+class Manager(abc.ABC):
+    """One kind of package manager, looking at the system below `root` ("" is this one)."""
+
+    def __init__(self, root: str = "") -> None:
+        self._root = root
+
+    @property
+    @abc.abstractmethod
+    def database(self) -> str:
+        """The file or directory whose presence means that this manager is in use, as seen inside the root."""
+
+    @abc.abstractmethod
+    def owned_pycs(self) -> Iterator[bytes]:
+        """Absolute paths, as seen inside the root, of all pycs of all packages. Raises ManagerError and OSError."""
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the system is run by this manager."""
+        return os.path.exists(self.inside(self.database))
+
+    def inside(self, path: str) -> str:
+        """A path inside the root, as it is reached from here."""
+        return self._root + path
+
+
+def pycs_in_list(text: bytes, prefix: bytes = b"") -> Iterator[bytes]:
+    """The pycs among paths that stand one a line."""
+    if _SUFFIX in text:
+        for line in text.split(b"\n"):
+            if line.endswith(_SUFFIX):
+                yield prefix + line
+
+
+def read(path: str) -> bytes:
+    """The bytes of a file. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,65 @@
+"""Which pycs belong to packages: asked once, when first something is to be removed or replaced, of every manager."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .apk import Apk
+from .dpkg import Dpkg
+from .manager import ManagerError
+from .pacman import Pacman
+from .pkg import Pkg
+from .rpm import Rpm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MANAGERS = (Dpkg, Rpm, Pacman, Pkg, Apk)
+
+
+class Ownership:
+    """Answers whether a package owns a pyc, on the system below `root` (None: this one).
+
+    A manager that is present and can't be read might own anything: then everything counts as owned, and `notice` is
+    told why.
+    """
+
+    def __init__(self, root: str | None, notice: Callable[[str], None]) -> None:
+        self._root = root or ""
+        self._notice = notice
+        self._owned: frozenset[str] | None = None
+        self._unreadable = False
+        self._real: dict[str, str] = {}
+
+    def owns(self, directory: str, name: str) -> bool:
+        """Whether a package owns the file `name` in `directory`, a path as seen inside the root."""
+        if self._owned is None:
+            self._owned = self._ask()
+        if self._unreadable:
+            return True
+        return bool(self._owned) and os.path.join(self._resolved(directory), name) in self._owned
+
+    def _ask(self) -> frozenset[str]:
+        owned = set()
+        for kind in _MANAGERS:
+            manager = kind(self._root)
+            if not manager.is_present:
+                continue
+            try:
+                for path in manager.owned_pycs():
+                    directory, name = os.path.split(os.fsdecode(path))
+                    owned.add(os.path.join(self._resolved(directory), name))
+            except (ManagerError, OSError) as error:
+                self._unreadable = True
+                self._notice(f"nothing is removed or replaced, a package may own it: {error}")
+        return frozenset(owned)
+
+    def _resolved(self, directory: str) -> str:
+        """The same directory under one name: a package may say `/lib`, where the tree says `/usr/lib`."""
+        if self._root:
+            return directory
+        known = self._real.get(directory)
+        if known is None:
+            known = self._real[directory] = os.path.realpath(directory)
+        return known

@@ -1,0 +1,50 @@
+"""Where results go while work is done: into the tally, and to the observer; a read-only tree is one line in it."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from .outcome import Failure, Finding, Tally
+
+if TYPE_CHECKING:
+    from ..tree.layout import Layout
+    from .observer import Observer
+
+
+class Results:
+    """Takes in what became of each file."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer = observer
+        self.tally = Tally()
+        self._read_only: set[int] = set()
+
+    def can_write(self, layout: Layout) -> bool:
+        """Whether the file system of the pycs takes writes, as far as is known."""
+        if layout.is_read_only:
+            self.read_only(layout)
+        return id(layout) not in self._read_only
+
+    def read_only(self, layout: Layout) -> None:
+        """Say once that nothing can be written here, not once for each file."""
+        if id(layout) not in self._read_only:
+            self._read_only.add(id(layout))
+            self.tally.notices.append(f"{layout.pycs.path} is on a read-only file system; nothing was changed there")
+
+    def io_failure(self, layout: Layout, path: str, error: OSError, *, source: bool = False) -> None:
+        """A system call failed over a pyc or a directory, or, if `source`, over a whole source."""
+        if error.errno == errno.EROFS:
+            self.read_only(layout)
+            self.tally.counts.skipped += source
+            return
+        failure = Failure(path, "io", error.strerror or str(error))
+        if source:
+            self.tally.fail(failure)
+        else:
+            self.tally.failures.append(failure)
+
+    def uncompilable(self, path: str) -> None:
+        """A source that is known not to compile: it was announced before."""
+        self.tally.counts.skipped += 1
+        self.tally.findings.append(Finding("uncompilable", None, path, known=True))
