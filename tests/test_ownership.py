@@ -1,0 +1,188 @@
+"""Bytecode that a package owns stays as it is: real dpkg, rpm and pacman put it there."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+import pytest
+
+from conftest import absent
+from packages import write_tree
+from system_tools import find_tool
+
+if TYPE_CHECKING:
+    from command import Command
+    from interpreters import Interpreter
+
+Install = Callable[[Path, Path, Path], None]
+
+CONTROL = "Package: owner\nVersion: 1\nArchitecture: all\nMaintainer: root <root@localhost>\nDescription: owns pycs\n"
+SPEC = """Name: owner
+Version: 1
+Release: 1
+Summary: owns pycs
+License: none
+BuildArch: noarch
+%global __os_install_post %{{nil}}
+%description
+owns pycs
+%install
+mkdir -p %{{buildroot}}
+cp -a {payload}/. %{{buildroot}}/
+%files
+/usr
+"""
+PKGINFO = "pkgname = owner\npkgbase = owner\npkgver = 1-1\npkgdesc = d\nurl = x\nbuilddate = 1\nsize = 1\narch = any\n"
+
+
+def _run(*command: str | Path, **options: object) -> None:
+    child = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        **options,  # type: ignore[call-overload]
+    )
+    assert child.returncode == 0, child.stdout.decode()
+
+
+def _need(*tools: str) -> None:
+    for tool in tools:
+        if find_tool(tool) is None:
+            absent(f"no {tool} on this machine")
+
+
+def with_dpkg(payload: Path, root: Path, scratch: Path) -> None:
+    _need("dpkg", "dpkg-deb")
+    write_tree(payload, {"DEBIAN/control": CONTROL})
+    for directory in ("info", "updates", "triggers"):
+        (root / "var/lib/dpkg" / directory).mkdir(parents=True)
+    (root / "var/lib/dpkg/status").touch()
+    _run("dpkg-deb", "--root-owner-group", "-b", payload, scratch / "owner.deb")
+    log = f"--log={scratch / 'dpkg.log'}"
+    _run("dpkg", f"--root={root}", "--force-not-root", "--force-script-chrootless", log, "-i", scratch / "owner.deb")
+
+
+def with_rpm(payload: Path, root: Path, scratch: Path) -> None:
+    _need("rpm", "rpmbuild")
+    spec = scratch / "owner.spec"
+    spec.write_text(SPEC.format(payload=payload))
+    _run("rpmbuild", "-bb", "--quiet", "--define", f"_topdir {scratch}", spec)
+    (root / "var/lib/rpm").mkdir(parents=True)
+    _run("rpm", "--root", root, "--dbpath", "/var/lib/rpm", "--initdb")
+    package = next(scratch.glob("RPMS/noarch/*.rpm"))
+    _run("rpm", "--root", root, "--dbpath", "/var/lib/rpm", "--nodeps", "--force-debian", "-i", package)
+
+
+def with_pacman(payload: Path, root: Path, scratch: Path) -> None:
+    _need("pacman", "bsdtar")
+    write_tree(payload, {".PKGINFO": PKGINFO})
+    package = scratch / "owner-1-1-any.pkg.tar.gz"
+    _run("bsdtar", "-czf", package, ".PKGINFO", "usr", cwd=payload)
+    for directory in ("var/lib/pacman", "cache", "hooks"):
+        (root / directory).mkdir(parents=True)
+    configuration = scratch / "pacman.conf"
+    places = {"RootDir": root, "DBPath": root / "var/lib/pacman", "CacheDir": root / "cache", "HookDir": root / "hooks"}
+    places |= {"LogFile": scratch / "pacman.log", "GPGDir": scratch / "gpg"}
+    lines = ["[options]", *(f"{key} = {value}" for key, value in places.items())]
+    configuration.write_text("\n".join([*lines, "SigLevel = Never", "LocalFileSigLevel = Never", ""]))
+    _run("pacman", "--config", configuration, "--noconfirm", "--noprogressbar", "-U", package)
+
+
+def with_pkg(payload: Path, root: Path, scratch: Path) -> None:
+    """FreeBSD's is not to be had here; this is the table that it keeps (pkg 2.x, `files`)."""
+    del scratch
+    _run("cp", "-a", f"{payload}/.", root)
+    (root / "var/db/pkg").mkdir(parents=True)
+    database = sqlite3.connect(root / "var/db/pkg/local.sqlite")
+    database.execute("create table files (path text primary key, sha256 text, package_id integer)")
+    owned = [("/" + str(path.relative_to(payload)), "", 1) for path in payload.rglob("*") if path.is_file()]
+    database.executemany("insert into files values (?, ?, ?)", owned)
+    database.commit()
+    database.close()
+
+
+def with_apk(payload: Path, root: Path, scratch: Path) -> None:
+    """Alpine's is not to be had here; this is the text that it keeps (apk-db(5))."""
+    del scratch
+    _run("cp", "-a", f"{payload}/.", root)
+    lines = ["P:owner", "V:1"]
+    for directory, _, names in os.walk(payload):
+        lines.append("F:" + os.path.relpath(directory, payload))
+        lines += [f"R:{name}" for name in names]
+    write_tree(root, {"lib/apk/db/installed": "\n".join([*lines, "", ""])})
+
+
+MANAGERS: list[Install] = [with_dpkg, with_rpm, with_pacman, with_pkg, with_apk]
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("install", MANAGERS, ids=lambda install: install.__name__[5:])
+def test_a_packages_pyc_is_neither_rewritten_nor_removed(
+    pyctrigger: Command, newest: Interpreter, tmp_path: Path, install: Install
+) -> None:
+    """Stale or an orphan, it stays; what we wrote ourselves beside it goes with its source, and in a purge."""
+    tag = f"cpython-{newest.version[0]}{newest.version[1]}"
+    library = f"usr/lib/python{newest.version[0]}.{newest.version[1]}/site-packages"
+    payload, root, scratch = (tmp_path / name for name in ("payload", "root", "scratch"))
+    scratch.mkdir()
+    root.mkdir()
+    stale, orphan = (f"{library}/owner/__pycache__/{name}.{tag}.pyc" for name in ("module", "gone"))
+    write_tree(payload, {f"{library}/owner/module.py": "x = 1\n", stale: "not fresh at all", orphan: "no source"})
+    install(payload, root, scratch)
+    write_tree(root, {f"{library}/ours/__init__.py": "", f"{library}/owner/extra.py": ""})
+    arguments = ["--python", newest.path, "--root", str(root), "--stateless"]
+
+    run = pyctrigger.json("run", *arguments)
+
+    assert (run.code, run.counts["compiled"], run.counts["removed"], run.counts["skipped"]) == (0, 2, 0, 1)
+    assert [finding["pyc"] for finding in run.findings] == [f"/{stale}"]
+    assert (root / stale).read_text() == "not fresh at all"
+    assert (root / orphan).exists()
+    (root / library / "ours/__init__.py").unlink()
+    assert pyctrigger.json("run", *arguments).counts["removed"] == 1
+    assert pyctrigger.json("purge", *arguments).counts["removed"] == 1
+    assert (root / stale).exists()
+    assert (root / orphan).exists()
+
+
+@pytest.mark.usefixtures("as_root")
+def test_an_administrator_may_say_that_stale_ones_are_replaced(
+    pyctrigger: Command, newest: Interpreter, tmp_path: Path
+) -> None:
+    """`owned_stale = "replace"` rewrites what is stale; an orphan of a package's stays all the same."""
+    tag = f"cpython-{newest.version[0]}{newest.version[1]}"
+    library = f"usr/lib/python{newest.version[0]}.{newest.version[1]}/site-packages"
+    payload, root = tmp_path / "payload", tmp_path / "root"
+    root.mkdir()
+    stale, orphan = (f"{library}/owner/__pycache__/{name}.{tag}.pyc" for name in ("module", "gone"))
+    write_tree(payload, {f"{library}/owner/module.py": "x = 1\n", stale: "not fresh at all", orphan: "no source"})
+    with_apk(payload, root, tmp_path)
+    configuration = tmp_path / "pyctrigger.toml"
+    configuration.write_text('[defaults]\nowned_stale = "replace"\n')
+
+    run = pyctrigger.json("run", "--python", newest.path, "--root", root, "--stateless", "--config", configuration)
+
+    assert (run.code, run.counts["compiled"], run.counts["removed"]) == (0, 1, 0)
+    assert (root / orphan).exists()
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_database_that_cant_be_read_keeps_everything(
+    pyctrigger: Command, newest: Interpreter, tmp_path: Path
+) -> None:
+    """Who can't prove that no package owns a file leaves it, and says why."""
+    tag = f"cpython-{newest.version[0]}{newest.version[1]}"
+    library = f"usr/lib/python{newest.version[0]}.{newest.version[1]}/site-packages"
+    root = write_tree(
+        tmp_path / "root", {f"{library}/gone/__pycache__/gone.{tag}.pyc": "", "var/db/pkg/local.sqlite": "x"}
+    )
+
+    run = pyctrigger.json("run", "--python", newest.path, "--root", root, "--stateless")
+
+    assert run.counts["removed"] == 0
+    assert "nothing is removed or replaced, a package may own it" in run.err
