@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import DefectError, PyctriggerError
 from ..run.report import Report
 from ..run.trigger import perform
-from .parser import parse
+from .parser import make_request, parse
 from .report import Printer
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def _main(arguments: list[str]) -> int:
         return error.exit_code
     printer = Printer(call)
     try:
-        report = perform(call.request, printer)
+        report = perform(make_request(call.options), printer)
     except PyctriggerError as error:
         report = _failed(call, error)
     except (MemoryError, RecursionError, Exception) as error:
-        if call.verbosity > 1:
+        if call.verbosity > 1 and not call.hook:
             raise
         report = _failed(call, _defect(error))
     printer.show(report)
@@ -63,7 +63,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _failed(call: Call, error: PyctriggerError) -> Report:
-    report = Report(call.request.work.value, dry_run=call.request.dry_run)
+    report = Report(call.command, dry_run=call.dry_run)
     report.errors.append(error)
     return report
 

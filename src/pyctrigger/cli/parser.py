@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 
 class Call(NamedTuple):
-    """What the command line asks for."""
+    """What the command line asks for, as far as it can be told without looking at a file."""
 
-    request: Request
+    options: argparse.Namespace
+    command: str
+    hook: bool
+    dry_run: bool
     json: bool
     quiet: bool
     verbosity: int
@@ -56,7 +59,21 @@ def parse(arguments: Sequence[str]) -> Call:
     """Read a command line. Raises UsageError; exits only for --help and --version."""
     only = next((argument for argument in arguments if argument in VERBS), None)
     options = build_parser(only).parse_args(list(arguments))
-    request = Request(
+    return Call(
+        options,
+        options.verb,
+        getattr(options, "hook", False),
+        options.dry_run,
+        options.json,
+        options.quiet,
+        options.verbose,
+        not options.no_progress,
+    )
+
+
+def make_request(options: argparse.Namespace) -> Request:
+    """What is to be done; reads the lists of paths that the options name. Raises UsageError."""
+    return Request(
         work=Work(options.verb),
         pythons=tuple(options.python),
         paths=_paths(options),
@@ -81,7 +98,6 @@ def parse(arguments: Sequence[str]) -> Call:
         hook=getattr(options, "hook", False),
         cache_tag=getattr(options, "cache_tag", None),
     )
-    return Call(request, options.json, options.quiet, options.verbose, not options.no_progress)
 
 
 def _add_paths(parser: argparse.ArgumentParser) -> None:

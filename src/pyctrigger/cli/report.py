@@ -22,10 +22,10 @@ class Printer(Observer):
     def __init__(self, call: Call) -> None:
         self._call = call
         self._errors = sys.stderr
-        self._output = sys.stderr if call.request.hook else sys.stdout
+        self._output = sys.stderr if call.hook else sys.stdout
         self._told: set[str] = set()
         self._bar: Any = None
-        if call.progress and not (call.json or call.quiet or call.request.hook):
+        if call.progress and not (call.json or call.quiet or call.hook):
             from .progress import progress_bar
 
             self._bar = progress_bar()
@@ -36,6 +36,10 @@ class Printer(Observer):
         if text not in self._told:
             self._told.add(text)
             self._say(self._errors, text)
+
+    def found(self, interpreters: list[str]) -> None:
+        if not (self._call.quiet or self._call.json):
+            self._say(self._output, f"found {', '.join(interpreters)}")
 
     def wrote(self, directory: str) -> None:
         if self._call.verbosity:

@@ -9,6 +9,9 @@ class Observer:
     def notice(self, text: str) -> None:
         """Something that a person should read now: a wait, state that can't be kept."""
 
+    def found(self, interpreters: list[str]) -> None:
+        """Nobody named an interpreter; these were found, each by flavour and path."""
+
     def started(self, flavour: str) -> None:
         """Work on a flavour begins."""
 

@@ -86,6 +86,8 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     report = Report(request.work.value, dry_run=request.dry_run)
     # All flavours are found, and all paths placed, before work on any of them begins.
     targets = _targets(request, settings, probed, report)
+    if not (request.pythons or request.cache_tag) and targets:
+        observer.found([f"{each.interpreter.flavour} ({each.interpreter.executable})" for each in targets])
     if not _paths_lie_inside(request, targets, report, observer):
         return report
     for target in targets:
@@ -101,6 +103,10 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
         finally:
             flavour.elapsed_seconds = time.perf_counter() - started
             observer.finished()
+    if settings.log == "syslog" and request.work.writes and not request.dry_run:
+        from .log import log
+
+        log(report)
     return report
 
 
