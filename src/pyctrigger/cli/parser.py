@@ -221,6 +221,8 @@ def _read_list(name: str, separator: bytes) -> list[str]:
             data = file.read()
     except OSError as error:
         raise UsageError(f"--paths-from {name}: {error.strerror}", mend="name a readable file, or -") from error
+    if separator != b"\0" and b"\0" in data:
+        raise UsageError(f"--paths-from {name}: a path holds a NUL", mend="say --null if NULs separate the paths")
     return [os.fsdecode(path) for path in data.split(separator) if path]
 
 

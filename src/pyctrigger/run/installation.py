@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import LockTimeoutError, PyctriggerError, UsageError
 from ..state.locations import lock_directory
 from ..state.manifest import Uncompilable, identity_of
+from .backlog import Backlog
 from .execution import Execution
 from .request import Request, Work
 from .survey import Survey, check_target, wanted_bytecode
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..pyc.header import InvalidationMode
     from ..state.interpreters import ProbedInterpreters
-    from ..state.journal import Entry, Journal
+    from ..state.journal import Entry
     from ..state.lock import InstallationLock
     from ..state.manifest import Manifest
     from ..state.store import Store
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 HOOK_LOCK_TIMEOUT = 30.0
 #: The writer's id of runs without a lock, each with a number of its own: their residue has to be old to be swept.
 _UNLOCKED_WRITER = "stateless"
-#: The kinds of failure that another attempt may not meet.
-_PASSING_KINDS = frozenset({"io", "memory", "timeout", "crash"})
 
 
 class _WaitedError(Exception):
@@ -68,8 +67,7 @@ class InstallationRun:
         self._observer = service.observer
         self._report = report
         self._lock: InstallationLock | None = None
-        self._journal: Journal | None = None
-        self._entry: Entry | None = None
+        self._backlog: Backlog | None = None
 
     def perform(self) -> None:
         """Do the work, and what is pending from before. Raises PyctriggerError."""
@@ -77,11 +75,11 @@ class InstallationRun:
         if not self._request.work.writes or self._request.dry_run:
             self._look()
             return
-        self._journal = self._store.journal(self._target.installation)
-        if self._request.hook and not self._announce():
+        self._backlog = Backlog(self._store, self._target.installation, self._observer)
+        if self._request.hook and not self._announce(self._backlog):
             return
         try:
-            self._do_all()
+            self._do_all(self._backlog)
         finally:
             if self._lock is not None:
                 self._lock.release()
@@ -116,20 +114,55 @@ class InstallationRun:
 
     # -- doing ---------------------------------------------------------------------------------------------------
 
-    def _do_all(self) -> None:
+    def _announce(self, backlog: Backlog) -> bool:
+        """A hook's first deed: make the transaction durable. False if that is all there is to do."""
+        paths = self._request.paths
+        touches = paths is None or any(self._target.touched(self._request).units.values())
+        if touches and self._can_write():
+            backlog.announce(self._request)
+        if not self._settings.hooks_enabled:
+            self._observer.notice("hooks are switched off in the configuration; the work is kept in the journal")
+            return False
+        return True
+
+    def _can_write(self) -> bool:
+        """A read-only tree isn't journalled: nothing can be done there later either."""
+        wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
+        with Survey(self._target, self._request, wanted, self._observer.notice) as survey:
+            return survey.can_be_written
+
+    def _do_all(self, backlog: Backlog) -> None:
         """This request first, then what others left in the journal, until nothing is left there that can be done."""
         try:
-            tally = self._do(self._request)
+            backlog.close_own(self._do(self._request))
         except LockTimeoutError as error:
-            if self._entry is not None:
+            if backlog.holds_own:
                 error.mend = "its work is kept in the journal, the next run does it"
             raise
-        self._close(self._entry, tally)
         if self._request.work in (Work.RUN, Work.REPAIR):
-            tried = {self._entry.name} if self._entry else set()
-            while entry := self._pending(tried):
-                tried.add(entry.name)
-                self._replay(entry)
+            while entry := backlog.next():
+                self._replay(backlog, entry)
+
+    def _replay(self, backlog: Backlog, entry: Entry) -> None:
+        """Do the work of an entry, under the options that it was written with."""
+        try:
+            request = self._request.replaying(entry.options)._replace(paths=entry.paths, event=entry.event)
+            self._target = find_target(self._target.interpreter, request, self._settings)
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+            # Its directories are gone, or it was never ours: there is nothing left to do for it.
+            self._observer.notice(f"an entry of the journal was dropped: {_reason(error)}")
+            backlog.drop(entry)
+            return
+        outside = self._target.touched(request).outside
+        if outside:
+            self._observer.notice(f"an entry of the journal names paths outside the scope: {', '.join(outside)}")
+        try:
+            backlog.close(entry, self._do(request))
+        except LockTimeoutError:
+            raise
+        except PyctriggerError:
+            backlog.failed(entry)
+            raise
 
     def _do(self, request: Request) -> Tally:
         """Carry out one request; what became of its files. Raises PyctriggerError."""
@@ -174,8 +207,8 @@ class InstallationRun:
         """Before the first change: the journal, then the lock."""
         if request.stateless or (self._lock is not None and self._lock.held):
             return
-        if request is self._request:
-            self._write_entry()
+        if request is self._request and request.work is Work.RUN and self._backlog is not None:
+            self._backlog.announce(request)
         if self._lock is None:
             self._lock = self._new_lock()
         if self._lock is not None and self._lock.acquire(self._patience(), self._observer.notice):
@@ -219,78 +252,6 @@ class InstallationRun:
             manifest.save()
         except OSError as error:
             self._store.give_up(error)
-
-    # -- the journal ---------------------------------------------------------------------------------------------
-
-    def _announce(self) -> bool:
-        """A hook's first deed: make the transaction durable. False if that is all there is to do."""
-        paths = self._request.paths
-        touches = paths is None or any(self._target.touched(self._request).units.values())
-        if touches and self._can_write():
-            self._write_entry()
-        if not self._settings.hooks_enabled:
-            self._observer.notice("hooks are switched off in the configuration; the work is kept in the journal")
-            return False
-        return True
-
-    def _can_write(self) -> bool:
-        """A read-only tree isn't journalled: nothing can be done there later either."""
-        wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
-        with Survey(self._target, self._request, wanted, self._observer.notice) as survey:
-            return survey.can_be_written
-
-    def _write_entry(self) -> None:
-        if self._journal is None or self._entry is not None or self._request.work is not Work.RUN:
-            return
-        try:
-            self._entry = self._journal.write(self._request.event, self._request.paths, self._request.replayable())
-        except OSError as error:
-            self._store.give_up(error)
-            self._journal = None
-
-    def _pending(self, tried: set[str]) -> Entry | None:
-        if self._journal is None:
-            return None
-        return next((each for each in self._journal.entries() if not each.parked and each.name not in tried), None)
-
-    def _replay(self, entry: Entry) -> None:
-        interpreter = self._target.interpreter
-        try:
-            request = self._request.replaying(entry.options)._replace(paths=entry.paths, event=entry.event)
-            self._target = find_target(interpreter, request, self._settings)
-        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
-            # Its directories are gone, or it was never ours: there is nothing left to do for it.
-            self._observer.notice(f"an entry of the journal was dropped: {_reason(error)}")
-            self._drop(entry)
-            return
-        outside = self._target.touched(request).outside
-        if outside:
-            self._observer.notice(f"an entry of the journal names paths outside the scope: {', '.join(outside)}")
-        try:
-            self._close(entry, self._do(request))
-        except LockTimeoutError:
-            raise
-        except PyctriggerError:
-            self._failed(entry)
-            raise
-
-    def _drop(self, entry: Entry) -> None:
-        assert self._journal is not None
-        self._journal.done(entry)
-
-    def _close(self, entry: Entry | None, tally: Tally) -> None:
-        """Take an entry out of the journal, or count a failed attempt if another may do better."""
-        if entry is None or self._journal is None:
-            return
-        if any(failure.kind in _PASSING_KINDS for failure in tally.failures):
-            self._failed(entry)
-        else:
-            self._journal.done(entry)
-
-    def _failed(self, entry: Entry) -> None:
-        assert self._journal is not None
-        if self._journal.failed(entry).parked:
-            self._observer.notice("an entry of the journal has failed three times and is parked; status shows it")
 
 
 def _knows(manifest: Manifest, target: Target) -> Callable[[str, os.stat_result], bool]:

@@ -53,6 +53,9 @@ def touched(
     for path in paths:
         if not path:
             continue
+        if "\0" in path:  # from a list or a library call; no file has such a name
+            outside.append(path)
+            continue
         home = _home(_clean(path), roots) or (None if staged else _home(_resolved(path), roots))
         if home is None:
             outside.append(path)
