@@ -209,16 +209,17 @@ class InstallationRun:
             return
         if request is self._request and request.work is Work.RUN and self._backlog is not None:
             self._backlog.announce(request)
-        if self._lock is None:
-            self._lock = self._new_lock()
-        if self._lock is not None and self._lock.acquire(self._patience(), self._observer.notice):
+        if self._take_lock():
             raise _WaitedError
 
-    def _new_lock(self) -> InstallationLock | None:
+    def _take_lock(self) -> bool:
+        """Whether somebody else had it meanwhile."""
         from ..state.lock import InstallationLock
 
         try:
-            return InstallationLock(lock_directory(), self._target.installation)
+            if self._lock is None:
+                self._lock = InstallationLock(lock_directory(), self._target.installation)
+            return self._lock.acquire(self._patience(), self._observer.notice)
         except OSError as error:
             raise UsageError(
                 f"no lock can be made in {lock_directory()}: {error.strerror}", mend="use --stateless to go without"

@@ -19,6 +19,7 @@ class Results:
         self.observer = observer
         self.tally = Tally()
         self._read_only: set[int] = set()
+        self._denied: set[int] = set()
 
     def can_write(self, layout: Layout) -> bool:
         """Whether the file system of the pycs takes writes, as far as is known."""
@@ -38,7 +39,15 @@ class Results:
             self.read_only(layout)
             self.tally.counts.skipped += source
             return
-        failure = Failure(path, "io", error.strerror or str(error))
+        reason = error.strerror or str(error)
+        if error.errno in (errno.EACCES, errno.EPERM):
+            # Somebody else's tree: the first file says it for all of them.
+            if id(layout) in self._denied:
+                self.tally.counts.failed += source
+                return
+            self._denied.add(id(layout))
+            reason += f" (what else may not be written below {layout.pycs.path} is counted, not listed)"
+        failure = Failure(path, "io", reason)
         if source:
             self.tally.fail(failure)
         else:

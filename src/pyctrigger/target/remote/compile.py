@@ -80,10 +80,10 @@ def die_with_host(life: int) -> None:
 
 
 def limit(memory: int) -> None:
-    """Bound this process: address space in bytes, no core file, no file written, no file opened beyond a few."""
+    """Bound this process: address space in bytes, no core file, no byte written to a file, few files open at once."""
     import resource
 
-    for name, wanted in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_AS", memory)):
+    for name, wanted in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NOFILE", 64), ("RLIMIT_AS", memory)):
         kind = getattr(resource, name, None)
         if kind is None or (name == "RLIMIT_AS" and not memory):
             continue

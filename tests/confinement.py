@@ -1,0 +1,172 @@
+"""A part of the machine for one test alone: mounts that nobody else sees, and accounts other than root's."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from command import Command
+from interpreters import find_interpreters
+from system_tools import find_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+#: The account without rights of every system that we know.
+NOBODY = 65534
+
+#: Seconds. What has not happened by then never will.
+PATIENCE = 30.0
+
+#: A name that the compiler normalises (PEP 3131) in quadratic time: up to a minute, and no memory.
+SLOW = "x" + "\u0327\u0301" * 120_000 + " = 1\n"
+
+_PACKAGES = ("pyctrigger", "filelock", "platformdirs", "tomli")
+_TRIAL = """
+import pyctrigger.cli, pyctrigger.state.lock, platformdirs
+if sys.version_info < (3, 11):
+    import tomli
+"""
+
+
+@contextmanager
+def public_directory() -> Iterator[Path]:
+    """A directory of ours that everybody may enter; pytest's own are for their owner alone."""
+    directory = Path(tempfile.mkdtemp(prefix="pyctrigger-test-")).resolve()
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@cache
+def usable_by(uid: int) -> tuple[str, ...]:
+    """The interpreters of this machine that an account may execute: a version manager's often lie in root's home."""
+    found = dict.fromkeys([os.path.realpath(sys.executable), *(each.path for each in find_interpreters())])
+    return tuple(path for path in found if _succeeds([path, "-I", "-S", "-c", "import os, encodings"], uid))
+
+
+def _succeeds(command: Sequence[str], uid: int) -> bool:
+    try:
+        child = subprocess.run(
+            command,
+            cwd="/",
+            env={"PATH": os.defpath},
+            capture_output=True,
+            check=False,
+            timeout=60,
+            user=uid,
+            group=uid,
+            extra_groups=[],
+        )
+    except OSError:  # not even to be executed
+        return False
+    return child.returncode == 0
+
+
+def command_for(uid: int, directory: Path, state: Path) -> Command | None:
+    """pyctrigger, copied with what it depends on to `directory`, for an account that may not reach the original.
+
+    None where the account can execute no interpreter that can be a host.
+    """
+    application = directory / "application"
+    application.mkdir()
+    for name in _PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec and spec.origin:
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(os.path.dirname(spec.origin), application / name, ignore=ignore)
+    # Not -I: the configuration's environment variable is a thing to test.
+    setting = f"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {str(application)!r})\n"
+    for path in usable_by(uid):
+        if _succeeds([path, "-c", setting + _TRIAL], uid):
+            command = Command(state)
+            command.program = [path, "-c", setting + "from pyctrigger.cli import main; sys.exit(main())"]
+            return command
+    return None
+
+
+@contextmanager
+def private_mounts(script: str) -> Iterator[list[str]]:
+    """Mounts made by a shell script that nobody else sees; what to put before a command that should see them.
+
+    Raises PermissionError where this process may not have mounts of its own.
+    """
+    unshare, nsenter = find_tool("unshare"), find_tool("nsenter")
+    if unshare is None or nsenter is None:
+        raise PermissionError("no unshare or nsenter (Debian package util-linux)")
+    # It ends with its standard input, and so with this process, however that ends; the mounts go with it.
+    keeper = subprocess.Popen(
+        [unshare, "--mount", "--propagation", "private", "sh", "-ec", script + "\necho ready; exec cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert keeper.stdin and keeper.stdout and keeper.stderr  # noqa: PT018
+    try:
+        if keeper.stdout.readline() != b"ready\n":
+            raise PermissionError(f"no mounts of our own: {keeper.stderr.read().decode().strip()}")
+        yield [nsenter, f"--mount=/proc/{keeper.pid}/ns/mnt", "--"]
+    finally:
+        keeper.stdin.close()
+        keeper.wait(60)
+        keeper.stdout.close()
+        keeper.stderr.close()
+
+
+class Machine:
+    """pyctrigger where nobody else takes its locks, and the files that it makes there."""
+
+    def __init__(self, command: Command, locks: Path, top: Path) -> None:
+        self.command = command
+        self.locks = locks
+        """The directory of the locks, as this process sees it."""
+        self.top = top
+        """What stands at `/` for the command."""
+
+    def files(self) -> list[str]:
+        """What stands in the directory of the locks."""
+        return sorted(os.listdir(self.locks)) if self.locks.is_dir() else []
+
+    def note(self) -> Path:
+        """The owner's note, once there is one."""
+        assert wait_for(lambda: any(name.endswith(".owner") for name in self.files()))
+        return next(self.locks.glob("*.owner"))
+
+
+@contextmanager
+def own_machine(command: Command, runtime: Path) -> Iterator[Machine]:
+    """As root, whose places are fixed: mounts of our own over them, and an empty `/mnt`. Else `runtime`, which has to
+    be the caller's `XDG_RUNTIME_DIR`. Raises PermissionError where this process may not have mounts of its own.
+    """
+    if os.geteuid() != 0:
+        yield Machine(command, runtime / "pyctrigger", Path("/"))
+        return
+    with private_mounts("for at in /run /var/lib /mnt; do mount -t tmpfs none $at; done") as inside:
+        top = Path(inside[1].partition("=")[2]).parent.parent / "root"  # from /proc/PID/ns/mnt to /proc/PID/root
+        program = command.program
+        command.program = [*inside, *program]
+        try:
+            yield Machine(command, top / "run/pyctrigger", top)
+        finally:
+            command.program = program
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    """Whether it comes true."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

@@ -1,0 +1,106 @@
+"""Real packages and really bad files to work on: Django from the package index, CPython's own tests of its compiler."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from conftest import absent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from interpreters import Interpreter
+
+#: Pinned, so that the tree is the same on every machine. Django's own floor is 3.8: 3.6 and 3.7 refuse parts of it.
+REQUIREMENTS = ("Django==4.2.16", "asgiref==3.8.1", "sqlparse==0.5.1", "typing_extensions==4.12.2")
+
+PIP_SECONDS = 300
+#: Bytes. All trees of one test module, for a dozen targets.
+_ENOUGH_ROOM = 2 << 30
+#: Bytes. Above it CPython's tests take long to compile and add nothing that the small ones don't have.
+_LARGEST_TEST = 12 << 10
+_MESSAGES = (".po", ".mo")
+_BAD_FILES = ("lib2to3/tests/data/py2_test_grammar.py", "test/badsyntax_pep3120.py")
+
+
+@contextlib.contextmanager
+def room() -> Iterator[Path]:
+    """A scratch directory for big trees, in memory where there is enough of it: disks take seconds for each copy."""
+    with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=_memory()) as scratch:
+        yield Path(scratch)
+
+
+def django(scratch: Path) -> Path:
+    """A directory below `scratch` with Django and what it needs, without bytecode; installed once."""
+    site = scratch / "django"
+    if not site.exists():
+        _install(REQUIREMENTS, site)
+        for catalogue in site.rglob("*"):
+            if catalogue.suffix in _MESSAGES:  # two thirds of Django's bytes, and no test looks at them
+                catalogue.unlink()
+    return site
+
+
+def bad_packages(interpreters: Iterable[Interpreter], scratch: Path) -> Path:
+    """A directory below `scratch` with `lib2to3` and `test` of an interpreter that has their deliberately bad files."""
+    site = scratch / "bad"
+    if not site.exists():
+        library = _library_with_tests(interpreters)
+        for package in ("lib2to3", "test"):
+            shutil.copytree(library / package, site / package, symlinks=True, ignore=_bytecode_and_large_files)
+    return site
+
+
+def real_site(site: Path, *packages: Path) -> Path:
+    """A site directory with copies of these directories' contents."""
+    for directory in packages:
+        shutil.copytree(directory, site, symlinks=True, dirs_exist_ok=True)
+    return site
+
+
+def _memory() -> str | None:
+    memory = "/dev/shm"
+    if not os.access(memory, os.W_OK | os.X_OK):
+        return None
+    space = os.statvfs(memory)
+    return memory if space.f_bavail * space.f_frsize > _ENOUGH_ROOM else None
+
+
+def _install(requirements: Iterable[str], site: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--target", str(site)]
+    environment = {**os.environ, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    child = subprocess.run(
+        [*command, *requirements], capture_output=True, env=environment, timeout=PIP_SECONDS, check=False
+    )
+    if child.returncode != 0:
+        shutil.rmtree(site, ignore_errors=True)
+        _absent_because(child)
+
+
+def _absent_because(child: subprocess.CompletedProcess[bytes]) -> NoReturn:
+    complaint = child.stderr.decode("utf-8", "replace").strip().splitlines()
+    absent(f"pip can't install Django: {complaint[-1] if complaint else f'exit {child.returncode}'}")
+
+
+def _library_with_tests(interpreters: Iterable[Interpreter]) -> Path:
+    """The newest standard library that still has lib2to3's bad files; Debian packages none of them."""
+    for interpreter in sorted(interpreters, key=lambda each: each.version, reverse=True):
+        library = Path(interpreter.prefix) / f"lib/python{interpreter.version[0]}.{interpreter.version[1]}"
+        if all((library / name).is_file() for name in _BAD_FILES):
+            return library
+    absent("no interpreter here has lib2to3's tests and CPython's own (those that pyenv builds, up to 3.11, have)")
+
+
+def _bytecode_and_large_files(directory: str, names: list[str]) -> set[str]:
+    return {name for name in names if name == "__pycache__" or _is_large(os.path.join(directory, name))}
+
+
+def _is_large(path: str) -> bool:
+    return os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path) > _LARGEST_TEST

@@ -1,0 +1,437 @@
+"""What stands in the pycs: the bytes that the target's own py_compile writes in a fresh process, under the right header,
+with the rights of their source; and what is damaged or out of date is named by `verify` and mended by `run`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import struct
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import corpus
+from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from command import Command
+    from interpreters import Interpreter
+
+MODES = ("timestamp", "checked-hash", "unchecked-hash")
+FLAGS = {"timestamp": 0, "checked-hash": 0b11, "unchecked-hash": 0b01}
+
+#: Compiles each source in a process of its own with py_compile, and compares with the pyc that stands there. A fork is
+#: as good as a new process: nothing has been compiled in it before. From 3.11 on the bytes have to be equal; before,
+#: marshal's reference flags and the order of a frozenset depend on the process, and the code has to be equal in all
+#: its parts.
+_COMPARE = r"""
+import json, marshal, os, py_compile, sys, types
+from importlib.util import cache_from_source
+
+scratch, optimization, mode, exact, header = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+level = int(optimization or 0)
+
+def parts(value):
+    if isinstance(value, types.CodeType):
+        names = sorted(name for name in dir(value) if name.startswith("co_") and not callable(getattr(value, name)))
+        return ["code"] + [(name, parts(getattr(value, name))) for name in names]
+    if isinstance(value, tuple):
+        return ["tuple"] + [parts(each) for each in value]
+    if isinstance(value, frozenset):
+        return ["frozenset"] + sorted(map(repr, map(parts, value)))
+    return [type(value).__name__, repr(value)]
+
+def compare(path):
+    options = {"invalidation_mode": getattr(py_compile.PycInvalidationMode, mode)} if mode else {}
+    own = os.path.join(scratch, "own.pyc")
+    py_compile.compile(path, cfile=own, doraise=True, optimize=level, **options)
+    with open(own, "rb") as file:
+        expected = file.read()
+    with open(cache_from_source(path, optimization=optimization), "rb") as file:
+        found = file.read()
+    if found == expected:
+        return 0
+    if exact or found[:header] != expected[:header]:
+        return 1
+    return int(parts(marshal.loads(found[header:])) != parts(marshal.loads(expected[header:])))
+
+differing = []
+for line in sys.stdin.buffer.read().split(b"\0"):
+    child = os.fork()
+    if not child:
+        status = 2
+        try:
+            status = compare(os.fsdecode(line))
+        finally:
+            os._exit(status)
+    status = os.waitpid(child, 0)[1]
+    if status:
+        differing.append([line.hex(), status >> 8])
+print("\nCOMPARED" + json.dumps(differing))
+"""
+
+
+def unlike_py_compile(
+    interpreter: Interpreter, sources: Sequence[bytes], scratch: Path, level: int = 0, mode: str = "timestamp"
+) -> list[tuple[bytes, str]]:
+    """The sources whose pyc isn't what the target's py_compile writes, with what is the matter."""
+    named = "" if interpreter.version < (3, 7) else mode.replace("-", "_").upper()
+    exact = interpreter.implementation == "cpython" and interpreter.version >= (3, 11)
+    arguments = [str(scratch), str(level or ""), named, str(int(exact)), str(header_size(interpreter))]
+    child = subprocess.run(
+        [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _COMPARE, *arguments],
+        input=b"\0".join(sources),
+        capture_output=True,
+        env={"LC_ALL": "C.UTF-8"},
+        timeout=300,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr.decode()
+    said = json.loads(child.stdout.decode().split("COMPARED")[1])
+    return [(bytes.fromhex(name), "differs" if status == 1 else "can't be compared") for name, status in said]
+
+
+def header_size(interpreter: Interpreter) -> int:
+    """Bytes before the code (PEP 552 came with 3.7)."""
+    return 12 if interpreter.version < (3, 7) else 16
+
+
+@dataclass(frozen=True)
+class Header:
+    """The fields of a pyc's header, and how many bytes follow it."""
+
+    magic_number: bytes
+    flags: int
+    mtime: int
+    size: int
+    """Together with `mtime` the hash, where the flags say so."""
+    body: int
+
+
+def header_of(interpreter: Interpreter, pyc: bytes) -> Header:
+    """Read the header of a pyc."""
+    with open(pyc, "rb") as file:
+        data = file.read()
+    if header_size(interpreter) == 12:
+        magic, mtime, size = struct.unpack_from("<4sII", data)
+        return Header(magic, 0, mtime, size, len(data) - 12)
+    return Header(*struct.unpack_from("<4sIII", data), body=len(data) - 16)
+
+
+@pytest.fixture(scope="module")
+def sources() -> Iterator[Path]:
+    """Some two hundred real sources, in what order pip left them, that every target can compile."""
+    with corpus.room() as scratch:
+        django = corpus.django(scratch)
+        chosen = scratch / "chosen"
+        for number, source in enumerate(sorted(django.rglob("*.py"))):
+            text = source.read_text(encoding="utf-8")
+            if number % 4 == 0 and text and not re.search(r":=|, /|=\}", text):
+                path = chosen / source.relative_to(django)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+        yield chosen
+
+
+@pytest.fixture
+def packages(sources: Path) -> Iterator[Path]:
+    """A site directory with these sources."""
+    with corpus.room() as scratch:
+        yield corpus.real_site(scratch / "site", sources)
+
+
+def test_code_is_what_py_compile_writes(pyctrigger: Command, packages: Path, interpreter: Interpreter) -> None:
+    """At every level, from two workers, in whatever order they took the sources."""
+    arguments = ["--python", interpreter.path, "--site-dir", packages, "--optimize", "0,1,2", "--jobs", "2"]
+
+    outcome = pyctrigger.json("run", *arguments)
+
+    assert outcome.failures == []
+    compiled = sources_below(packages)
+    assert len(compiled) > 150
+    assert unlike_py_compile(interpreter, compiled, packages.parent) == []
+    for level in (1, 2):
+        assert unlike_py_compile(interpreter, compiled[level::4], packages.parent, level) == []
+
+
+def test_hash_based_code_is_what_py_compile_writes(
+    pyctrigger: Command, packages: Path, interpreter: Interpreter
+) -> None:
+    """With the hash that the target computes; 3.6 knows none, says so, and gets timestamps."""
+    some = sources_below(packages)[::5]
+    for source in set(sources_below(packages)) - set(some):
+        os.unlink(source)
+    for mode in ("checked-hash", "unchecked-hash"):
+        arguments = ["--python", interpreter.path, "--site-dir", packages, "--invalidation-mode", mode]
+        outcome = pyctrigger.json("run", *arguments)
+        assert outcome.failures == []
+        assert unlike_py_compile(interpreter, some, packages.parent, mode=mode) == []
+        notices = [notice for notice in outcome.run["notices"] if "timestamps are written" in notice]
+        assert len(notices) == (interpreter.version < (3, 7))
+
+
+def test_header(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
+    """Magic number, mtime and size of the source; twelve bytes on 3.6, sixteen since."""
+    write_tree(site, {"single.py": "x = 1\n"})
+    os.utime(site / "single.py", ns=(0, 1_234_567_890_987_654_321))
+
+    outcome = pyctrigger.json("run", "--python", interpreter.path, "--site-dir", site)
+
+    (pyc,) = pycs_below(site)
+    tag, magic = outcome.run["interpreter"]["cache_tag"], outcome.run["interpreter"]["magic_number"]
+    assert os.path.basename(pyc) == f"single.{tag}.pyc".encode()
+    header = header_of(interpreter, pyc)
+    assert (bytes.fromhex(magic), 0, 1_234_567_890, 6) == (header.magic_number, header.flags, header.mtime, header.size)
+    assert load(interpreter, pyc)["co_name"] == "<module>"
+
+
+#: What is in the code behind the header of a pyc.
+_LOAD = r"""
+import json, marshal, sys
+with open(sys.argv[1], "rb") as file:
+    file.seek(int(sys.argv[2]))
+    code = marshal.loads(file.read())
+inner = [const.co_filename for const in code.co_consts if hasattr(const, "co_filename")]
+print(json.dumps({"co_name": code.co_name, "co_filename": code.co_filename, "inner": inner}))
+"""
+
+
+def load(interpreter: Interpreter, pyc: bytes) -> dict[str, Any]:
+    """What the target finds in a pyc of ours."""
+    child = subprocess.run(
+        [interpreter.path, "-I", "-S", "-B", "-c", _LOAD, pyc, str(header_size(interpreter))],
+        capture_output=True,
+        env={"LC_ALL": "C.UTF-8"},
+        timeout=60,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(child.stdout)
+    return found
+
+
+def test_file_name_is_the_path_inside_the_root(pyctrigger: Command, interpreter: Interpreter, tmp_path: Path) -> None:
+    """Code compiled for a staged root tells where it will lie, not where it lay."""
+    root = tmp_path / "root"
+    write_tree(root / "usr/lib/packages", {"package/__init__.py": "def f(): pass\n"})
+    arguments = ["--root", root, "--site-dir", "/usr/lib/packages", "--python", interpreter.path]
+
+    outcome = pyctrigger.json("run", *arguments, "/usr/lib/packages/package")
+
+    assert (0, 1) == (outcome.code, outcome.counts["compiled"])
+    (pyc,) = pycs_below(root)
+    inside = "/usr/lib/packages/package/__init__.py"
+    code = load(interpreter, pyc)
+    assert (inside, [inside]) == (code["co_filename"], code["inner"])
+    assert os.fsencode(tmp_path) not in read(pyc)
+
+
+def read(path: bytes) -> bytes:
+    """All bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def test_mode_changes_without_force_and_idles(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
+    """Another mode rewrites every pyc once; the same mode again writes nothing, whichever it is."""
+    write_tree(site, {"package/__init__.py": "", "package/module.py": "assert True\n", "single.py": "x = 1\n"})
+    arguments = ["--python", interpreter.path, "--site-dir", site, "--optimize", "0,1"]
+    for mode in (*MODES, "timestamp"):
+        outcome = pyctrigger.json("run", *arguments, "--invalidation-mode", mode)
+        assert (0, 0) == (outcome.code, outcome.counts["failed"])
+        if interpreter.version >= (3, 7):
+            assert outcome.counts["compiled"] == 3
+            assert {FLAGS[mode]} == {header_of(interpreter, pyc).flags for pyc in pycs_below(site)}
+        before = snapshot(site)
+        again = pyctrigger.json("run", *arguments, "--invalidation-mode", mode)
+        assert (0, 0, 3) == (again.code, again.counts["compiled"], again.counts["fresh"])
+        assert snapshot(site) == before
+        for level in (0, 1):
+            assert not_fresh(interpreter, sources_below(site), level) == []
+
+
+def test_changed_source_is_seen_in_every_mode(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """A hash proves a source whose times say nothing; times alone leave a hash-based pyc as it is."""
+    write_tree(site, {"single.py": "x = 1\n"})
+    source = site / "single.py"
+    os.utime(source, (10**9, 10**9))
+    for mode in ("checked-hash", "unchecked-hash"):
+        arguments = ["--python", newest.path, "--site-dir", site, "--invalidation-mode", mode]
+        source.write_text("x = 1\n")
+        pyctrigger.json("run", *arguments)
+        os.utime(source, (2 * 10**9, 2 * 10**9))
+        before = snapshot(site)
+        assert pyctrigger.json("run", *arguments).counts["fresh"] == 1
+        assert snapshot(site) == before
+        source.write_text("x = 2\n")
+        os.utime(source, (2 * 10**9, 2 * 10**9))
+        verified = pyctrigger.json("verify", *arguments)
+        assert (1, ["stale"]) == (verified.code, [finding["kind"] for finding in verified.findings])
+        assert pyctrigger.json("run", *arguments).counts["compiled"] == 1
+        assert pyctrigger.json("verify", *arguments).findings == []
+
+
+def test_epoch_clamps_what_is_newer(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
+    """As builds that clamp the sources' own mtimes later need it; older sources keep their own."""
+    write_tree(site, {"newer.py": "x = 1\n", "older.py": "x = 1\n"})
+    os.utime(site / "older.py", (10**8, 10**8))
+    arguments = ["--python", interpreter.path, "--site-dir", site, "--source-date-epoch", "1000000000"]
+
+    outcome = pyctrigger.json("run", *arguments)
+
+    assert outcome.counts["compiled"] == 2
+    assert [10**9, 10**8] == [header_of(interpreter, pyc).mtime for pyc in pycs_below(site)]
+    before = snapshot(site)
+    assert pyctrigger.json("run", *arguments).counts["fresh"] == 2
+    assert snapshot(site) == before
+    os.utime(site / "newer.py", (10**9, 10**9))
+    assert not_fresh(interpreter, sources_below(site)) == []
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+@pytest.mark.parametrize(
+    ("source", "directory", "pyc", "pycache"),
+    [(0o644, 0o755, 0o644, 0o755), (0o600, 0o700, 0o600, 0o700), (0o666, 0o777, 0o644, 0o755), (0o755, 0o750, 0o644, 0o750)],
+)
+def test_modes_are_the_sources(  # noqa: PLR0917
+    pyctrigger: Command, site: Path, newest: Interpreter, umask: int, source: int, directory: int, pyc: int, pycache: int
+) -> None:
+    """Masked with 0644 and 0755, and never with the caller's umask."""
+    write_tree(site, {"package/module.py": "x = 1\n"})
+    (site / "package/module.py").chmod(source)
+    (site / "package").chmod(directory)
+
+    outcome = pyctrigger.json("run", "--python", newest.path, "--site-dir", site, umask=umask)
+
+    assert outcome.counts["compiled"] == 1
+    (written,) = pycs_below(site)
+    assert (pyc, pycache) == (mode_of(written), mode_of(os.path.dirname(written)))
+
+
+def mode_of(path: bytes) -> int:
+    """The permission bits."""
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_owner_is_the_directorys(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """`__pycache__` is its parent's owner's; so is a pyc, unless its source is somebody else's: that owner gets nothing."""
+    write_tree(site, {"theirs/own.py": "x = 1\n", "theirs/roots.py": "x = 1\n", "roots/theirs.py": "x = 1\n"})
+    os.chown(site / "theirs", 12345, 23456)
+    os.chown(site / "theirs/own.py", 12345, 34567)
+    os.chown(site / "roots/theirs.py", 12345, 34567)
+
+    outcome = pyctrigger.json("run", "--python", newest.path, "--site-dir", site)
+
+    assert (0, 3) == (outcome.code, outcome.counts["compiled"])
+    owners = {
+        os.path.relpath(path, os.fsencode(site)): (os.lstat(path).st_uid, os.lstat(path).st_gid)
+        for path in [*pycs_below(site), os.fsencode(site / "theirs/__pycache__"), os.fsencode(site / "roots/__pycache__")]
+    }
+    tag = outcome.run["interpreter"]["cache_tag"].encode()
+    assert owners == {
+        b"theirs/__pycache__": (12345, 23456),
+        b"theirs/__pycache__/own.%s.pyc" % tag: (12345, 34567),
+        b"theirs/__pycache__/roots.%s.pyc" % tag: (12345, 23456),
+        b"roots/__pycache__": (0, 0),
+        b"roots/__pycache__/theirs.%s.pyc" % tag: (0, 0),
+    }
+
+
+def test_edited_source_is_compiled_again(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
+    """Whether only its mtime tells it, or only its size."""
+    write_tree(site, {"same_size.py": "x = 1\n", "same_mtime.py": "x = 1\n", "untouched.py": "x = 1\n"})
+    for source in site.glob("*.py"):
+        os.utime(source, (10**9, 10**9))
+    arguments = ["--python", interpreter.path, "--site-dir", site]
+    pyctrigger.json("run", *arguments)
+    (site / "same_size.py").write_text("x = 2\n")
+    os.utime(site / "same_size.py", (10**9 + 1, 10**9 + 1))
+    (site / "same_mtime.py").write_text("x = 22\n")
+    os.utime(site / "same_mtime.py", (10**9, 10**9))
+
+    assert {"same_size": "stale", "same_mtime": "stale"} == verified(pyctrigger, arguments)
+    outcome = pyctrigger.json("run", *arguments)
+
+    assert (0, 2, 1) == (outcome.code, outcome.counts["compiled"], outcome.counts["fresh"])
+    assert not_fresh(interpreter, sources_below(site)) == []
+    assert verified(pyctrigger, arguments) == {}
+
+
+def verified(command: Command, arguments: Sequence[Any]) -> dict[str, str]:
+    """What `verify` finds: kinds by the stem of the pyc."""
+    outcome = command.json("verify", *arguments)
+    kinds = {os.path.basename(finding["pyc"]).split(".")[0]: finding["kind"] for finding in outcome.findings}
+    assert outcome.code == bool(kinds)
+    assert len(kinds) == len(outcome.findings)
+    return kinds
+
+
+def damages(header: int) -> dict[str, tuple[str, Any]]:
+    """By name, the kind of finding and what was done to the bytes of a pyc with a header of this size."""
+    fields = {
+        "magic": ("foreign-magic", lambda data: b"\x01\x02\r\n" + data[4:]),
+        "old_magic": ("foreign-magic", lambda data: struct.pack("<H", 3000) + data[2:]),
+        "line_ends": ("foreign-magic", lambda data: data[:2] + b"\n\n" + data[4:]),
+        "mtime": ("stale", lambda data: flip(data, header - 8)),
+        "last_byte_of_mtime": ("stale", lambda data: flip(data, header - 5)),
+        "size": ("stale", lambda data: flip(data, header - 4)),
+        "last_byte_of_size": ("stale", lambda data: flip(data, header - 1)),
+        "no_body": ("corrupt", lambda data: data[:header]),
+        "half_a_header": ("corrupt", lambda data: data[: header // 2]),
+        "nearly_a_header": ("corrupt", lambda data: data[: header - 1]),
+        "one_byte": ("corrupt", lambda data: data[:1]),
+        "nothing": ("corrupt", lambda data: b""),
+    }
+    if header == 16:
+        fields["unchecked_flag"] = ("stale", lambda data: data[:4] + struct.pack("<I", 0b01) + data[8:])
+        fields["checked_flag"] = ("stale", lambda data: data[:4] + struct.pack("<I", 0b11) + data[8:])
+        fields["check_without_hash"] = ("corrupt", lambda data: data[:4] + struct.pack("<I", 0b10) + data[8:])
+        fields["unknown_flag"] = ("corrupt", lambda data: data[:4] + struct.pack("<I", 0b100) + data[8:])
+        fields["high_flag"] = ("corrupt", lambda data: flip(data, 7))
+    return fields
+
+
+def flip(data: bytes, position: int) -> bytes:
+    """The same bytes, but for one bit."""
+    return data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1 :]
+
+
+def test_damage_is_named_and_mended(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
+    """Every field of the header, a header cut short, and a pyc that ends with its header."""
+    damaged = damages(header_size(interpreter))
+    write_tree(site, {f"{name}.py": "x = 1\n" for name in [*damaged, "gone", "whole"]})
+    arguments = ["--python", interpreter.path, "--site-dir", site]
+    pyctrigger.json("run", *arguments)
+    before = snapshot(site)
+    for pyc in pycs_below(site):
+        name = os.path.basename(pyc).split(b".")[0].decode()
+        if name in damaged:
+            damage(pyc, damaged[name][1](read(pyc)))
+        elif name == "gone":
+            os.unlink(pyc)
+
+    assert verified(pyctrigger, arguments) == {**{name: kind for name, (kind, _) in damaged.items()}, "gone": "missing"}
+    outcome = pyctrigger.json("run", *arguments)
+
+    assert (0, len(damaged) + 1, 1) == (outcome.code, outcome.counts["compiled"], outcome.counts["fresh"])
+    assert not_fresh(interpreter, sources_below(site)) == []
+    assert verified(pyctrigger, arguments) == {}
+    after = snapshot(site)
+    assert {path: facts[-1] for path, facts in before.items()} == {path: facts[-1] for path, facts in after.items()}
+    whole = [path for path in before if b"whole" in path]
+    assert [before[path] for path in whole] == [after[path] for path in whole]
+
+
+def damage(pyc: bytes, data: bytes) -> None:
+    """Other bytes in the same file."""
+    with open(pyc, "r+b") as file:
+        file.write(data)
+        file.truncate()

@@ -1,0 +1,219 @@
+"""The house's floors: imports point down, everywhere; and what else holds for every file of the package."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import pyctrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(pyctrigger.__file__).parent
+
+#: A wing imports only from floors below its own.
+FLOORS = {
+    "cli": 5,
+    "run": 4,
+    "workers": 3,
+    "state": 3,
+    "tree": 3,
+    "target": 2,
+    "pyc": 2,
+    "managers": 1,
+    "errors": 1,
+    "version": 1,
+}
+#: The two doors: they show the API and start the command line, and are on no floor.
+DOORS = {"__init__", "__main__"}
+
+#: What the package may import beside itself and the standard library, and which files may do so.
+THIRD_PARTY = {
+    "platformdirs": {"state/locations.py"},
+    "filelock": {"state/lock.py"},
+    "tomli": {"run/config.py"},
+    "rich": {"cli/progress.py"},  # an extra
+}
+#: In the standard library of every host, or, for tomllib, guarded by the host's version.
+LATER_MODULES = {"tomllib"}
+
+MOST_LINES = 350
+
+
+class Import(NamedTuple):
+    """One import statement's goal."""
+
+    line: int
+    module: str
+    """The absolute name."""
+
+
+def sources(package: Path) -> list[Path]:
+    """Every source of the package."""
+    return sorted(package.rglob("*.py"))
+
+
+def imports(path: Path, package: Path) -> Iterator[Import]:
+    """Every import of a file: at the top, inside functions, and under TYPE_CHECKING."""
+    name = ("pyctrigger", *path.relative_to(package).with_suffix("").parts)
+    inside = name[:-1]  # `__init__` stands in its package as every other file does
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(node.lineno, alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(inside[: len(inside) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            for alias in node.names:
+                yield Import(node.lineno, f"{module}.{alias.name}")
+
+
+def wing_of(parts: tuple[str, ...]) -> str:
+    """The wing that a module lies in, by its path below the package."""
+    return parts[0] if parts else "__init__"
+
+
+def wrong_imports(package: Path) -> list[str]:
+    """Every import that doesn't point down, and every one of a module that is not for this file."""
+    found = []
+    for path in sources(package):
+        relative = path.relative_to(package)
+        wing = wing_of(relative.with_suffix("").parts)
+        for goal in imports(path, package):
+            top, *rest = goal.module.split(".")
+            if top == "pyctrigger":
+                wrong = not _points_down(wing, wing_of(tuple(rest)))
+            elif top in THIRD_PARTY:
+                wrong = relative.as_posix() not in THIRD_PARTY[top]
+            else:
+                wrong = top not in known_modules()
+            if wrong:
+                found.append(f"{relative.as_posix()}:{goal.line}: {goal.module}")
+    return found
+
+
+def _points_down(wing: str, goal: str) -> bool:
+    if wing in DOORS or wing == goal:
+        return True
+    return goal in FLOORS and FLOORS[goal] < FLOORS[wing]
+
+
+def known_modules() -> frozenset[str]:
+    """The names of the standard library's modules."""
+    if sys.version_info >= (3, 10):
+        return frozenset({*sys.stdlib_module_names, *LATER_MODULES})
+    import importlib.util
+    import sysconfig
+
+    class Standard(frozenset):  # type: ignore[type-arg]
+        """3.9 has no list; there a module of the standard library is one that lies in its directory."""
+
+        def __contains__(self, name: object) -> bool:
+            if name in LATER_MODULES or name in sys.builtin_module_names:
+                return True
+            spec = importlib.util.find_spec(str(name))
+            origin = str(spec.origin) if spec else ""
+            inside = origin.startswith(sysconfig.get_path("stdlib"))
+            return origin == "frozen" or (inside and "-packages" not in origin)
+
+    return Standard()
+
+
+def test_imports_point_down() -> None:
+    """Also inside functions, and for types only; what comes from outside comes in by one file."""
+    assert wrong_imports(PACKAGE) == []
+
+
+def test_every_wing_stands_on_a_floor() -> None:
+    """A new folder needs a floor before anything can be said about its imports."""
+    wings = {wing_of(path.relative_to(PACKAGE).with_suffix("").parts) for path in sources(PACKAGE)}
+    assert wings - DOORS <= set(FLOORS)
+    assert {"cli", "run", "workers", "state", "tree", "target", "pyc", "errors", "version"} <= wings
+
+
+@pytest.mark.parametrize(
+    ("file", "planted", "named"),
+    [
+        ("tree/sweep.py", "from ..run import plan\n", "pyctrigger.run.plan"),
+        ("tree/sweep.py", "from ..workers.pool import Pool\n", "pyctrigger.workers.pool.Pool"),
+        ("pyc/header.py", "def late() -> None:\n    import pyctrigger.state.lock\n", "pyctrigger.state.lock"),
+        (
+            "errors.py",
+            "if TYPE_CHECKING:\n    from .target.interpreter import Account\n",
+            "pyctrigger.target.interpreter.Account",
+        ),
+        ("run/report.py", "from .. import cli\n", "pyctrigger.cli"),
+        ("run/report.py", "from pyctrigger.cli.text import shown\n", "pyctrigger.cli.text.shown"),
+        ("state/lock.py", "import pyctrigger\n", "pyctrigger"),
+        ("cli/report.py", "import rich\n", "rich"),
+        ("workers/pool.py", "import setuptools\n", "setuptools"),
+        ("state/journal.py", "from filelock import FileLock\n", "filelock.FileLock"),
+    ],
+)
+def test_planted_import_is_found(tmp_path: Path, file: str, planted: str, named: str) -> None:
+    """Each kind of import that the rule forbids, in a copy of the package."""
+    copy = tmp_path / "pyctrigger"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    with (copy / file).open("a", encoding="utf-8") as source:
+        source.write(planted)
+
+    assert [finding.rpartition(": ")[2] for finding in wrong_imports(copy)] == [named]
+    assert wrong_imports(copy)[0].startswith(f"{file}:")
+
+
+def test_every_file_can_be_read_in_one_sitting() -> None:
+    """A file that outgrows that is two concepts."""
+    lengths = {path.relative_to(PACKAGE).as_posix(): path.read_bytes().count(b"\n") for path in sources(PACKAGE)}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def speaks(path: Path) -> list[str]:
+    """Where a file prints, writes to a standard stream, or ends the process."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("print", "exit", "quit"):
+            found.append(f"{path.name}:{node.lineno}: {node.func.id}()")
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = f"{node.value.id}.{node.attr}"
+            if name in ("sys.exit", "sys.stdout", "sys.stderr", "os._exit", "os.abort"):
+                found.append(f"{path.name}:{node.lineno}: {name}")
+        elif isinstance(node, ast.Name) and node.id == "SystemExit":
+            found.append(f"{path.name}:{node.lineno}: SystemExit")
+    return found
+
+
+def test_only_the_command_line_prints_or_exits() -> None:
+    """`run_trigger` is a library call; and what the target runs has standard streams of its own."""
+    silent = [
+        path
+        for path in sources(PACKAGE)
+        if path.stem not in DOORS and not {"cli", "remote"} & set(path.relative_to(PACKAGE).parts)
+    ]
+    assert len(silent) > 20
+    assert [finding for path in silent for finding in speaks(path)] == []
+
+
+def test_what_speaks_is_found(tmp_path: Path) -> None:
+    """Or the test above would hold for any package."""
+    source = tmp_path / "loud.py"
+    source.write_text("import os, sys\nprint(1)\nsys.stderr.write('x')\nos._exit(1)\nraise SystemExit\n")
+    assert sorted(speaks(source)) == [
+        "loud.py:2: print()",
+        "loud.py:3: sys.stderr",
+        "loud.py:4: os._exit",
+        "loud.py:5: SystemExit",
+    ]
+
+
+def test_package_shows_its_api_and_does_nothing() -> None:
+    """What `import pyctrigger` offers is what the contract names."""
+    assert sorted(pyctrigger.__all__) == ["PyctriggerError", "Report", "__version__", "run_trigger"]
+    (tree,) = [ast.parse((PACKAGE / "__init__.py").read_bytes())]
+    kinds = {type(node).__name__ for node in tree.body[1:]}
+    assert kinds == {"ImportFrom", "Assign"}

@@ -1,0 +1,110 @@
+"""The contract of the files that a target runs: oldest syntax, standard library, nothing of ours or of a site."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import pyctrigger
+
+if TYPE_CHECKING:
+    from interpreters import Interpreter
+
+REMOTE = Path(pyctrigger.__file__).parent / "target" / "remote"
+PROGRAMS = sorted(path for path in REMOTE.glob("*.py") if path.name != "__init__.py")
+
+#: Compiles what comes in on standard input, and says what it took as a warning.
+_COMPILE = """
+import sys, warnings
+warnings.simplefilter("error")
+compile(sys.stdin.buffer.read(), "<target file>", "exec")
+"""
+
+#: Imports each module of the list on standard input, and says which of all modules are there afterwards.
+_IMPORT = """
+import json, sys
+wanted = json.loads(sys.stdin.read())
+for name in wanted:
+    __import__(name)
+files = {name: getattr(sys.modules[name], "__file__", None) or "" for name in wanted}
+print(json.dumps([sorted(sys.modules), files]))
+"""
+
+
+def modules_imported(path: Path) -> list[str]:
+    """Every module that a file imports, wherever the statement stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno}: a relative import"
+            found.add(str(node.module))
+    return sorted(found)
+
+
+def ask(interpreter: Interpreter, question: str, text: bytes) -> subprocess.CompletedProcess[bytes]:
+    """What the target answers, started as pyctrigger starts it."""
+    return subprocess.run(
+        [interpreter.path, "-I", "-S", "-B", "-c", question],
+        input=text,
+        capture_output=True,
+        env={"LC_ALL": "C.UTF-8"},
+        cwd="/",
+        timeout=60,
+        check=False,
+    )
+
+
+def test_there_are_two_programs() -> None:
+    """Or the tests below hold for nothing."""
+    assert [path.name for path in PROGRAMS] == ["compile.py", "probe.py"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_grammar_is_the_oldest(program: Path) -> None:
+    """As far as a newer parser can tell."""
+    ast.parse(program.read_bytes(), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_every_target_compiles_it_without_a_warning(program: Path, interpreter: Interpreter) -> None:
+    """The oldest by its own parser; the newest without a word about what will go."""
+    child = ask(interpreter, _COMPILE, program.read_bytes())
+    assert (child.returncode, child.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_every_target_has_what_it_imports(program: Path, interpreter: Interpreter) -> None:
+    """All of it from the standard library, and `site` doesn't come along: it would run the site's own code."""
+    modules = modules_imported(program)
+    child = ask(interpreter, _IMPORT, json.dumps(modules).encode())
+
+    assert child.returncode == 0, child.stderr.decode()
+    loaded, files = json.loads(child.stdout)
+    assert not {"site", "sitecustomize", "usercustomize"} & set(loaded)
+    assert [name for name, file in files.items() if "-packages" in file] == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_nothing_of_ours_is_imported(program: Path) -> None:
+    """It comes through a descriptor, to an account that may not reach our files."""
+    tops = {module.partition(".")[0] for module in modules_imported(program)}
+    assert tops.isdisjoint({"pyctrigger", "site", "platformdirs", "filelock", "tomli", "rich"})
+    if sys.version_info >= (3, 10):
+        assert tops <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_contract_stands_in_the_docstring(program: Path) -> None:
+    """Who edits the file meets it first."""
+    docstring = ast.get_docstring(ast.parse(program.read_bytes()))
+    assert docstring
+    assert docstring.startswith("Run by the target: ")
+    assert "\n\nContract: Python 3.6 to 3.15 and PyPy; standard library only" in docstring

@@ -1,0 +1,590 @@
+"""The frames between host and worker; and real workers: what they answer, what ends them, and what is left of them."""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from confinement import PATIENCE, SLOW, wait_for
+from pyctrigger.errors import InterpreterChangedError, InterpreterError
+from pyctrigger.target.probe import probe
+from pyctrigger.workers import wire
+from pyctrigger.workers.pool import Lost, Pool
+from pyctrigger.workers.worker import Job, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interpreters import Interpreter as Found
+    from pyctrigger.target.interpreter import Interpreter
+
+READY = b"pyctrigger-worker-1"
+
+
+# -------------------------------------------------------------------------------------------------------- the bytes
+
+
+def test_bytes_of_a_request() -> None:
+    """Flags, levels, length of the path; each level with the hash that its pyc has; path and source as they are."""
+    levels = [wire.LevelRequest(0), wire.LevelRequest(2, bytes.fromhex("0123456789abcdef"))]
+    data = wire.request(levels, b"/a\nb\xff.py", b"x\0\r\n", check_only=True)
+    assert data.hex(" ", 1).replace(" ", "") == (
+        "26000000"  # 38 bytes follow
+        "01"
+        "02"
+        "08000000"
+        "00"
+        "00"
+        "0000000000000000"
+        "02"
+        "01"
+        "0123456789abcdef"
+        "2f610a62ff2e7079"
+        "78000d0a"
+    )
+
+
+def test_meaning_of_a_reply() -> None:
+    """Compiled and failed, staying and retiring."""
+    compiled = bytes.fromhex("00 0123456789abcdef 02 00 00000000 01 03000000 616263")
+    levels = (wire.LevelAnswer(wire.SAME, b""), wire.LevelAnswer(wire.BODY, b"abc"))
+    assert wire.parse_reply(compiled) == (wire.Compiled(bytes.fromhex("0123456789abcdef"), levels), False)
+    failed = bytes.fromhex("81 02 07000000") + b"RecursionError"
+    assert wire.parse_reply(failed) == (wire.Failed("recursion", 7, "RecursionError"), True)
+    assert wire.parse_ready(READY + b"\xa7\x0d\x0d\x0acpython-311") == wire.Ready(b"\xa7\r\r\n", "cpython-311")
+
+
+@given(st.lists(st.binary(max_size=300), max_size=6), st.data())
+def test_frames_cut_at_any_byte_come_out_whole(payloads: list[bytes], data: st.DataObject) -> None:
+    """A pipe gives what it has, wherever that ends."""
+    stream = b"".join(wire.frame(payload) for payload in payloads)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
+    reader, heard = wire.FrameReader(), []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)]):
+        heard += reader.feed(stream[start:end])
+    assert heard == payloads
+
+
+@given(st.binary(max_size=400), st.integers(0, 400))
+def test_any_stream_is_frames_or_a_wire_error(stream: bytes, cut: int) -> None:
+    """And what comes out stood in it."""
+    reader = wire.FrameReader(largest=1000)
+    try:
+        frames = reader.feed(stream[:cut]) + reader.feed(stream[cut:])
+    except wire.WireError:
+        return
+    assert stream.startswith(b"".join(wire.frame(payload) for payload in frames))
+
+
+def test_length_beyond_all_sense_is_an_error_at_once() -> None:
+    """Nobody waits for a gigabyte that never comes."""
+    with pytest.raises(wire.WireError):
+        wire.FrameReader().feed(struct.pack("<I", wire.LARGEST_FRAME + 1))
+
+
+_levels = st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.binary(max_size=30)), max_size=4)
+
+
+def _packed(levels: list[tuple[int, bytes]], first: int = 0) -> bytes:
+    pieces = [struct.pack("<BI", state, len(body)) + body for state, body in levels]
+    return struct.pack("<B8sB", first, b"\x01" * 8, len(levels)) + b"".join(pieces)
+
+
+@given(_levels, st.booleans())
+def test_compiled_reply_parses_back(levels: list[tuple[int, bytes]], retiring: bool) -> None:
+    """Every level with its state and its bytes."""
+    answer, ends = wire.parse_reply(_packed(levels, 0x80 if retiring else 0))
+    assert answer == wire.Compiled(b"\x01" * 8, tuple(wire.LevelAnswer(*level) for level in levels))
+    assert ends is retiring
+
+
+@given(
+    st.binary(max_size=80) | st.builds(_packed, _levels).flatmap(lambda data: st.sampled_from([data[:-1], data + b"x"]))
+)
+def test_any_bytes_are_an_answer_or_a_wire_error(payload: bytes) -> None:
+    """A worker can be brought to answer anything."""
+    try:
+        answer, _ = wire.parse_reply(payload)
+    except wire.WireError:
+        return
+    assert isinstance(answer, (wire.Compiled, wire.Failed))
+    if isinstance(answer, wire.Failed):
+        assert answer.kind in ("syntax", "encoding", "recursion", "memory", "unmarshallable")
+        assert answer.name.isidentifier()
+
+
+@given(_levels, st.integers(0, 60))
+def test_reply_cut_short_is_an_error(levels: list[tuple[int, bytes]], cut: int) -> None:
+    """Half an answer isn't a smaller one."""
+    whole = _packed(levels)
+    if cut < len(whole):
+        with pytest.raises(wire.WireError):
+            wire.parse_reply(whole[:cut])
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_ready_or_a_wire_error(payload: bytes) -> None:
+    """What a program says first tells whether it is a worker."""
+    for said in (payload, READY + payload):
+        try:
+            ready = wire.parse_ready(said)
+        except wire.WireError:
+            continue
+        assert said.startswith(READY + ready.magic_number)
+
+
+# ----------------------------------------------------------------------------------------------------- real workers
+
+
+@pytest.fixture(scope="session")
+def target(newest: Found) -> Interpreter:
+    """The newest CPython, probed."""
+    return probe(newest.path).interpreter
+
+
+@pytest.fixture(scope="session")
+def oldest(interpreters: list[Found]) -> Interpreter:
+    """The oldest CPython, probed: what is slow there stays slow."""
+    found = next(each for each in interpreters if each.implementation == "cpython")
+    return probe(found.path).interpreter
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """No child, running or dead, and no descriptor more than before."""
+    gc.collect()
+    before = _descriptors()
+    yield
+    gc.collect()
+    assert _descriptors() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def _descriptors() -> dict[str, str]:
+    """What this process holds open."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue  # the directory's own
+    return found
+
+
+def job(source: bytes, context: object = None, path: bytes = b"/m.py") -> Job:
+    """A request to compile a source at level 0."""
+    return Job(wire.request([wire.LevelRequest(0)], path, source), context)
+
+
+def sources(count: int) -> list[Job]:
+    """Requests for short sources that tell each other apart."""
+    return [job(b"x = %d\n" % number, number) for number in range(count)]
+
+
+def kind(answer: Any) -> str:
+    """What became of a request, in a word."""
+    return "compiled" if isinstance(answer, wire.Compiled) else str(answer.kind)
+
+
+def test_every_target_answers_what_it_is_asked(interpreter: Found) -> None:
+    """All levels of a source in one visit, names and sources of any bytes, and the kind of every failure."""
+    asked = {
+        "levels": wire.request([wire.LevelRequest(level) for level in (0, 1, 2)], b"/m.py", b"assert x, 'y'\n"),
+        "name": wire.request([wire.LevelRequest(0)], b"/a\nb\xff\xe9.py", b"x = 1\n"),
+        "cookie": wire.request([wire.LevelRequest(0)], b"/m.py", b"# coding: latin-1\nx = '\xe9'\n"),
+        "syntax": wire.request([wire.LevelRequest(0)], b"/m.py", b"x = 1\ny = (\n"),
+        "encoding": wire.request([wire.LevelRequest(0)], b"/m.py", b"# coding: no-such\n"),
+        "empty": wire.request([wire.LevelRequest(0)], b"/m.py", b""),
+    }
+    known = probe(interpreter.path).interpreter
+    with Pool(known, Limits(), 1) as pool:
+        answers: dict[Any, Any] = {
+            each.context: answer for each, answer in pool.map(Job(*item[::-1]) for item in asked.items())
+        }
+
+    assert {name: kind(answer) for name, answer in answers.items()} == {
+        "levels": "compiled",
+        "name": "compiled",
+        "cookie": "compiled",
+        "syntax": "syntax",
+        "encoding": "encoding",
+        "empty": "compiled",
+    }
+    plain, optimized, bare = answers["levels"].levels
+    assert plain.body != optimized.body == bare.body
+    assert answers["syntax"].name == "SyntaxError"
+    assert answers["syntax"].line >= 2
+
+
+def test_body_is_the_targets_own_marshalled_code(interpreters: list[Found]) -> None:
+    """Where host and target are the same version, the host can load and run it."""
+    own = [
+        each for each in interpreters if each.version[:2] == sys.version_info[:2] and each.implementation == "cpython"
+    ]
+    with Pool(probe(own[0].path).interpreter, Limits(), 1) as pool:
+        ((_, answer),) = pool.map([job(b"x = 40 + 2\n", path=b"/some/m.py")])
+    assert isinstance(answer, wire.Compiled)
+    code = marshal.loads(answer.levels[0].body)
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    assert (scope["x"], code.co_filename) == (42, "/some/m.py")
+
+
+def test_hash_is_compared_by_the_target(target: Interpreter) -> None:
+    """The same hash needs no body; another one does, unless only the comparison was asked for."""
+    source = b"x = 1\n"
+    with Pool(target, Limits(), 1, hashes=True) as pool:
+        first = pool.ask(job(source))
+        assert isinstance(first, wire.Compiled)
+        known = wire.LevelRequest(0, first.source_hash)
+        other = wire.LevelRequest(1, bytes(8))
+        same = pool.ask(Job(wire.request([known, other], b"/m.py", source), None))
+        looked = pool.ask(Job(wire.request([known, other], b"/m.py", source, check_only=True), None))
+    assert first.source_hash != bytes(8)
+    assert isinstance(same, wire.Compiled)
+    assert isinstance(looked, wire.Compiled)
+    assert [level.state for level in same.levels] == [wire.SAME, wire.BODY]
+    assert [level.state for level in looked.levels] == [wire.SAME, wire.CHANGED]
+    assert [level.body for level in looked.levels] == [b"", b""]
+
+
+def test_one_worker_answers_in_order(target: Interpreter) -> None:
+    """So that the first request without an answer is the culprit."""
+    with Pool(target, Limits(), 1) as pool:
+        assert [each.context for each, _ in pool.map(sources(200))] == list(range(200))
+
+
+def test_every_job_comes_back_once(target: Interpreter) -> None:
+    """From several workers, with large sources among small ones."""
+    jobs = sources(300) + [job(b"# " + b"x" * 300_000 + b"\n", number) for number in range(300, 310)]
+    with Pool(target, Limits(), 3) as pool:
+        answers = [(each.context, kind(answer)) for each, answer in pool.map(jobs)]
+    assert sorted(answers) == [(number, "compiled") for number in range(310)]
+
+
+def test_queue_is_bounded(target: Interpreter) -> None:
+    """Ten thousand sources aren't read into memory before the first is compiled."""
+    drawn = 0
+
+    def draw() -> Iterator[Job]:
+        nonlocal drawn
+        for each in sources(400):
+            drawn += 1
+            yield each
+
+    ahead = []
+    with Pool(target, Limits(), 2) as pool:
+        for done, _ in enumerate(pool.map(draw()), 1):
+            ahead.append(drawn - done)
+    assert drawn == 400
+    assert 2 <= max(ahead) <= 16
+
+
+def test_bytes_on_the_way_are_bounded_too(target: Interpreter) -> None:
+    """Eight sources of a megabyte are as many as one worker should never have before it."""
+    drawn = 0
+
+    def draw() -> Iterator[Job]:
+        nonlocal drawn
+        for number in range(12):
+            drawn += 1
+            yield job(b"#" * (1 << 20), number)
+
+    with Pool(target, Limits(), 1) as pool:
+        ahead = [drawn - done for done, _ in enumerate(pool.map(draw()), 1)]
+    assert max(ahead) <= 1
+
+
+def children() -> list[int]:
+    """The processes that this one has started."""
+    with open(f"/proc/self/task/{threading.get_native_id()}/children", encoding="ascii") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def test_killed_worker_loses_no_job(target: Interpreter) -> None:
+    """The out-of-memory killer picks whom it likes; every source is compiled all the same."""
+    killed = []
+    answers = []
+    with Pool(target, Limits(), 2) as pool:
+        for each, answer in pool.map(sources(300)):
+            answers.append((each.context, kind(answer)))
+            if len(answers) in (20, 100, 180):
+                killed.append(children()[len(killed) % 2])
+                os.kill(killed[-1], signal.SIGKILL)
+    assert len(set(killed)) == 3
+    assert sorted(answers) == [(number, "compiled") for number in range(300)]
+
+
+def test_source_that_is_too_slow_costs_itself_alone(oldest: Interpreter) -> None:
+    """CPU time is bounded by the configuration; those in front and behind are compiled."""
+    jobs = [*sources(5), job(SLOW.encode(), "slow"), *sources(10)[5:]]
+    with Pool(oldest, Limits(file_timeout=0.5), 1) as pool:
+        answers = [(each.context, answer) for each, answer in pool.map(jobs)]
+    lost = dict(answers)["slow"]
+    assert lost == Lost("timeout", "more than 0.5 s of CPU time")
+    assert [context for context, answer in answers if kind(answer) == "compiled"] == list(range(10))
+
+
+def test_source_that_is_too_large_costs_itself_alone(oldest: Interpreter) -> None:
+    """Memory is bounded by the configuration, too."""
+    large = b"x = [" + b"1, " * 400_000 + b"]\n"
+    jobs = [*sources(5), job(large, "large"), *sources(10)[5:]]
+    with Pool(oldest, Limits(memory=64 << 20), 1) as pool:
+        answers = {each.context: kind(answer) for each, answer in pool.map(jobs)}
+    assert answers["large"] in ("memory", "crash")
+    assert {answers[number] for number in range(10)} == {"compiled"}
+    with Pool(oldest, Limits(memory=0), 1) as pool:
+        assert [kind(answer) for _, answer in pool.map([job(large)])] == ["compiled"]
+
+
+def test_source_that_kills_the_compiler_is_tried_alone(target: Interpreter, tmp_path: Path) -> None:
+    """A crash is a source's own only when it kills a second worker, which had nothing else to do."""
+    ready = READY + target.magic_number + target.cache_tag.encode()
+    program = fake_python(
+        tmp_path,
+        f"""
+        os.write(1, {wire.frame(ready)!r})
+        requests = open(0, "rb")
+        while head := requests.read(4):
+            if b"deadly" in requests.read(int.from_bytes(head, "little")):
+                os.kill(os.getpid(), 11)
+            os.write(1, {wire.frame(_packed([(wire.BODY, b"code")]))!r})
+        """,
+    )
+    jobs = [*sources(5), job(b"deadly = 1\n", "deadly"), *sources(10)[5:]]
+    with Pool(target._replace(executable=program), Limits(), 1) as pool:
+        answers = {each.context: answer for each, answer in pool.map(jobs)}
+    assert answers["deadly"] == Lost("crash", "the compiler ended: killed by SIGSEGV")
+    assert {kind(answers[number]) for number in range(10)} == {"compiled"}
+
+
+def test_worker_killed_at_its_start_loses_no_job(target: Interpreter, tmp_path: Path) -> None:
+    """Once another was ready: the interpreter is no worse for it."""
+    deadly = tmp_path / "deadly"
+    program = fake_python(
+        tmp_path,
+        f"""
+        if os.path.exists({str(deadly)!r}):
+            os.unlink({str(deadly)!r})
+            os.kill(os.getpid(), 9)
+        os.execv({target.executable!r}, [{target.executable!r}, "-I", "-S", "-B", *sys.argv[1:]])
+        """,
+    )
+    with Pool(target._replace(executable=program), Limits(), 1) as pool:
+        pairs = pool.map(sources(100))
+        answers = [next(pairs)[0].context]
+        deadly.touch()
+        os.kill(children()[0], signal.SIGKILL)
+        answers += [each.context for each, _ in pairs]
+    assert not deadly.exists()
+    assert set(answers) == set(range(100))
+    assert len(answers) == 100
+
+
+# -------------------------------------------------------------------------------------- programs that are no workers
+
+
+def fake_python(directory: Path, body: str) -> str:
+    """An executable that gets a worker's arguments and does something else: `-c PROGRAM SOURCE LIFE …` behind flags."""
+    import textwrap
+
+    path = directory / "python3"
+    text = textwrap.dedent(body)
+    path.write_text(f"#!{sys.executable} -IS\nimport os, sys, time\nsys.argv[1:6] = []\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+NOISE = 'os.write(2, b"a library\\x1b[31m is missing\\n")\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("sys.exit(3)", "exit status 3"),
+        ("os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+        ('os.write(1, b"hi"); sys.exit(0)', "exit status 0"),
+        ('os.write(1, b"hello, world\\n"); time.sleep(60)', "what it says is no answer"),
+        ('os.write(1, b"\\xff" * 4096); time.sleep(60)', "what it says is no answer"),
+        ('os.write(1, b"\\x05\\0\\0\\0hello"); time.sleep(60)', "what it says is no answer"),
+        ('os.write(1, b"\\0\\0\\0\\0"); time.sleep(60)', "what it says is no answer"),
+        ("time.sleep(60)", "it did not get ready in time"),
+        ("os.close(1); os.close(2); time.sleep(60)", "killed by SIGKILL"),
+        ('os.write(1, b"\\x20\\0\\0\\0pyctrigger-wor"); time.sleep(60)', "it did not get ready in time"),
+    ],
+    ids=[
+        "exits",
+        "dies",
+        "two-bytes",
+        "text",
+        "rubbish",
+        "other-frame",
+        "empty-frame",
+        "silence",
+        "closed",
+        "half-a-frame",
+    ],
+)
+def test_program_that_is_no_worker_is_an_error_in_time(
+    target: Interpreter, tmp_path: Path, body: str, reason: str
+) -> None:
+    """It is named, with how it failed and what it said on standard error; nobody waits for ever."""
+    program = fake_python(tmp_path, NOISE + body)
+    limits = Limits(start_timeout=1.5)
+    started = time.monotonic()
+    with Pool(target._replace(executable=program), limits, 2) as pool, pytest.raises(InterpreterError) as caught:
+        list(pool.map(sources(3)))
+    assert time.monotonic() - started < PATIENCE
+    assert caught.value.exit_code == 69
+    assert caught.value.message.startswith(f"{program} can't run a worker: ")
+    assert reason in caught.value.message
+    assert "a library?[31m is missing" in caught.value.message
+
+
+def test_program_that_can_not_be_started_is_an_error(target: Interpreter, tmp_path: Path) -> None:
+    """Its path and the reason, no traceback of subprocess's."""
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"\x7fELF")
+    empty.chmod(0o755)
+    for path, reason in ((empty, "Exec format error"), (tmp_path / "gone", "No such file or directory")):
+        with (
+            Pool(target._replace(executable=str(path)), Limits(), 1) as pool,
+            pytest.raises(InterpreterError) as caught,
+        ):
+            list(pool.map(sources(1)))
+        assert caught.value.message == f"{path} can't be started: {reason}"
+
+
+def test_worker_of_another_magic_number_is_told(target: Interpreter) -> None:
+    """The standard library may have been replaced since the probe: the plan has to be made again."""
+    other = target._replace(magic_number=b"\x01\x02\r\n")
+    with Pool(other, Limits(), 1) as pool, pytest.raises(InterpreterChangedError, match="0102"):
+        list(pool.map(sources(3)))
+
+
+def test_worker_that_answers_rubbish_is_replaced(target: Interpreter, tmp_path: Path) -> None:
+    """What it had before it goes to the next one, and in the end is named, each source by itself."""
+    ready = READY + target.magic_number + target.cache_tag.encode()
+    program = fake_python(
+        tmp_path,
+        f"""
+        os.write(1, {wire.frame(ready)!r})
+        os.read(0, 4)
+        os.write(1, {wire.frame(b"rubbish")!r})
+        time.sleep(60)
+        """,
+    )
+    with Pool(target._replace(executable=program), Limits(), 1) as pool:
+        answers = {each.context: kind(answer) for each, answer in pool.map(sources(3))}
+    assert answers == dict.fromkeys(range(3), "crash")
+
+
+def test_workers_that_end_by_themselves_are_an_error(target: Interpreter, tmp_path: Path) -> None:
+    """An interpreter whose workers leave again and again can't be worked with."""
+    ready = READY + target.magic_number + target.cache_tag.encode()
+    reply = wire.frame(_packed([(1, b"x")], 0x80))
+    program = fake_python(
+        tmp_path,
+        f"""
+        os.write(1, {wire.frame(ready)!r})
+        os.read(0, 4)
+        os.write(1, {reply!r})
+        """,
+    )
+    with Pool(target._replace(executable=program), Limits(), 1) as pool:
+        answers = [kind(answer) for _, answer in pool.map(sources(5))]
+    assert answers == ["compiled"] * 5
+
+
+# ------------------------------------------------------------------------------------------------- how it all ends
+
+_HOST = """
+import sys
+from pyctrigger.target.probe import probe
+from pyctrigger.workers import wire
+from pyctrigger.workers.pool import Pool
+from pyctrigger.workers.worker import Job, Limits
+slow = ("x" + "\\u0327\\u0301" * 120_000 + " = 1\\n").encode()
+request = wire.request([wire.LevelRequest(0)], b"/m.py", slow)
+with Pool(probe(sys.argv[1]).interpreter, Limits(), 3) as pool:
+    list(pool.map(Job(request, None) for _ in range(6)))
+print("done")
+"""
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that `pid` has started."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def cpu_ticks(pid: int) -> int:
+    """The processor time that a process has had, in ticks; -1 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1
+    return -1 if fields[0] in "ZX" else int(fields[11])
+
+
+def test_workers_die_with_their_host(interpreter: Found) -> None:
+    """Killed with -9 in the middle of their compile(), which goes on for half a minute and looks at no pipe."""
+    host = subprocess.Popen([sys.executable, "-c", _HOST, interpreter.path], stdout=subprocess.PIPE)
+    workers: list[int] = []
+    try:
+
+        def busy() -> bool:
+            # A third of a second of their own time: the start takes a tenth of that, the rest is compile().
+            workers[:] = [pid for pid in children_of(host.pid) if cpu_ticks(pid) > os.sysconf("SC_CLK_TCK") / 3]
+            return len(workers) == 3 or host.poll() is not None
+
+        assert wait_for(busy)
+        host.kill()
+        said, _ = host.communicate(timeout=PATIENCE)
+        assert said == b""
+        assert host.returncode == -signal.SIGKILL
+        assert wait_for(lambda: all(cpu_ticks(pid) < 0 for pid in workers)), workers
+    finally:
+        for pid in workers:
+            if cpu_ticks(pid) >= 0:
+                os.kill(pid, signal.SIGKILL)
+        host.kill()
+        host.wait()
+
+
+def test_fifty_pools_leave_nothing(target: Interpreter) -> None:
+    """Neither those that ended well nor those that were left in the middle; the fixture above counts."""
+    for number in range(50):
+        with Pool(target, Limits(), 2) as pool:
+            answers = pool.map(sources(20))
+            next(answers)
+            if number % 2:
+                assert sum(1 for _ in answers) == 19
+
+
+def test_error_in_the_middle_leaves_nothing(target: Interpreter) -> None:
+    """What reads the sources may fail at any time."""
+
+    def draw() -> Iterator[Job]:
+        yield from sources(30)
+        raise OSError("the disk is gone")
+
+    with Pool(target, Limits(), 2) as pool, pytest.raises(OSError, match="the disk is gone"):
+        list(pool.map(draw()))
+    assert children() == []
