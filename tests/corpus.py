@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -30,11 +31,36 @@ _MESSAGES = (".po", ".mo")
 _BAD_FILES = ("lib2to3/tests/data/py2_test_grammar.py", "test/badsyntax_pep3120.py")
 
 
+#: The sources on standard input, separated by NUL, that this interpreter's py_compile refuses, as hexadecimal names.
+_REFUSED = r"""
+import json, os, py_compile, sys, tempfile
+with tempfile.TemporaryDirectory() as scratch:
+    refused = []
+    for line in sys.stdin.buffer.read().split(b"\0"):
+        try:
+            py_compile.compile(os.fsdecode(line), cfile=os.path.join(scratch, "x.pyc"), doraise=True)
+        except Exception:
+            refused.append(line.hex())
+print("\nREFUSED" + json.dumps(refused))
+"""
+
+
 @contextlib.contextmanager
 def room() -> Iterator[Path]:
     """A scratch directory for big trees, in memory where there is enough of it: disks take seconds for each copy."""
-    with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=_memory()) as scratch:
+    with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=memory()) as scratch:
         yield Path(scratch)
+
+
+def memory(*, programs: bool = False) -> str | None:
+    """A directory in memory with room enough, or None; with `programs`, one where they and devices work."""
+    directory = "/dev/shm"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return None
+    status = os.statvfs(directory)
+    if programs and status.f_flag & (os.ST_NOEXEC | os.ST_NODEV):
+        return None
+    return directory if status.f_bavail * status.f_frsize > _ENOUGH_ROOM else None
 
 
 def django(scratch: Path) -> Path:
@@ -65,12 +91,17 @@ def real_site(site: Path, *packages: Path) -> Path:
     return site
 
 
-def _memory() -> str | None:
-    memory = "/dev/shm"
-    if not os.access(memory, os.W_OK | os.X_OK):
-        return None
-    space = os.statvfs(memory)
-    return memory if space.f_bavail * space.f_frsize > _ENOUGH_ROOM else None
+def refused_by(interpreter: Interpreter, sources: list[bytes]) -> list[bytes]:
+    """Those of `sources` that the target's own py_compile refuses."""
+    child = subprocess.run(
+        [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _REFUSED],
+        input=b"\0".join(sources),
+        capture_output=True,
+        env={"LC_ALL": "C.UTF-8"},
+        timeout=300,
+        check=True,
+    )
+    return [bytes.fromhex(name) for name in json.loads(child.stdout.decode().split("REFUSED")[1])]
 
 
 def _install(requirements: Iterable[str], site: Path) -> None:
@@ -91,11 +122,14 @@ def _absent_because(child: subprocess.CompletedProcess[bytes]) -> NoReturn:
 
 def _library_with_tests(interpreters: Iterable[Interpreter]) -> Path:
     """The newest standard library that still has lib2to3's bad files; Debian packages none of them."""
-    for interpreter in sorted(interpreters, key=lambda each: each.version, reverse=True):
-        library = Path(interpreter.prefix) / f"lib/python{interpreter.version[0]}.{interpreter.version[1]}"
-        if all((library / name).is_file() for name in _BAD_FILES):
-            return library
-    absent("no interpreter here has lib2to3's tests and CPython's own (those that pyenv builds, up to 3.11, have)")
+    newest_first = sorted(interpreters, key=lambda each: each.version, reverse=True)
+    libraries = [Path(each.prefix) / f"lib/python{each.version[0]}.{each.version[1]}" for each in newest_first]
+    whole = [library for library in libraries if all((library / name).is_file() for name in _BAD_FILES)]
+    if whole:
+        return whole[0]
+    return absent(
+        "no interpreter here has lib2to3's tests and CPython's own (those that pyenv builds, up to 3.11, have)"
+    )
 
 
 def _bytecode_and_large_files(directory: str, names: list[str]) -> set[str]:

@@ -11,19 +11,21 @@ import os
 import shutil
 import stat
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import corpus
 import pyctrigger
-from command import Command
+from command import Argument, Command
 from conftest import absent
 from interpreters import Interpreter
 from system_tools import find_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 CACHE = Path("/var/cache/pyctrigger-tests")
 PACKAGES = ("python3-minimal", "python3.14", "python3.15", "pypy3")
@@ -35,6 +37,18 @@ _COMMAND_SECONDS = 300
 _WASTE = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 _APPLICATION = "opt/pyctrigger"
 _DEPENDENCIES = ("filelock", "platformdirs")
+
+
+class OwnState(Command):
+    """The command with its state where it puts it by itself: root's fixed place, or the same place inside `--root`."""
+
+    def __init__(self, *program: str) -> None:
+        super().__init__(Path("/var/lib/pyctrigger"))
+        self.program = list(program) or self.program
+
+    def command_line(self, verb: str, arguments: Sequence[Argument]) -> list[bytes]:
+        """The whole command line, as it was meant."""
+        return [os.fsencode(part) for part in [*self.program, verb, *arguments]]
 
 
 class Chroot:
@@ -57,11 +71,9 @@ class Chroot:
         return [self._chroot, str(self.top), "/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", *environment]
 
     def command(self, host: str = EXECUTABLES[0]) -> Command:
-        """pyctrigger as it runs inside, by an interpreter from there, with its state where root's is."""
-        command = Command(Path("/var/lib/pyctrigger"))
+        """pyctrigger as it runs inside, by an interpreter from there."""
         application = [f"PYTHONPATH=/{_APPLICATION}", "PYTHONDONTWRITEBYTECODE=1"]
-        command.program = [*self.entering(*application), host, "-m", "pyctrigger"]
-        return command
+        return OwnState(*self.entering(*application), host, "-m", "pyctrigger")
 
     def interpreter(self, executable: str, doors: Path) -> Interpreter:
         """An interpreter inside, with a door in the directory `doors`: a path that starts it from outside."""
@@ -74,7 +86,7 @@ class Chroot:
         )
         implementation, *version = child.stdout.decode().split()
         door = doors / os.path.basename(executable)
-        door.write_text(f"#!/bin/sh\nexec {' '.join(self.entering())} {executable} \"$@\"\n")
+        door.write_text(f'#!/bin/sh\nexec {" ".join(self.entering())} {executable} "$@"\n')
         door.chmod(0o755)
         return Interpreter(implementation, tuple(map(int, version)), False, str(door), "/usr")
 
@@ -88,20 +100,19 @@ class Chroot:
 
 
 @contextmanager
-def sid_chroot(scratch: Path) -> Iterator[Chroot]:
-    """A private copy below `scratch`, which is root's."""
+def sid_chroot() -> Iterator[Chroot]:
+    """A private copy, gone afterwards. Only root can have one."""
     chroot = find_tool("chroot")
-    if chroot is None:
-        absent("no chroot")
+    if chroot is None or os.geteuid() != 0:
+        absent("needs root, and chroot")
     original = _original()
-    copy = scratch / "sid"
-    _run(["cp", "-a", "--reflink=auto", str(original), str(copy)])
-    try:
+    # Not just anywhere: what lies there has to be executable, and its /dev/null a device.
+    with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=corpus.memory(programs=True) or CACHE) as scratch:
+        copy = Path(scratch) / "sid"
+        _run(["cp", "-a", "--reflink=auto", str(original), str(copy)])
         sid = Chroot(copy, chroot)
         sid.install_pyctrigger()
         yield sid
-    finally:
-        shutil.rmtree(copy)
 
 
 def _package(name: str) -> Path:

@@ -1,5 +1,7 @@
-"""What stands in the pycs: the bytes that the target's own py_compile writes in a fresh process, under the right header,
-with the rights of their source; and what is damaged or out of date is named by `verify` and mended by `run`.
+"""What stands in the pycs: the bytes that the target's own py_compile writes in a fresh process.
+
+With the right header and the rights of their source; what is damaged or out of date is named by `verify` and mended by
+`run`.
 """
 
 from __future__ import annotations
@@ -123,7 +125,8 @@ def header_of(interpreter: Interpreter, pyc: bytes) -> Header:
     if header_size(interpreter) == 12:
         magic, mtime, size = struct.unpack_from("<4sII", data)
         return Header(magic, 0, mtime, size, len(data) - 12)
-    return Header(*struct.unpack_from("<4sIII", data), body=len(data) - 16)
+    magic, flags, mtime, size = struct.unpack_from("<4sIII", data)
+    return Header(magic, flags, mtime, size, len(data) - 16)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +153,7 @@ def packages(sources: Path) -> Iterator[Path]:
 
 def test_code_is_what_py_compile_writes(pyctrigger: Command, packages: Path, interpreter: Interpreter) -> None:
     """At every level, from two workers, in whatever order they took the sources."""
-    arguments = ["--python", interpreter.path, "--site-dir", packages, "--optimize", "0,1,2", "--jobs", "2"]
+    arguments = ["--python", interpreter.path, "--site-dir", str(packages), "--optimize", "0,1,2", "--jobs", "2"]
 
     outcome = pyctrigger.json("run", *arguments)
 
@@ -170,7 +173,7 @@ def test_hash_based_code_is_what_py_compile_writes(
     for source in set(sources_below(packages)) - set(some):
         os.unlink(source)
     for mode in ("checked-hash", "unchecked-hash"):
-        arguments = ["--python", interpreter.path, "--site-dir", packages, "--invalidation-mode", mode]
+        arguments = ["--python", interpreter.path, "--site-dir", str(packages), "--invalidation-mode", mode]
         outcome = pyctrigger.json("run", *arguments)
         assert outcome.failures == []
         assert unlike_py_compile(interpreter, some, packages.parent, mode=mode) == []
@@ -221,7 +224,7 @@ def test_file_name_is_the_path_inside_the_root(pyctrigger: Command, interpreter:
     """Code compiled for a staged root tells where it will lie, not where it lay."""
     root = tmp_path / "root"
     write_tree(root / "usr/lib/packages", {"package/__init__.py": "def f(): pass\n"})
-    arguments = ["--root", root, "--site-dir", "/usr/lib/packages", "--python", interpreter.path]
+    arguments = ["--root", str(root), "--site-dir", "/usr/lib/packages", "--python", interpreter.path]
 
     outcome = pyctrigger.json("run", *arguments, "/usr/lib/packages/package")
 
@@ -242,7 +245,7 @@ def read(path: bytes) -> bytes:
 def test_mode_changes_without_force_and_idles(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
     """Another mode rewrites every pyc once; the same mode again writes nothing, whichever it is."""
     write_tree(site, {"package/__init__.py": "", "package/module.py": "assert True\n", "single.py": "x = 1\n"})
-    arguments = ["--python", interpreter.path, "--site-dir", site, "--optimize", "0,1"]
+    arguments = ["--python", interpreter.path, "--site-dir", str(site), "--optimize", "0,1"]
     for mode in (*MODES, "timestamp"):
         outcome = pyctrigger.json("run", *arguments, "--invalidation-mode", mode)
         assert (0, 0) == (outcome.code, outcome.counts["failed"])
@@ -263,7 +266,7 @@ def test_changed_source_is_seen_in_every_mode(pyctrigger: Command, site: Path, n
     source = site / "single.py"
     os.utime(source, (10**9, 10**9))
     for mode in ("checked-hash", "unchecked-hash"):
-        arguments = ["--python", newest.path, "--site-dir", site, "--invalidation-mode", mode]
+        arguments = ["--python", newest.path, "--site-dir", str(site), "--invalidation-mode", mode]
         source.write_text("x = 1\n")
         pyctrigger.json("run", *arguments)
         os.utime(source, (2 * 10**9, 2 * 10**9))
@@ -282,7 +285,7 @@ def test_epoch_clamps_what_is_newer(pyctrigger: Command, site: Path, interpreter
     """As builds that clamp the sources' own mtimes later need it; older sources keep their own."""
     write_tree(site, {"newer.py": "x = 1\n", "older.py": "x = 1\n"})
     os.utime(site / "older.py", (10**8, 10**8))
-    arguments = ["--python", interpreter.path, "--site-dir", site, "--source-date-epoch", "1000000000"]
+    arguments = ["--python", interpreter.path, "--site-dir", str(site), "--source-date-epoch", "1000000000"]
 
     outcome = pyctrigger.json("run", *arguments)
 
@@ -298,17 +301,29 @@ def test_epoch_clamps_what_is_newer(pyctrigger: Command, site: Path, interpreter
 @pytest.mark.parametrize("umask", [0o077, 0o000])
 @pytest.mark.parametrize(
     ("source", "directory", "pyc", "pycache"),
-    [(0o644, 0o755, 0o644, 0o755), (0o600, 0o700, 0o600, 0o700), (0o666, 0o777, 0o644, 0o755), (0o755, 0o750, 0o644, 0o750)],
+    [
+        (0o644, 0o755, 0o644, 0o755),
+        (0o600, 0o700, 0o600, 0o700),
+        (0o666, 0o777, 0o644, 0o755),
+        (0o755, 0o750, 0o644, 0o750),
+    ],
 )
-def test_modes_are_the_sources(  # noqa: PLR0917
-    pyctrigger: Command, site: Path, newest: Interpreter, umask: int, source: int, directory: int, pyc: int, pycache: int
+def test_modes_are_the_sources(
+    pyctrigger: Command,
+    site: Path,
+    newest: Interpreter,
+    umask: int,
+    source: int,
+    directory: int,
+    pyc: int,
+    pycache: int,
 ) -> None:
     """Masked with 0644 and 0755, and never with the caller's umask."""
     write_tree(site, {"package/module.py": "x = 1\n"})
     (site / "package/module.py").chmod(source)
     (site / "package").chmod(directory)
 
-    outcome = pyctrigger.json("run", "--python", newest.path, "--site-dir", site, umask=umask)
+    outcome = pyctrigger.json("run", "--python", newest.path, "--site-dir", str(site), umask=umask)
 
     assert outcome.counts["compiled"] == 1
     (written,) = pycs_below(site)
@@ -322,7 +337,7 @@ def mode_of(path: bytes) -> int:
 
 @pytest.mark.usefixtures("as_root")
 def test_owner_is_the_directorys(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """`__pycache__` is its parent's owner's; so is a pyc, unless its source is somebody else's: that owner gets nothing."""
+    """`__pycache__` is its parent's owner's, and so is every pyc; the owner of a source alone gets nothing."""
     write_tree(site, {"theirs/own.py": "x = 1\n", "theirs/roots.py": "x = 1\n", "roots/theirs.py": "x = 1\n"})
     os.chown(site / "theirs", 12345, 23456)
     os.chown(site / "theirs/own.py", 12345, 34567)
@@ -333,7 +348,11 @@ def test_owner_is_the_directorys(pyctrigger: Command, site: Path, newest: Interp
     assert (0, 3) == (outcome.code, outcome.counts["compiled"])
     owners = {
         os.path.relpath(path, os.fsencode(site)): (os.lstat(path).st_uid, os.lstat(path).st_gid)
-        for path in [*pycs_below(site), os.fsencode(site / "theirs/__pycache__"), os.fsencode(site / "roots/__pycache__")]
+        for path in [
+            *pycs_below(site),
+            os.fsencode(site / "theirs/__pycache__"),
+            os.fsencode(site / "roots/__pycache__"),
+        ]
     }
     tag = outcome.run["interpreter"]["cache_tag"].encode()
     assert owners == {
@@ -350,7 +369,7 @@ def test_edited_source_is_compiled_again(pyctrigger: Command, site: Path, interp
     write_tree(site, {"same_size.py": "x = 1\n", "same_mtime.py": "x = 1\n", "untouched.py": "x = 1\n"})
     for source in site.glob("*.py"):
         os.utime(source, (10**9, 10**9))
-    arguments = ["--python", interpreter.path, "--site-dir", site]
+    arguments = ["--python", interpreter.path, "--site-dir", str(site)]
     pyctrigger.json("run", *arguments)
     (site / "same_size.py").write_text("x = 2\n")
     os.utime(site / "same_size.py", (10**9 + 1, 10**9 + 1))
@@ -408,7 +427,7 @@ def test_damage_is_named_and_mended(pyctrigger: Command, site: Path, interpreter
     """Every field of the header, a header cut short, and a pyc that ends with its header."""
     damaged = damages(header_size(interpreter))
     write_tree(site, {f"{name}.py": "x = 1\n" for name in [*damaged, "gone", "whole"]})
-    arguments = ["--python", interpreter.path, "--site-dir", site]
+    arguments = ["--python", interpreter.path, "--site-dir", str(site)]
     pyctrigger.json("run", *arguments)
     before = snapshot(site)
     for pyc in pycs_below(site):

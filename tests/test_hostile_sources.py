@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
+import corpus
 from conftest import absent
 from packages import not_fresh, pycs_below, snapshot, sources_below
 
@@ -77,8 +76,7 @@ def nested_finally(depth: int) -> str:
     return "".join(lines) + " " * depth + f"{SECRET} = 1\n"
 
 
-#: Name by name, what makes a compiler crash, recurse, run out of memory, or make what marshal refuses (see the README
-#: of each version's parser: none of them agrees with another).
+#: What makes some compiler crash, recurse, run out of memory, or make what marshal refuses; no two of them agree.
 MALICE = {
     "comprehensions": "x = " + "[" * 60 + SECRET + f" for {SECRET} in b]" * 60,
     "lambdas": "x = " + "lambda:" * 1500 + SECRET,
@@ -93,34 +91,6 @@ MALICE = {
 """Sources by module name."""
 
 CONFIGURATION = "[defaults]\nfile_timeout = {seconds}\nmemory_limit = '{memory}'\njobs = 2\n"
-
-#: What the target's own py_compile says: one letter a source, `c`ompiled or `r`efused.
-_VERDICTS = r"""
-import json, os, py_compile, sys, tempfile
-with tempfile.TemporaryDirectory() as scratch:
-    verdicts = {}
-    for line in sys.stdin.buffer.read().split(b"\0"):
-        try:
-            py_compile.compile(os.fsdecode(line), cfile=os.path.join(scratch, "x.pyc"), doraise=True)
-            verdicts[line.hex()] = True
-        except Exception:
-            verdicts[line.hex()] = False
-print("\nVERDICTS" + json.dumps(verdicts))
-"""
-
-
-def compiles(interpreter: Interpreter, sources: list[bytes]) -> dict[bytes, bool]:
-    """For each source, whether the target's own py_compile takes it."""
-    child = subprocess.run(
-        [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _VERDICTS],
-        input=b"\0".join(sources),
-        capture_output=True,
-        env={"LC_ALL": "C.UTF-8"},
-        timeout=300,
-        check=True,
-    )
-    verdicts = json.loads(child.stdout.decode().split("VERDICTS")[1])
-    return {bytes.fromhex(name): verdict for name, verdict in verdicts.items()}
 
 
 def failed(outcome: Outcome) -> dict[bytes, str]:
@@ -140,11 +110,6 @@ def write_all(directory: Path, sources: dict[str, bytes]) -> None:
         (directory / f"{name}.py").write_bytes(data)
         (directory / f"{name}_before.py").write_text("good = 1\n")
         (directory / f"{name}_zbehind.py").write_text("good = 2\n")
-
-
-def good_ones(site: Path) -> list[bytes]:
-    """The good neighbours that `write_all` wrote."""
-    return [path for path in sources_below(site) if path.endswith((b"_before.py", b"_zbehind.py"))]
 
 
 def assert_silent(secret: str, *places: str | Path) -> None:
@@ -169,7 +134,7 @@ def test_names(pyctrigger: Command, site: Path, interpreter: Interpreter) -> Non
         for name in NAMES if directory == b"plain" else NAMES[::17]:
             with open(os.path.join(top, directory, name), "wb") as source:
                 source.write(b"name = %a\n" % name)
-    arguments = ["--python", interpreter.path, "--site-dir", site, "--optimize", "0,2"]
+    arguments = ["--python", interpreter.path, "--site-dir", str(site), "--optimize", "0,2"]
     sources = sources_below(site)
 
     outcome = pyctrigger.json("run", *arguments)
@@ -181,8 +146,8 @@ def test_names(pyctrigger: Command, site: Path, interpreter: Interpreter) -> Non
     assert snapshot(site) == before
 
     gone = sources[::2]
-    for source in gone:
-        os.unlink(source)
+    for path in gone:
+        os.unlink(path)
     swept = pyctrigger.text("run", *arguments, "--paths-from", "-", "--null", stdin=b"\0".join(gone))
     assert swept.code == 0
     kept = sources[1::2]
@@ -207,19 +172,20 @@ def test_longest_name_that_importlib_can_use(pyctrigger: Command, site: Path, ne
 
 
 def test_contents(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
-    """Encodings, old Python and noise: compiled if the target's py_compile does, else one failure that tells nothing."""
+    """Encodings, old Python and noise: compiled if py_compile does it, else one failure that tells nothing."""
     write_all(site, SOURCES)
-    arguments = ["--python", interpreter.path, "--site-dir", site]
-    verdicts = compiles(interpreter, sources_below(site))
+    arguments = ["--python", interpreter.path, "--site-dir", str(site)]
+    sources = sources_below(site)
+    refused = corpus.refused_by(interpreter, sources)
 
     outcome = pyctrigger.json("run", *arguments)
 
     kinds = failed(outcome)
-    assert sorted(kinds) == sorted(path for path, good in verdicts.items() if not good)
+    assert sorted(kinds) == refused
     assert len(kinds) > 15
     assert set(kinds.values()) == {"syntax", "encoding"}
-    assert (1, sum(verdicts.values())) == (outcome.code, outcome.counts["compiled"])
-    assert not_fresh(interpreter, [path for path, good in verdicts.items() if good]) == []
+    assert (1, len(sources) - len(refused)) == (outcome.code, outcome.counts["compiled"])
+    assert not_fresh(interpreter, sorted(set(sources) - set(refused))) == []
     assert kinds[os.fsencode(site / "unknown_cookie.py")] == kinds[os.fsencode(site / "no_utf8.py")] == "encoding"
     assert kinds[os.fsencode(site / "python_2.py")] == kinds[os.fsencode(site / "unclosed.py")] == "syntax"
     assert_silent(SECRET, outcome.out + outcome.err, pyctrigger.state)
@@ -228,7 +194,7 @@ def test_contents(pyctrigger: Command, site: Path, interpreter: Interpreter) -> 
 def test_nothing_that_is_said_tells_a_source(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
     """Not to a person either, who asks for everything there is to say."""
     write_all(site, SOURCES)
-    arguments = ["--python", newest.path, "--site-dir", site, "-vv"]
+    arguments = ["--python", newest.path, "--site-dir", str(site), "-vv"]
 
     first = pyctrigger.text("run", *arguments)
     others = [pyctrigger.text(verb, *arguments) for verb in ("run", "repair", "verify", "status")]
@@ -243,7 +209,7 @@ def test_failure_is_named_by_its_bytes(pyctrigger: Command, site: Path, newest: 
     for name in names:
         with open(os.path.join(os.fsencode(site), name), "wb") as source:
             source.write(b"def\n")
-    arguments = ["--python", newest.path, "--site-dir", site, "--stateless"]
+    arguments = ["--python", newest.path, "--site-dir", str(site), "--stateless"]
 
     outcome = pyctrigger.json("run", *arguments)
     lines = pyctrigger.text("run", *arguments).err.splitlines()
@@ -280,11 +246,13 @@ def test_times(pyctrigger: Command, site: Path, interpreter: Interpreter) -> Non
         if source.stat().st_mtime_ns == mtime:  # ext4 with small inodes ends in 2038
             kept[os.fsencode(source)] = mtime
     assert len(kept) >= 6
-    arguments = ["--python", interpreter.path, "--site-dir", site]
+    arguments = ["--python", interpreter.path, "--site-dir", str(site)]
 
     outcome = pyctrigger.json("run", *arguments)
 
-    beyond = {path for path, mtime in kept.items() if interpreter.version < (3, 7) and not 0 <= int(mtime / 10**9) < 2**32}
+    beyond = {
+        path for path, mtime in kept.items() if interpreter.version < (3, 7) and not 0 <= int(mtime / 10**9) < 2**32
+    }
     assert (0, [], len(beyond)) == (outcome.code, outcome.failures, outcome.counts["skipped"])
     assert not_fresh(interpreter, sorted(kept.keys() - beyond)) == []
     before = snapshot(site)
@@ -333,11 +301,11 @@ def assert_costs_itself_alone(
 
 def from_version(interpreters: list[Interpreter], *wanted: tuple[int, int]) -> Interpreter:
     """The first CPython of one of these versions."""
-    for interpreter in interpreters:
-        if interpreter.implementation == "cpython" and interpreter.version[:2] in wanted:
-            return interpreter
+    found = [each for each in interpreters if each.implementation == "cpython" and each.version[:2] in wanted]
+    if found:
+        return found[0]
     names = " or ".join(f"{major}.{minor}" for major, minor in wanted)
-    absent(f"no CPython {names}, on which this happens")
+    return absent(f"no CPython {names}, on which this happens")
 
 
 def test_crash(pyctrigger: Command, site: Path, interpreters: list[Interpreter], tmp_path: Path) -> None:

@@ -152,10 +152,12 @@ def test_environment_and_current_directory_have_no_say(
     isolated: Command, site: Path, traps: Traps, interpreter: Interpreter, tmp_path: Path
 ) -> None:
     """Under the worst environment the bytes are those of the best, and nobody's code runs."""
-    write_tree(site, {"package/__init__.py": "", "package/module.py": "assert True\n", "single.py": traps.statement("x")})
+    write_tree(
+        site, {"package/__init__.py": "", "package/module.py": "assert True\n", "single.py": traps.statement("x")}
+    )
     traps.set_site(site)
     plain = Command(tmp_path / "plain state")
-    arguments = ["--python", interpreter.path, "--site-dir", site, "--optimize", "0,1,2"]
+    arguments = ["--python", interpreter.path, "--site-dir", str(site), "--optimize", "0,1,2"]
     plain.json("run", *arguments, env={"PYTHONDONTWRITEBYTECODE": "1"})
     expected = contents(site)
     assert len(expected) == 15
@@ -195,7 +197,7 @@ def test_virtual_environment_runs_none_of_its_code(
     write_tree(packages, {"package/__init__.py": traps.statement("package"), "package/module.py": "x = 1\n"})
 
     outcome = isolated.json(
-        "run", "--prefix", tmp_path / "venv", env=traps.environment(interpreter), cwd=traps.modules
+        "run", "--prefix", str(tmp_path / "venv"), env=traps.environment(interpreter), cwd=traps.modules
     )
 
     assert (0, 4) == (outcome.code, outcome.counts["compiled"])
@@ -213,7 +215,7 @@ def test_interpreter_is_never_searched_for_on_path(
     version = f"{stem}{interpreter.version[0]}.{interpreter.version[1]}"
 
     outcome = isolated.json(
-        "run", "--python", version, "--site-dir", site, env=traps.environment(interpreter), cwd=traps.modules
+        "run", "--python", version, "--site-dir", str(site), env=traps.environment(interpreter), cwd=traps.modules
     )
 
     assert traps.sprung == []
@@ -241,7 +243,7 @@ def test_compiling_a_source_does_not_run_it(
         del sources["decorated.py"]  # a decorator may be any expression from 3.9 on
     write_tree(site, sources)
 
-    outcome = isolated.json("run", "--python", interpreter.path, "--site-dir", site, cwd=site)
+    outcome = isolated.json("run", "--python", interpreter.path, "--site-dir", str(site), cwd=site)
 
     assert [(f"{site}/cookie.py", "encoding")] == [(each["path"], each["kind"]) for each in outcome.failures]
     assert outcome.counts["compiled"] == len(sources)

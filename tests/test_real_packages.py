@@ -5,7 +5,6 @@ What is right is never computed here: the target's own importlib says what is fr
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -24,19 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from interpreters import Interpreter
-
-#: The sources on standard input, separated by NUL, that this interpreter's py_compile refuses, as hexadecimal names.
-_REFUSED = r"""
-import json, os, py_compile, sys, tempfile
-with tempfile.TemporaryDirectory() as scratch:
-    refused = []
-    for line in sys.stdin.buffer.read().split(b"\0"):
-        try:
-            py_compile.compile(os.fsdecode(line), cfile=os.path.join(scratch, "x.pyc"), doraise=True)
-        except Exception:
-            refused.append(line.hex())
-print("\nREFUSED" + json.dumps(refused))
-"""
 
 #: Imports what can be imported, with writing switched on, and says how many modules below the site directory that were.
 _IMPORT = r"""
@@ -118,26 +104,13 @@ def options(interpreter: Interpreter, site: Path, levels: tuple[int, ...]) -> li
     return ["--python", interpreter.path, "--site-dir", str(site), "--optimize", ",".join(map(str, levels))]
 
 
-def refused_by(interpreter: Interpreter, sources: list[bytes]) -> list[bytes]:
-    """Those of `sources` that the target's own py_compile refuses."""
-    child = subprocess.run(
-        [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _REFUSED],
-        input=b"\0".join(sources),
-        capture_output=True,
-        env={"LC_ALL": "C.UTF-8"},
-        timeout=300,
-        check=True,
-    )
-    return [bytes.fromhex(name) for name in json.loads(child.stdout.decode().split("REFUSED")[1])]
-
-
 def test_everything_is_fresh_but_what_the_target_refuses(compiled: Compiled) -> None:
     """A failure is a source that py_compile refuses, too, and everything else has a pyc that importlib takes."""
     sources = sources_below(compiled.site)
 
     assert len(sources) > 1300
     assert len(compiled.failed) > 10
-    assert refused_by(compiled.interpreter, compiled.failed) == compiled.failed
+    assert corpus.refused_by(compiled.interpreter, compiled.failed) == compiled.failed
     good = sorted(set(sources) - set(compiled.failed))
     for level in compiled.levels:
         assert not_fresh(compiled.interpreter, good, level) == []

@@ -317,7 +317,7 @@ def children() -> list[int]:
 
 def test_killed_worker_loses_no_job(target: Interpreter) -> None:
     """The out-of-memory killer picks whom it likes; every source is compiled all the same."""
-    killed = []
+    killed: list[int] = []
     answers = []
     with Pool(target, Limits(), 2) as pool:
         for each, answer in pool.map(sources(300)):

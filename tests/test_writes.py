@@ -31,16 +31,19 @@ if TYPE_CHECKING:
     Mount = Callable[[str], Path]
 
 SECRET = "hunter2_is_the_password"
-#: A host that dawdles behind each read of a file, so that whoever changes the file there gets the time to.
+#: A host that dawdles around each read and write of a file: whoever changes the file or kills the host there
+#: gets the time to.
 _SLOW = """
 import os, stat, sys, time
-read = os.read
-def dawdle(descriptor, count):
-    data = read(descriptor, count)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        time.sleep(0.006)
-    return data
-os.read = dawdle
+def dawdling(call):
+    def slow(descriptor, what):
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        time.sleep(0.003 * regular)
+        answer = call(descriptor, what)
+        time.sleep(0.003 * regular)
+        return answer
+    return slow
+os.read, os.write = dawdling(os.read), dawdling(os.write)
 from pyctrigger.cli import main
 sys.exit(main())
 """
@@ -67,6 +70,11 @@ def big_source(number: int, lines: int = 400) -> str:
 def residue_below(top: Path) -> list[bytes]:
     """Every file in the making that was left behind."""
     return [path for path in pycs_below(top) if not path.endswith(b".pyc")]
+
+
+def slow_program() -> list[str]:
+    """The command on a host that dawdles."""
+    return [sys.executable, "-c", _SLOW]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -245,7 +253,7 @@ def test_a_source_that_changes_under_the_reader_never_gives_old_code_a_new_heade
     pyctrigger: Command, site: Path, newest: Interpreter
 ) -> None:
     """A header that names one version with the code of another is stale for ever."""
-    pyctrigger.program = [sys.executable, "-c", _SLOW]
+    pyctrigger.program = slow_program()
     sources = [site / f"m{number}.py" for number in range(6)]
     for source in sources:
         source.write_text("")
@@ -313,7 +321,9 @@ def test_what_vanishes_while_the_run_goes_on_is_no_failure(
     files = {
         f"package{number:02}/sub/m{module}.py": big_source(module, 50) for number in range(20) for module in range(8)
     }
+    program = pyctrigger.program
     for seed in range(4):
+        pyctrigger.program = program if seed % 2 else slow_program()
         write_tree(site, files)
         going = random.Random(seed).sample(range(20), 10)
         with pyctrigger.start("run", *on(newest, site), "--json") as child:
@@ -344,10 +354,25 @@ def processes_of(executable: Path) -> list[int]:
     return found
 
 
+def assert_none_torn(interpreter: Interpreter, pycs: list[bytes]) -> None:
+    """Every pyc can be unmarshalled by the target, to its last byte."""
+    program = (
+        "import io, marshal, sys\n"
+        "for path in sys.stdin.buffer.read().split(b'\\0'):\n"
+        "    stream = io.BytesIO(open(path, 'rb').read())\n"
+        "    stream.seek(16)\n"
+        "    marshal.load(stream)\n"
+        "    assert not stream.read(), path\n"
+    )
+    command = [interpreter.path, "-I", "-S", "-c", program]
+    child = subprocess.run(command, input=b"\0".join(pycs), capture_output=True, check=False)
+    assert (0, b"") == (child.returncode, child.stderr)
+
+
 def test_killed_at_any_moment_the_next_run_finds_everything_whole(
     pyctrigger: Command, site: Path, tmp_path: Path, newest: Interpreter
 ) -> None:
-    """After 40 × `kill -9` one run leaves no torn pyc, no residue, no worker and nothing pending."""
+    """After each of 40 × `kill -9` no pyc is torn, and one more run leaves no residue, no worker, nothing pending."""
     if not os.path.isdir("/proc/self"):
         absent("procfs")
     write_tree(site, {f"p{number % 15}/s{number % 4}/m{number}.py": big_source(number, 30) for number in range(300)})
@@ -355,19 +380,24 @@ def test_killed_at_any_moment_the_next_run_finds_everything_whole(
     python.symlink_to(newest.path)
     arguments = ["--python", str(python), "--site-dir", str(site)]
     chance = random.Random(40)
+    program, residue = pyctrigger.program, set()
     started = time.monotonic()
     pyctrigger.json("run", *arguments)
     whole_run = time.monotonic() - started
     for number in range(40):
-        if number % 5 == 0:
-            for path in sources_below(site):
-                os.utime(path, (number, number))
-        with pyctrigger.start("run", *arguments, start_new_session=True) as child:
-            time.sleep(chance.uniform(0, whole_run))
+        for path in chance.sample(sources_below(site), 100):
+            os.utime(path, (number, number))
+        pyctrigger.program = program if number % 2 else slow_program()
+        with pyctrigger.start("run", *arguments) as child:
+            time.sleep(chance.uniform(0.2, 1.2) * whole_run)
             child.kill()
+        residue.update(residue_below(site))
+        assert_none_torn(newest, [path for path in pycs_below(site) if path.endswith(b".pyc")])
+    pyctrigger.program = program
 
     outcome = pyctrigger.json("run", *arguments)
 
+    assert len(residue) > 0  # or no kill came at a moment that matters
     assert (0, 0) == (outcome.code, outcome.counts["failed"])
     assert [] == not_fresh(newest, sources_below(site))
     assert [] == residue_below(site)

@@ -12,7 +12,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from ..target.interpreter import Account, Interpreter
-from ..target.trust import account_for
+from ..target.trust import account_for_interpreter
 from ..target.witness import Probed, Witness, environment_of, identity
 from . import files
 
@@ -76,7 +76,7 @@ class ProbedInterpreters:
             return False
         seen = (root or "") + executable
         return (interpreter.account, interpreter.environment) == (
-            None if root else account_for(seen, "interpreter"),
+            None if root else account_for_interpreter(seen),
             environment_of(seen),
         )
 
@@ -92,10 +92,11 @@ def _load(known: Any) -> Probed:
         raise ValueError("another format")
     fields = known["interpreter"]
     account = fields["account"]
+    major, minor, micro = (int(number) for number in fields["version"])
     interpreter = Interpreter(
         **{
             **fields,
-            "version": tuple(fields["version"]),
+            "version": (major, minor, micro),
             "inside": tuple(fields["inside"]),
             "magic_number": bytes.fromhex(fields["magic_number"]),
             "account": Account(*account) if account is not None else None,

@@ -62,7 +62,7 @@ class Journal:
         except OSError:
             return  # no journal was ever written here
         for name in names:
-            with contextlib.suppress(KeyError, TypeError, ValueError):
+            with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
                 yield _load(name, files.read(os.path.join(self._directory, name)))
 
     def done(self, entry: Entry) -> None:

@@ -7,10 +7,10 @@ import select
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InterpreterError
+from ..errors import InterpreterError, RefusedError
 from .child import describe_death, printable, start
 from .interpreter import Interpreter
-from .trust import account_for
+from .trust import account_for, account_for_interpreter
 from .witness import Probed, Witness, environment_of, identity
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TI
     """
     seen = (root or "") + executable
     # A root that is trusted (`--trust-root`) is trusted as a whole; its links mean something else out here.
-    account = None if root else account_for(seen, "interpreter")
+    account = None if root else account_for_interpreter(seen)
     before = identity(seen)
     answer = _parse(executable, _ask(executable, account, root, timeout))
     interpreter = _interpreter(executable, answer)._replace(
@@ -46,7 +46,7 @@ def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TI
     if account is None and root is None:
         for witness in witnesses:
             if account_for(witness.path, "interpreter") is not None:
-                raise InterpreterError(
+                raise RefusedError(
                     f"{executable} loads {witness.path}, which somebody other than root owns",
                     mend="run as that account, or name another interpreter",
                 )

@@ -50,6 +50,22 @@ def account_for(path: str, what: str) -> Account | None:
     return _account(owners.pop())
 
 
+def account_for_interpreter(executable: str) -> Account | None:
+    """Whose rights to run an interpreter with; a `pyvenv.cfg` that decides what it loads counts. Raises like above."""
+    accounts = {account_for(executable, "interpreter")}
+    beside = os.path.dirname(executable)
+    for configuration in (os.path.join(beside, "pyvenv.cfg"), os.path.join(os.path.dirname(beside), "pyvenv.cfg")):
+        if os.path.isfile(configuration):
+            accounts.add(account_for(configuration, "interpreter"))
+    accounts.discard(None)
+    if len(accounts) > 1:
+        raise RefusedError(
+            f"interpreter {executable} is not trusted by root: its pyvenv.cfg belongs to another account",
+            mend="name an interpreter that one account owns, or run as that account",
+        )
+    return accounts.pop() if accounts else None
+
+
 def require_own(path: str, what: str) -> None:
     """Raise RefusedError unless only root (or, for others than root, only we) could change `path`."""
     account = account_for(path, what)
