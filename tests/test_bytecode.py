@@ -152,7 +152,10 @@ def packages(sources: Path) -> Iterator[Path]:
 
 
 def test_code_is_what_py_compile_writes(pyctrigger: Command, packages: Path, interpreter: Interpreter) -> None:
-    """At every level, from two workers, in whatever order they took the sources."""
+    """At every level, from two workers, in whatever order they took the sources, whatever bytes are in their names."""
+    for name in (b"\xff.py", b"new\nline.py", b"\xc3\xa4.py", b"two words.py"):
+        with open(os.path.join(os.fsencode(packages), name), "wb") as source:
+            source.write(b"def f(): return 1\n")
     arguments = ["--python", interpreter.path, "--site-dir", str(packages), "--optimize", "0,1,2", "--jobs", "2"]
 
     outcome = pyctrigger.json("run", *arguments)

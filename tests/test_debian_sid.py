@@ -75,6 +75,12 @@ def pycs_of(flavour: str, directory: Path) -> list[bytes]:
     return [path for path in pycs_below(directory) if TAGS[flavour] in path]
 
 
+def read(path: bytes) -> bytes:
+    """All bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def elsewhere(sid: Chroot) -> dict[bytes, object]:
     """All of /usr but the packages, as it is now."""
     top = os.fsencode(sid.outside(DIST_PACKAGES))
@@ -197,6 +203,10 @@ def test_trusted_root_compiles_for_itself(sid: Chroot, packages: Path, targets: 
 
         assert (0, len(sources), []) == (outcome.code, outcome.counts["compiled"], outcome.failures)
         assert not_fresh(targets[flavour], sources) == []
+        for pyc in pycs_of(flavour, packages):
+            content = read(pyc)
+            assert os.fsencode(DIST_PACKAGES) in content
+            assert os.fsencode(sid.top) not in content
         assert command.json("verify", *arguments).findings == []
         assert (sid.outside("/var/lib/pyctrigger") / outcome.run["installation"]).is_dir()
     assert elsewhere(sid) == before

@@ -96,6 +96,7 @@ def make_request(options: argparse.Namespace) -> Request:
         event=getattr(options, "event", "unknown"),
         manager=getattr(options, "manager", None),
         hook=getattr(options, "hook", False),
+        defer=getattr(options, "defer", False),
         cache_tag=getattr(options, "cache_tag", None),
     )
 

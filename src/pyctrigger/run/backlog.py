@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from ..state.journal import Journal
+
 if TYPE_CHECKING:
+    from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
     from ..state.store import Store
     from .observer import Observer
@@ -70,3 +74,18 @@ class Backlog:
         """Count a failed attempt; after the third the entry waits for a person."""
         if self._journal is not None and self._journal.failed(entry).parked:
             self._observer.notice("an entry of the journal has failed three times and is parked; status shows it")
+
+
+def drop_entries_of_gone(store: Store, probed: ProbedInterpreters, observer: Observer) -> None:
+    """Drop what is pending for interpreters that are gone: nobody could compile for them, and nobody would read it."""
+    if store.base is None:
+        return
+    for interpreter in probed.known():
+        if interpreter.root is not None or os.path.lexists(interpreter.executable):
+            continue
+        journal = Journal(os.path.join(store.base, interpreter.installation))
+        for entry in journal.entries():
+            journal.done(entry)
+            observer.notice(
+                f"pending work for {interpreter.flavour} was dropped: its interpreter {interpreter.executable} is gone"
+            )

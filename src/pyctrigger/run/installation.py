@@ -76,7 +76,7 @@ class InstallationRun:
             self._look()
             return
         self._backlog = Backlog(self._store, self._target.installation, self._observer)
-        if self._request.hook and not self._announce(self._backlog):
+        if (self._request.hook or self._request.defer) and not self._announce(self._backlog):
             return
         try:
             self._do_all(self._backlog)
@@ -120,6 +120,10 @@ class InstallationRun:
         touches = paths is None or any(self._target.touched(self._request).units.values())
         if touches and self._can_write():
             backlog.announce(self._request)
+            if self._request.defer and not backlog.holds_own:
+                raise UsageError("nothing can be deferred without state", mend="run it without --defer")
+        if self._request.defer:
+            return False
         if not self._settings.hooks_enabled:
             self._observer.notice("hooks are switched off in the configuration; the work is kept in the journal")
             return False

@@ -44,6 +44,8 @@ class Request(NamedTuple):
     event: str = "unknown"
     manager: str | None = None
     hook: bool = False
+    defer: bool = False
+    """Only make it durable; the next run does it."""
     root: str | None = None
     trust_root: bool = False
     site_dirs: tuple[str, ...] = ()
@@ -72,6 +74,8 @@ class Request(NamedTuple):
             raise UsageError(f"--manager {self.manager}: not known", mend=f"say one of {', '.join(MANAGERS)}")
         if self.stateless and self.state_dir:
             raise UsageError("--stateless and --state-dir contradict each other", mend="leave one of them out")
+        if self.defer and (self.stateless or self.dry_run):
+            raise UsageError("--defer keeps state", mend="leave out --stateless and --dry-run")
         if self.trust_root and not self.root:
             raise UsageError("--trust-root goes with --root", mend="name the root with --root DIR")
         if self.site_dirs and self.prefixes:

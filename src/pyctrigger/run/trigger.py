@@ -11,6 +11,7 @@ from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory, state_in_root
 from ..state.store import Store
 from . import config as configuration
+from .backlog import drop_entries_of_gone
 from .installation import InstallationRun, Service
 from .observer import Observer
 from .report import FlavourReport, Report
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one option of the command
     version: str | None,
-    paths: Sequence[str | os.PathLike[str]] | None,
+    paths: Sequence[str | bytes | os.PathLike[str]] | None,
     *,
     event: str = "unknown",
     config: str | os.PathLike[str] | None = None,
@@ -67,8 +68,8 @@ def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one opt
     return report
 
 
-def _absolute(path: str | os.PathLike[str], manager: str | None) -> str:
-    text = os.fspath(path)
+def _absolute(path: str | bytes | os.PathLike[str], manager: str | None) -> str:
+    text = os.fsdecode(path)
     return absolute(text, manager=manager, cwd=os.getcwd()) if text else ""
 
 
@@ -84,6 +85,8 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     probed = ProbedInterpreters(store.base)
     service = Service(settings, store, probed, observer)
     report = Report(request.work.value, dry_run=request.dry_run)
+    if request.work is Work.RUN and not request.dry_run:
+        drop_entries_of_gone(store, probed, observer)
     # All flavours are found, and all paths placed, before work on any of them begins.
     targets = _targets(request, settings, probed, report)
     if not (request.pythons or request.cache_tag) and targets:

@@ -21,6 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--event", default="unknown", choices=EVENTS, help="what the package manager did")
     group.add_argument("--manager", choices=MANAGERS, help="whose manner of naming paths to expect")
     group.add_argument("--hook", action="store_true", help="serve a package manager: never fail its transaction")
+    group.add_argument("--defer", action="store_true", help="only note what was touched; the next run does the work")
 
 
 def summary(run: FlavourReport) -> list[str]:

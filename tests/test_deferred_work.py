@@ -1,0 +1,64 @@
+"""Work that is noted now and done later, or by nobody any more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from packages import not_fresh, pycs_below, sources_below, write_tree
+from pyctrigger import run_trigger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from command import Command
+    from interpreters import Interpreter
+
+
+def test_deferred_paths_are_done_by_the_next_run(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """`--defer` writes nothing but the journal; a later run with an empty list does the work."""
+    write_tree(site, {"package/__init__.py": ""})
+    arguments = ["--python", newest.path, "--site-dir", str(site)]
+
+    deferred = pyctrigger.json("run", "--hook", "--defer", *arguments, site / "package")
+
+    assert (deferred.code, deferred.counts["compiled"], pycs_below(site)) == (0, 0, [])
+    assert pyctrigger.json("status", *arguments).run["status"]["pending"] == 1
+    done = pyctrigger.json("run", "--hook", *arguments, "--paths-from", os.devnull)
+    assert (done.code, done.counts["compiled"]) == (0, 1)
+    assert not_fresh(newest, sources_below(site)) == []
+    assert pyctrigger.json("status", *arguments).run["status"]["pending"] == 0
+
+
+def test_pending_work_of_an_interpreter_that_is_gone_is_dropped_with_a_notice(
+    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path
+) -> None:
+    """Nobody can do it any more, and nobody would come across it."""
+    write_tree(site, {"package/__init__.py": ""})
+    executable = tmp_path / "bin" / "python-that-goes"
+    executable.parent.mkdir()
+    executable.symlink_to(newest.path)
+    pyctrigger.json("run", "--defer", "--python", executable, "--site-dir", site)
+    executable.unlink()
+
+    outcome = pyctrigger.text("run", "--python", newest.path, "--site-dir", site, "--paths-from", os.devnull)
+
+    assert outcome.code == 0
+    assert f"its interpreter {executable} is gone" in outcome.err
+
+
+def test_the_library_takes_bytes_and_says_what_the_command_says(
+    newest: Interpreter, site: Path, tmp_path: Path
+) -> None:
+    """`run_trigger` is the command without its printing; a path may hold any byte."""
+    write_tree(site, {"package/__init__.py": ""})
+    odd = os.path.join(os.fsencode(site), b"caf\xe9.py")
+    with open(odd, "wb") as file:
+        file.write(b"x = 1\n")
+
+    report = run_trigger(newest.path, [odd, site / "package"], site_dirs=[site], state_dir=tmp_path / "state")
+
+    assert (report.exit_code, report.runs[0].tally.counts.compiled) == (0, 2)
+    assert report.as_dict()["runs"][0]["counts"]["compiled"] == 2
+    shutil.rmtree(tmp_path / "state")
