@@ -1,0 +1,81 @@
+"""The progress bar: on a terminal, for work that takes a moment, where rich is installed; otherwise nothing."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packages import write_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from command import Command
+    from interpreters import Interpreter
+
+#: Enough work for the bar's patience of a second on any machine: each of these takes 10 ms and more at three levels.
+LONG_WORK = {f"module_{number}.py": "x = {'a': [1, 2, (3, 4)]}\n" * 300 for number in range(150)}
+
+
+def _bar(pyctrigger: Command, program: list[str], *arguments: str) -> bytes:
+    leader, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    line = [*(os.fsencode(part) for part in program), *pyctrigger.command_line("run", arguments)[3:]]
+    pid = os.posix_spawn(
+        line[0],
+        line,
+        environment,
+        file_actions=[(os.POSIX_SPAWN_DUP2, terminal, 2), (os.POSIX_SPAWN_CLOSE, leader)],
+    )
+    os.close(terminal)
+    said = b""
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:  # EIO: the other side is closed
+            break
+        if not piece:
+            break
+        said += piece
+    os.close(leader)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFEXITED(status)
+    assert os.WEXITSTATUS(status) == 0, said
+    return said
+
+
+@pytest.fixture
+def arguments(site: Path, newest: Interpreter) -> list[str]:
+    write_tree(site, LONG_WORK)
+    return ["--python", newest.path, "--site-dir", str(site), "--optimize", "0,1,2", "--jobs", "1"]
+
+
+def test_a_bar_is_drawn_on_a_terminal_and_taken_away(pyctrigger: Command, arguments: list[str]) -> None:
+    """It counts sources, and leaves the line clean."""
+    said = _bar(pyctrigger, [sys.executable, "-m", "pyctrigger"], *arguments)
+
+    assert b"compiling" in said
+    assert b"/150" in said
+
+
+def test_no_bar_when_it_is_not_wanted(pyctrigger: Command, arguments: list[str]) -> None:
+    """`--no-progress` leaves the terminal alone."""
+    assert _bar(pyctrigger, [sys.executable, "-m", "pyctrigger"], *arguments, "--no-progress") == b""
+
+
+def test_no_bar_without_rich(pyctrigger: Command, arguments: list[str]) -> None:
+    """The extra may be absent: the work is done all the same."""
+    code = "import sys; sys.modules['rich'] = None; from pyctrigger.cli import main; sys.exit(main())"
+
+    assert _bar(pyctrigger, [sys.executable, "-c", code], *arguments) == b""
+
+
+def test_no_bar_without_a_terminal(pyctrigger: Command, arguments: list[str]) -> None:
+    """A log gets lines, not control characters."""
+    outcome = pyctrigger.text("run", *arguments)
+
+    assert (outcome.code, outcome.err) == (0, "")
