@@ -43,12 +43,12 @@ def _answer(ask: Callable[..., Interpreter], *arguments: object) -> Found:
 def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpreters) -> Interpreter:
     """The interpreter behind one `--python`. Raises UsageError, InterpreterError and RefusedError."""
     flavour = Flavour.parse(text)
+    configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
+    candidates = flavour.candidates(configured.executable if configured else None)
     if request.root is not None:
         from .staged import staged_interpreter
 
-        return staged_interpreter(flavour, request.root, probed, execute=request.trust_root)
-    configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
-    candidates = flavour.candidates(configured.executable if configured else None)
+        return staged_interpreter(flavour, candidates, request.root, probed, execute=request.trust_root)
     problem: PyctriggerError = InterpreterError(
         f"no {flavour.name} was found in the standard directories", mend="name it with --python PATH"
     )
@@ -113,4 +113,4 @@ def _ask_installed(path: str, request: Request, probed: ProbedInterpreters) -> I
     from .staged import staged_interpreter
 
     flavour = Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
-    return staged_interpreter(flavour, request.root, probed, execute=request.trust_root)
+    return staged_interpreter(flavour, [path], request.root, probed, execute=request.trust_root)

@@ -24,17 +24,18 @@ _PREFIXES = ("/usr", "/usr/local", "/usr/pkg", "/opt/local", "")
 _MOST_SOURCE = 1 << 20
 
 
-def staged_interpreter(flavour: Flavour, root: str, probed: ProbedInterpreters, *, execute: bool) -> Interpreter:
+def staged_interpreter(
+    flavour: Flavour, candidates: list[str], root: str, probed: ProbedInterpreters, *, execute: bool
+) -> Interpreter:
     """The interpreter to compile for a staged root with. Raises InterpreterError, UsageError and RefusedError.
 
-    With `execute` (`--trust-root`) it is the root's own, run after a chroot(2).
+    `candidates` are this machine's executables, best first. With `execute` (`--trust-root`) it is the root's own
+    instead, run after a chroot(2).
     """
     if execute:
         return _inside(flavour, root, probed)
-    if flavour.path is not None:
-        return probed.ask(flavour.path)
     problem: Exception | None = None
-    for path in flavour.candidates():
+    for path in candidates:
         try:
             interpreter = probed.ask(path)
             flavour.require(interpreter)
