@@ -44,6 +44,19 @@ with tempfile.TemporaryDirectory() as scratch:
 print("\nREFUSED" + json.dumps(refused))
 """
 
+#: The file names in the code of each pyc on standard input and in its functions, as they stand there: importlib would
+#: put the path that it loads from in their place.
+_FILE_NAMES = r"""
+import json, marshal, os, sys
+found = []
+for line in sys.stdin.buffer.read().split(b"\0"):
+    with open(os.fsdecode(line), "rb") as file:
+        file.seek(int(sys.argv[1]))
+        code = marshal.loads(file.read())
+    found.append([each.co_filename for each in (code,) + code.co_consts if hasattr(each, "co_filename")])
+print("\nFOUND" + json.dumps(found))
+"""
+
 
 @contextlib.contextmanager
 def room() -> Iterator[Path]:
@@ -102,6 +115,25 @@ def refused_by(interpreter: Interpreter, sources: list[bytes]) -> list[bytes]:
         check=True,
     )
     return [bytes.fromhex(name) for name in json.loads(child.stdout.decode().split("REFUSED")[1])]
+
+
+def header_size(interpreter: Interpreter) -> int:
+    """Bytes before the code (PEP 552 came with 3.7)."""
+    return 12 if interpreter.version < (3, 7) else 16
+
+
+def file_names(interpreter: Interpreter, pycs: list[bytes]) -> list[list[str]]:
+    """The file names in the code of each pyc: the module's first, then those of its functions and classes."""
+    child = subprocess.run(
+        [interpreter.path, "-I", "-S", "-B", "-c", _FILE_NAMES, str(header_size(interpreter))],
+        input=b"\0".join(pycs),
+        capture_output=True,
+        env={"LC_ALL": "C.UTF-8"},
+        timeout=300,
+        check=True,
+    )
+    found: list[list[str]] = json.loads(child.stdout.decode().split("FOUND")[1])
+    return found
 
 
 def _install(requirements: Iterable[str], site: Path) -> None:

@@ -62,3 +62,20 @@ def test_the_library_takes_bytes_and_says_what_the_command_says(
     assert (report.exit_code, report.runs[0].tally.counts.compiled) == (0, 2)
     assert report.as_dict()["runs"][0]["counts"]["compiled"] == 2
     shutil.rmtree(tmp_path / "state")
+
+
+def test_work_that_fails_again_and_again_stays_one_entry(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """Each run reports every file once, and the journal doesn't grow."""
+    write_tree(site, {"good.py": "", "package/__init__.py": ""})
+    arguments = ["--python", newest.path, "--site-dir", str(site)]
+    limited = site.parent / "pyctrigger.toml"
+    limited.write_text("[defaults]\nfile_timeout = 0.001\n")
+    write_tree(site, {"package/heavy.py": "x = {'a': [1, 2, (3, 4)]}\n" * 20000})
+    for paths in (["package"], ["package"], ["package", "good.py"], [], ["package"], ["package"], ["package"]):
+        touched = [str(site / path) for path in paths]
+        outcome = pyctrigger.json("run", *arguments, "--config", limited, *touched)
+        assert len({failure["path"] for failure in outcome.failures}) == len(outcome.failures)
+        assert any(failure["kind"] == "timeout" for failure in outcome.failures)
+        assert sum(outcome.counts[name] for name in ("compiled", "fresh", "failed")) == 3
+        status = pyctrigger.json("status", *arguments).run["status"]
+        assert status["pending"] + status["parked"] == 1

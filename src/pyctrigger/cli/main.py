@@ -12,6 +12,7 @@ from ..run.report import Report
 from ..run.trigger import perform
 from .parser import make_request, parse
 from .report import Printer
+from .text import say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,36 +28,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace", line_buffering=stream is sys.stderr)
     try:
         code = _main(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output has gone; what it was told has been done.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 0
+        say(sys.stdout, "", end="", flush=True)
     except KeyboardInterrupt:
         print("pyctrigger: interrupted; run it again to finish", file=sys.stderr)
         code = _INTERRUPTED
     return 0 if "--hook" in arguments else code
 
 
+def _open_streams() -> None:
+    """A standard descriptor that the caller closed would be given to the next file, and take what is said to people."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_WRONLY)  # standard input as well: who reads it is to fail
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as we live
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def _main(arguments: list[str]) -> int:
     try:
         call = parse(arguments)
     except PyctriggerError as error:
-        print(f"pyctrigger: {error}", file=sys.stderr)
+        say(sys.stderr, f"pyctrigger: {shown(str(error))}")
         return error.exit_code
     printer = Printer(call)
     try:
         report = perform(make_request(call.options), printer)
     except PyctriggerError as error:
         report = _failed(call, error)
-    except (MemoryError, RecursionError, Exception) as error:
-        if call.verbosity > 1 and not call.hook:
-            raise
+    except Exception as error:  # noqa: BLE001 - the last resort: a person sees one line, not a traceback
+        if call.verbosity > 1:
+            import traceback
+
+            traceback.print_exc()
         report = _failed(call, _defect(error))
     printer.show(report)
     return report.exit_code

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ..errors import ConfigurationError
 from ..run.observer import Observer
 from .commands import VERBS
-from .text import shown
+from .text import say, shown
 
 if TYPE_CHECKING:
     from ..errors import PyctriggerError
@@ -35,11 +36,11 @@ class Printer(Observer):
     def notice(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
-            self._say(self._errors, text)
+            self._say(self._errors, shown(text))
 
     def found(self, interpreters: list[str]) -> None:
         if not (self._call.quiet or self._call.json):
-            self._say(self._output, f"found {', '.join(interpreters)}")
+            self._say(self._output, f"found {shown(', '.join(interpreters))}")
 
     def wrote(self, directory: str) -> None:
         if self._call.verbosity:
@@ -78,11 +79,14 @@ class Printer(Observer):
         """Print the one object, on standard output."""
         import json
 
-        print(json.dumps(document, ensure_ascii=False, sort_keys=False), file=sys.stdout)
+        say(sys.stdout, json.dumps(document))  # in ASCII: whatever the locale, a program can read it
 
     def show_error(self, error: PyctriggerError) -> None:
         """Print what ended a flavour's work, or all of it."""
-        for line in str(error).splitlines():
+        lines = [str(error)]
+        if isinstance(error, ConfigurationError):
+            lines = [f"{error.path}: {problem}" for problem in error.problems]
+        for line in lines:
             self._say(self._errors, f"pyctrigger: {shown(line)}")
 
     def _show_text(self, report: Report) -> None:
@@ -105,7 +109,7 @@ class Printer(Observer):
     def _say(self, stream: TextIO, line: str) -> None:
         if self._bar is not None:
             self._bar.clear()
-        print(line.encode("utf-8", "replace").decode("utf-8"), file=stream)
+        say(stream, line)
 
 
 def _line(failure: Failure) -> str:

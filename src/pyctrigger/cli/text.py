@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 def shown(path: str) -> str:
@@ -18,6 +23,18 @@ def shown(path: str) -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def say(stream: TextIO, line: str, *, end: str = "\n", flush: bool = False) -> None:
+    """Print a line, whether anybody hears it or not: the work goes on when the reader of a pipe has gone."""
+    try:
+        print(line, end=end, file=stream, flush=flush)
+    except OSError as error:
+        deaf = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(deaf, stream.fileno())
+        os.close(deaf)
+        if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
+            say(sys.stderr, f"pyctrigger: nothing more can be said on standard output: {error.strerror}")
 
 
 def seconds(duration: float) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from ..state.journal import Journal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
     from ..state.store import Store
@@ -26,29 +28,66 @@ class Backlog:
         self._store = store
         self._journal = store.journal(installation)
         self._observer = observer
-        self._own: Entry | None = None
+        self._announced = False
+        self._joined: list[Entry] = []
         self._tried: set[str] = set()
+
+    def join(self, request: Request) -> Request:
+        """The request, with the pending work of others that is of the very same kind: one look serves them all."""
+        paths: set[str] | None = None if request.paths is None else set(request.paths)
+        for entry in self._alike(request):
+            if not entry.parked:
+                self._take_over(entry)
+                paths = None if paths is None or entry.paths is None else paths | set(entry.paths)
+        return request._replace(paths=None if paths is None else tuple(sorted(paths)))
+
+    def announce(self, request: Request) -> None:
+        """Make this run's own request durable, once, before anything else is tried.
+
+        An entry that covers it is as good as a new one, and entries that it covers go: what fails again and again
+        stays one entry.
+        """
+        if self._journal is None or self._announced:
+            return
+        self._announced = True
+        alike = list(self._alike(request))
+        covering = next((entry for entry in alike if entry.covers(request.paths)), None)
+        if covering is not None:
+            self._take_over(covering)
+            return
+        try:
+            attempts = max((entry.attempts for entry in alike), default=0)
+            own = self._journal.write(request.event, request.paths, request.replayable(), attempts)
+        except OSError as error:
+            self._store.give_up(error)
+            self._journal = None
+            return
+        self._take_over(own)
+        for entry in alike:
+            if own.covers(entry.paths):
+                self._joined = [joined for joined in self._joined if joined.name != entry.name]
+                self._journal.done(entry)
+
+    def _take_over(self, entry: Entry) -> None:
+        self._tried.add(entry.name)
+        if all(joined.name != entry.name for joined in self._joined):
+            self._joined.append(entry)
+
+    def _alike(self, request: Request) -> Iterator[Entry]:
+        """The entries that differ from a request in their paths alone."""
+        options = request.replayable()
+        return (entry for entry in (self._journal.entries() if self._journal else ()) if entry.options == options)
 
     @property
     def holds_own(self) -> bool:
         """Whether this run's request is safe in the journal."""
-        return self._own is not None
+        return self._announced and self._journal is not None
 
-    def announce(self, request: Request) -> None:
-        """Make this run's request durable, once, before anything else is tried."""
-        if self._journal is None or self._own is not None:
-            return
-        try:
-            self._own = self._journal.write(request.event, request.paths, request.replayable())
-            self._tried.add(self._own.name)
-        except OSError as error:
-            self._store.give_up(error)
-            self._journal = None
-
-    def close_own(self, tally: Tally) -> None:
-        """This run's request has been carried out."""
-        if self._own is not None:
-            self.close(self._own, tally)
+    def close_joined(self, tally: Tally) -> None:
+        """This run's request has been carried out, and what was joined to it."""
+        self._announced = True  # what is served needs no entry any more
+        for entry in self._joined:
+            self.close(entry, tally)
 
     def next(self) -> Entry | None:
         """An entry of another run's that this one hasn't tried, oldest first."""

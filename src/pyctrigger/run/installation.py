@@ -108,9 +108,8 @@ class InstallationRun:
         if self._request.work is Work.STATUS:
             from .status import describe
 
-            tally.findings.clear()
-            self._report.tally.findings.clear()
             self._report.status = describe(self._target, self._store, inspection.summary())
+            self._report.tally.findings.clear()
 
     # -- doing ---------------------------------------------------------------------------------------------------
 
@@ -137,15 +136,24 @@ class InstallationRun:
 
     def _do_all(self, backlog: Backlog) -> None:
         """This request first, then what others left in the journal, until nothing is left there that can be done."""
+        does_pending = self._request.work in (Work.RUN, Work.REPAIR)
+        request = backlog.join(self._request) if does_pending else self._request
+        self._tell_outside(request)
         try:
-            backlog.close_own(self._do(self._request))
+            backlog.close_joined(self._do(request))
         except LockTimeoutError as error:
             if backlog.holds_own:
                 error.mend = "its work is kept in the journal, the next run does it"
             raise
-        if self._request.work in (Work.RUN, Work.REPAIR):
-            while entry := backlog.next():
-                self._replay(backlog, entry)
+        while does_pending and (entry := backlog.next()):
+            self._replay(backlog, entry)
+
+    def _tell_outside(self, request: Request) -> None:
+        """A journal that names paths outside of the scope was written under another scope, or by nobody of ours."""
+        outside = set(self._target.touched(request).outside) - set(self._target.touched(self._request).outside)
+        if outside:
+            named = ", ".join(sorted(outside))
+            self._observer.notice(f"an entry of the journal names paths outside the scope: {named}")
 
     def _replay(self, backlog: Backlog, entry: Entry) -> None:
         """Do the work of an entry, under the options that it was written with."""
@@ -157,9 +165,7 @@ class InstallationRun:
             self._observer.notice(f"an entry of the journal was dropped: {_reason(error)}")
             backlog.drop(entry)
             return
-        outside = self._target.touched(request).outside
-        if outside:
-            self._observer.notice(f"an entry of the journal names paths outside the scope: {', '.join(outside)}")
+        self._tell_outside(request)
         try:
             backlog.close(entry, self._do(request))
         except LockTimeoutError:
@@ -211,8 +217,8 @@ class InstallationRun:
         """Before the first change: the journal, then the lock."""
         if request.stateless or (self._lock is not None and self._lock.held):
             return
-        if request is self._request and request.work is Work.RUN and self._backlog is not None:
-            self._backlog.announce(request)
+        if request.work is Work.RUN and self._backlog is not None:
+            self._backlog.announce(self._request)
         if self._take_lock():
             raise _WaitedError
 

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import InvalidationMode, Verdict
-from ..pyc.names import NAME_MAX, SOURCE_SUFFIX, PycNames, pyc_suffix, writer_of
+from ..pyc.names import NAME_MAX, PycNames, pyc_suffix, writer_of
 from ..target.scope import PACKAGE_DIRECTORIES
 from ..tree.listing import list_pycs, list_sources, read_head
 from ..tree.source import SourceRefused, source_status
@@ -34,6 +34,8 @@ RESIDUE_AGE = 3600
 #: Directories below each other. Import paths end at PATH_MAX; what is deeper than this is no package.
 _DEEPEST = 200
 _UINT32 = 0xFFFFFFFF
+#: Characters, of four bytes at most. With a shorter name every pyc's name has room.
+_SHORT_NAME = 50
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -71,7 +73,6 @@ class Planner:
         self._owns = owns
         self._names = PycNames(wanted.cache_tag)
         self._suffixes = [(level, pyc_suffix(wanted.cache_tag, level)) for level in wanted.levels]
-        self._longest = NAME_MAX - max((len(suffix) for _, suffix in self._suffixes), default=0) + len(SOURCE_SUFFIX)
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
         self._believes_timestamps = wanted.mode is InvalidationMode.TIMESTAMP and not wanted.trust_nothing
@@ -131,7 +132,7 @@ class Planner:
         pycache_goes = (
             pycs is not None
             and not pycs.directories
-            and not (plan and (plan.stale or plan.obstacle))
+            and not (plan and plan.obstacle)
             and removals == len(pycs.names)
             and (removals > 0 or (barren and relative != ""))
         )
@@ -146,7 +147,7 @@ class Planner:
         """With a pycache prefix only that tree's own directories become empty."""
         _, pycs, plan = seen
         removals = len(plan.removals) if plan else 0
-        if not (relative and pycs and (removals or emptied)) or (plan and plan.stale):
+        if not (relative and pycs and (removals or emptied)):
             return False
         if removals + emptied == len(pycs.names) + len(pycs.directories):
             yield Emptied(relative, pycache=True)
@@ -255,6 +256,11 @@ class Planner:
         return LevelState(level, pyc, verdict, known)
 
     def _decide(self, plan: DirectoryPlan, name: str, status: os.stat_result, states: list[LevelState]) -> None:
+        if states and len(name) > _SHORT_NAME:
+            states = [state for state in states if len(os.fsencode(state.pyc)) <= NAME_MAX]
+            if not states:
+                plan.skipped.append((name, "its name leaves no room for a pyc's"))
+                return
         if states and self._wanted.keep_owned:
             states = self._without_owned(plan, name, states)
             if not states:
@@ -278,8 +284,6 @@ class Planner:
         return left
 
     def _reason_to_skip(self, relative: str, name: str, status: os.stat_result) -> str | None:
-        if len(name) > self._longest // 4 and len(os.fsencode(name)) > self._longest:
-            return "its name leaves no room for a pyc's"
         if not self._wanted.header.has_modes and not 0 <= self._wanted.mtime(status) <= _UINT32:
             return "3.6 accepts no bytecode for a source of before 1970 or after 2106"
         if not self._wanted.trust_nothing and self._known(self._layout.describe_source(relative, name), status):

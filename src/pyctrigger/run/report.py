@@ -43,7 +43,7 @@ class FlavourReport:
             "elapsed_seconds": round(self.elapsed_seconds, 6),
         }
         if self.status is not None:
-            document["status"] = self.status
+            document["status"] = _printable(self.status)
         return document
 
 
@@ -89,6 +89,15 @@ def error_fields(error: PyctriggerError) -> dict[str, Any]:
 def printable(text: str) -> str:
     """Text that any stream can carry: bytes that are no UTF-8 become U+FFFD."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _printable(value: Any) -> Any:
+    """The same, with every text in it printable."""
+    if isinstance(value, dict):
+        return {key: _printable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _interpreter(interpreter: Interpreter) -> dict[str, Any]:

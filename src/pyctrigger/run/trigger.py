@@ -81,8 +81,9 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     observer = observer or Observer()
     request.check()
     settings = configuration.load(request.config, hook=request.hook)
-    store = Store(_state_base(request), observer.notice, create=request.work.writes and not request.dry_run)
-    probed = ProbedInterpreters(store.base)
+    changes = request.work.writes and not request.dry_run
+    store = Store(_state_base(request), observer.notice, create=changes)
+    probed = ProbedInterpreters(store.base, keep=changes)
     service = Service(settings, store, probed, observer)
     report = Report(request.work.value, dry_run=request.dry_run)
     if request.work is Work.RUN and not request.dry_run:

@@ -23,24 +23,28 @@ _FORMAT = 1
 
 
 class ProbedInterpreters:
-    """The entries below a state directory; without one, every question is asked anew."""
+    """The entries below a state directory; without one, every question is asked anew.
 
-    def __init__(self, directory: str | None) -> None:
+    A command that only looks doesn't `keep` what it learns: it leaves no trace.
+    """
+
+    def __init__(self, directory: str | None, *, keep: bool = True) -> None:
         self._directory = os.path.join(directory, "interpreters") if directory else None
+        self._keep = keep
 
     def ask(self, executable: str, *, root: str | None = None) -> Interpreter:
         """What `executable` is. Raises like `probe`; who may change it is looked at each time."""
         path = self._entry(executable, root)
         known = files.read(path) if path else None
         if known is not None:
-            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
                 probed = _load(known)
                 if self._holds(probed, executable, root):
                     return probed.interpreter
         from ..target.probe import probe  # starting a child costs more imports than a run that starts none
 
         probed = probe(executable, root=root)
-        if path:
+        if path and self._keep:
             with contextlib.suppress(OSError):
                 os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
                 files.write_durably(path, _dump(probed))
@@ -58,7 +62,7 @@ class ProbedInterpreters:
         if self._directory is None or not os.path.isdir(self._directory):
             return
         for name in sorted(os.listdir(self._directory)):
-            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
                 yield _load(files.read(os.path.join(self._directory, name))).interpreter
 
     def _entry(self, executable: str, root: str | None) -> str | None:

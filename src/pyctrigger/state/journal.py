@@ -40,6 +40,10 @@ class Entry(NamedTuple):
         """Whether it has failed too often to be tried again by itself."""
         return self.attempts >= MOST_ATTEMPTS
 
+    def covers(self, paths: tuple[str, ...] | None) -> bool:
+        """Whether doing this entry's work does that for these paths as well."""
+        return self.paths is None or (paths is not None and set(paths) <= set(self.paths))
+
 
 class Journal:
     """The entries of one installation, below its state directory."""
@@ -47,11 +51,11 @@ class Journal:
     def __init__(self, directory: str) -> None:
         self._directory = os.path.join(directory, "journal")
 
-    def write(self, event: str, paths: tuple[str, ...] | None, options: dict[str, Any]) -> Entry:
+    def write(self, event: str, paths: tuple[str, ...] | None, options: dict[str, Any], attempts: int = 0) -> Entry:
         """Make a new entry durable. Raises OSError."""
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.json"
-        entry = Entry(name, time.time(), event, paths, options)
+        entry = Entry(name, time.time(), event, paths, options, attempts)
         self._store(entry)
         return entry
 

@@ -39,7 +39,7 @@ def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TI
     )
     _require_sane(interpreter)
     witnesses = [Witness(seen, before)] if before else []
-    for path in answer["witnesses"]:
+    for path in _witnesses(executable, answer):
         known = identity((root or "") + path)
         if known:
             witnesses.append(Witness((root or "") + path, known))
@@ -119,6 +119,13 @@ def _parse(executable: str, said: bytes) -> dict[str, Any]:
     return answer
 
 
+def _witnesses(executable: str, answer: dict[str, Any]) -> list[str]:
+    paths = answer.get("witnesses")
+    if not isinstance(paths, list) or not all(isinstance(path, str) and "\0" not in path for path in paths):
+        raise InterpreterError(f"{executable} gave no complete answer: it doesn't say what it loads")
+    return paths
+
+
 def _interpreter(executable: str, answer: dict[str, Any]) -> Interpreter:
     try:
         major, minor, micro = (int(number) for number in answer["version"])
@@ -127,7 +134,7 @@ def _interpreter(executable: str, answer: dict[str, Any]) -> Interpreter:
             implementation=str(answer["implementation"]),
             version=(major, minor, micro),
             release=str(answer["release"]),
-            cache_tag=answer["cache_tag"] or "",
+            cache_tag=str(answer["cache_tag"] or ""),
             magic_number=bytes.fromhex(answer["magic_number"]),
             abi_flags=str(answer["abi_flags"]),
             free_threaded=bool(answer["free_threaded"]),

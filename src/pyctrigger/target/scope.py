@@ -92,7 +92,7 @@ def _twins(paths: Iterable[str]) -> list[str]:
     found = []
     for path in paths:
         parts = path.split("/")
-        for number, part in enumerate(parts):
+        for number, part in reversed(list(enumerate(parts))):  # the last: an environment may stand below a `lib`
             if part in ("lib", "lib64"):
                 twin = "lib64" if part == "lib" else "lib"
                 found += [path, "/".join([*parts[:number], twin, *parts[number + 1 :]])]

@@ -102,10 +102,13 @@ def used_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def kind_of(error: Exception, data: bytes) -> str:
-    """Which kind of failure a compile error is; the text of a source never leaves this function."""
+def kind_of(error: Exception, data: bytes, memory: int) -> str:
+    """Which kind of failure a compile error is; the text of a source never leaves this function.
+
+    CPython's parser says MemoryError, too, when its own stack is full: a fact about the source, and no memory is short.
+    """
     if isinstance(error, MemoryError):
-        return "memory"
+        return "memory" if memory and used_memory() > memory // 4 else "recursion"
     if isinstance(error, RecursionError):
         return "recursion"
     if isinstance(error, (UnicodeError, LookupError)):
@@ -153,7 +156,7 @@ def marshalled(code: "types.CodeType") -> bytes:
         raise Unmarshallable from None
 
 
-def serve(frame: bytes, hash_of: "Callable[[bytes], bytes]") -> bytes:
+def serve(frame: bytes, hash_of: "Callable[[bytes], bytes]", memory: int) -> bytes:
     """Answer one request."""
     flags, count, length = struct.unpack_from("<BBI", frame, 0)
     offset = 6
@@ -170,7 +173,7 @@ def serve(frame: bytes, hash_of: "Callable[[bytes], bytes]") -> bytes:
         return failure("unmarshallable", 0, "ValueError")
     except Exception as error:
         line = getattr(error, "lineno", None)
-        return failure(kind_of(error, data), line if isinstance(line, int) else 0, type(error).__name__)
+        return failure(kind_of(error, data, memory), line if isinstance(line, int) else 0, type(error).__name__)
     pieces = [struct.pack("<B8sB", COMPILED, source_hash, len(answers))]
     for state, body in answers:
         pieces.append(struct.pack("<BI", state, len(body)))
@@ -206,7 +209,7 @@ def main() -> None:
         frame = read_frame()
         if seconds:
             signal.setitimer(signal.ITIMER_PROF, seconds)
-        answer = serve(frame, hash_of)
+        answer = serve(frame, hash_of, memory)
         if seconds:
             signal.setitimer(signal.ITIMER_PROF, 0)
         del frame
