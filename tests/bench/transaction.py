@@ -53,7 +53,8 @@ def main() -> int:
         print(f"one package: {package.name} ({len(_sources(package))} sources); {options.runs} runs each, in turn\n")
         print(f"{'work':12} {'pyctrigger':>22} {'compileall':>22} {'ratio':>7} {'host peak':>10}")
         for row in _rows(options, tree, package, Path(scratch) / "state"):
-            _measure(row, tree, package, options.runs)
+            if not options.only or row.name in options.only:
+                _measure(row, tree, package, options.runs)
     return 0
 
 
@@ -63,6 +64,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tree", help="measure on this directory of sources; its __pycache__ are removed")
     parser.add_argument("--packages", nargs="+", default=list(PACKAGES))
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", nargs="+", help="the rows to measure, by the first column of the table")
     parser.add_argument("--scratch", default="/dev/shm" if os.path.isdir("/dev/shm") else None)
     return parser.parse_args()
 
