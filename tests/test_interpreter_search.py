@@ -559,9 +559,9 @@ def test_standard_library_only_when_asked(interpreter: Found) -> None:
 def test_no_variable_moves_the_scope(pyctrigger: Command, newest: Found, tmp_path: Path, variable: str) -> None:
     """Of the caller's environment nothing reaches the target."""
     arguments: list[Any] = ["--python", newest.path, "/nowhere"]
-    program = pyctrigger.program
     # The host must not hear them either.
-    pyctrigger.program = [program[0], "-I", *program[1:]]
+    run = f"import sys; sys.path[:] = {sys.path!r}; from pyctrigger.cli import main; sys.exit(main())"
+    pyctrigger.program = [sys.executable, "-I", "-c", run]
     plain = pyctrigger.text("run", *arguments)
     moved = pyctrigger.text("run", *arguments, env={variable: str(tmp_path)})
     assert "; the scope is /" in plain.err
