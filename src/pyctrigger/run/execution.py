@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from ..state.manifest import Manifest
     from ..target.interpreter import Interpreter
     from ..tree.layout import Layout
-    from ..workers.pool import Pool
     from ..workers.worker import Job
     from .compilation import Compilation
     from .observer import Observer
     from .steps import Step
     from .wanted import Wanted
+    from .warm_pool import WarmPool
 
 
 class Execution:
     """Does what the steps of one flavour's plans say.
 
-    `enter` is called before the first change, and takes the lock; `open_pool` gives the workers when the first source
-    has to be compiled.
+    `enter` is called before the first change, and takes the lock; the `pool` is started before that where there is a
+    source to compile.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class Execution:
         observer: Observer,
         *,
         enter: Callable[[], None],
-        open_pool: Callable[[], Pool],
+        pool: WarmPool,
     ) -> None:
         self._interpreter = interpreter
         self._wanted = wanted
         self._manifest = manifest
         self._observer = observer
         self._enter = enter
-        self._open_pool = open_pool
+        self._pool = pool
         self._results = Results(observer)
         self._compilation: Compilation | None = None
         self._known = self._done = 0
@@ -59,7 +59,7 @@ class Execution:
         first = next(jobs, None)
         if first is None:
             return self.tally
-        with self._open_pool() as pool:
+        with self._pool.take() as pool:
             for job, answer in pool.map(_chain(first, jobs)):
                 self._compiler().finish(job, answer)
                 self._progress()
@@ -148,6 +148,8 @@ class Execution:
     def _compile(self, layout: Layout, plan: DirectoryPlan) -> Iterator[Job]:
         if not plan.stale:
             return
+        if self._results.can_write(layout):
+            self._pool.start()
         if not self._may_write(layout):
             self.tally.counts.skipped += len(plan.stale)
             return

@@ -13,6 +13,7 @@ from .execution import Execution
 from .request import Request, Work
 from .survey import Survey, check_target, wanted_bytecode
 from .targets import find_target
+from .warm_pool import WarmPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,16 +192,17 @@ class InstallationRun:
     def _attempt(self, request: Request) -> Tally:
         writer = f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}" if request.stateless else self._target.installation
         wanted = wanted_bytecode(self._target, request, self._settings, writer)
+        warm = WarmPool(lambda: self._pool(None, wanted.mode))
         while True:
             manifest = self._store.manifest(self._target.installation)
-            with Survey(self._target, request, wanted, self._observer.notice) as survey:
+            with warm, Survey(self._target, request, wanted, self._observer.notice) as survey:
                 execution = Execution(
                     self._target.interpreter,
                     wanted,
                     manifest,
                     self._observer,
                     enter=lambda: self._enter(request),
-                    open_pool=lambda: self._pool(None, wanted.mode),
+                    pool=warm,
                 )
                 execution.tally.unexamined += survey.unexamined
                 try:

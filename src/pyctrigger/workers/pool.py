@@ -64,6 +64,11 @@ class Pool:
             worker.kill()
         self._end_all()
 
+    def warm_up(self) -> None:
+        """Start the first worker now, while the caller has something else to do."""
+        if not self._workers:
+            self._start()
+
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Answer]]:
         """Send every job through a worker; pairs of job and answer, in the order in which they are done.
 
