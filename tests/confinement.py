@@ -171,3 +171,11 @@ def wait_for(condition: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that the first thread of `pid` has started, running or not yet reaped; none where it is gone."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []

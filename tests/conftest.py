@@ -6,12 +6,17 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import settings
 
 from command import Command
 from interpreters import Interpreter, expected_flavours, find_interpreters, missing_flavours, one_per_flavour
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# How long an example takes says nothing on a machine that is shared.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def absent(what: str) -> NoReturn:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pyctrigger as library
-from confinement import NOBODY, PATIENCE, SLOW, public_directory, wait_for
+from confinement import NOBODY, PATIENCE, SLOW, children_of, public_directory, wait_for
 from packages import pycs_below, snapshot, write_tree
 from pyctrigger.version import VERSION
 
@@ -302,6 +302,8 @@ def test_highest_code_of_all_flavours_counts(pyctrigger: Command, scope: list[Ar
     (site / "bad.py").write_text("x = (\n")
     outcome = pyctrigger.json("run", *scope, "--python", "3.99")
     assert (outcome.code, len(outcome.document["runs"]), len(outcome.failures)) == (69, 1, 1)
+    both = pyctrigger.json("run", "--python", "nonsense", "--python", "3.99")
+    assert (both.code, [error["code"] for error in both.document["errors"]]) == (69, [2, 69])
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16"])
@@ -630,7 +632,7 @@ def test_interrupt_ends_it_without_a_traceback(pyctrigger: Command, site: Path, 
     workers: list[int] = []
     try:
         assert wait_for(lambda: bool(pycs_below(site)))
-        workers = [int(pid) for pid in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()]
+        workers = children_of(child.pid)
         time.sleep(0.1)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=PATIENCE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, own_machine, public_directory, wait_for
@@ -393,9 +393,11 @@ def test_nothing_touched_is_not_journalled(
 
 
 def test_read_only_tree_is_one_line_and_no_entry(
-    as_root: None, machine: Machine, scope: list[Argument], state: State
+    as_root: None, machine: Machine, scope: list[Argument], state: State, tmp_path: Path
 ) -> None:
     """Nothing can be done there later either."""
+    config = tmp_path / "off.toml"
+    config.write_text("[hooks]\nenabled = false\n")
     write_tree(machine.top / "mnt", {f"module{number}.py": "" for number in range(5)})
     before = snapshot(machine.top / "mnt")
     inside = machine.command.program[:3]
@@ -405,6 +407,8 @@ def test_read_only_tree_is_one_line_and_no_entry(
     hook = machine.command.text("run", "--hook", *scope[:2], "--site-dir", "/mnt")
     assert (hook.code, hook.out, hook.err.splitlines()[:1]) == (0, "", [word])
     assert state.entries() == []
+    machine.command.text("run", "--hook", "--config", config, *scope[:2], "--site-dir", "/mnt")
+    assert state.entries() == []
     outcome = machine.command.text("run", *scope[:2], "--site-dir", "/mnt")
     assert (outcome.code, outcome.err) == (0, word + "\n")
     assert snapshot(machine.top / "mnt") == before
@@ -413,6 +417,7 @@ def test_read_only_tree_is_one_line_and_no_entry(
 _names = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name).map(os.fsdecode)
 
 
+@settings(max_examples=30, deadline=None)  # each one waits for the disk
 @given(st.none() | st.lists(_names, max_size=4).map(tuple), st.sampled_from(["install", "unknown"]))
 def test_entry_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, paths: tuple[str, ...] | None, event: str
@@ -523,6 +528,7 @@ def test_manifest_that_can_not_be_written(
     ]
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(_names, st.binary(max_size=4), max_size=4), st.data())
 def test_manifest_remembers_what_it_learned(
     tmp_path_factory: pytest.TempPathFactory, facts: dict[str, bytes], data: st.DataObject

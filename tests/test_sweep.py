@@ -367,6 +367,27 @@ def test_a_flavour_leaves_a_shared_directory_to_the_other_one(
     assert set() == names_below(site)
 
 
+def test_a_pycache_that_is_written_to_in_the_same_run_is_not_removed_first(
+    pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str]
+) -> None:
+    """A module was renamed: its old pyc goes, and the directory stays for the new one."""
+    write_tree(site, {"package/old.py": ""})
+    pyctrigger.json("run", *scope)
+    (site / "package/old.py").rename(site / "package/new.py")
+    tag = tag_of(newest)
+
+    announced = pyctrigger.json("run", *scope, "--dry-run").run["actions"]
+    outcome = pyctrigger.json("run", *scope)
+
+    assert [("compile", "new.py"), ("remove", f"old.{tag}.pyc")] == [
+        (each["action"], os.path.basename(each["path"])) for each in announced
+    ]
+    assert {"compiled": 1, "removed": 1, "removed_directories": 0} == {
+        key: outcome.counts[key] for key in ("compiled", "removed", "removed_directories")
+    }
+    assert [f"new.{tag}.pyc"] == os.listdir(site / "package/__pycache__")
+
+
 # -- what a touched path stands for ----------------------------------------------------------------------------------
 
 

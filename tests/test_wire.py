@@ -9,7 +9,6 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from confinement import PATIENCE, SLOW, wait_for
+from confinement import PATIENCE, SLOW, children_of, wait_for
 from pyctrigger.errors import InterpreterChangedError, InterpreterError
 from pyctrigger.target.probe import probe
 from pyctrigger.workers import wire
@@ -135,6 +134,34 @@ def test_reply_cut_short_is_an_error(levels: list[tuple[int, bytes]], cut: int) 
             wire.parse_reply(whole[:cut])
 
 
+@given(_levels, st.binary(min_size=1, max_size=9))
+def test_reply_that_goes_on_is_an_error(levels: list[tuple[int, bytes]], more: bytes) -> None:
+    """Nor is one with something behind it a whole one."""
+    with pytest.raises(wire.WireError):
+        wire.parse_reply(_packed(levels) + more)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\x02",
+        b"\x7f" * 20,
+        b"\x01\x05\0\0\0\0SyntaxError",  # a kind that there isn't
+        b"\x01\0\0\0\0\0",
+        b"\x01\0\0\0\0\0Syntax Error",  # names only, since a message would quote the source
+        b"\x01\0\0\0\0\0x = 'hunter2'",
+        b"\x01\0\0\0\0\0" + b"E" * 101,
+        b"\x01\0\0\0\0\0\xff",
+        _packed([(3, b"")]),
+    ],
+)
+def test_reply_without_sense_is_an_error(payload: bytes) -> None:
+    """Of no known kind, with no known state, or with more to tell than the name of an exception."""
+    with pytest.raises(wire.WireError):
+        wire.parse_reply(payload)
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_ready_or_a_wire_error(payload: bytes) -> None:
     """What a program says first tells whether it is a worker."""
@@ -166,12 +193,10 @@ def oldest(interpreters: list[Found]) -> Interpreter:
 def nothing_is_left() -> Iterator[None]:
     """No child, running or dead, and no descriptor more than before."""
     gc.collect()
-    before = _descriptors()
+    before = (_descriptors(), children_of(os.getpid()))
     yield
     gc.collect()
-    assert _descriptors() == before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert (_descriptors(), children_of(os.getpid())) == before
 
 
 def _descriptors() -> dict[str, str]:
@@ -309,12 +334,6 @@ def test_bytes_on_the_way_are_bounded_too(target: Interpreter) -> None:
     assert max(ahead) <= 1
 
 
-def children() -> list[int]:
-    """The processes that this one has started."""
-    with open(f"/proc/self/task/{threading.get_native_id()}/children", encoding="ascii") as file:
-        return [int(pid) for pid in file.read().split()]
-
-
 def test_killed_worker_loses_no_job(target: Interpreter) -> None:
     """The out-of-memory killer picks whom it likes; every source is compiled all the same."""
     killed: list[int] = []
@@ -323,7 +342,7 @@ def test_killed_worker_loses_no_job(target: Interpreter) -> None:
         for each, answer in pool.map(sources(300)):
             answers.append((each.context, kind(answer)))
             if len(answers) in (20, 100, 180):
-                killed.append(children()[len(killed) % 2])
+                killed.append(children_of(os.getpid())[len(killed) % 2])
                 os.kill(killed[-1], signal.SIGKILL)
     assert len(set(killed)) == 3
     assert sorted(answers) == [(number, "compiled") for number in range(300)]
@@ -388,7 +407,7 @@ def test_worker_killed_at_its_start_loses_no_job(target: Interpreter, tmp_path: 
         pairs = pool.map(sources(100))
         answers = [next(pairs)[0].context]
         deadly.touch()
-        os.kill(children()[0], signal.SIGKILL)
+        os.kill(children_of(os.getpid())[0], signal.SIGKILL)
         answers += [each.context for each, _ in pairs]
     assert not deadly.exists()
     assert set(answers) == set(range(100))
@@ -526,14 +545,6 @@ print("done")
 """
 
 
-def children_of(pid: int) -> list[int]:
-    """The processes that `pid` has started."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
 def cpu_ticks(pid: int) -> int:
     """The processor time that a process has had, in ticks; -1 when it is gone."""
     try:
@@ -587,4 +598,3 @@ def test_error_in_the_middle_leaves_nothing(target: Interpreter) -> None:
 
     with Pool(target, Limits(), 2) as pool, pytest.raises(OSError, match="the disk is gone"):
         list(pool.map(draw()))
-    assert children() == []

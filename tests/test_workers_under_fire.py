@@ -86,15 +86,20 @@ class Target:
                     found.append(pid)
         return found
 
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pid in self.workers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
 
 @pytest.fixture
 def target(newest: Interpreter, tmp_path: Path) -> Iterator[Target]:
     """The newest CPython."""
-    target = Target(newest, tmp_path)
-    yield target
-    for pid in target.workers():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    with Target(newest, tmp_path) as target:
+        yield target
 
 
 # -- sources that hurt -----------------------------------------------------------------------------------------------
@@ -232,15 +237,15 @@ def test_no_worker_of_another_kind_outlives_its_host(
     found = [each for each in interpreters if (each.implementation == "pypy") == (flavour == "pypy")]
     if not found:
         absent("PyPy 3")
-    target = Target(found[0], tmp_path)
     write_tree(site, {"a/slow.py": lingers(200_000)})
 
-    with pyctrigger.start("run", *target.on(site), *config("file_timeout = 0")) as child:
-        wait_until(lambda: bool(target.busy_workers()))
-        child.kill()
-        child.communicate(timeout=60)
+    with Target(found[0], tmp_path) as target:
+        with pyctrigger.start("run", *target.on(site), *config("file_timeout = 0")) as child:
+            wait_until(lambda: bool(target.busy_workers()))
+            child.kill()
+            child.communicate(timeout=60)
 
-    wait_until(lambda: not target.workers())
+        wait_until(lambda: not target.workers())
 
 
 def test_the_next_run_after_a_killed_host_has_its_lock(pyctrigger: Command, site: Path, target: Target) -> None:

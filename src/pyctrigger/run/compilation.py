@@ -85,7 +85,9 @@ class Compilation:
         task = job.context
         assert isinstance(task, Task)
         path = task.layout.describe_source(task.relative, task.stale.name)
-        if isinstance(answer, wire.Compiled):
+        if isinstance(answer, wire.Compiled) and len(answer.levels) != len(task.stale.levels):
+            self._failed(task, Failure(path, "crash", "the worker's answer is not whole"))
+        elif isinstance(answer, wire.Compiled):
             self._store(task, answer, path)
         elif isinstance(answer, wire.Failed):
             line = f"line {answer.line}, " if answer.line else ""

@@ -91,8 +91,6 @@ class Planner:
                     yield from self._directory(name, deep=True, depth=0)
         yield Totals(self._sources, self._fresh, self._source_bytes, self._pyc_bytes)
 
-    # -- the walk ------------------------------------------------------------------------------------------------
-
     def _directory(self, relative: str, *, deep: bool, depth: int) -> Generator[Step, None, bool]:
         """Steps for one directory and what lies below. Returns whether they leave it empty."""
         try:
@@ -107,7 +105,7 @@ class Planner:
         if seen.plan is not None:
             yield seen.plan
         emptied = 0
-        for name in self._below(seen) if deep else ():
+        for name in self._below(relative, seen) if deep else ():
             inner = f"{relative}/{name}" if relative else name
             if (yield from self._directory(inner, deep=True, depth=depth + 1)):
                 emptied += 1
@@ -116,10 +114,10 @@ class Planner:
         leave = self._leave_prefix if self._layout.has_prefix else self._leave
         return (yield from leave(relative, seen, emptied))
 
-    def _below(self, seen: _Seen) -> list[str]:
+    def _below(self, relative: str, seen: _Seen) -> list[str]:
         names = seen.sources.directories if seen.sources else []
         if self._layout.has_prefix and seen.pycs:
-            return sorted({*names, *seen.pycs.directories})
+            return sorted({*names, *seen.pycs.directories} - self._skipped(relative))
         return names
 
     def _leave(self, relative: str, seen: _Seen, emptied: int) -> Generator[Step, None, bool]:
@@ -132,7 +130,7 @@ class Planner:
         pycache_goes = (
             pycs is not None
             and not pycs.directories
-            and not (plan and plan.obstacle)
+            and not (plan and (plan.obstacle or plan.stale))
             and removals == len(pycs.names)
             and (removals > 0 or (barren and relative != ""))
         )
@@ -147,14 +145,12 @@ class Planner:
         """With a pycache prefix only that tree's own directories become empty."""
         _, pycs, plan = seen
         removals = len(plan.removals) if plan else 0
-        if not (relative and pycs and (removals or emptied)):
+        if not (relative and pycs and (removals or emptied)) or (plan and plan.stale):
             return False
         if removals + emptied == len(pycs.names) + len(pycs.directories):
             yield Emptied(relative, pycache=True)
             return True
         return False
-
-    # -- dead packages -------------------------------------------------------------------------------------------
 
     def _dead_packages(self) -> list[str]:
         """Top-level directories that hold nothing but bytecode.
@@ -162,10 +158,16 @@ class Planner:
         pkg reports neither what only the old version of a package had nor a package that was renamed, and `import`
         still finds them, as namespace packages.
         """
+        dead: list[str] = []
         with contextlib.suppress(OSError):
             listing = self._list("")
-            return [name for name in listing.directories if self._is_dead(name, 0)] if listing else []
-        return []
+            names = listing.directories if listing else []
+            dead += [name for name in names if self._is_dead(name, 0)]
+            if self._layout.has_prefix:
+                # What is gone altogether has no directory left but that of its pycs.
+                below = list_pycs(self._layout.pycs.directory(self._layout.pycache(""))).directories
+                dead += sorted({*below} - {*names} - self._skipped(""))
+        return dead
 
     def _is_dead(self, relative: str, depth: int) -> bool:
         try:
@@ -175,8 +177,6 @@ class Planner:
         if listing is None or not listing.is_barren or not (listing.has_pycache or listing.directories):
             return False
         return all(self._is_dead(f"{relative}/{name}", depth + 1) for name in listing.directories)
-
-    # -- one directory -------------------------------------------------------------------------------------------
 
     def _look(self, relative: str) -> _Seen:
         listing = self._list(relative)
@@ -213,7 +213,11 @@ class Planner:
             status = os.fstat(directory)
             if (status.st_dev, status.st_ino) in self._others:
                 raise FileNotFoundError(errno.ENOENT, "a site directory of its own")
-        return list_sources(directory, PACKAGE_DIRECTORIES if self._skip_packages and not relative else _NOTHING)
+        return list_sources(directory, self._skipped(relative))
+
+    def _skipped(self, relative: str) -> frozenset[str]:
+        """Directories that lie in the standard library's and don't belong to it."""
+        return PACKAGE_DIRECTORIES if self._skip_packages and not relative else _NOTHING
 
     def _judge_sources(
         self, plan: DirectoryPlan, listing: SourceListing, names: dict[str, bool], descriptor: int
