@@ -297,6 +297,20 @@ def test_a_sweep_of_the_prefix_takes_what_is_its_own_and_the_directories_that_th
     assert tree.is_dir()
 
 
+@pytest.mark.parametrize("verb", ["verify", "status", "sweep", "purge"])
+def test_a_prefix_that_is_not_there_is_named_and_not_made(
+    pyctrigger: Command, site: Path, tmp_path: Path, scope: list[str], verb: str
+) -> None:
+    """Only what fills it makes it; the others say which directory they missed, and exit 3."""
+    write_tree(site, {"package/m.py": ""})
+
+    outcome = pyctrigger.text(verb, *scope)
+
+    reason = f"the pycache prefix {tmp_path}/elsewhere: No such file or directory"
+    assert (3, f"{site}: io: {reason}\n") == (outcome.code, outcome.err)
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.parametrize("touched", ["other", "gone", ""])
 def test_bytecode_in_the_prefix_of_a_package_that_is_gone_goes_when_anything_is_touched(
     pyctrigger: Command, site: Path, tmp_path: Path, scope: list[str], touched: str

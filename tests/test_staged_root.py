@@ -128,14 +128,16 @@ def test_paths_are_as_seen_inside(
 
 
 @pytest.mark.parametrize(
-    "path", ["{root}{site}/package", "{site}/../../../../../..{tmp}/victim", "/victim", "{tmp}/victim"]
+    "path",
+    ["{root}{site}/package", "{site}/../../../../../..{tmp}/victim", "/victim", "{tmp}/victim", "{tmp}/alias/package"],
 )
 def test_a_path_as_seen_outside_lies_outside(
     pyctrigger: Command, newest: Interpreter, tmp_path: Path, path: str
 ) -> None:
-    """The root's own name means nothing inside of it, and no `..` leads out."""
+    """The root's own name means nothing inside of it, no `..` leads out, and no link of this machine's leads in."""
     root = make_root(tmp_path / "root", newest)
     victim = write_tree(tmp_path / "victim", PACKAGE)
+    (tmp_path / "alias").symlink_to(inside(newest))  # this machine's links say nothing about the root
     path = path.format(root=root, site=inside(newest), tmp=tmp_path)
     before = snapshot(root), snapshot(victim)
 

@@ -114,7 +114,10 @@ def open_layout(site: SiteDirectory, request: Request) -> Layout:
     try:
         if request.pycache_prefix is None:
             return Layout(sources)
-        return Layout(sources, Tree.open(request.pycache_prefix, request.root))
+        try:
+            return Layout(sources, Tree.open(request.pycache_prefix, request.root))
+        except OSError as error:
+            raise OSError(error.errno, f"the pycache prefix {request.pycache_prefix}: {error.strerror}") from error
     except BaseException:
         sources.close()
         raise
