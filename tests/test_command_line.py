@@ -455,7 +455,7 @@ BAD: list[tuple[list[str], str]] = [
     (["run", "--lock-timeout", "nan"], "argument --lock-timeout: 'nan': say a number of seconds"),
     (["run", "--lock-timeout", "soon"], "argument --lock-timeout: 'soon': say a number of seconds"),
     (["verify", "--hook"], "unrecognized arguments: --hook"),
-    (["purge"], "purge needs --python V or --cache-tag TAG; say whose bytecode is to go"),
+    (["purge"], "purge needs --python V, --cache-tag TAG or --all; say whose bytecode is to go"),
     (["purge", "--cache-tag", "../x"], "--cache-tag ../x: not known; say cpython-311, pypy311 or the like"),
     (
         ["run", "--stateless", "--state-dir", "/x"],

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DefectError, PyctriggerError
 from ..run.report import Report
 from ..run.trigger import perform
+from .commands import VERBS
 from .parser import make_request, parse
 from .report import Printer
 from .text import say, shown
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code. A hook's is 0 whatever happens, and standard error says what did."""
+def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | None = None) -> int:
+    """Run a command; its exit code. A hook's is 0 whatever happens, and standard error says what did.
+
+    `program` is how pyctrigger is started, for the hooks that it renders; by itself it knows only its interpreter.
+    """
     # One short pass over values that form no cycles: the collector would only look at them again and again.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
@@ -33,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace", line_buffering=stream is sys.stderr)
     try:
-        code = _main(arguments)
+        code = _main(arguments, program or (sys.executable, "-I", "-m", "pyctrigger"))
         say(sys.stdout, "", end="", flush=True)
     except KeyboardInterrupt:
         print("pyctrigger: interrupted; run it again to finish", file=sys.stderr)
@@ -54,7 +58,7 @@ def _open_streams() -> None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
-def _main(arguments: list[str]) -> int:
+def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     try:
         call = parse(arguments)
     except PyctriggerError as error:
@@ -62,7 +66,7 @@ def _main(arguments: list[str]) -> int:
         return error.exit_code
     printer = Printer(call)
     try:
-        report = perform(make_request(call.options), printer)
+        report = _perform(call, printer, program)
     except PyctriggerError as error:
         report = _failed(call, error)
     except Exception as error:  # noqa: BLE001 - the last resort: a person sees one line, not a traceback
@@ -73,6 +77,14 @@ def _main(arguments: list[str]) -> int:
         report = _failed(call, _defect(error))
     printer.show(report)
     return report.exit_code
+
+
+def _perform(call: Call, printer: Printer, program: tuple[str, ...]) -> Report:
+    verb: Any = VERBS[call.command]
+    if not hasattr(verb, "perform"):
+        return perform(make_request(call.options), printer)
+    report: Report = verb.perform(call.options, program)
+    return report
 
 
 def _failed(call: Call, error: PyctriggerError) -> Report:

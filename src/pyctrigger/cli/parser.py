@@ -47,10 +47,11 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         subparser = verbs.add_parser(verb, help=module.HELP, description=module.HELP, allow_abbrev=False)
         if only in (None, verb):
             module.add_options(subparser)
-            _add_paths(subparser)
-            _add_scope(subparser)
-            _add_bytecode(subparser)
-            _add_state(subparser)
+            if not hasattr(module, "perform"):
+                _add_paths(subparser)
+                _add_scope(subparser)
+                _add_bytecode(subparser)
+                _add_state(subparser)
             _add_output(subparser)
     return parser
 
@@ -98,6 +99,7 @@ def make_request(options: argparse.Namespace) -> Request:
         hook=getattr(options, "hook", False),
         defer=getattr(options, "defer", False),
         cache_tag=getattr(options, "cache_tag", None),
+        every=getattr(options, "every", False),
     )
 
 

@@ -90,7 +90,10 @@ class Printer(Observer):
             self._say(self._errors, f"pyctrigger: {shown(line)}")
 
     def _show_text(self, report: Report) -> None:
-        summary = VERBS[report.command].summary
+        verb = VERBS[report.command]
+        if hasattr(verb, "lines") and not report.errors:
+            for line in verb.lines(report):
+                self._say(self._output, line)
         for run in report.runs:
             for failure in (*run.tally.failures, *run.tally.unexamined):
                 self._say(self._errors, _line(failure))
@@ -100,7 +103,7 @@ class Printer(Observer):
                     self._say(self._output, f"would {action.action}{levels} {shown(action.path)} ({action.reason})")
                 self._say(self._output, f"{run.flavour}: {len(run.tally.actions)} to do, nothing was done")
             elif not self._call.quiet:
-                for line in summary(run):
+                for line in verb.summary(run):
                     self._say(self._output, line)
 
     def _detail(self, line: str) -> None:

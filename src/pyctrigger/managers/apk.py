@@ -1,18 +1,28 @@
-"""apk: one text for all packages, `F:` lines with a directory and `R:` lines with a file in it (apk-db(5))."""
+"""apk: one text for all packages, `F:` lines with a directory and `R:` lines with a file in it (apk-db(5)).
+
+An administrator's hooks are programs in `commit_hooks.d`, called before and after each transaction.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .hook import HookFile, render, shell
 from .manager import Manager, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .hook import Subject
+
+#: apk's patterns are one for each depth; nothing of today's lies deeper.
+_MOST_DEPTH = 12
+
 
 class Apk(Manager):
     """Alpine's."""
 
+    name = "apk"
     database = "/lib/apk/db/installed"
 
     def owned_pycs(self) -> Iterator[bytes]:
@@ -22,3 +32,21 @@ class Apk(Manager):
                 directory = line[2:]
             elif line.startswith(b"R:") and line.endswith(b".pyc"):
                 yield b"/" + directory + b"/" + line[2:]
+
+    @staticmethod
+    def site_directories(library: str) -> list[str]:
+        return [f"/usr/lib/{library}/site-packages"]
+
+    @classmethod
+    def hooks(cls, subject: Subject) -> list[HookFile]:
+        words = {"PROGRAM": shell(subject.program), "VERSION": subject.version}
+        text = render("apk/commit-hook", words)
+        return [HookFile(f"/etc/apk/commit_hooks.d/pyctrigger-{subject.flavour}", text, 0o755)]
+
+    @classmethod
+    def trigger(cls, subject: Subject) -> str:
+        """The trigger script of a package, for who builds one: it is told which directories were touched."""
+        sites = subject.site_directories or cls.site_directories(subject.library)
+        patterns = ":".join(site + "/*" * depth for site in sites for depth in range(_MOST_DEPTH))
+        words = {"PROGRAM": shell(subject.program), "VERSION": subject.version, "PATTERNS": patterns}
+        return render("apk/pyctrigger.trigger", words)

@@ -1,4 +1,4 @@
-"""A package manager, as a source of one fact: the pycs that its packages own.
+"""A package manager: which pycs its packages own, where they put a flavour's sources, and how a hook for it looks.
 
 Its database is read as it lies on the disk, without its lock: a hook runs while the manager holds that.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import abc
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .hook import HookFile, Subject
 
 _SUFFIX = b".pyc"
 _PIECE = 1 << 18
@@ -23,6 +25,11 @@ class ManagerError(Exception):
 class Manager(abc.ABC):
     """One kind of package manager, looking at the system below `root` ("" is this one)."""
 
+    name: ClassVar[str]
+    """As `--manager` takes it."""
+    package_with_hooks: ClassVar[str | None] = None
+    """The package that brings its hooks, where an administrator can't add a file of his own."""
+
     def __init__(self, root: str = "") -> None:
         self._root = root
 
@@ -34,6 +41,16 @@ class Manager(abc.ABC):
     @abc.abstractmethod
     def owned_pycs(self) -> Iterator[bytes]:
         """Absolute paths, as seen inside the root, of all pycs of all packages. Raises ManagerError and OSError."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def site_directories(library: str) -> list[str]:
+        """Where its packages put the sources for an interpreter whose library is called `library` (python3.11)."""
+
+    @classmethod
+    @abc.abstractmethod
+    def hooks(cls, subject: Subject) -> list[HookFile]:
+        """The files that make it call pyctrigger. Raises UsageError for a path that can't stand in them."""
 
     @property
     def is_present(self) -> bool:

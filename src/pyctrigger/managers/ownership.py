@@ -5,17 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .apk import Apk
-from .dpkg import Dpkg
+from .every import MANAGERS
 from .manager import ManagerError
-from .pacman import Pacman
-from .pkg import Pkg
-from .rpm import Rpm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_MANAGERS = (Dpkg, Rpm, Pacman, Pkg, Apk)
 
 
 class Ownership:
@@ -42,7 +36,7 @@ class Ownership:
 
     def _ask(self) -> frozenset[str]:
         owned = set()
-        for kind in _MANAGERS:
+        for kind in MANAGERS.values():
             manager = kind(self._root)
             if not manager.is_present:
                 continue

@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from .hook import HookFile, quoted, render
 from .manager import Manager, pycs_in_list, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .hook import Subject
+
+_EVENTS = {"Install": "install", "Upgrade": "upgrade", "Remove": "remove"}
+#: What alpm's fnmatch(3) would take for a pattern.
+_PATTERN = "*?["
+
 
 class Pacman(Manager):
     """Arch's."""
 
+    name = "pacman"
     database = "/var/lib/pacman/local"
 
     def owned_pycs(self) -> Iterator[bytes]:
@@ -22,3 +30,25 @@ class Pacman(Manager):
             path = os.path.join(directory, name, "files")
             if os.path.isfile(path):
                 yield from pycs_in_list(read(path), prefix=b"/")
+
+    @staticmethod
+    def site_directories(library: str) -> list[str]:
+        return [f"/usr/lib/{library}/site-packages"]
+
+    @classmethod
+    def hooks(cls, subject: Subject) -> list[HookFile]:
+        sites = subject.site_directories or cls.site_directories(subject.library)
+        for site in sites:
+            quoted(site, forbidden=_PATTERN)
+        words = {
+            "PROGRAM": " ".join(quoted(word) if " " in word else word for word in subject.program),
+            "VERSION": subject.version,
+            "TARGETS": "\n".join(f"Target = {site.lstrip('/')}/*" for site in sites),
+        }
+        return [
+            HookFile(
+                f"/etc/pacman.d/hooks/pyctrigger-{subject.flavour}-{event}.hook",
+                render("pacman/pyctrigger.hook", {**words, "OPERATION": operation, "EVENT": event}),
+            )
+            for operation, event in _EVENTS.items()
+        ]

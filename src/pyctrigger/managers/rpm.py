@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from .hook import HookFile, quoted, render, shell
 from .manager import Manager, ManagerError, pycs_in_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .hook import Subject
 
 _DIRECTORIES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 _FILES = ("rpmdb.sqlite", "Packages.db", "Packages")
@@ -19,6 +22,9 @@ _PATIENCE = 60
 
 class Rpm(Manager):
     """Fedora's, openSUSE's."""
+
+    name = "rpm"
+    package_with_hooks = "pyctrigger"
 
     @property
     def database(self) -> str:
@@ -49,3 +55,24 @@ class Rpm(Manager):
         if child.returncode:
             raise ManagerError(f"{program} can't read {self.inside(self.database)}: exit status {child.returncode}")
         yield from pycs_in_list(child.stdout)
+
+    @staticmethod
+    def site_directories(library: str) -> list[str]:
+        return [f"/usr/lib/{library}/site-packages", f"/usr/lib64/{library}/site-packages"]
+
+    @classmethod
+    def hooks(cls, subject: Subject) -> list[HookFile]:
+        """The file triggers of a package's spec: rpm reads no file that an administrator could add."""
+        sites = subject.site_directories or cls.site_directories(subject.library)
+        for site in sites:
+            quoted(site, forbidden=" '")  # a spec has no way to quote a prefix
+        words = {
+            "PROGRAM": _macro_free(shell(subject.program)),
+            "VERSION": subject.version,
+            "PREFIXES": _macro_free(" ".join(f"{site}/" for site in sites)),
+        }
+        return [HookFile(f"/usr/lib/rpm/pyctrigger-{subject.flavour}.spec", render("rpm/file-triggers.spec", words))]
+
+
+def _macro_free(text: str) -> str:
+    return text.replace("%", "%%")

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, RefusedError, UsageError
+from ..managers.every import MANAGERS
 from ..target.flavour import Flavour, installed
 from ..target.interpreter import Interpreter
 
@@ -26,8 +27,19 @@ def with_cache_tag(tag: str, probed: ProbedInterpreters) -> list[Interpreter]:
     return present or [_remembered(tag, probed) or _from_tag(tag)]
 
 
-def gone(text: str, probed: ProbedInterpreters) -> Interpreter:
-    """An interpreter asked for by version that can't be found any more. Raises UsageError."""
+def remembered(probed: ProbedInterpreters) -> Iterator[Interpreter]:
+    """The interpreters of this system that were probed before they went, and haven't come back by another path."""
+    here = {interpreter.installation for interpreter in _installed(probed)}
+    for known in probed.known():
+        if known.root is None and known.is_gone and known.installation not in here:
+            yield known
+
+
+def gone(text: str, probed: ProbedInterpreters, manager: str | None = None) -> Interpreter:
+    """An interpreter asked for by version that can't be found any more. Raises UsageError.
+
+    `manager` is the package manager that kept its packages, where that is known.
+    """
     flavour = Flavour.parse(text)
     if flavour.path is not None:
         for known in probed.known():
@@ -36,8 +48,8 @@ def gone(text: str, probed: ProbedInterpreters) -> Interpreter:
         raise UsageError(f"{flavour.path} is gone and was never probed", mend="name its --cache-tag")
     major, minor = flavour.version
     tag = f"{flavour.implementation}{'-' if flavour.implementation == 'cpython' else ''}{major}{minor}"
-    return _remembered(tag, probed, free_threaded=flavour.free_threaded) or _from_tag(tag)._replace(
-        free_threaded=flavour.free_threaded
+    return _remembered(tag, probed, free_threaded=flavour.free_threaded) or _from_tag(
+        tag, free_threaded=flavour.free_threaded, manager=manager
     )
 
 
@@ -65,12 +77,14 @@ def _remembered(tag: str, probed: ProbedInterpreters, *, free_threaded: bool | N
     return None
 
 
-def _from_tag(tag: str) -> Interpreter:
+def _from_tag(tag: str, *, free_threaded: bool = False, manager: str | None = None) -> Interpreter:
     match = _TAG.match(tag)
     if not match:
         raise UsageError(f"--cache-tag {tag}: not known", mend="say cpython-311, pypy311 or the like")
     implementation = match[1].rstrip("-")
     stem = "python" if implementation == "cpython" else implementation
+    library = f"{stem}3.{match[2]}{'t' if free_threaded else ''}"
+    sites = _site_directories(library, manager)
     return Interpreter(
         executable="",
         implementation=implementation,
@@ -79,12 +93,16 @@ def _from_tag(tag: str) -> Interpreter:
         cache_tag=tag,
         magic_number=bytes(4),
         abi_flags="",
-        free_threaded=False,
+        free_threaded=free_threaded,
         prefix="/usr",
-        schemes={
-            scheme: {"purelib": path, "platlib": path}
-            for scheme, path in (("posix_prefix", f"/usr/lib/{stem}3.{match[2]}/site-packages"),)
-        },
+        schemes={"posix_prefix": {"purelib": sites[0], "platlib": sites[-1], "stdlib": f"/usr/lib/{library}"}},
         default_scheme="posix_prefix",
-        inside=(f"/@/lib/{stem}3.{match[2]}/site-packages",),
+        inside=(f"/@/lib/{library}/site-packages",),
     )
+
+
+def _site_directories(library: str, manager: str | None) -> list[str]:
+    """Where the system's package managers put the sources of an interpreter: no `sysconfig` is left to say it."""
+    kinds = [MANAGERS[manager]] if manager else [kind for kind in MANAGERS.values() if kind().is_present]
+    sites = [site for kind in kinds for site in kind.site_directories(library)]
+    return sites or [f"/usr/lib/{library}/site-packages"]

@@ -65,6 +65,8 @@ class Request(NamedTuple):
     dry_run: bool = False
     cache_tag: str | None = None
     """For a purge: the tag of an interpreter that may be gone."""
+    every: bool = False
+    """For a purge: all flavours, those found and those that were seen before they went."""
 
     def check(self) -> None:
         """Raise UsageError for options that don't go together."""
@@ -80,8 +82,8 @@ class Request(NamedTuple):
             raise UsageError("--trust-root goes with --root", mend="name the root with --root DIR")
         if self.site_dirs and self.prefixes:
             raise UsageError("--site-dir and --prefix contradict each other", mend="leave one of them out")
-        if self.work is Work.PURGE and not (self.pythons or self.cache_tag):
-            raise UsageError("purge needs --python V or --cache-tag TAG", mend="say whose bytecode is to go")
+        if self.work is Work.PURGE and not (self.pythons or self.cache_tag or self.every):
+            raise UsageError("purge needs --python V, --cache-tag TAG or --all", mend="say whose bytecode is to go")
 
     def levels(self, settings: Settings, dotted: str) -> tuple[int, ...]:
         """The optimization levels for a flavour: the command line's, the flavour's, the defaults'."""

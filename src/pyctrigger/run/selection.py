@@ -59,10 +59,11 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
             return interpreter
         except (InterpreterError, RefusedError) as error:
             problem = problem if number else error
-    if request.work is Work.PURGE and not any(os.path.lexists(path) for path in candidates):
+    may_be_gone = request.work is Work.PURGE or (request.work is Work.RUN and request.hook)
+    if may_be_gone and not any(os.path.lexists(path) for path in candidates):
         from . import absent
 
-        return absent.gone(text, probed)
+        return absent.gone(text, probed, request.manager)
     raise problem
 
 
@@ -93,6 +94,12 @@ def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
         elif found.installation not in seen and _has_scope(found, request):
             seen.add(found.installation)
             yield found
+    if request.root is None and (request.work is Work.PURGE or request.hook):
+        from . import absent
+
+        for gone in absent.remembered(probed):
+            seen.add(gone.installation)
+            yield gone
     if not seen:
         yield InterpreterError("no interpreter was found", mend="name one with --python PATH")
 

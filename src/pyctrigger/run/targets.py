@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import RefusedError, UsageError
 from ..pyc.header import HeaderFormat
-from ..target.scope import SiteDirectory, site_directories
+from ..target.scope import SiteDirectory, own_directories, site_directories
 from ..tree.directory import Tree, open_in_root
 from ..tree.layout import Layout
-from .transaction import Touched, touched
+from .transaction import Touched, touched, widened
 
 if TYPE_CHECKING:
     from ..target.interpreter import Interpreter
@@ -45,12 +45,17 @@ class Target(NamedTuple):
 
     def touched(self, request: Request, paths: tuple[str, ...] | None = None) -> Touched:
         """What the request's paths (or `paths`) mean in this scope."""
-        return touched(
+        found = touched(
             request.paths if paths is None else paths,
             [site.path for site in self.sites],
             manager=request.manager,
             staged=request.root is not None,
         )
+        if not (found.outside and request.hook) or request.site_dirs or request.prefixes:
+            return found
+        # A manager's patterns are wider than what is there at the moment.
+        own = own_directories(self.interpreter)
+        return widened(found, [site.path for site in self.sites], own.packages, own.library)
 
 
 def find_target(interpreter: Interpreter, request: Request, settings: Settings) -> Target:

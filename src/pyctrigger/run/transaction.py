@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.names import PYCACHE
+from ..target.scope import PACKAGE_DIRECTORIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,6 +68,28 @@ def touched(
             whole.add(site)
         tops.setdefault(site, set()).add(top)
     return Touched({site: _units(names, whole=site in whole) for site, names in tops.items()}, tuple(outside))
+
+
+def widened(found: Touched, sites: Iterable[str], packages: Iterable[str], library: Iterable[str]) -> Touched:
+    """What a hook's paths outside the scope mean for an interpreter with these directories.
+
+    What lay in a directory of packages that is gone left nothing to do. A part of the standard library (not of the
+    packages that some systems keep below it) means that the interpreter itself came, went or changed: everything is
+    to be looked at.
+    """
+    homes = _roots(packages, staged=False)
+    libraries = _roots(library, staged=False)
+    outside, touches_interpreter = [], False
+    for path in found.outside:
+        if _home(_clean(path), homes):
+            continue
+        inside = _home(_clean(path), libraries)
+        if inside is None or not PACKAGE_DIRECTORIES.isdisjoint(inside[1].split("/")):
+            outside.append(path)
+        else:
+            touches_interpreter = True
+    units = {site: [Unit("", deep=True)] for site in sites} if touches_interpreter else found.units
+    return Touched(units, tuple(outside))
 
 
 def _units(names: set[str], *, whole: bool) -> list[Unit]:

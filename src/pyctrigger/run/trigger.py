@@ -12,7 +12,7 @@ from ..state.locations import state_directory, state_in_root
 from ..state.store import Store
 from . import config as configuration
 from .backlog import drop_entries_of_gone
-from .installation import InstallationRun, Service
+from .installation import HOOK_LOCK_TIMEOUT, InstallationRun, Service
 from .observer import Observer
 from .report import FlavourReport, Report
 from .request import Request, Work
@@ -95,15 +95,21 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     if not _paths_lie_inside(request, targets, report, observer):
         return report
     for target in targets:
+        served = _request_for(target, request)
+        if served is None:
+            continue
         flavour = FlavourReport(target.interpreter.flavour, target.installation, target.interpreter)
         report.runs.append(flavour)
         observer.started(flavour.flavour)
         started = time.perf_counter()
-        run = InstallationRun(target, request, service, flavour)
+        run = InstallationRun(target, served, service, flavour)
         try:
             run.perform()
         except PyctriggerError as error:
             report.errors.append(error)
+        else:
+            if served.work is not request.work:
+                _leave(target, flavour, report, probed)
         finally:
             flavour.elapsed_seconds = time.perf_counter() - started
             observer.finished()
@@ -114,6 +120,25 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     return report
 
 
+def _request_for(target: Target, request: Request) -> Request | None:
+    """A hook's run for an interpreter that is gone is a purge; None where that isn't to be done now."""
+    if request.work is not Work.RUN or not target.interpreter.is_gone:
+        return request
+    if request.defer:
+        return None
+    patience = HOOK_LOCK_TIMEOUT if request.lock_timeout is None else request.lock_timeout
+    return request._replace(work=Work.PURGE, paths=None, hook=False, lock_timeout=patience)
+
+
+def _leave(target: Target, flavour: FlavourReport, report: Report, probed: ProbedInterpreters) -> None:
+    """An interpreter's bytecode has gone with it. One that never was here isn't worth a word."""
+    probed.forget(target.interpreter)
+    if flavour.tally.counts.removed or flavour.tally.failures:
+        report.notices.append(f"{flavour.flavour}: its interpreter is gone, and its bytecode with it")
+    else:
+        report.runs.remove(flavour)
+
+
 def _targets(request: Request, settings: Settings, probed: ProbedInterpreters, report: Report) -> list[Target]:
     targets = []
     for found in find_interpreters(request, settings, probed):
@@ -121,7 +146,7 @@ def _targets(request: Request, settings: Settings, probed: ProbedInterpreters, r
             if isinstance(found, PyctriggerError):
                 raise found
             target = find_target(found, request, settings)
-            if request.work is Work.PURGE and request.pythons:
+            if (request.work is Work.PURGE and request.pythons) or target.interpreter.is_gone:
                 target = _spare_shared(target, request, settings, probed, report)
             targets.append(target)
         except PyctriggerError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from typing import NamedTuple
 
@@ -49,6 +50,11 @@ class Interpreter(NamedTuple):
         """The short name: py311, py313t, pypy311."""
         stem = "py" if self.implementation == "cpython" else self.implementation
         return f"{stem}{self.version[0]}{self.version[1]}{'t' if self.free_threaded else ''}"
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing is left to run: it is known by its name, or was probed before it went."""
+        return not self.executable or not os.path.lexists((self.root or "") + self.executable)
 
     @property
     def installation(self) -> str:

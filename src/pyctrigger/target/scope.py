@@ -6,6 +6,7 @@ package managers' own schemes are `deb_system` and `rpm_prefix` (both vendors' p
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import UsageError
@@ -63,6 +64,19 @@ def site_directories(
     return _existing(found, locate)
 
 
+class OwnDirectories(NamedTuple):
+    """Where a target's own files are meant to be, whether there are any or not."""
+
+    packages: tuple[str, ...]
+    library: tuple[str, ...]
+    """The standard library."""
+
+
+def own_directories(interpreter: Interpreter) -> OwnDirectories:
+    """The directories of an interpreter under the scheme of the system's package manager."""
+    return OwnDirectories(tuple(_own(interpreter)), tuple(_standard_library(interpreter)))
+
+
 def _own(interpreter: Interpreter) -> list[str]:
     if interpreter.environment is not None:
         return _environment(interpreter, interpreter.environment)
@@ -72,8 +86,19 @@ def _own(interpreter: Interpreter) -> list[str]:
 def _paths(interpreter: Interpreter, keys: Iterable[str]) -> list[str]:
     schemes = interpreter.schemes
     scheme = next((name for name in _MANAGERS_SCHEMES if name in schemes), interpreter.default_scheme)
+    if scheme == "deb_system" and _is_run_by_another():
+        scheme = "posix_prefix"
     paths = schemes.get(scheme) or schemes.get("posix_prefix") or {}
     return [paths[key] for key in keys if key in paths]
+
+
+def _is_run_by_another() -> bool:
+    """Whether this system has a package manager, and it isn't dpkg: then Debian's scheme is a stray interpreter's."""
+    if os.path.exists("/var/lib/dpkg"):
+        return False
+    from ..managers.every import MANAGERS  # a system with dpkg needs none of them to know its scope
+
+    return any(kind().is_present for kind in MANAGERS.values())
 
 
 def _standard_library(interpreter: Interpreter) -> list[str]:

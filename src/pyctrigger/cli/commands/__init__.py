@@ -1,7 +1,18 @@
-"""The verbs, in the order in which the help lists them."""
+"""The verbs, in the order in which the help lists them.
 
-from . import purge, repair, run, status, sweep, verify
+One that has a `perform` of its own is no request about bytecode, and adds all of its options itself.
+"""
 
-VERBS = {"run": run, "repair": repair, "verify": verify, "sweep": sweep, "purge": purge, "status": status}
+from . import hooks, purge, repair, run, status, sweep, verify
+
+VERBS = {
+    "run": run,
+    "repair": repair,
+    "verify": verify,
+    "sweep": sweep,
+    "purge": purge,
+    "status": status,
+    "hooks": hooks,
+}
 
 __all__ = ["VERBS"]

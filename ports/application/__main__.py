@@ -1,0 +1,84 @@
+"""Starts pyctrigger from its private application directory: `PYTHON -I -S -B DIRECTORY [ARGUMENT ...]`.
+
+Nothing outside of this directory and the standard library is imported, so a transaction may replace every package of
+the system meanwhile. The syntax is an old one throughout: whatever `python3` is has to be able to read this file, and
+to say that it doesn't fit.
+"""
+
+import sys
+
+LAUNCHER = "@PREFIX@/bin/pyctrigger"
+#: Parts of the standard library that some systems package apart, and that no run can do without.
+NEEDED = ("_sqlite3", "fcntl", "json", "select", "shutil", "sqlite3", "subprocess", "zlib")
+
+
+def unfit():
+    """Why this interpreter can't be the host; "" for one that can."""
+    if sys.version_info < (3, 9):
+        return "is Python %d.%d, and 3.9 is the oldest that runs pyctrigger" % sys.version_info[:2]
+    finder = sys.meta_path[-1]
+    lacking = [name for name in NEEDED if name not in sys.builtin_module_names and not finder.find_spec(name)]
+    return "lacks %s" % ", ".join(lacking) if lacking else ""
+
+
+def main():
+    """Run pyctrigger; its exit code. An interpreter that doesn't fit hands over to the next one."""
+    number = 0
+    if len(sys.argv) > 1 and sys.argv[1].startswith("--host="):  # the launcher's own: the how manyth this one is
+        number = int(sys.argv.pop(1)[len("--host=") :])
+    reason = unfit()
+    if reason:
+        import os
+
+        complaint = "%s %s" % (sys.executable, reason)
+        os.execv("/bin/sh", ["/bin/sh", LAUNCHER, "--after=%d" % number, complaint] + sys.argv[1:])
+    if sys.argv[1:] == ["--own-bytecode"]:
+        keep_own_bytecode()
+        return 0
+    from pyctrigger.cli import main as pyctrigger
+
+    code = pyctrigger(program=(LAUNCHER,))
+    if "--hook" in sys.argv and lacks_own_bytecode():
+        keep_own_bytecode()
+    return code
+
+
+def lacks_own_bytecode():
+    """Whether this host has never run from here: Python was upgraded since the package was installed."""
+    import os
+
+    from pyctrigger import version
+
+    return not os.path.exists(version.__spec__.cached) and os.access(os.path.dirname(version.__file__), os.W_OK)
+
+
+def keep_own_bytecode():
+    """Compile this directory for its host.
+
+    Checked hashes: systems that set all times to 0, or unpack an upgrade with the times of before, can't make such
+    bytecode stale, and no wrong one is ever taken.
+    """
+    import os
+
+    from pyctrigger.errors import PyctriggerError
+    from pyctrigger.pyc.header import InvalidationMode
+    from pyctrigger.run.request import Request, Work
+    from pyctrigger.run.trigger import perform
+
+    own = Request(
+        Work.RUN,
+        pythons=(sys.executable,),
+        site_dirs=(os.path.dirname(os.path.abspath(__file__)),),
+        optimize=(0,),
+        invalidation_mode=InvalidationMode.CHECKED_HASH,
+        stateless=True,
+        jobs=1,
+    )
+    try:
+        perform(own)
+    except PyctriggerError:
+        pass  # without bytecode a start takes longer, and that is all
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""The systems that packages are built for: where things go there, and what their packages' policy is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyctrigger.managers.every import MANAGERS
+from pyctrigger.managers.hook import Subject
+
+#: Targets that hooks are made for. A hook of an interpreter that isn't there never fires.
+CPYTHONS = range(6, 16)
+FREE_THREADED = range(13, 16)
+PYPYS = range(9, 12)
+#: What can run pyctrigger (3.9 and later), newest first.
+_HOSTS = range(15, 8, -1)
+
+
+class Platform(NamedTuple):
+    """One kind of system."""
+
+    name: str
+    """As `ports/build` takes it: deb, rpm, arch, freebsd."""
+    system: str
+    manager: str
+    prefix: str
+    configuration: str
+    documents: str
+    """Where licences and the like go."""
+    manual: str
+    """The directory of the manual pages of section 8."""
+    levels: tuple[int, ...]
+    """The optimization levels that the system's own packages have."""
+    compressed_manual: bool = True
+
+    @property
+    def application(self) -> str:
+        """The private application directory."""
+        return f"{self.prefix}/lib/pyctrigger"
+
+    @property
+    def launcher(self) -> str:
+        """The program, as hooks start it."""
+        return f"{self.prefix}/bin/pyctrigger"
+
+    @property
+    def hosts(self) -> list[str]:
+        """The interpreters that may run pyctrigger, best first: the system's own choice, then the newest."""
+        names = ["python3", *(f"python3.{minor}" for minor in _HOSTS), "pypy3"]
+        return [f"{self.prefix}/bin/{name}" for name in names]
+
+    @property
+    def targets(self) -> list[str]:
+        """Interpreters that use bytecode, and can't run pyctrigger."""
+        return [f"{self.prefix}/bin/python3.{minor}" for minor in range(6, 9)]
+
+    def subjects(self) -> list[Subject]:
+        """What there are hooks for."""
+        program = (self.launcher,)
+        found = [_cpython(minor, "", program) for minor in CPYTHONS]
+        found += [_cpython(minor, "t", program) for minor in FREE_THREADED]
+        for minor in PYPYS:
+            found.append(Subject(f"pypy3{minor}", f"pypy3.{minor}", f"pypy3.{minor}", f"pypy3{minor}", program))
+        return found
+
+    def site_directories(self) -> list[str]:
+        """Where this system's packages put sources, for all targets."""
+        kind = MANAGERS[self.manager]
+        return list(dict.fromkeys(site for each in self.subjects() for site in kind.site_directories(each.library)))
+
+
+def _cpython(minor: int, suffix: str, program: tuple[str, ...]) -> Subject:
+    version = f"3.{minor}{suffix}"
+    return Subject(f"py3{minor}{suffix}", version, f"python{version}", f"cpython-3{minor}", program)
+
+
+_ETC = "/etc/pyctrigger.toml"
+_MANUAL = "/usr/share/man/man8"
+_DEBIAN_DOCUMENTS = "/usr/share/doc/pyctrigger"
+_ARCH_DOCUMENTS = "/usr/share/licenses/pyctrigger"
+_BSD_DOCUMENTS = "/usr/local/share/doc/pyctrigger"
+
+PLATFORMS = {
+    each.name: each
+    for each in (
+        Platform("deb", "Debian", "dpkg", "/usr", _ETC, _DEBIAN_DOCUMENTS, _MANUAL, (0,)),
+        Platform("rpm", "Fedora", "rpm", "/usr", _ETC, _ARCH_DOCUMENTS, _MANUAL, (0, 1)),
+        Platform("arch", "Arch", "pacman", "/usr", _ETC, _ARCH_DOCUMENTS, _MANUAL, (0,)),
+        Platform(
+            "freebsd",
+            "FreeBSD",
+            "pkg",
+            "/usr/local",
+            "/usr/local/etc/pyctrigger.toml.sample",  # a port's own: the administrator's copy has no suffix
+            _BSD_DOCUMENTS,
+            "/usr/local/share/man/man8",
+            (0, 1, 2),
+            compressed_manual=False,  # the ports framework does that
+        ),
+    )
+}

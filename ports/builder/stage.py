@@ -1,0 +1,128 @@
+"""Staging: laying out below a directory what a package puts into the system, the same for every format."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import distfiles
+from .trouble import BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .platforms import Platform
+
+_WORD = re.compile(r"@[A-Z_]+@")
+_VERSION = re.compile(r'^VERSION = "([^"]+)"', re.MULTILINE)
+
+
+def version_of(checkout: Path) -> str:
+    """The version that is built."""
+    match = _VERSION.search((checkout / "src/pyctrigger/version.py").read_text(encoding="utf-8"))
+    if match is None:
+        raise BuildError(f"{checkout}/src/pyctrigger/version.py names no version")
+    return match[1]
+
+
+def stage(checkout: Path, platform: Platform, root: Path) -> None:
+    """Lay out the program, its manual, licences and configuration below `root`. Raises BuildError.
+
+    What differs from system to system, hooks above all, each format adds by itself.
+    """
+    application = _inside(root, platform.application)
+    if application.exists():
+        raise BuildError(f"{application} is there already; name an empty directory")
+    documents = _inside(root, platform.documents)
+    package = application / "pyctrigger"
+    shutil.copytree(checkout / "src/pyctrigger", package, ignore=shutil.ignore_patterns("__pycache__", "*.py[co]"))
+    shutil.copytree(checkout / "hooks", package / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
+    for distfile, path in distfiles.fetch(checkout).items():
+        distfiles.unpack(distfile, path, application, documents)
+    shutil.copyfile(checkout / "LICENSE", documents / "LICENSE")
+    templates = checkout / "ports/application"
+    words = words_of(platform)
+    put(application / "__main__.py", fill_in(templates / "__main__.py", words))
+    put(application / "without-python", fill_in(templates / "without-python", words))
+    put(_inside(root, platform.launcher), fill_in(templates / "launcher", words), 0o755)
+    put(_inside(root, platform.configuration), fill_in(templates / "pyctrigger.toml", words))
+    _stage_manual(checkout, platform, root)
+
+
+def _stage_manual(checkout: Path, platform: Platform, root: Path) -> None:
+    text = fill_in(checkout / "docs/pyctrigger.8", {"VERSION": version_of(checkout)})
+    manual = _inside(root, platform.manual) / "pyctrigger.8"
+    if platform.compressed_manual:
+        put(manual.with_name("pyctrigger.8.gz"), gzip.compress(text.encode("utf-8"), mtime=0))
+    else:
+        put(manual, text)
+
+
+def words_of(platform: Platform) -> dict[str, str]:
+    """What the words in the templates mean."""
+    return {
+        "PREFIX": platform.prefix,
+        "SYSTEM": platform.system,
+        "HOSTS": " ".join(platform.hosts),
+        "TARGETS": " ".join(platform.targets),
+        "SITES": " ".join(platform.site_directories()),
+        "LEVELS": "[" + ", ".join(map(str, platform.levels)) + "]",
+        "CONFIGURATION": platform.configuration,
+    }
+
+
+def fill_in(template: Path, words: Mapping[str, str]) -> str:
+    """A template with each `@WORD@` replaced. Raises BuildError for one that nothing stands for."""
+    text = template.read_text(encoding="utf-8")
+    unknown = sorted({word for word in _WORD.findall(text) if word.strip("@") not in words})
+    if unknown:
+        raise BuildError(f"{template} has words that nothing stands for: {', '.join(unknown)}")
+    return _WORD.sub(lambda word: words[word.group().strip("@")], text)
+
+
+def put(path: Path, content: str | bytes, mode: int = 0o644) -> Path:
+    """Write a file, and the directories above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    path.chmod(mode)
+    return path
+
+
+def settle(root: Path, epoch: int) -> None:
+    """Give everything below `root` one time, and modes that don't depend on the builder's umask."""
+    for directory, directories, names in os.walk(root, topdown=False):
+        for name in names:
+            path = Path(directory) / name
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+            os.utime(path, (epoch, epoch), follow_symlinks=False)
+        for name in directories:
+            path = Path(directory) / name
+            path.chmod(0o755)
+            os.utime(path, (epoch, epoch))
+    root.chmod(0o755)
+    os.utime(root, (epoch, epoch))
+
+
+def source_date_epoch(checkout: Path) -> int:
+    """The time that a package's files bear: `$SOURCE_DATE_EPOCH`, the last commit's, or the version's own."""
+    named = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if named:
+        if not named.isdigit():
+            raise BuildError(f"SOURCE_DATE_EPOCH={named} is no number of seconds")
+        return int(named)
+    command = ["git", "-C", str(checkout), "log", "-1", "--format=%ct"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return int(said)
+    except (OSError, subprocess.SubprocessError, ValueError):  # no git, or an unpacked release
+        return int((checkout / "src/pyctrigger/version.py").stat().st_mtime)
+
+
+def _inside(root: Path, path: str) -> Path:
+    return root / path.lstrip("/")

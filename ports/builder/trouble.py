@@ -1,0 +1,5 @@
+"""What can keep a package from being built."""
+
+
+class BuildError(Exception):
+    """What is missing or wrong, and what mends it."""

@@ -1,0 +1,69 @@
+"""`hooks`: see, make, install and remove the files that make a package manager call pyctrigger."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ...run.request import MANAGERS
+from ..text import shown
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ...run.hook_files import Hook, HookReport
+    from ...run.report import FlavourReport
+
+HELP = "show, render, install or uninstall a package manager's hooks"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All of its own: it touches no bytecode."""
+    parser.add_argument("action", choices=("list", "render", "install", "uninstall"))
+    parser.add_argument("--manager", choices=MANAGERS, help="for which package manager (list: those in use)")
+    parser.add_argument(
+        "--python", metavar="V", action="append", default=[], help="3.11, 3.13t, pypy3.11, py311 or a path; repeatable"
+    )
+    parser.add_argument("--root", metavar="DIR", help="a staged root, chroot or jail seen from outside")
+    parser.add_argument(
+        "--site-dir", metavar="DIR", action="append", default=[], help="this instead of the manager's own; repeatable"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+
+
+def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HookReport:
+    """Do it. Raises UsageError, InterpreterError, RefusedError."""
+    from ...run.hook_files import HookRequest, manage_hooks
+
+    return manage_hooks(
+        HookRequest(
+            options.action,
+            program,
+            options.manager,
+            tuple(options.python),
+            None if options.root is None else os.path.abspath(options.root),
+            tuple(os.path.normpath(os.path.join("/", path)) for path in options.site_dir),
+            options.dry_run,
+        )
+    )
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """Nothing: it reports hooks, no flavours."""
+    return []
+
+
+def lines(report: HookReport) -> list[str]:
+    """The files themselves for `render`; else one line for each: `pkg py311 installed /usr/local/…`."""
+    if report.action != "render":
+        return [_line(hook, report) for hook in report.hooks]
+    several = len(report.hooks) > 1
+    return [(f"# {hook.file.path}\n" if several else "") + hook.file.text.rstrip("\n") for hook in report.hooks]
+
+
+def _line(hook: Hook, report: HookReport) -> str:
+    if report.action == "list":
+        return f"{hook.manager} {hook.flavour} {hook.state} {shown(hook.file.path)}"
+    did = f"would be {hook.done}" if report.dry_run and hook.done else hook.done
+    unchanged = "already installed" if report.action == "install" else "was not there"
+    return f"{did or unchanged}: {shown(hook.file.path)}"
