@@ -1,6 +1,7 @@
 """A whole Debian sid below a directory: the CPythons and the PyPy that are newer than any on the machines of today.
 
 Made once by debootstrap (a minute, and a network), kept for the runs that follow, and copied for each that uses it.
+apt finds inside, without a network, what it was made of and a few packages more.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING
 
 import corpus
 import pyctrigger
-from command import Argument, Command
+from command import Argument, Command, Outcome
 from conftest import absent
+from debian_packages import ARCHIVE, write_index
 from interpreters import Interpreter
 from system_tools import find_tool
 
@@ -28,13 +30,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CACHE = Path("/var/cache/pyctrigger-tests")
-PACKAGES = ("python3-minimal", "python3.14", "python3.15", "pypy3")
+PACKAGES = ("python3", "python3.14", "python3.15", "pypy3")
+#: Packages of Debian's that apt can install inside: packages, and modules of one file.
+PAYLOADS = (
+    "python3-attr",
+    "python3-filelock",
+    "python3-idna",
+    "python3-platformdirs",
+    "python3-six",
+    "python3-sqlparse",
+)
 EXECUTABLES = ("/usr/bin/python3.14", "/usr/bin/python3.15", "/usr/bin/pypy3.11")
 
 BUILD_SECONDS = 550
 _COMMAND_SECONDS = 300
-#: Nothing that an interpreter needs, and two fifths of the whole.
-_WASTE = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
+#: What apt can get again inside: the interpreters, and what is to be installed.
+_KEPT = ("*python3*.deb", "pypy3*.deb")
+#: No package owns it, and nobody inside looks beyond the archive there.
+_WASTE = ("var/cache/apt/archives/*.deb", "var/cache/apt/*.bin", "var/lib/apt/lists/*_dists_*")
+_APT = """\
+Acquire::Languages "none";
+APT::Install-Recommends "false";
+Dpkg::Use-Pty "0";
+"""
+#: Changes with what `_make` does.
+_EDITION = "2"
 _APPLICATION = "opt/pyctrigger"
 _DEPENDENCIES = ("filelock", "platformdirs")
 
@@ -57,6 +77,15 @@ class Chroot:
     def __init__(self, top: Path, chroot: str) -> None:
         self.top = top
         self._chroot = chroot
+        self._before: list[str] = []
+        self._entrance = top
+
+    def beyond(self, mounts: list[str]) -> Chroot:
+        """The same, with the mounts of a keeper's (`confinement.private_mounts`) that nobody else sees."""
+        keeper = Path(mounts[1].partition("=")[2]).parent.parent / "root"  # from /proc/PID/ns/mnt to /proc/PID/root
+        seen = Chroot(keeper / self.top.relative_to("/"), self._chroot)
+        seen._before, seen._entrance = mounts, self.top
+        return seen
 
     def outside(self, path: str) -> Path:
         """A path inside, as seen from here."""
@@ -68,7 +97,20 @@ class Chroot:
 
     def entering(self, *environment: str) -> list[str]:
         """The start of a command line that goes on inside, in an environment of its own."""
-        return [self._chroot, str(self.top), "/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", *environment]
+        inside = [*self._before, self._chroot, str(self._entrance), "/usr/bin/env", "-i"]
+        return [*inside, "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", *environment]
+
+    def run(self, *command: str) -> Outcome:
+        """What an administrator types inside."""
+        environment = ["PATH=/usr/sbin:/usr/bin", "DEBIAN_FRONTEND=noninteractive"]
+        child = subprocess.run(
+            [*self.entering(*environment), *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+        return Outcome(child.returncode, child.stdout.decode(errors="replace"), child.stderr.decode(errors="replace"))
 
     def command(self, host: str = EXECUTABLES[0]) -> Command:
         """pyctrigger as it runs inside, by an interpreter from there."""
@@ -100,19 +142,28 @@ class Chroot:
 
 
 @contextmanager
-def sid_chroot() -> Iterator[Chroot]:
-    """A private copy, gone afterwards. Only root can have one."""
+def sid_chroot(*, application: bool = True) -> Iterator[Chroot]:
+    """A private copy, gone afterwards, with the checkout's pyctrigger beside Debian's unless `application` is false.
+
+    Only root can have one.
+    """
     chroot = find_tool("chroot")
     if chroot is None or os.geteuid() != 0:
         absent("needs root, and chroot")
-    original = _original()
+    with copy_of(Chroot(_original(), chroot)) as sid:
+        if application:
+            sid.install_pyctrigger()
+        yield sid
+
+
+@contextmanager
+def copy_of(original: Chroot) -> Iterator[Chroot]:
+    """Another one, as it is now, gone afterwards."""
     # Not just anywhere: what lies there has to be executable, and its /dev/null a device.
     with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=corpus.memory(programs=True) or CACHE) as scratch:
         copy = Path(scratch) / "sid"
-        _run(["cp", "-a", "--reflink=auto", str(original), str(copy)])
-        sid = Chroot(copy, chroot)
-        sid.install_pyctrigger()
-        yield sid
+        _run(["cp", "-a", "--reflink=auto", str(original.top), str(copy)])
+        yield Chroot(copy, original._chroot)
 
 
 def _package(name: str) -> Path:
@@ -132,7 +183,12 @@ class _Place:
     @property
     def is_whole(self) -> bool:
         """Whether it was made to the end, of these packages."""
-        return self.stamp.is_file() and self.stamp.read_text().split() == list(PACKAGES)
+        return self.stamp.is_file() and self.stamp.read_text() == self.content
+
+    @property
+    def content(self) -> str:
+        """What it is made of."""
+        return "\n".join([_EDITION, *PACKAGES, *PAYLOADS])
 
 
 def _original() -> Path:
@@ -158,15 +214,33 @@ def _make(place: _Place, debootstrap: str) -> None:
     include = "--include=" + ",".join(PACKAGES)
     # In a mount namespace of its own: what debootstrap mounts goes with it, however it ends.
     command = ["unshare", "--mount", debootstrap, "--variant=minbase", include, "sid", str(place.top)]
+    # By the lists that debootstrap left: the same versions, also from a mirror that stands still.
+    download = ["chroot", str(place.top), "apt-get", "-qq", "-y", "--download-only", "--no-install-recommends"]
     try:
         _run(command, seconds=BUILD_SECONDS)
+        _run([*download, "install", *PAYLOADS], seconds=BUILD_SECONDS)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         shutil.rmtree(place.top, ignore_errors=True)
         said = (error.stdout or b"").decode("utf-8", "replace").strip().splitlines()
         absent(f"no Debian sid to test in: {said[-1] if said else error}")
-    for waste in _WASTE:
-        shutil.rmtree(place.top / waste, ignore_errors=True)
-    place.stamp.write_text("\n".join(PACKAGES))
+    _make_archive(place.top)
+    place.stamp.write_text(place.content)
+
+
+def _make_archive(top: Path) -> None:
+    """Let apt find inside what was downloaded, and nothing else."""
+    archive = top / ARCHIVE.lstrip("/")
+    archive.mkdir()
+    for pattern in _KEPT:
+        for package in (top / "var/cache/apt/archives").glob(pattern):
+            package.rename(archive / package.name.replace("%3a", "-"))  # an epoch's colon
+    write_index(archive)
+    for pattern in _WASTE:
+        for waste in top.glob(pattern):
+            waste.unlink()
+    (top / "etc/apt/sources.list").write_text(f"deb [trusted=yes] file:{ARCHIVE} ./\n")
+    (top / "etc/apt/apt.conf.d/99tests").write_text(_APT)
+    _run(["chroot", str(top), "apt-get", "-qq", "update"])
 
 
 def _run(command: list[str], seconds: float = _COMMAND_SECONDS) -> None:

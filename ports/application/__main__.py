@@ -72,6 +72,7 @@ def keep_own_bytecode():
         optimize=(0,),
         invalidation_mode=InvalidationMode.CHECKED_HASH,
         stateless=True,
+        replaces_owned=True,
         jobs=1,
     )
     try:

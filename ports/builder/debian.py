@@ -69,7 +69,8 @@ def _stage_control(checkout: Path, platform: Platform, root: Path) -> None:
         "INTERPRETERS": "\n".join(f"interest-noawait /usr/lib/{library}/encodings" for library in _libraries()),
     }
     for name in ("control", "triggers", *_SCRIPTS):
-        put(root / "DEBIAN" / name, fill_in(checkout / "ports/debian" / name, words), 0o755 if name in _SCRIPTS else 0o644)
+        text = fill_in(checkout / "ports/debian" / name, words)
+        put(root / "DEBIAN" / name, text, 0o755 if name in _SCRIPTS else 0o644)
     put(root / "DEBIAN" / "conffiles", platform.configuration + "\n")
 
 

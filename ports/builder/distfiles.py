@@ -65,7 +65,7 @@ def fetch(checkout: Path) -> dict[Distfile, Path]:
 def _require_checksum(distfile: Distfile, path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != distfile.sha256:
-        raise BuildError(f"{path} has the checksum {digest}, and {distfile.sha256} is expected; remove it, and try again")
+        raise BuildError(f"{path} has the checksum {digest} instead of {distfile.sha256}; remove it, and try again")
 
 
 def _download(distfile: Distfile, directory: Path) -> Path:

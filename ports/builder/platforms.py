@@ -13,6 +13,8 @@ FREE_THREADED = range(13, 16)
 PYPYS = range(9, 12)
 #: What can run pyctrigger (3.9 and later), newest first.
 _HOSTS = range(15, 8, -1)
+#: The cache tags of what can run it.
+HOST_TAGS = [*(f"cpython-3{minor}" for minor in sorted(_HOSTS)), *(f"pypy3{minor}" for minor in PYPYS)]
 
 
 class Platform(NamedTuple):

@@ -29,8 +29,9 @@ def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | N
     `program` is how pyctrigger is started, for the hooks that it renders; by itself it knows only its interpreter.
     """
     # One short pass over values that form no cycles: the collector would only look at them again and again.
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    if hasattr(gc, "freeze"):  # PyPy's collector is another one
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 100)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _open_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -75,8 +76,20 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
 
             traceback.print_exc()
         report = _failed(call, _defect(error))
+    proof = getattr(call.options, "proof", None)
+    if proof is not None:
+        _prove(proof, report)
     printer.show(report)
     return report.exit_code
+
+
+def _prove(path: str, report: Report) -> None:
+    from .completion import prove
+
+    try:
+        prove(path, report)
+    except PyctriggerError as error:
+        report.errors.append(error)
 
 
 def _perform(call: Call, printer: Printer, program: tuple[str, ...]) -> Report:

@@ -42,7 +42,10 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         prog="pyctrigger", description="Keeps Python bytecode in step with its sources.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"pyctrigger {VERSION}")
-    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True, parser_class=_Parser)
+    # Named, `prog` needs no formatter, and with it no shutil.
+    verbs = parser.add_subparsers(
+        dest="verb", metavar="COMMAND", required=True, parser_class=_Parser, prog="pyctrigger"
+    )
     for verb, module in VERBS.items():
         subparser = verbs.add_parser(verb, help=module.HELP, description=module.HELP, allow_abbrev=False)
         if only in (None, verb):

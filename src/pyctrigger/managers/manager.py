@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from .hook import HookFile, Subject
 
+#: In every interpreter's standard library, and touched whenever the interpreter comes, goes or changes.
+INTERPRETERS_OWN = "encodings"
+
 _SUFFIX = b".pyc"
 _PIECE = 1 << 18
 

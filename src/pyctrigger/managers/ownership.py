@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .every import MANAGERS
 from .manager import ManagerError
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ class Ownership:
         return bool(self._owned) and os.path.join(self._resolved(directory), name) in self._owned
 
     def _ask(self) -> frozenset[str]:
+        from .every import MANAGERS  # most runs never ask
+
         owned = set()
         for kind in MANAGERS.values():
             manager = kind(self._root)

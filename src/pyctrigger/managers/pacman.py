@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .hook import HookFile, quoted, render
-from .manager import Manager, pycs_in_list, read
+from .manager import INTERPRETERS_OWN, Manager, pycs_in_list, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,12 +38,13 @@ class Pacman(Manager):
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
         sites = subject.site_directories or cls.site_directories(subject.library)
-        for site in sites:
-            quoted(site, forbidden=_PATTERN)
+        directories = [*sites, f"/usr/lib/{subject.library}/{INTERPRETERS_OWN}"]
+        for directory in directories:
+            quoted(directory, forbidden=_PATTERN)
         words = {
             "PROGRAM": " ".join(quoted(word) if " " in word else word for word in subject.program),
             "VERSION": subject.version,
-            "TARGETS": "\n".join(f"Target = {site.lstrip('/')}/*" for site in sites),
+            "TARGETS": "\n".join(f"Target = {directory.lstrip('/')}/*" for directory in directories),
         }
         return [
             HookFile(

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from .hook import Subject
 
-#: UCL expands variables, fnmatch(3) patterns; a comma and a quote would end an item.
-_SPECIAL = "$*?["
+#: UCL expands variables, fnmatch(3) patterns; an apostrophe would end a word of the command that a message shows.
+_SPECIAL = "$*?['"
+#: Where a database's header says whether it has a write-ahead log (sqlite.org/fileformat2.html, 1.3).
+_VERSIONS = slice(18, 20)
+_WITH_LOG = b"\2\2"
 
 
 class Pkg(Manager):
@@ -30,14 +33,25 @@ class Pkg(Manager):
             import sqlite3
         except ImportError as error:
             raise ManagerError("no sqlite3 module to read pkg's database with") from error
-        path = quote(os.fsencode(self.inside(self.database)))
         try:
-            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
+            with contextlib.closing(sqlite3.connect(self._address(), uri=True, timeout=5)) as database:
                 database.text_factory = bytes
                 for (owned,) in database.execute("select path from files where path like '%.pyc'"):
                     yield bytes(owned)
         except sqlite3.Error as error:
             raise ManagerError(f"{self.inside(self.database)} can't be read: {error}") from error
+
+    def _address(self) -> str:
+        """The database, for reading. pkg's has a write-ahead log (since 2.6), which it removes when it is done.
+
+        Without that log a reader would have to make it, and leave it behind: it fails where it may not write, though
+        all that there is to read stands in the one file.
+        """
+        path = self.inside(self.database)
+        with open(path, "rb") as file:
+            versions = file.read(_VERSIONS.stop)[_VERSIONS]
+        complete = versions == _WITH_LOG and not os.path.exists(f"{path}-wal")
+        return f"file:{quote(os.fsencode(path))}?mode=ro{'&immutable=1' if complete else ''}"
 
     @staticmethod
     def site_directories(library: str) -> list[str]:
@@ -51,6 +65,7 @@ class Pkg(Manager):
             "VERSION": subject.version,
             "FLAVOUR": subject.flavour,
             "CACHE_TAG": subject.cache_tag,
+            "TAG": f".{subject.cache_tag}",
             "SITES": ", ".join(quoted(site, forbidden=_SPECIAL) for site in sites),
             "GLOBS": ", ".join(quoted(f"{site}/*") for site in sites),
         }

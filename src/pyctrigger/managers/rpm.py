@@ -1,4 +1,8 @@
-"""rpm: its database has had four formats, so rpm itself is asked; a query takes no lock (rpm(8), QUERY OPTIONS)."""
+"""rpm: a database that has had four formats, and file triggers that only packages can have.
+
+Today's format, SQLite with a package's whole header in each row (rpm 4.16 and later), is read as it lies on the disk;
+for the others rpm itself is asked. A query takes no lock (rpm(8), QUERY OPTIONS).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .hook import HookFile, quoted, render, shell
-from .manager import Manager, ManagerError, pycs_in_list
+from .manager import INTERPRETERS_OWN, Manager, ManagerError, pycs_in_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +36,13 @@ class Rpm(Manager):
         return next((path for path in candidates if os.path.exists(self.inside(path))), candidates[0])
 
     def owned_pycs(self) -> Iterator[bytes]:
+        if self.database.endswith(".sqlite"):
+            from .rpm_database import owned_pycs  # nothing of it is needed to look at a hook
+
+            return owned_pycs(self.inside(self.database))
+        return self._asked()
+
+    def _asked(self) -> Iterator[bytes]:
         import subprocess  # only where a package manager has to be asked
 
         program = next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
@@ -64,12 +75,13 @@ class Rpm(Manager):
     def hooks(cls, subject: Subject) -> list[HookFile]:
         """The file triggers of a package's spec: rpm reads no file that an administrator could add."""
         sites = subject.site_directories or cls.site_directories(subject.library)
-        for site in sites:
-            quoted(site, forbidden=" '")  # a spec has no way to quote a prefix
+        prefixes = [*sites, *(f"/usr/{lib}/{subject.library}/{INTERPRETERS_OWN}" for lib in ("lib", "lib64"))]
+        for prefix in prefixes:
+            quoted(prefix, forbidden=" '")  # a spec has no way to quote a prefix
         words = {
             "PROGRAM": _macro_free(shell(subject.program)),
             "VERSION": subject.version,
-            "PREFIXES": _macro_free(" ".join(f"{site}/" for site in sites)),
+            "PREFIXES": _macro_free(" ".join(f"{prefix}/" for prefix in prefixes)),
         }
         return [HookFile(f"/usr/lib/rpm/pyctrigger-{subject.flavour}.spec", render("rpm/file-triggers.spec", words))]
 

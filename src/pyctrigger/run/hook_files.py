@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InterpreterError, PyctriggerError, RefusedError, UsageError
-from ..managers.every import MANAGERS
+from ..managers.every import HOOKS, MANAGERS
 from ..managers.hook import HookFile, Subject
 from ..state.interpreters import ProbedInterpreters
 from ..target.flavour import Flavour, installed
@@ -76,7 +76,7 @@ def manage_hooks(request: HookRequest) -> HookReport:
     subjects = list(_subjects(request))
     for name in [request.manager] if request.manager else _managers_of(request.root):
         for subject in subjects:
-            for file in MANAGERS[name].hooks(subject):
+            for file in HOOKS[name](subject):
                 report.hooks.append(_serve(request, Hook(name, subject.flavour, file, _state(request.root, file))))
     return report
 
@@ -84,13 +84,13 @@ def manage_hooks(request: HookRequest) -> HookReport:
 def _check(request: HookRequest) -> None:
     if request.action != "list" and not (request.manager and request.pythons):
         raise UsageError(f"hooks {request.action} needs --manager M and --python V", mend="say for what the hook is")
-    if request.action in ("install", "uninstall") and request.manager:
-        package = MANAGERS[request.manager].package_with_hooks
-        if package is not None:
-            verb = "install" if request.action == "install" else "remove"
-            raise UsageError(
-                f"{request.manager} takes hooks from packages only", mend=f"{verb} the package {package}, which has it"
-            )
+    kind = MANAGERS.get(request.manager or "")
+    package = kind.package_with_hooks if kind else None
+    if package is not None and request.action in ("install", "uninstall"):
+        verb = "install" if request.action == "install" else "remove"
+        raise UsageError(
+            f"{request.manager} takes hooks from packages only", mend=f"{verb} the package {package}, which has them"
+        )
     if request.root is not None and not os.path.isdir(request.root):
         raise UsageError(f"--root {request.root}: no such directory", mend="name the directory of a staged root")
 

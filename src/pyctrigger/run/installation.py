@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import LockTimeoutError, PyctriggerError, UsageError
 from ..state.locations import lock_directory
-from ..state.manifest import Uncompilable, identity_of
+from .ability import check_target
 from .backlog import Backlog
-from .execution import Execution
+from .outcome import Tally
 from .request import Request, Work
-from .survey import Survey, check_target, wanted_bytecode
 from .targets import find_target
-from .warm_pool import WarmPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,12 +20,11 @@ if TYPE_CHECKING:
     from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
     from ..state.lock import InstallationLock
-    from ..state.manifest import Manifest
+    from ..state.manifest import Manifest, Uncompilable
     from ..state.store import Store
     from ..workers.pool import Pool
     from .config import Settings
     from .observer import Observer
-    from .outcome import Tally
     from .report import FlavourReport
     from .targets import Target
 
@@ -89,6 +86,7 @@ class InstallationRun:
 
     def _look(self) -> None:
         from .proof import Prover
+        from .survey import Survey, wanted_bytecode
         from .verify import Inspection
 
         manifest = self._store.manifest(self._target.installation)
@@ -131,6 +129,8 @@ class InstallationRun:
 
     def _can_write(self) -> bool:
         """A read-only tree isn't journalled: nothing can be done there later either."""
+        from .survey import Survey, wanted_bytecode
+
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
         with Survey(self._target, self._request, wanted, self._observer.notice) as survey:
             return survey.can_be_written
@@ -179,6 +179,8 @@ class InstallationRun:
         """Carry out one request; what became of its files. Raises PyctriggerError."""
         from ..errors import InterpreterChangedError
 
+        if request.paths is not None and not any(self._target.touched(request).units.values()):
+            return Tally()  # most transactions touch nothing of most flavours: what follows costs them no import
         try:
             return self._attempt(request)
         except InterpreterChangedError as changed:
@@ -190,6 +192,10 @@ class InstallationRun:
             return self._attempt(request)
 
     def _attempt(self, request: Request) -> Tally:
+        from .execution import Execution
+        from .survey import Survey, wanted_bytecode
+        from .warm_pool import WarmPool
+
         writer = f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}" if request.stateless else self._target.installation
         wanted = wanted_bytecode(self._target, request, self._settings, writer)
         warm = WarmPool(lambda: self._pool(None, wanted.mode))
@@ -269,6 +275,8 @@ class InstallationRun:
 
 def _knows(manifest: Manifest, target: Target) -> Callable[[str, os.stat_result], bool]:
     """Whether a source is known, in just this state, not to compile."""
+    from ..state.manifest import identity_of
+
     magic = target.interpreter.magic_number
 
     def knows(path: str, status: os.stat_result) -> bool:

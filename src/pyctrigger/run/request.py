@@ -63,6 +63,8 @@ class Request(NamedTuple):
     stateless: bool = False
     config: str | None = None
     dry_run: bool = False
+    replaces_owned: bool = False
+    """Whether stale pycs that a package owns are rewritten, whatever the configuration says: for a program's own."""
     cache_tag: str | None = None
     """For a purge: the tag of an interpreter that may be gone."""
     every: bool = False

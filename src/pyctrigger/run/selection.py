@@ -49,9 +49,7 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
         from .staged import staged_interpreter
 
         return staged_interpreter(flavour, candidates, request.root, probed, execute=request.trust_root)
-    problem: PyctriggerError = InterpreterError(
-        f"no {flavour.name} was found in the standard directories", mend="name it with --python PATH"
-    )
+    problem: PyctriggerError = not_found(flavour.name)
     for number, path in enumerate(candidates):
         try:
             interpreter = probed.ask(path)
@@ -59,12 +57,21 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
             return interpreter
         except (InterpreterError, RefusedError) as error:
             problem = problem if number else error
-    may_be_gone = request.work is Work.PURGE or (request.work is Work.RUN and request.hook)
+    may_be_gone = request.work is Work.PURGE or (request.work is Work.RUN and request.hook and not request.defer)
     if may_be_gone and not any(os.path.lexists(path) for path in candidates):
         from . import absent
 
-        return absent.gone(text, probed, request.manager)
+        try:
+            return absent.gone(text, probed, request.manager)
+        except UsageError:
+            if request.work is Work.PURGE:
+                raise
     raise problem
+
+
+def not_found(name: str) -> InterpreterError:
+    """The error for an interpreter that isn't where interpreters are."""
+    return InterpreterError(f"no {name} was found in the standard directories", mend="name it with --python PATH")
 
 
 def _with_cache_tag(tag: str, probed: ProbedInterpreters) -> Iterator[Found]:
@@ -94,7 +101,7 @@ def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
         elif found.installation not in seen and _has_scope(found, request):
             seen.add(found.installation)
             yield found
-    if request.root is None and (request.work is Work.PURGE or request.hook):
+    if request.root is None and (request.work is Work.PURGE or (request.hook and not request.defer)):
         from . import absent
 
         for gone in absent.remembered(probed):

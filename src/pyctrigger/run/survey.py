@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
 from ..managers.ownership import Ownership
 from ..pyc.header import InvalidationMode
 from .outcome import Failure
@@ -45,7 +43,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         sweep_only=request.work is Work.SWEEP,
         purge=request.work is Work.PURGE,
         # Who only looks is told of every stale pyc, whosever it is.
-        keep_owned=settings.owned_stale == "keep" and request.work.writes,
+        keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.replaces_owned,
         measure=request.work is Work.STATUS,
     )
 
@@ -95,36 +93,3 @@ class Survey:
             )
             for step in planner.plan(units):
                 yield layout, step
-
-
-def check_target(target: Target, request: Request) -> list[str]:
-    """Notices about what this target can't do as it was asked. Raises UsageError where it can't be done at all."""
-    notices = []
-    if request.pycache_prefix is not None:
-        notices += _check_pycache_prefix(target, request, request.pycache_prefix)
-    mode = request.invalidation_mode
-    if mode not in (None, InvalidationMode.TIMESTAMP) and not target.header.has_modes:
-        flavour = target.interpreter.flavour
-        notices.append(f"{flavour} knows no hash-based bytecode (it came with 3.7); timestamps are written")
-    return notices
-
-
-def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list[str]:
-    if target.interpreter.version < (3, 8, 0):
-        raise UsageError(
-            f"--pycache-prefix: {target.interpreter.flavour} knows no pycache prefix", mend="it came with Python 3.8"
-        )
-    if request.root is None and request.work in (Work.RUN, Work.REPAIR) and not request.dry_run:
-        try:
-            os.makedirs(prefix, mode=0o755, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"--pycache-prefix {prefix}: {error.strerror}", mend="name a directory to write"
-            ) from error
-    try:
-        status = os.stat((request.root or "") + prefix)
-    except OSError:
-        return []
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        return [f"{prefix} is writable by all: whoever writes there decides what every importer runs"]
-    return []

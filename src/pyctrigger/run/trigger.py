@@ -16,7 +16,7 @@ from .installation import HOOK_LOCK_TIMEOUT, InstallationRun, Service
 from .observer import Observer
 from .report import FlavourReport, Report
 from .request import Request, Work
-from .selection import find_interpreters
+from .selection import find_interpreters, not_found
 from .targets import find_target, keep_shared
 from .transaction import absolute
 
@@ -96,8 +96,6 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
         return report
     for target in targets:
         served = _request_for(target, request)
-        if served is None:
-            continue
         flavour = FlavourReport(target.interpreter.flavour, target.installation, target.interpreter)
         report.runs.append(flavour)
         observer.started(flavour.flavour)
@@ -109,7 +107,7 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
             report.errors.append(error)
         else:
             if served.work is not request.work:
-                _leave(target, flavour, report, probed)
+                _leave(target, request, report, probed)
         finally:
             flavour.elapsed_seconds = time.perf_counter() - started
             observer.finished()
@@ -120,23 +118,24 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     return report
 
 
-def _request_for(target: Target, request: Request) -> Request | None:
-    """A hook's run for an interpreter that is gone is a purge; None where that isn't to be done now."""
+def _request_for(target: Target, request: Request) -> Request:
+    """A hook's run for an interpreter that is gone is a purge."""
     if request.work is not Work.RUN or not target.interpreter.is_gone:
         return request
-    if request.defer:
-        return None
     patience = HOOK_LOCK_TIMEOUT if request.lock_timeout is None else request.lock_timeout
     return request._replace(work=Work.PURGE, paths=None, hook=False, lock_timeout=patience)
 
 
-def _leave(target: Target, flavour: FlavourReport, report: Report, probed: ProbedInterpreters) -> None:
-    """An interpreter's bytecode has gone with it. One that never was here isn't worth a word."""
+def _leave(target: Target, request: Request, report: Report, probed: ProbedInterpreters) -> None:
+    """The last run's interpreter is gone, and its bytecode with it. If it had none, nobody but who named it is told."""
     probed.forget(target.interpreter)
+    flavour = report.runs[-1]
     if flavour.tally.counts.removed or flavour.tally.failures:
         report.notices.append(f"{flavour.flavour}: its interpreter is gone, and its bytecode with it")
-    else:
-        report.runs.remove(flavour)
+        return
+    report.runs.pop()
+    if request.pythons:
+        report.errors.append(not_found(flavour.flavour))
 
 
 def _targets(request: Request, settings: Settings, probed: ProbedInterpreters, report: Report) -> list[Target]:

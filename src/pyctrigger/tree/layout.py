@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from .directory import Tree
 
+#: ST_RDONLY of statvfs(3), which PyPy doesn't name.
+_READ_ONLY = getattr(os, "ST_RDONLY", 1)
+
 
 class Layout:
     """One site directory, with the tree that holds its pycs. Use it as a context manager."""
@@ -44,7 +47,7 @@ class Layout:
     @property
     def is_read_only(self) -> bool:
         """Whether the pycs lie on a file system that is mounted read-only."""
-        return bool(os.fstatvfs(self.pycs.directory("")).f_flag & os.ST_RDONLY)
+        return bool(os.fstatvfs(self.pycs.directory("")).f_flag & _READ_ONLY)
 
     def describe_source(self, relative: str, name: str = "") -> str:
         """The full path of a source, or of its directory."""

@@ -22,6 +22,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--manager", choices=MANAGERS, help="whose manner of naming paths to expect")
     group.add_argument("--hook", action="store_true", help="serve a package manager: never fail its transaction")
     group.add_argument("--defer", action="store_true", help="only note what was touched; the next run does the work")
+    group.add_argument(
+        "--proof",
+        metavar="FILE",
+        help="put the word `done` in place of what stands in FILE, once the work is done or safe in the journal",
+    )
 
 
 def summary(run: FlavourReport) -> list[str]:

@@ -1,0 +1,116 @@
+"""rpm's SQLite database: table `Packages`, each row's blob a package's header, as rpm's own format has it.
+
+A header without its magic: two big-endian numbers, how many index entries and how many bytes of data follow; the
+entries (tag, type, offset, count, 4 bytes each); the data (rpm's docs/manual/format_header.md). A file's path is its
+directory, picked from a list by a number, and its base name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from .manager import ManagerError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+_DIRINDEXES, _BASENAMES, _DIRNAMES = 1116, 1117, 1118
+_INT32, _STRING_ARRAY = 4, 8
+_ENTRY = struct.Struct(">4I")
+#: Most packages have no bytecode, and their headers needn't be looked into. Hexadecimal, so that bytes are compared.
+_QUERY = "select blob from Packages where instr(blob, x'2e707963')"
+#: Seconds.
+_PATIENCE = 5
+#: Where a database file says which kind of journal its readers have to know; 2 is a write-ahead log (SQLite's
+#: fileformat2.html, 1.3.3).
+_READ_VERSION, _WRITE_AHEAD = 19, 2
+
+
+def owned_pycs(path: str) -> Iterator[bytes]:
+    """The pycs of all packages. Raises ManagerError and OSError."""
+    try:
+        import sqlite3
+    except ImportError as error:
+        raise ManagerError(f"no sqlite3 module to read {path} with") from error
+    try:
+        with contextlib.closing(_open(path)) as database:
+            for (blob,) in database.execute(_QUERY):
+                yield from _pycs_of_package(bytes(blob))
+    except (sqlite3.Error, struct.error, ValueError, TypeError) as error:
+        raise ManagerError(f"{path} can't be read: {error}") from error
+
+
+def _open(path: str) -> sqlite3.Connection:
+    """Open it for reading, beside an rpm in the middle of a transaction too."""
+    import sqlite3
+
+    # With nobody at it there is no log, and opening it would make one: even a reader's would stay behind.
+    if _has_log(path) and not os.path.exists(f"{path}-wal"):
+        return _connect(path, "immutable=1")
+    try:
+        database = _connect(path, "mode=ro")
+        database.execute("select 1 from Packages limit 1")
+        return database
+    except sqlite3.OperationalError:  # on a read-only file system a log that isn't there can't be made
+        return _connect(path, "immutable=1")
+
+
+def _connect(path: str, how: str) -> sqlite3.Connection:
+    import sqlite3
+
+    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=_PATIENCE)
+
+
+def _has_log(path: str) -> bool:
+    with open(path, "rb") as database:
+        start = database.read(_READ_VERSION + 1)
+    return len(start) > _READ_VERSION and start[_READ_VERSION] == _WRITE_AHEAD
+
+
+class _Entry(NamedTuple):
+    kind: int
+    offset: int
+    count: int
+
+
+def _pycs_of_package(blob: bytes) -> Iterator[bytes]:
+    entries, data = _parts(blob)
+    if _BASENAMES not in entries:
+        return  # a package without files that only speaks of bytecode
+    names = _strings(entries[_BASENAMES], data)
+    directories = _strings(entries[_DIRNAMES], data) if _DIRNAMES in entries else []
+    numbers = _numbers(entries[_DIRINDEXES], data) if _DIRINDEXES in entries else ()
+    if len(numbers) != len(names):
+        raise ValueError("a package's files and directories don't match")
+    for name, number in zip(names, numbers):
+        if name.endswith(b".pyc"):
+            if number >= len(directories):
+                raise ValueError("a package's file lies in no directory")
+            yield directories[number] + name
+
+
+def _parts(blob: bytes) -> tuple[dict[int, _Entry], bytes]:
+    count, size = struct.unpack_from(">2I", blob)
+    start = 8 + _ENTRY.size * count
+    if start + size != len(blob):
+        raise ValueError(f"a package's header has {len(blob)} bytes, and speaks of {start + size}")
+    index = _ENTRY.iter_unpack(blob[8:start])
+    return {tag: _Entry(kind, offset, many) for tag, kind, offset, many in index}, blob[start:]
+
+
+def _strings(entry: _Entry, data: bytes) -> list[bytes]:
+    found = data[entry.offset :].split(b"\0", entry.count)
+    if entry.kind != _STRING_ARRAY or len(found) != entry.count + 1:
+        raise ValueError("a package's list of names ends in the middle")
+    return found[:-1]
+
+
+def _numbers(entry: _Entry, data: bytes) -> tuple[int, ...]:
+    if entry.kind != _INT32:
+        raise ValueError("a package's list of directories is no list of numbers")
+    return struct.unpack_from(f">{entry.count}I", data, entry.offset)

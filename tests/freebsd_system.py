@@ -1,0 +1,254 @@
+"""A root that looks like FreeBSD's to pkg's triggers: real interpreters in /usr/local/bin, a real database of pkg's.
+
+The rest of the operating system is bound into it, in a mount namespace of each command's own that goes with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from conftest import absent
+from environment import CHECKOUT
+from packages import not_fresh, sources_below
+from system_tools import find_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from interpreters import Interpreter
+
+TRIGGERS = "usr/local/share/pkg/triggers"
+LAUNCHER = "/usr/local/bin/pyctrigger"
+
+_OWN = ("etc", "var", "run", "usr")
+_UNWANTED = (*_OWN, "lost+found", "boot", "sys")
+_SECONDS = 300
+
+#: Run as `sh -c … sh ROOT COMMAND …` in the new namespace. The directory that holds the root goes first: no mount of
+#: another one is to appear inside it.
+_ENTER = """
+set -e
+root=$1; shift
+for directory in %(directories)s; do mount --rbind "/$directory" "$root/$directory"; done
+%(more)s
+cd "$root%(cwd)s"
+exec chroot "$root" /bin/sh -c 'cd "$0"; exec "$@"' '%(cwd)s' "$@"
+"""
+
+#: What pkg says in its own tables, as far as we read them (pkg 2.x).
+_SCHEMA = """
+create table packages (id integer primary key, name text not null);
+create table mtree (id integer primary key, content text not null unique);
+create table files (
+    path text primary key, sha256 text, package_id integer references packages(id) on delete cascade,
+    uname text, gname text, perm integer, fflags integer, mtime integer
+);
+"""
+
+
+class Said(NamedTuple):
+    """What a transaction printed."""
+
+    out: str
+    err: str
+
+
+class FreeBSD:
+    """The root, and pkg's part in it."""
+
+    def __init__(self, top: Path, interpreters: Sequence[Interpreter], *, wal: bool = True) -> None:
+        lua, unshare = find_tool("lua5.4"), find_tool("unshare")
+        if lua is None or unshare is None:
+            absent("no lua5.4 or no unshare on this machine")
+        self.top = top
+        self._lua, self._unshare = lua, unshare
+        for name in ("etc", "run", "var/run", "var/lib", "var/tmp", "var/db/pkg", TRIGGERS, "usr/local/bin"):
+            (top / name).mkdir(parents=True)
+        for name in ("passwd", "group", "ld.so.cache", "nsswitch.conf"):
+            if (path := Path("/etc") / name).exists():
+                (top / "etc" / name).write_bytes(path.read_bytes())
+        self._directories = self._prepare()
+        self._configure(interpreters)
+        self._database = sqlite3.connect(top / "var/db/pkg/local.sqlite", isolation_level=None)
+        self._database.execute(f"pragma journal_mode = {'wal' if wal else 'truncate'}")
+        self._database.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    def _prepare(self) -> list[str]:
+        """Make the places for what is bound, and name them."""
+        found = []
+        for path in sorted(Path("/").iterdir()) + sorted(Path("/usr").iterdir()):
+            name = str(path).lstrip("/")
+            if name in _UNWANTED or name == "usr/local":
+                continue
+            if path.is_symlink():
+                (self.top / name).symlink_to(os.readlink(path))
+            elif path.is_dir():
+                (self.top / name).mkdir(parents=True, exist_ok=True)
+                found.append(name)
+        return sorted(found, key=lambda name: not self.top.is_relative_to(f"/{name}"))
+
+    def _configure(self, interpreters: Sequence[Interpreter]) -> None:
+        """Put interpreters where ports have them, with the directories of ports as their own."""
+        lines = ["[defaults]", "optimize = [0, 1, 2]"]
+        for interpreter in interpreters:
+            self.put_interpreter(interpreter)
+            site = self.site(interpreter)
+            site.mkdir(parents=True, exist_ok=True)
+            lines += [f'[flavours."{version_of(interpreter)}"]', f'site_dirs = ["/{site.relative_to(self.top)}"]']
+        (self.top / "etc/pyctrigger.toml").write_text("\n".join([*lines, ""]))
+
+    # -- interpreters and triggers -------------------------------------------------------------------------------
+
+    def put_interpreter(self, interpreter: Interpreter, name: str | None = None) -> Path:
+        """Its executable in /usr/local/bin, as `pkg install` would leave it there."""
+        link = self.top / "usr/local/bin" / (name or library_of(interpreter))
+        link.symlink_to(interpreter.path)
+        return link
+
+    def site(self, interpreter: Interpreter) -> Path:
+        """Where ports put sources for it, as seen from here."""
+        return self.top / "usr/local/lib" / library_of(interpreter) / "site-packages"
+
+    def put_trigger(self, flavour: str, text: str) -> None:
+        """Install a trigger, as its port would."""
+        (self.top / TRIGGERS / f"python-pycache-{flavour}.ucl").write_text(text)
+
+    def triggers(self) -> dict[str, str]:
+        """Every installed one: what pkg reads before a transaction."""
+        return {path.name: path.read_text() for path in (self.top / TRIGGERS).glob("*.ucl")}
+
+    # -- transactions --------------------------------------------------------------------------------------------
+
+    def install(self, name: str, files: Mapping[str | bytes, str], **options: object) -> Said:
+        """Install a package, or upgrade it: of what only its old version had, pkg reports nothing."""
+        before = self.triggers()
+        old = set(self.files_of(name))
+        new = {os.fsencode(path): text for path, text in files.items()}
+        for path, text in new.items():
+            target = os.path.join(os.fsencode(self.top), path)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with open(target, "wb") as file:
+                file.write(text.encode())
+        self._delete(old - new.keys())
+        self._register(name, new)
+        return self._finish(before, new, **options)
+
+    def remove(self, *names: str, **options: object) -> Said:
+        """Delete packages in one transaction; a trigger goes with its package."""
+        before = self.triggers()
+        gone = {path for name in names for path in self.files_of(name)}
+        self._delete(gone)
+        for name in names:
+            self._register(name, ())
+        return self._finish(before, gone, **options)
+
+    def files_of(self, name: str) -> list[bytes]:
+        """What a package owns, relative to the root."""
+        rows = self._database.execute(
+            "select cast(path as blob) from files join packages on id = package_id where name = ?", (name,)
+        )
+        return [bytes(path)[1:] for (path,) in rows]
+
+    def _register(self, name: str, paths: Iterable[bytes]) -> None:
+        with closing(self._database.cursor()) as cursor:
+            cursor.execute("pragma foreign_keys = on")
+            cursor.execute("begin")
+            cursor.execute("delete from packages where name = ?", (name,))
+            if paths:
+                key = cursor.execute("insert into packages (name) values (?)", (name,)).lastrowid
+                for path in paths:
+                    cursor.execute(
+                        "insert into files (path, sha256, package_id, uname) values (cast(? as text), ?, ?, 'root')",
+                        (b"/" + path, "1$" + 64 * "0", key),
+                    )
+            cursor.execute("commit")
+
+    def _delete(self, paths: Iterable[bytes]) -> None:
+        """Files, and the directories that this empties."""
+        for path in paths:
+            target = os.path.join(os.fsencode(self.top), path)
+            os.unlink(target)
+            try:
+                while not target.endswith(b"/usr/local"):
+                    target = os.path.dirname(target)
+                    os.rmdir(target)
+            except OSError:
+                pass  # not empty
+
+    def _finish(self, before: dict[str, str], touched: Iterable[bytes], **options: object) -> Said:
+        directories = {os.path.dirname(b"/" + path).decode("latin-1") for path in touched}
+        return self._pkg({"command": "transaction", "before": before, "touched": sorted(directories)}, **options)
+
+    def run_deferred(self) -> Said:
+        """`pkg -c ROOT triggers`."""
+        return self._pkg({"command": "triggers"})
+
+    def _pkg(
+        self,
+        job: dict[str, object],
+        *,
+        outside: bool = False,
+        more: str = "",
+        descriptors: int | None = None,
+        cwd: str = "/",
+    ) -> Said:
+        """Start the stand-in, inside the root or, like `pkg -r`, outside of it."""
+        stand_in = str(Path(__file__).with_name("pkg_stand_in.py"))
+        python = str(Path(self.top / "usr/local/bin/python3").resolve())
+        command = [python, "-I", "-S", "-B", stand_in, self._lua, str(self.top) if outside else ""]
+        job = {**job, "defer": outside, "descriptors": descriptors}
+        if not outside:
+            command = self.inside(*command, more=more, cwd=cwd)
+        child = subprocess.run(
+            command, input=json.dumps(job), capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+        assert child.returncode == 0, child.stderr
+        return Said(child.stdout, child.stderr)
+
+    def inside(self, *command: str, more: str = "", cwd: str = "/") -> list[str]:
+        """The command line that runs a command in the root."""
+        directories = " ".join(self._directories)
+        script = _ENTER % {"directories": directories, "more": more, "cwd": cwd}
+        namespace = [self._unshare, "--mount", "--propagation", "private"]
+        return [*namespace, "/bin/sh", "-c", script, "sh", str(self.top), *command]
+
+    def stage(self, host: Interpreter) -> None:
+        """Install the port with the program, which `host` is to run."""
+        self.put_interpreter(host, "python3")
+        build = [host.path, str(CHECKOUT / "ports/build"), "freebsd", str(self.top), "--stage"]
+        child = subprocess.run(build, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        assert child.returncode == 0, child.stderr
+
+    # -- judging -------------------------------------------------------------------------------------------------
+
+    def unserved(self, interpreter: Interpreter) -> list[tuple[bytes, str]]:
+        """The sources of a flavour without bytecode that the interpreter takes as it stands, at any level."""
+        sources = sources_below(self.site(interpreter))
+        return [each for level in (0, 1, 2) for each in not_fresh(interpreter, sources, level)]
+
+
+def library_of(interpreter: Interpreter) -> str:
+    """`python3.11`, `python3.13t`, `pypy3.11`."""
+    stem = "python" if interpreter.implementation == "cpython" else interpreter.implementation
+    return f"{stem}{version_of(interpreter).replace('pypy', '')}"
+
+
+def version_of(interpreter: Interpreter) -> str:
+    """As `--python` takes it."""
+    stem = "" if interpreter.implementation == "cpython" else interpreter.implementation
+    return f"{stem}3.{interpreter.version[1]}{'t' if interpreter.free_threaded else ''}"
+
+
+def cache_tag_of(interpreter: Interpreter) -> str:
+    """PEP 3147's."""
+    return f"{'cpython-' if interpreter.implementation == 'cpython' else 'pypy'}3{interpreter.version[1]}"

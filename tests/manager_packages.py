@@ -1,0 +1,318 @@
+"""Packages for rpm and pacman made in a test, the root that they go into, and what has to be true of it afterwards."""
+
+from __future__ import annotations
+
+import abc
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, ClassVar
+
+from conftest import absent
+from environment import CHECKOUT
+from packages import not_fresh, sources_below, write_tree
+from scratch_root import ScratchRoot, binaries_of, lay_out, library_of, new_root, relocatable
+from system_tools import find_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from interpreters import Interpreter
+
+#: The time of every file in every package: version 2 of a source has the time, and the size, of version 1.
+CLAMPED = 1_600_000_000
+_SECONDS = 300
+_PYC = re.compile(r"(?P<stem>.+)\.(?P<tag>[a-z]+-?[0-9]+)(?:\.opt-(?P<level>[12]))?\.pyc\Z")
+
+#: Compiles the sources named on standard input as a package's build does; the header's time is the argument's, if any.
+_COMPILE = r"""
+import importlib.util, os, py_compile, sys
+for line in sys.stdin.buffer.read().split(b"\0"):
+    path = os.fsdecode(line)
+    pyc = py_compile.compile(path, doraise=True)
+    if len(sys.argv) > 1:
+        with open(pyc, "r+b") as file:
+            file.seek(8)
+            file.write(int(sys.argv[1]).to_bytes(4, "little"))
+"""
+
+
+def tag_of(interpreter: Interpreter) -> str:
+    """Its cache tag."""
+    return f"cpython-{interpreter.version[0]}{interpreter.version[1]}"
+
+
+def site_of(interpreter: Interpreter, lib: str = "lib") -> str:
+    """Where packages put sources for it, as seen inside."""
+    return f"/usr/{lib}/{library_of(interpreter)}/site-packages"
+
+
+@dataclass
+class Payload:
+    """A package to build: its name, its version, and the files that it has, below a directory of its own."""
+
+    name: str
+    version: int
+    top: Path
+    claims: set[str] = field(default_factory=set)
+    """The paths that it owns, with all that is below them."""
+
+    def add(self, site: str, files: dict[str, str]) -> Payload:
+        """Put files into a site directory; what lies directly in there is the package's."""
+        write_tree(self.top / site.lstrip("/"), files)
+        self.claims |= {f"{site}/{name.split('/')[0]}" for name in files}
+        return self
+
+    def ship_bytecode(self, interpreter: Interpreter, site: str, *, header_time: int | None = None) -> Payload:
+        """Add the bytecode of what it has in a site directory, stale if the header's time is another one."""
+        top = self.top / site.lstrip("/")
+        sources = sources_below(top)
+        self.settle()
+        arguments = [] if header_time is None else [str(header_time)]
+        subprocess.run(
+            [interpreter.path, "-I", "-c", _COMPILE, *arguments], input=b"\0".join(sources), timeout=_SECONDS, check=True
+        )
+        pycs = (top / "__pycache__").glob("*.pyc")
+        self.claims |= {f"{site}/__pycache__/{pyc.name}" for pyc in pycs}
+        return self
+
+    def settle(self) -> Payload:
+        """Give every file the one time."""
+        for directory, _, names in os.walk(self.top):
+            for name in names:
+                os.utime(os.path.join(directory, name), (CLAMPED, CLAMPED), follow_symlinks=False)
+            os.utime(directory, (CLAMPED, CLAMPED))
+        return self
+
+
+class ManagedRoot(abc.ABC):
+    """A scratch root with two Pythons, whose packages one package manager keeps."""
+
+    format: ClassVar[str]
+    """As `ports/build` takes it."""
+    levels: ClassVar[tuple[int, ...]]
+    """The optimization levels of the system's policy."""
+    tools: ClassVar[tuple[str, ...]]
+
+    def __init__(self, root: ScratchRoot, pythons: list[Interpreter], *, armed: bool = True) -> None:
+        self.root = root
+        self.pythons = pythons
+        self.armed = armed
+
+    # -- what each manager does in its own way --
+
+    @classmethod
+    @abc.abstractmethod
+    def build(cls, payload: Payload, outdir: Path) -> Path:
+        """Build a package with the manager's own tools."""
+
+    @abc.abstractmethod
+    def prepare(self) -> None:
+        """Make the empty database, and whatever the manager needs inside."""
+
+    @abc.abstractmethod
+    def command(self, verb: str, packages: Sequence[str]) -> list[str]:
+        """The command line of one transaction: install, reinstall, upgrade or erase."""
+
+    @abc.abstractmethod
+    def owned(self) -> set[str]:
+        """Every path that a package owns, asked from the manager itself."""
+
+    @abc.abstractmethod
+    def complaints(self) -> str:
+        """What the manager finds wrong with the installed packages."""
+
+    def disarm(self) -> None:
+        """From now on no hook and no scriptlet runs."""
+        self.armed = False
+
+    # -- transactions --
+
+    def transact(self, verb: str, *packages: Path | str) -> str:
+        """One transaction, which has to succeed; everything that it prints."""
+        child = subprocess.run(
+            self.command(verb, [str(package) for package in packages]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_SECONDS,
+            check=False,
+        )
+        said = child.stdout.decode("utf-8", "replace")
+        assert child.returncode == 0, said
+        return said
+
+    @contextmanager
+    def copy(self) -> Iterator[ManagedRoot]:
+        """The same system once more, for as long as it is needed."""
+        top = Path(tempfile.mkdtemp(prefix="copy-", dir=self.root.top.parent)) / "root"
+        subprocess.run(["cp", "-a", str(self.root.top), str(top)], check=True)
+        try:
+            yield type(self)(ScratchRoot(top), self.pythons, armed=self.armed)
+        finally:
+            subprocess.run(["rm", "-rf", str(top.parent)], check=True)
+
+    def step(self, act: Callable[[ManagedRoot], object]) -> None:
+        """One step, on a copy whose hooks don't run, which has to leave trouble; then for real, which must not."""
+        with self.copy() as bare:
+            bare.disarm()
+            act(bare)
+            assert bare.troubles() != [], "without hooks nothing is wrong either: this step proves nothing"
+        act(self)
+        assert self.troubles() == []
+        assert self.complaints() == ""
+
+    # -- what the disk says --
+
+    def has_python(self, interpreter: Interpreter) -> bool:
+        """Whether it is installed at the moment."""
+        return self.root.outside(f"/usr/bin/{library_of(interpreter)}").exists()
+
+    def troubles(self, *, without_hooks: bool = False) -> list[str]:
+        """Everything that is wrong with the bytecode; with `without_hooks`, no bytecode but packages' own is right."""
+        owned = self.owned()
+        found = []
+        for interpreter in self.pythons:
+            wanted = () if without_hooks or not self.has_python(interpreter) else self.levels
+            for lib in ("lib", "lib64"):
+                site = self.root.outside(site_of(interpreter, lib))
+                found += self._stray(site, tag_of(interpreter), wanted, owned)
+                found += self._unfresh(site, interpreter, wanted, owned)
+        return sorted(found)
+
+    def _inside(self, path: str) -> str:
+        return path[len(str(self.root.top)) :]
+
+    def _stray(self, site: Path, tag: str, levels: tuple[int, ...], owned: set[str]) -> list[str]:
+        """Bytecode that shouldn't be there, and directories with nothing but such, or nothing at all, in them."""
+        found = []
+        for directory, directories, names in os.walk(site):
+            inside = self._inside(directory)
+            if os.path.basename(directory) == "__pycache__":
+                for name in names:
+                    if f"{inside}/{name}" not in owned and not _belongs(name, Path(directory).parent, tag, levels):
+                        found.append(f"stray {inside}/{name}")
+            elif directory != str(site) and not names and directories in ([], ["__pycache__"]):
+                found.append(f"leftover {inside}")
+            if os.path.basename(directory) == "__pycache__" and not names:
+                found.append(f"leftover {inside}")
+        return found
+
+    def _unfresh(self, site: Path, interpreter: Interpreter, levels: tuple[int, ...], owned: set[str]) -> list[str]:
+        """Sources whose bytecode, unless a package owns it, the interpreter wouldn't take as it stands.
+
+        Judged by the interpreter's importlib, and by the code: version 1's bytecode has version 2's time and size.
+        """
+        found = []
+        for level in levels:
+            suffix = f".opt-{level}" if level else ""
+            sources = []
+            for source in sources_below(site):
+                directory, name = os.path.split(self._inside(os.fsdecode(source)))
+                if f"{directory}/__pycache__/{name[:-3]}.{tag_of(interpreter)}{suffix}.pyc" not in owned:
+                    sources.append(source)
+            unfresh = not_fresh(interpreter, sources, level) + other_code(interpreter, sources, level)
+            found += [f"{reason} at {level}: {self._inside(os.fsdecode(source))}" for source, reason in unfresh]
+        return found
+
+    def leftovers(self) -> list[str]:
+        """Every path of pyctrigger's own in the root."""
+        return sorted(self._inside(str(path)) for path in self.root.top.rglob("*pyctrigger*"))
+
+
+#: Compares the code in each pyc with what the source gives now. File names aside: the root is seen from outside.
+_SAME_CODE = r"""
+import importlib.util, json, marshal, os, sys
+def facts(code):
+    constants = tuple(facts(each) if hasattr(each, "co_code") else repr(each) for each in code.co_consts)
+    return code.co_code, code.co_names, constants
+other = []
+for line in sys.stdin.buffer.read().split(b"\0"):
+    if not line:
+        continue
+    path = os.fsdecode(line)
+    try:
+        with open(importlib.util.cache_from_source(path), "rb") as file:
+            found = marshal.loads(file.read()[16:])
+    except FileNotFoundError:
+        continue
+    with open(path, "rb") as file:
+        if facts(found) != facts(compile(file.read(), path, "exec", dont_inherit=True)):
+            other.append(line.hex())
+print(json.dumps(other))
+"""
+
+
+def other_code(interpreter: Interpreter, sources: list[bytes], level: int) -> list[tuple[bytes, str]]:
+    """The sources whose pyc has another code than they have."""
+    flags = ["-O"] * level
+    child = subprocess.run(
+        [interpreter.path, *flags, "-I", "-S", "-B", "-W", "ignore", "-c", _SAME_CODE],
+        input=b"\0".join(sources),
+        stdout=subprocess.PIPE,
+        timeout=_SECONDS,
+        check=True,
+    )
+    return [(bytes.fromhex(name), "other code") for name in json.loads(child.stdout)]
+
+
+def _belongs(name: str, directory: Path, tag: str, levels: tuple[int, ...]) -> bool:
+    match = _PYC.match(name)
+    if not match or match["tag"] != tag or int(match["level"] or 0) not in levels:
+        return False
+    return (directory / f"{match['stem']}.py").is_file()
+
+
+def built_pyctrigger(name: str, outdir: Path, *, version: str | None = None) -> Path:
+    """The package of the checkout, as `ports/build` makes it; of another `version`, with a source that is new in it."""
+    checkout = Path(CHECKOUT)
+    if version is not None:
+        checkout = outdir / f"checkout-{version}"
+        for part in ("src", "hooks", "ports", "docs", "LICENSE", "README.md", "CHANGELOG.md"):
+            checkout.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["cp", "-a", str(Path(CHECKOUT) / part), str(checkout)], check=True)
+        file = checkout / "src/pyctrigger/version.py"
+        file.write_text(re.sub(r'(?m)^VERSION = .*$', f'VERSION = "{version}"', file.read_text()))
+        write_tree(checkout / "src/pyctrigger", {"only_here.py": "x = 1\n"})
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(CLAMPED)}
+    command = [sys.executable, str(checkout / "ports/build"), name, str(outdir)]
+    child = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=_SECONDS, check=False
+    )
+    assert child.returncode == 0, child.stderr.decode()
+    (path,) = child.stdout.decode().splitlines()
+    return Path(path)
+
+
+def new_system(kind: type[ManagedRoot], scratch: Path, programs: Sequence[str] = ()) -> ManagedRoot:
+    """A root in which two Pythons are installed, by the manager, and nothing else yet."""
+    for tool in kind.tools:
+        if find_tool(tool) is None:
+            absent(f"no {tool} on this machine")
+    pythons = relocatable(2)
+    if len(pythons) < 2:
+        absent("needs two CPythons from 3.9 on, with sqlite3")
+    root = new_root(scratch / "root")
+    for program in programs:
+        path = find_tool(program)
+        assert path is not None
+        root.add_program(os.path.realpath(path), f"/usr/bin/{program}")
+    system = kind(root, pythons)
+    system.prepare()
+    packages = []
+    for interpreter in pythons:
+        root.add_libraries(binaries_of(interpreter))
+        library = library_of(interpreter)
+        payload = Payload(library, 1, scratch / "payloads" / library)
+        lay_out(interpreter, payload.top)
+        (payload.top / site_of(interpreter).lstrip("/")).mkdir()
+        payload.claims = {f"/usr/bin/{library}", f"/usr/lib/{library}"}
+        packages.append(kind.build(payload, scratch))
+    system.transact("install", *packages)
+    return system

@@ -1,0 +1,261 @@
+"""What holds for the built package under each package manager: a class of tests that each manager's file runs.
+
+Every step is first done on a copy of the root whose hooks don't run, and has to leave something wrong there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import corpus
+from manager_packages import ManagedRoot, Payload, built_pyctrigger, new_system, site_of
+from packages import not_fresh, pycs_below, snapshot, sources_below
+from scratch_root import library_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Make = Callable[..., Path]
+
+#: The same times and sizes in both versions, a directory that only the first has, one that only the second has.
+FIRST = {
+    "demo/__init__.py": "VALUE = 1\n",
+    "demo/module.py": "def function():\n    return 1\n",
+    "demo/data.txt": "1\n",
+    "demo/old/__init__.py": "",
+    "demo/old/deeper/gone.py": "VALUE = 1\n",
+    "single.py": "assert 1\n",
+    "only_first.py": "VALUE = 1\n",
+}
+SECOND = {
+    "demo/__init__.py": "VALUE = 2\n",
+    "demo/module.py": "def function():\n    return 2\n",
+    "demo/data.txt": "2\n",
+    "demo/new/__init__.py": "",
+    "single.py": "assert 2\n",
+    "only_second.py": "VALUE = 2\n",
+}
+BINARY = {"binary/__init__.py": "VALUE = 1\n", "binary/part.py": "VALUE = 1\n"}
+OTHER = {"other/__init__.py": "VALUE = 1\n", "other/sub/__init__.py": "", "other_single.py": "VALUE = 1\n"}
+
+
+class ManagerTransactions:
+    """Transactions of a real package manager, with the package that `ports/build` makes."""
+
+    kind: type[ManagedRoot]
+    programs: tuple[str, ...] = ()
+
+    # -- what the tests stand on --
+
+    @pytest.fixture(scope="class")
+    def room(self) -> Iterator[Path]:
+        """Where everything of one manager's is, in memory if devices and programs work there."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=corpus.memory(programs=True)) as scratch:
+            yield Path(scratch)
+
+    @pytest.fixture(scope="class")
+    def built(self, room: Path) -> Path:
+        """The package."""
+        return built_pyctrigger(self.kind.format, room)
+
+    @pytest.fixture(scope="class")
+    def base(self, room: Path) -> ManagedRoot:
+        """Two Pythons, and nothing else."""
+        return new_system(self.kind, room, self.programs)
+
+    @pytest.fixture(scope="class")
+    def hooked(self, base: ManagedRoot, built: Path) -> Iterator[ManagedRoot]:
+        """Two Pythons and pyctrigger."""
+        with base.copy() as system:
+            system.transact("install", built)
+            yield system
+
+    @pytest.fixture
+    def bare(self, base: ManagedRoot) -> Iterator[ManagedRoot]:
+        """A system of this test's own, without pyctrigger."""
+        with base.copy() as system:
+            yield system
+
+    @pytest.fixture
+    def system(self, hooked: ManagedRoot) -> Iterator[ManagedRoot]:
+        """A system of this test's own, with pyctrigger."""
+        with hooked.copy() as system:
+            yield system
+
+    @pytest.fixture
+    def make(self, base: ManagedRoot, tmp_path: Path) -> Make:
+        """Builds a package with these files for each of some Pythons; all of them unless said otherwise."""
+
+        def make(name: str, version: int, files: dict[str, str], pythons: int = 2, *, lib: str = "lib") -> Path:
+            payload = self.payload(tmp_path, name, version)
+            for interpreter in base.pythons[:pythons]:
+                payload.add(site_of(interpreter, lib), files)
+            return self.kind.build(payload.settle(), tmp_path)
+
+        return make
+
+    def payload(self, scratch: Path, name: str, version: int) -> Payload:
+        """An empty one."""
+        return Payload(name, version, scratch / f"{name}-{version}")
+
+    # -- the tests --
+
+    def test_a_package_is_installed_upgraded_reinstalled_and_erased(self, system: ManagedRoot, make: Make) -> None:
+        """Bytecode follows each step, for both Pythons; what only the old version had leaves nothing importable."""
+        first, second = make("demo", 1, FIRST), make("demo", 2, SECOND)
+
+        system.step(lambda on: on.transact("install", first))
+        system.step(lambda on: on.transact("upgrade", second))
+        for interpreter in system.pythons:
+            for pyc in pycs_below(system.root.outside(site_of(interpreter))):
+                Path(pyc.decode()).unlink()
+        system.step(lambda on: on.transact("reinstall", second))
+        system.step(lambda on: on.transact("erase", "demo"))
+
+        for interpreter in system.pythons:
+            assert list(system.root.outside(site_of(interpreter)).iterdir()) == []
+
+    def test_one_flavours_package_changes_nothing_of_the_others(self, system: ManagedRoot, make: Make) -> None:
+        """A package for one Python alone leaves every entry of the other's site directory as it was."""
+        system.transact("install", make("other", 1, OTHER))
+        untouched = system.root.outside(site_of(system.pythons[1]))
+        before = snapshot(untouched)
+        first, second = make("demo", 1, FIRST, 1), make("demo", 2, SECOND, 1)
+
+        system.step(lambda on: on.transact("install", first))
+        system.step(lambda on: on.transact("upgrade", second))
+        system.step(lambda on: on.transact("erase", "demo"))
+
+        assert snapshot(untouched) == before
+
+    def test_top_level_modules_alone(self, system: ManagedRoot, make: Make) -> None:
+        """A package that is no more than one file has its bytecode made, replaced and removed."""
+        first, second = make("single", 1, {"single.py": "V = 1\n"}), make("single", 2, {"single.py": "V = 2\n"})
+
+        system.step(lambda on: on.transact("install", first))
+        system.step(lambda on: on.transact("upgrade", second))
+        system.step(lambda on: on.transact("erase", "single"))
+
+    def test_pyctrigger_comes_after_its_payload(self, bare: ManagedRoot, built: Path, make: Make) -> None:
+        """What was there before is compiled when the package is installed, its own start included."""
+        bare.transact("install", make("demo", 1, FIRST), make("other", 1, OTHER))
+
+        bare.step(lambda on: on.transact("install", built))
+
+        host = bare.pythons[0]
+        own = sources_below(bare.root.outside("/usr/lib/pyctrigger"))
+        assert own
+        assert not_fresh(host, own) == []
+
+    def test_pyctrigger_comes_with_its_payload(self, bare: ManagedRoot, built: Path, make: Make) -> None:
+        """One transaction brings both."""
+        demo = make("demo", 1, FIRST)
+
+        bare.step(lambda on: on.transact("install", demo, built))
+
+    @pytest.mark.parametrize("together", [["pyctrigger", "demo"], ["demo", "pyctrigger", "other"], ["pyctrigger"]])
+    def test_pyctrigger_leaves_nothing_behind(self, system: ManagedRoot, make: Make, together: list[str]) -> None:
+        """Erased, with its payload or without, it takes all bytecode that is no package's, and itself."""
+        system.transact("install", make("demo", 1, FIRST), make("other", 1, OTHER))
+        with system.copy() as bare:
+            bare.disarm()
+            bare.transact("erase", *together)
+            assert bare.troubles(without_hooks=True) != []
+            assert bare.leftovers() != []
+
+        said = system.transact("erase", *together)
+
+        assert system.troubles(without_hooks=True) == []
+        assert system.leftovers() == []
+        assert system.complaints() == ""
+        assert "pyctrigger: " not in said
+
+    def test_pyctrigger_is_upgraded(self, bare: ManagedRoot, built: Path, make: Make, tmp_path: Path) -> None:
+        """Its own bytecode is the new version's, and nobody else's is written again."""
+        older = built_pyctrigger(self.kind.format, tmp_path, version="0.0.1")
+        bare.transact("install", older)
+        bare.transact("install", make("demo", 1, FIRST))
+        sites = [bare.root.outside(site_of(interpreter)) for interpreter in bare.pythons]
+        before = [snapshot(site) for site in sites]
+
+        bare.transact("upgrade", built)
+
+        assert [snapshot(site) for site in sites] == before
+        application = bare.root.outside("/usr/lib/pyctrigger")
+        assert not_fresh(bare.pythons[0], sources_below(application)) == []
+        assert [pyc for pyc in pycs_below(application) if b"only_here" in pyc] == []
+        assert bare.troubles() == []
+        assert bare.complaints() == ""
+
+    def test_payload_ships_its_own_bytecode(self, system: ManagedRoot, base: ManagedRoot, tmp_path: Path) -> None:
+        """A package's own stays as it is, fresh or stale; what it doesn't have is made, and all of it once it has none."""
+        shipping, plain = base.pythons
+        packages = []
+        for version, header_time in ((1, None), (2, 1), (3, None)):
+            payload = self.payload(tmp_path, "demo", version)
+            payload.add(site_of(shipping), SECOND if version == 2 else FIRST)
+            if version < 3:
+                payload.ship_bytecode(shipping, site_of(shipping), header_time=header_time)
+            payload.add(site_of(plain), SECOND if version == 2 else FIRST)
+            packages.append(self.kind.build(payload.settle(), tmp_path))
+        fresh, stale, without = packages
+
+        system.step(lambda on: on.transact("install", fresh))
+        system.step(lambda on: on.transact("upgrade", stale))
+        system.step(lambda on: on.transact("upgrade", without))
+        system.step(lambda on: on.transact("upgrade", stale, "--downgrade"))
+        system.step(lambda on: on.transact("erase", "demo"))
+
+    def test_systems_own_dependencies_break_meanwhile(self, system: ManagedRoot, make: Make) -> None:
+        """A transaction that brings a filelock and a platformdirs that can't be imported, or takes them, still compiles."""
+        broken = {f"{name}/__init__.py": "raise SystemError\n" for name in ("filelock", "platformdirs", "tomli")}
+        dependencies = make("dependencies", 1, broken)
+        first, second = make("demo", 1, FIRST), make("demo", 2, SECOND)
+
+        system.step(lambda on: on.transact("install", dependencies, first))
+        system.step(lambda on: on.transact("upgrade", second))
+        system.step(lambda on: on.transact("erase", "dependencies", "demo"))
+
+    def test_hook_that_fails_is_seen_and_the_transaction_is_not_harmed(self, system: ManagedRoot, make: Make) -> None:
+        """A configuration that can't be read: said in the output, exit 0; once it is mended all of it is made up for."""
+        system.transact("install", make("other", 1, OTHER))
+        configuration = system.root.outside("/etc/pyctrigger.toml")
+        text = configuration.read_text()
+        configuration.write_text("optimize = [")
+
+        said = system.transact("install", make("demo", 1, FIRST))
+
+        assert "/etc/pyctrigger.toml" in said
+        assert system.troubles() != []
+        configuration.write_text(text)
+        repaired = system.root.enter("/usr/bin/pyctrigger", "repair", "--quiet")
+        assert (0, b"") == (repaired.returncode, repaired.stdout)
+        assert system.troubles() == []
+
+    def test_interpreter_goes_and_comes(self, system: ManagedRoot, room: Path, make: Make) -> None:
+        """Its bytecode leaves with it, though the sources stay; it is made again when it is back."""
+        system.transact("install", make("demo", 1, FIRST))
+        gone = library_of(system.pythons[1])
+        (package,) = room.glob(f"**/{gone}-1-*")
+
+        system.step(lambda on: on.transact("erase", gone))
+        system.step(lambda on: on.transact("install", package))
+
+    def test_last_python_goes(self, system: ManagedRoot, make: Make, tmp_path: Path) -> None:
+        """Nothing but packages' own bytecode is left, to the byte; and what is left then can still be erased."""
+        payload = self.payload(tmp_path, "shipping", 1).add(site_of(system.pythons[0]), FIRST)
+        payload.ship_bytecode(system.pythons[0], site_of(system.pythons[0]))
+        system.transact("install", make("other", 1, OTHER), self.kind.build(payload.settle(), tmp_path))
+
+        system.step(lambda on: on.transact("erase", *map(library_of, on.pythons)))
+
+        assert len(pycs_below(system.root.outside(site_of(system.pythons[0])))) == 6
+        system.transact("erase", "pyctrigger", "other", "shipping")
+        assert system.leftovers() == []
+        for interpreter in system.pythons:
+            assert not system.root.outside(site_of(interpreter)).exists()

@@ -1,0 +1,320 @@
+"""The private application directory: laid out by `ports/build`, started by its launcher, deaf to everything else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builder import distfiles
+from builder.platforms import PLATFORMS, Platform
+from builder.stage import settle, stage
+from builder.trouble import BuildError
+from conftest import absent
+from environment import CHECKOUT
+from interpreters import Interpreter
+from packages import not_fresh, snapshot, sources_below, write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Checkout = Path(CHECKOUT)
+
+
+class Installed:
+    """pyctrigger laid out below a prefix of its own, with just these interpreters in the prefix's `bin`."""
+
+    def __init__(self, prefix: Path) -> None:
+        self.prefix = prefix
+        self.directory = prefix / "lib/pyctrigger"
+        self.state = prefix / "state"
+
+    def put(self, name: str, interpreter: Interpreter | str) -> None:
+        """Let `bin/NAME` be this interpreter, or this script."""
+        path = self.prefix / "bin" / name
+        path.unlink(missing_ok=True)
+        if isinstance(interpreter, Interpreter):
+            # No link: an interpreter looks for its library beside where it was started.
+            interpreter_script = f'#!/bin/sh\nexec "{interpreter.path}" "$@"\n'
+        else:
+            interpreter_script = interpreter
+        path.write_text(interpreter_script)
+        path.chmod(0o755)
+
+    def run(self, *arguments: str | bytes, **options: object) -> subprocess.CompletedProcess[str]:
+        """Start it as a hook does."""
+        return subprocess.run(  # type: ignore[call-overload, no-any-return]
+            [self.prefix / "bin/pyctrigger", *arguments], capture_output=True, text=True, check=False, **options
+        )
+
+    def own_bytecode(self) -> list[Path]:
+        """Its own pycs."""
+        return sorted(self.directory.rglob("*.pyc"))
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layout, made once; its prefix is a placeholder of the same name for all."""
+    try:
+        distfiles.fetch(Checkout)
+    except BuildError as error:
+        absent(str(error))
+    prefix = tmp_path_factory.mktemp("original")
+    stage(Checkout, platform_at(prefix), Path("/"))
+    return prefix
+
+
+def platform_at(prefix: Path) -> Platform:
+    """Debian's, below another prefix."""
+    return PLATFORMS["deb"]._replace(
+        prefix=str(prefix),
+        configuration=f"{prefix}/etc/pyctrigger.toml",
+        documents=f"{prefix}/share/doc/pyctrigger",
+        manual=f"{prefix}/share/man/man8",
+    )
+
+
+@pytest.fixture
+def installed(original: Path) -> Iterator[Installed]:
+    """A clean one: no interpreters, no bytecode."""
+    found = Installed(original)
+    yield found
+    for path in (original / "bin").iterdir():
+        if path.name != "pyctrigger":
+            path.unlink()
+    for pycache in [*original.rglob("__pycache__")]:
+        shutil.rmtree(pycache)
+    shutil.rmtree(found.state, ignore_errors=True)
+
+
+def hosts(interpreters: Sequence[Interpreter]) -> list[Interpreter]:
+    """Those that can run pyctrigger."""
+    return [each for each in interpreters if each.version >= (3, 9)]
+
+
+def fitting(interpreters: Sequence[Interpreter]) -> Interpreter:
+    """One of them."""
+    return [each for each in hosts(interpreters) if each.implementation == "cpython"][-1]
+
+
+def test_it_is_all_there(installed: Installed) -> None:
+    """Program, manual, licences and configuration, in the places of the contract; no bytecode, nothing else."""
+    prefix = installed.prefix
+    places = {str(path.relative_to(prefix)).split("/pyctrigger/")[0] for path in prefix.rglob("*") if path.is_file()}
+    assert {"bin/pyctrigger", "etc/pyctrigger.toml", "share/man/man8/pyctrigger.8.gz", "lib", "share/doc"} == places
+    names = {path.name for path in installed.directory.iterdir()}
+    assert {"__main__.py", "without-python", "pyctrigger", "filelock", "platformdirs", "tomli"} == names
+    licences = {path.name for path in (prefix / "share/doc/pyctrigger").iterdir()}
+    assert {"LICENSE", "LICENSE.filelock", "LICENSE.platformdirs", "LICENSE.tomli"} == licences
+    assert installed.own_bytecode() == []
+
+
+def test_every_host_runs_it(installed: Installed, interpreters: list[Interpreter], site: Path) -> None:
+    """From 3.9 to the newest, PyPy too, with nothing but its own directory and the standard library."""
+    write_tree(site, {"package/m.py": "x = 1\n"})
+    target = fitting(interpreters)
+    for host in hosts(interpreters):
+        installed.put("python3", host)
+        for pyc in site.rglob("*.pyc"):
+            pyc.unlink()
+
+        child = installed.run(
+            "run", "--python", target.path, "--site-dir", str(site), "--state-dir", str(installed.state)
+        )
+
+        assert (0, "") == (child.returncode, child.stderr), host.flavour
+        assert not_fresh(target, sources_below(site)) == []
+
+
+def test_nothing_of_the_systems_packages_is_imported(
+    installed: Installed, interpreters: list[Interpreter], tmp_path: Path, site: Path
+) -> None:
+    """Broken filelocks wherever a Python looks by itself: in the current directory, in PYTHONPATH, in the user's site."""
+    host = fitting(interpreters)
+    installed.put("python3", host)
+    broken = {f"{name}/__init__.py": "raise RuntimeError('broken')\n" for name in ("filelock", "platformdirs", "tomli")}
+    broken["sitecustomize.py"] = broken["json/__init__.py"] = "raise RuntimeError('broken')\n"
+    write_tree(tmp_path / "broken", broken)
+    write_tree(site, {"m.py": "x = 1\n"})
+    environment = {"PYTHONPATH": str(tmp_path / "broken"), "PYTHONSTARTUP": str(tmp_path / "broken/sitecustomize.py")}
+    environment["PYTHONHOME"] = str(tmp_path / "broken")
+    arguments = ["run", "--python", host.path, "--site-dir", str(site), "--state-dir", str(installed.state)]
+
+    child = installed.run(*arguments, cwd=tmp_path / "broken", env={**os.environ, **environment})
+
+    assert (0, "") == (child.returncode, child.stderr)
+    assert len(list(site.rglob("*.pyc"))) == 1
+
+
+def test_dependencies_of_its_own_directory_are_the_ones_used(
+    installed: Installed, interpreters: list[Interpreter]
+) -> None:
+    """A host that has other filelocks in its site packages doesn't see them."""
+    host = fitting(interpreters)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import filelock, platformdirs, tomli, pyctrigger;"
+        "print(*(module.__file__ for module in (filelock, platformdirs, tomli, pyctrigger)), sep='\\n')"
+    )
+    said = subprocess.run(
+        [host.path, "-I", "-S", "-B", "-c", program, str(installed.directory)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(line.startswith(f"{installed.directory}/") for line in said.stdout.splitlines())
+
+
+def test_an_old_python_hands_over(installed: Installed, interpreters: list[Interpreter]) -> None:
+    """`python3` is too old, and so is the next in the list: the third one runs it."""
+    old = [each for each in interpreters if each.version < (3, 9)]
+    if not old:
+        absent("no Python below 3.9 on this machine")
+    installed.put("python3", old[0])
+    installed.put("python3.15", old[-1])
+    installed.put("python3.14", fitting(interpreters))
+
+    child = installed.run("--version")
+
+    assert (0, "") == (child.returncode, child.stderr)
+    assert child.stdout.startswith("pyctrigger ")
+
+
+def test_no_python_that_fits_is_said(installed: Installed, interpreters: list[Interpreter]) -> None:
+    """Exit 69 with the reason and the mend; a hook says the same and exits 0, and nothing is removed."""
+    old = [each for each in interpreters if each.version < (3, 9)]
+    if not old:
+        absent("no Python below 3.9 on this machine")
+    installed.put("python3", old[-1])
+    version = ".".join(map(str, old[-1].version[:2]))
+
+    person, hook = installed.run("verify"), installed.run("run", "--hook", "--python", "3.11")
+
+    assert (69, 0) == (person.returncode, hook.returncode)
+    assert person.stderr == hook.stderr
+    assert f"is Python {version}, and 3.9 is the oldest that runs pyctrigger" in person.stderr
+    assert "install Python 3.9 or later" in person.stderr
+    assert "" == person.stdout == hook.stdout
+
+
+def test_no_python_at_all_is_said(installed: Installed) -> None:
+    """Who only looks is told, with exit 69."""
+    child = installed.run("verify")
+
+    assert (69, "pyctrigger: there is no Python on this system to run it\n") == (child.returncode, child.stderr)
+
+
+def test_own_bytecode_is_made_once_and_holds(
+    installed: Installed, interpreters: list[Interpreter], as_root: None
+) -> None:
+    """Of the host, checked by hash, so that no change of times makes it stale; a hook makes what a new host lacks."""
+    host = fitting(interpreters)
+    installed.put("python3", host)
+
+    assert (0, "", "") == attributes(installed.run("--own-bytecode"))
+
+    sources = sources_below(installed.directory)
+    assert not_fresh(host, sources) == []
+    first = snapshot(installed.directory)
+    for path in sources:
+        os.utime(path, (0, 0))
+    assert not_fresh(host, sources) == []
+    assert (0, "", "") == attributes(installed.run("--own-bytecode"))
+    assert {path: facts[3] for path, facts in first.items()} == {
+        path: facts[3] for path, facts in snapshot(installed.directory).items()
+    }
+
+    other = [each for each in hosts(interpreters) if each.flavour != host.flavour][-1]
+    installed.put("python3", other)
+    installed.run(
+        "run", "--hook", "--python", host.path, "--paths-from", "/dev/null", "--state-dir", str(installed.state)
+    )
+    assert not_fresh(other, sources) == []
+    assert not_fresh(host, sources) == []
+
+
+def attributes(child: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+    """Code and streams."""
+    return child.returncode, child.stdout, child.stderr
+
+
+def test_start_writes_nothing(installed: Installed, interpreters: list[Interpreter]) -> None:
+    """Neither `--version` nor a person's command leaves bytecode in the directory."""
+    installed.put("python3", fitting(interpreters))
+
+    assert installed.run("--version").returncode == 0
+    assert installed.run("hooks", "list", "--manager", "pkg").returncode == 0
+
+    assert installed.own_bytecode() == []
+
+
+def test_its_hooks_start_its_launcher(installed: Installed, interpreters: list[Interpreter]) -> None:
+    """Rendered by the installed program, a hook names the program of the package, not the host of the day."""
+    installed.put("python3", fitting(interpreters))
+
+    child = installed.run("hooks", "render", "--manager", "apk", "--python", "3.11")
+
+    assert f"\n{installed.prefix}/bin/pyctrigger run --hook --python 3.11 --manager apk || :\n" in child.stdout
+
+
+def test_distfiles_are_believed_by_checksum_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the right name with other bytes ends the build; where all are right, no network is needed."""
+    found = distfiles.fetch(Checkout)
+    monkeypatch.setenv("DISTDIR", str(tmp_path))
+    for distfile, path in found.items():
+        shutil.copyfile(path, tmp_path / distfile.name)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert {tmp_path / distfile.name for distfile in found} == set(distfiles.fetch(Checkout).values())
+
+    spoiled = tmp_path / next(iter(found)).name
+    spoiled.write_bytes(spoiled.read_bytes() + b"\0")
+    with pytest.raises(BuildError, match=r"has the checksum .* instead of .*; remove it, and try again"):
+        distfiles.fetch(Checkout)
+
+
+def test_a_distfile_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the file and without a network: which file, and where to put it."""
+    monkeypatch.setenv("DISTDIR", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+
+    with pytest.raises(BuildError, match=f"is missing; put it into {tmp_path}, or name another directory with DISTDIR"):
+        distfiles.fetch(Checkout)
+
+
+def test_dependencies_are_pinned_pure_and_old_enough() -> None:
+    """Every runtime dependency of the project, tomli always, as a wheel for any Python 3."""
+    pinned = distfiles.pinned(Checkout / "ports/distinfo")
+
+    assert {"filelock", "platformdirs", "tomli"} == {each.project for each in pinned}
+    assert all(each.name.endswith("-py3-none-any.whl") for each in pinned)
+
+
+def test_layout_is_the_same_every_time(tmp_path: Path) -> None:
+    """Two layouts differ in nothing, whatever the umask was."""
+    found = []
+    for mask in (0o022, 0o077):
+        root = tmp_path / str(mask)
+        before = os.umask(mask)
+        try:
+            stage(Checkout, PLATFORMS["rpm"], root)
+            settle(root, 1_700_000_000)
+        finally:
+            os.umask(before)
+        facts = snapshot(root)
+        top = os.fsencode(root)
+        found.append({path[len(top) :]: (each[0], each[4], each[5]) for path, each in facts.items()})
+    assert found[0] == found[1]
+    assert {1_700_000_000 * 10**9} == {each[1] for each in found[0].values()}
+
+
+def test_version_of_the_command_is_the_checkouts(installed: Installed, interpreters: list[Interpreter]) -> None:
+    """What is laid out is what is in the checkout."""
+    installed.put("python3", fitting(interpreters))
+    own = subprocess.run([sys.executable, "-m", "pyctrigger", "--version"], capture_output=True, text=True, check=True)
+
+    assert own.stdout == installed.run("--version").stdout

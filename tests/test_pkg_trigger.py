@@ -1,0 +1,440 @@
+"""FreeBSD's pkg: the rendered trigger in a real Lua 5.4, under a stand-in for pkg, with the real program behind it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import absent
+from environment import CHECKOUT
+from freebsd_system import LAUNCHER, TRIGGERS, FreeBSD, Said, cache_tag_of, library_of, version_of
+from interpreters import Interpreter
+from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
+from pkg_stand_in import load
+from pyctrigger.managers.pkg import Pkg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from command import Command
+
+GOLDEN = Path(__file__).with_name("golden") / "pkg"
+RENDER = "import sys; from pyctrigger.cli import main; sys.exit(main(sys.argv[1:], program=('/usr/local/bin/pyctrigger',)))"
+
+#: Another port's trigger, which a failing one of ours would stop.
+NEIGHBOUR = """description: "another port's"
+path_glob: ["/usr/local/*"]
+trigger: { type: lua, script: <<EOS
+print("the neighbour ran")
+EOS
+}
+cleanup: { type: lua, script: <<EOS
+print("the neighbour cleaned")
+EOS
+}
+"""
+
+Make = "Callable[..., FreeBSD]"
+
+
+@pytest.fixture(scope="module")
+def pair(interpreters: list[Interpreter]) -> tuple[Interpreter, Interpreter]:
+    """Two flavours, one of them PyPy if there is one."""
+    usable = [each for each in interpreters if not each.path.startswith("/usr/local/") and each.version >= (3, 7)]
+    cpythons = [each for each in usable if each.implementation == "cpython"]
+    others = [each for each in usable if each.implementation == "pypy"] or cpythons[:-1]
+    if not cpythons or not others:
+        absent("no two flavours on this machine, outside of /usr/local")
+    return cpythons[-1], others[-1]
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory, pair: tuple[Interpreter, Interpreter]) -> Path:
+    """The port's files, laid out once."""
+    if os.geteuid() != 0:
+        absent("needs root")
+    top = tmp_path_factory.mktemp("port")
+    build = [pair[0].path, str(CHECKOUT / "ports/build"), "freebsd", str(top), "--stage"]
+    subprocess.run(build, stdout=subprocess.PIPE, check=True)
+    return top
+
+
+@pytest.fixture
+def system(staged: Path, tmp_path: Path, pair: tuple[Interpreter, Interpreter]) -> Iterator[FreeBSD]:
+    """FreeBSD with two flavours, the program, and a trigger for each."""
+    made = FreeBSD(tmp_path / "root", pair)
+    with closing(made):
+        shutil.copytree(staged, made.top, dirs_exist_ok=True)
+        made.put_interpreter(pair[0], "python3")
+        versions = [word for each in pair for word in ("--python", version_of(each))]
+        command = made.inside(LAUNCHER, "hooks", "install", "--manager", "pkg", *versions)
+        subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        assert len(made.triggers()) == 2
+        yield made
+
+
+@pytest.fixture
+def first(pair: tuple[Interpreter, Interpreter]) -> Interpreter:
+    """The flavour that most tests are about."""
+    return pair[0]
+
+
+def site_of(interpreter: Interpreter) -> str:
+    """Relative to the root."""
+    return f"usr/local/lib/{library_of(interpreter)}/site-packages"
+
+
+def own_trigger(system: FreeBSD, interpreter: Interpreter) -> str:
+    """The name of a flavour's file, relative to the root, given to a package."""
+    path = f"{TRIGGERS}/python-pycache-{interpreter.flavour}.ucl"
+    system.install(f"trigger-{interpreter.flavour}", {path: (system.top / path).read_text()})
+    return f"trigger-{interpreter.flavour}"
+
+
+def quiet(said: Said) -> bool:
+    """Whether nobody complained."""
+    return "pyctrigger:" not in said.out + said.err and "failed" not in said.err.replace("0 failed", "")
+
+
+# -- the text --------------------------------------------------------------------------------------------------------
+
+
+def render(*arguments: str) -> str:
+    command = [sys.executable, "-c", RENDER, "hooks", "render", "--manager", "pkg", *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "flavour"), [("3.11", "py311"), ("3.14", "py314"), ("3.13t", "py313t"), ("pypy3.11", "pypy311")]
+)
+def test_rendered_text_is_stable(version: str, flavour: str) -> None:
+    """Byte for byte; no interpreter is needed for it."""
+    assert (GOLDEN / f"python-pycache-{flavour}.ucl").read_text() == render("--python", version)
+
+
+def test_pkg_reads_what_was_meant() -> None:
+    """The site directory and all below it; only the cleanup is sandboxed; no dollar sign, which UCL would expand."""
+    text = render("--python", "3.13t")
+
+    trigger = load("python-pycache-py313t.ucl", text)
+
+    assert trigger.paths == [b"/usr/local/lib/python3.13t/site-packages"]
+    assert trigger.matches(b"/usr/local/lib/python3.13t/site-packages/a/b")
+    assert not trigger.matches(b"/usr/local/lib/python3.13/site-packages/a")
+    assert not trigger.trigger.sandbox
+    assert trigger.cleanup is not None
+    assert trigger.cleanup.sandbox
+    assert '".cpython-313.opt-2.pyc"' in trigger.cleanup.text
+
+
+def test_several_site_directories_are_quoted() -> None:
+    """Spaces, brackets that mean nothing here, percent signs and letters of any language."""
+    sites = ["/usr/local/lib/my python/100% (new)", "/usr/local/lib/python-ü/site-packages"]
+
+    trigger = load("x.ucl", render("--python", "3.11", "--site-dir", sites[0], "--site-dir", sites[1]))
+
+    assert trigger.paths == [os.fsencode(site) for site in sites]
+    assert all(trigger.matches(os.fsencode(f"{site}/a/b")) for site in sites)
+
+
+@pytest.mark.parametrize("character", ['"', "\\", "$", "*", "?", "[", "'", "\n"])
+def test_what_has_no_quoting_is_refused(pyctrigger: Command, character: str) -> None:
+    """Exit 2, and nothing is printed that somebody could install."""
+    line = ["--manager", "pkg", "--python", "3.11", "--site-dir", f"/usr/local/a{character}b"]
+
+    child = subprocess.run(
+        [*pyctrigger.program, "hooks", "render", *line], capture_output=True, text=True, check=False
+    )
+
+    assert (child.returncode, child.stdout) == (2, "")
+
+
+# -- transactions ----------------------------------------------------------------------------------------------------
+
+
+def test_an_installed_package_is_compiled_for_its_own_flavour(
+    system: FreeBSD, pair: tuple[Interpreter, Interpreter]
+) -> None:
+    """At all levels of FreeBSD's policy; the other flavour's directory isn't looked at."""
+    one, other = pair
+    (system.site(other) / "idle.py").write_text("x = 1\n")
+
+    said = system.install("py-demo", {f"{site_of(one)}/demo/__init__.py": "x = 1\n", f"{site_of(one)}/demo/a/b.py": ""})
+
+    assert quiet(said), said
+    assert system.unserved(one) == []
+    assert len(pycs_below(system.site(one))) == 6
+    assert pycs_below(system.site(other)) == []
+    assert quiet(system.install("pypy-demo", {f"{site_of(other)}/more/__init__.py": "y = 2\n"}))
+    assert system.unserved(other) == []
+
+
+def test_a_top_level_module_alone_fires(system: FreeBSD, first: Interpreter) -> None:
+    """Installed and removed, it touches only the site directory itself."""
+    assert quiet(system.install("py-six", {f"{site_of(first)}/six.py": "x = 1\n"}))
+    assert len(pycs_below(system.site(first))) == 3
+
+    assert quiet(system.remove("py-six"))
+
+    assert list(system.site(first).iterdir()) == []
+
+
+def test_an_upgrade_sweeps_what_only_the_old_version_had(system: FreeBSD, first: Interpreter) -> None:
+    """pkg doesn't report that directory; a name that stays importable would shadow nothing, and lie."""
+    site = site_of(first)
+    old = {f"{site}/demo/{name}.py": "x = 1\n" for name in ("__init__", "legacy/__init__", "legacy/deep/mod")}
+    system.install("py-demo", old)
+    assert (system.site(first) / "demo/legacy/deep/__pycache__").is_dir()
+
+    said = system.install("py-demo", {f"{site}/demo/__init__.py": "x = 22\n", f"{site}/demo/new/mod.py": ""})
+
+    assert quiet(said), said
+    assert not (system.site(first) / "demo/legacy").exists()
+    assert system.unserved(first) == []
+    assert len(pycs_below(system.site(first))) == 6
+
+
+@pytest.mark.parametrize("left", ["", "demo/data.txt"])
+def test_a_deleted_package_leaves_nothing(system: FreeBSD, first: Interpreter, left: str) -> None:
+    """What pkg couldn't remove, because of our bytecode in it, goes; what somebody else put there stays."""
+    site = site_of(first)
+    system.install("py-demo", {f"{site}/demo/__init__.py": "", f"{site}/demo/sub/mod.py": ""})
+    if left:
+        (system.site(first) / left).write_text("mine")
+
+    said = system.remove("py-demo")
+
+    assert quiet(said), said
+    names = sorted(str(path.relative_to(system.site(first))) for path in system.site(first).rglob("*"))
+    assert names == (["demo", "demo/data.txt"] if left else [])
+
+
+def test_a_package_whose_directory_is_gone_altogether_is_swept(system: FreeBSD, first: Interpreter) -> None:
+    """Touched directories that aren't there any more lead to the nearest that is; pkg.stat answers nil for them."""
+    site = site_of(first)
+    system.install("py-demo", {f"{site}/demo/a/b/mod.py": "", f"{site}/demo/keep.py": "x = 1\n"})
+    shutil.rmtree(system.site(first) / "demo/a/b/__pycache__")
+    orphan = system.site(first) / f"demo/a/__pycache__/gone.{cache_tag_of(first)}.pyc"
+    orphan.parent.mkdir()
+    orphan.write_bytes(b"")
+
+    said = system.install("py-demo", {f"{site}/demo/keep.py": "x = 1\n"})
+    assert not orphan.exists()
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"")
+    said = system.remove("py-demo")
+
+    assert quiet(said), said
+    assert list(system.site(first).iterdir()) == []
+
+
+def test_any_name_reaches_the_program(system: FreeBSD, first: Interpreter) -> None:
+    """Blanks, quotation marks, percent signs, newlines, a leading dash, and bytes that are no UTF-8."""
+    names = [b"sp ace", b"quo\"te'", b"100%s%d", b"new\nline", b"caf\xe9", b"-dash", b"semi;colon", b"$HOME", b"back\\slash"]
+    site = os.fsencode(site_of(first))
+
+    said = system.install("py-odd", {site + b"/" + name + b"/mod.py": "x = 1\n" for name in names})
+
+    assert quiet(said), said
+    assert len(sources_below(system.site(first))) == len(names)
+    assert system.unserved(first) == []
+    assert quiet(system.remove("py-odd"))
+    assert list(system.site(first).iterdir()) == []
+
+
+def test_twenty_thousand_directories(system: FreeBSD, first: Interpreter) -> None:
+    """More than an argument vector holds, or a process may have open."""
+    site = site_of(first)
+    files = {f"{site}/big/directory-with-a-long-name-{number:05}/data": "" for number in range(20_000)}
+    files |= {f"{site}/big/directory-with-a-long-name-{number:05}/mod.py": "" for number in range(0, 20_000, 500)}
+
+    said = system.install("py-big", files, descriptors=64)
+
+    assert quiet(said), said
+    assert len(pycs_below(system.site(first))) == 3 * 40
+    assert system.unserved(first) == []
+
+
+def test_only_own_orphans_go(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
+    """Other tags, Numba's caches, pytest's, sourceless modules, and empty directories stay as they are."""
+    one, other = pair
+    tag = cache_tag_of(one)
+    system.install("py-demo", {f"{site_of(one)}/demo/__init__.py": ""})
+    foreign = ["gone.cpython-399.pyc", f"gone.{cache_tag_of(other)}.pyc", "gone.f-1.py311.nbi", f"gone.{tag}-pytest-8.pyc"]
+    write_tree(system.site(one) / "demo/__pycache__", dict.fromkeys(foreign, "theirs"))
+    write_tree(system.site(one), {"demo/compiled.pyc": "theirs", f"demo/__pycache__/gone.{tag}.pyc": "an orphan"})
+    (system.site(one) / "demo/empty").mkdir()
+    before = snapshot(system.site(one))
+
+    assert quiet(system.install("py-demo", {f"{site_of(one)}/demo/__init__.py": ""}))
+
+    after = snapshot(system.site(one))
+    gone = {os.fsdecode(path) for path in before.keys() - after.keys()}
+    assert gone == {str(system.site(one) / f"demo/__pycache__/gone.{tag}.pyc")}
+    assert {os.path.basename(os.fsdecode(path)) for path in after} >= {*foreign, "compiled.pyc", "empty"}
+
+
+def test_bytecode_that_a_package_owns_stays_to_the_byte(system: FreeBSD, first: Interpreter) -> None:
+    """Stale or an orphan: what changed it would make `pkg check -s` complain."""
+    site, tag = site_of(first), cache_tag_of(first)
+    owned = {f"{site}/demo/__pycache__/{name}.{tag}.pyc": "not fresh" for name in ("__init__", "orphan")}
+    system.install("py-demo", {f"{site}/demo/__init__.py": "x = 1\n", **owned})
+    before = {path: (system.top / path).stat() for path in owned}
+
+    said = system.install("py-other", {f"{site}/demo/extra.py": "y = 1\n"})
+
+    assert "lua script failed" not in said.err
+    assert before == {path: (system.top / path).stat() for path in owned}
+    assert not_fresh(first, [os.fsencode(system.site(first) / "demo/extra.py")]) == []
+
+
+def test_a_version_that_no_longer_ships_bytecode_is_compiled(system: FreeBSD, first: Interpreter) -> None:
+    """And what the old one shipped is no longer a package's."""
+    site, tag = site_of(first), cache_tag_of(first)
+    shipped = f"{site}/demo/__pycache__/__init__.{tag}.pyc"
+    system.install("py-demo", {f"{site}/demo/__init__.py": "x = 1\n", shipped: "old"})
+
+    assert quiet(system.install("py-demo", {f"{site}/demo/__init__.py": "x = 2\n"}))
+
+    assert system.unserved(first) == []
+    assert quiet(system.remove("py-demo"))
+    assert list(system.site(first).iterdir()) == []
+
+
+def test_the_administrators_directory_isnt_imported_from(system: FreeBSD, first: Interpreter) -> None:
+    """pkg hands its own current directory and environment on."""
+    names = ("pyctrigger", "json", "sqlite3", "os", "sitecustomize")
+    write_tree(system.top / "var/tmp", {f"{name}.py": "open('/var/tmp/imported', 'w')\n" for name in names})
+
+    said = system.install("py-demo", {f"{site_of(first)}/demo/__init__.py": ""}, cwd="/var/tmp")
+
+    assert quiet(said), said
+    assert system.unserved(first) == []
+    assert not (system.top / "var/tmp/imported").exists()
+
+
+def test_no_list_is_left_behind(system: FreeBSD, first: Interpreter) -> None:
+    """Neither after success nor after failure."""
+    system.install("py-demo", {f"{site_of(first)}/demo/__init__.py": ""})
+    (system.top / LAUNCHER[1:]).unlink()
+    system.install("py-more", {f"{site_of(first)}/more/__init__.py": ""})
+
+    assert [path.name for path in (system.top / "var/run").iterdir() if path.is_file()] == []
+
+
+# -- failures --------------------------------------------------------------------------------------------------------
+
+
+def _replace_launcher(system: FreeBSD, script: str) -> None:
+    launcher = system.top / LAUNCHER[1:]
+    launcher.unlink()
+    launcher.write_text(script)
+    launcher.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "reason"),
+    [
+        ("#!/bin/sh\nkill -9 $$\n", "/usr/local/bin/pyctrigger did not come to its end"),
+        ("#!/bin/sh\nexit 0\n", "/usr/local/bin/pyctrigger did not come to its end"),
+        ("#!/bin/sh\nexit 3\n", "/usr/local/bin/pyctrigger: Abnormal termination"),
+        ("#!/nowhere/sh\n", "/usr/local/bin/pyctrigger: No such file or directory"),
+    ],
+    ids=["killed", "silent", "failed", "missing"],
+)
+def test_a_failure_is_told_and_stops_nobody(
+    system: FreeBSD, first: Interpreter, launcher: str, reason: str
+) -> None:
+    """The administrator reads why, and what to do about it; that does it."""
+    real = (system.top / LAUNCHER[1:]).read_text()
+    _replace_launcher(system, launcher)
+    (system.top / TRIGGERS / "neighbour.ucl").write_text(NEIGHBOUR)
+
+    said = system.install("py-demo", {f"{site_of(first)}/demo/__init__.py": ""})
+
+    version = version_of(first)
+    assert f"pyctrigger: Python {version}: {reason}\n" in said.out
+    assert said.out.count("the neighbour ran") == 1
+    assert "lua script failed" not in said.err
+    mend = f"pyctrigger repair --python {version}"
+    assert f"with: {mend}\n" in said.out
+    assert len(system.unserved(first)) == 3
+    _replace_launcher(system, real)
+    subprocess.run(system.inside("/usr/local/bin/" + mend.split()[0], *mend.split()[1:]), check=True, stdout=subprocess.PIPE)
+    assert system.unserved(first) == []
+
+
+def test_a_full_disk_is_told(system: FreeBSD, first: Interpreter) -> None:
+    """There is no room for the list of what was touched."""
+    full = f"mount -t tmpfs -o size=4k tmpfs {system.top}/var/run; head -c 4096 /dev/zero > {system.top}/var/run/full"
+
+    said = system.install("py-demo", {f"{site_of(first)}/demo/__init__.py": ""}, more=full)
+
+    assert "No space left on device" in said.out
+    assert f"pyctrigger repair --python {version_of(first)}" in said.out
+    assert "lua script failed" not in said.err
+
+
+def test_no_place_for_the_list_is_told(system: FreeBSD, first: Interpreter) -> None:
+    """A root without /var/run."""
+    (system.top / "var/run").rmdir()
+
+    said = system.install("py-demo", {f"{site_of(first)}/demo/__init__.py": ""})
+
+    assert "No such file or directory" in said.out
+    assert "lua script failed" not in said.err
+
+
+def test_work_that_waits_in_the_journal_is_no_failure(system: FreeBSD, first: Interpreter) -> None:
+    """Hooks are switched off: the program says so itself, and comes to its end."""
+    with (system.top / "etc/pyctrigger.toml").open("a") as file:
+        file.write("[hooks]\nenabled = false\n")
+
+    said = system.install("py-demo", {f"{site_of(first)}/demo/__init__.py": ""})
+
+    assert "the work is kept in the journal" in said.err
+    assert "did not come to its end" not in said.out
+
+
+def test_the_stand_in_is_no_kinder_than_pkg(system: FreeBSD) -> None:
+    """A Lua error ends what was to run; exec loses codes and signals; a missing directory can't be iterated."""
+    script = """description: "x"
+path_glob: ["/*"]
+trigger: {{ type: lua, sandbox: {sandbox}, script: <<EOS
+{text}
+EOS
+}}
+"""
+    for path in (system.top / TRIGGERS).iterdir():
+        path.unlink()
+    answers = """
+print(pkg.exec({"/bin/sh", "-c", "exit 3"}))
+print(pkg.exec({"/nowhere"}))
+print(math.type(pkg.exec({"/bin/sh", "-c", "kill -9 0"})))
+print(pkg.stat("/nowhere"), (pkg.readdir("/nowhere")))
+print(io.open("/etc/passwd", "wx"))
+pkg.print_msg("nobody reads this")
+""".replace("kill -9 0", "kill -9 `echo` 1 2>/dev/null; exec perl -e 'kill 9, getppid' || true")
+    del answers
+    system.put_trigger("x", script.format(sandbox="false", text='print(pkg.exec({"/bin/sh", "-c", "exit 3"}))'))
+    assert system.install("a", {"usr/local/a": ""}).out == "nil\tAbnormal termination\t0\n"
+    system.put_trigger("x", script.format(sandbox="false", text='print(pkg.exec({"/nowhere"}))'))
+    assert system.install("a", {"usr/local/a": ""}).out == "nil\tNo such file or directory\t2\n"
+    system.put_trigger("x", script.format(sandbox="true", text='pkg.exec({"/bin/true"})'))
+    said = system.install("a", {"usr/local/a": ""})
+    assert said.err.endswith("pkg.exec not available in sandbox\npkg: lua script failed\n")
+    system.put_trigger("x", script.format(sandbox="true", text='for _ in ipairs(pkg.readdir("/nowhere")) do end'))
+    assert "pkg: lua script failed" in system.install("a", {"usr/local/a": ""}).err
+    system.put_trigger("x", script.format(sandbox="true", text="return 1"))
+    assert system.install("a", {"usr/local/a": ""}).err == "pkg: lua script failed\n"
+    system.put_trigger("x", script.format(sandbox="true", text='print(io.open("/etc/passwd", "wx"))'))
+    assert system.install("a", {"usr/local/a": ""}).out == "nil\t/etc/passwd: File exists\t17\n"
