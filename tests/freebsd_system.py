@@ -11,10 +11,9 @@ import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conftest import absent
-from environment import CHECKOUT
 from packages import not_fresh, sources_below
 from system_tools import find_tool
 
@@ -62,12 +61,12 @@ class Said(NamedTuple):
 class FreeBSD:
     """The root, and pkg's part in it."""
 
-    def __init__(self, top: Path, interpreters: Sequence[Interpreter], *, wal: bool = True) -> None:
+    def __init__(self, top: Path, interpreters: Sequence[Interpreter]) -> None:
         lua, unshare = find_tool("lua5.4"), find_tool("unshare")
         if lua is None or unshare is None:
             absent("no lua5.4 or no unshare on this machine")
         self.top = top
-        self._lua, self._unshare = lua, unshare
+        self._lua, self._unshare, self._python = lua, unshare, interpreters[0].path
         for name in ("etc", "run", "var/run", "var/lib", "var/tmp", "var/db/pkg", TRIGGERS, "usr/local/bin"):
             (top / name).mkdir(parents=True)
         for name in ("passwd", "group", "ld.so.cache", "nsswitch.conf"):
@@ -76,8 +75,17 @@ class FreeBSD:
         self._directories = self._prepare()
         self._configure(interpreters)
         self._database = sqlite3.connect(top / "var/db/pkg/local.sqlite", isolation_level=None)
-        self._database.execute(f"pragma journal_mode = {'wal' if wal else 'truncate'}")
+        self.set_journal("wal")  # as pkg has it since 2.6
         self._database.executescript(_SCHEMA)
+
+    def set_journal(self, mode: str) -> str:
+        """How the database is kept from here on."""
+        (mode,) = self._database.execute(f"pragma journal_mode = {mode}").fetchone()
+        return str(mode)
+
+    def checkpoint(self) -> None:
+        """Bring the database's log into its file."""
+        self._database.execute("pragma wal_checkpoint(truncate)")
 
     def close(self) -> None:
         """Let go of the database."""
@@ -129,7 +137,7 @@ class FreeBSD:
 
     # -- transactions --------------------------------------------------------------------------------------------
 
-    def install(self, name: str, files: Mapping[str | bytes, str], **options: object) -> Said:
+    def install(self, name: str, files: Mapping[str | bytes, str], **options: Any) -> Said:
         """Install a package, or upgrade it: of what only its old version had, pkg reports nothing."""
         before = self.triggers()
         old = set(self.files_of(name))
@@ -141,16 +149,16 @@ class FreeBSD:
                 file.write(text.encode())
         self._delete(old - new.keys())
         self._register(name, new)
-        return self._finish(before, new, **options)
+        return self.finish(before, new, **options)
 
-    def remove(self, *names: str, **options: object) -> Said:
+    def remove(self, *names: str, **options: Any) -> Said:
         """Delete packages in one transaction; a trigger goes with its package."""
         before = self.triggers()
         gone = {path for name in names for path in self.files_of(name)}
         self._delete(gone)
         for name in names:
             self._register(name, ())
-        return self._finish(before, gone, **options)
+        return self.finish(before, gone, **options)
 
     def files_of(self, name: str) -> list[bytes]:
         """What a package owns, relative to the root."""
@@ -185,7 +193,8 @@ class FreeBSD:
             except OSError:
                 pass  # not empty
 
-    def _finish(self, before: dict[str, str], touched: Iterable[bytes], **options: object) -> Said:
+    def finish(self, before: dict[str, str], touched: Iterable[bytes], **options: Any) -> Said:
+        """The end of a transaction that touched these files, and had these triggers at its beginning."""
         directories = {os.path.dirname(b"/" + path).decode("latin-1") for path in touched}
         return self._pkg({"command": "transaction", "before": before, "touched": sorted(directories)}, **options)
 
@@ -204,8 +213,7 @@ class FreeBSD:
     ) -> Said:
         """Start the stand-in, inside the root or, like `pkg -r`, outside of it."""
         stand_in = str(Path(__file__).with_name("pkg_stand_in.py"))
-        python = str(Path(self.top / "usr/local/bin/python3").resolve())
-        command = [python, "-I", "-S", "-B", stand_in, self._lua, str(self.top) if outside else ""]
+        command = [self._python, "-I", "-S", "-B", stand_in, self._lua, str(self.top) if outside else ""]
         job = {**job, "defer": outside, "descriptors": descriptors}
         if not outside:
             command = self.inside(*command, more=more, cwd=cwd)
@@ -221,13 +229,6 @@ class FreeBSD:
         script = _ENTER % {"directories": directories, "more": more, "cwd": cwd}
         namespace = [self._unshare, "--mount", "--propagation", "private"]
         return [*namespace, "/bin/sh", "-c", script, "sh", str(self.top), *command]
-
-    def stage(self, host: Interpreter) -> None:
-        """Install the port with the program, which `host` is to run."""
-        self.put_interpreter(host, "python3")
-        build = [host.path, str(CHECKOUT / "ports/build"), "freebsd", str(self.top), "--stage"]
-        child = subprocess.run(build, capture_output=True, text=True, timeout=_SECONDS, check=False)
-        assert child.returncode == 0, child.stderr
 
     # -- judging -------------------------------------------------------------------------------------------------
 

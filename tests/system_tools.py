@@ -31,6 +31,7 @@ TOOLS = (
     Tool("pacman", "pacman-package-manager", "runs hooks in a scratch root"),
     Tool("bsdtar", "libarchive-tools", "builds packages for it"),
     Tool("lua5.4", "lua5.4", "runs pkg's triggers", version_flag="-v"),
+    Tool("groff", "groff-base", "formats the manual page"),
 )
 
 # Not on an ordinary person's PATH in Debian, where debootstrap and chroot live.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from confinement import private_mounts
+from conftest import absent
 from debian_chroot import EXECUTABLES, Chroot, copy_of, sid_chroot
 from debian_judge import TAGS, Judge
 from debian_packages import ARCHIVE, DIST_PACKAGES, MTIME, Package, build, pack, with_version, write_index
@@ -110,6 +111,11 @@ class Debian:
         assert outcome.code == 0, outcome.err
         self.sid.outside(path).symlink_to("true")
 
+    def dpkg_trigger(self) -> None:
+        """Ask for a rerun by hand."""
+        assert self.sid.run("dpkg-trigger", "--no-await", "pyctrigger").code == 0
+        self.dpkg("--triggers-only", "-a")
+
     def plant_strangers(self) -> dict[str, bytes]:
         """Put files there that must stay as they are; their contents, by path inside."""
         planted = strangers("nobody's business\n")
@@ -151,7 +157,7 @@ def ready(bare: Chroot) -> Iterator[Chroot]:
     """The same, with pyctrigger installed by apt."""
     with copy_of(bare) as sid:
         outcome = sid.run("apt-get", "-q", "-y", "install", "pyctrigger")
-        assert (0, "") == (outcome.code, outcome.err)
+        assert outcome.code == 0, outcome.out + outcome.err
         yield sid
 
 
@@ -230,3 +236,376 @@ def test_transactions(debian: Debian, diverted: bool) -> None:
     assert set(debian.judge.targets()) == set(TAGS)
 
 
+def test_trigger_held_back_and_by_hand(debian: Debian) -> None:
+    """`--no-triggers` leaves the work to `--triggers-only`; the named trigger mends a damaged tree at any time."""
+    debian.apt("install", "demo=1", "stable", "python3-six")
+    debian.divert_compilers()
+
+    for step in (["--install", f"{ARCHIVE}/demo-2.deb"], ["--remove", "stable"], ["--purge", "demo"]):
+        debian.dpkg("--no-triggers", *step)
+        assert debian.judge.bytecode_faults() != []
+        assert debian.status() == "triggers-pending"
+        debian.dpkg("--triggers-only", "-a")
+        assert debian.judge.faults() == []
+        assert debian.status() == "installed"
+
+    shutil.rmtree(debian.judge.site / "__pycache__")
+    (debian.judge.site / "gone").mkdir()
+    (debian.judge.site / "gone/__pycache__").mkdir()
+    (debian.judge.site / "gone/__pycache__/module.cpython-315.pyc").write_bytes(b"")
+    assert len(debian.judge.bytecode_faults()) == 3 + 2
+    debian.dpkg_trigger()
+    assert debian.judge.faults() == []
+
+
+def test_root_seen_from_outside(debian: Debian) -> None:
+    """This machine's own dpkg on `--root`: its maintainer scripts and ours run inside."""
+    debian.divert_compilers()
+    outside = [find_tool("dpkg") or "dpkg", f"--root={debian.sid.top}"]
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    packages = {name: str(debian.archive / f"{name}.deb") for name in ("demo-1", "demo-2", "stable-1")}
+    for step in (
+        ["--install", packages["demo-1"], packages["stable-1"]],
+        ["--install", packages["demo-2"]],
+        ["--no-triggers", "--install", packages["demo-1"]],
+        ["--triggers-only", "-a"],
+        ["--remove", "demo"],
+        ["--purge", "demo", "stable"],
+    ):
+        child = subprocess.run([*outside, *step], capture_output=True, text=True, env=environment, check=False)
+        assert child.returncode == 0, child.stderr
+        if "--no-triggers" in step:
+            assert debian.judge.bytecode_faults() != []
+        else:
+            assert debian.judge.faults() == []
+    assert not debian.judge.site.joinpath("demo").exists()
+
+
+# ---------------------------------------------------------------------------------------------- bytecode in packages
+
+
+def shipping(debian: Debian, scratch: Path) -> None:
+    """Packages `shipping` 1 and 2: the first has fresh bytecode for 3.14, stale for 3.15, and none for PyPy."""
+    source = f"{DIST_PACKAGES}/shipping/module.py"
+    pycs = {}
+    for executable, tag, mtime in ((EXECUTABLES[0], "cpython-314", MTIME), (EXECUTABLES[1], "cpython-315", MTIME - 9)):
+        file = debian.sid.outside("/tmp/module.py")
+        file.write_text("VALUE = 1\n")
+        os.utime(file, (mtime, mtime))
+        compiler = f"import py_compile; py_compile.compile('/tmp/module.py', '/tmp/module.pyc', {source!r})"
+        assert debian.sid.run(executable, "-I", "-c", compiler).code == 0
+        pycs[f"shipping/__pycache__/module.{tag}.pyc"] = debian.sid.outside("/tmp/module.pyc").read_bytes()
+    sources = {"shipping/module.py": "VALUE = 1\n"}
+    build(Package("shipping", "1", {**sources, **pycs}), scratch, debian.archive)
+    build(Package("shipping", "2", sources), scratch, debian.archive)
+
+
+def test_bytecode_that_a_package_owns(debian: Debian, tmp_path: Path) -> None:
+    """Fresh or stale it stays as it was packed; what the package doesn't have is added, and taken over with its next."""
+    debian.divert_compilers()
+    shipping(debian, tmp_path)
+    site = debian.judge.site / "shipping/__pycache__"
+    stale = [(f"{DIST_PACKAGES}/shipping/module.py".encode(), "compiled")]
+    target = debian.judge.targets()["py315"]
+    for first in ("1", "2"):
+        debian.apt("install", f"{ARCHIVE}/shipping-{first}.deb", "python3-six")
+        debian.apt("install", f"{ARCHIVE}/shipping-1.deb")
+        for again in (["remove", "python3-six"], ["install", "--reinstall", f"{ARCHIVE}/shipping-1.deb"]):
+            assert debian.judge.faults() == []
+            owned = snapshot(site)
+            assert not_fresh(target, [path for path, _ in stale]) == stale
+            said = debian.apt(*again).err
+            assert "stale" in said
+            if again[0] == "remove":
+                assert snapshot(site) == owned
+        assert sorted(os.listdir(site)) == [f"module.{tag}.pyc" for tag in sorted(TAGS.values())]
+
+        debian.apt("install", f"{ARCHIVE}/shipping-2.deb")
+        assert debian.judge.faults() == []
+        assert not_fresh(target, [path for path, _ in stale]) == []
+    debian.apt("install", f"{ARCHIVE}/shipping-1.deb")
+    debian.apt("purge", "shipping")
+    assert debian.judge.faults() == []
+
+
+# ------------------------------------------------------------------------------------------------------ what can fail
+
+
+def break_configuration(debian: Debian) -> None:
+    """As an administrator's slip does."""
+    with debian.sid.outside("/etc/pyctrigger.toml").open("a") as file:
+        file.write("[defaults\n")
+
+
+def mend_configuration(debian: Debian) -> None:
+    """The slip undone."""
+    file = debian.sid.outside("/etc/pyctrigger.toml")
+    file.write_text(file.read_text().replace("[defaults\n", ""))
+
+
+def remove_program(debian: Debian) -> None:
+    """By somebody who was told to clean up."""
+    program = debian.sid.outside("/usr/bin/pyctrigger")
+    program.rename(program.with_name("elsewhere"))
+
+
+def mend_program(debian: Debian) -> None:
+    """It is back."""
+    program = debian.sid.outside("/usr/bin/elsewhere")
+    program.rename(program.with_name("pyctrigger"))
+
+
+def remove_application(debian: Debian) -> None:
+    """Half of it is as bad as all."""
+    directory = debian.sid.outside(f"{APPLICATION}/pyctrigger")
+    directory.rename(directory.with_name("elsewhere"))
+
+
+def mend_application(debian: Debian) -> None:
+    """It is back."""
+    directory = debian.sid.outside(f"{APPLICATION}/elsewhere")
+    directory.rename(directory.with_name("pyctrigger"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend", "message"),
+    [
+        (break_configuration, mend_configuration, "/etc/pyctrigger.toml"),
+        (remove_program, mend_program, "pyctrigger did not run; once that is mended: pyctrigger repair"),
+        (remove_application, mend_application, "pyctrigger did not run; once that is mended: pyctrigger repair"),
+    ],
+    ids=["configuration", "program", "application"],
+)
+def test_hook_that_fails(
+    debian: Debian, spoil: Callable[[Debian], None], mend: Callable[[Debian], None], message: str
+) -> None:
+    """apt goes on, and says so; no package is half-configured; the next transaction does what this one didn't."""
+    debian.divert_compilers()
+    debian.apt("install", "demo=1", "python3-six")
+    spoil(debian)
+    for arguments in (["install", "demo=2", "stable"], ["remove", "python3-six"], ["install", "--reinstall", "stable"]):
+        outcome = debian.apt(*arguments)
+        assert message in outcome.out + outcome.err
+        assert "installed" == debian.status()
+        assert debian.sid.run("dpkg", "--audit").out == ""
+        assert debian.judge.bytecode_faults() != []
+
+    mend(debian)
+    debian.apt("install", "python3-idna")
+    assert debian.judge.faults() == []
+
+
+def test_no_room_for_bytecode(debian: Debian, tmp_path: Path) -> None:
+    """On a full disk a hook says so, leaves nothing torn, and the next one finishes."""
+    debian.divert_compilers()
+    debian.apt("install", "stable")
+    site = debian.sid.top / DIST_PACKAGES.lstrip("/")
+    entries = sum(1 for _ in site.rglob("*"))
+    # dpkg unpacks beside, and renames; ten files and five directories are what the package has.
+    room = entries + 1 + 10 + 5 + 3
+    script = f"""
+cp -a {site} {debian.sid.top}/tmp/site; mount -t tmpfs -o nr_inodes={room},mode=0755 none {site}
+cp -a {debian.sid.top}/tmp/site/. {site}
+"""
+    try:
+        with private_mounts(script) as mounts:
+            full = Debian(debian.sid.beyond(mounts), tmp_path)
+            assert full.judge.faults() == []
+            outcome = full.apt("install", "demo=1")
+            assert "No space left on device" in outcome.out + outcome.err
+            assert full.status() == full.status("demo") == "installed"
+            faults = full.judge.bytecode_faults()
+            assert faults != []
+            assert all(fault.endswith(": compiled") for fault in faults)
+
+            subprocess.run([*mounts, "mount", "-o", "remount,nr_inodes=1000", str(site)], check=True)
+            full.apt("install", "python3-six")
+            assert full.judge.faults() == []
+    except PermissionError as error:
+        absent(str(error))
+
+
+# ------------------------------------------------------------------------------------- interpreters that come and go
+
+
+@pytest.mark.parametrize(
+    ("flavour", "packages"),
+    [
+        ("py315", ["python3.15", "python3.15-minimal", "libpython3.15-minimal", "libpython3.15-stdlib"]),
+        ("pypy311", ["pypy3", "pypy3-lib"]),
+    ],
+    ids=["py315", "pypy311"],
+)
+@pytest.mark.parametrize("verb", ["remove", "purge"])
+def test_interpreter_goes_and_comes(debian: Debian, flavour: str, packages: list[str], verb: str) -> None:
+    """Its bytecode leaves with it, and nobody else's; when it is back everything is compiled."""
+    debian.divert_compilers()
+    debian.apt("install", "demo=1", "stable", "python3-attr", "python3-six")
+    foreign = debian.plant_strangers()
+    own = {path: facts for path, facts in snapshot(debian.judge.site).items() if b".pyc" in path}
+    others = {path: facts for path, facts in own.items() if f".{TAGS[flavour]}.pyc".encode() not in path}
+
+    debian.apt(verb, *packages)
+
+    assert flavour not in debian.judge.targets()
+    assert debian.judge.faults() == []
+    assert {path: facts for path, facts in snapshot(debian.judge.site).items() if path in own} == others
+    debian.apt("install", "demo=2")
+    assert debian.judge.faults() == []
+
+    debian.apt("install", *packages)
+    assert flavour in debian.judge.targets()
+    assert debian.judge.faults() == []
+    assert {path: debian.sid.outside(path).read_bytes() for path in foreign} == foreign
+
+
+def every_python(debian: Debian) -> list[str]:
+    """The packages of all interpreters."""
+    said = debian.sid.run("dpkg-query", "--show", "--showformat=${Package}\n").out.split()
+    return [name for name in said if name.startswith(("python3.1", "libpython3", "pypy3")) or name in INTERPRETERS]
+
+
+INTERPRETERS = ("python3", "python3-minimal")
+
+
+def traces(debian: Debian) -> list[str]:
+    """What is still called like us, but for the archive and apt's own notes."""
+    said = debian.sid.run("find", "/", "-xdev", "-name", "*pyctrigger*").out.split()
+    return [path for path in said if not path.startswith((ARCHIVE, "/var/lib/apt", "/var/cache/apt"))]
+
+
+def test_everything_goes(debian: Debian) -> None:
+    """`purge` of all Pythons together with pyctrigger: no bytecode, and nothing of ours, is left."""
+    debian.divert_compilers()
+    debian.apt("install", "demo=1", "stable", "python3-attr")
+    foreign = debian.plant_strangers()
+
+    debian.apt("purge", "pyctrigger", "demo", "stable", "python3-attr", *every_python(debian))
+
+    assert debian.judge.targets() == {}
+    assert traces(debian) == []
+    left = {os.fsencode(debian.sid.outside(path)) for path in foreign}
+    assert set(pycs_below(debian.sid.outside("/usr/lib"))) == left
+    assert sources_below(debian.judge.site) == []
+
+
+def test_last_python_goes_and_we_stay(debian: Debian) -> None:
+    """With packages that need no Python, and dpkg told to break ours: `sh` sweeps what nobody can use any more."""
+    debian.divert_compilers()
+    debian.apt("install", "demo=1", "stable")
+    shipping_pyc = {"kept/__init__.py": "", "kept/__pycache__/__init__.cpython-314.pyc": b"owned"}
+    build(Package("kept", "1", shipping_pyc), debian.archive.parent, debian.archive)
+    debian.dpkg("--install", f"{ARCHIVE}/kept-1.deb")
+    debian.plant_strangers()
+
+    outcome = debian.dpkg("--force-depends", "--purge", *every_python(debian))
+
+    assert "the last Python is gone, and its bytecode with it" in outcome.err
+    owned = os.fsencode(debian.judge.site / "kept/__pycache__/__init__.cpython-314.pyc")
+    kept = {os.fsencode(debian.sid.outside(os.fsdecode(path))) for path in debian.judge.strangers}
+    assert set(pycs_below(debian.judge.site)) == kept | {owned}
+    assert debian.status() == "installed"
+    assert (debian.judge.site / "demo/changed.py").is_file()
+
+    debian.apt("install", "--fix-broken", "pypy3", "python3.15", "python3")
+    assert set(debian.judge.targets()) == set(TAGS)
+    assert debian.judge.faults() == []
+
+
+# ------------------------------------------------------------------------------------------ the transaction it serves
+
+
+def test_own_dependencies_are_replaced_meanwhile(debian: Debian) -> None:
+    """The system's filelock and platformdirs are upgraded to ones that can't be imported, and removed: no matter."""
+    debian.divert_compilers()
+    debian.apt("install", "python3-filelock=4*", "python3-platformdirs=4*", "demo=1")
+    assert debian.judge.faults() == []
+    for arguments in (
+        ["install", "python3-filelock=99", "python3-platformdirs=99", "demo=2"],
+        ["install", "python3-filelock=4*", "python3-platformdirs=4*", "stable"],
+        ["install", "python3-filelock-", "python3-platformdirs-", "demo=1"],
+    ):
+        debian.apt(*arguments)
+        assert debian.judge.faults() == []
+
+
+def test_host_is_replaced_meanwhile(debian: Debian) -> None:
+    """python3 and all that it is made of are unpacked anew in the transaction that needs it."""
+    debian.divert_compilers()
+    debian.apt("install", "demo=1", "python3-six")
+    host = ["python3", "python3-minimal", "python3.14", "python3.14-minimal", "libpython3.14-minimal"]
+
+    debian.apt("install", "--reinstall", *host, "libpython3.14-stdlib", "python3-six", "demo=2", "stable")
+
+    assert debian.judge.faults() == []
+
+
+# ---------------------------------------------------------------------------------------------------- the package itself
+
+
+def own_bytecode(debian: Debian, target: str) -> list[bytes]:
+    """Our own modules that the host's Python doesn't find compiled."""
+    sources = [debian.sid.inside(path) for path in sources_below(debian.sid.outside(APPLICATION))]
+    assert len(sources) > 60
+    return [path for path, _ in not_fresh(debian.judge.targets()[target], sources)]
+
+
+def own_tags(debian: Debian) -> set[str]:
+    """The cache tags of the bytecode in the private application directory."""
+    pycs = pycs_below(debian.sid.outside(APPLICATION))
+    return {os.fsdecode(path).rsplit(".", 2)[1] for path in pycs}
+
+
+def test_package_brings_its_own_bytecode(debian: Debian, tmp_path: Path) -> None:
+    """There for the host from the start; anew with each upgrade, reinstallation and new host; gone with the package."""
+    assert (own_bytecode(debian, "py314"), own_tags(debian)) == ([], {"cpython-314"})
+    assert debian.sid.run("pyctrigger", "--version").out.startswith("pyctrigger ")
+
+    older = debian.package
+    newer = with_version(debian.sid.outside(older), "99", tmp_path, debian.sid.outside("/srv"))
+    for arguments in ([f"/srv/{newer.name}"], ["--reinstall", f"/srv/{newer.name}"], [older]):
+        debian.apt("install", *arguments)
+        assert (own_bytecode(debian, "py314"), own_tags(debian)) == ([], {"cpython-314"})
+        assert debian.judge.faults() == []
+
+    python3 = debian.sid.outside("/usr/bin/python3")
+    python3.unlink()
+    python3.symlink_to("python3.15")
+    debian.apt("install", "stable")
+    assert own_bytecode(debian, "py315") == []
+
+    debian.apt("remove", "pyctrigger")
+    assert traces(debian) == ["/etc/pyctrigger.toml", "/var/lib/pyctrigger", "/var/lib/dpkg/info/pyctrigger.list"]
+    assert pycs_below(debian.judge.site) == []
+    debian.apt("purge", "pyctrigger")
+    assert traces(debian) == []
+
+
+def test_removed_and_installed_again(debian: Debian) -> None:
+    """After a removal Debian's own programs, or nobody, look after bytecode; the next installation compiles all."""
+    debian.divert_compilers()
+    debian.apt("install", "demo=1", "stable")
+    debian.apt("remove", "pyctrigger")
+    assert pycs_below(debian.judge.site) == []
+    debian.apt("install", "demo=2")
+    assert debian.judge.bytecode_faults() != []
+
+    debian.apt("install", "pyctrigger")
+    assert debian.judge.faults() == []
+
+
+def test_without_a_chroot(without: Debian, tmp_path: Path) -> None:
+    """`--force-script-chrootless`: the scripts of a foreign system don't run its programs, nor ours on this machine."""
+    own = snapshot(Path("/var/lib/pyctrigger")) if Path("/var/lib/pyctrigger").is_dir() else {}
+    outside = [find_tool("dpkg") or "dpkg", f"--root={without.sid.top}", "--force-script-chrootless"]
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+    scripts = ["--install", f"{without.sid.top}{without.package}"]
+    child = subprocess.run([*outside, *scripts], capture_output=True, text=True, env=environment, check=False)
+
+    assert (0, "installed") == (child.returncode, without.status())
+    assert without.judge.database_faults() == []
+    for verb in ("--remove", "--purge"):
+        child = subprocess.run([*outside, verb, "pyctrigger"], capture_output=True, text=True, env=environment, check=False)
+        assert child.returncode == 0, child.stderr
+    assert traces(without) == []
+    assert (snapshot(Path("/var/lib/pyctrigger")) if Path("/var/lib/pyctrigger").is_dir() else {}) == own

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import stat
 import subprocess
 import sys
 from contextlib import closing
@@ -23,12 +22,14 @@ from pkg_stand_in import load
 from pyctrigger.managers.pkg import Pkg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from command import Command
 
 GOLDEN = Path(__file__).with_name("golden") / "pkg"
-RENDER = "import sys; from pyctrigger.cli import main; sys.exit(main(sys.argv[1:], program=('/usr/local/bin/pyctrigger',)))"
+RENDER = (
+    "import sys; from pyctrigger.cli import main; sys.exit(main(sys.argv[1:], program=('/usr/local/bin/pyctrigger',)))"
+)
 
 #: Another port's trigger, which a failing one of ours would stop.
 NEIGHBOUR = """description: "another port's"
@@ -42,8 +43,6 @@ print("the neighbour cleaned")
 EOS
 }
 """
-
-Make = "Callable[..., FreeBSD]"
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +150,7 @@ def test_what_has_no_quoting_is_refused(pyctrigger: Command, character: str) -> 
     """Exit 2, and nothing is printed that somebody could install."""
     line = ["--manager", "pkg", "--python", "3.11", "--site-dir", f"/usr/local/a{character}b"]
 
-    child = subprocess.run(
-        [*pyctrigger.program, "hooks", "render", *line], capture_output=True, text=True, check=False
-    )
+    child = subprocess.run([*pyctrigger.program, "hooks", "render", *line], capture_output=True, text=True, check=False)
 
     assert (child.returncode, child.stdout) == (2, "")
 
@@ -239,7 +236,17 @@ def test_a_package_whose_directory_is_gone_altogether_is_swept(system: FreeBSD, 
 
 def test_any_name_reaches_the_program(system: FreeBSD, first: Interpreter) -> None:
     """Blanks, quotation marks, percent signs, newlines, a leading dash, and bytes that are no UTF-8."""
-    names = [b"sp ace", b"quo\"te'", b"100%s%d", b"new\nline", b"caf\xe9", b"-dash", b"semi;colon", b"$HOME", b"back\\slash"]
+    names = [
+        b"sp ace",
+        b"quo\"te'",
+        b"100%s%d",
+        b"new\nline",
+        b"caf\xe9",
+        b"-dash",
+        b"semi;colon",
+        b"$HOME",
+        b"back\\slash",
+    ]
     site = os.fsencode(site_of(first))
 
     said = system.install("py-odd", {site + b"/" + name + b"/mod.py": "x = 1\n" for name in names})
@@ -269,7 +276,12 @@ def test_only_own_orphans_go(system: FreeBSD, pair: tuple[Interpreter, Interpret
     one, other = pair
     tag = cache_tag_of(one)
     system.install("py-demo", {f"{site_of(one)}/demo/__init__.py": ""})
-    foreign = ["gone.cpython-399.pyc", f"gone.{cache_tag_of(other)}.pyc", "gone.f-1.py311.nbi", f"gone.{tag}-pytest-8.pyc"]
+    foreign = [
+        "gone.cpython-399.pyc",
+        f"gone.{cache_tag_of(other)}.pyc",
+        "gone.f-1.py311.nbi",
+        f"gone.{tag}-pytest-8.pyc",
+    ]
     write_tree(system.site(one) / "demo/__pycache__", dict.fromkeys(foreign, "theirs"))
     write_tree(system.site(one), {"demo/compiled.pyc": "theirs", f"demo/__pycache__/gone.{tag}.pyc": "an orphan"})
     (system.site(one) / "demo/empty").mkdir()
@@ -351,9 +363,7 @@ def _replace_launcher(system: FreeBSD, script: str) -> None:
     ],
     ids=["killed", "silent", "failed", "missing"],
 )
-def test_a_failure_is_told_and_stops_nobody(
-    system: FreeBSD, first: Interpreter, launcher: str, reason: str
-) -> None:
+def test_a_failure_is_told_and_stops_nobody(system: FreeBSD, first: Interpreter, launcher: str, reason: str) -> None:
     """The administrator reads why, and what to do about it; that does it."""
     real = (system.top / LAUNCHER[1:]).read_text()
     _replace_launcher(system, launcher)
@@ -369,7 +379,9 @@ def test_a_failure_is_told_and_stops_nobody(
     assert f"with: {mend}\n" in said.out
     assert len(system.unserved(first)) == 3
     _replace_launcher(system, real)
-    subprocess.run(system.inside("/usr/local/bin/" + mend.split()[0], *mend.split()[1:]), check=True, stdout=subprocess.PIPE)
+    subprocess.run(
+        system.inside("/usr/local/bin/" + mend.split()[0], *mend.split()[1:]), check=True, stdout=subprocess.PIPE
+    )
     assert system.unserved(first) == []
 
 
@@ -416,19 +428,13 @@ EOS
 """
     for path in (system.top / TRIGGERS).iterdir():
         path.unlink()
-    answers = """
-print(pkg.exec({"/bin/sh", "-c", "exit 3"}))
-print(pkg.exec({"/nowhere"}))
-print(math.type(pkg.exec({"/bin/sh", "-c", "kill -9 0"})))
-print(pkg.stat("/nowhere"), (pkg.readdir("/nowhere")))
-print(io.open("/etc/passwd", "wx"))
-pkg.print_msg("nobody reads this")
-""".replace("kill -9 0", "kill -9 `echo` 1 2>/dev/null; exec perl -e 'kill 9, getppid' || true")
-    del answers
     system.put_trigger("x", script.format(sandbox="false", text='print(pkg.exec({"/bin/sh", "-c", "exit 3"}))'))
     assert system.install("a", {"usr/local/a": ""}).out == "nil\tAbnormal termination\t0\n"
     system.put_trigger("x", script.format(sandbox="false", text='print(pkg.exec({"/nowhere"}))'))
     assert system.install("a", {"usr/local/a": ""}).out == "nil\tNo such file or directory\t2\n"
+    killed = 'print(math.type(pkg.exec({"/usr/local/bin/python3", "-c", "import os; os.abort()"})))'
+    system.put_trigger("x", script.format(sandbox="false", text=killed))
+    assert system.install("a", {"usr/local/a": ""}).out == "integer\n"
     system.put_trigger("x", script.format(sandbox="true", text='pkg.exec({"/bin/true"})'))
     said = system.install("a", {"usr/local/a": ""})
     assert said.err.endswith("pkg.exec not available in sandbox\npkg: lua script failed\n")
@@ -438,3 +444,255 @@ pkg.print_msg("nobody reads this")
     assert system.install("a", {"usr/local/a": ""}).err == "pkg: lua script failed\n"
     system.put_trigger("x", script.format(sandbox="true", text='print(io.open("/etc/passwd", "wx"))'))
     assert system.install("a", {"usr/local/a": ""}).out == "nil\t/etc/passwd: File exists\t17\n"
+
+
+# -- the trigger leaves ----------------------------------------------------------------------------------------------
+
+
+def fill(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> str:
+    """A package for each flavour, compiled, and a port of its own for the first one's trigger: its name."""
+    for name, each in zip(("one", "other"), pair):
+        site = site_of(each)
+        system.install(name, {f"{site}/{name}/__init__.py": "", f"{site}/{name}/sub/mod.py": "", f"{site}/top.py": ""})
+        assert system.unserved(each) == []
+    return own_trigger(system, pair[0])
+
+
+def own_pycs(system: FreeBSD, interpreter: Interpreter) -> list[str]:
+    """The paths of all bytecode of a flavour in site directories, which have a module's name before the tag."""
+    tag = cache_tag_of(interpreter)
+    found = []
+    for site in (system.top / "usr/local/lib").glob("*/site-packages"):
+        names = [os.fsdecode(path) for path in pycs_below(site) if not os.path.islink(path)]
+        named = [name for name in names if not os.path.basename(name).startswith(".")]
+        found += [name for name in named if name.endswith((f".{tag}.pyc", f".{tag}.opt-1.pyc", f".{tag}.opt-2.pyc"))]
+    return found
+
+
+@pytest.mark.parametrize("journal", ["wal", "truncate"])
+def test_bytecode_leaves_with_its_trigger(system: FreeBSD, pair: tuple[Interpreter, Interpreter], journal: str) -> None:
+    """Interpreter and program are gone, in the same transaction as the packages; what isn't ours stays, untouched."""
+    one, other = pair
+    tag, site = cache_tag_of(one), system.site(one)
+    assert system.set_journal(journal) == journal
+    trigger = fill(system, pair)
+    foreign = [
+        "m.cpython-399.pyc",
+        f"m.{cache_tag_of(other)}.pyc",
+        "m.f-1.py3.nbi",
+        f"m.{tag}-pytest-8.pyc",
+        f".{tag}.pyc",
+    ]
+    write_tree(site / "foreign/__pycache__", dict.fromkeys([*foreign, f"m.{tag}.opt-2.pyc"], "x"))
+    write_tree(
+        site, {"foreign/compiled.pyc": "", f"foreign/loose.{tag}.pyc": "", f"gone/deep/__pycache__/m.{tag}.pyc": ""}
+    )
+    (site / f"foreign/__pycache__/directory.{tag}.pyc").mkdir()
+    (site / f"foreign/__pycache__/link.{tag}.pyc").symlink_to("nowhere")
+    (site / "empty").mkdir()
+    (site / "linked").symlink_to(system.site(other))
+    expected = snapshot(site / "foreign")
+    for changing in ("", f"/m.{tag}.opt-2.pyc"):
+        del expected[os.fsencode(site / f"foreign/__pycache__{changing}")]
+    theirs = own_pycs(system, other)
+    for name in (library_of(one), "python3"):
+        (system.top / "usr/local/bin" / name).unlink(missing_ok=True)
+    (system.top / LAUNCHER[1:]).unlink()
+
+    said = system.remove("one", trigger)
+
+    assert quiet(said), said
+    assert own_pycs(system, one) == []
+    assert own_pycs(system, other) == theirs
+    left = snapshot(site / "foreign")
+    assert left.pop(os.fsencode(site / "foreign/__pycache__"))
+    assert left == expected
+    assert sorted(path.name for path in site.iterdir()) == ["empty", "foreign", "linked"]
+
+
+def test_the_cleanup_leaves_what_packages_own(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
+    """It reads pkg's database: also what was committed only to its log, and not what packages owned once."""
+    one = pair[0]
+    site, tag = site_of(one), cache_tag_of(one)
+    shipped = f"{site}/demo/__pycache__/__init__.{tag}.pyc"
+    many = {f"{site}/many/{number:04}/__pycache__/a-module-with-a-name.{tag}.opt-1.pyc": "" for number in range(3000)}
+    system.install("py-many", many)
+    system.install("py-was", {f"{site}/was/__init__.py": "", f"{site}/was/__pycache__/__init__.{tag}.pyc": "old"})
+    system.install("py-was", {f"{site}/was/__init__.py": "x = 1\n"})
+    trigger = own_trigger(system, one)
+    system.checkpoint()
+    system.install("py-demo", {f"{site}/demo/__init__.py": "x = 1\n", shipped: "not fresh"})
+    assert (system.site(one) / f"was/__pycache__/__init__.{tag}.pyc").exists()
+
+    said = system.remove(trigger)
+
+    assert quiet(said), said
+    assert {path.removeprefix(f"{system.top}/") for path in own_pycs(system, one)} == {shipped, *many}
+    assert not (system.site(one) / "was/__pycache__").exists()
+
+
+@pytest.mark.parametrize("damage", ["garbage", "short", "missing"])
+def test_without_a_readable_database_the_cleanup_leaves_everything(
+    system: FreeBSD, pair: tuple[Interpreter, Interpreter], damage: str
+) -> None:
+    """Who can't tell what packages own says so, and how it is done by hand."""
+    fill(system, pair)
+    (system.top / TRIGGERS / "neighbour.ucl").write_text(NEIGHBOUR)
+    system.set_journal("truncate")
+    database = system.top / "var/db/pkg/local.sqlite"
+    before = own_pycs(system, pair[0])
+    kept = database.read_bytes()
+    texts = system.triggers()
+    for name in (pair[0], pair[1]):
+        (system.top / TRIGGERS / f"python-pycache-{name.flavour}.ucl").unlink()
+    if damage == "missing":
+        database.rename(database.with_name("elsewhere"))
+    else:
+        database.write_bytes(b"x" * 5000 if damage == "garbage" else kept[:4096])
+
+    said = system.finish(texts, [b"usr/local/x/y"])
+
+    assert before
+    assert own_pycs(system, pair[0]) == before
+    purge = f"pyctrigger purge --cache-tag {cache_tag_of(pair[0])} --site-dir '/{site_of(pair[0])}'"
+    assert f"it can be removed with: {purge}\n" in said.out
+    assert "the neighbour ran" in said.out
+    assert "lua script failed" not in said.err
+
+
+def test_a_cleanup_without_descriptors_says_so(system: FreeBSD, first: Interpreter) -> None:
+    """pkg.readdir keeps each; what was reached is done, the rest is told, and the neighbours run."""
+    site = site_of(first)
+    system.install("py-wide", {f"{site}/wide/{number:03}/mod.py": "" for number in range(100)})
+    (system.top / TRIGGERS / "neighbour.ucl").write_text(NEIGHBOUR)
+    before = len(own_pycs(system, first))
+    trigger = own_trigger(system, first)
+
+    said = system.remove(trigger, descriptors=64)
+
+    left = len(own_pycs(system, first))
+    assert before == 300
+    assert 0 < left < before
+    assert "Too many open files" in said.out
+    assert f"with: pyctrigger purge --cache-tag {cache_tag_of(first)} --site-dir '/{site}'" in said.out
+    assert "lua script failed" not in said.err
+    purge = said.out.split("with: pyctrigger ")[1].splitlines()[0]
+    subprocess.run(system.inside("/bin/sh", "-c", f"{LAUNCHER} {purge}"), check=True, stdout=subprocess.PIPE)
+    assert own_pycs(system, first) == []
+
+
+# -- pkg -r ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_deferred_trigger_does_its_work_later(system: FreeBSD, first: Interpreter) -> None:
+    """`pkg -r ROOT` saves it, and runs nothing of the root's; `pkg -c ROOT triggers` does."""
+    files = {f"{site_of(first)}/de mo/__init__.py": "", f"{site_of(first)}/top.py": "x = 1\n"}
+
+    said = system.install("py-demo", files, outside=True)
+
+    assert quiet(said), said
+    assert pycs_below(system.site(first)) == []
+    assert quiet(system.run_deferred())
+    assert system.unserved(first) == []
+    assert list((system.top / "var/db/pkg/triggers").iterdir()) == []
+
+
+def test_a_deferred_path_with_a_newline_makes_it_a_full_run(system: FreeBSD, first: Interpreter) -> None:
+    """The saved list can't hold it, and tears it in two: then everything is looked at."""
+    system.install("py-demo", {f"{site_of(first)}/new\nline/sub/mod.py": ""}, outside=True)
+
+    assert quiet(system.run_deferred())
+
+    assert system.unserved(first) == []
+
+
+def test_a_cleanup_of_another_root_stays_in_it(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
+    """It is sandboxed, so `pkg -r ROOT` runs it at once, with every path below the root."""
+    trigger = fill(system, pair)
+    theirs = own_pycs(system, pair[1])
+
+    said = system.remove(trigger, outside=True)
+
+    assert quiet(said), said
+    assert own_pycs(system, pair[0]) == []
+    assert own_pycs(system, pair[1]) == theirs
+
+
+# -- the database and the proof, by themselves -----------------------------------------------------------------------
+
+
+def test_reading_the_database_leaves_no_trace(tmp_path: Path) -> None:
+    """pkg's has a write-ahead log since 2.6: a plain reader makes its companions, or fails where it may not."""
+    directory = tmp_path / "var/db/pkg"
+    directory.mkdir(parents=True)
+    database = sqlite3.connect(directory / "local.sqlite", isolation_level=None)
+    assert database.execute("pragma journal_mode = wal").fetchone() == ("wal",)
+    database.execute("create table files (path text primary key)")
+    database.execute("insert into files values ('/usr/local/a.pyc')")
+    assert list(Pkg(str(tmp_path)).owned_pycs()) == [b"/usr/local/a.pyc"]  # as in a hook: pkg has it open
+    database.close()
+    before = snapshot(directory)
+    directory.chmod(0o555)
+
+    owned = list(Pkg(str(tmp_path)).owned_pycs())
+
+    directory.chmod(0o755)
+    assert owned == [b"/usr/local/a.pyc"]
+    assert snapshot(directory) == before
+
+
+def test_the_proof_is_given_at_the_end(pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path) -> None:
+    """The word replaces the list that the run was given; a source that doesn't compile changes nothing about that."""
+    write_tree(site, {"good.py": "", "bad.py": "def"})
+    proof = tmp_path / "list"
+    proof.write_bytes(b"\0".join(os.fsencode(path) for path in site.iterdir()))
+    arguments = ["--python", newest.path, "--site-dir", site, "--null", "--paths-from", proof, "--proof", proof]
+
+    outcome = pyctrigger.text("run", "--hook", *arguments)
+
+    assert outcome.code == 0
+    assert proof.read_bytes() == b"done\n"
+    assert "bad.py" in outcome.err
+
+
+def test_no_proof_of_what_was_not_done(pyctrigger: Command, tmp_path: Path) -> None:
+    """The interpreter is missing, which a hook's exit code doesn't tell."""
+    proof = tmp_path / "list"
+    proof.write_text("")
+
+    outcome = pyctrigger.text("run", "--hook", "--python", tmp_path / "no-python", "--proof", proof)
+
+    assert outcome.code == 0
+    assert proof.read_text() == ""
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "directory", "fifo", "missing", "others'"])
+def test_only_a_file_of_ones_own_is_written(
+    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path, kind: str
+) -> None:
+    """A proof is no way to make root write into somebody's file; what was planted stays as it is."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    proof = tmp_path / "planted" / "proof"
+    proof.parent.mkdir()
+    if kind == "link":
+        proof.symlink_to(victim)
+    elif kind == "hard link":
+        os.link(victim, proof)
+    elif kind == "directory":
+        proof.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(proof)
+    elif kind == "others'":
+        if os.geteuid() != 0:
+            absent("needs root")
+        proof.write_text("precious")
+        proof.parent.chmod(0o777)
+    before = snapshot(tmp_path)
+
+    outcome = pyctrigger.text("run", "--python", newest.path, "--site-dir", site, "--proof", proof)
+
+    assert outcome.code in (2, 77), outcome
+    assert "planted" in outcome.err
+    after = snapshot(tmp_path)
+    assert {path: value for path, value in after.items() if path in before} == before

@@ -24,6 +24,8 @@ BuildArch: noarch
 AutoReqProv: no
 %global __os_install_post %{{nil}}
 %global _binary_payload w.ufdio
+%global _binaries_in_noarch_packages_terminate_build 0
+%global debug_package %{{nil}}
 %description
 For the tests of pyctrigger.
 %install

@@ -55,7 +55,10 @@ def stage(checkout: Path, platform: Platform, root: Path) -> None:
 
 
 def _stage_manual(checkout: Path, platform: Platform, root: Path) -> None:
-    text = fill_in(checkout / "docs/pyctrigger.8", {"VERSION": version_of(checkout)})
+    words = {**words_of(platform), "VERSION": version_of(checkout)}
+    # The manual names the configuration as it is read: a port's sample has a suffix.
+    words["CONFIGURATION"] = platform.configuration.removesuffix(".sample")
+    text = fill_in(checkout / "docs/pyctrigger.8", words)
     manual = _inside(root, platform.manual) / "pyctrigger.8"
     if platform.compressed_manual:
         put(manual.with_name("pyctrigger.8.gz"), gzip.compress(text.encode("utf-8"), mtime=0))

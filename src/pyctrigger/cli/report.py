@@ -13,7 +13,7 @@ from .text import say, shown
 if TYPE_CHECKING:
     from ..errors import PyctriggerError
     from ..run.outcome import Failure
-    from ..run.report import Report
+    from ..run.report import FlavourReport, Report
     from .parser import Call
 
 
@@ -102,9 +102,15 @@ class Printer(Observer):
                     levels = f" at level {', '.join(map(str, action.levels))}" if action.levels else ""
                     self._say(self._output, f"would {action.action}{levels} {shown(action.path)} ({action.reason})")
                 self._say(self._output, f"{run.flavour}: {len(run.tally.actions)} to do, nothing was done")
-            elif not self._call.quiet:
+            elif self._tells(run):
                 for line in verb.summary(run):
                     self._say(self._output, line)
+
+    def _tells(self, run: FlavourReport) -> bool:
+        """Whether a summary is worth a line: not in each of a day's transactions that left a flavour as it was."""
+        if self._call.quiet:
+            return False
+        return not self._call.hook or self._call.verbosity > 0 or run.tally.counts.changes > 0
 
     def _detail(self, line: str) -> None:
         self._say(self._errors if self._call.json else self._output, line)

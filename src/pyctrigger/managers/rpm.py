@@ -78,12 +78,11 @@ class Rpm(Manager):
         prefixes = [*sites, *(f"/usr/{lib}/{subject.library}/{INTERPRETERS_OWN}" for lib in ("lib", "lib64"))]
         for prefix in prefixes:
             quoted(prefix, forbidden=" '")  # a spec has no way to quote a prefix
-        words = {
-            "PROGRAM": _macro_free(shell(subject.program)),
-            "VERSION": subject.version,
-            "PREFIXES": _macro_free(" ".join(f"{prefix}/" for prefix in prefixes)),
-        }
-        return [HookFile(f"/usr/lib/rpm/pyctrigger-{subject.flavour}.spec", render("rpm/file-triggers.spec", words))]
+        words = {"PROGRAM": _macro_free(shell(subject.program)), "VERSION": subject.version}
+        every = [_macro_free(f"{prefix}/") for prefix in prefixes]
+        texts = [render("rpm/file-triggers.spec", {**words, "PREFIXES": " ".join(every)})]
+        texts += [render("rpm/after-removal.spec", {**words, "PREFIX": prefix}) for prefix in every]
+        return [HookFile(f"/usr/lib/rpm/pyctrigger-{subject.flavour}.spec", "".join(texts))]
 
 
 def _macro_free(text: str) -> str:

@@ -47,6 +47,8 @@ class Backlog:
         An entry that covers it is as good as a new one, and entries that it covers go: what fails again and again
         stays one entry.
         """
+        if self._journal is None:
+            self._store.tell()
         if self._journal is None or self._announced:
             return
         self._announced = True
@@ -60,6 +62,7 @@ class Backlog:
             own = self._journal.write(request.event, request.paths, request.replayable(), attempts)
         except OSError as error:
             self._store.give_up(error)
+            self._store.tell()
             self._journal = None
             return
         self._take_over(own)

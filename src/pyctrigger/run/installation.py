@@ -271,6 +271,7 @@ class InstallationRun:
             manifest.save()
         except OSError as error:
             self._store.give_up(error)
+            self._store.tell()
 
 
 def _knows(manifest: Manifest, target: Target) -> Callable[[str, os.stat_result], bool]:

@@ -55,6 +55,11 @@ class Counts:
         for field in self.FIELDS:
             setattr(self, field, getattr(self, field) + getattr(other, field))
 
+    @property
+    def changes(self) -> int:
+        """How much there is to tell: nothing, if all was as it should be."""
+        return self.compiled + self.refreshed + self.failed + self.removed + self.removed_directories
+
     def as_dict(self) -> dict[str, int]:
         """The numbers by name."""
         return {field: getattr(self, field) for field in self.FIELDS}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """State below `base`. If it can't be written, everything works without it, and `notice` is told once.
+    """State below `base`. If it can't be written, everything works without it; `notice` is told when that matters.
 
     A store that isn't to `create` anything uses what is there: a command that only looks leaves no trace.
     """
@@ -23,6 +23,7 @@ class Store:
         self._base = base
         self._notice = notice
         self._create = create
+        self._untold: str | None = None
 
     @property
     def base(self) -> str | None:
@@ -32,8 +33,14 @@ class Store:
     def give_up(self, error: OSError) -> None:
         """Go on without state."""
         if self._base is not None:
-            self._notice(f"no state is kept: {self._base}: {error.strerror or error}")
+            self._untold = f"no state is kept: {self._base}: {error.strerror or error}"
         self._base = None
+
+    def tell(self) -> None:
+        """Say, once, that something is done of which no state can be kept."""
+        if self._untold is not None:
+            self._notice(self._untold)
+            self._untold = None
 
     def directory(self, installation: str) -> str | None:
         """The directory of one installation's state, made if need be."""
