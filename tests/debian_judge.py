@@ -27,6 +27,7 @@ class Judge:
     def __init__(self, sid: Chroot, doors: Path) -> None:
         self._sid = sid
         self._doors = doors
+        self._known: dict[str, Interpreter] = {}
         self.strangers: set[bytes] = set()
         """Files that are no business of anybody's here: they may stay, and their directories with them."""
 
@@ -37,22 +38,37 @@ class Judge:
 
     def targets(self) -> dict[str, Interpreter]:
         """The interpreters that are there now, by flavour."""
-        found = [self._sid.interpreter(path, self._doors) for path in EXECUTABLES if self._sid.outside(path).is_file()]
-        return {target.flavour: target for target in found}
+        found = {}
+        for path in EXECUTABLES:
+            if self._sid.outside(path).is_file():
+                target = self._known.get(path) or self._sid.interpreter(path, self._doors)
+                self._known[path] = found[target.flavour] = target
+        return found
 
     def owned(self) -> set[bytes]:
         """Every path of every package, as seen inside."""
         lists = self._sid.outside("/var/lib/dpkg/info").glob("*.list")
         return {line for each in lists for line in each.read_bytes().splitlines()}
 
-    def faults(self) -> list[str]:
+    def faults(self, *, everywhere: bool = False) -> list[str]:
         """All that is wrong; empty for a system as it should be."""
-        return [*self.bytecode_faults(), *self.database_faults()]
+        return [*self.bytecode_faults(), *self.database_faults(everywhere=everywhere)]
 
-    def database_faults(self) -> list[str]:
-        """What dpkg complains of: packages half-configured, files that aren't as they were packed."""
-        said = [self._sid.run("dpkg", "--audit"), self._sid.run("dpkg", "--verify")]
+    def database_faults(self, *, everywhere: bool = False) -> list[str]:
+        """What dpkg complains of: packages half-configured, files that aren't as they were packed.
+
+        That is asked for the packages of Python modules and ours, or `everywhere`. Not for those of which only their
+        configuration is left: dpkg goes on listing the directories that bytecode kept it from removing, until purge.
+        """
+        shown = self._sid.run("dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package}\n").out
+        installed = [line.split()[1] for line in shown.splitlines() if not line.startswith("config-files ")]
+        asked = [name for name in installed if everywhere or self._has_modules(name)]
+        said = [self._sid.run("dpkg", "--audit"), self._sid.run("dpkg", "--verify", *asked)]
         return [line for outcome in said for line in (outcome.out + outcome.err).splitlines()]
+
+    def _has_modules(self, package: str) -> bool:
+        listed = self._sid.outside(f"/var/lib/dpkg/info/{package}.list")
+        return package == "pyctrigger" or (listed.is_file() and f"{DIST_PACKAGES}/" in listed.read_text())
 
     def bytecode_faults(self) -> list[str]:
         """Sources without fresh bytecode; bytecode without a source; directories that would still be imported."""

@@ -137,7 +137,7 @@ class FreeBSD:
 
     # -- transactions --------------------------------------------------------------------------------------------
 
-    def install(self, name: str, files: Mapping[str | bytes, str], **options: Any) -> Said:
+    def install(self, name: str, files: Mapping[str, str] | Mapping[bytes, str], **options: Any) -> Said:
         """Install a package, or upgrade it: of what only its old version had, pkg reports nothing."""
         before = self.triggers()
         old = set(self.files_of(name))
@@ -209,12 +209,13 @@ class FreeBSD:
         outside: bool = False,
         more: str = "",
         descriptors: int | None = None,
+        lacking: str = "",
         cwd: str = "/",
     ) -> Said:
         """Start the stand-in, inside the root or, like `pkg -r`, outside of it."""
         stand_in = str(Path(__file__).with_name("pkg_stand_in.py"))
         command = [self._python, "-I", "-S", "-B", stand_in, self._lua, str(self.top) if outside else ""]
-        job = {**job, "defer": outside, "descriptors": descriptors}
+        job = {**job, "defer": outside, "descriptors": descriptors, "lacking": lacking}
         if not outside:
             command = self.inside(*command, more=more, cwd=cwd)
         child = subprocess.run(

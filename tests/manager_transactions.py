@@ -223,14 +223,14 @@ class ManagerTransactions:
         """A configuration that can't be read: said in the output, exit 0; once it is mended all of it is made up for."""
         system.transact("install", make("other", 1, OTHER))
         configuration = system.root.outside("/etc/pyctrigger.toml")
-        text = configuration.read_text()
+        right = configuration.rename(configuration.with_name("right"))
         configuration.write_text("optimize = [")
 
         said = system.transact("install", make("demo", 1, FIRST))
 
         assert "/etc/pyctrigger.toml" in said
         assert system.troubles() != []
-        configuration.write_text(text)
+        right.replace(configuration)
         repaired = system.root.enter("/usr/bin/pyctrigger", "repair", "--quiet")
         assert (0, b"") == (repaired.returncode, repaired.stdout)
         system.require_order()
@@ -256,4 +256,4 @@ class ManagerTransactions:
         system.transact("erase", "pyctrigger", "other", "shipping")
         assert system.leftovers() == []
         for interpreter in system.pythons:
-            assert list(system.root.outside(site_of(interpreter)).iterdir()) == []
+            assert pycs_below(system.root.outside(site_of(interpreter))) == []

@@ -20,9 +20,9 @@ import importlib._bootstrap_external as external
 
 class Judge(SourceFileLoader):
     compiled = False
-    def source_to_code(self, data, path, **options):
+    def source_to_code(self, data, path, *more, **options):
         self.compiled = True
-        return SourceFileLoader.source_to_code(self, data, path, **options)
+        return SourceFileLoader.source_to_code(self, data, path, *more, **options)
     def _cache_bytecode(self, source_path, bytecode_path, data):
         pass
     def set_data(self, path, data, **options):

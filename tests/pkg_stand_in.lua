@@ -1,11 +1,11 @@
 -- A stand-in for the Lua in which FreeBSD's pkg runs a trigger's script; pkg_stand_in.py starts it, and does for it
--- what plain Lua can't do. Usage: lua5.4 pkg_stand_in.lua SCRIPT ROOT SANDBOX REQUESTS REPLIES
+-- what plain Lua can't do. Usage: lua5.4 pkg_stand_in.lua SCRIPT ROOT SANDBOX LACKING REQUESTS REPLIES
 --
 -- Like pkg's: `arg`; `pkg` with stat, readdir, exec, print_msg; io.open, os.remove and os.rename relative to the root.
 
-local script, root, sandbox = arg[1], arg[2], arg[3] == "sandbox"
+local script, root, sandbox, lacking = arg[1], arg[2], arg[3] == "sandbox", arg[4]
 local open, exit = io.open, os.exit
-local requests, replies = assert(open(arg[4], "wb")), assert(open(arg[5], "rb"))
+local requests, replies = assert(open(arg[5], "wb")), assert(open(arg[6], "rb"))
 
 local function ask(...)
     local words = table.pack(...)
@@ -108,6 +108,8 @@ if sandbox then
         error("os.execute not available")
     end
 end
+
+pkg[lacking] = nil -- not every version has everything
 
 local source = assert(open(script, "rb"))
 local text = source:read("a")

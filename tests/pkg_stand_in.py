@@ -2,8 +2,8 @@
 
 A program of its own, standard library only, which runs inside the root that is to look like FreeBSD's:
 `pkg_stand_in.py LUA ROOT < JOB`. What it does and what it doesn't is as pkg 2.8 has it: the directories that a
-trigger gets, the order in which nothing is promised, what a failing script costs, how a trigger is deferred. pkg_stand_in.lua
-is the other half, inside Lua.
+trigger gets, the order in which nothing is promised, what a failing script costs, how a trigger is deferred. The other
+half, inside Lua, is pkg_stand_in.lua.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Trigger(NamedTuple):
         return directory in self.paths or any(fnmatch.fnmatchcase(directory, glob) for glob in self.globs)
 
 
-# -- the UCL that a trigger is written in: the part of it that our templates use, and errors for the rest ---------------
+# -- the UCL that a trigger is written in: the part of it that our templates use, and errors for the rest --------------
 
 _TOKEN = re.compile(
     r"""\s+ | \#[^\n]* | (?P<heredoc><<(?P<end>[A-Z]+)\n(?P<body>.*?)\n(?P=end)(?=\n|\Z))
@@ -154,6 +154,8 @@ class Pkg:
         self._lua = lua
         self._root = root
         self._limit: int | None = job.get("descriptors")
+        #: A function that this version of pkg hasn't.
+        self._lacking: str = job.get("lacking", "")
         #: `pkg -r`: what isn't sandboxed runs later, inside.
         self._defers: bool = job.get("defer", False)
 
@@ -211,7 +213,7 @@ class Pkg:
 
     def _command(self, path: str, sandbox: bool) -> list[str]:
         other_half = str(Path(__file__).with_suffix(".lua"))
-        return [self._lua, other_half, path, self._root, "sandbox" if sandbox else "free"]
+        return [self._lua, other_half, path, self._root, "sandbox" if sandbox else "free", self._lacking]
 
 
 class _Session:
@@ -235,11 +237,10 @@ class _Session:
         """Start Lua and answer it; its exit code."""
         ours, theirs = os.pipe(), os.pipe()
         sys.stdout.flush()
-        lua = subprocess.Popen(
-            [*command, f"/dev/fd/{ours[1]}", f"/dev/fd/{theirs[0]}"],
-            pass_fds=(ours[1], theirs[0]),
-            preexec_fn=lambda: limit and resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
-        )
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit or limits[0], limits[1]))  # the child inherits it
+        lua = subprocess.Popen([*command, f"/dev/fd/{ours[1]}", f"/dev/fd/{theirs[0]}"], pass_fds=(ours[1], theirs[0]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         os.close(ours[1])
         os.close(theirs[0])
         signal.alarm(PATIENCE)

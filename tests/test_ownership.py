@@ -12,11 +12,17 @@ import pytest
 
 from conftest import absent
 from packages import write_tree
+from pyctrigger.managers import every
+from pyctrigger.run.request import Request, Work
+from pyctrigger.run.trigger import perform
 from system_tools import find_tool
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from command import Command
     from interpreters import Interpreter
+    from pyctrigger.managers.manager import Manager
 
 Install = Callable[[Path, Path, Path], None]
 
@@ -186,3 +192,40 @@ def test_a_database_that_cant_be_read_keeps_everything(
 
     assert run.counts["removed"] == 0
     assert "nothing is removed or replaced, a package may own it" in run.err
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("install", MANAGERS, ids=lambda install: install.__name__[5:])
+def test_packages_are_asked_once_a_run_and_never_without_need(
+    interpreters: list[Interpreter], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    """For all flavours and site directories of a run together; where nothing may go, no database is opened."""
+    payload, root, scratch = (tmp_path / name for name in ("payload", "root", "scratch"))
+    scratch.mkdir()
+    root.mkdir()
+    chosen = [each for each in interpreters if each.implementation == "cpython"][-3:]
+    library = "usr/lib/python{0[0]}.{0[1]}/site-packages"
+    write_tree(payload, {f"{library.format(each.version)}/owner/module.py": "x = 1\n" for each in chosen})
+    install(payload, root, scratch)
+    asked: list[str] = []
+    for kind in every.MANAGERS.values():
+        monkeypatch.setattr(kind, "owned_pycs", _counted(kind.owned_pycs, asked))
+    request = Request(Work.RUN, pythons=tuple(each.path for each in chosen), root=str(root), stateless=True)
+
+    assert perform(request).exit_code == 0
+    assert asked == []
+
+    for each in chosen:
+        (root / library.format(each.version) / "owner/module.py").unlink()
+    assert [1] * len(chosen) == [run.tally.counts.removed for run in perform(request).runs]
+    assert len(asked) == 1
+
+
+def _counted(ask: Callable[[Manager], Iterator[bytes]], asked: list[str]) -> Callable[[Manager], Iterator[bytes]]:
+    """The same question, counted."""
+
+    def counted(manager: Manager) -> Iterator[bytes]:
+        asked.append(manager.name)
+        return ask(manager)
+
+    return counted

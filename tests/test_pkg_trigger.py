@@ -379,9 +379,7 @@ def test_a_failure_is_told_and_stops_nobody(system: FreeBSD, first: Interpreter,
     assert f"with: {mend}\n" in said.out
     assert len(system.unserved(first)) == 3
     _replace_launcher(system, real)
-    subprocess.run(
-        system.inside("/usr/local/bin/" + mend.split()[0], *mend.split()[1:]), check=True, stdout=subprocess.PIPE
-    )
+    subprocess.run(system.inside("/bin/sh", "-c", f"/usr/local/bin/{mend}"), check=True, stdout=subprocess.PIPE)
     assert system.unserved(first) == []
 
 
@@ -404,6 +402,24 @@ def test_no_place_for_the_list_is_told(system: FreeBSD, first: Interpreter) -> N
 
     assert "No such file or directory" in said.out
     assert "lua script failed" not in said.err
+
+
+@pytest.mark.parametrize("lacking", ["stat", "exec", "readdir"])
+def test_an_error_in_the_script_is_told_and_stops_nobody(
+    system: FreeBSD, pair: tuple[Interpreter, Interpreter], lacking: str
+) -> None:
+    """Not every version of pkg has every function: what has to fail does so in words."""
+    trigger = fill(system, pair)
+    (system.top / TRIGGERS / "neighbour.ucl").write_text(NEIGHBOUR)
+    site = site_of(pair[0])
+
+    said = [system.install("py-demo", {f"{site}/demo/__init__.py": ""}, lacking=lacking)]
+    said.append(system.remove(trigger, lacking=lacking))
+
+    assert [each.err.count("lua script failed") for each in said] == [0, 0]
+    assert [each.out.count("the neighbour ran") for each in said] == [1, 1]
+    assert f"pyctrigger: Python {version_of(pair[0])}: " in said[0].out or lacking == "readdir"
+    assert "is left behind: " in said[1].out or lacking == "exec"
 
 
 def test_work_that_waits_in_the_journal_is_no_failure(system: FreeBSD, first: Interpreter) -> None:
@@ -646,9 +662,9 @@ def test_the_proof_is_given_at_the_end(pyctrigger: Command, site: Path, newest: 
     write_tree(site, {"good.py": "", "bad.py": "def"})
     proof = tmp_path / "list"
     proof.write_bytes(b"\0".join(os.fsencode(path) for path in site.iterdir()))
-    arguments = ["--python", newest.path, "--site-dir", site, "--null", "--paths-from", proof, "--proof", proof]
+    arguments = ["--python", newest.path, "--site-dir", str(site), "--null", "--paths-from", str(proof)]
 
-    outcome = pyctrigger.text("run", "--hook", *arguments)
+    outcome = pyctrigger.text("run", "--hook", *arguments, "--proof", proof)
 
     assert outcome.code == 0
     assert proof.read_bytes() == b"done\n"

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, own_machine, public_directory, wait_for
 from conftest import absent
+from debian_chroot import OwnState
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.errors import RefusedError
 from pyctrigger.state.journal import Journal
@@ -134,8 +135,7 @@ def test_entry_is_there_before_the_lock(
         hook.communicate()
 
     assert (hook.returncode, out) == (0, b"")
-    first, summary, second = err.decode().splitlines()
-    assert ": 0 compiled, 0 removed, 0 failed in " in summary
+    first, second = err.decode().splitlines()
     assert first == "waiting for the lock, held by a process that left no note"
     assert second == (
         "pyctrigger: the lock was not free within 3 s, held by a process that left no note; "
@@ -412,6 +412,26 @@ def test_read_only_tree_is_one_line_and_no_entry(
     outcome = machine.command.text("run", *scope[:2], "--site-dir", "/mnt")
     assert (outcome.code, outcome.err) == (0, word + "\n")
     assert snapshot(machine.top / "mnt") == before
+
+
+@pytest.mark.parametrize("paths", [[], ["/mnt/module1.py"], [""]])
+@pytest.mark.parametrize("state_is_there", [True, False])
+def test_hook_in_a_read_only_system_is_one_line(
+    as_root: None, machine: Machine, scope: list[Argument], paths: list[str], state_is_there: bool
+) -> None:
+    """As inside an ostree-like transaction, with /usr and /var read-only: exit 0, and no word about state."""
+    write_tree(machine.top / "mnt", {f"module{number}.py": "" for number in range(5)})
+    if state_is_there:
+        (machine.top / "var/lib/pyctrigger").mkdir(mode=0o700)
+    inside = machine.command.program[:3]
+    for mount in ("/mnt", "/var/lib"):
+        subprocess.run([*inside, "mount", "-o", "remount,ro", mount], check=True)
+
+    hook = OwnState(*machine.command.program).text("run", "--hook", *scope[:2], "--site-dir", "/mnt", *paths)
+
+    expected = "" if paths == [""] else "/mnt is on a read-only file system; nothing was changed there\n"
+    assert (0, "", expected) == (hook.code, hook.out, hook.err)
+    assert pycs_below(machine.top / "mnt") == []
 
 
 _names = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name).map(os.fsdecode)

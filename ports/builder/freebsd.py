@@ -1,4 +1,4 @@
-"""FreeBSD's ports: their directories, with the triggers rendered once for the ports framework and once for each flavour."""
+"""FreeBSD's ports: their directories, with the triggers rendered for the ports framework and for each flavour."""
 
 from __future__ import annotations
 

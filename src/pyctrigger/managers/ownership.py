@@ -1,4 +1,4 @@
-"""Which pycs belong to packages: asked once, when first something is to be removed or replaced, of every manager."""
+"""Which pycs belong to packages: asked once a run, when first something is to be removed or replaced."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ class Ownership:
         if self._unreadable:
             return True
         return bool(self._owned) and os.path.join(self._resolved(directory), name) in self._owned
+
+    def forget(self) -> None:
+        """Ask anew when next it matters: another transaction may have ended meanwhile."""
+        self._owned, self._unreadable = None, False
 
     def _ask(self) -> frozenset[str]:
         from .every import MANAGERS  # most runs never ask

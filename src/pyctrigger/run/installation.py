@@ -16,6 +16,7 @@ from .targets import find_target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..managers.ownership import Ownership
     from ..pyc.header import InvalidationMode
     from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
@@ -45,6 +46,7 @@ class Service(NamedTuple):
     store: Store
     probed: ProbedInterpreters
     observer: Observer
+    ownership: Ownership
 
 
 class InstallationRun:
@@ -63,6 +65,7 @@ class InstallationRun:
         self._store = service.store
         self._probed = service.probed
         self._observer = service.observer
+        self._ownership = service.ownership
         self._report = report
         self._lock: InstallationLock | None = None
         self._backlog: Backlog | None = None
@@ -92,7 +95,7 @@ class InstallationRun:
         manifest = self._store.manifest(self._target.installation)
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
         with (
-            Survey(self._target, self._request, wanted, self._observer.notice) as survey,
+            Survey(self._target, self._request, wanted, self._ownership) as survey,
             Prover(lambda: self._pool(1, wanted.mode)) as prover,
         ):
             inspection = Inspection(prover.changed_levels)
@@ -132,7 +135,7 @@ class InstallationRun:
         from .survey import Survey, wanted_bytecode
 
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
-        with Survey(self._target, self._request, wanted, self._observer.notice) as survey:
+        with Survey(self._target, self._request, wanted, self._ownership) as survey:
             return survey.can_be_written
 
     def _do_all(self, backlog: Backlog) -> None:
@@ -201,7 +204,7 @@ class InstallationRun:
         warm = WarmPool(lambda: self._pool(None, wanted.mode))
         while True:
             manifest = self._store.manifest(self._target.installation)
-            with warm, Survey(self._target, request, wanted, self._observer.notice) as survey:
+            with warm, Survey(self._target, request, wanted, self._ownership) as survey:
                 execution = Execution(
                     self._target.interpreter,
                     wanted,
@@ -214,6 +217,7 @@ class InstallationRun:
                 try:
                     execution.run(survey.steps(_knows(manifest, self._target)))
                 except _WaitedError:
+                    self._ownership.forget()
                     continue  # nothing was done yet, and what was read is out of date
                 except BaseException:
                     self._keep(execution.tally, manifest)

@@ -6,7 +6,6 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from ..managers.ownership import Ownership
 from ..pyc.header import InvalidationMode
 from .outcome import Failure
 from .plan import Planner
@@ -17,6 +16,7 @@ from .wanted import Wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..managers.ownership import Ownership
     from ..tree.layout import Layout
     from .config import Settings
     from .request import Request
@@ -51,11 +51,11 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
 class Survey:
     """The trees of one target, open. Use it as a context manager: the layouts in its steps live as long as it does."""
 
-    def __init__(self, target: Target, request: Request, wanted: Wanted, notice: Callable[[str], None]) -> None:
+    def __init__(self, target: Target, request: Request, wanted: Wanted, ownership: Ownership) -> None:
         self._target = target
         self._request = request
         self._wanted = wanted
-        self._ownership = Ownership(request.root, notice)
+        self._ownership = ownership
         self._stack = contextlib.ExitStack()
         self._sites: list[tuple[Layout, bool, list[Unit]]] = []
         #: Site directories that could not be opened.

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import OutsideScopeError, PyctriggerError
+from ..managers.ownership import Ownership
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory, state_in_root
 from ..state.store import Store
@@ -84,7 +85,7 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     changes = request.work.writes and not request.dry_run
     store = Store(_state_base(request), observer.notice, create=changes)
     probed = ProbedInterpreters(store.base, keep=changes)
-    service = Service(settings, store, probed, observer)
+    service = Service(settings, store, probed, observer, Ownership(request.root, observer.notice))
     report = Report(request.work.value, dry_run=request.dry_run)
     if request.work is Work.RUN and not request.dry_run:
         drop_entries_of_gone(store, probed, observer)
