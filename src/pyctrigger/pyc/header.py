@@ -45,12 +45,17 @@ class Verdict(enum.Enum):
     OTHER_MTIME = "mtime"
     OTHER_SIZE = "size"
     OTHER_HASH = "hash"
+    OTHER_CONTENT = "content"  # mtime and size fit, and the source is another one than the pyc was made from
+    UNKNOWN = "unknown"  # the header fits, and nobody has recorded whether the code does
+    MISMATCHED = "mismatched"  # it loads, and is another code than that of its source
     OBSTRUCTED = "obstructed"  # what has the name of the pyc is no regular file
     SUSPECT = "suspect"  # a repair trusts no header
 
 
 #: The verdicts that mean: bytecode is there, well-formed, and not this source's any more.
-STALE = frozenset({Verdict.OTHER_MODE, Verdict.OTHER_MTIME, Verdict.OTHER_SIZE, Verdict.OTHER_HASH})
+STALE = frozenset(
+    {Verdict.OTHER_MODE, Verdict.OTHER_MTIME, Verdict.OTHER_SIZE, Verdict.OTHER_HASH, Verdict.OTHER_CONTENT}
+)
 
 
 class HeaderFormat(NamedTuple):

@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import InvalidationMode, Verdict
-from ..state.manifest import Uncompilable, digest_of, identity_of
-from ..tree.source import SourceRefused, SourceText, read_source, source_status
+from ..state.manifest import Uncompilable
+from ..state.record import Record, digest_of, identity_at, identity_of
+from ..tree.source import SourceRefused, SourceText, read_pyc, read_source, source_status
 from ..tree.writer import Writer, WriteRefused
 from ..workers import wire
 from ..workers.worker import Job
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: How often a `__pycache__` may vanish under a write, by another flavour's sweep, before that is a failure.
 _TRIES = 4
+#: The header fits, and only a new compilation can tell whether the code does.
+_DOUBTS = frozenset({Verdict.SUSPECT, Verdict.UNKNOWN})
 
 
 class Task(NamedTuple):
@@ -62,7 +65,10 @@ class Compilation:
             return None
         if self._is_known(path, text):
             return None
-        levels = [wire.LevelRequest(each.level, each.source_hash) for each in stale.levels]
+        levels = [
+            wire.LevelRequest(each.level, each.source_hash if each.verdict is Verdict.UNPROVEN else None)
+            for each in stale.levels
+        ]
         return Job(wire.request(levels, os.fsencode(path), text.data), Task(layout, relative, stale, text))
 
     def _is_known(self, path: str, text: SourceText) -> bool:
@@ -140,12 +146,16 @@ class Compilation:
     def _put(self, task: Task, state: LevelState, content: bytes) -> bool:
         """Write one pyc, unless it holds these bytes already. Raises OSError and WriteRefused."""
         layout, relative = task.layout, task.relative
-        if state.verdict is Verdict.SUSPECT and _holds(layout, relative, state.pyc, content):
-            return False
+        if state.verdict in _DOUBTS:
+            found = _read(layout, relative, state.pyc)
+            if found is not None and found.data == content:
+                self._record(task, state.pyc, content, identity_at(found.status, found.when))
+                return False
         writer = self._writer(layout)
         for attempt in range(_TRIES):
             try:
-                writer.replace(_ensure_pycache(writer, layout, relative), state.pyc, content, task.text.status)
+                pycache = _ensure_pycache(writer, layout, relative)
+                status = writer.replace(pycache, state.pyc, content, task.text.status)
                 break
             except FileNotFoundError:
                 # Another flavour shares the directory, and has swept it away under our descriptor.
@@ -154,11 +164,20 @@ class Compilation:
                 source_status(layout.sources, relative, task.stale.name)
                 if attempt == _TRIES - 1:
                     raise
+        if status is not None:  # nobody else had this file before it got its name
+            self._record(task, state.pyc, content, identity_of(status))
         directory = layout.describe_pyc(relative)
         if directory != self._last_written:
             self._last_written = directory
             self._results.observer.wrote(directory)
         return True
+
+    def _record(self, task: Task, pyc: str, content: bytes, identity: str) -> None:
+        """Remember of which source a pyc was made, and how both look."""
+        size, text = self._wanted.header.size, task.text
+        source = identity_at(text.status, text.when)
+        record = Record(source, digest_of(text.data), identity, digest_of(content[size:]), content[:size])
+        self._manifest.record(task.layout.describe_pyc(task.relative), pyc, record)
 
     def _writer(self, layout: Layout) -> Writer:
         writer = self._writers.get(id(layout))
@@ -177,11 +196,8 @@ def _ensure_pycache(writer: Writer, layout: Layout, relative: str) -> str:
     return path
 
 
-def _holds(layout: Layout, relative: str, pyc: str, content: bytes) -> bool:
-    """Whether a pyc holds exactly these bytes."""
+def _read(layout: Layout, relative: str, pyc: str) -> SourceText | None:
     try:
-        descriptor = layout.pycs.open_file(layout.pycache(relative), pyc)
-    except OSError:
-        return False
-    with open(descriptor, "rb", buffering=0) as file:
-        return os.fstat(descriptor).st_size == len(content) and file.read(len(content) + 1) == content
+        return read_pyc(layout.pycs, layout.pycache(relative), pyc)
+    except (OSError, SourceRefused):
+        return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from ..state.manifest import Uncompilable, identity_of
+from ..state.manifest import Uncompilable
+from ..state.record import identity_of
 from ..tree.sweep import remove_file, remove_package, remove_pycache, source_is_gone
 from .outcome import Failure, Finding, Tally
 from .results import Results
@@ -122,6 +123,7 @@ class Execution:
                 if not source_is_gone(layout, plan.relative, removal.source):
                     continue
             try:
+                self._manifest.forget(layout.describe_pyc(plan.relative), removal.name)
                 if remove_file(layout, plan.relative, removal.name):
                     self.tally.counts.removed += 1
                     self._observer.removed(path)

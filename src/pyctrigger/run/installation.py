@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,19 +10,18 @@ from ..errors import LockTimeoutError, PyctriggerError, UsageError
 from ..state.locations import lock_directory
 from .ability import check_target
 from .backlog import Backlog
+from .knowledge import Knowledge
 from .outcome import Tally
 from .request import Request, Work
 from .targets import find_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..managers.ownership import Ownership
     from ..pyc.header import InvalidationMode
     from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
     from ..state.lock import InstallationLock
-    from ..state.manifest import Manifest, Uncompilable
+    from ..state.manifest import Manifest
     from ..state.store import Store
     from ..workers.pool import Pool
     from .config import Settings
@@ -94,12 +94,14 @@ class InstallationRun:
 
         manifest = self._store.manifest(self._target.installation)
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
+        knowledge = self._knowledge(manifest)
         with (
-            Survey(self._target, self._request, wanted, self._ownership) as survey,
-            Prover(lambda: self._pool(1, wanted.mode)) as prover,
+            contextlib.closing(manifest),
+            Survey(self._target, self._request, wanted, knowledge) as survey,
+            Prover(lambda: self._pool(1, wanted.mode), wanted.header.size) as prover,
         ):
-            inspection = Inspection(prover.changed_levels)
-            inspection.read(survey.steps(_knows(manifest, self._target)))
+            inspection = Inspection(prover.prove)
+            inspection.read(survey.steps())
             tally = inspection.tally
             tally.unexamined += survey.unexamined
         if self._request.dry_run:
@@ -132,10 +134,12 @@ class InstallationRun:
 
     def _can_write(self) -> bool:
         """A read-only tree isn't journalled: nothing can be done there later either."""
+        from ..state.manifest import Manifest
         from .survey import Survey, wanted_bytecode
 
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
-        with Survey(self._target, self._request, wanted, self._ownership) as survey:
+        knowledge = self._knowledge(Manifest(None))
+        with Survey(self._target, self._request, wanted, knowledge) as survey:
             return survey.can_be_written
 
     def _do_all(self, backlog: Backlog) -> None:
@@ -204,7 +208,8 @@ class InstallationRun:
         warm = WarmPool(lambda: self._pool(None, wanted.mode))
         while True:
             manifest = self._store.manifest(self._target.installation)
-            with warm, Survey(self._target, request, wanted, self._ownership) as survey:
+            knowledge = self._knowledge(manifest)
+            with contextlib.closing(manifest), warm, Survey(self._target, request, wanted, knowledge) as survey:
                 execution = Execution(
                     self._target.interpreter,
                     wanted,
@@ -215,7 +220,7 @@ class InstallationRun:
                 )
                 execution.tally.unexamined += survey.unexamined
                 try:
-                    execution.run(survey.steps(_knows(manifest, self._target)))
+                    execution.run(survey.steps())
                 except _WaitedError:
                     self._ownership.forget()
                     continue  # nothing was done yet, and what was read is out of date
@@ -269,6 +274,13 @@ class InstallationRun:
             hashes=mode is not InvalidationMode.TIMESTAMP,
         )
 
+    def _knowledge(self, manifest: Manifest) -> Knowledge:
+        """Who only looks compares with what there is; who writes, where it will be there next time, too."""
+        work = self._request.work
+        compares = work is Work.VERIFY or (work.writes and manifest.keeps_records)
+        magic_number = self._target.interpreter.magic_number
+        return Knowledge(manifest, magic_number, self._ownership, compares_records=compares)
+
     def _keep(self, tally: Tally, manifest: Manifest) -> None:
         self._report.tally.add(tally)
         try:
@@ -276,19 +288,6 @@ class InstallationRun:
         except OSError as error:
             self._store.give_up(error)
             self._store.tell()
-
-
-def _knows(manifest: Manifest, target: Target) -> Callable[[str, os.stat_result], bool]:
-    """Whether a source is known, in just this state, not to compile."""
-    from ..state.manifest import identity_of
-
-    magic = target.interpreter.magic_number
-
-    def knows(path: str, status: os.stat_result) -> bool:
-        fact: Uncompilable | None = manifest.uncompilable.get(path)
-        return fact is not None and fact.magic_number == magic and fact.identity == identity_of(status)
-
-    return knows
 
 
 def _reason(error: Any) -> str:

@@ -14,18 +14,20 @@ import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..pyc.header import InvalidationMode, Verdict
+from ..pyc.header import Verdict
 from ..pyc.names import NAME_MAX, PycNames, pyc_suffix, writer_of
 from ..target.scope import PACKAGE_DIRECTORIES
-from ..tree.listing import list_pycs, list_sources, read_head
+from ..tree.listing import list_pycs, list_sources
 from ..tree.source import SourceRefused, source_status
+from .judgement import Judge
 from .steps import DirectoryPlan, Emptied, LevelState, Removal, Stale, Step, Totals, Unexamined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Set
+    from collections.abc import Generator, Iterator, Set
 
     from ..tree.layout import Layout
     from ..tree.listing import PycListing, SourceListing
+    from .knowledge import Knowledge
     from .transaction import Unit
     from .wanted import Wanted
 
@@ -37,6 +39,8 @@ _UINT32 = 0xFFFFFFFF
 #: Characters, of four bytes at most. With a shorter name every pyc's name has room.
 _SHORT_NAME = 50
 _NOTHING: frozenset[str] = frozenset()
+#: Nothing that speaks against a package's own pyc: its header fits.
+_DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 
 
 class _Seen(NamedTuple):
@@ -49,33 +53,28 @@ class _Seen(NamedTuple):
 
 
 class Planner:
-    """Plans one site directory.
-
-    `known` says whether a source is known not to compile in its present state, `owns` whether a package owns a pyc,
-    by its directory and name.
-    """
+    """Plans one site directory."""
 
     def __init__(
         self,
         layout: Layout,
         wanted: Wanted,
+        knowledge: Knowledge,
         *,
         others: frozenset[tuple[int, int]] = frozenset(),
         skip_packages: bool = False,
-        known: Callable[[str, os.stat_result], bool] = lambda path, status: False,
-        owns: Callable[[str, str], bool] = lambda directory, name: False,
     ) -> None:
         self._layout = layout
         self._wanted = wanted
         self._others = others - {layout.sources.identity}
         self._skip_packages = skip_packages
-        self._known = known
-        self._owns = owns
+        self._is_uncompilable = knowledge.is_uncompilable
+        self._owns = knowledge.is_owned
         self._names = PycNames(wanted.cache_tag)
         self._suffixes = [(level, pyc_suffix(wanted.cache_tag, level)) for level in wanted.levels]
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
-        self._believes_timestamps = wanted.mode is InvalidationMode.TIMESTAMP and not wanted.trust_nothing
+        self._judge = Judge(layout, wanted, knowledge.records)
         self._old = time.time() - RESIDUE_AGE
         self._sources = self._fresh = self._source_bytes = self._pyc_bytes = 0
 
@@ -226,38 +225,13 @@ class Planner:
         sources = listing.sources
         if listing.links:
             sources = sorted([*sources, *self._linked(plan, listing.links)])
-        timestamp, mtime, suffixes = self._wanted.header.timestamp, self._wanted.mtime, self._suffixes
-        head, believes = self._wanted.header.size + 1, self._believes_timestamps
+        self._judge.enter(plan.relative, names, descriptor)
         self._sources += len(sources) + len(plan.refused)
         for name, status in sources:
             if self._excluded and self._excluded.match(self._layout.describe_source(plan.relative, name)):
                 plan.skipped.append((name, "excluded"))
                 continue
-            expected = timestamp(mtime(status), status.st_size)
-            stem = name[:-3]
-            states = []
-            for level, suffix in suffixes:
-                pyc = stem + suffix
-                regular = names.get(pyc)
-                found = read_head(descriptor, pyc, head) if regular else b""
-                if not (believes and found[:-1] == expected):
-                    states.append(self._judge(level, pyc, regular, found, expected))
-            self._decide(plan, name, status, [state for state in states if state is not None])
-
-    def _judge(self, level: int, pyc: str, regular: bool | None, found: bytes, expected: bytes) -> LevelState | None:
-        """What one level of a source needs; None if that is nothing."""
-        wanted = self._wanted
-        if regular is None:
-            return LevelState(level, pyc, Verdict.MISSING) if wanted.create_missing else None
-        if not regular:
-            return LevelState(level, pyc, Verdict.OBSTRUCTED)
-        verdict = wanted.header.judge(found, wanted.mode, expected)
-        if wanted.trust_nothing and verdict in (Verdict.FRESH, Verdict.UNPROVEN):
-            verdict = Verdict.SUSPECT
-        if verdict is Verdict.FRESH:
-            return None
-        known = wanted.header.source_hash(found) if verdict is Verdict.UNPROVEN else None
-        return LevelState(level, pyc, verdict, known)
+            self._decide(plan, name, status, self._judge.states(name, status))
 
     def _decide(self, plan: DirectoryPlan, name: str, status: os.stat_result, states: list[LevelState]) -> None:
         if states and len(name) > _SHORT_NAME:
@@ -283,14 +257,18 @@ class Planner:
         for state in states:
             if state.verdict is Verdict.MISSING or not self._owns(directory, state.pyc):
                 left.append(state)
-            elif state.verdict is not Verdict.UNPROVEN:
+            elif state.verdict in _DOUBTS:
+                self._judge.adopt(name, state.pyc)
+            else:
                 plan.owned.append((state.pyc, name))
         return left
 
     def _reason_to_skip(self, relative: str, name: str, status: os.stat_result) -> str | None:
         if not self._wanted.header.has_modes and not 0 <= self._wanted.mtime(status) <= _UINT32:
             return "3.6 accepts no bytecode for a source of before 1970 or after 2106"
-        if not self._wanted.trust_nothing and self._known(self._layout.describe_source(relative, name), status):
+        if not self._wanted.trust_nothing and self._is_uncompilable(
+            self._layout.describe_source(relative, name), status
+        ):
             return "uncompilable"
         return None
 
@@ -302,7 +280,7 @@ class Planner:
                 found.append((name, source_status(self._layout.sources, plan.relative, name)))
             except SourceRefused as refusal:
                 status = self._layout.sources.lstat(plan.relative, name)
-                if self._known(self._layout.describe_source(plan.relative, name), status):
+                if self._is_uncompilable(self._layout.describe_source(plan.relative, name), status):
                     plan.skipped.append((name, "uncompilable"))
                 else:
                     plan.refused.append((name, str(refusal)))

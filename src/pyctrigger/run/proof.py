@@ -1,11 +1,16 @@
-"""Proving hash-based pycs by looking only: the target computes the hash of the source, nothing is compiled."""
+"""Proving by looking only what headers and records leave open: a child of the target answers, nothing is written.
+
+A doubtful body is never loaded in this process, and never in a worker whose code anybody will run: unmarshalling one
+can corrupt memory, and it can end the interpreter.
+"""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from ..tree.source import SourceRefused, read_source
+from ..pyc.header import Verdict
+from ..tree.source import SourceRefused, read_pyc, read_source
 from ..workers import wire
 from ..workers.worker import Job
 
@@ -13,16 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..tree.layout import Layout
-    from ..workers.pool import Pool
-    from .steps import Stale
+    from ..workers.pool import Answer, Pool
+    from .steps import LevelState, Stale
+
+_STATES = {wire.SAME: Verdict.FRESH, wire.CHANGED: Verdict.MISMATCHED, wire.BROKEN: Verdict.CORRUPT}
 
 
 class Prover:
     """Asks a worker, which starts with the first question. Use it as a context manager."""
 
-    def __init__(self, open_pool: Callable[[], Pool]) -> None:
+    def __init__(self, open_pool: Callable[[], Pool], header_size: int) -> None:
         self._open_pool = open_pool
         self._pool: Pool | None = None
+        self._header_size = header_size
 
     def __enter__(self) -> Prover:
         return self
@@ -31,9 +39,23 @@ class Prover:
         if self._pool is not None:
             self._pool.__exit__()
 
-    def changed_levels(self, layout: Layout, relative: str, stale: Stale) -> frozenset[int]:
+    def prove(self, layout: Layout, relative: str, stale: Stale) -> list[LevelState]:
+        """The levels of a source with a verdict in the place of each doubt; what turns out to be fresh is left out."""
+        states = []
+        by_hash = [state for state in stale.levels if _needs_hash(state)]
+        changed = self._changed_levels(layout, relative, stale, by_hash) if by_hash else frozenset()
+        for state in stale.levels:
+            if state in by_hash and state.level in changed:
+                states.append(state._replace(verdict=Verdict.OTHER_HASH))
+            elif state.verdict in (Verdict.UNKNOWN, Verdict.SUSPECT):
+                verdict = self._body(layout, relative, stale, state)
+                states += [] if verdict is Verdict.FRESH else [state._replace(verdict=verdict)]
+            elif state.verdict is not Verdict.UNPROVEN:
+                states.append(state)
+        return states
+
+    def _changed_levels(self, layout: Layout, relative: str, stale: Stale, asked: list[LevelState]) -> frozenset[int]:
         """The levels whose pyc carries another hash than their source has; all of them where it can't be told."""
-        asked = [state for state in stale.levels if state.source_hash is not None]
         everything = frozenset(state.level for state in asked)
         try:
             text = read_source(layout.sources, relative, stale.name)
@@ -41,10 +63,32 @@ class Prover:
             return everything
         levels = [wire.LevelRequest(state.level, state.source_hash) for state in asked]
         path = os.fsencode(layout.describe_source(relative, stale.name))
-        job = Job(wire.request(levels, path, text.data, check_only=True), None)
-        if self._pool is None:
-            self._pool = self._open_pool()
-        answer = self._pool.ask(job)
+        answer = self._ask(wire.request(levels, path, text.data, check_only=True))
         if not isinstance(answer, wire.Compiled):
             return everything
         return frozenset(state.level for state, level in zip(asked, answer.levels) if level.state != wire.SAME)
+
+    def _body(self, layout: Layout, relative: str, stale: Stale, state: LevelState) -> Verdict:
+        """What the body of a pyc is: nobody knows it, or it isn't the one that was recorded."""
+        try:
+            source = read_source(layout.sources, relative, stale.name).data
+            body = read_pyc(layout.pycs, layout.pycache(relative), state.pyc).data[self._header_size :]
+        except (OSError, SourceRefused):
+            return Verdict.CORRUPT  # what can't be read can't be imported
+        path = os.fsencode(layout.describe_source(relative, stale.name))
+        compare = state.verdict is Verdict.SUSPECT
+        answer = self._ask(wire.question([state.level], path, source, [body], compare=compare))
+        if isinstance(answer, wire.Compiled) and len(answer.levels) == 1:
+            return _STATES.get(answer.levels[0].state, Verdict.CORRUPT)
+        if isinstance(answer, wire.Failed):
+            return Verdict.MISMATCHED  # of a source that can't be compiled there is no code at all
+        return Verdict.CORRUPT  # it ended the process that loaded it
+
+    def _ask(self, request: bytes) -> Answer:
+        if self._pool is None:
+            self._pool = self._open_pool()
+        return self._pool.ask(Job(request, None))
+
+
+def _needs_hash(state: LevelState) -> bool:
+    return state.source_hash is not None and state.verdict in (Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT)

@@ -17,7 +17,7 @@ class LevelState(NamedTuple):
     pyc: str
     verdict: Verdict
     source_hash: bytes | None = None
-    """For an UNPROVEN pyc, the hash in its header."""
+    """The hash in its header, if it is hash-based."""
 
 
 class Stale(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 from ..pyc.header import InvalidationMode
@@ -14,11 +13,11 @@ from .targets import open_layout, require_account_owns
 from .wanted import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from ..managers.ownership import Ownership
     from ..tree.layout import Layout
     from .config import Settings
+    from .knowledge import Knowledge
     from .request import Request
     from .steps import Step
     from .targets import Target
@@ -51,11 +50,11 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
 class Survey:
     """The trees of one target, open. Use it as a context manager: the layouts in its steps live as long as it does."""
 
-    def __init__(self, target: Target, request: Request, wanted: Wanted, ownership: Ownership) -> None:
+    def __init__(self, target: Target, request: Request, wanted: Wanted, knowledge: Knowledge) -> None:
         self._target = target
         self._request = request
         self._wanted = wanted
-        self._ownership = ownership
+        self._knowledge = knowledge
         self._stack = contextlib.ExitStack()
         self._sites: list[tuple[Layout, bool, list[Unit]]] = []
         #: Site directories that could not be opened.
@@ -84,12 +83,10 @@ class Survey:
         """Whether any of the touched site directories lies on a file system that isn't read-only."""
         return any(not layout.is_read_only for layout, _, units in self._sites if units)
 
-    def steps(self, known: Callable[[str, os.stat_result], bool]) -> Iterator[tuple[Layout, Step]]:
+    def steps(self) -> Iterator[tuple[Layout, Step]]:
         """Every step of every site directory's plan."""
         identities = frozenset(layout.sources.identity for layout, _, _ in self._sites)
         for layout, is_stdlib, units in self._sites:
-            planner = Planner(
-                layout, self._wanted, others=identities, skip_packages=is_stdlib, known=known, owns=self._ownership.owns
-            )
+            planner = Planner(layout, self._wanted, self._knowledge, others=identities, skip_packages=is_stdlib)
             for step in planner.plan(units):
                 yield layout, step

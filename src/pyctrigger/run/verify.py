@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from ..tree.layout import Layout
     from .steps import LevelState, Removal, Step, Unexamined
 
-    #: Those levels of a source whose hash differs from the one in their pyc; only the target can tell.
-    Prove = Callable[[Layout, str, Stale], "frozenset[int]"]
+    #: The levels of a source that aren't fresh, once the target has told of the doubtful ones.
+    Prove = Callable[[Layout, str, Stale], "list[LevelState]"]
 
 _KINDS = {
     Verdict.MISSING: "missing",
     Verdict.CORRUPT: "corrupt",
     Verdict.FOREIGN_MAGIC: "foreign-magic",
     Verdict.OBSTRUCTED: "obstructed",
+    Verdict.MISMATCHED: "mismatched",
     **dict.fromkeys(STALE, "stale"),
 }
+
+
+_DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 
 
 class Inspection:
@@ -86,10 +90,8 @@ class Inspection:
 
     def _stale(self, layout: Layout, plan: DirectoryPlan, stale: Stale) -> None:
         states = list(stale.levels)
-        if any(state.verdict is Verdict.UNPROVEN for state in states):
-            changed = self._prove(layout, plan.relative, stale)
-            states = [_proven(state, changed) for state in states]
-            states = [state for state in states if state.verdict is not Verdict.FRESH]
+        if any(state.verdict in _DOUBTS for state in states):
+            states = self._prove(layout, plan.relative, stale)
         if not states:
             self.tally.counts.fresh += 1
             return
@@ -118,9 +120,3 @@ class Inspection:
 
     def _find(self, kind: str, pyc: str | None, source: str | None, *, known: bool = False) -> None:
         self.tally.findings.append(Finding(kind, pyc, source, known))
-
-
-def _proven(state: LevelState, changed: frozenset[int]) -> LevelState:
-    if state.verdict is not Verdict.UNPROVEN:
-        return state
-    return state._replace(verdict=Verdict.OTHER_HASH if state.level in changed else Verdict.FRESH)

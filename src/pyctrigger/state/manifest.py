@@ -1,7 +1,9 @@
-"""The manifest of an installation: what was learned about its sources, as a hint, never as an authority.
+"""The manifest of an installation: what was learned about its tree, as a hint, never as an authority.
 
-Today it knows the sources that can't compile. What it says counts only while the source looks as it did, or has the
-same digest. Without sqlite3, without the file, or with a damaged one, everything works, and is learned again.
+It has a record for each pyc, the sources that can't compile, and the magic number of the last run. What it says counts
+only while the files look as they did, or have the same digests: a system may roll its tree back without its state, or
+its state without the tree. Without sqlite3, without the file, or with a damaged one, everything works, and is learned
+again.
 """
 
 from __future__ import annotations
@@ -10,16 +12,24 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .record import Record
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SCHEMA = 1
+_SCHEMA = 2
 _TABLES = """
 create table if not exists uncompilable (
     path blob primary key, identity text not null, digest blob not null, magic_number blob not null,
     kind text not null, message text not null
 ) without rowid;
+create table if not exists pycs (
+    directory blob not null, name blob not null, source text not null, source_digest blob not null,
+    pyc text not null, body_digest blob not null, header blob not null, primary key (directory, name)
+) without rowid;
+create table if not exists facts (name text primary key, value blob not null) without rowid;
 """
+_NAMES = ("uncompilable", "pycs", "facts")
 
 
 class Uncompilable(NamedTuple):
@@ -33,82 +43,153 @@ class Uncompilable(NamedTuple):
     message: str
 
 
-def identity_of(status: os.stat_result) -> str:
-    """What tells one state of a file from another; a changed file with the same would need a forged ctime."""
-    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
-
-
-def digest_of(data: bytes) -> bytes:
-    """The digest of a source."""
-    import hashlib  # 5 ms, for the rare source that doesn't compile
-
-    return hashlib.blake2b(data, digest_size=20).digest()
-
-
 class Manifest:
     """The manifest in one state directory, or an empty one that forgets."""
 
     def __init__(self, directory: str | None) -> None:
         self._path = os.path.join(directory, "manifest.sqlite") if directory else None
+        self._database: Any = None
+        self._opened = False
         self._known: dict[str, Uncompilable] | None = None
-        self._changed: dict[str, Uncompilable | None] = {}
+        self._learned: dict[str, Uncompilable | None] = {}
+        self._records: dict[str, dict[str, Record]] = {}
+        self._recorded: dict[tuple[str, str], Record | None] = {}
+        self._facts: dict[str, bytes] = {}
+
+    # -- sources that can't compile ------------------------------------------------------------------------------
 
     @property
     def uncompilable(self) -> dict[str, Uncompilable]:
         """The sources that can't compile, by their full path."""
         if self._known is None:
-            self._known = dict(self._read())
+            self._known = {}
+            for path, *fields in self._ask(
+                "select path, identity, digest, magic_number, kind, message from uncompilable"
+            ):
+                if isinstance(path, bytes):
+                    self._known[os.fsdecode(path)] = Uncompilable(*fields)
         return self._known
 
     def learn(self, path: str, fact: Uncompilable) -> None:
         """Remember a source that can't compile."""
         self.uncompilable[path] = fact
-        self._changed[path] = fact
+        self._learned[path] = fact
 
     def unlearn(self, path: str) -> None:
         """Forget what was known about a source."""
         if self.uncompilable.pop(path, None) is not None:
-            self._changed[path] = None
+            self._learned[path] = None
+
+    # -- pycs ----------------------------------------------------------------------------------------------------
+
+    @property
+    def keeps_records(self) -> bool:
+        """Whether what is recorded will be there next time."""
+        return self._path is not None and _has_sqlite()
+
+    def records(self, directory: str) -> dict[str, Record]:
+        """The records of the pycs in a directory, by name."""
+        found = self._records.get(directory)
+        if found is None:
+            question = "select name, source, source_digest, pyc, body_digest, header from pycs where directory = ?"
+            rows = self._ask(question, os.fsencode(directory))
+            found = {os.fsdecode(name): Record(*fields) for name, *fields in rows if isinstance(name, bytes)}
+            self._records[directory] = found
+        return found
+
+    def record(self, directory: str, name: str, record: Record) -> None:
+        """Remember a pyc."""
+        self.records(directory)[name] = record
+        self._recorded[directory, name] = record
+
+    def forget(self, directory: str, name: str) -> None:
+        """Forget a pyc."""
+        if self.records(directory).pop(name, None) is not None:
+            self._recorded[directory, name] = None
+
+    # -- the interpreter -----------------------------------------------------------------------------------------
+
+    @property
+    def magic_number(self) -> bytes | None:
+        """That of the interpreter when all of its directories were last looked at; None if that is not known."""
+        for (value,) in self._ask("select value from facts where name = 'magic_number'"):
+            return bytes(value)
+        return None
+
+    def learn_magic_number(self, magic_number: bytes) -> None:
+        """Remember the interpreter's magic number."""
+        if self.magic_number != magic_number:
+            self._facts["magic_number"] = magic_number
+
+    # -- the file ------------------------------------------------------------------------------------------------
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is anything to save."""
+        return bool(self._learned or self._recorded or self._facts)
 
     def save(self) -> None:
-        """Write what changed. Raises OSError where it can't be written."""
-        if not self._changed or self._path is None:
+        """Write what changed, in one transaction. Raises OSError where it can't be written."""
+        if self._path is None or not self.has_changed or not _has_sqlite():
             return
+        self.close()
         try:
             self._write()
         except _database_error() as error:
             # A damaged file is worth nothing: begin a new one, with all that is known now.
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
-            self._changed = dict(self._known or {})
+            self._learned = dict(self._known or {})
+            self._recorded = {
+                (directory, name): record
+                for directory, records in self._records.items()
+                for name, record in records.items()
+            }
             try:
                 self._write()
             except _database_error():
                 raise OSError(str(error)) from error
-        self._changed = {}
+        self._learned, self._recorded, self._facts = {}, {}, {}
 
-    def _read(self) -> Iterator[tuple[str, Uncompilable]]:
-        if self._path is None or not os.path.exists(self._path):
-            return
-        rows: list[Any] = []
-        with contextlib.suppress(_database_error()), contextlib.closing(self._connect()) as database:
-            rows = database.execute(
-                "select path, identity, digest, magic_number, kind, message from uncompilable"
-            ).fetchall()
-        for path, *fields in rows:
-            if isinstance(path, bytes):
-                yield os.fsdecode(path), Uncompilable(*fields)
+    def close(self) -> None:
+        """Give the file back."""
+        if self._database is not None:
+            self._database.close()
+        self._database, self._opened = None, False
+
+    def _ask(self, question: str, *parameters: bytes) -> list[Any]:
+        """The rows of a question; none where they can't be had."""
+        if not self._opened:
+            self._opened = True
+            if self._path is not None and os.path.exists(self._path):
+                with contextlib.suppress(_database_error()):
+                    self._database = self._connect()
+        if self._database is None:
+            return []
+        try:
+            rows: list[Any] = self._database.execute(question, parameters).fetchall()
+        except _database_error():  # another format, or a damaged file
+            return []
+        return rows
 
     def _write(self) -> None:
         with contextlib.closing(self._connect()) as database, database:
+            # The system may stop at any moment, and what is said here is believed afterwards.
+            database.execute("pragma synchronous = full")
             if database.execute("pragma user_version").fetchone()[0] not in (0, _SCHEMA):
-                database.execute("drop table if exists uncompilable")
+                for name in _NAMES:
+                    database.execute(f"drop table if exists {name}")
             database.executescript(_TABLES)
             database.execute(f"pragma user_version = {_SCHEMA}")
-            for path, fact in self._changed.items():
-                database.execute("delete from uncompilable where path = ?", (os.fsencode(path),))
-                if fact is not None:
-                    database.execute("insert into uncompilable values (?, ?, ?, ?, ?, ?)", (os.fsencode(path), *fact))
+            database.executemany(
+                "delete from uncompilable where path = ?", ((os.fsencode(path),) for path in self._learned)
+            )
+            database.executemany("insert into uncompilable values (?, ?, ?, ?, ?, ?)", _rows(self._learned))
+            keys = [(os.fsencode(directory), os.fsencode(name)) for directory, name in self._recorded]
+            database.executemany("delete from pycs where directory = ? and name = ?", keys)
+            records = ((*key, *record) for key, record in zip(keys, self._recorded.values()) if record is not None)
+            database.executemany("insert into pycs values (?, ?, ?, ?, ?, ?, ?)", records)
+            database.executemany("insert or replace into facts values (?, ?)", self._facts.items())
 
     def _connect(self) -> Any:
         import sqlite3  # costs 4 ms: only where there is a manifest, or something to remember
@@ -117,9 +198,21 @@ class Manifest:
         return sqlite3.connect(self._path, timeout=5)
 
 
+def _rows(learned: dict[str, Uncompilable | None]) -> Iterator[tuple[Any, ...]]:
+    return ((os.fsencode(path), *fact) for path, fact in learned.items() if fact is not None)
+
+
+def _has_sqlite() -> bool:
+    try:
+        import sqlite3  # noqa: F401
+    except ImportError:  # FreeBSD packages it apart
+        return False
+    return True
+
+
 def _database_error() -> type[Exception]:
     try:
         import sqlite3
-    except ImportError:  # FreeBSD packages it apart
+    except ImportError:
         return ImportError
     return sqlite3.Error

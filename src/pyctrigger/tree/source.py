@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .directory import Tree
 
 #: Bytes. No real source comes near it; what does would exhaust a worker (a million statements take 2.4 GB).
 LARGEST_SOURCE = 64 << 20
+#: Bytes. The marshalled code of the largest source has some ten times its size.
+LARGEST_PYC = 1 << 30
 #: How often a source that changes under the reader is read again before it is left to the next run.
 _TRIES = 5
 
@@ -20,10 +25,12 @@ class SourceRefused(Exception):
 
 
 class SourceText(NamedTuple):
-    """The bytes of a source, and the status that belongs to exactly these bytes."""
+    """The bytes of a file, and the status that belongs to exactly these bytes."""
 
     data: bytes
     status: os.stat_result
+    when: int
+    """Nanoseconds since the epoch: when the reading began."""
 
 
 def read_source(tree: Tree, relative: str, name: str) -> SourceText:
@@ -32,18 +39,28 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
     The status before and after must agree, or it is read again: an edit between read and stat gives old code the new
     mtime, which is stale for ever. Raises SourceRefused and OSError.
     """
+    return _read_still(lambda: _open(tree, relative, name), LARGEST_SOURCE)
+
+
+def read_pyc(tree: Tree, relative: str, name: str) -> SourceText:
+    """Read the pyc `name`, a regular file and no link, in the same manner. Raises SourceRefused and OSError."""
+    return _read_still(lambda: tree.open_file(relative, name), LARGEST_PYC)
+
+
+def _read_still(open_file: Callable[[], int], largest: int) -> SourceText:
     for _ in range(_TRIES):
-        descriptor = _open(tree, relative, name)
+        when = time.time_ns()
+        descriptor = open_file()
         try:
             before = os.fstat(descriptor)
-            if before.st_size > LARGEST_SOURCE:
-                raise SourceRefused(f"larger than {LARGEST_SOURCE >> 20} MiB")
-            data = _read_all(descriptor, before.st_size)
+            if before.st_size > largest:
+                raise SourceRefused(f"larger than {largest >> 20} MiB")
+            data = _read_all(descriptor, before.st_size, largest)
             after = os.fstat(descriptor)
         finally:
             os.close(descriptor)
         if _same(before, after) and len(data) == after.st_size:
-            return SourceText(data, after)
+            return SourceText(data, after, when)
     raise SourceRefused("it changes while it is read")
 
 
@@ -75,13 +92,13 @@ def _behind(tree: Tree, relative: str, name: str, link: os.stat_result) -> tuple
     return behind
 
 
-def _read_all(descriptor: int, size: int) -> bytes:
+def _read_all(descriptor: int, size: int, largest: int) -> bytes:
     data = os.read(descriptor, size + 1)
     if len(data) == size:
         return data
     pieces = [data]
     held = len(data)
-    while pieces[-1] and held <= LARGEST_SOURCE:
+    while pieces[-1] and held <= largest:
         pieces.append(os.read(descriptor, 1 << 20))
         held += len(pieces[-1])
     return b"".join(pieces)

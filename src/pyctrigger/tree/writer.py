@@ -65,8 +65,11 @@ class Writer:
         self._tree.directory(path)
         return path
 
-    def replace(self, relative: str, name: str, content: bytes, source: os.stat_result) -> None:
-        """Put `content` under `name`, in one rename. Raises WriteRefused and OSError; then nothing was changed."""
+    def replace(self, relative: str, name: str, content: bytes, source: os.stat_result) -> os.stat_result | None:
+        """Put `content` under `name`, in one rename; its status, unless somebody has put another file there since.
+
+        Raises WriteRefused and OSError; then nothing was changed.
+        """
         directory = self._tree.directory(relative)
         mode = self._mode(os.fstat(directory), source)
         temporary = temporary_name(self._writer)
@@ -76,13 +79,21 @@ class Writer:
                 _write_all(descriptor, content)
                 self._give_to_owner(descriptor, os.fstat(directory), source)
                 os.fchmod(descriptor, mode)
+                written = os.fstat(descriptor)
             finally:
                 os.close(descriptor)  # a network file system says here that the disk is full
             self._rename(directory, temporary, name)
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=directory)
             raise
+        same = (status.st_ino, status.st_size, status.st_mtime_ns) == (
+            written.st_ino,
+            len(content),
+            written.st_mtime_ns,
+        )
+        return status if same else None
 
     def _rename(self, directory: int, temporary: str, name: str) -> None:
         try:

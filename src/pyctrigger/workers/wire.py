@@ -1,6 +1,6 @@
 """The frames between host and worker: a length, then the bytes, whatever they are.
 
-    request   flags:u8 levels:u8 length:u32 (level:u8 has_known:u8 known:8s)* path source
+    request   flags:u8 levels:u8 length:u32 (level:u8 has_known:u8 known:8s)* path (length:u32 body)* source
     reply     0:u8 hash:8s levels:u8 (state:u8 length:u32 body)*        compiled, or compared
               1:u8 kind:u8 line:u32 name                                 failed
     ready     "pyctrigger-worker-1" magic:4s tag
@@ -15,13 +15,13 @@ import struct
 from typing import NamedTuple
 
 _READY = b"pyctrigger-worker-1"
-_CHECK_ONLY = 1
+_CHECK_ONLY, _LOAD, _COMPARE = 1, 2, 4
 _RETIRING = 0x80
 _KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable")
 #: Bytes. The marshalled code of the largest source is some ten times the size of the source.
 LARGEST_FRAME = 1 << 30
 
-SAME, BODY, CHANGED = 0, 1, 2
+SAME, BODY, CHANGED, BROKEN = 0, 1, 2, 3
 
 
 class WireError(Exception):
@@ -36,7 +36,10 @@ class LevelRequest(NamedTuple):
 
 
 class LevelAnswer(NamedTuple):
-    """What became of one level: SAME (the hash agrees), CHANGED (it doesn't, and only that was asked), or a BODY."""
+    """What became of one level.
+
+    A BODY; or, where only that was asked, whether the hash or the code is the SAME or CHANGED, or the body BROKEN.
+    """
 
     state: int
     body: bytes
@@ -79,6 +82,19 @@ def request(levels: list[LevelRequest], path: bytes, source: bytes, *, check_onl
     return frame(b"".join(pieces))
 
 
+def question(levels: list[int], path: bytes, source: bytes, bodies: list[bytes], *, compare: bool) -> bytes:
+    """The frame that asks of existing bodies whether they load or, to `compare`, whether they are this source's code.
+
+    A doubtful body can end the process that loads it, and worse; so never the worker that compiles is asked.
+    """
+    pieces = [struct.pack("<BBI", _COMPARE if compare else _LOAD, len(levels), len(path))]
+    pieces += [struct.pack("<BB8s", level, False, b"") for level in levels]
+    pieces.append(path)
+    for body in bodies:
+        pieces += [struct.pack("<I", len(body)), body]
+    return frame(b"".join([*pieces, source]))
+
+
 def parse_ready(payload: bytes) -> Ready:
     """Read the first frame of a worker. Raises WireError."""
     if not payload.startswith(_READY) or len(payload) < len(_READY) + 4:
@@ -113,7 +129,7 @@ def _parse_compiled(payload: bytes) -> Compiled:
         state, length = struct.unpack_from("<BI", payload, offset)
         offset += 5
         body = payload[offset : offset + length]
-        if state not in (SAME, BODY, CHANGED) or len(body) != length:
+        if state not in (SAME, BODY, CHANGED, BROKEN) or len(body) != length:
             raise WireError("a level is cut short")
         levels.append(LevelAnswer(state, body))
         offset += length

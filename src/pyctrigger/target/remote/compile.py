@@ -18,15 +18,15 @@ from importlib.machinery import SourceFileLoader
 TYPE_CHECKING = False  # `typing` itself would be one more module that marshal's flags depend on
 if TYPE_CHECKING:
     import types
-    from typing import Callable
+    from typing import Any, Callable
 
 if sys.version_info < (3, 11):
     # marshal flags a string as shared when anything else in the process holds it. What py_compile brings along is
     # therefore part of what py_compile writes: without it 371 of Django's 885 pycs differ on 3.8, on 3.11 none do.
     import py_compile  # noqa: F401
 
-CHECK_ONLY = 1
-SAME, BODY, CHANGED = 0, 1, 2
+CHECK_ONLY, LOAD, COMPARE = 1, 2, 4
+SAME, BODY, CHANGED, BROKEN = 0, 1, 2, 3
 COMPILED, FAILED = 0, 1
 RETIRING = 0x80
 KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable")
@@ -156,6 +156,51 @@ def marshalled(code: "types.CodeType") -> bytes:
         raise Unmarshallable from None
 
 
+def judged(
+    data: bytes, path: str, levels: "list[tuple[int, int, bytes]]", found: "list[bytes]", compare: bool
+) -> "list[tuple[int, bytes]]":
+    """What each existing body is: SAME, CHANGED (a code, and not this source's) or BROKEN. It may end this process."""
+    answers = []
+    for (level, _, _), body in zip(levels, found):
+        try:
+            code = marshal.loads(body)
+        except Exception:
+            code = None
+        if not hasattr(code, "co_filename"):
+            answers.append((BROKEN, b""))
+        elif compare:
+            answers.append((SAME if are_equal(code, code_of(data, path, level)) else CHANGED, b""))
+        else:
+            # Trees are moved, and the names of their files stay; only the last part tells one module from another.
+            is_own = os.path.basename(code.co_filename) == os.path.basename(path)
+            answers.append((SAME if is_own else CHANGED, b""))
+    return answers
+
+
+def are_equal(one: "Any", other: "Any") -> bool:
+    """Whether two constants are the same in all that a pyc keeps: `==` ignores types, signs of zero and line tables."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(are_equal, one, other))
+    if isinstance(one, frozenset):
+        return len(one) == len(other) and all(map(are_equal, sorted(one, key=order), sorted(other, key=order)))
+    if isinstance(one, (float, complex)):
+        return repr(one) == repr(other)
+    if hasattr(one, "co_filename"):
+        names = [name for name in dir(one) if name.startswith("co_") and name not in COMPUTED]
+        return all(are_equal(getattr(one, name), getattr(other, name)) for name in names)
+    return bool(one == other)
+
+
+#: Methods, and what the others say already: `co_lnotab` warns from 3.12 on.
+COMPUTED = ("co_lines", "co_positions", "co_branches") + (("co_lnotab",) if sys.version_info >= (3, 10) else ())
+
+
+def order(constant: object) -> "tuple[str, str]":
+    return type(constant).__name__, repr(constant)
+
+
 def serve(frame: bytes, hash_of: "Callable[[bytes], bytes]", memory: int) -> bytes:
     """Answer one request."""
     flags, count, length = struct.unpack_from("<BBI", frame, 0)
@@ -165,10 +210,19 @@ def serve(frame: bytes, hash_of: "Callable[[bytes], bytes]", memory: int) -> byt
         levels.append(struct.unpack_from("<BB8s", frame, offset))
         offset += 10
     path = frame[offset : offset + length].decode("utf-8", "surrogateescape")
-    data = frame[offset + length :]
+    offset += length
+    found = []
+    for _ in levels if flags & (LOAD | COMPARE) else ():
+        (size,) = struct.unpack_from("<I", frame, offset)
+        found.append(frame[offset + 4 : offset + 4 + size])
+        offset += 4 + size
+    data = frame[offset:]
     source_hash = hash_of(data)
     try:
-        answers = bodies(data, path, levels, source_hash, bool(flags & CHECK_ONLY))
+        if found:
+            answers = judged(data, path, levels, found, bool(flags & COMPARE))
+        else:
+            answers = bodies(data, path, levels, source_hash, bool(flags & CHECK_ONLY))
     except Unmarshallable:
         return failure("unmarshallable", 0, "ValueError")
     except Exception as error:

@@ -1,0 +1,138 @@
+"""The verdict on the pycs of a source: first by their headers, and then, where there is a manifest, by its records.
+
+A header says which mtime and size a source had, not that this is the code of that source. So a header that fits is
+believed only where the record says so, or where there are no records at all; else source and body are compared by
+digest, and what then still isn't known to fit is left to whoever can compile.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..pyc.header import InvalidationMode, Verdict
+from ..pyc.names import pyc_suffix
+from ..state.record import Record, digest_of, identity_at, identity_of
+from ..tree.listing import read_head
+from ..tree.source import SourceRefused, SourceText, read_pyc, read_source
+from .steps import LevelState
+
+if TYPE_CHECKING:
+    from ..state.manifest import Manifest
+    from ..tree.layout import Layout
+    from .wanted import Wanted
+
+
+class Judge:
+    """Judges the pycs of one tree. `manifest` is None where headers are all there is."""
+
+    def __init__(self, layout: Layout, wanted: Wanted, manifest: Manifest | None) -> None:
+        self._layout = layout
+        self._wanted = wanted
+        self._manifest = manifest
+        self._suffixes = [(level, pyc_suffix(wanted.cache_tag, level)) for level in wanted.levels]
+        self._by_time = wanted.mode is InvalidationMode.TIMESTAMP
+        self._relative = self._directory = ""
+        self._names: dict[str, bool] = {}
+        self._records: dict[str, Record] = {}
+        self._descriptor = -1
+
+    def enter(self, relative: str, names: dict[str, bool], descriptor: int) -> None:
+        """Go on with another directory: its pycs, and the descriptor of the directory that they are in."""
+        self._relative, self._names, self._descriptor = relative, names, descriptor
+        self._directory = self._layout.describe_pyc(relative)
+        self._records = {}
+        if self._manifest is not None and names and not self._wanted.trust_nothing:
+            self._records = self._manifest.records(self._directory)
+
+    def states(self, name: str, status: os.stat_result) -> list[LevelState]:
+        """What the levels of a source need; none if that is nothing."""
+        wanted, states = self._wanted, []
+        expected = wanted.header.timestamp(wanted.mtime(status), status.st_size)
+        text: SourceText | None = None
+        for level, suffix in self._suffixes:
+            pyc = name[:-3] + suffix
+            regular = self._names.get(pyc)
+            if regular is None:
+                if wanted.create_missing:
+                    states.append(LevelState(level, pyc, Verdict.MISSING))
+                continue
+            if not regular:
+                states.append(LevelState(level, pyc, Verdict.OBSTRUCTED))
+                continue
+            record = self._records.get(pyc)
+            if record is not None and self._is_as_recorded(record, pyc, status, expected):
+                continue
+            found = read_head(self._descriptor, pyc, wanted.header.size + 1)
+            verdict = wanted.header.judge(found, wanted.mode, expected)
+            if verdict in (Verdict.FRESH, Verdict.UNPROVEN):
+                if wanted.trust_nothing:
+                    verdict = Verdict.SUSPECT
+                elif self._manifest is not None:
+                    text = text or self._read(name)
+                    verdict = self._compare(record, pyc, text)
+            if verdict is not Verdict.FRESH:
+                states.append(
+                    LevelState(level, pyc, verdict, None if self._by_time else wanted.header.source_hash(found))
+                )
+        return states
+
+    def adopt(self, name: str, pyc: str) -> None:
+        """Take a pyc as its package made it: from now on it is known, and a change of it is noticed."""
+        text, body = self._read(name), self._body(pyc)
+        if text is not None and body is not None and self._manifest is not None:
+            self._record(pyc, digest_of(text.data), text, body)
+
+    def _is_as_recorded(self, record: Record, pyc: str, status: os.stat_result, expected: bytes) -> bool:
+        """Whether source and pyc are what they were when they were known to fit each other, and are what is wanted."""
+        if record.source != identity_of(status) or not self._fits(record.header, expected):
+            return False
+        try:
+            return record.pyc == identity_of(os.stat(pyc, dir_fd=self._descriptor, follow_symlinks=False))
+        except OSError:
+            return False
+
+    def _fits(self, header: bytes, expected: bytes) -> bool:
+        if self._by_time:
+            return header == expected
+        # Of the source's hash in it nothing has to be known: it was right for this very source.
+        return header[:4] == expected[:4] and header[4:8] == self._wanted.mode.flags.to_bytes(4, "little")
+
+    def _compare(self, record: Record | None, pyc: str, text: SourceText | None) -> Verdict:
+        """The verdict on a pyc whose header fits, by the bytes of both files."""
+        if text is None:
+            return Verdict.SUSPECT
+        if record is None:
+            return Verdict.UNKNOWN
+        source = digest_of(text.data)
+        if source != record.source_digest:
+            return Verdict.OTHER_CONTENT
+        body = self._body(pyc)
+        if body is None or digest_of(body[1]) != record.body_digest or not self._fits(body[0], self._expected(text)):
+            return Verdict.SUSPECT
+        self._record(pyc, source, text, body)
+        return Verdict.FRESH
+
+    def _expected(self, text: SourceText) -> bytes:
+        return self._wanted.header.timestamp(self._wanted.mtime(text.status), text.status.st_size)
+
+    def _record(self, pyc: str, digest: bytes, text: SourceText, body: tuple[bytes, bytes, str]) -> None:
+        assert self._manifest is not None
+        header, code, identity = body
+        record = Record(identity_at(text.status, text.when), digest, identity, digest_of(code), header)
+        self._manifest.record(self._directory, pyc, record)
+
+    def _read(self, name: str) -> SourceText | None:
+        try:
+            return read_source(self._layout.sources, self._relative, name)
+        except (OSError, SourceRefused):
+            return None
+
+    def _body(self, pyc: str) -> tuple[bytes, bytes, str] | None:
+        """Header, body and identity of a pyc, read at once."""
+        try:
+            text = read_pyc(self._layout.pycs, self._layout.pycache(self._relative), pyc)
+        except (OSError, SourceRefused):
+            return None
+        size = self._wanted.header.size
+        return text.data[:size], text.data[size:], identity_at(text.status, text.when)

@@ -1,0 +1,34 @@
+"""What is known of a target's tree before anybody looks at it: the manifest's records, and what packages own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..state.record import identity_of
+
+if TYPE_CHECKING:
+    import os
+
+    from ..managers.ownership import Ownership
+    from ..state.manifest import Manifest
+
+
+class Knowledge:
+    """Answers for one run. `records` is the manifest that pycs are compared with, None where headers are believed."""
+
+    def __init__(
+        self, manifest: Manifest, magic_number: bytes, ownership: Ownership, *, compares_records: bool
+    ) -> None:
+        self._manifest = manifest
+        self._magic_number = magic_number
+        self._ownership = ownership
+        self.records = manifest if compares_records else None
+
+    def is_uncompilable(self, path: str, status: os.stat_result) -> bool:
+        """Whether a source is known, in just this state, not to compile."""
+        fact = self._manifest.uncompilable.get(path)
+        return fact is not None and fact.magic_number == self._magic_number and fact.identity == identity_of(status)
+
+    def is_owned(self, directory: str, name: str) -> bool:
+        """Whether a package owns a pyc."""
+        return self._ownership.owns(directory, name)
