@@ -76,7 +76,10 @@ class Payload:
         self.settle()
         arguments = [] if header_time is None else [str(header_time)]
         subprocess.run(
-            [interpreter.path, "-I", "-c", _COMPILE, *arguments], input=b"\0".join(sources), timeout=_SECONDS, check=True
+            [interpreter.path, "-I", "-c", _COMPILE, *arguments],
+            input=b"\0".join(sources),
+            timeout=_SECONDS,
+            check=True,
         )
         pycs = (top / "__pycache__").glob("*.pyc")
         self.claims |= {f"{site}/__pycache__/{pyc.name}" for pyc in pycs}
@@ -286,7 +289,7 @@ def built_pyctrigger(name: str, outdir: Path, *, version: str | None = None) -> 
             checkout.mkdir(parents=True, exist_ok=True)
             subprocess.run(["cp", "-a", str(Path(CHECKOUT) / part), str(checkout)], check=True)
         file = checkout / "src/pyctrigger/version.py"
-        file.write_text(re.sub(r'(?m)^VERSION = .*$', f'VERSION = "{version}"', file.read_text()))
+        file.write_text(re.sub(r"(?m)^VERSION = .*$", f'VERSION = "{version}"', file.read_text()))
         write_tree(checkout / "src/pyctrigger", {"only_here.py": "x = 1\n"})
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(CLAMPED)}
     command = [sys.executable, str(checkout / "ports/build"), name, str(outdir)]

@@ -607,7 +607,9 @@ def test_without_a_chroot(without: Debian, tmp_path: Path) -> None:
     assert (0, "installed") == (child.returncode, without.status())
     assert without.judge.database_faults() == []
     for verb in ("--remove", "--purge"):
-        child = subprocess.run([*outside, verb, "pyctrigger"], capture_output=True, text=True, env=environment, check=False)
+        child = subprocess.run(
+            [*outside, verb, "pyctrigger"], capture_output=True, text=True, env=environment, check=False
+        )
         assert child.returncode == 0, child.stderr
     assert traces(without) == []
     assert (snapshot(Path("/var/lib/pyctrigger")) if Path("/var/lib/pyctrigger").is_dir() else {}) == own

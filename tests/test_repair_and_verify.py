@@ -333,8 +333,11 @@ def test_a_repair_writes_what_is_wrong_and_nothing_else(
     assert (0, 0, 7) == (again.code, again.counts["compiled"], again.counts["fresh"])
 
 
-def test_a_run_does_not_see_what_only_a_repair_can(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """Another module's code behind a right header: `import` runs it, a run believes it, a repair doesn't."""
+def test_a_run_sees_what_no_header_tells(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """Another module's code behind a right header: `import` runs it; a run, which has a record of it, doesn't believe it.
+
+    Without state headers are all there is; a repair looks at everything all the same.
+    """
     write_tree(site, MODULES)
     pyctrigger.json("run", *on(newest, site))
     tag = tag_of(newest)
@@ -342,9 +345,12 @@ def test_a_run_does_not_see_what_only_a_repair_can(pyctrigger: Command, site: Pa
     one.write_bytes(one.read_bytes()[:16] + other.read_bytes()[16:])
     assert "bbcdef" == values(newest, site)
 
-    assert 7 == pyctrigger.json("run", *on(newest, site)).counts["fresh"]
-    assert 1 == pyctrigger.json("repair", *on(newest, site)).counts["compiled"]
+    assert 7 == pyctrigger.json("run", "--stateless", *on(newest, site)).counts["fresh"]
+    assert 1 == pyctrigger.json("run", *on(newest, site)).counts["compiled"]
+    assert "abcdef" == values(newest, site)
 
+    one.write_bytes(one.read_bytes()[:16] + other.read_bytes()[16:])
+    assert 1 == pyctrigger.json("repair", "--stateless", *on(newest, site)).counts["compiled"]
     assert "abcdef" == values(newest, site)
 
 

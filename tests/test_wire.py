@@ -153,7 +153,7 @@ def test_reply_that_goes_on_is_an_error(levels: list[tuple[int, bytes]], more: b
         b"\x01\0\0\0\0\0x = 'hunter2'",
         b"\x01\0\0\0\0\0" + b"E" * 101,
         b"\x01\0\0\0\0\0\xff",
-        _packed([(3, b"")]),
+        _packed([(4, b"")]),
     ],
 )
 def test_reply_without_sense_is_an_error(payload: bytes) -> None:

@@ -101,6 +101,7 @@ def make_request(options: argparse.Namespace) -> Request:
         manager=getattr(options, "manager", None),
         hook=getattr(options, "hook", False),
         defer=getattr(options, "defer", False),
+        compare_code=getattr(options, "compare_code", False),
         cache_tag=getattr(options, "cache_tag", None),
         every=getattr(options, "every", False),
     )

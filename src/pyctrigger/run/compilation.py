@@ -164,6 +164,7 @@ class Compilation:
                 source_status(layout.sources, relative, task.stale.name)
                 if attempt == _TRIES - 1:
                     raise
+        self._results.wrote(layout)
         if status is not None:  # nobody else had this file before it got its name
             self._record(task, state.pyc, content, identity_of(status))
         directory = layout.describe_pyc(relative)

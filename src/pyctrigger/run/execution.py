@@ -66,6 +66,10 @@ class Execution:
                 self._progress()
         return self.tally
 
+    def settle(self) -> None:
+        """Bring what was written to the disk, while the trees are still open."""
+        self._results.sync()
+
     # -- what the plan says, in its order ------------------------------------------------------------------------
 
     def _jobs(self, steps: Iterable[tuple[Layout, Step]]) -> Iterator[Job]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..state.store import Store
     from ..workers.pool import Pool
     from .config import Settings
+    from .execution import Execution
     from .observer import Observer
     from .report import FlavourReport
     from .targets import Target
@@ -147,14 +148,41 @@ class InstallationRun:
         does_pending = self._request.work in (Work.RUN, Work.REPAIR)
         request = backlog.join(self._request) if does_pending else self._request
         self._tell_outside(request)
+        request = self._widened_by_magic(request)
         try:
             backlog.close_joined(self._do(request))
+            self._learn_magic(request)
         except LockTimeoutError as error:
             if backlog.holds_own:
                 error.mend = "its work is kept in the journal, the next run does it"
             raise
         while does_pending and (entry := backlog.next()):
             self._replay(backlog, entry)
+
+    def _widened_by_magic(self, request: Request) -> Request:
+        """An interpreter that was upgraded in place, to another magic number, needs everything anew."""
+        if request.work is not Work.RUN or request.paths is None:
+            return request
+        interpreter = self._target.interpreter
+        known = self._store.magic_number(self._target.installation)
+        if known in (None, interpreter.magic_number):
+            return request
+        assert known is not None
+        self._observer.notice(
+            f"the magic number of {interpreter.flavour} has changed from {known.hex()} to "
+            f"{interpreter.magic_number.hex()}: everything is compiled again"
+        )
+        return request._replace(paths=None)
+
+    def _learn_magic(self, request: Request) -> None:
+        """Remember the magic number once everything has been looked at, or where none was known."""
+        known = self._store.magic_number(self._target.installation)
+        everything = request.paths is None and request.work in (Work.RUN, Work.REPAIR)
+        if everything or (known is None and request.work is Work.RUN):
+            try:
+                self._store.learn_magic_number(self._target.installation, self._target.interpreter.magic_number)
+            except OSError as error:
+                self._store.give_up(error)
 
     def _tell_outside(self, request: Request) -> None:
         """A journal that names paths outside of the scope was written under another scope, or by nobody of ours."""
@@ -196,7 +224,7 @@ class InstallationRun:
             self._report.tally.notices.append(f"{changed.message}; everything is looked at again")
             self._report.interpreter = interpreter
             self._target = find_target(interpreter, request, self._settings)
-            return self._attempt(request)
+            return self._attempt(self._widened_by_magic(request))
 
     def _attempt(self, request: Request) -> Tally:
         from .execution import Execution
@@ -225,9 +253,9 @@ class InstallationRun:
                     self._ownership.forget()
                     continue  # nothing was done yet, and what was read is out of date
                 except BaseException:
-                    self._keep(execution.tally, manifest)
+                    self._keep(execution, manifest)
                     raise
-                self._keep(execution.tally, manifest)
+                self._keep(execution, manifest)
                 return execution.tally
 
     def _enter(self, request: Request) -> None:
@@ -281,8 +309,10 @@ class InstallationRun:
         magic_number = self._target.interpreter.magic_number
         return Knowledge(manifest, magic_number, self._ownership, compares_records=compares)
 
-    def _keep(self, tally: Tally, manifest: Manifest) -> None:
-        self._report.tally.add(tally)
+    def _keep(self, execution: Execution, manifest: Manifest) -> None:
+        """What was written is on the disk before the manifest says so, and that before the journal forgets it."""
+        execution.settle()
+        self._report.tally.add(execution.tally)
         try:
             manifest.save()
         except OSError as error:

@@ -31,6 +31,7 @@ class Judge:
         self._wanted = wanted
         self._manifest = manifest
         self._suffixes = [(level, pyc_suffix(wanted.cache_tag, level)) for level in wanted.levels]
+        self._doubts_all = wanted.trust_nothing or wanted.compare_code
         self._by_time = wanted.mode is InvalidationMode.TIMESTAMP
         self._relative = self._directory = ""
         self._names: dict[str, bool] = {}
@@ -42,7 +43,7 @@ class Judge:
         self._relative, self._names, self._descriptor = relative, names, descriptor
         self._directory = self._layout.describe_pyc(relative)
         self._records = {}
-        if self._manifest is not None and names and not self._wanted.trust_nothing:
+        if self._manifest is not None and names and not self._doubts_all:
             self._records = self._manifest.records(self._directory)
 
     def states(self, name: str, status: os.stat_result) -> list[LevelState]:
@@ -66,7 +67,7 @@ class Judge:
             found = read_head(self._descriptor, pyc, wanted.header.size + 1)
             verdict = wanted.header.judge(found, wanted.mode, expected)
             if verdict in (Verdict.FRESH, Verdict.UNPROVEN):
-                if wanted.trust_nothing:
+                if self._doubts_all:
                     verdict = Verdict.SUSPECT
                 elif self._manifest is not None:
                     text = text or self._read(name)
@@ -104,11 +105,14 @@ class Judge:
             return Verdict.SUSPECT
         if record is None:
             return Verdict.UNKNOWN
-        source = digest_of(text.data)
+        source, body = digest_of(text.data), self._body(pyc)
+        if body is None:
+            return Verdict.SUSPECT
+        is_recorded = digest_of(body[1]) == record.body_digest
         if source != record.source_digest:
-            return Verdict.OTHER_CONTENT
-        body = self._body(pyc)
-        if body is None or digest_of(body[1]) != record.body_digest or not self._fits(body[0], self._expected(text)):
+            # Still the code of the other source; or both are new, and somebody else has compiled.
+            return Verdict.OTHER_CONTENT if is_recorded else Verdict.UNKNOWN
+        if not (is_recorded and self._fits(body[0], self._expected(text))):
             return Verdict.SUSPECT
         self._record(pyc, source, text, body)
         return Verdict.FRESH

@@ -65,6 +65,8 @@ class Request(NamedTuple):
     dry_run: bool = False
     replaces_owned: bool = False
     """Whether stale pycs that a package owns are rewritten, whatever the configuration says: for a program's own."""
+    compare_code: bool = False
+    """For a verification: compile everything again and compare the code, whatever headers and records say."""
     cache_tag: str | None = None
     """For a purge: the tag of an interpreter that may be gone."""
     every: bool = False

@@ -20,6 +20,7 @@ class Results:
         self.tally = Tally()
         self._read_only: set[int] = set()
         self._denied: set[int] = set()
+        self._written: dict[tuple[int, int], Layout] = {}
 
     def can_write(self, layout: Layout) -> bool:
         """Whether the file system of the pycs takes writes, as far as is known."""
@@ -32,6 +33,22 @@ class Results:
         if id(layout) not in self._read_only:
             self._read_only.add(id(layout))
             self.tally.notices.append(f"{layout.pycs.path} is on a read-only file system; nothing was changed there")
+
+    def wrote(self, layout: Layout) -> None:
+        """Something was written into this tree."""
+        self._written[layout.pycs.identity] = layout
+
+    def sync(self) -> None:
+        """Bring everything that was written to the disk; only then anybody may say that it is there."""
+        from ..tree.durability import sync_file_system
+
+        devices: dict[int, Layout] = {device: layout for (device, _), layout in self._written.items()}
+        for layout in devices.values():
+            try:
+                sync_file_system(layout.pycs.directory(""))
+            except OSError as error:
+                self.io_failure(layout, layout.pycs.path, error)
+        self._written.clear()
 
     def io_failure(self, layout: Layout, path: str, error: OSError, *, source: bool = False) -> None:
         """A system call failed over a pyc or a directory, or, if `source`, over a whole source."""

@@ -19,8 +19,12 @@ def describe(target: Target, store: Store, summary: dict[str, Any]) -> dict[str,
     journal = store.journal(target.installation)
     entries = list(journal.entries()) if journal else []
     holder = current_holder(lock_directory(), target.installation)
+    known = store.magic_number(target.installation)
+    changed = known not in (None, target.interpreter.magic_number)
     return {
         **summary,
+        #: Another one than the interpreter's: the next run will look at everything.
+        "previous_magic_number": known.hex() if known and changed else None,
         "site_directories": [site.path for site in target.sites],
         "pending": sum(not entry.parked for entry in entries),
         "parked": sum(entry.parked for entry in entries),

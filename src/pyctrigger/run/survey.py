@@ -39,6 +39,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         create_missing=settings.create_missing,
         source_date_epoch=request.source_date_epoch,
         trust_nothing=request.work is Work.REPAIR,
+        compare_code=request.compare_code,
         sweep_only=request.work is Work.SWEEP,
         purge=request.work is Work.PURGE,
         # Who only looks is told of every stale pyc, whosever it is.

@@ -25,6 +25,8 @@ class Wanted(NamedTuple):
     """No timestamp in a pyc is later than this (seconds): the sources' own will be clamped to it."""
     trust_nothing: bool = False
     """A repair: every pyc is compared with a new compilation."""
+    compare_code: bool = False
+    """A thorough look: the same, and nothing is written."""
     sweep_only: bool = False
     purge: bool = False
     """Every pyc of this cache tag goes, its source or not."""

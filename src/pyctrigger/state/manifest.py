@@ -1,9 +1,8 @@
 """The manifest of an installation: what was learned about its tree, as a hint, never as an authority.
 
-It has a record for each pyc, the sources that can't compile, and the magic number of the last run. What it says counts
-only while the files look as they did, or have the same digests: a system may roll its tree back without its state, or
-its state without the tree. Without sqlite3, without the file, or with a damaged one, everything works, and is learned
-again.
+It has a record for each pyc, and the sources that can't compile. What it says counts only while the files look as they
+did, or have the same digests: a system may roll its tree back without its state, or its state without the tree. Without
+sqlite3, without the file, or with a damaged one, everything works, and is learned again.
 """
 
 from __future__ import annotations
@@ -27,9 +26,8 @@ create table if not exists pycs (
     directory blob not null, name blob not null, source text not null, source_digest blob not null,
     pyc text not null, body_digest blob not null, header blob not null, primary key (directory, name)
 ) without rowid;
-create table if not exists facts (name text primary key, value blob not null) without rowid;
 """
-_NAMES = ("uncompilable", "pycs", "facts")
+_NAMES = ("uncompilable", "pycs")
 
 
 class Uncompilable(NamedTuple):
@@ -54,7 +52,6 @@ class Manifest:
         self._learned: dict[str, Uncompilable | None] = {}
         self._records: dict[str, dict[str, Record]] = {}
         self._recorded: dict[tuple[str, str], Record | None] = {}
-        self._facts: dict[str, bytes] = {}
 
     # -- sources that can't compile ------------------------------------------------------------------------------
 
@@ -107,26 +104,12 @@ class Manifest:
         if self.records(directory).pop(name, None) is not None:
             self._recorded[directory, name] = None
 
-    # -- the interpreter -----------------------------------------------------------------------------------------
-
-    @property
-    def magic_number(self) -> bytes | None:
-        """That of the interpreter when all of its directories were last looked at; None if that is not known."""
-        for (value,) in self._ask("select value from facts where name = 'magic_number'"):
-            return bytes(value)
-        return None
-
-    def learn_magic_number(self, magic_number: bytes) -> None:
-        """Remember the interpreter's magic number."""
-        if self.magic_number != magic_number:
-            self._facts["magic_number"] = magic_number
-
     # -- the file ------------------------------------------------------------------------------------------------
 
     @property
     def has_changed(self) -> bool:
         """Whether there is anything to save."""
-        return bool(self._learned or self._recorded or self._facts)
+        return bool(self._learned or self._recorded)
 
     def save(self) -> None:
         """Write what changed, in one transaction. Raises OSError where it can't be written."""
@@ -149,7 +132,7 @@ class Manifest:
                 self._write()
             except _database_error():
                 raise OSError(str(error)) from error
-        self._learned, self._recorded, self._facts = {}, {}, {}
+        self._learned, self._recorded = {}, {}
 
     def close(self) -> None:
         """Give the file back."""
@@ -189,7 +172,6 @@ class Manifest:
             database.executemany("delete from pycs where directory = ? and name = ?", keys)
             records = ((*key, *record) for key, record in zip(keys, self._recorded.values()) if record is not None)
             database.executemany("insert into pycs values (?, ?, ?, ?, ?, ?, ?)", records)
-            database.executemany("insert or replace into facts values (?, ?)", self._facts.items())
 
     def _connect(self) -> Any:
         import sqlite3  # costs 4 ms: only where there is a manifest, or something to remember

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_MAGIC = "magic_number"
+
+
 class Store:
     """State below `base`. If it can't be written, everything works without it; `notice` is told when that matters.
 
@@ -60,6 +63,29 @@ class Store:
         """The journal of an installation, if there can be one."""
         directory = self.directory(installation)
         return Journal(directory) if directory else None
+
+    def magic_number(self, installation: str) -> bytes | None:
+        """The interpreter's magic number when all of its directories were last looked at; None where nobody knows.
+
+        It has a file of its own: every run asks, and most need nothing else.
+        """
+        directory = self.directory(installation)
+        if directory is None:
+            return None
+        try:
+            with open(os.path.join(directory, _MAGIC), encoding="ascii") as file:
+                return bytes.fromhex(file.read(64))
+        except (OSError, ValueError):
+            return None
+
+    def learn_magic_number(self, installation: str, magic_number: bytes) -> None:
+        """Remember it. Raises OSError."""
+        directory = self.directory(installation)
+        if directory is not None and self.magic_number(installation) != magic_number:
+            temporary = os.path.join(directory, f"{_MAGIC}.{os.getpid()}.tmp")
+            with open(temporary, "w", encoding="ascii") as file:
+                file.write(magic_number.hex())
+            os.replace(temporary, os.path.join(directory, _MAGIC))
 
     def manifest(self, installation: str) -> Manifest:
         """The manifest of an installation; without state, one that forgets."""

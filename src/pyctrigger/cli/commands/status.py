@@ -31,7 +31,7 @@ def summary(run: FlavourReport) -> list[str]:
         pending += f", the oldest {seconds(status['oldest_pending_seconds'])} ago"
     rows = [
         ("interpreter", f"{shown(interpreter.executable)} ({interpreter.implementation} {interpreter.release})"),
-        ("magic number", interpreter.magic_number.hex()),
+        ("magic number", interpreter.magic_number.hex() + _changed(status["previous_magic_number"])),
         ("installation", run.installation),
         ("directories", ", ".join(map(shown, status["site_directories"])) or "none"),
         ("sources", f"{status['sources']} ({_bytes(status['source_bytes'])})"),
@@ -47,6 +47,10 @@ def summary(run: FlavourReport) -> list[str]:
     ]
     width = max(len(name) for name, _ in rows)
     return [f"{run.flavour}:", *(f"  {name:<{width}}  {value}" for name, value in rows)]
+
+
+def _changed(previous: str | None) -> str:
+    return f" (it was {previous}: the next run compiles everything again)" if previous else ""
 
 
 def _lock(lock: dict[str, object] | None) -> str:

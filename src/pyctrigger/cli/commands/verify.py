@@ -15,7 +15,10 @@ HELP = "report what isn't as it should be, and change nothing"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """How far to look."""
+    parser.add_argument(
+        "--compare-code", action="store_true", help="compile everything again, and compare it with what is there"
+    )
 
 
 def summary(run: FlavourReport) -> list[str]:

@@ -9,6 +9,7 @@ this process needs no rights at all, and its limits (memory, CPU time, no files)
 
 import gc
 import importlib.util
+import io
 import marshal
 import os
 import struct
@@ -162,11 +163,12 @@ def judged(
     """What each existing body is: SAME, CHANGED (a code, and not this source's) or BROKEN. It may end this process."""
     answers = []
     for (level, _, _), body in zip(levels, found):
+        stream = io.BytesIO(body)
         try:
-            code = marshal.loads(body)
+            code = marshal.load(stream)
         except Exception:
             code = None
-        if not hasattr(code, "co_filename"):
+        if not hasattr(code, "co_filename") or stream.read(1):
             answers.append((BROKEN, b""))
         elif compare:
             answers.append((SAME if are_equal(code, code_of(data, path, level)) else CHANGED, b""))
