@@ -141,6 +141,25 @@ def fill(byte: bytes) -> Callable[[Path, int], None]:
     return damage
 
 
+def rewrite(change: Callable[[bytes, int], bytes]) -> Callable[[Path, int], None]:
+    """Write other bytes in the place of all."""
+
+    def damage(pyc: Path, header: int) -> None:
+        pyc.write_bytes(change(pyc.read_bytes(), header))
+
+    return damage
+
+
+def take_from(module: str) -> Callable[[Path, int], None]:
+    """Put another module's body behind the header."""
+
+    def damage(pyc: Path, header: int) -> None:
+        other = pyc.with_name(pyc.name.replace("module0", module)).read_bytes()
+        pyc.write_bytes(pyc.read_bytes()[:header] + other[header:])
+
+    return damage
+
+
 DAMAGES: dict[str, Callable[[Path, int], None]] = {
     "no body": truncate(lambda size: 0),
     "one byte": truncate(lambda size: 1),
@@ -151,14 +170,9 @@ DAMAGES: dict[str, Callable[[Path, int], None]] = {
     "first bit": flip(lambda size: 0),
     "a bit in the middle": flip(lambda size: size // 2),
     "a bit near the end": flip(lambda size: size - 2),
-    "a marshalled number": lambda pyc, header: pyc.write_bytes(pyc.read_bytes()[:header] + b"i\x07\0\0\0") and None,
-    "trailing bytes": lambda pyc, header: pyc.write_bytes(pyc.read_bytes() + b"more") and None,
-    "another module's code": lambda pyc, header: (
-        pyc.write_bytes(
-            pyc.read_bytes()[:header] + pyc.with_name(pyc.name.replace("module0", "module1")).read_bytes()[header:]
-        )
-        and None
-    ),
+    "a marshalled number": rewrite(lambda content, header: content[:header] + b"i\x07\0\0\0"),
+    "trailing bytes": rewrite(lambda content, header: content + b"more"),
+    "another module's code": take_from("module1"),
 }
 
 
@@ -208,19 +222,12 @@ def test_compare_code_needs_no_manifest(
 ) -> None:
     """Code of another source, compiled to fit: only who compiles again finds it; line numbers count, too."""
     scope = ["--python", interpreter.path, "--site-dir", str(site)]
-    write_tree(
-        site, {"package/m.py": "VALUE = 1\nX = 0.0\n", "package/n.py": "VALUE = 1\n\n", "package/o.py": "O = 1\n"}
-    )
-    clamp(site)
-    for name, text in (("m", "VALUE = 1\nX = -.0\n"), ("n", "\nVALUE = 1\n")):
-        source = site / f"package/{name}.py"
-        good = source.read_text()
-        source.write_text(text)
+    good = {"package/m.py": "VALUE = 1\nX = 0.0\n", "package/n.py": "VALUE = 1\n\n", "package/o.py": "O = 1\n"}
+    other = {"package/m.py": "VALUE = 1\nX = -.0\n", "package/n.py": "\nVALUE = 1\n", "package/o.py": "O = 1\n"}
+    for files in (other, good):
+        write_tree(site, files)
         clamp(site)
-        pyctrigger.json("run", "--stateless", *scope, source)
-        source.write_text(good)
-        clamp(site)
-    pyctrigger.json("run", "--stateless", *scope)
+        pyctrigger.json("run", "--stateless", *scope)
     before = snapshot(site)
 
     plain = pyctrigger.json("verify", "--stateless", *scope)
