@@ -101,10 +101,12 @@ class ManagedRoot(abc.ABC):
     """The optimization levels of the system's policy."""
     tools: ClassVar[tuple[str, ...]]
 
-    def __init__(self, root: ScratchRoot, pythons: list[Interpreter], *, armed: bool = True) -> None:
+    def __init__(self, root: ScratchRoot, pythons: list[Interpreter], packages: dict[str, Path]) -> None:
         self.root = root
         self.pythons = pythons
-        self.armed = armed
+        #: The packages of the interpreters, by their names.
+        self.packages = packages
+        self.armed = True
 
     # -- what each manager does in its own way --
 
@@ -119,7 +121,7 @@ class ManagedRoot(abc.ABC):
 
     @abc.abstractmethod
     def command(self, verb: str, packages: Sequence[str]) -> list[str]:
-        """The command line of one transaction: install, reinstall, upgrade or erase."""
+        """The command line of one transaction: install, upgrade, reinstall, replace (also files of nobody's) or erase."""
 
     @abc.abstractmethod
     def owned(self) -> set[str]:
@@ -128,6 +130,9 @@ class ManagedRoot(abc.ABC):
     @abc.abstractmethod
     def complaints(self) -> str:
         """What the manager finds wrong with the installed packages."""
+
+    def add_itself(self) -> None:
+        """Put the manager inside as well, as every real system has it, where a hook needs it."""
 
     def disarm(self) -> None:
         """From now on no hook and no scriptlet runs."""
@@ -155,7 +160,7 @@ class ManagedRoot(abc.ABC):
         top = Path(tempfile.mkdtemp(prefix="copy-", dir=self.root.top.parent)) / "root"
         subprocess.run(["cp", "-a", str(self.root.top), str(top)], check=True)
         try:
-            yield type(self)(ScratchRoot(top), self.pythons, armed=self.armed)
+            yield type(self)(ScratchRoot(top), self.pythons, self.packages)
         finally:
             subprocess.run(["rm", "-rf", str(top.parent)], check=True)
 
@@ -277,18 +282,27 @@ def _belongs(name: str, directory: Path, tag: str, levels: tuple[int, ...]) -> b
     return (directory / f"{match['stem']}.py").is_file()
 
 
-def built_pyctrigger(name: str, outdir: Path, *, version: str | None = None) -> Path:
-    """The package of the checkout, as `ports/build` makes it; of another `version`, with a source that is new in it."""
-    checkout = Path(CHECKOUT)
-    if version is not None:
-        checkout = outdir / f"checkout-{version}"
-        for part in ("src", "hooks", "ports", "docs", "LICENSE", "README.md", "CHANGELOG.md"):
-            checkout.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["cp", "-a", str(Path(CHECKOUT) / part), str(checkout)], check=True)
-        file = checkout / "src/pyctrigger/version.py"
-        file.write_text(re.sub(r'(?m)^VERSION = .*$', f'VERSION = "{version}"', file.read_text()))
-        write_tree(checkout / "src/pyctrigger", {"only_here.py": "x = 1\n"})
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(CLAMPED)}
+def checkout_of(directory: Path) -> Path:
+    """A copy of what packages are built from, which others may be changing meanwhile."""
+    directory.mkdir()
+    for part in ("src", "hooks", "ports", "docs", "LICENSE", "README.md", "CHANGELOG.md"):
+        subprocess.run(["cp", "-a", str(Path(CHECKOUT) / part), str(directory)], check=True)
+    return directory
+
+
+def make_older(checkout: Path) -> Path:
+    """The same as another version: one source more, and another configuration."""
+    file = checkout / "src/pyctrigger/version.py"
+    file.write_text(re.sub(r"(?m)^VERSION = .*$", 'VERSION = "0.0.1"', file.read_text()))
+    write_tree(checkout / "src/pyctrigger", {"only_here.py": "x = 1\n"})
+    configuration = checkout / "ports/application/pyctrigger.toml"
+    configuration.write_text(configuration.read_text() + "# Of the version before.\n")
+    return checkout
+
+
+def built_pyctrigger(name: str, checkout: Path, outdir: Path, **surroundings: str) -> Path:
+    """The package, as `ports/build` makes it in these `surroundings`, variables of the environment."""
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(CLAMPED), **surroundings}
     command = [sys.executable, str(checkout / "ports/build"), name, str(outdir)]
     child = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=_SECONDS, check=False
@@ -298,7 +312,7 @@ def built_pyctrigger(name: str, outdir: Path, *, version: str | None = None) -> 
     return Path(path)
 
 
-def new_system(kind: type[ManagedRoot], scratch: Path, programs: Sequence[str] = ()) -> ManagedRoot:
+def new_system(kind: type[ManagedRoot], scratch: Path) -> ManagedRoot:
     """A root in which two Pythons are installed, by the manager, and nothing else yet."""
     for tool in kind.tools:
         if find_tool(tool) is None:
@@ -307,13 +321,8 @@ def new_system(kind: type[ManagedRoot], scratch: Path, programs: Sequence[str] =
     if len(pythons) < 2:
         absent("needs two CPythons from 3.9 on, with sqlite3")
     root = new_root(scratch / "root")
-    for program in programs:
-        path = find_tool(program)
-        assert path is not None
-        root.add_program(os.path.realpath(path), f"/usr/bin/{program}")
-    system = kind(root, pythons)
+    system = kind(root, pythons, {})
     system.prepare()
-    packages = []
     for interpreter in pythons:
         root.add_libraries(binaries_of(interpreter))
         library = library_of(interpreter)
@@ -321,6 +330,6 @@ def new_system(kind: type[ManagedRoot], scratch: Path, programs: Sequence[str] =
         lay_out(interpreter, payload.top)
         (payload.top / site_of(interpreter).lstrip("/")).mkdir()
         payload.claims = {f"/usr/bin/{library}", f"/usr/lib/{library}"}
-        packages.append(kind.build(payload, scratch))
-    system.transact("install", *packages)
+        system.packages[library] = kind.build(payload, scratch)
+    system.transact("install", *system.packages.values())
     return system

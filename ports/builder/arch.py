@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Where packages put hooks; an administrator's of the same name in /etc/pacman.d/hooks replaces one (alpm-hooks(5)).
 _HOOKS = "usr/share/libalpm/hooks"
-_MTREE = "!all,use-set,type,uid,gid,mode,time,size,sha256,link"
+_MTREE = "!all,use-set,type,uid,gid,mode,time,size,md5,sha256,link"  # pacman 6.0 wants the MD5 as well
 _VARIABLES = {
     "pkgname": "pkgname",
     "pkgdesc": "pkgdesc",

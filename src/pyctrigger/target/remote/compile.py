@@ -81,7 +81,10 @@ def die_with_host(life: int) -> None:
 
 def limit(memory: int) -> None:
     """Bound this process: address space in bytes, no core file, no byte written to a file, few files open at once."""
-    import resource
+    try:
+        import resource
+    except ImportError:  # Debian's python3.15-minimal has none; the host sees to it
+        return
 
     for name, wanted in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NOFILE", 64), ("RLIMIT_AS", memory)):
         kind = getattr(resource, name, None)
@@ -96,9 +99,11 @@ def limit(memory: int) -> None:
 
 
 def used_memory() -> int:
-    """The most memory that this process ever held, in bytes."""
-    import resource
-
+    """The most memory that this process ever held, in bytes; 0 where nothing here can tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
