@@ -76,7 +76,10 @@ class Payload:
         self.settle()
         arguments = [] if header_time is None else [str(header_time)]
         subprocess.run(
-            [interpreter.path, "-I", "-c", _COMPILE, *arguments], input=b"\0".join(sources), timeout=_SECONDS, check=True
+            [interpreter.path, "-I", "-c", _COMPILE, *arguments],
+            input=b"\0".join(sources),
+            timeout=_SECONDS,
+            check=True,
         )
         pycs = (top / "__pycache__").glob("*.pyc")
         self.claims |= {f"{site}/__pycache__/{pyc.name}" for pyc in pycs}
@@ -121,7 +124,7 @@ class ManagedRoot(abc.ABC):
 
     @abc.abstractmethod
     def command(self, verb: str, packages: Sequence[str]) -> list[str]:
-        """The command line of one transaction: install, upgrade, reinstall, replace (also files of nobody's) or erase."""
+        """The command line of one transaction: install, upgrade, reinstall, erase, or replace what is nobody's."""
 
     @abc.abstractmethod
     def owned(self) -> set[str]:
@@ -131,12 +134,13 @@ class ManagedRoot(abc.ABC):
     def complaints(self) -> str:
         """What the manager finds wrong with the installed packages."""
 
-    def add_itself(self) -> None:
-        """Put the manager inside as well, as every real system has it, where a hook needs it."""
-
     def disarm(self) -> None:
         """From now on no hook and no scriptlet runs."""
         self.armed = False
+
+    def add_itself(self) -> None:
+        """Put the manager inside as well, as every real system has it, for hooks that need it; few do."""
+        return
 
     # -- transactions --
 
@@ -221,58 +225,61 @@ class ManagedRoot(abc.ABC):
         Judged by the interpreter's importlib, and by the code itself.
         """
         found = []
+        judged: dict[int, list[bytes]] = {}
         for level in levels:
             suffix = f".opt-{level}" if level else ""
-            sources = []
+            sources = judged[level] = []
             for source in sources_below(site):
                 directory, name = os.path.split(self._inside(os.fsdecode(source)))
                 if f"{directory}/__pycache__/{name[:-3]}.{tag_of(interpreter)}{suffix}.pyc" not in owned:
                     sources.append(source)
-            if not sources:
-                continue
-            unfresh = not_fresh(interpreter, sources, level) + other_code(interpreter, sources, level)
+            unfresh = not_fresh(interpreter, sources, level) if sources else []
             found += [f"{reason} at {level}: {self._inside(os.fsdecode(source))}" for source, reason in unfresh]
-        return found
+        return found + [f"other code: {self._inside(pyc)}" for pyc in other_code(interpreter, judged)]
 
     def leftovers(self) -> list[str]:
         """Every path of pyctrigger's own in the root."""
         return sorted(self._inside(str(path)) for path in self.root.top.rglob("*pyctrigger*"))
 
 
-#: Compares the code in each pyc with what the source gives now. File names aside: the root is seen from outside.
+#: Compares the code in the pyc of each source with what the source gives now. File names aside: the root is seen from
+#: outside.
 _SAME_CODE = r"""
 import importlib.util, json, marshal, os, sys
 def facts(code):
     constants = tuple(facts(each) if hasattr(each, "co_code") else repr(each) for each in code.co_consts)
     return code.co_code, code.co_names, constants
 other = []
-for line in sys.stdin.buffer.read().split(b"\0"):
-    if not line:
-        continue
-    path = os.fsdecode(line)
-    try:
-        with open(importlib.util.cache_from_source(path), "rb") as file:
-            found = marshal.loads(file.read()[16:])
-    except FileNotFoundError:
-        continue
-    with open(path, "rb") as file:
-        if facts(found) != facts(compile(file.read(), path, "exec", dont_inherit=True)):
-            other.append(line.hex())
+for level, paths in json.loads(sys.stdin.read()).items():
+    for path in paths:
+        pyc = importlib.util.cache_from_source(path, optimization=level if int(level) else "")
+        try:
+            with open(pyc, "rb") as file:
+                found = marshal.loads(file.read()[16:])
+        except FileNotFoundError:
+            continue
+        with open(path, "rb") as file:
+            wanted = compile(file.read(), path, "exec", dont_inherit=True, optimize=int(level))
+        if facts(found) != facts(wanted):
+            other.append(pyc)
 print(json.dumps(other))
 """
 
 
-def other_code(interpreter: Interpreter, sources: list[bytes], level: int) -> list[tuple[bytes, str]]:
-    """The sources whose pyc has another code than they have."""
-    flags = ["-O"] * level
+def other_code(interpreter: Interpreter, sources: dict[int, list[bytes]]) -> list[str]:
+    """The pycs that have another code than these sources, by the optimization levels that are asked about."""
+    if not any(sources.values()):
+        return []
+    question = {str(level): [os.fsdecode(source) for source in each] for level, each in sources.items()}
     child = subprocess.run(
-        [interpreter.path, *flags, "-I", "-S", "-B", "-W", "ignore", "-c", _SAME_CODE],
-        input=b"\0".join(sources),
+        [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _SAME_CODE],
+        input=json.dumps(question).encode(),
         stdout=subprocess.PIPE,
         timeout=_SECONDS,
         check=True,
     )
-    return [(bytes.fromhex(name), "other code") for name in json.loads(child.stdout)]
+    found: list[str] = json.loads(child.stdout)
+    return found
 
 
 def _belongs(name: str, directory: Path, tag: str, levels: tuple[int, ...]) -> bool:
@@ -304,9 +311,7 @@ def built_pyctrigger(name: str, checkout: Path, outdir: Path, **surroundings: st
     """The package, as `ports/build` makes it in these `surroundings`, variables of the environment."""
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(CLAMPED), **surroundings}
     command = [sys.executable, str(checkout / "ports/build"), name, str(outdir)]
-    child = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=_SECONDS, check=False
-    )
+    child = subprocess.run(command, env=environment, capture_output=True, timeout=_SECONDS, check=False)
     assert child.returncode == 0, child.stderr.decode()
     (path,) = child.stdout.decode().splitlines()
     return Path(path)

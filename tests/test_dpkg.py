@@ -488,6 +488,24 @@ def test_interpreter_goes_and_comes(
     assert {path: debian.sid.outside(path).read_bytes() for path in foreign} == foreign
 
 
+def test_least_interpreter_is_bounded(debian: Debian) -> None:
+    """python3.15-minimal has no module to limit itself with: one source's hunger is bounded all the same."""
+    debian.divert_compilers()
+    debian.apt("remove", "python3.15", "libpython3.15-stdlib")
+    file = debian.sid.outside("/etc/pyctrigger.toml")
+    file.write_text(file.read_text().replace("[defaults]", '[defaults]\nmemory_limit = "128MiB"'))
+    hungry = debian.judge.site / "hungry.py"
+    hungry.write_text("VALUE = 1\n" * 150_000)
+
+    assert debian.sid.run("pyctrigger", "run", "--python", "3.15").code == 1
+
+    path = debian.sid.inside(os.fsencode(hungry))
+    assert not_fresh(debian.judge.targets()["py315"], [path]) == [(path, "compiled")]
+    file.write_text(file.read_text().replace("128MiB", "1GiB"))
+    assert debian.sid.run("pyctrigger", "run", "--python", "3.15").code == 0
+    assert not_fresh(debian.judge.targets()["py315"], [path]) == []
+
+
 @pytest.mark.parametrize(
     ("flavour", "hooks", "leaves", "comes"),
     [

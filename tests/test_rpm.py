@@ -142,7 +142,7 @@ class TestRpm(ManagerTransactions):
         assert pycs_below(system.root.outside(site_of(system.pythons[0]))) == before
 
     def test_package_has_what_rpm_needs_to_know(self, built: Path) -> None:
-        """No architecture, a configuration that is kept, its own bytecode without content, a trigger for every flavour."""
+        """No architecture, a configuration that is kept, its own bytecode without content, every flavour's triggers."""
         question = "[%{FILENAMES} %{FILEFLAGS:fflags} %{FILESIZES}\\n]"
         files = [line.split(" ") for line in _query(built, "--qf", question).splitlines()]
         triggers = _query(built, "--filetriggers")

@@ -103,7 +103,11 @@ def used_memory() -> int:
     try:
         import resource
     except ImportError:
-        return 0
+        try:
+            with open("/proc/self/status", "rb") as status:
+                return max(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM:"))
+        except (OSError, ValueError):
+            return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -113,7 +117,8 @@ def kind_of(error: Exception, data: bytes, memory: int) -> str:
     CPython's parser says MemoryError, too, when its own stack is full: a fact about the source, and no memory is short.
     """
     if isinstance(error, MemoryError):
-        return "memory" if memory and used_memory() > memory // 4 else "recursion"
+        used = used_memory()  # where nothing tells, it isn't blamed on the source: that would be remembered
+        return "memory" if memory and (not used or used > memory // 4) else "recursion"
     if isinstance(error, RecursionError):
         return "recursion"
     if isinstance(error, (UnicodeError, LookupError)):
