@@ -1,4 +1,4 @@
-"""What stands on a Debian's disk, judged: the bytecode of each flavour in the packages' directory, and dpkg's own word."""
+"""What stands on a Debian's disk, judged: each flavour's bytecode in the packages' directory, and what dpkg says."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Package:
 
     name: str
     version: str
-    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    files: Mapping[str, str] | Mapping[str, str | bytes] = field(default_factory=dict)
     """Content, by the path below the directory of packages; or by an absolute one."""
     depends: str = "python3"
     conffiles: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ def pack(top: Path, archive: Path) -> Path:
     for directory, _, names in os.walk(top):
         for name in names:
             os.utime(os.path.join(directory, name), (MTIME, MTIME))
-        os.chmod(directory, 0o755)  # noqa: PTH101 - what `walk` gives is a text
+        os.chmod(directory, 0o755)
         os.utime(directory, (MTIME, MTIME))
     target = archive / f"{top.name}.deb"
     _dpkg_deb("--root-owner-group", "-Zgzip", "-z1", "--build", str(top), str(target))

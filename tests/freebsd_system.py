@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 TRIGGERS = "usr/local/share/pkg/triggers"
 LAUNCHER = "/usr/local/bin/pyctrigger"
 
-_OWN = ("etc", "var", "run", "usr")
-_UNWANTED = (*_OWN, "lost+found", "boot", "sys")
+#: What the root has of its own, instead of the machine's.
+OWN = ("etc", "var", "run", "usr/local")
+_UNWANTED = (*OWN, "usr", "lost+found", "boot", "sys")
+_STAND_IN = "var/lib/pkg-stand-in"
 _SECONDS = 300
 
 #: Run as `sh -c … sh ROOT COMMAND …` in the new namespace. The directory that holds the root goes first: no mount of
@@ -72,6 +74,9 @@ class FreeBSD:
         for name in ("passwd", "group", "ld.so.cache", "nsswitch.conf"):
             if (path := Path("/etc") / name).exists():
                 (top / "etc" / name).write_bytes(path.read_bytes())
+        for half in ("pkg_stand_in.py", "pkg_stand_in.lua"):  # the checkout may lie where nothing is bound
+            (top / _STAND_IN).mkdir(exist_ok=True)
+            (top / _STAND_IN / half).write_bytes(Path(__file__).with_name(half).read_bytes())
         self._directories = self._prepare()
         self._configure(interpreters)
         self._database = sqlite3.connect(top / "var/db/pkg/local.sqlite", isolation_level=None)
@@ -96,7 +101,7 @@ class FreeBSD:
         found = []
         for path in sorted(Path("/").iterdir()) + sorted(Path("/usr").iterdir()):
             name = str(path).lstrip("/")
-            if name in _UNWANTED or name == "usr/local":
+            if name in _UNWANTED:
                 continue
             if path.is_symlink():
                 (self.top / name).symlink_to(os.readlink(path))
@@ -213,8 +218,8 @@ class FreeBSD:
         cwd: str = "/",
     ) -> Said:
         """Start the stand-in, inside the root or, like `pkg -r`, outside of it."""
-        stand_in = str(Path(__file__).with_name("pkg_stand_in.py"))
-        command = [self._python, "-I", "-S", "-B", stand_in, self._lua, str(self.top) if outside else ""]
+        root = str(self.top) if outside else ""
+        command = [self._python, "-I", "-S", "-B", f"{root}/{_STAND_IN}/pkg_stand_in.py", self._lua, root]
         job = {**job, "defer": outside, "descriptors": descriptors, "lacking": lacking}
         if not outside:
             command = self.inside(*command, more=more, cwd=cwd)

@@ -104,10 +104,12 @@ class ManagedRoot(abc.ABC):
     """The optimization levels of the system's policy."""
     tools: ClassVar[tuple[str, ...]]
 
-    def __init__(self, root: ScratchRoot, pythons: list[Interpreter], *, armed: bool = True) -> None:
+    def __init__(self, root: ScratchRoot, pythons: list[Interpreter], packages: dict[str, Path]) -> None:
         self.root = root
         self.pythons = pythons
-        self.armed = armed
+        #: The packages of the interpreters, by their names.
+        self.packages = packages
+        self.armed = True
 
     # -- what each manager does in its own way --
 
@@ -122,7 +124,7 @@ class ManagedRoot(abc.ABC):
 
     @abc.abstractmethod
     def command(self, verb: str, packages: Sequence[str]) -> list[str]:
-        """The command line of one transaction: install, reinstall, upgrade or erase."""
+        """The command line of one transaction: install, upgrade, reinstall, erase, or replace what is nobody's."""
 
     @abc.abstractmethod
     def owned(self) -> set[str]:
@@ -135,6 +137,10 @@ class ManagedRoot(abc.ABC):
     def disarm(self) -> None:
         """From now on no hook and no scriptlet runs."""
         self.armed = False
+
+    def add_itself(self) -> None:
+        """Put the manager inside as well, as every real system has it, for hooks that need it; few do."""
+        return
 
     # -- transactions --
 
@@ -158,7 +164,7 @@ class ManagedRoot(abc.ABC):
         top = Path(tempfile.mkdtemp(prefix="copy-", dir=self.root.top.parent)) / "root"
         subprocess.run(["cp", "-a", str(self.root.top), str(top)], check=True)
         try:
-            yield type(self)(ScratchRoot(top), self.pythons, armed=self.armed)
+            yield type(self)(ScratchRoot(top), self.pythons, self.packages)
         finally:
             subprocess.run(["rm", "-rf", str(top.parent)], check=True)
 
@@ -219,58 +225,61 @@ class ManagedRoot(abc.ABC):
         Judged by the interpreter's importlib, and by the code itself.
         """
         found = []
+        judged: dict[int, list[bytes]] = {}
         for level in levels:
             suffix = f".opt-{level}" if level else ""
-            sources = []
+            sources = judged[level] = []
             for source in sources_below(site):
                 directory, name = os.path.split(self._inside(os.fsdecode(source)))
                 if f"{directory}/__pycache__/{name[:-3]}.{tag_of(interpreter)}{suffix}.pyc" not in owned:
                     sources.append(source)
-            if not sources:
-                continue
-            unfresh = not_fresh(interpreter, sources, level) + other_code(interpreter, sources, level)
+            unfresh = not_fresh(interpreter, sources, level) if sources else []
             found += [f"{reason} at {level}: {self._inside(os.fsdecode(source))}" for source, reason in unfresh]
-        return found
+        return found + [f"other code: {self._inside(pyc)}" for pyc in other_code(interpreter, judged)]
 
     def leftovers(self) -> list[str]:
         """Every path of pyctrigger's own in the root."""
         return sorted(self._inside(str(path)) for path in self.root.top.rglob("*pyctrigger*"))
 
 
-#: Compares the code in each pyc with what the source gives now. File names aside: the root is seen from outside.
+#: Compares the code in the pyc of each source with what the source gives now. File names aside: the root is seen from
+#: outside.
 _SAME_CODE = r"""
 import importlib.util, json, marshal, os, sys
 def facts(code):
     constants = tuple(facts(each) if hasattr(each, "co_code") else repr(each) for each in code.co_consts)
     return code.co_code, code.co_names, constants
 other = []
-for line in sys.stdin.buffer.read().split(b"\0"):
-    if not line:
-        continue
-    path = os.fsdecode(line)
-    try:
-        with open(importlib.util.cache_from_source(path), "rb") as file:
-            found = marshal.loads(file.read()[16:])
-    except FileNotFoundError:
-        continue
-    with open(path, "rb") as file:
-        if facts(found) != facts(compile(file.read(), path, "exec", dont_inherit=True)):
-            other.append(line.hex())
+for level, paths in json.loads(sys.stdin.read()).items():
+    for path in paths:
+        pyc = importlib.util.cache_from_source(path, optimization=level if int(level) else "")
+        try:
+            with open(pyc, "rb") as file:
+                found = marshal.loads(file.read()[16:])
+        except FileNotFoundError:
+            continue
+        with open(path, "rb") as file:
+            wanted = compile(file.read(), path, "exec", dont_inherit=True, optimize=int(level))
+        if facts(found) != facts(wanted):
+            other.append(pyc)
 print(json.dumps(other))
 """
 
 
-def other_code(interpreter: Interpreter, sources: list[bytes], level: int) -> list[tuple[bytes, str]]:
-    """The sources whose pyc has another code than they have."""
-    flags = ["-O"] * level
+def other_code(interpreter: Interpreter, sources: dict[int, list[bytes]]) -> list[str]:
+    """The pycs that have another code than these sources, by the optimization levels that are asked about."""
+    if not any(sources.values()):
+        return []
+    question = {str(level): [os.fsdecode(source) for source in each] for level, each in sources.items()}
     child = subprocess.run(
-        [interpreter.path, *flags, "-I", "-S", "-B", "-W", "ignore", "-c", _SAME_CODE],
-        input=b"\0".join(sources),
+        [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _SAME_CODE],
+        input=json.dumps(question).encode(),
         stdout=subprocess.PIPE,
         timeout=_SECONDS,
         check=True,
     )
-    return [(bytes.fromhex(name), "other code") for name in json.loads(child.stdout)]
+    found: list[str] = json.loads(child.stdout)
+    return found
 
 
 def _belongs(name: str, directory: Path, tag: str, levels: tuple[int, ...]) -> bool:
@@ -280,28 +289,35 @@ def _belongs(name: str, directory: Path, tag: str, levels: tuple[int, ...]) -> b
     return (directory / f"{match['stem']}.py").is_file()
 
 
-def built_pyctrigger(name: str, outdir: Path, *, version: str | None = None) -> Path:
-    """The package of the checkout, as `ports/build` makes it; of another `version`, with a source that is new in it."""
-    checkout = Path(CHECKOUT)
-    if version is not None:
-        checkout = outdir / f"checkout-{version}"
-        for part in ("src", "hooks", "ports", "docs", "LICENSE", "README.md", "CHANGELOG.md"):
-            checkout.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["cp", "-a", str(Path(CHECKOUT) / part), str(checkout)], check=True)
-        file = checkout / "src/pyctrigger/version.py"
-        file.write_text(re.sub(r"(?m)^VERSION = .*$", f'VERSION = "{version}"', file.read_text()))
-        write_tree(checkout / "src/pyctrigger", {"only_here.py": "x = 1\n"})
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(CLAMPED)}
+def checkout_of(directory: Path) -> Path:
+    """A copy of what packages are built from, which others may be changing meanwhile."""
+    directory.mkdir()
+    for part in ("src", "hooks", "ports", "docs", "LICENSE", "README.md", "CHANGELOG.md"):
+        subprocess.run(["cp", "-a", str(Path(CHECKOUT) / part), str(directory)], check=True)
+    return directory
+
+
+def make_older(checkout: Path) -> Path:
+    """The same as another version: one source more, and another configuration."""
+    file = checkout / "src/pyctrigger/version.py"
+    file.write_text(re.sub(r"(?m)^VERSION = .*$", 'VERSION = "0.0.1"', file.read_text()))
+    write_tree(checkout / "src/pyctrigger", {"only_here.py": "x = 1\n"})
+    configuration = checkout / "ports/application/pyctrigger.toml"
+    configuration.write_text(configuration.read_text() + "# Of the version before.\n")
+    return checkout
+
+
+def built_pyctrigger(name: str, checkout: Path, outdir: Path, **surroundings: str) -> Path:
+    """The package, as `ports/build` makes it in these `surroundings`, variables of the environment."""
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(CLAMPED), **surroundings}
     command = [sys.executable, str(checkout / "ports/build"), name, str(outdir)]
-    child = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=_SECONDS, check=False
-    )
+    child = subprocess.run(command, env=environment, capture_output=True, timeout=_SECONDS, check=False)
     assert child.returncode == 0, child.stderr.decode()
     (path,) = child.stdout.decode().splitlines()
     return Path(path)
 
 
-def new_system(kind: type[ManagedRoot], scratch: Path, programs: Sequence[str] = ()) -> ManagedRoot:
+def new_system(kind: type[ManagedRoot], scratch: Path) -> ManagedRoot:
     """A root in which two Pythons are installed, by the manager, and nothing else yet."""
     for tool in kind.tools:
         if find_tool(tool) is None:
@@ -310,13 +326,8 @@ def new_system(kind: type[ManagedRoot], scratch: Path, programs: Sequence[str] =
     if len(pythons) < 2:
         absent("needs two CPythons from 3.9 on, with sqlite3")
     root = new_root(scratch / "root")
-    for program in programs:
-        path = find_tool(program)
-        assert path is not None
-        root.add_program(os.path.realpath(path), f"/usr/bin/{program}")
-    system = kind(root, pythons)
+    system = kind(root, pythons, {})
     system.prepare()
-    packages = []
     for interpreter in pythons:
         root.add_libraries(binaries_of(interpreter))
         library = library_of(interpreter)
@@ -324,6 +335,6 @@ def new_system(kind: type[ManagedRoot], scratch: Path, programs: Sequence[str] =
         lay_out(interpreter, payload.top)
         (payload.top / site_of(interpreter).lstrip("/")).mkdir()
         payload.claims = {f"/usr/bin/{library}", f"/usr/lib/{library}"}
-        packages.append(kind.build(payload, scratch))
-    system.transact("install", *packages)
+        system.packages[library] = kind.build(payload, scratch)
+    system.transact("install", *system.packages.values())
     return system

@@ -5,13 +5,23 @@ Every step is first done on a copy of the root whose hooks don't run, and has to
 
 from __future__ import annotations
 
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import corpus
-from manager_packages import ManagedRoot, Payload, built_pyctrigger, new_system, site_of
+from manager_packages import (
+    ManagedRoot,
+    Payload,
+    built_pyctrigger,
+    checkout_of,
+    make_older,
+    new_system,
+    site_of,
+)
 from packages import not_fresh, pycs_below, snapshot, sources_below
 from scratch_root import library_of
 
@@ -46,27 +56,34 @@ class ManagerTransactions:
     """Transactions of a real package manager, with the package that `ports/build` makes."""
 
     kind: type[ManagedRoot]
-    programs: tuple[str, ...] = ()
 
     # -- what the tests stand on --
 
     @pytest.fixture(scope="class")
     def room(self) -> Iterator[Path]:
         """Where everything of one manager's is, in memory if devices and programs work there."""
-        import tempfile
-
         with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=corpus.memory(programs=True)) as scratch:
             yield Path(scratch)
 
     @pytest.fixture(scope="class")
-    def built(self, room: Path) -> Path:
+    def checkout(self, room: Path) -> Path:
+        """What is built."""
+        return checkout_of(room / "checkout")
+
+    @pytest.fixture(scope="class")
+    def built(self, room: Path, checkout: Path) -> Path:
         """The package."""
-        return built_pyctrigger(self.kind.format, room)
+        return built_pyctrigger(self.kind.format, checkout, room)
+
+    @pytest.fixture(scope="class")
+    def older(self, room: Path) -> Path:
+        """The package of the version before."""
+        return built_pyctrigger(self.kind.format, make_older(checkout_of(room / "older")), room)
 
     @pytest.fixture(scope="class")
     def base(self, room: Path) -> ManagedRoot:
         """Two Pythons, and nothing else."""
-        return new_system(self.kind, room, self.programs)
+        return new_system(self.kind, room)
 
     @pytest.fixture(scope="class")
     def hooked(self, base: ManagedRoot, built: Path) -> Iterator[ManagedRoot]:
@@ -88,14 +105,20 @@ class ManagerTransactions:
             yield system
 
     @pytest.fixture
-    def make(self, base: ManagedRoot, tmp_path: Path) -> Make:
+    def workshop(self, room: Path) -> Iterator[Path]:
+        """Where a test builds its packages."""
+        with tempfile.TemporaryDirectory(prefix="workshop-", dir=room) as directory:
+            yield Path(directory)
+
+    @pytest.fixture
+    def make(self, base: ManagedRoot, workshop: Path) -> Make:
         """Builds a package with these files for each of some Pythons; all of them unless said otherwise."""
 
         def make(name: str, version: int, files: dict[str, str], pythons: int = 2, *, lib: str = "lib") -> Path:
-            payload = self.payload(tmp_path, name, version)
+            payload = self.payload(workshop, name, version)
             for interpreter in base.pythons[:pythons]:
                 payload.add(site_of(interpreter, lib), files)
-            return self.kind.build(payload.settle(), tmp_path)
+            return self.kind.build(payload.settle(), workshop)
 
         return make
 
@@ -174,9 +197,8 @@ class ManagerTransactions:
         assert system.leftovers() == []
         assert "pyctrigger: " not in said
 
-    def test_pyctrigger_is_upgraded(self, bare: ManagedRoot, built: Path, make: Make, tmp_path: Path) -> None:
+    def test_pyctrigger_is_upgraded(self, bare: ManagedRoot, built: Path, older: Path, make: Make) -> None:
         """Its own bytecode is the new version's, and nobody else's is written again."""
-        older = built_pyctrigger(self.kind.format, tmp_path, version="0.0.1")
         bare.transact("install", older)
         bare.transact("install", make("demo", 1, FIRST))
         sites = [bare.root.outside(site_of(interpreter)) for interpreter in bare.pythons]
@@ -190,27 +212,47 @@ class ManagerTransactions:
         assert [pyc for pyc in pycs_below(application) if b"only_here" in pyc] == []
         bare.require_order()
 
-    def test_payload_ships_its_own_bytecode(self, system: ManagedRoot, base: ManagedRoot, tmp_path: Path) -> None:
-        """A package's own stays as it is, fresh or stale; what it doesn't have is made, and all of it once it has none."""
+    def test_administrators_configuration_survives_an_upgrade(
+        self, bare: ManagedRoot, built: Path, older: Path
+    ) -> None:
+        """What was changed in /etc stays, though the package brings another."""
+        bare.transact("install", older)
+        configuration = bare.root.outside("/etc/pyctrigger.toml")
+        configuration.write_text("[defaults]\noptimize = [2]\n")
+
+        bare.transact("upgrade", built)
+
+        assert configuration.read_text() == "[defaults]\noptimize = [2]\n"
+
+    def test_same_checkout_gives_the_same_package(self, built: Path, checkout: Path, workshop: Path) -> None:
+        """Byte for byte, at another time, in another place, in another time zone."""
+        time.sleep(1.1)  # formats count in seconds
+        again = built_pyctrigger(self.kind.format, checkout, workshop, TZ="Asia/Tokyo", HOME=str(workshop))
+
+        assert again.name == built.name
+        assert again.read_bytes() == built.read_bytes()
+
+    def test_payload_ships_its_own_bytecode(self, system: ManagedRoot, base: ManagedRoot, workshop: Path) -> None:
+        """Its own stays as it is, fresh or stale; what it doesn't have is made, and all of it once it has none."""
         shipping, plain = base.pythons
         packages = []
         for version, header_time in ((1, None), (2, 1), (3, None)):
-            payload = self.payload(tmp_path, "demo", version)
+            payload = self.payload(workshop, "demo", version)
             payload.add(site_of(shipping), SECOND if version == 2 else FIRST)
             if version < 3:
                 payload.ship_bytecode(shipping, site_of(shipping), header_time=header_time)
             payload.add(site_of(plain), SECOND if version == 2 else FIRST)
-            packages.append(self.kind.build(payload.settle(), tmp_path))
+            packages.append(self.kind.build(payload.settle(), workshop))
         fresh, stale, without = packages
 
         system.step(lambda on: on.transact("install", fresh))
         system.step(lambda on: on.transact("upgrade", stale))
         system.step(lambda on: on.transact("upgrade", without))
-        system.step(lambda on: on.transact("upgrade", stale, "--downgrade"))
+        system.step(lambda on: on.transact("replace", stale))
         system.step(lambda on: on.transact("erase", "demo"))
 
     def test_systems_own_dependencies_break_meanwhile(self, system: ManagedRoot, make: Make) -> None:
-        """A transaction that brings a filelock and a platformdirs that can't be imported, or takes them, still compiles."""
+        """A transaction that brings dependencies which can't be imported, or takes them away, still compiles."""
         broken = {f"{name}/__init__.py": "raise SystemError\n" for name in ("filelock", "platformdirs", "tomli")}
         dependencies = make("dependencies", 1, broken)
         first, second = make("demo", 1, FIRST), make("demo", 2, SECOND)
@@ -220,7 +262,7 @@ class ManagerTransactions:
         system.step(lambda on: on.transact("erase", "dependencies", "demo"))
 
     def test_hook_that_fails_is_seen_and_the_transaction_is_not_harmed(self, system: ManagedRoot, make: Make) -> None:
-        """A configuration that can't be read: said in the output, exit 0; once it is mended all of it is made up for."""
+        """A configuration that can't be read: said in the output, exit 0; once it is mended, so is everything."""
         system.transact("install", make("other", 1, OTHER))
         configuration = system.root.outside("/etc/pyctrigger.toml")
         right = configuration.rename(configuration.with_name("right"))
@@ -235,20 +277,33 @@ class ManagerTransactions:
         assert (0, b"") == (repaired.returncode, repaired.stdout)
         system.require_order()
 
-    def test_interpreter_goes_and_comes(self, system: ManagedRoot, room: Path, make: Make) -> None:
-        """Its bytecode leaves with it, though the sources stay; it is made again when it is back."""
+    @pytest.mark.parametrize("number", [0, 1], ids=["the one that runs pyctrigger", "another"])
+    def test_interpreter_goes_and_comes(self, system: ManagedRoot, make: Make, number: int) -> None:
+        """Its bytecode leaves with it, though the sources stay, and is made when it is back; so is the host's own."""
         system.transact("install", make("demo", 1, FIRST))
-        gone = library_of(system.pythons[1])
-        (package,) = room.glob(f"**/{gone}-1-*")
+        gone = library_of(system.pythons[number])
 
         system.step(lambda on: on.transact("erase", gone))
-        system.step(lambda on: on.transact("install", package))
+        host = system.pythons[1 - number]
+        assert not_fresh(host, sources_below(system.root.outside("/usr/lib/pyctrigger"))) == []
+        system.step(lambda on: on.transact("install", on.packages[gone]))
 
-    def test_last_python_goes(self, system: ManagedRoot, make: Make, tmp_path: Path) -> None:
+    def test_everything_goes_at_once(self, system: ManagedRoot, make: Make) -> None:
+        """Both Pythons, pyctrigger and all payload in one transaction leave no bytecode, whatever goes first."""
+        system.transact("install", make("demo", 1, FIRST), make("other", 1, OTHER))
+        system.add_itself()
+
+        system.transact("erase", "demo", *map(library_of, system.pythons), "other", "pyctrigger")
+
+        system.require_order(without_hooks=True)
+        assert system.leftovers() == []
+
+    def test_last_python_goes(self, system: ManagedRoot, make: Make, workshop: Path) -> None:
         """Nothing but packages' own bytecode is left, to the byte; and what is left then can still be erased."""
-        payload = self.payload(tmp_path, "shipping", 1).add(site_of(system.pythons[0]), FIRST)
+        payload = self.payload(workshop, "shipping", 1).add(site_of(system.pythons[0]), FIRST)
         payload.ship_bytecode(system.pythons[0], site_of(system.pythons[0]))
-        system.transact("install", make("other", 1, OTHER), self.kind.build(payload.settle(), tmp_path))
+        system.transact("install", make("other", 1, OTHER), self.kind.build(payload.settle(), workshop))
+        system.add_itself()
 
         system.step(lambda on: on.transact("erase", *map(library_of, on.pythons)))
 

@@ -23,8 +23,8 @@ PROGRAMS = ("sh", "cat", "chmod", "env", "find", "grep", "mkdir", "mktemp", "rm"
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _DEVICES = {"null": 3, "zero": 5, "urandom": 9}
 #: Parts of the standard library that nothing here needs: nine tenths of it.
-_WASTE = ("test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data", "site-packages")
-_WASTE += ("dist-packages", "unittest", "distutils", "venv", "msilib")
+_WASTE = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data", "site-packages"}
+_WASTE |= {"dist-packages", "unittest", "distutils", "venv", "msilib"}
 _ACCOUNTS = {"etc/passwd": "root:x:0:0:root:/root:/bin/sh\n", "etc/group": "root:x:0:\n"}
 
 
@@ -93,10 +93,10 @@ def new_root(top: Path, programs: Iterable[str] = PROGRAMS) -> ScratchRoot:
     for path, text in _ACCOUNTS.items():
         root.put(path, text)
     for name in programs:
-        path = find_tool(name)
-        if path is None:
+        program = find_tool(name)
+        if program is None:
             absent(f"no {name} on this machine")
-        root.add_program(os.path.realpath(path), f"/usr/bin/{name}")
+        root.add_program(os.path.realpath(program), f"/usr/bin/{name}")
     return root
 
 
@@ -121,7 +121,11 @@ def lay_out(interpreter: Interpreter, top: Path) -> None:
     executable = top / "usr/bin" / name
     executable.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(interpreter.path, executable)
-    shutil.copytree(Path(interpreter.prefix) / "lib" / name, top / "usr/lib" / name, ignore=_not_needed)
+    library = top / "usr/lib" / name
+    shutil.copytree(Path(interpreter.prefix) / "lib" / name, library, ignore=_not_needed)
+    strip = find_tool("strip")
+    if strip is not None:  # two thirds of every copy of the root would be symbols
+        subprocess.run([strip, "--strip-debug", executable, *library.glob("lib-dynload/*.so")], check=True)
 
 
 def binaries_of(interpreter: Interpreter) -> list[str]:

@@ -16,9 +16,9 @@ from confinement import private_mounts
 from conftest import absent
 from debian_chroot import EXECUTABLES, Chroot, copy_of, sid_chroot
 from debian_judge import TAGS, Judge
-from debian_packages import ARCHIVE, DIST_PACKAGES, MTIME, Package, build, pack, with_version, write_index
+from debian_packages import ARCHIVE, DIST_PACKAGES, MTIME, Package, build, with_version, write_index
 from environment import CHECKOUT
-from packages import LEVEL_FLAGS, not_fresh, pycs_below, snapshot, sources_below
+from packages import not_fresh, pycs_below, snapshot, sources_below
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 APPLICATION = "/usr/lib/pyctrigger"
 COMPILERS = ("py3compile", "py3clean", "pypy3compile", "pypy3clean")
+#: Scripts run in the system that dpkg runs in, and are told of the one that they are for.
+CHROOTLESS = "--force-script-chrootless"
+#: For this machine's dpkg.
+OUTSIDE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 BROKEN = "raise ImportError('not in this transaction')\n"
 
 DEMO = {
@@ -263,7 +267,6 @@ def test_root_seen_from_outside(debian: Debian) -> None:
     """This machine's own dpkg on `--root`: its maintainer scripts and ours run inside."""
     debian.divert_compilers()
     outside = [find_tool("dpkg") or "dpkg", f"--root={debian.sid.top}"]
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
     packages = {name: str(debian.archive / f"{name}.deb") for name in ("demo-1", "demo-2", "stable-1")}
     for step in (
         ["--install", packages["demo-1"], packages["stable-1"]],
@@ -273,13 +276,31 @@ def test_root_seen_from_outside(debian: Debian) -> None:
         ["--remove", "demo"],
         ["--purge", "demo", "stable"],
     ):
-        child = subprocess.run([*outside, *step], capture_output=True, text=True, env=environment, check=False)
+        child = subprocess.run([*outside, *step], capture_output=True, text=True, env=OUTSIDE, check=False)
         assert child.returncode == 0, child.stderr
         if "--no-triggers" in step:
             assert debian.judge.bytecode_faults() != []
         else:
             assert debian.judge.faults() == []
     assert not debian.judge.site.joinpath("demo").exists()
+
+
+def test_hook_that_an_administrator_adds(without: Debian) -> None:
+    """apt's own, for one flavour, where the program is no package of dpkg's; gone once it is taken out."""
+    without.divert_compilers()
+    assert without.sid.run("dpkg-deb", "--extract", without.package, "/").code == 0
+    hook = ["--manager", "dpkg", "--python", "3.15"]
+    assert without.sid.run("pyctrigger", "hooks", "install", *hook).code == 0
+
+    for arguments in (["install", "demo=1", "stable"], ["upgrade"], ["remove", "demo"], ["install", "python3-attr"]):
+        without.apt(*arguments)
+        faults = without.judge.bytecode_faults()
+        assert [fault for fault in faults if "py315" in fault or "cpython-315" in fault] == []
+        assert {fault.partition(":")[0] for fault in faults} == {"py314", "pypy311"}
+
+    assert without.sid.run("pyctrigger", "hooks", "uninstall", *hook).code == 0
+    without.apt("install", "python3-six")
+    assert f"py315: {DIST_PACKAGES}/six.py: compiled" in without.judge.bytecode_faults()
 
 
 # ---------------------------------------------------------------------------------------------- bytecode in packages
@@ -302,7 +323,7 @@ def shipping(debian: Debian, scratch: Path) -> None:
 
 
 def test_bytecode_that_a_package_owns(debian: Debian, tmp_path: Path) -> None:
-    """Fresh or stale it stays as it was packed; what the package doesn't have is added, and taken over with its next."""
+    """Fresh or stale it stays as it was packed, and what the package lacks is added; its next version has none."""
     debian.divert_compilers()
     shipping(debian, tmp_path)
     site = debian.judge.site / "shipping/__pycache__"
@@ -315,8 +336,9 @@ def test_bytecode_that_a_package_owns(debian: Debian, tmp_path: Path) -> None:
             assert debian.judge.faults() == []
             owned = snapshot(site)
             assert not_fresh(target, [path for path, _ in stale]) == stale
-            said = debian.apt(*again).err
-            assert "stale" in said
+            reported = debian.sid.run("pyctrigger", "verify", "--python", "3.15")
+            assert (1, "stale") == (reported.code, reported.out.partition(":")[0])
+            debian.apt(*again)
             if again[0] == "remove":
                 assert snapshot(site) == owned
         assert sorted(os.listdir(site)) == [f"module.{tag}.pyc" for tag in sorted(TAGS.values())]
@@ -429,15 +451,21 @@ cp -a {debian.sid.top}/tmp/site/. {site}
 # ------------------------------------------------------------------------------------- interpreters that come and go
 
 
+MINIMAL_315 = ["python3.15-minimal", "libpython3.15-minimal"]
+
+
 @pytest.mark.parametrize(
-    ("flavour", "packages", "verb"),
+    ("flavour", "packages", "least", "verb"),
     [
-        ("py315", ["python3.15", "python3.15-minimal", "libpython3.15-minimal", "libpython3.15-stdlib"], "remove"),
-        ("pypy311", ["pypy3", "pypy3-lib"], "purge"),
+        # The whole of it has the packages' directory among its own, the least of it only its standard library.
+        ("py315", ["python3.15", "libpython3.15-stdlib", *MINIMAL_315], MINIMAL_315, "remove"),
+        ("pypy311", ["pypy3", "pypy3-lib"], ["pypy3"], "purge"),
     ],
     ids=["py315", "pypy311"],
 )
-def test_interpreter_goes_and_comes(debian: Debian, flavour: str, packages: list[str], verb: str) -> None:
+def test_interpreter_goes_and_comes(
+    debian: Debian, flavour: str, packages: list[str], least: list[str], verb: str
+) -> None:
     """Its bytecode leaves with it, and nobody else's; when it is back everything is compiled."""
     debian.divert_compilers()
     debian.apt("install", "demo=1", "stable", "python3-attr", "python3-six")
@@ -453,19 +481,67 @@ def test_interpreter_goes_and_comes(debian: Debian, flavour: str, packages: list
     debian.apt("install", "demo=2")
     assert debian.judge.faults() == []
 
-    debian.apt("install", *packages)
-    assert flavour in debian.judge.targets()
-    assert debian.judge.faults() == []
+    for arguments in (least, packages, ["--reinstall", *packages]):
+        debian.apt("install", *arguments)
+        assert flavour in debian.judge.targets()
+        assert debian.judge.faults() == []
     assert {path: debian.sid.outside(path).read_bytes() for path in foreign} == foreign
+
+
+def test_least_interpreter_is_bounded(debian: Debian) -> None:
+    """python3.15-minimal has no module to limit itself with: one source's hunger is bounded all the same."""
+    debian.divert_compilers()
+    debian.apt("remove", "python3.15", "libpython3.15-stdlib")
+    file = debian.sid.outside("/etc/pyctrigger.toml")
+    file.write_text(file.read_text().replace("[defaults]", '[defaults]\nmemory_limit = "128MiB"'))
+    hungry = debian.judge.site / "hungry.py"
+    hungry.write_text("VALUE = 1\n" * 150_000)
+
+    assert debian.sid.run("pyctrigger", "run", "--python", "3.15").code == 1
+
+    path = debian.sid.inside(os.fsencode(hungry))
+    assert not_fresh(debian.judge.targets()["py315"], [path]) == [(path, "compiled")]
+    file.write_text(file.read_text().replace("128MiB", "1GiB"))
+    assert debian.sid.run("pyctrigger", "run", "--python", "3.15").code == 0
+    assert not_fresh(debian.judge.targets()["py315"], [path]) == []
+
+
+@pytest.mark.parametrize(
+    ("flavour", "hooks", "leaves", "comes"),
+    [
+        (
+            "py315",
+            "/usr/share/python3/runtime.d",
+            ["rtremove", "python3.15"],
+            ["rtinstall", "python3.15", "", "3.15.2"],
+        ),
+        ("pypy311", "/usr/lib/pypy3/runtime.d", ["rtremove", "pypy3_7.3"], ["rtupdate", "", "pypy3_7.3"]),
+    ],
+    ids=["py315", "pypy311"],
+)
+def test_hooks_of_interpreters(debian: Debian, flavour: str, hooks: str, leaves: list[str], comes: list[str]) -> None:
+    """As the maintainer scripts of CPython and PyPy call them, also while the interpreter is still there."""
+    debian.divert_compilers()
+    debian.apt("install", "demo=1", "stable")
+    before = snapshot(debian.judge.site)
+    own = {path for path in pycs_below(debian.judge.site) if f".{TAGS[flavour]}.".encode() in path}
+
+    assert debian.sid.run(f"{hooks}/pyctrigger.{leaves[0]}", *leaves).code == 0
+    assert own != set()
+    left = {path: facts for path, facts in before.items() if b".pyc" in path and path not in own}
+    assert {path: facts for path, facts in snapshot(debian.judge.site).items() if b".pyc" in path} == left
+
+    assert debian.sid.run(f"{hooks}/pyctrigger.{comes[0]}", *comes).code == 0
+    assert debian.judge.faults() == []
+
+
+INTERPRETERS = ("python3", "python3-minimal")
 
 
 def every_python(debian: Debian) -> list[str]:
     """The packages of all interpreters."""
     said = debian.sid.run("dpkg-query", "--show", "--showformat=${Package}\n").out.split()
     return [name for name in said if name.startswith(("python3.1", "libpython3", "pypy3")) or name in INTERPRETERS]
-
-
-INTERPRETERS = ("python3", "python3-minimal")
 
 
 def traces(debian: Debian) -> list[str]:
@@ -493,12 +569,16 @@ def test_last_python_goes_and_we_stay(debian: Debian) -> None:
     """With packages that need no Python, and dpkg told to break ours: `sh` sweeps what nobody can use any more."""
     debian.divert_compilers()
     debian.apt("install", "demo=1", "stable")
-    shipping_pyc = {"kept/__init__.py": "", "kept/__pycache__/__init__.cpython-314.pyc": b"owned"}
+    shipping_pyc: dict[str, str | bytes] = {
+        "kept/__init__.py": "",
+        "kept/__pycache__/__init__.cpython-314.pyc": b"owned",
+    }
     build(Package("kept", "1", shipping_pyc), debian.archive.parent, debian.archive)
     debian.dpkg("--install", f"{ARCHIVE}/kept-1.deb")
     debian.plant_strangers()
+    pythons = every_python(debian)
 
-    outcome = debian.dpkg("--force-depends", "--purge", *every_python(debian))
+    outcome = debian.dpkg("--force-depends", "--purge", *pythons)
 
     assert "the last Python is gone, and its bytecode with it" in outcome.err
     owned = os.fsencode(debian.judge.site / "kept/__pycache__/__init__.cpython-314.pyc")
@@ -508,7 +588,7 @@ def test_last_python_goes_and_we_stay(debian: Debian) -> None:
     assert debian.status() == "installed"
     assert (debian.judge.site / "demo/changed.py").is_file()
 
-    debian.apt("install", "--fix-broken", "pypy3", "python3.15", "python3")
+    debian.apt("install", *pythons)
     assert set(debian.judge.targets()) == set(TAGS)
     assert debian.judge.faults() == []
 
@@ -541,7 +621,7 @@ def test_host_is_replaced_meanwhile(debian: Debian) -> None:
     assert debian.judge.faults() == []
 
 
-# ---------------------------------------------------------------------------------------------------- the package itself
+# --------------------------------------------------------------------------------------------------- the package itself
 
 
 def own_bytecode(debian: Debian, target: str) -> list[bytes]:
@@ -596,20 +676,54 @@ def test_removed_and_installed_again(debian: Debian) -> None:
     assert debian.judge.faults() == []
 
 
-def test_without_a_chroot(without: Debian, tmp_path: Path) -> None:
-    """`--force-script-chrootless`: the scripts of a foreign system don't run its programs, nor ours on this machine."""
-    own = snapshot(Path("/var/lib/pyctrigger")) if Path("/var/lib/pyctrigger").is_dir() else {}
-    outside = [find_tool("dpkg") or "dpkg", f"--root={without.sid.top}", "--force-script-chrootless"]
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-    scripts = ["--install", f"{without.sid.top}{without.package}"]
-    child = subprocess.run([*outside, *scripts], capture_output=True, text=True, env=environment, check=False)
-
-    assert (0, "installed") == (child.returncode, without.status())
-    assert without.judge.database_faults() == []
-    for verb in ("--remove", "--purge"):
-        child = subprocess.run(
-            [*outside, verb, "pyctrigger"], capture_output=True, text=True, env=environment, check=False
-        )
+def test_chrootless_without_us_on_the_machine(without: Debian) -> None:
+    """The scripts run here, for a system there: they start nothing of it, and keep nothing here."""
+    state = Path("/var/lib/pyctrigger")
+    before = snapshot(state)
+    traces_before = traces(without)
+    dpkg = [find_tool("dpkg") or "dpkg", f"--root={without.sid.top}", CHROOTLESS]
+    for step, status in (
+        (["--install", f"{without.sid.top}{without.package}"], "installed"),
+        (["--remove", "pyctrigger"], "config-files"),
+        (["--purge", "pyctrigger"], ""),
+    ):
+        child = subprocess.run([*dpkg, *step], capture_output=True, text=True, env=OUTSIDE, check=False)
         assert child.returncode == 0, child.stderr
-    assert traces(without) == []
-    assert (snapshot(Path("/var/lib/pyctrigger")) if Path("/var/lib/pyctrigger").is_dir() else {}) == own
+        assert without.status() == status
+        assert without.judge.database_faults() == []
+    assert traces(without) == traces_before
+    assert snapshot(state) == before
+
+
+def test_chrootless_root(debian: Debian, tmp_path: Path) -> None:
+    """A root without a program in it, filled by a system that has us: compiled from here for there, and only there."""
+    debian.divert_compilers()
+    debian.apt("install", "stable")
+    shutil.rmtree(debian.judge.site / "stable/__pycache__")  # a run that looks here would mend it
+    own = snapshot(debian.judge.site)
+    for directory in ("info", "updates", "triggers"):
+        debian.sid.outside(f"/root2/var/lib/dpkg/{directory}").mkdir(parents=True)
+    debian.sid.outside("/root2/var/lib/dpkg/status").touch()
+    build(Package("python3", "3.99", depends=""), tmp_path, debian.archive)  # what ours depends on
+    dpkg = ["dpkg", "--root=/root2", CHROOTLESS]
+    site = debian.sid.outside(f"/root2{DIST_PACKAGES}")
+
+    for step in (
+        ["--install", f"{ARCHIVE}/python3-3.99.deb", debian.package, f"{ARCHIVE}/demo-1.deb"],
+        ["--install", f"{ARCHIVE}/demo-2.deb", f"{ARCHIVE}/stable-1.deb"],
+        ["--remove", "demo"],
+    ):
+        outcome = debian.sid.run(*dpkg, *step)
+        assert outcome.code == 0, outcome.err
+        sources = [debian.sid.inside(path) for path in sources_below(site)]
+        assert sources != []
+        for target in debian.judge.targets().values():
+            assert not_fresh(target, sources) == []
+        assert len(pycs_below(site)) == len(TAGS) * len(sources)
+    assert sorted(os.listdir(site)) == ["stable"]
+    assert debian.sid.run(*dpkg, "--audit").out == ""
+
+    assert debian.sid.run(*dpkg, "--purge", "pyctrigger").code == 0
+    assert pycs_below(debian.sid.outside("/root2")) == []
+    assert [path for path in traces(debian) if path.startswith("/root2")] == []
+    assert snapshot(debian.judge.site) == own

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from conftest import absent
-from packages import write_tree
+from packages import snapshot, write_tree
 from pyctrigger.managers import every
+from pyctrigger.managers.manager import ManagerError
+from pyctrigger.managers.rpm import Rpm
 from pyctrigger.run.request import Request, Work
 from pyctrigger.run.trigger import perform
 from system_tools import find_tool
@@ -229,3 +233,109 @@ def _counted(ask: Callable[[Manager], Iterator[bytes]], asked: list[str]) -> Cal
         return ask(manager)
 
     return counted
+
+
+@pytest.fixture
+def rpm_root(tmp_path: Path, newest: Interpreter, as_root: None) -> Path:
+    """A root with a package that owns a stale pyc, and with a database that nobody uses at the moment."""
+    payload, root, scratch = (tmp_path / name for name in ("payload", "root", "scratch"))
+    scratch.mkdir()
+    root.mkdir()
+    library, tag = _library(newest), f"cpython-{newest.version[0]}{newest.version[1]}"
+    write_tree(payload, {f"{library}/module.py": "x = 1\n", f"{library}/__pycache__/module.{tag}.pyc": "stale"})
+    with_rpm(payload, root, scratch)
+    database = root / "var/lib/rpm/rpmdb.sqlite"
+    for path in database.parent.iterdir():
+        if path.name.endswith(("-wal", "-shm")):  # what a writer leaves that was the last to close it
+            path.unlink()
+    return root
+
+
+def _library(newest: Interpreter) -> str:
+    return f"usr/lib/python{newest.version[0]}.{newest.version[1]}/site-packages"
+
+
+@pytest.mark.usefixtures("as_root")
+def test_rpms_database_is_only_looked_at(pyctrigger: Command, newest: Interpreter, rpm_root: Path) -> None:
+    """Nothing of it is written, and no file appears beside it."""
+    before = snapshot(rpm_root / "var/lib/rpm")
+
+    run = pyctrigger.json("run", "--python", newest.path, "--root", rpm_root, "--stateless")
+
+    assert (run.code, run.counts["compiled"], len(run.findings)) == (0, 0, 1)
+    assert snapshot(rpm_root / "var/lib/rpm") == before
+
+
+@pytest.mark.usefixtures("as_root")
+def test_rpms_database_is_read_in_the_middle_of_a_transaction(
+    pyctrigger: Command, newest: Interpreter, rpm_root: Path
+) -> None:
+    """What is in the log counts already, and a writer at work is neither waited for nor disturbed."""
+    database = sqlite3.connect(rpm_root / "var/lib/rpm/rpmdb.sqlite", isolation_level=None)
+    ((header,),) = database.execute("select blob from Packages where instr(blob, x'2e707963')").fetchall()
+    database.execute("pragma journal_mode = wal")
+    database.execute("pragma wal_checkpoint(truncate)")
+    database.execute("delete from Packages")
+    database.execute("begin immediate")
+    database.execute("insert into Packages (hnum, blob) values (77, ?)", (header,))
+
+    unowned = pyctrigger.json("run", "--python", newest.path, "--root", rpm_root, "--stateless")
+    database.execute("commit")
+    database.execute("begin immediate")
+    pyc = next((rpm_root / _library(newest) / "__pycache__").iterdir())
+    pyc.write_text("stale")
+    owned = pyctrigger.json("run", "--python", newest.path, "--root", rpm_root, "--stateless")
+
+    database.execute("commit")
+    database.close()
+    assert (unowned.counts["compiled"], owned.counts["compiled"]) == (1, 0)
+    assert pyc.read_text() == "stale"
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "substr(blob, 1, length(blob) - 1)",
+        "x'ffffffffffffffff' || substr(blob, 9)",
+        "substr(blob, 1, 4) || x'00000000' || substr(blob, 9)",
+        "x'2e707963'",
+        "blob || x'00'",
+    ],
+)
+def test_rpms_damaged_headers_keep_everything(
+    pyctrigger: Command, newest: Interpreter, rpm_root: Path, damage: str
+) -> None:
+    """A header that doesn't hold what it promises might own anything."""
+    database = sqlite3.connect(rpm_root / "var/lib/rpm/rpmdb.sqlite")
+    database.execute(f"update Packages set blob = {damage}")
+    database.commit()
+    database.close()
+
+    run = pyctrigger.json("run", "--python", newest.path, "--root", rpm_root, "--stateless")
+
+    assert "nothing is removed or replaced, a package may own it" in run.err
+    assert next((rpm_root / _library(newest) / "__pycache__").iterdir()).read_text() == "stale"
+
+
+@pytest.mark.usefixtures("as_root")
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_header_does_more_than_be_refused(rpm_root: Path, data: st.DataObject) -> None:
+    """Whatever four bytes say, the answer is a list of paths, or that the database can't be read."""
+    path = rpm_root / "var/lib/rpm/rpmdb.sqlite"
+    database = sqlite3.connect(path)
+    ((header,),) = database.execute("select blob from Packages where instr(blob, x'2e707963')").fetchall()
+    place = data.draw(st.integers(0, len(header) - 4))
+    damaged = header[:place] + data.draw(st.binary(min_size=4, max_size=4)) + header[place + 4 :]
+    database.execute("update Packages set blob = ?", (damaged,))
+    database.commit()
+    try:
+        found = list(Rpm(str(rpm_root)).owned_pycs())
+    except ManagerError:
+        found = []
+    finally:
+        database.execute("update Packages set blob = ?", (header,))
+        database.commit()
+        database.close()
+    assert all(path.endswith(b".pyc") for path in found)

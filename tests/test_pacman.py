@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manager_packages import ManagedRoot, Payload
-from manager_transactions import ManagerTransactions
+from manager_packages import ManagedRoot, Payload, site_of
+from manager_transactions import FIRST, ManagerTransactions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +23,10 @@ packager = the tests
 size = 1
 arch = any
 """
-_MTREE = "!all,use-set,type,uid,gid,mode,time,size,sha256,link"
+_MTREE = "!all,use-set,type,uid,gid,mode,time,size,md5,sha256,link"
 _PLACES = {"DBPath": "var/lib/pacman", "CacheDir": "var/cache/pacman/pkg", "HookDir": "etc/pacman.d/hooks"}
-_VERBS = {"install": "-U", "upgrade": "-U", "reinstall": "-U", "erase": "-R"}
+_VERBS = {"install": ["-U"], "upgrade": ["-U"], "reinstall": ["-U"], "erase": ["-R"]}
+_VERBS["replace"] = ["-U", "--overwrite", "*/__pycache__/*"]
 _HOOKS = "usr/share/libalpm/hooks"
 
 
@@ -53,7 +54,7 @@ class PacmanRoot(ManagedRoot):
 
     def command(self, verb: str, packages: Sequence[str]) -> list[str]:
         options = ["--noconfirm", "--noprogressbar", "-dd", *([] if self.armed else ["--noscriptlet"])]
-        return [*self._pacman(), *options, _VERBS[verb], *(each for each in packages if each != "--downgrade")]
+        return [*self._pacman(), *options, *_VERBS[verb], *packages]
 
     def owned(self) -> set[str]:
         child = subprocess.run([*self._pacman(), "-Qlq"], stdout=subprocess.PIPE, check=False)
@@ -88,3 +89,24 @@ class TestPacman(ManagerTransactions):
     """Everything that holds for each manager, and what only pacman does."""
 
     kind = PacmanRoot
+
+    def test_package_that_begins_to_ship_bytecode_has_to_be_allowed_to(
+        self, system: ManagedRoot, workshop: Path
+    ) -> None:
+        """pacman takes no file's place that is nobody's: it refuses, before any hook, and changes nothing."""
+        host = system.pythons[0]
+        packages = []
+        for version in (1, 2):
+            payload = self.payload(workshop, "demo", version).add(site_of(host), FIRST)
+            if version == 2:
+                payload.ship_bytecode(host, site_of(host))
+            packages.append(self.kind.build(payload.settle(), workshop))
+        without, shipping = packages
+        system.transact("install", without)
+
+        refused = subprocess.run(system.command("upgrade", [str(shipping)]), stdout=subprocess.PIPE, check=False)
+
+        assert refused.returncode == 1
+        system.require_order()
+        system.transact("replace", shipping)
+        system.require_order()

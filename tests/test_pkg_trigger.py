@@ -15,7 +15,7 @@ import pytest
 
 from conftest import absent
 from environment import CHECKOUT
-from freebsd_system import LAUNCHER, TRIGGERS, FreeBSD, Said, cache_tag_of, library_of, version_of
+from freebsd_system import LAUNCHER, OWN, TRIGGERS, FreeBSD, Said, cache_tag_of, library_of, version_of
 from interpreters import Interpreter
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pkg_stand_in import load
@@ -48,11 +48,12 @@ EOS
 @pytest.fixture(scope="module")
 def pair(interpreters: list[Interpreter]) -> tuple[Interpreter, Interpreter]:
     """Two flavours, one of them PyPy if there is one."""
-    usable = [each for each in interpreters if not each.path.startswith("/usr/local/") and each.version >= (3, 7)]
+    hidden = tuple(f"/{name}/" for name in OWN)
+    usable = [each for each in interpreters if not each.path.startswith(hidden) and each.version >= (3, 7)]
     cpythons = [each for each in usable if each.implementation == "cpython"]
     others = [each for each in usable if each.implementation == "pypy"] or cpythons[:-1]
     if not cpythons or not others:
-        absent("no two flavours on this machine, outside of /usr/local")
+        absent(f"no two flavours on this machine, outside of {', '.join(hidden)}")
     return cpythons[-1], others[-1]
 
 
@@ -145,10 +146,10 @@ def test_several_site_directories_are_quoted() -> None:
     assert all(trigger.matches(os.fsencode(f"{site}/a/b")) for site in sites)
 
 
-@pytest.mark.parametrize("character", ['"', "\\", "$", "*", "?", "[", "'", "\n"])
-def test_what_has_no_quoting_is_refused(pyctrigger: Command, character: str) -> None:
-    """Exit 2, and nothing is printed that somebody could install."""
-    line = ["--manager", "pkg", "--python", "3.11", "--site-dir", f"/usr/local/a{character}b"]
+@pytest.mark.parametrize("site", ["/", *(f"/usr/local/a{character}b" for character in "\"\\$*?['\n")])
+def test_what_has_no_quoting_is_refused(pyctrigger: Command, site: str) -> None:
+    """Exit 2, and nothing is printed that somebody could install; nor for the whole system, which a cleanup walks."""
+    line = ["--manager", "pkg", "--python", "3.11", "--site-dir", site]
 
     child = subprocess.run([*pyctrigger.program, "hooks", "render", *line], capture_output=True, text=True, check=False)
 
@@ -215,23 +216,42 @@ def test_a_deleted_package_leaves_nothing(system: FreeBSD, first: Interpreter, l
     assert names == (["demo", "demo/data.txt"] if left else [])
 
 
-def test_a_package_whose_directory_is_gone_altogether_is_swept(system: FreeBSD, first: Interpreter) -> None:
-    """Touched directories that aren't there any more lead to the nearest that is; pkg.stat answers nil for them."""
-    site = site_of(first)
-    system.install("py-demo", {f"{site}/demo/a/b/mod.py": "", f"{site}/demo/keep.py": "x = 1\n"})
+def test_a_touched_directory_that_is_gone_is_swept_around(system: FreeBSD, first: Interpreter) -> None:
+    """It leads to the nearest that is still there, and so to the whole top-level package, which holds orphans."""
+    system.install("py-demo", {f"{site_of(first)}/demo/a/b/mod.py": ""})
     shutil.rmtree(system.site(first) / "demo/a/b/__pycache__")
-    orphan = system.site(first) / f"demo/a/__pycache__/gone.{cache_tag_of(first)}.pyc"
-    orphan.parent.mkdir()
-    orphan.write_bytes(b"")
+    write_tree(system.site(first), {f"demo/c/__pycache__/gone.{cache_tag_of(first)}.pyc": "an orphan"})
 
-    said = system.install("py-demo", {f"{site}/demo/keep.py": "x = 1\n"})
-    assert not orphan.exists()
-    orphan.parent.mkdir(parents=True)
-    orphan.write_bytes(b"")
     said = system.remove("py-demo")
 
     assert quiet(said), said
     assert list(system.site(first).iterdir()) == []
+
+
+def test_the_program_is_told_what_is_there(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
+    """By a list of its own, NUL behind NUL, in order: existing directories in its flavour's site directory."""
+    one, other = pair
+    listing = 'for list; do :; done; printf \'%s\\n\' "$@" > /var/tmp/words; cat "$list" > /var/tmp/list'
+    _replace_launcher(system, f'#!/bin/sh\n{listing}\nstat -c \'%a %u\' "$list" > /var/tmp/mode\necho done > "$list"\n')
+    site = f"/{site_of(one)}"
+    before = {f"{site_of(one)}/{name}.py": "" for name in ("b/x", "old/x", "a b/x")}
+    system.install("demo", before)
+    shutil.rmtree(system.site(one) / "b")
+    (system.site(one) / "b").mkdir()
+
+    said = system.finish(
+        system.triggers(),
+        [os.fsencode(path) for path in (*before, f"{site[1:]}/gone/x.py", f"{site[1:]}/top.py", "usr/local/bin/x")],
+    )
+
+    assert said == ("", "")
+    assert (system.top / "var/tmp/list").read_text().split("\0") == [site, f"{site}/a b", f"{site}/b", f"{site}/old"]
+    words = (system.top / "var/tmp/words").read_text().splitlines()
+    options = ["--hook", "--python", version_of(one), "--manager", "pkg", "--proof", words[-1]]
+    assert words == ["run", *options, "--null", "--paths-from", words[-1]]
+    assert words[-1].startswith(f"/var/run/python-pycache-{one.flavour}.")
+    assert (system.top / "var/tmp/mode").read_text() == "644 0\n"
+    assert list(system.site(other).iterdir()) == []
 
 
 def test_any_name_reaches_the_program(system: FreeBSD, first: Interpreter) -> None:
@@ -531,7 +551,8 @@ def test_the_cleanup_leaves_what_packages_own(system: FreeBSD, pair: tuple[Inter
     one = pair[0]
     site, tag = site_of(one), cache_tag_of(one)
     shipped = f"{site}/demo/__pycache__/__init__.{tag}.pyc"
-    many = {f"{site}/many/{number:04}/__pycache__/a-module-with-a-name.{tag}.opt-1.pyc": "" for number in range(3000)}
+    names = [f"many/{number % 20}/__pycache__/a-module-with-number-{number}.{tag}.opt-1.pyc" for number in range(3000)]
+    many = {f"{site}/{name}": "" for name in names}
     system.install("py-many", many)
     system.install("py-was", {f"{site}/was/__init__.py": "", f"{site}/was/__pycache__/__init__.{tag}.pyc": "old"})
     system.install("py-was", {f"{site}/was/__init__.py": "x = 1\n"})
@@ -545,6 +566,17 @@ def test_the_cleanup_leaves_what_packages_own(system: FreeBSD, pair: tuple[Inter
     assert quiet(said), said
     assert {path.removeprefix(f"{system.top}/") for path in own_pycs(system, one)} == {shipped, *many}
     assert not (system.site(one) / "was/__pycache__").exists()
+
+
+def test_a_free_threaded_flavour_leaves_alone_and_stays_alone(system: FreeBSD) -> None:
+    """3.13t has the cache tag of 3.13, and a site directory of its own."""
+    pycs = [f"usr/local/lib/python3.13{letter}/site-packages/m/__pycache__/m.cpython-313.pyc" for letter in ("t", "")]
+    write_tree(system.top, dict.fromkeys(pycs, "x"))
+    system.install("trigger", {f"{TRIGGERS}/python-pycache-py313t.ucl": render("--python", "3.13t")})
+
+    assert quiet(system.remove("trigger"))
+
+    assert [(system.top / path).exists() for path in pycs] == [False, True]
 
 
 @pytest.mark.parametrize("damage", ["garbage", "short", "missing"])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Where packages put hooks; an administrator's of the same name in /etc/pacman.d/hooks replaces one (alpm-hooks(5)).
 _HOOKS = "usr/share/libalpm/hooks"
-_MTREE = "!all,use-set,type,uid,gid,mode,time,size,sha256,link"
+_MTREE = "!all,use-set,type,uid,gid,mode,time,size,md5,sha256,link"  # pacman 6.0 wants the MD5 as well
 _VARIABLES = {
     "pkgname": "pkgname",
     "pkgdesc": "pkgdesc",
@@ -55,7 +55,7 @@ def build(checkout: Path, outdir: Path) -> list[Path]:
         said = _run_package_function(bash, checkout, root, epoch)
         size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())
         lines = [f"pkgbase = {said['pkgname'][0]}", f"pkgver = {said['pkgver'][0]}"]
-        lines += [f"{_VARIABLES[name]} = {value}" for name in _VARIABLES for value in said[name]]
+        lines += [f"{_VARIABLES[name]} = {value}" for name in _VARIABLES for value in said.get(name, ())]
         lines += [f"builddate = {epoch}", "packager = The pyctrigger authors", f"size = {size}"]
         put(root / ".PKGINFO", "\n".join(lines) + "\n")
         put(root / ".INSTALL", (checkout / "ports/arch" / said["install"][0]).read_bytes())

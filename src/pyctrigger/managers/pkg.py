@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from ..errors import UsageError
 from .hook import HookFile, quoted, render
 from .manager import Manager, ManagerError
 
@@ -60,6 +61,8 @@ class Pkg(Manager):
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
         sites = subject.site_directories or cls.site_directories(subject.library)
+        if "/" in sites:
+            raise UsageError("pkg's hooks can't be for /", mend="name a site directory: the cleanup walks all of it")
         words = {
             "PROGRAM": ", ".join(quoted(word, forbidden="$") for word in subject.program),
             "VERSION": subject.version,

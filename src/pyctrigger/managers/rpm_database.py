@@ -75,7 +75,7 @@ def _has_log(path: str) -> bool:
 class _Entry(NamedTuple):
     kind: int
     offset: int
-    count: int
+    length: int
 
 
 def _pycs_of_package(blob: bytes) -> Iterator[bytes]:
@@ -100,12 +100,12 @@ def _parts(blob: bytes) -> tuple[dict[int, _Entry], bytes]:
     if start + size != len(blob):
         raise ValueError(f"a package's header has {len(blob)} bytes, and speaks of {start + size}")
     index = _ENTRY.iter_unpack(blob[8:start])
-    return {tag: _Entry(kind, offset, many) for tag, kind, offset, many in index}, blob[start:]
+    return {tag: _Entry(kind, offset, length) for tag, kind, offset, length in index}, blob[start:]
 
 
 def _strings(entry: _Entry, data: bytes) -> list[bytes]:
-    found = data[entry.offset :].split(b"\0", entry.count)
-    if entry.kind != _STRING_ARRAY or len(found) != entry.count + 1:
+    found = data[entry.offset :].split(b"\0", entry.length)
+    if entry.kind != _STRING_ARRAY or len(found) != entry.length + 1:
         raise ValueError("a package's list of names ends in the middle")
     return found[:-1]
 
@@ -113,4 +113,4 @@ def _strings(entry: _Entry, data: bytes) -> list[bytes]:
 def _numbers(entry: _Entry, data: bytes) -> tuple[int, ...]:
     if entry.kind != _INT32:
         raise ValueError("a package's list of directories is no list of numbers")
-    return struct.unpack_from(f">{entry.count}I", data, entry.offset)
+    return struct.unpack_from(f">{entry.length}I", data, entry.offset)

@@ -85,6 +85,7 @@ class Worker:
             raise
         finally:
             os.close(life)
+        _limit(self._child.pid, limits.memory)
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         assert self._child.stderr is not None
@@ -194,3 +195,26 @@ class Worker:
             f"{self.interpreter.executable} can't run a worker: {reason}" + (f", it said: {noise}" if noise else ""),
             mend="check that the interpreter and its standard library are whole and readable",
         )
+
+
+def _limit(pid: int, memory: int) -> None:
+    """Bound a worker from here, where the system lets us (prlimit(2), Linux).
+
+    They are the limits that a worker sets for itself, unless its target lacks the module `resource`, as Debian's
+    python3.15-minimal does.
+    """
+    with contextlib.suppress(ImportError, AttributeError):  # FreeBSD's has no prlimit
+        import resource
+
+        for kind, wanted in (
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_FSIZE, 0),
+            (resource.RLIMIT_NOFILE, 64),
+            (resource.RLIMIT_AS, memory),
+        ):
+            if kind == resource.RLIMIT_AS and not memory:
+                continue
+            with contextlib.suppress(OSError, ValueError):  # it ended already, or a limit can't be set
+                hard = resource.prlimit(pid, kind)[1]
+                allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+                resource.prlimit(pid, kind, (allowed, allowed))

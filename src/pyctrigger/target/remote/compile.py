@@ -82,7 +82,10 @@ def die_with_host(life: int) -> None:
 
 def limit(memory: int) -> None:
     """Bound this process: address space in bytes, no core file, no byte written to a file, few files open at once."""
-    import resource
+    try:
+        import resource
+    except ImportError:  # Debian's python3.15-minimal has none; the host sees to it
+        return
 
     for name, wanted in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NOFILE", 64), ("RLIMIT_AS", memory)):
         kind = getattr(resource, name, None)
@@ -97,9 +100,15 @@ def limit(memory: int) -> None:
 
 
 def used_memory() -> int:
-    """The most memory that this process ever held, in bytes."""
-    import resource
-
+    """The most memory that this process ever held, in bytes; 0 where nothing here can tell."""
+    try:
+        import resource
+    except ImportError:
+        try:
+            with open("/proc/self/status", "rb") as status:
+                return max(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM:"))
+        except (OSError, ValueError):
+            return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -109,7 +118,8 @@ def kind_of(error: Exception, data: bytes, memory: int) -> str:
     CPython's parser says MemoryError, too, when its own stack is full: a fact about the source, and no memory is short.
     """
     if isinstance(error, MemoryError):
-        return "memory" if memory and used_memory() > memory // 4 else "recursion"
+        used = used_memory()  # where nothing tells, it isn't blamed on the source: that would be remembered
+        return "memory" if memory and (not used or used > memory // 4) else "recursion"
     if isinstance(error, RecursionError):
         return "recursion"
     if isinstance(error, (UnicodeError, LookupError)):
