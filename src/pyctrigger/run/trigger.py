@@ -94,7 +94,7 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
         drop_entries_of_gone(store, probed, observer)
     # All flavours are found, and all paths placed, before work on any of them begins.
     targets = _targets(request, settings, probed, report)
-    if not (request.pythons or request.cache_tag) and targets:
+    if not (request.pythons or request.cache_tag or trouble) and targets:
         observer.found([f"{each.interpreter.flavour} ({each.interpreter.executable})" for each in targets])
     if not _paths_lie_inside(request, targets, report, observer):
         return report
