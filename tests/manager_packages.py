@@ -317,11 +317,15 @@ def built_pyctrigger(name: str, checkout: Path, outdir: Path, **surroundings: st
     return Path(path)
 
 
-def new_system(kind: type[ManagedRoot], scratch: Path) -> ManagedRoot:
-    """A root in which two Pythons are installed, by the manager, and nothing else yet."""
+def need_tools(kind: type[ManagedRoot]) -> None:
+    """Skip where this machine doesn't have the manager, or what builds packages for it."""
     for tool in kind.tools:
         if find_tool(tool) is None:
             absent(f"no {tool} on this machine")
+
+
+def new_system(kind: type[ManagedRoot], scratch: Path) -> ManagedRoot:
+    """A root in which two Pythons are installed, by the manager, and nothing else yet."""
     pythons = relocatable(2)
     if len(pythons) < 2:
         absent("needs two CPythons from 3.9 on, with sqlite3")

@@ -19,6 +19,7 @@ from manager_packages import (
     built_pyctrigger,
     checkout_of,
     make_older,
+    need_tools,
     new_system,
     site_of,
 )
@@ -62,6 +63,7 @@ class ManagerTransactions:
     @pytest.fixture(scope="class")
     def room(self) -> Iterator[Path]:
         """Where everything of one manager's is, in memory if devices and programs work there."""
+        need_tools(self.kind)
         with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=corpus.memory(programs=True)) as scratch:
             yield Path(scratch)
 

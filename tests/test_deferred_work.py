@@ -31,6 +31,24 @@ def test_deferred_paths_are_done_by_the_next_run(pyctrigger: Command, site: Path
     assert pyctrigger.json("status", *arguments).run["status"]["pending"] == 0
 
 
+def test_a_hook_without_a_readable_configuration_notes_its_work(
+    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path
+) -> None:
+    """Every fault is told, the transaction goes on, and the next hook that can read it does the work."""
+    write_tree(site, {"package/__init__.py": ""})
+    configuration = tmp_path / "pyctrigger.toml"
+    configuration.write_text("[defaults]\noptimise = [0]\njobs = -1\n")
+    arguments = ["--python", newest.path, "--site-dir", str(site)]
+
+    hook = pyctrigger.text("run", "--hook", "--config", configuration, *arguments, site / "package")
+
+    assert (0, "", 2) == (hook.code, hook.out, hook.err.count(f"pyctrigger: {configuration}: defaults."))
+    assert pycs_below(site) == []
+    assert pyctrigger.text("run", "--config", configuration, *arguments, site / "package").code == 2
+    assert pycs_below(site) == []
+    assert pyctrigger.json("run", "--hook", *arguments, "--paths-from", os.devnull).counts["compiled"] == 1
+
+
 def test_pending_work_of_an_interpreter_that_is_gone_is_dropped_with_a_notice(
     pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path
 ) -> None:

@@ -81,17 +81,20 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     """
     observer = observer or Observer()
     request.check()
-    settings = configuration.load(request.config, hook=request.hook)
+    settings, trouble = _settings(request)
+    if trouble is not None:
+        request = request._replace(defer=True)
     changes = request.work.writes and not request.dry_run
     store = Store(_state_base(request), observer.notice, create=changes)
     probed = ProbedInterpreters(store.base, keep=changes)
     service = Service(settings, store, probed, observer, Ownership(request.root, observer.notice))
     report = Report(request.work.value, dry_run=request.dry_run)
+    report.errors += [trouble] if trouble is not None else []
     if request.work is Work.RUN and not request.dry_run:
         drop_entries_of_gone(store, probed, observer)
     # All flavours are found, and all paths placed, before work on any of them begins.
     targets = _targets(request, settings, probed, report)
-    if not (request.pythons or request.cache_tag) and targets:
+    if not (request.pythons or request.cache_tag or trouble) and targets:
         observer.found([f"{each.interpreter.flavour} ({each.interpreter.executable})" for each in targets])
     if not _paths_lie_inside(request, targets, report, observer):
         return report
@@ -137,6 +140,16 @@ def _leave(target: Target, request: Request, report: Report, probed: ProbedInter
     report.runs.pop()
     if request.pythons:
         report.errors.append(not_found(flavour.flavour))
+
+
+def _settings(request: Request) -> tuple[Settings, PyctriggerError | None]:
+    """The configuration; a hook that can't have it notes its work for a time when it can, so its trouble is a value."""
+    try:
+        return configuration.load(request.config, hook=request.hook), None
+    except PyctriggerError as error:
+        if not request.hook or request.stateless or request.dry_run:
+            raise
+        return configuration.Settings(), error
 
 
 def _targets(request: Request, settings: Settings, probed: ProbedInterpreters, report: Report) -> list[Target]:
