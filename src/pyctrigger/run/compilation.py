@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: How often a `__pycache__` may vanish under a write, by another flavour's sweep, before that is a failure.
 _TRIES = 4
-#: The header fits, and only a new compilation can tell whether the code does.
-_DOUBTS = frozenset({Verdict.SUSPECT, Verdict.UNKNOWN})
 
 
 class Task(NamedTuple):
@@ -146,7 +144,7 @@ class Compilation:
     def _put(self, task: Task, state: LevelState, content: bytes) -> bool:
         """Write one pyc, unless it holds these bytes already. Raises OSError and WriteRefused."""
         layout, relative = task.layout, task.relative
-        if state.verdict in _DOUBTS:
+        if state.verdict is Verdict.SUSPECT:
             found = _read(layout, relative, state.pyc)
             if found is not None and found.data == content:
                 self._record(task, state.pyc, content, identity_at(found.status, found.when))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..pyc.header import Verdict
 from ..state.manifest import Uncompilable
 from ..state.record import identity_of
 from ..tree.sweep import remove_file, remove_package, remove_pycache, source_is_gone
+from .adoption import adopt
 from .outcome import Failure, Finding, Tally
 from .results import Results
 from .steps import DirectoryPlan, Emptied, Totals, Unexamined
@@ -21,15 +23,25 @@ if TYPE_CHECKING:
     from ..workers.worker import Job
     from .compilation import Compilation
     from .observer import Observer
-    from .steps import Step
+    from .proof import Prover
+    from .steps import Stale, Step
     from .wanted import Wanted
     from .warm_pool import WarmPool
+
+
+class Children(NamedTuple):
+    """The child processes of one run; they start when there is something for them."""
+
+    pool: WarmPool
+    """What compiles."""
+    prover: Prover
+    """What looks at bytecode that nobody knows."""
 
 
 class Execution:
     """Does what the steps of one flavour's plans say.
 
-    `enter` is called before the first change, and takes the lock; the `pool` is started before that where there is a
+    `enter` is called before the first change, and takes the lock; the pool is started before that where there is a
     source to compile.
     """
 
@@ -41,14 +53,14 @@ class Execution:
         observer: Observer,
         *,
         enter: Callable[[], None],
-        pool: WarmPool,
+        children: Children,
     ) -> None:
         self._interpreter = interpreter
         self._wanted = wanted
         self._manifest = manifest
         self._observer = observer
         self._enter = enter
-        self._pool = pool
+        self._pool, self._prover = children
         self._results = Results(observer)
         self._compilation: Compilation | None = None
         self._known = self._done = 0
@@ -166,11 +178,27 @@ class Execution:
             return
         self._known += len(plan.stale)
         for stale in plan.stale:
-            job = self._compiler().job(layout, plan.relative, stale)
+            unproven = self._prove(layout, plan.relative, stale)
+            job = self._compiler().job(layout, plan.relative, unproven) if unproven else None
             if job is None:
                 self._progress()
             else:
                 yield job
+
+    def _prove(self, layout: Layout, relative: str, stale: Stale) -> Stale | None:
+        """The source without those levels that somebody else compiled well; None if these are all."""
+        unknown = tuple(state for state in stale.levels if state.verdict is Verdict.UNKNOWN)
+        if not unknown:
+            return stale
+        bad = self._prover.prove(layout, relative, stale._replace(levels=unknown))
+        for state in unknown:
+            if state.level not in [each.level for each in bad]:
+                adopt(self._manifest, layout, relative, stale.name, state.pyc, self._wanted.header.size)
+        left = [state for state in stale.levels if state.verdict is not Verdict.UNKNOWN]
+        if not left and not bad:
+            self.tally.counts.fresh += 1
+            return None
+        return stale._replace(levels=tuple(sorted([*left, *bad], key=lambda state: state.level)))
 
     def _compiler(self) -> Compilation:
         if self._compilation is None:

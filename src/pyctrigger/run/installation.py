@@ -227,7 +227,8 @@ class InstallationRun:
             return self._attempt(self._widened_by_magic(request))
 
     def _attempt(self, request: Request) -> Tally:
-        from .execution import Execution
+        from .execution import Children, Execution
+        from .proof import Prover
         from .survey import Survey, wanted_bytecode
         from .warm_pool import WarmPool
 
@@ -237,14 +238,19 @@ class InstallationRun:
         while True:
             manifest = self._store.manifest(self._target.installation)
             knowledge = self._knowledge(manifest)
-            with contextlib.closing(manifest), warm, Survey(self._target, request, wanted, knowledge) as survey:
+            with (
+                contextlib.closing(manifest),
+                warm,
+                Survey(self._target, request, wanted, knowledge) as survey,
+                Prover(lambda: self._pool(1, wanted.mode), wanted.header.size) as prover,
+            ):
                 execution = Execution(
                     self._target.interpreter,
                     wanted,
                     manifest,
                     self._observer,
                     enter=lambda: self._enter(request),
-                    pool=warm,
+                    children=Children(warm, prover),
                 )
                 execution.tally.unexamined += survey.unexamined
                 try:

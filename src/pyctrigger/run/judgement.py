@@ -78,12 +78,6 @@ class Judge:
                 )
         return states
 
-    def adopt(self, name: str, pyc: str) -> None:
-        """Take a pyc as its package made it: from now on it is known, and a change of it is noticed."""
-        text, body = self._read(name), self._body(pyc)
-        if text is not None and body is not None and self._manifest is not None:
-            self._record(pyc, digest_of(text.data), text, body)
-
     def _is_as_recorded(self, record: Record, pyc: str, status: os.stat_result, expected: bytes) -> bool:
         """Whether source and pyc are what they were when they were known to fit each other, and are what is wanted."""
         if record.source != identity_of(status) or not self._fits(record.header, expected):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..state.record import identity_of
+from .adoption import adopt
 
 if TYPE_CHECKING:
     import os
 
     from ..managers.ownership import Ownership
     from ..state.manifest import Manifest
+    from ..tree.layout import Layout
 
 
 class Knowledge:
@@ -28,6 +30,11 @@ class Knowledge:
         """Whether a source is known, in just this state, not to compile."""
         fact = self._manifest.uncompilable.get(path)
         return fact is not None and fact.magic_number == self._magic_number and fact.identity == identity_of(status)
+
+    def adopt(self, layout: Layout, relative: str, source: str, pyc: str, header_size: int) -> None:
+        """Take a pyc as its package made it."""
+        if self.records is not None:
+            adopt(self.records, layout, relative, source, pyc, header_size)
 
     def is_owned(self, directory: str, name: str) -> bool:
         """Whether a package owns a pyc."""

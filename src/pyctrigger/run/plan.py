@@ -70,6 +70,7 @@ class Planner:
         self._skip_packages = skip_packages
         self._is_uncompilable = knowledge.is_uncompilable
         self._owns = knowledge.is_owned
+        self._adopt = knowledge.adopt
         self._names = PycNames(wanted.cache_tag)
         self._suffixes = [(level, pyc_suffix(wanted.cache_tag, level)) for level in wanted.levels]
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
@@ -258,7 +259,7 @@ class Planner:
             if state.verdict is Verdict.MISSING or not self._owns(directory, state.pyc):
                 left.append(state)
             elif state.verdict in _DOUBTS:
-                self._judge.adopt(name, state.pyc)
+                self._adopt(self._layout, plan.relative, name, state.pyc, self._wanted.header.size)
             else:
                 plan.owned.append((state.pyc, name))
         return left

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ..pyc.header import Verdict
 from ..tree.source import SourceRefused, read_pyc, read_source
 from ..workers import wire
-from ..workers.worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +84,8 @@ class Prover:
         return Verdict.CORRUPT  # it ended the process that loaded it
 
     def _ask(self, request: bytes) -> Answer:
+        from ..workers.worker import Job  # it brings subprocess, and most runs have nothing to ask
+
         if self._pool is None:
             self._pool = self._open_pool()
         return self._pool.ask(Job(request, None))
