@@ -134,7 +134,7 @@ def test_every_host_runs_it(installed: Installed, interpreters: list[Interpreter
 def test_nothing_of_the_systems_packages_is_imported(
     installed: Installed, interpreters: list[Interpreter], tmp_path: Path, site: Path
 ) -> None:
-    """Broken filelocks wherever a Python looks by itself: in the current directory, in PYTHONPATH, in the user's site."""
+    """Broken filelocks wherever a Python looks by itself: the current directory, PYTHONPATH, the user's site."""
     host = fitting(interpreters)
     installed.put("python3", host)
     broken = {f"{name}/__init__.py": "raise RuntimeError('broken')\n" for name in ("filelock", "platformdirs", "tomli")}

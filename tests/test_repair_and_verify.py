@@ -334,7 +334,7 @@ def test_a_repair_writes_what_is_wrong_and_nothing_else(
 
 
 def test_a_run_sees_what_no_header_tells(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """Another module's code behind a right header: `import` runs it; a run, which has a record of it, doesn't believe it.
+    """Another module's code behind a right header: `import` runs it; a run that has a record of it doesn't believe it.
 
     Without state headers are all there is; a repair looks at everything all the same.
     """
