@@ -15,6 +15,7 @@ from builder import distfiles
 from builder.platforms import PLATFORMS, Platform
 from builder.stage import settle, stage
 from builder.trouble import BuildError
+from confinement import NOBODY, public_directory, usable_by
 from conftest import absent
 from environment import CHECKOUT
 from interpreters import Interpreter
@@ -250,6 +251,37 @@ def test_start_writes_nothing(installed: Installed, interpreters: list[Interpret
     assert installed.run("hooks", "list", "--manager", "pkg").returncode == 0
 
     assert installed.own_bytecode() == []
+
+
+def test_without_a_session_an_ordinary_user_has_a_lock_all_the_same(
+    installed: Installed, tmp_path: Path, as_root: None
+) -> None:
+    """As under cron: no XDG_RUNTIME_DIR, and no /run/user of one's own."""
+    usable = usable_by(NOBODY)
+    if not usable:
+        absent("no Python that an ordinary user can start")
+    with public_directory() as public:
+        shutil.copytree(installed.directory, public / "pyctrigger")
+        home, site = public / "home", public / "site"
+        for directory in (home, site):
+            directory.mkdir()
+            os.chown(directory, NOBODY, NOBODY)
+        (site / "m.py").write_text("x = 1\n")
+        command = [usable[0], "-I", "-S", "-B", str(public / "pyctrigger"), "run", "--python", usable[0]]
+
+        child = subprocess.run(
+            [*command, "--site-dir", str(site)],
+            capture_output=True,
+            text=True,
+            env={"HOME": str(home)},
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            check=False,
+        )
+
+        assert (0, "") == (child.returncode, child.stderr)
+        assert len(list(site.rglob("*.pyc"))) == 1
 
 
 def test_its_hooks_start_its_launcher(installed: Installed, interpreters: list[Interpreter]) -> None:

@@ -25,7 +25,9 @@ def lock_directory() -> str:
     """The directory of the locks."""
     if is_root():
         return "/var/run/pyctrigger" if _BSD else "/run/pyctrigger"
-    return _platform("user_runtime_dir")
+    directory = _platform("user_runtime_dir")
+    # Without a session, as under cron, older platformdirs name a /run/user/UID that isn't there.
+    return directory if _can_be_made(directory) else os.path.join(_platform("user_state_dir"), "run")
 
 
 def state_directory() -> str:
@@ -80,6 +82,12 @@ def state_in_root(root: str) -> str:
     if found != inside and not found.startswith(inside.rstrip("/") + "/"):
         raise RefusedError(f"{root}: its {system_state_directory()} leads out of it", mend="use --stateless")
     return found
+
+
+def _can_be_made(directory: str) -> bool:
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    return os.access(directory, os.W_OK | os.X_OK)
 
 
 def _platform(place: str) -> str:
