@@ -172,6 +172,8 @@ def _managed_by(directory: str) -> list[str]:
     if os.path.basename(directory) != "shims":
         return []
     home = Path(directory).parent
+    if not os.access(home, os.R_OK | os.X_OK):
+        return []  # on the PATH of whoever became somebody else
     return [str(found) for pattern in ("versions/*/bin", "installs/python/*/bin") for found in home.glob(pattern)]
 
 
