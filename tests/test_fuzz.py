@@ -140,7 +140,9 @@ def requests(draw: st.DrawFn) -> bytes:
             ]
         )
     )
-    return draw(st.just(whole) | damaged(whole) | st.binary(max_size=40) | st.binary(max_size=40).map(wire.frame))
+    frames = st.just(whole) | damaged(whole) | st.binary(max_size=40) | st.binary(max_size=40).map(wire.frame)
+    said: bytes = draw(frames)
+    return said
 
 
 @settings(max_examples=_SLOW)

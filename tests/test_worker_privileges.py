@@ -319,8 +319,8 @@ def test_doubtful_bytecode_is_loaded_with_the_least_rights(
             assert own_network() not in {each.network for each in workers}
 
 
-def test_a_body_that_ends_every_process_gets_no_more_rights(newest: Interpreter) -> None:
-    """Only an interpreter that never got ready is tried with another account's rights."""
+def test_a_damaged_body_is_loaded_by_nobody_alone(newest: Interpreter) -> None:
+    """Another account's rights are for an interpreter that didn't get ready, never for an answer that isn't liked."""
     with staged(newest) as stage:
         site = stage.site("site", ALICE, {"module.py": "x = 1\n"})
         subprocess.run([newest.path, "-I", "-S", "-m", "py_compile", str(site / "module.py")], check=True)
