@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 # How long an example takes says nothing on a machine that is shared.
 settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# A fuzz by hand, for as long as somebody has patience.
+settings.register_profile("long", deadline=None, max_examples=100_000)
+settings.load_profile(os.environ.get("PYCTRIGGER_TEST_PROFILE", "patient"))
 
 
 def absent(what: str) -> NoReturn:

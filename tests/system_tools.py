@@ -32,6 +32,7 @@ TOOLS = (
     Tool("bsdtar", "libarchive-tools", "builds packages for it"),
     Tool("lua5.4", "lua5.4", "runs pkg's triggers", version_flag="-v"),
     Tool("groff", "groff-base", "formats the manual page"),
+    Tool("strace", "strace", "shows the order of system calls"),
 )
 
 # Not on an ordinary person's PATH in Debian, where debootstrap and chroot live.

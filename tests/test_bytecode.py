@@ -276,7 +276,7 @@ def test_epoch_clamps_what_is_newer(pyctrigger: Command, site: Path, interpreter
     [
         (0o644, 0o755, 0o644, 0o755),
         (0o600, 0o700, 0o600, 0o700),
-        (0o666, 0o777, 0o644, 0o755),
+        (0o666, 0o1777, 0o644, 0o755),
         (0o755, 0o750, 0o644, 0o750),
     ],
 )

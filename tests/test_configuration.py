@@ -31,6 +31,7 @@ invalidation_mode = "timestamp"
 exclude = []
 create_missing = true
 owned_stale = "keep"
+untrusted_directories = "refuse"
 duplicates = "hardlink"
 jobs = 0
 file_timeout = 60
@@ -48,6 +49,7 @@ invalidation_mode = "checked-hash"
 exclude = ["*/lib2to3/tests/data/*", "*.bad.py"]
 create_missing = false
 owned_stale = "replace"
+untrusted_directories = "allow"
 duplicates = "copy"
 jobs = 3
 file_timeout = 2.5
@@ -73,6 +75,7 @@ invalidation_mode = "sometimes"
 exclude = "*/tests/*"
 create_missing = 1
 owned_stale = "keeep"
+untrusted_directories = "ask"
 duplicates = []
 jobs = 4097
 file_timeout = -1
@@ -96,8 +99,8 @@ optimize = [0]
 """
 
 KEYS = (
-    "optimize, invalidation_mode, exclude, create_missing, owned_stale, duplicates, jobs, file_timeout, memory_limit, "
-    "lock_timeout, log"
+    "optimize, invalidation_mode, exclude, create_missing, owned_stale, untrusted_directories, duplicates, jobs, "
+    "file_timeout, memory_limit, lock_timeout, log"
 )
 FAULTS = [
     "optimise is not known; known are defaults, hooks, flavours",
@@ -108,6 +111,7 @@ FAULTS = [
     "defaults.exclude = '*/tests/*': write a list of texts, such as [\"*/tests/data/*\"]",
     "defaults.create_missing = 1: write true or false",
     'defaults.owned_stale = \'keeep\': write one of "keep", "replace"',
+    "defaults.untrusted_directories = 'ask': write one of \"refuse\", \"allow\"",
     'defaults.duplicates = []: write one of "hardlink", "copy"',
     "defaults.jobs = 4097: write a whole number from 0 to 4096",
     "defaults.file_timeout = -1: write a number of seconds, 0 or more",
@@ -160,6 +164,7 @@ def test_every_key_is_read() -> None:
         exclude=("*/lib2to3/tests/data/*", "*.bad.py"),
         create_missing=False,
         owned_stale="replace",
+        untrusted_directories="allow",
         duplicates="copy",
         jobs=3,
         file_timeout=2.5,

@@ -19,7 +19,9 @@ from freebsd_system import LAUNCHER, OWN, TRIGGERS, FreeBSD, Said, cache_tag_of,
 from interpreters import Interpreter
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pkg_stand_in import load
+from pyctrigger.managers.hook import Subject
 from pyctrigger.managers.pkg import Pkg
+from system_tools import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,6 +176,34 @@ def test_an_installed_package_is_compiled_for_its_own_flavour(
     assert pycs_below(system.site(other)) == []
     assert quiet(system.install("pypy-demo", {f"{site_of(other)}/more/__init__.py": "y = 2\n"}))
     assert system.unserved(other) == []
+
+
+def test_a_lua_whose_files_know_no_exclusive_mode_serves_as_well(as_root: None, tmp_path: Path) -> None:
+    """As plain Lua's, and older pkgs': the list is written all the same, and its proof is read."""
+    lua = find_tool("lua5.4")
+    if lua is None:
+        absent("no lua5.4 on this machine")
+    site = "/usr/local/lib/python3.11/site-packages"
+    subject = Subject("py311", "3.11", "python3.11", "cpython-311", ("/usr/local/bin/pyctrigger",))
+    (hook,) = Pkg.hooks(subject)
+    script = tmp_path / "trigger.lua"
+    script.write_text(
+        f'arg = {{"{site}/demo"}}\n'
+        'pkg = {stat = function() return {type = "dir"} end, exec = function(command)\n'
+        "    local list = command[#command]\n"
+        '    for line in io.lines(list) do print(#command, (line:gsub("%z", "|"))) end\n'
+        '    local file = io.open(list, "w")\n'
+        '    file:write("done\\n")\n'
+        "    file:close()\n"
+        "    return 1\n"
+        "end}\n" + hook.text.split("<<EOS\n")[1].split("\nEOS\n")[0]
+    )
+    before = set(os.listdir("/var/run"))
+
+    said = subprocess.run([lua, script], capture_output=True, text=True, check=True)
+
+    assert (f"12\t{site}/demo\n", "") == (said.stdout, said.stderr)
+    assert before == set(os.listdir("/var/run"))
 
 
 def test_a_top_level_module_alone_fires(system: FreeBSD, first: Interpreter) -> None:

@@ -447,6 +447,7 @@ def owned(path: Path) -> tuple[int, int, str]:
 def test_owner_and_mode_come_from_the_tree(
     pyctrigger: Command,
     site: Path,
+    tmp_path: Path,
     newest: Interpreter,
     directory: tuple[int, int, int],
     source: tuple[int, int, int],
@@ -457,8 +458,10 @@ def test_owner_and_mode_come_from_the_tree(
     """`__pycache__` is like its parent, a pyc like its source where one account owns both; the umask says nothing."""
     make_owned(site / "package", *directory)
     make_owned(site / "package/module.py", *source, text="x = 1\n")
+    (tmp_path / "config").write_text('[defaults]\nuntrusted_directories = "allow"\n')
+    arguments = [*on(newest, site), "--config", str(tmp_path / "config")]
 
-    outcome = pyctrigger.json("run", *on(newest, site), preexec_fn=lambda: os.umask(umask))
+    outcome = pyctrigger.json("run", *arguments, preexec_fn=lambda: os.umask(umask))
 
     assert (0, 1) == (outcome.code, outcome.counts["compiled"])
     assert pycache == owned(site / "package/__pycache__")
@@ -500,14 +503,15 @@ def said_and_kept(pyctrigger: Command, *tops: Path) -> bytes:
 @pytest.mark.parametrize("owner", [0, BOB])
 @pytest.mark.usefixtures("as_root")
 def test_a_private_source_in_anothers_directory_is_not_revealed_to_them(
-    pyctrigger: Command, site: Path, newest: Interpreter, mode: int, owner: int
+    pyctrigger: Command, site: Path, tmp_path: Path, newest: Interpreter, mode: int, owner: int
 ) -> None:
     """A hard link, or a file that was moved there: the directory's owner would own, and read, its bytecode."""
     make_owned(site / "package", ALICE, ALICE, 0o755)
     make_owned(site / "package/private.py", owner, TEAM, mode, f"password = '{SECRET}'\n")
     make_owned(site / "package/public.py", owner, TEAM, 0o644, "x = 1\n")
+    (tmp_path / "config").write_text('[defaults]\nuntrusted_directories = "allow"\n')
 
-    outcome = pyctrigger.text("run", "-vv", *on(newest, site))
+    outcome = pyctrigger.text("run", "-vv", *on(newest, site), "--config", tmp_path / "config")
 
     assert 1 == outcome.code
     assert f"{site}/package/private.py: refused: the directory's owner may not read this source\n" in outcome.err

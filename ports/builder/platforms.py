@@ -46,14 +46,21 @@ class Platform(NamedTuple):
 
     @property
     def hosts(self) -> list[str]:
-        """The interpreters that may run pyctrigger, best first: the system's own choice, then the newest."""
+        """The interpreters that may run pyctrigger, best first: the system's own choice, then the newest.
+
+        The administrator's own come last: some systems have no other.
+        """
         names = ["python3", *(f"python3.{minor}" for minor in _HOSTS), "pypy3"]
-        return [f"{self.prefix}/bin/{name}" for name in names]
+        return [f"{prefix}/bin/{name}" for prefix in self._prefixes for name in names]
 
     @property
     def targets(self) -> list[str]:
         """Interpreters that use bytecode, and can't run pyctrigger."""
-        return [f"{self.prefix}/bin/python3.{minor}" for minor in range(6, 9)]
+        return [f"{prefix}/bin/python3.{minor}" for prefix in self._prefixes for minor in range(6, 9)]
+
+    @property
+    def _prefixes(self) -> list[str]:
+        return list(dict.fromkeys([self.prefix, "/usr/local"]))
 
     def subjects(self) -> list[Subject]:
         """What there are hooks for."""

@@ -88,5 +88,11 @@ class RefusedError(PyctriggerError):
     exit_code = 77
 
 
+class ShortageError(PyctriggerError):
+    """The system has too little of something for us to go on: descriptors, or memory."""
+
+    exit_code = 3
+
+
 class DefectError(PyctriggerError):
     """A defect of pyctrigger's own."""

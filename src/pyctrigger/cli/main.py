@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DefectError, PyctriggerError
+from ..errors import DefectError, PyctriggerError, ShortageError
 from ..run.report import Report
 from ..run.trigger import perform
 from .commands import VERBS
@@ -75,7 +76,7 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
             import traceback
 
             traceback.print_exc()
-        report = _failed(call, _defect(error))
+        report = _failed(call, _shortage(error) or _defect(error))
     proof = getattr(call.options, "proof", None)
     if proof is not None:
         _prove(proof, report)
@@ -104,6 +105,15 @@ def _failed(call: Call, error: PyctriggerError) -> Report:
     report = Report(call.command, dry_run=call.dry_run)
     report.errors.append(error)
     return report
+
+
+def _shortage(error: BaseException) -> ShortageError | None:
+    """A module that can't be imported, a pipe that can't be made: no defect where there is nothing to make it from."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return ShortageError(error.strerror or str(error), mend="raise the limits that it runs under (ulimit -a)")
+    if isinstance(error, MemoryError):
+        return ShortageError("out of memory", mend="raise the limits that it runs under (ulimit -a)")
+    return None
 
 
 def _defect(error: BaseException) -> DefectError:

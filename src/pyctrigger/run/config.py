@@ -41,6 +41,7 @@ class Settings(NamedTuple):
     """Shell patterns of full paths that are not compiled; `*` crosses `/`."""
     create_missing: bool = True
     owned_stale: str = "keep"
+    untrusted_directories: str = "refuse"
     duplicates: str = "hardlink"
     jobs: int = 0
     """Workers; 0: what the machine allows."""
@@ -255,6 +256,7 @@ _DEFAULTS: dict[str, Callable[[Any], Any]] = {
     "exclude": _texts,
     "create_missing": _boolean,
     "owned_stale": _one_of("keep", "replace"),
+    "untrusted_directories": _one_of("refuse", "allow"),
     "duplicates": _one_of("hardlink", "copy"),
     "jobs": _count,
     "file_timeout": _seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import Verdict
@@ -14,6 +15,7 @@ from .outcome import Failure, Finding, Tally
 from .refresh import refresh
 from .results import Results
 from .steps import DirectoryPlan, Emptied, Totals, Unexamined
+from .untrusted import Gatekeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 class Children(NamedTuple):
     """The child processes of one run; they start when there is something for them."""
 
-    pool: WarmPool
-    """What compiles."""
+    open_pool: Callable[[int], WarmPool]
+    """What compiles the sources of a tree, with the rights of its owner."""
     prover: Prover
     """What looks at bytecode that nobody knows."""
 
@@ -61,27 +63,32 @@ class Execution:
         self._manifest = manifest
         self._observer = observer
         self._enter = enter
-        self._pool, self._prover = children
+        self._open_pool, self._prover = children
         self._results = Results(observer)
+        self._gate = Gatekeeper(self._results.tally, allows_all=wanted.trust_all_directories)
         self._compilation: Compilation | None = None
         self._known = self._done = 0
         self.tally = self._results.tally
 
     def run(self, steps: Iterable[tuple[Layout, Step]]) -> Tally:
         """Carry out all steps. Raises PyctriggerError where the machinery fails; what was done stays done."""
-        jobs = self._jobs(steps)
-        first = next(jobs, None)
-        if first is None:
-            return self.tally
-        with self._pool.take() as pool:
-            for job, answer in pool.map(_chain(first, jobs)):
-                self._compiler().finish(job, answer)
-                self._progress()
+        for owner, of_one_owner in groupby(steps, lambda step: step[0].sources.owner):
+            with self._open_pool(owner) as self._pool:
+                jobs = self._jobs(of_one_owner)
+                first = next(jobs, None)
+                if first is not None:
+                    self._work(_chain(first, jobs))
         return self.tally
 
-    def settle(self) -> None:
-        """Bring what was written to the disk, while the trees are still open."""
-        self._results.sync()
+    def _work(self, jobs: Iterator[Job]) -> None:
+        with self._pool.take() as pool:
+            for job, answer in pool.map(jobs):
+                self._compiler().finish(job, answer)
+                self._progress()
+
+    def settle(self) -> bool:
+        """Bring what was written to the disk, while the trees are still open; whether all of it is there."""
+        return self._results.sync()
 
     # -- what the plan says, in its order ------------------------------------------------------------------------
 
@@ -132,7 +139,7 @@ class Execution:
 
     def _sweep(self, layout: Layout, plan: DirectoryPlan) -> None:
         for removal in plan.removals:
-            if not self._may_write(layout):
+            if not self._may_write(layout) or not self._gate.permits(layout, plan.relative):
                 return
             path = layout.describe_pyc(plan.relative, removal.name)
             if removal.kind == "orphan":
@@ -150,11 +157,13 @@ class Execution:
     def _remove_directory(self, layout: Layout, step: Emptied) -> None:
         if not self._may_write(layout):
             return
-        remove, path = (
-            (remove_pycache, layout.describe_pyc(step.relative))
+        remove, path, above = (
+            (remove_pycache, layout.describe_pyc(step.relative), step.relative)
             if step.pycache
-            else (remove_package, layout.describe_source(step.relative))
+            else (remove_package, layout.describe_source(step.relative), step.relative.rpartition("/")[0])
         )
+        if not self._gate.permits(layout, above, source_only=True):
+            return
         try:
             if remove(layout, step.relative):
                 self.tally.counts.removed_directories += 1
@@ -180,6 +189,9 @@ class Execution:
         self._known += len(plan.stale)
         for stale in plan.stale:
             left = self._prove(layout, plan.relative, stale)
+            if left and not self._gate.permits(layout, plan.relative):
+                self.tally.counts.failed += 1
+                left = None
             if left and not _needs_compiler(left):
                 left = self._refresh(layout, plan.relative, left)
             job = self._compiler().job(layout, plan.relative, left) if left else None

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from ..state.lock import InstallationLock
     from ..state.manifest import Manifest
     from ..state.store import Store
+    from ..target.interpreter import Interpreter
     from ..workers.pool import Pool
     from .config import Settings
     from .execution import Execution
     from .observer import Observer
+    from .proof import Prover
     from .report import FlavourReport
     from .targets import Target
+    from .wanted import Wanted
 
 #: Seconds that a hook waits for the lock before it leaves its work in the journal.
 HOOK_LOCK_TIMEOUT = 30.0
@@ -89,7 +92,6 @@ class InstallationRun:
     # -- looking -------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        from .proof import Prover
         from .survey import Survey, wanted_bytecode
         from .verify import Inspection
 
@@ -99,7 +101,7 @@ class InstallationRun:
         with (
             contextlib.closing(manifest),
             Survey(self._target, self._request, wanted, knowledge) as survey,
-            Prover(lambda: self._pool(1, wanted.mode), wanted.header.size) as prover,
+            self._prover(wanted) as prover,
         ):
             inspection = Inspection(prover.prove)
             inspection.read(survey.steps())
@@ -227,22 +229,25 @@ class InstallationRun:
             return self._attempt(self._widened_by_magic(request))
 
     def _attempt(self, request: Request) -> Tally:
+        from .accounts import for_compiling
         from .execution import Children, Execution
-        from .proof import Prover
         from .survey import Survey, wanted_bytecode
         from .warm_pool import WarmPool
 
+        def open_pool(owner: int) -> WarmPool:
+            return WarmPool(lambda: self._pool(for_compiling(self._target.interpreter, owner), None, wanted.mode))
+
         writer = f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}" if request.stateless else self._target.installation
         wanted = wanted_bytecode(self._target, request, self._settings, writer)
-        warm = WarmPool(lambda: self._pool(None, wanted.mode))
         while True:
+            interrupted = self._backlog is not None and self._backlog.sees_interrupted()
+            wanted = wanted._replace(after_interruption=interrupted)
             manifest = self._store.manifest(self._target.installation)
             knowledge = self._knowledge(manifest)
             with (
                 contextlib.closing(manifest),
-                warm,
                 Survey(self._target, request, wanted, knowledge) as survey,
-                Prover(lambda: self._pool(1, wanted.mode), wanted.header.size) as prover,
+                self._prover(wanted) as prover,
             ):
                 execution = Execution(
                     self._target.interpreter,
@@ -250,7 +255,7 @@ class InstallationRun:
                     manifest,
                     self._observer,
                     enter=lambda: self._enter(request),
-                    children=Children(warm, prover),
+                    children=Children(open_pool, prover),
                 )
                 execution.tally.unexamined += survey.unexamined
                 try:
@@ -293,7 +298,16 @@ class InstallationRun:
             return min(HOOK_LOCK_TIMEOUT, self._settings.lock_timeout)
         return self._settings.lock_timeout
 
-    def _pool(self, size: int | None, mode: InvalidationMode) -> Pool:
+    def _prover(self, wanted: Wanted) -> Prover:
+        from .proof import Prover
+
+        return Prover(
+            self._target.interpreter,
+            lambda interpreter: self._pool(interpreter, 1, wanted.mode),
+            wanted.header.size,
+        )
+
+    def _pool(self, interpreter: Interpreter, size: int | None, mode: InvalidationMode) -> Pool:
         from ..pyc.header import InvalidationMode
         from ..workers.capacity import worker_count
         from ..workers.pool import Pool
@@ -302,7 +316,7 @@ class InstallationRun:
         settings = self._settings
         jobs = settings.jobs if self._request.jobs is None else self._request.jobs
         return Pool(
-            self._target.interpreter,
+            interpreter,
             Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit),
             size or worker_count(jobs),
             hashes=mode is not InvalidationMode.TIMESTAMP,
@@ -317,10 +331,11 @@ class InstallationRun:
 
     def _keep(self, execution: Execution, manifest: Manifest) -> None:
         """What was written is on the disk before the manifest says so, and that before the journal forgets it."""
-        execution.settle()
+        settled = execution.settle()
         self._report.tally.add(execution.tally)
         try:
-            manifest.save()
+            if settled:
+                manifest.save()
         except OSError as error:
             self._store.give_up(error)
             self._store.tell()

@@ -41,6 +41,8 @@ class Judge:
     def enter(self, relative: str, names: dict[str, bool], descriptor: int) -> None:
         """Go on with another directory: its pycs, and the descriptor of the directory that they are in."""
         self._relative, self._names, self._descriptor = relative, names, descriptor
+        if descriptor >= 0:
+            self._reopen()
         self._directory = self._layout.describe_pyc(relative)
         self._records = {}
         if self._manifest is not None and names and not self._doubts_all:
@@ -71,9 +73,13 @@ class Judge:
                     verdict = Verdict.SUSPECT
                 elif self._manifest is not None:
                     text = text or self._read(name)
+                    self._reopen()
                     verdict = self._compare(record, pyc, text)
+                    if verdict is Verdict.UNKNOWN and wanted.after_interruption:
+                        verdict = Verdict.SUSPECT
             elif verdict is Verdict.OTHER_MTIME and record is not None and not self._doubts_all:
                 text = text or self._read(name)
+                self._reopen()
                 verdict = self._refreshable(record, pyc, status, text)
             if verdict is not Verdict.FRESH:
                 states.append(
@@ -88,6 +94,13 @@ class Judge:
         if digest_of(text.data) != record.source_digest or not self._is_untouched(record, pyc):
             return Verdict.OTHER_MTIME
         return Verdict.REFRESHABLE
+
+    def _reopen(self) -> None:
+        """Following a source's link may have opened so many directories that the one of the pycs was given back."""
+        try:
+            self._descriptor = self._layout.pycs.directory(self._layout.pycache(self._relative))
+        except OSError:
+            self._descriptor = -1  # swept away meanwhile: then nothing in it can be read
 
     def _is_as_recorded(self, record: Record, pyc: str, status: os.stat_result, expected: bytes) -> bool:
         """Whether source and pyc are what they were when they were known to fit each other, and are what is wanted."""

@@ -193,7 +193,7 @@ class Planner:
                     raise
                 plan = plan._replace(obstacle="is a link or a file")
         if listing and not (self._wanted.sweep_only or self._wanted.purge):
-            self._judge_sources(plan, listing, pycs.names if pycs else {}, descriptor)
+            self._judge_sources(plan, listing, _entries(pycs) if pycs else {}, descriptor)
         if pycs and pycs.names:
             plan.removals.extend(self._removals(relative, listing.names if listing else _NOTHING, pycs.names))
         if self._wanted.measure:
@@ -325,3 +325,8 @@ class Planner:
             if regular and self._names.source_of(name) is not None:
                 with contextlib.suppress(FileNotFoundError):
                     self._pyc_bytes += self._layout.pycs.lstat(self._layout.pycache(relative), name).st_size
+
+
+def _entries(pycs: PycListing) -> dict[str, bool]:
+    """Everything in a directory of pycs: a directory under the name of a pyc is in its way."""
+    return {**dict.fromkeys(pycs.directories, False), **pycs.names} if pycs.directories else pycs.names

@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..errors import InterpreterChangedError, InterpreterError
 from ..pyc.header import Verdict
 from ..tree.source import SourceRefused, read_pyc, read_source
 from ..workers import wire
+from .accounts import for_loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..target.interpreter import Interpreter
     from ..tree.layout import Layout
     from ..workers.pool import Answer, Pool
+    from ..workers.worker import Job
     from .steps import LevelState, Stale
 
 _STATES = {wire.SAME: Verdict.FRESH, wire.CHANGED: Verdict.MISMATCHED, wire.BROKEN: Verdict.CORRUPT}
@@ -26,17 +30,24 @@ _STATES = {wire.SAME: Verdict.FRESH, wire.CHANGED: Verdict.MISMATCHED, wire.BROK
 class Prover:
     """Asks a worker, which starts with the first question. Use it as a context manager."""
 
-    def __init__(self, open_pool: Callable[[], Pool], header_size: int) -> None:
+    def __init__(self, interpreter: Interpreter, open_pool: Callable[[Interpreter], Pool], header_size: int) -> None:
+        self._interpreter = interpreter
         self._open_pool = open_pool
         self._pool: Pool | None = None
+        #: Whose trees the rights of the worker fit.
+        self._owner = -1
         self._header_size = header_size
 
     def __enter__(self) -> Prover:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         if self._pool is not None:
             self._pool.__exit__()
+            self._pool = None
 
     def prove(self, layout: Layout, relative: str, stale: Stale) -> list[LevelState]:
         """The levels of a source with a verdict in the place of each doubt; what turns out to be fresh is left out."""
@@ -62,7 +73,7 @@ class Prover:
             return everything
         levels = [wire.LevelRequest(state.level, state.source_hash) for state in asked]
         path = os.fsencode(layout.describe_source(relative, stale.name))
-        answer = self._ask(wire.request(levels, path, text.data, check_only=True))
+        answer = self._ask(layout, wire.request(levels, path, text.data, check_only=True))
         if not isinstance(answer, wire.Compiled):
             return everything
         return frozenset(state.level for state, level in zip(asked, answer.levels) if level.state != wire.SAME)
@@ -76,19 +87,42 @@ class Prover:
         except (OSError, SourceRefused):
             return Verdict.CORRUPT  # what can't be read can't be imported
         path = os.fsencode(layout.describe_source(relative, stale.name))
-        answer = self._ask(wire.question([state.level], path, source, [body], compare=compare))
+        answer = self._ask(layout, wire.question([state.level], path, source, [body], compare=compare))
         if isinstance(answer, wire.Compiled) and len(answer.levels) == 1:
             return _STATES.get(answer.levels[0].state, Verdict.CORRUPT)
         if isinstance(answer, wire.Failed):
             return Verdict.MISMATCHED  # of a source that can't be compiled there is no code at all
         return Verdict.CORRUPT  # it ended the process that loaded it
 
-    def _ask(self, request: bytes) -> Answer:
+    def _ask(self, layout: Layout, request: bytes) -> Answer:
         from ..workers.worker import Job  # it brings subprocess, and most runs have nothing to ask
 
-        if self._pool is None:
-            self._pool = self._open_pool()
+        owner = layout.sources.owner
+        if self._pool is not None and self._owner == owner:
+            return self._pool.ask(Job(request, None))
+        self._end()
+        self._owner = owner
+        choices = for_loading(self._interpreter, owner)
+        for interpreter in choices[:-1]:
+            answer = self._try(interpreter, Job(request, None))
+            if answer is not None:
+                return answer
+        self._pool = self._open_pool(choices[-1])
         return self._pool.ask(Job(request, None))
+
+    def _try(self, interpreter: Interpreter, job: Job) -> Answer | None:
+        """The answer of a worker with these rights; None where it can't be started with them."""
+        self._pool = self._open_pool(interpreter)
+        try:
+            return self._pool.ask(job)
+        except InterpreterChangedError:
+            raise
+        except InterpreterError:
+            # One that has begun to load may have been brought to its end: more rights are the last thing it should get.
+            if self._pool.has_worked:
+                raise
+            self._end()
+            return None
 
 
 def _needs_hash(state: LevelState) -> bool:

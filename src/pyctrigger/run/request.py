@@ -115,13 +115,31 @@ class Request(NamedTuple):
         mode = options["invalidation_mode"]
         levels = options["optimize"]
         return self._replace(
-            manager=options["manager"],
-            site_dirs=tuple(options["site_dirs"]),
-            prefixes=tuple(options["prefixes"]),
+            manager=_optional(options["manager"], str),
+            site_dirs=_texts(options["site_dirs"]),
+            prefixes=_texts(options["prefixes"]),
             stdlib=bool(options["stdlib"]),
-            pycache_prefix=options["pycache_prefix"],
-            optimize=None if levels is None else tuple(levels),
+            pycache_prefix=_optional(options["pycache_prefix"], str),
+            optimize=None if levels is None else _levels(levels),
             invalidation_mode=None if mode is None else InvalidationMode(mode),
-            source_date_epoch=options["source_date_epoch"],
-            exclude=tuple(options["exclude"]),
+            source_date_epoch=_optional(options["source_date_epoch"], int),
+            exclude=_texts(options["exclude"]),
         )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise TypeError("no list of texts")
+    return tuple(value)
+
+
+def _levels(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not value or not all(type(each) is int and 0 <= each <= 2 for each in value):
+        raise TypeError("no list of optimization levels")
+    return tuple(value)
+
+
+def _optional(value: Any, kind: type) -> Any:
+    if value is not None and type(value) is not kind:
+        raise TypeError(f"no {kind.__name__}")
+    return value

@@ -38,17 +38,20 @@ class Results:
         """Something was written into this tree."""
         self._written[layout.pycs.identity] = layout
 
-    def sync(self) -> None:
-        """Bring everything that was written to the disk; only then anybody may say that it is there."""
+    def sync(self) -> bool:
+        """Bring everything that was written to the disk; only if that is so anybody may say that it is there."""
         from ..tree.durability import sync_file_system
 
+        settled = True
         devices: dict[int, Layout] = {device: layout for (device, _), layout in self._written.items()}
         for layout in devices.values():
             try:
                 sync_file_system(layout.pycs.directory(""))
             except OSError as error:
                 self.io_failure(layout, layout.pycs.path, error)
+                settled = False
         self._written.clear()
+        return settled
 
     def io_failure(self, layout: Layout, path: str, error: OSError, *, source: bool = False) -> None:
         """A system call failed over a pyc or a directory, or, if `source`, over a whole source."""

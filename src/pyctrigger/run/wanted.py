@@ -27,9 +27,13 @@ class Wanted(NamedTuple):
     """A repair: every pyc is compared with a new compilation."""
     compare_code: bool = False
     """A thorough look: the same, and nothing is written."""
+    after_interruption: bool = False
+    """A run didn't come to its end: what nobody recorded may be its work, from an earlier source of the same times."""
     sweep_only: bool = False
     purge: bool = False
     """Every pyc of this cache tag goes, its source or not."""
+    trust_all_directories: bool = False
+    """Also those that everybody, or an account that owns none of the sources, may write into."""
     keep_owned: bool = True
     """A package's own pyc stays as it is, stale or not."""
     measure: bool = False

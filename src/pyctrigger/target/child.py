@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/"}
 _FLAGS = ("-I", "-S", "-B", "-W", "ignore")
 
+#: What to do about an interpreter that the account which it has to run as can't run.
+MEND_FOR_ACCOUNT = (
+    "let that account read and execute it and its standard library, or name another interpreter with --python PATH"
+)
+
 #: The program comes through a descriptor: an account with fewer rights than ours may not reach our own files.
 _BOOTSTRAP = "import sys; exec(compile(open(int(sys.argv[1]), 'rb').read(), '<pyctrigger>', 'exec'))"
 
@@ -40,7 +45,10 @@ def start(
 
     `keep` are descriptors that the child inherits. Raises InterpreterError where it can't be started at all.
     """
-    source = os.open(os.path.join(os.path.dirname(__file__), "remote", program + ".py"), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        source = os.open(os.path.join(os.path.dirname(__file__), "remote", program + ".py"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InterpreterError(f"{executable} can't be started: {error.strerror}") from error
     try:
         # A session of its own: a Ctrl-C at the terminal is the host's to answer.
         return subprocess.Popen(
@@ -53,13 +61,18 @@ def start(
             env=_ENVIRONMENT,
             pass_fds=(source, *keep),
             start_new_session=True,
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
-            preexec_fn=_enter(root) if root else None,  # noqa: PLW1509 - the host has one thread
+            # Inside a root the rights go after chroot(2), which needs them.
+            user=account.uid if account and not root else None,
+            group=account.gid if account and not root else None,
+            extra_groups=[] if account and not root else None,
+            preexec_fn=_enter(root, account) if root else None,  # noqa: PLW1509 - no other thread holds a lock
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if account:
+            raise InterpreterError(
+                f"{executable} can't be started as account {account.uid}: {reason}", mend=MEND_FOR_ACCOUNT
+            ) from error
         raise InterpreterError(
             f"{executable} can't be started: {reason}", mend="name another interpreter with --python PATH"
         ) from error
@@ -67,10 +80,14 @@ def start(
         os.close(source)
 
 
-def _enter(root: str) -> Callable[[], None]:
+def _enter(root: str, account: Account | None) -> Callable[[], None]:
     def enter() -> None:
         os.chroot(root)
         os.chdir("/")
+        if account:
+            os.setgroups([])
+            os.setgid(account.gid)
+            os.setuid(account.uid)
 
     return enter
 

@@ -47,7 +47,7 @@ def account_for(path: str, what: str) -> Account | None:
             f"{what} {path} is not trusted by root: it is in the hands of accounts {sorted(owners)}",
             mend="name an interpreter that one account owns, or run as that account",
         )
-    return _account(owners.pop())
+    return account_of(owners.pop())
 
 
 def account_for_interpreter(executable: str) -> Account | None:
@@ -103,7 +103,8 @@ def _way_to(path: str, what: str) -> Iterator[tuple[str, os.stat_result, bool]]:
         raise InterpreterError(f"{what} {path}: {error.strerror}") from error
 
 
-def _account(uid: int) -> Account:
+def account_of(uid: int) -> Account:
+    """An account with its primary group; one without an entry has the group of the same number."""
     import pwd  # only where a child has to drop its rights
 
     try:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: O_NONBLOCK: opening a FIFO for reading would wait for a writer for ever.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: Directories kept open at once: the way down to the one at work, and the few that results are still written to.
-_MOST_OPEN = 48
+#: Directories kept open at once: the way down to the one at work, and the few that results are still written to; a
+#: quarter of what this process may open at most.
+_MOST_OPEN = min(48, max(8, os.sysconf("SC_OPEN_MAX") // 4))
 _MOST_LINKS = 40
 
 
@@ -32,6 +33,7 @@ class Tree:
         self._open: OrderedDict[str, int] = OrderedDict()
         status = os.fstat(descriptor)
         self.identity = (status.st_dev, status.st_ino)
+        self.owner = status.st_uid
 
     @classmethod
     def open(cls, path: str, root: str | None = None) -> Tree:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..errors import InterpreterChangedError, InterpreterError
 from ..target.child import describe_death
-from .wire import Compiled, Failed, WireError, parse_reply
+from .wire import UNREADABLE, Compiled, Failed, WireError, parse_reply
 from .worker import Job, Limits, Worker
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Pool:
         self._solo: deque[Job] = deque()
         self._senseless_deaths = 0
         #: Whether a worker was ever ready: the next one that dies at its start was killed, it isn't unfit.
-        self._has_worked = False
+        self.has_worked = False
 
     def __enter__(self) -> Pool:
         return self
@@ -108,7 +108,15 @@ class Pool:
         best = min(usable, key=lambda each: each.outstanding, default=None)
         if best and len(best.jobs) < _MOST_JOBS and best.outstanding < _MOST_BYTES:
             return best
-        return self._start() if len(usable) < self._size else None
+        if len(usable) >= self._size:
+            return None
+        try:
+            return self._start()
+        except InterpreterError:
+            if not usable:
+                raise
+            self._size = len(usable)  # no descriptors, processes or memory for one more: fewer do the work, too
+            return None
 
     def _place_returned(self) -> None:
         """Give back to workers what came back from lost ones; one suspect at a time, each in a worker of its own."""
@@ -178,6 +186,8 @@ class Pool:
                     self._greet(worker, payload)
                     continue
                 answer, worker.retiring = parse_reply(payload)
+                if isinstance(answer, Failed) and answer.kind == UNREADABLE:
+                    raise worker.unreadable_library()
                 yield from self._answered(worker, answer)
         except (WireError, IndexError):
             worker.garbled = True
@@ -187,7 +197,7 @@ class Pool:
     def _greet(self, worker: Worker, payload: bytes) -> None:
         worker.greet(payload)
         assert worker.ready
-        self._has_worked = True
+        self.has_worked = True
         expected = (self._interpreter.magic_number, self._interpreter.cache_tag)
         if (worker.ready.magic_number, worker.ready.cache_tag) != expected:
             raise InterpreterChangedError(
@@ -211,7 +221,7 @@ class Pool:
         """See to the end of a worker, and to what it had before it."""
         self._drop(worker, reap=False)
         returncode = worker.reap()
-        if worker.ready is None and not self._has_worked:
+        if worker.ready is None and not self.has_worked:
             raise worker.failed_start(returncode)
         jobs = worker.jobs
         worker.jobs = deque()

@@ -17,7 +17,9 @@ from typing import NamedTuple
 _READY = b"pyctrigger-worker-1"
 _CHECK_ONLY, _LOAD, _COMPARE = 1, 2, 4
 _RETIRING = 0x80
-_KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable")
+#: No failure of a file's: the target may not read its own standard library.
+UNREADABLE = "unreadable"
+_KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", UNREADABLE)
 #: Bytes. The marshalled code of the largest source is some ten times the size of the source.
 LARGEST_FRAME = 1 << 30
 

@@ -11,7 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InterpreterError
-from ..target.child import describe_death, printable, start
+from ..target.child import MEND_FOR_ACCOUNT, describe_death, printable, start
+from ..target.confinement import confined
 from .wire import FrameReader, Ready, parse_ready
 
 if TYPE_CHECKING:
@@ -70,15 +71,20 @@ class Worker:
         self._unsent: deque[memoryview] = deque()
         # A pipe that only the host holds open, one for each worker (F_SETOWN belongs to the open file): when the host
         # ends, however it ends, the kernel ends the worker.
-        life, self._life = os.pipe()
         try:
-            self._child = start(
-                interpreter.executable,
-                "compile",
-                [str(life), str(limits.memory), str(limits.file_timeout), str(int(hashes))],
-                account=interpreter.account,
-                root=interpreter.root,
-                keep=[life],
+            life, self._life = os.pipe()
+        except OSError as error:
+            raise InterpreterError(f"{interpreter.executable} can't be started: {error.strerror}") from error
+        try:
+            self._child = confined(
+                lambda: start(
+                    interpreter.executable,
+                    "compile",
+                    [str(life), str(limits.memory), str(limits.file_timeout), str(int(hashes))],
+                    account=interpreter.account,
+                    root=interpreter.root,
+                    keep=[life],
+                )
             )
         except BaseException:
             os.close(self._life)
@@ -191,9 +197,24 @@ class Worker:
         noise = printable(self._noise)
         reason = "what it says is no answer" if self.garbled else describe_death(returncode)
         reason = "it did not get ready in time" if self.overdue else reason
+        account = self.interpreter.account
         return InterpreterError(
-            f"{self.interpreter.executable} can't run a worker: {reason}" + (f", it said: {noise}" if noise else ""),
-            mend="check that the interpreter and its standard library are whole and readable",
+            f"{self.interpreter.executable} can't run a worker"
+            + (f" as account {account.uid}" if account else "")
+            + f": {reason}"
+            + (f", it said: {noise}" if noise else ""),
+            mend=MEND_FOR_ACCOUNT
+            if account
+            else "check that the interpreter and its standard library are whole and readable",
+        )
+
+    def unreadable_library(self) -> InterpreterError:
+        """The error for a worker that may not read what compiling needs: no file is to blame for that."""
+        account = self.interpreter.account
+        uid = account.uid if account else os.geteuid()
+        return InterpreterError(
+            f"{self.interpreter.executable}: account {uid} can't read all of its standard library",
+            mend=MEND_FOR_ACCOUNT,
         )
 
 

@@ -30,7 +30,7 @@ CHECK_ONLY, LOAD, COMPARE = 1, 2, 4
 SAME, BODY, CHANGED, BROKEN = 0, 1, 2, 3
 COMPILED, FAILED = 0, 1
 RETIRING = 0x80
-KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable")
+KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable")
 
 
 def read_exactly(count: int) -> bytes:
@@ -134,6 +134,23 @@ def kind_of(error: Exception, data: bytes, memory: int) -> str:
     return "syntax"
 
 
+def can_read_library() -> bool:
+    """Whether this account may read what compile() loads as it needs it: codecs, and the names of characters.
+
+    A codec that can't be read is "unknown encoding: cp1252" and says nothing about the source.
+    """
+    for directory in [path for entry in sys.path for path in (entry, os.path.join(entry, "encodings"))]:
+        if not os.path.isdir(directory):
+            continue
+        if not os.access(directory, os.R_OK | os.X_OK):
+            return False
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if name.endswith((".py", ".so")) and os.path.exists(path) and not os.access(path, os.R_OK):
+                return False
+    return True
+
+
 def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
     """The code object as `py_compile` gets it: by the loader's own method, which differs between versions."""
     loader = SourceFileLoader("<py_compile>", path)
@@ -201,11 +218,14 @@ def are_equal(one: "Any", other: "Any") -> bool:
     if isinstance(one, (float, complex)):
         return repr(one) == repr(other)
     if hasattr(one, "co_filename"):
-        names = [name for name in dir(one) if name.startswith("co_") and name not in COMPUTED]
+        names = [name for name in dir(one) if name.startswith(("co_", ADAPTIVE)) and name not in COMPUTED]
         return all(are_equal(getattr(one, name), getattr(other, name)) for name in names)
     return bool(one == other)
 
 
+#: What runs from 3.11 on: `co_code` shows specialized instructions as their general form, and their caches as empty, so
+#: a tampered pyc can do something else than it says.
+ADAPTIVE = "_co_code_adaptive"
 #: Methods, and what the others say already: `co_lnotab` warns from 3.12 on.
 COMPUTED = ("co_lines", "co_positions", "co_branches") + (("co_lnotab",) if sys.version_info >= (3, 10) else ())
 
@@ -239,8 +259,11 @@ def serve(frame: bytes, hash_of: "Callable[[bytes], bytes]", memory: int) -> byt
     except Unmarshallable:
         return failure("unmarshallable", 0, "ValueError")
     except Exception as error:
+        kind = kind_of(error, data, memory)
+        if kind in ("syntax", "encoding") and not can_read_library():
+            return failure("unreadable", 0, type(error).__name__)
         line = getattr(error, "lineno", None)
-        return failure(kind_of(error, data, memory), line if isinstance(line, int) else 0, type(error).__name__)
+        return failure(kind, line if isinstance(line, int) else 0, type(error).__name__)
     pieces = [struct.pack("<B8sB", COMPILED, source_hash, len(answers))]
     for state, body in answers:
         pieces.append(struct.pack("<BI", state, len(body)))

@@ -1,0 +1,70 @@
+"""Directories that nothing is written into, since the wrong people may write there: each is told once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..tree.custody import reason_to_distrust
+from ..tree.listing import list_sources
+from .outcome import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..tree.directory import Tree
+    from ..tree.layout import Layout
+    from .outcome import Tally
+
+_CONFIGURED = 'untrusted_directories = "allow" in the configuration permits it'
+
+
+class Gatekeeper:
+    """Judges a directory before the first change to it. What it refuses goes into `tally`."""
+
+    def __init__(self, tally: Tally, *, allows_all: bool) -> None:
+        self._tally = tally
+        self._allows_all = allows_all
+        self._refused: set[str] = set()
+        #: The last one that may be changed: its files come in a row.
+        self._permitted = ""
+
+    def permits(self, layout: Layout, relative: str, *, source_only: bool = False) -> bool:
+        """Whether the bytecode of a source directory may be changed; if `source_only`, the entries of that directory.
+
+        With a pycache prefix, what belongs to the owner of that tree stands for a source directory.
+        """
+        if self._allows_all:
+            return True
+        if layout.has_prefix:
+            return self._may_change(layout.pycs, layout.pycache(relative), lambda: {layout.pycs.owner})
+        if not source_only and layout.describe_pyc(relative) == self._permitted:
+            return True
+
+        def owners() -> set[int]:
+            sources = list_sources(layout.sources.directory(relative)).sources
+            return {status.st_uid for _, status in sources} or {layout.sources.owner}
+
+        return self._may_change(layout.sources, relative, owners) and (
+            source_only or self._may_change(layout.pycs, layout.pycache(relative), owners)
+        )
+
+    def _may_change(self, tree: Tree, relative: str, owners: Callable[[], set[int]]) -> bool:
+        path = tree.describe(relative)
+        if path == self._permitted:
+            return True
+        if path in self._refused:
+            return False
+        try:
+            directory = tree.directory(relative)
+        except OSError:
+            return True  # it isn't there, or is no directory: whoever makes or opens it says what is wrong
+        try:
+            reason = reason_to_distrust(directory, owners)
+        except OSError as error:
+            reason = f"it can't be looked at ({error.strerror})"
+        if reason is None:
+            self._permitted = path
+            return True
+        self._refused.add(path)
+        self._tally.failures.append(Failure(path, "refused", f"{reason}, or {_CONFIGURED}"))
+        return False

@@ -1,0 +1,34 @@
+"""In whose hands a directory is: whoever may write there can replace what is written, and decides what is imported."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def reason_to_distrust(directory: int, owners: Callable[[], Iterable[int]]) -> str | None:
+    """Why nothing should be written into, or removed from, an open directory, with what mends it; None if nothing is.
+
+    Root and the caller are trusted, and those whose sources they are: `owners` are asked for only where neither of the
+    two has the directory. A group is the administrator's choice. Raises OSError.
+    """
+    status = os.fstat(directory)
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        return "everybody may write here, without a sticky bit; chmod o-w it"
+    if status.st_uid in (0, os.geteuid()):
+        return None
+    trusted = sorted(set(owners()))
+    if status.st_uid in trusted:
+        return None
+    return (
+        f"it belongs to account {status.st_uid}, and what is in it to {_accounts(trusted)}; "
+        "chown it to the owner of its sources or to root"
+    )
+
+
+def _accounts(uids: list[int]) -> str:
+    return ("account " if len(uids) == 1 else "accounts ") + ", ".join(map(str, uids))
