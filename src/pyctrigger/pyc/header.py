@@ -45,6 +45,7 @@ class Verdict(enum.Enum):
     OTHER_MTIME = "mtime"
     OTHER_SIZE = "size"
     OTHER_HASH = "hash"
+    REFRESHABLE = "mtime only"  # another mtime, and the content is known to be the one that the pyc was made from
     OTHER_CONTENT = "content"  # mtime and size fit, and the source is another one than the pyc was made from
     UNKNOWN = "unknown"  # the header fits, and nobody has recorded whether the code does
     MISMATCHED = "mismatched"  # it loads, and is another code than that of its source
@@ -54,7 +55,14 @@ class Verdict(enum.Enum):
 
 #: The verdicts that mean: bytecode is there, well-formed, and not this source's any more.
 STALE = frozenset(
-    {Verdict.OTHER_MODE, Verdict.OTHER_MTIME, Verdict.OTHER_SIZE, Verdict.OTHER_HASH, Verdict.OTHER_CONTENT}
+    {
+        Verdict.OTHER_MODE,
+        Verdict.OTHER_MTIME,
+        Verdict.OTHER_SIZE,
+        Verdict.OTHER_HASH,
+        Verdict.OTHER_CONTENT,
+        Verdict.REFRESHABLE,
+    }
 )
 
 

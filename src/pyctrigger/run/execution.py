@@ -12,6 +12,7 @@ from ..state.record import identity_of
 from ..tree.sweep import remove_file, remove_package, remove_pycache, source_is_gone
 from .adoption import adopt
 from .outcome import Failure, Finding, Tally
+from .refresh import refresh
 from .results import Results
 from .steps import DirectoryPlan, Emptied, Totals, Unexamined
 from .untrusted import Gatekeeper
@@ -175,7 +176,7 @@ class Execution:
     def _compile(self, layout: Layout, plan: DirectoryPlan) -> Iterator[Job]:
         if not plan.stale:
             return
-        if self._results.can_write(layout):
+        if self._results.can_write(layout) and any(map(_needs_compiler, plan.stale)):
             self._pool.start()
         if not self._may_write(layout):
             self.tally.counts.skipped += len(plan.stale)
@@ -187,15 +188,29 @@ class Execution:
             return
         self._known += len(plan.stale)
         for stale in plan.stale:
-            unproven = self._prove(layout, plan.relative, stale)
-            if unproven and not self._gate.permits(layout, plan.relative):
+            left = self._prove(layout, plan.relative, stale)
+            if left and not self._gate.permits(layout, plan.relative):
                 self.tally.counts.failed += 1
-                unproven = None
-            job = self._compiler().job(layout, plan.relative, unproven) if unproven else None
+                left = None
+            if left and not _needs_compiler(left):
+                left = self._refresh(layout, plan.relative, left)
+            job = self._compiler().job(layout, plan.relative, left) if left else None
             if job is None:
                 self._progress()
             else:
                 yield job
+
+    def _refresh(self, layout: Layout, relative: str, stale: Stale) -> Stale | None:
+        """The source, if it has to be compiled after all; None if new headers were all that it needed."""
+        try:
+            left = refresh(layout, relative, stale, self._wanted, self._manifest)
+        except OSError as error:
+            self._results.io_failure(layout, layout.describe_source(relative, stale.name), error, source=True)
+            return None
+        self._results.wrote(layout)
+        if left is None:
+            self.tally.counts.refreshed += 1
+        return left
 
     def _prove(self, layout: Layout, relative: str, stale: Stale) -> Stale | None:
         """The source without those levels that somebody else compiled well; None if these are all."""
@@ -231,6 +246,10 @@ class Execution:
     def _progress(self) -> None:
         self._done += 1
         self._observer.progress(self._done, self._known)
+
+
+def _needs_compiler(stale: Stale) -> bool:
+    return any(state.verdict is not Verdict.REFRESHABLE for state in stale.levels)
 
 
 def _chain(first: Job, rest: Iterator[Job]) -> Iterator[Job]:

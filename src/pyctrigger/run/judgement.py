@@ -77,11 +77,23 @@ class Judge:
                     verdict = self._compare(record, pyc, text)
                     if verdict is Verdict.UNKNOWN and wanted.after_interruption:
                         verdict = Verdict.SUSPECT
+            elif verdict is Verdict.OTHER_MTIME and record is not None and not self._doubts_all:
+                text = text or self._read(name)
+                self._reopen()
+                verdict = self._refreshable(record, pyc, status, text)
             if verdict is not Verdict.FRESH:
                 states.append(
                     LevelState(level, pyc, verdict, None if self._by_time else wanted.header.source_hash(found))
                 )
         return states
+
+    def _refreshable(self, record: Record, pyc: str, status: os.stat_result, text: SourceText | None) -> Verdict:
+        """Whether only the times have changed since the pyc was made; it itself has to be just as it was then."""
+        if text is None or identity_of(text.status) != identity_of(status):
+            return Verdict.OTHER_MTIME
+        if digest_of(text.data) != record.source_digest or not self._is_untouched(record, pyc):
+            return Verdict.OTHER_MTIME
+        return Verdict.REFRESHABLE
 
     def _reopen(self) -> None:
         """Following a source's link may have opened so many directories that the one of the pycs was given back."""
@@ -94,6 +106,9 @@ class Judge:
         """Whether source and pyc are what they were when they were known to fit each other, and are what is wanted."""
         if record.source != identity_of(status) or not self._fits(record.header, expected):
             return False
+        return self._is_untouched(record, pyc)
+
+    def _is_untouched(self, record: Record, pyc: str) -> bool:
         try:
             return record.pyc == identity_of(os.stat(pyc, dir_fd=self._descriptor, follow_symlinks=False))
         except OSError:

@@ -80,13 +80,13 @@ class Prover:
 
     def _body(self, layout: Layout, relative: str, stale: Stale, state: LevelState) -> Verdict:
         """What the body of a pyc is: nobody knows it, or it isn't the one that was recorded."""
+        compare = state.verdict is Verdict.SUSPECT
         try:
-            source = read_source(layout.sources, relative, stale.name).data
+            source = read_source(layout.sources, relative, stale.name).data if compare else b""
             body = read_pyc(layout.pycs, layout.pycache(relative), state.pyc).data[self._header_size :]
         except (OSError, SourceRefused):
             return Verdict.CORRUPT  # what can't be read can't be imported
         path = os.fsencode(layout.describe_source(relative, stale.name))
-        compare = state.verdict is Verdict.SUSPECT
         answer = self._ask(layout, wire.question([state.level], path, source, [body], compare=compare))
         if isinstance(answer, wire.Compiled) and len(answer.levels) == 1:
             return _STATES.get(answer.levels[0].state, Verdict.CORRUPT)

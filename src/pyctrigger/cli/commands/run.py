@@ -34,8 +34,9 @@ def summary(run: FlavourReport) -> list[str]:
     counts = run.tally.counts
     failed = max(counts.failed, len(run.tally.failures))
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+    refreshed = f" {counts.refreshed} refreshed," if counts.refreshed else ""
     line = (
-        f"{run.flavour}: {counts.compiled} compiled, {counts.removed} removed, {failed} failed{skipped}"
+        f"{run.flavour}: {counts.compiled} compiled,{refreshed} {counts.removed} removed, {failed} failed{skipped}"
         f" in {seconds(run.elapsed_seconds)}"
     )
     return [line]

@@ -1,0 +1,157 @@
+"""Refreshing: what only got other times gets a new header, and no new code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packages import not_fresh, pycs_below, sources_below, write_tree
+
+if TYPE_CHECKING:
+    from command import Command
+    from interpreters import Interpreter
+
+MODULES = {f"package/module{number}.py": f"def value():\n    return {number}\n" for number in range(20)}
+LATER = 1_500_000_000
+
+
+@pytest.fixture
+def scope(site: Path, newest: Interpreter) -> list[str]:
+    """The options for this tree and the newest CPython."""
+    return ["--python", newest.path, "--site-dir", str(site)]
+
+
+def touch(site: Path, mtime: int = LATER) -> None:
+    """Give every source another time."""
+    for source in sources_below(site):
+        os.utime(source, (mtime, mtime))
+
+
+def bodies(site: Path, header: int = 16) -> dict[bytes, bytes]:
+    """What stands behind each header."""
+    return {path: Path(os.fsdecode(path)).read_bytes()[header:] for path in pycs_below(site)}
+
+
+@pytest.mark.parametrize("levels", ["0", "0,1,2"])
+def test_other_times_and_nothing_else(pyctrigger: Command, site: Path, interpreter: Interpreter, levels: str) -> None:
+    """Each source counts as refreshed; the target takes every pyc, whose body and inode are those of before."""
+    scope = ["--python", interpreter.path, "--site-dir", str(site), "--optimize", levels]
+    write_tree(site, MODULES)
+    pyctrigger.json("run", *scope)
+    header = 12 if interpreter.version < (3, 7) else 16
+    before, inodes = bodies(site, header), {path: os.stat(path).st_ino for path in pycs_below(site)}
+    touch(site)
+
+    run = pyctrigger.json("run", *scope)
+
+    assert (0, 0, len(MODULES), 0) == (
+        run.code,
+        *(run.counts[name] for name in ("compiled", "refreshed", "fresh")),
+    )
+    for level in map(int, levels.split(",")):
+        assert not_fresh(interpreter, sources_below(site), level) == []
+    assert (before, inodes) == (bodies(site, header), {path: os.stat(path).st_ino for path in pycs_below(site)})
+    again = pyctrigger.json("run", *scope)
+    assert (0, 0, len(MODULES)) == (again.counts["compiled"], again.counts["refreshed"], again.counts["fresh"])
+    assert pyctrigger.json("verify", "--compare-code", *scope).findings == []
+
+
+def test_a_reinstalled_package_is_refreshed(
+    pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter
+) -> None:
+    """New files with the contents of before: new inodes, new times."""
+    write_tree(site, MODULES)
+    pyctrigger.json("run", *scope)
+    for source in map(os.fsdecode, sources_below(site)):
+        content = Path(source).read_bytes()
+        os.unlink(source)
+        Path(source).write_bytes(content)
+    touch(site)
+
+    assert pyctrigger.json("run", *scope, site / "package").counts["refreshed"] == len(MODULES)
+    assert not_fresh(newest, sources_below(site)) == []
+
+
+def test_what_has_another_content_is_compiled(
+    pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter
+) -> None:
+    """Among others of which only the time has changed."""
+    write_tree(site, MODULES)
+    pyctrigger.json("run", *scope)
+    (site / "package/module0.py").write_text("def value():\n    return 7\n")
+    touch(site)
+
+    run = pyctrigger.json("run", *scope)
+
+    assert (1, len(MODULES) - 1) == (run.counts["compiled"], run.counts["refreshed"])
+    assert pyctrigger.json("verify", "--compare-code", *scope).findings == []
+
+
+@pytest.mark.parametrize("change", ["damaged", "hard link", "other file", "link", "gone"])
+def test_a_pyc_that_is_not_the_recorded_one_is_written_anew(
+    pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter, tmp_path: Path, change: str
+) -> None:
+    """A header is put only before a body that is known; a second name of the file keeps its bytes."""
+    write_tree(site, MODULES)
+    pyctrigger.json("run", *scope)
+    pyc = next(Path(os.fsdecode(path)) for path in pycs_below(site) if b"module0" in path)
+    whole = pyc.read_bytes()
+    other = tmp_path / "other"
+    if change == "damaged":
+        with open(pyc, "r+b") as file:
+            file.seek(30)
+            file.write(b"\xff\xff")
+    elif change == "hard link":
+        os.link(pyc, other)
+    elif change == "other file":
+        shutil.copy2(pyc, other)
+        os.replace(other, pyc)
+    elif change == "link":
+        shutil.copy2(pyc, other)
+        pyc.unlink()
+        pyc.symlink_to(other)
+    else:
+        pyc.unlink()
+    touch(site)
+
+    run = pyctrigger.json("run", *scope)
+
+    assert (1, len(MODULES) - 1) == (run.counts["compiled"], run.counts["refreshed"])
+    assert not_fresh(newest, sources_below(site)) == []
+    if other.exists():
+        assert whole == other.read_bytes()
+
+
+def test_without_state_there_is_nothing_to_refresh_by(pyctrigger: Command, site: Path, scope: list[str]) -> None:
+    """Compiled, as before."""
+    write_tree(site, MODULES)
+    pyctrigger.json("run", "--stateless", *scope)
+    touch(site)
+
+    run = pyctrigger.json("run", "--stateless", *scope)
+
+    assert (len(MODULES), 0) == (run.counts["compiled"], run.counts["refreshed"])
+
+
+def test_dry_run_and_verify_tell_it(pyctrigger: Command, site: Path, scope: list[str]) -> None:
+    """To an importer the pyc is stale; what would be done has its reason."""
+    write_tree(site, {"m.py": "x = 1\n"})
+    pyctrigger.json("run", *scope)
+    touch(site)
+
+    assert ["stale"] == [finding["kind"] for finding in pyctrigger.json("verify", *scope).findings]
+    (action,) = pyctrigger.json("run", "--dry-run", *scope).run["actions"]
+    assert ("compile", "mtime only") == (action["action"], action["reason"])
+
+
+def test_the_summary_counts_it(pyctrigger: Command, site: Path, scope: list[str]) -> None:
+    """One more number in the line, where there is something to count."""
+    write_tree(site, {"m.py": "x = 1\n"})
+    pyctrigger.json("run", *scope)
+    touch(site)
+
+    assert " 0 compiled, 1 refreshed, 0 removed, 0 failed in " in pyctrigger.text("run", *scope).out
