@@ -594,7 +594,7 @@ sys.exit(pyctrigger.cli.main())
 """
 
 
-@pytest.mark.parametrize("error", ["KeyError('secret')", "MemoryError()", "RecursionError()", "OSError(5, 'x')"])
+@pytest.mark.parametrize("error", ["KeyError('secret')", "RecursionError()", "OSError(5, 'x')"])
 def test_defect_of_our_own(pyctrigger: Command, scope: list[Argument], error: str) -> None:
     """Exit 70 and one line that says where; the traceback only for who asks."""
     pyctrigger.program = [sys.executable, "-c", _DEFECTIVE.format(error=error)]
@@ -615,6 +615,21 @@ def test_defect_of_our_own(pyctrigger: Command, scope: list[Argument], error: st
     document = pyctrigger.json("run", *scope).document
     check_document(document, "run", 70)
     assert [each["code"] for each in document["errors"]] == [70]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [("MemoryError()", "out of memory"), ("OSError(24, 'Too many open files')", "Too many open files")],
+)
+def test_too_little_of_something(pyctrigger: Command, scope: list[Argument], error: str, reason: str) -> None:
+    """No defect: exit 3, with what there is too little of and what mends it."""
+    pyctrigger.program = [sys.executable, "-c", _DEFECTIVE.format(error=error)]
+    word = f"pyctrigger: {reason}; raise the limits that it runs under (ulimit -a)\n"
+
+    plain = pyctrigger.text("run", *scope)
+    assert (plain.code, plain.out, plain.err) == (3, "", word)
+    hook = pyctrigger.text("run", "--hook", *scope)
+    assert (hook.code, hook.out, hook.err) == (0, "", word)
 
 
 @pytest.fixture
