@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from interpreters import Interpreter
 
 #: How often hosts and workers are killed in all.
-KILLS = int(os.environ.get("PYCTRIGGER_TEST_KILLS", "200"))
+KILLS = int(os.environ.get("PYCTRIGGER_TEST_KILLS", "120"))
 PACKAGES, MODULES = 48, 6
 #: A host that dawdles around each write and rename: kills come there that would seldom come.
 _SLOW = """
@@ -161,7 +161,7 @@ class Killer:
                 self.kills["worker"] += 1
 
 
-def test_killed_two_hundred_times_the_next_run_leaves_nothing_to_do(
+def test_killed_again_and_again_the_next_run_leaves_nothing_to_do(
     pyctrigger: Command, site: Path, tmp_path: Path, newest: Interpreter
 ) -> None:
     """Hosts and workers, while they wait, read, write or end, three runs at once: then one run that is told of nothing.
