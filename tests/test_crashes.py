@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from interpreters import Interpreter
 
 #: How often hosts and workers are killed in all.
-KILLS = int(os.environ.get("PYCTRIGGER_TEST_KILLS", "120"))
+KILLS = int(os.environ.get("PYCTRIGGER_TEST_KILLS", "200"))
 PACKAGES, MODULES = 48, 6
 #: A host that dawdles around each write and rename: kills come there that would seldom come.
 _SLOW = """

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
@@ -309,6 +310,25 @@ def test_a_manifest_that_is_no_good_is_made_anew(
     assert pyctrigger.json("run", *scope).counts["compiled"] == 1
 
 
+def test_a_host_without_sqlite3_believes_headers(
+    pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter
+) -> None:
+    """FreeBSD packages the module apart: everything works, and nothing is recorded."""
+    write_tree(site, MODULES)
+    without = "import sys; sys.modules['sqlite3'] = sys.modules['_sqlite3'] = None; from pyctrigger.cli import main; "
+    pyctrigger.program = [sys.executable, "-c", without + "sys.exit(main())"]
+
+    first, second = pyctrigger.json("run", *scope), pyctrigger.json("run", *scope)
+
+    assert (0, len(MODULES), "") == (first.code, first.counts["compiled"], first.err)
+    assert (0, 0, len(MODULES), "") == (second.code, second.counts["compiled"], second.counts["fresh"], second.err)
+    assert list(pyctrigger.state.glob("*/manifest.sqlite")) == []
+    os.truncate(pyc_of(site, newest, 0), 30)
+    assert [str(pyc_of(site, newest, 0))] == [each["pyc"] for each in pyctrigger.json("verify", *scope).findings]
+    assert pyctrigger.json("repair", *scope).counts["compiled"] == 1
+    assert not_fresh(newest, sources_below(site)) == []
+
+
 def test_records_of_what_went_go_with_it(pyctrigger: Command, compiled: Path, scope: list[str]) -> None:
     """A sweep and a purge leave no record behind."""
     (compiled / "package/module0.py").unlink()
@@ -355,12 +375,13 @@ def test_an_interpreter_upgraded_in_place(pyctrigger: Command, compiled: Path, s
 # -- power loss ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("verb", ["run", "repair"])
 def test_what_was_not_yet_on_the_disk_when_the_power_failed_is_mended(
-    pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str]
+    pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str], verb: str
 ) -> None:
     """Killed between the writes and the word that they are durable; then every body of this run is lost, names kept."""
     write_tree(site, {f"package/module{number}.py": "x = 1\n" * 2000 for number in range(300)})
-    child = pyctrigger.start("run", "--jobs", "1", *scope)
+    child = pyctrigger.start(verb, "--jobs", "1", *scope)
     while len(pycs_below(site)) < 20:
         assert child.poll() is None
         time.sleep(0.01)

@@ -273,7 +273,7 @@ class InstallationRun:
         """Before the first change: the journal, then the lock."""
         if request.stateless or (self._lock is not None and self._lock.held):
             return
-        if request.work is Work.RUN and self._backlog is not None:
+        if request.work in (Work.RUN, Work.REPAIR) and self._backlog is not None:
             self._backlog.announce(self._request)
         if self._take_lock():
             raise _WaitedError
