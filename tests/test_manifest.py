@@ -310,6 +310,33 @@ def test_a_manifest_that_is_no_good_is_made_anew(
     assert pyctrigger.json("run", *scope).counts["compiled"] == 1
 
 
+def test_what_lies_outside_of_the_site_directories_is_ignored_and_told(
+    pyctrigger: Command, compiled: Path, scope: list[str], tmp_path: Path
+) -> None:
+    """Nobody of ours wrote it; the next full run names it once. Another site directory of an earlier run is none."""
+    other = write_tree(tmp_path / "other", {"m.py": "x = 1\n", "bad.py": "x = (\n"})
+    pyctrigger.json("run", *scope[:2], "--site-dir", other, other / "m.py")
+    victim = write_tree(tmp_path / "victim", {"m.py": "x = 1\n", "__pycache__/m.pyc": ""})
+    (path,) = pyctrigger.state.glob("*/manifest.sqlite")
+    database = sqlite3.connect(path)
+    row = database.execute("select * from pycs limit 1").fetchone()
+    database.execute("insert into pycs values (?, ?, ?, ?, ?, ?, ?)", (bytes(victim), *row[1:]))
+    database.execute("insert into uncompilable values (?, '', x'', x'', 'syntax', '')", (b"/etc/odd/x.py",))
+    database.commit()
+    database.close()
+    before = snapshot(victim)
+
+    run, again = pyctrigger.json("run", *scope), pyctrigger.json("run", *scope)
+
+    assert (0, 0) == (run.code, run.counts["compiled"])
+    assert f"the manifest names directories outside the scope: /etc/odd, {victim}\n" == run.err
+    assert "" == again.err
+    assert snapshot(victim) == before
+    assert {os.fsencode(other / "__pycache__"), os.fsencode(compiled / "package/__pycache__")} == {
+        directory for directory, _ in rows(path)
+    }
+
+
 def test_a_host_without_sqlite3_believes_headers(
     pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter
 ) -> None:

@@ -244,6 +244,8 @@ class InstallationRun:
             wanted = wanted._replace(after_interruption=interrupted)
             manifest = self._store.manifest(self._target.installation)
             knowledge = self._knowledge(manifest)
+            if strangers := knowledge.drop_strangers(self._target, request):
+                self._observer.notice(f"the manifest names directories outside the scope: {', '.join(strangers)}")
             with (
                 contextlib.closing(manifest),
                 Survey(self._target, request, wanted, knowledge) as survey,

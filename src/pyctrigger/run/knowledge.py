@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ..managers.ownership import Ownership
     from ..state.manifest import Manifest
     from ..tree.layout import Layout
+    from .request import Request
+    from .targets import Target
 
 
 class Knowledge:
@@ -35,6 +37,14 @@ class Knowledge:
         """Take a pyc as its package made it."""
         if self.records is not None:
             adopt(self.records, layout, relative, source, pyc, header_size)
+
+    def drop_strangers(self, target: Target, request: Request) -> list[str]:
+        """What the manifest names outside of the site directories: it is forgotten, and should be told."""
+        if self.records is None or not target.sites:
+            return []
+        elsewhere = [request.pycache_prefix] if request.pycache_prefix is not None else []
+        self.records.serve([*(site.path for site in target.sites), *elsewhere])
+        return self.records.drop_strangers() if request.paths is None else []
 
     def is_owned(self, directory: str, name: str) -> bool:
         """Whether a package owns a pyc."""

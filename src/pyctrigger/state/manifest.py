@@ -16,7 +16,7 @@ from .record import Record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SCHEMA = 2
+_SCHEMA = 3
 _TABLES = """
 create table if not exists uncompilable (
     path blob primary key, identity text not null, digest blob not null, magic_number blob not null,
@@ -26,8 +26,9 @@ create table if not exists pycs (
     directory blob not null, name blob not null, source text not null, source_digest blob not null,
     pyc text not null, body_digest blob not null, header blob not null, primary key (directory, name)
 ) without rowid;
+create table if not exists sites (path blob primary key) without rowid;
 """
-_NAMES = ("uncompilable", "pycs")
+_NAMES = ("uncompilable", "pycs", "sites")
 
 
 class Uncompilable(NamedTuple):
@@ -52,6 +53,8 @@ class Manifest:
         self._learned: dict[str, Uncompilable | None] = {}
         self._records: dict[str, dict[str, Record]] = {}
         self._recorded: dict[tuple[str, str], Record | None] = {}
+        self._sites: set[str] = set()
+        self._strangers: set[str] = set()
 
     # -- sources that can't compile ------------------------------------------------------------------------------
 
@@ -104,12 +107,32 @@ class Manifest:
         if self.records(directory).pop(name, None) is not None:
             self._recorded[directory, name] = None
 
+    # -- the directories -----------------------------------------------------------------------------------------
+
+    def serve(self, sites: list[str]) -> None:
+        """Say which site directories the records of this run will be about."""
+        self._sites = set(sites)
+
+    def drop_strangers(self) -> list[str]:
+        """Forget what lies in no site directory, neither of this run nor of an earlier one; the directories concerned.
+
+        Nobody of ours has written that, and nothing is ever done there.
+        """
+        known = {os.fsdecode(path) for (path,) in self._ask("select path from sites") if isinstance(path, bytes)}
+        roots = tuple(path.rstrip("/") + "/" for path in known | self._sites)
+        named = [path for (path,) in self._ask("select distinct directory from pycs") if isinstance(path, bytes)]
+        self._strangers = {path for path in map(os.fsdecode, named) if not f"{path}/".startswith(roots)}
+        for path in [path for path in self.uncompilable if not path.startswith(roots)]:
+            self.unlearn(path)
+            self._strangers.add(os.path.dirname(path))
+        return sorted(self._strangers)
+
     # -- the file ------------------------------------------------------------------------------------------------
 
     @property
     def has_changed(self) -> bool:
         """Whether there is anything to save."""
-        return bool(self._learned or self._recorded)
+        return bool(self._learned or self._recorded or self._strangers)
 
     def save(self) -> None:
         """Write what changed, in one transaction. Raises OSError where it can't be written."""
@@ -133,6 +156,7 @@ class Manifest:
             except _database_error():
                 raise OSError(str(error)) from error
         self._learned, self._recorded = {}, {}
+        self._strangers = set()
 
     def close(self) -> None:
         """Give the file back."""
@@ -168,6 +192,11 @@ class Manifest:
                 "delete from uncompilable where path = ?", ((os.fsencode(path),) for path in self._learned)
             )
             database.executemany("insert into uncompilable values (?, ?, ?, ?, ?, ?)", _rows(self._learned))
+            strangers = ((os.fsencode(path),) for path in self._strangers)
+            database.executemany("delete from pycs where directory = ?", strangers)
+            database.executemany(
+                "insert or ignore into sites values (?)", ((os.fsencode(path),) for path in self._sites)
+            )
             keys = [(os.fsencode(directory), os.fsencode(name)) for directory, name in self._recorded]
             database.executemany("delete from pycs where directory = ? and name = ?", keys)
             records = ((*key, *record) for key, record in zip(keys, self._recorded.values()) if record is not None)
