@@ -89,6 +89,21 @@ def not_fresh(interpreter: Interpreter, sources: list[bytes], level: int = 0) ->
     return [(bytes.fromhex(path), reason) for path, reason in said]
 
 
+def assert_none_torn(interpreter: Interpreter, pycs: list[bytes]) -> None:
+    """Every pyc can be unmarshalled by the target, to its last byte."""
+    program = (
+        "import io, marshal, sys\n"
+        "for path in sys.stdin.buffer.read().split(b'\\0'):\n"
+        "    stream = io.BytesIO(open(path, 'rb').read())\n"
+        "    stream.seek(16)\n"
+        "    marshal.load(stream)\n"
+        "    assert not stream.read(), path\n"
+    )
+    command = [interpreter.path, "-I", "-S", "-c", program]
+    child = subprocess.run(command, input=b"\0".join(pycs), capture_output=True, check=False)
+    assert (0, b"") == (child.returncode, child.stderr)
+
+
 def snapshot(top: Path) -> dict[bytes, tuple[Any, ...]]:
     """Every entry below `top` with all that a write would change."""
     found = {}

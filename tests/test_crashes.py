@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import absent
-from packages import not_fresh, pycs_below, sources_below, write_tree
+from packages import assert_none_torn, not_fresh, pycs_below, sources_below, write_tree
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -77,21 +77,6 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
-
-
-def assert_none_torn(interpreter: Interpreter, pycs: list[bytes]) -> None:
-    """Every pyc can be unmarshalled by the target, to its last byte."""
-    program = (
-        "import io, marshal, sys\n"
-        "for path in sys.stdin.buffer.read().split(b'\\0'):\n"
-        "    stream = io.BytesIO(open(path, 'rb').read())\n"
-        "    stream.seek(16)\n"
-        "    marshal.load(stream)\n"
-        "    assert not stream.read(), path\n"
-    )
-    command = [interpreter.path, "-I", "-S", "-c", program]
-    child = subprocess.run(command, input=b"\0".join(pycs), capture_output=True, check=False)
-    assert (0, b"") == (child.returncode, child.stderr)
 
 
 class Killer:

@@ -19,7 +19,7 @@ import pytest
 
 from command import Command
 from conftest import absent
-from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
+from packages import assert_none_torn, not_fresh, pycs_below, snapshot, sources_below, write_tree
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -352,21 +352,6 @@ def processes_of(executable: Path) -> list[int]:
                 if file.read().split(b"\0")[0] == os.fsencode(executable):
                     found.append(int(name))
     return found
-
-
-def assert_none_torn(interpreter: Interpreter, pycs: list[bytes]) -> None:
-    """Every pyc can be unmarshalled by the target, to its last byte."""
-    program = (
-        "import io, marshal, sys\n"
-        "for path in sys.stdin.buffer.read().split(b'\\0'):\n"
-        "    stream = io.BytesIO(open(path, 'rb').read())\n"
-        "    stream.seek(16)\n"
-        "    marshal.load(stream)\n"
-        "    assert not stream.read(), path\n"
-    )
-    command = [interpreter.path, "-I", "-S", "-c", program]
-    child = subprocess.run(command, input=b"\0".join(pycs), capture_output=True, check=False)
-    assert (0, b"") == (child.returncode, child.stderr)
 
 
 def test_killed_at_any_moment_the_next_run_finds_everything_whole(

@@ -46,8 +46,7 @@ def gone(text: str, probed: ProbedInterpreters, manager: str | None = None) -> I
             if known.executable == flavour.path:
                 return known
         raise UsageError(f"{flavour.path} is gone and was never probed", mend="name its --cache-tag")
-    major, minor = flavour.version
-    tag = f"{flavour.implementation}{'-' if flavour.implementation == 'cpython' else ''}{major}{minor}"
+    tag = flavour.cache_tag
     return _remembered(tag, probed, free_threaded=flavour.free_threaded) or _from_tag(
         tag, free_threaded=flavour.free_threaded, manager=manager
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..state.record import Record, digest_of, identity_at
+from ..state.record import Record, identity_at
 from ..tree.source import SourceRefused, read_pyc, read_source
 
 if TYPE_CHECKING:
@@ -19,11 +19,6 @@ def adopt(manifest: Manifest, layout: Layout, relative: str, source: str, pyc: s
         code = read_pyc(layout.pycs, layout.pycache(relative), pyc)
     except (OSError, SourceRefused):
         return
-    record = Record(
-        source=identity_at(text.status, text.when),
-        source_digest=digest_of(text.data),
-        pyc=identity_at(code.status, code.when),
-        body_digest=digest_of(code.data[header_size:]),
-        header=code.data[:header_size],
-    )
+    seen, identity = (identity_at(file.status, file.when) for file in (text, code))
+    record = Record.of(text.data, seen, code.data, identity, header_size)
     manifest.record(layout.describe_pyc(relative), pyc, record)

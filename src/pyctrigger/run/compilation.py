@@ -173,9 +173,9 @@ class Compilation:
 
     def _record(self, task: Task, pyc: str, content: bytes, identity: str) -> None:
         """Remember of which source a pyc was made, and how both look."""
-        size, text = self._wanted.header.size, task.text
-        source = identity_at(text.status, text.when)
-        record = Record(source, digest_of(text.data), identity, digest_of(content[size:]), content[:size])
+        text = task.text
+        seen = identity_at(text.status, text.when)
+        record = Record.of(text.data, seen, content, identity, self._wanted.header.size)
         self._manifest.record(task.layout.describe_pyc(task.relative), pyc, record)
 
     def _writer(self, layout: Layout) -> Writer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import InterpreterError, PyctriggerError, RefusedError, UsageError
+from ..errors import PyctriggerError, RefusedError, UsageError
 from ..managers.every import HOOKS, MANAGERS
 from ..managers.hook import HookFile, Subject
 from ..state.interpreters import ProbedInterpreters
@@ -113,14 +113,11 @@ def _subjects(request: HookRequest) -> Iterator[Subject]:
         if flavour.name in seen:
             continue
         seen.add(flavour.name)
-        stem = "python" if flavour.implementation == "cpython" else flavour.implementation
-        library = f"{stem}{flavour.version[0]}.{flavour.version[1]}{'t' if flavour.free_threaded else ''}"
-        dash = "-" if flavour.implementation == "cpython" else ""
         yield Subject(
             flavour=flavour.name,
             version=flavour.dotted,
-            library=library,
-            cache_tag=f"{flavour.implementation}{dash}{flavour.version[0]}{flavour.version[1]}",
+            library=flavour.library,
+            cache_tag=flavour.cache_tag,
             program=request.program,
             site_directories=request.site_dirs,
         )
@@ -132,8 +129,6 @@ def _flavour(text: str) -> Flavour:
     if flavour.path is None:
         return flavour
     interpreter = ProbedInterpreters(None).ask(flavour.path)
-    if not os.path.isfile(flavour.path):
-        raise InterpreterError(f"{flavour.path} is no file")
     return Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
 
 

@@ -31,6 +31,11 @@ class Record(NamedTuple):
     """Of what stands behind the header."""
     header: bytes
 
+    @classmethod
+    def of(cls, source: bytes, seen: str, content: bytes, identity: str, header_size: int) -> Record:
+        """The record of a pyc with this content, made from this source; `seen` and `identity` say how both look."""
+        return cls(seen, digest_of(source), identity, digest_of(content[header_size:]), content[:header_size])
+
 
 def identity_of(status: os.stat_result) -> str:
     """What tells one state of a file from another; a changed file with the same would need a forged ctime."""

@@ -42,6 +42,18 @@ class Flavour(NamedTuple):
         stem = "" if self.implementation == "cpython" else self.implementation
         return f"{stem}{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
 
+    @property
+    def library(self) -> str:
+        """The name of its library's directory: python3.11, python3.13t, pypy3.11."""
+        stem = "python" if self.implementation == "cpython" else self.implementation
+        return f"{stem}{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
+
+    @property
+    def cache_tag(self) -> str:
+        """The cache tag of its pycs (PEP 3147): cpython-311, pypy311."""
+        dash = "-" if self.implementation == "cpython" else ""
+        return f"{self.implementation}{dash}{self.version[0]}{self.version[1]}"
+
     @classmethod
     def parse(cls, text: str) -> Flavour:
         """Read what stands behind `--python`. Raises UsageError with the accepted forms."""
