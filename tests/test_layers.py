@@ -19,7 +19,8 @@ PACKAGE = Path(pyctrigger.__file__).parent
 
 #: A wing imports only from floors below its own.
 FLOORS = {
-    "cli": 5,
+    "cli": 6,
+    "inspect": 5,
     "run": 4,
     "workers": 3,
     "state": 3,
