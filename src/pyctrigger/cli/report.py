@@ -91,7 +91,7 @@ class Printer(Observer):
 
     def _show_text(self, report: Report) -> None:
         verb = VERBS[report.command]
-        if hasattr(verb, "lines") and report.has_answer:
+        if hasattr(verb, "lines") and report.has_answer and not self._call.quiet:
             for line in verb.lines(report):
                 self._say(self._output, line)
         for run in report.runs:
