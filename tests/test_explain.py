@@ -188,13 +188,13 @@ def test_text_for_people(pyctrigger: Command, scope: list[Argument], site: Path,
 
     pyc = site / f"package/__pycache__/module.{tag_of(newest)}.pyc"
     mtime = int.from_bytes(pyc.read_bytes()[8:12], "little")
+    rule = f"its header says mtime {mtime}, the source has 7, and the content that was recorded"
     assert lines[:2] == [f"{site}/package/module.py: source", "  owner: no package"]
     assert lines[2].startswith("  the source has 6 bytes and mtime 7 (19")
     assert lines[3:] == [
         f"  {newest.flavour}:",
         f"    site directory {site}, in the package package",
-        f"    level 0: stale (mtime): its header says mtime {mtime}, the source has 7,"
-        " and the content that was recorded",
+        f"    level 0: stale (mtime): {rule}",
         f"      pyc: {pyc}",
         f"      header: magic number {pyc.read_bytes()[:4].hex()}, timestamp, mtime {mtime}, size 6",
         "      a run would refresh it: the same code gets a new header",
@@ -401,6 +401,50 @@ def test_names_with_any_bytes(pyctrigger: Command, site: Path, newest: Interpret
     assert bytes.fromhex(answer["path_hex"]) == os.fsencode(site / evil / "m.py")
     assert "\x1b" not in out
     assert not any(line.startswith("b") for line in out.splitlines())
+
+
+def test_paths_as_people_write_them(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
+    """With a slash at the end, with detours, relative, twice."""
+    (site / "package/below").mkdir()
+    typed = b"package/\npackage/below/../module.py\n./package\n"
+
+    outcome = pyctrigger.json("explain", *scope, "--paths-from", "-", stdin=typed, cwd=site)
+
+    explanations = outcome.document["explanations"]
+    assert [each["path"] for each in explanations] == [f"{site}/package", f"{site}/package/module.py"]
+
+
+def test_site_directory_inside_another(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
+    """What lies in the inner one isn't the outer one's."""
+    inner = write_tree(site / "inner", {"m.py": ""})
+    scope = [*scope, "--site-dir", inner]
+
+    outer, module = explained(pyctrigger, *scope, site, inner / "m.py")
+
+    assert outer["flavours"][0]["directory"]["actions"] == {"compile": 1}
+    assert module["flavours"][0]["site_directory"] == str(inner)
+    assert pyctrigger.json("run", *scope).counts["compiled"] == 2
+
+
+@pytest.mark.usefixtures("as_root")
+def test_staged_root(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
+    """Paths are as seen inside, and so is the state: journal, manifest and history."""
+    library = f"usr/lib/python{newest.version[0]}.{newest.version[1]}/site-packages"
+    root = write_tree(tmp_path / "root", {f"{library}/m.py": "", f"{library}/bad.py": "x = (\n"})
+    scope: list[Argument] = ["--python", newest.path, "--root", root]
+    whole: list[Argument] = ["--state-dir", root / "var/lib/pyctrigger"]
+    pyctrigger.json("run", *scope, *whole)
+
+    good, bad = explained(pyctrigger, *scope, *whole, f"/{library}/m.py", f"/{library}/bad.py")
+
+    assert (level_of(good)["state"], level_of(good)["pyc"]) == (
+        "fresh", f"/{library}/__pycache__/m.{tag_of(newest)}.pyc",
+    )  # fmt: skip
+    assert bad["flavours"][0]["last_failure"]["run"] == 1
+    history = pyctrigger.text("history", "--root", root, *whole)
+    assert (history.code, len(history.out.splitlines())) == (0, 2)
+    check = pyctrigger.text("status", "--check", "--root", root, *whole)
+    assert (check.code, "the last run failed" in check.out) == (1, True)
 
 
 def test_nothing_to_explain(pyctrigger: Command, scope: list[Argument]) -> None:

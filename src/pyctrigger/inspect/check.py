@@ -171,7 +171,11 @@ def _fill(report: CheckReport, request: Request) -> None:
         status = os.stat(request.root)
         root = (status.st_dev, status.st_ino)
     runs = History(base).runs()
+    seen = set()
     for interpreter, error in _interpreters(request, settings, probed):
+        if interpreter.installation in seen:
+            continue
+        seen.add(interpreter.installation)
         health = _health(interpreter, root, store, runs)
         report.flavours.append(health._replace(error=error, interpreter=None if error else interpreter))
     for health in report.flavours:
@@ -189,17 +193,15 @@ def _interpreters(
                 raise found
             yield found, None
         return
-    seen = set()
+    root = None if request.root is None else os.path.realpath(request.root)
     for known in probed.known():
-        if known.is_gone or known.root not in (None, request.root):
+        if known.is_gone or known.root not in (None, root):
             continue
         try:
             current, error = probed.ask(known.executable, root=known.root), None
         except PyctriggerError as trouble:
             current, error = known, trouble
-        if current.installation not in seen:
-            seen.add(current.installation)
-            yield current, error
+        yield current, error
 
 
 def _health(interpreter: Interpreter, root: tuple[int, int] | None, store: Store, runs: list[PastRun]) -> Health:

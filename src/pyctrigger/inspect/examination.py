@@ -118,10 +118,7 @@ class Examiner:
     def _open(self, path: str) -> Directory:
         home = self.site_of(path)
         site, relative = home or (path, "")
-        layout = self._layouts.get(site)
-        if layout is None:
-            layout = self._stack.enter_context(open_layout(SiteDirectory(site), self.request))
-            self._layouts[site] = layout
+        layout = self._layout(site)
         found = Directory(layout, relative, _nothing(relative), in_scope=home is not None)
         with contextlib.suppress(OSError):
             found.descriptor = layout.pycs.directory(layout.pycache(relative))
@@ -138,7 +135,18 @@ class Examiner:
     def planner(self, site: str) -> Planner:
         """A plan for a site directory of the scope that was opened."""
         is_stdlib = any(each.is_stdlib for each in self.target.sites if each.path == site)
-        return Planner(self._layouts[site], self.wanted, self._knowledge, skip_packages=is_stdlib)
+        for each in self.target.sites:
+            with contextlib.suppress(OSError):  # told when somebody asks about it
+                self._layout(each.path)
+        others = frozenset(layout.sources.identity for layout in self._layouts.values())
+        return Planner(self._layouts[site], self.wanted, self._knowledge, others=others, skip_packages=is_stdlib)
+
+    def _layout(self, site: str) -> Layout:
+        layout = self._layouts.get(site)
+        if layout is None:
+            layout = self._stack.enter_context(open_layout(SiteDirectory(site), self.request))
+            self._layouts[site] = layout
+        return layout
 
     def source(self, path: str) -> SourceLook:
         """A source, which may be gone, with its levels. Raises OSError where its directory can't be opened."""

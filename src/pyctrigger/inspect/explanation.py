@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UsageError
 from ..managers.owners import Owner, owners_of
-from ..pyc.names import SOURCE_SUFFIX
 from ..run.outcome import path_fields
 from ..run.report import Report, printable
 from ..run.trigger import prepare
@@ -15,7 +14,7 @@ from ..state.history import History
 from ..tree.directory import open_in_root
 from .branch import Branch, look_below
 from .examination import Examiner
-from .naming import PycPath, read_name
+from .naming import PycPath, clean_paths, is_source, read_name
 from .rules import Decision, Header, decide, read_header
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def explain(request: Request, observer: Observer) -> ExplainReport:
     prepared = prepare(request, observer)
     report = ExplainReport()
     report.errors += prepared.report.errors
-    views: dict[str, list[FlavourView]] = {path: [] for path in request.paths if path}
+    views: dict[str, list[FlavourView]] = {path: [] for path in clean_paths(request.paths)}
     statuses: dict[str, os.stat_result] = {}
     tags = [target.interpreter.cache_tag for target in prepared.targets]
     named = {path: read_name(path, tags, request.pycache_prefix) for path in views}
@@ -156,7 +155,7 @@ def explain(request: Request, observer: Observer) -> ExplainReport:
                 if status is not None:
                     statuses[path] = status
     for path, pyc in named.items():
-        source = pyc.source if pyc else path if path.endswith(SOURCE_SUFFIX) else None
+        source = pyc.source if pyc else path if is_source(path) else None
         kind = "pyc" if pyc else "source" if source else "directory" if _is_directory(request, path) else "other"
         report.explanations.append(Explanation(path, kind, source, tuple(views[path]), statuses.get(path)))
     asked = [each.source or each.path for each in report.explanations]
@@ -189,7 +188,7 @@ class _View:
         if pyc is not None and pyc.cache_tag != interpreter.cache_tag:
             note = f"its cache tag is {pyc.cache_tag}, that of {interpreter.flavour} is {interpreter.cache_tag}"
             return view._replace(note=note), None
-        source = pyc.source if pyc else path if path.endswith(SOURCE_SUFFIX) else None
+        source = pyc.source if pyc else path if is_source(path) else None
         try:
             if source is not None:
                 return self._source(view, source, None if pyc is None else pyc.level)
@@ -222,7 +221,9 @@ class _View:
         return LevelView(level.level, pyc, decide(self._examiner, seen, look, level), header)
 
     def _failed(self, path: str, look: SourceLook) -> Failed | None:
-        past = self._failures.get(f"{self._target.installation}\0{path}")
+        seen = self._examiner.directory(os.path.dirname(path))
+        described = seen.layout.describe_source(seen.relative, os.path.basename(path))
+        past = self._failures.get(f"{self._target.installation}\0{described}")
         if past is None and look.uncompilable is not None:
             return Failed(look.uncompilable.kind, look.uncompilable.message, None, None)
         return past

@@ -38,6 +38,17 @@ class PycPath(NamedTuple):
         return os.path.dirname(above) if os.path.basename(above) == PYCACHE else above
 
 
+def clean_paths(paths: Iterable[str]) -> list[str]:
+    """Absolute paths, each once and without detours."""
+    cleaned = [os.path.normpath(path) for path in paths if path]
+    return list(dict.fromkeys(path[1:] if path.startswith("//") else path for path in cleaned))
+
+
+def is_source(path: str) -> bool:
+    """Whether a path has the name of a source."""
+    return path.endswith(SOURCE_SUFFIX) and os.path.basename(path) != SOURCE_SUFFIX
+
+
 def read_name(path: str, known_tags: Iterable[str], prefix: str | None = None) -> PycPath | None:
     """Read an absolute path; None for one that no pyc can have.
 

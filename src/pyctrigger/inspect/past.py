@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -42,6 +43,8 @@ def read_history(
 
     Raises UsageError and RefusedError.
     """
+    if root is not None and not os.path.isdir(root):
+        raise UsageError(f"--root {root}: no such directory", mend="name the directory of a staged root")
     base = open_store(Request(Work.EXPLAIN, root=root, state_dir=state_dir)).base
     runs = History(base).runs() if base is not None else []
     report = HistoryReport(is_list=not wanted)

@@ -14,7 +14,7 @@ from ..target.flavour import flavour_of_tag
 from ..tree.directory import Tree
 from ..tree.listing import read_head
 from .examination import Examiner
-from .naming import PycPath, read_name
+from .naming import PycPath, clean_paths, read_name
 from .rules import decide
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def trace(request: Request, observer: Observer) -> WhichReport:
     report.errors += prepared.report.errors if request.pythons else []
     tags = [target.interpreter.cache_tag for target in prepared.targets]
     pycs = []
-    for path in dict.fromkeys(path for path in request.paths if path):
+    for path in clean_paths(request.paths):
         pyc = read_name(path, tags, request.pycache_prefix)
         if pyc is None:
             report.errors.append(

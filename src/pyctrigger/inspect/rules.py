@@ -110,7 +110,8 @@ def _action(examiner: Examiner, seen: Directory, look: SourceLook, level: Level)
         return "unwanted", f"level {level.level} is none that runs write ({', '.join(map(str, wanted.levels))})"
     skipped = dict(seen.plan.skipped).get(name)
     if skipped == "excluded":
-        return "excluded", f"its source is excluded by {_pattern(wanted, look.path)!r}"
+        path = seen.layout.describe_source(seen.relative, name)
+        return "excluded", f"its source is excluded by {_pattern(wanted, path)!r}"
     if skipped == "uncompilable" and look.uncompilable is not None:
         fact = look.uncompilable
         return "uncompilable", f"its source is known not to compile: {fact.kind}, {fact.message}"
