@@ -191,7 +191,7 @@ def test_holder_that_died_does_not_block(
     note = machine.note()
     assert f'"pid": {holder.pid}' in note.read_text()
     assert machine.command.json("status", *scope).run["status"]["lock"] is None
-    assert "  lock          free\n" in machine.command.text("status", *scope).out
+    assert "\nlock              free\n" in machine.command.text("status", *scope).out
 
     outcome = machine.command.json("run", *scope, "--lock-timeout", "0")
 
