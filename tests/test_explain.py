@@ -322,11 +322,13 @@ def test_names_that_are_nobodys(pyctrigger: Command, scope: list[Argument], site
 def test_directory(pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter) -> None:
     """What a run would find in it and below, and not beside it; its `__pycache__` stands for it."""
     write_tree(site, {"package/below/old.py": "", "package/gone.py": "", "package/bad.py": "x = (\n", "beside.py": ""})
+    write_tree(site, {"dead/m.py": ""})
     pyctrigger.json("run", *scope)
     os.utime(site / "package/below/old.py", (5, 5))
     (site / "package/gone.py").unlink()
     (site / "package/new.py").touch()
     (site / "beside.py").unlink()
+    (site / "dead/m.py").unlink()
 
     by_itself, by_pycache = explained(pyctrigger, *scope, site / "package", site / "package/__pycache__")
 
@@ -345,7 +347,7 @@ def test_directory(pyctrigger: Command, scope: list[Argument], site: Path, newes
     assert "    4 sources, 1 of them fresh\n" in out
     (whole,) = explained(pyctrigger, *scope, site)
     assert whole["flavours"][0]["directory"]["sources"] == 4
-    assert whole["flavours"][0]["directory"]["actions"]["remove"] == 2
+    assert whole["flavours"][0]["directory"]["actions"]["remove"] == 3
 
 
 def test_a_large_directory_is_cut(pyctrigger: Command, scope: list[Argument], site: Path) -> None:

@@ -257,11 +257,11 @@ def test_the_file_stays_small_and_keeps_the_newest(tmp_path: Path) -> None:
 
 
 def test_runs_that_end_at_once_have_numbers_of_their_own(tmp_path: Path) -> None:
-    """Eight processes, through several changes of the file."""
+    """Eight processes, through dozens of changes of the file."""
     program = (
         "import sys\nfrom pyctrigger.state.history import History\nsys.path.insert(0, sys.argv[2])\n"
         "from test_history import a_run\nhistory = History(sys.argv[1])\n"
-        "print(*(history.add(a_run(text='x' * 2000)) for _ in range(40)))\n"
+        "print(*(history.add(a_run(text='x' * 8000)) for _ in range(40)))\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path), os.path.dirname(__file__)]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(8)]

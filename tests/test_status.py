@@ -121,7 +121,7 @@ def test_all_flavours_are_columns_of_one_table(
     """No line of it is longer than a terminal's, however many there are."""
     if len(interpreters) < 3:
         absent("needs three flavours")
-    write_tree(site, {"module.py": ""})
+    write_tree(site, {"module.py": "x = 1\n" * 20000})
     pythons = [argument for each in interpreters for argument in ("--python", each.path)]
     pyctrigger.json("run", "--site-dir", site, *pythons[:2])
 

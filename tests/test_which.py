@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conftest import absent
-from owner_packages import MANAGERS, with_apk, with_dpkg
+from owner_packages import MANAGERS, with_apk, with_dpkg, with_rpm
 from packages import snapshot, write_tree
+from pyctrigger.managers.rpm import Rpm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -280,6 +281,29 @@ def test_package_that_owns_the_source(
 def of_root(root: Path) -> dict[bytes, Any]:
     """All of it, but for the memory that readers of a database with a log share."""
     return {path: entry for path, entry in snapshot(root).items() if not path.endswith(b"-shm")}
+
+
+@pytest.mark.usefixtures("as_root")
+def test_rpm_itself_is_asked_where_its_database_isnt_sqlite(tmp_path: Path) -> None:
+    """As before 4.16; a real rpm answers, and names with blanks arrive whole."""
+    payload, root, scratch = (tmp_path / name for name in ("payload", "root", "scratch"))
+    scratch.mkdir()
+    root.mkdir()
+    write_tree(payload, {"usr/lib/a b.py": "", "usr/lib/c.py": "", "usr/lib/__pycache__/e.cpython-311.pyc": ""})
+    with_rpm(payload, root, scratch)
+
+    class Older(Rpm):
+        """One that takes its database for an older one's."""
+
+        @property
+        def database(self) -> str:
+            return "/var/lib/rpm/Packages"
+
+    wanted = [b"/usr/lib/a b.py", b"/usr/lib/c.py", b"/usr/lib/c", b"/usr/lib/none.py"]
+
+    for manager in (Older(str(root)), Rpm(str(root))):
+        assert manager.owners(wanted) == {wanted[0]: "owner", wanted[1]: "owner"}
+        assert list(manager.owned_pycs()) == [b"/usr/lib/__pycache__/e.cpython-311.pyc"]
 
 
 @pytest.mark.usefixtures("as_root")
