@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import stat
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,9 +25,11 @@ _NAME = "history.jsonl"
 _LARGEST = 512 << 10
 #: Bytes. What a writer of ours puts into one line stays far below.
 _LARGEST_LINE = 64 << 10
-#: Seconds. A line takes microseconds; whoever holds the file for longer has been stopped.
-_PATIENCE = 2.0
+#: Seconds. A line takes less than a thousandth of one; whoever holds the file for so long has been stopped.
+_PATIENCE = 20.0
 _POLL = 0.005
+#: How a line of ours begins.
+_NUMBER = re.compile(rb'^\{"format": 1, "number": ([0-9]{1,15}),', re.MULTILINE)
 
 
 class PastFlavour(NamedTuple):
@@ -115,7 +118,7 @@ class History:
         """All recorded runs, oldest first."""
         found: dict[int, PastRun] = {}
         for path in (f"{self._path}.1", self._path):
-            for run in _read(path):
+            for run in _parse(_bytes_of(path)):
                 found[run.number] = run
         return [found[number] for number in sorted(found)]
 
@@ -144,11 +147,11 @@ class History:
             time.sleep(_POLL)
 
     def _last_number(self, descriptor: int, size: int) -> int:
+        """The highest number in use; those of runs that go on beside each other don't stand in their order."""
         start = max(0, size - 2 * _LARGEST_LINE)
-        runs = list(_parse(os.pread(descriptor, size - start, start)))
-        if not runs:
-            runs = list(_read(f"{self._path}.1"))
-        return max((run.number for run in runs), default=0)
+        numbers = _NUMBER.findall(os.pread(descriptor, size - start, start))
+        numbers = numbers or _NUMBER.findall(_bytes_of(f"{self._path}.1"))
+        return max(map(int, numbers), default=0)
 
 
 def birth_of(pid: int) -> str:
@@ -185,20 +188,20 @@ def _is_at(path: str, status: os.stat_result) -> bool:
     return (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
 
 
-def _read(path: str) -> Iterator[PastRun]:
-    """The runs in a file; none where there is none."""
+def _bytes_of(path: str) -> bytes:
+    """What stands in a file; nothing where there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return
-    data = b""
+        return b""
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            with contextlib.suppress(OSError):
-                data = os.pread(descriptor, _LARGEST + 2 * _LARGEST_LINE, 0)
+            return os.pread(descriptor, _LARGEST + 2 * _LARGEST_LINE, 0)
+    except OSError:
+        pass  # a directory of this name, or a bad disk: what can't be read isn't known
     finally:
         os.close(descriptor)
-    yield from _parse(data)
+    return b""
 
 
 def _parse(data: bytes) -> Iterator[PastRun]:
