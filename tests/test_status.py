@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -518,6 +520,53 @@ def test_each_site_directory_by_itself(
         (str(second), 1),
     ]
     assert part["needed"] == 1
+
+
+def test_time_it_will_take(
+    pyctrigger: Command, scope: list[Argument], site: Path, interpreters: list[Interpreter], newest: Interpreter
+) -> None:
+    """From the recorded times, at every level that is wanted; what has none is taken to need what its size says."""
+    other = next(each for each in interpreters if each.path != newest.path)
+    pyctrigger.json("run", *scope)
+    (path,) = pyctrigger.state.glob("*/manifest.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        recorded = [each for (each,) in database.execute("select microseconds from pycs")]
+        database.execute("update pycs set microseconds = 2000000")
+        database.commit()
+    assert (len(recorded), min(recorded) > 0) == (9, True)
+
+    whole = against(pyctrigger.json("status", *scope, "--against", other.path, "--jobs", "2"))
+    levels = against(pyctrigger.json("status", *scope, "--against", other.path, "--jobs", "2", "--optimize", "0,1,2"))
+    (site / "new.py").write_bytes((site / "package/module1.py").read_bytes() * 9)
+    partly = against(pyctrigger.json("status", *scope, "--against", other.path, "--jobs", "2"))
+
+    assert (whole["timed"], whole["workers"]) == (9, 2)
+    assert (whole["compile_seconds"], whole["estimated_seconds"]) == (18.0, 9.0)
+    assert levels["compile_seconds"] == 54.0
+    assert (partly["needed"], partly["timed"], partly["compile_seconds"]) == (10, 9, 36.0)
+    text = pyctrigger.text("status", *scope, "--against", other.path, "--jobs", "2").out
+    assert text.endswith(
+        "10 of 10 sources need bytecode: about 18.00 s with 2 workers"
+        " (9 times are recorded, the others estimated by size)\n"
+    )
+
+
+def test_levels_with_equal_code_are_compiled_once(
+    pyctrigger: Command, site: Path, interpreters: list[Interpreter], newest: Interpreter
+) -> None:
+    """And so count once; a docstring makes another code of the third."""
+    other = next(each for each in interpreters if each.path != newest.path)
+    write_tree(site, {"plain.py": "x = 1\n", "documented.py": '"""Text."""\n'})
+    scope: list[Argument] = ["--python", newest.path, "--site-dir", site, "--optimize", "0,1,2"]
+    pyctrigger.json("run", *scope)
+    (path,) = pyctrigger.state.glob("*/manifest.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("update pycs set microseconds = 2000000")
+        database.commit()
+
+    found = against(pyctrigger.json("status", *scope, "--against", other.path))
+
+    assert (found["needed"], found["compile_seconds"]) == (2, 6.0)
 
 
 def test_no_time_is_known(pyctrigger: Command, scope: list[Argument], interpreters: list[Interpreter]) -> None:

@@ -80,7 +80,7 @@ class MigrationReport(Report):
     @property
     def pace(self) -> Pace:
         """All directories' together."""
-        total = Pace(None, "", 1)
+        total = Pace(None, "", ())
         for site in self.sites:
             total.merge(site.pace)
         return total
@@ -154,14 +154,14 @@ def _look(target: Target, request: Request, service: Service, report: MigrationR
 def _read(survey: Survey, target: Target, times: Manifest, wanted: Wanted, report: MigrationReport) -> None:
     tag, flavour = target.interpreter.cache_tag, target.interpreter.flavour
     reasons: dict[str, int] = {}
-    pace = Pace(times, tag, len(wanted.levels))
+    pace = Pace(times, tag, wanted.levels)
     for layout, step in survey.steps():
         if isinstance(step, DirectoryPlan):
             for stale in step.stale:
                 _count(layout, step, stale, reasons, pace)
         elif isinstance(step, Totals):
             report.sites.append(SiteNeeds(flavour, layout.sources.path, step.sources, reasons, pace))
-            reasons, pace = {}, Pace(times, tag, len(wanted.levels))
+            reasons, pace = {}, Pace(times, tag, wanted.levels)
         elif isinstance(step, Unexamined):
             report.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.reason))
 

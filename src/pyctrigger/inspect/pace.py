@@ -8,20 +8,14 @@ from ..pyc.names import pyc_suffix
 
 if TYPE_CHECKING:
     from ..state.manifest import Manifest
-    from ..state.record import Record
-
-
-def recorded_microseconds(record: Record | None) -> int:
-    """How long this pyc's compilation took; 0 where nobody knows."""
-    return int(getattr(record, "microseconds", 0)) if record is not None else 0
 
 
 class Pace:
     """The times of one installation's compilations. One without is taken to need what others of its size do."""
 
-    def __init__(self, manifest: Manifest | None, cache_tag: str, levels: int) -> None:
+    def __init__(self, manifest: Manifest | None, cache_tag: str, levels: tuple[int, ...]) -> None:
         self._manifest = manifest
-        self._suffixes = [pyc_suffix(cache_tag, level) for level in (0, 1, 2)]
+        self._suffixes = {level: pyc_suffix(cache_tag, level) for level in (0, 1, 2)}
         self._levels = levels
         self.timed = self.untimed = 0
         self._seconds = 0.0
@@ -30,15 +24,21 @@ class Pace:
     def add(self, pycs: str, source: str, size: int) -> None:
         """Count a source of so many bytes, whose pycs lie in the directory `pycs`, at every level that is wanted."""
         records = {} if self._manifest is None else self._manifest.records(pycs)
-        times = [recorded_microseconds(records.get(source[:-3] + suffix)) for suffix in self._suffixes]
-        known = [each for each in times if each]
-        if known:
-            self.timed += 1
-            self._timed_bytes += size
-            self._seconds += sum(known) / len(known) * self._levels / 1e6
-        else:
+        found = {level: records.get(source[:-3] + suffix) for level, suffix in self._suffixes.items()}
+        timed = {level: record for level, record in found.items() if record is not None and record.microseconds}
+        if not timed:
             self.untimed += 1
             self._untimed_bytes += size
+            return
+        self.timed += 1
+        self._timed_bytes += size
+        if all(level in timed for level in self._levels):
+            # Levels with equal code are compiled once.
+            once = {timed[level].body_digest: timed[level].microseconds for level in self._levels}
+            self._seconds += sum(once.values()) / 1e6
+        else:
+            times = [record.microseconds for record in timed.values()]
+            self._seconds += sum(times) / len(times) * len(self._levels) / 1e6
 
     def merge(self, other: Pace) -> None:
         """Take in what another one counted."""
