@@ -10,6 +10,7 @@ from ..pyc.names import PYCACHE
 from ..run.outcome import path_fields
 from ..run.steps import DirectoryPlan, Emptied, Totals, Unexamined
 from ..run.transaction import Unit
+from .rules import word_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 #: Files that are named one by one; the numbers count all.
 _MOST_ITEMS = 100
-_DOUBTS = (Verdict.UNKNOWN, Verdict.UNPROVEN, Verdict.SUSPECT)
+_DOUBTS = frozenset({Verdict.UNKNOWN, Verdict.UNPROVEN, Verdict.SUSPECT})
 
 
 class Item(NamedTuple):
     """One file that isn't simply fresh."""
 
     action: str
-    """compile, refresh, look (in a child), remove, remove-directory, skip, refuse, keep (it is a package's), none."""
+    """As in `rules`, and: remove-directory, skip, refuse, keep (it is a package's), none (it can't be looked at)."""
     path: str
     reason: str
 
@@ -100,9 +101,9 @@ def _of_plan(layout: Layout, plan: DirectoryPlan) -> Iterator[Item]:
             action = "refuse"
         elif verdicts <= {Verdict.REFRESHABLE}:
             action = "refresh"
-        elif verdicts <= set(_DOUBTS):
-            action = "look"
-        reason = ", ".join(sorted(verdict.value for verdict in verdicts))
+        elif verdicts <= _DOUBTS:
+            action = "load" if verdicts == {Verdict.UNKNOWN} else "compare"
+        reason = ", ".join(sorted(map(word_for, verdicts)))
         yield Item(action, layout.describe_source(plan.relative, stale.name), reason)
     for name, reason in plan.skipped:
         yield Item("skip", layout.describe_source(plan.relative, name), reason)

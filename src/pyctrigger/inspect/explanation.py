@@ -158,7 +158,8 @@ def explain(request: Request, observer: Observer) -> ExplainReport:
         source = pyc.source if pyc else path if is_source(path) else None
         kind = "pyc" if pyc else "source" if source else "directory" if _is_directory(request, path) else "other"
         report.explanations.append(Explanation(path, kind, source, tuple(views[path]), statuses.get(path)))
-    asked = [each.source or each.path for each in report.explanations]
+    # A directory may be of many packages, and that it is says nothing about what is in it.
+    asked = [each.source or each.path for each in report.explanations if each.kind != "directory"]
     asked += [level.pyc for each in report.explanations for view in each.flavours for level in view.levels]
     report.owners = owners_of(asked, request.root, observer.notice)
     return report

@@ -79,6 +79,11 @@ class Decision(NamedTuple):
     """Why it would do that, where the state alone doesn't say it."""
 
 
+def word_for(verdict: Verdict) -> str:
+    """What is wrong with a pyc, in one word: the reason of a stale one, else its state."""
+    return _STATES.get(verdict) or _REASONS.get(verdict, verdict.value)
+
+
 def decide(examiner: Examiner, seen: Directory, look: SourceLook, level: Level) -> Decision:
     """The decision about one level of a source."""
     if look.status is None:

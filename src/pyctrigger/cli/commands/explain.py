@@ -51,7 +51,8 @@ def _explanation(each: Explanation, report: ExplainReport) -> Iterator[str]:
     yield f"{shown(each.path)}: {each.kind}"
     owner = report.owners.get(each.source or each.path)
     of_what = "" if each.kind != "pyc" or each.source is None else " of the source"
-    yield f"  owner{of_what}: {shown(str(owner)) if owner else 'no package'}"
+    if each.kind != "directory":
+        yield f"  owner{of_what}: {shown(str(owner)) if owner else 'no package'}"
     if each.kind == "pyc" and each.source is not None:
         yield f"  source: {shown(each.source)}"
     if each.status is not None:
