@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from typing import TYPE_CHECKING, NoReturn
 
@@ -49,9 +50,9 @@ def absent(what: str) -> NoReturn:
 def pytest_configure(config: pytest.Config) -> None:
     """Side by side (pytest-xdist's `-n`) each process has places of its own: two would wait for each other's locks."""
     if hasattr(config, "workerinput"):
-        runtime = tempfile.TemporaryDirectory(prefix="pyctrigger-runtime-")
-        config.add_cleanup(runtime.cleanup)
-        separate(runtime.name)
+        runtime = tempfile.mkdtemp(prefix="pyctrigger-runtime-")
+        config.add_cleanup(lambda: shutil.rmtree(runtime))
+        separate(runtime)
     elif config.getoption("tx", None) and not separable():
         raise pytest.UsageError("as root tests run side by side only where unshare(2) is allowed; leave -n out")
 

@@ -309,7 +309,7 @@ def assert_code_fits_header(interpreter: Interpreter, pycs: list[bytes]) -> int:
     judged = 0
     for line in child.stdout.decode().splitlines():
         version, size, first, last = line.split()
-        # Else a file that was seen, truly, before it was finished: with the time of now, or, where a truncation sets the
+        # Else a file that was seen, truly, before it was finished: with the time of now; or, where truncating sets the
         # size first and the time at its end (ext4), without a byte under the time of the version before.
         if int(version) < 10**8 and int(size) == 200_000:
             assert version == first == last
