@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -55,6 +56,12 @@ class Outcome:
         findings = self.run["findings"]
         assert isinstance(findings, list)
         return findings
+
+
+def heed_signals() -> None:
+    """A `preexec_fn`: the child ends by these also where we were started with them ignored, by `nohup` or with `&`."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Command:
