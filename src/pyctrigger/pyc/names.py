@@ -75,7 +75,7 @@ class CachedName(NamedTuple):
 
 
 _CACHED = re.compile(
-    r"(?P<module>.+)\.(?P<tag>[A-Za-z_]+-?[0-9]+(?:-[0-9]+)?)(?:\.opt-(?P<level>[0-9A-Za-z]+))?\.py[co]\Z",
+    r"(?P<module>.+)\.(?P<tag>(?!opt-)[A-Za-z_]+-?[0-9]+(?:-[0-9]+)?)(?:\.opt-(?P<level>[0-9A-Za-z]+))?\.py[co]\Z",
     re.DOTALL | re.ASCII,
 )
 

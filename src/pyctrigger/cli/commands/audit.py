@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ...errors import UsageError
 from ..text import say, seconds, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...inspect.audit.report import ArchiveReport, AuditReport
     from ...run.report import FlavourReport
 
@@ -35,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(dry_run=False)  # it never writes
     group = parser.add_argument_group("running")
     group.add_argument("--jobs", metavar="N", type=_jobs, default=0, help="processes; 0: what the machine allows")
+    group.add_argument("--config", metavar="FILE", help="the configuration, which may name the executable of a version")
     group.add_argument(
         "--timeout", metavar="SECONDS", type=_timeout, default=300.0, help="for one archive (default: 300); 0: no limit"
     )
@@ -55,7 +58,8 @@ def perform(options: argparse.Namespace, program: tuple[str, ...]) -> AuditRepor
     _check(options)
     require_paths(tuple(options.paths))
     limits = Limits(size=options.max_size, timeout=options.timeout)
-    request = AuditRequest(tuple(options.paths), options.python, options.jobs, limits, keep=options.json)
+    config = None if options.config is None else os.path.abspath(options.config)
+    request = AuditRequest(tuple(options.paths), options.python, config, options.jobs, limits, keep=options.json)
     teller = _Teller(options)
     try:
         report = audit(request, teller)
@@ -102,33 +106,40 @@ class _Teller:
             from ..progress import progress_bar
 
             self._bar = progress_bar("examining")
-        self._csv: Any = None
         if options.format == "csv":
-            import csv
-
-            self._csv = csv.writer(_Lines(), lineterminator="")
-            self._csv.writerow(_COLUMNS)
+            say(sys.stdout, _csv_line(_COLUMNS))
 
     def examined(self, archive: ArchiveReport) -> None:
         options = self._options
         if options.json:
             return
-        if self._bar is not None:
-            self._bar.clear()
-        if options.needs_rebuild:
+        if options.needs_rebuild and options.null:
             if archive.needs_rebuild:
-                _say_name(archive.path, nul=options.null)
-        elif options.format == "jsonl":
+                _say_name(archive.path)
+        else:
+            for line in self._lines(archive):
+                self._say(sys.stdout, line)
+        if archive.failure is not None:
+            self._say(sys.stderr, _failed(archive.path, archive.failure))
+
+    def _lines(self, archive: ArchiveReport) -> list[str]:
+        options = self._options
+        if options.needs_rebuild:
+            return [shown(archive.path)] if archive.needs_rebuild else []
+        if options.format == "jsonl":
             import json
 
-            say(sys.stdout, json.dumps({"schema": 1, **archive.as_dict()}))
-        elif self._csv is not None:
-            self._csv.writerow(_row(archive))
-        elif archive.bytecode or archive.found:
-            for line in _told(archive, every=options.verbose > 0, quiet=options.quiet):
-                say(sys.stdout, line)
-        if archive.failure is not None:
-            say(sys.stderr, _failed(archive.path, archive.failure))
+            return [json.dumps({"schema": 1, **archive.as_dict()})]
+        if options.format == "csv":
+            return [_csv_line(_row(archive))]
+        if archive.bytecode or archive.found:
+            return _told(archive, every=options.verbose > 0, quiet=options.quiet)
+        return []
+
+    def _say(self, stream: TextIO, line: str) -> None:
+        if self._bar is not None and stream.isatty():
+            self._bar.clear()
+        say(stream, line)
 
     def progress(self, done: int, known: int) -> None:
         if self._bar is not None:
@@ -140,17 +151,19 @@ class _Teller:
             self._bar.clear()
 
 
-class _Lines:
-    """A file for `csv` that takes one line at a time."""
-
-    def write(self, line: str) -> None:
-        say(sys.stdout, line)
-
-
 _COLUMNS = (
     *("path", "format", "magic_numbers", "releases", "pycs", "stale", "orphan", "mismatched", "corrupt", "climbing"),
     *("needs_rebuild", "failure"),
 )
+
+
+def _csv_line(row: Sequence[Any]) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(row)
+    return text.getvalue()
 
 
 def _row(archive: ArchiveReport) -> list[Any]:
@@ -189,11 +202,8 @@ def _failed(path: str, failure: dict[str, str]) -> str:
     return f"{shown(path)}: {failure['kind']}: {shown(failure['message'])}{mend}"
 
 
-def _say_name(path: str, *, nul: bool) -> None:
-    """A name for a program: to the byte, if NUL separates them."""
-    if not nul:
-        say(sys.stdout, shown(path))
-        return
+def _say_name(path: str) -> None:
+    """A name for a program, to the byte."""
     try:
         sys.stdout.buffer.write(os.fsencode(path) + b"\0")
     except OSError:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ...errors import InterpreterError, PyctriggerError, RefusedError, UsageError
-from ...target.flavour import Flavour
+from ...errors import PyctriggerError, UsageError
+from ...run.config import load
+from ...run.request import Request, Work
+from ...run.selection import find_interpreters
+from ...state.interpreters import ProbedInterpreters
 from ...workers.capacity import worker_count
 from .collection import Collection
 from .crew import Crew, Job, Settings
@@ -24,6 +27,8 @@ class AuditRequest(NamedTuple):
     paths: tuple[str, ...]
     python: str | None = None
     """The interpreter to compare with, as after `--python`; None: none."""
+    config: str | None = None
+    """Where the configuration lies that says which executable a version is; None: in its usual places."""
     jobs: int = 0
     limits: Limits = Limits()
     keep: bool = True
@@ -43,7 +48,7 @@ class Watcher(Protocol):
 def audit(request: AuditRequest, watcher: Watcher) -> AuditReport:
     """Examine every archive. Raises UsageError, InterpreterError, RefusedError, ShortageError."""
     since = time.monotonic()
-    interpreter = _find(request.python) if request.python is not None else None
+    interpreter = _find(request.python, request.config) if request.python is not None else None
     report = AuditReport(interpreter, keep=request.keep)
     collection = Collection(request.paths)
     try:
@@ -62,22 +67,16 @@ def audit(request: AuditRequest, watcher: Watcher) -> AuditReport:
     return report
 
 
-def _find(text: str) -> Interpreter:
-    """The interpreter behind `--python`, asked anew: this command keeps no state. Raises what the parts raise."""
-    from ...target.probe import probe
+def _find(text: str, config: str | None) -> Interpreter:
+    """The interpreter that every other command means by this, asked anew: this one keeps no state.
 
-    flavour = Flavour.parse(text)
-    problem: PyctriggerError = InterpreterError(
-        f"no {flavour.name} was found in the standard directories", mend="name it with --python PATH"
-    )
-    for number, path in enumerate(flavour.candidates()):
-        try:
-            interpreter = probe(path).interpreter
-            flavour.require(interpreter)
-            return interpreter
-        except (InterpreterError, RefusedError) as error:
-            problem = problem if number else error
-    raise problem
+    Raises ConfigurationError, UsageError, InterpreterError, RefusedError.
+    """
+    request = Request(Work.VERIFY, pythons=(text,), config=config, stateless=True)
+    (found,) = find_interpreters(request, load(config), ProbedInterpreters(None))
+    if isinstance(found, PyctriggerError):
+        raise found
+    return found
 
 
 def _judge(interpreter: Interpreter) -> Judge:

@@ -75,9 +75,9 @@ class Contents:
         self._hard_links = []
 
     def climbing(self, kind: str) -> list[Climbing]:
-        """The members that climb, in an archive of this format. Those of pkg are absolute by design (pkg-create(8))."""
+        """The members that climb, in an archive of this format: in pkg's, and rpm's lists, absolute is by design."""
         harmless = set()
-        if kind == "pkg":
+        if kind in ("pkg", "rpm"):
             harmless.add("absolute")
         if kind in _SYSTEM_FORMATS:
             harmless.add("link-absolute")

@@ -40,6 +40,7 @@ def deb_members(file: BinaryIO, budget: Budget) -> Iterator[Member]:
         if name.startswith(b"data.tar"):
             source, compression = decompressed(window, size)
             yield from tar_members(Forward(source, budget), budget, is_plain=not compression)
+            window.skip()  # a decompressor may have all it wants before the end
             return
         window.skip()
         if size % 2:

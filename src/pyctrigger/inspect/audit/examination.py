@@ -85,7 +85,7 @@ def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limi
     for finding in findings:
         counts[finding.kind] += 1
     answer["bytecode"] = [
-        _bytecode(magic_number, verdicts.magic_numbers[magic_number]) for magic_number in sorted(verdicts.magic_numbers)
+        _bytecode(magic_number, tags) for magic_number, tags in sorted(verdicts.magic_numbers.items(), key=_by_number)
     ]
     answer["counts"] = {
         "members": contents.members,
@@ -94,6 +94,10 @@ def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limi
         **counts,
     }
     answer["findings"] = [list(finding) for finding in findings[: limits.findings]]
+
+
+def _by_number(item: tuple[bytes, dict[str, int]]) -> int:
+    return number_of(item[0])
 
 
 def _bytecode(magic_number: bytes, tags: dict[str, int]) -> dict[str, Any]:

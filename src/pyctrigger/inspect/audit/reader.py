@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 from typing import Any
 
 from ...pyc import source_hash  # noqa: F401 - read while it may be
@@ -21,8 +20,8 @@ from .streams import zstd_module
 
 _NOBODY = 65534
 _READY = b"pyctrigger-reader-1\n"
-#: Where what needs no name comes from: `tarfile` and `zipfile` import these when they first meet a compression.
-_PRELOADED = ("bz2", "gzip", "lzma", "tarfile", "zipfile", "zlib", "encodings.cp437", "_imp", "pwd", "copy", "warnings")
+#: All that is imported late by what is used here: whoever has no rights may not be able to read it any more.
+_PRELOADED = ("bz2", "gzip", "lzma", "tarfile", "zipfile", "zlib", "encodings.cp437", "_imp", "pwd", "resource")
 
 
 def serve(channel_number: int, life: int) -> None:
@@ -65,7 +64,7 @@ def _line(channel: socket.socket) -> bytes:
     while not said.endswith(b"\n"):
         piece = channel.recv(1 << 16)
         if not piece:
-            os._exit(0)
+            raise EOFError("the command has gone")
         said += piece
     return said
 
@@ -95,7 +94,3 @@ def _give_up_rights() -> None:
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
-
-
-if __name__ == "__main__":
-    serve(int(sys.argv[1]), int(sys.argv[2]))
