@@ -87,6 +87,15 @@ def build_wheel(tree: Path, out: Path) -> Path:
     return out
 
 
+def build_sdist(tree: Path, out: Path) -> Path:
+    """A source archive whose maker forgot to clean up."""
+    (tree / "PKG-INFO").write_text("Name: demo\n")
+    with tarfile.open(out, "w:gz") as tar:
+        tar.add(tree, "demo-1")
+    (tree / "PKG-INFO").unlink()
+    return out
+
+
 def build_conda(tree: Path, out: Path) -> Path:
     """A `.conda`: two tars, each compressed with zstd, stored in a zip."""
     payload = build_zstd_tar(tree, out.with_suffix(".tar.zst"))
@@ -196,6 +205,7 @@ BUILDERS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "demo-1.tar.zst": (build_zstd_tar, "tar"),
     "demo-1.zip": (build_zip, "zip"),
     "demo-1-py3-none-any.whl": (build_wheel, "wheel"),
+    "demo-2.tar.gz": (build_sdist, "sdist"),
     "demo-1-0.conda": (build_conda, "conda"),
     "demo-1-0.tar.bz2": (build_old_conda, "conda"),
     "demo_xz.deb": (build_deb("xz"), "deb"),

@@ -192,6 +192,8 @@ def test_own_bytecode_with_another_magic_number_is_stale(
     assert [("stale", "magic", str(pyc.relative_to(compiled)))] == kinds(
         pyctrigger.json("audit", "--python", newest.path, stale)
     )
+    counts = only(pyctrigger.json("audit", "--python", newest.path, other))["counts"]
+    assert (2, 0) == (counts["foreign"], counts["stale"])
     without = pyctrigger.json("audit", stale)
     assert (0, 0) == (without.code, only(without)["counts"]["stale"])
 

@@ -312,6 +312,17 @@ def test_damaged_archives(pyctrigger: Command, good: dict[str, Path], name: str,
     assert "" == outcome.err
 
 
+def test_checksum_of_a_member(pyctrigger: Command, tmp_path: Path) -> None:
+    """The header of a pyc may be whole and what is behind it not."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("__pycache__/m.cpython-39.pyc", OLD + bytes(12) + b"the body of it")
+    assert 1 == pyctrigger.text("audit", path).code
+    path.write_bytes(path.read_bytes().replace(b"the body", b"the b0dy"))
+
+    assert "damaged" == failure(pyctrigger.json("audit", path))["kind"]
+
+
 def test_header_broken_in_the_middle(pyctrigger: Command, tmp_path: Path) -> None:
     """`tarfile` takes it for the end; what was before it is told all the same."""
     path = tmp_path / "a.tar.bz2"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...pyc.magic import number_of, release_of
 from ...pyc.source_hash import source_hash
-from .contents import Contents, files_named, read_whole
+from .contents import Contents, files_named, normal, read_whole
 from .formats import open_archive, tar_kind
 from .judgement import ArchiveFinding, judge
 from .limits import ArchiveError, Budget
@@ -43,7 +43,7 @@ def _examine(file: BinaryIO, limits: Limits, target: Judge | None, answer: dict[
     try:
         for member in archive.members:
             if archive.format == "tar":
-                kind.see(member.name)
+                kind.see(normal(member.name))
             contents.take(member, budget)
     finally:
         # What was seen until then is said as well: a damaged archive that holds bytecode is both.
@@ -91,6 +91,7 @@ def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limi
         "members": contents.members,
         "sources": len(contents.sources),
         "pycs": len(contents.pycs),
+        "foreign": verdicts.foreign,
         **counts,
     }
     answer["findings"] = [list(finding) for finding in findings[: limits.findings]]

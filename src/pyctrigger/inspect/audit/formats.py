@@ -9,7 +9,7 @@ from . import deb, rpm
 from .limits import ArchiveError
 from .streams import Forward, compression_of, decompressed
 from .tar import is_tar, tar_members
-from .zip import Zip
+from .zip import Zip, is_sdist_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Archive(NamedTuple):
     """An opened archive."""
 
     format: str
-    """wheel, zip, conda, deb, rpm, tar, or a tar that its first members name: pkg, arch, apk."""
+    """wheel, egg, sdist, zip, conda, deb, rpm, tar, or a tar that its members name: pkg, arch, apk, sdist, conda."""
     members: Iterator[Member]
 
 
@@ -52,8 +52,7 @@ def open_archive(file: BinaryIO, size: int, budget: Budget) -> Archive:
 
 def _zip(file: BinaryIO, budget: Budget) -> Archive:
     opened = Zip(file, budget)
-    kind = "conda" if opened.is_conda else "wheel" if opened.is_wheel else "zip"
-    return Archive(kind, opened.members())
+    return Archive(opened.kind, opened.members())
 
 
 def _compressed(file: BinaryIO, size: int, budget: Budget) -> Archive:
@@ -81,6 +80,8 @@ class TarKind:
             self.kind = "apk" if self._compression == "gzip" else "arch"
         elif name in ("+COMPACT_MANIFEST", "+MANIFEST") and self.kind == "tar":
             self.kind = "pkg"
+        elif self.kind == "tar" and is_sdist_mark(name):
+            self.kind = "sdist"
         elif name == "info/index.json" and self._compression == "bzip2":
             self.kind = "conda"
 

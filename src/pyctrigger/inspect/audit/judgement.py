@@ -60,6 +60,8 @@ class Verdicts:
     def __init__(self) -> None:
         self.findings: list[ArchiveFinding] = []
         self.doubts: list[Doubt] = []
+        #: Pycs that the target would never look at: another's.
+        self.foreign = 0
         #: How many pycs, and with which cache tags ("" is none), by magic number.
         self.magic_numbers: dict[bytes, dict[str, int]] = {}
 
@@ -78,10 +80,17 @@ def judge(contents: Contents, target: Judge | None) -> Verdicts:
         tags = verdicts.magic_numbers.setdefault(magic_number, {})
         tag = cached.cache_tag if cached else ""
         tags[tag] = tags.get(tag, 0) + 1
-        if target is not None and magic_number != target.magic_number and _is_own(path, cached, magic_number, target):
-            verdicts.findings.append(ArchiveFinding("stale", "magic", path, _source_path(path, cached)))
+        if target is not None:
+            _compare(path, cached, target, verdicts, magic_number)
         _judge_header(contents, path, cached, verdicts)
     return verdicts
+
+
+def _compare(path: str, cached: CachedName | None, target: Judge, verdicts: Verdicts, magic_number: bytes) -> None:
+    if not _is_own(path, cached, magic_number, target):
+        verdicts.foreign += 1
+    elif magic_number != target.magic_number:
+        verdicts.findings.append(ArchiveFinding("stale", "magic", path, _source_path(path, cached)))
 
 
 def _is_pycache(directory: str) -> bool:

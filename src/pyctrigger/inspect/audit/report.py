@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ...target.interpreter import Interpreter
 
 KINDS = ("stale", "orphan", "mismatched", "corrupt", "climbing")
-_COUNTS = ("members", "sources", "pycs", *KINDS)
+_COUNTS = ("members", "sources", "pycs", "foreign", *KINDS)
 
 
 class ArchiveReport:
@@ -60,7 +60,7 @@ class AuditReport(Report):
         self.archives: list[ArchiveReport] = []
         self.elapsed_seconds = 0.0
         self._keep = keep
-        self.examined = self.with_bytecode = self.to_rebuild = self.failed = 0
+        self.examined = self.with_bytecode = self.to_rebuild = self.failed = self.defects = 0
         #: Archives, and pycs in them, by the release that wrote them, in the order of their numbers.
         self.magic_numbers: dict[str, dict[str, Any]] = {}
         self.totals = dict.fromkeys(_COUNTS, 0)
@@ -73,6 +73,7 @@ class AuditReport(Report):
         self.with_bytecode += archive.counts["pycs"] > 0
         self.to_rebuild += archive.needs_rebuild
         self.failed += archive.failure is not None
+        self.defects += archive.failure is not None and archive.failure["kind"] == "defect"
         for key in _COUNTS:
             self.totals[key] += archive.counts[key]
         for each in archive.bytecode:
@@ -83,9 +84,9 @@ class AuditReport(Report):
 
     @property
     def exit_code(self) -> int:
-        """3 if an archive couldn't be examined, 1 if there are findings (the contract's table)."""
+        """3 if an archive couldn't be examined, 1 if there are findings, 70 for a defect (the contract's table)."""
         findings = any(self.totals[kind] for kind in KINDS)
-        return max(super().exit_code, 3 if self.failed else 1 if findings else 0)
+        return max(super().exit_code, 70 if self.defects else 3 if self.failed else 1 if findings else 0)
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Zip:
         self._infos = self._zip.infolist()
         names = {info.filename for info in self._infos}
         self.is_conda = "metadata.json" in names and any(_CONDA_PAYLOAD.match(name) for name in names)
-        self.is_wheel = any(name.endswith(".dist-info/WHEEL") and name.count("/") == 1 for name in names)
+        self.kind = "conda" if self.is_conda else _kind_by(names)
 
     def members(self) -> Iterator[Member]:
         """Each member in turn; of a `.conda` those of its tars."""
@@ -69,6 +69,19 @@ class Zip:
         yield Member(info.filename, kind, info.file_size, mtime, is_exact, target, content if kind == FILE else None)
         for stream in opened:
             stream.drain()  # to where zipfile compares the checksum
+
+
+def is_sdist_mark(name: str) -> bool:
+    """Whether a member is what every sdist has: `NAME-VERSION/PKG-INFO` (PyPA, "Source distribution format")."""
+    return name.endswith("/PKG-INFO") and name.count("/") == 1 and name != "EGG-INFO/PKG-INFO"
+
+
+def _kind_by(names: set[str]) -> str:
+    if any(name.endswith(".dist-info/WHEEL") and name.count("/") == 1 for name in names):
+        return "wheel"
+    if "EGG-INFO/PKG-INFO" in names:
+        return "egg"
+    return "sdist" if any(is_sdist_mark(name) for name in names) else "zip"
 
 
 def _kind(info: zipfile.ZipInfo) -> str:
