@@ -245,7 +245,7 @@ def test_header_of_another_source(
     assert [("mismatched", reason, str(pyc.relative_to(compiled)))] == kinds(pyctrigger.json("audit", path))
 
 
-@pytest.mark.parametrize("zone", ["UTC", "America/St_Johns", "Pacific/Kiritimati", "Asia/Kathmandu"])
+@pytest.mark.parametrize("zone", ["UTC0", "NST3:30", "LINT-14", "NPT-5:45"])
 def test_zip_was_made_in_any_zone(
     pyctrigger: Command, newest: Interpreter, tree: Path, tmp_path: Path, zone: str
 ) -> None:

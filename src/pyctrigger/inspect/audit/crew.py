@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import ShortageError
-from ...target.child import describe_death
+from ...target.child import describe_death, printable
 from ...target.confinement import confined
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _READY = b"pyctrigger-reader-1\n"
 _START_TIMEOUT = 60.0
 #: Bytes. The longest list of findings with the longest names.
 _LARGEST_ANSWER = 64 << 20
+#: Bytes of its standard error that are kept for a message: it has nothing to say, unless it can't start.
+_MOST_NOISE = 4096
 #: Answers that may wait for one before them in the order, for each reader.
 _AHEAD = 64
 _BOOTSTRAP = (
@@ -138,7 +140,11 @@ class _Reader:
             self._child.kill()
         died = self._child.wait()
         os.close(self._life)
-        return describe_death(died)
+        assert self._child.stderr is not None
+        os.set_blocking(self._child.stderr.fileno(), False)
+        with self._child.stderr as stream:
+            noise = printable(stream.read(_MOST_NOISE) or b"")
+        return describe_death(died) + (f", it said: {noise}" if noise else "")
 
     def kill(self) -> None:
         """End it now."""
@@ -152,7 +158,7 @@ def _start(channel: int, life: int) -> subprocess.Popen[bytes]:
         [sys.executable, "-I", "-S", "-B", "-W", "ignore", "-c", _BOOTSTRAP, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         cwd="/",
         env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
         pass_fds=(channel, life),
@@ -245,8 +251,10 @@ class Crew:
         else:
             message = f"ended the process that read it: {reader.end()}"
         if not was_ready:
+            reason = "it did not get ready in time" if kind == "timeout" else message.partition(": ")[2]
             raise ShortageError(
-                "the process to read archives did not start", mend="raise the limits that it runs under (ulimit -a)"
+                f"the process to read archives did not start: {reason}",
+                mend="raise the limits that it runs under (ulimit -a)",
             )
         if number is not None:
             self._answers[number] = failure(kind, message)

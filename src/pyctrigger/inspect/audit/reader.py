@@ -12,7 +12,7 @@ import socket
 from typing import Any
 
 from ...pyc import source_hash  # noqa: F401 - read while it may be
-from ...target.remote.compile import die_with_host, limit
+from ...target.remote.serve import die_with_host, limit
 from .examination import examine
 from .judgement import Judge
 from .limits import Limits
