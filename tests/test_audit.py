@@ -16,7 +16,6 @@ from archives import (
     BUILDERS,
     BUILT_AT,
     SITE,
-    build,
     build_rpm,
     build_tar,
     build_wheel,
@@ -86,16 +85,6 @@ def kinds(outcome: Any) -> list[tuple[str, str, str | None]]:
 
 
 # -- formats -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def every_format(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Path]:
-    """One archive of each kind, of one tree with bytecode."""
-    newest: Interpreter = request.getfixturevalue("newest")
-    top = tmp_path_factory.mktemp("formats")
-    tree = package_tree(top / "tree")
-    compile_tree(newest, tree)
-    return {name: build(name, tree, top / f"{number}") for number, name in enumerate(BUILDERS)}
 
 
 @pytest.mark.parametrize("name", BUILDERS)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pyctrigger as package
-from archives import BUILDERS, SITE, build, build_deb, build_tar, build_zip, compile_tree, package_tree
+from archives import BUILDERS, SITE, build_deb, build_tar, build_zip, compile_tree, package_tree
 from conftest import absent
 from package_index import IndexUnusable, fetch_wheel
 from packages import snapshot
@@ -58,16 +58,6 @@ def add(tar: tarfile.TarFile, name: str, data: bytes = b"", **fields: Any) -> No
     tar.addfile(info, io.BytesIO(data))
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Path]:
-    """One archive of each kind, of one tree with bytecode."""
-    newest: Interpreter = request.getfixturevalue("newest")
-    top = tmp_path_factory.mktemp("good")
-    tree = package_tree(top / "tree")
-    compile_tree(newest, tree)
-    return {name: build(name, tree, top / f"{number}") for number, name in enumerate(BUILDERS)}
-
-
 # -- bombs -------------------------------------------------------------------------------------------------------------
 
 
@@ -101,14 +91,14 @@ def test_bombs(pyctrigger: Command, tmp_path: Path) -> None:
         )
 
 
-def test_memory(pyctrigger: Command, tmp_path: Path, good: dict[str, Path]) -> None:
+def test_memory(pyctrigger: Command, tmp_path: Path, every_format: dict[str, Path]) -> None:
     """A dictionary of 3 GiB is a field in a header; the next archive is read by the same process."""
     data = bytearray(lzma.compress(tarfile.TarInfo("m.py").tobuf() + bytes(1024), lzma.FORMAT_ALONE))
     data[1:5] = (0xC0000000).to_bytes(4, "little")
     path = tmp_path / "a.tar.lzma"
     path.write_bytes(data)
 
-    outcome = pyctrigger.json("audit", "--jobs", "1", path, good["demo-1.zip"])
+    outcome = pyctrigger.json("audit", "--jobs", "1", path, every_format["demo-1.zip"])
 
     first, second = outcome.document["archives"]
     assert ("memory", None) == (first["failure"]["kind"], second["failure"])
@@ -246,12 +236,14 @@ def test_source_that_is_a_link(pyctrigger: Command, tmp_path: Path, newest: Inte
     assert 0 == pyctrigger.text("audit", build_tar(tree, tmp_path / "a.tar")).code
 
 
-def test_directories_are_walked_without_following(pyctrigger: Command, tmp_path: Path, good: dict[str, Path]) -> None:
+def test_directories_are_walked_without_following(
+    pyctrigger: Command, tmp_path: Path, every_format: dict[str, Path]
+) -> None:
     """Links below are nobody's word; a FIFO doesn't hang; what isn't named like an archive isn't one."""
     top, outside = tmp_path / "top", tmp_path / "outside"
     (top / "b" / "c").mkdir(parents=True)
     outside.mkdir()
-    wheel = good["demo-1-py3-none-any.whl"].read_bytes()
+    wheel = every_format["demo-1-py3-none-any.whl"].read_bytes()
     for path in (outside / "x.whl", top / "z.whl", top / "b/a.whl", top / "b/c/a.WHL", top / "b/notes.txt"):
         path.write_bytes(wheel)
     (top / "link.whl").symlink_to(outside / "x.whl")
@@ -289,9 +281,9 @@ def test_tree_that_is_too_deep(pyctrigger: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_cut_archives(pyctrigger: Command, good: dict[str, Path], name: str, tmp_path: Path) -> None:
+def test_cut_archives(pyctrigger: Command, every_format: dict[str, Path], name: str, tmp_path: Path) -> None:
     """Wherever it was cut, it can't have been examined as a whole."""
-    whole = good[name].read_bytes()
+    whole = every_format[name].read_bytes()
     end = len(whole)
     if name.endswith(".tar"):
         end = whole.rindex(b"ustar")  # behind the last member's content there are only zeros
@@ -308,9 +300,9 @@ def test_cut_archives(pyctrigger: Command, good: dict[str, Path], name: str, tmp
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_damaged_archives(pyctrigger: Command, good: dict[str, Path], name: str, tmp_path: Path) -> None:
+def test_damaged_archives(pyctrigger: Command, every_format: dict[str, Path], name: str, tmp_path: Path) -> None:
     """Any byte of it may be another one: there is always an answer, and none of it is our own fault."""
-    whole = good[name].read_bytes()
+    whole = every_format[name].read_bytes()
     chance = random.Random(name)
     for number in range(60):
         broken = bytearray(whole)
@@ -376,9 +368,9 @@ def test_what_is_no_archive(pyctrigger: Command, tmp_path: Path) -> None:
         assert "unsupported" == failure(pyctrigger.json("audit", tmp_path / name))["kind"]
 
 
-def test_encrypted_zip(pyctrigger: Command, good: dict[str, Path], tmp_path: Path) -> None:
+def test_encrypted_zip(pyctrigger: Command, every_format: dict[str, Path], tmp_path: Path) -> None:
     """Its flag is enough for the test: nobody asks for a password."""
-    data = bytearray(good["demo-1.zip"].read_bytes())
+    data = bytearray(every_format["demo-1.zip"].read_bytes())
     at = 0
     while (at := data.find(b"PK\x01\x02", at)) >= 0:
         data[at + 8] |= 1
@@ -426,9 +418,9 @@ def _child_at_work(parent: int) -> int:
     pytest.fail("no process reads the archive")
 
 
-def test_archive_that_takes_too_long(pyctrigger: Command, slow: Path, good: dict[str, Path]) -> None:
+def test_archive_that_takes_too_long(pyctrigger: Command, slow: Path, every_format: dict[str, Path]) -> None:
     """It has its time, and the others are read all the same."""
-    wheel = good["demo-1-py3-none-any.whl"]
+    wheel = every_format["demo-1-py3-none-any.whl"]
     outcome = pyctrigger.json("audit", "--timeout", "1", "--jobs", "1", slow, wheel)
 
     first, second = outcome.document["archives"]
@@ -476,19 +468,19 @@ def test_reader_has_no_rights(reader: tuple[subprocess.Popen[bytes], int]) -> No
     assert os.readlink(f"/proc/{child}/ns/net") != os.readlink(f"/proc/{command.pid}/ns/net")
 
 
-def test_unreadable_archives_of_others(pyctrigger: Command, tmp_path: Path, good: dict[str, Path]) -> None:
+def test_unreadable_archives_of_others(pyctrigger: Command, tmp_path: Path, every_format: dict[str, Path]) -> None:
     """What the caller may read is read, whoever the reader is."""
     path = tmp_path / "a.whl"
-    path.write_bytes(good["demo-1-py3-none-any.whl"].read_bytes())
+    path.write_bytes(every_format["demo-1-py3-none-any.whl"].read_bytes())
     path.chmod(0o400)
     tmp_path.chmod(0o700)
 
     assert 0 == pyctrigger.text("audit", path).code
 
 
-def test_thousands_of_archives(pyctrigger: Command, tmp_path: Path, good: dict[str, Path]) -> None:
+def test_thousands_of_archives(pyctrigger: Command, tmp_path: Path, every_format: dict[str, Path]) -> None:
     """In parallel, and told in the same order as one by one."""
-    kinds = [path for name, path in good.items() if not name.endswith((".xz", ".bz2", ".rpm"))]
+    kinds = [path for name, path in every_format.items() if not name.endswith((".xz", ".bz2", ".rpm"))]
     for number in range(2000):
         source = kinds[number % len(kinds)]
         (tmp_path / f"{number % 7}").mkdir(exist_ok=True)
@@ -521,21 +513,21 @@ def bare(tmp_path: Path) -> list[str]:
     return ["-I", "-S", "-c", code]
 
 
-def test_without_the_extra(bare: list[str], interpreter: Interpreter, good: dict[str, Path]) -> None:
+def test_without_the_extra(bare: list[str], interpreter: Interpreter, every_format: dict[str, Path]) -> None:
     """On each host: what the standard library reads is read, and the rest says what it lacks."""
     if interpreter.version < (3, 9):
         pytest.skip("no host")
-    command = [interpreter.path, *bare, "audit", "--format", "jsonl", *map(str, good.values())]
+    command = [interpreter.path, *bare, "audit", "--format", "jsonl", *map(str, every_format.values())]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    zstd = {name for name in good if any(part in name for part in ("zst", ".conda", ".pkg"))}
+    zstd = {name for name in every_format if any(part in name for part in ("zst", ".conda", ".pkg"))}
     failed = {line.split(": ", 1)[0].rpartition("/")[2]: line for line in child.stderr.splitlines()}
     expected = set() if interpreter.version >= (3, 14) else zstd
     assert expected == set(failed)
     assert all(
         "unsupported: is compressed with zstd" in line and "pyctrigger[audit]" in line for line in failed.values()
     )
-    assert (3 if expected else 0, len(good)) == (child.returncode, len(child.stdout.splitlines()))
+    assert (3 if expected else 0, len(every_format)) == (child.returncode, len(child.stdout.splitlines()))
 
 
 def test_real_wheels(pyctrigger: Command, tmp_path: Path) -> None:
