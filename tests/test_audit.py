@@ -284,6 +284,20 @@ def test_pyc_that_was_cut(
     ]
 
 
+def test_sources_that_are_hard_links(pyctrigger: Command, tree: Path, newest: Interpreter, tmp_path: Path) -> None:
+    """The hash is that of the content, under whatever name it is in the archive."""
+    source = tree / SITE / "demo/module.py"
+    os.link(source, source.with_name("again.py"))
+    compile_tree(newest, tree, "--invalidation-mode", "checked-hash")
+    assert 0 == pyctrigger.text("audit", build_tar(tree, tmp_path / "a.tar")).code
+
+    with source.open("a") as file:
+        file.write("# more\n")
+
+    counts = only(pyctrigger.json("audit", build_tar(tree, tmp_path / "b.tar")))["counts"]
+    assert 2 == counts["mismatched"]
+
+
 @pytest.mark.parametrize("builder", ["a.tar", "a.rpm"])
 def test_hard_links(pyctrigger: Command, tree: Path, newest: Interpreter, tmp_path: Path, builder: str) -> None:
     """Fedora's rpms link equal levels; in a cpio only the last name has the content."""

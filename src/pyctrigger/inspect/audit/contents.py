@@ -49,6 +49,8 @@ class Contents:
         self.members = 0
         self.sources: dict[str, Source] = {}
         self.pycs: dict[str, Pyc] = {}
+        #: Where the content of a source is that is a hard link.
+        self.linked: dict[str, str] = {}
         self._climbing: list[Climbing] = []
         self._hard_links: list[tuple[str, str]] = []
 
@@ -72,6 +74,7 @@ class Contents:
                 self.pycs[path] = self.pycs[target]
             if target in self.sources:
                 self.sources[path] = self.sources[target]
+                self.linked[path] = target
         self._hard_links = []
 
     def climbing(self, kind: str) -> list[Climbing]:

@@ -53,27 +53,31 @@ def _examine(file: BinaryIO, limits: Limits, target: Judge | None, answer: dict[
             answer["format"] = kind.kind
         _report(answer, contents, verdicts, limits)
     if verdicts.doubts:
-        verdicts.findings += _settled(file, size, limits, verdicts.doubts)
+        doubts = [(contents.linked.get(doubt.source, doubt.source), doubt) for doubt in verdicts.doubts]
+        verdicts.findings += _settled(file, size, limits, doubts)
         _report(answer, contents, verdicts, limits)
 
 
-def _settled(file: BinaryIO, size: int, limits: Limits, doubts: list[Doubt]) -> list[ArchiveFinding]:
-    """A second look, for hash-based pycs: they may stand before their sources, and nothing is kept in memory."""
-    wanted: dict[str, list[Doubt]] = {}
-    for doubt in doubts:
-        wanted.setdefault(doubt.source, []).append(doubt)
+def _settled(file: BinaryIO, size: int, limits: Limits, doubts: list[tuple[str, Doubt]]) -> list[ArchiveFinding]:
+    """A second look, for hash-based pycs: they may stand before their sources, and nothing is kept in memory.
+
+    Each doubt comes with the member that has the content of its source.
+    """
+    wanted: dict[str, set[bytes]] = {}
+    for member_path, doubt in doubts:
+        wanted.setdefault(member_path, set()).add(doubt.magic_number)
     hashes: dict[tuple[str, bytes], bytes] = {}
     archive = open_archive(file, size, Budget(limits, size))
     for path, member in files_named(archive.members, set(wanted)):
         source = read_whole(member, limits.source)
         if source is None:
             raise ArchiveError("limit", f"has a source of more than {limits.source} bytes, and its hash is wanted")
-        for magic_number in {doubt.magic_number for doubt in wanted[path]}:
+        for magic_number in wanted[path]:
             hashes[path, magic_number] = source_hash(magic_number, source)
     return [
         ArchiveFinding("mismatched", "hash", doubt.pyc, doubt.source)
-        for doubt in doubts
-        if hashes.get((doubt.source, doubt.magic_number), doubt.recorded) != doubt.recorded
+        for member_path, doubt in doubts
+        if hashes.get((member_path, doubt.magic_number), doubt.recorded) != doubt.recorded
     ]
 
 
