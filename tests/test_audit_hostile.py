@@ -510,7 +510,7 @@ def bare(tmp_path: Path) -> list[str]:
         assert module.__file__ is not None
         (top / module.__name__).symlink_to(Path(module.__file__).parent)
     code = f"import sys; sys.path.insert(0, {str(top)!r}); from pyctrigger.cli import main; sys.exit(main())"
-    return ["-I", "-S", "-c", code]
+    return ["-I", "-S", "-B", "-c", code]
 
 
 def test_without_the_extra(bare: list[str], interpreter: Interpreter, every_format: dict[str, Path]) -> None:
