@@ -112,6 +112,17 @@ def newest(interpreters: list[Interpreter]) -> Interpreter:
     return [each for each in interpreters if each.implementation == "cpython"][-1]
 
 
+@pytest.fixture(scope="session")
+def every_format(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One archive of each kind that `archives` builds, by its name, all of one tree with bytecode."""
+    from archives import BUILDERS, build, compile_tree, package_tree
+
+    top = tmp_path_factory.mktemp("formats")
+    tree = package_tree(top / "tree")
+    compile_tree(newest, tree)
+    return {name: build(name, tree, top / f"{number}") for number, name in enumerate(BUILDERS)}
+
+
 @pytest.fixture
 def as_root() -> None:
     """For what only root can do or suffer."""
