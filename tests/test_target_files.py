@@ -62,9 +62,9 @@ def ask(interpreter: Interpreter, question: str, text: bytes) -> subprocess.Comp
     )
 
 
-def test_there_are_two_programs() -> None:
+def test_there_are_three_programs() -> None:
     """Or the tests below hold for nothing."""
-    assert [path.name for path in PROGRAMS] == ["compile.py", "probe.py"]
+    assert [path.name for path in PROGRAMS] == ["compile.py", "probe.py", "start.py"]
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)

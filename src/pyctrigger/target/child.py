@@ -29,7 +29,7 @@ MEND_FOR_ACCOUNT = (
 )
 
 #: The program comes through a descriptor: an account with fewer rights than ours may not reach our own files.
-_BOOTSTRAP = "import sys; exec(compile(open(int(sys.argv[1]), 'rb').read(), '<pyctrigger>', 'exec'))"
+BOOTSTRAP = "import sys; exec(compile(open(int(sys.argv[1]), 'rb').read(), '<pyctrigger>', 'exec'))"
 
 
 def start(
@@ -45,14 +45,11 @@ def start(
 
     `keep` are descriptors that the child inherits. Raises InterpreterError where it can't be started at all.
     """
-    try:
-        source = os.open(os.path.join(os.path.dirname(__file__), "remote", program + ".py"), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise InterpreterError(f"{executable} can't be started: {error.strerror}") from error
+    source = open_program(executable, program)
     try:
         # A session of its own: a Ctrl-C at the terminal is the host's to answer.
         return subprocess.Popen(
-            [executable, *_FLAGS, "-c", _BOOTSTRAP, str(source), *arguments],
+            [executable, *_FLAGS, "-c", BOOTSTRAP, str(source), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -78,6 +75,14 @@ def start(
         ) from error
     finally:
         os.close(source)
+
+
+def open_program(executable: str, program: str) -> int:
+    """A descriptor of the file `remote/<program>.py`, for `BOOTSTRAP`. Raises InterpreterError."""
+    try:
+        return os.open(os.path.join(os.path.dirname(__file__), "remote", program + ".py"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InterpreterError(f"{executable} can't be started: {error.strerror}") from error
 
 
 def _enter(root: str, account: Account | None) -> Callable[[], None]:
