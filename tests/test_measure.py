@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import importlib.util
 import json
 import os
 import pty
@@ -559,6 +560,26 @@ def test_an_ordinary_account_measures_with_its_own_modules(as_root: None) -> Non
             each["modules"]["parcel"]["state"]: each["compiled"] for each in said[-3:]
         }
         assert (list(temporary.iterdir()), list(site.rglob("*.pyc"))) == ([], [])
+
+
+def test_pypy_can_be_the_host(measure: Measure, stage: Stage, interpreters: list[Interpreter]) -> None:
+    """Its `os` has less of what waiting for a process and a barrier around it are made of."""
+    hosts = [each.path for each in interpreters if each.implementation == "pypy" and each.version >= (3, 9)]
+    if not hosts:
+        absent("no PyPy 3.9 or later on this machine")
+    specs = [importlib.util.find_spec(name) for name in ("pyctrigger", "platformdirs", "filelock", "tomli")]
+    places = dict.fromkeys(str(Path(spec.origin).parent.parent) for spec in specs if spec and spec.origin)
+    measure.program[0] = hosts[0]
+    found = measure.json(
+        *("--python", hosts[0], "--site-dir", stage.site, "--runs", "1", "spy", "parcel"),
+        env={"PYTHONPATH": ":".join(places), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    timed = stage.listener.said()[-3:]
+
+    assert "pypy" in found["flavour"]
+    assert {"stale": SOURCES, "absent": SOURCES, "fresh": []} == {
+        each["modules"]["parcel"]["state"]: each["compiled"] for each in timed
+    }
 
 
 # ----------------------------------------------------------------------------------------------------- what can't be

@@ -31,6 +31,8 @@ _REFER = 1 << 13
 """Renaming from one directory to another; since the second version."""
 _TRUNCATE = 1 << 14
 """Since the third."""
+#: What a rule needs of a directory; PyPy's os doesn't name it.
+_PATH = getattr(os, "O_PATH", os.O_RDONLY)
 #: Terminals, /dev/null and shared memory: nothing of an installation's.
 _ALWAYS_WRITABLE = "/dev"
 
@@ -100,7 +102,7 @@ def _restrict(writable: Sequence[str]) -> None:
     ruleset = _require(_call(library, _CREATE_RULESET, attribute, len(attribute), 0))
     try:
         for path in writable:
-            directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            directory = os.open(path, _PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 rule = struct.pack("=Qi", rights, directory)
                 _require(_call(library, _ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
