@@ -733,13 +733,15 @@ def test_a_chart_of_plain_characters(measure: Measure, stage: Stage, newest: Int
     assert [list(STATES), True] == [
         [line.split()[0] for line in bars],
         all(
-            re.fullmatch(r"  \w+ +\d+\.\d{3} s  \(\d+\.\d{3} to \d+\.\d{3}\) +\d+\.\d\d x fresh  =+-*", line)
+            re.fullmatch(
+                r"  \w+ +\d+\.\d{3} s  \(\d+\.\d{3} to \d+\.\d{3}\) +cpu \d+\.\d{3} s +\d+\.\d\d x fresh  =+-*", line
+            )
             for line in bars
         ),
     ]
     assert " 1.00 x fresh " in bars[2]
     assert re.fullmatch(
-        r"  stale bytecode costs \d+\.\d{3} s at each start, \d+\.\d\d times as long"
+        r"  stale bytecode costs \d+\.\d{3} s at each start \(-?\d+\.\d{3} s of CPU time\), \d+\.\d\d times as long"
         r"|  no clear difference: the times overlap; more --runs, or a quieter machine, may show one",
         verdict,
     )

@@ -148,18 +148,17 @@ def _lines(measurement: Measurement) -> list[str]:
 
 
 def _bar(measurement: Measurement, state: str) -> Bar:
-    spread = measurement.spread(state)
+    spread, cpu = measurement.spread(state), measurement.cpu(state)
     extent = f"({spread.minimum:.3f} to {spread.maximum:.3f})"
-    label = f"{spread.median:7.3f} s  {extent}  {measurement.ratio(state):5.2f} x fresh"
+    label = f"{spread.median:7.3f} s  {extent:<17}  cpu {cpu.median:.3f} s  {measurement.ratio(state):5.2f} x fresh"
     return Bar(state, label, spread.median, spread.maximum, _COLOURS[state])
 
 
 def _verdict(measurement: Measurement) -> str:
     if not measurement.is_clear:
         return "no clear difference: the times overlap; more --runs, or a quieter machine, may show one"
-    return (
-        f"stale bytecode costs {measurement.cost:.3f} s at each start, {measurement.ratio('stale'):.2f} times as long"
-    )
+    cost = f"stale bytecode costs {measurement.cost:.3f} s at each start ({measurement.cpu_cost:.3f} s of CPU time)"
+    return f"{cost}, {measurement.ratio('stale'):.2f} times as long"
 
 
 def _runs(text: str) -> int:
