@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..chart import Bar, chart
 from ..text import say, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ...inspect.measure_report import Measurement, MeasureReport, Sample
     from ...run.report import FlavourReport
     from ...target.interpreter import Interpreter
+    from ..chart import Bar
 
 HELP = "time a start with stale, without and with fresh bytecode"
 
@@ -80,13 +84,32 @@ def perform(options: argparse.Namespace, program: tuple[str, ...]) -> MeasureRep
     )
     view = _view(options)
     try:
-        return measure(request, view)
+        with _ended_in_order():
+            return measure(request, view)
     except PyctriggerError as error:
         report = MeasureReport()
         report.errors.append(error)
         return report
     finally:
         view.clear()
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Whatever ends us, what is measured is ended, too, and its private files go."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:  # nohup(1) has it ignored
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _view(options: argparse.Namespace) -> Any:
@@ -130,6 +153,8 @@ def lines(report: MeasureReport) -> list[str]:
 
 
 def _lines(measurement: Measurement) -> list[str]:
+    from ..chart import chart
+
     interpreter, subject = measurement.interpreter, measurement.subject
     what = (
         shown(" ".join([subject.script, *subject.arguments]))
@@ -148,6 +173,8 @@ def _lines(measurement: Measurement) -> list[str]:
 
 
 def _bar(measurement: Measurement, state: str) -> Bar:
+    from ..chart import Bar
+
     spread, cpu = measurement.spread(state), measurement.cpu(state)
     extent = f"({spread.minimum:.3f} to {spread.maximum:.3f})"
     label = f"{spread.median:7.3f} s  {extent:<17}  cpu {cpu.median:.3f} s  {measurement.ratio(state):5.2f} x fresh"
