@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import RefusedError, UsageError
-from ..target.child import BOOTSTRAP, open_program
+from ..target.child import BOOTSTRAP, PROGRAMS, open_file
 from ..target.scope import own_directories
 from ..target.trust import account_for
 from .measure_process import Command
@@ -73,7 +73,7 @@ class Starter(NamedTuple):
     def on(self, tree: str, *, writes: bool) -> Iterator[Command]:
         """The command that finds its bytecode in `tree`; only if `writes` it puts some there.
 
-        Raises InterpreterError.
+        Raises OSError.
         """
         program = self._program() if self._needs_program else None
         try:
@@ -89,7 +89,8 @@ class Starter(NamedTuple):
                 os.close(program)
 
     def _program(self) -> int:
-        return open_program(self.interpreter.executable, "start")
+        (file,) = PROGRAMS["start"]
+        return open_file(file)
 
     @property
     def _needs_program(self) -> bool:

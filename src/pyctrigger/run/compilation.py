@@ -117,10 +117,11 @@ class Compilation:
     def _store(self, task: Task, answer: wire.Compiled, path: str) -> None:
         written = False
         try:
+            body = b""
             for state, level in zip(task.stale.levels, answer.levels):
-                if level.state == wire.BODY:
-                    content = self._header(task, answer) + level.body
-                    written = self._put(task, state, content) or written
+                if level.state in (wire.BODY, wire.TWIN):
+                    body = level.body or body
+                    written = self._put(task, state, self._header(task, answer) + body) or written
         except FileNotFoundError:
             return  # the whole directory is gone, and its sources with it
         except WriteRefused as refusal:

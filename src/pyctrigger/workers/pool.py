@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..errors import InterpreterChangedError, InterpreterError
 from ..target.child import describe_death
-from .wire import UNREADABLE, Compiled, Failed, WireError, parse_reply
+from .wire import UNREADABLE, Compiled, Failed, Unsettled, WireError, parse_reply
 from .worker import Job, Limits, Worker
 
 if TYPE_CHECKING:
@@ -40,13 +40,19 @@ Answer = Union[Compiled, Failed, Lost]
 
 
 class Pool:
-    """Up to `size` workers; they start when there is work for them. Use it as a context manager."""
+    """Up to `size` workers of one program; they start when there is work for them. Use it as a context manager.
 
-    def __init__(self, interpreter: Interpreter, limits: Limits, size: int, *, hashes: bool = False) -> None:
+    The program is `compile`, or `compare` for what loads the bytecode that nobody knows.
+    """
+
+    def __init__(
+        self, interpreter: Interpreter, limits: Limits, size: int, *, hashes: bool = False, program: str = "compile"
+    ) -> None:
         self._interpreter = interpreter
         self._limits = limits
         self._size = max(1, size)
         self._hashes = hashes
+        self._program = program
         self._workers: list[Worker] = []
         self._by_descriptor: dict[int, Worker] = {}
         self._poller = select.poll()
@@ -135,7 +141,7 @@ class Pool:
         return bool(worker.jobs) and worker.jobs[0].alone
 
     def _start(self) -> Worker:
-        worker = Worker(self._interpreter, self._limits, hashes=self._hashes)
+        worker = Worker(self._interpreter, self._limits, hashes=self._hashes, program=self._program)
         self._workers.append(worker)
         for descriptor in (worker.output, worker.noise):
             self._by_descriptor[descriptor] = worker
@@ -205,13 +211,16 @@ class Pool:
                 f"it was {expected[0].hex()}"
             )
 
-    def _answered(self, worker: Worker, answer: Compiled | Failed) -> Iterator[tuple[Job, Answer]]:
+    def _answered(self, worker: Worker, answer: Compiled | Failed | Unsettled) -> Iterator[tuple[Job, Answer]]:
         job = worker.answered()
         self._senseless_deaths = 0
-        if isinstance(answer, Failed) and answer.kind == "memory" and not job.alone:
-            job.alone = True
-            self._solo.append(job)
-            return
+        if isinstance(answer, Unsettled) or (answer.kind == "memory" if isinstance(answer, Failed) else False):
+            if not job.alone:
+                job.alone = True
+                self._solo.append(job)
+                return
+            if isinstance(answer, Unsettled):
+                raise WireError("a worker that has compiled nothing can't say that")
         if job.alone:
             worker.retiring = True
             self._drop(worker)

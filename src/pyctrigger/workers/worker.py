@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import InterpreterError
 from ..target.child import MEND_FOR_ACCOUNT, describe_death, printable, start
 from ..target.confinement import confined
+from . import warming
 from .wire import FrameReader, Ready, parse_ready
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Job:
 class Worker:
     """A child process that compiles. Never blocks: `pump_in` and `pump_out` do what the pipes allow."""
 
-    def __init__(self, interpreter: Interpreter, limits: Limits, *, hashes: bool) -> None:
+    def __init__(self, interpreter: Interpreter, limits: Limits, *, hashes: bool, program: str = "compile") -> None:
         self.interpreter = interpreter
         self.limits = limits
         self.jobs: deque[Job] = deque()
@@ -69,6 +70,9 @@ class Worker:
         self._noise = b""
         self._frames = FrameReader()
         self._unsent: deque[memoryview] = deque()
+        warms_up = program == "compile" and warming.is_needed(interpreter.implementation, interpreter.version)
+        if warms_up:
+            self._unsent.append(memoryview(warming.frames()))
         # A pipe that only the host holds open, one for each worker (F_SETOWN belongs to the open file): when the host
         # ends, however it ends, the kernel ends the worker.
         try:
@@ -79,11 +83,12 @@ class Worker:
             self._child = confined(
                 lambda: start(
                     interpreter.executable,
-                    "compile",
+                    program,
                     [str(life), str(limits.memory), str(limits.file_timeout), str(int(hashes))],
                     account=interpreter.account,
                     root=interpreter.root,
                     keep=[life],
+                    seeded=warms_up,
                 )
             )
         except BaseException:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +96,7 @@ def perform(options: argparse.Namespace, program: tuple[str, ...]) -> MeasureRep
 @contextlib.contextmanager
 def _ended_in_order() -> Iterator[None]:
     """Whatever ends us, what is measured is ended, too, and its private files go."""
+    import signal
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

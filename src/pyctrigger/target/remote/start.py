@@ -4,8 +4,8 @@ Contract: Python 3.6 to 3.15 and PyPy; standard library only, and on purpose the
 costs is what theirs costs. Started without `site`, so that the modules that it imports have their bytecode in that
 tree as well; then `site` does what it does at every start, or adds the directories that were named instead.
 
-Arguments: the descriptor of this file, the tree, how many site directories follow, these, and `modules` or `script`
-with what is to be started.
+Arguments: the descriptor of this file, the tree of bytecode, how many site directories follow, these, and `modules` or
+`script` with what is to be started.
 """
 
 import importlib
@@ -44,11 +44,12 @@ def main(arguments: "list[str]") -> None:
     prepare_sites(directories)
     if kind == "modules":
         sys.argv[:] = ["-c"]
+        sys.path.insert(0, "")
         for name in subject:
             importlib.import_module(name)
         return
     sys.argv[:] = subject
-    sys.path[0] = os.path.dirname(os.path.abspath(subject[0]))
+    sys.path.insert(0, os.path.dirname(os.path.realpath(subject[0])))
     runpy = importlib.import_module("runpy")
     runpy.run_path(subject[0], run_name="__main__")
 
