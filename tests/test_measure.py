@@ -400,6 +400,7 @@ def test_a_script_with_arguments(measure: Measure, stage: Stage, newest: Interpr
     """It is `__main__`, its directory comes first, and it starts where the caller is."""
     script = stage.site / "program"
     script.write_text("import spy, parcel\nassert __name__ == '__main__', __name__\n")
+    measure.program = [sys.executable, "-I", "-m", "pyctrigger", "measure"]  # or it would find these before its own
     for name in ("importlib", "os", "runpy", "site"):
         (tmp_path / f"{name}.py").write_text("raise Exception('from the current directory')\n")
     for site in ((), ("--site-dir", stage.site)):
