@@ -101,12 +101,8 @@ class Tree:
         return os.stat(name, dir_fd=self.directory(relative), follow_symlinks=False)
 
     def open_file(self, relative: str, name: str) -> int:
-        """A descriptor for reading a regular file; never blocks, never follows a link. Raises OSError."""
-        descriptor = os.open(name, _FILE, dir_fd=self.directory(relative))
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise OSError(errno.EINVAL, "is no regular file")
-        return descriptor
+        """A descriptor for reading a file of any kind; never blocks, never follows a link. Raises OSError."""
+        return os.open(name, _FILE, dir_fd=self.directory(relative))
 
     def resolve(self, relative: str, name: str) -> tuple[str, str] | None:
         """Where a link below leads, as (directory, name), resolved without leaving the tree; None if it leads out.
