@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from ..pyc.header import HeaderFormat, InvalidationMode, Verdict
 from ..run.compilation import Compilation
 from ..run.observer import Observer
+from ..run.order import Task
 from ..run.outcome import Failure
 from ..run.results import Results
 from ..run.steps import LevelState, Stale
 from ..run.wanted import Wanted
 from ..state.manifest import Manifest
 from ..tree.directory import Tree
-from ..tree.layout import Layout
+from ..tree.layout import Layout, Place
 from ..tree.source import SourceRefused, source_status
 from ..workers.capacity import worker_count
 from ..workers.pool import Pool
@@ -68,15 +69,15 @@ def _jobs(
         directory, name = os.path.split(source)
         levels = tuple(LevelState(pyc.level, os.path.basename(pyc.path), Verdict.MISSING) for pyc in pycs)
         try:
-            layout, relative = layouts.find(directory)
-            stale = Stale(name, source_status(layout.sources, relative, name), levels)
+            place = layouts.place(directory)
+            stale = Stale(name, source_status(place.layout.sources, place.relative, name), levels)
         except SourceRefused as refusal:
             results.tally.fail(Failure(source, "refused", str(refusal)))
             continue
         except OSError as error:
             results.tally.fail(Failure(source, "io", error.strerror or str(error)))
             continue
-        job = compilation.job(layout, relative, stale)
+        job = compilation.job(Task(place, stale))
         if job is not None:
             yield job
 
@@ -90,13 +91,13 @@ class _Layouts:
         self._top: str | None = None
         self._layout: Layout | None = None
 
-    def find(self, directory: str) -> tuple[Layout, str]:
-        """The layout that a directory is in, and its path in it. Raises OSError."""
+    def place(self, directory: str) -> Place:
+        """A directory in the layout that it belongs to. Raises OSError."""
         if self._layout is None or not self._is_below(directory):
             self._layout = Layout(self._stack.enter_context(Tree.open(directory)), self._pycs)
             self._top = directory
         assert self._top is not None
-        return self._layout, directory[len(self._top) + 1 :]
+        return Place(self._layout, directory[len(self._top) + 1 :])
 
     def _is_below(self, directory: str) -> bool:
         top = self._top
