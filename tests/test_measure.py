@@ -25,6 +25,8 @@ from command import PATIENCE, Command, Outcome
 from confinement import NOBODY, command_for, public_directory
 from conftest import absent
 from packages import write_tree
+from pyctrigger.cli.chart import Bar, chart
+from pyctrigger.inspect.measure_report import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -738,7 +740,7 @@ def test_a_chart_of_plain_characters(measure: Measure, stage: Stage, newest: Int
         [line.split()[0] for line in bars],
         all(
             re.fullmatch(
-                r"  \w+ +\d+\.\d{3} s  \(\d+\.\d{3} to \d+\.\d{3}\) +cpu \d+\.\d{3} s +\d+\.\d\d x fresh  =+-*", line
+                r"  \w+ +\d+\.\d{3} s  \(\d+\.\d{3} to \d+\.\d{3}\) +cpu \d+\.\d{3} s +\d+\.\d\d x fresh  =+-*>?", line
             )
             for line in bars
         ),
@@ -746,10 +748,26 @@ def test_a_chart_of_plain_characters(measure: Measure, stage: Stage, newest: Int
     assert " 1.00 x fresh " in bars[2]
     assert re.fullmatch(
         r"  stale bytecode costs \d+\.\d{3} s at each start \(-?\d+\.\d{3} s of CPU time\), \d+\.\d\d times as long"
-        r"|  no clear difference: the times overlap; more --runs, or a quieter machine, may show one",
+        r"|  no clear difference; more --runs, or a quieter machine, may show one",
         verdict,
     )
     assert max(map(len, bars)) <= 80
+
+
+def test_an_outlier_neither_hides_the_others_nor_decides() -> None:
+    """Its bar ends at the edge of the chart, and the difference is as clear as without it."""
+    stale, fresh = (
+        line.split()[-1] for line in chart([Bar("stale", "", 4.0, 4.2, ""), Bar("fresh", "", 2.0, 40.0, "")])
+    )
+    assert re.fullmatch("=+-+", stale)
+    assert re.fullmatch("=+-+>", fresh)
+    assert stale.count("=") == pytest.approx(2 * fresh.count("="), abs=2)
+    assert len(fresh) == pytest.approx(1.5 * stale.count("="), abs=2)
+
+    usual, disturbed = Spread.of([4.0, 4.1, 3.9, 4.0, 4.2]), Spread.of([2.0, 2.1, 1.9, 2.0, 40.0])
+    assert usual.is_beyond(disturbed)
+    assert not disturbed.is_beyond(usual)
+    assert not Spread.of([2.0, 3.0, 4.0]).is_beyond(Spread.of([1.5, 2.5, 3.5]))
 
 
 def test_verbose_tells_every_time(measure: Measure, stage: Stage, newest: Interpreter) -> None:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 _WIDEST = 60
 _NARROWEST = 10
+#: How many times the largest value the scale goes to, at most.
+_MOST_BEYOND = 1.5
 _RESET = "\x1b[0m"
 
 
@@ -26,17 +28,22 @@ class Bar(NamedTuple):
 
 
 def chart(bars: list[Bar]) -> list[str]:
-    """A line for each bar: `=` up to the value, `-` up to the most that was seen; all on one scale, from zero."""
+    """A line for each bar: `=` up to the value, `-` up to the most that was seen; all on one scale, from zero.
+
+    One that was far off would leave no room for the others: it ends at the edge, in `>`.
+    """
     names = max((len(bar.name) for bar in bars), default=0)
     labels = max((len(bar.label) for bar in bars), default=0)
     before = 2 + names + 2 + labels + 2
     room = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns - before - 1))
-    scale = room / max(max((bar.most for bar in bars), default=0), 1e-9)
+    largest = max((bar.value for bar in bars), default=0)
+    scale = room / max(min(max((bar.most for bar in bars), default=0), _MOST_BEYOND * largest), 1e-9)
     coloured = has_colours()
     lines = []
     for bar in bars:
         solid = max(1, round(bar.value * scale))
-        drawn = "=" * solid + "-" * (round(bar.most * scale) - solid)
+        rest = round(bar.most * scale) - solid
+        drawn = "=" * solid + ("-" * rest if solid + rest <= room else "-" * (room - solid - 1) + ">")
         drawn = f"{bar.colour}{drawn}{_RESET}" if coloured else drawn
         lines.append(f"  {bar.name:<{names}}  {bar.label:<{labels}}  {drawn}")
     return lines

@@ -183,7 +183,7 @@ def _bar(measurement: Measurement, state: str) -> Bar:
 
 def _verdict(measurement: Measurement) -> str:
     if not measurement.is_clear:
-        return "no clear difference: the times overlap; more --runs, or a quieter machine, may show one"
+        return "no clear difference; more --runs, or a quieter machine, may show one"
     cost = f"stale bytecode costs {measurement.cost:.3f} s at each start ({measurement.cpu_cost:.3f} s of CPU time)"
     return f"{cost}, {measurement.ratio('stale'):.2f} times as long"
 
