@@ -135,16 +135,17 @@ class Compilation:
         header = self._header(asked.text.status, answer)
         try:
             for state, level in zip(stale.levels, answer.levels):
+                if level.state not in (wire.BODY, wire.TWIN):
+                    continue
+                body = level.body or body
+                if self._is_there(place, state, header, body, asked.text):
+                    continue
+                changed = True
                 if level.state == wire.TWIN and written and self._link(place, state.pyc, written[-1]):
-                    changed = True
-                elif level.state in (wire.BODY, wire.TWIN):
-                    body = level.body or body
-                    if self._is_there(place, state, header, body, asked.text):
-                        continue
-                    changed = True
-                    status = self._put(asked, state, header, body)
-                    if status is not None:  # nobody else had this file before it got its name
-                        written.append(Written(status, header, body, level.microseconds, [state.pyc]))
+                    continue
+                status = self._put(asked, state, header, body)
+                if status is not None:  # nobody else had this file before it got its name
+                    written.append(Written(status, header, body, level.microseconds, [state.pyc]))
         except FileNotFoundError:
             return  # the whole directory is gone, and its sources with it
         except WriteRefused as refusal:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .steps import Stale
 
 #: Sources that wait while larger ones behind them are found; what is held is their names and status.
-_MOST_WAITING = 1024
+_MOST_WAITING = 256
 #: Sources taken from the plan for each one that is given out, until so many wait.
 _STEP = 8
 

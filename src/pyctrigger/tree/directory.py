@@ -20,7 +20,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Directories kept open at once: the way down to the one at work, and the few that results are still written to; a
 #: quarter of what this process may open at most.
-_MOST_OPEN = min(48, max(8, os.sysconf("SC_OPEN_MAX") // 4))
+_MOST_OPEN = min(192, max(8, os.sysconf("SC_OPEN_MAX") // 4))
 _MOST_LINKS = 40
 
 

@@ -55,15 +55,21 @@ class Job:
 
 
 class Worker:
-    """A child process that compiles. Never blocks: `pump_in` and `pump_out` do what the pipes allow."""
+    """A child process that compiles. Never blocks: `pump_in` and `pump_out` do what the pipes allow.
 
-    def __init__(self, interpreter: Interpreter, limits: Limits, *, hashes: bool, program: str = "compile") -> None:
+    With `apart` it forks for each body, and itself compiles nothing.
+    """
+
+    def __init__(
+        self, interpreter: Interpreter, limits: Limits, *, hashes: bool, program: str = "compile", apart: bool = False
+    ) -> None:
         self.interpreter = interpreter
         self.limits = limits
         self.jobs: deque[Job] = deque()
         self.outstanding = 0
         self.ready: Ready | None = None
         self.retiring = False
+        self.apart = apart
         self.overdue = False
         #: What it said was no answer.
         self.garbled = False
@@ -84,7 +90,13 @@ class Worker:
                 lambda: start(
                     interpreter.executable,
                     program,
-                    [str(life), str(limits.memory), str(limits.file_timeout), str(int(hashes))],
+                    [
+                        str(life),
+                        str(limits.memory),
+                        str(limits.file_timeout),
+                        str(int(hashes)),
+                        *(["apart"] if apart else []),
+                    ],
                     account=interpreter.account,
                     root=interpreter.root,
                     keep=[life],

@@ -6,11 +6,13 @@ Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours im
 What marshal writes depends on what the process holds: up to 3.10 a name is flagged as shared if anything else holds it,
 from 3.12 on equal frozensets are one or two (codeobject.c, `intern_constants`: one whose strings were interned before
 becomes a copy). So before 3.11 a process that has compiled everything once is warmed up by the host and stays as it is,
-and from 3.12 on the few sources where it can matter are answered by a process that has compiled nothing before.
+and from 3.12 on the few sources where it can matter are compiled in a fork of a process that has compiled nothing.
 """
 
 import gc
 import marshal
+import os
+import signal
 import sys
 import time
 from importlib.machinery import SourceFileLoader
@@ -42,6 +44,8 @@ WARM_UP = 2
 #: From here on names are always flagged as shared, and sets are sorted (bpo-34093, bpo-37596).
 HOLDS_NAMES = sys.version_info < (3, 11)
 SPLITS_SETS = sys.implementation.name == "cpython" and sys.version_info >= (3, 12)
+#: Whether this process only forks, and so has compiled nothing whenever it is asked.
+APART = len(sys.argv) > 6 and sys.argv[6] == "apart"
 #: inspect.CO_OPTIMIZED: the code of a function.
 FUNCTION = 1
 
@@ -101,30 +105,46 @@ def may_document(code: "types.CodeType") -> bool:
 # -- bytes that depend on the source alone ----------------------------------------------------------------------------
 
 
-def may_be_split(body: bytes, code: "types.CodeType") -> bool:
+def may_be_split(code: "types.CodeType") -> bool:
     """Whether there are two equal frozensets in a code: in another process they might be one, flagged as shared."""
-    marks = 0
-    for mark in (b">", b"\xbe"):
-        at = body.find(mark)
-        while at >= 0 and marks < 2:
-            marks += body[at + 3 : at + 5] == b"\0\0"
-            at = body.find(mark, at + 1)
-    if marks < 2:
-        return False
-    sets = list(frozensets(code))
-    return len({id(each) for each in sets}) > len(set(sets))
-
-
-def frozensets(code: "types.CodeType") -> "list[frozenset[object]]":
     found = []  # type: list[frozenset[object]]
-    for constant in code.co_consts:
-        if isinstance(constant, frozenset):
-            found.append(constant)
-        elif isinstance(constant, tuple):
-            found += [each for each in constant if isinstance(each, frozenset)]
-        elif hasattr(constant, "co_consts"):
-            found += frozensets(constant)
-    return found
+    kind, codes = type(code), [code]
+    while codes:
+        for constant in codes.pop().co_consts:
+            if constant.__class__ is frozenset:
+                found.append(constant)
+            elif constant.__class__ is kind:
+                codes.append(constant)
+    return len(found) > 1 and len({id(each) for each in found}) > len(set(found))
+
+
+def compiled(source: bytes, path: str, level: int) -> "tuple[int, bytes, bool, bool]":
+    """Microseconds, body, whether another level may differ by docstrings, and whether another process might differ."""
+    begun = time.perf_counter()
+    # No name outlives this call: what an earlier code object shares with a later one changes marshal's flags.
+    code = code_of(source, path, level)
+    body = marshalled(code)
+    spent = int((time.perf_counter() - begun) * 1e6)
+    return spent, body, level < 2 and may_document(code), SPLITS_SETS and may_be_split(code)
+
+
+def compiled_apart(source: bytes, path: str, level: int) -> "tuple[int, bytes, bool, bool]":
+    """The same, from a process that has compiled nothing before. Raises MemoryError where that came to no end."""
+    ours, theirs = os.pipe()
+    left = signal.getitimer(signal.ITIMER_PROF)[0]
+    child = os.fork()
+    if not child:
+        signal.setitimer(signal.ITIMER_PROF, left)
+        with os.fdopen(theirs, "wb") as stream:
+            marshal.dump(compiled(source, path, level), stream)
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as stream:
+        said = stream.read()
+    if os.waitpid(child, 0)[1] or not said:
+        raise MemoryError
+    spent, body, documents, split = marshal.loads(said)
+    return spent, body, documents, split
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
@@ -147,15 +167,14 @@ class Compiler:
         """A body, or TWIN: the same as that of the level before."""
         if self.level >= 0 and not self.differs(level):
             return TWIN, 0, b""
-        begun = time.perf_counter()
-        # No name outlives this call: what an earlier code object shares with a later one changes marshal's flags.
-        code = code_of(self.source, self.path, level)
-        body = marshalled(code)
-        spent = time.perf_counter() - begun
-        if SPLITS_SETS and State.compiled and may_be_split(body, code):
-            raise Unsettled
-        self.level, self.documents = level, level < 2 and may_document(code)
-        return BODY, int(spent * 1e6), body
+        if APART:
+            spent, body, self.documents, _ = compiled_apart(self.source, self.path, level)
+        else:
+            spent, body, self.documents, split = compiled(self.source, self.path, level)
+            if split and (State.compiled or self.level >= 0):
+                raise Unsettled
+        self.level = level
+        return BODY, spent, body
 
     def differs(self, level: int) -> bool:
         if self.level == 0 and level > 0 and may_assert(self.source):
