@@ -93,6 +93,8 @@ class Planner:
 
     def _directory(self, relative: str, *, deep: bool, depth: int) -> Generator[Step, None, bool]:
         """Steps for one directory and what lies below. Returns whether they leave it empty."""
+        if depth == 1:
+            self._judge.approach(relative)
         try:
             seen = self._look(relative)
         except OSError as error:
