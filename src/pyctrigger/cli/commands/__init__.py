@@ -3,7 +3,7 @@
 One that has a `perform` of its own is no request about bytecode, and adds all of its options itself.
 """
 
-from . import audit, hooks, purge, repair, run, status, sweep, verify
+from . import audit, hooks, measure, purge, repair, run, status, sweep, verify
 
 VERBS = {
     "run": run,
@@ -13,6 +13,7 @@ VERBS = {
     "purge": purge,
     "status": status,
     "audit": audit,
+    "measure": measure,
     "hooks": hooks,
 }
 
