@@ -13,8 +13,9 @@ _PATIENCE = 1.0
 class Bar:
     """One bar; it shows once the work has taken a moment."""
 
-    def __init__(self, progress: Any) -> None:
+    def __init__(self, progress: Any, doing: str) -> None:
         self._progress = progress
+        self._doing = doing
         self._since = time.monotonic()
         self._task: Any = None
 
@@ -24,7 +25,7 @@ class Bar:
             if time.monotonic() - self._since < _PATIENCE:
                 return
             self._progress.start()
-            self._task = self._progress.add_task("compiling")
+            self._task = self._progress.add_task(self._doing)
         self._progress.update(self._task, completed=done, total=known)
 
     def clear(self) -> None:
@@ -35,7 +36,7 @@ class Bar:
             self._task = None
 
 
-def progress_bar() -> Bar | None:
+def progress_bar(doing: str = "compiling") -> Bar | None:
     """A bar on standard error, if that is a terminal and rich is installed."""
     if not sys.stderr.isatty():
         return None
@@ -45,4 +46,4 @@ def progress_bar() -> Bar | None:
     except ImportError:
         return None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Bar(Progress(*columns, console=Console(stderr=True), transient=True))
+    return Bar(Progress(*columns, console=Console(stderr=True), transient=True), doing)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import ConfigurationError
 from ..run.observer import Observer
+from ..run.report import Report
 from .commands import VERBS
 from .text import say, shown
 
 if TYPE_CHECKING:
     from ..errors import PyctriggerError
     from ..run.outcome import Failure
-    from ..run.report import FlavourReport, Report
+    from ..run.report import FlavourReport
     from .parser import Call
 
 
@@ -91,7 +92,8 @@ class Printer(Observer):
 
     def _show_text(self, report: Report) -> None:
         verb = VERBS[report.command]
-        if hasattr(verb, "lines") and report.has_answer and not self._call.quiet:
+        # By itself a plain report has nothing to say: the command failed as a whole.
+        if hasattr(verb, "lines") and report.has_answer and not (self._call.quiet and hasattr(verb, "look")):
             for line in verb.lines(report):
                 self._say(self._output, line)
         for run in report.runs:

@@ -10,7 +10,20 @@ import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 
-_NAMES = ("run", "repair", "verify", "sweep", "purge", "status", "explain", "which", "history", "hooks")
+_NAMES = (
+    "run",
+    "repair",
+    "verify",
+    "sweep",
+    "purge",
+    "status",
+    "explain",
+    "which",
+    "history",
+    "audit",
+    "measure",
+    "hooks",
+)
 
 
 class _Verbs(Mapping[str, ModuleType]):
