@@ -64,7 +64,7 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     try:
         call = parse(arguments)
     except PyctriggerError as error:
-        say(sys.stderr, f"pyctrigger: {shown(str(error))}")
+        say(sys.stderr, _uncalled(error, arguments))
         return error.exit_code
     printer = Printer(call)
     try:
@@ -82,6 +82,15 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
         _prove(proof, report)
     printer.show(report)
     return report.exit_code
+
+
+def _uncalled(error: PyctriggerError, arguments: list[str]) -> str:
+    """What is wrong with a command line that can't be parsed: of its options, only colour is heard."""
+    from .colour import is_wanted, painted
+
+    said = " ".join(arguments).replace("--color ", "--color=")
+    when = next((when for when in ("always", "never") if f"--color={when}" in said), "auto")
+    return painted((("pyctrigger:", "error"), f" {shown(str(error))}"), colour=is_wanted(when, sys.stderr))
 
 
 def _prove(path: str, report: Report) -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ..errors import PyctriggerError
     from ..run.outcome import Failure
     from ..run.report import FlavourReport, Report
+    from .colour import Words
     from .parser import Call
+    from .table import Table
 
 
 class Printer(Observer):
@@ -87,7 +89,7 @@ class Printer(Observer):
         if isinstance(error, ConfigurationError):
             lines = [f"{error.path}: {problem}" for problem in error.problems]
         for line in lines:
-            self._say(self._errors, f"pyctrigger: {shown(line)}")
+            self._say(self._errors, (("pyctrigger:", "error"), f" {shown(line)}"))
 
     def _show_text(self, report: Report) -> None:
         verb = VERBS[report.command]
@@ -115,11 +117,22 @@ class Printer(Observer):
     def _detail(self, line: str) -> None:
         self._say(self._errors if self._call.json else self._output, line)
 
-    def _say(self, stream: TextIO, line: str) -> None:
+    def _say(self, stream: TextIO, line: str | Words | Table) -> None:
         if self._bar is not None:
             self._bar.clear()
-        say(stream, line)
+        for text in [line] if isinstance(line, str) else self._painted(stream, line):
+            say(stream, text)
+
+    def _painted(self, stream: TextIO, line: Words | Table) -> list[str]:
+        from .colour import is_wanted, painted
+
+        colour = is_wanted(self._call.color, stream)
+        if isinstance(line, tuple):
+            return [painted(line, colour=colour)]
+        from .table import lines_of
+
+        return lines_of(line, stream, colour=colour)
 
 
-def _line(failure: Failure) -> str:
-    return f"{shown(failure.path)}: {failure.kind}: {shown(failure.message)}"
+def _line(failure: Failure) -> Words:
+    return (f"{shown(failure.path)}: ", (failure.kind, "error"), f": {shown(failure.message)}")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ...run.hook_files import Hook, HookReport
     from ...run.report import FlavourReport
+    from ..table import Table
 
 HELP = "show, render, install or uninstall a package manager's hooks"
 
@@ -53,17 +54,27 @@ def summary(run: FlavourReport) -> list[str]:
     return []
 
 
-def lines(report: HookReport) -> list[str]:
-    """The files themselves for `render`; else one line for each: `pkg py311 installed /usr/local/…`."""
+def lines(report: HookReport) -> list[str] | list[Table]:
+    """The files themselves for `render`, a table for `list`; else a line for each that says what became of it."""
+    if report.action == "list":
+        return [_table(report)]
     if report.action != "render":
         return [_line(hook, report) for hook in report.hooks]
     several = len(report.hooks) > 1
     return [(f"# {hook.file.path}\n" if several else "") + hook.file.text.rstrip("\n") for hook in report.hooks]
 
 
+def _table(report: HookReport) -> Table:
+    from ..table import Table
+
+    return Table(
+        ("manager", "flavour", "state", "path"),
+        [(hook.manager, hook.flavour, hook.state, hook.file.path) for hook in report.hooks],
+        styles={"installed": "good", "different": "warning", "absent": "dim"},
+    )
+
+
 def _line(hook: Hook, report: HookReport) -> str:
-    if report.action == "list":
-        return f"{hook.manager} {hook.flavour} {hook.state} {shown(hook.file.path)}"
     did = f"would be {hook.done}" if report.dry_run and hook.done else hook.done
     unchanged = "already installed" if report.action == "install" else "was not there"
     return f"{did or unchanged}: {shown(hook.file.path)}"
