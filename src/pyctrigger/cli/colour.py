@@ -1,7 +1,7 @@
 """Colour: when there is any, and how a piece of text gets it.
 
-Who has a say, in this order: the command line, `NO_COLOR` (no-color.org), `FORCE_COLOR` (force-color.org), and whether a
-terminal is there to show it.
+Who has a say, in this order: the command line, `NO_COLOR` (no-color.org), `FORCE_COLOR` (force-color.org), and whether
+a terminal is there to show it.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _uncalled(error: PyctriggerError, arguments: list[str]) -> str:
 
 
 def _prove(path: str, report: Report) -> None:
-    from .completion import prove
+    from .done import prove
 
     try:
         prove(path, report)
@@ -130,7 +130,4 @@ def _defect(error: BaseException) -> DefectError:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
-    return DefectError(
-        f"a defect of pyctrigger's own: {type(error).__name__}{where}",
-        mend="run it again with -vv, and report what that prints",
-    )
+    return DefectError(f"a defect of pyctrigger's own: {type(error).__name__}{where}")

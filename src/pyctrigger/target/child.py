@@ -48,7 +48,10 @@ def start(
     try:
         source = os.open(os.path.join(os.path.dirname(__file__), "remote", program + ".py"), os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise InterpreterError(f"{executable} can't be started: {error.strerror}") from error
+        raise InterpreterError(
+            f"{executable} can't be started: {error.strerror}",
+            mend="raise the limit of open files, or install pyctrigger again",
+        ) from error
     try:
         # A session of its own: a Ctrl-C at the terminal is the host's to answer.
         return subprocess.Popen(
@@ -73,9 +76,7 @@ def start(
             raise InterpreterError(
                 f"{executable} can't be started as account {account.uid}: {reason}", mend=MEND_FOR_ACCOUNT
             ) from error
-        raise InterpreterError(
-            f"{executable} can't be started: {reason}", mend="name another interpreter with --python PATH"
-        ) from error
+        raise InterpreterError(f"{executable} can't be started: {reason}") from error
     finally:
         os.close(source)
 

@@ -3,7 +3,7 @@
 One that has a `perform` of its own is no request about bytecode, and adds all of its options itself.
 """
 
-from . import hooks, purge, repair, run, status, sweep, verify
+from . import completion, hooks, purge, repair, run, status, sweep, verify
 
 VERBS = {
     "run": run,
@@ -13,6 +13,7 @@ VERBS = {
     "purge": purge,
     "status": status,
     "hooks": hooks,
+    "completion": completion,
 }
 
 __all__ = ["VERBS"]
