@@ -29,6 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--site-dir", metavar="DIR", action="append", default=[], help="this instead of the manager's own; repeatable"
     )
+    parser.add_argument("--state-dir", metavar="DIR", help="where it is remembered what was there before")
+    parser.add_argument("--stateless", action="store_true", help="remember nothing: for package builds")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
 
@@ -45,6 +47,8 @@ def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HookReport
             None if options.root is None else os.path.abspath(options.root),
             tuple(os.path.normpath(os.path.join("/", path)) for path in options.site_dir),
             options.dry_run,
+            None if options.state_dir is None else os.path.abspath(options.state_dir),
+            options.stateless,
         )
     )
 
@@ -75,6 +79,11 @@ def _table(report: HookReport) -> Table:
 
 
 def _line(hook: Hook, report: HookReport) -> str:
+    if hook.done == "kept":
+        return f"kept: {shown(hook.file.path)}: it was changed since it was installed; remove it by hand"
+    if hook.done == "restored":
+        words = "would be removed, and restored" if report.dry_run else "removed, and restored"
+        return f"{words} what was there before: {shown(hook.file.path)}"
     did = f"would be {hook.done}" if report.dry_run and hook.done else hook.done
     unchanged = "already installed" if report.action == "install" else "was not there"
     return f"{did or unchanged}: {shown(hook.file.path)}"
