@@ -190,7 +190,7 @@ def _uninstall(hook: Hook, place: HookPlace, past: Past, *, dry_run: bool) -> st
     done = ""
     if hook.state == "installed" or (known is not None and standing.is_like(known.put)):
         done = "removed" if known is None or known.before == ABSENT else "restored"
-    elif standing != ABSENT and (known is None or not standing.is_like(known.before)):
+    elif _is_ours(standing) or (known is not None and standing not in (ABSENT, known.before)):
         return "kept"
     if dry_run:
         return done

@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ..errors import PyctriggerError, RefusedError, UsageError
-from ..state.before import ABSENT, Standing
+from ..state.before import ABSENT, Standing, is_alive
 from ..tree.directory import open_in_root
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class HookPlace:
         own = re.compile(rf"\.{re.escape(self._name)}\.([0-9]+)\.tmp\Z")
         path = os.path.dirname(self._path)
         self._sweep(path, own, os.unlink)
-        for above in _upwards(path):
+        for above in (*_upwards(path), "/"):
             self._sweep(above, _UNFINISHED, os.rmdir)
         for above in _upwards(path):
             if not self._removed_empty(above):
@@ -197,7 +197,7 @@ class HookPlace:
         try:
             for name in os.listdir(directory):
                 match = pattern.match(name)
-                if match and not _is_alive(int(match[1])):
+                if match and not is_alive(int(match[1])):
                     with contextlib.suppress(OSError):
                         remove(name, dir_fd=directory)
         finally:
@@ -208,13 +208,3 @@ def _upwards(path: str) -> Iterator[str]:
     while path not in ("/", ""):
         yield path
         path = os.path.dirname(path)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

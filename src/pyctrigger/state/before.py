@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import files
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORMAT = 1
+_RESIDUE = re.compile(r"\.json\.([0-9]+)\.tmp\Z")
 
 
 class Standing(NamedTuple):
@@ -91,6 +93,7 @@ class Past:
 
         Without any record left, the directories of the records go as well.
         """
+        self._sweep()
         for name, stored in self._all():
             gone = not os.path.lexists(os.path.dirname(stored["path"]))
             if gone and stored.get("before", {}).get("kind", "absent") == "absent":
@@ -117,6 +120,14 @@ class Past:
             yield path
             path = os.path.dirname(path)
 
+    def _sweep(self) -> None:
+        """What a killed writer left behind (`files.write_durably`)."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._directory) if self._directory else ():
+                match = _RESIDUE.search(name)
+                if match and not is_alive(int(match[1])):
+                    self._unlink(name)
+
     # -- files ---------------------------------------------------------------------------------------------------
 
     def _all(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -125,6 +136,8 @@ class Past:
         except OSError:
             return  # nothing was ever remembered
         for name in names:
+            if not name.endswith(".json"):
+                continue
             stored = files.read(os.path.join(str(self._directory), name))
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 if stored["format"] == _FORMAT:
@@ -166,3 +179,14 @@ def _fields(standing: Standing) -> dict[str, Any]:
 def _standing(fields: dict[str, Any]) -> Standing:
     numbers = {name: int(fields[name]) for name in ("mode", "uid", "gid", "mtime_ns")}
     return Standing(str(fields["kind"]), bytes.fromhex(fields["content"]), **numbers)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process has this number; one that can't be asked has."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

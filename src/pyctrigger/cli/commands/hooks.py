@@ -80,10 +80,12 @@ def _table(report: HookReport) -> Table:
 
 def _line(hook: Hook, report: HookReport) -> str:
     if hook.done == "kept":
-        return f"kept: {shown(hook.file.path)}: it was changed since it was installed; remove it by hand"
+        return f"kept: {shown(hook.file.path)}: it is not what was installed; remove it by hand"
     if hook.done == "restored":
         words = "would be removed, and restored" if report.dry_run else "removed, and restored"
         return f"{words} what was there before: {shown(hook.file.path)}"
+    if report.action == "uninstall" and hook.state == "different" and not hook.done:
+        return f"left alone: {shown(hook.file.path)}: it is somebody else's"
     did = f"would be {hook.done}" if report.dry_run and hook.done else hook.done
     unchanged = "already installed" if report.action == "install" else "was not there"
     return f"{did or unchanged}: {shown(hook.file.path)}"
