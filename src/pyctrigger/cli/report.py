@@ -31,7 +31,7 @@ class Printer(Observer):
         if call.progress and not (call.json or call.quiet or call.hook):
             from .progress import progress_bar
 
-            self._bar = progress_bar()
+            self._bar = progress_bar(call.color)
 
     # -- as it happens -------------------------------------------------------------------------------------------
 
@@ -107,6 +107,12 @@ class Printer(Observer):
             elif self._tells(run):
                 for line in verb.summary(run):
                     self._say(self._output, line)
+        failures = [failure.kind for run in report.runs for failure in (*run.tally.failures, *run.tally.unexamined)]
+        if failures and not self._call.quiet and (self._call.verbosity or not self._call.hook):
+            from .mends import mends
+
+            for line in mends(failures):
+                self._say(self._output, line)
 
     def _tells(self, run: FlavourReport) -> bool:
         """Whether a summary is worth a line: not in each of a day's transactions that left a flavour as it was."""
