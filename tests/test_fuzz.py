@@ -136,6 +136,7 @@ def requests(draw: st.DrawFn) -> bytes:
         st.sampled_from(
             [
                 wire.request(asked, b"/m.py", source),
+                wire.warm_up(source),
                 wire.question(levels, b"/m.py", source, bodies, compare=draw(st.booleans())),
             ]
         )
@@ -146,12 +147,12 @@ def requests(draw: st.DrawFn) -> bytes:
 
 
 @settings(max_examples=_SLOW)
-@given(frames=st.lists(requests(), min_size=1, max_size=6))
-def test_a_worker_answers_or_ends_whatever_it_is_told(newest: Interpreter, frames: list[bytes]) -> None:
+@given(frames=st.lists(requests(), min_size=1, max_size=6), program=st.sampled_from(["compile", "compare"]))
+def test_a_worker_answers_or_ends_whatever_it_is_told(newest: Interpreter, frames: list[bytes], program: str) -> None:
     """What it does say are whole frames that are answers; at the end of its input it ends."""
     life, ours = os.pipe()
     try:
-        with start(newest.path, "compile", [str(life), str(1 << 30), "10", "1"], keep=[life]) as child:
+        with start(newest.path, program, [str(life), str(1 << 30), "10", "1"], keep=[life]) as child:
             os.close(life)
             life = -1
             said, _ = child.communicate(b"".join(frames), timeout=60)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pyctrigger.pyc.names import NAME_MAX, PycNames, pyc_suffix, temporary_name, writer_of
+from pyctrigger.pyc.names import NAME_MAX, PycNames, pyc_suffix, temporary_names, writer_of
 
 if TYPE_CHECKING:
     from interpreters import Interpreter
@@ -167,9 +167,10 @@ def test_residue_of_importlib_is_known() -> None:
 @given(st.sampled_from(["cpython-311-3f2a9c1d", "pypy39-00000000", "cpython-313t-12345678", "stateless-a1b2c3d4"]))
 def test_temporary_name_tells_its_writer(writer: str) -> None:
     """So that each lock's holder knows its own residue; no two names are the same, and none is a pyc's."""
-    name, other = temporary_name(writer), temporary_name(writer)
+    names, others = temporary_names(writer), temporary_names(writer)
+    name, other = next(names), next(others)
     assert (writer_of(name), writer_of(other)) == (writer, writer)
-    assert name != other
+    assert len({name, other, next(names), next(others)}) == 4
     assert PY311.source_of(name) is None
     assert len(name) < NAME_MAX
 

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pyctrigger
+from pyctrigger.target import child
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from interpreters import Interpreter
 
 REMOTE = Path(pyctrigger.__file__).parent / "target" / "remote"
@@ -37,10 +40,18 @@ print(json.dumps([sorted(sys.modules), files]))
 """
 
 
+def seen_by_targets(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but what stands under TYPE_CHECKING."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            yield node
+            yield from seen_by_targets(node)
+
+
 def modules_imported(path: Path) -> list[str]:
-    """Every module that a file imports, wherever the statement stands."""
+    """Every module that a file imports, wherever the statement stands, but for those that no target sees."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in seen_by_targets(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -62,9 +73,10 @@ def ask(interpreter: Interpreter, question: str, text: bytes) -> subprocess.Comp
     )
 
 
-def test_there_are_two_programs() -> None:
+def test_files_of_all_programs() -> None:
     """Or the tests below hold for nothing."""
-    assert [path.name for path in PROGRAMS] == ["compile.py", "probe.py"]
+    assert [path.name for path in PROGRAMS] == ["compare.py", "compile.py", "probe.py", "serve.py"]
+    assert {f"{name}.py" for names in child.PROGRAMS.values() for name in names} == {path.name for path in PROGRAMS}
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
@@ -76,18 +88,18 @@ def test_grammar_is_the_oldest(program: Path) -> None:
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
 def test_every_target_compiles_it_without_a_warning(program: Path, interpreter: Interpreter) -> None:
     """The oldest by its own parser; the newest without a word about what will go."""
-    child = ask(interpreter, _COMPILE, program.read_bytes())
-    assert (child.returncode, child.stderr) == (0, b"")
+    answer = ask(interpreter, _COMPILE, program.read_bytes())
+    assert (answer.returncode, answer.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
 def test_every_target_has_what_it_imports(program: Path, interpreter: Interpreter) -> None:
     """All of it from the standard library, and `site` doesn't come along: it would run the site's own code."""
     modules = modules_imported(program)
-    child = ask(interpreter, _IMPORT, json.dumps(modules).encode())
+    answer = ask(interpreter, _IMPORT, json.dumps(modules).encode())
 
-    assert child.returncode == 0, child.stderr.decode()
-    loaded, files = json.loads(child.stdout)
+    assert answer.returncode == 0, answer.stderr.decode()
+    loaded, files = json.loads(answer.stdout)
     assert not {"site", "sitecustomize", "usercustomize"} & set(loaded)
     assert [name for name, file in files.items() if "-packages" in file] == []
 

@@ -57,12 +57,19 @@ def test_bytes_of_a_request() -> None:
 
 
 def test_meaning_of_a_reply() -> None:
-    """Compiled and failed, staying and retiring."""
-    compiled = bytes.fromhex("00 0123456789abcdef 02 00 00000000 01 03000000 616263")
-    levels = (wire.LevelAnswer(wire.SAME, b""), wire.LevelAnswer(wire.BODY, b"abc"))
+    """Compiled and failed, staying and retiring, and to be asked anew."""
+    compiled = bytes.fromhex(
+        "00 0123456789abcdef 03 00 00000000 00000000 01 e8030000 03000000 616263 04 00000000 00000000"
+    )
+    levels = (
+        wire.LevelAnswer(wire.SAME, b""),
+        wire.LevelAnswer(wire.BODY, b"abc", 1000),
+        wire.LevelAnswer(wire.TWIN, b""),
+    )
     assert wire.parse_reply(compiled) == (wire.Compiled(bytes.fromhex("0123456789abcdef"), levels), False)
     failed = bytes.fromhex("81 02 07000000") + b"RecursionError"
     assert wire.parse_reply(failed) == (wire.Failed("recursion", 7, "RecursionError"), True)
+    assert wire.parse_reply(b"\2") == (wire.Unsettled(), False)
     assert wire.parse_ready(READY + b"\xa7\x0d\x0d\x0acpython-311") == wire.Ready(b"\xa7\r\r\n", "cpython-311")
 
 
@@ -98,7 +105,7 @@ _levels = st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.binary(max_size=30))
 
 
 def _packed(levels: list[tuple[int, bytes]], first: int = 0) -> bytes:
-    pieces = [struct.pack("<BI", state, len(body)) + body for state, body in levels]
+    pieces = [struct.pack("<BII", state, 5, len(body)) + body for state, body in levels]
     return struct.pack("<B8sB", first, b"\x01" * 8, len(levels)) + b"".join(pieces)
 
 
@@ -106,7 +113,7 @@ def _packed(levels: list[tuple[int, bytes]], first: int = 0) -> bytes:
 def test_compiled_reply_parses_back(levels: list[tuple[int, bytes]], retiring: bool) -> None:
     """Every level with its state and its bytes."""
     answer, ends = wire.parse_reply(_packed(levels, 0x80 if retiring else 0))
-    assert answer == wire.Compiled(b"\x01" * 8, tuple(wire.LevelAnswer(*level) for level in levels))
+    assert answer == wire.Compiled(b"\x01" * 8, tuple(wire.LevelAnswer(*level, 5) for level in levels))
     assert ends is retiring
 
 
@@ -119,7 +126,7 @@ def test_any_bytes_are_an_answer_or_a_wire_error(payload: bytes) -> None:
         answer, _ = wire.parse_reply(payload)
     except wire.WireError:
         return
-    assert isinstance(answer, (wire.Compiled, wire.Failed))
+    assert isinstance(answer, (wire.Compiled, wire.Failed, wire.Unsettled))
     if isinstance(answer, wire.Failed):
         assert answer.kind in ("syntax", "encoding", "recursion", "memory", "unmarshallable")
         assert answer.name.isidentifier()
@@ -145,7 +152,7 @@ def test_reply_that_goes_on_is_an_error(levels: list[tuple[int, bytes]], more: b
     "payload",
     [
         b"",
-        b"\x02",
+        b"\x03",
         b"\x7f" * 20,
         b"\x01\x06\0\0\0\0SyntaxError",  # a kind that there isn't
         b"\x01\0\0\0\0\0",
@@ -250,7 +257,8 @@ def test_every_target_answers_what_it_is_asked(interpreter: Found) -> None:
         "empty": "compiled",
     }
     plain, optimized, bare = answers["levels"].levels
-    assert plain.body != optimized.body == bare.body
+    assert plain.body != optimized.body
+    assert [level.state for level in (plain, optimized, bare)] == [wire.BODY, wire.BODY, wire.TWIN]
     assert answers["syntax"].name == "SyntaxError"
     assert answers["syntax"].line >= 2
 
@@ -278,6 +286,7 @@ def test_hash_is_compared_by_the_target(target: Interpreter) -> None:
         known = wire.LevelRequest(0, first.source_hash)
         other = wire.LevelRequest(1, bytes(8))
         same = pool.ask(Job(wire.request([known, other], b"/m.py", source), None))
+    with Pool(target, Limits(), 1, hashes=True, program="compare") as pool:
         looked = pool.ask(Job(wire.request([known, other], b"/m.py", source, check_only=True), None))
     assert first.source_hash != bytes(8)
     assert isinstance(same, wire.Compiled)

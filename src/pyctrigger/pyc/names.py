@@ -8,8 +8,13 @@ A name that doesn't parse to the letter belongs to somebody else: Numba's `.nbi`
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PYCACHE = "__pycache__"
 SOURCE_SUFFIX = ".py"
@@ -50,9 +55,11 @@ class PycNames:
         return self._residue.match(name) is not None
 
 
-def temporary_name(writer: str) -> str:
-    """A new name for a file in the making. `writer` is the installation's id: each lock knows its own residue."""
-    return f"{_TEMPORARY_PREFIX}{writer}-{os.urandom(8).hex()}{_TEMPORARY_SUFFIX}"
+def temporary_names(writer: str) -> Iterator[str]:
+    """New names for files in the making. `writer` is the installation's id: each lock knows its own residue."""
+    first = int.from_bytes(os.urandom(8), "big")
+    for number in itertools.count(first):
+        yield f"{_TEMPORARY_PREFIX}{writer}-{number & 0xFFFFFFFFFFFFFFFF:016x}{_TEMPORARY_SUFFIX}"
 
 
 def writer_of(name: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..state.record import Record, identity_at
+from ..state.record import Record, digest_of, identity_at
 from ..tree.source import SourceRefused, read_pyc, read_source
 
 if TYPE_CHECKING:
@@ -20,5 +20,6 @@ def adopt(manifest: Manifest, layout: Layout, relative: str, source: str, pyc: s
     except (OSError, SourceRefused):
         return
     seen, identity = (identity_at(file.status, file.when) for file in (text, code))
-    record = Record.of(text.data, seen, code.data, identity, header_size)
+    header, body = code.data[:header_size], memoryview(code.data)[header_size:]
+    record = Record(seen, digest_of(text.data), identity, digest_of(body), header)
     manifest.record(layout.describe_pyc(relative), pyc, record)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import InvalidationMode, Verdict
 from ..state.manifest import Uncompilable
-from ..state.record import Record, digest_of, identity_at, identity_of
+from ..state.record import UNSEEN, Record, digest_of, identity_at, identity_of
 from ..tree.source import SourceRefused, SourceText, read_pyc, read_source, source_status
 from ..tree.writer import Writer, WriteRefused
 from ..workers import wire
@@ -17,23 +17,34 @@ from .outcome import LASTING_KINDS, Failure
 if TYPE_CHECKING:
     from ..state.manifest import Manifest
     from ..target.interpreter import Interpreter
-    from ..tree.layout import Layout
+    from ..tree.layout import Layout, Place
+    from ..tree.writer import Buffer
     from ..workers.pool import Answer
+    from .order import Task
     from .results import Results
-    from .steps import LevelState, Stale
+    from .steps import LevelState
     from .wanted import Wanted
 
 #: How often a `__pycache__` may vanish under a write, by another flavour's sweep, before that is a failure.
 _TRIES = 4
 
 
-class Task(NamedTuple):
+class Asked(NamedTuple):
     """What belongs to a request on its way through the pool."""
 
-    layout: Layout
-    relative: str
-    stale: Stale
+    task: Task
     text: SourceText
+
+
+class Written(NamedTuple):
+    """A pyc in its place, and what of it will be recorded."""
+
+    status: os.stat_result
+    header: bytes
+    body: Buffer
+    microseconds: int
+    names: list[str]
+    """One for each level that has this code."""
 
 
 class Compilation:
@@ -48,11 +59,12 @@ class Compilation:
         self._writers: dict[int, Writer] = {}
         self._last_written = ""
 
-    def job(self, layout: Layout, relative: str, stale: Stale) -> Job | None:
+    def job(self, task: Task) -> Job | None:
         """The request for a source; None where there is nothing to ask, and the results know why."""
-        path = layout.describe_source(relative, stale.name)
+        place, stale = task
+        path = place.source(stale.name)
         try:
-            text = read_source(layout.sources, relative, stale.name)
+            text = read_source(place.layout.sources, place.relative, stale.name)
         except FileNotFoundError:
             return None  # the package manager was faster: no source, no pyc
         except SourceRefused as refusal:
@@ -67,7 +79,7 @@ class Compilation:
             wire.LevelRequest(each.level, each.source_hash if each.verdict is Verdict.UNPROVEN else None)
             for each in stale.levels
         ]
-        return Job(wire.request(levels, os.fsencode(path), text.data), Task(layout, relative, stale, text))
+        return Job(wire.request(levels, os.fsencode(path), text.data), Asked(task, text))
 
     def _is_known(self, path: str, text: SourceText) -> bool:
         """Whether this very source is known not to compile; if only its times changed, that is noted."""
@@ -86,27 +98,28 @@ class Compilation:
 
     def finish(self, job: Job, answer: Answer) -> None:
         """Take in the answer to a job of ours."""
-        task = job.context
-        assert isinstance(task, Task)
-        path = task.layout.describe_source(task.relative, task.stale.name)
-        if isinstance(answer, wire.Compiled) and len(answer.levels) != len(task.stale.levels):
-            self._failed(task, Failure(path, "crash", "the worker's answer is not whole"))
+        asked = job.context
+        assert isinstance(asked, Asked)
+        place, stale = asked.task
+        path = place.source(stale.name)
+        if isinstance(answer, wire.Compiled) and len(answer.levels) != len(stale.levels):
+            self._failed(asked, Failure(path, "crash", "the worker's answer is not whole"))
         elif isinstance(answer, wire.Compiled):
-            self._store(task, answer, path)
+            self._store(asked, answer, path)
         elif isinstance(answer, wire.Failed):
             line = f"line {answer.line}, " if answer.line else ""
-            self._failed(task, Failure(path, answer.kind, f"{line}{answer.name}"))
+            self._failed(asked, Failure(path, answer.kind, f"{line}{answer.name}"))
         else:
-            self._failed(task, Failure(path, answer.kind, answer.message))
+            self._failed(asked, Failure(path, answer.kind, answer.message))
 
-    def _failed(self, task: Task, failure: Failure) -> None:
+    def _failed(self, asked: Asked, failure: Failure) -> None:
         if failure.kind in LASTING_KINDS:
-            if self._fact(failure.path, task.text) is not None:
+            if self._fact(failure.path, asked.text) is not None:
                 self._results.uncompilable(failure.path)
                 return
             fact = Uncompilable(
-                identity_of(task.text.status),
-                digest_of(task.text.data),
+                identity_of(asked.text.status),
+                digest_of(asked.text.data),
                 self._interpreter.magic_number,
                 failure.kind,
                 failure.message,
@@ -114,71 +127,114 @@ class Compilation:
             self._manifest.learn(failure.path, fact)
         self._tally.fail(failure)
 
-    def _store(self, task: Task, answer: wire.Compiled, path: str) -> None:
-        written = False
+    def _store(self, asked: Asked, answer: wire.Compiled, path: str) -> None:
+        place, stale = asked.task
+        written: list[Written] = []
+        changed = False
+        body: Buffer = b""
+        header = self._header(asked.text.status, answer)
         try:
-            for state, level in zip(task.stale.levels, answer.levels):
-                if level.state == wire.BODY:
-                    content = self._header(task, answer) + level.body
-                    written = self._put(task, state, content) or written
+            for state, level in zip(stale.levels, answer.levels):
+                if level.state not in (wire.BODY, wire.TWIN):
+                    continue
+                body = level.body or body
+                if self._is_there(place, state, header, body, asked.text):
+                    continue
+                changed = True
+                if level.state == wire.TWIN and written and self._link(place, state.pyc, written[-1]):
+                    continue
+                status = self._put(asked, state, header, body)
+                if status is not None:  # nobody else had this file before it got its name
+                    written.append(Written(status, header, body, level.microseconds, [state.pyc]))
         except FileNotFoundError:
             return  # the whole directory is gone, and its sources with it
         except WriteRefused as refusal:
             self._tally.fail(Failure(path, "refused", str(refusal)))
             return
         except OSError as error:
-            self._results.io_failure(task.layout, path, error, source=True)
+            self._results.io_failure(place.layout, path, error, source=True)
             return
+        finally:
+            self._record(asked, written)
         self._manifest.unlearn(path)
-        if written:
+        if changed:
             self._tally.counts.compiled += 1
         else:
             self._tally.counts.fresh += 1
 
-    def _header(self, task: Task, answer: wire.Compiled) -> bytes:
+    def _header(self, source: os.stat_result, answer: wire.Compiled) -> bytes:
         wanted = self._wanted
         if wanted.mode is InvalidationMode.TIMESTAMP:
-            return wanted.header.timestamp(wanted.mtime(task.text.status), task.text.status.st_size)
+            return wanted.header.timestamp(wanted.mtime(source), source.st_size)
         return wanted.header.hashed(wanted.mode, answer.source_hash)
 
-    def _put(self, task: Task, state: LevelState, content: bytes) -> bool:
-        """Write one pyc, unless it holds these bytes already. Raises OSError and WriteRefused."""
-        layout, relative = task.layout, task.relative
-        if state.verdict is Verdict.SUSPECT:
-            found = _read(layout, relative, state.pyc)
-            if found is not None and found.data == content:
-                self._record(task, state.pyc, content, identity_at(found.status, found.when))
-                return False
-        writer = self._writer(layout)
+    def _is_there(self, place: Place, state: LevelState, header: bytes, body: Buffer, text: SourceText) -> bool:
+        """Whether a doubtful pyc turns out to hold just these bytes; then it stays."""
+        if state.verdict is not Verdict.SUSPECT:
+            return False
+        found = _read(place, state.pyc)
+        if found is None or found.data != b"".join((header, body)):
+            return False
+        seen = identity_at(text.status, text.when)
+        identity = identity_at(found.status, found.when)
+        record = Record(seen, digest_of(text.data), identity, digest_of(body), header)
+        self._manifest.record(place.pyc_directory, state.pyc, record)
+        return True
+
+    def _put(self, asked: Asked, state: LevelState, header: bytes, body: Buffer) -> os.stat_result | None:
+        """Write one pyc; its status, unless somebody else has written it since. Raises OSError and WriteRefused."""
+        place, stale = asked.task
+        layout = place.layout
+        writer = self.writer(layout)
         for attempt in range(_TRIES):
             try:
-                pycache = _ensure_pycache(writer, layout, relative)
-                status = writer.replace(pycache, state.pyc, content, task.text.status)
+                pycache = _ensure_pycache(writer, place)
+                status = writer.replace(pycache, state.pyc, (header, body), asked.text.status)
                 break
             except FileNotFoundError:
                 # Another flavour shares the directory, and has swept it away under our descriptor.
-                layout.pycs.forget(layout.pycache(relative))
-                layout.sources.forget(relative)
-                source_status(layout.sources, relative, task.stale.name)
+                layout.pycs.forget(place.pycache)
+                layout.sources.forget(place.relative)
+                source_status(layout.sources, place.relative, stale.name)
                 if attempt == _TRIES - 1:
                     raise
         self._results.wrote(layout)
-        if status is not None:  # nobody else had this file before it got its name
-            self._record(task, state.pyc, content, identity_of(status))
-        directory = layout.describe_pyc(relative)
-        if directory != self._last_written:
-            self._last_written = directory
-            self._results.observer.wrote(directory)
+        if place.pyc_directory != self._last_written:
+            self._last_written = place.pyc_directory
+            self._results.observer.wrote(place.pyc_directory)
+        return status
+
+    def _link(self, place: Place, pyc: str, first: Written) -> bool:
+        """Give a pyc that was just written the name of one more level; False where that has to be a file of its own."""
+        if not self._wanted.links_twins:
+            return False
+        if not self.writer(place.layout).link(place.pycache, first.names[0], pyc, first.status):
+            return False
+        first.names.append(pyc)
         return True
 
-    def _record(self, task: Task, pyc: str, content: bytes, identity: str) -> None:
-        """Remember of which source a pyc was made, and how both look."""
-        text = task.text
-        seen = identity_at(text.status, text.when)
-        record = Record.of(text.data, seen, content, identity, self._wanted.header.size)
-        self._manifest.record(task.layout.describe_pyc(task.relative), pyc, record)
+    def _record(self, asked: Asked, written: list[Written]) -> None:
+        """Remember of which source pycs were made, and how both look."""
+        if not written:
+            return
+        place, text = asked.task.place, asked.text
+        seen, source_digest = identity_at(text.status, text.when), digest_of(text.data)
+        for status, header, body, microseconds, names in written:
+            identity = identity_of(status) if len(names) == 1 else self._identity_now(place, names[0], status)
+            record = Record(seen, source_digest, identity, digest_of(body), header, microseconds)
+            for name in names:
+                self._manifest.record(place.pyc_directory, name, record)
 
-    def _writer(self, layout: Layout) -> Writer:
+    def _identity_now(self, place: Place, name: str, written: os.stat_result) -> str:
+        """A link changes the ctime of what it links to."""
+        try:
+            status = place.layout.pycs.lstat(place.pycache, name)
+        except OSError:
+            return UNSEEN
+        return identity_of(status) if status.st_ino == written.st_ino else UNSEEN
+
+    def writer(self, layout: Layout) -> Writer:
+        """What writes the pycs of a tree."""
         writer = self._writers.get(id(layout))
         if writer is None:
             writer = Writer(layout.pycs, self._wanted.writer, clear_obstacles=self._wanted.trust_nothing)
@@ -186,17 +242,17 @@ class Compilation:
         return writer
 
 
-def _ensure_pycache(writer: Writer, layout: Layout, relative: str) -> str:
-    if not layout.has_prefix:
-        return writer.ensure_pycache(relative)
+def _ensure_pycache(writer: Writer, place: Place) -> str:
+    if not place.layout.has_prefix:
+        return writer.ensure_pycache(place.relative)
     path = ""
-    for part in layout.pycache(relative).split("/"):
+    for part in place.pycache.split("/"):
         path = writer.ensure_directory(path, part)
     return path
 
 
-def _read(layout: Layout, relative: str, pyc: str) -> SourceText | None:
+def _read(place: Place, pyc: str) -> SourceText | None:
     try:
-        return read_pyc(layout.pycs, layout.pycache(relative), pyc)
+        return read_pyc(place.layout.pycs, place.pycache, pyc)
     except (OSError, SourceRefused):
         return None

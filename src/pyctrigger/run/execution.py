@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..pyc.header import Verdict
 from ..state.manifest import Uncompilable
 from ..state.record import identity_of
+from ..tree.layout import Place
 from ..tree.sweep import remove_file, remove_package, remove_pycache, source_is_gone
 from .adoption import adopt
+from .order import Task, largest_first
 from .outcome import Failure, Finding, Tally
-from .refresh import refresh
 from .results import Results
 from .steps import DirectoryPlan, Emptied, Totals, Unexamined
 from .untrusted import Gatekeeper
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .compilation import Compilation
     from .observer import Observer
     from .proof import Prover
+    from .refresh import Refresher
     from .steps import Stale, Step
     from .wanted import Wanted
     from .warm_pool import WarmPool
@@ -67,6 +69,7 @@ class Execution:
         self._results = Results(observer)
         self._gate = Gatekeeper(self._results.tally, allows_all=wanted.trust_all_directories)
         self._compilation: Compilation | None = None
+        self._refreshing: Refresher | None = None
         self._known = self._done = 0
         self.tally = self._results.tally
 
@@ -74,16 +77,26 @@ class Execution:
         """Carry out all steps. Raises PyctriggerError where the machinery fails; what was done stays done."""
         for owner, of_one_owner in groupby(steps, lambda step: step[0].sources.owner):
             with self._open_pool(owner) as self._pool:
-                jobs = self._jobs(of_one_owner)
-                first = next(jobs, None)
+                tasks = self._tasks(of_one_owner)
+                first = next(tasks, None)
                 if first is not None:
-                    self._work(_chain(first, jobs))
+                    self._work(_chain(first, tasks))
         return self.tally
 
-    def _work(self, jobs: Iterator[Job]) -> None:
+    def _work(self, tasks: Iterator[Task]) -> None:
+        compilation = self._compiler()
+
+        def jobs() -> Iterator[Job]:
+            for task in largest_first(tasks):
+                job = compilation.job(task)
+                if job is None:
+                    self._progress()
+                else:
+                    yield job
+
         with self._pool.take() as pool:
-            for job, answer in pool.map(jobs):
-                self._compiler().finish(job, answer)
+            for job, answer in pool.map(jobs()):
+                compilation.finish(job, answer)
                 self._progress()
 
     def settle(self) -> bool:
@@ -92,7 +105,7 @@ class Execution:
 
     # -- what the plan says, in its order ------------------------------------------------------------------------
 
-    def _jobs(self, steps: Iterable[tuple[Layout, Step]]) -> Iterator[Job]:
+    def _tasks(self, steps: Iterable[tuple[Layout, Step]]) -> Iterator[Task]:
         for layout, step in steps:
             if isinstance(step, DirectoryPlan):
                 self._note(layout, step)
@@ -173,7 +186,7 @@ class Execution:
 
     # -- compiling -----------------------------------------------------------------------------------------------
 
-    def _compile(self, layout: Layout, plan: DirectoryPlan) -> Iterator[Job]:
+    def _compile(self, layout: Layout, plan: DirectoryPlan) -> Iterator[Task]:
         if not plan.stale:
             return
         if self._results.can_write(layout) and any(map(_needs_compiler, plan.stale)):
@@ -187,45 +200,53 @@ class Execution:
             self.tally.counts.failed += len(plan.stale)
             return
         self._known += len(plan.stale)
+        place = Place(layout, plan.relative)
         for stale in plan.stale:
-            left = self._prove(layout, plan.relative, stale)
-            if left and not self._gate.permits(layout, plan.relative):
-                self.tally.counts.failed += 1
-                left = None
-            if left and not _needs_compiler(left):
-                left = self._refresh(layout, plan.relative, left)
-            job = self._compiler().job(layout, plan.relative, left) if left else None
-            if job is None:
+            left = self._left_to_compile(Task(place, stale))
+            if left is None:
                 self._progress()
             else:
-                yield job
+                yield left
 
-    def _refresh(self, layout: Layout, relative: str, stale: Stale) -> Stale | None:
-        """The source, if it has to be compiled after all; None if new headers were all that it needed."""
-        try:
-            left = refresh(layout, relative, stale, self._wanted, self._manifest)
-        except OSError as error:
-            self._results.io_failure(layout, layout.describe_source(relative, stale.name), error, source=True)
+    def _left_to_compile(self, task: Task) -> Task | None:
+        """The source, if looking at it and new headers aren't all that it needs."""
+        proven = self._prove(task)
+        if proven is None:
             return None
-        self._results.wrote(layout)
+        if not self._gate.permits(task.place.layout, task.place.relative):
+            self.tally.counts.failed += 1
+            return None
+        return proven if _needs_compiler(proven.stale) else self._refresh(proven)
+
+    def _refresh(self, task: Task) -> Task | None:
+        """The source, if it has to be compiled after all; None if new headers were all that it needed."""
+        place = task.place
+        try:
+            left = self._refresher().refresh(task)
+        except OSError as error:
+            self._results.io_failure(place.layout, place.source(task.stale.name), error, source=True)
+            return None
+        self._results.wrote(place.layout)
         if left is None:
             self.tally.counts.refreshed += 1
         return left
 
-    def _prove(self, layout: Layout, relative: str, stale: Stale) -> Stale | None:
+    def _prove(self, task: Task) -> Task | None:
         """The source without those levels that somebody else compiled well; None if these are all."""
+        place, stale = task
         unknown = tuple(state for state in stale.levels if state.verdict is Verdict.UNKNOWN)
         if not unknown:
-            return stale
-        bad = self._prover.prove(layout, relative, stale._replace(levels=unknown))
+            return task
+        bad = self._prover.prove(place.layout, place.relative, stale._replace(levels=unknown))
         for state in unknown:
             if state.level not in [each.level for each in bad]:
-                adopt(self._manifest, layout, relative, stale.name, state.pyc, self._wanted.header.size)
+                adopt(self._manifest, place.layout, place.relative, stale.name, state.pyc, self._wanted.header.size)
         left = [state for state in stale.levels if state.verdict is not Verdict.UNKNOWN]
         if not left and not bad:
             self.tally.counts.fresh += 1
             return None
-        return stale._replace(levels=tuple(sorted([*left, *bad], key=lambda state: state.level)))
+        levels = tuple(sorted([*left, *bad], key=lambda state: state.level))
+        return task._replace(stale=stale._replace(levels=levels))
 
     def _compiler(self) -> Compilation:
         if self._compilation is None:
@@ -233,6 +254,13 @@ class Execution:
 
             self._compilation = Compilation(self._interpreter, self._wanted, self._manifest, self._results)
         return self._compilation
+
+    def _refresher(self) -> Refresher:
+        if self._refreshing is None:
+            from .refresh import Refresher
+
+            self._refreshing = Refresher(self._wanted, self._manifest, lambda layout: self._compiler().writer(layout))
+        return self._refreshing
 
     # -- small things --------------------------------------------------------------------------------------------
 
@@ -252,6 +280,6 @@ def _needs_compiler(stale: Stale) -> bool:
     return any(state.verdict is not Verdict.REFRESHABLE for state in stale.levels)
 
 
-def _chain(first: Job, rest: Iterator[Job]) -> Iterator[Job]:
+def _chain(first: Task, rest: Iterator[Task]) -> Iterator[Task]:
     yield first
     yield from rest

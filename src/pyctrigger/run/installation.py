@@ -305,11 +305,13 @@ class InstallationRun:
 
         return Prover(
             self._target.interpreter,
-            lambda interpreter: self._pool(interpreter, 1, wanted.mode),
+            lambda interpreter: self._pool(interpreter, 1, wanted.mode, program="compare"),
             wanted.header.size,
         )
 
-    def _pool(self, interpreter: Interpreter, size: int | None, mode: InvalidationMode) -> Pool:
+    def _pool(
+        self, interpreter: Interpreter, size: int | None, mode: InvalidationMode, *, program: str = "compile"
+    ) -> Pool:
         from ..pyc.header import InvalidationMode
         from ..workers.capacity import worker_count
         from ..workers.pool import Pool
@@ -322,6 +324,7 @@ class InstallationRun:
             Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit),
             size or worker_count(jobs),
             hashes=mode is not InvalidationMode.TIMESTAMP,
+            program=program,
         )
 
     def _knowledge(self, manifest: Manifest) -> Knowledge:

@@ -135,17 +135,14 @@ class Judge:
             return Verdict.OTHER_CONTENT if is_recorded else Verdict.UNKNOWN
         if not (is_recorded and self._fits(body[0], self._expected(text))):
             return Verdict.SUSPECT
-        self._record(pyc, source, text, body)
+        header, _, identity = body
+        seen = identity_at(text.status, text.when)
+        assert self._manifest is not None
+        self._manifest.record(self._directory, pyc, record._replace(source=seen, pyc=identity, header=header))
         return Verdict.FRESH
 
     def _expected(self, text: SourceText) -> bytes:
         return self._wanted.header.timestamp(self._wanted.mtime(text.status), text.status.st_size)
-
-    def _record(self, pyc: str, digest: bytes, text: SourceText, body: tuple[bytes, bytes, str]) -> None:
-        assert self._manifest is not None
-        header, code, identity = body
-        record = Record(identity_at(text.status, text.when), digest, identity, digest_of(code), header)
-        self._manifest.record(self._directory, pyc, record)
 
     def _read(self, name: str) -> SourceText | None:
         try:

@@ -12,61 +12,109 @@ import time
 from typing import TYPE_CHECKING
 
 from ..pyc.header import Verdict
-from ..state.record import identity_at, identity_of
-from ..tree.source import SourceRefused, source_status
+from ..state.record import UNSEEN, digest_of, identity_at, identity_of
+from ..tree.source import SourceRefused, read_pyc, source_status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..state.manifest import Manifest
-    from ..tree.layout import Layout
-    from .steps import Stale
+    from ..state.record import Record
+    from ..tree.layout import Layout, Place
+    from ..tree.writer import Writer
+    from .order import Task
+    from .steps import LevelState
     from .wanted import Wanted
 
 _OPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def refresh(layout: Layout, relative: str, stale: Stale, wanted: Wanted, manifest: Manifest) -> Stale | None:
-    """Refresh those levels of a source that can be; what is left to compile, None if that is nothing.
+class Refresher:
+    """Refreshes the pycs of one flavour."""
 
-    The header is written in its place: the file has one name, so nobody else's file changes with it, and its body stays
-    what it was at every moment. What has changed since it was looked at is left to be compiled.
-    """
-    left = []
-    expected = wanted.header.timestamp(wanted.mtime(stale.status), stale.status.st_size)
-    is_still = _is_still(layout, relative, stale)
-    for state in stale.levels:
-        can_be = is_still and state.verdict is Verdict.REFRESHABLE
-        if not (can_be and _write(layout, relative, state.pyc, expected, manifest, stale.status)):
-            left.append(state)
-    return stale._replace(levels=tuple(left)) if left else None
+    def __init__(self, wanted: Wanted, manifest: Manifest, writer: Callable[[Layout], Writer]) -> None:
+        self._wanted = wanted
+        self._manifest = manifest
+        self._writer = writer
+
+    def refresh(self, task: Task) -> Task | None:
+        """Refresh those levels of a source that can be; what is left to compile, None if that is nothing.
+
+        What has changed since it was looked at is left to be compiled. Raises OSError where the file system doesn't
+        take it.
+        """
+        place, stale = task
+        left = [state for state in stale.levels if state.verdict is not Verdict.REFRESHABLE]
+        header = self._wanted.header.timestamp(self._wanted.mtime(stale.status), stale.status.st_size)
+        source = identity_at(stale.status, time.time_ns())
+        is_still = _is_still(task)
+        for states in self._by_file(place, stale.levels):
+            record = self._manifest.records(place.pyc_directory).get(states[0].pyc)
+            identity = self._write(place, states, header, record, stale.status) if is_still and record else None
+            if record is None or identity is None:
+                left += states
+                continue
+            for state in states:
+                renewed = record._replace(source=source, pyc=identity, header=header)
+                self._manifest.record(place.pyc_directory, state.pyc, renewed)
+        left.sort(key=lambda state: state.level)
+        return task._replace(stale=stale._replace(levels=tuple(left))) if left else None
+
+    def _by_file(self, place: Place, levels: tuple[LevelState, ...]) -> list[list[LevelState]]:
+        """The levels to refresh; those that are names of one file together."""
+        records = self._manifest.records(place.pyc_directory)
+        files: dict[str, list[LevelState]] = {}
+        for state in levels:
+            if state.verdict is Verdict.REFRESHABLE:
+                record = records.get(state.pyc)
+                files.setdefault(record.pyc if record else state.pyc, []).append(state)
+        return list(files.values())
+
+    def _write(
+        self, place: Place, states: list[LevelState], header: bytes, record: Record, source: os.stat_result
+    ) -> str | None:
+        """Put the header into a file that looks as it was recorded; its identity then, None where it doesn't."""
+        pycs = place.layout.pycs
+        descriptor = os.open(states[0].pyc, _OPEN, dir_fd=pycs.directory(place.pycache))
+        try:
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode) or identity_of(before) != record.pyc:
+                return None
+            if before.st_nlink == len(states):
+                # All of its names are refreshed, so nobody else's file changes, and its body stays what it was at
+                # every moment.
+                return identity_of(os.fstat(descriptor)) if os.pwrite(descriptor, header, 0) == len(header) else None
+        finally:
+            os.close(descriptor)
+        return self._rewrite(place, states, header, record, source)
+
+    def _rewrite(
+        self, place: Place, states: list[LevelState], header: bytes, record: Record, source: os.stat_result
+    ) -> str | None:
+        """Write the same code anew: the file has more names than ours, and under these it stays what it was."""
+        try:
+            found = read_pyc(place.layout.pycs, place.pycache, states[0].pyc)
+        except (OSError, SourceRefused):
+            return None
+        body = memoryview(found.data)[self._wanted.header.size :]
+        if digest_of(body) != record.body_digest:
+            return None
+        writer = self._writer(place.layout)
+        first = writer.replace(place.pycache, states[0].pyc, (header, body), source)
+        if first is None:
+            return None
+        for state in states[1:]:
+            links = self._wanted.links_twins
+            if not (links and writer.link(place.pycache, states[0].pyc, state.pyc, first)):
+                writer.replace(place.pycache, state.pyc, (header, body), source)
+        # Each link changes the ctime of all, and what isn't linked is another file.
+        return identity_of(first) if len(states) == 1 else UNSEEN
 
 
-def _is_still(layout: Layout, relative: str, stale: Stale) -> bool:
+def _is_still(task: Task) -> bool:
+    layout = task.place.layout
     try:
-        status = source_status(layout.sources, relative, stale.name)
+        status = source_status(layout.sources, task.place.relative, task.stale.name)
     except (OSError, SourceRefused):
         return False
-    return identity_of(status) == identity_of(stale.status)
-
-
-def _write(layout: Layout, relative: str, pyc: str, header: bytes, manifest: Manifest, source: os.stat_result) -> bool:
-    """Put the header into its file. Raises OSError where the file system doesn't take it."""
-    directory = layout.describe_pyc(relative)
-    record = manifest.records(directory).get(pyc)
-    if record is None:
-        return False
-    descriptor = os.open(pyc, _OPEN, dir_fd=layout.pycs.directory(layout.pycache(relative)))
-    try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode) or before.st_nlink != 1 or identity_of(before) != record.pyc:
-            return False
-        if os.pwrite(descriptor, header, 0) != len(header):
-            return False
-        after = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-    manifest.record(
-        directory,
-        pyc,
-        record._replace(source=identity_at(source, time.time_ns()), pyc=identity_of(after), header=header),
-    )
-    return True
+    return identity_of(status) == identity_of(task.stale.status)

@@ -43,6 +43,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         sweep_only=request.work is Work.SWEEP,
         purge=request.work is Work.PURGE,
         trust_all_directories=settings.untrusted_directories == "allow",
+        links_twins=settings.duplicates == "hardlink",
         # Who only looks is told of every stale pyc, whosever it is.
         keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.replaces_owned,
         measure=request.work is Work.STATUS,

@@ -34,6 +34,8 @@ class Wanted(NamedTuple):
     """Every pyc of this cache tag goes, its source or not."""
     trust_all_directories: bool = False
     """Also those that everybody, or an account that owns none of the sources, may write into."""
+    links_twins: bool = True
+    """Equal code at several levels is one file with several names."""
     keep_owned: bool = True
     """A package's own pyc stays as it is, stale or not."""
     measure: bool = False

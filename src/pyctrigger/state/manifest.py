@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .record import Record
+from .spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SCHEMA = 3
+_SCHEMA = 4
 _TABLES = """
 create table if not exists uncompilable (
     path blob primary key, identity text not null, digest blob not null, magic_number blob not null,
@@ -24,10 +26,14 @@ create table if not exists uncompilable (
 ) without rowid;
 create table if not exists pycs (
     directory blob not null, name blob not null, source text not null, source_digest blob not null,
-    pyc text not null, body_digest blob not null, header blob not null, primary key (directory, name)
+    pyc text not null, body_digest blob not null, header blob not null, microseconds integer not null,
+    primary key (directory, name)
 ) without rowid;
 create table if not exists sites (path blob primary key) without rowid;
 """
+_RECORDS = "select name, source, source_digest, pyc, body_digest, header, microseconds from pycs where directory = ?"
+#: Whose records are held in memory: the plan looks at one directory after the other, and is done with each soon.
+_MOST_DIRECTORIES = 64
 _NAMES = ("uncompilable", "pycs", "sites")
 
 
@@ -51,8 +57,9 @@ class Manifest:
         self._opened = False
         self._known: dict[str, Uncompilable] | None = None
         self._learned: dict[str, Uncompilable | None] = {}
-        self._records: dict[str, dict[str, Record]] = {}
-        self._recorded: dict[tuple[str, str], Record | None] = {}
+        #: Of the directories looked at last.
+        self._records: OrderedDict[str, dict[str, Record]] = OrderedDict()
+        self._spool = Spool()
         self._sites: set[str] = set()
         self._strangers: set[str] = set()
 
@@ -91,21 +98,30 @@ class Manifest:
         """The records of the pycs in a directory, by name."""
         found = self._records.get(directory)
         if found is None:
-            question = "select name, source, source_digest, pyc, body_digest, header from pycs where directory = ?"
-            rows = self._ask(question, os.fsencode(directory))
+            rows = self._ask(_RECORDS, os.fsencode(directory))
             found = {os.fsdecode(name): Record(*fields) for name, *fields in rows if isinstance(name, bytes)}
+            for name, record in self._spool.of(directory).items():
+                if record is None:
+                    found.pop(name, None)
+                else:
+                    found[name] = record
             self._records[directory] = found
+            if len(self._records) > _MOST_DIRECTORIES:
+                self._records.popitem(last=False)
         return found
 
     def record(self, directory: str, name: str, record: Record) -> None:
         """Remember a pyc."""
-        self.records(directory)[name] = record
-        self._recorded[directory, name] = record
+        if self._path is None:
+            return
+        if directory in self._records:
+            self._records[directory][name] = record
+        self._spool.put(directory, name, record)
 
     def forget(self, directory: str, name: str) -> None:
         """Forget a pyc."""
         if self.records(directory).pop(name, None) is not None:
-            self._recorded[directory, name] = None
+            self._spool.put(directory, name, None)
 
     # -- the directories -----------------------------------------------------------------------------------------
 
@@ -132,34 +148,33 @@ class Manifest:
     @property
     def has_changed(self) -> bool:
         """Whether there is anything to save."""
-        return bool(self._learned or self._recorded or self._strangers)
+        return bool(self._learned or self._spool or self._strangers)
 
     def save(self) -> None:
         """Write what changed, in one transaction. Raises OSError where it can't be written."""
         if self._path is None or not self.has_changed or not _has_sqlite():
             return
-        self.close()
+        self._disconnect()
         try:
             self._write()
         except _database_error() as error:
-            # A damaged file is worth nothing: begin a new one, with all that is known now.
+            # A damaged file is worth nothing: begin a new one, with what this run has seen.
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
             self._learned = dict(self._known or {})
-            self._recorded = {
-                (directory, name): record
-                for directory, records in self._records.items()
-                for name, record in records.items()
-            }
             try:
                 self._write()
             except _database_error():
                 raise OSError(str(error)) from error
-        self._learned, self._recorded = {}, {}
-        self._strangers = set()
+        self._learned, self._strangers = {}, set()
+        self._spool.close()
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the file back, and forget what wasn't saved."""
+        self._spool.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._database is not None:
             self._database.close()
         self._database, self._opened = None, False
@@ -197,10 +212,10 @@ class Manifest:
             database.executemany(
                 "insert or ignore into sites values (?)", ((os.fsencode(path),) for path in self._sites)
             )
-            keys = [(os.fsencode(directory), os.fsencode(name)) for directory, name in self._recorded]
-            database.executemany("delete from pycs where directory = ? and name = ?", keys)
-            records = ((*key, *record) for key, record in zip(keys, self._recorded.values()) if record is not None)
-            database.executemany("insert into pycs values (?, ?, ?, ?, ?, ?, ?)", records)
+            forgotten = ((directory, name) for directory, name, record in self._spool.rows() if record is None)
+            database.executemany("delete from pycs where directory = ? and name = ?", forgotten)
+            kept = ((directory, name, *record) for directory, name, record in self._spool.rows() if record is not None)
+            database.executemany("insert or replace into pycs values (?, ?, ?, ?, ?, ?, ?, ?)", kept)
 
     def _connect(self) -> Any:
         import sqlite3  # costs 4 ms: only where there is a manifest, or something to remember

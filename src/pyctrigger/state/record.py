@@ -30,11 +30,8 @@ class Record(NamedTuple):
     body_digest: bytes
     """Of what stands behind the header."""
     header: bytes
-
-    @classmethod
-    def of(cls, source: bytes, seen: str, content: bytes, identity: str, header_size: int) -> Record:
-        """The record of a pyc with this content, made from this source; `seen` and `identity` say how both look."""
-        return cls(seen, digest_of(source), identity, digest_of(content[header_size:]), content[:header_size])
+    microseconds: int = 0
+    """What compiling it took; 0: nobody knows."""
 
 
 def identity_of(status: os.stat_result) -> str:

@@ -22,17 +22,28 @@ if TYPE_CHECKING:
 #: 3.6 and PyPy think in ASCII without a locale.
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/"}
 _FLAGS = ("-I", "-S", "-B", "-W", "ignore")
+#: The order of a frozenset in a pyc follows from the seed of the hashes up to 3.10, and `-I` would ignore the only way
+#: to set it. What else `-I` does is done: no other variable is there, and the bootstrap drops the current directory.
+_SEEDED_FLAGS = ("-s", "-S", "-B", "-W", "ignore")
+_SEED = {"PYTHONHASHSEED": "0"}
 
 #: What to do about an interpreter that the account which it has to run as can't run.
 MEND_FOR_ACCOUNT = (
     "let that account read and execute it and its standard library, or name another interpreter with --python PATH"
 )
 
-#: The program comes through a descriptor: an account with fewer rights than ours may not reach our own files.
-_BOOTSTRAP = "import sys; exec(compile(open(int(sys.argv[1]), 'rb').read(), '<pyctrigger>', 'exec'))"
+#: The program comes through descriptors: an account with fewer rights than ours may not reach our own files.
+_BOOTSTRAP = """\
+import sys
+sys.path[:] = [path for path in sys.path if path]
+for descriptor in sys.argv[1].split(","):
+    exec(compile(open(int(descriptor), 'rb').read(), '<pyctrigger>', 'exec'))
+"""
+#: The files below `remote/` that make a program, in their order.
+PROGRAMS = {"probe": ("probe",), "compile": ("serve", "compile"), "compare": ("serve", "compare")}
 
 
-def start(
+def start(  # noqa: PLR0913 - each one is a fact about the child, and most have a default
     executable: str,
     program: str,
     arguments: Sequence[str] = (),
@@ -40,29 +51,35 @@ def start(
     account: Account | None = None,
     root: str | None = None,
     keep: Sequence[int] = (),
+    seeded: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start the file `remote/<program>.py` in `executable`, with pipes for its three streams.
+    """Start one of the programs in `executable`, with pipes for its three streams.
 
-    `keep` are descriptors that the child inherits. Raises InterpreterError where it can't be started at all.
+    `keep` are descriptors that the child inherits; `seeded`: its hashes have no random seed. Raises InterpreterError
+    where it can't be started at all.
     """
+    sources: list[int] = []
     try:
-        source = os.open(os.path.join(os.path.dirname(__file__), "remote", program + ".py"), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise InterpreterError(
-            f"{executable} can't be started: {error.strerror}",
-            mend="raise the limit of open files, or install pyctrigger again",
-        ) from error
-    try:
+        for name in PROGRAMS[program]:
+            path = os.path.join(os.path.dirname(__file__), "remote", name + ".py")
+            sources.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         # A session of its own: a Ctrl-C at the terminal is the host's to answer.
         return subprocess.Popen(
-            [executable, *_FLAGS, "-c", _BOOTSTRAP, str(source), *arguments],
+            [
+                executable,
+                *(_SEEDED_FLAGS if seeded else _FLAGS),
+                "-c",
+                _BOOTSTRAP,
+                ",".join(map(str, sources)),
+                *arguments,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
             cwd=None if root else "/",
-            env=_ENVIRONMENT,
-            pass_fds=(source, *keep),
+            env={**_ENVIRONMENT, **_SEED} if seeded else _ENVIRONMENT,
+            pass_fds=(*sources, *keep),
             start_new_session=True,
             # Inside a root the rights go after chroot(2), which needs them.
             user=account.uid if account and not root else None,
@@ -78,7 +95,8 @@ def start(
             ) from error
         raise InterpreterError(f"{executable} can't be started: {reason}") from error
     finally:
-        os.close(source)
+        for source in sources:
+            os.close(source)
 
 
 def _enter(root: str, account: Account | None) -> Callable[[], None]:

@@ -56,3 +56,25 @@ class Layout:
     def describe_pyc(self, relative: str, name: str = "") -> str:
         """The full path of a pyc of the directory `relative`, or of the directory that holds its pycs."""
         return self.pycs.describe(self.pycache(relative), name)
+
+
+class Place:
+    """One directory of sources and the one of its pycs, with their paths: worked out once for all files in them."""
+
+    __slots__ = ("layout", "pyc_directory", "pycache", "relative", "source_directory")
+
+    def __init__(self, layout: Layout, relative: str) -> None:
+        self.layout = layout
+        self.relative = relative
+        self.pycache = layout.pycache(relative)
+        #: Full paths.
+        self.source_directory = layout.sources.describe(relative)
+        self.pyc_directory = layout.pycs.describe(self.pycache)
+
+    def source(self, name: str) -> str:
+        """The full path of a source."""
+        return f"{self.source_directory}/{name}"
+
+    def pyc(self, name: str) -> str:
+        """The full path of a pyc."""
+        return f"{self.pyc_directory}/{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -53,6 +54,8 @@ def _read_still(open_file: Callable[[], int], largest: int) -> SourceText:
         descriptor = open_file()
         try:
             before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.EINVAL, "is no regular file")
             if before.st_size > largest:
                 raise SourceRefused(f"larger than {largest >> 20} MiB")
             data = _read_all(descriptor, before.st_size, largest)
@@ -73,6 +76,12 @@ def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
 
 
 def _open(tree: Tree, relative: str, name: str) -> int:
+    try:
+        return tree.open_file(relative, name)
+    except OSError as error:
+        # FreeBSD says EMLINK of a link that isn't to be followed (open(2)).
+        if error.errno not in (errno.ELOOP, errno.EMLINK):
+            raise
     status = tree.lstat(relative, name)
     if stat.S_ISLNK(status.st_mode):
         relative, name = _behind(tree, relative, name, status)

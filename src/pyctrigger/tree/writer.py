@@ -12,10 +12,15 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ..pyc.names import PYCACHE, temporary_name
+from ..pyc.names import PYCACHE, temporary_names
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Union
+
     from .directory import Tree
+
+    Buffer = Union[bytes, memoryview]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o644
@@ -31,7 +36,7 @@ class Writer:
 
     def __init__(self, tree: Tree, writer: str, *, clear_obstacles: bool = False) -> None:
         self._tree = tree
-        self._writer = writer
+        self._names = temporary_names(writer)
         self._clear_obstacles = clear_obstacles
 
     def ensure_pycache(self, relative: str) -> str:
@@ -65,21 +70,30 @@ class Writer:
         self._tree.directory(path)
         return path
 
-    def replace(self, relative: str, name: str, content: bytes, source: os.stat_result) -> os.stat_result | None:
-        """Put `content` under `name`, in one rename; its status, unless somebody has put another file there since.
+    def replace(
+        self, relative: str, name: str, content: Sequence[Buffer], source: os.stat_result
+    ) -> os.stat_result | None:
+        """Put `content`, its pieces in a row, under `name`, in one rename.
 
-        Raises WriteRefused and OSError; then nothing was changed.
+        Returns its status, unless somebody has put another file there since. Raises WriteRefused and OSError; then
+        nothing was changed.
         """
         directory = self._tree.directory(relative)
-        mode = self._mode(os.fstat(directory), source)
-        temporary = temporary_name(self._writer)
-        descriptor = os.open(temporary, _CREATE, 0o600, dir_fd=directory)
+        above = os.fstat(directory)
+        mode, gid = self._mode(above, source), source.st_gid if source.st_uid == above.st_uid else above.st_gid
+        temporary = next(self._names)
+        # What only some may read is nobody's until it is given to them.
+        first_mode = mode if mode == _FILE_MODE and above.st_uid == os.geteuid() else 0o600
+        descriptor = os.open(temporary, _CREATE, first_mode, dir_fd=directory)
         try:
             try:
                 _write_all(descriptor, content)
-                self._give_to_owner(descriptor, os.fstat(directory), source)
-                os.fchmod(descriptor, mode)
                 written = os.fstat(descriptor)
+                if (written.st_uid, written.st_gid) != (above.st_uid, gid):
+                    _give(descriptor, above.st_uid, gid)
+                    written = os.fstat(descriptor)
+                if stat.S_IMODE(written.st_mode) != mode:
+                    os.fchmod(descriptor, mode)
             finally:
                 os.close(descriptor)  # a network file system says here that the disk is full
             self._rename(directory, temporary, name)
@@ -88,12 +102,31 @@ class Writer:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=directory)
             raise
-        same = (status.st_ino, status.st_size, status.st_mtime_ns) == (
-            written.st_ino,
-            len(content),
-            written.st_mtime_ns,
-        )
-        return status if same else None
+        return status if (status.st_ino, status.st_mtime_ns) == (written.st_ino, written.st_mtime_ns) else None
+
+    def link(self, relative: str, name: str, twin: str, expected: os.stat_result) -> bool:
+        """Put the file `name` under the name `twin` as well, in one rename.
+
+        False where that can't be: the file system has no hard links or no more of them, or somebody has put another
+        file there than the `expected` one. Raises WriteRefused and OSError.
+        """
+        directory = self._tree.directory(relative)
+        temporary = next(self._names)
+        try:
+            os.link(name, temporary, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return False
+        try:
+            status = os.stat(temporary, dir_fd=directory, follow_symlinks=False)
+            if (status.st_dev, status.st_ino) != (expected.st_dev, expected.st_ino):
+                return False
+            self._rename(directory, temporary, twin)
+            return True
+        finally:
+            with contextlib.suppress(OSError):  # gone, if it was renamed
+                os.unlink(temporary, dir_fd=directory)
 
     def _rename(self, directory: int, temporary: str, name: str) -> None:
         try:
@@ -116,15 +149,15 @@ class Writer:
             raise WriteRefused("the directory's owner may not read this source")
         return mode & ~stat.S_IRGRP | (stat.S_IRGRP if mode & stat.S_IROTH else 0)
 
-    def _give_to_owner(self, descriptor: int, directory: os.stat_result, source: os.stat_result) -> None:
-        gid = source.st_gid if source.st_uid == directory.st_uid else directory.st_gid
-        _give(descriptor, directory.st_uid, gid)
 
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    written = os.write(descriptor, content)
-    while written < len(content):
-        step = os.write(descriptor, memoryview(content)[written:])
+def _write_all(descriptor: int, content: Sequence[Buffer]) -> None:
+    size = sum(map(len, content))
+    written = os.writev(descriptor, content)
+    if written == size:
+        return
+    whole = memoryview(b"".join(content))
+    while written < size:
+        step = os.write(descriptor, whole[written:])
         if step <= 0:
             raise OSError(errno.EIO, "the file system took nothing")
         written += step

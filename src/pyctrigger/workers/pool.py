@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..errors import InterpreterChangedError, InterpreterError
 from ..target.child import describe_death
-from .wire import UNREADABLE, Compiled, Failed, WireError, parse_reply
+from .wire import UNREADABLE, Compiled, Failed, Unsettled, WireError, parse_reply
 from .worker import Job, Limits, Worker
 
 if TYPE_CHECKING:
@@ -40,18 +40,26 @@ Answer = Union[Compiled, Failed, Lost]
 
 
 class Pool:
-    """Up to `size` workers; they start when there is work for them. Use it as a context manager."""
+    """Up to `size` workers of one program; they start when there is work for them. Use it as a context manager.
 
-    def __init__(self, interpreter: Interpreter, limits: Limits, size: int, *, hashes: bool = False) -> None:
+    The program is `compile`, or `compare` for what loads the bytecode that nobody knows.
+    """
+
+    def __init__(
+        self, interpreter: Interpreter, limits: Limits, size: int, *, hashes: bool = False, program: str = "compile"
+    ) -> None:
         self._interpreter = interpreter
         self._limits = limits
         self._size = max(1, size)
         self._hashes = hashes
+        self._program = program
         self._workers: list[Worker] = []
         self._by_descriptor: dict[int, Worker] = {}
         self._poller = select.poll()
         self._again: deque[Job] = deque()
         self._solo: deque[Job] = deque()
+        #: For a worker that forks for each of them.
+        self._unsettled: deque[Job] = deque()
         self._senseless_deaths = 0
         #: Whether a worker was ever ready: the next one that dies at its start was killed, it isn't unfit.
         self.has_worked = False
@@ -102,9 +110,9 @@ class Pool:
 
     def _with_room(self) -> Worker | None:
         """The worker to give the next job to, a new one if all others are busy; None if there is no room."""
-        if self._again or self._solo:
+        if self._again or self._solo or len(self._unsettled) > _MOST_JOBS:
             return None
-        usable = [w for w in self._workers if not (w.retiring or self._is_solo(w))]
+        usable = self._usable()
         best = min(usable, key=lambda each: each.outstanding, default=None)
         if best and len(best.jobs) < _MOST_JOBS and best.outstanding < _MOST_BYTES:
             return best
@@ -121,7 +129,7 @@ class Pool:
     def _place_returned(self) -> None:
         """Give back to workers what came back from lost ones; one suspect at a time, each in a worker of its own."""
         while self._again:
-            usable = [w for w in self._workers if not (w.retiring or self._is_solo(w))]
+            usable = self._usable()
             worker = min(usable, key=lambda each: each.outstanding) if len(usable) >= self._size else self._start()
             worker.send(self._again.popleft())
             self._start_writing(worker)
@@ -130,12 +138,20 @@ class Pool:
             worker.send(self._solo.popleft())
             self._start_writing(worker)
 
+        while self._unsettled:
+            worker = next((worker for worker in self._workers if worker.apart), None) or self._start(apart=True)
+            worker.send(self._unsettled.popleft())
+            self._start_writing(worker)
+
+    def _usable(self) -> list[Worker]:
+        return [each for each in self._workers if not (each.retiring or each.apart or self._is_solo(each))]
+
     @staticmethod
     def _is_solo(worker: Worker) -> bool:
         return bool(worker.jobs) and worker.jobs[0].alone
 
-    def _start(self) -> Worker:
-        worker = Worker(self._interpreter, self._limits, hashes=self._hashes)
+    def _start(self, *, apart: bool = False) -> Worker:
+        worker = Worker(self._interpreter, self._limits, hashes=self._hashes, program=self._program, apart=apart)
         self._workers.append(worker)
         for descriptor in (worker.output, worker.noise):
             self._by_descriptor[descriptor] = worker
@@ -205,9 +221,14 @@ class Pool:
                 f"it was {expected[0].hex()}"
             )
 
-    def _answered(self, worker: Worker, answer: Compiled | Failed) -> Iterator[tuple[Job, Answer]]:
+    def _answered(self, worker: Worker, answer: Compiled | Failed | Unsettled) -> Iterator[tuple[Job, Answer]]:
         job = worker.answered()
         self._senseless_deaths = 0
+        if isinstance(answer, Unsettled):
+            if worker.apart:
+                raise WireError("a worker that has compiled nothing can't say that")
+            self._unsettled.append(job)
+            return
         if isinstance(answer, Failed) and answer.kind == "memory" and not job.alone:
             job.alone = True
             self._solo.append(job)

@@ -1,8 +1,9 @@
 """The frames between host and worker: a length, then the bytes, whatever they are.
 
     request   flags:u8 levels:u8 length:u32 (level:u8 has_known:u8 known:8s)* path (length:u32 body)* source
-    reply     0:u8 hash:8s levels:u8 (state:u8 length:u32 body)*        compiled, or compared
-              1:u8 kind:u8 line:u32 name                                 failed
+    reply     0:u8 hash:8s levels:u8 (state:u8 microseconds:u32 length:u32 body)*     compiled, or compared
+              1:u8 kind:u8 line:u32 name                                               failed
+              2:u8                                   to be asked of a worker that has compiled nothing before
     ready     "pyctrigger-worker-1" magic:4s tag
 
 All numbers are little-endian. The top bit of a reply's first byte says that the worker ends after it. A worker can be
@@ -15,7 +16,7 @@ import struct
 from typing import NamedTuple
 
 _READY = b"pyctrigger-worker-1"
-_CHECK_ONLY, _LOAD, _COMPARE = 1, 2, 4
+_CHECK_ONLY, _WARM_UP, _LOAD, _COMPARE = 1, 2, 4, 8
 _RETIRING = 0x80
 #: No failure of a file's: the target may not read its own standard library.
 UNREADABLE = "unreadable"
@@ -23,7 +24,7 @@ _KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", UNREADA
 #: Bytes. The marshalled code of the largest source is some ten times the size of the source.
 LARGEST_FRAME = 1 << 30
 
-SAME, BODY, CHANGED, BROKEN = 0, 1, 2, 3
+SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
 
 
 class WireError(Exception):
@@ -40,11 +41,14 @@ class LevelRequest(NamedTuple):
 class LevelAnswer(NamedTuple):
     """What became of one level.
 
-    A BODY; or, where only that was asked, whether the hash or the code is the SAME or CHANGED, or the body BROKEN.
+    A BODY, or a TWIN: the same as the level before; or, where only that was asked, whether the hash or the code is the
+    SAME or CHANGED, or the body BROKEN.
     """
 
     state: int
     body: bytes
+    microseconds: int = 0
+    """What compiling it took."""
 
 
 class Compiled(NamedTuple):
@@ -64,6 +68,10 @@ class Failed(NamedTuple):
     name: str
 
 
+class Unsettled(NamedTuple):
+    """What the worker has compiled before may show in its bytes."""
+
+
 class Ready(NamedTuple):
     """What a worker says when it is ready."""
 
@@ -77,8 +85,20 @@ def frame(payload: bytes) -> bytes:
 
 
 def request(levels: list[LevelRequest], path: bytes, source: bytes, *, check_only: bool = False) -> bytes:
-    """The frame that asks for a source to be compiled at several levels, under the file name `path`."""
-    pieces = [struct.pack("<BBI", _CHECK_ONLY if check_only else 0, len(levels), len(path))]
+    """The frame that asks for a source to be compiled at several levels, under the file name `path`.
+
+    `check_only` asks whoever compares whether the hashes are that source's.
+    """
+    return _request(_CHECK_ONLY if check_only else 0, levels, path, source)
+
+
+def warm_up(source: bytes) -> bytes:
+    """The frame that has a worker compile a source and say nothing."""
+    return _request(_WARM_UP, [LevelRequest(0)], b"", source)
+
+
+def _request(flags: int, levels: list[LevelRequest], path: bytes, source: bytes) -> bytes:
+    pieces = [struct.pack("<BBI", flags, len(levels), len(path))]
     pieces += [struct.pack("<BB8s", each.level, each.known is not None, each.known or b"") for each in levels]
     pieces += [path, source]
     return frame(b"".join(pieces))
@@ -105,7 +125,7 @@ def parse_ready(payload: bytes) -> Ready:
     return Ready(rest[:4], rest[4:].decode("utf-8", "replace"))
 
 
-def parse_reply(payload: bytes) -> tuple[Compiled | Failed, bool]:
+def parse_reply(payload: bytes) -> tuple[Compiled | Failed | Unsettled, bool]:
     """Read an answer, and whether the worker ends after it. Raises WireError."""
     try:
         status = payload[0]
@@ -118,6 +138,8 @@ def parse_reply(payload: bytes) -> tuple[Compiled | Failed, bool]:
             if not name.isidentifier() or len(name) > 100:
                 raise WireError("no exception has that name")
             return Failed(_KINDS[kind], line, name), retiring
+        if payload == b"\2":
+            return Unsettled(), False
     except (IndexError, struct.error) as error:
         raise WireError("a reply ends too early") from error
     raise WireError("a reply of no known kind")
@@ -126,14 +148,16 @@ def parse_reply(payload: bytes) -> tuple[Compiled | Failed, bool]:
 def _parse_compiled(payload: bytes) -> Compiled:
     source_hash, count = struct.unpack_from("<8sB", payload, 1)
     offset = 10
-    levels = []
+    levels: list[LevelAnswer] = []
     for _ in range(count):
-        state, length = struct.unpack_from("<BI", payload, offset)
-        offset += 5
+        state, microseconds, length = struct.unpack_from("<BII", payload, offset)
+        offset += 9
         body = payload[offset : offset + length]
-        if state not in (SAME, BODY, CHANGED, BROKEN) or len(body) != length:
+        if state not in (SAME, BODY, CHANGED, BROKEN, TWIN) or len(body) != length:
             raise WireError("a level is cut short")
-        levels.append(LevelAnswer(state, body))
+        if state == TWIN and not any(level.state == BODY for level in levels):
+            raise WireError("a twin of nothing")
+        levels.append(LevelAnswer(state, body, microseconds))
         offset += length
     if offset != len(payload):
         raise WireError("a reply goes on behind its end")

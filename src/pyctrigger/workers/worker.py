@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import InterpreterError
 from ..target.child import MEND_FOR_ACCOUNT, describe_death, printable, start
 from ..target.confinement import confined
+from . import warming
 from .wire import FrameReader, Ready, parse_ready
 
 if TYPE_CHECKING:
@@ -54,21 +55,30 @@ class Job:
 
 
 class Worker:
-    """A child process that compiles. Never blocks: `pump_in` and `pump_out` do what the pipes allow."""
+    """A child process that compiles. Never blocks: `pump_in` and `pump_out` do what the pipes allow.
 
-    def __init__(self, interpreter: Interpreter, limits: Limits, *, hashes: bool) -> None:
+    With `apart` it forks for each body, and itself compiles nothing.
+    """
+
+    def __init__(
+        self, interpreter: Interpreter, limits: Limits, *, hashes: bool, program: str = "compile", apart: bool = False
+    ) -> None:
         self.interpreter = interpreter
         self.limits = limits
         self.jobs: deque[Job] = deque()
         self.outstanding = 0
         self.ready: Ready | None = None
         self.retiring = False
+        self.apart = apart
         self.overdue = False
         #: What it said was no answer.
         self.garbled = False
         self._noise = b""
         self._frames = FrameReader()
         self._unsent: deque[memoryview] = deque()
+        warms_up = program == "compile" and warming.is_needed(interpreter.implementation, interpreter.version)
+        if warms_up:
+            self._unsent.append(memoryview(warming.frames()))
         # A pipe that only the host holds open, one for each worker (F_SETOWN belongs to the open file): when the host
         # ends, however it ends, the kernel ends the worker.
         try:
@@ -81,11 +91,18 @@ class Worker:
             self._child = confined(
                 lambda: start(
                     interpreter.executable,
-                    "compile",
-                    [str(life), str(limits.memory), str(limits.file_timeout), str(int(hashes))],
+                    program,
+                    [
+                        str(life),
+                        str(limits.memory),
+                        str(limits.file_timeout),
+                        str(int(hashes)),
+                        *(["apart"] if apart else []),
+                    ],
                     account=interpreter.account,
                     root=interpreter.root,
                     keep=[life],
+                    seeded=warms_up,
                 )
             )
         except BaseException:

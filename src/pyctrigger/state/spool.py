@@ -1,0 +1,91 @@
+"""What a run records until it may be believed: in memory, and in a temporary file when it becomes much.
+
+A record may only be kept once its pyc is on the disk, so at the end of the run; a run over 120,000 sources would hold
+them all until then.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Records held in memory, some half a kilobyte each.
+_MOST_HELD = 8192
+_TABLE = """
+create table records (
+    directory, name, source, source_digest, pyc, body_digest, header, microseconds, primary key (directory, name)
+) without rowid
+"""
+
+
+class Spool:
+    """The newest record of each pyc, or that it has none any more."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, dict[str, Record | None]] = {}
+        self._count = 0
+        self._file: Any = None
+
+    def __bool__(self) -> bool:
+        return self._count > 0 or self._file is not None
+
+    def put(self, directory: str, name: str, record: Record | None) -> None:
+        """Take in a record; None: forget it."""
+        self._held.setdefault(directory, {})[name] = record
+        self._count += 1
+        if self._count >= _MOST_HELD:
+            self._spill()
+
+    def of(self, directory: str) -> dict[str, Record | None]:
+        """What was recorded of a directory."""
+        found = dict(self._spilled(directory)) if self._file is not None else {}
+        found.update(self._held.get(directory, {}))
+        return found
+
+    def rows(self) -> Iterator[tuple[bytes, bytes, Record | None]]:
+        """Everything: directory, name and record, the older before the newer."""
+        if self._file is not None:
+            for directory, name, *fields in self._file.execute("select * from records"):
+                yield directory, name, None if fields[0] is None else Record(*fields)
+        yield from self._encoded()
+
+    def close(self) -> None:
+        """Forget everything."""
+        if self._file is not None:
+            self._file.close()
+        self._held, self._count, self._file = {}, 0, None
+
+    def _spilled(self, directory: str) -> Iterator[tuple[str, Record | None]]:
+        question = "select * from records where directory = ?"
+        for _, name, *fields in self._file.execute(question, (os.fsencode(directory),)):
+            yield os.fsdecode(name), None if fields[0] is None else Record(*fields)
+
+    def _spill(self) -> None:
+        """Move what is held into a temporary file. What doesn't fit there is looked at again next time."""
+        try:
+            import sqlite3
+        except ImportError:  # then nothing is ever kept
+            self._held, self._count = {}, 0
+            return
+        nothing = (None,) * len(Record._fields)
+        rows = ((directory, name, *(record or nothing)) for directory, name, record in self._encoded())
+        try:
+            if self._file is None:
+                self._file = sqlite3.connect("")  # a file without a name, gone with its descriptor
+                self._file.execute("pragma synchronous = off")
+                self._file.execute(_TABLE)
+            self._file.executemany("insert or replace into records values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        except sqlite3.Error:
+            self.close()
+        self._held, self._count = {}, 0
+
+    def _encoded(self) -> Iterator[tuple[bytes, bytes, Record | None]]:
+        for directory, records in self._held.items():
+            encoded = os.fsencode(directory)
+            for name, record in records.items():
+                yield encoded, os.fsencode(name), record

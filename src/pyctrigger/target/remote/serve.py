@@ -1,0 +1,224 @@
+"""Run by the target: the frames, the limits and the end of every worker; what it answers stands in the file behind.
+
+Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported. Both directions carry frames:
+a 32-bit little-endian length, then as many bytes. The layouts stand in `pyctrigger/workers/wire.py`. `compile.py` or
+`compare.py` follows in the same namespace and calls `serve`.
+
+A source goes in as bytes and its code objects come out as marshalled bytes; the host reads and writes the files. So
+this process needs no rights at all, and its limits (memory, CPU time, no files) are set before the first source comes.
+"""
+
+import gc
+import importlib.util
+import os
+import struct
+import sys
+
+TYPE_CHECKING = False  # `typing` itself would be one more module that marshal's flags depend on
+if TYPE_CHECKING:
+    from typing import Callable
+
+RETIRING = 0x80
+COMPILED, FAILED, UNSETTLED = 0, 1, 2
+SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
+KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable")
+
+
+def read_exactly(count: int) -> bytes:
+    """`count` bytes of standard input; ends the process at its end: the host is gone or has no more work."""
+    data = sys.stdin.buffer.read(count)
+    if len(data) < count:
+        os._exit(0)
+    return data
+
+
+def read_frame() -> bytes:
+    (length,) = struct.unpack("<I", read_exactly(4))
+    return read_exactly(length)
+
+
+def write_frame(payload: bytes) -> None:
+    data = memoryview(struct.pack("<I", len(payload)) + payload)
+    while data:
+        data = data[os.write(OUTPUT, data) :]
+
+
+def die_with_host(life: int) -> None:
+    """Have the kernel end us when the host's end of the pipe `life` closes, also in the middle of compile().
+
+    SIGIO's default action ends a process on Linux (fcntl(2), F_SETOWN); FreeBSD ignores SIGIO, but has procctl(2).
+    """
+    import fcntl
+    import select
+    import signal
+
+    if sys.platform.startswith("freebsd"):
+        import ctypes
+
+        PROC_PDEATHSIG_CTL, P_PID = 11, 0
+        wanted = ctypes.c_int(signal.SIGKILL)
+        procctl = ctypes.CDLL(None, use_errno=True).procctl
+        procctl.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int, ctypes.c_void_p]
+        procctl(P_PID, 0, PROC_PDEATHSIG_CTL, ctypes.byref(wanted))
+    else:
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    # The host may have died before the kernel knew whom to tell.
+    poller = select.poll()
+    poller.register(life, 0)
+    if poller.poll(0):
+        os._exit(0)
+
+
+def limit(memory: int) -> None:
+    """Bound this process: address space in bytes, no core file, no byte written to a file, few files open at once."""
+    try:
+        import resource
+    except ImportError:  # Debian's python3.15-minimal has none; the host sees to it
+        return
+
+    for name, wanted in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NOFILE", 64), ("RLIMIT_AS", memory)):
+        kind = getattr(resource, name, None)
+        if kind is None or (name == "RLIMIT_AS" and not memory):
+            continue
+        hard = resource.getrlimit(kind)[1]
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(kind, (allowed, allowed))
+        except (ValueError, OSError):
+            pass  # a system that refuses one limit still gets the others
+
+
+def used_memory() -> int:
+    """The most memory that this process ever held, in bytes; 0 where nothing here can tell."""
+    try:
+        import resource
+    except ImportError:
+        try:
+            with open("/proc/self/status", "rb") as status:
+                return max(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM:"))
+        except (OSError, ValueError):
+            return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def kind_of(error: Exception, data: bytes, memory: int) -> str:
+    """Which kind of failure a compile error is; the text of a source never leaves this function.
+
+    CPython's parser says MemoryError, too, when its own stack is full: a fact about the source, and no memory is short.
+    """
+    if isinstance(error, MemoryError):
+        used = used_memory()  # where nothing tells, it isn't blamed on the source: that would be remembered
+        return "memory" if memory and (not used or used > memory // 4) else "recursion"
+    if isinstance(error, RecursionError):
+        return "recursion"
+    if isinstance(error, (UnicodeError, LookupError)):
+        return "encoding"
+    if isinstance(error, SyntaxError):
+        try:
+            importlib.util.decode_source(data)
+        except MemoryError:
+            return "memory"
+        except Exception:
+            return "encoding"
+    return "syntax"
+
+
+def can_read_library() -> bool:
+    """Whether this account may read what compile() loads as it needs it: codecs, and the names of characters.
+
+    A codec that can't be read is "unknown encoding: cp1252" and says nothing about the source.
+    """
+    for directory in [path for entry in sys.path for path in (entry, os.path.join(entry, "encodings"))]:
+        if not os.path.isdir(directory):
+            continue
+        if not os.access(directory, os.R_OK | os.X_OK):
+            return False
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if name.endswith((".py", ".so")) and os.path.exists(path) and not os.access(path, os.R_OK):
+                return False
+    return True
+
+
+class Unmarshallable(Exception):
+    """marshal refused what compile accepted."""
+
+
+class Request:
+    """What is asked of a source. `rest` is the source, with bodies before it where some are to be looked at."""
+
+    def __init__(self, frame: bytes, hash_of: "Callable[[bytes], bytes]") -> None:
+        self.flags, count, length = struct.unpack_from("<BBI", frame, 0)
+        path = 6 + 10 * count
+        #: (level, whether the hash in its pyc is known, that hash)
+        self.levels = [struct.unpack_from("<BB8s", frame, offset) for offset in range(6, path, 10)]
+        self.path = frame[path : path + length].decode("utf-8", "surrogateescape")
+        self.rest = frame[path + length :]
+        self.hash_of = hash_of
+
+
+def reply(source_hash: bytes, answers: "list[tuple[int, int, bytes]]") -> bytes:
+    """The answer for every level: (state, microseconds, body)."""
+    pieces = [struct.pack("<B8sB", COMPILED, source_hash, len(answers))]
+    for state, microseconds, body in answers:
+        pieces.append(struct.pack("<BII", state, min(microseconds, 0xFFFFFFFF), len(body)))
+        pieces.append(body)
+    return b"".join(pieces)
+
+
+def failure(kind: str, line: "object" = 0, name: str = "ValueError") -> bytes:
+    number = max(0, min(line, 0xFFFFFFFF)) if isinstance(line, int) else 0
+    return struct.pack("<BBI", FAILED, KINDS.index(kind), number) + name.encode("ascii", "replace")
+
+
+def failed(error: Exception, source: bytes, memory: int) -> bytes:
+    """The answer where a source can't be compiled."""
+    if isinstance(error, Unmarshallable):
+        return failure("unmarshallable")
+    kind = kind_of(error, source, memory)
+    if kind in ("syntax", "encoding") and not can_read_library():
+        kind = "unreadable"
+    return failure(kind, getattr(error, "lineno", 0), type(error).__name__)
+
+
+def no_hash(data: bytes) -> bytes:
+    return bytes(8)
+
+
+def serve(answer: "Callable[[Request, int], bytes]") -> None:
+    """Answer requests with `answer(request, memory)` until the host is gone; an empty answer is none."""
+    import signal
+
+    life, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+    die_with_host(life)
+    limit(memory)
+    hash_of = importlib.util.source_hash if hashes else no_hash
+    # CPU time, not time of day: an emulated or overloaded machine must not fail good files. The default action of
+    # SIGPROF ends the process, also inside compile(), where no handler of Python's would run.
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    if hasattr(sys, "getrefcount"):
+        gc.disable()  # CPython only: compiling makes no cycles worth the time; the memory check below bounds the rest
+    tag = (sys.implementation.cache_tag or "").encode("utf-8")
+    write_frame(b"pyctrigger-worker-1" + bytes(importlib.util.MAGIC_NUMBER) + tag)
+    while True:
+        frame = read_frame()
+        if seconds:
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+        said = answer(Request(frame, hash_of), memory)
+        if seconds:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        del frame
+        if not said:
+            continue
+        spent = said[:2] == struct.pack("<BB", FAILED, KINDS.index("memory"))
+        if spent or said[0] & RETIRING or (memory and used_memory() > memory // 2):
+            write_frame(bytes(bytearray([said[0] | RETIRING])) + said[1:])
+            os._exit(0)
+        write_frame(said)
+
+
+# What anything prints goes to standard error; the frames have a descriptor of their own.
+OUTPUT = os.dup(1)
+os.dup2(2, 1)
