@@ -90,7 +90,8 @@ def listed(tmp_path: Path) -> tuple[str, ...]:
 
 def test_a_table_on_a_pipe_is_plain(listed: tuple[str, ...]) -> None:
     """Aligned columns, nothing at the end of a line, no escape; a path is whole however narrow somebody's terminal."""
-    assert (PLAIN, "") == on_pipe(*PROGRAM, *listed, env={"COLUMNS": "20"})
+    for columns in ("20", "500"):
+        assert (PLAIN, "") == on_pipe(*PROGRAM, *listed, env={"COLUMNS": columns})
     assert (PLAIN, "") == on_pipe(*WITHOUT_RICH, *listed)
 
 

@@ -290,7 +290,8 @@ def test_what_is_typed_with_tab_is_what_the_command_gets(
     """Names of files with spaces and signs, directories only where one belongs, verbs and options."""
     terminal, directory = terminals(name)
     (directory / "a dir" / "inner $x").mkdir(parents=True)
-    (directory / "a dir" / "file").write_text("")
+    (directory / "a dir" / "inner file").write_text("")
+    (directory / "a file").write_text("")
     (directory / "b it's.toml").write_text("")
 
     *words, inner = terminal.noted("pyctrigger veri\t--site-d\t a\tinn\t\n")
