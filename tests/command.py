@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 Argument = Union[str, bytes, "os.PathLike[str]"]
 
+#: Verbs that have no option for it.
+KEEP_NO_STATE = ("audit", "hooks")
 #: Seconds. A run that takes longer hangs.
 PATIENCE = 300
 
@@ -57,6 +60,12 @@ class Outcome:
         return findings
 
 
+def heed_signals() -> None:
+    """A `preexec_fn`: the child ends by these also where we were started with them ignored, by `nohup` or with `&`."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Command:
     """`pyctrigger`, with a state directory of its own."""
 
@@ -67,7 +76,7 @@ class Command:
     def command_line(self, verb: str, arguments: Sequence[Argument]) -> list[bytes]:
         """The whole command line, with `--state-dir` unless the arguments decide about state."""
         line = [os.fsencode(part) for part in [*self.program, verb, *arguments]]
-        if not {b"--state-dir", b"--stateless"} & set(line):
+        if verb not in KEEP_NO_STATE and not {b"--state-dir", b"--stateless"} & set(line):
             line[len(self.program) + 1 : len(self.program) + 1] = [b"--state-dir", os.fsencode(self.state)]
         return line
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import settings
 
 from command import Command
 from interpreters import Interpreter, expected_flavours, find_interpreters, missing_flavours, one_per_flavour
+from separation import separable, separate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,11 +24,61 @@ settings.register_profile("long", deadline=None, max_examples=100_000)
 settings.load_profile(os.environ.get("PYCTRIGGER_TEST_PROFILE", "patient"))
 
 
+#: Side by side, modules that begin with minutes of work in one process, or end with it, come before all others; and
+#: the second that needs a Debian comes when the first has made it.
+LONGEST_FIRST = (
+    "test_dpkg",
+    "test_pkg_trigger",
+    "test_crashes",
+    "test_rpm",
+    "test_pacman",
+    "test_debian_sid",
+    "test_writes",
+    "test_concurrent_runs",
+    "test_real_packages",
+    "test_bytecode",
+)
+
+
 def absent(what: str) -> NoReturn:
     """Skip, with the reason; under `CI=true`, where nobody reads that, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"missing under CI: {what}")
     pytest.skip(what)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Side by side (pytest-xdist's `-n`) each process has places of its own: two would wait for each other's locks."""
+    if hasattr(config, "workerinput"):
+        runtime = tempfile.mkdtemp(prefix="pyctrigger-runtime-")
+        config.add_cleanup(lambda: shutil.rmtree(runtime))
+        separate(runtime)
+    elif config.getoption("tx", None) and not separable():
+        raise pytest.UsageError("as root tests run side by side only where unshare(2) is allowed; leave -n out")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, tests that share an expensive fixture go to one process, and what takes longest starts first."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        sharing = _sharing(item)
+        if sharing is not None:
+            item.add_marker(pytest.mark.xdist_group(sharing))
+    ranks = {stem: rank for rank, stem in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
+def _sharing(item: pytest.Item) -> str | None:
+    """The module or class whose fixtures a test uses; None where they are the test's own, or the whole session's."""
+    assert isinstance(item, pytest.Function)
+    scopes = {each.scope for every in item._fixtureinfo.name2fixturedefs.values() for each in every if each.baseid}
+    if "module" in scopes:
+        # What is made for one target serves no other.
+        target = item.callspec.params.get("interpreter") if hasattr(item, "callspec") else None
+        return f"{item.path.stem}-{getattr(target, 'flavour', '')}"
+    return f"{item.path.stem}-{item.cls.__name__}" if "class" in scopes and item.cls is not None else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -57,6 +110,17 @@ def interpreters() -> list[Interpreter]:
 def newest(interpreters: list[Interpreter]) -> Interpreter:
     """The newest CPython of this machine."""
     return [each for each in interpreters if each.implementation == "cpython"][-1]
+
+
+@pytest.fixture(scope="session")
+def every_format(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One archive of each kind that `archives` builds, by its name, all of one tree with bytecode."""
+    from archives import BUILDERS, build, compile_tree, package_tree
+
+    top = tmp_path_factory.mktemp("formats")
+    tree = package_tree(top / "tree")
+    compile_tree(newest, tree)
+    return {name: build(name, tree, top / f"{number}") for number, name in enumerate(BUILDERS)}
 
 
 @pytest.fixture

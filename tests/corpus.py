@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from conftest import absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    import pytest
 
     from interpreters import Interpreter
 
@@ -76,14 +79,18 @@ def memory(*, programs: bool = False) -> str | None:
     return directory if status.f_bavail * status.f_frsize > _ENOUGH_ROOM else None
 
 
-def django(scratch: Path) -> Path:
-    """A directory below `scratch` with Django and what it needs, without bytecode; installed once."""
+def django(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with Django and what it needs, without bytecode; installed once, for all processes of the session."""
+    base = tmp_path_factory.getbasetemp()
+    scratch = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     site = scratch / "django"
-    if not site.exists():
-        _install(REQUIREMENTS, site)
-        for catalogue in site.rglob("*"):
-            if catalogue.suffix in _MESSAGES:  # two thirds of Django's bytes, and no test looks at them
-                catalogue.unlink()
+    with (scratch / "django.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not site.exists():
+            _install(REQUIREMENTS, site)
+            for catalogue in site.rglob("*"):
+                if catalogue.suffix in _MESSAGES:  # two thirds of Django's bytes, and no test looks at them
+                    catalogue.unlink()
     return site
 
 

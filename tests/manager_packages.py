@@ -6,6 +6,7 @@ import abc
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -292,8 +293,12 @@ def _belongs(name: str, directory: Path, tag: str, levels: tuple[int, ...]) -> b
 def checkout_of(directory: Path) -> Path:
     """A copy of what packages are built from, which others may be changing meanwhile."""
     directory.mkdir()
-    for part in ("src", "hooks", "ports", "docs", "LICENSE", "README.md", "CHANGELOG.md"):
-        subprocess.run(["cp", "-a", str(Path(CHECKOUT) / part), str(directory)], check=True)
+    for part in ("src", "hooks", "ports", "docs"):
+        # Not what other processes of this session are just writing there: bytecode, and distfiles under other names.
+        ignore = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(CHECKOUT / part, directory / part, symlinks=True, ignore=ignore)
+    for name in ("LICENSE", "README.md", "CHANGELOG.md"):
+        shutil.copy2(CHECKOUT / name, directory)
     return directory
 
 

@@ -127,7 +127,7 @@ def header_of(interpreter: Interpreter, pyc: bytes) -> Header:
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Some hundred and fifty real sources that every target can compile."""
-    django = corpus.django(tmp_path_factory.getbasetemp())
+    django = corpus.django(tmp_path_factory)
     with corpus.room() as chosen:
         for number, source in enumerate(sorted(django.rglob("*.py"))):
             text = source.read_text(encoding="utf-8")

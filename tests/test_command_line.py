@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pyctrigger as library
+from command import heed_signals
 from confinement import NOBODY, PATIENCE, SLOW, children_of, public_directory, wait_for
 from packages import pycs_below, snapshot, write_tree
 from pyctrigger.version import VERSION
@@ -643,9 +644,10 @@ def oldest(interpreters: list[Found]) -> Found:
 @pytest.mark.parametrize("hook", [[], ["--hook"]], ids=["run", "hook"])
 def test_interrupt_ends_it_without_a_traceback(pyctrigger: Command, site: Path, oldest: Found, hook: list[str]) -> None:
     """Exit 130; no worker is left, nothing half-written, and the next run finishes the work."""
-    write_tree(site, {"fast.py": "", "slow.py": SLOW})
+    larger = "#" * len(SLOW.encode()) + "\n"  # and so compiled before the other
+    write_tree(site, {"fast.py": larger, "slow.py": SLOW})
     arguments: list[Argument] = [*hook, "--python", oldest.path, "--site-dir", site]
-    child = pyctrigger.start("run", *arguments, "--jobs", "1")
+    child = pyctrigger.start("run", *arguments, "--jobs", "1", preexec_fn=heed_signals)
     workers: list[int] = []
     try:
         assert wait_for(lambda: bool(pycs_below(site)))

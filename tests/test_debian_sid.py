@@ -27,7 +27,7 @@ LOCALS = [f"/usr/local/lib/{name}/dist-packages" for name in ("python3.14", "pyt
 @pytest.fixture(scope="module")
 def django(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A part of Django, as Debian would lay it down."""
-    whole = corpus.django(tmp_path_factory.getbasetemp())
+    whole = corpus.django(tmp_path_factory)
     with corpus.room() as part:
         for name in ("django/core", "django/db", "django/utils", "django/__init__.py", "sqlparse"):
             target = part / name

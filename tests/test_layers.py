@@ -40,9 +40,10 @@ THIRD_PARTY = {
     "filelock": {"state/lock.py"},
     "tomli": {"run/config.py"},
     "rich": {"cli/progress.py", "cli/table.py"},  # an extra
+    "backports": {"inspect/audit/streams.py"},  # an extra
 }
-#: In the standard library of every host, or, for tomllib, guarded by the host's version.
-LATER_MODULES = {"tomllib"}
+#: In the standard library of every host, or guarded by the host's version.
+LATER_MODULES = {"tomllib", "compression"}
 
 MOST_LINES = 350
 

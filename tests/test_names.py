@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pyctrigger.pyc.names import NAME_MAX, PycNames, pyc_suffix, temporary_names, writer_of
+from pyctrigger.pyc.names import NAME_MAX, PycNames, cached_name, pyc_suffix, temporary_names, writer_of
 
 if TYPE_CHECKING:
     from interpreters import Interpreter
@@ -184,3 +184,23 @@ def test_temporary_name_tells_its_writer(writer: str) -> None:
 def test_nobody_elses_name_is_our_residue(name: str) -> None:
     """Only our own names tell a writer."""
     assert writer_of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("module.cpython-311.pyc", ("module.py", "cpython-311", "")),
+        ("module.cpython-311.opt-2.pyc", ("module.py", "cpython-311", "2")),
+        ("a.b.pypy39.opt-1.pyc", ("a.b.py", "pypy39", "1")),
+        ("module.graalpy231-311.pyc", ("module.py", "graalpy231-311", "")),
+        ("module.cpython-33.pyo", ("module.py", "cpython-33", "")),
+        ("test_x.cpython-311-pytest-8.4.2.pyc", None),
+        ("module.pyc", None),
+        ("module.opt-1.pyc", None),
+        ("module.cpython-311.pyc.1234", None),
+        (".cpython-311.pyc", None),
+    ],
+)
+def test_name_of_anybodys_pyc(name: str, expected: tuple[str, str, str] | None) -> None:
+    """Whatever its cache tag is."""
+    assert expected == cached_name(name)

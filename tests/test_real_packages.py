@@ -69,16 +69,16 @@ class Compiled:
 class CompiledTrees:
     """The trees of this module, each made when it is first asked for."""
 
-    def __init__(self, scratch: Path, base: Path) -> None:
+    def __init__(self, scratch: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
         self._scratch = scratch
-        self._base = base
+        self._tmp_path_factory = tmp_path_factory
         self._made: dict[str, Compiled] = {}
 
     def of(self, interpreter: Interpreter, levels: tuple[int, ...]) -> Compiled:
         """The tree of one target."""
         if interpreter.flavour not in self._made:
             home = self._scratch / interpreter.flavour
-            packages = corpus.django(self._base), corpus.bad_packages(find_interpreters(), self._scratch)
+            packages = corpus.django(self._tmp_path_factory), corpus.bad_packages(find_interpreters(), self._scratch)
             site = corpus.real_site(home / "site", *packages)
             command = Command(home / "state")
             outcome = command.json("run", *options(interpreter, site, levels))
@@ -90,7 +90,7 @@ class CompiledTrees:
 def trees(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompiledTrees]:
     """A place for one tree a target; some 30 MB each, so they go as soon as this module is done."""
     with corpus.room() as scratch:
-        yield CompiledTrees(scratch, tmp_path_factory.getbasetemp())
+        yield CompiledTrees(scratch, tmp_path_factory)
 
 
 @pytest.fixture

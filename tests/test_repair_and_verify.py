@@ -314,7 +314,7 @@ def test_no_damage_survives_a_repair(pyctrigger: Command, site: Path, interprete
 def test_a_repair_writes_what_is_wrong_and_nothing_else(
     pyctrigger: Command, site: Path, interpreter: Interpreter, mode: str
 ) -> None:
-    """Of seven modules at three levels one body is damaged: one file is new, all others are the very same ones."""
+    """Of seven modules at three levels one body is damaged: that file is new, all others are the very same ones."""
     write_tree(site, MODULES)
     arguments = [*on(interpreter, site), "--optimize", "0,1,2", "--invalidation-mode", mode]
     pyctrigger.json("run", *arguments)
@@ -327,7 +327,8 @@ def test_a_repair_writes_what_is_wrong_and_nothing_else(
 
     assert (0, 1, 6) == (repaired.code, repaired.counts["compiled"], repaired.counts["fresh"])
     after = {path: os.lstat(path).st_ino for path in pycs_below(site)}
-    assert [os.fsencode(wrong)] == [path for path in after if after[path] != before[path]]
+    names = {path for path in before if before[path] == before[os.fsencode(wrong)]}  # equal levels are one file
+    assert names == {path for path in after if after[path] != before[path]}
     assert before.keys() == after.keys()
     again = pyctrigger.json("repair", *arguments)
     assert (0, 0, 7) == (again.code, again.counts["compiled"], again.counts["fresh"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from command import heed_signals
 from conftest import absent
 from packages import not_fresh, sources_below, write_tree
 
@@ -215,8 +216,9 @@ def test_no_worker_outlives_its_host(
 ) -> None:
     """Though both are in the middle of a compile() that lasts for minutes, and nobody is left to tell them."""
     write_tree(site, {"a/slow.py": lingers(200_000), "b/slow.py": lingers(200_000)})
+    options = config("file_timeout = 0")
 
-    with pyctrigger.start("run", *target.on(site), "--jobs", "2", *config("file_timeout = 0")) as child:
+    with pyctrigger.start("run", *target.on(site), "--jobs", "2", *options, preexec_fn=heed_signals) as child:
         wait_until(lambda: len(target.busy_workers()) == 2)
         child.send_signal(number)
         child.communicate(timeout=60)

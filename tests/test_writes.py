@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from command import Command
+from command import Command, heed_signals
 from conftest import absent
 from packages import assert_none_torn, not_fresh, pycs_below, snapshot, sources_below, write_tree
 from system_tools import find_tool
@@ -302,13 +302,16 @@ def assert_code_fits_header(interpreter: Interpreter, pycs: list[bytes]) -> int:
         "    data = open(path, 'rb').read()\n"
         "    names = {}\n"
         "    exec(marshal.loads(data[16:]), names)\n"
-        "    print(int.from_bytes(data[8:12], 'little'), names.get('FIRST'), names.get('LAST'))\n"
+        "    fields = [int.from_bytes(data[at:at + 4], 'little') for at in (8, 12)]\n"
+        "    print(*fields, names.get('FIRST'), names.get('LAST'))\n"
     )
     child = subprocess.run([interpreter.path, "-I", "-S", "-c", program, *pycs], capture_output=True, check=True)
     judged = 0
     for line in child.stdout.decode().splitlines():
-        version, first, last = line.split()
-        if int(version) < 10**8:  # more: a file that was seen, truly, before it was finished
+        version, size, first, last = line.split()
+        # Else a file that was seen, truly, before it was finished: with the time of now; or, where truncating sets the
+        # size first and the time at its end (ext4), without a byte under the time of the version before.
+        if int(version) < 10**8 and int(size) == 200_000:
             assert version == first == last
             judged += 1
     return judged
@@ -375,7 +378,10 @@ def test_killed_at_any_moment_the_next_run_finds_everything_whole(
         pyctrigger.program = program if number % 2 else slow_program()
         with pyctrigger.start("run", *arguments) as child:
             time.sleep(chance.uniform(0.1, 0.8) * whole_run)
-            killed += child.poll() is None
+            if child.poll() is None:
+                killed += 1
+            else:
+                whole_run *= 0.9  # what else this machine does has changed since it was measured
             child.kill()
         assert_none_torn(newest, [path for path in pycs_below(site) if path.endswith(b".pyc")])
     pyctrigger.program = program
@@ -731,7 +737,7 @@ def test_a_directory_in_the_place_of_a_pyc_is_named_and_an_empty_one_repaired(
 def test_a_signal_ends_a_run_without_residue(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
     """Ctrl-C at the terminal: an exit code, one line, no traceback, no file in the making."""
     write_tree(site, {f"package{number}/m.py": big_source(number) for number in range(60)})
-    with pyctrigger.start("run", *on(newest, site)) as child:
+    with pyctrigger.start("run", *on(newest, site), preexec_fn=heed_signals) as child:
         wait_until(lambda: bool(pycs_below(site)))
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=60)

@@ -98,6 +98,12 @@ class ShortageError(PyctriggerError):
     exit_code = 3
 
 
+class MeasurementError(PyctriggerError):
+    """What was to be measured doesn't run: a module that isn't there, a crash, a time-out."""
+
+    exit_code = 1
+
+
 class DefectError(PyctriggerError):
     """A defect of pyctrigger's own."""
 

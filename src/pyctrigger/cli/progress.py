@@ -13,8 +13,9 @@ _PATIENCE = 1.0
 class Bar:
     """One bar; it shows once the work has taken a moment."""
 
-    def __init__(self, progress: Any) -> None:
+    def __init__(self, progress: Any, doing: str) -> None:
         self._progress = progress
+        self._doing = doing
         self._since = time.monotonic()
         self._task: Any = None
 
@@ -24,7 +25,7 @@ class Bar:
             if time.monotonic() - self._since < _PATIENCE:
                 return
             self._progress.start()
-            self._task = self._progress.add_task("compiling")
+            self._task = self._progress.add_task(self._doing)
         self._progress.update(self._task, completed=done, total=known)
 
     def clear(self) -> None:
@@ -35,7 +36,7 @@ class Bar:
             self._task = None
 
 
-def progress_bar(color: str) -> Bar | None:
+def progress_bar(doing: str = "compiling", *, color: str = "auto") -> Bar | None:
     """A bar on standard error, if that is a terminal that can draw one and rich is installed."""
     if not sys.stderr.isatty():
         return None
@@ -50,4 +51,4 @@ def progress_bar(color: str) -> Bar | None:
         return None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     colour = is_wanted(color, sys.stderr)
-    return Bar(Progress(*columns, console=Console(stderr=True, no_color=not colour), transient=True))
+    return Bar(Progress(*columns, console=Console(stderr=True, no_color=not colour), transient=True), doing)

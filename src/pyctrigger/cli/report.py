@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import ConfigurationError
 from ..run.observer import Observer
+from ..run.report import Report
 from .commands import VERBS
 from .text import say, shown
 
 if TYPE_CHECKING:
     from ..errors import PyctriggerError
     from ..run.outcome import Failure
-    from ..run.report import FlavourReport, Report
+    from ..run.report import FlavourReport
     from .colour import Words
     from .parser import Call
     from .table import Table
@@ -31,7 +32,7 @@ class Printer(Observer):
         if call.progress and not (call.json or call.quiet or call.hook):
             from .progress import progress_bar
 
-            self._bar = progress_bar(call.color)
+            self._bar = progress_bar(color=call.color)
 
     # -- as it happens -------------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ class Printer(Observer):
 
     def _show_text(self, report: Report) -> None:
         verb = VERBS[report.command]
-        if hasattr(verb, "lines") and not report.errors:
+        if hasattr(verb, "lines") and type(report) is not Report:  # else it failed as a whole
             for line in verb.lines(report):
                 self._say(self._output, line)
         for run in report.runs:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,3 +69,27 @@ def writer_of(name: str) -> str | None:
     stem = name[len(_TEMPORARY_PREFIX) : -len(_TEMPORARY_SUFFIX)]
     match = _RANDOM.search(stem)
     return stem[: match.start()] if match and match.start() else None
+
+
+class CachedName(NamedTuple):
+    """What the name of a pyc in a `__pycache__` says, whoever's it is."""
+
+    source: str
+    cache_tag: str
+    level: str
+    """What stands behind `.opt-`, empty for level 0."""
+
+
+_CACHED = re.compile(
+    r"(?P<module>.+)\.(?P<tag>(?!opt-)[A-Za-z_]+-?[0-9]+(?:-[0-9]+)?)(?:\.opt-(?P<level>[0-9A-Za-z]+))?\.py[co]\Z",
+    re.DOTALL | re.ASCII,
+)
+
+
+def cached_name(name: str) -> CachedName | None:
+    """The parts of a name in a `__pycache__`, for any cache tag; None for one that importlib wouldn't look for.
+
+    `.pyo` is what Python 3.2 to 3.4 wrote there with -O.
+    """
+    match = _CACHED.match(name)
+    return CachedName(match["module"] + SOURCE_SUFFIX, match["tag"], match["level"] or "") if match else None

@@ -151,21 +151,21 @@ class Execution:
     # -- sweeping ------------------------------------------------------------------------------------------------
 
     def _sweep(self, layout: Layout, plan: DirectoryPlan) -> None:
+        if not plan.removals or not self._may_write(layout) or not self._gate.permits(layout, plan.relative):
+            return
+        place = Place(layout, plan.relative)
         for removal in plan.removals:
-            if not self._may_write(layout) or not self._gate.permits(layout, plan.relative):
-                return
-            path = layout.describe_pyc(plan.relative, removal.name)
-            if removal.kind == "orphan":
-                assert removal.source is not None
-                if not source_is_gone(layout, plan.relative, removal.source):
-                    continue
+            if removal.kind == "orphan" and not source_is_gone(layout, plan.relative, removal.source or ""):
+                continue
+            self._manifest.forget(place.pyc_directory, removal.name)
             try:
-                self._manifest.forget(layout.describe_pyc(plan.relative), removal.name)
-                if remove_file(layout, plan.relative, removal.name):
+                if remove_file(layout, place.pycache, removal.name):
                     self.tally.counts.removed += 1
-                    self._observer.removed(path)
+                    self._observer.removed(place.pyc(removal.name))
             except OSError as error:
-                self._results.io_failure(layout, path, error)
+                self._results.io_failure(layout, place.pyc(removal.name), error)
+                if not self._results.can_write(layout):
+                    return
 
     def _remove_directory(self, layout: Layout, step: Emptied) -> None:
         if not self._may_write(layout):

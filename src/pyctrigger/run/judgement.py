@@ -38,6 +38,11 @@ class Judge:
         self._records: dict[str, Record] = {}
         self._descriptor = -1
 
+    def approach(self, relative: str) -> None:
+        """A package is about to be looked through, directory by directory."""
+        if self._manifest is not None and not self._doubts_all:
+            self._manifest.approach(self._layout.pycs.describe(self._layout.above_pycaches(relative)))
+
     def enter(self, relative: str, names: dict[str, bool], descriptor: int) -> None:
         """Go on with another directory: its pycs, and the descriptor of the directory that they are in."""
         self._relative, self._names, self._descriptor = relative, names, descriptor
@@ -50,42 +55,53 @@ class Judge:
 
     def states(self, name: str, status: os.stat_result) -> list[LevelState]:
         """What the levels of a source need; none if that is nothing."""
-        wanted, states = self._wanted, []
-        expected = wanted.header.timestamp(wanted.mtime(status), status.st_size)
+        states: list[LevelState] = []
+        header = self._wanted.header
+        expected = header.timestamp(self._wanted.mtime(status), status.st_size)
+        identity = identity_of(status) if self._records else ""
         text: SourceText | None = None
         for level, suffix in self._suffixes:
             pyc = name[:-3] + suffix
+            record = self._records.get(pyc)
+            # The way of an idle run: source and pyc are what they were when they fitted each other.
+            if (
+                record is not None
+                and record.source == identity
+                and self._fits(record.header, expected)
+                and self._names.get(pyc)
+                and self._is_untouched(record, pyc)
+            ):
+                continue
             regular = self._names.get(pyc)
             if regular is None:
-                if wanted.create_missing:
+                if self._wanted.create_missing:
                     states.append(LevelState(level, pyc, Verdict.MISSING))
                 continue
             if not regular:
                 states.append(LevelState(level, pyc, Verdict.OBSTRUCTED))
                 continue
-            record = self._records.get(pyc)
-            if record is not None and self._is_as_recorded(record, pyc, status, expected):
-                continue
-            found = read_head(self._descriptor, pyc, wanted.header.size + 1)
-            verdict = wanted.header.judge(found, wanted.mode, expected)
+            found = read_head(self._descriptor, pyc, header.size + 1)
+            verdict = header.judge(found, self._wanted.mode, expected)
             if verdict in (Verdict.FRESH, Verdict.UNPROVEN):
-                if self._doubts_all:
-                    verdict = Verdict.SUSPECT
-                elif self._manifest is not None:
-                    text = text or self._read(name)
-                    self._reopen()
-                    verdict = self._compare(record, pyc, text)
-                    if verdict is Verdict.UNKNOWN and wanted.after_interruption:
-                        verdict = Verdict.SUSPECT
+                if not self._doubts_all and self._manifest is not None and text is None:
+                    text = self._read(name)
+                verdict = self._believed(verdict, record, pyc, text)
             elif verdict is Verdict.OTHER_MTIME and record is not None and not self._doubts_all:
                 text = text or self._read(name)
-                self._reopen()
                 verdict = self._refreshable(record, pyc, status, text)
             if verdict is not Verdict.FRESH:
-                states.append(
-                    LevelState(level, pyc, verdict, None if self._by_time else wanted.header.source_hash(found))
-                )
+                known = None if self._by_time else header.source_hash(found)
+                states.append(LevelState(level, pyc, verdict, known))
         return states
+
+    def _believed(self, verdict: Verdict, record: Record | None, pyc: str, text: SourceText | None) -> Verdict:
+        """What a header that fits is worth."""
+        if self._doubts_all:
+            return Verdict.SUSPECT
+        if self._manifest is None:
+            return verdict
+        verdict = self._compare(record, pyc, text)
+        return Verdict.SUSPECT if verdict is Verdict.UNKNOWN and self._wanted.after_interruption else verdict
 
     def _refreshable(self, record: Record, pyc: str, status: os.stat_result, text: SourceText | None) -> Verdict:
         """Whether only the times have changed since the pyc was made; it itself has to be just as it was then."""
@@ -101,12 +117,6 @@ class Judge:
             self._descriptor = self._layout.pycs.directory(self._layout.pycache(self._relative))
         except OSError:
             self._descriptor = -1  # swept away meanwhile: then nothing in it can be read
-
-    def _is_as_recorded(self, record: Record, pyc: str, status: os.stat_result, expected: bytes) -> bool:
-        """Whether source and pyc are what they were when they were known to fit each other, and are what is wanted."""
-        if record.source != identity_of(status) or not self._fits(record.header, expected):
-            return False
-        return self._is_untouched(record, pyc)
 
     def _is_untouched(self, record: Record, pyc: str) -> bool:
         try:
@@ -149,6 +159,8 @@ class Judge:
             return read_source(self._layout.sources, self._relative, name)
         except (OSError, SourceRefused):
             return None
+        finally:
+            self._reopen()
 
     def _body(self, pyc: str) -> tuple[bytes, bytes, str] | None:
         """Header, body and identity of a pyc, read at once."""

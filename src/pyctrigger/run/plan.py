@@ -93,6 +93,8 @@ class Planner:
 
     def _directory(self, relative: str, *, deep: bool, depth: int) -> Generator[Step, None, bool]:
         """Steps for one directory and what lies below. Returns whether they leave it empty."""
+        if depth == 1:
+            self._judge.approach(relative)
         try:
             seen = self._look(relative)
         except OSError as error:
@@ -293,9 +295,11 @@ class Planner:
     def _removals(self, relative: str, sources: Set[str], names: dict[str, bool]) -> Iterator[Removal]:
         """What should go from a directory of pycs; never what a package owns."""
         live = {source[:-3] + suffix for source in sources for _, suffix in self._suffixes}
-        for name in sorted(names.keys() if self._wanted.purge else names.keys() - live):
+        doubtful = names.keys() if self._wanted.purge else names.keys() - live
+        directory = self._layout.describe_pyc(relative) if doubtful else ""
+        for name in sorted(doubtful):
             removal = self._removal(relative, sources, name, regular=names[name])
-            if removal is not None and not self._owns(self._layout.describe_pyc(relative), name):
+            if removal is not None and not self._owns(directory, name):
                 yield removal
 
     def _removal(self, relative: str, sources: Set[str], name: str, *, regular: bool) -> Removal | None:

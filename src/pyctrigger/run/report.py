@@ -34,7 +34,9 @@ class FlavourReport:
         document: dict[str, Any] = {
             "flavour": self.flavour,
             "installation": self.installation,
-            "interpreter": _interpreter(self.interpreter) if self.interpreter and self.interpreter.executable else None,
+            "interpreter": interpreter_fields(self.interpreter)
+            if self.interpreter and self.interpreter.executable
+            else None,
             "counts": tally.counts.as_dict(),
             "failures": [_failure(failure) for failure in tally.failures],
             "findings": [_finding(finding) for finding in tally.findings],
@@ -116,7 +118,8 @@ def _printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def _interpreter(interpreter: Interpreter) -> dict[str, Any]:
+def interpreter_fields(interpreter: Interpreter) -> dict[str, Any]:
+    """An interpreter for JSON."""
     return {
         **path_fields("executable", interpreter.executable),
         "implementation": interpreter.implementation,

@@ -32,6 +32,13 @@ create table if not exists pycs (
 create table if not exists sites (path blob primary key) without rowid;
 """
 _RECORDS = "select name, source, source_digest, pyc, body_digest, header, microseconds from pycs where directory = ?"
+#: Between `directory/` and `directory0`: "0" follows "/".
+_RECORDS_BELOW = (
+    "select directory, name, source, source_digest, pyc, body_digest, header, microseconds from pycs"
+    " where directory > ? and directory < ? limit ?"
+)
+#: Records read at once, some half a kilobyte each: one question for a package is a third of one for each directory.
+_MOST_NEAR = 4096
 #: Whose records are held in memory: the plan looks at one directory after the other, and is done with each soon.
 _MOST_DIRECTORIES = 64
 _NAMES = ("uncompilable", "pycs", "sites")
@@ -59,6 +66,9 @@ class Manifest:
         self._learned: dict[str, Uncompilable | None] = {}
         #: Of the directories looked at last.
         self._records: OrderedDict[str, dict[str, Record]] = OrderedDict()
+        #: What was read ahead, below one directory.
+        self._near: dict[str, dict[str, Record]] = {}
+        self._near_prefix = ""
         self._spool = Spool()
         self._sites: set[str] = set()
         self._strangers: set[str] = set()
@@ -98,9 +108,12 @@ class Manifest:
         """The records of the pycs in a directory, by name."""
         found = self._records.get(directory)
         if found is None:
-            rows = self._ask(_RECORDS, os.fsencode(directory))
-            found = {os.fsdecode(name): Record(*fields) for name, *fields in rows if isinstance(name, bytes)}
-            for name, record in self._spool.of(directory).items():
+            found = self._near.pop(directory, None)
+            if found is None and not (self._near_prefix and directory.startswith(self._near_prefix)):
+                rows = self._ask(_RECORDS, os.fsencode(directory))
+                found = {os.fsdecode(row[0]): Record._make(row[1:]) for row in rows if isinstance(row[0], bytes)}
+            found = found or {}
+            for name, record in self._spool.of(directory).items() if self._spool else ():
                 if record is None:
                     found.pop(name, None)
                 else:
@@ -109,6 +122,24 @@ class Manifest:
             if len(self._records) > _MOST_DIRECTORIES:
                 self._records.popitem(last=False)
         return found
+
+    def approach(self, directory: str) -> None:
+        """Read at once what is known below a directory that is about to be looked through, unless that is much."""
+        below = os.fsencode(directory) + b"/"
+        rows = self._ask(_RECORDS_BELOW, below, below[:-1] + b"0", _MOST_NEAR + 1)
+        self._near, self._near_prefix = {}, ""
+        if len(rows) > _MOST_NEAR:
+            return
+        last: bytes | None = None
+        records: dict[str, Record] = {}
+        for row in rows:
+            if not (isinstance(row[0], bytes) and isinstance(row[1], bytes)):
+                continue
+            if row[0] != last:
+                last, records = row[0], {}
+                self._near[os.fsdecode(last)] = records
+            records[os.fsdecode(row[1])] = Record._make(row[2:])
+        self._near_prefix = f"{directory}/"
 
     def record(self, directory: str, name: str, record: Record) -> None:
         """Remember a pyc."""
@@ -179,7 +210,7 @@ class Manifest:
             self._database.close()
         self._database, self._opened = None, False
 
-    def _ask(self, question: str, *parameters: bytes) -> list[Any]:
+    def _ask(self, question: str, *parameters: bytes | int) -> list[Any]:
         """The rows of a question; none where they can't be had."""
         if not self._opened:
             self._opened = True

@@ -33,14 +33,19 @@ MEND_FOR_ACCOUNT = (
 )
 
 #: The program comes through descriptors: an account with fewer rights than ours may not reach our own files.
-_BOOTSTRAP = """\
+BOOTSTRAP = """\
 import sys
 sys.path[:] = [path for path in sys.path if path]
 for descriptor in sys.argv[1].split(","):
     exec(compile(open(int(descriptor), 'rb').read(), '<pyctrigger>', 'exec'))
 """
 #: The files below `remote/` that make a program, in their order.
-PROGRAMS = {"probe": ("probe",), "compile": ("serve", "compile"), "compare": ("serve", "compare")}
+PROGRAMS = {
+    "probe": ("probe",),
+    "compile": ("serve", "compile"),
+    "compare": ("serve", "compare"),
+    "start": ("start",),
+}
 
 
 def start(  # noqa: PLR0913 - each one is a fact about the child, and most have a default
@@ -60,16 +65,14 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     """
     sources: list[int] = []
     try:
-        for name in PROGRAMS[program]:
-            path = os.path.join(os.path.dirname(__file__), "remote", name + ".py")
-            sources.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        sources += map(open_file, PROGRAMS[program])
         # A session of its own: a Ctrl-C at the terminal is the host's to answer.
         return subprocess.Popen(
             [
                 executable,
                 *(_SEEDED_FLAGS if seeded else _FLAGS),
                 "-c",
-                _BOOTSTRAP,
+                BOOTSTRAP,
                 ",".join(map(str, sources)),
                 *arguments,
             ],
@@ -97,6 +100,11 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     finally:
         for source in sources:
             os.close(source)
+
+
+def open_file(name: str) -> int:
+    """A descriptor of one file of a program. Raises OSError."""
+    return os.open(os.path.join(os.path.dirname(__file__), "remote", name + ".py"), os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _enter(root: str, account: Account | None) -> Callable[[], None]:

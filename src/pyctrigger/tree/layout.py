@@ -44,6 +44,10 @@ class Layout:
             return f"{self._base}/{relative}" if relative else self._base
         return f"{relative}/{PYCACHE}" if relative else PYCACHE
 
+    def above_pycaches(self, relative: str) -> str:
+        """What all directories of pycs of a package lie below, relative to `pycs`."""
+        return self.pycache(relative) if self.has_prefix else relative
+
     @property
     def is_read_only(self) -> bool:
         """Whether the pycs lie on a file system that is mounted read-only."""

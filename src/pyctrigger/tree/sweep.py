@@ -23,10 +23,10 @@ def source_is_gone(layout: Layout, relative: str, source: str) -> bool:
     return False
 
 
-def remove_file(layout: Layout, relative: str, name: str) -> bool:
-    """Remove a file from the directory that holds the pycs of `relative`; False if it was gone. Raises OSError."""
+def remove_file(layout: Layout, pycache: str, name: str) -> bool:
+    """Remove a file from a directory of pycs; False if it was gone. Raises OSError."""
     try:
-        os.unlink(name, dir_fd=layout.pycs.directory(layout.pycache(relative)))
+        os.unlink(name, dir_fd=layout.pycs.directory(pycache))
     except FileNotFoundError:
         return False
     return True

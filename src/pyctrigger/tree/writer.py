@@ -152,7 +152,7 @@ class Writer:
 
 def _write_all(descriptor: int, content: Sequence[Buffer]) -> None:
     size = sum(map(len, content))
-    written = os.writev(descriptor, content)
+    written = os.writev(descriptor, content) if hasattr(os, "writev") else 0  # PyPy's os has none
     if written == size:
         return
     whole = memoryview(b"".join(content))

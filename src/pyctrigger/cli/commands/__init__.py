@@ -3,7 +3,7 @@
 One that has a `perform` of its own is no request about bytecode, and adds all of its options itself.
 """
 
-from . import completion, hooks, purge, repair, run, status, sweep, verify
+from . import audit, completion, hooks, measure, purge, repair, run, status, sweep, verify
 
 VERBS = {
     "run": run,
@@ -12,6 +12,8 @@ VERBS = {
     "sweep": sweep,
     "purge": purge,
     "status": status,
+    "audit": audit,
+    "measure": measure,
     "hooks": hooks,
     "completion": completion,
 }

@@ -1,0 +1,250 @@
+"""`audit`: what bytecode packages hold that aren't installed, and which of them need to be built anew."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ...errors import UsageError
+from ..text import say, seconds, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...inspect.audit.report import ArchiveReport, AuditReport
+    from ...run.report import FlavourReport
+
+HELP = "look for bytecode in packages that aren't installed"
+
+_FORMATS = ("text", "jsonl", "csv")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All of its own: it works on archives, not on site directories."""
+    parser.add_argument(
+        "paths", nargs="+", metavar="ARCHIVE|DIR", help="a package or archive, or a directory of them, however deep"
+    )
+    parser.add_argument(
+        "--python", metavar="V", help="compare with 3.11, 3.13t, pypy3.11, py311 or a path; else with no interpreter"
+    )
+    parser.add_argument(
+        "--needs-rebuild", action="store_true", help="only the names of archives with stale bytecode, one a line"
+    )
+    parser.add_argument("--null", action="store_true", help="these names, separated by NUL")
+    parser.add_argument("--format", choices=_FORMATS, help="text; jsonl: one JSON object a line for each archive; csv")
+    parser.set_defaults(dry_run=False)  # it never writes
+    group = parser.add_argument_group("running")
+    group.add_argument("--jobs", metavar="N", type=_jobs, default=0, help="processes; 0: what the machine allows")
+    group.add_argument("--config", metavar="FILE", help="the configuration, which may name the executable of a version")
+    group.add_argument(
+        "--timeout", metavar="SECONDS", type=_timeout, default=300.0, help="for one archive (default: 300); 0: no limit"
+    )
+    group.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        type=_size,
+        default=16 << 30,
+        help="what one archive may expand to, such as 16GiB (the default)",
+    )
+
+
+def perform(options: argparse.Namespace, program: tuple[str, ...]) -> AuditReport:
+    """Do it; tell each archive as soon as it is its turn. Raises UsageError and what `audit` raises."""
+    from ...inspect.audit.audit import AuditRequest, audit, require_paths
+    from ...inspect.audit.limits import Limits
+
+    _check(options)
+    require_paths(tuple(options.paths))
+    limits = Limits(size=options.max_size, timeout=options.timeout)
+    config = None if options.config is None else os.path.abspath(options.config)
+    request = AuditRequest(tuple(options.paths), options.python, config, options.jobs, limits, keep=options.json)
+    teller = _Teller(options)
+    try:
+        report = audit(request, teller)
+    finally:
+        teller.finish()
+    if not (options.json or options.needs_rebuild or options.quiet or options.format in ("jsonl", "csv")):
+        for line in _sums(report):
+            say(sys.stdout, line)
+    return report
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """Nothing: it reports archives, no flavours."""
+    return []
+
+
+def _sums(report: AuditReport) -> list[str]:
+    sums = report.summary
+    told = [
+        f"{each['number']} ({each['release']}): {_count(each['pycs'], 'pyc')} in {_count(each['archives'], 'archive')}"
+        for each in sums["magic_numbers"]
+    ]
+    parts = [f"{_count(sums['archives'], 'archive')}, {sums['with_bytecode']} with bytecode"]
+    if report.interpreter is not None:
+        parts.append(f"{sums['needs_rebuild']} to rebuild for {report.interpreter.flavour}")
+    parts += [
+        f"{sums['counts'][kind]} {kind}" for kind in sums["counts"] if kind in _WORTH_A_WORD and sums["counts"][kind]
+    ]
+    if sums["failed"]:
+        parts.append(f"{sums['failed']} not examined")
+    return [*told, f"{', '.join(parts)} in {seconds(report.elapsed_seconds)}"]
+
+
+_WORTH_A_WORD = ("stale", "orphan", "mismatched", "corrupt", "climbing")
+
+
+class _Teller:
+    """Says what was found, archive by archive; a bar counts them on a terminal."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._bar: Any = None
+        if not (options.no_progress or options.json or options.quiet):
+            from ..progress import progress_bar
+
+            self._bar = progress_bar("examining", color=options.color)
+        if options.format == "csv":
+            say(sys.stdout, _csv_line(_COLUMNS))
+
+    def examined(self, archive: ArchiveReport) -> None:
+        options = self._options
+        if options.json:
+            return
+        if options.needs_rebuild and options.null:
+            if archive.needs_rebuild:
+                _say_name(archive.path)
+        else:
+            for line in self._lines(archive):
+                self._say(sys.stdout, line)
+        if archive.failure is not None:
+            self._say(sys.stderr, _failed(archive.path, archive.failure))
+
+    def _lines(self, archive: ArchiveReport) -> list[str]:
+        options = self._options
+        if options.needs_rebuild:
+            return [shown(archive.path)] if archive.needs_rebuild else []
+        if options.format == "jsonl":
+            import json
+
+            return [json.dumps({"schema": 1, **archive.as_dict()})]
+        if options.format == "csv":
+            return [_csv_line(_row(archive))]
+        if archive.bytecode or archive.found:
+            return _told(archive, every=options.verbose > 0, quiet=options.quiet)
+        return []
+
+    def _say(self, stream: TextIO, line: str) -> None:
+        if self._bar is not None and stream.isatty():
+            self._bar.clear()
+        say(stream, line)
+
+    def progress(self, done: int, known: int) -> None:
+        if self._bar is not None:
+            self._bar.update(done, known)
+
+    def finish(self) -> None:
+        """Leave the terminal clean."""
+        if self._bar is not None:
+            self._bar.clear()
+
+
+_COLUMNS = (
+    *("path", "format", "magic_numbers", "releases", "pycs", "stale", "orphan", "mismatched", "corrupt", "climbing"),
+    *("needs_rebuild", "failure"),
+)
+
+
+def _csv_line(row: Sequence[Any]) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(row)
+    return text.getvalue()
+
+
+def _row(archive: ArchiveReport) -> list[Any]:
+    failure = archive.failure
+    return [
+        shown(archive.path),
+        archive.format or "",
+        " ".join(str(each["number"]) for each in archive.bytecode),
+        "; ".join(each["release"] for each in archive.bytecode),
+        *(archive.counts[kind] for kind in ("pycs", *_WORTH_A_WORD)),
+        "yes" if archive.needs_rebuild else "no",
+        shown(f"{failure['kind']}: {failure['message']}") if failure else "",
+    ]
+
+
+def _told(archive: ArchiveReport, *, every: bool, quiet: bool) -> list[str]:
+    """One line for the archive, and one for each finding if all are wanted; quietly, only one with findings."""
+    if quiet and not archive.found:
+        return []
+    held = ", ".join(
+        f"{_count(each['pycs'], 'pyc')} for {each['number']} ({each['release']})" for each in archive.bytecode
+    )
+    found = ", ".join(f"{archive.counts[kind]} {kind}" for kind in _WORTH_A_WORD if archive.counts[kind])
+    told = [f"{shown(archive.path)}: {archive.format}: {held or 'no bytecode'}" + (f": {found}" if found else "")]
+    if every:
+        told += [
+            f"  {kind} ({reason}): {shown(pyc or member or '')}" for kind, reason, pyc, _, member in archive.findings
+        ]
+        if archive.found > len(archive.findings):
+            told.append(f"  and {archive.found - len(archive.findings)} more")
+    return told
+
+
+def _failed(path: str, failure: dict[str, str]) -> str:
+    mend = f"; {failure['mend']}" if "mend" in failure else ""
+    return f"{shown(path)}: {failure['kind']}: {shown(failure['message'])}{mend}"
+
+
+def _say_name(path: str) -> None:
+    """A name for a program, to the byte."""
+    try:
+        sys.stdout.buffer.write(os.fsencode(path) + b"\0")
+    except OSError:
+        say(sys.stdout, "", end="", flush=True)  # which knows what to do about a reader that has gone
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.needs_rebuild and options.python is None:
+        raise UsageError("--needs-rebuild goes with --python", mend="name the interpreter to compare with")
+    if options.null and not options.needs_rebuild:
+        raise UsageError("--null goes with --needs-rebuild", mend="leave it out")
+    chosen = [f"--{name}" for name in ("json", "needs_rebuild", "format") if getattr(options, name)]
+    if len(chosen) > 1:
+        first, second = (name.replace("_", "-") for name in chosen[:2])
+        raise UsageError(f"{first} and {second} don't go together", mend="choose one")
+
+
+def _jobs(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 4096):
+        raise argparse.ArgumentTypeError(f"{text!r}: say a number from 0 to 4096")
+    return int(text)
+
+
+def _timeout(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 10**6:
+        raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds")
+    return number
+
+
+def _size(text: str) -> int:
+    from ...run.config import size
+
+    try:
+        return size(int(text) if text.isdigit() else text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None

@@ -1,0 +1,204 @@
+"""`measure`: what stale bytecode costs at start-up."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..text import say, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ...inspect.measure_report import Measurement, MeasureReport, Sample
+    from ...run.report import FlavourReport
+    from ...target.interpreter import Interpreter
+    from ..chart import Bar
+
+HELP = "time a start with stale, without and with fresh bytecode"
+
+#: As `inspect.measure_trees.Kind` names them: every command's start would pay for importing it here.
+_KINDS = {
+    "magic": "another release's magic number",
+    "mtime": "another time of the source",
+    "hash": "another hash of the source",
+}
+_COLOURS = {"stale": "\x1b[31m", "absent": "\x1b[33m", "fresh": "\x1b[32m"}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All of its own: it touches no bytecode but what it makes for itself."""
+    parser.add_argument(
+        "modules", nargs="*", metavar="MODULE", help="what to import; with --script: the script's arguments"
+    )
+    parser.add_argument(
+        "--python", metavar="V", action="append", default=[], help="3.11, 3.13t, pypy3.11, py311 or a path; repeatable"
+    )
+    parser.add_argument(
+        "--prefix", metavar="DIR", action="append", default=[], help="a virtual or conda environment; repeatable"
+    )
+    parser.add_argument(
+        "--site-dir", metavar="DIR", action="append", default=[], help="this instead of the target's own; repeatable"
+    )
+    parser.add_argument("--script", metavar="FILE", help="run this instead of importing modules")
+    parser.add_argument("--stdlib", action="store_true", help="the standard library's bytecode changes as well")
+    parser.add_argument(
+        "--stale", default="magic", choices=tuple(_KINDS), help="what makes bytecode stale (default: magic)"
+    )
+    parser.add_argument("--runs", metavar="N", type=_runs, default=5, help="runs of each kind (default: 5)")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, default=60.0, help="for one process (default: 60)"
+    )
+    parser.add_argument("--config", metavar="FILE", help="the configuration")
+    parser.set_defaults(dry_run=False)
+
+
+def perform(options: argparse.Namespace, program: tuple[str, ...]) -> MeasureReport:
+    """Measure; an error is a part of the report."""
+    from ...errors import PyctriggerError
+    from ...inspect.measure import MeasureRequest, measure
+    from ...inspect.measure_report import MeasureReport
+    from ...inspect.measure_subject import Subject
+    from ...inspect.measure_trees import Kind
+
+    is_script = options.script is not None
+    subject = Subject(
+        modules=() if is_script else tuple(options.modules),
+        script=os.path.abspath(options.script) if is_script else None,
+        arguments=tuple(options.modules) if is_script else (),
+        site_dirs=tuple(map(os.path.abspath, options.site_dir)),
+    )
+    request = MeasureRequest(
+        subject=subject,
+        pythons=tuple(options.python),
+        prefixes=tuple(map(os.path.abspath, options.prefix)),
+        kind=Kind(options.stale),
+        stdlib=options.stdlib,
+        rounds=options.runs,
+        timeout=options.timeout,
+        config=None if options.config is None else os.path.abspath(options.config),
+    )
+    view = _view(options)
+    try:
+        with _ended_in_order():
+            return measure(request, view)
+    except PyctriggerError as error:
+        report = MeasureReport()
+        report.errors.append(error)
+        return report
+    finally:
+        view.clear()
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Whatever ends us, what is measured is ended, too, and its private files go."""
+    import signal
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:  # nohup(1) has it ignored
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _view(options: argparse.Namespace) -> Any:
+    from ...inspect.measure import Watcher
+    from ..progress import progress_bar
+
+    class View(Watcher):
+        """Shows how far it is; with `-v` every time that was taken."""
+
+        def __init__(self) -> None:
+            silent = options.json or options.quiet or options.no_progress
+            self._bar = None if silent or options.verbose else progress_bar("measuring", color=options.color)
+
+        def started(self, interpreter: Interpreter) -> None:
+            if os.geteuid() == 0 and not options.quiet:
+                say(sys.stderr, f"{interpreter.flavour}: what is measured runs as root")
+
+        def sample(self, sample: Sample) -> None:
+            if options.verbose:
+                say(sys.stderr, f"run {sample.round}, {sample.state}: {sample.seconds:.3f} s")
+
+        def progress(self, done: int, known: int) -> None:
+            if self._bar is not None:
+                self._bar.update(done, known)
+
+        def clear(self) -> None:
+            if self._bar is not None:
+                self._bar.clear()
+
+    return View()
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """Nothing: it reports measurements, no flavours."""
+    return []
+
+
+def lines(report: MeasureReport) -> list[str]:
+    """For each target what ran, a line for each state with its bar, and what stale bytecode costs."""
+    return [line for measurement in report.measurements for line in _lines(measurement)]
+
+
+def _lines(measurement: Measurement) -> list[str]:
+    from ..chart import chart
+
+    interpreter, subject = measurement.interpreter, measurement.subject
+    what = (
+        shown(" ".join([subject.script, *subject.arguments]))
+        if subject.script is not None
+        else f"import {', '.join(subject.modules)}"
+    )
+    sources = f"{measurement.sources} source{'' if measurement.sources == 1 else 's'}"
+    scope = f"{sources}, the standard library's among them" if measurement.stdlib else sources
+    runs = f"{measurement.rounds} run{'' if measurement.rounds == 1 else 's'} each"
+    return [
+        f"{interpreter.flavour}: {what} ({shown(interpreter.executable)}, {interpreter.release})",
+        f"  {scope}; {runs}; stale: {_KINDS[measurement.kind.value]}",
+        *chart([_bar(measurement, state) for state in _COLOURS]),
+        f"  {_verdict(measurement)}",
+    ]
+
+
+def _bar(measurement: Measurement, state: str) -> Bar:
+    from ..chart import Bar
+
+    spread, cpu = measurement.spread(state), measurement.cpu(state)
+    extent = f"({spread.minimum:.3f} to {spread.maximum:.3f})"
+    label = f"{spread.median:7.3f} s  {extent:<17}  cpu {cpu.median:.3f} s  {measurement.ratio(state):5.2f} x fresh"
+    return Bar(state, label, spread.median, spread.maximum, _COLOURS[state])
+
+
+def _verdict(measurement: Measurement) -> str:
+    if not measurement.is_clear:
+        return "no clear difference; more --runs, or a quieter machine, may show one"
+    cost = f"stale bytecode costs {measurement.cost:.3f} s at each start ({measurement.cpu_cost:.3f} s of CPU time)"
+    return f"{cost}, {measurement.ratio('stale'):.2f} times as long"
+
+
+def _runs(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"{text!r}: say a number from 1 to 1000")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 10**6:
+        raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds")
+    return seconds

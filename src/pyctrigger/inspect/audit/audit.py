@@ -1,0 +1,98 @@
+"""The one entry point: paths in, one report out."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ...errors import PyctriggerError, UsageError
+from ...run.config import load
+from ...run.request import Request, Work
+from ...run.selection import find_interpreters
+from ...state.interpreters import ProbedInterpreters
+from ...workers.capacity import worker_count
+from .collection import Collection
+from .crew import Crew, Job, Settings
+from .judgement import Judge
+from .limits import Limits
+from .report import ArchiveReport, AuditReport
+
+if TYPE_CHECKING:
+    from ...target.interpreter import Interpreter
+
+
+class AuditRequest(NamedTuple):
+    """One call of `pyctrigger audit`."""
+
+    paths: tuple[str, ...]
+    python: str | None = None
+    """The interpreter to compare with, as after `--python`; None: none."""
+    config: str | None = None
+    """Where the configuration lies that says which executable a version is; None: in its usual places."""
+    jobs: int = 0
+    limits: Limits = Limits()
+    keep: bool = True
+    """Whether the report keeps what was found in each archive; else only its sums."""
+
+
+class Watcher(Protocol):
+    """Told of what happens while it happens."""
+
+    def examined(self, archive: ArchiveReport) -> None:
+        """An archive, in the order of the report."""
+
+    def progress(self, done: int, known: int) -> None:
+        """So many of so many archives are done."""
+
+
+def audit(request: AuditRequest, watcher: Watcher) -> AuditReport:
+    """Examine every archive. Raises UsageError, InterpreterError, RefusedError, ShortageError."""
+    since = time.monotonic()
+    interpreter = _find(request.python, request.config) if request.python is not None else None
+    report = AuditReport(interpreter, keep=request.keep)
+    collection = Collection(request.paths)
+    try:
+        candidates = collection.candidates
+        settings = Settings(request.limits, _judge(interpreter) if interpreter else None)
+        crew = Crew(min(worker_count(request.jobs), max(1, len(candidates))), settings)
+        answers = crew.read(Job(candidate.open) for candidate in candidates)
+        for number, (candidate, answer) in enumerate(zip(candidates, answers), 1):
+            archive = ArchiveReport(candidate.path, answer)
+            report.add(archive)
+            watcher.examined(archive)
+            watcher.progress(number, len(candidates))
+    finally:
+        collection.close()
+    report.elapsed_seconds = time.monotonic() - since
+    return report
+
+
+def _find(text: str, config: str | None) -> Interpreter:
+    """The interpreter that every other command means by this, asked anew: this one keeps no state.
+
+    Raises ConfigurationError, UsageError, InterpreterError, RefusedError.
+    """
+    request = Request(Work.VERIFY, pythons=(text,), config=config, stateless=True)
+    (found,) = find_interpreters(request, load(config), ProbedInterpreters(None))
+    if isinstance(found, PyctriggerError):
+        raise found
+    return found
+
+
+def _judge(interpreter: Interpreter) -> Judge:
+    major, minor, _ = interpreter.version
+    stem = "python" if interpreter.implementation == "cpython" else interpreter.implementation
+    suffix = "t" if interpreter.free_threaded else ""
+    return Judge(
+        interpreter.magic_number,
+        interpreter.cache_tag,
+        interpreter.implementation,
+        (major, minor),
+        f"{stem}{major}.{minor}{suffix}",
+    )
+
+
+def require_paths(paths: tuple[str, ...]) -> None:
+    """Raises UsageError for an empty path: it names nothing, and would be read as the current directory."""
+    if not all(paths):
+        raise UsageError("an empty path was given", mend="name archives, or directories of them")

@@ -1,0 +1,263 @@
+"""Reading many archives at once: processes that each read one at a time, their time, their end; answers in order.
+
+A reader is this Python, started afresh and isolated. It gets open descriptors and no names, so it needs no rights; one
+that takes too long, or dies over an archive, is replaced, and that archive has a failure for an answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...errors import ShortageError
+from ...target.child import describe_death, printable
+from ...target.confinement import confined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .judgement import Judge
+    from .limits import Limits
+
+_READY = b"pyctrigger-reader-1\n"
+#: Seconds until a reader has imported what it needs.
+_START_TIMEOUT = 60.0
+#: Bytes. The longest list of findings with the longest names.
+_LARGEST_ANSWER = 64 << 20
+#: Bytes of its standard error that are kept for a message: it has nothing to say, unless it can't start.
+_MOST_NOISE = 4096
+#: Answers that may wait for one before them in the order, for each reader.
+_AHEAD = 64
+_BOOTSTRAP = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "from pyctrigger.inspect.audit.reader import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
+)
+
+
+class Job(NamedTuple):
+    """An archive to read."""
+
+    open: Callable[[], int]
+    """Gives a descriptor for reading a regular file. Raises OSError."""
+
+
+class Settings(NamedTuple):
+    """What every reader is told."""
+
+    limits: Limits
+    target: Judge | None
+
+    def line(self) -> bytes:
+        """As one line."""
+        target = self.target
+        fields = target and {**target._asdict(), "magic_number": target.magic_number.hex()}
+        return json.dumps({"limits": self.limits._asdict(), "target": fields}).encode("ascii") + b"\n"
+
+
+def failure(kind: str, message: str) -> dict[str, Any]:
+    """The answer for an archive that couldn't be examined at all."""
+    return {"format": None, "failure": {"kind": kind, "message": message}}
+
+
+class _Reader:
+    """One process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.number: int | None = None
+        self.is_ready = False
+        self._timeout = settings.limits.timeout
+        self._heard = bytearray()
+        life, self._life = os.pipe()
+        ours, theirs = socket.socketpair()
+        try:
+            self._child = confined(lambda: _start(theirs.fileno(), life))
+        except (OSError, subprocess.SubprocessError) as error:
+            ours.close()
+            os.close(self._life)
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ShortageError(
+                f"no process to read archives can be started: {reason}",
+                mend="raise the limits that it runs under (ulimit -a)",
+            ) from error
+        finally:
+            theirs.close()
+            os.close(life)
+        self._channel = ours
+        self.descriptor = ours.fileno()
+        self.deadline = time.monotonic() + _START_TIMEOUT
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `heard` will see its end
+            ours.sendall(settings.line())
+
+    def give(self, number: int, descriptor: int) -> None:
+        """Give it the next archive, and close that here."""
+        self.number = number
+        self.deadline = time.monotonic() + self._timeout if self._timeout else float("inf")
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(self._channel, [b"\0"], [descriptor])
+        finally:
+            os.close(descriptor)
+
+    def heard(self) -> tuple[bool, dict[str, Any] | None]:
+        """Whether it still lives, and its answer where that is complete."""
+        try:
+            piece = self._channel.recv(1 << 18)
+        except ConnectionResetError:
+            piece = b""
+        if not piece:
+            return False, None
+        self._heard += piece
+        if not self.is_ready:
+            if not self._heard.startswith(_READY):
+                return len(self._heard) < len(_READY), None
+            del self._heard[: len(_READY)]
+            self.is_ready = True
+            self.deadline = float("inf")
+        length = int.from_bytes(self._heard[:4], "little")
+        if length > _LARGEST_ANSWER:
+            return False, None
+        if len(self._heard) < 4 + length or length == 0:
+            return True, None
+        try:
+            answer = json.loads(bytes(self._heard[4:]))
+        except ValueError:
+            return False, None
+        self._heard.clear()
+        self.number = None
+        self.deadline = float("inf")
+        return isinstance(answer, dict), answer
+
+    def end(self) -> str:
+        """Have it ended, whatever it does; how it had ended by itself."""
+        self._channel.close()
+        try:
+            self._child.wait(0.5)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+        died = self._child.wait()
+        os.close(self._life)
+        assert self._child.stderr is not None
+        os.set_blocking(self._child.stderr.fileno(), False)
+        with self._child.stderr as stream:
+            noise = printable(stream.read(_MOST_NOISE) or b"")
+        return describe_death(died) + (f", it said: {noise}" if noise else "")
+
+    def kill(self) -> None:
+        """End it now."""
+        self._child.kill()
+        self.end()
+
+
+def _start(channel: int, life: int) -> subprocess.Popen[bytes]:
+    arguments = [json.dumps(_search_path()), str(channel), str(life)]
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-B", "-W", "ignore", "-c", _BOOTSTRAP, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+        pass_fds=(channel, life),
+        start_new_session=True,
+    )
+
+
+def _search_path() -> list[str]:
+    """Where we ourselves were found, made absolute: the reader starts in `/`, and without a site."""
+    package = os.path.abspath(__file__)
+    for _ in range(4):
+        package = os.path.dirname(package)
+    return [package, *(path for path in sys.path if os.path.isabs(path) and path != package)]
+
+
+class Crew:
+    """So many readers at most."""
+
+    def __init__(self, size: int, settings: Settings) -> None:
+        self._size = size
+        self._settings = settings
+        self._readers: list[_Reader] = []
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._next = 0
+
+    def read(self, jobs: Iterable[Job]) -> Iterator[dict[str, Any]]:
+        """The answer for each job, in the order of the jobs. Raises ShortageError."""
+        waiting = enumerate(jobs)
+        following = next(waiting, None)
+        try:
+            while following is not None or self._busy or self._answers:
+                while self._next in self._answers:
+                    yield self._answers.pop(self._next)
+                    self._next += 1
+                while following is not None and len(self._answers) < _AHEAD * self._size and self._give(*following):
+                    following = next(waiting, None)
+                if self._busy or (following is not None and self._next not in self._answers):
+                    self._listen()
+        finally:
+            for reader in self._readers:
+                reader.kill()
+            self._readers = []
+
+    @property
+    def _busy(self) -> bool:
+        return any(reader.number is not None for reader in self._readers)
+
+    def _give(self, number: int, job: Job) -> bool:
+        """Whether somebody took it, or nobody has to."""
+        free = next((reader for reader in self._readers if reader.is_ready and reader.number is None), None)
+        if free is None:
+            if len(self._readers) < self._size and all(reader.is_ready for reader in self._readers):
+                self._readers.append(_Reader(self._settings))
+            return False
+        try:
+            free.give(number, job.open())
+        except OSError as error:
+            free.number = None
+            self._answers[number] = failure("io", error.strerror or str(error))
+        return True
+
+    def _listen(self) -> None:
+        """Wait until somebody says something, or is late."""
+        poller = select.poll()
+        readers = {reader.descriptor: reader for reader in self._readers}
+        for descriptor in readers:
+            poller.register(descriptor, select.POLLIN)
+        left = min(reader.deadline for reader in self._readers) - time.monotonic()
+        ready = poller.poll(max(0.0, min(left, 3600.0)) * 1000)
+        for descriptor, _ in ready:
+            self._hear(readers[descriptor])
+        now = time.monotonic()
+        for reader in [each for each in self._readers if each.deadline <= now]:
+            self._lose(reader, "timeout", f"was not read within {self._settings.limits.timeout:g} s")
+
+    def _hear(self, reader: _Reader) -> None:
+        number = reader.number
+        alive, answer = reader.heard()
+        if answer is not None and alive and number is not None:
+            self._answers[number] = answer
+        elif not alive:
+            self._lose(reader, "crash", "")
+
+    def _lose(self, reader: _Reader, kind: str, message: str) -> None:
+        """Without this one: what it was reading has its answer, and a start that failed ends the work."""
+        self._readers.remove(reader)
+        number, was_ready = reader.number, reader.is_ready
+        if kind == "timeout":
+            reader.kill()
+        else:
+            message = f"ended the process that read it: {reader.end()}"
+        if not was_ready:
+            reason = "it did not get ready in time" if kind == "timeout" else message.partition(": ")[2]
+            raise ShortageError(
+                f"the process to read archives did not start: {reason}",
+                mend="raise the limits that it runs under (ulimit -a)",
+            )
+        if number is not None:
+            self._answers[number] = failure(kind, message)

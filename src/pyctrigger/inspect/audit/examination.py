@@ -1,0 +1,167 @@
+"""Examining one archive from its descriptor: what came out is a value, whatever the archive is."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ...pyc.magic import number_of, release_of
+from ...pyc.source_hash import source_hash
+from .contents import Contents, files_named, normal, read_whole
+from .formats import open_archive, tar_kind
+from .judgement import ArchiveFinding, judge
+from .limits import ArchiveError, Budget
+
+if TYPE_CHECKING:
+    from .judgement import Doubt, Judge, Verdicts
+    from .limits import Limits
+
+
+def examine(descriptor: int, limits: Limits, target: Judge | None) -> dict[str, Any]:
+    """Examine the archive behind a descriptor, and close that. Everything in the answer can be told in JSON."""
+    with open(descriptor, "rb") as file:
+        answer: dict[str, Any] = {"format": None, "failure": None}
+        try:
+            _examine(file, limits, target, answer)
+        except ArchiveError as error:
+            answer["failure"] = _failure(error)
+        except Exception as error:
+            known = _translated(error)
+            if known is None:
+                raise
+            answer["failure"] = _failure(known)
+        return answer
+
+
+def _examine(file: BinaryIO, limits: Limits, target: Judge | None, answer: dict[str, Any]) -> None:
+    size = os.fstat(file.fileno()).st_size
+    contents, kind = Contents(), tar_kind(file)
+    budget = Budget(limits, size)
+    archive = open_archive(file, size, budget)
+    answer["format"] = archive.format
+    try:
+        for member in archive.members:
+            if archive.format == "tar":
+                kind.see(normal(member.name))
+            contents.take(member, budget)
+    finally:
+        # What was seen until then is said as well: a damaged archive that holds bytecode is both.
+        contents.finish()
+        verdicts = judge(contents, target)
+        if archive.format == "tar":
+            answer["format"] = kind.kind
+        _report(answer, contents, verdicts, limits)
+    if verdicts.doubts:
+        doubts = [(contents.linked.get(doubt.source, doubt.source), doubt) for doubt in verdicts.doubts]
+        verdicts.findings += _settled(file, size, limits, doubts)
+        _report(answer, contents, verdicts, limits)
+
+
+def _settled(file: BinaryIO, size: int, limits: Limits, doubts: list[tuple[str, Doubt]]) -> list[ArchiveFinding]:
+    """A second look, for hash-based pycs: they may stand before their sources, and nothing is kept in memory.
+
+    Each doubt comes with the member that has the content of its source.
+    """
+    wanted: dict[str, set[bytes]] = {}
+    for member_path, doubt in doubts:
+        wanted.setdefault(member_path, set()).add(doubt.magic_number)
+    hashes: dict[tuple[str, bytes], bytes] = {}
+    archive = open_archive(file, size, Budget(limits, size))
+    for path, member in files_named(archive.members, set(wanted)):
+        source = read_whole(member, limits.source)
+        if source is None:
+            raise ArchiveError("limit", f"has a source of more than {limits.source} bytes, and its hash is wanted")
+        for magic_number in wanted[path]:
+            hashes[path, magic_number] = source_hash(magic_number, source)
+    return [
+        ArchiveFinding("mismatched", "hash", doubt.pyc, doubt.source)
+        for member_path, doubt in doubts
+        if hashes.get((member_path, doubt.magic_number), doubt.recorded) != doubt.recorded
+    ]
+
+
+def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limits: Limits) -> None:
+    climbing = contents.climbing(answer["format"])
+    findings = sorted(verdicts.findings, key=lambda finding: (finding.pyc or "", finding.kind, finding.reason))
+    findings += [ArchiveFinding("climbing", each.reason, None, None, each.name) for each in climbing]
+    counts = dict.fromkeys(("stale", "orphan", "mismatched", "corrupt", "climbing"), 0)
+    for finding in findings:
+        counts[finding.kind] += 1
+    answer["bytecode"] = [
+        _bytecode(magic_number, tags) for magic_number, tags in sorted(verdicts.magic_numbers.items(), key=_by_number)
+    ]
+    answer["counts"] = {
+        "members": contents.members,
+        "sources": len(contents.sources),
+        "pycs": len(contents.pycs),
+        "foreign": verdicts.foreign,
+        **counts,
+    }
+    answer["findings"] = [list(finding) for finding in findings[: limits.findings]]
+
+
+def _by_number(item: tuple[bytes, dict[str, int]]) -> int:
+    return number_of(item[0])
+
+
+def _bytecode(magic_number: bytes, tags: dict[str, int]) -> dict[str, Any]:
+    number = number_of(magic_number)
+    release = release_of(number)
+    return {
+        "magic_number": magic_number.hex(),
+        "number": number,
+        "implementation": release.implementation or None,
+        "version": ".".join(map(str, release.version)) if release.version[0] else None,
+        "release": release.text,
+        "is_final": release.is_final,
+        "pycs": sum(tags.values()),
+        "cache_tags": sorted(tag for tag in tags if tag),
+        "without_cache_tag": tags.get("", 0),
+    }
+
+
+def _failure(error: ArchiveError) -> dict[str, str]:
+    failure = {"kind": error.kind, "message": error.message}
+    if error.mend:
+        failure["mend"] = error.mend
+    return failure
+
+
+def _translated(error: Exception) -> ArchiveError | None:
+    """What a reader of a format raises for bad input. None for what it wouldn't: that is a defect of ours."""
+    import lzma
+    import tarfile
+    import zipfile
+
+    from .streams import zstd_module
+
+    if isinstance(error, MemoryError):
+        return ArchiveError("memory", "asks for more memory than one archive may have")
+    if isinstance(error, OSError) and error.errno is not None:
+        return ArchiveError("io", error.strerror or str(error))
+    if isinstance(error, EOFError):
+        return ArchiveError("damaged", "ends too early")
+    if isinstance(error, NotImplementedError):
+        return ArchiveError("unsupported", f"has a member that this Python can't read: {_words(error)}")
+    zstd = zstd_module()
+    damaged: tuple[type[Exception], ...] = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError)
+    # tarfile and zipfile let through what int(), struct and decode() raise on their fields.
+    damaged += (ValueError, IndexError, KeyError, OverflowError, RuntimeError, _struct_error())
+    if zstd is not None:
+        damaged += (zstd.ZstdError,)
+    if isinstance(error, damaged):
+        return ArchiveError("damaged", f"can't be read: {_words(error)}")
+    return None
+
+
+def _struct_error() -> type[Exception]:
+    import struct
+
+    return struct.error
+
+
+def _words(error: Exception) -> str:
+    """What it says, short and on one line: it may quote the archive."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(character if character.isprintable() else "?" for character in text)[:200]

@@ -1,0 +1,74 @@
+"""How much one archive may ask for: bytes, ratio, entries, names, time, memory; and the count of what it has used."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+#: Bytes. A small archive may expand as it likes: a hundred kilobytes of spaces is no bomb.
+_RATIO_COUNTS_FROM = 64 << 20
+
+
+class ArchiveError(Exception):
+    """Why an archive can't be examined: a value in the making, never shown as an exception.
+
+    `kind` is damaged, limit, unsupported, memory or io; `mend` is what the reader can do about it.
+    """
+
+    def __init__(self, kind: str, message: str, mend: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.mend = mend
+
+
+class Limits(NamedTuple):
+    """What one archive may use."""
+
+    size: int = 16 << 30
+    """Bytes after decompression, over all of the archive."""
+    ratio: int = 500
+    """Bytes after decompression for each byte of the archive, once that is worth looking at."""
+    entries: int = 1_000_000
+    """Members, of whatever kind."""
+    name: int = 4096
+    """Bytes of one member's name (PATH_MAX)."""
+    source: int = 16 << 20
+    """Bytes of one source whose hash is wanted: it is held in memory."""
+    findings: int = 1000
+    """Findings that are listed one by one; all of them are counted."""
+    timeout: float = 300.0
+    """Seconds, by the clock; 0: no limit."""
+    memory: int = 1 << 30
+    """Bytes of address space of the process that reads."""
+
+
+class Budget:
+    """What one archive has used so far. Raises ArchiveError where that is too much."""
+
+    def __init__(self, limits: Limits, archive_size: int) -> None:
+        self.limits = limits
+        self._archive_size = archive_size
+        self._bytes = 0
+        self._entries = 0
+
+    def spend(self, count: int) -> None:
+        """So many bytes came out of a decompressor."""
+        self._bytes += count
+        if self._bytes > self.limits.size:
+            raise ArchiveError(
+                "limit", f"expands to more than {self.limits.size} bytes", "raise --max-size if it is to be trusted"
+            )
+        if self._bytes > _RATIO_COUNTS_FROM and self._bytes > self.limits.ratio * self._archive_size:
+            raise ArchiveError(
+                "limit",
+                f"expands to more than {self.limits.ratio} times its size",
+                "an archive that does is made to fill memory or a disk; unpack it by hand if it is to be trusted",
+            )
+
+    def entry(self, name: str) -> None:
+        """One more member."""
+        self._entries += 1
+        if self._entries > self.limits.entries:
+            raise ArchiveError("limit", f"has more than {self.limits.entries} members")
+        if len(name) > self.limits.name:
+            raise ArchiveError("limit", f"has a member whose name is longer than {self.limits.name} bytes")

@@ -1,0 +1,96 @@
+"""What the process that reads archives does: one archive after the other, without rights, and nothing written.
+
+It starts with the rights of the command, takes in what it needs, and then gives them up: root's for `nobody`'s. What
+it reads comes as open descriptors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+from ...pyc import source_hash  # noqa: F401 - read while it may be
+from ...target.remote.serve import die_with_host, limit
+from .examination import examine
+from .judgement import Judge
+from .limits import Limits
+from .streams import zstd_module
+
+_NOBODY = 65534
+_READY = b"pyctrigger-reader-1\n"
+#: All that is imported late by what is used here: whoever has no rights may not be able to read it any more.
+_PRELOADED = ("bz2", "gzip", "lzma", "tarfile", "zipfile", "zlib", "encodings.cp437", "_imp", "pwd", "resource")
+
+
+def serve(channel_number: int, life: int) -> None:
+    """Answer until the other side has gone."""
+    import importlib
+
+    die_with_host(life)
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    zstd_module()
+    channel = socket.socket(fileno=channel_number)
+    settings = json.loads(_line(channel))
+    limits = Limits(**settings["limits"])
+    target = _judge(settings["target"])
+    _give_up_rights()
+    limit(limits.memory)
+    channel.sendall(_READY)
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        if not descriptors:
+            return
+        answer = json.dumps(_examined(descriptors[0], limits, target)).encode("ascii")
+        channel.sendall(len(answer).to_bytes(4, "little") + answer)
+
+
+def _examined(descriptor: int, limits: Limits, target: Judge | None) -> dict[str, Any]:
+    try:
+        return examine(descriptor, limits, target)
+    except Exception as error:  # noqa: BLE001 - one archive must not end the work on all others
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
+        message = f"a defect of pyctrigger's own: {type(error).__name__}{where}"
+        return {"format": None, "failure": {"kind": "defect", "message": message}}
+
+
+def _line(channel: socket.socket) -> bytes:
+    said = b""
+    while not said.endswith(b"\n"):
+        piece = channel.recv(1 << 16)
+        if not piece:
+            raise EOFError("the command has gone")
+        said += piece
+    return said
+
+
+def _judge(fields: dict[str, Any] | None) -> Judge | None:
+    if fields is None:
+        return None
+    return Judge(
+        bytes.fromhex(fields["magic_number"]),
+        fields["cache_tag"],
+        fields["implementation"],
+        (fields["version"][0], fields["version"][1]),
+        fields["library"],
+    )
+
+
+def _give_up_rights() -> None:
+    if os.geteuid() != 0:
+        return
+    import pwd
+
+    try:
+        account = pwd.getpwnam("nobody")
+        uid, gid = account.pw_uid, account.pw_gid
+    except KeyError:
+        uid = gid = _NOBODY
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)

@@ -1,0 +1,204 @@
+"""The private trees of a measurement: one of bytecode for each state, filled from what a first run has left behind.
+
+The sources stay where they are, with all that lies beside them, and only the bytecode is looked for elsewhere
+(`sys.pycache_prefix`): nothing is copied, nothing of the installation's is opened for writing, and what the trees don't
+hold is absent, whatever stands in the installation's own `__pycache__`. So they hold the standard library's as well.
+A run that may write repairs what it doesn't accept: that finds the sources, and proves each state.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import MeasurementError
+from ..pyc.header import HeaderFormat, InvalidationMode
+from ..pyc.names import PycNames
+from ..target.scope import PACKAGE_DIRECTORIES, own_directories
+from .measure_compile import compile_into
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..run.config import Settings
+    from ..run.outcome import Failure
+    from ..target.interpreter import Interpreter
+
+STATES = ("stale", "absent", "fresh")
+
+
+class Kind(enum.Enum):
+    """What makes bytecode stale."""
+
+    MAGIC = "magic"
+    """The magic number of another release, as after an upgrade of the interpreter in place."""
+    MTIME = "mtime"
+    """The source's time has changed, as in a tree that was copied, or whose times were rewritten (ostree)."""
+    HASH = "hash"
+    """A checked hash that isn't the source's (PEP 552)."""
+
+    def spoil(self, content: bytes, header: HeaderFormat) -> bytes:
+        """A fresh pyc, with a timestamp, made stale."""
+        if self is Kind.MAGIC:
+            return foreign_magic(header.magic_number) + content[4:]
+        if self is Kind.MTIME:
+            start = header.size - 8
+            mtime = int.from_bytes(content[start : start + 4], "little") + 1 & 0xFFFFFFFF
+            return content[:start] + mtime.to_bytes(4, "little") + content[start + 4 :]
+        return header.hashed(InvalidationMode.CHECKED_HASH, bytes(8)) + content[header.size :]
+
+
+def foreign_magic(own: bytes) -> bytes:
+    """The number before: what the release candidate before had."""
+    return (int.from_bytes(own[:2], "little") - 1 & 0xFFFF).to_bytes(2, "little") + own[2:]
+
+
+class Pyc(NamedTuple):
+    """One pyc in a tree."""
+
+    path: str
+    """Relative to the tree."""
+    source: str
+    """Absolute path of its source, as the target knows it."""
+    level: int
+    """Optimization level."""
+
+
+class Trees:
+    """All trees of one measurement, below a directory of its own."""
+
+    def __init__(self, interpreter: Interpreter, base: str, kind: Kind, *, stdlib: bool) -> None:
+        self._interpreter = interpreter
+        self._base = base
+        self._kind = kind
+        self._names = PycNames(interpreter.cache_tag)
+        self._header = HeaderFormat.of(interpreter.magic_number, interpreter.version)
+        self._library = () if stdlib else tuple({os.path.realpath(at) for at in own_directories(interpreter).library})
+        self._in_library: dict[str, bool] = {}
+        #: What is stale, absent or fresh in its tree.
+        self.measured: dict[str, Pyc] = {}
+        #: What is fresh in every tree: the standard library's, unless it is to be measured.
+        self.others: dict[str, Pyc] = {}
+        self.failures: dict[str, Failure] = {}
+
+    def path(self, state: str) -> str:
+        """The tree of a state."""
+        return os.path.join(self._base, state)
+
+    def add(self, tree: str, settings: Settings) -> int:
+        """Give every source with bytecode in `tree` its own in the tree of each state; how many there were to give.
+
+        Raises PyctriggerError and OSError.
+        """
+        known = self.measured.keys() | self.others.keys()
+        found = [pyc for pyc in self._pycs(tree) if pyc.path not in known and pyc.source not in self.failures]
+        failures = compile_into(self._interpreter, self.path("fresh"), found, settings)
+        self.failures.update((failure.path, failure) for failure in failures)
+        made = [pyc for pyc in found if os.path.isfile(os.path.join(self.path("fresh"), pyc.path))]
+        for pyc in made:
+            is_other = self._is_library(pyc.source)
+            (self.others if is_other else self.measured)[pyc.path] = pyc
+            fresh = os.path.join(self.path("fresh"), pyc.path)
+            if is_other:
+                for state in ("absent", "stale"):
+                    os.link(fresh, _room(self.path(state), pyc.path))
+                continue
+            with open(fresh, "rb") as file:
+                content = file.read()
+            with open(_room(self.path("stale"), pyc.path), "xb") as file:
+                file.write(self._kind.spoil(content, self._header))
+        return len(made)
+
+    @property
+    def left_out(self) -> list[Failure]:
+        """The sources to be measured that are imported, and for which pyctrigger writes no bytecode."""
+        return [failure for path, failure in self.failures.items() if not self._is_library(path)]
+
+    def copy(self, state: str, name: str) -> str:
+        """A tree that a run may write: importers put a new file in place of an old one, so links are copies here."""
+        goal = os.path.join(self._base, name)
+        shutil.copytree(self.path(state), goal, copy_function=os.link)
+        return goal
+
+    def require_accepted(self, tree: str) -> None:
+        """Raise MeasurementError unless a run with a copy of the fresh tree left all of it as it was."""
+        self._require_same("fresh", tree, {**self.measured, **self.others})
+
+    def require_refused(self, tree: str) -> int:
+        """How many pycs a run with a copy of the stale tree refused; the rest belongs to what only a first run imports.
+
+        Raises MeasurementError unless the others were accepted, and any refused.
+        """
+        self._require_same("stale", tree, self.others)
+        refused = sum(1 for _ in self._replaced("stale", tree, self.measured))
+        if not refused:
+            raise MeasurementError(
+                "no stale bytecode was refused: nothing of it is imported again", mend="measure something else"
+            )
+        return refused
+
+    def _require_same(self, state: str, tree: str, pycs: dict[str, Pyc]) -> None:
+        for path in self._replaced(state, tree, pycs):
+            raise MeasurementError(
+                f"{pycs[path].source}: the target doesn't take the bytecode that was just made for it",
+                mend="see that nobody changes the sources meanwhile, and measure again",
+            )
+
+    def _replaced(self, state: str, tree: str, paths: Iterable[str]) -> Iterator[str]:
+        for path in paths:
+            if not os.path.samefile(os.path.join(self.path(state), path), os.path.join(tree, path)):
+                yield path
+
+    def fingerprint(self) -> dict[str, tuple[int, int, int]]:
+        """What a write to the tree of any state would change."""
+        found = {}
+        for state in STATES:
+            for directory, _, names in os.walk(self.path(state)):
+                for name in names:
+                    path = os.path.join(directory, name)
+                    status = os.lstat(path)
+                    found[path] = (status.st_ino, status.st_mtime_ns, status.st_size)
+        return found
+
+    def changed_since(self, moment: float) -> list[str]:
+        """The directories of sources, and of their pycs, that somebody has changed since then (seconds since 1970)."""
+        directories = {os.path.dirname(pyc.source) for pyc in (*self.measured.values(), *self.others.values())}
+        changed = []
+        for directory in sorted(each for each in directories if not each.startswith(self._base + "/")):
+            for path in (directory, os.path.join(directory, "__pycache__")):
+                try:
+                    status = os.stat(path)
+                except OSError:
+                    continue  # not every directory has one
+                if max(status.st_mtime, status.st_ctime) >= moment:
+                    changed.append(path)
+        return changed
+
+    def _pycs(self, tree: str) -> Iterator[Pyc]:
+        """What a run has left in a tree: bytecode of this flavour, whose source still stands where it was."""
+        for directory, _, names in os.walk(tree):
+            inside = os.path.relpath(directory, tree)
+            for name in names:
+                source = self._names.source_of(name)
+                path = os.path.join("/", inside, source) if source else ""
+                if source and os.path.isfile(path):
+                    yield Pyc(os.path.join(inside, name), path, self._names.level_of(name))
+
+    def _is_library(self, source: str) -> bool:
+        directory = os.path.dirname(source)
+        if directory not in self._in_library:
+            real = os.path.realpath(directory)
+            self._in_library[directory] = any(
+                real == library
+                or (real.startswith(library + "/") and not PACKAGE_DIRECTORIES & {*real[len(library) :].split("/")})
+                for library in self._library
+            )
+        return self._in_library[directory]
+
+
+def _room(tree: str, path: str) -> str:
+    goal = os.path.join(tree, path)
+    os.makedirs(os.path.dirname(goal), exist_ok=True)
+    return goal
