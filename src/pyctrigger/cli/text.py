@@ -6,23 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from ..run.report import shown
+
 if TYPE_CHECKING:
     from typing import TextIO
-
-
-def shown(path: str) -> str:
-    """A path fit for one line: what doesn't print, and bytes that are no UTF-8, as escapes."""
-    text = os.fsencode(path).decode("utf-8", "surrogateescape")
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable()
-        else f"\\x{ord(character) - 0xDC00:02x}"
-        if 0xDC80 <= ord(character) <= 0xDCFF
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
 
 
 def say(stream: TextIO, line: str, *, end: str = "\n", flush: bool = False) -> None:
@@ -43,3 +30,6 @@ def seconds(duration: float) -> str:
         return f"{duration:.2f} s"
     minutes, rest = divmod(round(duration), 60)
     return f"{minutes} min {rest} s"
+
+
+__all__ = ["say", "seconds", "shown"]

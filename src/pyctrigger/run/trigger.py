@@ -79,9 +79,16 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
 
     Raises UsageError, ConfigurationError and RefusedError for what concerns the request as a whole.
     """
-    observer = observer or Observer()
     request.check()
     settings, trouble = _settings(request)
+    if settings.log == "syslog" and request.work.writes and not request.dry_run:
+        from .log import logged
+
+        return logged(request, observer or Observer(), lambda listener: _perform(request, settings, trouble, listener))
+    return _perform(request, settings, trouble, observer or Observer())
+
+
+def _perform(request: Request, settings: Settings, trouble: PyctriggerError | None, observer: Observer) -> Report:
     if trouble is not None:
         request = request._replace(defer=True)
     changes = request.work.writes and not request.dry_run
@@ -115,10 +122,6 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
         finally:
             flavour.elapsed_seconds = time.perf_counter() - started
             observer.finished()
-    if settings.log == "syslog" and request.work.writes and not request.dry_run:
-        from .log import log
-
-        log(report)
     return report
 
 

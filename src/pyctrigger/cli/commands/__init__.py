@@ -3,7 +3,7 @@
 One that has a `perform` of its own is no request about bytecode, and adds all of its options itself.
 """
 
-from . import audit, hooks, measure, purge, repair, run, status, sweep, verify
+from . import audit, completion, hooks, measure, purge, repair, run, status, sweep, verify
 
 VERBS = {
     "run": run,
@@ -15,6 +15,7 @@ VERBS = {
     "audit": audit,
     "measure": measure,
     "hooks": hooks,
+    "completion": completion,
 }
 
 __all__ = ["VERBS"]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
     from ...run.report import FlavourReport
+    from ..table import Table
 
 HELP = "show sources, bytecode, pending work and the lock"
 
@@ -19,8 +20,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """None of its own."""
 
 
-def summary(run: FlavourReport) -> list[str]:
+def summary(run: FlavourReport) -> list[str | Table]:
     """A small table for one flavour."""
+    from ..table import Table
+
     status, interpreter = run.status, run.interpreter
     if status is None or interpreter is None:
         return []
@@ -45,8 +48,7 @@ def summary(run: FlavourReport) -> list[str]:
         ("journal", pending),
         ("lock", _lock(status["lock"])),
     ]
-    width = max(len(name) for name, _ in rows)
-    return [f"{run.flavour}:", *(f"  {name:<{width}}  {value}" for name, value in rows)]
+    return [f"{run.flavour}:", Table((), [("", *row) for row in rows])]
 
 
 def _changed(previous: str | None) -> str:
