@@ -32,6 +32,9 @@ TOOLS = (
     Tool("bsdtar", "libarchive-tools", "builds packages for it"),
     Tool("lua5.4", "lua5.4", "runs pkg's triggers", version_flag="-v"),
     Tool("groff", "groff-base", "formats the manual page"),
+    Tool("bash", "bash", "completes the command line"),
+    Tool("zsh", "zsh", "completes the command line"),
+    Tool("fish", "fish", "completes the command line"),
     Tool("strace", "strace", "shows the order of system calls"),
 )
 

@@ -104,9 +104,12 @@ def fitting(interpreters: Sequence[Interpreter]) -> Interpreter:
 
 
 def test_it_is_all_there(installed: Installed) -> None:
-    """Program, manual, licences and configuration, in the places of the contract; no bytecode, nothing else."""
+    """Program, manual, licences, completions and configuration, each in its place; no bytecode, nothing else."""
     prefix = installed.prefix
     places = {str(path.relative_to(prefix)).split("/pyctrigger/")[0] for path in prefix.rglob("*") if path.is_file()}
+    completions = {path[len(str(prefix)) + 1 :] for path in platform_at(prefix).completions.values()}
+    assert len(completions) == 3
+    places -= completions
     assert {"bin/pyctrigger", "etc/pyctrigger.toml", "share/man/man8/pyctrigger.8.gz", "lib", "share/doc"} == places
     names = {path.name for path in installed.directory.iterdir()}
     assert {"__main__.py", "without-python", "pyctrigger", "filelock", "platformdirs", "tomli"} == names

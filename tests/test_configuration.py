@@ -418,7 +418,8 @@ def test_flavour_has_its_executable_and_directories(
     outcome = pyctrigger.text("run", "--config", file, "--python", dotted)
     assert outcome.code == 69
     assert outcome.err == (
-        f"pyctrigger: {other.path} was asked for as {newest.flavour} and answers as {other.flavour}\n"
+        f"pyctrigger: {other.path} was asked for as {newest.flavour} and answers as {other.flavour}; "
+        f"say --python {other.flavour}, or mend the executable of {newest.flavour} in the configuration\n"
     )
 
 
@@ -436,16 +437,19 @@ def public(as_root: None) -> Iterator[Path]:
         yield directory
 
 
+GIVE_UP = "give the file, and the directories above it, to root (chown)"
+
+
 @pytest.mark.parametrize(
     ("owner", "mode", "above_owner", "above_mode", "word"),
     [
-        (NOBODY, 0o644, 0, 0o755, f"account {NOBODY} owns a part of its path"),
+        (NOBODY, 0o644, 0, 0o755, f"account {NOBODY} owns a part of its path; {GIVE_UP}"),
         (0, 0o664, 0, 0o755, "others may write {file}; chmod go-w {file}"),
         (0, 0o646, 0, 0o755, "others may write {file}; chmod go-w {file}"),
-        (0, 0o644, NOBODY, 0o755, f"account {NOBODY} owns a part of its path"),
+        (0, 0o644, NOBODY, 0o755, f"account {NOBODY} owns a part of its path; {GIVE_UP}"),
         (0, 0o644, 0, 0o775, "others may write {above}; chmod go-w {above}"),
         (0, 0o644, 0, 0o777, "others may write {above}; chmod go-w {above}"),
-        (NOBODY, 0o644, 0, 0o1777, f"account {NOBODY} owns a part of its path"),
+        (NOBODY, 0o644, 0, 0o1777, f"account {NOBODY} owns a part of its path; {GIVE_UP}"),
     ],
 )
 def test_root_refuses_a_file_that_others_could_change(

@@ -138,6 +138,7 @@ def test_the_programs_list_is_what_it_installs(built: Path, tmp_path: Path) -> N
     listed = [line for line in lines if not line.startswith(("@postexec", "@preunexec"))]
     assert "@sample etc/pyctrigger.toml.sample" in listed
     assert "share/man/man8/pyctrigger.8.gz" in listed
+    assert "share/bash-completion/completions/pyctrigger" in listed
     assert sorted(line.replace("@sample ", "").replace(".8.gz", ".8") for line in listed) == sorted(installed)
     assert {"bin/pyctrigger", "lib/pyctrigger/pyctrigger/hooks/pkg/python-pycache.ucl"} <= {*listed}
     assert "@postexec %D/bin/pyctrigger --own-bytecode || :" in lines

@@ -170,7 +170,7 @@ def test_lines_for_a_person(hooks: Hooks, tmp_path: Path) -> None:
         f"would be installed: {path}\n",
         f"installed: {path}\n",
         f"already installed: {path}\n",
-        f"apk py312 installed {path}\n",
+        f"manager  flavour  state      path\napk      py312    installed  {path}\n",
         f"removed: {path}\n",
         f"was not there: {path}\n",
     ] == said

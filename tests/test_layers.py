@@ -39,7 +39,7 @@ THIRD_PARTY = {
     "platformdirs": {"state/locations.py"},
     "filelock": {"state/lock.py"},
     "tomli": {"run/config.py"},
-    "rich": {"cli/progress.py"},  # an extra
+    "rich": {"cli/progress.py", "cli/table.py"},  # an extra
     "backports": {"inspect/audit/streams.py"},  # an extra
 }
 #: In the standard library of every host, or guarded by the host's version.

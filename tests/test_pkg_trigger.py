@@ -479,7 +479,7 @@ def test_work_that_waits_in_the_journal_is_no_failure(system: FreeBSD, first: In
 
     said = system.install("py-demo", {f"{site_of(first)}/demo/__init__.py": ""})
 
-    assert "the work is kept in the journal" in said.err
+    assert "the journal keeps the work" in said.err
     assert "did not come to its end" not in said.out
 
 

@@ -254,13 +254,18 @@ def test_third_failed_attempt_parks_an_entry(
         outcome = machine.command.json("run", *arguments, *paths)
         attempts.append((outcome.code, [each["kind"] for each in outcome.failures], state.entry()["attempts"]))
     assert attempts == [(1, ["timeout"], 1), (1, ["timeout"], 2), (1, ["timeout"], 3)]
-    assert outcome.err.splitlines() == ["an entry of the journal has failed three times and is parked; status shows it"]
+    parked = "an entry of the journal has failed 3 times and is parked; once the reason is gone: pyctrigger repair"
+    assert outcome.err.splitlines() == [parked]
 
     assert machine.command.json("run", *arguments, "").failures == []
     status = machine.command.json("status", *arguments)
     assert (status.run["status"]["pending"], status.run["status"]["parked"]) == (0, 1)
     assert re.search(r"^pending +0\nparked +1$", machine.command.text("status", *arguments).out, re.MULTILINE)
     assert state.entry()["attempts"] == 3
+
+    (site / "slow.py").write_text("x = 1\n")
+    assert machine.command.text("repair", *arguments).code == 0
+    assert state.entries() == []
 
 
 def test_source_that_can_not_compile_completes_its_entry(
@@ -369,7 +374,7 @@ def test_hooks_can_be_switched_off(
     for name in ("one", "two"):
         outcome = machine.command.text("run", "--hook", "--config", config, *scope, site / name)
         assert (outcome.code, outcome.out) == (0, "")
-        word = "hooks are switched off in the configuration; the work is kept in the journal"
+        word = "hooks are off in the configuration ([hooks] enabled); the journal keeps the work"
         assert outcome.err.splitlines()[0] == word
     assert len(state.entries()) == 2
     assert snapshot(site) == before
@@ -544,7 +549,7 @@ def test_manifest_that_can_not_be_written(
     assert (outcome.code, outcome.counts["skipped"]) == (1, 2)
     assert [failure["path"] for failure in outcome.failures] == [f"{site}/worse.py"]
     assert [line for line in outcome.err.splitlines() if "no state is kept" in line] == [
-        f"no state is kept: {base}: Read-only file system"
+        f"no state is kept: {base}: Read-only file system; --state-dir names another directory"
     ]
 
 
@@ -596,7 +601,8 @@ def test_full_disk_under_the_state(as_root: None, machine: Machine, scope: list[
     for hook, package in (([], "one"), (["--hook"], "two")):
         outcome = machine.command.text("run", *hook, *scope, "--state-dir", "/mnt/state", site / package)
         assert outcome.code == 0
-        assert outcome.err.splitlines().count("no state is kept: /mnt/state: No space left on device") == 1
+        line = "no state is kept: /mnt/state: No space left on device; --state-dir names another directory"
+        assert outcome.err.splitlines().count(line) == 1
         assert package in compiled(site)
 
 
@@ -617,7 +623,8 @@ def test_state_of_root_is_denied_to_others(as_root: None, oldest: Found) -> None
             cwd="/", env={"HOME": str(site), "PYTHONPATH": "", "XDG_RUNTIME_DIR": str(runtime)},
             user=NOBODY, group=NOBODY, extra_groups=[],
         )  # fmt: skip
-        assert (outcome.code, outcome.err) == (0, f"no state is kept: {public}/roots: Permission denied\n")
+        line = f"no state is kept: {public}/roots: Permission denied; --state-dir names another directory\n"
+        assert (outcome.code, outcome.err) == (0, line)
         assert len(pycs_below(site)) == 1
 
 

@@ -244,7 +244,7 @@ def test_state_that_finds_no_room_is_done_without(
 
     notices = [line for line in spoken.err.splitlines() if line.startswith("no state is kept: ")]
     assert 1 == len(notices)
-    assert notices[0].endswith(": No space left on device")
+    assert ": No space left on device; " in notices[0]
     assert f"{newest.flavour}: 1 compiled, 0 removed, 1 failed in " in spoken.out
     assert [] == not_fresh(newest, [os.fsencode(site / "package/m.py")])
 

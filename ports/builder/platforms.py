@@ -33,6 +33,8 @@ class Platform(NamedTuple):
     levels: tuple[int, ...]
     """The optimization levels that the system's own packages have."""
     compressed_manual: bool = True
+    zsh: str = "site-functions"
+    """The directory below share/zsh in which packages leave functions."""
 
     @property
     def application(self) -> str:
@@ -43,6 +45,16 @@ class Platform(NamedTuple):
     def launcher(self) -> str:
         """The program, as hooks start it."""
         return f"{self.prefix}/bin/pyctrigger"
+
+    @property
+    def completions(self) -> dict[str, str]:
+        """Where each shell looks for what packages have to complete."""
+        share = f"{self.prefix}/share"
+        return {
+            "bash": f"{share}/bash-completion/completions/pyctrigger",
+            "fish": f"{share}/fish/vendor_completions.d/pyctrigger.fish",
+            "zsh": f"{share}/zsh/{self.zsh}/_pyctrigger",
+        }
 
     @property
     def hosts(self) -> list[str]:
@@ -91,7 +103,7 @@ _BSD_DOCUMENTS = "/usr/local/share/doc/pyctrigger"
 PLATFORMS = {
     each.name: each
     for each in (
-        Platform("deb", "Debian", "dpkg", "/usr", _ETC, _DEBIAN_DOCUMENTS, _MANUAL, (0,)),
+        Platform("deb", "Debian", "dpkg", "/usr", _ETC, _DEBIAN_DOCUMENTS, _MANUAL, (0,), zsh="vendor-completions"),
         Platform("rpm", "Fedora", "rpm", "/usr", _ETC, _ARCH_DOCUMENTS, _MANUAL, (0, 1)),
         Platform("arch", "Arch", "pacman", "/usr", _ETC, _ARCH_DOCUMENTS, _MANUAL, (0,)),
         Platform(

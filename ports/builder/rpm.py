@@ -65,6 +65,7 @@ def _spec(checkout: Path, platform: Platform) -> str:
         "APPLICATION": platform.application,
         "CONFIGURATION": platform.configuration,
         "MANUAL": platform.manual,
+        "COMPLETIONS": "\n".join(platform.completions.values()),
         "LICENCES": platform.documents,
         "DOCUMENTATION": _DOCUMENTATION,
         "TRIGGERS": "\n".join(file.text for subject in platform.subjects() for file in Rpm.hooks(subject)),

@@ -10,6 +10,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyctrigger.cli.parser import build_parser
+from pyctrigger.cli.shell_completion import SHELLS, read_grammar
+
 from . import distfiles
 from .trouble import BuildError
 
@@ -31,7 +34,7 @@ def version_of(checkout: Path) -> str:
 
 
 def stage(checkout: Path, platform: Platform, root: Path) -> None:
-    """Lay out the program, its manual, licences and configuration below `root`. Raises BuildError.
+    """Lay out the program, its manual, completions, licences and configuration below `root`. Raises BuildError.
 
     What differs from system to system, hooks above all, each format adds by itself.
     """
@@ -52,6 +55,9 @@ def stage(checkout: Path, platform: Platform, root: Path) -> None:
     put(_inside(root, platform.launcher), fill_in(templates / "launcher", words), 0o755)
     put(_inside(root, platform.configuration), fill_in(templates / "pyctrigger.toml", words))
     _stage_manual(checkout, platform, root)
+    grammar = read_grammar(build_parser())
+    for shell, place in platform.completions.items():
+        put(_inside(root, place), SHELLS[shell](grammar))
 
 
 def _stage_manual(checkout: Path, platform: Platform, root: Path) -> None:

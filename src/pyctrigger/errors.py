@@ -15,15 +15,16 @@ class PyctriggerError(Exception):
     """Root of all exceptions that pyctrigger raises.
 
     `exit_code` is what a command ends with, `message` says what happened (path and reason), and `mend` what the
-    reader can do about it.
+    reader can do about it: for each error, or `usual_mend` for all of a class.
     """
 
     exit_code: ClassVar[int] = 70
+    usual_mend: ClassVar[str | None] = None
 
     def __init__(self, message: str, *, mend: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.mend = mend
+        self.mend = mend or self.usual_mend
 
     def __str__(self) -> str:
         return f"{self.message}; {self.mend}" if self.mend else self.message
@@ -63,10 +64,13 @@ class InterpreterError(PyctriggerError):
     """The target interpreter is missing, broken, silent, or not what was asked for."""
 
     exit_code = 69
+    usual_mend = "name another interpreter with --python PATH"
 
 
 class InterpreterChangedError(InterpreterError):
     """The interpreter isn't the one that was probed: its magic number or cache tag differs."""
+
+    usual_mend = "run it again once nothing replaces the interpreter any more"
 
 
 class LockTimeoutError(PyctriggerError):
@@ -102,3 +106,5 @@ class MeasurementError(PyctriggerError):
 
 class DefectError(PyctriggerError):
     """A defect of pyctrigger's own."""
+
+    usual_mend = "run it again with -vv, and report what that prints"

@@ -64,7 +64,7 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     try:
         call = parse(arguments)
     except PyctriggerError as error:
-        say(sys.stderr, f"pyctrigger: {shown(str(error))}")
+        say(sys.stderr, _uncalled(error, arguments))
         return error.exit_code
     printer = Printer(call)
     try:
@@ -84,8 +84,17 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     return report.exit_code
 
 
+def _uncalled(error: PyctriggerError, arguments: list[str]) -> str:
+    """What is wrong with a command line that can't be parsed: of its options, only colour is heard."""
+    from .colour import is_wanted, painted
+
+    said = " ".join(arguments).replace("--color ", "--color=")
+    when = next((when for when in ("always", "never") if f"--color={when}" in said), "auto")
+    return painted((("pyctrigger:", "error"), f" {shown(str(error))}"), colour=is_wanted(when, sys.stderr))
+
+
 def _prove(path: str, report: Report) -> None:
-    from .completion import prove
+    from .done import prove
 
     try:
         prove(path, report)
@@ -125,7 +134,4 @@ def _defect(error: BaseException) -> DefectError:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
-    return DefectError(
-        f"a defect of pyctrigger's own: {type(error).__name__}{where}",
-        mend="run it again with -vv, and report what that prints",
-    )
+    return DefectError(f"a defect of pyctrigger's own: {type(error).__name__}{where}")

@@ -29,6 +29,7 @@ class Call(NamedTuple):
     quiet: bool
     verbosity: int
     progress: bool
+    color: str
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,6 +73,7 @@ def parse(arguments: Sequence[str]) -> Call:
         options.quiet,
         options.verbose,
         not options.no_progress,
+        options.color,
     )
 
 
@@ -168,6 +170,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "-v", "--verbose", action="count", default=0, help="name what is written and removed; twice: more"
     )
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
+    group.add_argument(
+        "--color", default="auto", choices=("auto", "always", "never"), help="auto: on a terminal only (default)"
+    )
 
 
 def _levels(text: str) -> tuple[int, ...]:

@@ -36,9 +36,13 @@ class Bar:
             self._task = None
 
 
-def progress_bar(doing: str = "compiling") -> Bar | None:
-    """A bar on standard error, if that is a terminal and rich is installed."""
+def progress_bar(doing: str = "compiling", *, color: str = "auto") -> Bar | None:
+    """A bar on standard error, if that is a terminal that can draw one and rich is installed."""
     if not sys.stderr.isatty():
+        return None
+    from .colour import is_terminal, is_wanted
+
+    if not is_terminal(sys.stderr):
         return None
     try:
         from rich.console import Console
@@ -46,4 +50,5 @@ def progress_bar(doing: str = "compiling") -> Bar | None:
     except ImportError:
         return None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Bar(Progress(*columns, console=Console(stderr=True), transient=True), doing)
+    colour = is_wanted(color, sys.stderr)
+    return Bar(Progress(*columns, console=Console(stderr=True, no_color=not colour), transient=True), doing)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from ..errors import PyctriggerError
     from ..run.outcome import Failure
     from ..run.report import FlavourReport
+    from .colour import Words
     from .parser import Call
+    from .table import Table
 
 
 class Printer(Observer):
@@ -30,7 +32,7 @@ class Printer(Observer):
         if call.progress and not (call.json or call.quiet or call.hook):
             from .progress import progress_bar
 
-            self._bar = progress_bar()
+            self._bar = progress_bar(color=call.color)
 
     # -- as it happens -------------------------------------------------------------------------------------------
 
@@ -88,7 +90,7 @@ class Printer(Observer):
         if isinstance(error, ConfigurationError):
             lines = [f"{error.path}: {problem}" for problem in error.problems]
         for line in lines:
-            self._say(self._errors, f"pyctrigger: {shown(line)}")
+            self._say(self._errors, (("pyctrigger:", "error"), f" {shown(line)}"))
 
     def _show_text(self, report: Report) -> None:
         verb = VERBS[report.command]
@@ -107,6 +109,12 @@ class Printer(Observer):
             elif self._tells(run):
                 for line in verb.summary(run):
                     self._say(self._output, line)
+        failures = [failure.kind for run in report.runs for failure in (*run.tally.failures, *run.tally.unexamined)]
+        if failures and not self._call.quiet and (self._call.verbosity or not self._call.hook):
+            from .mends import mends
+
+            for line in mends(failures):
+                self._say(self._output, line)
 
     def _tells(self, run: FlavourReport) -> bool:
         """Whether a summary is worth a line: not in each of a day's transactions that left a flavour as it was."""
@@ -117,11 +125,22 @@ class Printer(Observer):
     def _detail(self, line: str) -> None:
         self._say(self._errors if self._call.json else self._output, line)
 
-    def _say(self, stream: TextIO, line: str) -> None:
+    def _say(self, stream: TextIO, line: str | Words | Table) -> None:
         if self._bar is not None:
             self._bar.clear()
-        say(stream, line)
+        for text in [line] if isinstance(line, str) else self._painted(stream, line):
+            say(stream, text)
+
+    def _painted(self, stream: TextIO, line: Words | Table) -> list[str]:
+        from .colour import is_wanted, painted
+
+        colour = is_wanted(self._call.color, stream)
+        if isinstance(line, tuple):
+            return [painted(line, colour=colour)]
+        from .table import lines_of
+
+        return lines_of(line, stream, colour=colour)
 
 
-def _line(failure: Failure) -> str:
-    return f"{shown(failure.path)}: {failure.kind}: {shown(failure.message)}"
+def _line(failure: Failure) -> Words:
+    return (f"{shown(failure.path)}: ", (failure.kind, "error"), f": {shown(failure.message)}")

@@ -7,24 +7,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from ..run.report import shown
+
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
     from typing import TextIO
-
-
-def shown(path: str) -> str:
-    """A path fit for one line: what doesn't print, and bytes that are no UTF-8, as escapes."""
-    text = os.fsencode(path).decode("utf-8", "surrogateescape")
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable()
-        else f"\\x{ord(character) - 0xDC00:02x}"
-        if 0xDC80 <= ord(character) <= 0xDCFF
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
 
 
 def say(stream: TextIO, line: str, *, end: str = "\n", flush: bool = False) -> None:
@@ -78,3 +65,6 @@ def age(duration: float) -> str:
         if duration >= 2 * length:
             return f"{duration / length:.0f} {unit}"
     return f"{max(0.0, duration):.0f} s"
+
+
+__all__ = ["age", "columns", "moment", "say", "seconds", "shown", "size"]

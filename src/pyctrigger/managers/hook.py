@@ -52,7 +52,10 @@ def render(template: str, words: Mapping[str, str]) -> str:
     text = _read(template)
     unknown = sorted({word for word in _WORD.findall(text) if word.strip("@") not in words})
     if unknown:
-        raise DefectError(f"hooks/{template} has words that nothing stands for: {', '.join(unknown)}")
+        raise DefectError(
+            f"the template hooks/{template} has words that nothing stands for: {', '.join(unknown)}",
+            mend="install pyctrigger again",
+        )
     return _WORD.sub(lambda word: words[word.group().strip("@")], text)
 
 

@@ -51,7 +51,10 @@ class Ownership:
                     owned.add(os.path.join(self._resolved(directory), name))
             except (ManagerError, OSError) as error:
                 self._unreadable = True
-                self._notice(f"nothing is removed or replaced, a package may own it: {error}")
+                self._notice(
+                    f"nothing is removed or replaced, a package may own it: {error}; "
+                    "once that is mended: pyctrigger repair"
+                )
         return frozenset(owned)
 
     def _resolved(self, directory: str) -> str:

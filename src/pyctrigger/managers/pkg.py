@@ -54,7 +54,7 @@ class Pkg(Manager):
         try:
             import sqlite3
         except ImportError as error:
-            raise ManagerError("no sqlite3 module to read pkg's database with") from error
+            raise ManagerError(f"{self.inside(self.database)} can't be read without the module sqlite3") from error
         try:
             with contextlib.closing(sqlite3.connect(self._address(), uri=True, timeout=5)) as database:
                 database.text_factory = bytes

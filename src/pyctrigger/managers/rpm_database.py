@@ -58,7 +58,7 @@ def _reading(path: str) -> Iterator[sqlite3.Connection]:
     try:
         import sqlite3
     except ImportError as error:
-        raise ManagerError(f"no sqlite3 module to read {path} with") from error
+        raise ManagerError(f"{path} can't be read without the module sqlite3") from error
     try:
         with contextlib.closing(_open(path)) as database:
             yield database

@@ -44,5 +44,5 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
     except OSError:
         return []
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        return [f"{prefix} is writable by all: whoever writes there decides what every importer runs"]
+        return [f"{prefix} is writable by all: whoever writes there decides what every importer runs; chmod o-w it"]
     return []

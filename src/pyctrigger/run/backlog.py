@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..state.journal import Journal
+from .request import Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,7 @@ class Backlog:
         self._store = store
         self._journal = store.journal(installation)
         self._observer = observer
+        self._takes_parked = False
         self._announced = False
         self._own = ""
         self._interrupted = False
@@ -38,9 +40,10 @@ class Backlog:
 
     def join(self, request: Request) -> Request:
         """The request, with the pending work of others that is of the very same kind: one look serves them all."""
+        self._takes_parked = request.work is Work.REPAIR  # a person's: what hooks have given up is tried again
         paths: set[str] | None = None if request.paths is None else set(request.paths)
         for entry in self._alike(request):
-            if not entry.parked:
+            if self._takes_parked or not entry.parked:
                 self.taken_over += entry.name not in self._tried
                 self._take_over(entry)
                 paths = None if paths is None or entry.paths is None else paths | set(entry.paths)
@@ -109,7 +112,7 @@ class Backlog:
     def next(self) -> Entry | None:
         """An entry of another run's that this one hasn't tried, oldest first."""
         for entry in self._journal.entries() if self._journal else ():
-            if not entry.parked and entry.name not in self._tried:
+            if (self._takes_parked or not entry.parked) and entry.name not in self._tried:
                 self._tried.add(entry.name)
                 self.taken_over += 1
                 return entry
@@ -129,8 +132,11 @@ class Backlog:
 
     def failed(self, entry: Entry) -> None:
         """Count a failed attempt; after the third the entry waits for a person."""
-        if self._journal is not None and self._journal.failed(entry).parked:
-            self._observer.notice("an entry of the journal has failed three times and is parked; status shows it")
+        if self._journal is not None and (now := self._journal.failed(entry)).parked:
+            self._observer.notice(
+                f"an entry of the journal has failed {now.attempts} times and is parked; once the reason is gone: "
+                "pyctrigger repair"
+            )
 
 
 def drop_entries_of_gone(store: Store, probed: ProbedInterpreters, observer: Observer) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import PyctriggerError, RefusedError, UsageError
+from ..errors import PyctriggerError, UsageError
 from ..managers.every import HOOKS, MANAGERS
 from ..managers.hook import HookFile, Subject
+from ..state.before import ABSENT, Past, Record, Standing
 from ..state.interpreters import ProbedInterpreters
+from ..state.locations import state_directory
 from ..target.flavour import Flavour, installed
-from ..tree.directory import open_in_root
+from .hook_place import HookPlace
 from .outcome import path_fields
 from .report import Report
 
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ACTIONS = ("list", "render", "install", "uninstall")
-_MOST_BYTES = 1 << 20
 
 
 class HookRequest(NamedTuple):
@@ -32,6 +34,9 @@ class HookRequest(NamedTuple):
     root: str | None = None
     site_dirs: tuple[str, ...] = ()
     dry_run: bool = False
+    state_dir: str | None = None
+    """Where it is remembered what was there before; None: where all state is."""
+    stateless: bool = False
 
 
 class Hook(NamedTuple):
@@ -43,7 +48,8 @@ class Hook(NamedTuple):
     state: str
     """absent, installed, or different: a file of this name that says something else."""
     done: str = ""
-    """What this call did: installed, removed, or nothing."""
+    """What this call did: installed, removed, restored (removed, and what was there before is back), or nothing; kept:
+    it was changed since it was installed, and stays."""
 
     def as_dict(self) -> dict[str, Any]:
         """The hook's part of the JSON object."""
@@ -65,6 +71,11 @@ class HookReport(Report):
         self.action = action
         self.hooks: list[Hook] = []
 
+    @property
+    def exit_code(self) -> int:
+        """1 where something that was to go had to stay."""
+        return max(super().exit_code, any(hook.done == "kept" for hook in self.hooks))
+
     def as_dict(self) -> dict[str, Any]:
         return {**super().as_dict(), "action": self.action, "hooks": [hook.as_dict() for hook in self.hooks]}
 
@@ -74,10 +85,15 @@ def manage_hooks(request: HookRequest) -> HookReport:
     _check(request)
     report = HookReport(request.action, dry_run=request.dry_run)
     subjects = list(_subjects(request))
+    past = Past(None if request.stateless else request.state_dir or state_directory())
     for name in [request.manager] if request.manager else _managers_of(request.root):
         for subject in subjects:
             for file in HOOKS[name](subject):
-                report.hooks.append(_serve(request, Hook(name, subject.flavour, file, _state(request.root, file))))
+                place = HookPlace(request.root, file.path, past)
+                hook = Hook(name, subject.flavour, file, _state(place.look(), file))
+                report.hooks.append(_serve(request, hook, place, past))
+    if request.action == "uninstall" and not request.dry_run:
+        past.tidy()
     return report
 
 
@@ -132,94 +148,71 @@ def _flavour(text: str) -> Flavour:
     return Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
 
 
-def _serve(request: HookRequest, hook: Hook) -> Hook:
+def _serve(request: HookRequest, hook: Hook, place: HookPlace, past: Past) -> Hook:
     if request.action == "install" and hook.state != "installed":
         if not request.dry_run:
-            _write(request.root, hook.file)
+            _install(hook, place, past)
         return hook._replace(done="installed")
-    if request.action == "uninstall" and hook.state != "absent":
-        if not request.dry_run:
-            _remove(request.root, hook.file)
-        return hook._replace(done="removed")
+    if request.action == "uninstall":
+        return hook._replace(done=_uninstall(hook, place, past, dry_run=request.dry_run))
     return hook
 
 
-# -- files, inside a root or not ------------------------------------------------------------------------------------
-
-
-def _state(root: str | None, file: HookFile) -> str:
+def _install(hook: Hook, place: HookPlace, past: Past) -> None:
+    """Put it there; what stood there is remembered first, or stays."""
+    standing, known = place.look(), past.hook(place.key)
+    if standing.kind == "other":
+        raise place.unusable(OSError(errno.EEXIST, "something that is no file stands there"))
+    before = standing if known is None else known.before
+    if _is_ours(before):
+        before = ABSENT  # of another version, or made with other options
+    wanted = _wanted(hook.file)
     try:
-        directory = open_in_root(root or "/", os.path.dirname(file.path))
-    except OSError:
-        return "absent"
-    try:
-        descriptor = os.open(
-            os.path.basename(file.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory
-        )
-    except FileNotFoundError:
-        return "absent"
-    except OSError:
-        return "different"
-    finally:
-        os.close(directory)
-    with open(descriptor, "rb") as opened:
-        same = opened.read(_MOST_BYTES) == file.text.encode() and os.fstat(descriptor).st_mode & 0o777 == file.mode
-    return "installed" if same else "different"
-
-
-def _write(root: str | None, file: HookFile) -> None:
-    """Put a hook in its place, whole or not at all: a manager may read it at any moment."""
-    name = os.path.basename(file.path)
-    temporary = f".{name}.{os.getpid()}.tmp"  # no manager reads a hidden file, or one that ends in .tmp
-    try:
-        directory = _directory(root or "/", os.path.dirname(file.path))
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
-            try:
-                with open(descriptor, "wb") as opened:
-                    opened.write(file.text.encode())
-                    opened.flush()
-                    os.fchmod(descriptor, file.mode)
-                    os.fsync(descriptor)
-                os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-            except BaseException:
-                os.unlink(temporary, dir_fd=directory)
-                raise
-        finally:
-            os.close(directory)
+        past.remember_hook(place.key, Record(wanted, before))
     except OSError as error:
-        raise _unusable(root, file, error) from error
-
-
-def _remove(root: str | None, file: HookFile) -> None:
+        if before != ABSENT:
+            raise UsageError(
+                f"{place.seen} is there already, and what it says can't be remembered: {error.strerror}",
+                mend="move it away",
+            ) from error
     try:
-        directory = open_in_root(root or "/", os.path.dirname(file.path))
-        try:
-            os.unlink(os.path.basename(file.path), dir_fd=directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise _unusable(root, file, error) from error
+        place.put(wanted)
+    except PyctriggerError:
+        if known is None:
+            past.forget_hook(place.key)
+        place.tidy()
+        raise
 
 
-def _directory(root: str, path: str) -> int:
-    """A descriptor of the directory, made with those above it if need be."""
-    try:
-        return open_in_root(root, path)
-    except FileNotFoundError:
-        above = _directory(root, os.path.dirname(path))
-    try:
-        os.mkdir(os.path.basename(path), 0o755, dir_fd=above)
-    except FileExistsError:
-        pass  # another install was faster, or a dangling link stands there: opening it tells
-    finally:
-        os.close(above)
-    return open_in_root(root, path)
+def _uninstall(hook: Hook, place: HookPlace, past: Past, *, dry_run: bool) -> str:
+    """Take it away, and put back what stood there before; what was changed since stays. What became of it."""
+    standing, known = place.look(), past.hook(place.key)
+    done = ""
+    if hook.state == "installed" or (known is not None and standing.is_like(known.put)):
+        done = "removed" if known is None or known.before == ABSENT else "restored"
+    elif _is_ours(standing) or (known is not None and standing not in (ABSENT, known.before)):
+        return "kept"
+    if dry_run:
+        return done
+    if done == "restored" and known is not None:
+        place.put(known.before, as_it_was=True)
+    elif done:
+        place.remove()
+    past.forget_hook(place.key)
+    place.tidy()
+    return done
 
 
-def _unusable(root: str | None, file: HookFile, error: OSError) -> PyctriggerError:
-    message = f"{(root or '').rstrip('/')}{file.path}: {error.strerror}"
-    if isinstance(error, PermissionError):
-        return RefusedError(message, mend="run as root")
-    return UsageError(message, mend="mend what stands there, and run it again")
+def _wanted(file: HookFile) -> Standing:
+    return Standing("file", file.text.encode(), file.mode)
+
+
+def _state(standing: Standing, file: HookFile) -> str:
+    if standing == ABSENT:
+        return "absent"
+    return "installed" if standing.is_like(_wanted(file)) else "different"
+
+
+def _is_ours(standing: Standing) -> bool:
+    """Whether a file that nobody remembers is one of our hooks all the same: the state may be gone."""
+    return standing.kind == "file" and b"pyctrigger" in standing.content and b"--hook" in standing.content

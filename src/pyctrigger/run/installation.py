@@ -128,7 +128,7 @@ class InstallationRun:
         if self._request.defer:
             return False
         if not self._settings.hooks_enabled:
-            self._observer.notice("hooks are switched off in the configuration; the work is kept in the journal")
+            self._observer.notice("hooks are off in the configuration ([hooks] enabled); the journal keeps the work")
             return False
         return True
 
@@ -197,7 +197,7 @@ class InstallationRun:
             self._target = find_target(self._target.interpreter, request, self._settings)
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             # Its directories are gone, or it was never ours: there is nothing left to do for it.
-            self._observer.notice(f"an entry of the journal was dropped: {_reason(error)}")
+            self._observer.notice(f"an entry of the journal was dropped: {_reason(error)}; try pyctrigger repair")
             backlog.drop(entry)
             return
         self._tell_outside(request)

@@ -140,7 +140,8 @@ class Planner:
             and not pycs.directories
             and not (plan and (plan.obstacle or plan.stale))
             and removals == len(pycs.names)
-            and (removals > 0 or (barren and relative != ""))
+            # An empty one may be what a purge that was killed has left.
+            and (removals > 0 or self._wanted.purge or (barren and relative != ""))
         )
         if pycache_goes:
             yield Emptied(relative, pycache=True)
@@ -153,7 +154,7 @@ class Planner:
         """With a pycache prefix only that tree's own directories become empty."""
         _, pycs, plan = seen
         removals = len(plan.removals) if plan else 0
-        if not (relative and pycs and (removals or emptied)) or (plan and plan.stale):
+        if not (relative and pycs and (removals or emptied or self._wanted.purge)) or (plan and plan.stale):
             return False
         if removals + emptied == len(pycs.names) + len(pycs.directories):
             yield Emptied(relative, pycache=True)

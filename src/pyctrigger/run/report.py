@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..version import VERSION
@@ -105,6 +106,21 @@ def error_fields(error: PyctriggerError) -> dict[str, Any]:
 def printable(text: str) -> str:
     """Text that any stream can carry: bytes that are no UTF-8 become U+FFFD."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def shown(path: str) -> str:
+    """A path fit for one line: what doesn't print, and bytes that are no UTF-8, as escapes."""
+    text = os.fsencode(path).decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable()
+        else f"\\x{ord(character) - 0xDC00:02x}"
+        if 0xDC80 <= ord(character) <= 0xDCFF
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
 
 
 def as_printable(value: Any) -> Any:

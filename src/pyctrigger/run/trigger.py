@@ -119,14 +119,25 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
 
     Raises UsageError, ConfigurationError and RefusedError for what concerns the request as a whole.
     """
-    return carry_out(prepare(request, observer))
+    request.check()
+    settings, trouble = _settings(request)
+    if settings.log == "syslog" and request.work.writes and not request.dry_run:
+        from .log import logged
+
+        def listened(listener: Observer) -> Report:
+            return carry_out(_prepared(request, settings, trouble, listener))
+
+        return logged(request, observer or Observer(), listened)
+    return carry_out(_prepared(request, settings, trouble, observer or Observer()))
 
 
 def prepare(request: Request, observer: Observer | None = None) -> Prepared:
     """Find all flavours, and all that a request needs. Raises UsageError, ConfigurationError and RefusedError."""
-    observer = observer or Observer()
     request.check()
-    settings, trouble = _settings(request)
+    return _prepared(request, *_settings(request), observer or Observer())
+
+
+def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | None, observer: Observer) -> Prepared:
     if trouble is not None:
         request = request._replace(defer=True)
     store, probed = _state(request, observer)
@@ -180,10 +191,6 @@ def carry_out(prepared: Prepared) -> Report:
             flavour.elapsed_seconds = time.perf_counter() - started
             observer.finished()
     record.end(report)
-    if service.settings.log == "syslog" and request.work.writes and not request.dry_run:
-        from .log import log
-
-        log(report)
     return report
 
 

@@ -36,7 +36,9 @@ class Store:
     def give_up(self, error: OSError) -> None:
         """Go on without state."""
         if self._base is not None:
-            self._untold = f"no state is kept: {self._base}: {error.strerror or error}"
+            self._untold = (
+                f"no state is kept: {self._base}: {error.strerror or error}; --state-dir names another directory"
+            )
         self._base = None
 
     def tell(self) -> None:

@@ -96,9 +96,7 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
             raise InterpreterError(
                 f"{executable} can't be started as account {account.uid}: {reason}", mend=MEND_FOR_ACCOUNT
             ) from error
-        raise InterpreterError(
-            f"{executable} can't be started: {reason}", mend="name another interpreter with --python PATH"
-        ) from error
+        raise InterpreterError(f"{executable} can't be started: {reason}") from error
     finally:
         for source in sources:
             os.close(source)

@@ -90,7 +90,8 @@ class Flavour(NamedTuple):
         answered = (interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
         if answered != (self.implementation, self.version, self.free_threaded):
             raise InterpreterError(
-                f"{interpreter.executable} was asked for as {self.name} and answers as {interpreter.flavour}"
+                f"{interpreter.executable} was asked for as {self.name} and answers as {interpreter.flavour}",
+                mend=f"say --python {interpreter.flavour}, or mend the executable of {self.name} in the configuration",
             )
 
 

@@ -63,8 +63,7 @@ def _ask(executable: str, account: Any, root: str | None, timeout: float) -> byt
             complaint = printable(noise)
             raise InterpreterError(
                 f"{executable} is no working Python: {describe_death(child.returncode)}"
-                + (f", it said: {complaint}" if complaint else ""),
-                mend="name another interpreter with --python PATH",
+                + (f", it said: {complaint}" if complaint else "")
             )
         return said
     finally:
@@ -89,9 +88,7 @@ def _read_both(child: subprocess.Popen[bytes], timeout: float, executable: str) 
     while still_open:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise InterpreterError(
-                f"{executable} did not answer within {timeout:g} s", mend="name another interpreter with --python PATH"
-            )
+            raise InterpreterError(f"{executable} did not answer within {timeout:g} s")
         for descriptor, _ in poller.poll(left * 1000):
             piece = os.read(descriptor, 65536)
             heard[descriptor] += piece

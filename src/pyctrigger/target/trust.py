@@ -70,7 +70,10 @@ def require_own(path: str, what: str) -> None:
     """Raise RefusedError unless only root (or, for others than root, only we) could change `path`."""
     account = account_for(path, what)
     if account is not None:
-        raise RefusedError(f"{what} {path} is not trusted by root: account {account.uid} owns a part of its path")
+        raise RefusedError(
+            f"{what} {path} is not trusted by root: account {account.uid} owns a part of its path",
+            mend="give the file, and the directories above it, to root (chown)",
+        )
 
 
 def _way_to(path: str, what: str) -> Iterator[tuple[str, os.stat_result, bool]]:
@@ -92,7 +95,7 @@ def _way_to(path: str, what: str) -> Iterator[tuple[str, os.stat_result, bool]]:
             if stat.S_ISLNK(status.st_mode):
                 links += 1
                 if links > _MOST_LINKS:
-                    raise InterpreterError(f"{what} {path}: too many links")
+                    raise InterpreterError(f"{what} {path}: too many links", mend="name what they lead to")
                 goal = os.readlink(step)
                 current = "/" if goal.startswith("/") else current
                 pending += [piece for piece in goal.split("/") if piece][::-1]
@@ -100,7 +103,7 @@ def _way_to(path: str, what: str) -> Iterator[tuple[str, os.stat_result, bool]]:
                 current = step
             sticky = bool(os.lstat(current).st_mode & stat.S_ISVTX)
     except OSError as error:
-        raise InterpreterError(f"{what} {path}: {error.strerror}") from error
+        raise InterpreterError(f"{what} {path}: {error.strerror}", mend="name one that is there") from error
 
 
 def account_of(uid: int) -> Account:

@@ -249,7 +249,10 @@ class Pool:
         if not jobs or worker.retiring or worker.ready is None:
             self._senseless_deaths += not worker.retiring
             if self._senseless_deaths >= _MOST_SENSELESS_DEATHS:
-                raise InterpreterError(f"{self._interpreter.executable}: workers end by themselves")
+                raise InterpreterError(
+                    f"{self._interpreter.executable}: workers end by themselves",
+                    mend="see whether anything kills them (dmesg), or name another interpreter with --python PATH",
+                )
             self._solo.extendleft(job for job in jobs if job.alone)
             self._again.extendleft(job for job in reversed(jobs) if not job.alone)
             return

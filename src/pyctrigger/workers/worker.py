@@ -84,7 +84,9 @@ class Worker:
         try:
             life, self._life = os.pipe()
         except OSError as error:
-            raise InterpreterError(f"{interpreter.executable} can't be started: {error.strerror}") from error
+            raise InterpreterError(
+                f"{interpreter.executable} can't be started: {error.strerror}", mend="raise the limit of open files"
+            ) from error
         try:
             self._child = confined(
                 lambda: start(

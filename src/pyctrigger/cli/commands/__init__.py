@@ -23,6 +23,7 @@ _NAMES = (
     "audit",
     "measure",
     "hooks",
+    "completion",
 )
 
 

@@ -105,7 +105,7 @@ class _Teller:
         if not (options.no_progress or options.json or options.quiet):
             from ..progress import progress_bar
 
-            self._bar = progress_bar("examining")
+            self._bar = progress_bar("examining", color=options.color)
         if options.format == "csv":
             say(sys.stdout, _csv_line(_COLUMNS))
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ...run.hook_files import Hook, HookReport
     from ...run.report import FlavourReport
+    from ..table import Table
 
 HELP = "show, render, install or uninstall a package manager's hooks"
 
@@ -28,6 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--site-dir", metavar="DIR", action="append", default=[], help="this instead of the manager's own; repeatable"
     )
+    parser.add_argument("--state-dir", metavar="DIR", help="where it is remembered what was there before")
+    parser.add_argument("--stateless", action="store_true", help="remember nothing: for package builds")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
 
@@ -44,6 +47,8 @@ def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HookReport
             None if options.root is None else os.path.abspath(options.root),
             tuple(os.path.normpath(os.path.join("/", path)) for path in options.site_dir),
             options.dry_run,
+            None if options.state_dir is None else os.path.abspath(options.state_dir),
+            options.stateless,
         )
     )
 
@@ -53,17 +58,34 @@ def summary(run: FlavourReport) -> list[str]:
     return []
 
 
-def lines(report: HookReport) -> list[str]:
-    """The files themselves for `render`; else one line for each: `pkg py311 installed /usr/local/…`."""
+def lines(report: HookReport) -> list[str] | list[Table]:
+    """The files themselves for `render`, a table for `list`; else a line for each that says what became of it."""
+    if report.action == "list":
+        return [_table(report)]
     if report.action != "render":
         return [_line(hook, report) for hook in report.hooks]
     several = len(report.hooks) > 1
     return [(f"# {hook.file.path}\n" if several else "") + hook.file.text.rstrip("\n") for hook in report.hooks]
 
 
+def _table(report: HookReport) -> Table:
+    from ..table import Table
+
+    return Table(
+        ("manager", "flavour", "state", "path"),
+        [(hook.manager, hook.flavour, hook.state, hook.file.path) for hook in report.hooks],
+        styles={"installed": "good", "different": "warning", "absent": "dim"},
+    )
+
+
 def _line(hook: Hook, report: HookReport) -> str:
-    if report.action == "list":
-        return f"{hook.manager} {hook.flavour} {hook.state} {shown(hook.file.path)}"
+    if hook.done == "kept":
+        return f"kept: {shown(hook.file.path)}: it is not what was installed; remove it by hand"
+    if hook.done == "restored":
+        words = "would be removed, and restored" if report.dry_run else "removed, and restored"
+        return f"{words} what was there before: {shown(hook.file.path)}"
+    if report.action == "uninstall" and hook.state == "different" and not hook.done:
+        return f"left alone: {shown(hook.file.path)}: it is somebody else's"
     did = f"would be {hook.done}" if report.dry_run and hook.done else hook.done
     unchanged = "already installed" if report.action == "install" else "was not there"
     return f"{did or unchanged}: {shown(hook.file.path)}"

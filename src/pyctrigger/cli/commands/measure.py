@@ -121,7 +121,7 @@ def _view(options: argparse.Namespace) -> Any:
 
         def __init__(self) -> None:
             silent = options.json or options.quiet or options.no_progress
-            self._bar = None if silent or options.verbose else progress_bar("measuring")
+            self._bar = None if silent or options.verbose else progress_bar("measuring", color=options.color)
 
         def started(self, interpreter: Interpreter) -> None:
             if os.geteuid() == 0 and not options.quiet:

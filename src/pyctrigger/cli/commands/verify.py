@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import argparse
 
     from ...run.report import FlavourReport
+    from ..colour import Words
 
 HELP = "report what isn't as it should be, and change nothing"
 
@@ -21,11 +22,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def summary(run: FlavourReport) -> list[str]:
+def summary(run: FlavourReport) -> list[str | Words]:
     """Each finding, then one line of numbers."""
     findings = run.tally.findings
-    lines = [
-        f"{finding.kind}: {shown(finding.pyc or finding.source or '')}" for finding in findings if not finding.known
+    lines: list[str | Words] = [
+        ((finding.kind, "warning"), f": {shown(finding.pyc or finding.source or '')}")
+        for finding in findings
+        if not finding.known
     ]
     known = sum(finding.known for finding in findings)
     uncompilable = f", {known} known not to compile" if known else ""

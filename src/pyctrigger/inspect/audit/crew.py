@@ -82,7 +82,10 @@ class _Reader:
             ours.close()
             os.close(self._life)
             reason = getattr(error, "strerror", None) or str(error)
-            raise ShortageError(f"no process to read archives can be started: {reason}") from error
+            raise ShortageError(
+                f"no process to read archives can be started: {reason}",
+                mend="raise the limits that it runs under (ulimit -a)",
+            ) from error
         finally:
             theirs.close()
             os.close(life)

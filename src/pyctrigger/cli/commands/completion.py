@@ -1,0 +1,55 @@
+"""`completion`: what makes a shell complete this command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...run.report import Report
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ...run.report import FlavourReport
+
+HELP = "print what makes a shell complete pyctrigger's command line"
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+class CompletionReport(Report):
+    """The script of one shell."""
+
+    def __init__(self, shell: str, script: str) -> None:
+        super().__init__("completion")
+        self.shell = shell
+        self.script = script
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "shell": self.shell, "script": self.script}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """For which shell."""
+    parser.add_argument("shell", choices=_SHELLS)
+    parser.set_defaults(dry_run=False)
+
+
+def perform(options: argparse.Namespace, program: tuple[str, ...]) -> CompletionReport:
+    """Make the script."""
+    from ..parser import build_parser
+    from ..shell_completion import SHELLS, read_grammar
+
+    return CompletionReport(options.shell, SHELLS[options.shell](read_grammar(build_parser())))
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """Nothing: it is about no flavour."""
+    return []
+
+
+def lines(report: CompletionReport) -> list[str]:
+    """The script."""
+    return [report.script.rstrip("\n")]
+
+
+__all__ = ["HELP", "add_options", "lines", "perform", "summary"]

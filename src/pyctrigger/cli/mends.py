@@ -1,0 +1,33 @@
+"""What a reader can do about files that failed, by the kind of failure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .colour import Words
+
+_LEAVE_OUT = "leave it out: --exclude GLOB, or exclude in the configuration"
+_AT_FAULT = f"tell the maintainers of the source, or {_LEAVE_OUT}"
+_MENDS = {
+    "syntax": _AT_FAULT,
+    "encoding": _AT_FAULT,
+    "recursion": _AT_FAULT,
+    "unmarshallable": _AT_FAULT,
+    "crash": _AT_FAULT,
+    "timeout": f"raise file_timeout in the configuration, or {_LEAVE_OUT}",
+    "memory": f"raise memory_limit in the configuration, or {_LEAVE_OUT}",
+    "io": "once the reason is gone: pyctrigger repair",
+    "refused": "once the reason is gone: pyctrigger repair",
+}
+
+
+def mends(kinds: Iterable[str]) -> list[Words]:
+    """A line for each mend: `help: syntax, encoding: tell the maintainers …`."""
+    alike: dict[str, list[str]] = {}
+    for kind in dict.fromkeys(kinds):
+        if kind in _MENDS:
+            alike.setdefault(_MENDS[kind], []).append(kind)
+    return [(("help:", "strong"), f" {', '.join(names)}: {mend}") for mend, names in alike.items()]

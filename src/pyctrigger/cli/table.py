@@ -1,0 +1,128 @@
+"""A table: drawn by rich on a terminal where that is installed, else aligned columns of the same content.
+
+No cell is ever cut, and none broken but between its words: what a person copies, or a program reads, is a whole path.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .colour import is_terminal, painted
+from .text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from typing import TextIO
+
+_GAP = "  "
+_NO_LIMIT = 1 << 20
+#: Of a terminal that doesn't say.
+_COLUMNS = 80
+#: What rich calls the styles.
+_RICH = {"error": "bold red", "warning": "bold yellow", "good": "green", "strong": "bold", "dim": "dim"}
+
+
+class Table:
+    """What is in a table; how it looks is the terminal's affair.
+
+    Without `headers` there is no line of them. `numbers` are those headers below which figures stand, flush right.
+    `styles` says for a cell's text how it is painted: error, warning, good, strong, dim.
+    """
+
+    def __init__(
+        self,
+        headers: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        numbers: Collection[str] = (),
+        styles: Mapping[str, str] | None = None,
+    ) -> None:
+        width = max(map(len, [headers, *rows]))
+        self.headers = headers
+        self.rows = [[*map(shown, row), *[""] * (width - len(row))] for row in rows]
+        self.numbers = [index for index, header in enumerate(headers) if header in numbers]
+        self.styles = styles or {}
+
+
+def lines_of(table: Table, stream: TextIO, *, colour: bool = False) -> list[str]:
+    """The lines of a table, for a stream; without rows there is nothing to say."""
+    if not table.rows:
+        return []
+    if is_terminal(stream):
+        drawn = _drawn(table, stream, colour=colour)
+        if drawn is not None:
+            return drawn
+    return _aligned(table, colour=colour)
+
+
+def _aligned(table: Table, *, colour: bool) -> list[str]:
+    """Columns with two spaces between them, and none at the end of a line."""
+    lines = [table.headers, *table.rows] if table.headers else table.rows
+    widths = [max(map(_width, column)) for column in zip(*lines)]
+    found = []
+    for line in lines:
+        styles = dict.fromkeys(line, "strong") if line is table.headers else table.styles
+        words: list[str | tuple[str, str]] = []
+        for index, cell in enumerate(line):
+            space = " " * (widths[index] - _width(cell))
+            word = (cell, styles[cell]) if cell in styles and cell else cell
+            words += [space, word, _GAP] if index in table.numbers else [word, space, _GAP]
+        while words and isinstance(words[-1], str) and not words[-1].strip():
+            words.pop()
+        found.append(painted(tuple(words), colour=colour))
+    return found
+
+
+def _drawn(table: Table, stream: TextIO, *, colour: bool) -> list[str] | None:
+    """By rich; None where it isn't installed, or where the terminal is too narrow for the longest words."""
+    try:
+        import rich.box
+        from rich.console import Console
+        from rich.table import Table as Grid
+        from rich.text import Text
+    except ImportError:
+        return None
+    import io
+
+    # rich asks its own stream, which can take everything.
+    unicode = (stream.encoding or "").lower().replace("_", "-") in ("utf-8", "utf8")
+    palette: Any = "standard" if colour else None
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=_columns(stream), force_terminal=True, color_system=palette, no_color=False)
+    grid = Grid(
+        box=rich.box.SIMPLE_HEAD if unicode and table.headers else None,
+        show_header=bool(table.headers),
+        show_edge=False,
+        header_style="",
+        pad_edge=False,
+    )
+    for index in range(len(table.rows[0])):
+        header = table.headers[index] if index < len(table.headers) else ""
+        grid.add_column(Text(header, "bold"), justify="right" if index in table.numbers else "left", overflow="fold")
+    for row in table.rows:
+        # A Text is taken as it stands: what looks like markup in a path isn't.
+        grid.add_row(*(Text(cell, _RICH.get(table.styles.get(cell, ""), "")) for cell in row))
+    if console.measure(grid, options=console.options.update(width=_NO_LIMIT)).minimum > console.width:
+        return None
+    console.print(grid)
+    return [line.rstrip() for line in buffer.getvalue().splitlines()]
+
+
+def _columns(stream: TextIO) -> int:
+    named = os.environ.get("COLUMNS", "")
+    if named.isascii() and named.isdigit() and 0 < int(named) < _NO_LIMIT:
+        return int(named)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _COLUMNS
+    except OSError:
+        return _COLUMNS
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal a text takes (UAX #11: wide characters take two; combining ones none)."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)

@@ -1,0 +1,73 @@
+"""What workers of a target answer: the body of every source, by any number of them, in any order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from pyctrigger.target.probe import probe
+from pyctrigger.workers import wire
+from pyctrigger.workers.pool import Pool
+from pyctrigger.workers.worker import Job, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+#: Sources whose bytes depend on what the process holds, unless somebody sees to it. Each first one has names that the
+#: second has only as strings, or the other way round.
+PAIRS = {
+    "sets-1": "engine = arpack = lobpcg = 1\n",
+    "sets-2": "def f(x): return x in {'engine', 'lobpcg'}\ndef g(x): return x in {'engine', 'lobpcg'}\n",
+    "sets-3": "def g(x): return x in {'engine', 'arpack'}\nclass C:\n    def h(x): return x in {'engine', 'arpack'}\n",
+    "names-1": "normalize = decimal = lineno = offset = text = print_file_and_line = 1\n",
+    "names-2": "import normalize, decimal\nlineno = normalize.offset.text(print_file_and_line=1)\n",
+    "letters-1": "\u00e9t\u00e9 = normalize = 1\n",
+    "letters-2": "x = '\\N{LATIN SMALL LETTER E WITH ACUTE}', getcode, _getcode, name\n",
+    "codec-1": "# coding: cp1250\nx = 'a'\n",
+    "codec-2": "Codec = IncrementalEncoder = StreamReader = getregentry = decoding_table = encoding_table = 1\n",
+    "bad": "x = (\n",
+}
+
+
+def bodies(executable: str, sources: Sequence[bytes], *, workers: int, level: int = 0) -> dict[bytes, str]:
+    """The digest of each source's body, or what became of it, by path; `sources` are given out in their order."""
+    interpreter = probe(executable).interpreter
+    levels = [wire.LevelRequest(level)]
+
+    def jobs() -> Iterator[Job]:
+        for path in sources:
+            with open(path, "rb") as source:
+                yield Job(wire.request(levels, path, source.read()), path)
+
+    found = {}
+    with Pool(interpreter, Limits(), workers) as pool:
+        for job, answer in pool.map(jobs()):
+            assert isinstance(job.context, bytes)
+            found[job.context] = (
+                hashlib.sha256(answer.levels[0].body).hexdigest()
+                if isinstance(answer, wire.Compiled)
+                else getattr(answer, "kind", "lost")
+            )
+    return found
+
+
+def differing(executable: str, sources: list[bytes], *, most_workers: int = 5) -> tuple[int, list[bytes]]:
+    """How many bodies were compared, and the sources where 1, 2 and more workers, two orders and two runs differ."""
+    expected = bodies(executable, sources, workers=1)
+    wrong = set()
+    for workers in (1, 2, most_workers):
+        for order in (sources, sources[::-1]):
+            found = bodies(executable, order, workers=workers)
+            wrong |= {path for path in sources if found[path] != expected[path]}
+    return len(expected), sorted(wrong)
+
+
+def write_pairs(directory: bytes) -> list[bytes]:
+    """Write the sources that depend on each other's order; their paths."""
+    paths = []
+    for name, text in PAIRS.items():
+        paths.append(os.path.join(directory, os.fsencode(f"{name}.py")))
+        with open(paths[-1], "wb") as source:
+            source.write(text.encode())
+    return paths

@@ -1,0 +1,72 @@
+"""The bytes of a pyc depend on its source alone: not on the number of workers, the order, or what came before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+import corpus
+from bytes_of_workers import bodies, differing, write_pairs
+from packages import sources_below
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from interpreters import Interpreter
+
+#: Marshals, in a process of its own for each, what compile() makes of the sources on standard input; their digests.
+_FRESH = r"""
+import hashlib, marshal, os, py_compile, sys
+from importlib.machinery import SourceFileLoader
+for line in sys.stdin.buffer.read().split(b"\0"):
+    path = os.fsdecode(line)
+    sys.stdout.flush()
+    if not os.fork():
+        with open(path, "rb") as source:
+            data = source.read()
+        try:
+            code = SourceFileLoader("<py_compile>", path).source_to_code(data, path, _optimize=0)
+        except SyntaxError:
+            print("syntax")
+        else:
+            print(hashlib.sha256(marshal.dumps(code)).hexdigest())
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def real_sources(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Some hundred sources of Django's."""
+    return sources_below(corpus.django(tmp_path_factory))[::9]
+
+
+def test_bytes_depend_on_the_source_alone(interpreter: Interpreter, real_sources: list[bytes], tmp_path: Path) -> None:
+    """One, two and five workers, two orders, two runs."""
+    sources = [*write_pairs(os.fsencode(tmp_path)), *real_sources]
+
+    compared, wrong = differing(interpreter.path, sources)
+
+    assert (len(sources), []) == (compared, wrong)
+
+
+def test_bytes_are_those_of_a_process_that_has_done_nothing_else(
+    interpreter: Interpreter, real_sources: list[bytes], tmp_path: Path
+) -> None:
+    """From 3.11 on; before, names that the compiler met first in another source are flagged differently."""
+    if interpreter.version < (3, 11) or interpreter.implementation != "cpython":
+        return
+    sources = [*write_pairs(os.fsencode(tmp_path)), *real_sources]
+    child = subprocess.run(
+        [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _FRESH],
+        input=b"\0".join(sources),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    expected = dict(zip(sources, child.stdout.decode().split()))
+
+    assert expected == bodies(interpreter.path, sources, workers=2)

@@ -1,0 +1,191 @@
+"""Equal code at several optimization levels: compiled once, one file with several names, and never a wrong one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import corpus
+from packages import not_fresh, pycs_below, sources_below, write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from command import Command
+    from interpreters import Interpreter
+
+#: By the level from which on there is no difference any more to the ones before: what looks like an assertion and a
+#: docstring, what is one, and what is one in other letters.
+PLAIN = {
+    "empty.py": b"",
+    "number.py": b"1\n",
+    "words.py": b"x = 'as' 'sert', '__de' 'bug__', lambda: 'no docstring', [c for c in 'abc']\n",
+    "classes.py": b"class A:\n    x = 'no docstring'\ndef f(a: 'text' = 'default'):\n    return 'no docstring'\n",
+    "formatted.py": b"def f(x):\n    f'{x}'\n    return x\n",
+    "bytes.py": b"def f(x):\n    b'no docstring'\n    return x\n",
+    "letters.py": "\u00e9t\u00e9 = '\u4e2d\u6587 \u2014 \u00fc'\n".encode(),
+}
+ASSERTING = {
+    "asserts.py": b"def f(x):\n    assert x\n",
+    "debug.py": b"x = 1 if __debug__ else 2\n",
+    "wide.py": "x = 1 if __\uff44\uff45\uff42\uff55\uff47__ else 2\n".encode(),
+    "mixed.py": "x = 1 if __\U0001d5f1ebu\u1d4d__ else 2\n".encode(),
+    "utf7.py": b"# coding: utf-7\n+AGEAcwBzAGUAcgB0- x\n",
+    "latin.py": b"# coding: latin-1\nx = 1 if __debug__ else '\xe9'\n",
+}
+DOCUMENTED = {
+    "module.py": b"'''A docstring.'''\n",
+    "function.py": b"def f(x):\n    'A docstring.'\n    return x\n",
+    "inner.py": b"class A:\n    def f(self):\n        async def g():\n            'A docstring.'\n        return g\n",
+    "class_.py": b"class A:\n    'A docstring.'\n",
+    "only.py": b"def f():\n    'A docstring.'\n",
+    "constant.py": b"def f():\n    'A docstring.'\n    return 'A docstring.'\n",
+    "generator.py": b"def f():\n    'A docstring.'\n    yield\n",
+}
+BOTH = {"both.py": b"'A docstring.'\nassert x\ndef f():\n    'Another.'\n    assert __debug__\n"}
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Every fourth source of Django's, and all of the above."""
+    django = corpus.django(tmp_path_factory)
+    with corpus.room() as chosen:
+        for source in sorted(django.rglob("*.py"))[::4]:
+            path = chosen / source.relative_to(django)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, path)
+        for group in (PLAIN, ASSERTING, DOCUMENTED, BOTH):
+            for name, text in group.items():
+                (chosen / name).write_bytes(text)
+        yield chosen
+
+
+def contents(site: Path) -> dict[bytes, bytes]:
+    """Every pyc with its bytes."""
+    return {path: Path(os.fsdecode(path)).read_bytes() for path in pycs_below(site)}
+
+
+def test_every_level_is_what_it_is_alone(pyctrigger: Command, real: Path, interpreter: Interpreter) -> None:
+    """All three at once, and one after the other in runs of their own: no pyc differs by a byte."""
+    with corpus.room() as scratch:
+        site = corpus.real_site(scratch / "site", real)
+        scope = ["--python", interpreter.path, "--site-dir", str(site), "--stateless"]
+        assert pyctrigger.json("run", *scope, "--optimize", "0,1,2").code in (0, 1)
+        together = contents(site)
+        for pycache in site.rglob("__pycache__"):
+            shutil.rmtree(pycache)
+        for level in "012":
+            pyctrigger.json("run", *scope, "--optimize", level)
+        alone = contents(site)
+
+    assert len(together) > 600
+    assert (together.keys(), []) == (alone.keys(), [path for path in alone if alone[path] != together[path]])
+
+
+def names_of_files(site: Path, name: str) -> list[set[str]]:
+    """The levels of a module, those that are one file together."""
+    files: dict[int, set[str]] = {}
+    for path in sorted((site / "__pycache__").glob(f"{name[:-3]}.*.pyc")):
+        level = path.name.partition(".opt-")[2][:1] or "0"
+        files.setdefault(path.stat().st_ino, set()).add(level)
+    return list(files.values())
+
+
+def test_equal_levels_are_one_file(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
+    """0 and 1 without an assertion, 1 and 2 without a docstring; imported at each level they are fresh."""
+    groups = {**PLAIN, **ASSERTING, **DOCUMENTED, **BOTH}
+    for name, text in groups.items():
+        (site / name).write_bytes(text)
+    scope = ["--python", interpreter.path, "--site-dir", str(site), "--optimize", "0,1,2"]
+
+    run = pyctrigger.json("run", *scope)
+
+    assert {"utf7.py"} >= {Path(failure["path"]).name for failure in run.failures}  # 3.6 to 3.15 read it, PyPy may not
+    found = {name: names_of_files(site, name) for name in groups}
+    assert [{"0", "1", "2"}] == found["empty.py"] == found["number.py"] == found["words.py"] == found["letters.py"]
+    assert all(found[name] == [{"0", "1", "2"}] for name in PLAIN)
+    for name in ASSERTING:
+        assert {"0"} in found[name] or not found[name], name
+    for name in DOCUMENTED:
+        assert {"2"} in found[name], name
+    assert [{"0"}, {"1"}, {"2"}] == sorted(found["both.py"], key=sorted)
+    sources = [path for path in sources_below(site) if not path.endswith(b"utf7.py")]
+    for level in (0, 1, 2):
+        assert not_fresh(interpreter, sources, level) == []
+
+
+def test_copies_where_the_configuration_wants_them(
+    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path
+) -> None:
+    """`duplicates = "copy"`: three files of one name each, with the same bytes."""
+    write_tree(site, {"m.py": "x = 1\n"})
+    configuration = tmp_path / "pyctrigger.toml"
+    configuration.write_text('[defaults]\nduplicates = "copy"\n')
+
+    scope = ["--python", newest.path, "--site-dir", str(site), "--optimize", "0,1,2", "--config", str(configuration)]
+    pyctrigger.json("run", *scope)
+
+    pycs = contents(site)
+    assert (3, 1) == (len(pycs), len(set(pycs.values())))
+    assert [1, 1, 1] == [os.stat(path).st_nlink for path in pycs]
+
+
+def test_a_refreshed_file_keeps_its_names(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """Another mtime: one header is written, and all levels have it; nothing is compiled."""
+    write_tree(site, {"m.py": "x = 1\n"})
+    scope = ["--python", newest.path, "--site-dir", str(site), "--optimize", "0,1,2"]
+    pyctrigger.json("run", *scope)
+    before = {path: os.stat(path).st_ino for path in pycs_below(site)}
+    os.utime(site / "m.py", (1_500_000_000, 1_500_000_000))
+
+    run = pyctrigger.json("run", *scope)
+
+    assert (0, 1) == (run.counts["compiled"], run.counts["refreshed"])
+    assert before == {path: os.stat(path).st_ino for path in pycs_below(site)}
+    assert [[]] * 3 == [not_fresh(newest, sources_below(site), level) for level in (0, 1, 2)]
+    again = pyctrigger.json("run", *scope)
+    assert (0, 0, 1) == (again.counts["compiled"], again.counts["refreshed"], again.counts["fresh"])
+
+
+@pytest.mark.parametrize("levels", ["0", "0,1,2"])
+def test_somebody_elses_link_keeps_its_bytes(
+    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path, levels: str
+) -> None:
+    """A backup of hard links: our names get a new file, the backup stays what it was; still nothing is compiled."""
+    write_tree(site, {"m.py": "x = 1\n"})
+    scope = ["--python", newest.path, "--site-dir", str(site), "--optimize", levels]
+    pyctrigger.json("run", *scope)
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    for pyc in (site / "__pycache__").iterdir():
+        os.link(pyc, backup / pyc.name)
+    kept = {path.name: path.read_bytes() for path in backup.iterdir()}
+    os.utime(site / "m.py", (1_500_000_000, 1_500_000_000))
+
+    pyctrigger.json("run", *scope)
+    run = pyctrigger.json("run", *scope)
+
+    assert (0, 0, 1) == (run.counts["compiled"], run.counts["refreshed"], run.counts["fresh"])
+    assert kept == {path.name: path.read_bytes() for path in backup.iterdir()}
+    for level in map(int, levels.split(",")):
+        assert [] == not_fresh(newest, sources_below(site), level)
+    assert 1 == len({os.stat(path).st_ino for path in pycs_below(site)})
+
+
+def test_one_level_that_is_edited_later_has_a_file_of_its_own(
+    pyctrigger: Command, site: Path, newest: Interpreter
+) -> None:
+    """A docstring comes: level 2 leaves the others."""
+    write_tree(site, {"m.py": "x = 1\n"})
+    scope = ["--python", newest.path, "--site-dir", str(site), "--optimize", "0,1,2"]
+    pyctrigger.json("run", *scope)
+    write_tree(site, {"m.py": "'Now a docstring.'\nx = 1\n"})
+
+    pyctrigger.json("run", *scope)
+
+    assert [{"0", "1"}, {"2"}] == sorted(names_of_files(site, "m.py"), key=sorted)
+    assert [[]] * 3 == [not_fresh(newest, sources_below(site), level) for level in (0, 1, 2)]
