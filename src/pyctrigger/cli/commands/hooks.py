@@ -20,7 +20,7 @@ HELP = "show, render, install or uninstall a package manager's hooks"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """All of its own: it touches no bytecode."""
-    parser.add_argument("action", choices=("list", "render", "install", "uninstall"))
+    parser.add_argument("action", choices=("list", "render", "install", "uninstall"), help="what to do with them")
     parser.add_argument("--manager", choices=(*MANAGERS, "sh"), help="for which package manager (list: those in use)")
     parser.add_argument(
         "--python", metavar="V", action="append", default=[], help="3.11, 3.13t, pypy3.11, py311 or a path; repeatable"

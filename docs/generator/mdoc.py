@@ -1,0 +1,234 @@
+"""Writing pages in mdoc(7), for mandoc and groff alike."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING, NamedTuple
+
+from .document import Block, Entries, Entry, Items, Listing, Page, Paragraph, Section, Span, Spans
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Sequence
+
+_NOTE = r""".\" Made by docs/build. Change docs/prose, the parser or the schema instead. Filled in by ports/build."""
+_WIDTH = 79
+#: What mdoc sets without a space before it, as an argument of its own.
+_CLOSING = ".,:;)]?!"
+_REFERENCE = re.compile(r"([A-Za-z][\w.+-]*)\(([1-9])\)")
+_VARIABLE = re.compile(r"[a-z]+\.[a-z_]+|[a-z]+(?:_[a-z]+)+")
+_ARGUMENT = re.compile(r"[A-Z][A-Z0-9_]*(?:\|[A-Z]+)*")
+
+
+class Words(NamedTuple):
+    """What code in a sentence may be, where it doesn't show."""
+
+    commands: Container[str]
+    """Verbs, and words that stand after options."""
+    keys: Container[str]
+    """Of the configuration."""
+
+
+def write_mdoc(page: Page, words: Words) -> str:
+    """A page; `@DATE@` and other words in it are for who packs it."""
+    return _Writer(words).page(page)
+
+
+class _Writer:
+    def __init__(self, words: Words) -> None:
+        self._words = words
+
+    def page(self, page: Page) -> str:
+        lines = [_NOTE, ".Dd @DATE@", f".Dt {page.name.upper()} {page.manual}", ".Os", ".Sh NAME"]
+        lines += [f".Nm {page.name}", f".Nd {_plain(page.about.rstrip('.'))}"]
+        if page.forms:
+            lines.append(".Sh SYNOPSIS")
+            for form in page.forms:
+                lines += self._form(form)
+        for section in page.sections:
+            lines += self._section(section)
+        return "\n".join(lines) + "\n"
+
+    # -- blocks --------------------------------------------------------------------------------------------------
+
+    def _section(self, section: Section) -> Iterator[str]:
+        yield f".Sh {_plain(section.title.upper())}"
+        yield from self._blocks(section.blocks)
+        for each in section.sections:
+            yield f".Ss {_plain(each.title)}"
+            yield from self._blocks(each.blocks)
+
+    def _blocks(self, blocks: Sequence[Block]) -> Iterator[str]:
+        for number, block in enumerate(blocks):
+            # A list and a listing make their own space.
+            if number and isinstance(block, Paragraph):
+                yield ".Pp"
+            yield from self._block(block)
+
+    def _block(self, block: Block) -> Iterator[str]:
+        if isinstance(block, Paragraph):
+            yield from self._sentences(block.spans)
+        elif isinstance(block, Listing):
+            yield from _listing(block)
+        elif isinstance(block, Items):
+            tagged = any(item.term for item in block.items)
+            yield ".Bl -tag -width Ds" if tagged else ".Bl -bullet"
+            for item in block.items:
+                yield f".It {self._term(item.term)}".rstrip()
+                yield from self._sentences(item.body)
+            yield ".El"
+        elif isinstance(block, Entries):
+            yield ".Bl -tag -width Ds"
+            for entry in block.entries:
+                yield f".It {self._term(entry.term)}"
+                yield from self._sentences((*entry.body, *_facts(block, entry)))
+            yield ".El"
+
+    def _form(self, form: str) -> Iterator[str]:
+        """`pyctrigger run [options] [PATH ...]`, one part a line."""
+        name, _, rest = form.partition(" ")
+        yield f".Nm {name}"
+        for part in re.findall(r"\[[^\]]*\]|[^\[\]]+", rest):
+            words = part.strip("[] ").split()
+            if words:
+                macros = " ".join(self._form_word(word) for word in words)
+                yield f".Op {macros}" if part.startswith("[") else f".{macros}"
+
+    def _form_word(self, word: str) -> str:
+        if word in ("|", "..."):
+            return word
+        if word.startswith("-"):
+            return f"Fl {word[1:]}"
+        if _ARGUMENT.fullmatch(word) or word == "options":
+            return f"Ar {word}"
+        return f"Cm {' | '.join(word.split('|'))}"
+
+    # -- sentences -----------------------------------------------------------------------------------------------
+
+    def _term(self, spans: Spans) -> str:
+        """Code, and commas between: the head of an item."""
+        return " ".join(self._macro(span.text) if span.is_code else _argument(span.text.strip()) for span in spans)
+
+    def _sentences(self, spans: Spans) -> Iterator[str]:
+        """Text and macros, a new line for each sentence and each macro."""
+        text: list[str] = []
+        for word in _split(spans):
+            if any(each.is_code for each in word):
+                yield from _wrapped(text)
+                text = []
+                yield f".{self._joined(word)}"
+            else:
+                text.append("".join(each.text for each in word))
+                if text[-1].endswith((".", "?", "!", ".)")):
+                    yield from _wrapped(text)
+                    text = []
+        yield from _wrapped(text)
+
+    def _joined(self, word: Sequence[Span]) -> str:
+        """A word with code in it as one line of macros, whatever is attached to the code."""
+        parts: list[str] = []
+        for number, each in enumerate(word):
+            if each.is_code:
+                if number == 1 and not word[0].is_code:
+                    parts = ["Pf", _argument(word[0].text)]
+                elif number:
+                    parts.append("Ns")
+                parts.append(self._macro(each.text))
+            elif number:
+                closing = re.match(r"[.,:;)\]?!]*", each.text)
+                assert closing is not None
+                if number == len(word) - 1 and closing.end() == len(each.text):
+                    parts += list(each.text)
+                else:
+                    parts += ["Ns", _argument(each.text)]
+        return " ".join(parts)
+
+    def _macro(self, code: str) -> str:  # noqa: PLR0911, PLR0912 - one outcome for each kind of code
+        """What mdoc calls it: an option, an argument, a path, a word to type …"""
+        if re.match(r"--?[a-z]", code):
+            flag, _, rest = code.partition(" ")
+            if not rest:
+                return f"Fl {flag[1:]}"
+            if _ARGUMENT.fullmatch(rest):
+                return f"Fl {flag[1:]} Ar {rest}"
+            return f"Fl {flag[1:]} Cm {_argument(rest)}"
+        reference = _REFERENCE.fullmatch(code)
+        if reference:
+            return f"Xr {reference[1]} {reference[2]}"
+        if re.fullmatch(r"\$[A-Z_]+", code):
+            return f"Ev {code[1:]}"
+        if re.fullmatch(r"(?:/|~/|@[A-Z]+@|\$[A-Z_]+/)[^ ]+|[^ ]+\.(?:toml|pyc|py|conda|tar\.bz2)", code):
+            return f"Pa {_argument(code)}"
+        if re.fullmatch(r"@[A-Z]+@", code):
+            return f"Pa {code}"
+        if re.fullmatch(r"[A-Z]+ \.\.\.|" + _ARGUMENT.pattern, code):
+            return f"Ar {code}"
+        if code in self._words.commands:
+            return f"Cm {_argument(code)}"
+        if code in self._words.keys or _VARIABLE.fullmatch(code):
+            return f"Va {_argument(code)}"
+        if re.fullmatch(r"\[[^\]]+\]", code):
+            return f"Sy {_argument(code)}"
+        return f"Ql {_argument(code)}"
+
+
+def _split(spans: Spans) -> Iterator[list[Span]]:
+    """Words, each with all that no space separates from it."""
+    word: list[Span] = []
+    for span in spans:
+        if span.is_code:
+            word.append(span)
+            continue
+        for piece in re.split(r"(\s+)", span.text):
+            if not piece.strip():
+                if piece and word:
+                    yield word
+                    word = []
+            else:
+                word.append(Span(piece))
+    if word:
+        yield word
+
+
+def _facts(block: Entries, entry: Entry) -> Spans:
+    """What a table has columns for, as sentences: `Default: 5.`, `Repeatable.`"""
+    found: list[Span] = []
+    for name, spans in zip(block.facts, entry.facts):
+        if spans and spans[0].text == "yes":
+            found.append(Span(f" {name.capitalize()}."))
+        elif spans:
+            found += [Span(f" {name.capitalize()}: "), *spans, Span(".")]
+    return tuple(found)
+
+
+def _listing(block: Listing) -> Iterator[str]:
+    lines = [_plain(line).replace("-", r"\-") for line in block.lines]
+    if len(lines) == 1:
+        yield f".Dl {lines[0]}"
+    else:
+        # What begins with a point or an apostrophe would be a request.
+        yield from (".Bd -literal -offset indent", *(_guarded(line) for line in lines), ".Ed")
+
+
+def _wrapped(words: Sequence[str]) -> Iterator[str]:
+    text = _plain(" ".join(words))
+    lines = textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    yield from (_guarded(line) for line in lines)
+
+
+def _guarded(line: str) -> str:
+    return rf"\&{line}" if line.startswith((".", "'")) else line
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing means anything to roff, and which is ASCII."""
+    escaped = text.replace("\\", r"\e")
+    return "".join(each if ord(each) < 128 else rf"\[u{ord(each):04X}]" for each in escaped)
+
+
+def _argument(text: str) -> str:
+    """An argument of a macro that is nothing but itself: no macro's name, no punctuation, no two arguments."""
+    escaped = _plain(text).replace('"', r"\(dq")
+    if re.fullmatch(r"[A-Z][a-z]{1,2}|[%D][A-Z]|[.,:;()\[\]?!|]", text) and text != ",":
+        escaped = rf"\&{escaped}"
+    return f'"{escaped}"' if " " in escaped else escaped
