@@ -14,7 +14,7 @@ from .library import open_library
 from .markdown import write_markdown
 from .mdoc import Words, write_mdoc
 from .trouble import ProseError
-from .verbs import read_verbs
+from .verbs import Verb, read_verbs
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 #: Everything in them is generated.
@@ -42,7 +42,7 @@ def generate(checkout: Path, parser: argparse.ArgumentParser | None = None) -> d
     return found
 
 
-def _commands(verbs: dict[str, pages.Verb]) -> set[str]:
+def _commands(verbs: dict[str, Verb]) -> set[str]:
     """Words that stand on a command line as they are."""
     choices = {choice for verb in verbs.values() for option in verb.options.values() for choice in option.choices}
     return {*verbs, *choices, "timestamp", "checked-hash", "unchecked-hash"}

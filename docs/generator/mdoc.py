@@ -17,6 +17,7 @@ _WIDTH = 79
 _CLOSING = ".,:;)]?!"
 _REFERENCE = re.compile(r"([A-Za-z][\w.+-]*)\(([1-9])\)")
 _VARIABLE = re.compile(r"[a-z]+\.[a-z_]+|[a-z]+(?:_[a-z]+)+")
+_WORD = re.compile(r"[\w.+@{}\[\]-]*\w[\w.+@{}\[\]-]*")
 _ARGUMENT = re.compile(r"[A-Z][A-Z0-9_]*(?:\|[A-Z]+)*")
 
 
@@ -143,7 +144,7 @@ class _Writer:
                     parts += ["Ns", _argument(each.text)]
         return " ".join(parts)
 
-    def _macro(self, code: str) -> str:  # noqa: PLR0911, PLR0912 - one outcome for each kind of code
+    def _macro(self, code: str) -> str:
         """What mdoc calls it: an option, an argument, a path, a word to type …"""
         if re.match(r"--?[a-z]", code):
             flag, _, rest = code.partition(" ")
@@ -157,7 +158,7 @@ class _Writer:
             return f"Xr {reference[1]} {reference[2]}"
         if re.fullmatch(r"\$[A-Z_]+", code):
             return f"Ev {code[1:]}"
-        if re.fullmatch(r"(?:/|~/|@[A-Z]+@|\$[A-Z_]+/)[^ ]+|[^ ]+\.(?:toml|pyc|py|conda|tar\.bz2)", code):
+        if re.fullmatch(r"(?:/|~/|@[A-Z]+@|\$[A-Z_]+/)[^ ]+|[^ ]*\.(?:toml|pyc|py|conda|tar\.bz2)", code):
             return f"Pa {_argument(code)}"
         if re.fullmatch(r"@[A-Z]+@", code):
             return f"Pa {code}"
@@ -169,7 +170,11 @@ class _Writer:
             return f"Va {_argument(code)}"
         if re.fullmatch(r"\[[^\]]+\]", code):
             return f"Sy {_argument(code)}"
-        return f"Ql {_argument(code)}"
+        quoted = re.fullmatch(r'"([^"]+)"', code)
+        if quoted:
+            return f"Qq {_argument(quoted[1])}"
+        # A single word is told from others by its face alone.
+        return f"{'Li' if re.fullmatch(_WORD, code) else 'Ql'} {_argument(code)}"
 
 
 def _split(spans: Spans) -> Iterator[list[Span]]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: An option of so many verbs is told of on the page of them all.
 _SHARED = 4
+#: Filled in by who packs it; the reference is of the checkout that it lies in.
+_VERSION = Paragraph(text("This manual describes version @VERSION@."))
 _ABOUT = "keep Python bytecode in step with its sources"
 #: Sections of a verb's prose that have places of their own.
 _PLACED = ("Synopsis", "Options", "JSON", "Exit status", "Examples", "Security", "See also")
@@ -60,7 +62,7 @@ def main_page(sources: Sources) -> Page:
     status = prose.section("Exit status")
     references = [f"pyctrigger-{name}(8)" for name in sources.verbs] + ["pyctrigger.toml(5)"]
     sections = [
-        Section("Description", prose.blocks),
+        Section("Description", (*prose.blocks, _VERSION)),
         Section("Commands", (_command_entries(sources),)),
         *prose.others(*_PLACED, "Environment"),
         Section("Options", (), _shared_options(sources)),
@@ -83,7 +85,7 @@ def configuration_page(sources: Sources) -> Page:
     titles = [section.title for section in tables]
     sections = [
         Section("Description", (*prose.blocks, system.policies())),
-        *tables,
+        Section("Keys", (), tables),
         *prose.others(*titles, *_PLACED),
         *(each for each in (prose.section("Examples"),) if each),
         _see_also(prose, ["pyctrigger(8)"]),
@@ -127,11 +129,11 @@ def index_page(sources: Sources) -> Page:
             "[files](files.md)."
         )
     )
-    sections = [
-        Section(each.title, (*each.blocks, others), each.sections) if each.title == "Commands" else each
-        for each in page.sections
-        if each.title not in left_out
-    ]
+    sections = []
+    for each in page.sections:
+        blocks = tuple(block for block in each.blocks if block != _VERSION)
+        if each.title not in left_out:
+            sections.append(each._replace(blocks=(*blocks, others) if each.title == "Commands" else blocks))
     return page._replace(sections=tuple(sections))
 
 

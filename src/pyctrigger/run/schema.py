@@ -110,24 +110,25 @@ _TEXTS = Kind("a list of texts", _texts)
 _BOOLEAN = Kind("`true` or `false`", _boolean)
 _COUNT = Kind("a whole number from 0 to 4096", _count)
 _SECONDS = Kind("a number of seconds", _seconds)
-_SIZES = Kind("a size in bytes, or with a unit: `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB`", size)
+_SIZES = Kind('a number of bytes, or a text with a unit, such as `"512MiB"`', size)
 _MODES = _one_of(*(mode.value for mode in InvalidationMode), becomes=InvalidationMode)
 
 #: `[defaults]`: for all flavours.
 DEFAULTS = {
     "optimize": Key(
         _LEVELS,
-        "The optimization levels that bytecode is written for: 0, 1 and 2 are what `python`, `python -O` and `python -OO` "
-        "use (PEP 488).",
+        "The optimization levels that bytecode is written for: 0, 1 and 2 are what `python`, `python -O` and "
+        "`python -OO` use (PEP 488).",
     ),
     "invalidation_mode": Key(
         _MODES,
-        "How a pyc tells that its source has changed (PEP 552): `timestamp` by the source's time and size, `checked-hash` by "
-        "a hash of its content, `unchecked-hash` not at all, for trees that never change.",
+        "How a pyc tells that its source has changed (PEP 552): `timestamp` by the source's time and size, "
+        "`checked-hash` by a hash of its content, `unchecked-hash` not at all, for trees that never change.",
     ),
     "exclude": Key(
         _TEXTS,
-        "Shell patterns of the full paths of sources that are not compiled; `*` crosses `/`. What `--exclude` says is added.",
+        "Shell patterns of the full paths of sources that are not compiled; `*` crosses `/`. What `--exclude` says is "
+        "added.",
     ),
     "create_missing": Key(
         _BOOLEAN,
@@ -135,12 +136,13 @@ DEFAULTS = {
     ),
     "owned_stale": Key(
         _one_of("keep", "replace"),
-        "What becomes of stale bytecode that a package owns: it is kept and reported, or written anew. Removed it is never.",
+        "What becomes of stale bytecode that a package owns: it is kept and reported, or written anew. It is never "
+        "removed.",
     ),
     "untrusted_directories": Key(
         _one_of("refuse", "allow"),
-        "Whether anything is written into a directory that everybody may write into without a sticky bit, or that belongs "
-        "neither to root, nor to the caller, nor to the owner of a source in it.",
+        "Whether anything is written into a directory that everybody may write into without a sticky bit, or that "
+        "belongs neither to root, nor to the caller, nor to the owner of a source in it.",
     ),
     "duplicates": Key(
         _one_of("hardlink", "copy"),
@@ -153,11 +155,12 @@ DEFAULTS = {
     "memory_limit": Key(_SIZES, "Address space that one worker may have."),
     "lock_timeout": Key(
         _SECONDS,
-        "How long to wait for another run to end. A wait is announced after 2 seconds. A hook waits at most 30 seconds, and "
-        "leaves its work in the journal then.",
+        "How long to wait for another run to end. A wait is announced after 2 seconds. A hook waits at most 30 "
+        "seconds, and leaves its work in the journal then.",
     ),
     "log": Key(
-        _one_of("none", "syslog"), "Whether the system's log gets what each run did: one line for each flavour."
+        _one_of("none", "syslog"),
+        "Whether the system's log gets one line for each run that may change something, facility `daemon`.",
     ),
 }
 
