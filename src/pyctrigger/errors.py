@@ -20,7 +20,7 @@ EXIT_CODES = {
     70: "A defect of pyctrigger's own.",
     75: "The lock was not free in time.",
     77: "Refused: somebody else could change the interpreter, configuration or state that root is asked to trust.",
-    130: "Interrupted from the keyboard. Running it again finishes the work.",
+    130: "Interrupted from the keyboard; running it again finishes the work.",
 }
 
 
