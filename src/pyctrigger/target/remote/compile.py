@@ -20,6 +20,7 @@ from importlib.machinery import SourceFileLoader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import types
+    from typing import Any
 
     from pyctrigger.target.remote.serve import (
         BODY,
@@ -138,7 +139,7 @@ def compiled_apart(source: bytes, path: str, level: int, memory: int) -> "tuple[
     if not child:
         signal.setitimer(signal.ITIMER_PROF, left)
         try:
-            said = (True, compiled(source, path, level))  # type: tuple[bool, Any]
+            said: "tuple[bool, Any]" = (True, compiled(source, path, level))
         except Exception as error:
             said = (False, failed(error, source, memory))
         with os.fdopen(theirs, "wb") as stream:
