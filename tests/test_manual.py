@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from builder.platforms import PLATFORMS
-from builder.stage import fill_in, manual_words
+from builder.stage import compressed, fill_in, manual_words
+from confinement import NOBODY, command_for, public_directory
 from conftest import absent
 from environment import CHECKOUT
 from generator.document import Page, Paragraph, Section, Span
@@ -79,6 +80,21 @@ def test_every_python_makes_the_same(interpreter: Interpreter) -> None:
     )
 
     assert (child.returncode, child.stderr) == (0, "")
+
+
+def test_every_python_packs_the_same(interpreter: Interpreter) -> None:
+    """A compressed page has the same bytes whoever builds the package; gzip's own shortcuts differ from 3.11 on."""
+    if interpreter.version < (3, 9):
+        pytest.skip("builds no package")
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1:]; from builder.stage import compressed; print(compressed(b'x').hex())"
+    )
+    paths = [Checkout / "ports", Checkout / "src"]
+    child = subprocess.run(
+        [interpreter.path, "-I", "-S", "-B", "-c", program, *paths], capture_output=True, text=True, check=True
+    )
+
+    assert child.stdout.strip() == compressed(b"x").hex()
 
 
 @pytest.fixture
@@ -223,9 +239,7 @@ def test_every_exit_code_is_in_it() -> None:
 
     assert {each.exit_code for each in classes if hasattr(each, "exit_code")} <= set(errors.EXIT_CODES)
     assert set(errors.EXIT_CODES) == documented
-    assert {int(code): f"{text[0].upper()}{text[1:]}." for code, text in readme} == {
-        code: text for code, text in errors.EXIT_CODES.items()
-    }
+    assert {int(code): f"{text[0].upper()}{text[1:]}." for code, text in readme} == errors.EXIT_CODES
     for verb in subparsers():
         codes = set(exit_codes(read_prose(PROSE / f"{verb}.md")))
         told = re.findall(r"^\| `(\d+)` \|", reference(f"{verb}.md").partition("## Exit status")[2], re.MULTILINE)
@@ -244,26 +258,40 @@ def test_places_are_those_of_the_program() -> None:
         )
 
 
-def test_everybody_elses_places(tmp_path: Path) -> None:
-    """As platformdirs says where no XDG variable says otherwise; asked without root's rights."""
-    home = tmp_path / "home"
-    program = (
-        "import os, sys; os.geteuid = lambda: 1000; sys.platform == 'linux' or sys.exit(9)\n"
-        "from pyctrigger.state import locations\n"
-        "print(locations.configuration_files(hook=True)[0], locations.state_directory())\n"
-    )
-    child = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"HOME": str(home), "PATH": os.environ["PATH"]},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if child.returncode == 9:
+def test_everybody_elses_places(as_root: None) -> None:
+    """As platformdirs says where no XDG variable says otherwise, to an account without root's rights."""
+    if not sys.platform.startswith("linux"):
         pytest.skip("XDG's places are Linux's")
+    program = (
+        "from pyctrigger.state import locations as l\n"
+        "print(l.configuration_files(hook=True)[0], l.state_directory(), l.lock_directory(), sep='\\n')\n"
+    )
+    with public_directory() as public:
+        made = command_for(NOBODY, public, public / "unused")
+        if made is None:
+            absent("no Python 3.9 or later that other accounts than root's may execute")
+        interpreter, _, start = made.program
+        setting = start.partition("from pyctrigger")[0]
+        home = public / "home"
+        home.mkdir()
+        os.chown(home, NOBODY, NOBODY)
+        child = subprocess.run(
+            [interpreter, "-c", setting + program],
+            env={"HOME": str(home)},
+            cwd="/",
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+        )
 
-    for place in child.stdout.split():
-        assert f"`{place.replace(str(home), '~')}`" in reference("files.md")
+    configuration, state, lock = (place.replace(str(home), "~") for place in child.stdout.splitlines())
+    page = reference("files.md")
+    assert f"`{configuration}`" in page
+    assert f"`{state}`" in page
+    assert f"`{lock.replace(str(NOBODY), 'UID')}`" in page
 
 
 # -- what is said is so --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import io
 import os
 import re
 import shutil
@@ -89,7 +90,7 @@ def _stage_manuals(checkout: Path, platform: Platform, root: Path) -> None:
     words = manual_words(checkout, platform)
     for place, page in manuals(checkout, platform).items():
         text = fill_in(page, words).encode("utf-8")
-        put(_inside(root, place), gzip.compress(text, mtime=0) if platform.compressed_manual else text)
+        put(_inside(root, place), compressed(text) if platform.compressed_manual else text)
 
 
 def words_of(platform: Platform) -> dict[str, str]:
@@ -112,6 +113,14 @@ def fill_in(template: Path, words: Mapping[str, str]) -> str:
     if unknown:
         raise BuildError(f"{template} has words that nothing stands for: {', '.join(unknown)}")
     return _WORD.sub(lambda word: words[word.group().strip("@")], text)
+
+
+def compressed(content: bytes) -> bytes:
+    """The same bytes in every Python: gzip.compress() names another system in the header from 3.11 on."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
+        file.write(content)
+    return packed.getvalue()
 
 
 def put(path: Path, content: str | bytes, mode: int = 0o644) -> Path:
