@@ -19,7 +19,7 @@ from builder.stage import compressed, fill_in, manual_words
 from confinement import NOBODY, command_for, public_directory
 from conftest import absent
 from environment import CHECKOUT
-from generator.document import Page, Paragraph, Section, Span
+from generator.document import Listing, Page, Paragraph, Section, Span
 from generator.library import exit_codes
 from generator.main import generate, out_of_date
 from generator.mdoc import Words, write_mdoc
@@ -379,6 +379,10 @@ def test_mandoc_takes_it(page: Path, tmp_path: Path) -> None:
     assert (child.stdout, child.returncode) == ("", 0)
 
 
+#: Everything in it means something to roff, or has a finer form in print.
+LISTING = """.x 'a' "b"  Op `c` ~/d ^e --f \\n Xr g h"""
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
@@ -396,7 +400,8 @@ def test_no_text_is_a_macro(sentence: str) -> None:
     groff = find_tool("groff")
     if groff is None:
         absent("no groff (Debian package groff-base)")
-    page = Page("x", "about", (), (Section("Text", (Paragraph(spans(sentence)), Paragraph((Span("End."),)))),))
+    blocks = (Paragraph(spans(sentence)), Listing((LISTING,)), Paragraph((Span("End."),)))
+    page = Page("x", "about", (), (Section("Text", blocks),))
     source = write_mdoc(page, Words(frozenset(), frozenset())).replace("@DATE@", "May 1, 2026")
     child = subprocess.run(
         [groff, "-mdoc", "-Tutf8", "-ww", "-P-cbou"], input=source, capture_output=True, text=True, check=True
@@ -405,4 +410,5 @@ def test_no_text_is_a_macro(sentence: str) -> None:
 
     assert child.stderr == ""
     assert source.isascii()
+    assert LISTING in child.stdout
     assert re.sub(r"['`\s]", "", sentence).replace("…", "...") in shown.replace("…", "...").replace("'", "")

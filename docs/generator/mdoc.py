@@ -15,6 +15,7 @@ _NOTE = r""".\" Made by docs/build. Change docs/prose, the parser or the schema 
 _WIDTH = 79
 #: What mdoc sets without a space before it, as an argument of its own.
 _CLOSING = ".,:;)]?!"
+_KEYS = {"'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
 _REFERENCE = re.compile(r"([A-Za-z][\w.+-]*)\(([1-9])\)")
 _VARIABLE = re.compile(r"[a-z]+\.[a-z_]+|[a-z]+(?:_[a-z]+)+")
 _WORD = re.compile(r"[\w.+@{}\[\]-]*\w[\w.+@{}\[\]-]*")
@@ -207,12 +208,11 @@ def _facts(block: Entries, entry: Entry) -> Spans:
 
 
 def _listing(block: Listing) -> Iterator[str]:
-    lines = [_plain(line).replace("-", r"\-") for line in block.lines]
-    if len(lines) == 1:
-        yield f".Dl {lines[0]}"
-    else:
-        # What begins with a point or an apostrophe would be a request.
-        yield from (".Bd -literal -offset indent", *(_guarded(line) for line in lines), ".Ed")
+    # No .Dl: it is a macro, and takes quotation marks away.
+    yield ".Bd -literal -offset indent -compact"
+    # What begins with a point or an apostrophe would be a request.
+    yield from (_guarded(_literal(line).replace("-", r"\-")) for line in block.lines)
+    yield ".Ed"
 
 
 def _wrapped(words: Sequence[str]) -> Iterator[str]:
@@ -231,9 +231,14 @@ def _plain(text: str) -> str:
     return "".join(each if ord(each) < 128 else rf"\[u{ord(each):04X}]" for each in escaped)
 
 
+def _literal(text: str) -> str:
+    """Text to type: what typographers have a finer form of stays as it is on a keyboard."""
+    return "".join(_KEYS.get(each, each) for each in _plain(text))
+
+
 def _argument(text: str) -> str:
     """An argument of a macro that is nothing but itself: no macro's name, no punctuation, no two arguments."""
-    escaped = _plain(text).replace('"', r"\(dq")
+    escaped = _literal(text).replace('"', r"\(dq")
     if re.fullmatch(r"[A-Z][a-z]{1,2}|[%D][A-Z]|[.,:;()\[\]?!|]", text) and text != ",":
         escaped = rf"\&{escaped}"
     return f'"{escaped}"' if " " in escaped else escaped

@@ -15,7 +15,7 @@ from .verbs import Group
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .document import Spans
+    from .document import Block, Spans
     from .library import Library
     from .prose import Prose
     from .verbs import Option, Verb
@@ -70,7 +70,8 @@ def main_page(sources: Sources) -> Page:
         *(each for each in (prose.section("Environment"),) if each),
         Section("Files", (system.place_items(sources.library.pages["files"]),)),
         Section("Exit status", (reference.every_exit_code(), *(status.blocks if status else ()))),
-        *(each for title in ("Examples", "Security") if (each := prose.section(title))),
+        Section("Examples", _all_examples(prose, sources)),
+        *(each for each in (prose.section("Security"),) if each),
         _see_also(prose, references),
     ]
     forms = tuple(form for verb in sources.verbs.values() for form in _forms(verb, sources.library.verbs[verb.name]))
@@ -135,6 +136,20 @@ def index_page(sources: Sources) -> Page:
         if each.title not in left_out:
             sections.append(each._replace(blocks=(*blocks, others) if each.title == "Commands" else blocks))
     return page._replace(sections=tuple(sections))
+
+
+def _all_examples(prose: Prose, sources: Sources) -> tuple[Block, ...]:
+    """The program's own, and those of each verb that aren't among them."""
+    found: list[Block] = []
+    for each in (prose, *sources.library.verbs.values()):
+        section = each.section("Examples")
+        waiting: list[Block] = []
+        for block in section.blocks if section else ():
+            waiting.append(block)
+            if isinstance(block, Listing):
+                found += waiting if block not in found else ()
+                waiting = []
+    return tuple(found)
 
 
 def _command_entries(sources: Sources) -> Entries:
@@ -210,16 +225,16 @@ def _json_section(prose: Prose) -> Section:
     return Section("JSON", (Paragraph(link), *_own_keys(prose)))
 
 
-def _own_keys(prose: Prose) -> tuple[Paragraph | Entries | Listing | Items, ...]:
+def _own_keys(prose: Prose) -> tuple[Block, ...]:
     section = prose.section("JSON")
     return () if section is None else tuple(_key_table(block) for block in section.blocks)
 
 
-def _json_blocks(library: Library) -> tuple[Paragraph | Entries | Listing | Items, ...]:
+def _json_blocks(library: Library) -> tuple[Block, ...]:
     return tuple(_key_table(block) for block in library.pages["json"].blocks)
 
 
-def _key_table(block: Paragraph | Entries | Listing | Items) -> Paragraph | Entries | Listing | Items:
+def _key_table(block: Block) -> Block:
     if not isinstance(block, Items):
         return block
     return Entries("key", (), tuple(Entry(item.term, item.body) for item in block.items))
