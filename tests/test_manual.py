@@ -22,8 +22,9 @@ from environment import CHECKOUT
 from generator.document import Listing, Page, Paragraph, Section, Span
 from generator.library import exit_codes
 from generator.main import generate, out_of_date
-from generator.mdoc import Words, write_mdoc
+from generator.mdoc import write_mdoc
 from generator.prose import read_prose, spans
+from generator.roles import Words
 from generator.trouble import ProseError
 from pyctrigger import errors
 from pyctrigger.cli.parser import build_parser, parse

@@ -12,7 +12,8 @@ from pyctrigger.run import schema
 from . import pages
 from .library import open_library
 from .markdown import write_markdown
-from .mdoc import Words, write_mdoc
+from .mdoc import write_mdoc
+from .roles import Words
 from .trouble import ProseError
 from .verbs import Verb, read_verbs
 

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .document import Block, Entries, Entry, Items, Listing, Page, Paragraph, Section, Span, Spans
+from .roles import METAVAR, Words, argument, literal, macro, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 _NOTE = r""".\" Made by docs/build. Change docs/prose, the parser or the schema instead. Filled in by ports/build."""
 _WIDTH = 79
-#: What mdoc sets without a space before it, as an argument of its own.
-_CLOSING = ".,:;)]?!"
-_KEYS = {"'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
-_REFERENCE = re.compile(r"([A-Za-z][\w.+-]*)\(([1-9])\)")
-_VARIABLE = re.compile(r"[a-z]+\.[a-z_]+|[a-z]+(?:_[a-z]+)+")
-_WORD = re.compile(r"[\w.+@{}\[\]-]*\w[\w.+@{}\[\]-]*")
-_ARGUMENT = re.compile(r"[A-Z][A-Z0-9_]*(?:\|[A-Z]+)*")
-
-
-class Words(NamedTuple):
-    """What code in a sentence may be, where it doesn't show."""
-
-    commands: Container[str]
-    """Verbs, and words that stand after options."""
-    keys: Container[str]
-    """Of the configuration."""
 
 
 def write_mdoc(page: Page, words: Words) -> str:
@@ -42,7 +27,7 @@ class _Writer:
 
     def page(self, page: Page) -> str:
         lines = [_NOTE, ".Dd @DATE@", f".Dt {page.name.upper()} {page.manual}", ".Os", ".Sh NAME"]
-        lines += [f".Nm {page.name}", f".Nd {_plain(page.about.rstrip('.'))}"]
+        lines += [f".Nm {page.name}", f".Nd {plain(page.about.rstrip('.'))}"]
         if page.forms:
             lines.append(".Sh SYNOPSIS")
             for form in page.forms:
@@ -54,10 +39,10 @@ class _Writer:
     # -- blocks --------------------------------------------------------------------------------------------------
 
     def _section(self, section: Section) -> Iterator[str]:
-        yield f".Sh {_plain(section.title.upper())}"
+        yield f".Sh {plain(section.title.upper())}"
         yield from self._blocks(section.blocks)
         for each in section.sections:
-            yield f".Ss {_plain(each.title)}"
+            yield f".Ss {plain(each.title)}"
             yield from self._blocks(each.blocks)
 
     def _blocks(self, blocks: Sequence[Block]) -> Iterator[str]:
@@ -101,7 +86,7 @@ class _Writer:
             return word
         if word.startswith("-"):
             return f"Fl {word[1:]}"
-        if _ARGUMENT.fullmatch(word) or word == "options":
+        if METAVAR.fullmatch(word) or word == "options":
             return f"Ar {word}"
         return f"Cm {' | '.join(word.split('|'))}"
 
@@ -109,7 +94,9 @@ class _Writer:
 
     def _term(self, spans: Spans) -> str:
         """Code, and commas between: the head of an item."""
-        return " ".join(self._macro(span.text) if span.is_code else _argument(span.text.strip()) for span in spans)
+        return " ".join(
+            macro(span.text, self._words) if span.is_code else argument(span.text.strip()) for span in spans
+        )
 
     def _sentences(self, spans: Spans) -> Iterator[str]:
         """Text and macros, a new line for each sentence and each macro."""
@@ -132,50 +119,18 @@ class _Writer:
         for number, each in enumerate(word):
             if each.is_code:
                 if number == 1 and not word[0].is_code:
-                    parts = ["Pf", _argument(word[0].text)]
+                    parts = ["Pf", argument(word[0].text)]
                 elif number:
                     parts.append("Ns")
-                parts.append(self._macro(each.text))
+                parts.append(macro(each.text, self._words))
             elif number:
                 closing = re.match(r"[.,:;)\]?!]*", each.text)
                 assert closing is not None
                 if number == len(word) - 1 and closing.end() == len(each.text):
                     parts += list(each.text)
                 else:
-                    parts += ["Ns", _argument(each.text)]
+                    parts += ["Ns", argument(each.text)]
         return " ".join(parts)
-
-    def _macro(self, code: str) -> str:
-        """What mdoc calls it: an option, an argument, a path, a word to type …"""
-        if re.match(r"--?[a-z]", code):
-            flag, _, rest = code.partition(" ")
-            if not rest:
-                return f"Fl {flag[1:]}"
-            if _ARGUMENT.fullmatch(rest):
-                return f"Fl {flag[1:]} Ar {rest}"
-            return f"Fl {flag[1:]} Cm {_argument(rest)}"
-        reference = _REFERENCE.fullmatch(code)
-        if reference:
-            return f"Xr {reference[1]} {reference[2]}"
-        if re.fullmatch(r"\$[A-Z_]+", code):
-            return f"Ev {code[1:]}"
-        if re.fullmatch(r"(?:/|~/|@[A-Z]+@|\$[A-Z_]+/)[^ ]+|[^ ]*\.(?:toml|pyc|py|conda|tar\.bz2)", code):
-            return f"Pa {_argument(code)}"
-        if re.fullmatch(r"@[A-Z]+@", code):
-            return f"Pa {code}"
-        if re.fullmatch(r"[A-Z]+ \.\.\.|" + _ARGUMENT.pattern, code):
-            return f"Ar {code}"
-        if code in self._words.commands:
-            return f"Cm {_argument(code)}"
-        if code in self._words.keys or _VARIABLE.fullmatch(code):
-            return f"Va {_argument(code)}"
-        if re.fullmatch(r"\[[^\]]+\]", code):
-            return f"Sy {_argument(code)}"
-        quoted = re.fullmatch(r'"([^"]+)"', code)
-        if quoted:
-            return f"Qq {_argument(quoted[1])}"
-        # A single word is told from others by its face alone.
-        return f"{'Li' if re.fullmatch(_WORD, code) else 'Ql'} {_argument(code)}"
 
 
 def _split(spans: Spans) -> Iterator[list[Span]]:
@@ -211,34 +166,15 @@ def _listing(block: Listing) -> Iterator[str]:
     # No .Dl: it is a macro, and takes quotation marks away.
     yield ".Bd -literal -offset indent -compact"
     # What begins with a point or an apostrophe would be a request.
-    yield from (_guarded(_literal(line).replace("-", r"\-")) for line in block.lines)
+    yield from (_guarded(literal(line).replace("-", r"\-")) for line in block.lines)
     yield ".Ed"
 
 
 def _wrapped(words: Sequence[str]) -> Iterator[str]:
-    text = _plain(" ".join(words))
+    text = plain(" ".join(words))
     lines = textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
     yield from (_guarded(line) for line in lines)
 
 
 def _guarded(line: str) -> str:
     return rf"\&{line}" if line.startswith((".", "'")) else line
-
-
-def _plain(text: str) -> str:
-    """Text in which nothing means anything to roff, and which is ASCII."""
-    escaped = text.replace("\\", r"\e")
-    return "".join(each if ord(each) < 128 else rf"\[u{ord(each):04X}]" for each in escaped)
-
-
-def _literal(text: str) -> str:
-    """Text to type: what typographers have a finer form of stays as it is on a keyboard."""
-    return "".join(_KEYS.get(each, each) for each in _plain(text))
-
-
-def _argument(text: str) -> str:
-    """An argument of a macro that is nothing but itself: no macro's name, no punctuation, no two arguments."""
-    escaped = _literal(text).replace('"', r"\(dq")
-    if re.fullmatch(r"[A-Z][a-z]{1,2}|[%D][A-Z]|[.,:;()\[\]?!|]", text) and text != ",":
-        escaped = rf"\&{escaped}"
-    return f'"{escaped}"' if " " in escaped else escaped

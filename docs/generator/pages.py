@@ -187,15 +187,13 @@ def _shared_options(sources: Sources) -> tuple[Section, ...]:
 
 
 def _entries_of(verb: Verb, group: Group, library: Library) -> Entries:
+    """Without defaults that one verb has and another may not: their own pages have them."""
     entries = reference.option_entries(verb, group.options, library)
-    # A default of one verb's isn't another's: their own pages have them.
-    kept = tuple(each._replace(facts=(() if "configuration" not in _said(each) else each.facts[0], each.facts[1]))
-                 for each in entries.entries)  # fmt: skip
-    return entries._replace(entries=kept)
-
-
-def _said(entry: Entry) -> str:
-    return "".join(span.text for span in entry.facts[0])
+    kept = []
+    for option, entry in zip(group.options, entries.entries):
+        default, repeatable = entry.facts
+        kept.append(entry._replace(facts=(default if option.is_configured else (), repeatable)))
+    return entries._replace(entries=tuple(kept))
 
 
 def _options(verb: Verb) -> Iterator[Option]:
