@@ -126,6 +126,8 @@ def compiled(source: bytes, path: str, level: int) -> "tuple[int, bytes, bool, b
     begun = time.perf_counter()
     # No name outlives this call: what an earlier code object shares with a later one changes marshal's flags.
     code = code_of(source, path, level)
+    if HOLDS_NAMES and hasattr(sys, "_clear_type_cache"):
+        sys._clear_type_cache()  # it holds names that were looked up long ago, until others take their places
     body = marshalled(code)
     spent = int((time.perf_counter() - begun) * 1e6)
     return spent, body, level < 2 and may_document(code), SPLITS_SETS and may_be_split(code)
