@@ -191,7 +191,7 @@ def test_holder_that_died_does_not_block(
     note = machine.note()
     assert f'"pid": {holder.pid}' in note.read_text()
     assert machine.command.json("status", *scope).run["status"]["lock"] is None
-    assert "  lock          free\n" in machine.command.text("status", *scope).out
+    assert re.search(r"^lock +free$", machine.command.text("status", *scope).out, re.MULTILINE)
 
     outcome = machine.command.json("run", *scope, "--lock-timeout", "0")
 
@@ -300,7 +300,7 @@ def test_nothing_moves_roots_places(as_root: None, machine: Machine, scope: list
     (lock,) = machine.files()
     installation = lock[: -len(".lock")]
     state = machine.top / "var/lib/pyctrigger"
-    assert sorted(os.listdir(state)) == [installation, "interpreters"]
+    assert sorted(os.listdir(state)) == [installation, "history.jsonl", "interpreters"]
     assert state.stat().st_mode & 0o7777 == 0o700
     assert sorted({*os.listdir(machine.top / "run")} - {"mount"}) == ["pyctrigger"]  # mount(8) has its own
 
@@ -332,7 +332,8 @@ def test_platformdirs_decides_for_others(as_root: None, interpreters: list[Found
 
         (lock,) = os.listdir(home / "run/pyctrigger")
         assert INSTALLATION.match(lock[: -len(".lock")])
-        assert sorted(os.listdir(home / ".local/state/pyctrigger")) == [lock[: -len(".lock")], "interpreters"]
+        state = sorted(os.listdir(home / ".local/state/pyctrigger"))
+        assert state == [lock[: -len(".lock")], "history.jsonl", "interpreters"]
         assert (home / "run/pyctrigger").stat().st_uid == NOBODY
 
 

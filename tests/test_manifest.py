@@ -391,7 +391,8 @@ def test_an_interpreter_upgraded_in_place(pyctrigger: Command, compiled: Path, s
     run = pyctrigger.json("run", *scope, "--paths-from", "/dev/null")
 
     assert "27180d0a" == status["previous_magic_number"]
-    assert f"{magic} (it was 27180d0a: the next run compiles everything again)" in shown
+    assert f"({magic})  from 27180d0a  " in shown
+    assert "the magic number was 27180d0a: the next run compiles everything again" in shown
     assert (0, len(MODULES)) == (run.code, run.counts["compiled"])
     assert f"has changed from 27180d0a to {magic}: everything is compiled again" in run.err
     again = pyctrigger.json("run", *scope, "--paths-from", "/dev/null")

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conftest import absent
+from owner_packages import with_apk, with_dpkg, with_pacman, with_pkg
 from packages import write_tree
-from test_ownership import with_apk, with_dpkg, with_pacman, with_pkg
 
 if TYPE_CHECKING:
     from command import Command
     from interpreters import Interpreter
-    from test_ownership import Install
+    from owner_packages import Install
 
 MANAGERS = ("dpkg", "pacman", "apk", "pkg", "sh")
 #: Where each manager looks for hooks, and a name that somebody else's could have there.

@@ -104,9 +104,13 @@ def _prove(path: str, report: Report) -> None:
 
 def _perform(call: Call, printer: Printer, program: tuple[str, ...]) -> Report:
     verb: Any = VERBS[call.command]
-    if not hasattr(verb, "perform"):
-        return perform(make_request(call.options), printer)
-    report: Report = verb.perform(call.options, program)
+    report: Report
+    if hasattr(verb, "perform"):
+        report = verb.perform(call.options, program)
+    elif hasattr(verb, "look"):
+        report = verb.look(make_request(call.options), call.options, printer)
+    else:
+        report = perform(make_request(call.options), printer)
     return report
 
 

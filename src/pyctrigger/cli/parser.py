@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The parser. With `only`, the options of one verb alone are filled in: a trigger pays for each of them."""
+    """The parser. With `only`, that of one verb alone: a trigger pays for each of them."""
     parser = _Parser(
         prog="pyctrigger", description="Keeps Python bytecode in step with its sources.", allow_abbrev=False
     )
@@ -47,22 +47,22 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(
         dest="verb", metavar="COMMAND", required=True, parser_class=_Parser, prog="pyctrigger"
     )
-    for verb, module in VERBS.items():
+    for verb in VERBS if only is None else (only,):
+        module = VERBS[verb]
         subparser = verbs.add_parser(verb, help=module.HELP, description=module.HELP, allow_abbrev=False)
-        if only in (None, verb):
-            module.add_options(subparser)
-            if not hasattr(module, "perform"):
-                _add_paths(subparser)
-                _add_scope(subparser)
-                _add_bytecode(subparser)
-                _add_state(subparser)
-            _add_output(subparser)
+        module.add_options(subparser)
+        if not hasattr(module, "perform"):
+            _add_paths(subparser)
+            _add_scope(subparser)
+            _add_bytecode(subparser)
+            _add_state(subparser)
+        _add_output(subparser)
     return parser
 
 
 def parse(arguments: Sequence[str]) -> Call:
     """Read a command line. Raises UsageError; exits only for --help and --version."""
-    only = next((argument for argument in arguments if argument in VERBS), None)
+    only = arguments[0] if arguments and arguments[0] in VERBS else None
     options = build_parser(only).parse_args(list(arguments))
     return Call(
         options,

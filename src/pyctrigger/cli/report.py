@@ -94,7 +94,8 @@ class Printer(Observer):
 
     def _show_text(self, report: Report) -> None:
         verb = VERBS[report.command]
-        if hasattr(verb, "lines") and type(report) is not Report:  # else it failed as a whole
+        # By itself a plain report has nothing to say: the command failed as a whole.
+        if hasattr(verb, "lines") and report.has_answer and not (self._call.quiet and hasattr(verb, "look")):
             for line in verb.lines(report):
                 self._say(self._output, line)
         for run in report.runs:

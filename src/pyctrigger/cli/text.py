@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from ..run.report import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
     from typing import TextIO
 
 
@@ -32,4 +34,37 @@ def seconds(duration: float) -> str:
     return f"{minutes} min {rest} s"
 
 
-__all__ = ["say", "seconds", "shown"]
+def columns(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Container[int] = ()) -> list[str]:
+    """A table in plain text, with two blanks between its columns; those in `right` are numbers."""
+    table = [headers, *rows] if any(headers) else [*rows]
+    widths = [max(map(len, cells)) for cells in zip(*table)]
+    lines = []
+    for row in table:
+        cells = (f"{cell:{'>' if number in right else '<'}{widths[number]}}" for number, cell in enumerate(row))
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def size(count: float) -> str:
+    """Bytes: `512 B`, `1.5 MiB`."""
+    if count < 1 << 10:
+        return f"{count:.0f} B"
+    if count < 1 << 20:
+        return f"{count / (1 << 10):.1f} KiB"
+    return f"{count / (1 << 20):.1f} MiB" if count < 1 << 30 else f"{count / (1 << 30):.1f} GiB"
+
+
+def moment(when: float) -> str:
+    """A time in the system's zone: `2026-11-21 20:17:07`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+
+
+def age(duration: float) -> str:
+    """How long ago, in the unit that fits: `40 s`, `12 min`, `3 h`, `9 days`."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if duration >= 2 * length:
+            return f"{duration / length:.0f} {unit}"
+    return f"{max(0.0, duration):.0f} s"
+
+
+__all__ = ["age", "columns", "moment", "say", "seconds", "shown", "size"]

@@ -5,13 +5,14 @@ An administrator's hooks are programs in `commit_hooks.d`, called before and aft
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from .hook import HookFile, render, shell
 from .manager import Manager, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .hook import Subject
 
@@ -32,6 +33,18 @@ class Apk(Manager):
                 directory = line[2:]
             elif line.startswith(b"R:") and line.endswith(b".pyc"):
                 yield b"/" + directory + b"/" + line[2:]
+
+    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
+        wanted, found = set(paths), {}
+        package, directory = "", b""
+        for line in read(self.inside(self.database)).split(b"\n"):
+            if line.startswith(b"P:"):
+                package = os.fsdecode(line[2:])
+            elif line.startswith(b"F:"):
+                directory = line[2:]
+            elif line.startswith(b"R:") and (path := b"/" + directory + b"/" + line[2:]) in wanted:
+                found[path] = package
+        return found
 
     @staticmethod
     def site_directories(library: str) -> list[str]:

@@ -10,12 +10,15 @@ import os
 from typing import TYPE_CHECKING
 
 from .hook import HookFile, quoted, render, shell
-from .manager import Manager, pycs_in_list, read
+from .manager import Manager, lines_in, pycs_in_list, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .hook import Subject
+
+#: Three lines each: the name, where the others' file of that name lies, and the package, ":" for an administrator.
+_DIVERSIONS = "/var/lib/dpkg/diversions"
 
 
 class Dpkg(Manager):
@@ -29,6 +32,28 @@ class Dpkg(Manager):
         for name in os.listdir(directory):
             if name.endswith(".list"):
                 yield from pycs_in_list(read(os.path.join(directory, name)))
+
+    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
+        found = {}
+        diverted = self._diversions()
+        wanted = {*paths, *(listed for listed, (path, _) in diverted.items() if path in paths)}
+        directory = self.inside(self.database)
+        for name in os.listdir(directory):
+            if name.endswith(".list"):
+                package = name[: -len(".list")]
+                for listed in lines_in(read(os.path.join(directory, name)), wanted):
+                    path, by = diverted.get(listed, (listed, ""))
+                    found[listed if by == package.partition(":")[0] else path] = package
+        return {path: package for path, package in found.items() if path in paths}
+
+    def _diversions(self) -> dict[bytes, tuple[bytes, str]]:
+        """Where another package's file of this name lies, and which package made it do so (dpkg-divert(1))."""
+        try:
+            lines = read(self.inside(_DIVERSIONS)).split(b"\n")
+        except FileNotFoundError:
+            return {}
+        threes = zip(lines[::3], lines[1::3], lines[2::3])
+        return {listed: (path, os.fsdecode(package)) for listed, path, package in threes}
 
     @staticmethod
     def site_directories(library: str) -> list[str]:

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .hook import HookFile, Subject
 
@@ -19,6 +19,8 @@ INTERPRETERS_OWN = "encodings"
 
 _SUFFIX = b".pyc"
 _PIECE = 1 << 18
+#: So many lines are looked for one by one, before a text is split.
+_FEW = 20
 
 
 class ManagerError(Exception):
@@ -44,6 +46,13 @@ class Manager(abc.ABC):
     @abc.abstractmethod
     def owned_pycs(self) -> Iterator[bytes]:
         """Absolute paths, as seen inside the root, of all pycs of all packages. Raises ManagerError and OSError."""
+
+    @abc.abstractmethod
+    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
+        """The package that owns each of these files, by its name. Raises ManagerError and OSError.
+
+        `paths` are absolute, as seen inside the root; those that no package owns are left out.
+        """
 
     @staticmethod
     @abc.abstractmethod
@@ -71,6 +80,15 @@ def pycs_in_list(text: bytes, prefix: bytes = b"") -> Iterator[bytes]:
         for line in text.split(b"\n"):
             if line.endswith(_SUFFIX):
                 yield prefix + line
+
+
+def lines_in(text: bytes, lines: Collection[bytes]) -> set[bytes]:
+    """Those of `lines` that stand in a text. Most lists of files have none of them."""
+    if len(lines) <= _FEW:
+        lines = [line for line in lines if line in text]
+        if not lines:
+            return set()
+    return set(lines).intersection(text.split(b"\n"))
 
 
 def read(path: str) -> bytes:

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from .hook import HookFile, quoted, render
-from .manager import INTERPRETERS_OWN, Manager, pycs_in_list, read
+from .manager import INTERPRETERS_OWN, Manager, lines_in, pycs_in_list, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .hook import Subject
 
@@ -30,6 +30,17 @@ class Pacman(Manager):
             path = os.path.join(directory, name, "files")
             if os.path.isfile(path):
                 yield from pycs_in_list(read(path), prefix=b"/")
+
+    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
+        found = {}
+        wanted = {path.lstrip(b"/"): path for path in paths}
+        directory = self.inside(self.database)
+        for name in os.listdir(directory):
+            files = os.path.join(directory, name, "files")
+            if os.path.isfile(files):
+                for line in lines_in(read(files), wanted):
+                    found[wanted[line]] = name.rsplit("-", 2)[0]  # NAME-VERSION-RELEASE
+        return found
 
     @staticmethod
     def site_directories(library: str) -> list[str]:

@@ -12,7 +12,8 @@ from .hook import HookFile, quoted, render
 from .manager import Manager, ManagerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlite3
+    from collections.abc import Collection, Iterator
 
     from .hook import Subject
 
@@ -30,6 +31,26 @@ class Pkg(Manager):
     database = "/var/db/pkg/local.sqlite"
 
     def owned_pycs(self) -> Iterator[bytes]:
+        with self._open() as database:
+            for (owned,) in database.execute("select path from files where path like '%.pyc'"):
+                yield bytes(owned)
+
+    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
+        # The table's paths are text, whatever bytes they have.
+        question = (
+            "select packages.name from files join packages on packages.id = files.package_id "
+            "where files.path = cast(? as text)"
+        )
+        found = {}
+        with self._open() as database:
+            for path in paths:
+                for (package,) in database.execute(question, (path,)):
+                    found[path] = os.fsdecode(bytes(package))
+        return found
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """The database. Raises ManagerError, also for what goes wrong while it is read, and OSError."""
         try:
             import sqlite3
         except ImportError as error:
@@ -37,8 +58,7 @@ class Pkg(Manager):
         try:
             with contextlib.closing(sqlite3.connect(self._address(), uri=True, timeout=5)) as database:
                 database.text_factory = bytes
-                for (owned,) in database.execute("select path from files where path like '%.pyc'"):
-                    yield bytes(owned)
+                yield database
         except sqlite3.Error as error:
             raise ManagerError(f"{self.inside(self.database)} can't be read: {error}") from error
 

@@ -13,7 +13,7 @@ from .hook import HookFile, quoted, render, shell
 from .manager import INTERPRETERS_OWN, Manager, ManagerError, pycs_in_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .hook import Subject
 
@@ -40,15 +40,28 @@ class Rpm(Manager):
             from .rpm_database import owned_pycs  # nothing of it is needed to look at a hook
 
             return owned_pycs(self.inside(self.database))
-        return self._asked()
+        return pycs_in_list(self._ask("[%{FILENAMES}\\n]"))
 
-    def _asked(self) -> Iterator[bytes]:
+    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
+        if self.database.endswith(".sqlite"):
+            from .rpm_database import owners
+
+            return owners(self.inside(self.database), paths)
+        found = {}
+        for line in self._ask("[%{=NAME}\\t%{FILENAMES}\\n]").split(b"\n"):
+            package, _, path = line.partition(b"\t")
+            if path in paths:
+                found[path] = os.fsdecode(package)
+        return found
+
+    def _ask(self, form: str) -> bytes:
+        """What rpm says of all packages, each in this form. Raises ManagerError."""
         import subprocess  # only where a package manager has to be asked
 
         program = next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
         if program is None:
             raise ManagerError(f"{self.inside(self.database)} is there, but no rpm to read it")
-        command = [program, "--dbpath", self.inside(os.path.dirname(self.database)), "-qa", "--qf", "[%{FILENAMES}\\n]"]
+        command = [program, "--dbpath", self.inside(os.path.dirname(self.database)), "-qa", "--qf", form]
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/"}
         try:
             child = subprocess.run(
@@ -65,7 +78,7 @@ class Rpm(Manager):
             raise ManagerError(f"{program} can't be asked: {type(error).__name__}") from error
         if child.returncode:
             raise ManagerError(f"{program} can't read {self.inside(self.database)}: exit status {child.returncode}")
-        yield from pycs_in_list(child.stdout)
+        return child.stdout
 
     @staticmethod
     def site_directories(library: str) -> list[str]:

@@ -17,13 +17,14 @@ from .manager import ManagerError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-_DIRINDEXES, _BASENAMES, _DIRNAMES = 1116, 1117, 1118
-_INT32, _STRING_ARRAY = 4, 8
+_NAME, _DIRINDEXES, _BASENAMES, _DIRNAMES = 1000, 1116, 1117, 1118
+_INT32, _STRING, _STRING_ARRAY = 4, 6, 8
 _ENTRY = struct.Struct(">4I")
 #: Most packages have no bytecode, and their headers needn't be looked into. Hexadecimal, so that bytes are compared.
 _QUERY = "select blob from Packages where instr(blob, x'2e707963')"
+_WITH_FILE = "select blob from Packages where hnum in (select hnum from Basenames where key = cast(? as text))"
 #: Seconds.
 _PATIENCE = 5
 #: Where a database file says which kind of journal its readers have to know; 2 is a write-ahead log (SQLite's
@@ -33,15 +34,35 @@ _READ_VERSION, _WRITE_AHEAD = 19, 2
 
 def owned_pycs(path: str) -> Iterator[bytes]:
     """The pycs of all packages. Raises ManagerError and OSError."""
+    with _reading(path) as database:
+        for (blob,) in database.execute(_QUERY):
+            yield from _files_of_package(*_parts(bytes(blob)), b".pyc")
+
+
+def owners(path: str, wanted: Collection[bytes]) -> dict[bytes, str]:
+    """The names of the packages that own these files. Raises ManagerError and OSError."""
+    found = {}
+    with _reading(path) as database:
+        for base in {os.path.basename(each) for each in wanted}:
+            for (blob,) in database.execute(_WITH_FILE, (base,)):
+                entries, data = _parts(bytes(blob))
+                for owned in _files_of_package(entries, data, base):
+                    if owned in wanted:
+                        found[owned] = os.fsdecode(_string(entries[_NAME], data))
+    return found
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[sqlite3.Connection]:
+    """The database. Raises ManagerError, also for what turns up while it is read, and OSError."""
     try:
         import sqlite3
     except ImportError as error:
         raise ManagerError(f"{path} can't be read without the module sqlite3") from error
     try:
         with contextlib.closing(_open(path)) as database:
-            for (blob,) in database.execute(_QUERY):
-                yield from _pycs_of_package(bytes(blob))
-    except (sqlite3.Error, struct.error, ValueError, TypeError) as error:
+            yield database
+    except (sqlite3.Error, struct.error, ValueError, TypeError, KeyError) as error:
         raise ManagerError(f"{path} can't be read: {error}") from error
 
 
@@ -78,8 +99,7 @@ class _Entry(NamedTuple):
     length: int
 
 
-def _pycs_of_package(blob: bytes) -> Iterator[bytes]:
-    entries, data = _parts(blob)
+def _files_of_package(entries: dict[int, _Entry], data: bytes, ending: bytes) -> Iterator[bytes]:
     if _BASENAMES not in entries:
         return  # a package without files that only speaks of bytecode
     names = _strings(entries[_BASENAMES], data)
@@ -88,7 +108,7 @@ def _pycs_of_package(blob: bytes) -> Iterator[bytes]:
     if len(numbers) != len(names):
         raise ValueError("a package's files and directories don't match")
     for name, number in zip(names, numbers):
-        if name.endswith(b".pyc"):
+        if name.endswith(ending):
             if number >= len(directories):
                 raise ValueError("a package's file lies in no directory")
             yield directories[number] + name
@@ -108,6 +128,12 @@ def _strings(entry: _Entry, data: bytes) -> list[bytes]:
     if entry.kind != _STRING_ARRAY or len(found) != entry.length + 1:
         raise ValueError("a package's list of names ends in the middle")
     return found[:-1]
+
+
+def _string(entry: _Entry, data: bytes) -> bytes:
+    if entry.kind != _STRING:
+        raise ValueError("a package's name is no text")
+    return data[entry.offset :].split(b"\0", 1)[0]
 
 
 def _numbers(entry: _Entry, data: bytes) -> tuple[int, ...]:

@@ -35,6 +35,8 @@ class Backlog:
         self._interrupted = False
         self._joined: list[Entry] = []
         self._tried: set[str] = set()
+        #: How many entries of other runs this one has taken over.
+        self.taken_over = 0
 
     def join(self, request: Request) -> Request:
         """The request, with the pending work of others that is of the very same kind: one look serves them all."""
@@ -42,6 +44,7 @@ class Backlog:
         paths: set[str] | None = None if request.paths is None else set(request.paths)
         for entry in self._alike(request):
             if self._takes_parked or not entry.parked:
+                self.taken_over += entry.name not in self._tried
                 self._take_over(entry)
                 paths = None if paths is None or entry.paths is None else paths | set(entry.paths)
         return request._replace(paths=None if paths is None else tuple(sorted(paths)))
@@ -61,6 +64,7 @@ class Backlog:
         alike = list(self._alike(request))
         covering = next((entry for entry in alike if entry.covers(request.paths)), None)
         if covering is not None:
+            self.taken_over += covering.name not in self._tried
             self._take_over(covering)
             return
         try:
@@ -110,6 +114,7 @@ class Backlog:
         for entry in self._journal.entries() if self._journal else ():
             if (self._takes_parked or not entry.parked) and entry.name not in self._tried:
                 self._tried.add(entry.name)
+                self.taken_over += 1
                 return entry
         return None
 

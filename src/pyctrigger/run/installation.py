@@ -16,6 +16,8 @@ from .request import Request, Work
 from .targets import find_target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..managers.ownership import Ownership
     from ..pyc.header import InvalidationMode
     from ..state.interpreters import ProbedInterpreters
@@ -51,18 +53,14 @@ class Service(NamedTuple):
     probed: ProbedInterpreters
     observer: Observer
     ownership: Ownership
+    begin: Callable[[], None]
+    """To be called before the first change."""
 
 
 class InstallationRun:
     """Serves one target. What became of its files goes into `report`."""
 
-    def __init__(
-        self,
-        target: Target,
-        request: Request,
-        service: Service,
-        report: FlavourReport,
-    ) -> None:
+    def __init__(self, target: Target, request: Request, service: Service, report: FlavourReport) -> None:
         self._target = target
         self._request = request
         self._settings = service.settings
@@ -70,6 +68,7 @@ class InstallationRun:
         self._probed = service.probed
         self._observer = service.observer
         self._ownership = service.ownership
+        self._begin = service.begin
         self._report = report
         self._lock: InstallationLock | None = None
         self._backlog: Backlog | None = None
@@ -86,6 +85,7 @@ class InstallationRun:
         try:
             self._do_all(self._backlog)
         finally:
+            self._report.taken_over = self._backlog.taken_over
             if self._lock is not None:
                 self._lock.release()
 
@@ -112,11 +112,7 @@ class InstallationRun:
         else:
             tally.actions.clear()
         self._report.tally.add(tally)
-        if self._request.work is Work.STATUS:
-            from .status import describe
-
-            self._report.status = describe(self._target, self._store, inspection.summary())
-            self._report.tally.findings.clear()
+        self._report.inspection = inspection
 
     # -- doing ---------------------------------------------------------------------------------------------------
 
@@ -128,6 +124,7 @@ class InstallationRun:
             backlog.announce(self._request)
             if self._request.defer and not backlog.holds_own:
                 raise UsageError("nothing can be deferred without state", mend="run it without --defer")
+        self._report.deferred = backlog.holds_own and (self._request.defer or not self._settings.hooks_enabled)
         if self._request.defer:
             return False
         if not self._settings.hooks_enabled:
@@ -277,7 +274,9 @@ class InstallationRun:
             return
         if request.work in (Work.RUN, Work.REPAIR) and self._backlog is not None:
             self._backlog.announce(self._request)
-        if self._take_lock():
+        waited = self._take_lock()
+        self._begin()
+        if waited:
             raise _WaitedError
 
     def _take_lock(self) -> bool:
@@ -330,7 +329,7 @@ class InstallationRun:
     def _knowledge(self, manifest: Manifest) -> Knowledge:
         """Who only looks compares with what there is; who writes, where it will be there next time, too."""
         work = self._request.work
-        compares = work is Work.VERIFY or (work.writes and manifest.keeps_records)
+        compares = work in (Work.VERIFY, Work.STATUS) or manifest.keeps_records
         magic_number = self._target.interpreter.magic_number
         return Knowledge(manifest, magic_number, self._ownership, compares_records=compares)
 

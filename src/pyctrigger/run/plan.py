@@ -78,6 +78,8 @@ class Planner:
         self._judge = Judge(layout, wanted, knowledge.records)
         self._old = time.time() - RESIDUE_AGE
         self._sources = self._fresh = self._source_bytes = self._pyc_bytes = 0
+        #: Equal code at several levels is one file with several names, and counts once.
+        self._linked_pycs: set[tuple[int, int]] = set()
 
     def plan(self, units: list[Unit]) -> Iterator[Step]:
         """The steps for these units, and for every top-level directory that holds nothing but bytecode."""
@@ -90,6 +92,10 @@ class Planner:
                 if name not in seen:
                     yield from self._directory(name, deep=True, depth=0)
         yield Totals(self._sources, self._fresh, self._source_bytes, self._pyc_bytes)
+
+    def look_into(self, relative: str) -> Iterator[Step]:
+        """The steps for one directory alone, without what lies below it."""
+        return self._directory(relative, deep=False, depth=0)
 
     def _directory(self, relative: str, *, deep: bool, depth: int) -> Generator[Step, None, bool]:
         """Steps for one directory and what lies below. Returns whether they leave it empty."""
@@ -329,7 +335,12 @@ class Planner:
         for name, regular in pycs.names.items() if pycs else ():
             if regular and self._names.source_of(name) is not None:
                 with contextlib.suppress(FileNotFoundError):
-                    self._pyc_bytes += self._layout.pycs.lstat(self._layout.pycache(relative), name).st_size
+                    status = self._layout.pycs.lstat(self._layout.pycache(relative), name)
+                    inode = (status.st_dev, status.st_ino)
+                    if inode not in self._linked_pycs:
+                        self._pyc_bytes += status.st_size
+                    if status.st_nlink > 1:
+                        self._linked_pycs.add(inode)
 
 
 def _entries(pycs: PycListing) -> dict[str, bool]:

@@ -11,6 +11,7 @@ from .outcome import Action, Failure, Finding, Tally, path_fields
 if TYPE_CHECKING:
     from ..errors import PyctriggerError
     from ..target.interpreter import Interpreter
+    from .verify import Inspection
 
 #: The version of the JSON object; it may grow without a new number.
 SCHEMA = 1
@@ -25,7 +26,15 @@ class FlavourReport:
         self.interpreter = interpreter
         self.tally = Tally()
         self.elapsed_seconds = 0.0
-        #: What `status` has found: bytes, reasons, journal, lock.
+        #: What ended its work early; it stands in the report as well.
+        self.error: PyctriggerError | None = None
+        #: Whether its work was left in the journal, as it was asked or configured.
+        self.deferred = False
+        #: How many entries of other runs in the journal it took over.
+        self.taken_over = 0
+        #: The numbers of one that only looked.
+        self.inspection: Inspection | None = None
+        #: What `status` shows: reasons, bytes, journal, lock.
         self.status: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -46,7 +55,7 @@ class FlavourReport:
             "elapsed_seconds": round(self.elapsed_seconds, 6),
         }
         if self.status is not None:
-            document["status"] = _printable(self.status)
+            document["status"] = as_printable(self.status)
         return document
 
 
@@ -60,6 +69,11 @@ class Report:
         self.errors: list[PyctriggerError] = []
         #: Lines that a person should read, about no flavour in particular.
         self.notices: list[str] = []
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is something to show beside the errors."""
+        return type(self) is not Report or bool(self.runs)
 
     @property
     def exit_code(self) -> int:
@@ -109,12 +123,12 @@ def shown(path: str) -> str:
     )
 
 
-def _printable(value: Any) -> Any:
-    """The same, with every text in it printable."""
+def as_printable(value: Any) -> Any:
+    """A value of JSON with every text in it printable."""
     if isinstance(value, dict):
-        return {key: _printable(each) for key, each in value.items()}
+        return {key: as_printable(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_printable(each) for each in value]
+        return [as_printable(each) for each in value]
     return printable(value) if isinstance(value, str) else value
 
 

@@ -21,11 +21,13 @@ class Work(enum.Enum):
     PURGE = "purge"
     VERIFY = "verify"
     STATUS = "status"
+    EXPLAIN = "explain"
+    WHICH = "which"
 
     @property
     def writes(self) -> bool:
         """Whether it changes anything."""
-        return self not in (Work.VERIFY, Work.STATUS)
+        return self in (Work.RUN, Work.REPAIR, Work.SWEEP, Work.PURGE)
 
 
 #: The events that a package manager may name; all of them are handled alike, and "unknown" is always safe.

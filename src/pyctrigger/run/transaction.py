@@ -70,6 +70,12 @@ def touched(
     return Touched({site: _units(names, whole=site in whole) for site, names in tops.items()}, tuple(outside))
 
 
+def home_of(path: str, site_directories: Iterable[str], *, staged: bool = False) -> tuple[str, str] | None:
+    """The site directory that an absolute path lies in, and where in it; None where it lies in none."""
+    roots = _roots(site_directories, staged=staged)
+    return _home(_clean(path), roots) or (None if staged else _home(_resolved(path), roots))
+
+
 def widened(found: Touched, sites: Iterable[str], packages: Iterable[str], library: Iterable[str]) -> Touched:
     """What a hook's paths outside the scope mean for an interpreter with these directories.
 

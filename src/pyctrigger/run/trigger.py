@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import OutsideScopeError, PyctriggerError
 from ..managers.ownership import Ownership
@@ -22,9 +22,10 @@ from .targets import find_target, keep_shared
 from .transaction import absolute
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .config import Settings
+    from .recording import Recording
     from .targets import Target
 
 
@@ -74,6 +75,45 @@ def _absolute(path: str | bytes | os.PathLike[str], manager: str | None) -> str:
     return absolute(text, manager=manager, cwd=os.getcwd()) if text else ""
 
 
+class _Record:
+    """A call's record in the history, made when there is something to tell: an idle hook's isn't, and costs nothing."""
+
+    def __init__(self, request: Request, store: Store, notice: Callable[[str], None]) -> None:
+        self._request = request
+        self._store = store
+        self._notice = notice
+        self._began = time.time()
+        self._recording: Recording | None = None
+        self._is_kept = request.work.writes and not (request.dry_run or request.stateless)
+
+    def begin(self) -> None:
+        """Something is going to be changed."""
+        if self._recording is None and self._is_kept:
+            from .recording import Recording
+
+            self._recording = Recording(self._request, self._store, self._began, self._notice)
+            self._recording.begin()
+
+    def end(self, report: Report) -> None:
+        """All is done, or has failed."""
+        is_idle = self._recording is None and self._request.hook and not _has_news(report)
+        if not self._is_kept or is_idle:
+            return
+        from .recording import Recording
+
+        (self._recording or Recording(self._request, self._store, self._began, self._notice)).end(report)
+
+
+class Prepared(NamedTuple):
+    """What a request means on this system: its targets, and what serves them all."""
+
+    request: Request
+    service: Service
+    report: Report
+    targets: list[Target]
+    record: _Record
+
+
 def perform(request: Request, observer: Observer | None = None) -> Report:
     """Do what a request asks for. Errors of a flavour's are in the report; the others' work is done all the same.
 
@@ -84,26 +124,53 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     if settings.log == "syslog" and request.work.writes and not request.dry_run:
         from .log import logged
 
-        return logged(request, observer or Observer(), lambda listener: _perform(request, settings, trouble, listener))
-    return _perform(request, settings, trouble, observer or Observer())
+        def listened(listener: Observer) -> Report:
+            return carry_out(_prepared(request, settings, trouble, listener))
+
+        return logged(request, observer or Observer(), listened)
+    return carry_out(_prepared(request, settings, trouble, observer or Observer()))
 
 
-def _perform(request: Request, settings: Settings, trouble: PyctriggerError | None, observer: Observer) -> Report:
+def prepare(request: Request, observer: Observer | None = None) -> Prepared:
+    """Find all flavours, and all that a request needs. Raises UsageError, ConfigurationError and RefusedError."""
+    request.check()
+    return _prepared(request, *_settings(request), observer or Observer())
+
+
+def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | None, observer: Observer) -> Prepared:
     if trouble is not None:
         request = request._replace(defer=True)
-    changes = request.work.writes and not request.dry_run
-    store = Store(_state_base(request), observer.notice, create=changes)
-    probed = ProbedInterpreters(store.base, keep=changes)
-    service = Service(settings, store, probed, observer, Ownership(request.root, observer.notice))
+    store, probed = _state(request, observer)
+    record = _Record(request, store, observer.notice)
+    ownership = Ownership(request.root, observer.notice)
     report = Report(request.work.value, dry_run=request.dry_run)
     report.errors += [trouble] if trouble is not None else []
     if request.work is Work.RUN and not request.dry_run:
         drop_entries_of_gone(store, probed, observer)
-    # All flavours are found, and all paths placed, before work on any of them begins.
     targets = _targets(request, settings, probed, report)
-    if not (request.pythons or request.cache_tag or trouble) and targets:
+    is_told = request.work.writes or request.work is Work.VERIFY  # the others' answers name them
+    if is_told and not (request.pythons or request.cache_tag or trouble) and targets:
         observer.found([f"{each.interpreter.flavour} ({each.interpreter.executable})" for each in targets])
+    service = Service(settings, store, probed, observer, ownership, record.begin)
+    return Prepared(request, service, report, targets, record)
+
+
+def open_store(request: Request) -> Store:
+    """Its state, as far as there is any. Raises UsageError and RefusedError."""
+    return _state(request, Observer())[0]
+
+
+def open_state(request: Request) -> tuple[Settings, Store, ProbedInterpreters]:
+    """What is known before anything is looked at. Raises UsageError, ConfigurationError and RefusedError."""
+    return (_settings(request)[0], *_state(request, Observer()))
+
+
+def carry_out(prepared: Prepared) -> Report:
+    """Do what was prepared, one flavour after the other: all paths are placed before work on any of them begins."""
+    request, service, report, targets, record = prepared
+    observer = service.observer
     if not _paths_lie_inside(request, targets, report, observer):
+        record.end(report)
         return report
     for target in targets:
         served = _request_for(target, request)
@@ -116,13 +183,22 @@ def _perform(request: Request, settings: Settings, trouble: PyctriggerError | No
             run.perform()
         except PyctriggerError as error:
             report.errors.append(error)
+            flavour.error = error
         else:
             if served.work is not request.work:
-                _leave(target, request, report, probed)
+                _leave(target, request, report, service.probed)
         finally:
             flavour.elapsed_seconds = time.perf_counter() - started
             observer.finished()
+    record.end(report)
     return report
+
+
+def _has_news(report: Report) -> bool:
+    """Whether a hook's call did, left or met with anything."""
+    return bool(report.errors) or any(
+        run.deferred or run.tally.counts.changes or run.tally.failures or run.tally.unexamined for run in report.runs
+    )
 
 
 def _request_for(target: Target, request: Request) -> Request:
@@ -197,6 +273,12 @@ def _paths_lie_inside(request: Request, targets: list[Target], report: Report, o
         return True
     report.errors.append(error)
     return False
+
+
+def _state(request: Request, observer: Observer) -> tuple[Store, ProbedInterpreters]:
+    changes = request.work.writes and not request.dry_run
+    store = Store(_state_base(request), observer.notice, create=changes)
+    return store, ProbedInterpreters(store.base, keep=changes)
 
 
 def _state_base(request: Request) -> str | None:

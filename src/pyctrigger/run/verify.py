@@ -27,6 +27,17 @@ _KINDS = {
 }
 
 
+#: The reasons for which bytecode is stale, as `status` counts them.
+REASONS = {
+    Verdict.FOREIGN_MAGIC: "magic",
+    Verdict.OTHER_MTIME: "mtime",
+    Verdict.REFRESHABLE: "mtime",
+    Verdict.OTHER_SIZE: "size",
+    Verdict.OTHER_HASH: "digest",
+    Verdict.OTHER_CONTENT: "digest",
+    Verdict.OTHER_MODE: "mode",
+}
+_DAMAGED = (Verdict.CORRUPT, Verdict.MISMATCHED, Verdict.OBSTRUCTED)
 _DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 
 
@@ -39,6 +50,7 @@ class Inspection:
         self.totals = Totals()
         #: How many levels of sources have each verdict that isn't fresh.
         self.verdicts: dict[str, int] = {}
+        self._obstacles = 0
 
     def read(self, steps: Iterable[tuple[Layout, Step]]) -> Tally:
         """Go through all steps."""
@@ -55,21 +67,23 @@ class Inspection:
         return self.tally
 
     def summary(self) -> dict[str, Any]:
-        """What `status` shows of the tree."""
+        """What `status` shows of the tree: sources, and pycs by what is wrong with them."""
         kinds = [finding.kind for finding in self.tally.findings]
+        stale = dict.fromkeys(REASONS.values(), 0)
+        for verdict, reason in REASONS.items():
+            stale[reason] += self.verdicts.get(verdict.value, 0)
+        uncompilable = kinds.count("uncompilable")
         return {
             "sources": self.totals.sources,
             "source_bytes": self.totals.source_bytes,
             "pyc_bytes": self.totals.pyc_bytes,
             "fresh": self.tally.counts.fresh,
+            "stale": stale,
             "missing": self.verdicts.get(Verdict.MISSING.value, 0),
-            "stale": {
-                verdict.value: count
-                for verdict in (*sorted(STALE, key=lambda each: each.value), Verdict.FOREIGN_MAGIC, Verdict.CORRUPT)
-                if (count := self.verdicts.get(verdict.value, 0))
-            },
-            "obstructed": self.verdicts.get(Verdict.OBSTRUCTED.value, 0),
-            "uncompilable": kinds.count("uncompilable"),
+            "damaged": sum(self.verdicts.get(verdict.value, 0) for verdict in _DAMAGED) + self._obstacles,
+            "uncompilable": uncompilable,
+            "excluded": self.tally.counts.skipped - uncompilable,
+            "refused": len(self.tally.failures),
             "orphans": kinds.count("orphan"),
             "residue": kinds.count("residue"),
         }
@@ -82,6 +96,7 @@ class Inspection:
         for name, reason in plan.refused:
             self.tally.failures.append(Failure(layout.describe_source(plan.relative, name), "refused", reason))
         if plan.obstacle:
+            self._obstacles += 1
             self._find("obstructed", layout.describe_pyc(plan.relative), None)
         for stale in plan.stale:
             self._stale(layout, plan, stale)

@@ -17,6 +17,7 @@ STANDARD_DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/pkg/bin", "/
 
 _DOTTED = re.compile(r"(?:(cpython|python|pypy|py)-?)?3\.([0-9]{1,3})(t?)\Z", re.ASCII)
 _SHORT = re.compile(r"(pypy|py)3([0-9]{1,3})(t?)\Z", re.ASCII)
+_TAG = re.compile(r"(cpython-|pypy)3([0-9]+)\Z", re.ASCII)
 _EXECUTABLE = re.compile(r"(?:python3\.[0-9]+t?|pypy3(?:\.[0-9]+)?)\Z", re.ASCII)
 
 
@@ -92,6 +93,12 @@ class Flavour(NamedTuple):
                 f"{interpreter.executable} was asked for as {self.name} and answers as {interpreter.flavour}",
                 mend=f"say --python {interpreter.flavour}, or mend the executable of {self.name} in the configuration",
             )
+
+
+def flavour_of_tag(cache_tag: str) -> str | None:
+    """The short name of the flavour that a cache tag is of by itself: py311 for cpython-311; None for other tags."""
+    match = _TAG.match(cache_tag)
+    return f"{'py' if match[1] == 'cpython-' else match[1]}3{match[2]}" if match else None
 
 
 def directories() -> list[str]:

@@ -1,21 +1,52 @@
 """The verbs, in the order in which the help lists them.
 
-One that has a `perform` of its own is no request about bytecode, and adds all of its options itself.
+One that has a `perform` of its own is no request about bytecode, and adds all of its options itself. One that has a
+`look` is a request that only asks.
 """
 
-from . import audit, completion, hooks, measure, purge, repair, run, status, sweep, verify
+from __future__ import annotations
 
-VERBS = {
-    "run": run,
-    "repair": repair,
-    "verify": verify,
-    "sweep": sweep,
-    "purge": purge,
-    "status": status,
-    "audit": audit,
-    "measure": measure,
-    "hooks": hooks,
-    "completion": completion,
-}
+import sys
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+
+_NAMES = (
+    "run",
+    "repair",
+    "verify",
+    "sweep",
+    "purge",
+    "status",
+    "explain",
+    "which",
+    "history",
+    "audit",
+    "measure",
+    "hooks",
+    "completion",
+)
+
+
+class _Verbs(Mapping[str, ModuleType]):
+    """Each verb's module, imported when it is asked for: a hook needs one of them."""
+
+    def __getitem__(self, verb: str) -> ModuleType:
+        if verb not in _NAMES:
+            raise KeyError(verb)
+        name = f"{__name__}.{verb}"
+        __import__(name)
+        return sys.modules[name]
+
+    def __contains__(self, verb: object) -> bool:
+        return verb in _NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+VERBS: Mapping[str, ModuleType] = _Verbs()
 
 __all__ = ["VERBS"]

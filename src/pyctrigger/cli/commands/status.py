@@ -1,71 +1,205 @@
-"""`status`: a table of what there is."""
+"""`status`: a table of what there is; a quick check for monitors; and what another interpreter would need."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
-from ..text import seconds, shown
+from ..text import age, columns, moment, seconds, shown, size
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterator, Sequence
 
-    from ...run.report import FlavourReport
-    from ..table import Table
+    from ...inspect.migration import MigrationReport
+    from ...run.observer import Observer
+    from ...run.report import FlavourReport, Report
+    from ...run.request import Request
+    from ...target.interpreter import Interpreter
 
 HELP = "show sources, bytecode, pending work and the lock"
 
+#: Columns of a terminal.
+_WIDTH = 80
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)\Z", re.ASCII)
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_REASONS = ("magic", "mtime", "size", "digest", "mode")
+
+#: The rows of the table: a label, and what stands in it for one flavour.
+_ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+    ("sources", lambda status: str(status["sources"])),
+    ("fresh", lambda status: str(status["fresh"])),
+    ("stale", lambda status: str(sum(status["stale"].values()))),
+    *((f"  {reason}", lambda status, reason=reason: str(status["stale"][reason])) for reason in _REASONS),
+    ("missing", lambda status: str(status["missing"])),
+    ("damaged", lambda status: str(status["damaged"])),
+    ("orphans", lambda status: str(status["orphans"])),
+    ("residue", lambda status: str(status["residue"])),
+    ("uncompilable", lambda status: str(status["uncompilable"])),
+    ("excluded", lambda status: str(status["excluded"])),
+    ("refused", lambda status: str(status["refused"])),
+    ("source bytes", lambda status: size(status["source_bytes"])),
+    ("bytecode bytes", lambda status: size(status["pyc_bytes"])),
+    ("together", lambda status: size(status["source_bytes"] + status["pyc_bytes"])),
+    ("pending", lambda status: str(status["pending"])),
+    ("parked", lambda status: str(status["parked"])),
+    ("lock", lambda status: "held" if status["lock"] else "free"),
+]
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """The other questions, and from when on a monitor is to be alarmed."""
+    group = parser.add_argument_group("instead of the table")
+    group.add_argument(
+        "--check", action="store_true", help="pending work, last failure and magic numbers only, for a monitor"
+    )
+    group.add_argument("--format", choices=("nagios", "prometheus"), help="for --check (default: nagios)")
+    group.add_argument("--warning", metavar="AGE", type=_age, help="of pending work, such as 90s or 2h (default: 1h)")
+    group.add_argument("--critical", metavar="AGE", type=_age, help="of pending work (default: 1d)")
+    group.add_argument(
+        "--failure-age", metavar="AGE", type=_age, help="how long a failed last run is told (default: 1d)"
+    )
+    group.add_argument(
+        "--against", metavar="V", help="what would need bytecode for that interpreter, and how long it takes"
+    )
 
 
-def summary(run: FlavourReport) -> list[str | Table]:
-    """A small table for one flavour."""
-    from ..table import Table
+def look(request: Request, options: argparse.Namespace, observer: Observer) -> Report:
+    """Answer the question. Raises PyctriggerError."""
+    from ...errors import UsageError
 
-    status, interpreter = run.status, run.interpreter
-    if status is None or interpreter is None:
-        return []
-    stale = sum(status["stale"].values())
-    reasons = ", ".join(f"{count} {reason}" for reason, count in status["stale"].items())
-    pending = f"{status['pending']} pending, {status['parked']} parked"
-    if status["oldest_pending_seconds"] is not None:
-        pending += f", the oldest {seconds(status['oldest_pending_seconds'])} ago"
-    rows = [
-        ("interpreter", f"{shown(interpreter.executable)} ({interpreter.implementation} {interpreter.release})"),
-        ("magic number", interpreter.magic_number.hex() + _changed(status["previous_magic_number"])),
-        ("installation", run.installation),
-        ("directories", ", ".join(map(shown, status["site_directories"])) or "none"),
-        ("sources", f"{status['sources']} ({_bytes(status['source_bytes'])})"),
-        ("fresh", str(status["fresh"])),
-        ("stale", f"{stale} ({reasons})" if reasons else "0"),
-        ("missing", str(status["missing"])),
-        ("uncompilable", str(status["uncompilable"])),
-        ("orphans", str(status["orphans"])),
-        ("residue", str(status["residue"])),
-        ("bytecode", _bytes(status["pyc_bytes"])),
-        ("journal", pending),
-        ("lock", _lock(status["lock"])),
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ("format", "warning", "critical", "failure_age")
+        if getattr(options, name) is not None
     ]
-    return [f"{run.flavour}:", Table((), [("", *row) for row in rows])]
+    if given and not options.check:
+        raise UsageError(f"{given[0]} goes with --check", mend="add --check, or leave it out")
+    if options.check and options.against is not None:
+        raise UsageError("--check and --against are two questions", mend="ask them one after the other")
+    if options.check and options.format == "prometheus" and options.json:
+        raise UsageError("--format prometheus and --json contradict each other", mend="leave one of them out")
+    if options.against is not None:
+        from ...inspect.migration import compare_with
+
+        return compare_with(request, options.against, observer)
+    if options.check:
+        from ...inspect.check import Thresholds, check
+
+        chosen = {"warning": options.warning, "critical": options.critical, "failure": options.failure_age}
+        limits = Thresholds()._replace(**{name: value for name, value in chosen.items() if value is not None})
+        return check(request, limits, nagios=options.format != "prometheus")
+    from ...inspect.status import take_status
+
+    return take_status(request, observer)
 
 
-def _changed(previous: str | None) -> str:
-    return f" (it was {previous}: the next run compiles everything again)" if previous else ""
+def summary(run: FlavourReport) -> list[str]:
+    """Nothing: all flavours share a table."""
+    return []
 
 
-def _lock(lock: dict[str, object] | None) -> str:
-    if lock is None:
-        return "free"
-    since = time.strftime("%H:%M:%S", time.localtime(float(str(lock["since"]))))
-    return f"held by process {lock['pid']} ({lock['command']}) since {since}"
+def lines(report: Report) -> list[str]:
+    """The answer."""
+    from ...inspect.check import CheckReport
+    from ...inspect.migration import MigrationReport
+
+    if isinstance(report, CheckReport):
+        from ..monitoring import nagios_line, prometheus_lines
+
+        return [nagios_line(report)] if report.nagios else prometheus_lines(report)
+    if isinstance(report, MigrationReport):
+        return _migration(report)
+    runs = [(run, run.status, run.interpreter) for run in report.runs]
+    shown_runs = [(run, status, interpreter) for run, status, interpreter in runs if status and interpreter]
+    if not shown_runs:
+        return []
+    rows = [
+        (run.flavour, interpreter.release, magic(interpreter), _changed(status), shown(interpreter.executable))
+        for run, status, interpreter in shown_runs
+    ]
+    found = columns(("flavour", "release", "magic number", "changed", "executable"), rows)
+    return [*found, "", *_table([(run, status) for run, status, _ in shown_runs]), *_notes(shown_runs)]
 
 
-def _bytes(count: int) -> str:
-    size, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+def _changed(status: dict[str, Any]) -> str:
+    """Whether the magic number is another one than when everything was last looked at; `-` if that never was."""
+    if status["previous_magic_number"]:
+        return f"from {status['previous_magic_number']}"
+    return "no" if status["is_served"] else "-"
+
+
+def magic(interpreter: Interpreter) -> str:
+    """A magic number as it is spoken of, and as its bytes stand in a file: `3495 (a70d0d0a)`."""
+    return f"{int.from_bytes(interpreter.magic_number[:2], 'little')} ({interpreter.magic_number.hex()})"
+
+
+def _table(flavours: Sequence[tuple[FlavourReport, dict[str, Any]]]) -> Iterator[str]:
+    """One column for each flavour, and a new table below where a line is full."""
+    rest = list(flavours)
+    while rest:
+        for count in range(len(rest), 0, -1):
+            headers = ["", *(run.flavour for run, _ in rest[:count])]
+            rows = [[label, *(cell(status) for _, status in rest[:count])] for label, cell in _ROWS]
+            table = columns(headers, rows, right=range(1, count + 1))
+            if count == 1 or max(map(len, table)) <= _WIDTH:
+                break
+        yield from table
+        yield ""
+        rest = rest[count:]
+
+
+def _notes(runs: Sequence[tuple[FlavourReport, dict[str, Any], Interpreter]]) -> Iterator[str]:
+    """What no number says, one thing a line."""
+    for run, status, _ in runs:
+        directories = ", ".join(map(shown, status["site_directories"])) or "none"
+        yield f"{run.flavour}: installation {run.installation}, site directories {directories}"
+        if status["previous_magic_number"]:
+            previous = status["previous_magic_number"]
+            yield f"{run.flavour}: the magic number was {previous}: the next run compiles everything again"
+        if status["oldest_pending_seconds"] is not None:
+            yield f"{run.flavour}: the oldest work in the journal is {age(status['oldest_pending_seconds'])} old"
+        if status["parked"]:
+            yield f"{run.flavour}: what is parked failed three times; pyctrigger repair looks at everything again"
+        if status["lock"]:
+            lock = status["lock"]
+            since = moment(lock["since"]) if lock["since"] else "an unknown time"
+            yield f"{run.flavour}: the lock is held by process {lock['pid']} ({shown(lock['command'])}) since {since}"
+
+
+def _migration(report: MigrationReport) -> list[str]:
+    goal, pace = report.goal, report.pace
+    rows = [
+        (
+            site.flavour,
+            str(site.sources),
+            str(site.needed),
+            ", ".join(f"{count} {reason}" for reason, count in sorted(site.reasons.items())) or "-",
+            "unknown" if site.pace.seconds is None else seconds(site.pace.seconds),
+            shown(site.path),
+        )
+        for site in report.sites
+    ]
+    headers = ("flavour", "sources", "needed", "reasons", "compilation", "directory")
+    lines = [f"{each.flavour} {each.release}: magic number {magic(each)}" for each in report.origins]
+    lines += [f"against {goal.flavour} {goal.release}: magic number {magic(goal)}, {shown(goal.executable)}", ""]
+    lines += columns(headers, rows, right=(1, 2, 4))
+    needed, sources = (sum(getattr(site, name) for site in report.sites) for name in ("needed", "sources"))
+    if pace.seconds is None:
+        last = f"{needed} of {sources} sources need bytecode; nobody has recorded yet how long they take"
+    else:
+        workers = f"{report.workers} worker{'' if report.workers == 1 else 's'}"
+        about = seconds(pace.seconds / report.workers)
+        last = f"{needed} of {sources} sources need bytecode: about {about} with {workers}"
+        if pace.untimed:
+            last += f" ({pace.timed} times are recorded, the others estimated by size)"
+    return [*lines, "", last, *(f"not examined: {shown(each.path)}: {each.message}" for each in report.unexamined)]
+
+
+def _age(text: str) -> float:
+    import argparse
+
+    match = _DURATION.match(text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r}: say a time such as 90s, 15m, 2h or 1d")
+    return float(match[1]) * _UNITS[match[2]]

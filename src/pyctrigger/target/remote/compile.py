@@ -20,6 +20,7 @@ from importlib.machinery import SourceFileLoader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import types
+    from typing import Any
 
     from pyctrigger.target.remote.serve import (
         BODY,
@@ -45,7 +46,9 @@ WARM_UP = 2
 HOLDS_NAMES = sys.version_info < (3, 11)
 SPLITS_SETS = sys.implementation.name == "cpython" and sys.version_info >= (3, 12)
 #: Whether this process only forks, and so has compiled nothing whenever it is asked.
-APART = len(sys.argv) > 6 and sys.argv[6] == "apart"
+#: PyPy flags a string as interned if any equal one is, and what an earlier source has left is there until it is
+#: collected.
+APART = sys.implementation.name == "pypy" or (len(sys.argv) > 6 and sys.argv[6] == "apart")
 #: inspect.CO_OPTIMIZED: the code of a function.
 FUNCTION = 1
 
@@ -128,22 +131,30 @@ def compiled(source: bytes, path: str, level: int) -> "tuple[int, bytes, bool, b
     return spent, body, level < 2 and may_document(code), SPLITS_SETS and may_be_split(code)
 
 
-def compiled_apart(source: bytes, path: str, level: int) -> "tuple[int, bytes, bool, bool]":
-    """The same, from a process that has compiled nothing before. Raises MemoryError where that came to no end."""
+def compiled_apart(source: bytes, path: str, level: int, memory: int) -> "tuple[int, bytes, bool, bool]":
+    """The same, from a process that has compiled nothing before; what ends that one ends this. Raises Failed."""
     ours, theirs = os.pipe()
     left = signal.getitimer(signal.ITIMER_PROF)[0]
     child = os.fork()
     if not child:
         signal.setitimer(signal.ITIMER_PROF, left)
+        try:
+            said: "tuple[bool, Any]" = (True, compiled(source, path, level))
+        except Exception as error:
+            said = (False, failed(error, source, memory))
         with os.fdopen(theirs, "wb") as stream:
-            marshal.dump(compiled(source, path, level), stream)
+            marshal.dump(said, stream)
         os._exit(0)
     os.close(theirs)
     with os.fdopen(ours, "rb") as stream:
-        said = stream.read()
-    if os.waitpid(child, 0)[1] or not said:
-        raise MemoryError
-    spent, body, documents, split = marshal.loads(said)
+        answered = stream.read()
+    status = os.waitpid(child, 0)[1]
+    if status:
+        os.kill(os.getpid(), os.WTERMSIG(status) or signal.SIGKILL)
+    good, result = marshal.loads(answered)
+    if not good:
+        raise Failed(result)
+    spent, body, documents, split = result
     return spent, body, documents, split
 
 
@@ -154,11 +165,15 @@ class Unsettled(Exception):
     """What this process compiled before may show in the bytes."""
 
 
+class Failed(Exception):
+    """The answer of another process to a source that can't be compiled."""
+
+
 class Compiler:
     """Compiles one source at several levels, in their order."""
 
-    def __init__(self, source: bytes, path: str) -> None:
-        self.source, self.path = source, path
+    def __init__(self, source: bytes, path: str, memory: int) -> None:
+        self.source, self.path, self.memory = source, path, memory
         #: The level compiled last, and whether the next ones can differ from it.
         self.level = -1
         self.documents = True
@@ -168,7 +183,7 @@ class Compiler:
         if self.level >= 0 and not self.differs(level):
             return TWIN, 0, b""
         if APART:
-            spent, body, self.documents, _ = compiled_apart(self.source, self.path, level)
+            spent, body, self.documents, _ = compiled_apart(self.source, self.path, level, self.memory)
         else:
             spent, body, self.documents, split = compiled(self.source, self.path, level)
             if split and (State.compiled or self.level >= 0):
@@ -186,7 +201,7 @@ def answer(request: "Request", memory: int) -> bytes:
     """Answer one request to compile."""
     source = request.rest
     source_hash = request.hash_of(source)
-    compiler = Compiler(source, request.path)
+    compiler = Compiler(source, request.path, memory)
     answers = []
     said = b""
     try:
@@ -198,6 +213,8 @@ def answer(request: "Request", memory: int) -> bytes:
         said = reply(source_hash, answers)
     except Unsettled:
         return bytes(bytearray([UNSETTLED]))
+    except Failed as answered:
+        (said,) = answered.args
     except Exception as error:
         said = failed(error, source, memory)
     finally:
@@ -212,4 +229,8 @@ def answer(request: "Request", memory: int) -> bytes:
 
 
 if __name__ == "__main__":
+    if sys.implementation.name == "pypy":
+        # What compiling these files has left behind is interned until then; an object dies in two rounds, or three.
+        for _ in range(3):
+            gc.collect()
     serve(answer)

@@ -1,0 +1,113 @@
+"""`explain`: why bytecode is as it is, and what a run would do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..text import columns, moment, shown
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from ...inspect.branch import Branch
+    from ...inspect.explanation import ExplainReport, Explanation, FlavourView, LevelView
+    from ...run.observer import Observer
+    from ...run.report import FlavourReport
+    from ...run.request import Request
+
+HELP = "tell why a source's bytecode is as it is, and what a run would do about it"
+#: Files of a directory that are named one by one.
+_MOST_ITEMS = 20
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def look(request: Request, options: argparse.Namespace, observer: Observer) -> ExplainReport:
+    """Explain. Raises PyctriggerError."""
+    from ...inspect.explanation import explain
+
+    del options
+    return explain(request, observer)
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """Nothing: it explains paths."""
+    return []
+
+
+def lines(report: ExplainReport) -> list[str]:
+    """A paragraph for each path."""
+    found: list[str] = []
+    for each in report.explanations:
+        found += [""] if found else []
+        found += _explanation(each, report)
+    return found
+
+
+def _explanation(each: Explanation, report: ExplainReport) -> Iterator[str]:
+    yield f"{shown(each.path)}: {each.kind}"
+    owner = report.owners.get(each.source or each.path)
+    of_what = "" if each.kind != "pyc" or each.source is None else " of the source"
+    if each.kind != "directory":
+        yield f"  owner{of_what}: {shown(str(owner)) if owner else 'no package'}"
+    if each.kind == "pyc" and each.source is not None:
+        yield f"  source: {shown(each.source)}"
+    if each.status is not None:
+        mtime = int(each.status.st_mtime)
+        yield f"  the source has {each.status.st_size} bytes and mtime {mtime} ({moment(mtime)})"
+    for view in each.flavours:
+        yield from _flavour(view, report)
+
+
+def _flavour(view: FlavourView, report: ExplainReport) -> Iterator[str]:
+    yield f"  {view.flavour}:{'' if view.note is None else ' ' + shown(view.note)}"
+    if view.site is not None:
+        package = f", in the package {shown(view.package)}" if view.package else ""
+        yield f"    site directory {shown(view.site)}{package}"
+    for level in view.levels:
+        yield from _level(level, report)
+    if view.failed is not None:
+        failed = view.failed
+        when = "" if failed.when is None else f", on {moment(failed.when)}, in run {failed.run} of the history"
+        yield f"    last failure: {failed.kind}: {shown(failed.message)}{when}"
+    if view.branch is not None:
+        yield from _branch(view.branch)
+
+
+def _level(view: LevelView, report: ExplainReport) -> Iterator[str]:
+    decision, owner = view.decision, report.owners.get(view.pyc)
+    reason = f" ({decision.reason})" if decision.reason else ""
+    yield f"    level {view.level}: {decision.state}{reason}: {shown(decision.rule)}"
+    yield f"      pyc: {shown(view.pyc)}"
+    if view.header is not None:
+        header = view.header
+        fields = [f"magic number {header.magic_number.hex()}", header.mode or "an unknown invalidation mode"]
+        fields += [] if header.mtime is None else [f"mtime {header.mtime}", f"size {header.size}"]
+        fields += [] if header.source_hash is None else [f"source hash {header.source_hash.hex()}"]
+        yield f"      header: {', '.join(fields)}"
+    if owner is not None:
+        yield f"      owner: {shown(str(owner))}"
+    yield f"      a run would {_VERBS.get(decision.action, 'leave it')}: {shown(decision.because)}"
+
+
+_VERBS = {
+    "compile": "compile it",
+    "refresh": "refresh it",
+    "load": "look into it",
+    "compare": "compare it",
+    "remove": "remove it",
+}
+
+
+def _branch(branch: Branch) -> Iterator[str]:
+    yield f"    {branch.sources} sources, {branch.fresh} of them fresh"
+    if branch.obstacle is not None:
+        yield f"    nothing would be written into it: {shown(branch.obstacle)}"
+    rows = [("", each.action, shown(each.path), f"({shown(each.reason)})") for each in branch.items[:_MOST_ITEMS]]
+    yield from (f"  {line}" for line in columns((), rows))
+    left = sum(branch.actions.values()) - len(rows)
+    if left > 0:
+        yield f"    and {left} more; --json has the first hundred"

@@ -1,0 +1,114 @@
+"""`history`: what each run was called with and did."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..text import columns, moment, seconds, shown
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from ...inspect.past import HistoryReport
+    from ...run.report import FlavourReport
+    from ...state.history import PastFlavour, PastRun
+
+HELP = "list the recorded runs, or show one whole"
+HEADERS = ("id", "date", "command", "event", "manager", "paths", "changes", "failures", "outcome", "duration")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All of its own: it touches no bytecode."""
+    parser.add_argument("numbers", nargs="*", metavar="ID", help="runs to show whole; last: the newest one")
+    parser.add_argument("--limit", metavar="N", type=_limit, default=20, help="list so many; 0: all (default: 20)")
+    parser.add_argument("--failed", action="store_true", help="list only those that failed or didn't come to their end")
+    parser.add_argument("--root", metavar="DIR", help="a staged root, chroot or jail seen from outside")
+    parser.add_argument("--state-dir", metavar="DIR", help="where journal and manifest live")
+    parser.set_defaults(dry_run=False)
+
+
+def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HistoryReport:
+    """Read it. Raises UsageError and RefusedError."""
+    from ...inspect.past import read_history
+
+    del program
+    places = [None if each is None else os.path.abspath(each) for each in (options.root, options.state_dir)]
+    return read_history(places[0], places[1], options.numbers, limit=options.limit, failed=options.failed)
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """Nothing: it reports runs of the past."""
+    return []
+
+
+def lines(report: HistoryReport) -> list[str]:
+    """A table, newest first; or all that is known of the runs that were asked for."""
+    if report.is_list:
+        rows = [_row(run) for run in report.past]
+        return columns(HEADERS, rows, right=(0, 5, 6, 7, 9)) if rows else ["no run is recorded"]
+    found: list[str] = []
+    for run in report.past:
+        found += [""] if found else []
+        found += _whole(run)
+    return found
+
+
+def _row(run: PastRun) -> tuple[str, ...]:
+    return (
+        str(run.number),
+        moment(run.began),
+        shown(run.command),
+        shown(run.event) if run.event != "unknown" else "-",
+        shown(run.manager or "-"),
+        "all" if run.paths is None else str(run.path_count),
+        str(run.changes),
+        str(sum(each.failure_count for each in run.flavours)),
+        run.outcome,
+        "-" if run.ended is None else seconds(run.ended - run.began),
+    )
+
+
+def _whole(run: PastRun) -> Iterator[str]:
+    yield f"run {run.number}: {shown(run.command)}{' --hook' if run.hook else ''}, {run.outcome}"
+    yield f"  began {moment(run.began)}, " + (
+        "and didn't come to its end" if run.ended is None else f"took {seconds(run.ended - run.began)}"
+    )
+    yield f"  process {run.pid}, event {shown(run.event)}, manager {shown(run.manager or 'none')}"
+    options = ", ".join(f"{name} = {value!r}" for name, value in run.options.items())
+    yield f"  options: {shown(options) if options else 'none'}"
+    if run.paths is None:
+        yield "  paths: the whole scope"
+    else:
+        yield f"  paths: {run.path_count}"
+        yield from (f"    {shown(path)}" for path in run.paths)
+        if len(run.paths) < run.path_count:
+            yield f"    and {run.path_count - len(run.paths)} more, which were not recorded"
+    for each in run.flavours:
+        yield from _flavour(each)
+    for code, message in run.errors:
+        yield f"  error {code}: {shown(message)}"
+    if run.ended is not None:
+        yield f"  exit code {run.exit_code}{', 0 for the package manager' if run.hook and run.exit_code else ''}"
+
+
+def _flavour(each: PastFlavour) -> Iterator[str]:
+    counts = ", ".join(f"{count} {shown(name).replace('_', ' ')}" for name, count in each.counts.items())
+    took = seconds(each.elapsed_seconds)
+    yield f"  {shown(each.flavour)} ({shown(each.installation)}): {counts or 'nothing'} in {took}"
+    if each.deferred:
+        yield "    its work was left in the journal"
+    if each.taken_over:
+        yield f"    it did the work of {each.taken_over} other run{'' if each.taken_over == 1 else 's'} in the journal"
+    yield from (f"    {shown(path)}: {shown(kind)}: {shown(message)}" for path, kind, message in each.failures)
+    if len(each.failures) < each.failure_count:
+        yield f"    and {each.failure_count - len(each.failures)} more failures, which were not recorded"
+
+
+def _limit(text: str) -> int:
+    import argparse
+
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise argparse.ArgumentTypeError(f"{text!r}: say a number of runs")
+    return int(text)

@@ -1,0 +1,52 @@
+"""`which`: where a pyc comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..text import columns, shown
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ...inspect.provenance import Provenance, WhichReport
+    from ...run.observer import Observer
+    from ...run.report import FlavourReport
+    from ...run.request import Request
+
+HELP = "show a pyc's source, flavour, level and state, and the package that owns the source"
+HEADERS = ("flavour", "level", "state", "package", "source", "pyc")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def look(request: Request, options: argparse.Namespace, observer: Observer) -> WhichReport:
+    """Look at them. Raises PyctriggerError."""
+    from ...inspect.provenance import trace
+
+    del options
+    return trace(request, observer)
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """Nothing: it reports pycs, no flavours."""
+    return []
+
+
+def lines(report: WhichReport) -> list[str]:
+    """A table, one line for each pyc and flavour."""
+    return columns(HEADERS, [_row(each, report) for each in report.found]) if report.found else []
+
+
+def _row(each: Provenance, report: WhichReport) -> tuple[str, ...]:
+    owner = report.owner(each)
+    return (
+        each.flavour or "-",
+        "-" if each.pyc.cache_tag is None else str(each.pyc.level),
+        each.state if each.reason is None else f"{each.state} ({shown(each.reason)})",
+        "-" if owner is None else shown(str(owner)),
+        "-" if each.pyc.source is None else shown(each.pyc.source),
+        shown(each.pyc.path),
+    )

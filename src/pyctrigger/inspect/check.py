@@ -1,0 +1,259 @@
+"""A quick look at the state alone, for a monitor: is work waiting, did something fail, has a magic number changed?
+
+No tree is looked at, no worker is started, nothing is written. An interpreter is run only where what is known of it no
+longer holds.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import PyctriggerError, UsageError
+from ..run.outcome import path_fields
+from ..run.report import Report, error_fields, printable
+from ..run.selection import find_interpreters
+from ..run.trigger import open_state
+from ..state.history import History
+from ..state.locations import lock_directory
+from ..state.lock import current_holder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..run.config import Settings
+    from ..run.request import Request
+    from ..state.history import PastFlavour, PastRun
+    from ..state.interpreters import ProbedInterpreters
+    from ..state.lock import Holder
+    from ..state.store import Store
+    from ..target.interpreter import Interpreter
+
+
+class State(enum.IntEnum):
+    """What a monitor makes of it: the exit codes of a Nagios plugin (Monitoring Plugins Development Guidelines)."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+class Thresholds(NamedTuple):
+    """From when on something matters, in seconds."""
+
+    warning: float = 3600.0
+    """Age of the oldest pending work."""
+    critical: float = 86400.0
+    failure: float = 86400.0
+    """Age up to which a flavour's last run, if it failed, is told."""
+
+
+class Health(NamedTuple):
+    """What the state says of one flavour."""
+
+    flavour: str
+    installation: str
+    interpreter: Interpreter | None
+    """None: it is there, and can't be used."""
+    error: PyctriggerError | None = None
+    pending: int = 0
+    parked: int = 0
+    oldest: float | None = None
+    """When the oldest work was announced that is neither done nor parked; seconds since the epoch, as all times."""
+    last_run: float | None = None
+    last_failure: float | None = None
+    last_failed: bool = False
+    """Whether the last recorded run for this flavour is that failure."""
+    failures: int = 0
+    """How many files failed in the last recorded run."""
+    previous_magic_number: bytes | None = None
+    holder: Holder | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The flavour's part of the JSON object."""
+        interpreter = self.interpreter
+        return {
+            "flavour": self.flavour,
+            "installation": self.installation,
+            **({} if interpreter is None else path_fields("executable", interpreter.executable)),
+            "magic_number": None if interpreter is None else interpreter.magic_number.hex(),
+            "previous_magic_number": self.previous_magic_number.hex() if self.previous_magic_number else None,
+            "error": None if self.error is None else error_fields(self.error),
+            "pending": self.pending,
+            "parked": self.parked,
+            "oldest_pending": self.oldest,
+            "last_run": self.last_run,
+            "last_failure": self.last_failure,
+            "last_run_failed": self.last_failed,
+            "failures": self.failures,
+            "lock": None if self.holder is None else self.holder._asdict(),
+        }
+
+
+class CheckReport(Report):
+    """The answer to a monitor's question."""
+
+    def __init__(self, thresholds: Thresholds, *, nagios: bool) -> None:
+        super().__init__("status")
+        self.thresholds = thresholds
+        self.nagios = nagios
+        self.now = time.time()
+        self.flavours: list[Health] = []
+        self.state = State.OK
+        #: What is wrong, worst first, each with its state.
+        self.problems: list[tuple[State, str]] = []
+
+    @property
+    def has_answer(self) -> bool:
+        return not self.errors
+
+    @property
+    def exit_code(self) -> int:
+        return int(self.state) if self.nagios else max((error.exit_code for error in self.errors), default=0)
+
+    def tell(self, state: State, text: str) -> None:
+        """Add a problem. Unknown is worse than a warning, and no match for what is known to be critical."""
+        self.problems.append((state, text))
+        self.problems.sort(key=lambda problem: _GRAVITY[problem[0]], reverse=True)
+        self.state = self.problems[0][0]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **super().as_dict(),
+            "check": {
+                "state": self.state.name,
+                "problems": [{"state": state.name, "message": printable(text)} for state, text in self.problems],
+                "thresholds": self.thresholds._asdict(),
+                "flavours": [each.as_dict() for each in self.flavours],
+            },
+        }
+
+
+_GRAVITY = {State.OK: 0, State.WARNING: 1, State.UNKNOWN: 2, State.CRITICAL: 3}
+
+
+def check(request: Request, thresholds: Thresholds, *, nagios: bool) -> CheckReport:
+    """Look at the state. For a Nagios plugin what goes wrong is the state UNKNOWN; else it raises PyctriggerError."""
+    report = CheckReport(thresholds, nagios=nagios)
+    try:
+        _require_sense(request, thresholds)
+        _fill(report, request)
+    except PyctriggerError as error:
+        if not nagios:
+            raise
+        report.tell(State.UNKNOWN, str(error))
+    return report
+
+
+def _require_sense(request: Request, thresholds: Thresholds) -> None:
+    request.check()
+    if request.paths is not None:
+        raise UsageError("status --check looks at no files", mend="leave out the paths")
+    if request.stateless:
+        raise UsageError("status --check looks at nothing but the state", mend="leave out --stateless")
+    if thresholds.warning > thresholds.critical:
+        raise UsageError("--warning is later than --critical", mend="give --warning the smaller number")
+
+
+def _fill(report: CheckReport, request: Request) -> None:
+    settings, store, probed = open_state(request)
+    base = store.base
+    if base is None or not os.path.isdir(base):
+        raise UsageError(
+            "no run has left any state here to look at",
+            mend="run it as the account whose runs are meant, or name its directory with --state-dir",
+        )
+    root = None
+    if request.root is not None:
+        status = os.stat(request.root)
+        root = (status.st_dev, status.st_ino)
+    runs = History(base).runs()
+    seen = set()
+    for interpreter, error in _interpreters(request, settings, probed):
+        if interpreter.installation in seen:
+            continue
+        seen.add(interpreter.installation)
+        health = _health(interpreter, root, store, runs)
+        report.flavours.append(health._replace(error=error, interpreter=None if error else interpreter))
+    for health in report.flavours:
+        _judge(report, health)
+    _judge_errors(report, runs)
+
+
+def _interpreters(
+    request: Request, settings: Settings, probed: ProbedInterpreters
+) -> Iterator[tuple[Interpreter, PyctriggerError | None]]:
+    """Those that are named, else those that runs have served and that are still there, with what is wrong with them."""
+    if request.pythons or request.prefixes:
+        for found in find_interpreters(request, settings, probed):
+            if isinstance(found, PyctriggerError):
+                raise found
+            yield found, None
+        return
+    root = None if request.root is None else os.path.realpath(request.root)
+    for known in probed.known():
+        if known.is_gone or known.root not in (None, root):
+            continue
+        try:
+            current, error = probed.ask(known.executable, root=known.root), None
+        except PyctriggerError as trouble:
+            current, error = known, trouble
+        yield current, error
+
+
+def _health(interpreter: Interpreter, root: tuple[int, int] | None, store: Store, runs: list[PastRun]) -> Health:
+    installation = interpreter.installation_in(root)
+    journal = store.journal(installation)
+    entries = list(journal.entries()) if journal else []
+    waiting = [entry.since for entry in entries if not entry.parked]
+    past = [(run, each) for run in runs for each in run.flavours if each.installation == installation]
+    failed = [(run, each) for run, each in past if each.exit_code]
+    known = store.magic_number(installation)
+    return Health(
+        interpreter.flavour,
+        installation,
+        interpreter,
+        pending=len(waiting),
+        parked=len(entries) - len(waiting),
+        oldest=min(waiting, default=None),
+        last_run=_when(past),
+        last_failure=_when(failed),
+        last_failed=bool(failed) and past[-1] == failed[-1],
+        failures=past[-1][1].failure_count if past else 0,
+        previous_magic_number=None if known == interpreter.magic_number else known,
+        holder=current_holder(lock_directory(), installation),
+    )
+
+
+def _when(past: list[tuple[PastRun, PastFlavour]]) -> float | None:
+    return past[-1][0].ended if past else None
+
+
+def _judge(report: CheckReport, health: Health) -> None:
+    limits, name = report.thresholds, health.flavour
+    if health.error is not None:
+        report.tell(State.CRITICAL, f"{name}: {health.error}")
+    if health.oldest is not None:
+        age = report.now - health.oldest
+        state = State.CRITICAL if age >= limits.critical else State.WARNING if age >= limits.warning else State.OK
+        if state is not State.OK:
+            report.tell(state, f"{name}: work has been pending for {age:.0f} s")
+    if health.parked:
+        report.tell(State.WARNING, f"{name}: {health.parked} entries of the journal failed three times and are parked")
+    if health.last_failed and health.last_failure is not None and report.now - health.last_failure < limits.failure:
+        ago = report.now - health.last_failure
+        report.tell(State.WARNING, f"{name}: the last run failed, {ago:.0f} s ago; pyctrigger history last shows it")
+    if health.previous_magic_number is not None:
+        report.tell(State.WARNING, f"{name}: its magic number has changed, and not everything was compiled since")
+
+
+def _judge_errors(report: CheckReport, runs: list[PastRun]) -> None:
+    """A run that served no flavour, since it could find none, is nobody's last run."""
+    last = next((run for run in reversed(runs) if run.ended is not None), None)
+    if last is None or last.flavours or not last.errors or last.ended is None:
+        return
+    if report.now - last.ended < report.thresholds.failure:
+        report.tell(State.WARNING, f"the last run failed: {last.errors[0][1]}")

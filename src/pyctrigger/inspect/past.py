@@ -1,0 +1,83 @@
+"""Reading the history: the newest runs, or those that were asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..run.outcome import path_fields
+from ..run.report import Report, as_printable
+from ..run.request import Request, Work
+from ..run.trigger import open_store
+from ..state.history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..state.history import PastRun
+
+_LAST = "last"
+
+
+class HistoryReport(Report):
+    """The answer to `history`."""
+
+    def __init__(self, *, is_list: bool) -> None:
+        super().__init__("history")
+        self.is_list = is_list
+        self.past: list[PastRun] = []
+
+    @property
+    def has_answer(self) -> bool:
+        return bool(self.past) or not self.errors
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "history": [_fields(run) for run in self.past]}
+
+
+def read_history(
+    root: str | None, state_dir: str | None, wanted: Sequence[str], *, limit: int, failed: bool
+) -> HistoryReport:
+    """The runs of the numbers `wanted`, else the newest, `limit` of them (0: all).
+
+    Raises UsageError and RefusedError.
+    """
+    if root is not None and not os.path.isdir(root):
+        raise UsageError(f"--root {root}: no such directory", mend="name the directory of a staged root")
+    base = open_store(Request(Work.EXPLAIN, root=root, state_dir=state_dir)).base
+    runs = History(base).runs() if base is not None else []
+    report = HistoryReport(is_list=not wanted)
+    if not wanted:
+        found = [run for run in reversed(runs) if not failed or run.outcome in ("failed", "error", "interrupted")]
+        report.past = found[: limit or None]
+        return report
+    for text in wanted:
+        number = runs[-1].number if text == _LAST and runs else int(text) if text.isdigit() and len(text) < 16 else -1
+        run = next((run for run in runs if run.number == number), None)
+        if run is not None:
+            report.past.append(run)
+            continue
+        known = f"known are {runs[0].number} to {runs[-1].number}" if runs else "none is recorded"
+        report.errors.append(UsageError(f"no run {text} in the history", mend=known))
+    return report
+
+
+def _fields(run: PastRun) -> dict[str, Any]:
+    """A run for JSON: paths with their bytes beside them where they are no text."""
+    fields = run._asdict()
+    del fields["birth"]
+    fields["outcome"] = run.outcome
+    fields["paths"] = None if run.paths is None else [path_fields("path", path) for path in run.paths]
+    fields["errors"] = [{"code": code, "message": message} for code, message in run.errors]
+    fields["flavours"] = [
+        {
+            **each._asdict(),
+            "failures": [
+                {**path_fields("path", path), "kind": kind, "message": message} for path, kind, message in each.failures
+            ],
+        }
+        for each in run.flavours
+    ]
+    printable: dict[str, Any] = as_printable(fields)
+    return printable

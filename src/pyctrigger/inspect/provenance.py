@@ -1,0 +1,171 @@
+"""Where a pyc comes from: its source, flavour, level and state, and the package that owns the source."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import UsageError
+from ..managers.owners import Owner, owners_of
+from ..run.outcome import path_fields
+from ..run.report import Report, printable
+from ..run.trigger import prepare
+from ..target.flavour import flavour_of_tag
+from ..tree.directory import Tree
+from ..tree.listing import read_head
+from .examination import Examiner
+from .naming import PycPath, clean_paths, read_name
+from .rules import decide
+
+if TYPE_CHECKING:
+    from ..run.observer import Observer
+    from ..run.request import Request
+    from ..run.targets import Target
+    from ..run.trigger import Prepared
+
+
+class Provenance(NamedTuple):
+    """What is known of one pyc, for one flavour."""
+
+    pyc: PycPath
+    flavour: str | None
+    """None: of no interpreter's name."""
+    state: str
+    """As `explain` has it; and gone, residue, legacy, sourceless, foreign, unknown (no such interpreter is here)."""
+    reason: str | None = None
+    in_scope: bool = False
+
+
+class WhichReport(Report):
+    """The answer to `which`."""
+
+    def __init__(self) -> None:
+        super().__init__("which")
+        self.found: list[Provenance] = []
+        self.owners: dict[str, Owner] = {}
+
+    @property
+    def has_answer(self) -> bool:
+        return bool(self.found) or not self.errors
+
+    def owner(self, each: Provenance) -> Owner | None:
+        """The package that owns the source, or, of a pyc without one, the pyc."""
+        return self.owners.get(each.pyc.source or each.pyc.path) or self.owners.get(each.pyc.path)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "pycs": [self._fields(each) for each in self.found]}
+
+    def _fields(self, each: Provenance) -> dict[str, Any]:
+        owner, source = self.owner(each), each.pyc.source
+        return {
+            **path_fields("pyc", each.pyc.path),
+            **({"source": None} if source is None else path_fields("source", source)),
+            "flavour": each.flavour,
+            "cache_tag": each.pyc.cache_tag,
+            "level": each.pyc.level if each.pyc.cache_tag is not None else None,
+            "state": each.state,
+            "reason": each.reason,
+            "in_scope": each.in_scope,
+            "package": None if owner is None else printable(owner.package),
+            "manager": None if owner is None else owner.manager,
+        }
+
+
+def trace(request: Request, observer: Observer) -> WhichReport:
+    """Look at each pyc. Raises UsageError, ConfigurationError and RefusedError."""
+    if not request.paths:
+        raise UsageError("no pyc to look at", mend="name one, such as /usr/lib/…/__pycache__/module.cpython-311.pyc")
+    prepared = prepare(request, observer)
+    report = WhichReport()
+    # Names can be read where no interpreter is left; who names one is told that it isn't there.
+    report.errors += prepared.report.errors if request.pythons else []
+    tags = [target.interpreter.cache_tag for target in prepared.targets]
+    pycs = []
+    for path in clean_paths(request.paths):
+        pyc = read_name(path, tags, request.pycache_prefix)
+        if pyc is None:
+            report.errors.append(
+                UsageError(
+                    f"{path} has no name of a pyc", mend="name a pyc; explain takes sources and directories, too"
+                )
+            )
+        else:
+            pycs.append(pyc)
+    found = _judged(prepared, [pyc for pyc in pycs if pyc.kind == "pyc"])
+    for pyc in pycs:
+        report.found += found.get(pyc) or [_by_name(pyc, prepared)]
+    asked = [path for pyc in pycs for path in (pyc.source, pyc.path) if path is not None]
+    report.owners = owners_of(asked, request.root, observer.notice)
+    return report
+
+
+def _judged(prepared: Prepared, pycs: list[PycPath]) -> dict[PycPath, list[Provenance]]:
+    """Those of which an interpreter is here, for each that has their cache tag."""
+    found: dict[PycPath, list[Provenance]] = {}
+    for target in prepared.targets:
+        with Examiner(target, prepared) as examiner:
+            for pyc in sorted(pycs):
+                if pyc.cache_tag == target.interpreter.cache_tag:
+                    found.setdefault(pyc, []).append(_judge(pyc, target, examiner))
+    return found
+
+
+def _judge(pyc: PycPath, target: Target, examiner: Examiner) -> Provenance:
+    assert pyc.source is not None
+    flavour = target.interpreter.flavour
+    try:
+        seen = examiner.directory(pyc.directory)
+        look = examiner.source(pyc.source)
+    except OSError as error:
+        state = "gone" if isinstance(error, FileNotFoundError) else "unknown"
+        return Provenance(pyc, flavour, state, error.strerror, examiner.site_of(pyc.source) is not None)
+    in_scope = seen.in_scope
+    if os.path.basename(pyc.path) not in seen.names:
+        reason = None if look.status else "and its source with it"
+        return Provenance(pyc, flavour, "gone", reason, in_scope)
+    for level in look.levels:
+        if level.level == pyc.level:
+            decision = decide(examiner, seen, look, level)
+            return Provenance(pyc, flavour, decision.state, decision.reason, in_scope)
+    return Provenance(pyc, flavour, "unknown", f"no interpreter has a level {pyc.level}", in_scope)
+
+
+def _by_name(pyc: PycPath, prepared: Prepared) -> Provenance:
+    """What can be said of one for which there is no interpreter."""
+    head = _head(pyc.path, prepared.request)
+    if head is None:
+        return Provenance(pyc, _flavour(pyc), "gone")
+    if pyc.kind == "legacy":
+        assert pyc.source is not None
+        has_source = _exists(pyc.source, prepared.request)
+        flavours = [
+            target.interpreter.flavour for target in prepared.targets if target.interpreter.magic_number == head[:4]
+        ]
+        flavour = ", ".join(flavours) or None
+        if has_source:
+            return Provenance(pyc, flavour, "legacy", "import takes the source beside it")
+        return Provenance(pyc, flavour, "sourceless", "import takes it, for want of a source")
+    if pyc.kind != "pyc":
+        return Provenance(pyc, _flavour(pyc), pyc.kind)
+    if pyc.source is not None and not _exists(pyc.source, prepared.request):
+        return Provenance(pyc, _flavour(pyc), "orphan", f"no interpreter has the cache tag {pyc.cache_tag}")
+    return Provenance(pyc, _flavour(pyc), "unknown", f"no interpreter has the cache tag {pyc.cache_tag}")
+
+
+def _flavour(pyc: PycPath) -> str | None:
+    return flavour_of_tag(pyc.cache_tag) if pyc.cache_tag is not None else None
+
+
+def _head(path: str, request: Request) -> bytes | None:
+    """The first bytes of a file; None where there is nothing of its name."""
+    directory, name = os.path.split(path)
+    try:
+        with Tree.open(directory, request.root) as tree:
+            tree.lstat("", name)
+            return read_head(tree.directory(""), name, 16)
+    except (OSError, ValueError):
+        return None
+
+
+def _exists(path: str, request: Request) -> bool:
+    return _head(path, request) is not None

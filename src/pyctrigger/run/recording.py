@@ -1,0 +1,113 @@
+"""Recording a run in the history: what it was asked for, and what it did, cut to a size that a line can have."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..state.history import History, PastFlavour, PastRun, birth_of
+from .report import printable
+from .request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..state.store import Store
+    from .report import FlavourReport, Report
+
+#: Bytes of paths in one record, and of what failed; the numbers beside them count all.
+_MOST_PATHS = 8 << 10
+_MOST_FAILURES = 16 << 10
+_MOST_ERRORS = 4 << 10
+_LONGEST_MESSAGE = 500
+#: What stands in fields of its own.
+_APART = frozenset({"work", "paths", "event", "manager", "hook", "state_dir"})
+
+
+class Recording:
+    """The record of one run."""
+
+    def __init__(self, request: Request, store: Store, began: float, notice: Callable[[str], None]) -> None:
+        self._store = store
+        self._notice = notice
+        paths = None if request.paths is None else [path for path in request.paths if path]
+        self._run = PastRun(
+            number=0,
+            began=began,
+            ended=None,
+            pid=os.getpid(),
+            birth=birth_of(os.getpid()),
+            command=request.work.value,
+            event=request.event,
+            manager=request.manager,
+            hook=request.hook,
+            options=_options(request),
+            paths=None if paths is None else tuple(_first(paths, _MOST_PATHS, len)),
+            path_count=len(paths or ()),
+        )
+
+    def begin(self) -> None:
+        """Note that the run changes something from now on."""
+        self._add(self._run)
+
+    def end(self, report: Report) -> None:
+        """Note what it did."""
+        room = _MOST_FAILURES // max(1, len(report.runs))
+        errors = [(error.exit_code, printable(str(error))[:_LONGEST_MESSAGE]) for error in report.errors]
+        ended = self._run._replace(
+            ended=time.time(),
+            flavours=tuple(_flavour(run, room) for run in report.runs),
+            errors=tuple(_first(errors, _MOST_ERRORS, lambda error: len(error[1]))),
+            exit_code=report.exit_code,
+        )
+        self._add(ended)
+
+    def _add(self, run: PastRun) -> None:
+        base = self._store.base
+        if base is None:
+            return
+        try:
+            number = History(base).add(run)
+        except OSError as error:
+            self._notice(f"the history isn't kept: {base}: {error.strerror or error}")
+        else:
+            self._run = self._run._replace(number=number)
+
+
+def _options(request: Request) -> dict[str, Any]:
+    """What a request asks for beyond its defaults, as JSON can have it."""
+    defaults = Request(request.work)._asdict()
+    found: dict[str, Any] = {}
+    for name, value in request._asdict().items():
+        if name not in _APART and value != defaults[name]:
+            found[name] = getattr(value, "value", value)
+    return found
+
+
+def _flavour(run: FlavourReport, room: int) -> PastFlavour:
+    tally = run.tally
+    everything = [*tally.failures, *tally.unexamined]
+    failures = [(each.path, each.kind, printable(each.message)[:_LONGEST_MESSAGE]) for each in everything]
+    return PastFlavour(
+        flavour=run.flavour,
+        installation=run.installation,
+        counts={name: count for name, count in tally.counts.as_dict().items() if count},
+        failures=tuple(_first(failures, room, lambda each: len(each[0]) + len(each[2]))),
+        failure_count=max(tally.counts.failed, len(everything)),
+        exit_code=max(tally.exit_code, run.error.exit_code if run.error else 0),
+        elapsed_seconds=round(run.elapsed_seconds, 3),
+        deferred=run.deferred,
+        taken_over=run.taken_over,
+    )
+
+
+def _first(things: Iterable[Any], room: int, size: Any) -> list[Any]:
+    """As many of the first ones as there is room for."""
+    found = []
+    for thing in things:
+        room -= size(thing)
+        if room < 0:
+            break
+        found.append(thing)
+    return found

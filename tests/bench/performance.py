@@ -1,0 +1,177 @@
+"""pyctrigger beside its peers: `nox -s bench`, or `python tests/bench/performance.py` in an environment that has it.
+
+It installs pinned packages and uv into a scratch directory on tmpfs, runs each row and its peer in turn, several times,
+and prints medians, spread, and the median of the ratios pair by pair. With `--page` it writes `docs/performance.md` and
+its chart. Whole processes are timed, start included. Nothing here decides whether a test passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+import page
+from peers import BARE_LOOP, Bench, prepare, remove_bytecode, sources, uv_seconds
+from scaling import scale
+from timing import Figure, Sample, timed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOUCHED = 20
+ORPHANS = 12_000
+
+Side = Callable[[], Sample]
+
+
+def main() -> int:
+    """Measure, print, and write the page."""
+    options = _options()
+    with tempfile.TemporaryDirectory(dir=options.scratch, prefix="pyctrigger-bench-") as scratch:
+        bench = prepare(Path(scratch), options.python)
+        machine = page.machine(bench, len(sources(bench.tree)))
+        print(machine, flush=True)
+        figures = []
+        for name, peer, limit, ours, theirs, rounds in _rows(bench, options.rounds):
+            if options.only and name not in options.only:
+                continue
+            figures.append(_measure(name, peer, limit, ours, theirs, rounds))
+            print(page.line(figures[-1]), flush=True)
+        shutil.rmtree(bench.scratch / "uv", ignore_errors=True)
+        scaled = scale(bench, options.sizes) if options.sizes else []
+        if options.page:
+            page.write(Path(options.page), machine, figures, scaled)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--python", default=sys.executable, help="the target; the corpus has wheels for 3.13")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds of the long rows; short ones have three times more"
+    )
+    parser.add_argument("--only", nargs="+", help="rows, by their names")
+    parser.add_argument("--sizes", nargs="*", type=int, default=[1000, 4000, 12_000, 40_000, 120_000])
+    parser.add_argument("--page", help="write the page here, and its chart beside it")
+    parser.add_argument("--scratch", default="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    return parser.parse_args()
+
+
+def _measure(name: str, peer: str, limit: float, ours: Side, theirs: Side, rounds: int) -> Figure:
+    one, other = [], []
+    for _ in range(rounds):
+        one.append(ours())
+        other.append(theirs())
+    peak = max(sample.peak for sample in one) // 1024
+    return Figure(name, peer, [each.seconds for each in one], [each.seconds for each in other], limit, peak)
+
+
+def _rows(bench: Bench, rounds: int) -> Iterator[tuple[str, str, float, Side, Side, int]]:
+    """Name, peer, ratio to reach, the two sides, and how often; each leaves the next what it needs."""
+    bare = [bench.target, "-I", "-S", "-c", BARE_LOOP, str(bench.tree)]
+    cold, everything = bench.ours("run"), bench.ours("run", "--optimize", "0,1,2", state="levels")
+    three = bench.compileall("-j2", *(word for level in "012" for word in ("-o", level)))
+    yield "cold, one level", "bare loop", 1.05, _clean(bench, cold), _clean(bench, bare), rounds
+    yield "cold, one level ", "uv", 0.93, _clean(bench, cold), lambda: Sample(uv_seconds(bench)), rounds
+    yield (
+        "cold, levels 0, 1, 2",
+        "compileall -j2",
+        0.72,
+        _clean(bench, everything),
+        _clean(bench, three),
+        max(2, rounds - 1),
+    )
+
+    remove_bytecode(bench.tree)
+    timed(cold)
+    rerun = bench.compileall("-j2")
+    yield "every mtime changed", "compileall -j2", 0.08, _touched(bench, cold), _touched(bench, rerun), rounds
+    timed(cold)
+    often = 3 * rounds
+    timed(cold)
+    yield "idle, whole tree", "compileall", 0.40, lambda: timed(cold), lambda: timed(bench.compileall()), often
+    find = ["find", str(bench.tree)]
+    yield "idle, whole tree ", "find", 2.5, lambda: timed(cold), lambda: timed(find), often
+    yield from _small_rows(bench, often)
+
+
+def _small_rows(bench: Bench, often: int) -> Iterator[tuple[str, str, float, Side, Side, int]]:
+    debian = bench._replace(target="/usr/bin/python3")
+    if shutil.which("py3compile") and os.path.exists(debian.target):
+        package = _package(bench.tree)
+        timed(debian.ours("run", state="debian"))
+        hook = debian.ours("run", "--hook", str(package), state="debian")
+        peer = ["py3compile", *map(str, sources(package))]
+        name = f"{len(sources(package))} sources changed, as a hook"
+        yield name, "py3compile", 0.9, _edited(package, hook), _edited(package, peer), often
+    nothing = bench.ours("run", "--hook", "--paths-from", os.devnull)
+    bare = [os.path.realpath(sys.executable), "-I", "-S", "-c", "pass"]
+    yield "hook, nothing to do", "python -I -S -c pass", 5, lambda: timed(nothing), lambda: timed(bare), 3 * often
+    orphaned = bench._replace(tree=bench.scratch / "orphans")
+    sweep = orphaned.ours("sweep", state="orphans-state")
+    delete = ["find", str(orphaned.tree), "-name", "*.pyc", "-delete"]
+    yield f"{ORPHANS} orphans", "find -delete", 2.5, _orphaned(orphaned, sweep), _orphaned(orphaned, delete), often
+
+
+def _clean(bench: Bench, command: list[str]) -> Side:
+    def run() -> Sample:
+        remove_bytecode(bench.tree)
+        return timed(command)
+
+    return run
+
+
+def _touched(bench: Bench, command: list[str]) -> Side:
+    def run() -> Sample:
+        now = time.time_ns()
+        for number, source in enumerate(sources(bench.tree)):
+            os.utime(source, ns=(now, now - 10**9 * (1 + number % 1000) - now % 10**9))
+        return timed(command)
+
+    return run
+
+
+def _edited(package: Path, command: list[str]) -> Side:
+    def run() -> Sample:
+        for source in sources(package):
+            with source.open("ab") as file:
+                file.write(b"#\n")
+        return timed(command)
+
+    return run
+
+
+def _orphaned(bench: Bench, command: list[str]) -> Side:
+    tag = subprocess.run(
+        [bench.target, "-I", "-c", "import sys; print(sys.implementation.cache_tag)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+    def run() -> Sample:
+        shutil.rmtree(bench.tree, ignore_errors=True)
+        for number in range(ORPHANS // 100):
+            pycache = bench.tree / f"package{number}/__pycache__"
+            pycache.mkdir(parents=True)
+            for module in range(100):
+                (pycache / f"module{module}.{tag}.pyc").write_bytes(bytes(1000))
+        return timed(command)
+
+    return run
+
+
+def _package(tree: Path) -> Path:
+    packages = [path for path in tree.iterdir() if (path / "__init__.py").is_file()]
+    return min(packages, key=lambda path: (abs(len(sources(path)) - TOUCHED), path.name))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Timing whole processes: how long, and how much memory the started process itself held at most."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Sample(NamedTuple):
+    """One run of one command."""
+
+    seconds: float
+    peak: int = 0
+    """KiB; 0 where the system doesn't say."""
+
+
+class Figure(NamedTuple):
+    """What the samples of one row say."""
+
+    name: str
+    peer: str
+    ours: list[float]
+    theirs: list[float]
+    limit: float
+    """The ratio to reach."""
+    peak: int = 0
+    """MiB that the host held at most."""
+
+    @property
+    def ratio(self) -> float:
+        """The median of the ratios pair by pair: a machine's speed drifts, and both sides drift with it."""
+        return statistics.median(one / other for one, other in zip(self.ours, self.theirs))
+
+
+def timed(command: list[str]) -> Sample:
+    """Run a command to its end. Raises CalledProcessError where it ends with more than 1."""
+    ended = threading.Event()
+    begun = time.perf_counter()
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Not wait(timeout), which sleeps in steps of up to 50 ms.
+    watch = _Watch(child.pid, ended)
+    watch.start()
+    returncode = child.wait()
+    seconds = time.perf_counter() - begun
+    ended.set()
+    watch.join()
+    if returncode not in (0, 1):
+        raise subprocess.CalledProcessError(returncode, command)
+    return Sample(seconds, watch.peak)
+
+
+class _Watch(threading.Thread):
+    """Looks at a process's memory again and again."""
+
+    def __init__(self, pid: int, ended: threading.Event) -> None:
+        super().__init__()
+        self.peak = 0
+        self._pid = pid
+        self._ended = ended
+
+    def run(self) -> None:
+        while not self._ended.wait(0.02):
+            self.peak = max(self.peak, _peak_of(self._pid))
+
+
+def _peak_of(pid: int) -> int:
+    """What one process alone has held; what the system keeps for its children would be a worker's."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
+
+
+def spread(seconds: list[float]) -> str:
+    """Median, least and most, in the unit that suits them."""
+    middle, least, most = statistics.median(seconds), min(seconds), max(seconds)
+    if middle < 1:
+        return f"{middle * 1000:.0f} ms ({least * 1000:.0f}-{most * 1000:.0f})"
+    return f"{middle:.2f} s ({least:.2f}-{most:.2f})"
