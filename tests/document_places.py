@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,14 +19,18 @@ from conftest import absent
 from debian_chroot import CACHE, Chroot, copy_of, sid_chroot
 from environment import CHECKOUT
 from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools, new_system, site_of
+from packages import write_tree
+from scratch_root import library_of, relocatable
 from system_tools import find_tool
 from test_pacman import PacmanRoot
+from test_prefixes import make_prefix
 from test_rpm import RpmRoot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from documents import Block, Step
+    from interpreters import Interpreter
     from manager_packages import ManagedRoot
 
 #: Seconds for one command. The longest of them makes a Debian.
@@ -117,10 +122,14 @@ class Places:
         if name in ("debian", "hooked"):
             original = self._debians.hooked if name == "hooked" else self._debians.bare
             return _inside(self._stack.enter_context(copy_of(original)).top, {})
+        if name == "appliance":
+            return self._appliance()
         if name == "machine":
             return self._machine()
         if name == "fresh":
             return _inside(self["machine"].top() / "srv/tutorial", _network())
+        if name == "conda":
+            return self._with_conda()
         if name == "fedora":
             return self._managed(RpmRoot)
         assert name == "arch"
@@ -136,13 +145,41 @@ class Places:
         except PermissionError as error:
             absent(str(error))
         seen = Path(mounts[1].partition("=")[2]).parent.parent / "root"
-        place = _machine_place(mounts, seen, _network())
+        # Its Python has a pip, and pyctrigger.
+        path = f"{os.path.dirname(sys.executable)}:{_PATH}"
+        place = _machine_place(mounts, seen, {**_network(), "PATH": path})
         place.directory = {True: str(checkout), False: str(checkout)}
+        return place
+
+    def _appliance(self) -> Place:
+        """The hooked Debian, in which mounts may be made: nobody else sees them."""
+        top = self._stack.enter_context(copy_of(self._debians.hooked)).top
+        try:
+            mounts = self._stack.enter_context(private_mounts(f"mount --bind {top} {top}"))
+        except PermissionError as error:
+            absent(str(error))
+        place = _inside(top, {})
+        enter = place.enter
+        place.enter = lambda as_root: [*mounts, *enter(as_root)]
+        return place
+
+    def _with_conda(self) -> Place:
+        """This machine, with an environment as conda makes them."""
+        place = self["machine"]
+        (interpreter,) = _documented_pythons(1)
+        make_prefix(interpreter, self._scratch / "science")
+        environment = place.top() / "srv/conda/envs/science"
+        environment.parent.mkdir(parents=True)
+        site = self._scratch / "science/lib" / library_of(interpreter) / "site-packages"
+        shutil.rmtree(site)
+        write_tree(site, {"solver/__init__.py": "from . import linear\n", "solver/linear.py": "def solve(): ...\n"})
+        shutil.move(self._scratch / "science", environment)
         return place
 
     def _managed(self, kind: type[ManagedRoot]) -> Place:
         """A root with two Pythons, the manager itself, and the package file that the page before had built."""
         need_tools(kind)
+        _documented_pythons(2)
         system = new_system(kind, self._scratch)
         for path in _package_files(kind, system, self._scratch):
             shutil.copy2(path, system.root.outside("/root"))
@@ -256,6 +293,14 @@ def _bootstrapped(command: str, seen: Path) -> bool:
         inside.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, inside)
     return True
+
+
+def _documented_pythons(count: int) -> list[Interpreter]:
+    """The interpreters of this machine that go into roots: the newest has to be the one that the pages name."""
+    found = relocatable(count)
+    if not found or found[0].version[:2] != (3, 13):
+        absent("the documents name Python 3.13, which isn't this machine's newest that can be copied")
+    return found
 
 
 def _network() -> dict[str, str]:

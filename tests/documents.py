@@ -1,7 +1,7 @@
 """The commands in the documents: each fenced block, where it is to be run, and what it says that it prints.
 
-The words after the fence say what a block is and where it belongs, such as `console debian`; see `KINDS`. A block that is
-none of them is an error, so that nothing can be written that looks like a command and is never tried.
+The words after the fence say what a block is and where it belongs, such as `console debian`; see `KINDS`. A block
+that is none of them is an error, so that nothing can be written that looks like a command and is never tried.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _MASKS = (
     (re.compile(r"\b3\.(\d+)\.\d+\b"), r"3.\1.<patch>"),
     (re.compile(r"\bprocess \d+"), "process <pid>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<digest>"),
+    # How many sources a package has, its next release says otherwise.
+    (re.compile(r"\b\d{2,}(?= (compiled|refreshed|fresh|removed|skipped|findings|directories)\b)"), "<many>"),
     (re.compile(r"\b\d{5,}(\.\d+)?(e[+-]\d+)?\b"), "<number>"),
 )
 
