@@ -1,4 +1,4 @@
-"""How many of the thirty faults each tool mends: `python tests/bench/faults.py [--python PATH]`.
+"""How many of the thirty faults each tool mends: `python tests/bench/fault_table.py [--python PATH]`.
 
 Each tool gets a package of its own for each fault. A fault is mended if the module's pyc is again the regular file with
 the bytes that it had, and nothing beside it has changed. A tool that hangs is ended, and mended nothing. Nothing here
