@@ -38,6 +38,8 @@ PATIENCE = 600
 USER = "reader"
 _USER_ID = 1000
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: In the place of a shell that would talk to a reader: `chroot DIRECTORY` starts $SHELL.
+_NO_TALK = "/bin/true"
 #: Divides what a command printed from what we ask the shell afterwards.
 _END = "\036"
 #: What the way to a package index depends on, and the files among it.
@@ -147,7 +149,7 @@ class Places:
         seen = Path(mounts[1].partition("=")[2]).parent.parent / "root"
         # Its Python has a pip, and pyctrigger.
         path = f"{os.path.dirname(sys.executable)}:{_PATH}"
-        place = _machine_place(mounts, seen, {**_network(), "PATH": path})
+        place = _machine_place(mounts, seen, {**_network(), "PATH": path, "SHELL": _NO_TALK})
         place.directory = {True: str(checkout), False: str(checkout)}
         return place
 

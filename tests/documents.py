@@ -13,8 +13,8 @@ from pathlib import Path
 from environment import CHECKOUT
 
 DOCS = CHECKOUT / "docs"
-#: Made from the parser and the configuration's schema, with tests of their own.
-GENERATED = DOCS / "reference"
+#: Made from the parser and the configuration's schema, with tests of their own; and the words that they are made of.
+GENERATED = (DOCS / "reference", DOCS / "prose")
 
 #: What a block may be.
 KINDS = {
@@ -105,7 +105,22 @@ class Block:
 def pages() -> list[Path]:
     """Every page that people write."""
     found = [CHECKOUT / "README.md", *sorted(DOCS.rglob("*.md"))]
-    return [page for page in found if GENERATED not in page.parents]
+    return [page for page in found if not is_generated(page)]
+
+
+def is_generated(path: Path) -> bool:
+    """Whether it is, or lies among, what nobody writes as a page."""
+    return not {path, *path.parents}.isdisjoint(GENERATED)
+
+
+def examples() -> list[tuple[str, str]]:
+    """The commands in the reference, with where they stand."""
+    found = []
+    for page in sorted(GENERATED[0].rglob("*.md")):
+        for text in re.findall(r"^```sh$\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            joined = text.replace("\\\n", " ")
+            found += [(str(page.relative_to(CHECKOUT)), line) for line in joined.splitlines()]
+    return found
 
 
 def blocks(page: Path) -> list[Block]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from document_places import Debians, debians, places
-from documents import DOCS, GENERATED, BadDocument, Block, agrees, blocks, pages, spans, with_output
+from documents import DOCS, BadDocument, Block, agrees, blocks, examples, is_generated, pages, spans, with_output
 from environment import CHECKOUT
 from pyctrigger.cli.parser import build_parser
 from pyctrigger.errors import UsageError
@@ -35,6 +35,8 @@ NEW_USER = (README, TUTORIAL)
 #: A selection that ends: the README names no test, and all of them take long.
 SELECTION = "-n0 tests/test_names.py tests/test_header.py"
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+#: Between the commands of a line.
+_PARTS = re.compile(r"\s*(?:&&|\|\||[;|\n])\s*")
 _WRITE = os.environ.get("PYCTRIGGER_TEST_WRITE") == "1"
 
 
@@ -129,8 +131,12 @@ def command_lines(page: Path) -> Iterator[tuple[str, str]]:
     """Every call of pyctrigger in a page, in blocks and in sentences, with where it stands."""
     for block in blocks(page):
         for step in block.steps():
-            for part in re.split(r"\s*(?:&&|\|\||[;|\n])\s*", step.command):
+            for part in _PARTS.split(step.command):
                 yield f"{name_of(page)}:{step.line}", part
+        if block.kind == "file":
+            for written in block.text.splitlines():
+                for part in _PARTS.split(written.partition("=")[2] or written):
+                    yield str(block), part.removeprefix("/bin/sh -c '")
     for line, code in spans(page):
         yield f"{name_of(page)}:{line}", code
 
@@ -138,22 +144,36 @@ def command_lines(page: Path) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_parser_takes_every_command(page: Path) -> None:
     """What a page calls pyctrigger with is what pyctrigger takes, where it can be run and where it can't."""
-    parser = build_parser()
     for where, text in command_lines(page):
-        try:
-            words = shlex.split(text, comments=True)
-        except ValueError:  # a piece of another language, with a quotation mark
-            continue
-        if "pyctrigger" in words[:1] or "/usr/local/bin/pyctrigger" in words[:1]:
-            arguments = [word for word in words[1 : len(words)] if word not in ("...", "…")]
-            if not arguments or ">" in arguments[0]:
-                continue
-            try:
-                parser.parse_args(_before_redirection(arguments))
-            except UsageError as error:
-                pytest.fail(f"{where}: {text}: {error}")
-            except SystemExit:  # --help and --version
-                continue
+        assert_parsed(where, text)
+
+
+def test_parser_takes_every_example_of_the_reference() -> None:
+    """They are listed there, and run in the pages."""
+    for where, line in examples():
+        for part in _PARTS.split(line):
+            assert_parsed(where, part)
+
+
+def assert_parsed(where: str, text: str) -> None:
+    """If it is a call of pyctrigger, it is a right one."""
+    try:
+        words = shlex.split(text, comments=True)
+    except ValueError:  # a piece of another language, with a quotation mark
+        return
+    while words and re.match(r"\w+=|jexec$|www$", words[0]):
+        words.pop(0)
+    if not words or os.path.basename(words[0]) != "pyctrigger":
+        return
+    arguments = _before_redirection([word for word in words[1:] if word not in ("...", "…")])
+    if not arguments:
+        return
+    try:
+        build_parser().parse_args(arguments)
+    except UsageError as error:
+        pytest.fail(f"{where}: {text}: {error}")
+    except SystemExit:  # --help and --version
+        return
 
 
 def _before_redirection(words: list[str]) -> list[str]:
@@ -191,6 +211,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if target.startswith(("https:", "http:")):
             continue
         path = (page.parent / target).resolve() if target else page
+        if is_generated(path) and not (DOCS / "reference").exists():
+            continue
         assert path.exists(), f"{name_of(page)}: {match['target']}"
         if heading:
             assert heading in headings(path), f"{name_of(page)}: {match['target']}"
@@ -207,7 +229,7 @@ def test_every_page_is_in_the_index() -> None:
     index = DOCS / "README.md"
     linked = {(DOCS / match["target"].partition("#")[0]).resolve() for match in _LINK.finditer(index.read_text())}
 
-    assert {page for page in DOCS.rglob("*.md") if GENERATED not in page.parents and page != index} - linked == set()
+    assert {page for page in pages() if page not in (index, README)} - linked == set()
     assert "(docs/README.md)" in README.read_text(encoding="utf-8")
 
 
