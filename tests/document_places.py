@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 import corpus
 from confinement import private_mounts
 from conftest import absent
-from debian_chroot import CACHE, Chroot, copy_of, sid_chroot
+from debian_chroot import CACHE, Chroot, copy_of, locked_cache, sid_chroot
 from environment import CHECKOUT
 from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools, new_system, site_of
 from packages import write_tree
@@ -269,32 +269,38 @@ def _bootstrapped(command: str, seen: Path) -> bool:
     """Put there what `command` makes, run for real if it never was."""
     if find_tool("debootstrap") is None:
         absent("no debootstrap (Debian package debootstrap)")
-    CACHE.mkdir(parents=True, exist_ok=True, mode=0o755)
     directory = command.rsplit(maxsplit=1)[-1]
-    kept = CACHE / f"made-{hashlib.sha256(command.encode()).hexdigest()[:16]}"
     target = seen / directory.lstrip("/")
-    if not kept.is_dir():
-        script = 'mount --bind "$1" "$2" && shift 2 && exec sh -c "$1"'
-        with tempfile.TemporaryDirectory(prefix="making-", dir=CACHE) as scratch:
-            child = subprocess.run(
-                ["unshare", "--mount", "sh", "-c", script, "sh", scratch, WORKSHOP, command],
-                env={**os.environ, "PATH": _PATH},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=PATIENCE,
-                check=False,
-            )
-            if child.returncode != 0:
-                absent(f"{command}: {child.stdout.decode(errors='replace').strip()[-300:]}")
-            made = Path(scratch) / Path(directory).relative_to(WORKSHOP)
-            made.rename(kept)
-    subprocess.run(["cp", "-a", str(kept), str(target)], check=True)
+    with locked_cache("made.lock"):
+        kept = CACHE / f"made-{hashlib.sha256(command.encode()).hexdigest()[:16]}"
+        if not kept.is_dir():
+            for other in CACHE.glob("made-*"):
+                shutil.rmtree(other)
+            _make(command, Path(directory).relative_to(WORKSHOP), kept)
+        subprocess.run(["cp", "-a", str(kept), str(target)], check=True)
     for path in _certificates(_network()):
         inside = target / path.lstrip("/")
         inside.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, inside)
     return True
+
+
+def _make(command: str, made: Path, kept: Path) -> None:
+    """Run a command that makes a directory in the workshop, and keep that."""
+    script = 'mount --bind "$1" "$2" && shift 2 && exec sh -c "$1"'
+    with tempfile.TemporaryDirectory(prefix="making-", dir=CACHE) as scratch:
+        child = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, "sh", scratch, WORKSHOP, command],
+            env={**os.environ, "PATH": _PATH},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+            check=False,
+        )
+        if child.returncode != 0:
+            absent(f"{command}: {child.stdout.decode(errors='replace').strip()[-300:]}")
+        (Path(scratch) / made).rename(kept)
 
 
 def _documented_pythons(count: int) -> list[Interpreter]:
