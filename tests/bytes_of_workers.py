@@ -52,6 +52,29 @@ def bodies(executable: str, sources: Sequence[bytes], *, workers: int, level: in
     return found
 
 
+def bodies_of_levels(executable: str, sources: Sequence[bytes]) -> dict[tuple[bytes, int], str]:
+    """The digest of each source's body at each level, all asked for at once, so that equal ones are compiled once."""
+    levels = [wire.LevelRequest(level) for level in (0, 1, 2)]
+
+    def jobs() -> Iterator[Job]:
+        for path in sources:
+            with open(path, "rb") as source:
+                yield Job(wire.request(levels, path, source.read()), path)
+
+    found: dict[tuple[bytes, int], str] = {}
+    with Pool(probe(executable).interpreter, Limits(), 2) as pool:
+        for job, answer in pool.map(jobs()):
+            assert isinstance(job.context, bytes)
+            body = b""
+            for level in (0, 1, 2):
+                kind = getattr(answer, "kind", "lost")
+                if isinstance(answer, wire.Compiled):
+                    body = answer.levels[level].body or body
+                    kind = hashlib.sha256(body).hexdigest()
+                found[job.context, level] = kind
+    return found
+
+
 def differing(executable: str, sources: list[bytes], *, most_workers: int = 5) -> tuple[int, list[bytes]]:
     """How many bodies were compared, and the sources where 1, 2 and more workers, two orders and two runs differ."""
     expected = bodies(executable, sources, workers=1)

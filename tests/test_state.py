@@ -198,7 +198,7 @@ def test_run_killed_at_its_work_is_finished_by_the_next(
     machine: Machine, oldest: Found, site: Path, state: State
 ) -> None:
     """No hook is needed for that; and the options of the first count, not those of the second."""
-    write_tree(site, {"package/fast.py": "", "package/slow.py": SLOW})
+    write_tree(site, {"package/fast.py": "#" * 2 * len(SLOW), "package/slow.py": SLOW})  # the larger one goes first
     arguments: list[Argument] = ["--python", oldest.path, "--site-dir", site]
     child = machine.command.start("run", *arguments, "--optimize", "1", "--jobs", "1")
     try:

@@ -137,7 +137,6 @@ class Pool:
             worker = self._start()
             worker.send(self._solo.popleft())
             self._start_writing(worker)
-
         while self._unsettled:
             worker = next((worker for worker in self._workers if worker.apart), None) or self._start(apart=True)
             worker.send(self._unsettled.popleft())
