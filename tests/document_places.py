@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 import corpus
 from confinement import private_mounts
 from conftest import absent
-from debian_chroot import CACHE, Chroot, copy_of, locked_cache, sid_chroot
+from debian_chroot import Chroot, copy_of, sid_chroot
 from environment import CHECKOUT
+from fresh_debian import PATH, WORKSHOP, bootstrapped, certificates, network
 from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools, new_system, site_of
 from packages import write_tree
 from scratch_root import library_of, relocatable
@@ -37,16 +37,10 @@ if TYPE_CHECKING:
 PATIENCE = 600
 USER = "reader"
 _USER_ID = 1000
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: In the place of a shell that would talk to a reader: `chroot DIRECTORY` starts $SHELL.
 _NO_TALK = "/bin/true"
 #: Divides what a command printed from what we ask the shell afterwards.
 _END = "\036"
-#: What the way to a package index depends on, and the files among it.
-_NETWORK = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
-_CERTIFICATES = ("PIP_CERT", "SSL_CERT_FILE")
-#: Where the tutorial has its Debian; the test has it there too, where nobody else sees it.
-WORKSHOP = "/srv"
 _LEFT_OUT = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "out", "distfiles")
 
 
@@ -78,7 +72,7 @@ class Place:
         ending = f'\nprintf \'{_END}%s{_END}%s\' "$?" "$PWD"'
         script = f"cd '{self.directory[step.as_root]}'; (exit {self._code})\n{step.command}{ending}"
         home = "/root" if step.as_root else f"/home/{USER}"
-        variables = {"PATH": _PATH, "LC_ALL": "C.UTF-8", "HOME": home, "DEBIAN_FRONTEND": "noninteractive"}
+        variables = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": home, "DEBIAN_FRONTEND": "noninteractive"}
         words = [f"{name}={value}" for name, value in {**variables, **self.environment}.items()]
         child = subprocess.run(
             [*self.enter(step.as_root), "/usr/bin/env", "-i", *words, "sh", "-c", script],
@@ -129,7 +123,7 @@ class Places:
         if name == "machine":
             return self._machine()
         if name == "fresh":
-            return _inside(self["machine"].top() / "srv/tutorial", _network())
+            return _inside(self["machine"].top() / "srv/tutorial", network())
         if name == "conda":
             return self._with_conda()
         if name == "fedora":
@@ -148,8 +142,8 @@ class Places:
             absent(str(error))
         seen = Path(mounts[1].partition("=")[2]).parent.parent / "root"
         # Its Python has a pip, and pyctrigger.
-        path = f"{os.path.dirname(sys.executable)}:{_PATH}"
-        place = _machine_place(mounts, seen, {**_network(), "PATH": path, "SHELL": _NO_TALK})
+        path = f"{os.path.dirname(sys.executable)}:{PATH}"
+        place = _machine_place(mounts, seen, {**network(), "PATH": path, "SHELL": _NO_TALK})
         place.directory = {True: str(checkout), False: str(checkout)}
         return place
 
@@ -250,7 +244,7 @@ def _inside(top: Path, environment: Mapping[str, str]) -> Place:
         account = [] if as_root else [f"--userspec={_USER_ID}:{_USER_ID}"]
         return [chroot, *account, str(top)]
 
-    for path in _certificates(environment):
+    for path in certificates(environment):
         target = top / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -260,47 +254,9 @@ def _inside(top: Path, environment: Mapping[str, str]) -> Place:
 def _machine_place(mounts: list[str], seen: Path, environment: Mapping[str, str]) -> Place:
     def before(step: Step) -> bool:
         # A minute and a network the first time; afterwards what the very same command made.
-        return step.command.startswith("debootstrap ") and _bootstrapped(step.command, seen)
+        return step.command.startswith("debootstrap ") and bootstrapped(step.command, seen)
 
     return Place(lambda _as_root: mounts, lambda: seen, environment, before=before)
-
-
-def _bootstrapped(command: str, seen: Path) -> bool:
-    """Put there what `command` makes, run for real if it never was."""
-    if find_tool("debootstrap") is None:
-        absent("no debootstrap (Debian package debootstrap)")
-    directory = command.rsplit(maxsplit=1)[-1]
-    target = seen / directory.lstrip("/")
-    with locked_cache("made.lock"):
-        kept = CACHE / f"made-{hashlib.sha256(command.encode()).hexdigest()[:16]}"
-        if not kept.is_dir():
-            for other in CACHE.glob("made-*"):
-                shutil.rmtree(other)
-            _make(command, Path(directory).relative_to(WORKSHOP), kept)
-        subprocess.run(["cp", "-a", str(kept), str(target)], check=True)
-    for path in _certificates(_network()):
-        inside = target / path.lstrip("/")
-        inside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, inside)
-    return True
-
-
-def _make(command: str, made: Path, kept: Path) -> None:
-    """Run a command that makes a directory in the workshop, and keep that."""
-    script = 'mount --bind "$1" "$2" && shift 2 && exec sh -c "$1"'
-    with tempfile.TemporaryDirectory(prefix="making-", dir=CACHE) as scratch:
-        child = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script, "sh", scratch, WORKSHOP, command],
-            env={**os.environ, "PATH": _PATH},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=PATIENCE,
-            check=False,
-        )
-        if child.returncode != 0:
-            absent(f"{command}: {child.stdout.decode(errors='replace').strip()[-300:]}")
-        (Path(scratch) / made).rename(kept)
 
 
 def _documented_pythons(count: int) -> list[Interpreter]:
@@ -309,15 +265,6 @@ def _documented_pythons(count: int) -> list[Interpreter]:
     if not found or found[0].version[:2] != (3, 13):
         absent("the documents name Python 3.13, which isn't this machine's newest that can be copied")
     return found
-
-
-def _network() -> dict[str, str]:
-    """What this machine needs to reach a package index."""
-    return {name: os.environ[name] for name in (*_NETWORK, *_CERTIFICATES) if os.environ.get(name)}
-
-
-def _certificates(environment: Mapping[str, str]) -> set[str]:
-    return {environment[name] for name in _CERTIFICATES if os.path.isfile(environment.get(name, ""))}
 
 
 # ----------------------------------------------------------------------------------------------------- rpm and pacman
