@@ -24,6 +24,8 @@ PAIRS = {
     "names-2": "import normalize, decimal\nlineno = normalize.offset.text(print_file_and_line=1)\n",
     "letters-1": "\u00e9t\u00e9 = normalize = 1\n",
     "letters-2": "x = '\\N{LATIN SMALL LETTER E WITH ACUTE}', getcode, _getcode, name\n",
+    "annotated-1": "from __future__ import annotations\ndef f(x: f'{x!r:>{x}} {{}}'): pass\n",
+    "annotated-2": "x = '{', '}', '{{', '}}', '(', ')', '[', ']', ':', '.'\n",
     "codec-1": "# coding: cp1250\nx = 'a'\n",
     "codec-2": "Codec = IncrementalEncoder = StreamReader = getregentry = decoding_table = encoding_table = 1\n",
     "bad": "x = (\n",

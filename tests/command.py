@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Argument = Union[str, bytes, "os.PathLike[str]"]
 
 #: Verbs that have no option for it.
-KEEP_NO_STATE = ("audit", "hooks")
+KEEP_NO_STATE = ("audit", "completion", "hooks", "measure")
 #: Seconds. A run that takes longer hangs.
 PATIENCE = 300
 

@@ -13,7 +13,7 @@ import pytest
 
 from builder import distfiles
 from builder.platforms import PLATFORMS, Platform
-from builder.stage import settle, stage
+from builder.stage import manuals, settle, stage
 from builder.trouble import BuildError
 from confinement import NOBODY, public_directory, usable_by
 from conftest import absent
@@ -76,7 +76,7 @@ def platform_at(prefix: Path) -> Platform:
         prefix=str(prefix),
         configuration=f"{prefix}/etc/pyctrigger.toml",
         documents=f"{prefix}/share/doc/pyctrigger",
-        manual=f"{prefix}/share/man/man8",
+        manual=f"{prefix}/share/man",
     )
 
 
@@ -110,7 +110,12 @@ def test_it_is_all_there(installed: Installed) -> None:
     completions = {path[len(str(prefix)) + 1 :] for path in platform_at(prefix).completions.values()}
     assert len(completions) == 3
     places -= completions
-    assert {"bin/pyctrigger", "etc/pyctrigger.toml", "share/man/man8/pyctrigger.8.gz", "lib", "share/doc"} == places
+    pages = {path[len(str(prefix)) + 1 :] for path in manuals(Checkout, platform_at(prefix))}
+    assert {"share/man/man8/pyctrigger.8.gz", "share/man/man8/pyctrigger-run.8.gz"} < pages
+    assert "share/man/man5/pyctrigger.toml.5.gz" in pages
+    assert pages <= places
+    places -= pages
+    assert {"bin/pyctrigger", "etc/pyctrigger.toml", "lib", "share/doc"} == places
     names = {path.name for path in installed.directory.iterdir()}
     assert {"__main__.py", "without-python", "pyctrigger", "filelock", "platformdirs", "tomli"} == names
     licences = {path.name for path in (prefix / "share/doc/pyctrigger").iterdir()}

@@ -137,9 +137,10 @@ def test_the_programs_list_is_what_it_installs(built: Path, tmp_path: Path) -> N
     lines = (built / PROGRAM / "pkg-plist").read_text().splitlines()
     listed = [line for line in lines if not line.startswith(("@postexec", "@preunexec"))]
     assert "@sample etc/pyctrigger.toml.sample" in listed
-    assert "share/man/man8/pyctrigger.8.gz" in listed
+    assert {"share/man/man8/pyctrigger.8.gz", "share/man/man8/pyctrigger-run.8.gz"} < {*listed}
+    assert "share/man/man5/pyctrigger.toml.5.gz" in listed
     assert "share/bash-completion/completions/pyctrigger" in listed
-    assert sorted(line.replace("@sample ", "").replace(".8.gz", ".8") for line in listed) == sorted(installed)
+    assert sorted(re.sub(r"^@sample |(?<=\.[58])\.gz$", "", line) for line in listed) == sorted(installed)
     assert {"bin/pyctrigger", "lib/pyctrigger/pyctrigger/hooks/pkg/python-pycache.ucl"} <= {*listed}
     assert "@postexec %D/bin/pyctrigger --own-bytecode || :" in lines
     assert any(line.startswith("@preunexec /usr/bin/find %D/lib/pyctrigger ") for line in lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyctrigger.managers.pacman import Pacman
 
-from .stage import put, settle, source_date_epoch
+from .stage import compressed, put, settle, source_date_epoch
 from .trouble import BuildError
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def _pack(bsdtar: str, root: Path, package: Path, epoch: int) -> None:
     names = sorted(found, key=lambda name: (not name.startswith("."), name))
     listed = "\0".join(names).encode() + b"\0"
     tree = _archive(bsdtar, root, ["--format=mtree", "--options", _MTREE], listed)
-    os.utime(put(root / ".MTREE", gzip.compress(tree, mtime=0)), (epoch, epoch))
+    os.utime(put(root / ".MTREE", compressed(tree)), (epoch, epoch))
     names = sorted([*names, ".MTREE"], key=lambda name: (not name.startswith("."), name))
     listed = "\0".join(names).encode() + b"\0"
     options = ["--options", "gzip:!timestamp"] if package.suffix == ".gz" else []

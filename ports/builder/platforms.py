@@ -29,7 +29,7 @@ class Platform(NamedTuple):
     documents: str
     """Where licences and the like go."""
     manual: str
-    """The directory of the manual pages of section 8."""
+    """The directory of manual pages, above those of each section."""
     levels: tuple[int, ...]
     """The optimization levels that the system's own packages have."""
     compressed_manual: bool = True
@@ -95,7 +95,7 @@ def _cpython(minor: int, suffix: str, program: tuple[str, ...]) -> Subject:
 
 
 _ETC = "/etc/pyctrigger.toml"
-_MANUAL = "/usr/share/man/man8"
+_MANUAL = "/usr/share/man"
 _DEBIAN_DOCUMENTS = "/usr/share/doc/pyctrigger"
 _ARCH_DOCUMENTS = "/usr/share/licenses/pyctrigger"
 _BSD_DOCUMENTS = "/usr/local/share/doc/pyctrigger"
@@ -113,7 +113,7 @@ PLATFORMS = {
             "/usr/local",
             "/usr/local/etc/pyctrigger.toml.sample",  # a port's own: the administrator's copy has no suffix
             _BSD_DOCUMENTS,
-            "/usr/local/share/man/man8",
+            "/usr/local/share/man",
             (0, 1, 2),
             compressed_manual=False,  # the ports framework does that
         ),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pyctrigger.managers.rpm import Rpm
 
 from .platforms import HOST_TAGS, PLATFORMS
-from .stage import fill_in, put, source_date_epoch, stage, version_of
+from .stage import fill_in, manuals, put, source_date_epoch, stage, version_of
 from .trouble import BuildError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _spec(checkout: Path, platform: Platform) -> str:
         "PROGRAM": platform.launcher,
         "APPLICATION": platform.application,
         "CONFIGURATION": platform.configuration,
-        "MANUAL": platform.manual,
+        "MANUALS": "\n".join(manuals(checkout, platform)),
         "COMPLETIONS": "\n".join(platform.completions.values()),
         "LICENCES": platform.documents,
         "DOCUMENTATION": _DOCUMENTATION,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
+import io
 import os
 import re
 import shutil
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from .platforms import Platform
 
 _WORD = re.compile(r"@[A-Z_]+@")
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 _VERSION = re.compile(r'^VERSION = "([^"]+)"', re.MULTILINE)
 
 
@@ -54,22 +60,37 @@ def stage(checkout: Path, platform: Platform, root: Path) -> None:
     put(application / "without-python", fill_in(templates / "without-python", words))
     put(_inside(root, platform.launcher), fill_in(templates / "launcher", words), 0o755)
     put(_inside(root, platform.configuration), fill_in(templates / "pyctrigger.toml", words))
-    _stage_manual(checkout, platform, root)
+    _stage_manuals(checkout, platform, root)
     grammar = read_grammar(build_parser())
     for shell, place in platform.completions.items():
         put(_inside(root, place), SHELLS[shell](grammar))
 
 
-def _stage_manual(checkout: Path, platform: Platform, root: Path) -> None:
-    words = {**words_of(platform), "VERSION": version_of(checkout)}
-    # The manual names the configuration as it is read: a port's sample has a suffix.
-    words["CONFIGURATION"] = platform.configuration.removesuffix(".sample")
-    text = fill_in(checkout / "docs/pyctrigger.8", words)
-    manual = _inside(root, platform.manual) / "pyctrigger.8"
-    if platform.compressed_manual:
-        put(manual.with_name("pyctrigger.8.gz"), gzip.compress(text.encode("utf-8"), mtime=0))
-    else:
-        put(manual, text)
+def manuals(checkout: Path, platform: Platform) -> dict[str, Path]:
+    """The manual pages that `docs/build` made, by where they go on this system."""
+    suffix = ".gz" if platform.compressed_manual else ""
+    pages = sorted((checkout / "docs/man").iterdir())
+    return {f"{platform.manual}/man{page.suffix[1:]}/{page.name}{suffix}": page for page in pages}
+
+
+def manual_words(checkout: Path, platform: Platform) -> dict[str, str]:
+    """What the words in a manual page mean."""
+    day = datetime.datetime.fromtimestamp(source_date_epoch(checkout), datetime.timezone.utc)
+    return {
+        "VERSION": version_of(checkout),
+        "PREFIX": platform.prefix,
+        # As it is read: a port's sample has a suffix.
+        "CONFIGURATION": platform.configuration.removesuffix(".sample"),
+        # Not strftime: the builder's locale is no business of the page's.
+        "DATE": f"{_MONTHS[day.month - 1]} {day.day}, {day.year}",
+    }
+
+
+def _stage_manuals(checkout: Path, platform: Platform, root: Path) -> None:
+    words = manual_words(checkout, platform)
+    for place, page in manuals(checkout, platform).items():
+        text = fill_in(page, words).encode("utf-8")
+        put(_inside(root, place), compressed(text) if platform.compressed_manual else text)
 
 
 def words_of(platform: Platform) -> dict[str, str]:
@@ -92,6 +113,14 @@ def fill_in(template: Path, words: Mapping[str, str]) -> str:
     if unknown:
         raise BuildError(f"{template} has words that nothing stands for: {', '.join(unknown)}")
     return _WORD.sub(lambda word: words[word.group().strip("@")], text)
+
+
+def compressed(content: bytes) -> bytes:
+    """The same bytes in every Python: gzip.compress() names another system in the header from 3.11 on."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
+        file.write(content)
+    return packed.getvalue()
 
 
 def put(path: Path, content: str | bytes, mode: int = 0o644) -> Path:

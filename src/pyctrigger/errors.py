@@ -10,6 +10,19 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: What a command ends with, and what that means. The manual and the reference are made of it; codes only ever get more.
+EXIT_CODES = {
+    0: "Done.",
+    1: "Some file failed, there are findings, or what was to be measured doesn't run.",
+    2: "Wrong usage or configuration.",
+    3: "Not everything could be examined.",
+    69: "The target interpreter is missing or broken.",
+    70: "A defect of pyctrigger's own.",
+    75: "The lock was not free in time.",
+    77: "Refused: somebody else could change the interpreter, configuration or state that root is asked to trust.",
+    130: "Interrupted from the keyboard; running it again finishes the work.",
+}
+
 
 class PyctriggerError(Exception):
     """Root of all exceptions that pyctrigger raises.

@@ -113,21 +113,30 @@ def _add_paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="*", metavar="PATH", help="what was touched, may be gone; none at all: the whole scope"
     )
-    parser.add_argument(
+    group = parser.add_argument_group("paths")
+    group.add_argument(
         "--paths-from", metavar="FILE", help="read more PATHs from a file, one a line; -: standard input"
     )
-    parser.add_argument("--null", action="store_true", help="the PATHs in that file are separated by NUL")
+    group.add_argument("--null", action="store_true", help="the PATHs in that file are separated by NUL")
 
 
 def _add_scope(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("scope")
     group.add_argument(
-        "--python", metavar="V", action="append", default=[], help="3.11, 3.13t, pypy3.11, py311 or a path; repeatable"
+        "--python",
+        metavar="V",
+        action="append",
+        default=[],
+        help="the target: 3.11, 3.13t, pypy3.11, py311 or a path; repeatable",
     )
     group.add_argument("--root", metavar="DIR", help="a staged root, chroot or jail seen from outside")
     group.add_argument("--trust-root", action="store_true", help="run the interpreter inside the root")
     group.add_argument(
-        "--site-dir", metavar="DIR", action="append", default=[], help="this instead of the target's own; repeatable"
+        "--site-dir",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="this directory instead of the target's own; repeatable",
     )
     group.add_argument(
         "--prefix", metavar="DIR", action="append", default=[], help="a virtual or conda environment; repeatable"
@@ -147,7 +156,10 @@ def _add_bytecode(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("bytecode")
     group.add_argument("--optimize", metavar="0,1,2", type=_levels, help="optimization levels (default: 0)")
     group.add_argument(
-        "--invalidation-mode", metavar="MODE", type=_mode, help="timestamp, checked-hash, unchecked-hash"
+        "--invalidation-mode",
+        metavar="MODE",
+        type=_mode,
+        help="how a pyc tells that its source has changed: timestamp, checked-hash, unchecked-hash",
     )
     group.add_argument("--source-date-epoch", metavar="N", type=_epoch, help="no timestamp in a pyc is later than this")
 
@@ -171,7 +183,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
     group.add_argument(
-        "--color", default="auto", choices=("auto", "always", "never"), help="auto: on a terminal only (default)"
+        "--color",
+        default="auto",
+        choices=("auto", "always", "never"),
+        help="when there is colour; auto: on a terminal only (default)",
     )
 
 

@@ -14,13 +14,11 @@ from ..target.flavour import Flavour
 from ..target.trust import require_own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-_SIZE = re.compile(r"([0-9]{1,18})\s*([A-Za-z]*)\Z", re.ASCII)
+    from .schema import Key
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z", re.ASCII)
-#: setrlimit(2) takes no more.
-_LARGEST_SIZE = (1 << 63) - 1
 
 
 class FlavourSettings(NamedTuple):
@@ -106,18 +104,20 @@ class _Reader:
         self._problems: list[str] = []
 
     def read(self, document: dict[str, Any]) -> Settings:
+        from . import schema  # nobody pays for it who has no configuration
+
         self._only(document, "", ("defaults", "hooks", "flavours"))
         values: dict[str, Any] = {}
-        self._table(document, "defaults", _DEFAULTS, values)
+        self._table(document, "defaults", schema.DEFAULTS, values)
         hooks: dict[str, Any] = {}
-        self._table(document, "hooks", _HOOKS, hooks)
+        self._table(document, "hooks", schema.HOOKS, hooks)
         flavours = {}
         for name, table in self._mapping(document, "flavours").items():
             if not _is_version(name):
                 self._problems.append(f'flavours.{_key(name)} is no version; write "3.11" or "pypy3.11", with quotes')
                 continue
             found: dict[str, Any] = {}
-            self._table({name: table}, name, _FLAVOUR, found, f'flavours."{name}"')
+            self._table({name: table}, name, schema.FLAVOUR, found, f'flavours."{name}"')
             flavours[name] = FlavourSettings(**found)
         if self._problems:
             raise ConfigurationError(self._path, self._problems)
@@ -140,16 +140,16 @@ class _Reader:
         self,
         document: dict[str, Any],
         key: str,
-        schema: Mapping[str, Callable[[Any], Any]],
+        keys: Mapping[str, Key],
         values: dict[str, Any],
         shown: str | None = None,
     ) -> None:
         table = self._mapping(document, key, shown)
-        self._only(table, shown or key, tuple(schema))
-        for name, convert in schema.items():
+        self._only(table, shown or key, tuple(keys))
+        for name, known in keys.items():
             if name in table:
                 try:
-                    values[name] = convert(table[name])
+                    values[name] = known.kind.convert(table[name])
                 except ValueError as error:
                     self._problems.append(f"{shown or key}.{name} = {_short(table[name])}: {error}")
 
@@ -173,100 +173,3 @@ def _short(value: object) -> str:
     except ValueError:
         return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def levels(value: Any) -> tuple[int, ...]:
-    """Optimization levels, sorted and once each. Raises ValueError."""
-    if (
-        not isinstance(value, list)
-        or not value
-        or any(type(level) is not int or level not in (0, 1, 2) for level in value)
-    ):
-        raise ValueError("write a list of optimization levels, such as [0, 1, 2]")
-    return tuple(sorted(set(value)))
-
-
-def invalidation_mode(value: Any) -> InvalidationMode:
-    """An invalidation mode by its name. Raises ValueError."""
-    try:
-        return InvalidationMode(value)
-    except ValueError:
-        raise ValueError("write one of " + ", ".join(f'"{mode.value}"' for mode in InvalidationMode)) from None
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
-        raise ValueError('write a list of texts, such as ["*/tests/data/*"]')
-    return tuple(value)
-
-
-def _absolute_directories(value: Any) -> tuple[str, ...]:
-    paths = _texts(value)
-    if not all(path.startswith("/") and "\0" not in path for path in paths):
-        raise ValueError("write absolute paths")
-    return paths
-
-
-def _executable(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
-        raise ValueError("write the absolute path of an interpreter")
-    return value
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("write true or false")
-    return value
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= 4096:
-        raise ValueError("write a whole number from 0 to 4096")
-    return value
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 10**6:
-        raise ValueError("write a number of seconds, 0 or more")
-    return float(value)
-
-
-def size(value: Any) -> int:
-    """Bytes, from a number or a text such as "2GiB". Raises ValueError."""
-    match = _SIZE.match(value.strip()) if isinstance(value, str) else None
-    if match and match[2].lower() in _UNITS:
-        value = int(match[1]) * _UNITS[match[2].lower()]
-    if type(value) is not int or not 0 <= value <= _LARGEST_SIZE:
-        raise ValueError('write a size such as "2GiB", "512MiB" or a number of bytes')
-    return value
-
-
-def _one_of(*known: str) -> Callable[[Any], str]:
-    def convert(value: Any) -> str:
-        if value not in known:
-            raise ValueError("write one of " + ", ".join(f'"{each}"' for each in known))
-        return str(value)
-
-    return convert
-
-
-_DEFAULTS: dict[str, Callable[[Any], Any]] = {
-    "optimize": levels,
-    "invalidation_mode": invalidation_mode,
-    "exclude": _texts,
-    "create_missing": _boolean,
-    "owned_stale": _one_of("keep", "replace"),
-    "untrusted_directories": _one_of("refuse", "allow"),
-    "duplicates": _one_of("hardlink", "copy"),
-    "jobs": _count,
-    "file_timeout": _seconds,
-    "memory_limit": size,
-    "lock_timeout": _seconds,
-    "log": _one_of("none", "syslog"),
-}
-_HOOKS: dict[str, Callable[[Any], Any]] = {"enabled": _boolean}
-_FLAVOUR: dict[str, Callable[[Any], Any]] = {
-    "executable": _executable,
-    "optimize": levels,
-    "site_dirs": _absolute_directories,
-}

@@ -9,11 +9,25 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from typing import NamedTuple
 
 from ..errors import RefusedError
 
 _NAME = "pyctrigger"
-_BSD = sys.platform.startswith(("freebsd", "dragonfly"))
+
+
+class Places(NamedTuple):
+    """Where root's things live on one kind of system."""
+
+    lock: str
+    state: str
+    configuration: str
+
+
+#: FreeBSD and DragonFly; the others have what Linux has.
+BSD = Places("/var/run/pyctrigger", "/var/db/pyctrigger", "/usr/local/etc/pyctrigger.toml")
+LINUX = Places("/run/pyctrigger", "/var/lib/pyctrigger", "/etc/pyctrigger.toml")
+_SYSTEM = BSD if sys.platform.startswith(("freebsd", "dragonfly")) else LINUX
 
 
 def is_root() -> bool:
@@ -24,7 +38,7 @@ def is_root() -> bool:
 def lock_directory() -> str:
     """The directory of the locks."""
     if is_root():
-        return "/var/run/pyctrigger" if _BSD else "/run/pyctrigger"
+        return _SYSTEM.lock
     directory = _platform("user_runtime_dir")
     # Without a session, as under cron, older platformdirs name a /run/user/UID that isn't there.
     return directory if _can_be_made(directory) else os.path.join(_platform("user_state_dir"), "run")
@@ -39,15 +53,14 @@ def state_directory() -> str:
 
 def system_state_directory() -> str:
     """Root's, also inside a staged root."""
-    return "/var/db/pyctrigger" if _BSD else "/var/lib/pyctrigger"
+    return _SYSTEM.state
 
 
 def configuration_files(*, hook: bool) -> list[str]:
     """Where the configuration may be, best first; the first that exists counts."""
-    system = "/usr/local/etc/pyctrigger.toml" if _BSD else "/etc/pyctrigger.toml"
     if is_root():
-        return [system]
-    files = [os.path.join(_platform("user_config_dir"), "pyctrigger.toml"), system]
+        return [_SYSTEM.configuration]
+    files = [os.path.join(_platform("user_config_dir"), "pyctrigger.toml"), _SYSTEM.configuration]
     named = os.environ.get("PYCTRIGGER_CONFIG")
     return [named] if named and not hook else files
 

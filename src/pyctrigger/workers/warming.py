@@ -56,8 +56,9 @@ elif a:
     b[c] = d
 """
 
-#: Sources in other encodings, with names in other letters, and what can be wrong with one.
+#: Annotations that stay text (3.7, PEP 563), sources in other encodings, names in other letters, what can be wrong.
 _OTHERS = (
+    b"from __future__ import annotations\na: f'{b!r:>{c}} {{}}'\nd: lambda e: [*f, g.h[1:2]] if i else {j: k, **l}\n",
     "\u00e9 = '\u00fc'\n".encode(),
     b"\xef\xbb\xbfa",
     b"# coding: latin-1\n'\xe9'",

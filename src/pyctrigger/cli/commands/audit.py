@@ -242,7 +242,7 @@ def _timeout(text: str) -> float:
 
 
 def _size(text: str) -> int:
-    from ...run.config import size
+    from ...run.schema import size
 
     try:
         return size(int(text) if text.isdigit() else text)

@@ -35,13 +35,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "modules", nargs="*", metavar="MODULE", help="what to import; with --script: the script's arguments"
     )
     parser.add_argument(
-        "--python", metavar="V", action="append", default=[], help="3.11, 3.13t, pypy3.11, py311 or a path; repeatable"
+        "--python",
+        metavar="V",
+        action="append",
+        default=[],
+        help="the target: 3.11, 3.13t, pypy3.11, py311 or a path; repeatable",
     )
     parser.add_argument(
         "--prefix", metavar="DIR", action="append", default=[], help="a virtual or conda environment; repeatable"
     )
     parser.add_argument(
-        "--site-dir", metavar="DIR", action="append", default=[], help="this instead of the target's own; repeatable"
+        "--site-dir",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="this directory instead of the target's own; repeatable",
     )
     parser.add_argument("--script", metavar="FILE", help="run this instead of importing modules")
     parser.add_argument("--stdlib", action="store_true", help="the standard library's bytecode changes as well")
