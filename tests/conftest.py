@@ -30,6 +30,7 @@ LONGEST_FIRST = (
     "test_dpkg",
     "test_pkg_trigger",
     "test_crashes",
+    "test_documents",
     "test_rpm",
     "test_pacman",
     "test_debian_sid",

@@ -196,16 +196,23 @@ def _original() -> Path:
     debootstrap = find_tool("debootstrap")
     if debootstrap is None:
         absent("no debootstrap, which makes a Debian sid to test in (Debian package debootstrap)")
+    with locked_cache("sid.lock"):
+        place = _Place(CACHE / "sid", CACHE / "sid.stamp")
+        if not place.is_whole:
+            _make(place, debootstrap)
+    return place.top
+
+
+@contextmanager
+def locked_cache(name: str) -> Iterator[None]:
+    """Nobody else makes, under this lock, what is kept in `CACHE`, which is root's own."""
     CACHE.mkdir(parents=True, exist_ok=True, mode=0o755)
     status = CACHE.lstat()
     if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or not stat.S_ISDIR(status.st_mode):
         absent(f"{CACHE} is in other hands than root's")
-    place = _Place(CACHE / "sid", CACHE / "sid.stamp")
-    with (CACHE / "sid.lock").open("w") as lock:
+    with (CACHE / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.is_whole:
-            _make(place, debootstrap)
-    return place.top
+        yield
 
 
 def _make(place: _Place, debootstrap: str) -> None:

@@ -72,6 +72,15 @@ def test_one_line_says_what_was_done(pyctrigger: Command, scope: list[Argument],
     assert third.err == ""
 
 
+def test_a_source_that_is_refused_can_be_excluded(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
+    """A link that leads out, such as Debian's sitecustomize.py, fails no run once it is named."""
+    (site / "link.py").symlink_to("/etc/hostname")
+    assert pyctrigger.text("run", "--dry-run", *scope).code == 1
+    outcome = pyctrigger.text("run", "-vv", "--exclude", "*/link.py", *scope)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert f"skipped {site}/link.py: excluded" in outcome.out.splitlines()
+
+
 def test_more_words_name_what_was_written_and_removed(
     pyctrigger: Command, orphaned: list[Argument], site: Path
 ) -> None:

@@ -7,6 +7,7 @@ everything in `$DISTDIR`, or beside this script in `ports/distfiles`.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -57,7 +58,7 @@ def fetch(checkout: Path) -> dict[Distfile, Path]:
     found = {}
     for distfile in pinned(checkout / "ports" / "distinfo"):
         path = next((place / distfile.name for place in places if (place / distfile.name).is_file()), None)
-        found[distfile] = path or _download(distfile, places[0])
+        found[distfile] = path or _download(distfile, places[0], checkout)
         _require_checksum(distfile, found[distfile])
     return found
 
@@ -68,13 +69,15 @@ def _require_checksum(distfile: Distfile, path: Path) -> None:
         raise BuildError(f"{path} has the checksum {digest} instead of {distfile.sha256}; remove it, and try again")
 
 
-def _download(distfile: Distfile, directory: Path) -> Path:
+def _download(distfile: Distfile, directory: Path, checkout: Path) -> Path:
     """Ask pip, with the checksum. It may be the only thing here that knows the way to a package index."""
     missing = f"{distfile.name} is missing; put it into {directory}, or name another directory with DISTDIR"
+    if importlib.util.find_spec("pip") is None:
+        missing += ", or let python3 tests/tour.py make an environment with a pip that fetches it"
     with tempfile.TemporaryDirectory(prefix="pyctrigger-distfiles-") as scratch:
         requirements = Path(scratch) / "requirements.txt"
         requirements.write_text(f"{distfile.requirement} --hash=sha256:{distfile.sha256}\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        command = [_with_pip(checkout), "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
         command += ["--require-hashes", "--python-version", "3.9", "--implementation", "py", "--abi", "none"]
         command += ["--platform", "any", "--dest", scratch, "--requirement", str(requirements)]
         try:
@@ -90,6 +93,14 @@ def _download(distfile: Distfile, directory: Path) -> Path:
         partial.write_bytes((Path(scratch) / distfile.name).read_bytes())
         partial.replace(target)  # two builds at once each put the same bytes there
     return target
+
+
+def _with_pip(checkout: Path) -> str:
+    """The interpreter that runs this; or, where it has no pip, as Debian's, the environment that the tour makes."""
+    own = checkout / ".venv/bin/python"
+    if importlib.util.find_spec("pip") is None and own.is_file():
+        return str(own)
+    return sys.executable
 
 
 def unpack(distfile: Distfile, path: Path, application: Path, licences: Path) -> None:

@@ -289,8 +289,10 @@ class Planner:
             try:
                 found.append((name, source_status(self._layout.sources, plan.relative, name)))
             except SourceRefused as refusal:
-                status = self._layout.sources.lstat(plan.relative, name)
-                if self._is_uncompilable(self._layout.describe_source(plan.relative, name), status):
+                source = self._layout.describe_source(plan.relative, name)
+                if self._excluded and self._excluded.match(source):
+                    plan.skipped.append((name, "excluded"))
+                elif self._is_uncompilable(source, self._layout.sources.lstat(plan.relative, name)):
                     plan.skipped.append((name, "uncompilable"))
                 else:
                     plan.refused.append((name, str(refusal)))

@@ -1,0 +1,316 @@
+"""The systems in which the documents' commands are run: what a reader of each page has before the first one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, NamedTuple
+
+import corpus
+from confinement import private_mounts
+from conftest import absent
+from debian_chroot import Chroot, copy_of, sid_chroot
+from environment import CHECKOUT
+from fresh_debian import PATH, WORKSHOP, bootstrapped, certificates, network
+from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools, new_system, site_of
+from packages import write_tree
+from scratch_root import library_of, relocatable
+from system_tools import find_tool
+from test_pacman import PacmanRoot
+from test_prefixes import make_prefix
+from test_rpm import RpmRoot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from documents import Block, Step
+    from interpreters import Interpreter
+    from manager_packages import ManagedRoot
+
+#: Seconds for one command. The longest of them makes a Debian.
+PATIENCE = 600
+USER = "reader"
+_USER_ID = 1000
+#: In the place of a shell that would talk to a reader: `chroot DIRECTORY` starts $SHELL.
+_NO_TALK = "/bin/true"
+#: Divides what a command printed from what we ask the shell afterwards.
+_END = "\036"
+_LEFT_OUT = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "out", "distfiles")
+
+
+class Said(NamedTuple):
+    """What became of a command."""
+
+    code: int
+    output: str
+
+
+@dataclass
+class Place:
+    """A system, or a part of one, in which a page's commands follow one another."""
+
+    enter: Callable[[bool], list[str]]
+    """The start of a command line that goes on there, as root or not."""
+    top: Callable[[], Path]
+    """Its root, as seen from here."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    directory: dict[bool, str] = field(default_factory=lambda: {True: "/root", False: f"/home/{USER}"})
+    before: Callable[[Step], bool] = lambda _step: False
+    """Does what a command does in another way, if it can."""
+    _code: int = 0
+
+    def run(self, step: Step) -> Said:
+        """One command, as typed after all before it: the directory and `$?` are as they left them."""
+        if self.before(step):
+            return Said(0, "")
+        ending = f'\nprintf \'{_END}%s{_END}%s\' "$?" "$PWD"'
+        script = f"cd '{self.directory[step.as_root]}'; (exit {self._code})\n{step.command}{ending}"
+        home = "/root" if step.as_root else f"/home/{USER}"
+        variables = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": home, "DEBIAN_FRONTEND": "noninteractive"}
+        words = [f"{name}={value}" for name, value in {**variables, **self.environment}.items()]
+        child = subprocess.run(
+            [*self.enter(step.as_root), "/usr/bin/env", "-i", *words, "sh", "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+            check=False,
+        )
+        output, *after = child.stdout.decode("utf-8", "replace").split(_END)
+        if len(after) == 2:
+            self._code, self.directory[step.as_root] = int(after[0]), after[1]
+        else:  # it ended the shell
+            self._code = child.returncode
+        return Said(self._code, output)
+
+    def starting_in(self, directory: str) -> Place:
+        """The same system, where somebody else begins in another directory."""
+        return replace(self, directory={True: directory, False: directory}, _code=0)
+
+    def write(self, block: Block) -> None:
+        """What a page has its reader write."""
+        file = self.top() / block.path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block.text, encoding="utf-8")
+
+
+class Places:
+    """The places of one page, each made when its first command comes; all are gone with it."""
+
+    def __init__(self, scratch: Path, debians: Debians, stack: ExitStack) -> None:
+        self._scratch = scratch
+        self._debians = debians
+        self._stack = stack
+        self._made: dict[str, Place] = {}
+
+    def __getitem__(self, name: str) -> Place:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def _make(self, name: str) -> Place:
+        if name in ("debian", "hooked"):
+            original = self._debians.hooked if name == "hooked" else self._debians.bare
+            return _inside(self._stack.enter_context(copy_of(original)).top, {})
+        if name == "appliance":
+            return self._appliance()
+        if name == "machine":
+            return self._machine()
+        if name == "fresh":
+            return _inside(self["machine"].top() / "srv/tutorial", network())
+        if name == "conda":
+            return self._with_conda()
+        if name == "fedora":
+            return self._managed(RpmRoot)
+        assert name == "arch"
+        return self._managed(PacmanRoot)
+
+    def _machine(self) -> Place:
+        """This machine, in a checkout, with a directory of its own where the tutorial works."""
+        checkout = self._scratch / "checkout"
+        if not checkout.exists():
+            shutil.copytree(CHECKOUT, checkout, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        try:
+            mounts = self._stack.enter_context(private_mounts(f"mount -t tmpfs none {WORKSHOP}"))
+        except PermissionError as error:
+            absent(str(error))
+        seen = Path(mounts[1].partition("=")[2]).parent.parent / "root"
+        # Its Python has a pip, and pyctrigger.
+        path = f"{os.path.dirname(sys.executable)}:{PATH}"
+        place = _machine_place(mounts, seen, {**network(), "PATH": path, "SHELL": _NO_TALK})
+        place.directory = {True: str(checkout), False: str(checkout)}
+        return place
+
+    def _appliance(self) -> Place:
+        """The hooked Debian, in which mounts may be made: nobody else sees them."""
+        top = self._stack.enter_context(copy_of(self._debians.hooked)).top
+        try:
+            mounts = self._stack.enter_context(private_mounts(f"mount --bind {top} {top}"))
+        except PermissionError as error:
+            absent(str(error))
+        place = _inside(top, {})
+        enter = place.enter
+        place.enter = lambda as_root: [*mounts, *enter(as_root)]
+        return place
+
+    def _with_conda(self) -> Place:
+        """This machine, with an environment as conda makes them."""
+        place = self["machine"]
+        (interpreter,) = _documented_pythons(1)
+        make_prefix(interpreter, self._scratch / "science")
+        environment = place.top() / "srv/conda/envs/science"
+        environment.parent.mkdir(parents=True)
+        site = self._scratch / "science/lib" / library_of(interpreter) / "site-packages"
+        shutil.rmtree(site)
+        write_tree(site, {"solver/__init__.py": "from . import linear\n", "solver/linear.py": "def solve(): ...\n"})
+        shutil.move(self._scratch / "science", environment)
+        return place
+
+    def _managed(self, kind: type[ManagedRoot]) -> Place:
+        """A root with two Pythons, the manager itself, and the package file that the page before had built."""
+        need_tools(kind)
+        _documented_pythons(2)
+        system = new_system(kind, self._scratch)
+        for path in _package_files(kind, system, self._scratch):
+            shutil.copy2(path, system.root.outside("/root"))
+        _add_manager(kind, system)
+        return _inside(system.root.top, {})
+
+
+class Debians:
+    """Debian sid with the package file of pyctrigger in root's home, and the same with the package installed."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._bare: Chroot | None = None
+        self._hooked: Chroot | None = None
+
+    @property
+    def bare(self) -> Chroot:
+        """Made at the first question."""
+        if self._bare is None:
+            sid = self._stack.enter_context(sid_chroot(application=False))
+            scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pyctrigger-")))
+            package = built_pyctrigger("deb", checkout_of(scratch / "checkout"), scratch)
+            shutil.copy2(package, sid.outside("/root"))
+            assert sid.run("useradd", "--create-home", "--uid", str(_USER_ID), USER).code == 0
+            self._bare = sid
+        return self._bare
+
+    @property
+    def hooked(self) -> Chroot:
+        """Made at the first question."""
+        if self._hooked is None:
+            sid = self._stack.enter_context(copy_of(self.bare))
+            outcome = sid.run("sh", "-c", "dpkg --install /root/pyctrigger_*.deb")
+            assert outcome.code == 0, outcome.out + outcome.err
+            self._hooked = sid
+        return self._hooked
+
+
+@contextmanager
+def debians() -> Iterator[Debians]:
+    """Shared by all pages; each gets copies."""
+    with ExitStack() as stack:
+        yield Debians(stack)
+
+
+@contextmanager
+def places(debians: Debians) -> Iterator[Places]:
+    """Those of one page."""
+    with ExitStack() as stack:
+        room = corpus.memory(programs=True)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyctrigger-page-", dir=room)))
+        scratch.chmod(0o755)
+        yield Places(scratch, debians, stack)
+
+
+# ------------------------------------------------------------------------------------------------------------- entering
+
+
+def _inside(top: Path, environment: Mapping[str, str]) -> Place:
+    """A place whose root is a directory."""
+    chroot = find_tool("chroot")
+    if chroot is None or os.geteuid() != 0:
+        absent("needs root, and chroot")
+
+    def enter(as_root: bool) -> list[str]:
+        account = [] if as_root else [f"--userspec={_USER_ID}:{_USER_ID}"]
+        return [chroot, *account, str(top)]
+
+    for path in certificates(environment):
+        target = top / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return Place(enter, lambda: top, environment)
+
+
+def _machine_place(mounts: list[str], seen: Path, environment: Mapping[str, str]) -> Place:
+    def before(step: Step) -> bool:
+        # A minute and a network the first time; afterwards what the very same command made.
+        return step.command.startswith("debootstrap ") and bootstrapped(step.command, seen)
+
+    return Place(lambda _as_root: mounts, lambda: seen, environment, before=before)
+
+
+def _documented_pythons(count: int) -> list[Interpreter]:
+    """The interpreters of this machine that go into roots: the newest has to be the one that the pages name."""
+    found = relocatable(count)
+    if not found or found[0].version[:2] != (3, 13):
+        absent("the documents name Python 3.13, which isn't this machine's newest that can be copied")
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------- rpm and pacman
+
+
+_PAYLOADS = (
+    (1, {"greeter/__init__.py": 'WORDS = "hello"\n', "greeter/old.py": "VALUE = 1\n"}),
+    (2, {"greeter/__init__.py": 'WORDS = "howdy"\n'}),
+)
+
+
+def _package_files(kind: type[ManagedRoot], system: ManagedRoot, scratch: Path) -> list[Path]:
+    """pyctrigger's package, and two versions of one for the newer Python, to try it with."""
+    found = [built_pyctrigger(kind.format, checkout_of(scratch / "built"), scratch)]
+    for version, files in _PAYLOADS:
+        payload = Payload("python3-greeter", version, scratch / f"greeter-{version}")
+        found.append(kind.build(payload.add(site_of(system.pythons[0]), files).settle(), scratch))
+    return found
+
+
+#: Debian's rpm wants to be told that it is meant, and neither finds a package that provides Python.
+_MANAGERS = {
+    "rpm": 'case $1 in -[UFie]*) exec {real} --nodeps --force-debian "$@";; esac',
+    "pacman": 'case $1 in -[UR]*) exec {real} --noconfirm --noprogressbar -dd "$@";; esac',
+}
+_PACMAN_CONF = """\
+[options]
+SigLevel = Never
+LocalFileSigLevel = Never
+Architecture = auto
+"""
+
+
+def _add_manager(kind: type[ManagedRoot], system: ManagedRoot) -> None:
+    """The manager itself inside, for whoever types its name there."""
+    root, name = system.root, kind.tools[0]
+    system.add_itself()
+    if kind is PacmanRoot:
+        root.put("/etc/pacman.conf", _PACMAN_CONF)
+    program = find_tool(name)
+    assert program is not None
+    root.add_program(os.path.realpath(program), f"/usr/libexec/{name}")
+    script = f'#!/bin/sh\n{_MANAGERS[name]}\nexec {{real}} "$@"\n'.replace("{real}", f"/usr/libexec/{name}")
+    root.outside(f"/usr/bin/{name}").unlink(missing_ok=True)
+    root.put(f"/usr/bin/{name}", script).chmod(0o755)
+    for tool in ("ls", "cp", "mv"):
+        path = find_tool(tool)
+        assert path is not None
+        root.add_program(os.path.realpath(path), f"/usr/bin/{tool}")
