@@ -183,9 +183,10 @@ class Worker:
         self.deadline = time.monotonic() + self.limits.wall_timeout
 
     def kill(self) -> None:
-        """End it now."""
-        with contextlib.suppress(ProcessLookupError):
-            self._child.kill()
+        """End it now, and what it has forked: it leads a session of its own."""
+        if self._child.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
 
     def reap(self, patience: float = _PATIENCE) -> int:
         """Wait for the end, and force it after `patience` seconds; give everything back; how it ended."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         UNSETTLED,
         Request,
         Unmarshallable,
+        die_with_host,
         failed,
         reply,
         serve,
@@ -49,6 +50,7 @@ SPLITS_SETS = sys.implementation.name == "cpython" and sys.version_info >= (3, 1
 #: PyPy flags a string as interned if any equal one is, and what an earlier source has left is there until it is
 #: collected.
 APART = sys.implementation.name == "pypy" or (len(sys.argv) > 6 and sys.argv[6] == "apart")
+LIFE = int(sys.argv[2]) if len(sys.argv) > 2 else -1
 #: inspect.CO_OPTIMIZED: the code of a function.
 FUNCTION = 1
 
@@ -139,6 +141,7 @@ def compiled_apart(source: bytes, path: str, level: int, memory: int) -> "tuple[
     left = signal.getitimer(signal.ITIMER_PROF)[0]
     child = os.fork()
     if not child:
+        die_with_host(LIFE)  # the kernel tells one process of a pipe's end
         signal.setitimer(signal.ITIMER_PROF, left)
         try:
             said: "tuple[bool, Any]" = (True, compiled(source, path, level))
@@ -151,6 +154,7 @@ def compiled_apart(source: bytes, path: str, level: int, memory: int) -> "tuple[
     with os.fdopen(ours, "rb") as stream:
         answered = stream.read()
     status = os.waitpid(child, 0)[1]
+    die_with_host(LIFE)
     if status:
         os.kill(os.getpid(), os.WTERMSIG(status) or signal.SIGKILL)
     good, result = marshal.loads(answered)
