@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from command import Command
     from interpreters import Interpreter
 
-#: Enough work for the bar's patience of a second on any machine: each of these takes 10 ms and more at three levels.
-LONG_WORK = {f"module_{number}.py": "x = {'a': [1, 2, (3, 4)]}\n" * 300 for number in range(150)}
+#: Enough work for the bar's patience of a second on any machine: each of these takes 20 ms and more at three levels,
+#: which all differ.
+LONG_WORK = {
+    f"module_{number}.py": "'A docstring.'\nassert True\n" + "x = {'a': [1, 2, (3, 4)]}\n" * 600
+    for number in range(150)
+}
 
 
 def _bar(pyctrigger: Command, program: list[str], *arguments: str, verb: str = "run", code: int = 0) -> bytes:
@@ -89,7 +93,7 @@ def test_a_bar_counts_archives(pyctrigger: Command, tmp_path: Path) -> None:
     for name in "abc":
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
             archive.writestr("__pycache__/m.cpython-39.pyc", head)
-            archive.writestr("m.py", bytes(3 << 18))
+            archive.writestr("m.py", bytes(3 << 20))
     program = [sys.executable, "-m", "pyctrigger"]
 
     said = _bar(pyctrigger, program, "-q", "--jobs", "1", str(tmp_path), verb="audit", code=1)
