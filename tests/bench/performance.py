@@ -86,7 +86,7 @@ def _rows(bench: Bench, rounds: int) -> Iterator[tuple[str, str, float, Side, Si
         0.72,
         _clean(bench, everything),
         _clean(bench, three),
-        max(2, rounds - 1),
+        max(1, rounds - 1),
     )
 
     remove_bytecode(bench.tree)
