@@ -108,7 +108,7 @@ class Manifest:
         """The records of the pycs in a directory, by name."""
         found = self._records.get(directory)
         if found is None:
-            found = self._near.pop(directory, None)
+            found = self._near.get(directory)
             if found is None and not (self._near_prefix and directory.startswith(self._near_prefix)):
                 rows = self._ask(_RECORDS, os.fsencode(directory))
                 found = {os.fsdecode(row[0]): Record._make(row[1:]) for row in rows if isinstance(row[0], bytes)}
