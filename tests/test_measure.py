@@ -759,7 +759,7 @@ def test_a_chart_of_plain_characters(measure: Measure, stage: Stage, newest: Int
 def test_an_outlier_neither_hides_the_others_nor_decides() -> None:
     """Its bar ends at the edge of the chart, and the difference is as clear as without it."""
     stale, fresh = (
-        line.split()[-1] for line in chart([Bar("stale", "", 4.0, 4.2, ""), Bar("fresh", "", 2.0, 40.0, "")])
+        line[-1][0] for line in chart([Bar("stale", "", 4.0, 4.2, "error"), Bar("fresh", "", 2.0, 40.0, "good")])
     )
     assert re.fullmatch("=+-+", stale)
     assert re.fullmatch("=+-+>", fresh)
