@@ -189,7 +189,7 @@ def test_every_table_has_one_content(
     lines = _ESCAPES.sub("", drawn).splitlines()
     cells = [line.split() for line in lines if not line or set(line) - set("─ ")]
     assert [line.split() for line in plain.splitlines()] == cells
-    assert drawn != without
+    assert ("─" in drawn) is (verb != "explain")  # whose table has no headers
 
 
 def test_all_tables_are_drawn_in_one_way() -> None:
