@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 import corpus
+from archives import build, compile_tree, package_tree
 from confinement import private_mounts
 from conftest import absent
 from debian_chroot import Chroot, copy_of, sid_chroot
+from dnf_inside import add_dnf
 from environment import CHECKOUT
 from fresh_debian import PATH, WORKSHOP, bootstrapped, certificates, network
 from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools, new_system, site_of
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 #: Seconds for one command. The longest of them makes a Debian.
 PATIENCE = 600
 USER = "reader"
+#: The package in a conda's cache of packages.
+CONDA = "demo-1-0.conda"
 _USER_ID = 1000
 #: In the place of a shell that would talk to a reader: `chroot DIRECTORY` starts $SHELL.
 _NO_TALK = "/bin/true"
@@ -160,7 +164,10 @@ class Places:
         return place
 
     def _with_conda(self) -> Place:
-        """This machine, with an environment as conda makes them."""
+        """This machine, with an environment laid out as conda's are, and a package as conda-build makes them.
+
+        Both are made here, of a Python of this machine's: no conda is, and no channel can be reached.
+        """
         place = self["machine"]
         (interpreter,) = _documented_pythons(1)
         make_prefix(interpreter, self._scratch / "science")
@@ -170,6 +177,10 @@ class Places:
         shutil.rmtree(site)
         write_tree(site, {"solver/__init__.py": "from . import linear\n", "solver/linear.py": "def solve(): ...\n"})
         shutil.move(self._scratch / "science", environment)
+        packages = self._scratch / "packages"
+        compile_tree(interpreter, package_tree(packages))
+        _age(packages)
+        build(CONDA, packages, place.top() / "srv/conda/pkgs")
         return place
 
     def _managed(self, kind: type[ManagedRoot]) -> Place:
@@ -179,7 +190,7 @@ class Places:
         system = new_system(kind, self._scratch)
         for path in _package_files(kind, system, self._scratch):
             shutil.copy2(path, system.root.outside("/root"))
-        _add_manager(kind, system)
+        _add_manager(kind, system, self._scratch)
         return _inside(system.root.top, {})
 
 
@@ -282,7 +293,19 @@ def _package_files(kind: type[ManagedRoot], system: ManagedRoot, scratch: Path) 
     for version, files in _PAYLOADS:
         payload = Payload("python3-greeter", version, scratch / f"greeter-{version}")
         found.append(kind.build(payload.add(site_of(system.pythons[0]), files).settle(), scratch))
+    if kind is RpmRoot:  # as Fedora's builds make them
+        python = system.pythons[0]
+        bundled = Payload("python3-bundled", 1, scratch / "bundled").add(site_of(python), {"bundled.py": "VALUE = 1\n"})
+        bundled.ship_bytecode(python, site_of(python))
+        _age(bundled.top)
+        found.append(kind.build(bundled.settle(), scratch))
     return found
+
+
+def _age(top: Path) -> None:
+    """The bytecode there is as 3.13's alpha 6 wrote it, one magic number before the first beta."""
+    for pyc in top.rglob("*.cpython-313.pyc"):
+        pyc.write_bytes((3570).to_bytes(2, "little") + pyc.read_bytes()[2:])
 
 
 #: Debian's rpm wants to be told that it is meant, and neither finds a package that provides Python.
@@ -298,7 +321,7 @@ Architecture = auto
 """
 
 
-def _add_manager(kind: type[ManagedRoot], system: ManagedRoot) -> None:
+def _add_manager(kind: type[ManagedRoot], system: ManagedRoot, scratch: Path) -> None:
     """The manager itself inside, for whoever types its name there."""
     root, name = system.root, kind.tools[0]
     system.add_itself()
@@ -308,6 +331,8 @@ def _add_manager(kind: type[ManagedRoot], system: ManagedRoot) -> None:
     assert program is not None
     root.add_program(os.path.realpath(program), f"/usr/libexec/{name}")
     script = f'#!/bin/sh\n{_MANAGERS[name]}\nexec {{real}} "$@"\n'.replace("{real}", f"/usr/libexec/{name}")
+    if kind is RpmRoot:
+        add_dnf(system, scratch)
     root.outside(f"/usr/bin/{name}").unlink(missing_ok=True)
     root.put(f"/usr/bin/{name}", script).chmod(0o755)
     for tool in ("ls", "cp", "mv"):

@@ -29,6 +29,8 @@ TOOLS = (
     Tool("rpm", "rpm", "runs file triggers in a scratch root"),
     Tool("rpmbuild", "rpm", "builds packages for it"),
     Tool("pacman", "pacman-package-manager", "runs hooks in a scratch root"),
+    Tool("dnf", "dnf", "installs from a repository in a scratch root"),
+    Tool("createrepo_c", "createrepo-c", "makes that repository"),
     Tool("bsdtar", "libarchive-tools", "builds packages for it"),
     Tool("lua5.4", "lua5.4", "runs pkg's triggers", version_flag="-v"),
     Tool("groff", "groff-base", "formats the manual pages"),
