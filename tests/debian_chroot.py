@@ -151,7 +151,7 @@ def sid_chroot(*, application: bool = True) -> Iterator[Chroot]:
     chroot = find_tool("chroot")
     if chroot is None or os.geteuid() != 0:
         absent("needs root, and chroot")
-    with copy_of(Chroot(_original(), chroot)) as sid:
+    with copy_of(Chroot(original_sid(), chroot)) as sid:
         if application:
             sid.install_pyctrigger()
         yield sid
@@ -192,7 +192,7 @@ class _Place:
         return "\n".join([_EDITION, *PACKAGES, *PAYLOADS])
 
 
-def _original() -> Path:
+def original_sid() -> Path:
     """The cached Debian, made if there is none yet."""
     debootstrap = find_tool("debootstrap")
     if debootstrap is None:

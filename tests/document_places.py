@@ -20,6 +20,7 @@ from debian_chroot import Chroot, copy_of, sid_chroot
 from dnf_inside import add_dnf
 from environment import CHECKOUT
 from fresh_debian import PATH, WORKSHOP, bootstrapped, certificates, network
+from image_builder import builder, hide_cache
 from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools, new_system, site_of
 from packages import write_tree
 from scratch_root import library_of, relocatable
@@ -130,6 +131,8 @@ class Places:
             return _inside(self["machine"].top() / "srv/tutorial", network())
         if name == "conda":
             return self._with_conda()
+        if name == "builder":
+            return self._builder()
         if name == "fedora":
             return self._managed(RpmRoot)
         assert name == "arch"
@@ -182,6 +185,16 @@ class Places:
         _age(packages)
         build(CONDA, packages, place.top() / "srv/conda/pkgs")
         return place
+
+    def _builder(self) -> Place:
+        """This machine, with buildah, and the Debian package of pyctrigger."""
+        place = self["machine"]
+        subprocess.run([*place.enter(True), "sh", "-c", hide_cache()], check=True)
+        environment = {**place.environment, **builder(self._scratch / "containers")}
+        (package,) = (self._debians.bare.outside("/root")).glob("pyctrigger_*.deb")
+        (place.top() / "srv/image").mkdir()
+        shutil.copy2(package, place.top() / "srv/image")
+        return replace(place, environment=environment)
 
     def _managed(self, kind: type[ManagedRoot]) -> Place:
         """A root with two Pythons, the manager itself, and the package file that the page before had built."""

@@ -31,6 +31,7 @@ TOOLS = (
     Tool("pacman", "pacman-package-manager", "runs hooks in a scratch root"),
     Tool("dnf", "dnf", "installs from a repository in a scratch root"),
     Tool("createrepo_c", "createrepo-c", "makes that repository"),
+    Tool("buildah", "buildah", "builds an image of a container"),
     Tool("bsdtar", "libarchive-tools", "builds packages for it"),
     Tool("lua5.4", "lua5.4", "runs pkg's triggers", version_flag="-v"),
     Tool("groff", "groff-base", "formats the manual pages"),
