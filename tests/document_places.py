@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -133,6 +134,8 @@ class Places:
             return self._with_conda()
         if name == "builder":
             return self._builder()
+        if name == "shells":
+            return self._with_shells()
         if name == "fedora":
             return self._managed(RpmRoot)
         assert name == "arch"
@@ -186,6 +189,16 @@ class Places:
         build(CONDA, packages, place.top() / "srv/conda/pkgs")
         return place
 
+    def _with_shells(self) -> Place:
+        """This machine, with three shells, and a home that nobody lived in yet."""
+        for shell in ("bash", "zsh", "fish"):
+            if find_tool(shell) is None:
+                absent(f"no {shell} on this machine (Debian package {shell})")
+        place = self["machine"]
+        home = "/srv/home"
+        (place.top() / home.lstrip("/")).mkdir()
+        return replace(place, environment={**place.environment, "HOME": home}).starting_in(home)
+
     def _builder(self) -> Place:
         """This machine, with buildah, and the Debian package of pyctrigger."""
         place = self["machine"]
@@ -223,6 +236,8 @@ class Debians:
             scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pyctrigger-")))
             package = built_pyctrigger("deb", checkout_of(scratch / "checkout"), scratch)
             shutil.copy2(package, sid.outside("/root"))
+            # As an installed system knows its own name; sudo looks it up.
+            sid.outside("/etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n")
             assert sid.run("useradd", "--create-home", "--uid", str(_USER_ID), USER).code == 0
             self._bare = sid
         return self._bare
@@ -301,18 +316,19 @@ _PAYLOADS = (
 
 
 def _package_files(kind: type[ManagedRoot], system: ManagedRoot, scratch: Path) -> list[Path]:
-    """pyctrigger's package, and two versions of one for the newer Python, to try it with."""
+    """pyctrigger's package, two versions of one for the newer Python, to try it with, and one with bytecode in it."""
     found = [built_pyctrigger(kind.format, checkout_of(scratch / "built"), scratch)]
     for version, files in _PAYLOADS:
         payload = Payload("python3-greeter", version, scratch / f"greeter-{version}")
         found.append(kind.build(payload.add(site_of(system.pythons[0]), files).settle(), scratch))
-    if kind is RpmRoot:  # as Fedora's builds make them
-        python = system.pythons[0]
-        bundled = Payload("python3-bundled", 1, scratch / "bundled").add(site_of(python), {"bundled.py": "VALUE = 1\n"})
-        bundled.ship_bytecode(python, site_of(python))
+    python = system.pythons[0]
+    bundled = Payload("python3-bundled", 1, scratch / "bundled").add(site_of(python), {"bundled.py": "VALUE = 1\n"})
+    if kind is PacmanRoot:  # the next version
+        bundled = Payload("python3-greeter", 3, scratch / "bundled").add(site_of(python), _PAYLOADS[-1][1])
+    bundled.ship_bytecode(python, site_of(python))
+    if kind is RpmRoot:  # as Fedora's builds make them, some time ago
         _age(bundled.top)
-        found.append(kind.build(bundled.settle(), scratch))
-    return found
+    return [*found, kind.build(bundled.settle(), scratch)]
 
 
 def _age(top: Path) -> None:
