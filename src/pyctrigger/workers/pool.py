@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 from ..errors import InterpreterChangedError, InterpreterError
 from ..target.child import describe_death
 from .wire import UNREADABLE, Compiled, Failed, Unsettled, WireError, parse_reply
-from .worker import Job, Limits, Worker
+from .worker import Job, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..target.interpreter import Interpreter
+    from .limits import Limits
 
 #: What one worker may have before it: enough that it never waits, few enough that the last ones end together.
 _MOST_JOBS = 8
@@ -209,7 +210,7 @@ class Pool:
             worker.kill()
             yield from self._lose(worker)
 
-    def _greet(self, worker: Worker, payload: bytes) -> None:
+    def _greet(self, worker: Worker, payload: memoryview) -> None:
         worker.greet(payload)
         assert worker.ready
         self.has_worked = True
