@@ -37,7 +37,8 @@ class Gatekeeper:
         if self._allows_all or (self._entered == (layout, relative) and not source_only):
             return True
         permitted = self._judge(layout, relative, source_only=source_only)
-        if permitted and self._permitted == layout.describe_pyc(relative):
+        # Who may make a `__pycache__` that isn't there yet was judged with the directory; a prefix has a tree above it.
+        if permitted and not (source_only or layout.has_prefix):
             self._entered = layout, relative
         return permitted
 
