@@ -161,7 +161,7 @@ class ManagedRoot(abc.ABC):
 
     @contextmanager
     def copy(self, *, whole: bool = False) -> Iterator[ManagedRoot]:
-        """The same system once more, for as long as it is needed: unless `whole`, this one must not change meanwhile."""
+        """The same system once more, for as long as it is needed. Unless `whole`, this one may not change meanwhile."""
         with another(self.root.top, self.root.top.parent, whole=whole) as top:
             yield type(self)(ScratchRoot(top), self.pythons, self.packages)
 
