@@ -15,7 +15,10 @@ from interpreters import Interpreter, expected_flavours, find_interpreters, miss
 from separation import separable, separate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from confinement import Machine
 
 # How long an example takes says nothing on a machine that is shared.
 settings.register_profile("patient", deadline=None)
@@ -114,6 +117,12 @@ def newest(interpreters: list[Interpreter]) -> Interpreter:
 
 
 @pytest.fixture(scope="session")
+def oldest(interpreters: list[Interpreter]) -> Interpreter:
+    """The oldest CPython of this machine: what is slow there stays slow."""
+    return next(each for each in interpreters if each.implementation == "cpython")
+
+
+@pytest.fixture(scope="session")
 def every_format(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One archive of each kind that `archives` builds, by its name, all of one tree with bytecode."""
     from archives import BUILDERS, build, compile_tree, package_tree
@@ -143,3 +152,16 @@ def site(tmp_path: Path) -> Path:
 def pyctrigger(tmp_path: Path) -> Command:
     """The command, with a state directory of this test's own."""
     return Command(tmp_path / "state")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, pyctrigger: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """Where nobody else takes the locks."""
+    from confinement import own_machine
+
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    try:
+        with own_machine(pyctrigger, tmp_path / "run") as machine:
+            yield machine
+    except PermissionError as error:
+        absent(str(error))

@@ -24,6 +24,7 @@ from command import Argument, Command, Outcome
 from conftest import absent
 from debian_packages import ARCHIVE, write_index
 from interpreters import Interpreter
+from layered import another
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -151,7 +152,10 @@ def sid_chroot(*, application: bool = True) -> Iterator[Chroot]:
     chroot = find_tool("chroot")
     if chroot is None or os.geteuid() != 0:
         absent("needs root, and chroot")
-    with copy_of(Chroot(original_sid(), chroot)) as sid:
+    with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=_room()) as scratch:
+        copy = Path(scratch) / "sid"
+        _run(["cp", "-a", "--reflink=auto", str(original_sid()), str(copy)])
+        sid = Chroot(copy, chroot)
         if application:
             sid.install_pyctrigger()
         yield sid
@@ -159,12 +163,14 @@ def sid_chroot(*, application: bool = True) -> Iterator[Chroot]:
 
 @contextmanager
 def copy_of(original: Chroot) -> Iterator[Chroot]:
-    """Another one, as it is now, gone afterwards."""
-    # Not just anywhere: what lies there has to be executable, and its /dev/null a device.
-    with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=corpus.memory(programs=True) or CACHE) as scratch:
-        copy = Path(scratch) / "sid"
-        _run(["cp", "-a", "--reflink=auto", str(original.top), str(copy)])
-        yield Chroot(copy, original._chroot)
+    """Another one, as it is now, gone afterwards. Nobody may change the original meanwhile."""
+    with another(original.top, _room()) as top:
+        yield Chroot(top, original._chroot)
+
+
+def _room() -> str | Path:
+    """Not just anywhere: what lies there has to be executable, and its /dev/null a device."""
+    return corpus.memory(programs=True) or CACHE
 
 
 def _package(name: str) -> Path:

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Callable, ClassVar
 
 from conftest import absent
 from environment import CHECKOUT
+from layered import another
 from packages import not_fresh, sources_below, write_tree
 from scratch_root import ScratchRoot, binaries_of, lay_out, library_of, new_root, relocatable
 from system_tools import find_tool
@@ -162,14 +162,10 @@ class ManagedRoot(abc.ABC):
         return said
 
     @contextmanager
-    def copy(self) -> Iterator[ManagedRoot]:
-        """The same system once more, for as long as it is needed."""
-        top = Path(tempfile.mkdtemp(prefix="copy-", dir=self.root.top.parent)) / "root"
-        subprocess.run(["cp", "-a", str(self.root.top), str(top)], check=True)
-        try:
+    def copy(self, *, whole: bool = False) -> Iterator[ManagedRoot]:
+        """The same system once more, for as long as it is needed. Unless `whole`, this one may not change meanwhile."""
+        with another(self.root.top, self.root.top.parent, whole=whole) as top:
             yield type(self)(ScratchRoot(top), self.pythons, self.packages)
-        finally:
-            subprocess.run(["rm", "-rf", str(top.parent)], check=True)
 
     def step(self, act: Callable[[ManagedRoot], object]) -> None:
         """One step, on a copy whose hooks don't run, which has to leave trouble; then for real, which must not."""

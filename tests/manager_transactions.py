@@ -90,7 +90,8 @@ class ManagerTransactions:
     @pytest.fixture(scope="class")
     def hooked(self, base: ManagedRoot, built: Path) -> Iterator[ManagedRoot]:
         """Two Pythons and pyctrigger."""
-        with base.copy() as system:
+        # Tests put two layers above it, which is all that there can be.
+        with base.copy(whole=True) as system:
             system.transact("install", built)
             yield system
 

@@ -644,12 +644,6 @@ def test_too_little_of_something(pyctrigger: Command, scope: list[Argument], err
     assert (hook.code, hook.out, hook.err) == (0, "", word)
 
 
-@pytest.fixture
-def oldest(interpreters: list[Found]) -> Found:
-    """The oldest CPython: what is slow there stays slow."""
-    return next(each for each in interpreters if each.implementation == "cpython")
-
-
 @pytest.mark.parametrize("hook", [[], ["--hook"]], ids=["run", "hook"])
 def test_interrupt_ends_it_without_a_traceback(pyctrigger: Command, site: Path, oldest: Found, hook: list[str]) -> None:
     """Exit 130; no worker is left, nothing half-written, and the next run finishes the work."""

@@ -10,16 +10,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from command import Command
 from conftest import absent
 from packages import not_fresh, pycs_below, sources_below, write_tree
+from processes import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from command import Outcome
@@ -71,14 +71,6 @@ sys.exit(main())
 def dawdling(call: str, seconds: float) -> list[str]:
     """The command, on a host that dawdles."""
     return [sys.executable, "-c", _DAWDLING, call, str(seconds)]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens in another process."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def on(interpreter: Interpreter, site: Path) -> list[str]:

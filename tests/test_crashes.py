@@ -18,11 +18,10 @@ import pytest
 
 from conftest import absent
 from packages import assert_none_torn, not_fresh, pycs_below, sources_below, write_tree
+from processes import processes_of, wait_until
 from system_tools import find_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from command import Command
     from interpreters import Interpreter
 
@@ -58,25 +57,6 @@ def announced(state: Path) -> set[str]:
         with contextlib.suppress(FileNotFoundError):
             paths.update(bytes.fromhex(path).decode() for path in json.loads(entry.read_text())["paths"])
     return paths
-
-
-def processes_of(executable: Path) -> list[int]:
-    """Every process that was started under the name `executable`."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
-                if file.read().split(b"\0")[0] == os.fsencode(executable):
-                    found.append(int(name))
-    return found
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens in another process."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 class Killer:

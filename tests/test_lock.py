@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from command import Command
-from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, own_machine, public_directory
+from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, public_directory
 from conftest import absent
 from packages import pycs_below, snapshot, write_tree
 from pyctrigger.errors import RefusedError
@@ -30,23 +30,6 @@ if TYPE_CHECKING:
     from interpreters import Interpreter as Found
 
 INSTALLATION = re.compile(r"(cpython-3\d+t?|pypy3\d+)-[0-9a-f]{8}\Z")
-
-
-@pytest.fixture
-def machine(tmp_path: Path, pyctrigger: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """Where nobody else takes the locks."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    try:
-        with own_machine(pyctrigger, tmp_path / "run") as machine:
-            yield machine
-    except PermissionError as error:
-        absent(str(error))
-
-
-@pytest.fixture(scope="session")
-def oldest(interpreters: list[Found]) -> Found:
-    """The oldest CPython: what is slow there stays slow."""
-    return next(each for each in interpreters if each.implementation == "cpython")
 
 
 @pytest.fixture

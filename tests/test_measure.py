@@ -27,6 +27,7 @@ from conftest import absent
 from packages import write_tree
 from pyctrigger.cli.chart import Bar, chart
 from pyctrigger.inspect.measure_report import Spread
+from terminal import heard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -793,16 +794,6 @@ def test_progress_on_a_terminal(measure: Measure, site: Path, newest: Interprete
         os.close(terminal)
         assert drawn is (b"measuring" in heard(leader))
         assert child.wait(60) == 0
-
-
-def heard(leader: int) -> bytes:
-    """What is said on a terminal, until nobody is left to say more."""
-    said = b""
-    with contextlib.suppress(OSError):  # EIO: the other side is closed
-        while piece := os.read(leader, 65536):
-            said += piece
-    os.close(leader)
-    return said
 
 
 @pytest.mark.parametrize(

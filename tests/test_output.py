@@ -24,6 +24,7 @@ from command import Command
 from packages import write_tree
 from pyctrigger import errors
 from pyctrigger.cli.table import Table, lines_of
+from terminal import heard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,16 +51,7 @@ def on_terminal(*command: str, columns: int = 200, env: Mapping[str, str] | None
         command, stdin=terminal, stdout=terminal, stderr=terminal, env={**os.environ, **_QUIET, **(env or {})}
     )
     os.close(terminal)
-    said = b""
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:  # EIO: the other side is closed
-            break
-        if not piece:
-            break
-        said += piece
-    os.close(leader)
+    said = heard(leader)
     child.wait()
     return said.decode().replace("\r\n", "\n")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packages import write_tree
+from terminal import heard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,16 +38,7 @@ def _bar(pyctrigger: Command, program: list[str], *arguments: str, verb: str = "
         file_actions=[(os.POSIX_SPAWN_DUP2, terminal, 2), (os.POSIX_SPAWN_CLOSE, leader)],
     )
     os.close(terminal)
-    said = b""
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:  # EIO: the other side is closed
-            break
-        if not piece:
-            break
-        said += piece
-    os.close(leader)
+    said = heard(leader)
     _, status = os.waitpid(pid, 0)
     assert os.WIFEXITED(status)
     assert os.WEXITSTATUS(status) == code, said

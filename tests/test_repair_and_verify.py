@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus import room
 from packages import LEVEL_FLAGS, not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.run.request import Request, Work
 from pyctrigger.run.trigger import perform
 from pyctrigger.state.locations import lock_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from command import Command
     from interpreters import Interpreter
 
@@ -392,16 +389,6 @@ def test_what_a_repair_may_not_mend_is_said_and_the_rest_mended(
     assert 0 == pyctrigger.json("repair", *on(newest, site)).code
 
 
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A directory for one example; a fixture's would be shared by all of them."""
-    directory = tempfile.mkdtemp()
-    try:
-        yield Path(directory)
-    finally:
-        shutil.rmtree(directory)
-
-
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_no_bytes_whatsoever_survive_a_repair(
@@ -410,7 +397,7 @@ def test_no_bytes_whatsoever_survive_a_repair(
     """Any bytes in the place of a pyc, and any change of a whole one, end as what the target itself writes."""
     state = tmp_path_factory.getbasetemp() / "repair-state"
     pyc = f"d.{tag_of(newest)}.pyc"
-    with scratch() as site:
+    with room() as site:
         write_tree(site, {"d.py": MODULES["package/d.py"]})
         request = Request(Work.RUN, pythons=(newest.path,), site_dirs=(str(site),), state_dir=str(state))
         assert 0 == perform(request).exit_code

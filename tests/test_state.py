@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, own_machine, public_directory, wait_for
+from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, public_directory, wait_for
 from conftest import absent
 from debian_chroot import OwnState
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
@@ -30,23 +30,6 @@ if TYPE_CHECKING:
 
     from command import Argument, Command
     from interpreters import Interpreter as Found
-
-
-@pytest.fixture(scope="session")
-def oldest(interpreters: list[Found]) -> Found:
-    """The oldest CPython: what is slow there stays slow."""
-    return next(each for each in interpreters if each.implementation == "cpython")
-
-
-@pytest.fixture
-def machine(tmp_path: Path, pyctrigger: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """Where nobody else takes the locks."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    try:
-        with own_machine(pyctrigger, tmp_path / "run") as machine:
-            yield machine
-    except PermissionError as error:
-        absent(str(error))
 
 
 @pytest.fixture

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -17,14 +14,13 @@ from hypothesis import strategies as st
 
 from command import Command
 from conftest import absent
+from corpus import room
 from packages import pycs_below, snapshot, write_tree
 from pyctrigger.run.request import Request, Work
 from pyctrigger.run.trigger import perform
 from pyctrigger.state.locations import lock_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from interpreters import Interpreter
 
     Names = list[tuple[str, str]]
@@ -670,16 +666,6 @@ def empty_directories(top: Path) -> set[Path]:
     return {path for path in top.rglob("*") if path.is_dir() and not any(path.iterdir())}
 
 
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A directory for one example; a fixture's would be shared by all of them."""
-    directory = tempfile.mkdtemp()
-    try:
-        yield Path(directory)
-    finally:
-        shutil.rmtree(directory)
-
-
 @settings(max_examples=250, deadline=None)
 @given(directories=_DIRECTORIES)
 def test_on_any_tree_the_sweep_takes_exactly_the_orphans_and_what_they_leave_empty(
@@ -687,7 +673,7 @@ def test_on_any_tree_the_sweep_takes_exactly_the_orphans_and_what_they_leave_emp
 ) -> None:
     """It never removes a live pyc or a foreign file, leaves no orphan, and no directory that it emptied."""
     tag = tag_of(newest)
-    with scratch() as site:
+    with room() as site:
         build(site, directories, tag)
         before, empty_before = files_below(site), empty_directories(site)
         orphans = {path for path in before if is_orphan(path, tag)}

@@ -14,6 +14,7 @@ import pytest
 from command import heed_signals
 from conftest import absent
 from packages import not_fresh, sources_below, write_tree
+from processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,14 +32,6 @@ DEVOURS = "x = 1\n" * 400_000
 def lingers(count: int) -> str:
     """A source whose constants all have the hash 0: the time goes with the square of their count, memory hardly."""
     return "x = 1 in {" + ",".join(str(factor * (2**61 - 1)) for factor in range(5, count + 5)) + "}\n"
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens in another process."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import pytest
 from command import Command, heed_signals
 from conftest import absent
 from packages import assert_none_torn, not_fresh, pycs_below, snapshot, sources_below, write_tree
+from processes import processes_of, wait_until
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -75,14 +76,6 @@ def residue_below(top: Path) -> list[bytes]:
 def slow_program() -> list[str]:
     """The command on a host that dawdles."""
     return [sys.executable, "-c", _SLOW]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens in another process."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -344,17 +337,6 @@ def test_what_vanishes_while_the_run_goes_on_is_no_failure(
         assert 10 * 8 == len(pycs_below(site))
         shutil.rmtree(site)
         site.mkdir()
-
-
-def processes_of(executable: Path) -> list[int]:
-    """Every process that was started under the name `executable`."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
-                if file.read().split(b"\0")[0] == os.fsencode(executable):
-                    found.append(int(name))
-    return found
 
 
 def test_killed_at_any_moment_the_next_run_finds_everything_whole(

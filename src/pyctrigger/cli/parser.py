@@ -11,6 +11,7 @@ from ..run.request import Request, Work
 from ..run.transaction import absolute
 from ..version import VERSION
 from .commands import VERBS
+from .options import add_prefix, add_python, add_site_dir, processes, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,25 +123,11 @@ def _add_paths(parser: argparse.ArgumentParser) -> None:
 
 def _add_scope(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("scope")
-    group.add_argument(
-        "--python",
-        metavar="V",
-        action="append",
-        default=[],
-        help="the target: 3.11, 3.13t, pypy3.11, py311 or a path; repeatable",
-    )
+    add_python(group)
     group.add_argument("--root", metavar="DIR", help="a staged root, chroot or jail seen from outside")
     group.add_argument("--trust-root", action="store_true", help="run the interpreter inside the root")
-    group.add_argument(
-        "--site-dir",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="this directory instead of the target's own; repeatable",
-    )
-    group.add_argument(
-        "--prefix", metavar="DIR", action="append", default=[], help="a virtual or conda environment; repeatable"
-    )
+    add_site_dir(group)
+    add_prefix(group)
     group.add_argument("--stdlib", action="store_true", help="the standard library as well")
     group.add_argument("--pycache-prefix", metavar="DIR", help="the tree that the target's sys.pycache_prefix names")
     group.add_argument(
@@ -166,8 +153,8 @@ def _add_bytecode(parser: argparse.ArgumentParser) -> None:
 
 def _add_state(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running")
-    group.add_argument("--jobs", metavar="N", type=_count, help="workers; 0: what the machine allows")
-    group.add_argument("--lock-timeout", metavar="SECONDS", type=_seconds, help="how long to wait for the lock")
+    group.add_argument("--jobs", metavar="N", type=processes, help="workers; 0: what the machine allows")
+    group.add_argument("--lock-timeout", metavar="SECONDS", type=time_limit, help="how long to wait for the lock")
     group.add_argument("--state-dir", metavar="DIR", help="where journal and manifest live")
     group.add_argument("--stateless", action="store_true", help="keep no state and take no lock")
     group.add_argument("--config", metavar="FILE", help="the configuration")
@@ -210,22 +197,6 @@ def _epoch(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds since 1970")
     return int(text)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 4096):
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number from 0 to 4096")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds")
-    return seconds
 
 
 def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:

@@ -19,21 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..managers.ownership import Ownership
-    from ..pyc.header import InvalidationMode
     from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
     from ..state.lock import InstallationLock
     from ..state.manifest import Manifest
     from ..state.store import Store
-    from ..target.interpreter import Interpreter
-    from ..workers.pool import Pool
     from .config import Settings
     from .execution import Execution
     from .observer import Observer
-    from .proof import Prover
     from .report import FlavourReport
     from .targets import Target
-    from .wanted import Wanted
 
 #: Seconds that a hook waits for the lock before it leaves its work in the journal.
 HOOK_LOCK_TIMEOUT = 30.0
@@ -92,6 +87,7 @@ class InstallationRun:
     # -- looking -------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
+        from .pools import Pools
         from .survey import Survey, wanted_bytecode
         from .verify import Inspection
 
@@ -101,7 +97,7 @@ class InstallationRun:
         with (
             contextlib.closing(manifest),
             Survey(self._target, self._request, wanted, knowledge) as survey,
-            self._prover(wanted) as prover,
+            Pools(self._settings, self._request.jobs, wanted).prover(self._target.interpreter) as prover,
         ):
             inspection = Inspection(prover.prove)
             inspection.read(survey.steps())
@@ -226,16 +222,14 @@ class InstallationRun:
             return self._attempt(self._widened_by_magic(request))
 
     def _attempt(self, request: Request) -> Tally:
-        from .accounts import for_compiling
         from .execution import Children, Execution
+        from .pools import Pools
         from .survey import Survey, wanted_bytecode
-        from .warm_pool import WarmPool
-
-        def open_pool(owner: int) -> WarmPool:
-            return WarmPool(lambda: self._pool(for_compiling(self._target.interpreter, owner), None, wanted.mode))
 
         writer = f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}" if request.stateless else self._target.installation
         wanted = wanted_bytecode(self._target, request, self._settings, writer)
+        pools = Pools(self._settings, self._request.jobs, wanted)
+        interpreter = self._target.interpreter
         while True:
             interrupted = self._backlog is not None and self._backlog.sees_interrupted()
             wanted = wanted._replace(after_interruption=interrupted)
@@ -246,15 +240,15 @@ class InstallationRun:
             with (
                 contextlib.closing(manifest),
                 Survey(self._target, request, wanted, knowledge) as survey,
-                self._prover(wanted) as prover,
+                pools.prover(interpreter) as prover,
             ):
                 execution = Execution(
-                    self._target.interpreter,
+                    interpreter,
                     wanted,
                     manifest,
                     self._observer,
                     enter=lambda: self._enter(request),
-                    children=Children(open_pool, prover),
+                    children=Children(lambda owner: pools.compilers(interpreter, owner), prover),
                 )
                 execution.tally.unexamined += survey.unexamined
                 try:
@@ -298,33 +292,6 @@ class InstallationRun:
         if self._request.hook:
             return min(HOOK_LOCK_TIMEOUT, self._settings.lock_timeout)
         return self._settings.lock_timeout
-
-    def _prover(self, wanted: Wanted) -> Prover:
-        from .proof import Prover
-
-        return Prover(
-            self._target.interpreter,
-            lambda interpreter: self._pool(interpreter, 1, wanted.mode, program="compare"),
-            wanted.header.size,
-        )
-
-    def _pool(
-        self, interpreter: Interpreter, size: int | None, mode: InvalidationMode, *, program: str = "compile"
-    ) -> Pool:
-        from ..pyc.header import InvalidationMode
-        from ..workers.capacity import worker_count
-        from ..workers.limits import Limits
-        from ..workers.pool import Pool
-
-        settings = self._settings
-        jobs = settings.jobs if self._request.jobs is None else self._request.jobs
-        return Pool(
-            interpreter,
-            Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit),
-            size or worker_count(jobs),
-            hashes=mode is not InvalidationMode.TIMESTAMP,
-            program=program,
-        )
 
     def _knowledge(self, manifest: Manifest) -> Knowledge:
         """Who only looks compares with what there is; who writes, where it will be there next time, too."""

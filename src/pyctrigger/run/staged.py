@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, UsageError
 from ..target.scope import SiteDirectory
-from ..tree.directory import open_in_root
+from ..tree.directory import identity_in_root, open_in_root
 
 if TYPE_CHECKING:
     from ..state.interpreters import ProbedInterpreters
@@ -65,7 +65,7 @@ def staged_site_directories(interpreter: Interpreter, root: str, *, stdlib: bool
         if stdlib:
             candidates += [SiteDirectory(f"{prefix}/{library}/{name}", is_stdlib=True) for library in ("lib", "lib64")]
         for candidate in candidates:
-            where = _identity_of(root, candidate.path)
+            where = identity_in_root(root, candidate.path)
             if where is not None:
                 found.setdefault(where, candidate)
     return list(found.values())
@@ -141,18 +141,6 @@ def _names(directory: int) -> list[str]:
         return os.listdir(directory)
     except OSError:
         return []
-
-
-def _identity_of(root: str, path: str) -> tuple[int, int] | None:
-    try:
-        descriptor = open_in_root(root, path)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(descriptor)
-        return status.st_dev, status.st_ino
-    finally:
-        os.close(descriptor)
 
 
 def _inside(flavour: Flavour, root: str, probed: ProbedInterpreters) -> Interpreter:

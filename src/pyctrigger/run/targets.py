@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import RefusedError, UsageError
 from ..pyc.header import HeaderFormat
 from ..target.scope import SiteDirectory, own_directories, site_directories
-from ..tree.directory import Tree, open_in_root
+from ..tree.directory import Tree, identity_in_root
 from ..tree.layout import Layout
 from .transaction import Touched, touched, widened
 
@@ -92,18 +92,13 @@ def _identity(root: str) -> tuple[int, int]:
 
 
 def _locate(root: str | None, path: str) -> tuple[int, int] | None:
+    if root is not None:
+        return identity_in_root(root, path)
     try:
-        if root is None:
-            status = os.stat(path)
-            return (status.st_dev, status.st_ino) if os.path.isdir(path) else None
-        descriptor = open_in_root(root, path)
+        status = os.stat(path)
+        return (status.st_dev, status.st_ino) if os.path.isdir(path) else None
     except (OSError, ValueError):
         return None
-    try:
-        status = os.fstat(descriptor)
-        return status.st_dev, status.st_ino
-    finally:
-        os.close(descriptor)
 
 
 def keep_shared(target: Target, others: list[Target]) -> tuple[Target, list[str]]:

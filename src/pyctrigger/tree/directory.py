@@ -142,6 +142,19 @@ class Tree:
             os.close(self._open.popitem()[1])
 
 
+def identity_in_root(root: str, path: str) -> tuple[int, int] | None:
+    """Device and inode of the directory that `path` means inside the staged root `root`; None where there is none."""
+    try:
+        descriptor = open_in_root(root, path)
+    except (OSError, ValueError):  # a configuration can name a path that no system call takes
+        return None
+    try:
+        status = os.fstat(descriptor)
+        return status.st_dev, status.st_ino
+    finally:
+        os.close(descriptor)
+
+
 def open_in_root(root: str, path: str) -> int:
     """Open the directory that `path` means inside the staged root `root`, following links inside of it only.
 

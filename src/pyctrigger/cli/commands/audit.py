@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ...errors import UsageError
+from ..options import processes, time_limit
 from ..text import say, seconds, shown
 
 if TYPE_CHECKING:
@@ -36,10 +37,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=_FORMATS, help="text; jsonl: one JSON object a line for each archive; csv")
     parser.set_defaults(dry_run=False)  # it never writes
     group = parser.add_argument_group("running")
-    group.add_argument("--jobs", metavar="N", type=_jobs, default=0, help="processes; 0: what the machine allows")
+    group.add_argument("--jobs", metavar="N", type=processes, default=0, help="processes; 0: what the machine allows")
     group.add_argument("--config", metavar="FILE", help="the configuration, which may name the executable of a version")
     group.add_argument(
-        "--timeout", metavar="SECONDS", type=_timeout, default=300.0, help="for one archive (default: 300); 0: no limit"
+        "--timeout",
+        metavar="SECONDS",
+        type=time_limit,
+        default=300.0,
+        help="for one archive (default: 300); 0: no limit",
     )
     group.add_argument(
         "--max-size",
@@ -223,22 +228,6 @@ def _check(options: argparse.Namespace) -> None:
     if len(chosen) > 1:
         first, second = (name.replace("_", "-") for name in chosen[:2])
         raise UsageError(f"{first} and {second} don't go together", mend="choose one")
-
-
-def _jobs(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 4096):
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number from 0 to 4096")
-    return int(text)
-
-
-def _timeout(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds")
-    return number
 
 
 def _size(text: str) -> int:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ...run.request import MANAGERS
+from ..options import add_python, add_site_dir
 from ..text import shown
 
 if TYPE_CHECKING:
@@ -22,21 +23,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """All of its own: it touches no bytecode."""
     parser.add_argument("action", choices=("list", "render", "install", "uninstall"), help="what to do with them")
     parser.add_argument("--manager", choices=(*MANAGERS, "sh"), help="for which package manager (list: those in use)")
-    parser.add_argument(
-        "--python",
-        metavar="V",
-        action="append",
-        default=[],
-        help="the target: 3.11, 3.13t, pypy3.11, py311 or a path; repeatable",
-    )
+    add_python(parser)
     parser.add_argument("--root", metavar="DIR", help="a staged root, chroot or jail seen from outside")
-    parser.add_argument(
-        "--site-dir",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="this directory instead of the manager's own; repeatable",
-    )
+    add_site_dir(parser, whose="the manager's")
     parser.add_argument("--state-dir", metavar="DIR", help="where it is remembered what was there before")
     parser.add_argument("--stateless", action="store_true", help="remember nothing: for package builds")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")

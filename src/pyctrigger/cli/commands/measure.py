@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..options import add_prefix, add_python, add_site_dir, positive_time_limit, whole_number
 from ..text import say, shown
 
 if TYPE_CHECKING:
@@ -35,23 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "modules", nargs="*", metavar="MODULE", help="what to import; with --script: the script's arguments"
     )
-    parser.add_argument(
-        "--python",
-        metavar="V",
-        action="append",
-        default=[],
-        help="the target: 3.11, 3.13t, pypy3.11, py311 or a path; repeatable",
-    )
-    parser.add_argument(
-        "--prefix", metavar="DIR", action="append", default=[], help="a virtual or conda environment; repeatable"
-    )
-    parser.add_argument(
-        "--site-dir",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="this directory instead of the target's own; repeatable",
-    )
+    add_python(parser)
+    add_prefix(parser)
+    add_site_dir(parser)
     parser.add_argument("--script", metavar="FILE", help="run this instead of importing modules")
     parser.add_argument("--stdlib", action="store_true", help="the standard library's bytecode changes as well")
     parser.add_argument(
@@ -59,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--runs", metavar="N", type=_runs, default=5, help="runs of each kind (default: 5)")
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=_seconds, default=60.0, help="for one process (default: 60)"
+        "--timeout", metavar="SECONDS", type=positive_time_limit, default=60.0, help="for one process (default: 60)"
     )
     parser.add_argument("--config", metavar="FILE", help="the configuration")
     parser.set_defaults(dry_run=False)
@@ -198,16 +185,4 @@ def _verdict(measurement: Measurement) -> str:
 
 
 def _runs(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number from 1 to 1000")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds")
-    return seconds
+    return whole_number(text, 1, 1000)

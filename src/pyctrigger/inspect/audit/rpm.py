@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import stat
 import struct
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 from .limits import ArchiveError
 from .member import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
-from .rpm_header import LARGEST_HEADER, FileList
+from .rpm_header import LARGEST_HEADER, Entry, FileList
 from .streams import Forward, Window, decompressed
 
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ _HEADER_MAGIC = b"\x8e\xad\xe8\x01"
 _NEWC, _NEWC_WITH_SUM, _STRIPPED = b"070701", b"070702", b"07070X"
 _NEWC_REST = 104
 _TRAILER = "TRAILER!!!"
-
-
-class _Entry(NamedTuple):
-    name: str
-    mode: int
-    mtime: int
-    size: int
-    links: int
-    identity: tuple[int, int, int]
 
 
 def rpm_members(file: BinaryIO, size: int, budget: Budget) -> Iterator[Member]:
@@ -71,14 +62,14 @@ def _header(file: BinaryIO) -> bytes:
     return intro + rest
 
 
-def _entry(stream: Forward, files: FileList, budget: Budget) -> _Entry | None:
+def _entry(stream: Forward, files: FileList, budget: Budget) -> Entry | None:
     """The next entry of the cpio; None at its trailer. Raises ArchiveError."""
     magic = stream.read(6)
     if magic == _STRIPPED:
         # rpm 6, and packages with a file of 4 GiB: the entry is a number in the header's list of files (rpm-payload).
         number = _hex(stream.read(8))
         stream.read(2)
-        return _Entry(*files.entry(number))
+        return files.entry(number)
     if magic not in (_NEWC, _NEWC_WITH_SUM):
         kind = "unsupported" if not stream.tell() > len(magic) else "damaged"
         raise ArchiveError(kind, "holds no cpio that can be read" if kind == "unsupported" else "has a broken cpio")
@@ -91,7 +82,7 @@ def _entry(stream: Forward, files: FileList, budget: Budget) -> _Entry | None:
     if name == _TRAILER:
         return None
     stream.seek(stream.tell() + -stream.tell() % 4)
-    return _Entry(name, mode, mtime, size, links, (major, minor, inode))
+    return Entry(name, mode, mtime, size, links, (major, minor, inode))
 
 
 def _hex(text: bytes) -> int:
@@ -106,7 +97,7 @@ def _broken() -> int:
 
 
 def _members(
-    stream: Forward, entry: _Entry, pending: dict[tuple[int, int, int], list[str]], budget: Budget
+    stream: Forward, entry: Entry, pending: dict[tuple[int, int, int], list[str]], budget: Budget
 ) -> Iterator[Member]:
     """The entry, and the names that waited for its content: of hard links only the last has it."""
     window = Window(stream, entry.size)

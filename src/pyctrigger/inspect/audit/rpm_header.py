@@ -21,8 +21,8 @@ _NUMBERS = {3: "H", 4: "I", 5: "Q"}
 _TEXTS = (6, 8)
 
 
-class ListedFile(NamedTuple):
-    """One file of the list, in the order of a cpio entry's fields."""
+class Entry(NamedTuple):
+    """What a package says of one of its files, in its list or in its payload; in the order of a cpio entry's fields."""
 
     name: str
     mode: int
@@ -37,9 +37,9 @@ class FileList:
 
     def __init__(self, header: bytes) -> None:
         self._header = header
-        self._files: list[ListedFile] | None = None
+        self._files: list[Entry] | None = None
 
-    def entry(self, number: int) -> ListedFile:
+    def entry(self, number: int) -> Entry:
         """The file of this number. Raises ArchiveError."""
         if self._files is None:
             try:
@@ -50,7 +50,7 @@ class FileList:
             raise ArchiveError("damaged", "has a member that isn't in its list of files")
         return self._files[number]
 
-    def _parse(self) -> list[ListedFile]:
+    def _parse(self) -> list[Entry]:
         (count,) = struct.unpack_from(">I", self._header, 8)
         index = {}
         for at in range(_INTRO, _INTRO + 16 * count, 16):
@@ -65,7 +65,7 @@ class FileList:
         places = _numbers(store, index[_DIRECTORY_INDEXES])
         shared = _shared(inodes)
         return [
-            ListedFile(
+            Entry(
                 directories[places[at]] + name,
                 modes[at],
                 mtimes[at],

@@ -244,7 +244,7 @@ def answer(request: "Request", memory: int) -> bytes:
         gc.collect()
         State.modules = len(sys.modules)
         return b""
-    if HOLDS_NAMES and len(sys.modules) != State.modules:
+    if HOLDS_NAMES and not APART and len(sys.modules) != State.modules:
         return bytes(bytearray([said[0] | RETIRING])) + said[1:]  # a codec came along, and with it its names
     return said
 

@@ -1,0 +1,34 @@
+"""Other processes, seen from a test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+#: Seconds. What has not happened by then never will.
+_PATIENCE = 60
+
+
+def processes_of(executable: Path) -> list[int]:
+    """Every process that was started under the name `executable`."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
+                if file.read().split(b"\0")[0] == os.fsencode(executable):
+                    found.append(int(name))
+    return found
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something that happens in another process."""
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
