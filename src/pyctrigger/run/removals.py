@@ -1,0 +1,76 @@
+"""What should go from a directory of pycs: orphans, residue, and all that a purge asks for.
+
+Never what a package owns.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ..pyc.names import PycNames, pyc_suffix, writer_of
+from .steps import Removal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Set
+
+    from ..tree.layout import Layout
+    from .wanted import Wanted
+
+#: Seconds. Importers take no lock, so what looks like their residue may be a pyc in the making.
+RESIDUE_AGE = 3600
+
+
+class Weeder:
+    """Tells what should go from the directories of pycs of one tree."""
+
+    def __init__(self, layout: Layout, wanted: Wanted, owns: Callable[[str, str], bool]) -> None:
+        self._layout = layout
+        self._wanted = wanted
+        self._owns = owns
+        self._names = PycNames(wanted.cache_tag)
+        self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
+        self._old = time.time() - RESIDUE_AGE
+        #: Whether the last directory has something that may have to go by and by: it is young, or a package owns it.
+        self.waits = False
+
+    def removals(self, relative: str, sources: Set[str], names: dict[str, bool]) -> list[Removal]:
+        """What should go of these names, each with whether it is a regular file."""
+        self.waits = False
+        live = {source[:-3] + suffix for source in sources for suffix in self._suffixes}
+        doubtful = names.keys() if self._wanted.purge else names.keys() - live
+        directory = self._layout.describe_pyc(relative) if doubtful else ""
+        found = []
+        for name in sorted(doubtful):
+            removal = self._removal(relative, sources, name, regular=names[name])
+            if removal is None:
+                continue
+            if self._owns(directory, name):
+                self.waits = True
+            else:
+                found.append(removal)
+        return found
+
+    def _removal(self, relative: str, sources: Set[str], name: str, *, regular: bool) -> Removal | None:
+        writer = writer_of(name)
+        if writer is not None:
+            is_dead = writer == self._wanted.writer or self._is_old(relative, name)
+            return Removal(name, "residue") if is_dead else None
+        source = self._names.source_of(name)
+        if source is not None:
+            if self._wanted.purge:
+                return Removal(name, "pyc", source)
+            return Removal(name, "orphan", source) if source not in sources else None
+        if regular and self._names.is_residue(name) and self._is_old(relative, name):
+            return Removal(name, "residue")
+        return None
+
+    def _is_old(self, relative: str, name: str) -> bool:
+        try:
+            status = self._layout.pycs.lstat(self._layout.pycache(relative), name)
+        except OSError:
+            is_old = False
+        else:
+            is_old = max(status.st_mtime, status.st_ctime) < self._old
+        self.waits |= not is_old
+        return is_old
