@@ -74,7 +74,7 @@ class Planner:
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
         self._judge = Judge(layout, wanted, knowledge.records)
-        self._weeder = Weeder(layout, wanted, knowledge.is_owned)
+        self._weeder = Weeder(layout, wanted, knowledge.owned_in)
         self._settlement = self._settled_before(knowledge)
         self._sources = self._fresh = 0
         self._weight = Weight(layout, wanted.cache_tag) if wanted.measure else None
@@ -85,24 +85,26 @@ class Planner:
         for unit in units:
             if unit.relative and unit.deep:
                 self._judge.approach(unit.relative)
-            yield from self._directory(unit.relative, deep=unit.deep, depth=0)
+            yield from self._descend(unit.relative, deep=unit.deep)
             seen.add(unit.relative)
         if units and not any(unit == ("", True) for unit in units):
             for name in self._dead_packages():
                 if name not in seen:
-                    yield from self._directory(name, deep=True, depth=0)
+                    yield from self._descend(name, deep=True)
         settled = self._settlement.sources if self._settlement else 0
         weight = (self._weight.sources, self._weight.pycs) if self._weight else (0, 0)
         yield Totals(self._sources + settled, self._fresh + settled, *weight)
 
     def look_into(self, relative: str) -> Iterator[Step]:
         """The steps for one directory alone, without what lies below it."""
-        return self._directory(relative, deep=False, depth=0)
+        return self._descend(relative, deep=False)
 
-    def _directory(self, relative: str, *, deep: bool, depth: int) -> Generator[Step, None, bool]:
+    def _descend(self, relative: str, *, deep: bool, depth: int = 0) -> Generator[Step, None, bool]:
         """Steps for one directory and what lies below. Returns whether they leave it empty."""
+        names = self._settled(relative)
+        if not names and names is not None:
+            return False  # most directories: nothing to do, nothing below
         seen = None
-        names = self._settlement.directories(relative) if self._settlement else None
         if names is None:
             seen = yield from self._examined(relative, depth)
             if seen is None:
@@ -113,9 +115,7 @@ class Planner:
             inner = f"{relative}/{name}" if relative else name
             if not depth and not relative:
                 self._judge.approach(inner)
-            if self._settlement and self._settlement.directories(inner, leaf=True) is not None:
-                continue
-            if (yield from self._directory(inner, deep=True, depth=depth + 1)):
+            if (yield from self._descend(inner, deep=True, depth=depth + 1)):
                 emptied.add(name)
         if seen is None and emptied and self._settlement:
             self._settlement.reconsider(relative)
@@ -124,6 +124,10 @@ class Planner:
             return False
         leave = self._leave_prefix if self._layout.has_prefix else self._leave
         return (yield from leave(relative, seen, emptied))
+
+    def _settled(self, relative: str) -> list[str] | None:
+        """The directories in one that is as it was when it needed nothing; None for one to look at."""
+        return self._settlement.directories(relative) if self._settlement else None
 
     def _examined(self, relative: str, depth: int) -> Generator[Step, None, _Seen | None]:
         """What stands in one directory, with a step if it needs something; None where it can't be looked at."""
@@ -147,7 +151,7 @@ class Planner:
         does_less = wanted.sweep_only or wanted.purge or self._layout.has_prefix
         if knowledge.records is None or not knowledge.records.keeps_records or looks_anyway or does_less:
             return None
-        return Settlement(self._layout, wanted, knowledge.records.settled, skips_packages=self._skip_packages)
+        return Settlement(self._layout, wanted, knowledge.records.settled, self._others, self._skip_packages)
 
     def _below(self, relative: str, seen: _Seen) -> list[str]:
         names = seen.sources.directories if seen.sources else []
@@ -234,8 +238,7 @@ class Planner:
         if listing and not (self._wanted.sweep_only or self._wanted.purge):
             self._judge_sources(plan, listing, _entries(pycs) if pycs else {}, descriptor)
         if pycs and pycs.names:
-            sources = listing.names if listing else _NOTHING
-            plan.removals.extend(self._weeder.removals(relative, sources, pycs.names))
+            plan.removals.extend(self._weeder.removals(relative, listing.names if listing else set(), pycs.names))
             glance = None if self._weeder.waits else glance
         if self._weight:
             self._weight.add(relative, listing, pycs)

@@ -12,7 +12,7 @@ from ..pyc.names import PycNames, pyc_suffix, writer_of
 from .steps import Removal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Set
+    from collections.abc import Callable, Container, Set
 
     from ..tree.layout import Layout
     from .wanted import Wanted
@@ -24,10 +24,10 @@ RESIDUE_AGE = 3600
 class Weeder:
     """Tells what should go from the directories of pycs of one tree."""
 
-    def __init__(self, layout: Layout, wanted: Wanted, owns: Callable[[str, str], bool]) -> None:
+    def __init__(self, layout: Layout, wanted: Wanted, owned_in: Callable[[str], Container[str]]) -> None:
         self._layout = layout
         self._wanted = wanted
-        self._owns = owns
+        self._owned_in = owned_in
         self._names = PycNames(wanted.cache_tag)
         self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
         self._old = time.time() - RESIDUE_AGE
@@ -39,28 +39,25 @@ class Weeder:
         self.waits = False
         live = {source[:-3] + suffix for source in sources for suffix in self._suffixes}
         doubtful = names.keys() if self._wanted.purge else names.keys() - live
-        directory = self._layout.describe_pyc(relative) if doubtful else ""
-        found = []
-        for name in sorted(doubtful):
-            removal = self._removal(relative, sources, name, regular=names[name])
-            if removal is None:
-                continue
-            if self._owns(directory, name):
-                self.waits = True
-            else:
-                found.append(removal)
-        return found
+        found = [self._removal(relative, sources, name, regular=names[name]) for name in sorted(doubtful)]
+        removals = [removal for removal in found if removal is not None]
+        if not removals:
+            return []
+        owned = self._owned_in(self._layout.describe_pyc(relative))
+        left = [removal for removal in removals if removal.name not in owned]
+        self.waits |= len(left) < len(removals)
+        return left
 
     def _removal(self, relative: str, sources: Set[str], name: str, *, regular: bool) -> Removal | None:
-        writer = writer_of(name)
-        if writer is not None:
-            is_dead = writer == self._wanted.writer or self._is_old(relative, name)
-            return Removal(name, "residue") if is_dead else None
         source = self._names.source_of(name)
         if source is not None:
             if self._wanted.purge:
                 return Removal(name, "pyc", source)
             return Removal(name, "orphan", source) if source not in sources else None
+        writer = writer_of(name)
+        if writer is not None:
+            is_dead = writer == self._wanted.writer or self._is_old(relative, name)
+            return Removal(name, "residue") if is_dead else None
         if regular and self._names.is_residue(name) and self._is_old(relative, name):
             return Removal(name, "residue")
         return None

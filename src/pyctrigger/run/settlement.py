@@ -12,7 +12,7 @@ import time
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from ..pyc.names import pyc_suffix
+from ..pyc.names import PYCACHE, pyc_suffix
 from ..state.record import TICK
 from ..state.settled import Settled, key_of
 from ..version import VERSION
@@ -25,16 +25,27 @@ if TYPE_CHECKING:
 
 #: What identifies one state of a file or directory; see `state.record`.
 _identity = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+#: No listing has them: a row that does is damaged.
+_NEVER_BELOW = frozenset({"", ".", "..", PYCACHE})
 _PACKED = struct.Struct("<QQQqq")
 
 
 class Settlement:
     """Knows the settled directories of one tree, which keeps its pycs beside its sources."""
 
-    def __init__(self, layout: Layout, wanted: Wanted, known: SettledDirectories, *, skips_packages: bool) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        wanted: Wanted,
+        known: SettledDirectories,
+        others: frozenset[tuple[int, int]],
+        skips_packages: bool,
+    ) -> None:
         self._layout = layout
         self._tree = layout.sources
         self._known = known
+        #: Site directories of their own.
+        self._others = others
         self._base = key_of(layout.sources.path)
         self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
         # Another version may judge otherwise, and so may other options.
@@ -43,19 +54,22 @@ class Settlement:
         #: In the directories that were as they had been; all of them are fresh.
         self.sources = 0
 
-    def directories(self, relative: str, *, leaf: bool = False) -> list[str] | None:
-        """The directories in this one, if it is settled. With `leaf` only one that has none is looked at."""
+    def directories(self, relative: str) -> list[str] | None:
+        """The directories in this one, if it is settled."""
         settled = self._known.of(self._key(relative))
-        if settled is None or settled.terms != self._terms or (leaf and settled.below):
+        if settled is None or settled.terms != self._terms:
             return None
         sources = os.fsdecode(settled.sources).split("/") if settled.sources else []
         try:
             if not self._is_as_it_was(relative, settled, sources):
                 return None
-        except (OSError, struct.error):
+        except (OSError, ValueError, struct.error, IndexError):
+            return None
+        below = os.fsdecode(settled.below).split("/") if settled.below else []
+        if b"\0" in settled.below or not _NEVER_BELOW.isdisjoint(below):
             return None
         self.sources += len(sources)
-        return os.fsdecode(settled.below).split("/") if settled.below else []
+        return below
 
     def reconsider(self, relative: str) -> None:
         """A directory found settled has changed meanwhile, by what was removed below it; it is looked at after all."""
@@ -64,28 +78,23 @@ class Settlement:
             self.sources -= settled.sources.count(b"/") + 1
 
     def _is_as_it_was(self, relative: str, settled: Settled, sources: list[str]) -> bool:
-        seen = _PACKED.iter_unpack(settled.seen)
+        seen = list(_PACKED.iter_unpack(settled.seen))
         if not (sources or settled.below) and relative:
             above, _, name = relative.rpartition("/")
-            return _identity(self._tree.lstat(above, name)) == next(seen, None)
+            return [_identity(self._tree.lstat(above, name))] == seen and seen[0][:2] not in self._others
         directory = self._tree.directory(relative)
-        if _identity(os.fstat(directory)) != next(seen, None):
+        if _identity(os.fstat(directory)) != seen[0] or (relative and seen[0][:2] in self._others):
             return False
         if not sources:
-            return True
-        pycache = next(seen, None)
-        for name in sources:
-            if _identity(os.stat(name, dir_fd=directory, follow_symlinks=False)) != next(seen, None):
-                return False
-        directory = self._tree.directory(self._layout.pycache(relative))
-        if _identity(os.fstat(directory)) != pycache:
+            return len(seen) == 1
+        behind = 2 + len(sources)
+        if _identities(directory, sources) != seen[2:behind]:
             return False
-        for name in sources:
-            for suffix in self._suffixes:
-                status = os.stat(name[:-3] + suffix, dir_fd=directory, follow_symlinks=False)
-                if _identity(status) != next(seen, None):
-                    return False
-        return True
+        directory = self._tree.directory(self._layout.pycache(relative))
+        if _identity(os.fstat(directory)) != seen[1]:
+            return False
+        pycs = [name[:-3] + suffix for name in sources for suffix in self._suffixes]
+        return _identities(directory, pycs) == seen[behind:]
 
     # -- taking down ---------------------------------------------------------------------------------------------
 
@@ -110,6 +119,10 @@ class Settlement:
 
     def _key(self, relative: str) -> bytes:
         return self._base + os.fsencode(relative).replace(b"/", b"\0") + b"\0" if relative else self._base
+
+
+def _identities(directory: int, names: list[str]) -> list[tuple[int, ...]]:
+    return [_identity(os.stat(name, dir_fd=directory, follow_symlinks=False)) for name in names]
 
 
 class Glance:
