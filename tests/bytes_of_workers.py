@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from pyctrigger.target.probe import probe
 from pyctrigger.workers import wire
+from pyctrigger.workers.limits import Limits
 from pyctrigger.workers.pool import Pool
-from pyctrigger.workers.worker import Job, Limits
+from pyctrigger.workers.worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +68,7 @@ def bodies_of_levels(executable: str, sources: Sequence[bytes]) -> dict[tuple[by
     with Pool(probe(executable).interpreter, Limits(), 2) as pool:
         for job, answer in pool.map(jobs()):
             assert isinstance(job.context, bytes)
-            body = b""
+            body: bytes | memoryview = b""
             for level in (0, 1, 2):
                 kind = getattr(answer, "kind", "lost")
                 if isinstance(answer, wire.Compiled):

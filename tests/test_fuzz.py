@@ -112,7 +112,12 @@ def test_any_pyc_gets_a_verdict_and_is_mended(world: World, data: st.DataObject,
 # -- frames ----------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.binary(max_size=60) | st.binary(max_size=40).map(wire.frame), max_size=8))
+def framed(payload: bytes) -> bytes:
+    """A frame, in one piece."""
+    return b"".join(wire.frame(payload))
+
+
+@given(st.lists(st.binary(max_size=60) | st.binary(max_size=40).map(framed), max_size=8))
 def test_any_stream_of_a_worker_is_read_or_refused(pieces: list[bytes]) -> None:
     """Whatever a child that was brought to it answers: a first word, answers, or a WireError."""
     reader = wire.FrameReader(largest=1 << 20)
@@ -132,7 +137,7 @@ def requests(draw: st.DrawFn) -> bytes:
     source = draw(st.binary(max_size=60) | st.just(b"x = 1\n"))
     asked = [wire.LevelRequest(level, draw(st.none() | st.binary(min_size=8, max_size=8))) for level in levels]
     bodies = [draw(st.binary(max_size=30)) for _ in levels]
-    whole: bytes = draw(
+    pieces = draw(
         st.sampled_from(
             [
                 wire.request(asked, b"/m.py", source),
@@ -141,7 +146,8 @@ def requests(draw: st.DrawFn) -> bytes:
             ]
         )
     )
-    frames = st.just(whole) | damaged(whole) | st.binary(max_size=40) | st.binary(max_size=40).map(wire.frame)
+    whole = b"".join(pieces)
+    frames = st.just(whole) | damaged(whole) | st.binary(max_size=40) | st.binary(max_size=40).map(framed)
     said: bytes = draw(frames)
     return said
 

@@ -27,10 +27,17 @@ PLAIN = {
     "classes.py": b"class A:\n    x = 'no docstring'\ndef f(a: 'text' = 'default'):\n    return 'no docstring'\n",
     "formatted.py": b"def f(x):\n    f'{x}'\n    return x\n",
     "bytes.py": b"def f(x):\n    b'no docstring'\n    return x\n",
+    "names.py": b"def reassert(x):\n    x.assertEqual(x)\n    assert_ = assert2 = x\n    return assert_\n",
     "letters.py": "\u00e9t\u00e9 = '\u4e2d\u6587 \u2014 \u00fc'\n".encode(),
 }
 ASSERTING = {
     "asserts.py": b"def f(x):\n    assert x\n",
+    "close.py": b"if x:assert(x)\n",
+    "joined.py": b"x = 1;assert-x\n",
+    "first.py": b"assert'x'\n",
+    "last.py": b"def f(x):\n\tassert x.reassert",
+    "formfeed.py": b"\x0cassert\\\n1\n",
+    "marked.py": b"\xef\xbb\xbfassert x\n",
     "debug.py": b"x = 1 if __debug__ else 2\n",
     "wide.py": "x = 1 if __\uff44\uff45\uff42\uff55\uff47__ else 2\n".encode(),
     "mixed.py": "x = 1 if __\U0001d5f1ebu\u1d4d__ else 2\n".encode(),

@@ -21,8 +21,9 @@ from confinement import PATIENCE, SLOW, children_of, wait_for
 from pyctrigger.errors import InterpreterChangedError, InterpreterError
 from pyctrigger.target.probe import probe
 from pyctrigger.workers import wire
+from pyctrigger.workers.limits import Limits
 from pyctrigger.workers.pool import Lost, Pool
-from pyctrigger.workers.worker import Job, Limits
+from pyctrigger.workers.worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ READY = b"pyctrigger-worker-1"
 def test_bytes_of_a_request() -> None:
     """Flags, levels, length of the path; each level with the hash that its pyc has; path and source as they are."""
     levels = [wire.LevelRequest(0), wire.LevelRequest(2, bytes.fromhex("0123456789abcdef"))]
-    data = wire.request(levels, b"/a\nb\xff.py", b"x\0\r\n", check_only=True)
+    data = b"".join(wire.request(levels, b"/a\nb\xff.py", b"x\0\r\n", check_only=True))
     assert data.hex(" ", 1).replace(" ", "") == (
         "26000000"  # 38 bytes follow
         "01"
@@ -73,10 +74,14 @@ def test_meaning_of_a_reply() -> None:
     assert wire.parse_ready(READY + b"\xa7\x0d\x0d\x0acpython-311") == wire.Ready(b"\xa7\r\r\n", "cpython-311")
 
 
+def _framed(payload: bytes | memoryview) -> bytes:
+    return b"".join(wire.frame(payload))
+
+
 @given(st.lists(st.binary(max_size=300), max_size=6), st.data())
 def test_frames_cut_at_any_byte_come_out_whole(payloads: list[bytes], data: st.DataObject) -> None:
     """A pipe gives what it has, wherever that ends."""
-    stream = b"".join(wire.frame(payload) for payload in payloads)
+    stream = b"".join(map(_framed, payloads))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
     reader, heard = wire.FrameReader(), []
     for start, end in zip([0, *cuts], [*cuts, len(stream)]):
@@ -92,7 +97,7 @@ def test_any_stream_is_frames_or_a_wire_error(stream: bytes, cut: int) -> None:
         frames = reader.feed(stream[:cut]) + reader.feed(stream[cut:])
     except wire.WireError:
         return
-    assert stream.startswith(b"".join(wire.frame(payload) for payload in frames))
+    assert stream.startswith(b"".join(map(_framed, frames)))
 
 
 def test_length_beyond_all_sense_is_an_error_at_once() -> None:
@@ -392,12 +397,12 @@ def test_source_that_kills_the_compiler_is_tried_alone(target: Interpreter, tmp_
     program = fake_python(
         tmp_path,
         f"""
-        os.write(1, {wire.frame(ready)!r})
+        os.write(1, {_framed(ready)!r})
         requests = open(0, "rb")
         while head := requests.read(4):
             if b"deadly" in requests.read(int.from_bytes(head, "little")):
                 os.kill(os.getpid(), 11)
-            os.write(1, {wire.frame(_packed([(wire.BODY, b"code")]))!r})
+            os.write(1, {_framed(_packed([(wire.BODY, b"code")]))!r})
         """,
     )
     jobs = [*sources(5), job(b"deadly = 1\n", "deadly"), *sources(10)[5:]]
@@ -518,9 +523,9 @@ def test_worker_that_answers_rubbish_is_replaced(target: Interpreter, tmp_path: 
     program = fake_python(
         tmp_path,
         f"""
-        os.write(1, {wire.frame(ready)!r})
+        os.write(1, {_framed(ready)!r})
         os.read(0, 4)
-        os.write(1, {wire.frame(b"rubbish")!r})
+        os.write(1, {_framed(b"rubbish")!r})
         time.sleep(60)
         """,
     )
@@ -532,11 +537,11 @@ def test_worker_that_answers_rubbish_is_replaced(target: Interpreter, tmp_path: 
 def test_workers_that_end_by_themselves_are_an_error(target: Interpreter, tmp_path: Path) -> None:
     """An interpreter whose workers leave again and again can't be worked with."""
     ready = READY + target.magic_number + target.cache_tag.encode()
-    reply = wire.frame(_packed([(1, b"x")], 0x80))
+    reply = _framed(_packed([(1, b"x")], 0x80))
     program = fake_python(
         tmp_path,
         f"""
-        os.write(1, {wire.frame(ready)!r})
+        os.write(1, {_framed(ready)!r})
         os.read(0, 4)
         os.write(1, {reply!r})
         """,
@@ -553,7 +558,8 @@ import sys
 from pyctrigger.target.probe import probe
 from pyctrigger.workers import wire
 from pyctrigger.workers.pool import Pool
-from pyctrigger.workers.worker import Job, Limits
+from pyctrigger.workers.limits import Limits
+from pyctrigger.workers.worker import Job
 slow = ("x" + "\\u0327\\u0301" * 120_000 + " = 1\\n").encode()
 request = wire.request([wire.LevelRequest(0)], b"/m.py", slow)
 with Pool(probe(sys.argv[1]).interpreter, Limits(), 3) as pool:

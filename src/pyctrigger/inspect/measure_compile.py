@@ -19,8 +19,8 @@ from ..tree.directory import Tree
 from ..tree.layout import Layout, Place
 from ..tree.source import SourceRefused, source_status
 from ..workers.capacity import worker_count
+from ..workers.limits import Limits
 from ..workers.pool import Pool
-from ..workers.worker import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -313,8 +313,8 @@ class InstallationRun:
     ) -> Pool:
         from ..pyc.header import InvalidationMode
         from ..workers.capacity import worker_count
+        from ..workers.limits import Limits
         from ..workers.pool import Pool
-        from ..workers.worker import Limits
 
         settings = self._settings
         jobs = settings.jobs if self._request.jobs is None else self._request.jobs

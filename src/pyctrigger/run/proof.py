@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..target.interpreter import Interpreter
     from ..tree.layout import Layout
     from ..workers.pool import Answer, Pool
+    from ..workers.wire import Frame
     from ..workers.worker import Job
     from .steps import LevelState, Stale
 
@@ -94,7 +95,7 @@ class Prover:
             return Verdict.MISMATCHED  # of a source that can't be compiled there is no code at all
         return Verdict.CORRUPT  # it ended the process that loaded it
 
-    def _ask(self, layout: Layout, request: bytes) -> Answer:
+    def _ask(self, layout: Layout, request: Frame) -> Answer:
         from ..workers.worker import Job  # it brings subprocess, and most runs have nothing to ask
 
         owner = layout.sources.owner

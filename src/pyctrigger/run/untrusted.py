@@ -27,18 +27,24 @@ class Gatekeeper:
         self._refused: set[str] = set()
         #: The last one that may be changed: its files come in a row.
         self._permitted = ""
+        self._entered: tuple[Layout, str] | None = None
 
     def permits(self, layout: Layout, relative: str, *, source_only: bool = False) -> bool:
         """Whether the bytecode of a source directory may be changed; if `source_only`, the entries of that directory.
 
         With a pycache prefix, what belongs to the owner of that tree stands for a source directory.
         """
-        if self._allows_all:
+        if self._allows_all or (self._entered == (layout, relative) and not source_only):
             return True
+        permitted = self._judge(layout, relative, source_only=source_only)
+        # Who may make a `__pycache__` that isn't there yet was judged with the directory; a prefix has a tree above it.
+        if permitted and not (source_only or layout.has_prefix):
+            self._entered = layout, relative
+        return permitted
+
+    def _judge(self, layout: Layout, relative: str, *, source_only: bool) -> bool:
         if layout.has_prefix:
             return self._may_change(layout.pycs, layout.pycache(relative), lambda: {layout.pycs.owner})
-        if not source_only and layout.describe_pyc(relative) == self._permitted:
-            return True
 
         def owners() -> set[int]:
             sources = list_sources(layout.sources.directory(relative)).sources

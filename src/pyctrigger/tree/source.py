@@ -8,10 +8,10 @@ import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from .directory import Tree
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from .directory import Tree
 
 #: Bytes. No real source comes near it; what does would exhaust a worker (a million statements take 2.4 GB).
 LARGEST_SOURCE = 64 << 20
@@ -40,18 +40,18 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
     The status before and after must agree, or it is read again: an edit between read and stat gives old code the new
     mtime, which is stale for ever. Raises SourceRefused and OSError.
     """
-    return _read_still(lambda: _open(tree, relative, name), LARGEST_SOURCE)
+    return _read_still(_open, (tree, relative, name), LARGEST_SOURCE)
 
 
 def read_pyc(tree: Tree, relative: str, name: str) -> SourceText:
     """Read the pyc `name`, a regular file and no link, in the same manner. Raises SourceRefused and OSError."""
-    return _read_still(lambda: tree.open_file(relative, name), LARGEST_PYC)
+    return _read_still(Tree.open_file, (tree, relative, name), LARGEST_PYC)
 
 
-def _read_still(open_file: Callable[[], int], largest: int) -> SourceText:
+def _read_still(open_file: Callable[[Tree, str, str], int], file: tuple[Tree, str, str], largest: int) -> SourceText:
     for _ in range(_TRIES):
         when = time.time_ns()
-        descriptor = open_file()
+        descriptor = open_file(*file)
         try:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):

@@ -10,23 +10,26 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..errors import InterpreterChangedError, InterpreterError
 from ..target.child import describe_death
 from .wire import UNREADABLE, Compiled, Failed, Unsettled, WireError, parse_reply
-from .worker import Job, Limits, Worker
+from .worker import Job, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..target.interpreter import Interpreter
+    from .limits import Limits
 
 #: What one worker may have before it: enough that it never waits, few enough that the last ones end together.
 _MOST_JOBS = 8
 _MOST_BYTES = 1 << 17
 #: Workers that ended with nothing to do, in a row, before the interpreter is called broken.
 _MOST_SENSELESS_DEATHS = 3
+_OUTSTANDING = attrgetter("outstanding")
 
 
 class Lost(NamedTuple):
@@ -113,7 +116,7 @@ class Pool:
         if self._again or self._solo or len(self._unsettled) > _MOST_JOBS:
             return None
         usable = self._usable()
-        best = min(usable, key=lambda each: each.outstanding, default=None)
+        best = min(usable, key=_OUTSTANDING, default=None)
         if best and len(best.jobs) < _MOST_JOBS and best.outstanding < _MOST_BYTES:
             return best
         if len(usable) >= self._size:
@@ -130,7 +133,7 @@ class Pool:
         """Give back to workers what came back from lost ones; one suspect at a time, each in a worker of its own."""
         while self._again:
             usable = self._usable()
-            worker = min(usable, key=lambda each: each.outstanding) if len(usable) >= self._size else self._start()
+            worker = min(usable, key=_OUTSTANDING) if len(usable) >= self._size else self._start()
             worker.send(self._again.popleft())
             self._start_writing(worker)
         if self._solo and not any(self._is_solo(worker) for worker in self._workers):
@@ -143,7 +146,9 @@ class Pool:
             self._start_writing(worker)
 
     def _usable(self) -> list[Worker]:
-        return [each for each in self._workers if not (each.retiring or each.apart or self._is_solo(each))]
+        return [
+            each for each in self._workers if not (each.retiring or each.apart or (each.jobs and each.jobs[0].alone))
+        ]
 
     @staticmethod
     def _is_solo(worker: Worker) -> bool:
@@ -209,7 +214,7 @@ class Pool:
             worker.kill()
             yield from self._lose(worker)
 
-    def _greet(self, worker: Worker, payload: bytes) -> None:
+    def _greet(self, worker: Worker, payload: memoryview) -> None:
         worker.greet(payload)
         assert worker.ready
         self.has_worked = True

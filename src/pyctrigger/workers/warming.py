@@ -89,7 +89,7 @@ _OTHERS = (
 
 def frames() -> bytes:
     """The requests, in one piece; none of them is answered."""
-    return b"".join(wire.warm_up(source) for source in (_SYNTAX, *_OTHERS))
+    return b"".join(piece for source in (_SYNTAX, *_OTHERS) for piece in wire.warm_up(source))
 
 
 def is_needed(implementation: str, version: tuple[int, ...]) -> bool:

@@ -13,8 +13,10 @@ brought to answer anything (it ran somebody's source through a compiler), so eve
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
+Buffer = Union[bytes, memoryview]
+_LENGTH = struct.Struct("<I").unpack_from
 _READY = b"pyctrigger-worker-1"
 _CHECK_ONLY, _WARM_UP, _LOAD, _COMPARE = 1, 2, 4, 8
 _RETIRING = 0x80
@@ -46,7 +48,7 @@ class LevelAnswer(NamedTuple):
     """
 
     state: int
-    body: bytes
+    body: Buffer
     microseconds: int = 0
     """What compiling it took."""
 
@@ -79,12 +81,16 @@ class Ready(NamedTuple):
     cache_tag: str
 
 
-def frame(payload: bytes) -> bytes:
+Frame = list[Buffer]
+"""The bytes of a frame, in pieces: a source is long, and nobody copies it to put a few numbers before it."""
+
+
+def frame(*pieces: Buffer) -> Frame:
     """Put the length before the bytes."""
-    return struct.pack("<I", len(payload)) + payload
+    return [struct.pack("<I", sum(map(len, pieces))), *pieces]
 
 
-def request(levels: list[LevelRequest], path: bytes, source: bytes, *, check_only: bool = False) -> bytes:
+def request(levels: list[LevelRequest], path: bytes, source: bytes, *, check_only: bool = False) -> Frame:
     """The frame that asks for a source to be compiled at several levels, under the file name `path`.
 
     `check_only` asks whoever compares whether the hashes are that source's.
@@ -92,19 +98,20 @@ def request(levels: list[LevelRequest], path: bytes, source: bytes, *, check_onl
     return _request(_CHECK_ONLY if check_only else 0, levels, path, source)
 
 
-def warm_up(source: bytes) -> bytes:
+def warm_up(source: bytes) -> Frame:
     """The frame that has a worker compile a source and say nothing."""
     return _request(_WARM_UP, [LevelRequest(0)], b"", source)
 
 
-def _request(flags: int, levels: list[LevelRequest], path: bytes, source: bytes) -> bytes:
-    pieces = [struct.pack("<BBI", flags, len(levels), len(path))]
-    pieces += [struct.pack("<BB8s", each.level, each.known is not None, each.known or b"") for each in levels]
-    pieces += [path, source]
-    return frame(b"".join(pieces))
+def _request(flags: int, levels: list[LevelRequest], path: bytes, source: bytes) -> Frame:
+    length = 6 + 10 * len(levels) + len(path) + len(source)
+    head = struct.pack("<IBBI", length, flags, len(levels), len(path))
+    for level, known in levels:
+        head += struct.pack("<BB8s", level, known is not None, known or b"")
+    return [head + path, source]
 
 
-def question(levels: list[int], path: bytes, source: bytes, bodies: list[bytes], *, compare: bool) -> bytes:
+def question(levels: list[int], path: bytes, source: bytes, bodies: list[bytes], *, compare: bool) -> Frame:
     """The frame that asks of existing bodies whether they load or, to `compare`, whether they are this source's code.
 
     A doubtful body can end the process that loads it, and worse; so never the worker that compiles is asked.
@@ -114,18 +121,19 @@ def question(levels: list[int], path: bytes, source: bytes, bodies: list[bytes],
     pieces.append(path)
     for body in bodies:
         pieces += [struct.pack("<I", len(body)), body]
-    return frame(b"".join([*pieces, source]))
+    return frame(*pieces, source)
 
 
-def parse_ready(payload: bytes) -> Ready:
+def parse_ready(payload: Buffer) -> Ready:
     """Read the first frame of a worker. Raises WireError."""
+    payload = bytes(payload)
     if not payload.startswith(_READY) or len(payload) < len(_READY) + 4:
         raise WireError("not the word of a worker that is ready")
     rest = payload[len(_READY) :]
     return Ready(rest[:4], rest[4:].decode("utf-8", "replace"))
 
 
-def parse_reply(payload: bytes) -> tuple[Compiled | Failed | Unsettled, bool]:
+def parse_reply(payload: Buffer) -> tuple[Compiled | Failed | Unsettled, bool]:
     """Read an answer, and whether the worker ends after it. Raises WireError."""
     try:
         status = payload[0]
@@ -134,7 +142,7 @@ def parse_reply(payload: bytes) -> tuple[Compiled | Failed | Unsettled, bool]:
             return _parse_compiled(payload), retiring
         if status & ~_RETIRING == 1:
             kind, line = struct.unpack_from("<BI", payload, 1)
-            name = payload[6:].decode("ascii", "replace")
+            name = bytes(payload[6:]).decode("ascii", "replace")
             if not name.isidentifier() or len(name) > 100:
                 raise WireError("no exception has that name")
             return Failed(_KINDS[kind], line, name), retiring
@@ -145,7 +153,7 @@ def parse_reply(payload: bytes) -> tuple[Compiled | Failed | Unsettled, bool]:
     raise WireError("a reply of no known kind")
 
 
-def _parse_compiled(payload: bytes) -> Compiled:
+def _parse_compiled(payload: Buffer) -> Compiled:
     source_hash, count = struct.unpack_from("<8sB", payload, 1)
     offset = 10
     levels: list[LevelAnswer] = []
@@ -169,18 +177,30 @@ class FrameReader:
 
     def __init__(self, largest: int = LARGEST_FRAME) -> None:
         self._largest = largest
-        self._held = bytearray()
+        #: The beginning of a frame, in the pieces that came, and what must be there before it is looked at again.
+        self._held: list[Buffer] = []
+        self._count = 0
+        self._needed = 0
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[memoryview]:
         """Take in some bytes; the payloads that are complete now. Raises WireError for an impossible length."""
-        self._held += data
+        self._held.append(data)
+        self._count += len(data)
+        if self._count < self._needed:
+            return []
+        whole = memoryview(data if len(self._held) == 1 else b"".join(self._held))
         frames = []
-        while len(self._held) >= 4:
-            (length,) = struct.unpack_from("<I", self._held, 0)
+        offset, self._needed = 0, 4
+        while len(whole) - offset >= 4:
+            (length,) = _LENGTH(whole, offset)
             if length > self._largest:
                 raise WireError("a frame that is too long")
-            if len(self._held) < 4 + length:
+            self._needed = 4 + length
+            if len(whole) - offset < self._needed:
                 break
-            frames.append(bytes(self._held[4 : 4 + length]))
-            del self._held[: 4 + length]
+            frames.append(whole[offset + 4 : offset + self._needed])
+            offset += self._needed
+            self._needed = 4
+        # A copy: what is left is little, what came may be much.
+        self._held, self._count = [bytes(whole[offset:])], len(whole) - offset
         return frames

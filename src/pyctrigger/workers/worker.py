@@ -8,47 +8,40 @@ import signal
 import subprocess
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError
 from ..target.child import MEND_FOR_ACCOUNT, describe_death, printable, start
 from ..target.confinement import confined
 from . import warming
+from .limits import restrict, widen, yield_to_host
 from .wire import FrameReader, Ready, parse_ready
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..target.interpreter import Interpreter
+    from .limits import Limits
+    from .wire import Buffer, Frame
 
 #: Seconds that a child gets to end by itself once its input is closed.
 _PATIENCE = 5.0
 _READ_SIZE = 1 << 18
+#: Pieces written at once; every system takes sixteen (POSIX, IOV_MAX).
+_MOST_PIECES = 16
 #: How much of a worker's standard error is kept for the message about its failed start, in bytes.
 _MOST_NOISE = 4096
-
-
-class Limits(NamedTuple):
-    """What one worker may use."""
-
-    file_timeout: float = 60.0
-    """CPU seconds for one source; 0: no limit."""
-    memory: int = 2 << 30
-    """Bytes of address space; 0: no limit."""
-    start_timeout: float = 30.0
-    """Seconds until a worker must have said that it is ready."""
-
-    @property
-    def wall_timeout(self) -> float:
-        """Seconds of waiting for one source, whatever the CPU does: for a worker that is stopped or swapped out."""
-        return max(60.0, 10 * self.file_timeout) if self.file_timeout else 3600.0
 
 
 class Job:
     """A request on its way through a worker, with whatever its sender wants back with the answer."""
 
-    __slots__ = ("alone", "context", "request")
+    __slots__ = ("alone", "context", "request", "size")
 
-    def __init__(self, request: bytes, context: object) -> None:
+    def __init__(self, request: Frame, context: object) -> None:
         self.request = request
+        self.size = sum(map(len, request))
         self.context = context
         #: Tried once already, and to be tried again on a worker that has done nothing else.
         self.alone = False
@@ -75,10 +68,10 @@ class Worker:
         self.garbled = False
         self._noise = b""
         self._frames = FrameReader()
-        self._unsent: deque[memoryview] = deque()
+        self._unsent: deque[Buffer] = deque()
         warms_up = program == "compile" and warming.is_needed(interpreter.implementation, interpreter.version)
         if warms_up:
-            self._unsent.append(memoryview(warming.frames()))
+            self._unsent.append(warming.frames())
         # A pipe that only the host holds open, one for each worker (F_SETOWN belongs to the open file): when the host
         # ends, however it ends, the kernel ends the worker.
         try:
@@ -110,7 +103,8 @@ class Worker:
             raise
         finally:
             os.close(life)
-        _limit(self._child.pid, limits.memory)
+        restrict(self._child.pid, limits)
+        yield_to_host(self._child.pid)
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         assert self._child.stderr is not None
@@ -119,6 +113,8 @@ class Worker:
         self.noise = self._child.stderr.fileno()
         for descriptor in (self.input, self.output, self.noise):
             os.set_blocking(descriptor, False)
+        for descriptor in (self.input, self.output):
+            widen(descriptor)
         self.deadline = time.monotonic() + limits.start_timeout
 
     @property
@@ -131,13 +127,13 @@ class Worker:
         if not self.jobs and self.ready:
             self.deadline = time.monotonic() + self.limits.wall_timeout
         self.jobs.append(job)
-        self.outstanding += len(job.request)
-        self._unsent.append(memoryview(job.request))
+        self.outstanding += job.size
+        self._unsent += filter(None, job.request)  # an empty one would never be written
 
     def answered(self) -> Job:
         """The job that the answer just read belongs to: answers come in the order of the requests."""
         job = self.jobs.popleft()
-        self.outstanding -= len(job.request)
+        self.outstanding -= job.size
         self.deadline = time.monotonic() + self.limits.wall_timeout
         return job
 
@@ -148,16 +144,19 @@ class Worker:
 
     def pump_in(self) -> None:
         """Write what the pipe takes. A pipe without a reader is left to `pump_out`, which sees the end."""
-        with contextlib.suppress(BrokenPipeError, BlockingIOError):
+        try:
             while self._unsent:
-                piece = self._unsent[0]
-                written = os.write(self.input, piece)
-                if written == len(piece):
-                    self._unsent.popleft()
-                else:
-                    self._unsent[0] = piece[written:]
+                written = _write(self.input, list(islice(self._unsent, _MOST_PIECES)))
+                while written:
+                    piece = self._unsent.popleft()
+                    if written < len(piece):
+                        self._unsent.appendleft(memoryview(piece)[written:])
+                        break
+                    written -= len(piece)
+        except (BrokenPipeError, BlockingIOError):
+            pass
 
-    def pump_out(self) -> list[bytes] | None:
+    def pump_out(self) -> list[memoryview] | None:
         """Read what is there: payloads of whole frames, or None at the end. Raises WireError."""
         try:
             data = os.read(self.output, _READ_SIZE)
@@ -177,7 +176,7 @@ class Worker:
             self._noise = (self._noise + data)[-_MOST_NOISE:]
         return bool(data)
 
-    def greet(self, payload: bytes) -> None:
+    def greet(self, payload: Buffer) -> None:
         """Take the first frame. Raises WireError."""
         self.ready = parse_ready(payload)
         self.deadline = time.monotonic() + self.limits.wall_timeout
@@ -238,24 +237,5 @@ class Worker:
         )
 
 
-def _limit(pid: int, memory: int) -> None:
-    """Bound a worker from here, where the system lets us (prlimit(2), Linux).
-
-    They are the limits that a worker sets for itself, unless its target lacks the module `resource`, as Debian's
-    python3.15-minimal does.
-    """
-    with contextlib.suppress(ImportError, AttributeError):  # FreeBSD's has no prlimit
-        import resource
-
-        for kind, wanted in (
-            (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_FSIZE, 0),
-            (resource.RLIMIT_NOFILE, 64),
-            (resource.RLIMIT_AS, memory),
-        ):
-            if kind == resource.RLIMIT_AS and not memory:
-                continue
-            with contextlib.suppress(OSError, ValueError):  # it ended already, or a limit can't be set
-                hard = resource.prlimit(pid, kind)[1]
-                allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-                resource.prlimit(pid, kind, (allowed, allowed))
+def _write(descriptor: int, pieces: Sequence[Buffer]) -> int:
+    return os.writev(descriptor, pieces) if hasattr(os, "writev") else os.write(descriptor, pieces[0])  # PyPy has none

@@ -80,7 +80,7 @@ def marshalled(code: "types.CodeType") -> bytes:
 
 def may_assert(source: bytes) -> bool:
     """Whether levels 0 and 1 can differ: by `assert`, or by `__debug__`, in whatever letters (PEP 3131: NFKC)."""
-    if b"assert" in source or b"__debug__" in source:
+    if has_word(source, b"assert") or b"__debug__" in source:
         return True
     head = source.split(b"\n", 2)[:2]
     if any(b"coding" in line and b"utf-8" not in line for line in head):
@@ -96,6 +96,18 @@ def may_assert(source: bytes) -> bool:
     except ImportError:
         return True
     return any(letter in "_debug" for letter in normalize("NFKC", "".join(sorted(foreign))))
+
+
+def has_word(source: bytes, word: bytes) -> bool:
+    """Whether a word stands in a source by itself, at least for whoever reads ASCII."""
+    at = source.find(word)
+    while at >= 0:
+        end = at + len(word)
+        around = source[max(0, at - 1) : at], source[end : end + 1]
+        if not any(each.isalnum() or each == b"_" for each in around):
+            return True
+        at = source.find(word, end)
+    return False
 
 
 def may_document(code: "types.CodeType") -> bool:
@@ -123,8 +135,11 @@ def may_be_split(code: "types.CodeType") -> bool:
     return len(found) > 1 and len({id(each) for each in found}) > len(set(found))
 
 
-def compiled(source: bytes, path: str, level: int) -> "tuple[int, bytes, bool, bool]":
-    """Microseconds, body, whether another level may differ by docstrings, and whether another process might differ."""
+def compiled(source: bytes, path: str, level: int, last: bool) -> "tuple[int, bytes, bool, bool]":
+    """Microseconds, body, whether another level may differ by docstrings, and whether another process might differ.
+
+    Nobody asks about docstrings when a level is the last.
+    """
     begun = time.perf_counter()
     # No name outlives this call: what an earlier code object shares with a later one changes marshal's flags.
     code = code_of(source, path, level)
@@ -132,10 +147,10 @@ def compiled(source: bytes, path: str, level: int) -> "tuple[int, bytes, bool, b
         sys._clear_type_cache()  # it holds names that were looked up long ago, until others take their places
     body = marshalled(code)
     spent = int((time.perf_counter() - begun) * 1e6)
-    return spent, body, level < 2 and may_document(code), SPLITS_SETS and may_be_split(code)
+    return spent, body, not last and level < 2 and may_document(code), SPLITS_SETS and may_be_split(code)
 
 
-def compiled_apart(source: bytes, path: str, level: int, memory: int) -> "tuple[int, bytes, bool, bool]":
+def compiled_apart(source: bytes, path: str, level: int, last: bool, memory: int) -> "tuple[int, bytes, bool, bool]":
     """The same, from a process that has compiled nothing before; what ends that one ends this. Raises Failed."""
     ours, theirs = os.pipe()
     left = signal.getitimer(signal.ITIMER_PROF)[0]
@@ -144,7 +159,7 @@ def compiled_apart(source: bytes, path: str, level: int, memory: int) -> "tuple[
         die_with_host(LIFE)  # the kernel tells one process of a pipe's end
         signal.setitimer(signal.ITIMER_PROF, left)
         try:
-            said: "tuple[bool, Any]" = (True, compiled(source, path, level))
+            said: "tuple[bool, Any]" = (True, compiled(source, path, level, last))
         except Exception as error:
             said = (False, failed(error, source, memory))
         with os.fdopen(theirs, "wb") as stream:
@@ -184,14 +199,14 @@ class Compiler:
         self.level = -1
         self.documents = True
 
-    def body(self, level: int) -> "tuple[int, int, bytes]":
+    def body(self, level: int, last: bool) -> "tuple[int, int, bytes]":
         """A body, or TWIN: the same as that of the level before."""
         if self.level >= 0 and not self.differs(level):
             return TWIN, 0, b""
         if APART:
-            spent, body, self.documents, _ = compiled_apart(self.source, self.path, level, self.memory)
+            spent, body, self.documents, _ = compiled_apart(self.source, self.path, level, last, self.memory)
         else:
-            spent, body, self.documents, split = compiled(self.source, self.path, level)
+            spent, body, self.documents, split = compiled(self.source, self.path, level, last)
             if split and (State.compiled or self.level >= 0):
                 raise Unsettled
         self.level = level
@@ -215,7 +230,7 @@ def answer(request: "Request", memory: int) -> bytes:
             if has_known and known == source_hash:
                 answers.append((SAME, 0, b""))
             else:
-                answers.append(compiler.body(level))
+                answers.append(compiler.body(level, level == request.levels[-1][0]))
         said = reply(source_hash, answers)
     except Unsettled:
         return bytes(bytearray([UNSETTLED]))

@@ -1,0 +1,70 @@
+"""What one worker may use, and what the kernel is told of it from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+from typing import NamedTuple
+
+#: Bytes. What root, and on most systems everybody, may have (pipe(7), /proc/sys/fs/pipe-max-size).
+_PIPE_SIZE = 1 << 20
+#: Its number is Linux's; `fcntl` names it from 3.10 on.
+_F_SETPIPE_SZ = 1031
+
+
+class Limits(NamedTuple):
+    """What one worker may use."""
+
+    file_timeout: float = 60.0
+    """CPU seconds for one source; 0: no limit."""
+    memory: int = 2 << 30
+    """Bytes of address space; 0: no limit."""
+    start_timeout: float = 30.0
+    """Seconds until a worker must have said that it is ready."""
+
+    @property
+    def wall_timeout(self) -> float:
+        """Seconds of waiting for one source, whatever the CPU does: for a worker that is stopped or swapped out."""
+        return max(60.0, 10 * self.file_timeout) if self.file_timeout else 3600.0
+
+
+def widen(pipe: int) -> None:
+    """Let a pipe hold more than 64 KiB (fcntl(2), F_SETPIPE_SZ, Linux): who writes into a full one has to wait.
+
+    Who isn't root may have less than this, and then has it.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_SIZE)
+
+
+def yield_to_host(pid: int) -> None:
+    """Let the host run at once when there is something for it: all live on it (sched(7), SCHED_BATCH, Linux)."""
+    with contextlib.suppress(AttributeError, OSError):
+        if os.sched_getscheduler(pid) == os.SCHED_OTHER:
+            os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
+
+
+def restrict(pid: int, limits: Limits) -> None:
+    """Bound a worker from here, where the system lets us (prlimit(2), Linux).
+
+    They are the limits that a worker sets for itself, unless its target lacks the module `resource`, as Debian's
+    python3.15-minimal does.
+    """
+    with contextlib.suppress(ImportError, AttributeError):  # FreeBSD's has no prlimit
+        import resource
+
+        for kind, wanted in (
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_FSIZE, 0),
+            (resource.RLIMIT_NOFILE, 64),
+            (resource.RLIMIT_AS, limits.memory),
+        ):
+            if kind == resource.RLIMIT_AS and not limits.memory:
+                continue
+            with contextlib.suppress(OSError, ValueError):  # it ended already, or a limit can't be set
+                hard = resource.prlimit(pid, kind)[1]
+                allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+                resource.prlimit(pid, kind, (allowed, allowed))
