@@ -17,7 +17,7 @@ from .settled import TABLE, SettledDirectories
 from .spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _SCHEMA = 4
 _TABLES = """
@@ -42,6 +42,7 @@ _RECORDS_BELOW = (
 _MOST_NEAR = 4096
 #: Whose records are held in memory: the plan looks at one directory after the other, and is done with each soon.
 _MOST_DIRECTORIES = 64
+_DIRECTORIES = "select distinct directory from pycs where directory >= ?"
 _NAMES = ("uncompilable", "pycs", "sites", "settled")
 
 
@@ -170,12 +171,23 @@ class Manifest:
         """
         known = {os.fsdecode(path) for (path,) in self._ask("select path from sites") if isinstance(path, bytes)}
         roots = tuple(path.rstrip("/") + "/" for path in known | self._sites)
-        named = [path for (path,) in self._ask("select distinct directory from pycs") if isinstance(path, bytes)]
-        self._strangers = {path for path in map(os.fsdecode, named) if not f"{path}/".startswith(roots)}
+        self._strangers = {os.fsdecode(path) for path in self._outside(map(os.fsencode, roots))}
         for path in [path for path in self.uncompilable if not path.startswith(roots)]:
             self.unlearn(path)
             self._strangers.add(os.path.dirname(path))
         return sorted(self._strangers)
+
+    def _outside(self, roots: Iterable[bytes]) -> Iterator[bytes]:
+        """The directories that are none of these and lie below none: only what lies between the roots is read."""
+        inside = [(root[:-1], root[:-1] + b"\0") for root in roots]
+        inside += [(root + b"/", root + b"0") for root, _ in inside]
+        start, gaps = b"", []
+        for first, behind in sorted(inside):
+            gaps.append((start, first))
+            start = max(start, behind)
+        for gap in gaps:
+            yield from (row[0] for row in self._ask(f"{_DIRECTORIES} and directory < ?", *gap))
+        yield from (row[0] for row in self._ask(_DIRECTORIES, start))
 
     # -- the file ------------------------------------------------------------------------------------------------
 
