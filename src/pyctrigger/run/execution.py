@@ -156,14 +156,14 @@ class Execution:
         place = Place(layout, plan.relative)
         doomed = [(each.name, each.source if each.kind == "orphan" else None) for each in plan.removals]
         recorded = self._manifest.records(place.pyc_directory)
-        for name, gone, error in remove_files(layout, plan.relative, doomed):
+        for name, is_removed, error in remove_files(layout, plan.relative, doomed):
             if name in recorded:
                 self._manifest.forget(place.pyc_directory, name)
             if error is not None:
                 self._results.io_failure(layout, place.pyc(name), error)
                 if not self._results.can_write(layout):
                     return
-            elif not gone:
+            elif is_removed:
                 self.tally.counts.removed += 1
                 self._observer.removed(place.pyc(name))
 

@@ -39,8 +39,16 @@ class Weeder:
         self.waits = False
         live = {source[:-3] + suffix for source in sources for suffix in self._suffixes}
         doubtful = names.keys() if self._wanted.purge else names.keys() - live
-        found = [self._removal(relative, sources, name, regular=names[name]) for name in sorted(doubtful)]
-        removals = [removal for removal in found if removal is not None]
+        removals = []
+        for name in sorted(doubtful):
+            source = self._names.source_of(name)
+            if source is None:
+                if self._is_dead_residue(relative, name, regular=names[name]):
+                    removals.append(Removal(name, "residue"))
+            elif self._wanted.purge:
+                removals.append(Removal(name, "pyc", source))
+            elif source not in sources:
+                removals.append(Removal(name, "orphan", source))
         if not removals:
             return []
         owned = self._owned_in(self._layout.describe_pyc(relative))
@@ -48,19 +56,11 @@ class Weeder:
         self.waits |= len(left) < len(removals)
         return left
 
-    def _removal(self, relative: str, sources: Set[str], name: str, *, regular: bool) -> Removal | None:
-        source = self._names.source_of(name)
-        if source is not None:
-            if self._wanted.purge:
-                return Removal(name, "pyc", source)
-            return Removal(name, "orphan", source) if source not in sources else None
+    def _is_dead_residue(self, relative: str, name: str, *, regular: bool) -> bool:
         writer = writer_of(name)
         if writer is not None:
-            is_dead = writer == self._wanted.writer or self._is_old(relative, name)
-            return Removal(name, "residue") if is_dead else None
-        if regular and self._names.is_residue(name) and self._is_old(relative, name):
-            return Removal(name, "residue")
-        return None
+            return writer == self._wanted.writer or self._is_old(relative, name)
+        return regular and self._names.is_residue(name) and self._is_old(relative, name)
 
     def _is_old(self, relative: str, name: str) -> bool:
         try:

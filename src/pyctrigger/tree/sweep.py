@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,14 +17,8 @@ if TYPE_CHECKING:
     from .directory import Tree
     from .layout import Layout
 
-
-class Removed(NamedTuple):
-    """What became of a file whose source is gone."""
-
-    name: str
-    gone: bool = False
-    """Somebody else was faster."""
-    error: OSError | None = None
+#: What became of a file whose source is gone: its name, whether it is gone by us, and what went wrong.
+Removed = tuple[str, bool, Optional[OSError]]
 
 
 def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str | None]]) -> Iterator[Removed]:
@@ -37,7 +31,7 @@ def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str 
             pycs = _hold(layout.pycs, layout.pycache(relative), held)
         except OSError as error:
             for name, _ in () if error.errno == errno.ENOENT else doomed:
-                yield Removed(name, error=error)
+                yield name, False, error
             return
         try:
             sources = _hold(layout.sources, relative, held)
@@ -50,11 +44,11 @@ def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str 
             try:
                 os.unlink(name, dir_fd=pycs)
             except FileNotFoundError:
-                yield Removed(name, gone=True)
+                yield name, False, None
             except OSError as error:
-                yield Removed(name, error=error)
+                yield name, False, error
             else:
-                yield Removed(name)
+                yield name, True, None
 
 
 def _hold(tree: Tree, relative: str, held: contextlib.ExitStack) -> int:
