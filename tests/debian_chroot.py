@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CACHE = Path("/var/cache/pyctrigger-tests")
 PACKAGES = ("python3", "python3.14", "python3.15", "pypy3")
-#: Packages of Debian's that apt can install inside: packages, and modules of one file.
+#: What apt can install inside: packages, modules of one file, and what a page has its reader install.
 PAYLOADS = (
     "python3-attr",
     "python3-filelock",
@@ -39,12 +39,13 @@ PAYLOADS = (
     "python3-platformdirs",
     "python3-six",
     "python3-sqlparse",
+    "sudo",
 )
 EXECUTABLES = ("/usr/bin/python3.14", "/usr/bin/python3.15", "/usr/bin/pypy3.11")
 
 BUILD_SECONDS = 550
 _COMMAND_SECONDS = 300
-#: What apt can get again inside: the interpreters, and what is to be installed.
+#: What apt can get again inside: the interpreters, and with them what is to be installed.
 _KEPT = ("*python3*.deb", "pypy3*.deb")
 #: No package owns it, and nobody inside looks beyond the archive there.
 _WASTE = ("var/cache/apt/archives/*.deb", "var/cache/apt/*.bin", "var/lib/apt/lists/*_dists_*")
@@ -54,7 +55,7 @@ APT::Install-Recommends "false";
 Dpkg::Use-Pty "0";
 """
 #: Changes with what `_make` does.
-_EDITION = "2"
+_EDITION = "3"
 _APPLICATION = "opt/pyctrigger"
 _DEPENDENCIES = ("filelock", "platformdirs")
 
@@ -150,7 +151,7 @@ def sid_chroot(*, application: bool = True) -> Iterator[Chroot]:
     chroot = find_tool("chroot")
     if chroot is None or os.geteuid() != 0:
         absent("needs root, and chroot")
-    with copy_of(Chroot(_original(), chroot)) as sid:
+    with copy_of(Chroot(original_sid(), chroot)) as sid:
         if application:
             sid.install_pyctrigger()
         yield sid
@@ -191,7 +192,7 @@ class _Place:
         return "\n".join([_EDITION, *PACKAGES, *PAYLOADS])
 
 
-def _original() -> Path:
+def original_sid() -> Path:
     """The cached Debian, made if there is none yet."""
     debootstrap = find_tool("debootstrap")
     if debootstrap is None:
@@ -225,21 +226,26 @@ def _make(place: _Place, debootstrap: str) -> None:
     download = ["chroot", str(place.top), "apt-get", "-qq", "-y", "--download-only", "--no-install-recommends"]
     try:
         _run(command, seconds=BUILD_SECONDS)
+        parts = set(_downloaded(place.top))
         _run([*download, "install", *PAYLOADS], seconds=BUILD_SECONDS)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         shutil.rmtree(place.top, ignore_errors=True)
         said = (error.stdout or b"").decode("utf-8", "replace").strip().splitlines()
         absent(f"no Debian sid to test in: {said[-1] if said else error}")
-    _make_archive(place.top)
+    _make_archive(place.top, [each for each in _downloaded(place.top) if each not in parts])
     place.stamp.write_text(place.content)
 
 
-def _make_archive(top: Path) -> None:
+def _downloaded(top: Path) -> list[Path]:
+    return sorted((top / "var/cache/apt/archives").glob("*.deb"))
+
+
+def _make_archive(top: Path, payloads: list[Path]) -> None:
     """Let apt find inside what was downloaded, and nothing else."""
     archive = top / ARCHIVE.lstrip("/")
     archive.mkdir()
-    for pattern in _KEPT:
-        for package in (top / "var/cache/apt/archives").glob(pattern):
+    for package in _downloaded(top):
+        if package in payloads or any(package.match(pattern) for pattern in _KEPT):
             package.rename(archive / package.name.replace("%3a", "-"))  # an epoch's colon
     write_index(archive)
     for pattern in _WASTE:

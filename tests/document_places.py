@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 import corpus
+from archives import build, compile_tree, package_tree
 from confinement import private_mounts
 from conftest import absent
 from debian_chroot import Chroot, copy_of, sid_chroot
+from dnf_inside import add_dnf
 from environment import CHECKOUT
 from fresh_debian import PATH, WORKSHOP, bootstrapped, certificates, network
+from image_builder import builder, hide_cache
 from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools, new_system, site_of
 from packages import write_tree
 from scratch_root import library_of, relocatable
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 #: Seconds for one command. The longest of them makes a Debian.
 PATIENCE = 600
 USER = "reader"
+#: The package in a conda's cache of packages.
+CONDA = "demo-1-0.conda"
 _USER_ID = 1000
 #: In the place of a shell that would talk to a reader: `chroot DIRECTORY` starts $SHELL.
 _NO_TALK = "/bin/true"
@@ -126,6 +132,10 @@ class Places:
             return _inside(self["machine"].top() / "srv/tutorial", network())
         if name == "conda":
             return self._with_conda()
+        if name == "builder":
+            return self._builder()
+        if name == "shells":
+            return self._with_shells()
         if name == "fedora":
             return self._managed(RpmRoot)
         assert name == "arch"
@@ -160,7 +170,10 @@ class Places:
         return place
 
     def _with_conda(self) -> Place:
-        """This machine, with an environment as conda makes them."""
+        """This machine, with an environment laid out as conda's are, and a package as conda-build makes them.
+
+        Both are made here, of a Python of this machine's: no conda is, and no channel can be reached.
+        """
         place = self["machine"]
         (interpreter,) = _documented_pythons(1)
         make_prefix(interpreter, self._scratch / "science")
@@ -170,7 +183,31 @@ class Places:
         shutil.rmtree(site)
         write_tree(site, {"solver/__init__.py": "from . import linear\n", "solver/linear.py": "def solve(): ...\n"})
         shutil.move(self._scratch / "science", environment)
+        packages = self._scratch / "packages"
+        compile_tree(interpreter, package_tree(packages))
+        _age(packages)
+        build(CONDA, packages, place.top() / "srv/conda/pkgs")
         return place
+
+    def _with_shells(self) -> Place:
+        """This machine, with three shells, and a home that nobody lived in yet."""
+        for shell in ("bash", "zsh", "fish"):
+            if find_tool(shell) is None:
+                absent(f"no {shell} on this machine (Debian package {shell})")
+        place = self["machine"]
+        home = "/srv/home"
+        (place.top() / home.lstrip("/")).mkdir()
+        return replace(place, environment={**place.environment, "HOME": home}).starting_in(home)
+
+    def _builder(self) -> Place:
+        """This machine, with buildah, and the Debian package of pyctrigger."""
+        place = self["machine"]
+        subprocess.run([*place.enter(True), "sh", "-c", hide_cache()], check=True)
+        environment = {**place.environment, **builder(self._scratch / "containers")}
+        (package,) = (self._debians.bare.outside("/root")).glob("pyctrigger_*.deb")
+        (place.top() / "srv/image").mkdir()
+        shutil.copy2(package, place.top() / "srv/image")
+        return replace(place, environment=environment)
 
     def _managed(self, kind: type[ManagedRoot]) -> Place:
         """A root with two Pythons, the manager itself, and the package file that the page before had built."""
@@ -179,7 +216,7 @@ class Places:
         system = new_system(kind, self._scratch)
         for path in _package_files(kind, system, self._scratch):
             shutil.copy2(path, system.root.outside("/root"))
-        _add_manager(kind, system)
+        _add_manager(kind, system, self._scratch)
         return _inside(system.root.top, {})
 
 
@@ -199,6 +236,8 @@ class Debians:
             scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pyctrigger-")))
             package = built_pyctrigger("deb", checkout_of(scratch / "checkout"), scratch)
             shutil.copy2(package, sid.outside("/root"))
+            # As an installed system knows its own name; sudo looks it up.
+            sid.outside("/etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n")
             assert sid.run("useradd", "--create-home", "--uid", str(_USER_ID), USER).code == 0
             self._bare = sid
         return self._bare
@@ -277,12 +316,25 @@ _PAYLOADS = (
 
 
 def _package_files(kind: type[ManagedRoot], system: ManagedRoot, scratch: Path) -> list[Path]:
-    """pyctrigger's package, and two versions of one for the newer Python, to try it with."""
+    """pyctrigger's package, two versions of one for the newer Python, to try it with, and one with bytecode in it."""
     found = [built_pyctrigger(kind.format, checkout_of(scratch / "built"), scratch)]
     for version, files in _PAYLOADS:
         payload = Payload("python3-greeter", version, scratch / f"greeter-{version}")
         found.append(kind.build(payload.add(site_of(system.pythons[0]), files).settle(), scratch))
-    return found
+    python = system.pythons[0]
+    bundled = Payload("python3-bundled", 1, scratch / "bundled").add(site_of(python), {"bundled.py": "VALUE = 1\n"})
+    if kind is PacmanRoot:  # the next version
+        bundled = Payload("python3-greeter", 3, scratch / "bundled").add(site_of(python), _PAYLOADS[-1][1])
+    bundled.ship_bytecode(python, site_of(python))
+    if kind is RpmRoot:  # as Fedora's builds make them, some time ago
+        _age(bundled.top)
+    return [*found, kind.build(bundled.settle(), scratch)]
+
+
+def _age(top: Path) -> None:
+    """The bytecode there is as 3.13's alpha 6 wrote it, one magic number before the first beta."""
+    for pyc in top.rglob("*.cpython-313.pyc"):
+        pyc.write_bytes((3570).to_bytes(2, "little") + pyc.read_bytes()[2:])
 
 
 #: Debian's rpm wants to be told that it is meant, and neither finds a package that provides Python.
@@ -298,7 +350,7 @@ Architecture = auto
 """
 
 
-def _add_manager(kind: type[ManagedRoot], system: ManagedRoot) -> None:
+def _add_manager(kind: type[ManagedRoot], system: ManagedRoot, scratch: Path) -> None:
     """The manager itself inside, for whoever types its name there."""
     root, name = system.root, kind.tools[0]
     system.add_itself()
@@ -308,6 +360,8 @@ def _add_manager(kind: type[ManagedRoot], system: ManagedRoot) -> None:
     assert program is not None
     root.add_program(os.path.realpath(program), f"/usr/libexec/{name}")
     script = f'#!/bin/sh\n{_MANAGERS[name]}\nexec {{real}} "$@"\n'.replace("{real}", f"/usr/libexec/{name}")
+    if kind is RpmRoot:
+        add_dnf(system, scratch)
     root.outside(f"/usr/bin/{name}").unlink(missing_ok=True)
     root.put(f"/usr/bin/{name}", script).chmod(0o755)
     for tool in ("ls", "cp", "mv"):

@@ -63,6 +63,8 @@ class Payload:
     top: Path
     claims: set[str] = field(default_factory=set)
     """The paths that it owns, with all that is below them."""
+    provides: tuple[str, ...] = ()
+    """What it is besides, for rpm."""
 
     def add(self, site: str, files: dict[str, str]) -> Payload:
         """Put files into a site directory; what lies directly in there is the package's."""

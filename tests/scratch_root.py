@@ -122,7 +122,7 @@ def lay_out(interpreter: Interpreter, top: Path) -> None:
     executable.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(interpreter.path, executable)
     library = top / "usr/lib" / name
-    shutil.copytree(Path(interpreter.prefix) / "lib" / name, library, ignore=_not_needed)
+    shutil.copytree(Path(interpreter.prefix) / "lib" / name, library, ignore=not_needed)
     strip = find_tool("strip")
     if strip is not None:  # two thirds of every copy of the root would be symbols
         subprocess.run([strip, "--strip-debug", executable, *library.glob("lib-dynload/*.so")], check=True)
@@ -139,7 +139,8 @@ def _has_sqlite(interpreter: Interpreter) -> bool:
     return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def _not_needed(directory: str, names: list[str]) -> set[str]:
+def not_needed(directory: str, names: list[str]) -> set[str]:
+    """For `shutil.copytree`: what of a library nothing here needs."""
     if os.path.basename(directory) == "__pycache__":
         return {name for name in names if ".opt-" in name}
     return {name for name in names if name in _WASTE or name.startswith("config-") or name.endswith(".a")}

@@ -400,6 +400,25 @@ def test_names_for_a_program(pyctrigger: Command, shelf: Path, newest: Interpret
     assert os.fsencode(shelf) + b"/b\n\xff.whl" == bytes.fromhex(archive["path_hex"])
 
 
+def test_folder_of_thousands(pyctrigger: Command, shelf: Path, newest: Interpreter, tmp_path: Path) -> None:
+    """Whoever asks what to build again gets each of them once, in order, from a folder as large as a distribution's."""
+    large = tmp_path / "large"
+    for number in range(1200):
+        folder = large / f"{number % 7}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind in "abc":
+            os.link(shelf / f"{kind}.whl", folder / f"{number:04}{kind}.whl")
+
+    said = pyctrigger.text("audit", "--python", newest.path, "--needs-rebuild", large)
+
+    wanted = sorted(f"{large}/{number % 7}/{number:04}b.whl" for number in range(1200))
+    assert (1, wanted) == (said.code, said.out.splitlines())
+    summary = pyctrigger.json("audit", "--python", newest.path, large).document["summary"]
+    assert (3600, 2400, 1200, 0) == tuple(
+        summary[key] for key in ("archives", "with_bytecode", "needs_rebuild", "failed")
+    )
+
+
 def test_one_object_a_line(pyctrigger: Command, shelf: Path, newest: Interpreter) -> None:
     """The same as in the one object for all of them."""
     lines = pyctrigger.text("audit", "--python", newest.path, "--format", "jsonl", shelf).out.splitlines()

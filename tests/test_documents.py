@@ -119,7 +119,19 @@ def test_new_user(as_root: None, systems: Debians) -> None:
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_no_block_is_left_out(page: Path) -> None:
     """Each is of a kind, and of a place, that something here runs or reads; the README's commands are all tried."""
-    known = {"debian", "hooked", "appliance", "conda", "machine", "fresh", "fedora", "arch", *PARSED}
+    known = {
+        "debian",
+        "hooked",
+        "appliance",
+        "conda",
+        "machine",
+        "fresh",
+        "fedora",
+        "arch",
+        "builder",
+        "shells",
+        *PARSED,
+    }
     for block in blocks(page):
         assert block.kind == "shown" or block.place in known, f"{block}: nobody knows the place {block.place!r}"
         if block.kind in ("console", "sh", "dockerfile"):

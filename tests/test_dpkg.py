@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -261,6 +262,21 @@ def test_trigger_held_back_and_by_hand(debian: Debian) -> None:
     assert len(debian.judge.bytecode_faults()) == 3 + 2
     debian.dpkg_trigger()
     assert debian.judge.faults() == []
+
+
+def test_transaction_that_changes_nothing_of_ours_is_silent(debian: Debian) -> None:
+    """Only apt's own words: the interpreters that were found are named where there is something to say of them."""
+    debian.divert_compilers()
+    first = debian.apt("install", "stable")
+    again = debian.apt("install", "--reinstall", "stable")
+
+    told = first.out + first.err
+    found = [line for line in told.splitlines() if line.startswith("found ")]
+    assert len(found) == 1
+    assert [flavour in found[0] for flavour in TAGS] == [True] * len(TAGS)
+    assert told.index("found ") < told.index("py314: 2 compiled")
+    assert "Processing triggers for pyctrigger" in again.out.splitlines()[-1]
+    assert [line for line in (again.out + again.err).splitlines() if re.match("found |py|/", line)] == []
 
 
 def test_root_seen_from_outside(debian: Debian) -> None:

@@ -272,6 +272,49 @@ def test_runs_that_end_at_once_have_numbers_of_their_own(tmp_path: Path) -> None
     assert sorted(numbers) == list(range(1, 321))
 
 
+#: Adds a run, once it is told to on standard input; then it has the file open, and not yet its lock.
+_LATE = """
+import fcntl, sys
+from pyctrigger.state.history import History
+sys.path.insert(0, sys.argv[2])
+from test_history import a_run
+take = fcntl.flock
+def pause(*arguments):
+    fcntl.flock = take
+    print("opened", flush=True)
+    sys.stdin.readline()
+    return take(*arguments)
+fcntl.flock = pause
+print(History(sys.argv[1]).add(a_run(text="late")))
+"""
+
+
+@pytest.mark.parametrize("later", [0, 3])
+def test_run_that_waited_while_the_file_became_the_older_one(tmp_path: Path, later: int) -> None:
+    """It is written into the newer one, behind what was written there meanwhile; the older one stays as it is."""
+    history, newer, older = History(str(tmp_path)), tmp_path / "history.jsonl", tmp_path / "history.jsonl.1"
+    history.add(a_run())
+    command = [sys.executable, "-c", _LATE, str(tmp_path), os.path.dirname(__file__)]
+    late = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert late.stdout is not None
+    assert late.stdout.readline() == "opened\n"
+
+    while not older.exists():
+        history.add(a_run(text="x" * 8000))
+    for _ in range(later):
+        last = history.add(a_run(text="later"))
+    before = older.read_bytes()
+    number = int(late.communicate("go\n", timeout=60)[0])
+
+    runs = history.runs()
+    assert late.returncode == 0
+    assert older.read_bytes() == before
+    assert [run.paths for run in runs[-1 - later :]] == [("later",)] * later + [("late",)]
+    assert len(newer.read_bytes().splitlines()) == later + 1
+    assert [run.number for run in runs] == list(range(1, number + 1))
+    assert later == 0 or number == last + 1
+
+
 @pytest.mark.parametrize("torn", [b'{"format": 1, "numb', b"\0\0\0\0", b"\xff\xfe", b"[]", b"{}\n{}", b"[" * 50000])
 def test_a_torn_line_costs_no_other(tmp_path: Path, torn: bytes) -> None:
     """Neither those before nor those behind."""

@@ -759,7 +759,7 @@ def test_a_chart_of_plain_characters(measure: Measure, stage: Stage, newest: Int
 def test_an_outlier_neither_hides_the_others_nor_decides() -> None:
     """Its bar ends at the edge of the chart, and the difference is as clear as without it."""
     stale, fresh = (
-        line.split()[-1] for line in chart([Bar("stale", "", 4.0, 4.2, ""), Bar("fresh", "", 2.0, 40.0, "")])
+        line[-1][0] for line in chart([Bar("stale", "", 4.0, 4.2, "error"), Bar("fresh", "", 2.0, 40.0, "good")])
     )
     assert re.fullmatch("=+-+", stale)
     assert re.fullmatch("=+-+>", fresh)
@@ -805,15 +805,25 @@ def heard(leader: int) -> bytes:
     return said
 
 
-@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+@pytest.mark.parametrize(
+    ("variables", "when", "coloured"),
+    [
+        ({}, "auto", True),
+        ({"NO_COLOR": "1"}, "auto", False),
+        ({"TERM": "dumb"}, "auto", False),
+        ({}, "never", False),
+        ({"NO_COLOR": "1"}, "always", True),
+    ],
+)
 def test_colours_on_a_terminal_alone(
-    measure: Measure, stage: Stage, newest: Interpreter, variables: dict[str, str], coloured: bool
+    measure: Measure, stage: Stage, newest: Interpreter, variables: dict[str, str], when: str, coloured: bool
 ) -> None:
     """And not where the user doesn't want them."""
     leader, terminal = pty.openpty()
+    scope: list[Argument] = ["--no-progress", "--python", newest.path, "--site-dir", stage.site, "--runs", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     child = subprocess.Popen(
-        measure.line("--no-progress", "--python", newest.path, "--site-dir", stage.site, "--runs", "1", "parcel"),
+        measure.line(*scope, "--color", when, "parcel"),
         stdout=terminal,
         stderr=subprocess.DEVNULL,
         env={**environment, **measure.environment(TERM="xterm", COLUMNS="100"), **variables},
@@ -822,6 +832,6 @@ def test_colours_on_a_terminal_alone(
     said = heard(leader)
 
     assert child.wait(60) == 0
-    assert coloured is (b"\x1b[31m=" in said)
+    assert coloured is (b"\x1b[1;31m=" in said)
     assert coloured is (b"\x1b" in said)
-    assert re.sub(rb"\x1b\[\d+m", b"", said).count(b"x fresh  =") == 3
+    assert re.sub(rb"\x1b\[[\d;]+m", b"", said).count(b"x fresh  =") == 3

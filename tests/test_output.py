@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pyctrigger
+from command import Command
 from packages import write_tree
 from pyctrigger import errors
 from pyctrigger.cli.table import Table, lines_of
@@ -27,7 +28,7 @@ from pyctrigger.cli.table import Table, lines_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from command import Argument, Command
+    from command import Argument
     from interpreters import Interpreter
 
 PROGRAM = (sys.executable, "-m", "pyctrigger")
@@ -132,6 +133,72 @@ def test_a_terminal_without_unicode_gets_no_rule(listed: tuple[str, ...]) -> Non
 
     assert [line.split() for line in PLAIN.splitlines()] == [line.split() for line in said.splitlines() if line.strip()]
     assert said.isascii()
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory, newest: Interpreter) -> tuple[Path, Path]:
+    """A site directory and a state in which there is something to tell of: fresh, stale, an orphan, a failure."""
+    top = tmp_path_factory.mktemp("lived")
+    site, command = top / "site", Command(top / "state")
+    write_tree(site, {"kept/__init__.py": "", "kept/[b]odd name.py": "V = 1\n", "gone.py": "", "bad.py": "= =\n"})
+    command.json("run", "--python", newest.path, "--site-dir", site)
+    (site / "gone.py").unlink()
+    command.json("run", "--event", "upgrade", "--python", newest.path, "--site-dir", site, site / "kept")
+    (site / "kept/__init__.py").write_text("V = 2\n")
+    return site, command.state
+
+
+#: A verb, and what it is asked about: the site directory itself, or its pycs.
+TABLES = [
+    ("status",),
+    ("status", "--against"),
+    ("which", "*"),
+    ("history",),
+    ("explain", "."),
+    ("hooks", "list", "--manager", "dpkg"),
+]
+
+
+@pytest.mark.parametrize("question", TABLES, ids=" ".join)
+def test_every_table_has_one_content(
+    lived: tuple[Path, Path], newest: Interpreter, tmp_path: Path, question: tuple[str, ...]
+) -> None:
+    """On a pipe, drawn by rich, and on a terminal without rich: the same cells in the same lines, and all of them."""
+    site, state = lived
+    verb, *options = question
+    arguments = {
+        "--against": ["--against", newest.path],
+        "*": [str(pyc) for pyc in sorted(site.rglob("*.pyc"))],
+        ".": [str(site)],
+    }
+    words = [word for option in options for word in arguments.get(option, [option])]
+    if verb == "hooks":
+        words += ["--python", newest.path, "--root", str(tmp_path)]
+    else:
+        words += ["--state-dir", str(state)]
+        words += [] if verb == "history" else ["--python", newest.path, "--site-dir", str(site)]
+    words += [] if verb in ("history", "hooks") else ["--no-progress"]
+
+    plain, complaints = on_pipe(*PROGRAM, verb, *words)
+    drawn = on_terminal(*PROGRAM, verb, *words, columns=1000)
+    without = on_terminal(*WITHOUT_RICH, verb, *words, columns=1000)
+
+    assert complaints == ""
+    assert plain.count("\n") > 1
+    assert plain == _ESCAPES.sub("", without)
+    lines = _ESCAPES.sub("", drawn).splitlines()
+    cells = [line.split() for line in lines if not line or set(line) - set("─ ")]
+    assert [line.split() for line in plain.splitlines()] == cells
+    assert ("─" in drawn) is (verb != "explain")  # whose table has no headers
+
+
+def test_all_tables_are_drawn_in_one_way() -> None:
+    """A verb that makes a table is among those above, and none makes its own columns."""
+    commands = Path(pyctrigger.__file__).parent / "cli/commands"
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in commands.glob("*.py")}
+
+    assert {verb for verb, text in texts.items() if "Table(" in text} == {question[0] for question in TABLES}
+    assert [verb for verb, text in texts.items() if re.search(r"\bl?r?just\(|:[<>]\{", text)] == []
 
 
 def test_figures_stand_flush_right() -> None:

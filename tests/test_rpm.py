@@ -25,6 +25,7 @@ Summary: a package of the tests
 License: none
 BuildArch: noarch
 AutoReqProv: no
+{provides}
 %global __os_install_post %{{nil}}
 %global _binary_payload w.ufdio
 %global _binaries_in_noarch_packages_terminate_build 0
@@ -54,7 +55,8 @@ class RpmRoot(ManagedRoot):
         topdir = outdir / f"rpmbuild-{payload.name}-{payload.version}"
         topdir.mkdir()
         spec = topdir / "package.spec"
-        spec.write_text(SPEC.format(payload=payload, claims="\n".join(sorted(payload.claims))))
+        provides = "\n".join(f"Provides: {each}" for each in payload.provides)
+        spec.write_text(SPEC.format(payload=payload, provides=provides, claims="\n".join(sorted(payload.claims))))
         definitions = {"_topdir": topdir, "_tmppath": topdir, "_dbpath": topdir / "db"}
         command = ["rpmbuild", "-bb", "--quiet", "--nodeps", "--target", "noarch"]
         for name, value in definitions.items():

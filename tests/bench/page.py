@@ -49,11 +49,13 @@ def _processor() -> str:
 
 def line(figure: Figure) -> str:
     """A row of the table."""
-    verdict = "reached" if figure.ratio <= figure.limit else "**missed**"
+    verdict, limit = "", ""
+    if figure.limit is not None:
+        verdict, limit = "reached" if figure.ratio <= figure.limit else "**missed**", f"{figure.limit:g}"
     peak = f"{figure.peak} MiB" if figure.peak else ""
     return (
         f"| {figure.name.strip()} | {spread(figure.ours)} | {figure.peer} | {spread(figure.theirs)} "
-        f"| {figure.ratio:.2f} | {figure.limit:g} | {verdict} | {peak} |"
+        f"| {figure.ratio:.2f} | {limit} | {verdict} | {peak} |"
     )
 
 
@@ -91,8 +93,9 @@ def _draw(path: Path, figures: list[Figure]) -> bool:
     matplotlib.rcParams["svg.hashsalt"] = "pyctrigger"
     from matplotlib import pyplot
 
-    names = [f"{figure.name.strip()}, beside {figure.peer}" for figure in figures][::-1]
-    shares = [figure.ratio / figure.limit for figure in figures][::-1]
+    judged = [(figure, figure.limit) for figure in figures[::-1] if figure.limit is not None]
+    names = [f"{figure.name.strip()}, beside {figure.peer}" for figure, _ in judged]
+    shares = [figure.ratio / limit for figure, limit in judged]
     drawing, axes = pyplot.subplots(figsize=(9, 0.45 * len(names) + 1.2))
     axes.barh(names, shares, color=["#3b7a57" if share <= 1 else "#b5523b" for share in shares])
     axes.axvline(1, color="black", linewidth=1)

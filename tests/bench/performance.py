@@ -44,6 +44,8 @@ def main() -> int:
                 continue
             figures.append(_measure(name, peer, limit, ours, theirs, rounds))
             print(page.line(figures[-1]), flush=True)
+        if not options.only:
+            figures += _on_disk(bench, options.disk)
         shutil.rmtree(bench.scratch / "uv", ignore_errors=True)
         scaled = scale(bench, options.sizes) if options.sizes else []
         if options.page:
@@ -61,10 +63,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="*", type=int, default=[1000, 4000, 12_000, 40_000, 120_000])
     parser.add_argument("--page", help="write the page here, and its chart beside it")
     parser.add_argument("--scratch", default="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    parser.add_argument("--disk", default="/var/tmp", help="where one cold run is tried on a disk")
     return parser.parse_args()
 
 
-def _measure(name: str, peer: str, limit: float, ours: Side, theirs: Side, rounds: int) -> Figure:
+def _measure(name: str, peer: str, limit: float | None, ours: Side, theirs: Side, rounds: int) -> Figure:
     one, other = [], []
     for _ in range(rounds):
         one.append(ours())
@@ -118,6 +121,22 @@ def _small_rows(bench: Bench, often: int) -> Iterator[tuple[str, str, float, Sid
     sweep = orphaned.ours("sweep", state="orphans-state")
     delete = ["find", str(orphaned.tree), "-name", "*.pyc", "-delete"]
     yield f"{ORPHANS} orphans", "find -delete", 2.5, _orphaned(orphaned, sweep), _orphaned(orphaned, delete), often
+
+
+def _on_disk(bench: Bench, directory: str) -> Iterator[Figure]:
+    """One cold run and its peer, each on a fresh copy: after many deletions ext4's allocator is what is timed."""
+    with tempfile.TemporaryDirectory(dir=directory, prefix="pyctrigger-bench-") as scratch:
+        kind = subprocess.run(["stat", "-f", "-c", "%T", scratch], capture_output=True, text=True, check=False).stdout
+        remove_bytecode(bench.tree)
+        one, other = (bench._replace(tree=Path(scratch) / name) for name in ("one", "other"))
+        for copy in (one, other):
+            shutil.copytree(bench.tree, copy.tree, symlinks=True)
+        os.sync()
+        ours, theirs = one.ours("run", state="disk"), [bench.target, "-I", "-S", "-c", BARE_LOOP, str(other.tree)]
+        name = f"cold, one level, on {kind.strip()}, synced to the disk"
+        figure = _measure(name, "bare loop, not synced", None, lambda: timed(ours), lambda: timed(theirs), 1)
+        print(page.line(figure), flush=True)
+        yield figure
 
 
 def _clean(bench: Bench, command: list[str]) -> Side:

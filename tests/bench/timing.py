@@ -26,8 +26,8 @@ class Figure(NamedTuple):
     peer: str
     ours: list[float]
     theirs: list[float]
-    limit: float
-    """The ratio to reach."""
+    limit: float | None
+    """The ratio to reach, if there is one."""
     peak: int = 0
     """MiB that the host held at most."""
 

@@ -1,17 +1,17 @@
-"""A bar chart of durations for a terminal: plain characters, colours only where somebody sees them."""
+"""A bar chart of durations for a terminal: plain characters, and colours where they are wanted."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .colour import Words
 
 _WIDEST = 60
 _NARROWEST = 10
 #: How many times the largest value the scale goes to, at most.
 _MOST_BEYOND = 1.5
-_RESET = "\x1b[0m"
 
 
 class Bar(NamedTuple):
@@ -23,11 +23,11 @@ class Bar(NamedTuple):
     value: float
     most: float
     """Where the thin rest of the bar ends."""
-    colour: str
-    """An ANSI sequence."""
+    style: str
+    """As `colour` names it."""
 
 
-def chart(bars: list[Bar]) -> list[str]:
+def chart(bars: list[Bar]) -> list[Words]:
     """A line for each bar: `=` up to the value, `-` up to the most that was seen; all on one scale, from zero.
 
     One that was far off would leave no room for the others: it ends at the edge, in `>`.
@@ -38,17 +38,10 @@ def chart(bars: list[Bar]) -> list[str]:
     room = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns - before - 1))
     largest = max((bar.value for bar in bars), default=0)
     scale = room / max(min(max((bar.most for bar in bars), default=0), _MOST_BEYOND * largest), 1e-9)
-    coloured = has_colours()
-    lines = []
+    lines: list[Words] = []
     for bar in bars:
         solid = max(1, round(bar.value * scale))
         rest = round(bar.most * scale) - solid
         drawn = "=" * solid + ("-" * rest if solid + rest <= room else "-" * (room - solid - 1) + ">")
-        drawn = f"{bar.colour}{drawn}{_RESET}" if coloured else drawn
-        lines.append(f"  {bar.name:<{names}}  {bar.label:<{labels}}  {drawn}")
+        lines.append((f"  {bar.name:<{names}}  {bar.label:<{labels}}  ", (drawn, bar.style)))
     return lines
-
-
-def has_colours() -> bool:
-    """Whether standard output is a terminal whose user wants colours (https://no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

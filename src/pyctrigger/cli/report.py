@@ -28,6 +28,7 @@ class Printer(Observer):
         self._errors = sys.stderr
         self._output = sys.stderr if call.hook else sys.stdout
         self._told: set[str] = set()
+        self._held_back = ""
         self._bar: Any = None
         if call.progress and not (call.json or call.quiet or call.hook):
             from .progress import progress_bar
@@ -42,8 +43,14 @@ class Printer(Observer):
             self._say(self._errors, shown(text))
 
     def found(self, interpreters: list[str]) -> None:
-        if not (self._call.quiet or self._call.json):
-            self._say(self._output, f"found {shown(', '.join(interpreters))}")
+        if self._call.quiet or self._call.json:
+            return
+        line = f"found {shown(', '.join(interpreters))}"
+        # Each transaction's hook finds the same ones: news only beside other news, or when we have just come.
+        if self._call.hook and not self._call.verbosity and self._call.options.event != "configure":
+            self._held_back = line
+        else:
+            self._say(self._output, line)
 
     def wrote(self, directory: str) -> None:
         if self._call.verbosity:
@@ -128,6 +135,9 @@ class Printer(Observer):
     def _say(self, stream: TextIO, line: str | Words | Table) -> None:
         if self._bar is not None:
             self._bar.clear()
+        if self._held_back:
+            say(self._output, self._held_back)
+            self._held_back = ""
         for text in [line] if isinstance(line, str) else self._painted(stream, line):
             say(stream, text)
 

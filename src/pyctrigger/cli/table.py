@@ -13,7 +13,12 @@ from .text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from typing import TextIO
+    from typing import TextIO, Union
+
+    from .colour import Words
+
+    #: What a verb answers with, piece by piece: a line, a line with colour in it, or a table.
+    Piece = Union[str, Words, "Table"]
 
 _GAP = "  "
 _NO_LIMIT = 1 << 20
@@ -44,6 +49,16 @@ class Table:
         self.numbers = [index for index, header in enumerate(headers) if header in numbers]
         self.styles = styles or {}
 
+    @property
+    def width(self) -> int:
+        """How many columns of a terminal its aligned lines take."""
+        return sum(self.widths()) + len(_GAP) * (len(self.widths()) - 1)
+
+    def widths(self) -> list[int]:
+        """Those of its columns."""
+        lines = [self.headers, *self.rows] if self.headers else self.rows
+        return [max(map(_width, column)) for column in zip(*lines)]
+
 
 def lines_of(table: Table, stream: TextIO, *, colour: bool = False) -> list[str]:
     """The lines of a table, for a stream; without rows there is nothing to say."""
@@ -59,7 +74,7 @@ def lines_of(table: Table, stream: TextIO, *, colour: bool = False) -> list[str]
 def _aligned(table: Table, *, colour: bool) -> list[str]:
     """Columns with two spaces between them, and none at the end of a line."""
     lines = [table.headers, *table.rows] if table.headers else table.rows
-    widths = [max(map(_width, column)) for column in zip(*lines)]
+    widths = table.widths()
     found = []
     for line in lines:
         styles = dict.fromkeys(line, "strong") if line is table.headers else table.styles

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ..run.report import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
     from typing import TextIO
 
 
@@ -32,17 +31,6 @@ def seconds(duration: float) -> str:
         return f"{duration:.2f} s"
     minutes, rest = divmod(round(duration), 60)
     return f"{minutes} min {rest} s"
-
-
-def columns(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Container[int] = ()) -> list[str]:
-    """A table in plain text, with two blanks between its columns; those in `right` are numbers."""
-    table = [headers, *rows] if any(headers) else [*rows]
-    widths = [max(map(len, cells)) for cells in zip(*table)]
-    lines = []
-    for row in table:
-        cells = (f"{cell:{'>' if number in right else '<'}{widths[number]}}" for number, cell in enumerate(row))
-        lines.append("  ".join(cells).rstrip())
-    return lines
 
 
 def size(count: float) -> str:
@@ -67,4 +55,4 @@ def age(duration: float) -> str:
     return f"{max(0.0, duration):.0f} s"
 
 
-__all__ = ["age", "columns", "moment", "say", "seconds", "shown", "size"]
+__all__ = ["age", "moment", "say", "seconds", "shown", "size"]

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .limits import Limits
 
 #: What one worker may have before it: enough that it never waits, few enough that the last ones end together.
-_MOST_JOBS = 8
-_MOST_BYTES = 1 << 17
+_MOST_JOBS = 64
+_MOST_BYTES = 1 << 19
 #: Workers that ended with nothing to do, in a row, before the interpreter is called broken.
 _MOST_SENSELESS_DEATHS = 3
 _OUTSTANDING = attrgetter("outstanding")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..text import columns, moment, shown
+from ..table import Table
+from ..text import moment, shown
 
 if TYPE_CHECKING:
     import argparse
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ...run.observer import Observer
     from ...run.report import FlavourReport
     from ...run.request import Request
+    from ..table import Piece
 
 HELP = "tell why a source's bytecode is as it is, and what a run would do about it"
 #: Files of a directory that are named one by one.
@@ -38,16 +40,16 @@ def summary(run: FlavourReport) -> list[str]:
     return []
 
 
-def lines(report: ExplainReport) -> list[str]:
+def lines(report: ExplainReport) -> list[Piece]:
     """A paragraph for each path."""
-    found: list[str] = []
+    found: list[Piece] = []
     for each in report.explanations:
         found += [""] if found else []
         found += _explanation(each, report)
     return found
 
 
-def _explanation(each: Explanation, report: ExplainReport) -> Iterator[str]:
+def _explanation(each: Explanation, report: ExplainReport) -> Iterator[Piece]:
     yield f"{shown(each.path)}: {each.kind}"
     owner = report.owners.get(each.source or each.path)
     of_what = "" if each.kind != "pyc" or each.source is None else " of the source"
@@ -62,7 +64,7 @@ def _explanation(each: Explanation, report: ExplainReport) -> Iterator[str]:
         yield from _flavour(view, report)
 
 
-def _flavour(view: FlavourView, report: ExplainReport) -> Iterator[str]:
+def _flavour(view: FlavourView, report: ExplainReport) -> Iterator[Piece]:
     yield f"  {view.flavour}:{'' if view.note is None else ' ' + shown(view.note)}"
     if view.site is not None:
         package = f", in the package {shown(view.package)}" if view.package else ""
@@ -102,12 +104,13 @@ _VERBS = {
 }
 
 
-def _branch(branch: Branch) -> Iterator[str]:
+def _branch(branch: Branch) -> Iterator[Piece]:
     yield f"    {branch.sources} sources, {branch.fresh} of them fresh"
     if branch.obstacle is not None:
         yield f"    nothing would be written into it: {shown(branch.obstacle)}"
-    rows = [("", each.action, shown(each.path), f"({shown(each.reason)})") for each in branch.items[:_MOST_ITEMS]]
-    yield from (f"  {line}" for line in columns((), rows))
+    # The first cell is the margin of the paragraph.
+    rows = [("  ", each.action, each.path, f"({each.reason})") for each in branch.items[:_MOST_ITEMS]]
+    yield Table((), rows)
     left = sum(branch.actions.values()) - len(rows)
     if left > 0:
         yield f"    and {left} more; --json has the first hundred"

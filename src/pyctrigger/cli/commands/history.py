@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..text import columns, moment, seconds, shown
+from ..table import Table
+from ..text import moment, seconds, shown
 
 if TYPE_CHECKING:
     import argparse
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from ...inspect.past import HistoryReport
     from ...run.report import FlavourReport
     from ...state.history import PastFlavour, PastRun
+    from ..table import Piece
 
 HELP = "list the recorded runs, or show one whole"
 HEADERS = ("id", "date", "command", "event", "manager", "paths", "changes", "failures", "outcome", "duration")
+_NUMBERS = ("id", "paths", "changes", "failures", "duration")
+_STYLES = {"failed": "error", "error": "error", "interrupted": "warning", "deferred": "dim", "running": "strong"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +47,12 @@ def summary(run: FlavourReport) -> list[str]:
     return []
 
 
-def lines(report: HistoryReport) -> list[str]:
+def lines(report: HistoryReport) -> list[Piece]:
     """A table, newest first; or all that is known of the runs that were asked for."""
     if report.is_list:
         rows = [_row(run) for run in report.past]
-        return columns(HEADERS, rows, right=(0, 5, 6, 7, 9)) if rows else ["no run is recorded"]
-    found: list[str] = []
+        return [Table(HEADERS, rows, numbers=_NUMBERS, styles=_STYLES)] if rows else ["no run is recorded"]
+    found: list[Piece] = []
     for run in report.past:
         found += [""] if found else []
         found += _whole(run)
@@ -59,9 +63,9 @@ def _row(run: PastRun) -> tuple[str, ...]:
     return (
         str(run.number),
         moment(run.began),
-        shown(run.command),
-        shown(run.event) if run.event != "unknown" else "-",
-        shown(run.manager or "-"),
+        run.command,
+        run.event if run.event != "unknown" else "-",
+        run.manager or "-",
         "all" if run.paths is None else str(run.path_count),
         str(run.changes),
         str(sum(each.failure_count for each in run.flavours)),

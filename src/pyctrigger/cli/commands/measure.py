@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ...run.report import FlavourReport
     from ...target.interpreter import Interpreter
     from ..chart import Bar
+    from ..table import Piece
 
 HELP = "time a start with stale, without and with fresh bytecode"
 
@@ -26,7 +27,7 @@ _KINDS = {
     "mtime": "another time of the source",
     "hash": "another hash of the source",
 }
-_COLOURS = {"stale": "\x1b[31m", "absent": "\x1b[33m", "fresh": "\x1b[32m"}
+_STYLES = {"stale": "error", "absent": "warning", "fresh": "good"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -155,12 +156,12 @@ def summary(run: FlavourReport) -> list[str]:
     return []
 
 
-def lines(report: MeasureReport) -> list[str]:
+def lines(report: MeasureReport) -> list[Piece]:
     """For each target what ran, a line for each state with its bar, and what stale bytecode costs."""
     return [line for measurement in report.measurements for line in _lines(measurement)]
 
 
-def _lines(measurement: Measurement) -> list[str]:
+def _lines(measurement: Measurement) -> list[Piece]:
     from ..chart import chart
 
     interpreter, subject = measurement.interpreter, measurement.subject
@@ -175,7 +176,7 @@ def _lines(measurement: Measurement) -> list[str]:
     return [
         f"{interpreter.flavour}: {what} ({shown(interpreter.executable)}, {interpreter.release})",
         f"  {scope}; {runs}; stale: {_KINDS[measurement.kind.value]}",
-        *chart([_bar(measurement, state) for state in _COLOURS]),
+        *chart([_bar(measurement, state) for state in _STYLES]),
         f"  {_verdict(measurement)}",
     ]
 
@@ -186,7 +187,7 @@ def _bar(measurement: Measurement, state: str) -> Bar:
     spread, cpu = measurement.spread(state), measurement.cpu(state)
     extent = f"({spread.minimum:.3f} to {spread.maximum:.3f})"
     label = f"{spread.median:7.3f} s  {extent:<17}  cpu {cpu.median:.3f} s  {measurement.ratio(state):5.2f} x fresh"
-    return Bar(state, label, spread.median, spread.maximum, _COLOURS[state])
+    return Bar(state, label, spread.median, spread.maximum, _STYLES[state])
 
 
 def _verdict(measurement: Measurement) -> str:

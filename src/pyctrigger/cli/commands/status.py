@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..text import age, columns, moment, seconds, shown, size
+from ..table import Table
+from ..text import age, moment, seconds, shown, size
 
 if TYPE_CHECKING:
     import argparse
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ...run.report import FlavourReport, Report
     from ...run.request import Request
     from ...target.interpreter import Interpreter
+    from ..table import Piece
 
 HELP = "show sources, bytecode, pending work and the lock"
 
@@ -99,7 +101,7 @@ def summary(run: FlavourReport) -> list[str]:
     return []
 
 
-def lines(report: Report) -> list[str]:
+def lines(report: Report) -> list[Piece]:
     """The answer."""
     from ...inspect.check import CheckReport
     from ...inspect.migration import MigrationReport
@@ -107,7 +109,7 @@ def lines(report: Report) -> list[str]:
     if isinstance(report, CheckReport):
         from ..monitoring import nagios_line, prometheus_lines
 
-        return [nagios_line(report)] if report.nagios else prometheus_lines(report)
+        return [nagios_line(report)] if report.nagios else [*prometheus_lines(report)]
     if isinstance(report, MigrationReport):
         return _migration(report)
     runs = [(run, run.status, run.interpreter) for run in report.runs]
@@ -115,11 +117,11 @@ def lines(report: Report) -> list[str]:
     if not shown_runs:
         return []
     rows = [
-        (run.flavour, interpreter.release, magic(interpreter), _changed(status), shown(interpreter.executable))
+        (run.flavour, interpreter.release, magic(interpreter), _changed(status), interpreter.executable)
         for run, status, interpreter in shown_runs
     ]
-    found = columns(("flavour", "release", "magic number", "changed", "executable"), rows)
-    return [*found, "", *_table([(run, status) for run, status, _ in shown_runs]), *_notes(shown_runs)]
+    found = Table(("flavour", "release", "magic number", "changed", "executable"), rows)
+    return [found, "", *_tables([(run, status) for run, status, _ in shown_runs]), *_notes(shown_runs)]
 
 
 def _changed(status: dict[str, Any]) -> str:
@@ -134,17 +136,17 @@ def magic(interpreter: Interpreter) -> str:
     return f"{int.from_bytes(interpreter.magic_number[:2], 'little')} ({interpreter.magic_number.hex()})"
 
 
-def _table(flavours: Sequence[tuple[FlavourReport, dict[str, Any]]]) -> Iterator[str]:
+def _tables(flavours: Sequence[tuple[FlavourReport, dict[str, Any]]]) -> Iterator[Piece]:
     """One column for each flavour, and a new table below where a line is full."""
     rest = list(flavours)
     while rest:
         for count in range(len(rest), 0, -1):
             headers = ["", *(run.flavour for run, _ in rest[:count])]
             rows = [[label, *(cell(status) for _, status in rest[:count])] for label, cell in _ROWS]
-            table = columns(headers, rows, right=range(1, count + 1))
-            if count == 1 or max(map(len, table)) <= _WIDTH:
+            table = Table(headers, rows, numbers=headers[1:])
+            if table.width <= _WIDTH:
                 break
-        yield from table
+        yield table
         yield ""
         rest = rest[count:]
 
@@ -167,7 +169,7 @@ def _notes(runs: Sequence[tuple[FlavourReport, dict[str, Any], Interpreter]]) ->
             yield f"{run.flavour}: the lock is held by process {lock['pid']} ({shown(lock['command'])}) since {since}"
 
 
-def _migration(report: MigrationReport) -> list[str]:
+def _migration(report: MigrationReport) -> list[Piece]:
     goal, pace = report.goal, report.pace
     rows = [
         (
@@ -176,14 +178,14 @@ def _migration(report: MigrationReport) -> list[str]:
             str(site.needed),
             ", ".join(f"{count} {reason}" for reason, count in sorted(site.reasons.items())) or "-",
             "unknown" if site.pace.seconds is None else seconds(site.pace.seconds),
-            shown(site.path),
+            site.path,
         )
         for site in report.sites
     ]
     headers = ("flavour", "sources", "needed", "reasons", "compilation", "directory")
-    lines = [f"{each.flavour} {each.release}: magic number {magic(each)}" for each in report.origins]
+    lines: list[Piece] = [f"{each.flavour} {each.release}: magic number {magic(each)}" for each in report.origins]
     lines += [f"against {goal.flavour} {goal.release}: magic number {magic(goal)}, {shown(goal.executable)}", ""]
-    lines += columns(headers, rows, right=(1, 2, 4))
+    lines.append(Table(headers, rows, numbers=("sources", "needed", "compilation")))
     needed, sources = (sum(getattr(site, name) for site in report.sites) for name in ("needed", "sources"))
     if pace.seconds is None:
         last = f"{needed} of {sources} sources need bytecode; nobody has recorded yet how long they take"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..text import columns, shown
+from ..table import Table
 
 if TYPE_CHECKING:
     import argparse
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HELP = "show a pyc's source, flavour, level and state, and the package that owns the source"
 HEADERS = ("flavour", "level", "state", "package", "source", "pyc")
+_STYLES = {"fresh": "good", "orphan": "warning", "corrupt": "error"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +36,9 @@ def summary(run: FlavourReport) -> list[str]:
     return []
 
 
-def lines(report: WhichReport) -> list[str]:
+def lines(report: WhichReport) -> list[Table]:
     """A table, one line for each pyc and flavour."""
-    return columns(HEADERS, [_row(each, report) for each in report.found]) if report.found else []
+    return [Table(HEADERS, [_row(each, report) for each in report.found], styles=_STYLES)]
 
 
 def _row(each: Provenance, report: WhichReport) -> tuple[str, ...]:
@@ -45,8 +46,8 @@ def _row(each: Provenance, report: WhichReport) -> tuple[str, ...]:
     return (
         each.flavour or "-",
         "-" if each.pyc.cache_tag is None else str(each.pyc.level),
-        each.state if each.reason is None else f"{each.state} ({shown(each.reason)})",
-        "-" if owner is None else shown(str(owner)),
-        "-" if each.pyc.source is None else shown(each.pyc.source),
-        shown(each.pyc.path),
+        each.state if each.reason is None else f"{each.state} ({each.reason})",
+        "-" if owner is None else str(owner),
+        "-" if each.pyc.source is None else each.pyc.source,
+        each.pyc.path,
     )
