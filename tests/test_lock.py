@@ -450,3 +450,25 @@ def test_holder_is_known_without_waiting(tmp_path: Path) -> None:
     assert current_holder(str(tmp_path), "cpython-311-00000000") is None
     (tmp_path / "cpython-311-00000000.lock").touch()
     assert current_holder(str(tmp_path), "cpython-311-00000000") is None
+
+
+def test_filelock_stays_whole_for_whoever_else_imports_it(tmp_path: Path) -> None:
+    """What a lock of ours leaves out, a program that calls the library still has; and both lock the same file."""
+    program = (
+        "import sys\nfrom pyctrigger.state.lock import InstallationLock\n"
+        "lock = InstallationLock(sys.argv[1], 'x')\nassert lock.acquire(1, print) is False\n"
+        "print('asyncio' in sys.modules)\n"
+        "import filelock, filelock.asyncio\n"
+        "print(filelock.AsyncFileLock is filelock.asyncio.AsyncUnixFileLock)\n"
+        "other = filelock.FileLock(sys.argv[1] + '/x.lock')\n"
+        "try:\n    other.acquire(timeout=0)\nexcept filelock.Timeout:\n    print('held')\n"
+        "lock.release()\nother.acquire(timeout=0)\nprint(other.is_locked)\n"
+    )
+    child = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", program, str(tmp_path / "locks")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ("False\nTrue\nheld\nTrue\n", "") == (child.stdout, child.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ..errors import UsageError
 from ..run.request import Request, Work
@@ -34,8 +34,28 @@ class Call(NamedTuple):
 
 
 class _Parser(argparse.ArgumentParser):
+    """Measures the terminal when there is something to format: that takes shutil, and a trigger has no help to show."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_Unmeasured, **options)
+
+    def format_help(self) -> str:
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_help()
+
+    def format_usage(self) -> str:
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_usage()
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, mend=f"see {self.prog} --help")
+
+
+class _Unmeasured(argparse.HelpFormatter):
+    """Enough to see whether an option's metavar can be shown, as each that is added is asked."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Three lines each: the name, where the others' file of that name lies, and the package, ":" for an administrator.
 _DIVERSIONS = "/var/lib/dpkg/diversions"
+_LIST = ".list"
 
 
 class Dpkg(Manager):
@@ -28,23 +29,28 @@ class Dpkg(Manager):
     database = "/var/lib/dpkg/info"
 
     def owned_pycs(self) -> Iterator[bytes]:
-        directory = self.inside(self.database)
-        for name in os.listdir(directory):
-            if name.endswith(".list"):
-                yield from pycs_in_list(read(os.path.join(directory, name)))
+        for _, text in self._lists():
+            yield from pycs_in_list(text)
 
     def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
         found = {}
         diverted = self._diversions()
         wanted = {*paths, *(listed for listed, (path, _) in diverted.items() if path in paths)}
-        directory = self.inside(self.database)
-        for name in os.listdir(directory):
-            if name.endswith(".list"):
-                package = name[: -len(".list")]
-                for listed in lines_in(read(os.path.join(directory, name)), wanted):
-                    path, by = diverted.get(listed, (listed, ""))
-                    found[listed if by == package.partition(":")[0] else path] = package
+        for package, text in self._lists():
+            for listed in lines_in(text, wanted):
+                path, by = diverted.get(listed, (listed, ""))
+                found[listed if by == package.partition(":")[0] else path] = package
         return {path: package for path, package in found.items() if path in paths}
+
+    def _lists(self) -> Iterator[tuple[str, bytes]]:
+        """Each package, with the paths of its files, one a line."""
+        directory = os.open(self.inside(self.database), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in os.listdir(directory):
+                if name.endswith(_LIST):
+                    yield name[: -len(_LIST)], read(name, directory)
+        finally:
+            os.close(directory)
 
     def _diversions(self) -> dict[bytes, tuple[bytes, str]]:
         """Where another package's file of this name lies, and which package made it do so (dpkg-divert(1))."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INTERPRETERS_OWN = "encodings"
 
 _SUFFIX = b".pyc"
-_PIECE = 1 << 18
+_PIECE = 1 << 16
 #: So many lines are looked for one by one, before a text is split.
 _FEW = 20
 
@@ -91,13 +91,19 @@ def lines_in(text: bytes, lines: Collection[bytes]) -> set[bytes]:
     return set(lines).intersection(text.split(b"\n"))
 
 
-def read(path: str) -> bytes:
-    """The bytes of a file, without the cost of a file object: a database may have thousands. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def read(path: str, directory: int | None = None) -> bytes:
+    """The bytes of a file, without the cost of a file object: a database may have thousands. Raises OSError.
+
+    `directory` is the descriptor that the path starts from.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        pieces = [os.read(descriptor, _PIECE)]
-        while len(pieces[-1]) == _PIECE:
-            pieces.append(os.read(descriptor, _PIECE))
+        text = os.read(descriptor, _PIECE)
+        if len(text) < _PIECE:
+            return text
+        pieces = [text]
+        while pieces[-1]:
+            pieces.append(os.read(descriptor, 16 * _PIECE))
         return b"".join(pieces)
     finally:
         os.close(descriptor)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from .manager import ManagerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
+
+
+class _Everything:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+_EVERYTHING = _Everything()
 
 
 class Ownership:
@@ -21,26 +29,30 @@ class Ownership:
     def __init__(self, root: str | None, notice: Callable[[str], None]) -> None:
         self._root = root or ""
         self._notice = notice
-        self._owned: frozenset[str] | None = None
+        self._owned: dict[str, set[str]] | None = None
         self._unreadable = False
         self._real: dict[str, str] = {}
 
     def owns(self, directory: str, name: str) -> bool:
         """Whether a package owns the file `name` in `directory`, a path as seen inside the root."""
+        return name in self.owned_in(directory)
+
+    def owned_in(self, directory: str) -> Container[str]:
+        """The names of the pycs that packages own in `directory`, a path as seen inside the root."""
         if self._owned is None:
             self._owned = self._ask()
         if self._unreadable:
-            return True
-        return bool(self._owned) and os.path.join(self._resolved(directory), name) in self._owned
+            return _EVERYTHING
+        return self._owned.get(self._resolved(directory), ()) if self._owned else ()
 
     def forget(self) -> None:
         """Ask anew when next it matters: another transaction may have ended meanwhile."""
         self._owned, self._unreadable = None, False
 
-    def _ask(self) -> frozenset[str]:
+    def _ask(self) -> dict[str, set[str]]:
         from .every import MANAGERS  # most runs never ask
 
-        owned = set()
+        owned: dict[str, set[str]] = {}
         for kind in MANAGERS.values():
             manager = kind(self._root)
             if not manager.is_present:
@@ -48,14 +60,14 @@ class Ownership:
             try:
                 for path in manager.owned_pycs():
                     directory, name = os.path.split(os.fsdecode(path))
-                    owned.add(os.path.join(self._resolved(directory), name))
+                    owned.setdefault(self._resolved(directory), set()).add(name)
             except (ManagerError, OSError) as error:
                 self._unreadable = True
                 self._notice(
                     f"nothing is removed or replaced, a package may own it: {error}; "
                     "once that is mended: pyctrigger repair"
                 )
-        return frozenset(owned)
+        return owned
 
     def _resolved(self, directory: str) -> str:
         """The same directory under one name: a package may say `/lib`, where the tree says `/usr/lib`."""

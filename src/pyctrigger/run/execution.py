@@ -10,7 +10,7 @@ from ..pyc.header import Verdict
 from ..state.manifest import Uncompilable
 from ..state.record import identity_of
 from ..tree.layout import Place
-from ..tree.sweep import remove_file, remove_package, remove_pycache, source_is_gone
+from ..tree.sweep import remove_files, remove_package, remove_pycache
 from .adoption import adopt
 from .order import Task, largest_first
 from .outcome import Failure, Finding, Tally
@@ -154,18 +154,18 @@ class Execution:
         if not plan.removals or not self._may_write(layout) or not self._gate.permits(layout, plan.relative):
             return
         place = Place(layout, plan.relative)
-        for removal in plan.removals:
-            if removal.kind == "orphan" and not source_is_gone(layout, plan.relative, removal.source or ""):
-                continue
-            self._manifest.forget(place.pyc_directory, removal.name)
-            try:
-                if remove_file(layout, place.pycache, removal.name):
-                    self.tally.counts.removed += 1
-                    self._observer.removed(place.pyc(removal.name))
-            except OSError as error:
-                self._results.io_failure(layout, place.pyc(removal.name), error)
+        doomed = [(each.name, each.source if each.kind == "orphan" else None) for each in plan.removals]
+        recorded = self._manifest.records(place.pyc_directory)
+        for name, is_removed, error in remove_files(layout, plan.relative, doomed):
+            if name in recorded:
+                self._manifest.forget(place.pyc_directory, name)
+            if error is not None:
+                self._results.io_failure(layout, place.pyc(name), error)
                 if not self._results.can_write(layout):
                     return
+            elif is_removed:
+                self.tally.counts.removed += 1
+                self._observer.removed(place.pyc(name))
 
     def _remove_directory(self, layout: Layout, step: Emptied) -> None:
         if not self._may_write(layout):

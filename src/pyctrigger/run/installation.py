@@ -10,7 +10,6 @@ from ..errors import LockTimeoutError, PyctriggerError, UsageError
 from ..state.locations import lock_directory
 from .ability import check_target
 from .backlog import Backlog
-from .knowledge import Knowledge
 from .outcome import Tally
 from .request import Request, Work
 from .targets import find_target
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ..state.store import Store
     from .config import Settings
     from .execution import Execution
+    from .knowledge import Knowledge
     from .observer import Observer
     from .report import FlavourReport
     from .targets import Target
@@ -295,10 +295,11 @@ class InstallationRun:
 
     def _knowledge(self, manifest: Manifest) -> Knowledge:
         """Who only looks compares with what there is; who writes, where it will be there next time, too."""
+        from .knowledge import Knowledge
+
         work = self._request.work
         compares = work in (Work.VERIFY, Work.STATUS) or manifest.keeps_records
-        magic_number = self._target.interpreter.magic_number
-        return Knowledge(manifest, magic_number, self._ownership, compares_records=compares)
+        return Knowledge(manifest, self._target.interpreter.magic_number, self._ownership, compares_records=compares)
 
     def _keep(self, execution: Execution, manifest: Manifest) -> None:
         """What was written is on the disk before the manifest says so, and that before the journal forgets it."""

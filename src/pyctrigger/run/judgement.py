@@ -37,11 +37,13 @@ class Judge:
         self._names: dict[str, bool] = {}
         self._records: dict[str, Record] = {}
         self._descriptor = -1
+        self._approached = ""
+        #: The pycs of this directory that are as they were recorded.
+        self.proven: list[os.stat_result] = []
 
     def approach(self, relative: str) -> None:
         """A package is about to be looked through, directory by directory."""
-        if self._manifest is not None and not self._doubts_all:
-            self._manifest.approach(self._layout.pycs.describe(self._layout.above_pycaches(relative)))
+        self._approached = relative
 
     def enter(self, relative: str, names: dict[str, bool], descriptor: int) -> None:
         """Go on with another directory: its pycs, and the descriptor of the directory that they are in."""
@@ -49,8 +51,11 @@ class Judge:
         if descriptor >= 0:
             self._reopen()
         self._directory = self._layout.describe_pyc(relative)
-        self._records = {}
+        self._records, self.proven = {}, []
         if self._manifest is not None and names and not self._doubts_all:
+            if self._approached:
+                self._manifest.approach(self._layout.pycs.describe(self._layout.above_pycaches(self._approached)))
+                self._approached = ""
             self._records = self._manifest.records(self._directory)
 
     def states(self, name: str, status: os.stat_result) -> list[LevelState]:
@@ -120,9 +125,13 @@ class Judge:
 
     def _is_untouched(self, record: Record, pyc: str) -> bool:
         try:
-            return record.pyc == identity_of(os.stat(pyc, dir_fd=self._descriptor, follow_symlinks=False))
+            status = os.stat(pyc, dir_fd=self._descriptor, follow_symlinks=False)
         except OSError:
             return False
+        if record.pyc != identity_of(status):
+            return False
+        self.proven.append(status)
+        return True
 
     def _fits(self, header: bytes, expected: bytes) -> bool:
         if self._by_time:

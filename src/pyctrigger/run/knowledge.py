@@ -9,6 +9,7 @@ from .adoption import adopt
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Container
 
     from ..managers.ownership import Ownership
     from ..state.manifest import Manifest
@@ -49,3 +50,7 @@ class Knowledge:
     def is_owned(self, directory: str, name: str) -> bool:
         """Whether a package owns a pyc."""
         return self._ownership.owns(directory, name)
+
+    def owned_in(self, directory: str) -> Container[str]:
+        """The names of the pycs in a directory that packages own."""
+        return self._ownership.owned_in(directory)

@@ -11,19 +11,21 @@ import errno
 import fnmatch
 import os
 import re
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import Verdict
-from ..pyc.names import NAME_MAX, PycNames, pyc_suffix, writer_of
+from ..pyc.names import NAME_MAX
 from ..target.scope import PACKAGE_DIRECTORIES
 from ..tree.listing import list_pycs, list_sources
 from ..tree.source import SourceRefused, source_status
 from .judgement import Judge
-from .steps import DirectoryPlan, Emptied, LevelState, Removal, Stale, Step, Totals, Unexamined
+from .removals import Weeder
+from .settlement import Settlement
+from .steps import DirectoryPlan, Emptied, LevelState, Stale, Step, Totals, Unexamined
+from .weight import Weight
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Set
+    from collections.abc import Generator, Iterator
 
     from ..tree.layout import Layout
     from ..tree.listing import PycListing, SourceListing
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from .transaction import Unit
     from .wanted import Wanted
 
-#: Seconds. Importers take no lock, so what looks like their residue may be a pyc in the making.
-RESIDUE_AGE = 3600
 #: Directories below each other. Import paths end at PATH_MAX; what is deeper than this is no package.
 _DEEPEST = 200
 _UINT32 = 0xFFFFFFFF
@@ -71,56 +71,87 @@ class Planner:
         self._is_uncompilable = knowledge.is_uncompilable
         self._owns = knowledge.is_owned
         self._adopt = knowledge.adopt
-        self._names = PycNames(wanted.cache_tag)
-        self._suffixes = [(level, pyc_suffix(wanted.cache_tag, level)) for level in wanted.levels]
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
         self._judge = Judge(layout, wanted, knowledge.records)
-        self._old = time.time() - RESIDUE_AGE
-        self._sources = self._fresh = self._source_bytes = self._pyc_bytes = 0
-        #: Equal code at several levels is one file with several names, and counts once.
-        self._linked_pycs: set[tuple[int, int]] = set()
+        self._weeder = Weeder(layout, wanted, knowledge.owned_in)
+        self._settlement = self._settled_before(knowledge)
+        self._sources = self._fresh = 0
+        self._weight = Weight(layout, wanted.cache_tag) if wanted.measure else None
 
     def plan(self, units: list[Unit]) -> Iterator[Step]:
         """The steps for these units, and for every top-level directory that holds nothing but bytecode."""
         seen = set()
         for unit in units:
-            yield from self._directory(unit.relative, deep=unit.deep, depth=0)
+            if unit.relative and unit.deep:
+                self._judge.approach(unit.relative)
+            yield from self._descend(unit.relative, deep=unit.deep)
             seen.add(unit.relative)
         if units and not any(unit == ("", True) for unit in units):
             for name in self._dead_packages():
                 if name not in seen:
-                    yield from self._directory(name, deep=True, depth=0)
-        yield Totals(self._sources, self._fresh, self._source_bytes, self._pyc_bytes)
+                    yield from self._descend(name, deep=True)
+        settled = self._settlement.sources if self._settlement else 0
+        weight = (self._weight.sources, self._weight.pycs) if self._weight else (0, 0)
+        yield Totals(self._sources + settled, self._fresh + settled, *weight)
 
     def look_into(self, relative: str) -> Iterator[Step]:
         """The steps for one directory alone, without what lies below it."""
-        return self._directory(relative, deep=False, depth=0)
+        return self._descend(relative, deep=False)
 
-    def _directory(self, relative: str, *, deep: bool, depth: int) -> Generator[Step, None, bool]:
+    def _descend(self, relative: str, *, deep: bool, depth: int = 0) -> Generator[Step, None, bool]:
         """Steps for one directory and what lies below. Returns whether they leave it empty."""
-        if depth == 1:
-            self._judge.approach(relative)
+        names = self._settled(relative)
+        if not names and names is not None:
+            return False  # most directories: nothing to do, nothing below
+        seen = None
+        if names is None:
+            seen = yield from self._examined(relative, depth)
+            if seen is None:
+                return False
+            names = self._below(relative, seen)
+        emptied: set[str] = set()
+        for name in names if deep else ():
+            inner = f"{relative}/{name}" if relative else name
+            if not depth and not relative:
+                self._judge.approach(inner)
+            if (yield from self._descend(inner, deep=True, depth=depth + 1)):
+                emptied.add(name)
+        if seen is None and emptied and self._settlement:
+            self._settlement.reconsider(relative)
+            seen = yield from self._examined(relative, depth)
+        if seen is None or (seen.pycs is None and not emptied):
+            return False
+        leave = self._leave_prefix if self._layout.has_prefix else self._leave
+        return (yield from leave(relative, seen, emptied))
+
+    def _settled(self, relative: str) -> list[str] | None:
+        """The directories in one that is as it was when it needed nothing; None for one to look at."""
+        return self._settlement.directories(relative) if self._settlement else None
+
+    def _examined(self, relative: str, depth: int) -> Generator[Step, None, _Seen | None]:
+        """What stands in one directory, with a step if it needs something; None where it can't be looked at."""
         try:
             seen = self._look(relative)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
                 yield Unexamined(relative, error.strerror or str(error))
-            return False  # gone meanwhile, or never a directory: nothing below it is ours
+            return None  # gone meanwhile, or never a directory: nothing below it is ours
         if depth >= _DEEPEST:
             yield Unexamined(relative, f"more than {_DEEPEST} directories deep")
-            return False
+            return None
         if seen.plan is not None:
             yield seen.plan
-        emptied = 0
-        for name in self._below(relative, seen) if deep else ():
-            inner = f"{relative}/{name}" if relative else name
-            if (yield from self._directory(inner, deep=True, depth=depth + 1)):
-                emptied += 1
-        if seen.pycs is None and not emptied:
-            return False
-        leave = self._leave_prefix if self._layout.has_prefix else self._leave
-        return (yield from leave(relative, seen, emptied))
+        return seen
+
+    def _settled_before(self, knowledge: Knowledge) -> Settlement | None:
+        """Which directories need no look, where that is known, and where a look wouldn't be the point."""
+        wanted = self._wanted
+        looks_anyway = wanted.trust_nothing or wanted.compare_code or wanted.measure
+        does_less = wanted.sweep_only or wanted.purge or self._layout.has_prefix
+        if knowledge.records is None or not knowledge.records.keeps_records or looks_anyway or does_less:
+            return None
+        return Settlement(self._layout, wanted, knowledge.records.settled, self._others, self._skip_packages)
 
     def _below(self, relative: str, seen: _Seen) -> list[str]:
         names = seen.sources.directories if seen.sources else []
@@ -128,12 +159,12 @@ class Planner:
             return sorted({*names, *seen.pycs.directories} - self._skipped(relative))
         return names
 
-    def _leave(self, relative: str, seen: _Seen, emptied: int) -> Generator[Step, None, bool]:
+    def _leave(self, relative: str, seen: _Seen, emptied: set[str]) -> Generator[Step, None, bool]:
         """What becomes empty here: the `__pycache__`, and then the directory, never the site directory itself."""
         listing, pycs, plan = seen
         if listing is None:
             return False
-        barren = listing.is_barren and emptied == len(listing.directories)
+        barren = listing.is_barren and emptied.issuperset(listing.directories)
         removals = len(plan.removals) if plan else 0
         pycache_goes = (
             pycs is not None
@@ -150,13 +181,13 @@ class Planner:
             return True
         return False
 
-    def _leave_prefix(self, relative: str, seen: _Seen, emptied: int) -> Generator[Step, None, bool]:
+    def _leave_prefix(self, relative: str, seen: _Seen, emptied: set[str]) -> Generator[Step, None, bool]:
         """With a pycache prefix only that tree's own directories become empty."""
         _, pycs, plan = seen
         removals = len(plan.removals) if plan else 0
         if not (relative and pycs and (removals or emptied or self._wanted.purge)) or (plan and plan.stale):
             return False
-        if removals + emptied == len(pycs.names) + len(pycs.directories):
+        if removals + len(emptied) == len(pycs.names) + len(pycs.directories):
             yield Emptied(relative, pycache=True)
             return True
         return False
@@ -188,12 +219,15 @@ class Planner:
         return all(self._is_dead(f"{relative}/{name}", depth + 1) for name in listing.directories)
 
     def _look(self, relative: str) -> _Seen:
+        glance = self._settlement.begin(relative) if self._settlement else None
         listing = self._list(relative)
         plan = DirectoryPlan(relative, [], [], [], [], [])
         pycs, descriptor = None, -1
         if self._layout.has_prefix or (listing and listing.has_pycache):
             try:
                 descriptor = self._layout.pycs.directory(self._layout.pycache(relative))
+                if glance:
+                    glance.enter_pycache(descriptor)
                 pycs = list_pycs(descriptor)
             except FileNotFoundError:
                 pass
@@ -204,10 +238,15 @@ class Planner:
         if listing and not (self._wanted.sweep_only or self._wanted.purge):
             self._judge_sources(plan, listing, _entries(pycs) if pycs else {}, descriptor)
         if pycs and pycs.names:
-            plan.removals.extend(self._removals(relative, listing.names if listing else _NOTHING, pycs.names))
-        if self._wanted.measure:
-            self._measure(relative, listing, pycs)
+            plan.removals.extend(self._weeder.removals(relative, listing.names if listing else set(), pycs.names))
+            glance = None if self._weeder.waits else glance
+        if self._weight:
+            self._weight.add(relative, listing, pycs)
         needs_something = any(plan[1:])
+        if self._settlement and listing:
+            if glance and listing.sources:
+                glance.pycs = self._judge.proven
+            self._settlement.end(relative, listing, None if needs_something else glance)
         return _Seen(listing, pycs, plan if needs_something else None)
 
     def _list(self, relative: str) -> SourceListing | None:
@@ -299,50 +338,6 @@ class Planner:
             except OSError:
                 continue  # dangling: import doesn't find it either
         return found
-
-    def _removals(self, relative: str, sources: Set[str], names: dict[str, bool]) -> Iterator[Removal]:
-        """What should go from a directory of pycs; never what a package owns."""
-        live = {source[:-3] + suffix for source in sources for _, suffix in self._suffixes}
-        doubtful = names.keys() if self._wanted.purge else names.keys() - live
-        directory = self._layout.describe_pyc(relative) if doubtful else ""
-        for name in sorted(doubtful):
-            removal = self._removal(relative, sources, name, regular=names[name])
-            if removal is not None and not self._owns(directory, name):
-                yield removal
-
-    def _removal(self, relative: str, sources: Set[str], name: str, *, regular: bool) -> Removal | None:
-        writer = writer_of(name)
-        if writer is not None:
-            is_dead = writer == self._wanted.writer or self._is_old(relative, name)
-            return Removal(name, "residue") if is_dead else None
-        source = self._names.source_of(name)
-        if source is not None:
-            if self._wanted.purge:
-                return Removal(name, "pyc", source)
-            return Removal(name, "orphan", source) if source not in sources else None
-        if regular and self._names.is_residue(name) and self._is_old(relative, name):
-            return Removal(name, "residue")
-        return None
-
-    def _is_old(self, relative: str, name: str) -> bool:
-        try:
-            status = self._layout.pycs.lstat(self._layout.pycache(relative), name)
-        except OSError:
-            return False
-        return max(status.st_mtime, status.st_ctime) < self._old
-
-    def _measure(self, relative: str, listing: SourceListing | None, pycs: PycListing | None) -> None:
-        """Add up the bytes of sources, and of all pycs of our cache tag."""
-        self._source_bytes += sum(status.st_size for _, status in listing.sources) if listing else 0
-        for name, regular in pycs.names.items() if pycs else ():
-            if regular and self._names.source_of(name) is not None:
-                with contextlib.suppress(FileNotFoundError):
-                    status = self._layout.pycs.lstat(self._layout.pycache(relative), name)
-                    inode = (status.st_dev, status.st_ino)
-                    if inode not in self._linked_pycs:
-                        self._pyc_bytes += status.st_size
-                    if status.st_nlink > 1:
-                        self._linked_pycs.add(inode)
 
 
 def _entries(pycs: PycListing) -> dict[str, bool]:

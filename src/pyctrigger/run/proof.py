@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ..errors import InterpreterChangedError, InterpreterError
 from ..pyc.header import Verdict
 from ..tree.source import SourceRefused, read_pyc, read_source
-from ..workers import wire
 from .accounts import for_loading
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from ..workers.wire import Frame
     from ..workers.worker import Job
     from .steps import LevelState, Stale
-
-_STATES = {wire.SAME: Verdict.FRESH, wire.CHANGED: Verdict.MISMATCHED, wire.BROKEN: Verdict.CORRUPT}
 
 
 class Prover:
@@ -67,6 +64,8 @@ class Prover:
 
     def _changed_levels(self, layout: Layout, relative: str, stale: Stale, asked: list[LevelState]) -> frozenset[int]:
         """The levels whose pyc carries another hash than their source has; all of them where it can't be told."""
+        from ..workers import wire  # an idle run has nothing to ask
+
         everything = frozenset(state.level for state in asked)
         try:
             text = read_source(layout.sources, relative, stale.name)
@@ -81,6 +80,8 @@ class Prover:
 
     def _body(self, layout: Layout, relative: str, stale: Stale, state: LevelState) -> Verdict:
         """What the body of a pyc is: nobody knows it, or it isn't the one that was recorded."""
+        from ..workers import wire
+
         compare = state.verdict is Verdict.SUSPECT
         try:
             source = read_source(layout.sources, relative, stale.name).data if compare else b""
@@ -90,7 +91,8 @@ class Prover:
         path = os.fsencode(layout.describe_source(relative, stale.name))
         answer = self._ask(layout, wire.question([state.level], path, source, [body], compare=compare))
         if isinstance(answer, wire.Compiled) and len(answer.levels) == 1:
-            return _STATES.get(answer.levels[0].state, Verdict.CORRUPT)
+            verdicts = {wire.SAME: Verdict.FRESH, wire.CHANGED: Verdict.MISMATCHED}
+            return verdicts.get(answer.levels[0].state, Verdict.CORRUPT)
         if isinstance(answer, wire.Failed):
             return Verdict.MISMATCHED  # of a source that can't be compiled there is no code at all
         return Verdict.CORRUPT  # it ended the process that loaded it

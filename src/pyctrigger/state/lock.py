@@ -8,10 +8,12 @@ holder.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
 import time
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import LockTimeoutError
@@ -70,11 +72,9 @@ class InstallationLock:
         raise LockTimeoutError(timeout, str(holder) if holder else None)
 
     def _try(self, seconds: float) -> bool:
-        import filelock
-
         try:
             self._lock.acquire(timeout=seconds, poll_interval=_POLL)
-        except filelock.Timeout:
+        except _filelock().Timeout:
             return False
         return True
 
@@ -128,9 +128,38 @@ def current_holder(directory: str, installation: str) -> Holder | None:
 
 
 def _hard_lock(path: str) -> Any:
-    from filelock import UnixFileLock
-
+    kind = _filelock().UnixFileLock
     options: dict[str, Any] = {"mode": 0o600, "thread_local": False}
-    if "fallback_to_soft" in UnixFileLock.__init__.__code__.co_varnames:
+    if "fallback_to_soft" in kind.__init__.__code__.co_varnames:
         options["fallback_to_soft"] = False  # newer filelocks would fall back where flock(2) is missing
-    return UnixFileLock(path, **options)
+    return kind(path, **options)
+
+
+@functools.cache
+def _filelock() -> Any:
+    """The library without its asynchronous half, which up to 3.x brings asyncio and ssl: more than all else of it.
+
+    What was imported so stays ours: whoever else imports filelock gets the whole.
+    """
+    import threading
+
+    if "filelock" in sys.modules or threading.active_count() > 1:  # another thread might meet the half
+        import filelock
+
+        return filelock
+    sys.modules["filelock.asyncio"] = _Absent("filelock.asyncio")
+    try:
+        import filelock
+
+        return filelock
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "filelock"]:
+            del sys.modules[name]
+
+
+class _Absent(ModuleType):
+    """A module in which every name stands for nothing."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)

@@ -13,10 +13,11 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .record import Record
+from .settled import TABLE, SettledDirectories
 from .spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _SCHEMA = 4
 _TABLES = """
@@ -41,7 +42,8 @@ _RECORDS_BELOW = (
 _MOST_NEAR = 4096
 #: Whose records are held in memory: the plan looks at one directory after the other, and is done with each soon.
 _MOST_DIRECTORIES = 64
-_NAMES = ("uncompilable", "pycs", "sites")
+_DIRECTORIES = "select distinct directory from pycs where directory >= ?"
+_NAMES = ("uncompilable", "pycs", "sites", "settled")
 
 
 class Uncompilable(NamedTuple):
@@ -70,6 +72,8 @@ class Manifest:
         self._near: dict[str, dict[str, Record]] = {}
         self._near_prefix = ""
         self._spool = Spool()
+        #: Directories that needed nothing.
+        self.settled = SettledDirectories(self._ask)
         self._sites: set[str] = set()
         self._strangers: set[str] = set()
 
@@ -167,19 +171,30 @@ class Manifest:
         """
         known = {os.fsdecode(path) for (path,) in self._ask("select path from sites") if isinstance(path, bytes)}
         roots = tuple(path.rstrip("/") + "/" for path in known | self._sites)
-        named = [path for (path,) in self._ask("select distinct directory from pycs") if isinstance(path, bytes)]
-        self._strangers = {path for path in map(os.fsdecode, named) if not f"{path}/".startswith(roots)}
+        self._strangers = {os.fsdecode(path) for path in self._outside(map(os.fsencode, roots))}
         for path in [path for path in self.uncompilable if not path.startswith(roots)]:
             self.unlearn(path)
             self._strangers.add(os.path.dirname(path))
         return sorted(self._strangers)
+
+    def _outside(self, roots: Iterable[bytes]) -> Iterator[bytes]:
+        """The directories that are none of these and lie below none: only what lies between the roots is read."""
+        inside = [(root[:-1], root[:-1] + b"\0") for root in roots]
+        inside += [(root + b"/", root + b"0") for root, _ in inside]
+        start, gaps = b"", []
+        for first, behind in sorted(inside):
+            gaps.append((start, first))
+            start = max(start, behind)
+        for gap in gaps:
+            yield from (row[0] for row in self._ask(f"{_DIRECTORIES} and directory < ?", *gap))
+        yield from (row[0] for row in self._ask(_DIRECTORIES, start))
 
     # -- the file ------------------------------------------------------------------------------------------------
 
     @property
     def has_changed(self) -> bool:
         """Whether there is anything to save."""
-        return bool(self._learned or self._spool or self._strangers)
+        return bool(self._learned or self._spool or self._strangers or self.settled.is_worth_saving)
 
     def save(self) -> None:
         """Write what changed, in one transaction. Raises OSError where it can't be written."""
@@ -199,6 +214,7 @@ class Manifest:
                 raise OSError(str(error)) from error
         self._learned, self._strangers = {}, set()
         self._spool.close()
+        self.settled.saved()
 
     def close(self) -> None:
         """Give the file back, and forget what wasn't saved."""
@@ -232,7 +248,7 @@ class Manifest:
             if database.execute("pragma user_version").fetchone()[0] not in (0, _SCHEMA):
                 for name in _NAMES:
                     database.execute(f"drop table if exists {name}")
-            database.executescript(_TABLES)
+            database.executescript(_TABLES + TABLE)
             database.execute(f"pragma user_version = {_SCHEMA}")
             database.executemany(
                 "delete from uncompilable where path = ?", ((os.fsencode(path),) for path in self._learned)
@@ -247,6 +263,7 @@ class Manifest:
             database.executemany("delete from pycs where directory = ? and name = ?", forgotten)
             kept = ((directory, name, *record) for directory, name, record in self._spool.rows() if record is not None)
             database.executemany("insert or replace into pycs values (?, ?, ?, ?, ?, ?, ?, ?)", kept)
+            self.settled.write(database)
 
     def _connect(self) -> Any:
         import sqlite3  # costs 4 ms: only where there is a manifest, or something to remember

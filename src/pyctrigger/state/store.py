@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from .journal import Journal
 from .locations import make_own
-from .manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .manifest import Manifest
 
 
 _MAGIC = "magic_number"
@@ -91,4 +92,6 @@ class Store:
 
     def manifest(self, installation: str) -> Manifest:
         """The manifest of an installation; without state, one that forgets."""
+        from .manifest import Manifest  # most transactions touch nothing of most flavours
+
         return Manifest(self.directory(installation))

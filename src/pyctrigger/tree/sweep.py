@@ -6,30 +6,67 @@ directory goes when it is empty, which rmdir(2) proves by itself. Everything hap
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .directory import Tree
     from .layout import Layout
 
+#: What became of a file whose source is gone: its name, whether it is gone by us, and what went wrong.
+Removed = tuple[str, bool, Optional[OSError]]
 
-def source_is_gone(layout: Layout, relative: str, source: str) -> bool:
+
+def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str | None]]) -> Iterator[Removed]:
+    """Remove files from the directory of the pycs of `relative`, each with the source that has to be gone, or None.
+
+    Both directories are opened once.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            pycs = _hold(layout.pycs, layout.pycache(relative), held)
+        except OSError as error:
+            for name, _ in () if error.errno == errno.ENOENT else doomed:
+                yield name, False, error
+            return
+        try:
+            sources = _hold(layout.sources, relative, held)
+            all_gone = False
+        except OSError as error:
+            sources, all_gone = -1, error.errno == errno.ENOENT
+        for name, source in doomed:
+            if source is not None and not (all_gone or (sources >= 0 and _is_gone(sources, source))):
+                continue
+            try:
+                os.unlink(name, dir_fd=pycs)
+            except FileNotFoundError:
+                yield name, False, None
+            except OSError as error:
+                yield name, False, error
+            else:
+                yield name, True, None
+
+
+def _hold(tree: Tree, relative: str, held: contextlib.ExitStack) -> int:
+    """A descriptor of our own: the tree gives its own back when it needs others, and numbers come again."""
+    descriptor = os.dup(tree.directory(relative))
+    held.callback(os.close, descriptor)
+    return descriptor
+
+
+def _is_gone(directory: int, source: str) -> bool:
     """Whether there is nothing at all under the name of a source."""
     try:
-        layout.sources.lstat(relative, source)
-    except OSError as error:
-        return error.errno == errno.ENOENT
-    return False
-
-
-def remove_file(layout: Layout, pycache: str, name: str) -> bool:
-    """Remove a file from a directory of pycs; False if it was gone. Raises OSError."""
-    try:
-        os.unlink(name, dir_fd=layout.pycs.directory(pycache))
-    except FileNotFoundError:
+        os.stat(source, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:  # ENOENT; what else may be wrong proves nothing
+        return True
+    except OSError:
         return False
-    return True
+    return False
 
 
 def remove_pycache(layout: Layout, relative: str) -> bool:

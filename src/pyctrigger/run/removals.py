@@ -1,0 +1,73 @@
+"""What should go from a directory of pycs: orphans, residue, and all that a purge asks for.
+
+Never what a package owns.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ..pyc.names import PycNames, pyc_suffix, writer_of
+from .steps import Removal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Set
+
+    from ..tree.layout import Layout
+    from .wanted import Wanted
+
+#: Seconds. Importers take no lock, so what looks like their residue may be a pyc in the making.
+RESIDUE_AGE = 3600
+
+
+class Weeder:
+    """Tells what should go from the directories of pycs of one tree."""
+
+    def __init__(self, layout: Layout, wanted: Wanted, owned_in: Callable[[str], Container[str]]) -> None:
+        self._layout = layout
+        self._wanted = wanted
+        self._owned_in = owned_in
+        self._names = PycNames(wanted.cache_tag)
+        self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
+        self._old = time.time() - RESIDUE_AGE
+        #: Whether the last directory has something that may have to go by and by: it is young, or a package owns it.
+        self.waits = False
+
+    def removals(self, relative: str, sources: Set[str], names: dict[str, bool]) -> list[Removal]:
+        """What should go of these names, each with whether it is a regular file."""
+        self.waits = False
+        live = {source[:-3] + suffix for source in sources for suffix in self._suffixes}
+        doubtful = names.keys() if self._wanted.purge else names.keys() - live
+        removals = []
+        for name in sorted(doubtful):
+            source = self._names.source_of(name)
+            if source is None:
+                if self._is_dead_residue(relative, name, regular=names[name]):
+                    removals.append(Removal(name, "residue"))
+            elif self._wanted.purge:
+                removals.append(Removal(name, "pyc", source))
+            elif source not in sources:
+                removals.append(Removal(name, "orphan", source))
+        if not removals:
+            return []
+        owned = self._owned_in(self._layout.describe_pyc(relative))
+        left = [removal for removal in removals if removal.name not in owned]
+        self.waits |= len(left) < len(removals)
+        return left
+
+    def _is_dead_residue(self, relative: str, name: str, *, regular: bool) -> bool:
+        writer = writer_of(name)
+        if writer is not None:
+            return writer == self._wanted.writer or self._is_old(relative, name)
+        return regular and self._names.is_residue(name) and self._is_old(relative, name)
+
+    def _is_old(self, relative: str, name: str) -> bool:
+        try:
+            status = self._layout.pycs.lstat(self._layout.pycache(relative), name)
+        except OSError:
+            is_old = False
+        else:
+            is_old = max(status.st_mtime, status.st_ctime) < self._old
+        self.waits |= not is_old
+        return is_old

@@ -1,0 +1,154 @@
+"""Telling at a glance that a directory is as it was when it needed nothing, and taking down that one needs nothing.
+
+What is taken down was proven by records: each source and each pyc was what it was when the one was made from the other,
+and no name among the pycs may ever become reason to act, such as residue that is young yet.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from ..pyc.names import PYCACHE, pyc_suffix
+from ..state.record import TICK
+from ..state.settled import Settled, key_of
+from ..version import VERSION
+
+if TYPE_CHECKING:
+    from ..state.settled import SettledDirectories
+    from ..tree.layout import Layout
+    from ..tree.listing import SourceListing
+    from .wanted import Wanted
+
+#: What identifies one state of a file or directory; see `state.record`.
+_identity = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+#: No listing has them: a row that does is damaged.
+_NEVER_BELOW = frozenset({"", ".", "..", PYCACHE})
+_PACKED = struct.Struct("<QQQqq")
+
+
+class Settlement:
+    """Knows the settled directories of one tree, which keeps its pycs beside its sources."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        wanted: Wanted,
+        known: SettledDirectories,
+        others: frozenset[tuple[int, int]],
+        skips_packages: bool,
+    ) -> None:
+        self._layout = layout
+        self._tree = layout.sources
+        self._known = known
+        #: Site directories of their own.
+        self._others = others
+        self._base = key_of(layout.sources.path)
+        self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
+        # Another version may judge otherwise, and so may other options.
+        files = (wanted.cache_tag, *wanted.header, wanted.levels, wanted.mode.value, wanted.source_date_epoch)
+        self._terms = repr((VERSION, *files, wanted.exclude, wanted.create_missing, skips_packages))
+        #: In the directories that were as they had been; all of them are fresh.
+        self.sources = 0
+
+    def directories(self, relative: str) -> list[str] | None:
+        """The directories in this one, if it is settled."""
+        settled = self._known.of(self._key(relative))
+        if settled is None or settled.terms != self._terms:
+            return None
+        sources = os.fsdecode(settled.sources).split("/") if settled.sources else []
+        try:
+            if not self._is_as_it_was(relative, settled, sources):
+                return None
+        except (OSError, ValueError, struct.error, IndexError):
+            return None
+        below = os.fsdecode(settled.below).split("/") if settled.below else []
+        if b"\0" in settled.below or not _NEVER_BELOW.isdisjoint(below):
+            return None
+        self.sources += len(sources)
+        return below
+
+    def reconsider(self, relative: str) -> None:
+        """A directory found settled has changed meanwhile, by what was removed below it; it is looked at after all."""
+        settled = self._known.of(self._key(relative))
+        if settled is not None and settled.sources:
+            self.sources -= settled.sources.count(b"/") + 1
+
+    def _is_as_it_was(self, relative: str, settled: Settled, sources: list[str]) -> bool:
+        seen = list(_PACKED.iter_unpack(settled.seen))
+        if not (sources or settled.below) and relative:
+            above, _, name = relative.rpartition("/")
+            return [_identity(self._tree.lstat(above, name))] == seen and seen[0][:2] not in self._others
+        directory = self._tree.directory(relative)
+        if _identity(os.fstat(directory)) != seen[0] or (relative and seen[0][:2] in self._others):
+            return False
+        if not sources:
+            return len(seen) == 1
+        behind = 2 + len(sources)
+        if _identities(directory, sources) != seen[2:behind]:
+            return False
+        directory = self._tree.directory(self._layout.pycache(relative))
+        if _identity(os.fstat(directory)) != seen[1]:
+            return False
+        pycs = [name[:-3] + suffix for name in sources for suffix in self._suffixes]
+        return _identities(directory, pycs) == seen[behind:]
+
+    # -- taking down ---------------------------------------------------------------------------------------------
+
+    def begin(self, relative: str) -> Glance | None:
+        """Before a directory is listed: what it looks like. None where it can't be told."""
+        try:
+            return Glance(os.fstat(self._tree.directory(relative)))
+        except OSError:
+            return None
+
+    def end(self, relative: str, listing: SourceListing, glance: Glance | None) -> None:
+        """A directory was looked at; `glance` is None if it needs something, or may need something by and by."""
+        key = self._key(relative)
+        before = self._known.of(key)
+        below = [os.fsencode(name) for name in listing.directories]
+        if before is not None:
+            self._known.forget(key, set(before.below.split(b"/")).difference(below, (b"",)))
+        seen = glance.packed(listing, len(self._suffixes)) if glance is not None else None
+        if seen is not None:
+            names = b"/".join([os.fsencode(name) for name, _ in listing.sources])
+            self._known.note(key, Settled(self._terms, b"/".join(below), names, seen))
+
+    def _key(self, relative: str) -> bytes:
+        return self._base + os.fsencode(relative).replace(b"/", b"\0") + b"\0" if relative else self._base
+
+
+def _identities(directory: int, names: list[str]) -> list[tuple[int, ...]]:
+    return [_identity(os.stat(name, dir_fd=directory, follow_symlinks=False)) for name in names]
+
+
+class Glance:
+    """What a directory looked like before it was listed, and its pycs when they were compared."""
+
+    def __init__(self, directory: os.stat_result) -> None:
+        # A change within a tick of the kernel's clock may not show.
+        self._latest = time.time_ns() - TICK
+        self._directories = [directory]
+        #: Those that are known to be made from their sources: by source, and by level.
+        self.pycs: list[os.stat_result] = []
+
+    def enter_pycache(self, descriptor: int) -> None:
+        """Before the `__pycache__` is listed. Raises OSError."""
+        self._directories.append(os.fstat(descriptor))
+
+    def packed(self, listing: SourceListing, levels: int) -> bytes | None:
+        """All identities; None where they prove nothing."""
+        if listing.links or len(self.pycs) != levels * len(listing.sources):
+            return None
+        if listing.has_pycache != bool(listing.sources) or len(self._directories) != 1 + listing.has_pycache:
+            return None
+        if any(max(status.st_mtime_ns, status.st_ctime_ns) >= self._latest for status in self._directories):
+            return None
+        statuses = [*self._directories, *(status for _, status in listing.sources), *self.pycs]
+        try:
+            return b"".join([_PACKED.pack(*_identity(status)) for status in statuses])
+        except struct.error:  # times before 1677 or after 2262
+            return None
