@@ -369,13 +369,13 @@ def test_killed_worker_loses_no_job(target: Interpreter) -> None:
     killed: list[int] = []
     answers = []
     with Pool(target, Limits(), 2) as pool:
-        for each, answer in pool.map(sources(300)):
+        for each, answer in pool.map(sources(900)):
             answers.append((each.context, kind(answer)))
-            if len(answers) in (20, 100, 180):
+            if len(answers) in (20, 320, 620):
                 killed.append(children_of(os.getpid())[len(killed) % 2])
                 os.kill(killed[-1], signal.SIGKILL)
     assert len(set(killed)) == 3
-    assert sorted(answers) == [(number, "compiled") for number in range(300)]
+    assert sorted(answers) == [(number, "compiled") for number in range(900)]
 
 
 def test_source_that_is_too_slow_costs_itself_alone(oldest: Interpreter) -> None:
