@@ -9,14 +9,12 @@ import marshal
 import os
 import struct
 import sys
-from importlib.machinery import SourceFileLoader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import types
     from typing import Any
 
-    from pyctrigger.target.remote.serve import BROKEN, CHANGED, SAME, Request, failed, reply, serve
+    from pyctrigger.target.remote.serve import BROKEN, CHANGED, SAME, Request, code_of, failed, reply, serve
 
 CHECK_ONLY, LOAD, COMPARE = 1, 4, 8
 
@@ -46,10 +44,6 @@ COMPUTED = ("co_lines", "co_positions", "co_branches") + (("co_lnotab",) if sys.
 
 def order(constant: object) -> "tuple[str, str]":
     return type(constant).__name__, repr(constant)
-
-
-def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
-    return SourceFileLoader("<py_compile>", path).source_to_code(data, path, _optimize=level)
 
 
 def judged(data: bytes, path: str, level: int, body: bytes, compare: bool) -> int:

@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import time
-from importlib.machinery import SourceFileLoader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
         UNSETTLED,
         Request,
         Unmarshallable,
+        code_of,
         die_with_host,
         failed,
         reply,
@@ -60,12 +60,6 @@ class State:
 
     compiled = 0
     modules = 0
-
-
-def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
-    """The code object as `py_compile` gets it: by the loader's own method, which differs between versions."""
-    loader = SourceFileLoader("<py_compile>", path)
-    return loader.source_to_code(data, path, _optimize=level)
 
 
 def marshalled(code: "types.CodeType") -> bytes:

@@ -13,9 +13,11 @@ import importlib.util
 import os
 import struct
 import sys
+from importlib.machinery import SourceFileLoader
 
 TYPE_CHECKING = False  # `typing` itself would be one more module that marshal's flags depend on
 if TYPE_CHECKING:
+    import types
     from typing import Callable
 
 RETIRING = 0x80
@@ -140,6 +142,11 @@ def can_read_library() -> bool:
             if name.endswith((".py", ".so")) and os.path.exists(path) and not os.access(path, os.R_OK):
                 return False
     return True
+
+
+def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
+    """The code object as `py_compile` gets it: by the loader's own method, which differs between versions."""
+    return SourceFileLoader("<py_compile>", path).source_to_code(data, path, _optimize=level)
 
 
 class Unmarshallable(Exception):
