@@ -8,8 +8,8 @@ import os
 import sys
 from typing import NamedTuple
 
-#: Bytes. What root, and on most systems everybody, may have (pipe(7), /proc/sys/fs/pipe-max-size).
-_PIPE_SIZE = 1 << 20
+#: Bytes, instead of 64 KiB. Of who isn't root all pipes together may hold 64 MiB (pipe(7), pipe-user-pages-soft).
+_PIPE_SIZE = 1 << 18
 #: Its number is Linux's; `fcntl` names it from 3.10 on.
 _F_SETPIPE_SZ = 1031
 
@@ -31,20 +31,10 @@ class Limits(NamedTuple):
 
 
 def widen(pipe: int) -> None:
-    """Let a pipe hold more than 64 KiB (fcntl(2), F_SETPIPE_SZ, Linux): who writes into a full one has to wait.
-
-    Who isn't root may have less than this, and then has it.
-    """
+    """Let a pipe hold more (fcntl(2), F_SETPIPE_SZ, Linux): on a busy machine a worker waits long before a full one."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_SIZE)
-
-
-def yield_to_host(pid: int) -> None:
-    """Let the host run at once when there is something for it: all live on it (sched(7), SCHED_BATCH, Linux)."""
-    with contextlib.suppress(AttributeError, OSError):
-        if os.sched_getscheduler(pid) == os.SCHED_OTHER:
-            os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def restrict(pid: int, limits: Limits) -> None:

@@ -15,7 +15,7 @@ from ..errors import InterpreterError
 from ..target.child import MEND_FOR_ACCOUNT, describe_death, printable, start
 from ..target.confinement import confined
 from . import warming
-from .limits import restrict, widen, yield_to_host
+from .limits import restrict, widen
 from .wire import FrameReader, Ready, parse_ready
 
 if TYPE_CHECKING:
@@ -104,7 +104,6 @@ class Worker:
         finally:
             os.close(life)
         restrict(self._child.pid, limits)
-        yield_to_host(self._child.pid)
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         assert self._child.stderr is not None
