@@ -109,12 +109,23 @@ class Judge:
         return Verdict.SUSPECT if verdict is Verdict.UNKNOWN and self._wanted.after_interruption else verdict
 
     def _refreshable(self, record: Record, pyc: str, status: os.stat_result, text: SourceText | None) -> Verdict:
-        """Whether only the times have changed since the pyc was made; it itself has to be just as it was then."""
+        """Whether only the times have changed since the pyc was made; its body has to be just as it was then."""
         if text is None or identity_of(text.status) != identity_of(status):
             return Verdict.OTHER_MTIME
-        if digest_of(text.data) != record.source_digest or not self._is_untouched(record, pyc):
+        if digest_of(text.data) != record.source_digest:
             return Verdict.OTHER_MTIME
-        return Verdict.REFRESHABLE
+        is_good = self._is_untouched(record, pyc) or self._has_the_same_body(record, pyc)
+        return Verdict.REFRESHABLE if is_good else Verdict.OTHER_MTIME
+
+    def _has_the_same_body(self, record: Record, pyc: str) -> bool:
+        """Whether somebody else has written what we would have; from now on that file is the recorded one."""
+        found = self._body(pyc)
+        if found is None or digest_of(found[1]) != record.body_digest:
+            return False
+        header, _, identity = found
+        assert self._manifest is not None
+        self._manifest.record(self._directory, pyc, record._replace(pyc=identity, header=header))
+        return True
 
     def _reopen(self) -> None:
         """Following a source's link may have opened so many directories that the one of the pycs was given back."""
