@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import absent
+from documents import DOCS, blocks
 from environment import CHECKOUT
 from freebsd_system import LAUNCHER, OWN, TRIGGERS, FreeBSD, Said, cache_tag_of, library_of, version_of
 from interpreters import Interpreter
@@ -694,6 +695,95 @@ def test_a_cleanup_of_another_root_stays_in_it(system: FreeBSD, pair: tuple[Inte
     assert quiet(said), said
     assert own_pycs(system, pair[0]) == []
     assert own_pycs(system, pair[1]) == theirs
+
+
+# -- the page for administrators -------------------------------------------------------------------------------------
+
+#: FreeBSD's ports and its builder, which nothing here stands in for.
+ONLY_READ = ("make", "poudriere")
+
+
+class Administrator:
+    """Types the commands of the page. The jail is the root of the stand-in for pkg, its host this machine."""
+
+    def __init__(self, system: FreeBSD, served: Interpreter, desk: Path) -> None:
+        self.system = system
+        self.served = served
+        self.desk = desk
+        self.trigger = f"{served.flavour}-pycache-trigger"
+        self.files = {f"{site_of(served)}/requests/__init__.py": "", f"{site_of(served)}/requests/api.py": "x = 1\n"}
+        #: What was carried out, and what was only read.
+        self.done: list[str] = []
+        self.read: list[str] = []
+
+    def type(self, command: str) -> None:
+        """One command line, for the flavour that is here. Raises where it fails, or is of no known kind."""
+        words = command.replace("py311", self.served.flavour).replace("3.11", version_of(self.served)).split()
+        if words[0] in ONLY_READ:
+            self.read.append(words[0])
+            return
+        if words[0] == "pkg":
+            self.pkg(words[1:])
+        elif words[0] in ("pyctrigger", "jexec") and "--root" not in words:
+            inner = words[words.index("pyctrigger") + 1 :]
+            subprocess.run(self.system.inside(LAUNCHER, *inner), stdout=subprocess.PIPE, check=True)
+        else:
+            self.at_the_desk(words)
+        self.done.append(words[0])
+
+    def pkg(self, words: list[str]) -> None:
+        """`pkg -j` and `pkg -c` work inside, `pkg -r` from outside."""
+        said = None
+        if words[2:] == ["triggers"]:
+            said = self.system.run_deferred()
+        elif words[0] == "delete":
+            said = self.system.remove(self.trigger)
+        elif self.trigger in words:
+            path = f"{TRIGGERS}/python-pycache-{self.served.flavour}.ucl"
+            said = self.system.install(self.trigger, {path: (self.system.top / path).read_text()})
+        elif words[2] == "install":
+            outside = words[0] == "-r"
+            files = {**self.files, f"{site_of(self.served)}/late.py": ""} if outside else self.files
+            said = self.system.install("requests", files, outside=outside)
+            assert bool(self.system.unserved(self.served)) == outside
+        assert said is not None
+        assert quiet(said), said
+
+    def at_the_desk(self, words: list[str]) -> None:
+        """On the host, with a directory for its root; a checkout is where `ports/build` is run."""
+        for given, meant in (("/jails/www", str(self.system.top)), ("/usr/", f"{self.desk}/usr/")):
+            words = [meant + word[len(given) :] if word.startswith(given) else word for word in words]
+        if words[0] == "ports/build":
+            words = [sys.executable, str(CHECKOUT / words[0]), *words[1:]]
+        elif words[0] == "pyctrigger":
+            words = [sys.executable, "-m", "pyctrigger", *words[1:]]
+        # The host has this flavour as well, though not where a system's own interpreters are.
+        words = [self.served.path if word == version_of(self.served) else word for word in words]
+        subprocess.run(words, cwd=self.desk, stdout=subprocess.PIPE, check=True)
+
+
+def test_commands_of_the_page(system: FreeBSD, first: Interpreter, tmp_path: Path) -> None:
+    """From the ports to the undo; only ports(7) and poudriere are none of ours to play."""
+    desk = tmp_path / "desk"
+    (desk / "usr/ports").mkdir(parents=True)
+    library = Path(first.prefix, "lib", library_of(first))
+    # What the jail has of its Python, seen from its host.
+    home = system.top / "usr/local/lib" / library.name
+    write_tree(home, {"os.py": "", "importlib/_bootstrap_external.py": ""})
+    shutil.copy(library / "importlib/_bootstrap_external.py", home / "importlib")
+    shutil.copytree(library / "__pycache__", home / "__pycache__")
+    administrator = Administrator(system, first, desk)
+    page = DOCS / "how-to/freebsd.md"
+
+    for block in blocks(page):
+        for step in block.steps():
+            administrator.type(step.command)
+
+    assert {"ports/build", "cp", "mkdir", "pkg", "pyctrigger", "jexec"} == set(administrator.done)
+    assert {*ONLY_READ} == set(administrator.read)
+    assert (desk / "usr/ports/sysutils/pyctrigger/Makefile").is_file()
+    assert (desk / "usr/local/poudriere/overlays/pyctrigger/sysutils/py-pycache-trigger/Makefile").is_file()
+    assert (pycs_below(system.site(first)), len(system.triggers())) == ([], 1)
 
 
 # -- the database and the proof, by themselves -----------------------------------------------------------------------
