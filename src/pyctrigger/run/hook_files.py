@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -182,6 +183,10 @@ def _install(hook: Hook, place: HookPlace, past: Past) -> None:
             past.forget_hook(place.key)
         place.tidy()
         raise
+    if past.hook(place.key) is None:
+        # Until its directory was there, another call's `tidy` could take this for a system that is gone.
+        with contextlib.suppress(OSError):
+            past.remember_hook(place.key, Record(wanted, before))
 
 
 def _uninstall(hook: Hook, place: HookPlace, past: Past, *, dry_run: bool) -> str:
