@@ -149,6 +149,12 @@ def site(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def scope(site: Path, newest: Interpreter) -> list[str]:
+    """The options for this tree and the newest CPython."""
+    return ["--python", newest.path, "--site-dir", str(site)]
+
+
+@pytest.fixture
 def pyctrigger(tmp_path: Path) -> Command:
     """The command, with a state directory of this test's own."""
     return Command(tmp_path / "state")

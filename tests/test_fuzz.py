@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bytes_of_workers import framed
 from faults import SOURCES, Place
 from packages import snapshot, write_tree
 from pyctrigger.cli.parser import make_request, parse
@@ -110,11 +111,6 @@ def test_any_pyc_gets_a_verdict_and_is_mended(world: World, data: st.DataObject,
 
 
 # -- frames ----------------------------------------------------------------------------------------------------------
-
-
-def framed(payload: bytes) -> bytes:
-    """A frame, in one piece."""
-    return b"".join(wire.frame(payload))
 
 
 @given(st.lists(st.binary(max_size=60) | st.binary(max_size=40).map(framed), max_size=8))

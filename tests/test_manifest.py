@@ -37,12 +37,6 @@ def clamp(site: Path) -> None:
 
 
 @pytest.fixture
-def scope(site: Path, newest: Interpreter) -> list[str]:
-    """The options for this tree and the newest CPython."""
-    return ["--python", newest.path, "--site-dir", str(site)]
-
-
-@pytest.fixture
 def compiled(pyctrigger: Command, site: Path, scope: list[str]) -> Path:
     """A tree with clamped times, compiled."""
     write_tree(site, MODULES)

@@ -21,12 +21,6 @@ MODULES = {f"package/module{number}.py": f"def value():\n    return {number}\n" 
 LATER = 1_500_000_000
 
 
-@pytest.fixture
-def scope(site: Path, newest: Interpreter) -> list[str]:
-    """The options for this tree and the newest CPython."""
-    return ["--python", newest.path, "--site-dir", str(site)]
-
-
 def touch(site: Path, mtime: int = LATER) -> None:
     """Give every source another time."""
     for source in sources_below(site):

@@ -33,12 +33,6 @@ def tag_of(interpreter: Interpreter) -> str:
 
 
 @pytest.fixture
-def scope(site: Path, newest: Interpreter) -> list[str]:
-    """The options for this tree and the newest CPython."""
-    return ["--python", newest.path, "--site-dir", str(site)]
-
-
-@pytest.fixture
 def settled(pyctrigger: Command, site: Path, scope: list[str]) -> Path:
     """A tree in which the package was looked at once since it was compiled, and what was seen has been saved."""
     write_tree(site, PACKAGE)

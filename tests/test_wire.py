@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bytes_of_workers import framed
 from confinement import PATIENCE, SLOW, children_of, wait_for
 from pyctrigger.errors import InterpreterChangedError, InterpreterError
 from pyctrigger.target.probe import probe
@@ -74,14 +75,10 @@ def test_meaning_of_a_reply() -> None:
     assert wire.parse_ready(READY + b"\xa7\x0d\x0d\x0acpython-311") == wire.Ready(b"\xa7\r\r\n", "cpython-311")
 
 
-def _framed(payload: bytes | memoryview) -> bytes:
-    return b"".join(wire.frame(payload))
-
-
 @given(st.lists(st.binary(max_size=300), max_size=6), st.data())
 def test_frames_cut_at_any_byte_come_out_whole(payloads: list[bytes], data: st.DataObject) -> None:
     """A pipe gives what it has, wherever that ends."""
-    stream = b"".join(map(_framed, payloads))
+    stream = b"".join(map(framed, payloads))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
     reader, heard = wire.FrameReader(), []
     for start, end in zip([0, *cuts], [*cuts, len(stream)]):
@@ -97,7 +94,7 @@ def test_any_stream_is_frames_or_a_wire_error(stream: bytes, cut: int) -> None:
         frames = reader.feed(stream[:cut]) + reader.feed(stream[cut:])
     except wire.WireError:
         return
-    assert stream.startswith(b"".join(map(_framed, frames)))
+    assert stream.startswith(b"".join(map(framed, frames)))
 
 
 def test_length_beyond_all_sense_is_an_error_at_once() -> None:
@@ -406,12 +403,12 @@ def test_source_that_kills_the_compiler_is_tried_alone(target: Interpreter, tmp_
     program = fake_python(
         tmp_path,
         f"""
-        os.write(1, {_framed(ready)!r})
+        os.write(1, {framed(ready)!r})
         requests = open(0, "rb")
         while head := requests.read(4):
             if b"deadly" in requests.read(int.from_bytes(head, "little")):
                 os.kill(os.getpid(), 11)
-            os.write(1, {_framed(_packed([(wire.BODY, b"code")]))!r})
+            os.write(1, {framed(_packed([(wire.BODY, b"code")]))!r})
         """,
     )
     jobs = [*sources(5), job(b"deadly = 1\n", "deadly"), *sources(10)[5:]]
@@ -532,9 +529,9 @@ def test_worker_that_answers_rubbish_is_replaced(target: Interpreter, tmp_path: 
     program = fake_python(
         tmp_path,
         f"""
-        os.write(1, {_framed(ready)!r})
+        os.write(1, {framed(ready)!r})
         os.read(0, 4)
-        os.write(1, {_framed(b"rubbish")!r})
+        os.write(1, {framed(b"rubbish")!r})
         time.sleep(60)
         """,
     )
@@ -546,11 +543,11 @@ def test_worker_that_answers_rubbish_is_replaced(target: Interpreter, tmp_path: 
 def test_workers_that_end_by_themselves_are_an_error(target: Interpreter, tmp_path: Path) -> None:
     """An interpreter whose workers leave again and again can't be worked with."""
     ready = READY + target.magic_number + target.cache_tag.encode()
-    reply = _framed(_packed([(1, b"x")], 0x80))
+    reply = framed(_packed([(1, b"x")], 0x80))
     program = fake_python(
         tmp_path,
         f"""
-        os.write(1, {_framed(ready)!r})
+        os.write(1, {framed(ready)!r})
         os.read(0, 4)
         os.write(1, {reply!r})
         """,

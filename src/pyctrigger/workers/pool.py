@@ -146,9 +146,7 @@ class Pool:
             self._start_writing(worker)
 
     def _usable(self) -> list[Worker]:
-        return [
-            each for each in self._workers if not (each.retiring or each.apart or (each.jobs and each.jobs[0].alone))
-        ]
+        return [each for each in self._workers if not (each.retiring or each.apart or self._is_solo(each))]
 
     @staticmethod
     def _is_solo(worker: Worker) -> bool:

@@ -104,11 +104,10 @@ def warm_up(source: bytes) -> Frame:
 
 
 def _request(flags: int, levels: list[LevelRequest], path: bytes, source: bytes) -> Frame:
-    length = 6 + 10 * len(levels) + len(path) + len(source)
-    head = struct.pack("<IBBI", length, flags, len(levels), len(path))
+    head = struct.pack("<BBI", flags, len(levels), len(path))
     for level, known in levels:
         head += struct.pack("<BB8s", level, known is not None, known or b"")
-    return [head + path, source]
+    return frame(head + path, source)
 
 
 def question(levels: list[int], path: bytes, source: bytes, bodies: list[bytes], *, compare: bool) -> Frame:
