@@ -463,14 +463,14 @@ def test_worker_killed_at_its_start_loses_no_job(target: Interpreter, tmp_path: 
         """,
     )
     with Pool(target._replace(executable=program), Limits(), 1) as pool:
-        pairs = pool.map(sources(100))
+        pairs = pool.map(sources(2000))
         answers = [next(pairs)[0].context]
         deadly.touch()
         os.kill(children_of(os.getpid())[0], signal.SIGKILL)
         answers += [each.context for each, _ in pairs]
     assert not deadly.exists()
-    assert set(answers) == set(range(100))
-    assert len(answers) == 100
+    assert set(answers) == set(range(2000))
+    assert len(answers) == 2000
 
 
 # -------------------------------------------------------------------------------------- programs that are no workers

@@ -293,5 +293,7 @@ class Pool:
             self._poller.unregister(descriptor)
 
     def _end_all(self) -> None:
+        for worker in self._workers:
+            worker.dismiss()  # all of them, so that they end at the same time
         for worker in list(self._workers):
             self._drop(worker)

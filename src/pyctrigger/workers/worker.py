@@ -189,11 +189,15 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._child.pid, signal.SIGKILL)
 
-    def reap(self, patience: float = _PATIENCE) -> int:
-        """Wait for the end, and force it after `patience` seconds; give everything back; how it ended."""
+    def dismiss(self) -> None:
+        """Tell it that nothing more comes; it ends when it has answered what it has."""
         if self._child.stdin and not self._child.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 self._child.stdin.close()
+
+    def reap(self, patience: float = _PATIENCE) -> int:
+        """Wait for the end, and force it after `patience` seconds; give everything back; how it ended."""
+        self.dismiss()
         try:
             self._child.wait(patience)
         except subprocess.TimeoutExpired:
