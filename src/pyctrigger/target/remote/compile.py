@@ -7,7 +7,7 @@ What marshal writes depends on what the process holds: up to 3.10 a name is flag
 from 3.12 on equal frozensets are one or two (codeobject.c, `intern_constants`: one whose strings were interned before
 becomes a copy). So before 3.11 a process that has compiled everything once is warmed up by the host and stays as it is,
 and from 3.12 on the few sources where it can matter are compiled in a fork of a process that has compiled nothing.
-What `sets.py` is for, which comes along up to 3.10, depends on the process as well.
+The order of some sets depends on the process as well, up to 3.10: `sets.py` comes along there and sees to it.
 """
 
 import gc
@@ -45,8 +45,9 @@ if sys.version_info < (3, 11):
 
 WARM_UP = 2
 
-#: From here on names are always flagged as shared, and sets are sorted (bpo-34093, bpo-37596).
+#: From 3.11 on names are always flagged as shared, and sets are sorted (bpo-34093, bpo-37596).
 HOLDS_NAMES = sys.version_info < (3, 11)
+#: Sets are written in the order of their hashes; PyPy keeps the order of the source.
 ORDERS_BY_ADDRESS = sys.implementation.name == "cpython" and HOLDS_NAMES
 SPLITS_SETS = sys.implementation.name == "cpython" and sys.version_info >= (3, 12)
 #: Whether this process only forks, and so has compiled nothing whenever it is asked.

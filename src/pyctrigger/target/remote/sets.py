@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 #: The names of code objects that end like the beginning of a set, with their lengths before them: a line follows.
 NAMES = (rb"\x08<module", rb"\x08<lambda", rb"\x0a<listcomp", rb"\x09<setcomp", rb"\x0a<dictcomp", rb"\x09<genexpr")
-#: Whatever may be a frozenset of two items or more; no source has 2 ** 24. The first bytes that it can have are looked
-#: for one by one, since `re` finds one letter many times as fast as either of two. The last byte is an item's first.
-SEVERAL = rb"(?![\0\1]\0\0)...\0[NTF.iglyzZaAstu)(r\xe9\xe7\xec\xf9\xfa\xda\xe1\xc1\xf3\xf4\xf5\xa8\xa9]"
-SETS_OF_SEVERAL = [
-    re.compile(rb"(?s)>" + SEVERAL + b"".join(rb"(?<!" + name + rb">.....)" for name in NAMES)),
-    re.compile(rb"(?s)\xbe" + SEVERAL),
-]
+#: Whatever may be a frozenset of two items or more, but for its first byte: their number, and the first of an item.
+SEVERAL = rb"(?![\0\1]\0)..\0\0[NTF.iglyzZaAstu)(r\xe9\xe7\xec\xf9\xfa\xda\xe1\xc1\xf3\xf4\xf5\xa8\xa9]"
+#: The common one, and one that more than one place refers to.
+OWN_SET = re.compile(rb"(?s)>" + SEVERAL + b"".join(rb"(?<!" + name + rb">.....)" for name in NAMES))
+SHARED_SET = re.compile(rb"(?s)\xbe" + SEVERAL)
+#: The bytes that a set takes at least whose number of items needs a third byte: two for each.
+THIRD_BYTE = 1 << 17
 
 SHARED = 0x80
 REFERENCE, CODE, SET, NONE, ELLIPSIS, FLOAT, COMPLEX = b"r", b"c", b">", b"N", b".", b"g", b"y"
@@ -141,6 +141,16 @@ def written(top: Piece, parts_of: "Callable[[Piece], list[Piece]]") -> bytes:
     return b"".join(found)
 
 
+def may_hold_set(body: bytes) -> bool:
+    """Whether a set of several items may be in a body: a quick look, to spare nearly all sources the long one."""
+    if len(body) >= THIRD_BYTE or OWN_SET.search(body):
+        return True
+    at = body.find(b"\xbe")  # rare, and `find` is many times as fast as `re`
+    while at >= 0 and not SHARED_SET.match(body, at):
+        at = body.find(b"\xbe", at + 1)
+    return at >= 0
+
+
 def has_order_of_addresses(code: "types.CodeType") -> bool:
     """Whether a constant of a code is a set of several items whose order follows from an address."""
     kind, codes = type(code), [code]
@@ -164,7 +174,7 @@ def settled(code: "types.CodeType", body: bytes) -> bytes:
 
     A body that isn't laid out as marshal.c does it is left as it is: a vendor's interpreter may have its own ways.
     """
-    if not any(several.search(body) for several in SETS_OF_SEVERAL) or not has_order_of_addresses(code):
+    if not may_hold_set(body) or not has_order_of_addresses(code):
         return body
     try:
         tree = read(body)
