@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 #: Sources whose bytes depend on what the process holds, unless somebody sees to it. Each first one has names that the
-#: second has only as strings, or the other way round.
+#: second has only as strings, or the other way round; the last ones have sets in an order that follows from addresses.
 PAIRS = {
     "sets-1": "engine = arpack = lobpcg = 1\n",
     "sets-2": "def f(x): return x in {'engine', 'lobpcg'}\ndef g(x): return x in {'engine', 'lobpcg'}\n",
@@ -29,6 +29,10 @@ PAIRS = {
     "annotated-2": "x = '{', '}', '{{', '}}', '(', ')', '[', ']', ':', '.'\n",
     "codec-1": "# coding: cp1250\nx = 'a'\n",
     "codec-2": "Codec = IncrementalEncoder = StreamReader = getregentry = decoding_table = encoding_table = 1\n",
+    "addresses-1": "x in {" + ", ".join(f"(None, {n << 12}), (..., {n << 12}, 'n{n}')" for n in range(60)) + "}\n",
+    "addresses-2": "a = ('b', None), 'c'\nassert d in {('b', None), (('e', None), 'c'), ('c', ...), 'e', (..., 'd')}\n"
+    "def f(g): return g in {('b', None), (('e', None), 'c'), ('c', ...), 'e', (..., 'd')}\nh = ('e', None)\n",
+    "addresses-3": "x in {1e999 - 1e999, (1e999 - 1e999, 1), 2, (1e999j - 1e999j, 3), 4, 5.5, 'y', b'z', (6, None)}\n",
     "bad": "x = (\n",
 }
 

@@ -43,6 +43,7 @@ for descriptor in sys.argv[1].split(","):
 PROGRAMS = {
     "probe": ("probe",),
     "compile": ("serve", "compile"),
+    "compile-3.10": ("serve", "sets", "compile"),
     "compare": ("serve", "compare"),
     "start": ("start",),
 }

@@ -86,7 +86,7 @@ class Worker:
             self._child = confined(
                 lambda: start(
                     interpreter.executable,
-                    program,
+                    "compile-3.10" if warms_up else program,
                     [
                         str(life),
                         str(limits.memory),

@@ -7,6 +7,7 @@ What marshal writes depends on what the process holds: up to 3.10 a name is flag
 from 3.12 on equal frozensets are one or two (codeobject.c, `intern_constants`: one whose strings were interned before
 becomes a copy). So before 3.11 a process that has compiled everything once is warmed up by the host and stays as it is,
 and from 3.12 on the few sources where it can matter are compiled in a fork of a process that has compiled nothing.
+The order of some sets depends on the process as well, up to 3.10: `sets.py` comes along there and sees to it.
 """
 
 import gc
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         reply,
         serve,
     )
+    from pyctrigger.target.remote.sets import settled
 
 if sys.version_info < (3, 11):
     # What py_compile brings along is part of what py_compile writes: without it 371 of Django's 885 pycs differ on 3.8,
@@ -43,8 +45,10 @@ if sys.version_info < (3, 11):
 
 WARM_UP = 2
 
-#: From here on names are always flagged as shared, and sets are sorted (bpo-34093, bpo-37596).
+#: From 3.11 on names are always flagged as shared, and sets are sorted (bpo-34093, bpo-37596).
 HOLDS_NAMES = sys.version_info < (3, 11)
+#: Sets are written in the order of their hashes; PyPy keeps the order of the source.
+ORDERS_BY_ADDRESS = sys.implementation.name == "cpython" and HOLDS_NAMES
 SPLITS_SETS = sys.implementation.name == "cpython" and sys.version_info >= (3, 12)
 #: Whether this process only forks, and so has compiled nothing whenever it is asked.
 #: PyPy flags a string as interned if any equal one is, and what an earlier source has left is there until it is
@@ -140,6 +144,8 @@ def compiled(source: bytes, path: str, level: int, last: bool) -> "tuple[int, by
     if HOLDS_NAMES and hasattr(sys, "_clear_type_cache"):
         sys._clear_type_cache()  # it holds names that were looked up long ago, until others take their places
     body = marshalled(code)
+    if ORDERS_BY_ADDRESS:
+        body = settled(code, body)
     spent = int((time.perf_counter() - begun) * 1e6)
     return spent, body, not last and level < 2 and may_document(code), SPLITS_SETS and may_be_split(code)
 
