@@ -123,6 +123,7 @@ class Pool:
         usable = self._usable()
         best = min(usable, key=_OUTSTANDING, default=None)
         if len(usable) < self._size and not (best and best.outstanding < _ENOUGH_BYTES):
+            self._start_writing()  # while one more starts, the others can begin
             try:
                 return self._start()
             except InterpreterError:
