@@ -124,12 +124,13 @@ def may_be_split(code: "types.CodeType") -> bool:
     """Whether there are two equal frozensets in a code: in another process they might be one, flagged as shared."""
     found = []  # type: list[frozenset[object]]
     kind, codes = type(code), [code]
-    while codes:
-        for constant in codes.pop().co_consts:
-            if constant.__class__ is frozenset:
-                found.append(constant)
-            elif constant.__class__ is kind:
+    for each in codes:  # more of them come meanwhile
+        for constant in each.co_consts:
+            its_kind = constant.__class__
+            if its_kind is kind:
                 codes.append(constant)
+            elif its_kind is frozenset:
+                found.append(constant)
     return len(found) > 1 and len({id(each) for each in found}) > len(set(found))
 
 
