@@ -23,7 +23,8 @@ from pyctrigger.errors import InterpreterChangedError, InterpreterError
 from pyctrigger.target.probe import probe
 from pyctrigger.workers import wire
 from pyctrigger.workers.limits import Limits
-from pyctrigger.workers.pool import Lost, Pool
+from pyctrigger.workers.pace import Pace
+from pyctrigger.workers.pool import Answer, Lost, Pool
 from pyctrigger.workers.worker import Job
 
 if TYPE_CHECKING:
@@ -334,7 +335,7 @@ def test_queue_is_bounded(target: Interpreter) -> None:
 
     def draw() -> Iterator[Job]:
         nonlocal drawn
-        for each in sources(400):
+        for each in sources(2000):
             drawn += 1
             yield each
 
@@ -342,8 +343,39 @@ def test_queue_is_bounded(target: Interpreter) -> None:
     with Pool(target, Limits(), 2) as pool:
         for done, _ in enumerate(pool.map(draw()), 1):
             ahead.append(drawn - done)
-    assert drawn == 400
-    assert 2 <= max(ahead) <= 128
+    assert drawn == 2000
+    assert 2 <= max(ahead) <= 512
+
+
+def test_the_host_looks_away_while_half_of_the_work_is_done() -> None:
+    """Not before anything is known of the workers' speed, not for a moment, and never for long."""
+    pace = Pace()
+    assert pace.pause(1 << 20) == 0
+    for _ in range(100):
+        pace.learn(1000, 200)
+    assert pace.pause(200_000) == pytest.approx(0.02)
+    assert pace.pause(5_000) == 0
+    assert pace.pause(1 << 30) == 0.05
+    for _ in range(200):
+        pace.learn(1000, 400)
+    assert pace.pause(200_000) == pytest.approx(0.04, rel=0.01)
+
+
+def test_few_turns_for_many_answers(target: Interpreter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that wakes up for each answer takes a CPU from a worker each time."""
+    turns = 0
+    turn = Pool._turn
+
+    def counted(pool: Pool) -> Iterator[tuple[Job, Answer]]:
+        nonlocal turns
+        turns += 1
+        return turn(pool)
+
+    monkeypatch.setattr(Pool, "_turn", counted)
+    source = b"".join(b"def f%d(x):\n    return [x, %d]\n" % (number, number) for number in range(300))
+    with Pool(target, Limits(), 2) as pool:
+        assert len(list(pool.map(job(source, number) for number in range(400)))) == 400
+    assert turns < 200
 
 
 def test_bytes_on_the_way_are_bounded_too(target: Interpreter) -> None:
@@ -431,14 +463,14 @@ def test_worker_killed_at_its_start_loses_no_job(target: Interpreter, tmp_path: 
         """,
     )
     with Pool(target._replace(executable=program), Limits(), 1) as pool:
-        pairs = pool.map(sources(100))
+        pairs = pool.map(sources(2000))
         answers = [next(pairs)[0].context]
         deadly.touch()
         os.kill(children_of(os.getpid())[0], signal.SIGKILL)
         answers += [each.context for each, _ in pairs]
     assert not deadly.exists()
-    assert set(answers) == set(range(100))
-    assert len(answers) == 100
+    assert set(answers) == set(range(2000))
+    assert len(answers) == 2000
 
 
 # -------------------------------------------------------------------------------------- programs that are no workers

@@ -8,7 +8,7 @@ import sys
 from typing import NamedTuple
 
 #: Bytes, instead of 64 KiB. Of who isn't root all pipes together may hold 64 MiB (pipe(7), pipe-user-pages-soft).
-_PIPE_SIZE = 1 << 18
+_USUAL_PIPE_SIZE = 1 << 16
 #: Its number is Linux's; `fcntl` names it from 3.10 on.
 _F_SETPIPE_SZ = 1031
 
@@ -29,11 +29,12 @@ class Limits(NamedTuple):
         return max(60.0, 10 * self.file_timeout) if self.file_timeout else 3600.0
 
 
-def widen(pipe: int) -> None:
-    """Let a pipe hold more (fcntl(2), F_SETPIPE_SZ, Linux): on a busy machine a worker waits long before a full one."""
+def widen(pipe: int, size: int) -> int:
+    """Let a pipe hold more (fcntl(2), F_SETPIPE_SZ, Linux), so that nobody waits before a full one; what it holds."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
-            fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_SIZE)
+            return fcntl.fcntl(pipe, _F_SETPIPE_SZ, size)
+    return _USUAL_PIPE_SIZE
 
 
 def restrict(pid: int, limits: Limits) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..errors import InterpreterChangedError, InterpreterError
 from ..target.child import describe_death
+from .pace import Pace
 from .wire import UNREADABLE, Compiled, Failed, Unsettled, WireError, parse_reply
 from .worker import Job, Worker
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from .limits import Limits
 
 #: What one worker may have before it: enough that it never waits, few enough that the last ones end together.
-_MOST_JOBS = 64
+_MOST_JOBS = 256
 _MOST_BYTES = 1 << 19
+#: With more than that before each worker, some 25 ms, it is worth to start one more.
+_ENOUGH_BYTES = 1 << 17
 #: Workers that ended with nothing to do, in a row, before the interpreter is called broken.
 _MOST_SENSELESS_DEATHS = 3
 _OUTSTANDING = attrgetter("outstanding")
@@ -63,6 +66,7 @@ class Pool:
         self._solo: deque[Job] = deque()
         #: For a worker that forks for each of them.
         self._unsettled: deque[Job] = deque()
+        self._pace = Pace()
         self._senseless_deaths = 0
         #: Whether a worker was ever ready: the next one that dies at its start was killed, it isn't unfit.
         self.has_worked = False
@@ -94,10 +98,11 @@ class Pool:
                     exhausted = True
                 else:
                     worker.send(job)
-                    self._start_writing(worker)
             self._place_returned()
+            self._start_writing()
             if exhausted and not any(worker.jobs for worker in self._workers):
                 break
+            time.sleep(self._pause())
             yield from self._turn()
         self._end_all()
 
@@ -105,9 +110,9 @@ class Pool:
         """The answer to one job, from a worker that stays for the next one. Raises InterpreterError."""
         worker = self._with_room() or self._start()
         worker.send(job)
-        self._start_writing(worker)
         while True:
             self._place_returned()
+            self._start_writing()
             for _, answer in self._turn():
                 return answer
 
@@ -117,17 +122,22 @@ class Pool:
             return None
         usable = self._usable()
         best = min(usable, key=_OUTSTANDING, default=None)
-        if best and len(best.jobs) < _MOST_JOBS and best.outstanding < _MOST_BYTES:
-            return best
-        if len(usable) >= self._size:
-            return None
-        try:
-            return self._start()
-        except InterpreterError:
-            if not usable:
-                raise
-            self._size = len(usable)  # no descriptors, processes or memory for one more: fewer do the work, too
-            return None
+        if len(usable) < self._size and not (best and best.outstanding < _ENOUGH_BYTES):
+            try:
+                return self._start()
+            except InterpreterError:
+                if not usable:
+                    raise
+                self._size = len(usable)  # no descriptors, processes or memory for one more: fewer do the work, too
+        return best if best and len(best.jobs) < _MOST_JOBS and best.outstanding < _MOST_BYTES else None
+
+    def _pause(self) -> float:
+        """Seconds in which no worker runs out of work, nor of room for its answers.
+
+        Workers for a suspect, or apart, have none but the work that they were started for.
+        """
+        busy = [min(worker.outstanding, worker.room) for worker in self._usable() if worker.jobs]
+        return self._pace.pause(min(busy, default=0))
 
     def _place_returned(self) -> None:
         """Give back to workers what came back from lost ones; one suspect at a time, each in a worker of its own."""
@@ -135,15 +145,12 @@ class Pool:
             usable = self._usable()
             worker = min(usable, key=_OUTSTANDING) if len(usable) >= self._size else self._start()
             worker.send(self._again.popleft())
-            self._start_writing(worker)
         if self._solo and not any(self._is_solo(worker) for worker in self._workers):
             worker = self._start()
             worker.send(self._solo.popleft())
-            self._start_writing(worker)
         while self._unsettled:
             worker = next((worker for worker in self._workers if worker.apart), None) or self._start(apart=True)
             worker.send(self._unsettled.popleft())
-            self._start_writing(worker)
 
     def _usable(self) -> list[Worker]:
         return [each for each in self._workers if not (each.retiring or each.apart or self._is_solo(each))]
@@ -160,11 +167,13 @@ class Pool:
             self._poller.register(descriptor, select.POLLIN)
         return worker
 
-    def _start_writing(self, worker: Worker) -> None:
-        worker.pump_in()
-        if worker.wants_to_write:
-            self._by_descriptor[worker.input] = worker
-            self._poller.register(worker.input, select.POLLOUT)
+    def _start_writing(self) -> None:
+        for worker in self._workers:
+            if worker.wants_to_write and worker.input not in self._by_descriptor:
+                worker.pump_in()
+                if worker.wants_to_write:
+                    self._by_descriptor[worker.input] = worker
+                    self._poller.register(worker.input, select.POLLOUT)
 
     def _turn(self) -> Iterator[tuple[Job, Answer]]:
         """Wait for something to happen, and see to it."""
@@ -238,6 +247,8 @@ class Pool:
         if job.alone:
             worker.retiring = True
             self._drop(worker)
+        elif isinstance(answer, Compiled):
+            self._pace.learn(job.size, sum(level.microseconds for level in answer.levels))
         yield job, answer
 
     def _lose(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
@@ -282,5 +293,7 @@ class Pool:
             self._poller.unregister(descriptor)
 
     def _end_all(self) -> None:
+        for worker in self._workers:
+            worker.dismiss()  # all of them, so that they end at the same time
         for worker in list(self._workers):
             self._drop(worker)

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 #: Seconds that a child gets to end by itself once its input is closed.
 _PATIENCE = 5.0
-_READ_SIZE = 1 << 18
-#: Pieces written at once; every system takes sixteen (POSIX, IOV_MAX).
-_MOST_PIECES = 16
+_READ_SIZE = 1 << 19
+#: Bytes. A tenth of a second of work, and its answers, which are longer.
+_INPUT_SIZE, _OUTPUT_SIZE = 1 << 19, 1 << 20
+#: Pieces written at once: every system takes sixteen (POSIX, IOV_MAX), those that we know 1024.
+_MOST_PIECES = min(96, os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 16)
 #: How much of a worker's standard error is kept for the message about its failed start, in bytes.
 _MOST_NOISE = 4096
 
@@ -112,8 +114,9 @@ class Worker:
         self.noise = self._child.stderr.fileno()
         for descriptor in (self.input, self.output, self.noise):
             os.set_blocking(descriptor, False)
-        for descriptor in (self.input, self.output):
-            widen(descriptor)
+        widen(self.input, _INPUT_SIZE)
+        #: How much of what it has been asked, in bytes, has answers for which there is room until they are read.
+        self.room = widen(self.output, _OUTPUT_SIZE) // 2
         self.deadline = time.monotonic() + limits.start_timeout
 
     @property
@@ -186,11 +189,15 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._child.pid, signal.SIGKILL)
 
-    def reap(self, patience: float = _PATIENCE) -> int:
-        """Wait for the end, and force it after `patience` seconds; give everything back; how it ended."""
+    def dismiss(self) -> None:
+        """Tell it that nothing more comes; it ends when it has answered what it has."""
         if self._child.stdin and not self._child.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 self._child.stdin.close()
+
+    def reap(self, patience: float = _PATIENCE) -> int:
+        """Wait for the end, and force it after `patience` seconds; give everything back; how it ended."""
+        self.dismiss()
         try:
             self._child.wait(patience)
         except subprocess.TimeoutExpired:
