@@ -56,11 +56,14 @@ def checks(environment: Environment, arguments: list[str]) -> dict[str, list[str
 
 
 def side_by_side() -> list[str]:
-    """pytest-xdist's options for a process on each CPU. The caller's own come behind, and win: `-n0` is for none."""
+    """pytest-xdist's options for a process on each CPU and one more: they wait for disks, locks and each other's ends.
+
+    The caller's own come behind, and win: `-n0` is for none.
+    """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cpus == 1 or not separable():
         return []
-    return ["-n", str(cpus), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    return ["-n", str(cpus + 1), "--dist", "loadgroup", "--no-loadscope-reorder"]
 
 
 def run(command: list[str]) -> int:

@@ -84,8 +84,7 @@ def command_for(uid: int, directory: Path, state: Path) -> Command | None:
     for name in _PACKAGES:
         spec = importlib.util.find_spec(name)
         if spec and spec.origin:
-            ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(os.path.dirname(spec.origin), application / name, ignore=ignore)
+            shutil.copytree(os.path.dirname(spec.origin), application / name)
     # Not -I: the configuration's environment variable is a thing to test.
     setting = f"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {str(application)!r})\n"
     for path in usable_by(uid):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from command import Command
+from environment import CHECKOUT
 from interpreters import Interpreter, expected_flavours, find_interpreters, missing_flavours, one_per_flavour
 from separation import separable, separate
 
@@ -57,8 +59,12 @@ def pytest_configure(config: pytest.Config) -> None:
         runtime = tempfile.mkdtemp(prefix="pyctrigger-runtime-")
         config.add_cleanup(lambda: shutil.rmtree(runtime))
         separate(runtime)
-    elif config.getoption("tx", None) and not separable():
+        return
+    if config.getoption("tx", None) and not separable():
         raise pytest.UsageError("as root tests run side by side only where unshare(2) is allowed; leave -n out")
+    # As pip does when it installs. Where PYTHONDONTWRITEBYTECODE is set, each of the thousands of commands that the
+    # tests start would compile all of it. A checkout that can't be written has to do without.
+    compileall.compile_dir(CHECKOUT / "src", quiet=2)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks

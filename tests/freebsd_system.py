@@ -254,8 +254,3 @@ def version_of(interpreter: Interpreter) -> str:
     """As `--python` takes it."""
     stem = "" if interpreter.implementation == "cpython" else interpreter.implementation
     return f"{stem}3.{interpreter.version[1]}{'t' if interpreter.free_threaded else ''}"
-
-
-def cache_tag_of(interpreter: Interpreter) -> str:
-    """PEP 3147's."""
-    return f"{'cpython-' if interpreter.implementation == 'cpython' else 'pypy'}3{interpreter.version[1]}"

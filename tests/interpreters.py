@@ -83,6 +83,12 @@ def find_interpreters() -> list[Interpreter]:
     return list(_search(os.environ.get("PYCTRIGGER_TEST_PYTHONS"), os.environ.get("PATH", os.defpath)))
 
 
+def tag_of(interpreter: Interpreter) -> str:
+    """The cache tag that an interpreter has by PEP 3147."""
+    digits = "".join(map(str, interpreter.version[:2]))
+    return f"pypy{digits}" if interpreter.implementation == "pypy" else f"cpython-{digits}"
+
+
 def search_again() -> None:
     """Forget what was found: something was installed since."""
     _search.cache_clear()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Callable, ClassVar
 
 from conftest import absent
 from environment import CHECKOUT
+from interpreters import tag_of
 from layered import another
 from packages import not_fresh, sources_below, write_tree
 from scratch_root import ScratchRoot, binaries_of, lay_out, library_of, new_root, relocatable
@@ -42,11 +43,6 @@ for line in sys.stdin.buffer.read().split(b"\0"):
             file.seek(8)
             file.write(int(sys.argv[1]).to_bytes(4, "little"))
 """
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """Its cache tag."""
-    return f"cpython-{interpreter.version[0]}{interpreter.version[1]}"
 
 
 def site_of(interpreter: Interpreter, lib: str = "lib") -> str:

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 
+from interpreters import tag_of
 from owner_packages import with_apk
 from packages import snapshot, write_tree
 
 if TYPE_CHECKING:
     from command import Argument, Command
     from interpreters import Interpreter
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """Its cache tag."""
-    dash = "-" if interpreter.implementation == "cpython" else ""
-    return f"{interpreter.implementation}{dash}{interpreter.version[0]}{interpreter.version[1]}"
 
 
 @pytest.fixture

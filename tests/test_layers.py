@@ -29,6 +29,7 @@ FLOORS = {
     "pyc": 2,
     "managers": 1,
     "errors": 0,
+    "pieces": 0,
     "version": 0,
 }
 #: The two doors: they show the API and start the command line, and are on no floor.

@@ -16,8 +16,8 @@ import pytest
 from conftest import absent
 from documents import DOCS, blocks
 from environment import CHECKOUT
-from freebsd_system import LAUNCHER, OWN, TRIGGERS, FreeBSD, Said, cache_tag_of, library_of, version_of
-from interpreters import Interpreter
+from freebsd_system import LAUNCHER, OWN, TRIGGERS, FreeBSD, Said, library_of, version_of
+from interpreters import Interpreter, tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pkg_stand_in import load
 from pyctrigger.managers.hook import Subject
@@ -251,7 +251,7 @@ def test_a_touched_directory_that_is_gone_is_swept_around(system: FreeBSD, first
     """It leads to the nearest that is still there, and so to the whole top-level package, which holds orphans."""
     system.install("py-demo", {f"{site_of(first)}/demo/a/b/mod.py": ""})
     shutil.rmtree(system.site(first) / "demo/a/b/__pycache__")
-    write_tree(system.site(first), {f"demo/c/__pycache__/gone.{cache_tag_of(first)}.pyc": "an orphan"})
+    write_tree(system.site(first), {f"demo/c/__pycache__/gone.{tag_of(first)}.pyc": "an orphan"})
 
     said = system.remove("py-demo")
 
@@ -325,11 +325,11 @@ def test_twenty_thousand_directories(system: FreeBSD, first: Interpreter) -> Non
 def test_only_own_orphans_go(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
     """Other tags, Numba's caches, pytest's, sourceless modules, and empty directories stay as they are."""
     one, other = pair
-    tag = cache_tag_of(one)
+    tag = tag_of(one)
     system.install("py-demo", {f"{site_of(one)}/demo/__init__.py": ""})
     foreign = [
         "gone.cpython-399.pyc",
-        f"gone.{cache_tag_of(other)}.pyc",
+        f"gone.{tag_of(other)}.pyc",
         "gone.f-1.py311.nbi",
         f"gone.{tag}-pytest-8.pyc",
     ]
@@ -348,7 +348,7 @@ def test_only_own_orphans_go(system: FreeBSD, pair: tuple[Interpreter, Interpret
 
 def test_bytecode_that_a_package_owns_stays_to_the_byte(system: FreeBSD, first: Interpreter) -> None:
     """Stale or an orphan: what changed it would make `pkg check -s` complain."""
-    site, tag = site_of(first), cache_tag_of(first)
+    site, tag = site_of(first), tag_of(first)
     owned = {f"{site}/demo/__pycache__/{name}.{tag}.pyc": "not fresh" for name in ("__init__", "orphan")}
     system.install("py-demo", {f"{site}/demo/__init__.py": "x = 1\n", **owned})
     before = {path: (system.top / path).stat() for path in owned}
@@ -362,7 +362,7 @@ def test_bytecode_that_a_package_owns_stays_to_the_byte(system: FreeBSD, first: 
 
 def test_a_version_that_no_longer_ships_bytecode_is_compiled(system: FreeBSD, first: Interpreter) -> None:
     """And what the old one shipped is no longer a package's."""
-    site, tag = site_of(first), cache_tag_of(first)
+    site, tag = site_of(first), tag_of(first)
     shipped = f"{site}/demo/__pycache__/__init__.{tag}.pyc"
     system.install("py-demo", {f"{site}/demo/__init__.py": "x = 1\n", shipped: "old"})
 
@@ -527,7 +527,7 @@ def fill(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> str:
 
 def own_pycs(system: FreeBSD, interpreter: Interpreter) -> list[str]:
     """The paths of all bytecode of a flavour in site directories, which have a module's name before the tag."""
-    tag = cache_tag_of(interpreter)
+    tag = tag_of(interpreter)
     found = []
     for site in (system.top / "usr/local/lib").glob("*/site-packages"):
         names = [os.fsdecode(path) for path in pycs_below(site) if not os.path.islink(path)]
@@ -540,12 +540,12 @@ def own_pycs(system: FreeBSD, interpreter: Interpreter) -> list[str]:
 def test_bytecode_leaves_with_its_trigger(system: FreeBSD, pair: tuple[Interpreter, Interpreter], journal: str) -> None:
     """Interpreter and program are gone, in the same transaction as the packages; what isn't ours stays, untouched."""
     one, other = pair
-    tag, site = cache_tag_of(one), system.site(one)
+    tag, site = tag_of(one), system.site(one)
     assert system.set_journal(journal) == journal
     trigger = fill(system, pair)
     foreign = [
         "m.cpython-399.pyc",
-        f"m.{cache_tag_of(other)}.pyc",
+        f"m.{tag_of(other)}.pyc",
         "m.f-1.py3.nbi",
         f"m.{tag}-pytest-8.pyc",
         f".{tag}.pyc",
@@ -580,7 +580,7 @@ def test_bytecode_leaves_with_its_trigger(system: FreeBSD, pair: tuple[Interpret
 def test_the_cleanup_leaves_what_packages_own(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
     """It reads pkg's database: also what was committed only to its log, and not what packages owned once."""
     one = pair[0]
-    site, tag = site_of(one), cache_tag_of(one)
+    site, tag = site_of(one), tag_of(one)
     shipped = f"{site}/demo/__pycache__/__init__.{tag}.pyc"
     names = [f"many/{number % 20}/__pycache__/a-module-with-number-{number}.{tag}.opt-1.pyc" for number in range(3000)]
     many = {f"{site}/{name}": "" for name in names}
@@ -633,7 +633,7 @@ def test_without_a_readable_database_the_cleanup_leaves_everything(
 
     assert before
     assert own_pycs(system, pair[0]) == before
-    purge = f"pyctrigger purge --cache-tag {cache_tag_of(pair[0])} --site-dir '/{site_of(pair[0])}'"
+    purge = f"pyctrigger purge --cache-tag {tag_of(pair[0])} --site-dir '/{site_of(pair[0])}'"
     assert f"it can be removed with: {purge}\n" in said.out
     assert "the neighbour ran" in said.out
     assert "lua script failed" not in said.err
@@ -653,7 +653,7 @@ def test_a_cleanup_without_descriptors_says_so(system: FreeBSD, first: Interpret
     assert before == 300
     assert 0 < left < before
     assert "Too many open files" in said.out
-    assert f"with: pyctrigger purge --cache-tag {cache_tag_of(first)} --site-dir '/{site}'" in said.out
+    assert f"with: pyctrigger purge --cache-tag {tag_of(first)} --site-dir '/{site}'" in said.out
     assert "lua script failed" not in said.err
     purge = said.out.split("with: pyctrigger ")[1].splitlines()[0]
     subprocess.run(system.inside("/bin/sh", "-c", f"{LAUNCHER} {purge}"), check=True, stdout=subprocess.PIPE)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import absent
+from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 
 if TYPE_CHECKING:
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
 
 #: What an interpreter needs of its standard library to start, answer and compile; the rest only costs time here.
 _NEEDED = {"collections", "encodings", "importlib", "json", "re", "lib-dynload", "sysconfig", "ctypes", "email"}
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """The cache tag that this interpreter has by PEP 3147."""
-    digits = "".join(map(str, interpreter.version[:2]))
-    return f"pypy{digits}" if interpreter.implementation == "pypy" else f"cpython-{digits}"
 
 
 def make_venv(interpreter: Interpreter, directory: Path) -> Path:

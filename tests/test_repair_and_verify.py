@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus import room
+from interpreters import tag_of
 from packages import LEVEL_FLAGS, not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.run.request import Request, Work
 from pyctrigger.run.trigger import perform
@@ -32,12 +33,6 @@ MODULES = {
     "package/e.py": "def value():\n    return 'e'\n",
     "package/sub/f.py": "def value():\n    return 'f'\n",
 }
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """The cache tag that this interpreter has by PEP 3147."""
-    digits = "".join(map(str, interpreter.version[:2]))
-    return f"pypy{digits}" if interpreter.implementation == "pypy" else f"cpython-{digits}"
 
 
 def header_size(interpreter: Interpreter) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conftest import absent
+from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, write_tree
 
 if TYPE_CHECKING:
@@ -36,12 +37,6 @@ from pyctrigger.cli import main
 sys.exit(main())
 """
 VERBS = ("run", "repair", "sweep", "purge", "verify", "status")
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """The cache tag that this interpreter has by PEP 3147."""
-    digits = "".join(map(str, interpreter.version[:2]))
-    return f"pypy{digits}" if interpreter.implementation == "pypy" else f"cpython-{digits}"
 
 
 def on(interpreter: Interpreter, *sites: Path) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
+from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 
 if TYPE_CHECKING:
@@ -25,11 +26,6 @@ PACKAGE = {
     "package/data/deep/text.txt": "no source\n",
 }
 SOURCES = 4
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """What its pycs have in their names."""
-    return f"cpython-{interpreter.version[0]}{interpreter.version[1]}"
 
 
 @pytest.fixture

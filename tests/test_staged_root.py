@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from command import Outcome
+from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.state.locations import lock_directory, state_directory, system_state_directory
 
@@ -29,12 +30,6 @@ def library_name(interpreter: Interpreter) -> str:
     """The name of its library's directory: `python3.13`."""
     stem = "pypy" if interpreter.implementation == "pypy" else "python"
     return "{}{}.{}".format(stem, *interpreter.version) + ("t" if interpreter.free_threaded else "")
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """The cache tag that this interpreter has by PEP 3147."""
-    digits = "".join(map(str, interpreter.version[:2]))
-    return f"pypy{digits}" if interpreter.implementation == "pypy" else f"cpython-{digits}"
 
 
 def inside(interpreter: Interpreter) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conftest import absent
+from interpreters import tag_of
 from packages import pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.state.locations import lock_directory
 from pyctrigger.state.lock import InstallationLock
@@ -30,12 +31,6 @@ def scope(site: Path, newest: Interpreter) -> list[Argument]:
     """A package, compiled."""
     write_tree(site, {f"package/module{number}.py": f"x = {number}\n" for number in range(9)})
     return ["--python", newest.path, "--site-dir", site]
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """Its cache tag."""
-    dash = "-" if interpreter.implementation == "cpython" else ""
-    return f"{interpreter.implementation}{dash}{interpreter.version[0]}{interpreter.version[1]}"
 
 
 def table(out: str) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from command import Command
 from conftest import absent
 from corpus import room
+from interpreters import tag_of
 from packages import pycs_below, snapshot, write_tree
 from pyctrigger.run.request import Request, Work
 from pyctrigger.run.trigger import perform
@@ -31,12 +32,6 @@ _LATER = (
     "import sys, time; now = time.time; time.time = lambda: now() + 7200; "
     "from pyctrigger.cli import main; sys.exit(main())"
 )
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """The cache tag that this interpreter has by PEP 3147."""
-    digits = "".join(map(str, interpreter.version[:2]))
-    return f"pypy{digits}" if interpreter.implementation == "pypy" else f"cpython-{digits}"
 
 
 def names_below(top: Path) -> set[str]:

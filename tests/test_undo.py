@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,7 +10,9 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +22,8 @@ from owner_packages import with_apk, with_dpkg, with_pacman, with_pkg
 from packages import write_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from command import Command
     from interpreters import Interpreter
     from owner_packages import Install
@@ -33,17 +38,18 @@ PLACES = {
     "sh": ("usr/local/libexec", "other", "pyctrigger-hook-py311"),
 }
 
-#: Dies, as under kill -9, before the n-th deed that changes a file system.
+#: Dies, as under kill -9, or stops, before the n-th deed that changes a file system.
 _MORTAL = """
 import os, signal, sys
 left = int(sys.argv.pop(1))
+ending = globals().get("ending", signal.SIGKILL)
 def mortal(deed, counts=lambda *arguments: True):
     def do(*arguments, **options):
         global left
         if counts(*arguments):
             left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if left == -1:
+                os.kill(os.getpid(), ending)
         return deed(*arguments, **options)
     return do
 for name in ("mkdir", "rename", "replace", "unlink", "rmdir", "symlink", "link", "fchmod", "fchown", "utime", "fsync"):
@@ -54,6 +60,9 @@ sys.exit(main())
 """
 
 Entry = tuple[Any, ...]
+
+#: Deeds. No command does as many.
+_NEVER = 1_000_000
 
 
 def tree(top: Path) -> dict[str, Entry]:
@@ -72,12 +81,17 @@ def tree(top: Path) -> dict[str, Entry]:
     return found
 
 
+def ended(pid: int) -> int:
+    """How a process of ours ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 class System:
     """A staged root, and who remembers outside of it what was there before."""
 
     def __init__(self, top: Path) -> None:
         self.root = top / "root"
-        self.root.mkdir()
+        self.root.mkdir(parents=True)
         self.memory = top / "memory" / "state"
 
     def hooks(self, action: str, *options: str, code: int = 0, program: tuple[str, ...] = ()) -> str:
@@ -96,15 +110,23 @@ class System:
 
     def die(self, deeds: int, action: str, *options: str) -> bool:
         """Whether the command was killed after so many deeds; otherwise there were no more."""
-        status = self._forked(str(deeds), action, options)
+        status = ended(self.start(deeds, action, *options))
         assert status in (0, -signal.SIGKILL)
         return status != 0
 
     def live(self, action: str, *options: str) -> None:
         """The command, as often as it takes to try every moment: started as quickly as can be."""
-        assert 0 == self._forked("1000000", action, options)
+        assert 0 == ended(self.start(_NEVER, action, *options))
 
-    def _forked(self, deeds: str, action: str, options: tuple[str, ...]) -> int:
+    def start(
+        self,
+        deeds: int,
+        action: str,
+        *options: str,
+        ending: int = signal.SIGKILL,
+        pause: Callable[[float], object] = sleep,
+    ) -> int:
+        """The process of the command: `ending` comes to it before that deed, and `pause` is how it waits."""
         pid = os.fork()
         if pid == 0:
             code = 99
@@ -112,14 +134,15 @@ class System:
                 silence = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(silence, 1)
                 os.dup2(silence, 2)
-                sys.argv = ["-c", deeds, "hooks", action, "--root", str(self.root), "--state-dir", str(self.memory)]
-                sys.argv += options
-                exec(_MORTAL, {})
+                time.__dict__["sleep"] = pause
+                sys.argv = ["-c", str(deeds), "hooks", action]
+                sys.argv += ["--root", str(self.root), "--state-dir", str(self.memory), *options]
+                exec(_MORTAL, {"ending": ending})
             except SystemExit as end:
                 code = int(end.code or 0)
             finally:
                 os._exit(code)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return pid
 
     def furnish(self, manager: str) -> None:
         """Directories and hooks of others: files, a program, a link, a hidden one, and a name close to ours."""
@@ -325,6 +348,57 @@ def test_killed_at_any_moment_of_an_install(tmp_path: Path, furnished: bool) -> 
             break
         deeds += 1
     assert deeds > 15
+
+
+class Pause:
+    """How a process waits that tells its parent, by a byte, that it came to that."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+
+    def __call__(self, seconds: float) -> None:
+        """In the place of `time.sleep`."""
+        with contextlib.suppress(BrokenPipeError):  # it is known already
+            os.write(self._writer, b"-")
+        sleep(seconds)
+
+    def await_it(self) -> None:
+        """Until the process waits, or has ended."""
+        os.close(self._writer)
+        os.read(self._reader, 1)
+        os.close(self._reader)
+
+
+@pytest.mark.parametrize(
+    ("action", "version", "furnished"),
+    [("uninstall", "3.12", False), ("uninstall", "3.11", True)],
+)
+def test_another_call_at_any_moment_of_an_install(tmp_path: Path, action: str, version: str, furnished: bool) -> None:
+    """Stopped anywhere, it is waited for: nothing of what it has remembered is lost, and nothing fails."""
+    scope = ("--manager", "apk", "--python")
+    deeds = 0
+    while True:
+        system = System(tmp_path / str(deeds))
+        if furnished:
+            write_tree(system.root / "etc/apk/commit_hooks.d", {"pyctrigger-py311": "theirs\n"})
+        before = tree(system.root)
+        first = system.start(deeds, "install", *scope, "3.11", "--site-dir", "/srv/site", ending=signal.SIGSTOP)
+        stopped = os.WIFSTOPPED(os.waitpid(first, os.WUNTRACED)[1])
+        pause = Pause()
+        second = system.start(_NEVER, action, *scope, version, pause=pause)
+        pause.await_it()
+        if stopped:
+            os.kill(first, signal.SIGCONT)
+            assert 0 == ended(first)
+        assert 0 == ended(second)
+        for each in ("3.11", "3.12"):
+            system.live("uninstall", *scope, each)
+        assert before == tree(system.root), f"stopped after {deeds} deeds"
+        assert not system.memory.parent.exists(), f"stopped after {deeds} deeds"
+        if not stopped:
+            break
+        deeds += 1
+    assert deeds > 10
 
 
 @pytest.mark.parametrize("furnished", [False, True], ids=["bare", "restoring"])

@@ -9,6 +9,7 @@ import pytest
 
 from confinement import NOBODY, command_for, public_directory, usable_by
 from conftest import absent
+from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 
 if TYPE_CHECKING:
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
 ALICE, BOB = 64501, 64502
 CONFIGURED = 'untrusted_directories = "allow" in the configuration permits it'
 OPEN_TO_ALL = f"everybody may write here, without a sticky bit; chmod o-w it, or {CONFIGURED}"
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """The cache tag that this interpreter has by PEP 3147."""
-    digits = "".join(map(str, interpreter.version[:2]))
-    return f"pypy{digits}" if interpreter.implementation == "pypy" else f"cpython-{digits}"
 
 
 def strangers(owner: int, *owners: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conftest import absent
+from interpreters import tag_of
 from owner_packages import MANAGERS, with_apk, with_dpkg, with_rpm
 from packages import snapshot, write_tree
 from pyctrigger.managers.rpm import Rpm
@@ -26,12 +27,6 @@ def scope(site: Path, newest: Interpreter) -> list[Argument]:
     """A package, to be compiled."""
     write_tree(site, {"package/__init__.py": "", "package/more.py": "x = 1\n"})
     return ["--python", newest.path, "--site-dir", site]
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """Its cache tag."""
-    dash = "-" if interpreter.implementation == "cpython" else ""
-    return f"{interpreter.implementation}{dash}{interpreter.version[0]}{interpreter.version[1]}"
 
 
 def found(pyctrigger: Command, *arguments: Argument, stdin: bytes = b"") -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ import pytest
 
 from command import Command, heed_signals
 from conftest import absent
+from interpreters import tag_of
 from packages import assert_none_torn, not_fresh, pycs_below, snapshot, sources_below, write_tree
 from processes import processes_of, wait_until
 from system_tools import find_tool
@@ -50,12 +51,6 @@ sys.exit(main())
 """
 #: Accounts that no system uses for anything.
 ALICE, BOB, TEAM = 64501, 64502, 64599
-
-
-def tag_of(interpreter: Interpreter) -> str:
-    """The cache tag that this interpreter has by PEP 3147."""
-    digits = "".join(map(str, interpreter.version[:2]))
-    return f"pypy{digits}" if interpreter.implementation == "pypy" else f"cpython-{digits}"
 
 
 def on(interpreter: Interpreter, site: Path) -> list[str]:

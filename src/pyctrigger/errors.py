@@ -91,10 +91,11 @@ class LockTimeoutError(PyctriggerError):
 
     exit_code = 75
 
-    def __init__(self, seconds: float, holder: str | None) -> None:
+    usual_mend = "wait for it to end, or raise --lock-timeout"
+
+    def __init__(self, seconds: float, holder: str | None, *, mend: str | None = None) -> None:
         super().__init__(
-            f"the lock was not free within {seconds:g} s, held by {holder or 'a process that left no note'}",
-            mend="wait for it to end, or raise --lock-timeout",
+            f"the lock was not free within {seconds:g} s, held by {holder or 'a process that left no note'}", mend=mend
         )
         self.holder = holder
 

@@ -15,10 +15,10 @@ from ..workers.worker import Job
 from .outcome import LASTING_KINDS, Failure
 
 if TYPE_CHECKING:
+    from ..pieces import Buffer
     from ..state.manifest import Manifest
     from ..target.interpreter import Interpreter
     from ..tree.layout import Layout, Place
-    from ..tree.writer import Buffer
     from ..workers.pool import Answer
     from .order import Task
     from .results import Results

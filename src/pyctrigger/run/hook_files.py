@@ -82,19 +82,19 @@ class HookReport(Report):
 
 
 def manage_hooks(request: HookRequest) -> HookReport:
-    """Do what is asked for. Raises UsageError, InterpreterError, RefusedError."""
+    """Do what is asked for. Raises UsageError, InterpreterError, RefusedError, LockTimeoutError."""
     _check(request)
     report = HookReport(request.action, dry_run=request.dry_run)
     subjects = list(_subjects(request))
     past = Past(None if request.stateless else request.state_dir or state_directory())
-    for name in [request.manager] if request.manager else _managers_of(request.root):
-        for subject in subjects:
-            for file in HOOKS[name](subject):
-                place = HookPlace(request.root, file.path, past)
-                hook = Hook(name, subject.flavour, file, _state(place.look(), file))
-                report.hooks.append(_serve(request, hook, place, past))
-    if request.action == "uninstall" and not request.dry_run:
-        past.tidy()
+    changes = request.action in ("install", "uninstall") and not request.dry_run
+    with past.held() if changes else contextlib.nullcontext():
+        for name in [request.manager] if request.manager else _managers_of(request.root):
+            for subject in subjects:
+                for file in HOOKS[name](subject):
+                    place = HookPlace(request.root, file.path, past)
+                    hook = Hook(name, subject.flavour, file, _state(place.look(), file))
+                    report.hooks.append(_serve(request, hook, place, past))
     return report
 
 
@@ -183,10 +183,6 @@ def _install(hook: Hook, place: HookPlace, past: Past) -> None:
             past.forget_hook(place.key)
         place.tidy()
         raise
-    if past.hook(place.key) is None:
-        # Until its directory was there, another call's `tidy` could take this for a system that is gone.
-        with contextlib.suppress(OSError):
-            past.remember_hook(place.key, Record(wanted, before))
 
 
 def _uninstall(hook: Hook, place: HookPlace, past: Past, *, dry_run: bool) -> str:

@@ -10,8 +10,10 @@ import contextlib
 import hashlib
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..errors import LockTimeoutError
 from . import files
 from .locations import make_own
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORMAT = 1
+#: Seconds. Hooks are put into a system, or taken away, in less than one.
+_PATIENCE = 30.0
+_POLL = 0.05
 _RESIDUE = re.compile(r"\.json\.([0-9]+)\.tmp\Z")
 
 
@@ -88,7 +93,45 @@ class Past:
         """It is gone."""
         self._drop("directory", path)
 
-    def tidy(self) -> None:
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else changes a system or its record meanwhile; afterwards, what nobody needs any more is forgotten.
+
+        Without state, or where it can't be written, there is nothing to hold. Raises LockTimeoutError and RefusedError.
+        """
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # as on a read-only disk, or a file system that has no locks
+                if self._directory is not None:
+                    self._take(stack)
+                    stack.callback(self._tidy)
+            yield
+
+    def _take(self, stack: contextlib.ExitStack) -> None:
+        """Lock the directory of the records until the stack unwinds; it is made if it is missing.
+
+        The lock is the directory's own: a file would have to stay when all is uninstalled. Whoever waited for a holder
+        that removed the directory has the lock of nothing, and starts again.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        missing: dict[str, None] = {}
+        descriptor = None
+        while descriptor is None:
+            missing.update(dict.fromkeys(above for above in self._above() if not os.path.lexists(above)))
+            with contextlib.suppress(FileNotFoundError):  # removed while it was made
+                make_own(str(self._base))
+                descriptor = _locked(make_own(str(self._directory)))
+            if descriptor is None and time.monotonic() > deadline:
+                raise LockTimeoutError(
+                    _PATIENCE, "another `pyctrigger hooks`", mend="wait for it to end, and run this again"
+                )
+            if descriptor is None:
+                time.sleep(_POLL)
+        stack.callback(os.close, descriptor)
+        make_own(str(self._base))  # made by two at once, it may have another's mode
+        for above in missing:
+            self.remember_directory(above, os.lstat(above))
+
+    def _tidy(self) -> None:
         """Forget systems that are gone, unless there is something to put back.
 
         Without any record left, the directories of the records go as well.
@@ -156,11 +199,6 @@ class Past:
     def _write(self, kind: str, path: str, fields: dict[str, Any]) -> None:
         if self._directory is None:
             raise OSError(0, "without state nothing can be remembered")
-        missing = [above for above in self._above() if not os.path.lexists(above)]
-        make_own(str(self._base))
-        make_own(self._directory)
-        for above in missing:
-            self.remember_directory(above, os.lstat(above))
         files.write_durably(self._name(kind, path), {"format": _FORMAT, "path": os.fsencode(path).hex(), **fields})
 
     def _drop(self, kind: str, path: str) -> None:
@@ -168,8 +206,29 @@ class Past:
 
     def _unlink(self, name: str) -> None:
         if self._directory is not None:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self._directory, name))
+
+
+def _locked(directory: str) -> int | None:
+    """A descriptor of a directory, with a lock that ends with it; None if somebody else has the lock.
+
+    Raises FileNotFoundError if the directory is gone, and OSError.
+    """
+    import fcntl
+
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.stat(directory), os.fstat(descriptor)):
+            return descriptor
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _fields(standing: Standing) -> dict[str, Any]:

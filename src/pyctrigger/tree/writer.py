@@ -12,15 +12,14 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from ..pieces import write_pieces
 from ..pyc.names import PYCACHE, temporary_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Union
 
+    from ..pieces import Buffer
     from .directory import Tree
-
-    Buffer = Union[bytes, memoryview]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o644
@@ -152,7 +151,7 @@ class Writer:
 
 def _write_all(descriptor: int, content: Sequence[Buffer]) -> None:
     size = sum(map(len, content))
-    written = os.writev(descriptor, content) if hasattr(os, "writev") else 0  # PyPy's os has none
+    written = write_pieces(descriptor, content)
     if written == size:
         return
     whole = memoryview(b"".join(content))

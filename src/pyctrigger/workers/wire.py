@@ -13,9 +13,10 @@ brought to answer anything (it ran somebody's source through a compiler), so eve
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
-Buffer = Union[bytes, memoryview]
+from ..pieces import Buffer
+
 _LENGTH = struct.Struct("<I").unpack_from
 _READY = b"pyctrigger-worker-1"
 _CHECK_ONLY, _WARM_UP, _LOAD, _COMPARE = 1, 2, 4, 8

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError
+from ..pieces import write_pieces
 from ..target.child import MEND_FOR_ACCOUNT, describe_death, printable, start
 from ..target.confinement import confined
 from . import warming
@@ -19,11 +20,10 @@ from .limits import restrict, widen
 from .wire import FrameReader, Ready, parse_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from ..pieces import Buffer
     from ..target.interpreter import Interpreter
     from .limits import Limits
-    from .wire import Buffer, Frame
+    from .wire import Frame
 
 #: Seconds that a child gets to end by itself once its input is closed.
 _PATIENCE = 5.0
@@ -148,7 +148,7 @@ class Worker:
         """Write what the pipe takes. A pipe without a reader is left to `pump_out`, which sees the end."""
         try:
             while self._unsent:
-                written = _write(self.input, list(islice(self._unsent, _MOST_PIECES)))
+                written = write_pieces(self.input, list(islice(self._unsent, _MOST_PIECES)))
                 while written:
                     piece = self._unsent.popleft()
                     if written < len(piece):
@@ -241,7 +241,3 @@ class Worker:
             f"{self.interpreter.executable}: account {uid} can't read all of its standard library",
             mend=MEND_FOR_ACCOUNT,
         )
-
-
-def _write(descriptor: int, pieces: Sequence[Buffer]) -> int:
-    return os.writev(descriptor, pieces) if hasattr(os, "writev") else os.write(descriptor, pieces[0])  # PyPy has none
