@@ -71,3 +71,18 @@ def test_bytes_are_those_of_a_process_that_has_done_nothing_else(
     expected = dict(zip(sources, child.stdout.decode().split()))
 
     assert expected == bodies(interpreter.path, sources, workers=2)
+
+
+def test_what_starting_a_worker_leaves_behind_does_not_show(interpreter: Interpreter, tmp_path: Path) -> None:
+    """Names of what a worker imports, met by itself as the first source, and behind many others."""
+    late, *many = [os.fsencode(tmp_path / f"{number}.py") for number in range(150)]
+    names = ["builtinify", "pid", "prlimit", "ru", "ru_stime", "structseqtype", "resource", "limits", "fd", "cmd"]
+    with open(late, "w", encoding="ascii") as source:
+        source.write("".join(f"def f(): {name} = 1\n" for name in names))
+    for path in many:
+        with open(path, "w", encoding="ascii") as source:
+            source.write("def f(x): return [x, {'y': x.z}]\n" * 50)
+
+    alone = bodies(interpreter.path, [late], workers=1)
+
+    assert alone[late] == bodies(interpreter.path, [*many, late], workers=1)[late]

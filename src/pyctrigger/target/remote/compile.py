@@ -251,8 +251,4 @@ def answer(request: "Request", memory: int) -> bytes:
 
 
 if __name__ == "__main__":
-    if sys.implementation.name == "pypy":
-        # What compiling these files has left behind is interned until then; an object dies in two rounds, or three.
-        for _ in range(3):
-            gc.collect()
     serve(answer)
