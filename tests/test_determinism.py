@@ -86,3 +86,15 @@ def test_what_starting_a_worker_leaves_behind_does_not_show(interpreter: Interpr
     alone = bodies(interpreter.path, [late], workers=1)
 
     assert alone[late] == bodies(interpreter.path, [*many, late], workers=1)[late]
+
+
+def test_what_compiling_leaves_behind_does_not_show(interpreter: Interpreter, tmp_path: Path) -> None:
+    """Whenever the collector comes: strings that are names as well, one after the other."""
+    source, *others = [os.fsencode(tmp_path / f"{number}.py") for number in range(8)]
+    for path in (source, *others):
+        with open(path, "w", encoding="ascii") as file:
+            file.write("".join(f"def f(): g({{'x{n}': 1, 'y{n}': 2}}, x{n}=1, y{n}=2)\n" for n in range(100)))
+
+    found = {bodies(interpreter.path, [*others[:count], source], workers=1)[source] for count in range(8)}
+
+    assert 1 == len(found)

@@ -50,10 +50,10 @@ HOLDS_NAMES = sys.version_info < (3, 11)
 #: Sets are written in the order of their hashes; PyPy keeps the order of the source.
 ORDERS_BY_ADDRESS = sys.implementation.name == "cpython" and HOLDS_NAMES
 SPLITS_SETS = sys.implementation.name == "cpython" and sys.version_info >= (3, 12)
+#: PyPy flags a string as interned if any equal one is, also one that compiling has left and nothing holds any more.
+FLAGS_BY_GARBAGE = sys.implementation.name == "pypy"
 #: Whether this process only forks, and so has compiled nothing whenever it is asked.
-#: PyPy flags a string as interned if any equal one is, and what an earlier source has left is there until it is
-#: collected.
-APART = sys.implementation.name == "pypy" or (len(sys.argv) > 6 and sys.argv[6] == "apart")
+APART = FLAGS_BY_GARBAGE or (len(sys.argv) > 6 and sys.argv[6] == "apart")
 LIFE = int(sys.argv[2]) if len(sys.argv) > 2 else -1
 #: inspect.CO_OPTIMIZED: the code of a function.
 FUNCTION = 1
@@ -144,6 +144,8 @@ def compiled(source: bytes, path: str, level: int, last: bool) -> "tuple[int, by
     code = code_of(source, path, level)
     if HOLDS_NAMES and hasattr(sys, "_clear_type_cache"):
         sys._clear_type_cache()  # it holds names that were looked up long ago, until others take their places
+    if FLAGS_BY_GARBAGE:
+        gc.collect()  # or it would show when the last collection was
     body = marshalled(code)
     if ORDERS_BY_ADDRESS:
         body = settled(code, body)
