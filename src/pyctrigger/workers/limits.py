@@ -7,7 +7,7 @@ import fcntl
 import sys
 from typing import NamedTuple
 
-#: Bytes, instead of 64 KiB. Of who isn't root all pipes together may hold 64 MiB (pipe(7), pipe-user-pages-soft).
+#: Bytes (pipe(7)).
 _USUAL_PIPE_SIZE = 1 << 16
 #: Its number is Linux's; `fcntl` names it from 3.10 on.
 _F_SETPIPE_SZ = 1031
@@ -30,7 +30,10 @@ class Limits(NamedTuple):
 
 
 def widen(pipe: int, size: int) -> int:
-    """Let a pipe hold more (fcntl(2), F_SETPIPE_SZ, Linux), so that nobody waits before a full one; what it holds."""
+    """Let a pipe hold more (fcntl(2), F_SETPIPE_SZ, Linux), so that nobody waits before a full one; what it holds.
+
+    Of who isn't root all pipes together may hold 64 MiB (pipe(7), pipe-user-pages-soft); then they stay as they are.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             return fcntl.fcntl(pipe, _F_SETPIPE_SZ, size)

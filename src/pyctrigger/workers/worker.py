@@ -30,8 +30,8 @@ _PATIENCE = 5.0
 _READ_SIZE = 1 << 19
 #: Bytes. A tenth of a second of work, and its answers, which are longer.
 _INPUT_SIZE, _OUTPUT_SIZE = 1 << 19, 1 << 20
-#: Pieces written at once: every system takes sixteen (POSIX, IOV_MAX), those that we know 1024.
-_MOST_PIECES = min(96, os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 16)
+#: Pieces written at once: every system takes sixteen (POSIX, IOV_MAX), those that we know 1024; -1 is for no limit.
+_MOST_PIECES = max(16, min(96, os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 16))
 #: How much of a worker's standard error is kept for the message about its failed start, in bytes.
 _MOST_NOISE = 4096
 
