@@ -46,7 +46,7 @@ THIRD_PARTY = {
 #: In the standard library of every host, or guarded by the host's version.
 LATER_MODULES = {"tomllib", "compression"}
 
-MOST_LINES = 350
+MOST_LINES = 500
 
 
 class Import(NamedTuple):
