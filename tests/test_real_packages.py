@@ -80,6 +80,8 @@ class CompiledTrees:
             home = self._scratch / interpreter.flavour
             packages = corpus.django(self._tmp_path_factory), corpus.bad_packages(find_interpreters(), self._scratch)
             site = corpus.real_site(home / "site", *packages)
+            if len(levels) == 1:
+                shutil.rmtree(site / "django/contrib")  # a third of all; what the oldest and the newest are for
             command = Command(home / "state")
             outcome = command.json("run", *options(interpreter, site, levels))
             self._made[interpreter.flavour] = Compiled(interpreter, site, command, levels, outcome)
@@ -95,7 +97,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompiledTrees]:
 
 @pytest.fixture
 def compiled(trees: CompiledTrees, interpreter: Interpreter, interpreters: list[Interpreter]) -> Compiled:
-    """The tree of one target, after its first transaction: at every level for the oldest and the newest CPython."""
+    """The tree of one target, after its first transaction: whole and at every level for the oldest and the newest."""
     cpythons = [each for each in interpreters if each.implementation == "cpython"]
     return trees.of(interpreter, (0, 1, 2) if interpreter in (cpythons[0], cpythons[-1]) else (0,))
 
@@ -109,7 +111,7 @@ def test_everything_is_fresh_but_what_the_target_refuses(compiled: Compiled) -> 
     """A failure is a source that py_compile refuses, too, and everything else has a pyc that importlib takes."""
     sources = sources_below(compiled.site)
 
-    assert len(sources) > 1300
+    assert len(sources) > (1300 if len(compiled.levels) > 1 else 900)
     assert len(compiled.failed) > 10
     assert corpus.refused_by(compiled.interpreter, compiled.failed) == compiled.failed
     good = sorted(set(sources) - set(compiled.failed))

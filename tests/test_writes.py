@@ -106,7 +106,7 @@ def remount(directory: Path, how: str) -> None:
 
 
 def test_a_full_disk_fails_the_files_that_found_no_room_and_tears_none(
-    pyctrigger: Command, mount: Mount, interpreter: Interpreter
+    pyctrigger: Command, mount: Mount, newest: Interpreter
 ) -> None:
     """What fits is fresh by the target's own word, the rest is named, and nothing unfinished is left."""
     top = mount("size=1m")
@@ -115,7 +115,7 @@ def test_a_full_disk_fails_the_files_that_found_no_room_and_tears_none(
     room = os.statvfs(top)
     (top / "ballast").write_bytes(b"x" * (room.f_bavail * room.f_bsize - 97 * 1024))
 
-    outcome = pyctrigger.json("run", *on(interpreter, site))
+    outcome = pyctrigger.json("run", *on(newest, site))
 
     counts = outcome.counts
     assert (1, 24) == (outcome.code, counts["compiled"] + counts["failed"])
@@ -123,17 +123,17 @@ def test_a_full_disk_fails_the_files_that_found_no_room_and_tears_none(
     assert counts["failed"] >= 1
     assert {("io", "No space left on device")} == {(each["kind"], each["message"]) for each in outcome.failures}
     failed = sorted(os.fsencode(each["path"]) for each in outcome.failures)
-    assert [(path, "compiled") for path in failed] == not_fresh(interpreter, sources_below(site))
+    assert [(path, "compiled") for path in failed] == not_fresh(newest, sources_below(site))
     assert counts["compiled"] == len(pycs_below(site))
     assert [] == residue_below(site)
     (top / "ballast").unlink()
-    again = pyctrigger.json("run", *on(interpreter, site))
+    again = pyctrigger.json("run", *on(newest, site))
     assert (0, counts["failed"]) == (again.code, again.counts["compiled"])
-    assert [] == not_fresh(interpreter, sources_below(site))
+    assert [] == not_fresh(newest, sources_below(site))
 
 
 def test_a_limit_of_file_size_fails_the_files_that_exceed_it_and_tears_none(
-    pyctrigger: Command, site: Path, interpreter: Interpreter
+    pyctrigger: Command, site: Path, newest: Interpreter
 ) -> None:
     """A short write is no write: `_write_atomic` of most CPythons gives it its final name."""
     small = {f"package/small{number}.py": "x = 1\n" for number in range(10)}
@@ -142,14 +142,14 @@ def test_a_limit_of_file_size_fails_the_files_that_exceed_it_and_tears_none(
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 
-    outcome = pyctrigger.json("run", *on(interpreter, site), preexec_fn=limit)
+    outcome = pyctrigger.json("run", *on(newest, site), preexec_fn=limit)
 
     assert (1, 10, 10) == (outcome.code, outcome.counts["compiled"], outcome.counts["failed"])
     assert {("io", "File too large")} == {(each["kind"], each["message"]) for each in outcome.failures}
     failed = sorted(os.fsencode(each["path"]) for each in outcome.failures)
     assert [path for path in sources_below(site) if b"big" in path] == failed
     assert 10 == len(pycs_below(site))
-    assert [(path, "compiled") for path in failed] == not_fresh(interpreter, sources_below(site))
+    assert [(path, "compiled") for path in failed] == not_fresh(newest, sources_below(site))
 
 
 def test_a_limit_of_file_size_leaves_the_older_pyc_in_its_place(
