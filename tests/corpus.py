@@ -81,7 +81,7 @@ def memory(*, programs: bool = False) -> str | None:
 
 def django(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with Django and what it needs, without bytecode; installed once, for all processes of the session."""
-    base = tmp_path_factory.getbasetemp()
+    base: Path = tmp_path_factory.getbasetemp()
     scratch = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     site = scratch / "django"
     with (scratch / "django.lock").open("w") as lock:

@@ -65,7 +65,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         distfiles.fetch(Checkout)
     except BuildError as error:
         absent(str(error))
-    prefix = tmp_path_factory.mktemp("original")
+    prefix: Path = tmp_path_factory.mktemp("original")
     stage(Checkout, platform_at(prefix), Path("/"))
     return prefix
 

@@ -415,7 +415,7 @@ def _child_at_work(parent: int) -> int:
             if int(fields[11]) > 40:  # hundredths of a second in user mode: more than a start takes
                 return int(child)
         time.sleep(0.05)
-    pytest.fail("no process reads the archive")
+    raise AssertionError("no process reads the archive")
 
 
 def test_archive_that_takes_too_long(pyctrigger: Command, slow: Path, every_format: dict[str, Path]) -> None:

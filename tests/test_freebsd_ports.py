@@ -23,7 +23,7 @@ _VARIABLE = re.compile(r"^([A-Z0-9_]+)=\t+(.*)$", re.MULTILINE)
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ports' directories."""
-    outdir = tmp_path_factory.mktemp("ports")
+    outdir: Path = tmp_path_factory.mktemp("ports")
     command = [sys.executable, str(CHECKOUT / "ports/build"), "freebsd", str(outdir)]
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     written = sorted(str(path) for path in outdir.rglob("*") if path.is_file())

@@ -299,7 +299,7 @@ def test_python_2_is_no_target(pyctrigger: Command, site: Path, interpreters: li
     places += [place for each in interpreters for place in Path(each.prefix).parent.glob("2.7*/bin")]
     path = next((place / "python2.7" for place in places if (place / "python2.7").exists()), None)
     if path is None:
-        pytest.skip("no python2.7 on this machine, as on most")
+        raise pytest.skip.Exception("no python2.7 on this machine, as on most")
     outcome = pyctrigger.text("run", "--python", path, "--site-dir", site)
     assert outcome.code == 69
     assert f"{path} is no working Python: exit status 2, it said: Unknown option: -I" in outcome.err

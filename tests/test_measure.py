@@ -343,7 +343,7 @@ def test_what_only_a_second_run_imports_is_fresh_as_well(measure: Measure, site:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory, newest: Interpreter) -> Path:
     """A virtual environment of the newest CPython."""
-    path = tmp_path_factory.mktemp("environment") / "venv"
+    path: Path = tmp_path_factory.mktemp("environment") / "venv"
     subprocess.run([newest.path, "-m", "venv", "--without-pip", path], check=True, capture_output=True)
     return path
 

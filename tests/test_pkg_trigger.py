@@ -65,7 +65,7 @@ def staged(tmp_path_factory: pytest.TempPathFactory, pair: tuple[Interpreter, In
     """The port's files, laid out once."""
     if os.geteuid() != 0:
         absent("needs root")
-    top = tmp_path_factory.mktemp("port")
+    top: Path = tmp_path_factory.mktemp("port")
     build = [pair[0].path, str(CHECKOUT / "ports/build"), "freebsd", str(top), "--stage"]
     subprocess.run(build, stdout=subprocess.PIPE, check=True)
     return top
