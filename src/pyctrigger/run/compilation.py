@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import InvalidationMode, Verdict
 from ..state.manifest import Uncompilable
-from ..state.record import UNSEEN, Record, digest_of, identity_at, identity_of
+from ..state.record import UNSEEN, Record, digest_of, identity_at, identity_written, learn_clock
 from ..tree.source import SourceRefused, SourceText, read_pyc, read_source, source_status
 from ..tree.writer import Writer, WriteRefused
 from ..workers import wire
@@ -86,7 +87,7 @@ class Compilation:
         fact = self._fact(path, text)
         if fact is None or self._wanted.trust_nothing:
             return False
-        self._manifest.learn(path, fact._replace(identity=identity_of(text.status)))
+        self._manifest.learn(path, fact._replace(identity=identity_at(text.status, text.when)))
         self._results.uncompilable(path)
         return True
 
@@ -118,7 +119,7 @@ class Compilation:
                 self._results.uncompilable(failure.path)
                 return
             fact = Uncompilable(
-                identity_of(asked.text.status),
+                identity_at(asked.text.status, asked.text.when),
                 digest_of(asked.text.data),
                 self._interpreter.magic_number,
                 failure.kind,
@@ -189,7 +190,10 @@ class Compilation:
         for attempt in range(_TRIES):
             try:
                 pycache = _ensure_pycache(writer, place)
+                now = time.time_ns()
                 status = writer.replace(pycache, state.pyc, (header, body), asked.text.status)
+                if status is not None:
+                    learn_clock(status, now)
                 break
             except FileNotFoundError:
                 # Another flavour shares the directory, and has swept it away under our descriptor.
@@ -220,7 +224,7 @@ class Compilation:
         place, text = asked.task.place, asked.text
         seen, source_digest = identity_at(text.status, text.when), digest_of(text.data)
         for status, header, body, microseconds, names in written:
-            identity = identity_of(status) if len(names) == 1 else self._identity_now(place, names[0], status)
+            identity = identity_written(status) if len(names) == 1 else self._identity_now(place, names[0], status)
             record = Record(seen, source_digest, identity, digest_of(body), header, microseconds)
             for name in names:
                 self._manifest.record(place.pyc_directory, name, record)
@@ -231,7 +235,7 @@ class Compilation:
             status = place.layout.pycs.lstat(place.pycache, name)
         except OSError:
             return UNSEEN
-        return identity_of(status) if status.st_ino == written.st_ino else UNSEEN
+        return identity_written(status) if status.st_ino == written.st_ino else UNSEEN
 
     def writer(self, layout: Layout) -> Writer:
         """What writes the pycs of a tree."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import Verdict
 from ..state.manifest import Uncompilable
-from ..state.record import identity_of
+from ..state.record import identity_at
 from ..tree.layout import Place
 from ..tree.sweep import remove_files, remove_package, remove_pycache
 from .adoption import adopt
@@ -70,6 +71,8 @@ class Execution:
         self._gate = Gatekeeper(self._results.tally, allows_all=wanted.trust_all_directories)
         self._compilation: Compilation | None = None
         self._refreshing: Refresher | None = None
+        #: What is read or looked at is so after this.
+        self._began = time.time_ns()
         self._known = self._done = 0
         self.tally = self._results.tally
 
@@ -143,7 +146,7 @@ class Execution:
         with contextlib.suppress(OSError):
             status = layout.sources.lstat(relative, name)
             magic = self._interpreter.magic_number
-            self._manifest.learn(path, Uncompilable(identity_of(status), b"", magic, "refused", reason))
+            self._manifest.learn(path, Uncompilable(identity_at(status, self._began), b"", magic, "refused", reason))
 
     def _unexamined(self, layout: Layout, step: Unexamined) -> None:
         self.tally.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.reason))
@@ -259,7 +262,9 @@ class Execution:
         if self._refreshing is None:
             from .refresh import Refresher
 
-            self._refreshing = Refresher(self._wanted, self._manifest, lambda layout: self._compiler().writer(layout))
+            self._refreshing = Refresher(
+                self._wanted, self._manifest, lambda layout: self._compiler().writer(layout), self._began
+            )
         return self._refreshing
 
     # -- small things --------------------------------------------------------------------------------------------

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from typing import TYPE_CHECKING
 
 from ..pyc.header import Verdict
-from ..state.record import UNSEEN, digest_of, identity_at, identity_of
+from ..state.record import UNSEEN, digest_of, identity_at, identity_of, identity_written
 from ..tree.source import SourceRefused, read_pyc, source_status
 
 if TYPE_CHECKING:
@@ -32,8 +31,10 @@ _OPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Refresher:
     """Refreshes the pycs of one flavour."""
 
-    def __init__(self, wanted: Wanted, manifest: Manifest, writer: Callable[[Layout], Writer]) -> None:
+    def __init__(self, wanted: Wanted, manifest: Manifest, writer: Callable[[Layout], Writer], began: int) -> None:
         self._wanted = wanted
+        #: Nanoseconds since the epoch: before any source was read.
+        self._began = began
         self._manifest = manifest
         self._writer = writer
 
@@ -46,7 +47,7 @@ class Refresher:
         place, stale = task
         left = [state for state in stale.levels if state.verdict is not Verdict.REFRESHABLE]
         header = self._wanted.header.timestamp(self._wanted.mtime(stale.status), stale.status.st_size)
-        source = identity_at(stale.status, time.time_ns())
+        source = identity_at(stale.status, self._began)
         is_still = _is_still(task)
         for states in self._by_file(place, stale.levels):
             record = self._manifest.records(place.pyc_directory).get(states[0].pyc)
@@ -83,7 +84,9 @@ class Refresher:
             if before.st_nlink == len(states):
                 # All of its names are refreshed, so nobody else's file changes, and its body stays what it was at
                 # every moment.
-                return identity_of(os.fstat(descriptor)) if os.pwrite(descriptor, header, 0) == len(header) else None
+                return (
+                    identity_written(os.fstat(descriptor)) if os.pwrite(descriptor, header, 0) == len(header) else None
+                )
         finally:
             os.close(descriptor)
         return self._rewrite(place, states, header, record, source)
@@ -108,7 +111,7 @@ class Refresher:
             if not (links and writer.link(place.pycache, states[0].pyc, state.pyc, first)):
                 writer.replace(place.pycache, state.pyc, (header, body), source)
         # Each link changes the ctime of all, and what isn't linked is another file.
-        return identity_of(first) if len(states) == 1 else UNSEEN
+        return identity_written(first) if len(states) == 1 else UNSEEN
 
 
 def _is_still(task: Task) -> bool:

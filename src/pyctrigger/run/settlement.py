@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..pyc.names import PYCACHE, pyc_suffix
-from ..state.record import TICK
+from ..state.record import is_older
 from ..state.settled import Settled, key_of
 from ..version import VERSION
 
@@ -129,8 +129,7 @@ class Glance:
     """What a directory looked like before it was listed, and its pycs when they were compared."""
 
     def __init__(self, directory: os.stat_result) -> None:
-        # A change within a tick of the kernel's clock may not show.
-        self._latest = time.time_ns() - TICK
+        self._began = time.time_ns()
         self._directories = [directory]
         #: Those that are known to be made from their sources: by source, and by level.
         self.pycs: list[os.stat_result] = []
@@ -145,8 +144,8 @@ class Glance:
             return None
         if listing.has_pycache != bool(listing.sources) or len(self._directories) != 1 + listing.has_pycache:
             return None
-        if any(max(status.st_mtime_ns, status.st_ctime_ns) >= self._latest for status in self._directories):
-            return None
+        if not all(is_older(status, self._began) for status in self._directories):
+            return None  # a change since then may not show
         statuses = [*self._directories, *(status for _, status in listing.sources), *self.pycs]
         try:
             return b"".join([_PACKED.pack(*_identity(status)) for status in statuses])
