@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from command import PATIENCE, Command, Outcome
+from command import PATIENCE, Command, Outcome, heed_signals
 from confinement import NOBODY, command_for, public_directory
 from conftest import absent
 from packages import write_tree
@@ -468,6 +468,7 @@ def test_an_interruption_leaves_nothing(measure: Measure, site: Path, newest: In
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=measure.environment(),
+        preexec_fn=heed_signals,  # noqa: PLW1509 - no threads here
     )
     said: list[dict[str, Any]] = []
     while not said:
