@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from builder import distfiles
 from builder.platforms import PLATFORMS, Platform
 from builder.stage import manuals, settle, stage
 from builder.trouble import BuildError
+from command import heed_signals
 from confinement import NOBODY, public_directory, usable_by
 from conftest import absent
 from environment import CHECKOUT
@@ -358,3 +361,24 @@ def test_version_of_the_command_is_the_checkouts(installed: Installed, interpret
     own = subprocess.run([sys.executable, "-m", "pyctrigger", "--version"], capture_output=True, text=True, check=True)
 
     assert own.stdout == installed.run("--version").stdout
+
+
+def test_ctrl_c_never_makes_a_hook_fail(installed: Installed, interpreters: list[Interpreter], site: Path) -> None:
+    """From the launcher's first line on: exit 0, and at most one line, though Python itself is started meanwhile."""
+    target = fitting(interpreters)
+    installed.put("python3", target)
+    write_tree(site, {"m.py": "x = 1\n"})
+    command_line = [installed.prefix / "bin/pyctrigger", "run", "-q", "--hook", "--state-dir", installed.state]
+    command_line += ["--python", target.path, "--site-dir", site]
+    assert subprocess.run(command_line, check=False, preexec_fn=heed_signals)  # noqa: PLW1509.returncode == 0
+
+    found = set()
+    for moment in range(30):
+        with subprocess.Popen(command_line, stderr=subprocess.PIPE, preexec_fn=heed_signals) as child:  # noqa: PLW1509
+            time.sleep(0.003 + moment * 0.005)
+            child.send_signal(signal.SIGINT)
+            _, said = child.communicate(timeout=60)
+        found.add((child.returncode, said))
+
+    assert found <= {(0, b""), (0, b"pyctrigger: interrupted; run it again to finish\n")}
+    assert len(found) == 2

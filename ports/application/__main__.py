@@ -24,8 +24,10 @@ def unfit():
 def main():
     """Run pyctrigger; its exit code. An interpreter that doesn't fit hands over to the next one."""
     number = 0
+    launched = False
     if len(sys.argv) > 1 and sys.argv[1].startswith("--host="):  # the launcher's own: the how manyth this one is
         number = int(sys.argv.pop(1)[len("--host=") :])
+        launched = True
     reason = unfit()
     if reason:
         import os
@@ -35,6 +37,9 @@ def main():
     if sys.argv[1:] == ["--own-bytecode"]:
         keep_own_bytecode()
         return 0
+    from pyctrigger import interruption
+
+    interruption.watch(ignored=launched and "--hook" in sys.argv)
     from pyctrigger.cli import main as pyctrigger
 
     code = pyctrigger(program=(LAUNCHER,))

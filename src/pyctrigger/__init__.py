@@ -1,8 +1,30 @@
 """A package-manager trigger that keeps Python bytecode in step with its sources."""
 
-from .errors import PyctriggerError
-from .run.report import Report
-from .run.trigger import run_trigger
-from .version import VERSION as __version__
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import PyctriggerError
+    from .run.report import Report
+    from .run.trigger import run_trigger
+    from .version import VERSION as __version__
 
 __all__ = ["PyctriggerError", "Report", "__version__", "run_trigger"]
+
+_HOMES = {
+    "PyctriggerError": (".errors", "PyctriggerError"),
+    "Report": (".run.report", "Report"),
+    "__version__": (".version", "VERSION"),
+    "run_trigger": (".run.trigger", "run_trigger"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for, no sooner: the command heeds Ctrl-C before it imports anything else."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module, original = _HOMES[name]
+    return getattr(import_module(module, __name__), original)

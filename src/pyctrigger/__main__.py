@@ -1,8 +1,14 @@
-"""`python -m pyctrigger`, and `python DIR` for a private application directory."""
+"""`python -m pyctrigger`, `python DIR` for a private application directory, and what `pyctrigger` is installed as."""
 
 import sys
 
-from pyctrigger.cli import main
+from pyctrigger import interruption
+
+interruption.watch()
+
+from pyctrigger.cli import main  # noqa: E402 - it takes nearly all of the start's time
+
+__all__ = ["main"]
 
 if __name__ == "__main__":
     sys.exit(main())

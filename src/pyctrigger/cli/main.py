@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .. import interruption
 from ..errors import DefectError, PyctriggerError, ShortageError
 from ..run.report import Report
 from ..run.trigger import perform
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .parser import Call
-
-_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | None = None) -> int:
@@ -39,11 +38,13 @@ def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | N
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace", line_buffering=stream is sys.stderr)
     try:
+        interruption.begin()
         code = _main(arguments, program or (sys.executable, "-I", "-m", "pyctrigger"))
         say(sys.stdout, "", end="", flush=True)
+        interruption.finish()
     except KeyboardInterrupt:
-        print("pyctrigger: interrupted; run it again to finish", file=sys.stderr)
-        code = _INTERRUPTED
+        print(interruption.MESSAGE, file=sys.stderr)
+        code = interruption.EXIT_CODE
     return 0 if "--hook" in arguments else code
 
 

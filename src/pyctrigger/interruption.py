@@ -1,0 +1,46 @@
+"""Ctrl-C at any moment is one line: while the program starts, while it works, and when it is done.
+
+Python's own handler raises an exception wherever it happens to be, also between two imports, where nobody catches it.
+The one of ours ends the process as long as nothing has begun; then it raises, once; and when all is done it is deaf.
+Only the command does that, never a library call, and never where SIGINT was ignored when it started (`command &`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+EXIT_CODE = 130
+MESSAGE = "pyctrigger: interrupted; run it again to finish"
+
+
+def watch(*, ignored: bool = False) -> None:
+    """Begin to heed it; `ignored`: also if it is ignored, since our launcher does that until we are here."""
+    found = signal.getsignal(signal.SIGINT)
+    if found is signal.default_int_handler or (ignored and found is signal.SIG_IGN):
+        signal.signal(signal.SIGINT, _end)
+
+
+def begin() -> None:
+    """There is something to undo from now on: raise KeyboardInterrupt."""
+    if signal.getsignal(signal.SIGINT) in (_end, _raise_once):
+        signal.signal(signal.SIGINT, _raise_once)
+
+
+def finish() -> None:
+    """All is done: there is nothing left to interrupt."""
+    if signal.getsignal(signal.SIGINT) is _raise_once:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end(*_: object) -> None:
+    try:
+        os.write(2, MESSAGE.encode() + b"\n")
+    finally:
+        os._exit(0 if "--hook" in sys.argv else EXIT_CODE)
+
+
+def _raise_once(*_: object) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the undoing
+    raise KeyboardInterrupt
