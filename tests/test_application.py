@@ -368,7 +368,14 @@ def test_ctrl_c_never_makes_a_hook_fail(installed: Installed, interpreters: list
     target = fitting(interpreters)
     installed.put("python3", target)
     write_tree(site, {"m.py": "x = 1\n"})
-    command_line = [installed.prefix / "bin/pyctrigger", "run", "-q", "--hook", "--state-dir", installed.state]
+    command_line: list[str | Path] = [
+        installed.prefix / "bin/pyctrigger",
+        "run",
+        "-q",
+        "--hook",
+        "--state-dir",
+        installed.state,
+    ]
     command_line += ["--python", target.path, "--site-dir", site]
     assert subprocess.run(command_line, check=False, preexec_fn=heed_signals)  # noqa: PLW1509.returncode == 0
 

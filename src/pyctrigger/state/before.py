@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +23,6 @@ _FORMAT = 1
 #: Seconds. Hooks are put into a system, or taken away, in less than one.
 _PATIENCE = 30.0
 _POLL = 0.05
-_RESIDUE = re.compile(r"\.json\.([0-9]+)\.tmp\Z")
 
 
 class Standing(NamedTuple):
@@ -166,10 +164,8 @@ class Past:
     def _sweep(self) -> None:
         """What a killed writer left behind (`files.write_durably`)."""
         with contextlib.suppress(OSError):
-            for name in os.listdir(self._directory) if self._directory else ():
-                match = _RESIDUE.search(name)
-                if match and not is_alive(int(match[1])):
-                    self._unlink(name)
+            if self._directory:
+                files.sweep(self._directory)
 
     # -- files ---------------------------------------------------------------------------------------------------
 

@@ -1,31 +1,72 @@
-"""Small files of ours, written so that a reader finds the old bytes or the new ones, also after a power failure."""
+"""Small files of ours, written so that a reader finds the old bytes or the new ones, also after a power failure.
+
+A writer holds a lock (flock(2)) on its temporary file, which ends with it however it ends: what nobody holds is the
+residue of one that was killed, and the next one that writes into the directory removes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 from typing import Any
 
+_TEMPORARY = ".tmp"
+_OPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 def write_durably(path: str, value: Any) -> None:
-    """Put a value as JSON under `path`: the bytes are on the disk before the name, the name before this returns.
+    """Put a value as JSON under `path`, as `write_text` does. Raises OSError."""
+    write_text(path, json.dumps(value))
+
+
+def write_text(path: str, text: str) -> None:
+    """Put a text under `path`: the bytes are on the disk before the name, the name before this returns.
 
     Raises OSError.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    directory = os.path.dirname(path)
+    sweep(directory)
+    temporary, descriptor = _create(path)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(value, file)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(temporary, path)
+            os.rename(temporary, path)  # while it is still ours
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_directory(os.path.dirname(path))
+    sync_directory(directory)
+
+
+def _create(path: str) -> tuple[str, int]:
+    """A temporary file that is held by us, and its descriptor. Raises OSError."""
+    while True:
+        temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}{_TEMPORARY}"
+        descriptor = os.open(temporary, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
+        with contextlib.suppress(OSError):  # a file system without locks: then it can't be swept either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)  # somebody swept it before it was held
+
+
+def sweep(directory: str) -> None:
+    """Remove what writers that were killed have left. Raises OSError where the directory can't be listed."""
+    for name in os.listdir(directory):
+        if not name.endswith(_TEMPORARY):
+            continue
+        residue = os.path.join(directory, name)
+        with contextlib.suppress(OSError):
+            descriptor = os.open(residue, _OPEN)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(residue)
+            finally:
+                os.close(descriptor)
 
 
 def sync_directory(path: str) -> None:

@@ -93,7 +93,7 @@ class InstallationLock:
         command = " ".join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:4]])
         holder = Holder(os.getpid(), command[:120], time.time())
         with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
-            temporary = f"{self._note}.{os.getpid()}"
+            temporary = f"{self._note}.tmp"  # one name for all: who holds the lock is alone, and uses up what is left
             with open(temporary, "w", encoding="utf-8", errors="replace") as file:
                 json.dump(holder._asdict(), file)
             os.replace(temporary, self._note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from . import files
 from .journal import Journal
 from .locations import make_own
 
@@ -85,10 +86,7 @@ class Store:
         """Remember it. Raises OSError."""
         directory = self.directory(installation)
         if directory is not None and self.magic_number(installation) != magic_number:
-            temporary = os.path.join(directory, f"{_MAGIC}.{os.getpid()}.tmp")
-            with open(temporary, "w", encoding="ascii") as file:
-                file.write(magic_number.hex())
-            os.replace(temporary, os.path.join(directory, _MAGIC))
+            files.write_text(os.path.join(directory, _MAGIC), magic_number.hex())
 
     def manifest(self, installation: str) -> Manifest:
         """The manifest of an installation; without state, one that forgets."""
