@@ -261,6 +261,26 @@ def test_age_of_pending_work(
     assert f"{age // 1000}" in re.findall(r"pending_age=(\d+)\d{3}s", outcome.out) or age == 0
 
 
+def test_a_clock_that_went_back_makes_nothing_younger_than_new(
+    pyctrigger: Command, scope: list[Argument], site: Path
+) -> None:
+    """Work that was announced, and a run that failed, tomorrow: no answer to anybody has an age below zero."""
+    (site / "bad.py").write_text("x = (\n")
+    pyctrigger.json("run", *scope)
+    (past,) = pyctrigger.state.glob("history*")
+    tomorrow = time.time() + 86400
+    past.write_text(re.sub(r'"began": [0-9.]+', f'"began": {tomorrow + 60}', past.read_text()))
+    past.write_text(re.sub(r'"ended": [0-9.]+', f'"ended": {tomorrow}', past.read_text()))
+    assert ", 0 s ago;" in pyctrigger.text("status", "--check").out
+    pyctrigger.json("run", "--hook", "--defer", *scope)
+    age_entries(pyctrigger.state, -86400)
+
+    assert 0 == pyctrigger.json("status", *scope).run["status"]["oldest_pending_seconds"]
+    assert "the oldest work in the journal is 0 s old" in pyctrigger.text("status", *scope).out
+    assert "pending_age=0s" in pyctrigger.text("status", "--check").out
+    assert "took 0.00 s" in pyctrigger.text("history", "1").out
+
+
 def test_failed_last_run(pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter) -> None:
     """Told until a later one succeeds, or for as long as it is asked for."""
     (site / "bad.py").write_text("x = (\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..run.report import printable
+from ..state.history import elapsed
 from ..version import VERSION
 from .text import shown
 
@@ -36,7 +37,7 @@ def _perfdata(report: CheckReport) -> str:
     oldest = min((each.oldest for each in flavours if each.oldest is not None), default=report.now)
     numbers = [
         f"pending={sum(each.pending for each in flavours)};;;0",
-        f"pending_age={max(0.0, report.now - oldest):.0f}s;{limits.warning:.0f};{limits.critical:.0f};0",
+        f"pending_age={elapsed(oldest, report.now):.0f}s;{limits.warning:.0f};{limits.critical:.0f};0",
         f"parked={sum(each.parked for each in flavours)};1;;0",
         f"failed={sum(each.last_failed for each in flavours)};;;0",
         f"magic_changed={sum(each.previous_magic_number is not None for each in flavours)};1;;0",

@@ -52,7 +52,7 @@ def age(duration: float) -> str:
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if duration >= 2 * length:
             return f"{duration / length:.0f} {unit}"
-    return f"{max(0.0, duration):.0f} s"
+    return f"{duration:.0f} s"
 
 
 __all__ = ["age", "moment", "say", "seconds", "shown", "size"]

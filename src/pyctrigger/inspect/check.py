@@ -16,7 +16,7 @@ from ..run.outcome import path_fields
 from ..run.report import Report, error_fields, printable
 from ..run.selection import find_interpreters
 from ..run.trigger import open_state
-from ..state.history import History
+from ..state.history import History, elapsed
 from ..state.locations import lock_directory
 from ..state.lock import current_holder
 
@@ -237,14 +237,14 @@ def _judge(report: CheckReport, health: Health) -> None:
     if health.error is not None:
         report.tell(State.CRITICAL, f"{name}: {health.error}")
     if health.oldest is not None:
-        age = report.now - health.oldest
+        age = elapsed(health.oldest, report.now)
         state = State.CRITICAL if age >= limits.critical else State.WARNING if age >= limits.warning else State.OK
         if state is not State.OK:
             report.tell(state, f"{name}: work has been pending for {age:.0f} s")
     if health.parked:
         report.tell(State.WARNING, f"{name}: {health.parked} entries of the journal failed three times and are parked")
-    if health.last_failed and health.last_failure is not None and report.now - health.last_failure < limits.failure:
-        ago = report.now - health.last_failure
+    ago = limits.failure if health.last_failure is None else elapsed(health.last_failure, report.now)
+    if health.last_failed and ago < limits.failure:
         report.tell(State.WARNING, f"{name}: the last run failed, {ago:.0f} s ago; pyctrigger history last shows it")
     if health.previous_magic_number is not None:
         report.tell(State.WARNING, f"{name}: its magic number has changed, and not everything was compiled since")
@@ -255,5 +255,5 @@ def _judge_errors(report: CheckReport, runs: list[PastRun]) -> None:
     last = next((run for run in reversed(runs) if run.ended is not None), None)
     if last is None or last.flavours or not last.errors or last.ended is None:
         return
-    if report.now - last.ended < report.thresholds.failure:
+    if elapsed(last.ended, report.now) < report.thresholds.failure:
         report.tell(State.WARNING, f"the last run failed: {last.errors[0][1]}")

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..run.trigger import carry_out, prepare
+from ..state.history import elapsed
 from ..state.locations import lock_directory
 from ..state.lock import current_holder
 
@@ -53,7 +54,9 @@ def _describe(target: Target, store: Store, run: FlavourReport) -> dict[str, Any
         "site_directories": [site.path for site in target.sites],
         "pending": sum(not entry.parked for entry in entries),
         "parked": sum(entry.parked for entry in entries),
-        "oldest_pending_seconds": round(time.time() - min(entry.since for entry in entries), 1) if entries else None,
+        "oldest_pending_seconds": round(elapsed(min(entry.since for entry in entries), time.time()), 1)
+        if entries
+        else None,
         "journal": [_entry(entry) for entry in entries[:_MOST_ENTRIES]],
         "lock": {"pid": holder.pid, "command": holder.command, "since": holder.since} if holder else None,
     }

@@ -154,6 +154,11 @@ class History:
         return max(map(int, numbers), default=0)
 
 
+def elapsed(since: float, now: float) -> float:
+    """Seconds between two moments of a clock that may have been set back in between: never less than none."""
+    return max(0.0, now - since)
+
+
 def birth_of(pid: int) -> str:
     """When a process began, in clock ticks since the boot and with the boot's id; "" for one that isn't there.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ...state.history import elapsed
 from ..table import Table
 from ..text import moment, seconds, shown
 
@@ -70,14 +71,14 @@ def _row(run: PastRun) -> tuple[str, ...]:
         str(run.changes),
         str(sum(each.failure_count for each in run.flavours)),
         run.outcome,
-        "-" if run.ended is None else seconds(run.ended - run.began),
+        "-" if run.ended is None else seconds(elapsed(run.began, run.ended)),
     )
 
 
 def _whole(run: PastRun) -> Iterator[str]:
     yield f"run {run.number}: {shown(run.command)}{' --hook' if run.hook else ''}, {run.outcome}"
     yield f"  began {moment(run.began)}, " + (
-        "and didn't come to its end" if run.ended is None else f"took {seconds(run.ended - run.began)}"
+        "and didn't come to its end" if run.ended is None else f"took {seconds(elapsed(run.began, run.ended))}"
     )
     yield f"  process {run.pid}, event {shown(run.event)}, manager {shown(run.manager or 'none')}"
     options = ", ".join(f"{name} = {value!r}" for name, value in run.options.items())
