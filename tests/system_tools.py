@@ -40,6 +40,9 @@ TOOLS = (
     Tool("zsh", "zsh", "completes the command line"),
     Tool("fish", "fish", "completes the command line"),
     Tool("strace", "strace", "shows the order of system calls"),
+    Tool("setfacl", "acl", "gives files access lists"),
+    Tool("bindfs", "bindfs", "mounts a file system that refuses chmod and chown"),
+    Tool("newuidmap", "uidmap", "gives an ordinary account a range of ids in a user namespace"),
 )
 
 # Not on an ordinary person's PATH in Debian, where debootstrap and chroot live.

@@ -399,10 +399,11 @@ def owned(path: Path) -> tuple[int, int, str]:
         ((0, 0, 0o755), (0, 0, 0o644), (0, 0, "0o755"), (0, 0, "0o644")),
         ((0, 0, 0o755), (0, 0, 0o600), (0, 0, "0o755"), (0, 0, "0o600")),
         ((0, 0, 0o700), (0, 0, 0o664), (0, 0, "0o700"), (0, 0, "0o644")),
-        ((0, TEAM, 0o2775), (0, TEAM, 0o775), (0, TEAM, "0o755"), (0, TEAM, "0o644")),
+        ((0, TEAM, 0o2775), (0, TEAM, 0o775), (0, TEAM, "0o2775"), (0, TEAM, "0o644")),
         ((0, TEAM, 0o750), (0, TEAM, 0o640), (0, TEAM, "0o750"), (0, TEAM, "0o640")),
         ((ALICE, TEAM, 0o755), (ALICE, TEAM, 0o644), (ALICE, TEAM, "0o755"), (ALICE, TEAM, "0o644")),
-        ((ALICE, ALICE, 0o775), (ALICE, TEAM, 0o640), (ALICE, ALICE, "0o755"), (ALICE, TEAM, "0o640")),
+        ((ALICE, ALICE, 0o775), (ALICE, TEAM, 0o640), (ALICE, ALICE, "0o775"), (ALICE, TEAM, "0o640")),
+        ((0, 0, 0o1777), (0, 0, 0o444), (0, 0, "0o755"), (0, 0, "0o644")),
         # A source's owner gets nothing of a directory that isn't theirs: they could replace root's bytecode.
         ((0, 0, 0o755), (ALICE, ALICE, 0o644), (0, 0, "0o755"), (0, 0, "0o644")),
         ((0, 0, 0o755), (ALICE, TEAM, 0o640), (0, 0, "0o755"), (0, 0, "0o600")),

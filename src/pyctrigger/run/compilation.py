@@ -191,7 +191,7 @@ class Compilation:
             try:
                 pycache = _ensure_pycache(writer, place)
                 now = time.time_ns()
-                status = writer.replace(pycache, state.pyc, (header, body), asked.text.status)
+                status = writer.replace(pycache, state.pyc, (header, body), asked.text.status, asked.text.acl)
                 if status is not None:
                     learn_clock(status, now)
                 break

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ..pyc.header import Verdict
 from ..state.record import UNSEEN, digest_of, identity_at, identity_of, identity_written
-from ..tree.source import SourceRefused, read_pyc, source_status
+from ..tree.source import SourceRefused, read_pyc, source_access_list, source_status
+from ..tree.writer import WriteRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ class Refresher:
         is_still = _is_still(task)
         for states in self._by_file(place, stale.levels):
             record = self._manifest.records(place.pyc_directory).get(states[0].pyc)
-            identity = self._write(place, states, header, record, stale.status) if is_still and record else None
+            identity = self._write(task, states, header, record) if is_still and record else None
             if record is None or identity is None:
                 left += states
                 continue
@@ -71,17 +72,19 @@ class Refresher:
                 files.setdefault(record.pyc if record else state.pyc, []).append(state)
         return list(files.values())
 
-    def _write(
-        self, place: Place, states: list[LevelState], header: bytes, record: Record, source: os.stat_result
-    ) -> str | None:
+    def _write(self, task: Task, states: list[LevelState], header: bytes, record: Record) -> str | None:
         """Put the header into a file that looks as it was recorded; its identity then, None where it doesn't."""
-        pycs = place.layout.pycs
-        descriptor = os.open(states[0].pyc, _OPEN, dir_fd=pycs.directory(place.pycache))
+        place, source = task.place, task.stale.status
+        try:
+            descriptor = os.open(states[0].pyc, _OPEN, dir_fd=place.layout.pycs.directory(place.pycache))
+        except PermissionError:  # who may not write the file may yet replace it
+            return self._rewrite(task, states, header, record)
         try:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode) or identity_of(before) != record.pyc:
                 return None
-            if before.st_nlink == len(states):
+            shows_more = before.st_mode & 0o066 & ~source.st_mode
+            if before.st_nlink == len(states) and not shows_more:
                 # All of its names are refreshed, so nobody else's file changes, and its body stays what it was at
                 # every moment.
                 return (
@@ -89,27 +92,33 @@ class Refresher:
                 )
         finally:
             os.close(descriptor)
-        return self._rewrite(place, states, header, record, source)
+        return self._rewrite(task, states, header, record)
 
-    def _rewrite(
-        self, place: Place, states: list[LevelState], header: bytes, record: Record, source: os.stat_result
-    ) -> str | None:
-        """Write the same code anew: the file has more names than ours, and under these it stays what it was."""
+    def _rewrite(self, task: Task, states: list[LevelState], header: bytes, record: Record) -> str | None:
+        """Write the same code into a file of its own, with the rights that its source has now.
+
+        The one that is there has more names than ours, under which it stays what it was, or other rights.
+        """
+        place, source = task.place, task.stale.status
         try:
             found = read_pyc(place.layout.pycs, place.pycache, states[0].pyc)
+            acl = source_access_list(place.layout.sources, place.relative, task.stale.name)
         except (OSError, SourceRefused):
             return None
         body = memoryview(found.data)[self._wanted.header.size :]
         if digest_of(body) != record.body_digest:
             return None
         writer = self._writer(place.layout)
-        first = writer.replace(place.pycache, states[0].pyc, (header, body), source)
-        if first is None:
+        try:
+            first = writer.replace(place.pycache, states[0].pyc, (header, body), source, acl)
+            if first is None:
+                return None
+            for state in states[1:]:
+                links = self._wanted.links_twins
+                if not (links and writer.link(place.pycache, states[0].pyc, state.pyc, first)):
+                    writer.replace(place.pycache, state.pyc, (header, body), source, acl)
+        except WriteRefused:  # who compiles it says why
             return None
-        for state in states[1:]:
-            links = self._wanted.links_twins
-            if not (links and writer.link(place.pycache, states[0].pyc, state.pyc, first)):
-                writer.replace(place.pycache, state.pyc, (header, body), source)
         # Each link changes the ctime of all, and what isn't linked is another file.
         return identity_written(first) if len(states) == 1 else UNSEEN
 

@@ -32,6 +32,8 @@ class SourceText(NamedTuple):
     status: os.stat_result
     when: int
     """Nanoseconds since the epoch: when the reading began."""
+    acl: bytes | None
+    """A source's access list; None where it has none."""
 
 
 def read_source(tree: Tree, relative: str, name: str) -> SourceText:
@@ -59,11 +61,12 @@ def _read_still(open_file: Callable[[Tree, str, str], int], file: tuple[Tree, st
             if before.st_size > largest:
                 raise SourceRefused(f"larger than {largest >> 20} MiB")
             data = _read_all(descriptor, before.st_size, largest)
+            acl = _access_list(descriptor, before) if open_file is _open else None
             after = os.fstat(descriptor)
         finally:
             os.close(descriptor)
         if _same(before, after) and len(data) == after.st_size:
-            return SourceText(data, after, when)
+            return SourceText(data, after, when, acl)
     raise SourceRefused("it changes while it is read")
 
 
@@ -73,6 +76,21 @@ def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
     if stat.S_ISLNK(status.st_mode):
         return tree.lstat(*_behind(tree, relative, name, status))
     return status
+
+
+def source_access_list(tree: Tree, relative: str, name: str) -> bytes | None:
+    """The access list of a source; None where it has none. Raises like `read_source`."""
+    descriptor = _open(tree, relative, name)
+    try:
+        return _access_list(descriptor, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _access_list(descriptor: int, status: os.stat_result) -> bytes | None:
+    from .access_lists import access_list  # who reads no source doesn't pay for it
+
+    return access_list(descriptor, status)
 
 
 def _open(tree: Tree, relative: str, name: str) -> int:

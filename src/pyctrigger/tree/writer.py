@@ -10,20 +10,27 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..pieces import write_pieces
 from ..pyc.names import PYCACHE, temporary_names
+from .access_lists import drop_list, for_reading, give_list, has_default_list
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..pieces import Buffer
     from .directory import Tree
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o644
-_DIRECTORY_MODE = 0o755
+#: Who else shares a directory may sweep and replace what is in it; never everybody.
+_DIRECTORY_MODE = 0o775
+#: Answers that are about the file system or the system, and not about this file: no chmod or chown can be had here.
+_NOT_TO_BE_HAD = frozenset(
+    {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EOVERFLOW}
+)
 
 
 class WriteRefused(Exception):
@@ -37,6 +44,11 @@ class Writer:
         self._tree = tree
         self._names = temporary_names(writer)
         self._clear_obstacles = clear_obstacles
+        #: The last directory that was asked for its default access list, and whether it has one.
+        self._listed = "\0", False
+        # There is no asking without setting; a stricter one for a moment does no harm.
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
 
     def ensure_pycache(self, relative: str) -> str:
         """Make the `__pycache__` of a directory if it is missing, with its parent's owner and mode; its path.
@@ -59,40 +71,57 @@ class Writer:
             if not self._clear_obstacles:
                 raise WriteRefused(f"{name} is a link or a file; a repair replaces it") from error
             os.unlink(name, dir_fd=self._tree.directory(relative))
-        parent = self._tree.directory(relative)
-        above = os.fstat(parent)
         with contextlib.suppress(FileExistsError):  # another flavour's run was faster
-            os.mkdir(name, 0o700, dir_fd=parent)
-            made = self._tree.directory(path)
-            _give(made, above.st_uid, above.st_gid)
-            os.fchmod(made, stat.S_IMODE(above.st_mode) & _DIRECTORY_MODE)
+            self._make_directory(self._tree.directory(relative), name, path)
         self._tree.directory(path)
         return path
 
+    def _make_directory(self, parent: int, name: str, path: str) -> None:
+        """Make a directory as Python's own would be, but for the umask: the mode comes with mkdir, and with it setgid.
+
+        A chmod afterwards would take setgid away, and what a default access list gives to others.
+        """
+        above = os.fstat(parent)
+        mode = stat.S_IMODE(above.st_mode) & _DIRECTORY_MODE
+        if above.st_mode & stat.S_ISVTX:
+            mode &= ~stat.S_IWGRP  # where not even who may write may remove another's
+        is_ours = _group_in(above) == above.st_gid
+        # What a group may is nobody's until it is that group's.
+        first = mode if is_ours else mode & ~0o020 if mode & 0o055 == 0o055 else mode & ~0o070
+        with self._masking_nothing_of(first):
+            os.mkdir(name, first, dir_fd=parent)
+        if is_ours and above.st_uid == os.geteuid():
+            return
+        made = self._tree.directory(path)
+        _give(made, above.st_uid, above.st_gid)
+        if first != mode and os.fstat(made).st_gid == above.st_gid:
+            _change_mode(made, mode)
+
     def replace(
-        self, relative: str, name: str, content: Sequence[Buffer], source: os.stat_result
+        self,
+        relative: str,
+        name: str,
+        content: Sequence[Buffer],
+        source: os.stat_result,
+        source_list: bytes | None = None,
     ) -> os.stat_result | None:
-        """Put `content`, its pieces in a row, under `name`, in one rename.
+        """Put `content`, its pieces in a row, under `name`, in one rename; `source_list` is the source's access list.
 
         Returns its status, unless somebody has put another file there since. Raises WriteRefused and OSError; then
         nothing was changed.
         """
         directory = self._tree.directory(relative)
         above = os.fstat(directory)
-        mode, gid = self._mode(above, source), source.st_gid if source.st_uid == above.st_uid else above.st_gid
+        rights = _rights(above, source, source_list)
+        by_list = source_list is not None or self._has_default_list(relative, directory)
+        first = (0o600 if by_list else rights.mode_at_first(_group_in(above))) & _FILE_MODE
         temporary = next(self._names)
-        # What only some may read is nobody's until it is given to them.
-        first_mode = mode if mode == _FILE_MODE and above.st_uid == os.geteuid() else 0o600
-        descriptor = os.open(temporary, _CREATE, first_mode, dir_fd=directory)
+        with self._masking_nothing_of(first):
+            descriptor = os.open(temporary, _CREATE, first, dir_fd=directory)
         try:
             try:
                 _write_all(descriptor, content)
-                written = os.fstat(descriptor)
-                if (written.st_uid, written.st_gid) != (above.st_uid, gid):
-                    _give(descriptor, above.st_uid, gid)
-                    written = os.fstat(descriptor)
-                if stat.S_IMODE(written.st_mode) != mode:
-                    os.fchmod(descriptor, mode)
+                written = _settle_rights(descriptor, rights, by_list=by_list)
             finally:
                 os.close(descriptor)  # a network file system says here that the disk is full
             self._rename(directory, temporary, name)
@@ -102,6 +131,24 @@ class Writer:
                 os.unlink(temporary, dir_fd=directory)
             raise
         return status if (status.st_ino, status.st_mtime_ns) == (written.st_ino, written.st_mtime_ns) else None
+
+    def _has_default_list(self, relative: str, directory: int) -> bool:
+        """Asked once for each directory: its files come in a row."""
+        if self._listed[0] != relative:
+            self._listed = relative, has_default_list(directory)
+        return self._listed[1]
+
+    @contextlib.contextmanager
+    def _masking_nothing_of(self, mode: int) -> Iterator[None]:
+        """The umask without what it would take from `mode`: another thread may give no more than that meanwhile."""
+        if not mode & self._umask:
+            yield
+            return
+        os.umask(self._umask & ~mode)
+        try:
+            yield
+        finally:
+            os.umask(self._umask)
 
     def link(self, relative: str, name: str, twin: str, expected: os.stat_result) -> bool:
         """Put the file `name` under the name `twin` as well, in one rename.
@@ -139,15 +186,6 @@ class Writer:
                 raise WriteRefused("a directory that isn't empty has the name of its pyc") from reason
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
 
-    def _mode(self, directory: os.stat_result, source: os.stat_result) -> int:
-        """Never more than the source grants, to nobody whom the source doesn't grant it."""
-        mode = stat.S_IMODE(source.st_mode) & _FILE_MODE
-        if source.st_uid == directory.st_uid:
-            return mode
-        if directory.st_uid != 0 and os.geteuid() == 0 and not mode & stat.S_IROTH:
-            raise WriteRefused("the directory's owner may not read this source")
-        return mode & ~stat.S_IRGRP | (stat.S_IRGRP if mode & stat.S_IROTH else 0)
-
 
 def _write_all(descriptor: int, content: Sequence[Buffer]) -> None:
     size = sum(map(len, content))
@@ -162,10 +200,85 @@ def _write_all(descriptor: int, content: Sequence[Buffer]) -> None:
         written += step
 
 
+class _Rights(NamedTuple):
+    """Whose a pyc is to be, and what it may grant at most."""
+
+    uid: int
+    gid: int
+    mode: int
+    """What the source grants, and the owner's right to write."""
+    acl: bytes | None
+    """The source's access list."""
+
+    def mode_at_first(self, gid: int) -> int:
+        """The mode to make a file with that has the group `gid` from the start."""
+        return self.mode if gid == self.gid else _for_any_group(self.mode)
+
+
+def _rights(directory: os.stat_result, source: os.stat_result, acl: bytes | None) -> _Rights:
+    """A pyc is its directory's owner's, and nobody reads it whom the source doesn't grant it. Raises WriteRefused.
+
+    Its owner may always write it, as importlib has it (bpo-6074): who can't can't refresh it.
+    """
+    mode = stat.S_IMODE(source.st_mode) & 0o666 | stat.S_IWUSR
+    if source.st_uid == directory.st_uid:
+        return _Rights(directory.st_uid, source.st_gid, mode, acl)
+    mode = mode & ~0o077 if acl else _for_any_group(mode)
+    if directory.st_uid != 0 and os.geteuid() == 0 and not mode & stat.S_IROTH:
+        raise WriteRefused("the directory's owner may not read this source")
+    return _Rights(directory.st_uid, directory.st_gid, mode, None)
+
+
+def _for_any_group(mode: int) -> int:
+    """What is left of a mode in the hands of another group: what everybody may read stays so."""
+    return mode & ~0o022 if mode & 0o044 == 0o044 else mode & ~0o077
+
+
+def _group_in(directory: os.stat_result) -> int:
+    """The group that we make things with in a directory."""
+    inherits = directory.st_mode & stat.S_ISGID or not sys.platform.startswith("linux")  # BSDs: always
+    return directory.st_gid if inherits else os.getegid()
+
+
+def _settle_rights(descriptor: int, rights: _Rights, *, by_list: bool) -> os.stat_result:
+    """Give a file that was just written what it hasn't got of owner, group, mode and list; its status then.
+
+    A file system that takes none of them is fine, unless it shows more than the source does: raises WriteRefused.
+    """
+    written = os.fstat(descriptor)
+    if (written.st_uid, written.st_gid) != (rights.uid, rights.gid):
+        _give(descriptor, rights.uid, rights.gid)
+        written = os.fstat(descriptor)
+    mode = rights.mode_at_first(written.st_gid)
+    if by_list:
+        try:
+            if rights.acl is not None and written.st_gid == rights.gid:
+                give_list(descriptor, for_reading(rights.acl))
+                return os.fstat(descriptor)
+            drop_list(descriptor)
+        except (OSError, ValueError):
+            return written  # it was made for nobody but its owner
+        mode = mode if rights.acl is None else mode & ~0o077
+    if stat.S_IMODE(written.st_mode) != mode & _FILE_MODE:
+        _change_mode(descriptor, mode & _FILE_MODE)
+        written = os.fstat(descriptor)
+        if written.st_mode & 0o066 & ~mode:
+            raise WriteRefused("its file system lets more accounts read or write the pyc than its source")
+    return written
+
+
 def _give(descriptor: int, uid: int, gid: int) -> None:
-    status = os.fstat(descriptor)
-    if (status.st_uid, status.st_gid) == (uid, gid):
-        return
     # Others than root own what they write; a group that is ours can still be set.
-    with contextlib.suppress(PermissionError):
+    try:
         os.fchown(descriptor, uid if os.geteuid() == 0 else -1, gid)
+    except OSError as error:
+        if error.errno not in _NOT_TO_BE_HAD:
+            raise
+
+
+def _change_mode(descriptor: int, mode: int) -> None:
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        if error.errno not in _NOT_TO_BE_HAD:
+            raise
