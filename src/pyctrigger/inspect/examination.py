@@ -181,7 +181,7 @@ class Examiner:
 
     def obstacle(self, seen: Directory) -> str | None:
         """Why a run would write nothing into a directory; None if it would."""
-        if seen.layout.is_read_only:
+        if seen.layout.is_read_only(seen.relative):
             return "its file system is mounted read-only"
         if seen.plan.obstacle:
             return f"its {PYCACHE} {seen.plan.obstacle}; pyctrigger repair replaces it"

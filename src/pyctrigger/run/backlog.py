@@ -33,6 +33,7 @@ class Backlog:
         self._announced = False
         self._own = ""
         self._interrupted = False
+        self._told_waiting = False
         self._joined: list[Entry] = []
         self._tried: set[str] = set()
         #: How many entries of other runs this one has taken over.
@@ -120,10 +121,17 @@ class Backlog:
 
     def close(self, entry: Entry, tally: Tally) -> None:
         """Take an entry out, or count a failed attempt where another may do better."""
-        if any(failure.kind in _PASSING_KINDS for failure in tally.failures):
+        if tally.is_interrupted:
+            self._tell_waiting()
+        elif any(failure.kind in _PASSING_KINDS for failure in tally.failures):
             self.failed(entry)
         else:
             self.drop(entry)
+
+    def _tell_waiting(self) -> None:
+        if not self._told_waiting:
+            self._told_waiting = True
+            self._observer.notice("the work stays in the journal until its file system can be written again")
 
     def drop(self, entry: Entry) -> None:
         """Take an entry out: there is nothing left to do for it."""

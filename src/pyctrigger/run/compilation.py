@@ -64,6 +64,9 @@ class Compilation:
         """The request for a source; None where there is nothing to ask, and the results know why."""
         place, stale = task
         path = place.source(stale.name)
+        if not self._results.still_writes(place.layout, place.relative):
+            self._results.leave(place.layout, place.relative, 1)
+            return None
         try:
             text = read_source(place.layout.sources, place.relative, stale.name)
         except FileNotFoundError:
@@ -153,7 +156,7 @@ class Compilation:
             self._tally.fail(Failure(path, "refused", str(refusal)))
             return
         except OSError as error:
-            self._results.io_failure(place.layout, path, error, source=True)
+            self._results.io_failure(place.layout, place.relative, path, error, source=True)
             return
         finally:
             self._record(asked, written)

@@ -104,6 +104,7 @@ class Execution:
 
     def settle(self) -> bool:
         """Bring what was written to the disk, while the trees are still open; whether all of it is there."""
+        self._results.tell_interruptions()
         return self._results.sync()
 
     # -- what the plan says, in its order ------------------------------------------------------------------------
@@ -154,7 +155,11 @@ class Execution:
     # -- sweeping ------------------------------------------------------------------------------------------------
 
     def _sweep(self, layout: Layout, plan: DirectoryPlan) -> None:
-        if not plan.removals or not self._may_write(layout) or not self._gate.permits(layout, plan.relative):
+        if (
+            not plan.removals
+            or not self._may_write(layout, plan.relative)
+            or not self._gate.permits(layout, plan.relative)
+        ):
             return
         place = Place(layout, plan.relative)
         doomed = [(each.name, each.source if each.kind == "orphan" else None) for each in plan.removals]
@@ -163,40 +168,39 @@ class Execution:
             if name in recorded:
                 self._manifest.forget(place.pyc_directory, name)
             if error is not None:
-                self._results.io_failure(layout, place.pyc(name), error)
-                if not self._results.can_write(layout):
+                self._results.io_failure(layout, plan.relative, place.pyc(name), error)
+                if not self._results.still_writes(layout, plan.relative):
                     return
             elif is_removed:
                 self.tally.counts.removed += 1
                 self._observer.removed(place.pyc(name))
 
     def _remove_directory(self, layout: Layout, step: Emptied) -> None:
-        if not self._may_write(layout):
-            return
         remove, path, above = (
             (remove_pycache, layout.describe_pyc(step.relative), step.relative)
             if step.pycache
             else (remove_package, layout.describe_source(step.relative), step.relative.rpartition("/")[0])
         )
-        if not self._gate.permits(layout, above, source_only=True):
+        if not self._may_write(layout, above) or not self._gate.permits(layout, above, source_only=True):
             return
         try:
             if remove(layout, step.relative):
                 self.tally.counts.removed_directories += 1
                 self._observer.removed(path)
         except OSError as error:
-            self._results.io_failure(layout, path, error)
+            self._results.io_failure(layout, above, path, error)
 
     # -- compiling -----------------------------------------------------------------------------------------------
 
     def _compile(self, layout: Layout, plan: DirectoryPlan) -> Iterator[Task]:
         if not plan.stale:
             return
-        if self._results.can_write(layout) and any(map(_needs_compiler, plan.stale)):
-            self._pool.start()
-        if not self._may_write(layout):
-            self.tally.counts.skipped += len(plan.stale)
+        if not self._results.can_write(layout, plan.relative):
+            self._results.leave(layout, plan.relative, len(plan.stale))
             return
+        if any(map(_needs_compiler, plan.stale)):
+            self._pool.start()
+        self._enter()
         if plan.obstacle and not self._wanted.trust_nothing:
             path = layout.describe_pyc(plan.relative)
             self.tally.failures.append(Failure(path, "refused", f"{plan.obstacle}; pyctrigger repair replaces it"))
@@ -227,7 +231,7 @@ class Execution:
         try:
             left = self._refresher().refresh(task)
         except OSError as error:
-            self._results.io_failure(place.layout, place.source(task.stale.name), error, source=True)
+            self._results.io_failure(place.layout, place.relative, place.source(task.stale.name), error, source=True)
             return None
         self._results.wrote(place.layout)
         if left is None:
@@ -269,9 +273,9 @@ class Execution:
 
     # -- small things --------------------------------------------------------------------------------------------
 
-    def _may_write(self, layout: Layout) -> bool:
+    def _may_write(self, layout: Layout, relative: str) -> bool:
         """See whether the file system can be written, and take the lock."""
-        if not self._results.can_write(layout):
+        if not self._results.can_write(layout, relative):
             return False
         self._enter()
         return True

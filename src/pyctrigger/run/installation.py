@@ -136,7 +136,7 @@ class InstallationRun:
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
         knowledge = self._knowledge(Manifest(None))
         with Survey(self._target, self._request, wanted, knowledge) as survey:
-            return survey.can_be_written
+            return not survey.is_read_only
 
     def _do_all(self, backlog: Backlog) -> None:
         """This request first, then what others left in the journal, until nothing is left there that can be done."""
@@ -260,6 +260,8 @@ class InstallationRun:
                     self._keep(execution, manifest)
                     raise
                 self._keep(execution, manifest)
+                # What waits in the journal for a tree that can't be written goes on waiting.
+                execution.tally.is_interrupted |= survey.is_read_only
                 return execution.tally
 
     def _enter(self, request: Request) -> None:

@@ -76,6 +76,8 @@ class Tally:
         self.unexamined: list[Failure] = []
         #: Lines that a person should read, such as a read-only tree; no fault of a file's.
         self.notices: list[str] = []
+        #: Whether a file system turned read-only under the work, or took none: it is done when it can be written again.
+        self.is_interrupted = False
 
     def fail(self, failure: Failure) -> None:
         """Count a source that failed."""
@@ -90,6 +92,7 @@ class Tally:
         self.actions += other.actions
         self.unexamined += other.unexamined
         self.notices += other.notices
+        self.is_interrupted |= other.is_interrupted
 
     @property
     def exit_code(self) -> int:

@@ -1,4 +1,4 @@
-"""Where results go while work is done: into the tally, and to the observer; a read-only tree is one line in it."""
+"""Where results go while work is done: into the tally, and to the observer; a read-only place is one line in it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,83 @@ if TYPE_CHECKING:
     from .observer import Observer
 
 
+class _ReadOnly:
+    """A directory that can't be written, with all below it: a mount of its own, or a whole tree."""
+
+    def __init__(self, path: str, *, turned: bool, mounted: bool) -> None:
+        self.path = path
+        #: Whether it could be written when the run began.
+        self.turned = turned
+        #: Whether it was so from the start, by its mount: each directory below can be asked, and may be another mount.
+        self.is_mounted = mounted and not turned
+        #: Sources left without the bytecode that they need.
+        self.left = 0
+
+
 class Results:
     """Takes in what became of each file."""
 
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
         self.tally = Tally()
-        self._read_only: set[int] = set()
+        #: By layout, and by path relative to its pycs.
+        self._read_only: dict[int, dict[str, _ReadOnly]] = {}
+        self._seen_writable: dict[int, set[str]] = {}
         self._denied: set[int] = set()
         self._written: dict[tuple[int, int], Layout] = {}
 
-    def can_write(self, layout: Layout) -> bool:
-        """Whether the file system of the pycs takes writes, as far as is known."""
-        if layout.is_read_only:
-            self.read_only(layout)
-        return id(layout) not in self._read_only
+    def can_write(self, layout: Layout, relative: str) -> bool:
+        """Whether the file system takes writes where the pycs of a directory are, as far as is known."""
+        if not self.still_writes(layout, relative):
+            return False
+        if layout.is_read_only(relative):
+            if self._found_read_only(layout, relative) is None:
+                self._note_read_only(layout, relative)
+            return False
+        self._seen_writable.setdefault(id(layout), set()).add(layout.pycache(relative))
+        return True
 
-    def read_only(self, layout: Layout) -> None:
+    def still_writes(self, layout: Layout, relative: str) -> bool:
+        """Whether nothing has said otherwise since `can_write`."""
+        found = self._found_read_only(layout, relative)
+        return found is None or found.is_mounted
+
+    def leave(self, layout: Layout, relative: str, sources: int) -> None:
+        """Count sources that a read-only file system keeps from their bytecode: no fault, where it always was."""
+        place = self._found_read_only(layout, relative) or self._note_read_only(layout, relative)
+        place.left += sources
+        if place.turned:
+            self.tally.counts.failed += sources
+        else:
+            self.tally.counts.skipped += sources
+
+    def _found_read_only(self, layout: Layout, relative: str) -> _ReadOnly | None:
+        known = self._read_only.get(id(layout))
+        if known is None:
+            return None
+        pycache = layout.pycache(relative)
+        return next((place for top, place in known.items() if _is_below(pycache, top)), None)
+
+    def _note_read_only(self, layout: Layout, relative: str) -> _ReadOnly:
         """Say once that nothing can be written here, not once for each file."""
-        if id(layout) not in self._read_only:
-            self._read_only.add(id(layout))
-            self.tally.notices.append(f"{layout.pycs.path} is on a read-only file system; nothing was changed there")
+        top = layout.read_only_top(relative)
+        seen = self._seen_writable.get(id(layout), ())
+        mounted = layout.is_read_only(relative)
+        turned = mounted and any(_is_below(pycache, top) for pycache in seen)
+        place = _ReadOnly(layout.pycs.describe(top), turned=turned, mounted=mounted)
+        self._read_only.setdefault(id(layout), {})[top] = place
+        if not turned:
+            self.tally.notices.append(f"{place.path} is on a read-only file system; nothing was changed there")
+        return place
+
+    def tell_interruptions(self) -> None:
+        """Say what a file system that turned read-only in mid-work has left undone, once it is known how much."""
+        for known in self._read_only.values():
+            for place in known.values():
+                if place.turned:
+                    self.tally.is_interrupted = True
+                    reason = f"it turned read-only in the middle of the work; sources that were left: {place.left}"
+                    self.tally.failures.append(Failure(place.path, "io", reason))
 
     def wrote(self, layout: Layout) -> None:
         """Something was written into this tree."""
@@ -48,16 +104,15 @@ class Results:
             try:
                 sync_file_system(layout.pycs.directory(""))
             except OSError as error:
-                self.io_failure(layout, layout.pycs.path, error)
+                self.io_failure(layout, "", layout.pycs.path, error)
                 settled = False
         self._written.clear()
         return settled
 
-    def io_failure(self, layout: Layout, path: str, error: OSError, *, source: bool = False) -> None:
-        """A system call failed over a pyc or a directory, or, if `source`, over a whole source."""
+    def io_failure(self, layout: Layout, relative: str, path: str, error: OSError, *, source: bool = False) -> None:
+        """A system call failed over a pyc or a directory of `relative`, or, if `source`, over a whole source."""
         if error.errno == errno.EROFS:
-            self.read_only(layout)
-            self.tally.counts.skipped += source
+            self.leave(layout, relative, int(source))
             return
         reason = error.strerror or str(error)
         if error.errno in (errno.EACCES, errno.EPERM):
@@ -77,3 +132,7 @@ class Results:
         """A source that is known not to compile: it was announced before."""
         self.tally.counts.skipped += 1
         self.tally.findings.append(Finding("uncompilable", None, path, known=True))
+
+
+def _is_below(path: str, top: str) -> bool:
+    return not top or path == top or path.startswith(top + "/")

@@ -82,9 +82,10 @@ class Survey:
         self._stack.close()
 
     @property
-    def can_be_written(self) -> bool:
-        """Whether any of the touched site directories lies on a file system that isn't read-only."""
-        return any(not layout.is_read_only for layout, _, units in self._sites if units)
+    def is_read_only(self) -> bool:
+        """Whether everything that was touched lies on file systems that are mounted read-only."""
+        touched = [(layout, unit) for layout, _, units in self._sites for unit in units]
+        return bool(touched) and all(layout.is_read_only(unit.relative) for layout, unit in touched)
 
     def steps(self) -> Iterator[tuple[Layout, Step]]:
         """Every step of every site directory's plan."""

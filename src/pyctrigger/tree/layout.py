@@ -48,10 +48,24 @@ class Layout:
         """What all directories of pycs of a package lie below, relative to `pycs`."""
         return self.pycache(relative) if self.has_prefix else relative
 
-    @property
-    def is_read_only(self) -> bool:
-        """Whether the pycs lie on a file system that is mounted read-only."""
-        return bool(os.fstatvfs(self.pycs.directory("")).f_flag & _READ_ONLY)
+    def is_read_only(self, relative: str) -> bool:
+        """Whether the pycs of the directory `relative` lie on a file system that is mounted read-only.
+
+        Asked of the directory itself: any directory of a tree can be a mount of its own.
+        """
+        return _is_read_only(self.pycs, self.pycache(relative))
+
+    def read_only_top(self, relative: str) -> str:
+        """The uppermost directory, relative to `pycs`, that can't be written if these pycs can't.
+
+        That of the same mount; where no mount says so but only a write's answer (a snapshot of btrfs), of the device.
+        """
+        top = self.pycache(relative)
+        alike = _is_read_only if _is_read_only(self.pycs, top) else _device
+        is_so = alike(self.pycs, top)
+        while top and alike(self.pycs, top.rpartition("/")[0]) == is_so:
+            top = top.rpartition("/")[0]
+        return top
 
     def describe_source(self, relative: str, name: str = "") -> str:
         """The full path of a source, or of its directory."""
@@ -60,6 +74,27 @@ class Layout:
     def describe_pyc(self, relative: str, name: str = "") -> str:
         """The full path of a pyc of the directory `relative`, or of the directory that holds its pycs."""
         return self.pycs.describe(self.pycache(relative), name)
+
+
+def _is_read_only(tree: Tree, relative: str) -> bool:
+    try:
+        return bool(os.fstatvfs(_nearest(tree, relative)).f_flag & _READ_ONLY)
+    except OSError:  # the system doesn't answer; what is written will tell
+        return False
+
+
+def _device(tree: Tree, relative: str) -> int:
+    return os.fstat(_nearest(tree, relative)).st_dev
+
+
+def _nearest(tree: Tree, relative: str) -> int:
+    """The descriptor of a directory, or of the next one above it that is there."""
+    while relative:
+        try:
+            return tree.directory(relative)
+        except OSError:
+            relative = relative.rpartition("/")[0]
+    return tree.directory("")
 
 
 class Place:

@@ -85,8 +85,8 @@ def _remove_directory(layout: Layout, relative: str, *, of_pycs: bool) -> bool:
     try:
         os.rmdir(name, dir_fd=tree.directory(above))
     except OSError as error:
-        # Somebody put something there meanwhile (or, POSIX allows it, EEXIST), or it is gone already.
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+        # Somebody put something there meanwhile (or, POSIX allows it, EEXIST), it is gone already, or it is a mount's.
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY):
             return False
         raise
     tree.forget(relative)

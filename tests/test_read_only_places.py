@@ -1,0 +1,187 @@
+"""What can't be written is told once, and the rest is done; what turns read-only in mid-work is not forgotten."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packages import not_fresh, snapshot, sources_below, write_tree
+
+if TYPE_CHECKING:
+    from confinement import Machine
+    from interpreters import Interpreter
+
+SITE = "/mnt/site"
+
+
+class Tree:
+    """A site directory on a tmpfs that nobody else sees, in which anything can be mounted."""
+
+    def __init__(self, machine: Machine, interpreter: Interpreter) -> None:
+        self.command = machine.command
+        self.interpreter = interpreter
+        self.site = machine.top / SITE.lstrip("/")
+        self._inside = machine.command.program[:3]
+
+    def mount(self, *words: str) -> None:
+        """The mount program, inside."""
+        subprocess.run([*self._inside, "mount", *words], check=True)
+
+    def freeze(self, name: str) -> None:
+        """Mount a directory of the site read-only over itself, as a compose file does."""
+        self.mount("--bind", f"{SITE}/{name}", f"{SITE}/{name}")
+        self.mount("-o", "remount,bind,ro", f"{SITE}/{name}")
+
+    def freeze_under(self, child: subprocess.Popen[bytes], options: str, at: str) -> None:
+        """Mount something anew while a command is at work there: not at a moment when it has a file open."""
+        for _ in range(100):
+            child.send_signal(signal.SIGSTOP)
+            done = subprocess.run([*self._inside, "mount", "-o", options, at], capture_output=True, check=False)
+            child.send_signal(signal.SIGCONT)
+            if done.returncode == 0:
+                return
+        raise AssertionError(done.stderr)
+
+    @property
+    def scope(self) -> list[str]:
+        """The options for this tree."""
+        return ["--python", self.interpreter.path, "--site-dir", SITE]
+
+    @property
+    def entries(self) -> list[Path]:
+        """What stands in the journal."""
+        return list(self.command.state.glob("*/journal/*.json"))
+
+    def stale(self, below: str = "") -> list[str]:
+        """The sources without fresh bytecode, of those below a directory; relative to the site."""
+        found = not_fresh(self.interpreter, sources_below(self.site / below))
+        return sorted({str(Path(path.decode()).relative_to(self.site)) for path, _ in found})
+
+
+@pytest.fixture
+def tree(as_root: None, machine: Machine, newest: Interpreter) -> Tree:
+    """An empty site directory."""
+    made = Tree(machine, newest)
+    made.site.mkdir()
+    return made
+
+
+def line(path: str) -> str:
+    """What is said of a place that can't be written."""
+    return f"{path} is on a read-only file system; nothing was changed there"
+
+
+@pytest.mark.parametrize("verb", [["run"], ["repair"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "frozen", ["alpha", "omega", "middle/inner", "middle/inner/__pycache__"], ids=lambda name: name.replace("/", "-")
+)
+def test_a_package_mounted_read_only_is_one_line_and_the_rest_is_done(tree: Tree, verb: list[str], frozen: str) -> None:
+    """Wherever it comes in the order of things; a run after it has nothing to do but to say so again."""
+    packages = ("alpha", "middle", "middle/inner", "middle/inner/deep", "omega")
+    write_tree(tree.site, {f"{package}/m{number}.py": f"x = {number}\n" for package in packages for number in range(3)})
+    (tree.site / frozen).mkdir(exist_ok=True)
+    tree.freeze(frozen)
+    here = frozen.removesuffix("/__pycache__")
+    deep = frozen == "middle/inner"
+    left = [f"{here}/m{number}.py" for number in range(3)]
+    left = sorted(left + [f"{here}/deep/m{number}.py" for number in range(3)]) if deep else left
+
+    first = tree.command.json(*verb, *tree.scope)
+
+    assert (0, [], [line(f"{SITE}/{frozen}")]) == (first.code, first.failures, first.run["notices"])
+    assert (15 - len(left), len(left)) == (first.counts["compiled"], first.counts["skipped"])
+    assert left == tree.stale()
+    before = snapshot(tree.site)
+    again = tree.command.json(*verb, *tree.scope)
+    assert (0, [], [line(f"{SITE}/{frozen}")]) == (again.code, again.failures, again.run["notices"])
+    assert (0, len(left)) == (again.counts["failed"], again.counts["skipped"])
+    assert verb == ["repair"] or before == snapshot(tree.site)
+    assert [] == tree.entries
+
+
+def test_a_run_with_nothing_to_do_but_what_is_frozen_takes_no_lock(tree: Tree) -> None:
+    """Nor an entry in the journal, nor one in the history: it is as idle as any other."""
+    write_tree(tree.site, {"frozen/m.py": "", "other/m.py": ""})
+    tree.freeze("frozen")
+    tree.command.json("run", *tree.scope)
+    shown = json.loads(tree.command.text("history", "--json").out)
+
+    for arguments in (["--hook"], ["--hook", f"{SITE}/frozen"], ["--hook", f"{SITE}/other", f"{SITE}/frozen"]):
+        assert 0 == tree.command.json("run", *tree.scope, *arguments).code
+
+    assert shown == json.loads(tree.command.text("history", "--json").out)
+
+
+def test_a_writable_mount_inside_a_read_only_tree_is_served(tree: Tree) -> None:
+    """The other way round, as a volume in an image is."""
+    write_tree(tree.site, {"volume/m.py": "", "image/m.py": "", "n.py": ""})
+    tree.mount("--bind", f"{SITE}/volume", f"{SITE}/volume")
+    tree.mount("--bind", SITE, SITE)
+    tree.mount("-o", "remount,bind,ro", SITE)
+    tree.mount("--bind", "/mnt/site/volume", f"{SITE}/volume")
+    tree.mount("-o", "remount,bind,rw", f"{SITE}/volume")
+
+    outcome = tree.command.json("run", *tree.scope)
+
+    assert (0, [line(SITE)]) == (outcome.code, outcome.run["notices"])
+    assert ["image/m.py", "n.py"] == tree.stale()
+
+
+def test_a_dead_package_that_is_a_mount_stays_and_is_no_failure(tree: Tree) -> None:
+    """Its orphans go, and the directory that something is mounted on can't."""
+    write_tree(tree.site, {"dead/m.py": "", "alive/m.py": ""})
+    tree.command.json("run", *tree.scope)
+    (tree.site / "dead/m.py").unlink()
+    tree.mount("--bind", f"{SITE}/dead", f"{SITE}/dead")
+
+    for _ in range(2):
+        outcome = tree.command.json("run", *tree.scope)
+        assert (0, []) == (outcome.code, outcome.failures)
+
+    assert [] == list((tree.site / "dead").iterdir())
+
+
+@pytest.mark.parametrize("verb", [["run"], ["run", "--hook"]], ids=" ".join)
+@pytest.mark.parametrize("frozen", ["", "package7"], ids=["all", "one mount"])
+def test_a_tree_that_turns_read_only_stays_in_the_journal(tree: Tree, verb: list[str], frozen: str) -> None:
+    """It says what it left, a monitor is warned, and once it can be written the next hook finishes it."""
+    text = "".join(f"name{number} = {number}\n" for number in range(100))
+    write_tree(tree.site, {f"package{number}/m{each}.py": text for number in range(10) for each in range(60)})
+    if frozen:
+        tree.mount("--bind", f"{SITE}/{frozen}", f"{SITE}/{frozen}")
+    at = f"{SITE}/{frozen}" if frozen else "/mnt"
+    how = "remount,bind" if frozen else "remount"
+    child = tree.command.start(*verb, "--json", *tree.scope, "--jobs", "1", cwd="/")
+    watched = tree.site / (frozen or "package3") / "__pycache__"
+    while child.poll() is None and not (watched.is_dir() and len(list(watched.iterdir())) > 2):
+        pass  # a wait between two looks would miss it
+    tree.freeze_under(child, f"{how},ro", at)
+    out, err = child.communicate(timeout=100)
+    (run,) = json.loads(out)["runs"]
+
+    stale = tree.stale()
+    assert stale, "the tree was frozen too late to tell"
+    reason = f"it turned read-only in the middle of the work; sources that were left: {len(stale)}"
+    path = f"{SITE}/{frozen}" if frozen else SITE
+    assert [{"path": path, "kind": "io", "message": reason}] == run["failures"]
+    assert [] == run["notices"]
+    assert (600 - len(stale), len(stale)) == (run["counts"]["compiled"], run["counts"]["failed"])
+    assert (0 if "--hook" in verb else 1) == child.returncode
+    assert b"the work stays in the journal until its file system can be written again" in err
+    assert 1 == len(tree.entries)
+    checked = tree.command.text("status", "--check", "--python", tree.interpreter.path)
+    assert (1, True) == (checked.code, "the last run failed" in checked.out), checked.out + checked.err
+
+    if not frozen:
+        for _ in range(4):
+            tree.command.json("run", *tree.scope, "--hook", f"{SITE}/package1")
+        assert 1 == len(tree.entries)
+    tree.mount("-o", f"{how},rw", at)
+    done = tree.command.json("run", *tree.scope, "--hook", f"{SITE}/package1")
+    assert (0, len(stale)) == (done.code, done.counts["compiled"])
+    assert ([], []) == (tree.stale(), tree.entries)
