@@ -74,7 +74,9 @@ class InstallationLock:
     def _try(self, seconds: float) -> bool:
         try:
             self._lock.acquire(timeout=seconds, poll_interval=_POLL)
-        except _filelock().Timeout:
+        except TimeoutError as error:
+            if error.errno is not None:  # a network file system's, not the lock's
+                raise
             return False
         return True
 
@@ -128,38 +130,53 @@ def current_holder(directory: str, installation: str) -> Holder | None:
 
 
 def _hard_lock(path: str) -> Any:
-    kind = _filelock().UnixFileLock
+    kind = _unix_file_lock()
     options: dict[str, Any] = {"mode": 0o600, "thread_local": False}
     if "fallback_to_soft" in kind.__init__.__code__.co_varnames:
         options["fallback_to_soft"] = False  # newer filelocks would fall back where flock(2) is missing
     return kind(path, **options)
 
 
-@functools.cache
-def _filelock() -> Any:
-    """The library without its asynchronous half, which up to 3.x brings asyncio and ssl: more than all else of it.
+#: Where filelock defines `UnixFileLock`: its releases up to 4.2, and those from 4.3 on.
+_HOMES = ("filelock._unix", "filelock._native._unix")
 
-    What was imported so stays ours: whoever else imports filelock gets the whole.
+
+@functools.cache
+def _unix_file_lock() -> Any:
+    """Import UnixFileLock with what it needs, and nothing else of filelock.
+
+    Its other locks need asyncio, ssl, socket or sqlite3, and many releases import all of that at once: more than the
+    rest of a hook. The modules imported here stay ours: whoever else imports filelock gets the whole.
     """
     import threading
 
-    if "filelock" in sys.modules or threading.active_count() > 1:  # another thread might meet the half
-        import filelock
+    if "filelock" not in sys.modules and threading.active_count() == 1:  # another thread might meet the half
+        try:
+            return _import_alone()
+        except (ImportError, AttributeError):
+            pass  # of a release with another layout the whole will do; test_lock.py shows that it costs more
+        finally:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "filelock"]:
+                del sys.modules[name]
+    import filelock
 
-        return filelock
-    sys.modules["filelock.asyncio"] = _Absent("filelock.asyncio")
-    try:
-        import filelock
-
-        return filelock
-    finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "filelock"]:
-            del sys.modules[name]
+    return filelock.UnixFileLock
 
 
-class _Absent(ModuleType):
-    """A module in which every name stands for nothing."""
+def _import_alone() -> Any:
+    """UnixFileLock from its module, below a package whose own code doesn't run. Raises ImportError, AttributeError."""
+    import importlib
 
-    def __getattr__(self, name: str) -> None:
-        if name.startswith("__"):
-            raise AttributeError(name)
+    package = ModuleType("filelock")
+    # As importlib.util.find_spec does, which costs a hook its import.
+    found = (finder.find_spec("filelock", None) for finder in sys.meta_path)
+    package.__spec__ = next((spec for spec in found if spec is not None), None)
+    package.__path__ = list(package.__spec__.submodule_search_locations or ()) if package.__spec__ else []
+    sys.modules["filelock"] = package
+    for home in _HOMES:
+        try:
+            return importlib.import_module(home).UnixFileLock
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{home}.".startswith(f"{error.name}."):
+                raise
+    raise ModuleNotFoundError(f"no UnixFileLock in {', '.join(_HOMES)}")

@@ -1,0 +1,100 @@
+"""What a hook imports: every module is paid for in every transaction of a system.
+
+`nox -s oldest` and `nox -s newest` run it with other releases of what pyctrigger depends on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from packages import pycs_below, write_tree
+
+#: Packages with much below them, for what a hook never does. sqlite3 is the manifest's.
+NEVER = {"asyncio", "concurrent", "email", "http", "multiprocessing", "rich", "socket", "ssl", "unittest", "xml"}
+
+#: As the launcher of a package starts it, without the site's own imports.
+START = "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from pyctrigger.cli import main; sys.exit(main())"
+
+
+def imported_by_hook(site: Path, state: Path, python: str, *touched: Path) -> set[str]:
+    """Run a hook for the touched paths, and return the modules that it imported, also those it forgot again."""
+    found = [importlib.util.find_spec(name) for name in ("pyctrigger", "filelock", "platformdirs", "tomli")]
+    places = [str(Path(spec.origin).parent.parent) for spec in found if spec and spec.origin]
+    scope = ["--python", python, "--site-dir", str(site), "--state-dir", str(state)]
+    hook = ["run", "--hook", "--quiet", "--event", "install", *scope, *map(str, touched)]
+    child = subprocess.run(
+        [sys.executable, "-I", "-S", "-X", "importtime", "-c", START, ":".join(dict.fromkeys(places)), *hook],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    lines = child.stderr.splitlines()
+    assert [] == [line for line in lines if not line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+@pytest.fixture
+def served(site: Path, tmp_path: Path, scope: list[str]) -> Path:
+    """The state after a first hook: no later one has to look at everything."""
+    write_tree(site, {"old.py": "x = 1\n"})
+    imported_by_hook(site, tmp_path / "state", scope[1], site / "old.py")
+    assert pycs_below(site)
+    return tmp_path / "state"
+
+
+@pytest.mark.parametrize(("touched", "most"), [("README", 160), ("new.py", 260)])
+def test_hook_imports_little(site: Path, served: Path, scope: list[str], touched: str, most: int) -> None:
+    """With nothing to do, and with one file to compile: nothing for networks or terminals, and no event loop."""
+    (site / touched).write_text("x = 22\n")
+    before = pycs_below(site)
+    names = imported_by_hook(site, served, scope[1], site / touched)
+
+    assert (touched == "new.py") == (pycs_below(site) != before)
+    assert set() == {name for name in names if name.partition(".")[0] in NEVER}
+    assert len(names) <= most, sorted(names)
+    # Without work there is no lock; and for it only filelock's own start, which is not among these, imports the rest.
+    assert ("filelock" in names, any(name.startswith("filelock.") for name in names)) == (False, touched == "new.py")
+
+
+#: Imports what the whole library has, so that half of it can't do.
+OTHER_LAYOUT = """
+import fcntl, os
+from .other import everything
+class UnixFileLock:
+    is_locked = False
+    def __init__(self, path, mode, thread_local):
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, mode)
+    def acquire(self, timeout, poll_interval):
+        fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.is_locked = True
+"""
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"__init__.py": OTHER_LAYOUT, "other.py": "everything = 1\n"},
+        {"__init__.py": OTHER_LAYOUT, "other.py": "everything = 1\n", "_unix.py": "from . import UnixFileLock\n"},
+        {"__init__.py": OTHER_LAYOUT, "other.py": "everything = 1\n", "_unix.py": "import filelock.asyncio\n"},
+        {"__init__.py": OTHER_LAYOUT, "other.py": "everything = 1\n", "_unix.py": "", "_native/_unix.py": ""},
+    ],
+    ids=["elsewhere", "in the package", "needs what is gone", "empty"],
+)
+def test_filelock_of_another_layout_is_taken_whole(tmp_path: Path, layout: dict[str, str]) -> None:
+    """A future release may hide its lock where we don't look: it costs its own imports, and locks."""
+    write_tree(tmp_path / "filelock", layout)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom pyctrigger.state.lock import InstallationLock\n"
+        "lock = InstallationLock(sys.argv[1] + '/locks', 'x')\nassert lock.acquire(0, print) is False\n"
+        "print(lock.held, type(lock._lock).__module__, sys.modules['filelock'].everything)\n"
+    )
+    child = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ("True filelock 1\n", "") == (child.stdout, child.stderr)
