@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Union
 
@@ -13,5 +14,10 @@ Buffer = Union[bytes, memoryview]
 
 def write_pieces(descriptor: int, pieces: Sequence[Buffer]) -> int:
     """Write what one call takes of them, from the first on; how many bytes that was. Raises OSError."""
-    # PyPy's os has no writev.
-    return os.writev(descriptor, pieces) if hasattr(os, "writev") else os.write(descriptor, pieces[0])
+    if hasattr(os, "writev"):  # PyPy's os has none
+        try:
+            return os.writev(descriptor, pieces)
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.EPERM):
+                raise
+    return os.write(descriptor, pieces[0])

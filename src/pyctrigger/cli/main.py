@@ -13,6 +13,7 @@ from ..errors import DefectError, PyctriggerError, ShortageError
 from ..run.report import Report
 from ..run.trigger import perform
 from .commands import VERBS
+from .inherited import reset_inherited
 from .parser import make_request, parse
 from .report import Printer
 from .text import say, shown
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | N
 
     `program` is how pyctrigger is started, for the hooks that it renders; by itself it knows only its interpreter.
     """
+    reset_inherited()
     # One short pass over values that form no cycles: the collector would only look at them again and again.
     if hasattr(gc, "freeze"):  # PyPy's collector is another one
         gc.freeze()

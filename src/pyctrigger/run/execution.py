@@ -74,6 +74,7 @@ class Execution:
         #: What is read or looked at is so after this.
         self._began = time.time_ns()
         self._known = self._done = 0
+        self._has_noted_lacks = False
         self.tally = self._results.tally
 
     def run(self, steps: Iterable[tuple[Layout, Step]]) -> Tally:
@@ -101,6 +102,13 @@ class Execution:
             for job, answer in pool.map(jobs()):
                 compilation.finish(job, answer)
                 self._progress()
+            self._note_lacks(pool.lacks)
+
+    def _note_lacks(self, calls: set[str]) -> None:
+        if calls and not self._has_noted_lacks:
+            self._has_noted_lacks = True
+            refused = ", ".join(sorted(calls))
+            self.tally.notices.append(f"this system refuses {refused}: a source that takes too much is stopped later")
 
     def settle(self) -> bool:
         """Bring what was written to the disk, while the trees are still open; whether all of it is there."""

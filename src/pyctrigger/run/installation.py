@@ -67,6 +67,8 @@ class InstallationRun:
         self._report = report
         self._lock: InstallationLock | None = None
         self._backlog: Backlog | None = None
+        #: This system has no locks: the work is done as with `--stateless`.
+        self._is_lockless = False
 
     def perform(self) -> None:
         """Do the work, and what is pending from before. Raises PyctriggerError."""
@@ -226,13 +228,14 @@ class InstallationRun:
         from .pools import Pools
         from .survey import Survey, wanted_bytecode
 
-        writer = f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}" if request.stateless else self._target.installation
-        wanted = wanted_bytecode(self._target, request, self._settings, writer)
+        wanted = wanted_bytecode(self._target, request, self._settings, self._target.installation)
         pools = Pools(self._settings, self._request.jobs, wanted)
         interpreter = self._target.interpreter
         while True:
             interrupted = self._backlog is not None and self._backlog.sees_interrupted()
             wanted = wanted._replace(after_interruption=interrupted)
+            if request.stateless or self._is_lockless:
+                wanted = wanted._replace(writer=f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}")
             manifest = self._store.manifest(self._target.installation)
             knowledge = self._knowledge(manifest)
             if strangers := knowledge.drop_strangers(self._target, request):
@@ -266,7 +269,7 @@ class InstallationRun:
 
     def _enter(self, request: Request) -> None:
         """Before the first change: the journal, then the lock."""
-        if request.stateless or (self._lock is not None and self._lock.held):
+        if request.stateless or self._is_lockless or (self._lock is not None and self._lock.held):
             return
         if request.work in (Work.RUN, Work.REPAIR) and self._backlog is not None:
             self._backlog.announce(self._request)
@@ -277,12 +280,16 @@ class InstallationRun:
 
     def _take_lock(self) -> bool:
         """Whether somebody else had it meanwhile."""
-        from ..state.lock import InstallationLock
+        from ..state.lock import InstallationLock, NoLocksError
 
         try:
             if self._lock is None:
                 self._lock = InstallationLock(lock_directory(), self._target.installation)
             return self._lock.acquire(self._patience(), self._observer.notice)
+        except NoLocksError as error:
+            self._observer.notice(f"no lock can be had ({error.strerror}): this run goes on without, as with --stateless")
+            self._is_lockless = True
+            return True
         except OSError as error:
             raise UsageError(
                 f"no lock can be made in {lock_directory()}: {error.strerror}", mend="use --stateless to go without"

@@ -211,15 +211,10 @@ def _locked(directory: str) -> int | None:
 
     Raises FileNotFoundError if the directory is gone, and OSError.
     """
-    import fcntl
-
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.stat(directory), os.fstat(descriptor)):
+        if files.try_lock(descriptor) and os.path.samestat(os.stat(directory), os.fstat(descriptor)):
             return descriptor
-    except BlockingIOError:
-        pass
     except BaseException:
         os.close(descriptor)
         raise

@@ -7,6 +7,7 @@ residue of one that was killed, and the next one that writes into the directory 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -14,6 +15,8 @@ from typing import Any
 
 _TEMPORARY = ".tmp"
 _OPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: What a kernel, a file system or a sandbox says that doesn't have a call, or forbids it.
+NO_SUCH_CALL = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
 
 
 def write_durably(path: str, value: Any) -> None:
@@ -33,7 +36,7 @@ def write_text(path: str, text: str) -> None:
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
             os.rename(temporary, path)  # while it is still ours
     except BaseException:
         with contextlib.suppress(OSError):
@@ -73,9 +76,33 @@ def sync_directory(path: str) -> None:
     """Bring the names in a directory to the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync(descriptor: int) -> None:
+    """Bring an open file to the disk, where the system has that: some file systems don't, and some sandboxes.
+
+    Raises OSError where the disk failed.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SUCH_CALL:
+            raise
+
+
+def try_lock(descriptor: int) -> bool:
+    """Whether an open file is ours alone from now on, as far as this system has flock(2) at all."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_SUCH_CALL:
+            raise
+    return True
 
 
 def read(path: str) -> Any:

@@ -16,6 +16,8 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import files
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -125,8 +127,6 @@ class History:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
         """The newer file, for reading and appending, and nobody else's for so long. Raises OSError."""
-        import fcntl
-
         deadline = time.monotonic() + _PATIENCE
         while True:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -135,11 +135,9 @@ class History:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise OSError(errno.EINVAL, f"{_NAME} is no regular file")
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if _is_at(self._path, status):  # or it became the older one meanwhile
-                        yield descriptor
-                        return
+                if files.try_lock(descriptor) and _is_at(self._path, status):  # or it became the older one meanwhile
+                    yield descriptor
+                    return
             finally:
                 os.close(descriptor)
             if time.monotonic() > deadline:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zlib
 from typing import TYPE_CHECKING, Any
 
+from ..checksum import crc32
 from ..target.interpreter import Account, Interpreter
 from ..target.trust import account_for_interpreter
 from ..target.witness import Probed, Witness, environment_of, identity
@@ -68,7 +68,7 @@ class ProbedInterpreters:
     def _entry(self, executable: str, root: str | None) -> str | None:
         if self._directory is None:
             return None
-        key = zlib.crc32(f"{root or ''}\0{executable}".encode("utf-8", "surrogateescape"))
+        key = crc32(f"{root or ''}\0{executable}".encode("utf-8", "surrogateescape"))
         return os.path.join(self._directory, f"{key:08x}.json")
 
     @staticmethod

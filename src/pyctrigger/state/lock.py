@@ -27,6 +27,10 @@ _ANNOUNCE_AFTER = 2.0
 _POLL = 0.05
 
 
+class NoLocksError(OSError):
+    """This system, or this file system, has no flock(2): nobody can have a lock here."""
+
+
 class Holder(NamedTuple):
     """Who holds a lock."""
 
@@ -59,6 +63,7 @@ class InstallationLock:
         A wait of more than two seconds is announced, with the holder. Raises LockTimeoutError.
         """
         waited = False
+        self._require_flock()
         deadline = time.monotonic() + timeout
         for patience in (0.0, min(_ANNOUNCE_AFTER, timeout), None):
             left = max(0.0, deadline - time.monotonic())
@@ -79,6 +84,20 @@ class InstallationLock:
                 raise
             return False
         return True
+
+    def _require_flock(self) -> None:
+        """Raise NoLocksError where filelock would take a refusal for somebody else's lock, and wait for its end."""
+        import fcntl
+
+        descriptor = os.open(self._lock.lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise NoLocksError(error.errno, error.strerror) from error
+        finally:
+            os.close(descriptor)
 
     def release(self) -> None:
         """Give it back."""
@@ -124,6 +143,8 @@ def current_holder(directory: str, installation: str) -> Holder | None:
     except BlockingIOError:
         note = read_holder(os.path.join(directory, installation + ".owner"))
         return note or Holder(0, "unknown", 0.0)
+    except OSError:
+        return None  # no flock(2) here, and so no holder
     finally:
         os.close(descriptor)
     return None

@@ -7,6 +7,7 @@ and `-W ignore` keeps a SyntaxWarning from telling a line of source (PEP 370, `p
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,8 +33,26 @@ MEND_FOR_ACCOUNT = (
     "let that account read and execute it and its standard library, or name another interpreter with --python PATH"
 )
 
+#: The first words of whatever we start: ignored and blocked signals survive execve(2), and we may be part of a program
+#: that needs its own as they are. Python ignores SIGPIPE and SIGXFSZ by itself. A session of its own makes a Ctrl-C at
+#: the terminal the host's to answer; `Popen` would start nothing at all where setsid(2) is refused.
+FRESH_START = """\
+import _signal, posix
+for number in range(1, _signal.NSIG):
+    if _signal.getsignal(number) == _signal.SIG_IGN and number not in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        try:
+            _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass
+for fresh in (lambda: _signal.pthread_sigmask(_signal.SIG_SETMASK, ()), posix.setsid):
+    try:
+        fresh()
+    except OSError:
+        pass
+"""
 #: The program comes through descriptors: an account with fewer rights than ours may not reach our own files.
-BOOTSTRAP = """\
+BOOTSTRAP = f"""\
+{FRESH_START}
 import sys
 sys.path[:] = [path for path in sys.path if path]
 for descriptor in sys.argv[1].split(","):
@@ -67,7 +86,6 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     sources: list[int] = []
     try:
         sources += map(open_file, PROGRAMS[program])
-        # A session of its own: a Ctrl-C at the terminal is the host's to answer.
         return subprocess.Popen(
             [
                 executable,
@@ -84,7 +102,6 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
             cwd=None if root else "/",
             env={**_ENVIRONMENT, **_SEED} if seeded else _ENVIRONMENT,
             pass_fds=(*sources, *keep),
-            start_new_session=True,
             # Inside a root the rights go after chroot(2), which needs them.
             user=account.uid if account and not root else None,
             group=account.gid if account and not root else None,
@@ -118,6 +135,15 @@ def _enter(root: str, account: Account | None) -> Callable[[], None]:
             os.setuid(account.uid)
 
     return enter
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """End a child now, and what it has forked, which is in its session: it makes that itself, so it may not be there."""
+    if child.poll() is None:
+        with contextlib.suppress(OSError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            child.kill()
 
 
 def describe_death(returncode: int) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import zlib
 from typing import NamedTuple
+
+from ..checksum import crc32
 
 
 class Account(NamedTuple):
@@ -67,5 +68,5 @@ class Interpreter(NamedTuple):
         if root is not None:
             facts += [str(number) for number in root]
         # Eight digits tell installations apart, they don't protect anything; hashlib would cost a hook 5 ms.
-        digest = zlib.crc32("\0".join(facts).encode("utf-8", "surrogateescape"))
+        digest = crc32("\0".join(facts).encode("utf-8", "surrogateescape"))
         return f"{self.cache_tag}{'t' if self.free_threaded else ''}-{digest:08x}"

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InterpreterError, RefusedError
-from .child import describe_death, printable, start
+from .child import describe_death, kill, printable, start
 from .interpreter import Interpreter
 from .trust import account_for, account_for_interpreter
 from .witness import Probed, Witness, environment_of, identity
@@ -67,8 +67,7 @@ def _ask(executable: str, account: Any, root: str | None, timeout: float) -> byt
             )
         return said
     finally:
-        if child.poll() is None:
-            child.kill()
+        kill(child)
         child.wait()
         for stream in (child.stdout, child.stderr):
             if stream:

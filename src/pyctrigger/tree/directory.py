@@ -15,12 +15,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
+
+def _open_max() -> int:
+    try:
+        return os.sysconf("SC_OPEN_MAX")
+    except OSError:  # getrlimit(2) is refused
+        return 256
+
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: O_NONBLOCK: opening a FIFO for reading would wait for a writer for ever.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Directories kept open at once: the way down to the one at work, and the few that results are still written to; a
 #: quarter of what this process may open at most.
-_MOST_OPEN = min(192, max(8, os.sysconf("SC_OPEN_MAX") // 4))
+_MOST_OPEN = min(192, max(8, _open_max() // 4))
 _MOST_LINKS = 40
 
 

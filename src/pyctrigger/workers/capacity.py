@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 #: Bytes. What a worker holds while it compiles ordinary sources, with room to spare.
@@ -20,7 +21,7 @@ def worker_count(asked: int) -> int:
 
 
 def _affinity() -> int:
-    if hasattr(os, "sched_getaffinity"):
+    with contextlib.suppress(AttributeError, OSError):  # a bound that can't be read doesn't bind
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 

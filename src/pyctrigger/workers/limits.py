@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import sys
 from typing import NamedTuple
 
@@ -38,6 +39,11 @@ def widen(pipe: int, size: int) -> int:
         with contextlib.suppress(OSError):
             return fcntl.fcntl(pipe, _F_SETPIPE_SZ, size)
     return _USUAL_PIPE_SIZE
+
+
+def dont_wait(pipe: int) -> None:
+    """Have reads and writes return at once. `os.set_blocking` needs ioctl(2), which some systems refuse."""
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_NONBLOCK)
 
 
 def restrict(pid: int, limits: Limits) -> None:

@@ -70,6 +70,8 @@ class Pool:
         self._senseless_deaths = 0
         #: Whether a worker was ever ready: the next one that dies at its start was killed, it isn't unfit.
         self.has_worked = False
+        #: System calls that keep workers within their limits, and that the system refuses.
+        self.lacks: set[str] = set()
 
     def __enter__(self) -> Pool:
         return self
@@ -226,6 +228,7 @@ class Pool:
         worker.greet(payload)
         assert worker.ready
         self.has_worked = True
+        self.lacks.update(worker.ready.lacks)
         expected = (self._interpreter.magic_number, self._interpreter.cache_tag)
         if (worker.ready.magic_number, worker.ready.cache_tag) != expected:
             raise InterpreterChangedError(

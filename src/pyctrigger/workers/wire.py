@@ -4,7 +4,7 @@
     reply     0:u8 hash:8s levels:u8 (state:u8 microseconds:u32 length:u32 body)*     compiled, or compared
               1:u8 kind:u8 line:u32 name                                               failed
               2:u8                                   to be asked of a worker that has compiled nothing before
-    ready     "pyctrigger-worker-1" magic:4s tag
+    ready     "pyctrigger-worker-1" magic:4s tag (0:u8 name of a call that the system refuses)*
 
 All numbers are little-endian. The top bit of a reply's first byte says that the worker ends after it. A worker can be
 brought to answer anything (it ran somebody's source through a compiler), so every answer is parsed with suspicion.
@@ -23,7 +23,7 @@ _CHECK_ONLY, _WARM_UP, _LOAD, _COMPARE = 1, 2, 4, 8
 _RETIRING = 0x80
 #: No failure of a file's: the target may not read its own standard library.
 UNREADABLE = "unreadable"
-_KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", UNREADABLE)
+_KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", UNREADABLE, "crash")
 #: Bytes. The marshalled code of the largest source is some ten times the size of the source.
 LARGEST_FRAME = 1 << 30
 
@@ -80,6 +80,8 @@ class Ready(NamedTuple):
 
     magic_number: bytes
     cache_tag: str
+    lacks: tuple[str, ...] = ()
+    """System calls that would have kept it within its limits, and that the system refuses."""
 
 
 Frame = list[Buffer]
@@ -130,7 +132,8 @@ def parse_ready(payload: Buffer) -> Ready:
     if not payload.startswith(_READY) or len(payload) < len(_READY) + 4:
         raise WireError("not the word of a worker that is ready")
     rest = payload[len(_READY) :]
-    return Ready(rest[:4], rest[4:].decode("utf-8", "replace"))
+    tag, *lacks = rest[4:].decode("utf-8", "replace").split("\0")
+    return Ready(rest[:4], tag, tuple(lacks))
 
 
 def parse_reply(payload: Buffer) -> tuple[Compiled | Failed | Unsettled, bool]:

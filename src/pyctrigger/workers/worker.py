@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError
 from ..pieces import write_pieces
-from ..target.child import MEND_FOR_ACCOUNT, describe_death, printable, start
+from ..target.child import MEND_FOR_ACCOUNT, describe_death, kill, printable, start
 from ..target.confinement import confined
 from . import warming
-from .limits import restrict, widen
+from .limits import dont_wait, restrict, widen
 from .wire import FrameReader, Ready, parse_ready
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Worker:
         self.output = self._child.stdout.fileno()
         self.noise = self._child.stderr.fileno()
         for descriptor in (self.input, self.output, self.noise):
-            os.set_blocking(descriptor, False)
+            dont_wait(descriptor)
         widen(self.input, _INPUT_SIZE)
         #: How much of what it has been asked, in bytes, has answers for which there is room until they are read.
         self.room = widen(self.output, _OUTPUT_SIZE) // 2
@@ -185,9 +185,7 @@ class Worker:
 
     def kill(self) -> None:
         """End it now, and what it has forked: it leads a session of its own."""
-        if self._child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+        kill(self._child)
 
     def dismiss(self) -> None:
         """Tell it that nothing more comes; it ends when it has answered what it has."""
@@ -212,10 +210,14 @@ class Worker:
             self._life = -1
         return self._child.returncode
 
-    @staticmethod
-    def ran_out_of_time(returncode: int) -> bool:
-        """Whether the CPU limit of one file ended the worker."""
-        return returncode == -signal.SIGPROF
+    def ran_out_of_time(self, returncode: int) -> bool:
+        """Whether the CPU limit of one file ended the worker.
+
+        Where the program that we are part of ignores SIGCHLD, or reaps all children, nobody learns how one ended, and
+        it is 0 for us: then it is judged by the clock on the wall.
+        """
+        spent = self.limits.wall_timeout - (self.deadline - time.monotonic())
+        return returncode == -signal.SIGPROF or (returncode == 0 and 0 < self.limits.file_timeout <= spent)
 
     def failed_start(self, returncode: int) -> InterpreterError:
         """The error for a worker that ended, or was silent, before it was ready."""

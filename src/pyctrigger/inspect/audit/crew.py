@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import ShortageError
-from ...target.child import describe_death, printable
+from ...target.child import FRESH_START, describe_death, kill, printable
 from ...target.confinement import confined
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _MOST_NOISE = 4096
 #: Answers that may wait for one before them in the order, for each reader.
 _AHEAD = 64
 _BOOTSTRAP = (
+    f"{FRESH_START}\n"
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
     "from pyctrigger.inspect.audit.reader import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 )
@@ -140,7 +141,7 @@ class _Reader:
         try:
             self._child.wait(0.5)
         except subprocess.TimeoutExpired:
-            self._child.kill()
+            kill(self._child)
         died = self._child.wait()
         os.close(self._life)
         assert self._child.stderr is not None
@@ -151,7 +152,7 @@ class _Reader:
 
     def kill(self) -> None:
         """End it now."""
-        self._child.kill()
+        kill(self._child)
         self.end()
 
 
@@ -165,7 +166,6 @@ def _start(channel: int, life: int) -> subprocess.Popen[bytes]:
         cwd="/",
         env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
         pass_fds=(channel, life),
-        start_new_session=True,
     )
 
 

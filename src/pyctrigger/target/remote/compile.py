@@ -30,11 +30,13 @@ if TYPE_CHECKING:
         UNSETTLED,
         Request,
         Unmarshallable,
+        clock,
         code_of,
         die_with_host,
         failed,
         reply,
         serve,
+        set_clock,
     )
     from pyctrigger.target.remote.sets import settled
 
@@ -69,8 +71,8 @@ class State:
 def marshalled(code: "types.CodeType") -> bytes:
     try:
         return marshal.dumps(code)
-    except ValueError:
-        raise Unmarshallable from None
+    except ValueError as error:
+        raise Unmarshallable(error) from None
 
 
 # -- levels that are equal --------------------------------------------------------------------------------------------
@@ -156,24 +158,34 @@ def compiled(source: bytes, path: str, level: int, last: bool) -> "tuple[int, by
 def compiled_apart(source: bytes, path: str, level: int, last: bool, memory: int) -> "tuple[int, bytes, bool, bool]":
     """The same, from a process that has compiled nothing before; what ends that one ends this. Raises Failed."""
     ours, theirs = os.pipe()
-    left = signal.getitimer(signal.ITIMER_PROF)[0]
-    child = os.fork()
+    left = clock()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(ours)
+        os.close(theirs)
+        raise
     if not child:
-        die_with_host(LIFE)  # the kernel tells one process of a pipe's end
-        signal.setitimer(signal.ITIMER_PROF, left)
         try:
-            said: "tuple[bool, Any]" = (True, compiled(source, path, level, last))
-        except Exception as error:
-            said = (False, failed(error, source, memory))
-        with os.fdopen(theirs, "wb") as stream:
-            marshal.dump(said, stream)
-        os._exit(0)
+            die_with_host(LIFE)  # the kernel tells one process of a pipe's end
+            set_clock(left)
+            try:
+                said: "tuple[bool, Any]" = (True, compiled(source, path, level, last))
+            except Exception as error:
+                said = (False, failed(error, source, memory))
+            with os.fdopen(theirs, "wb") as stream:
+                marshal.dump(said, stream)
+        finally:
+            os._exit(0)  # an answer that isn't whole says how it went
     os.close(theirs)
     with os.fdopen(ours, "rb") as stream:
         answered = stream.read()
-    status = os.waitpid(child, 0)[1]
+    try:
+        status = os.waitpid(child, 0)[1]
+    except ChildProcessError:
+        status = 0  # somebody else heard of its end; a whole answer says that it was a good one
     die_with_host(LIFE)
-    if status:
+    if status or not answered:
         os.kill(os.getpid(), os.WTERMSIG(status) or signal.SIGKILL)
     good, result = marshal.loads(answered)
     if not good:

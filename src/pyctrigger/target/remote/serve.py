@@ -8,6 +8,7 @@ A source goes in as bytes and its code objects come out as marshalled bytes; the
 this process needs no rights at all, and its limits (memory, CPU time, no files) are set before the first source comes.
 """
 
+import errno
 import gc
 import importlib.util
 import os
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 RETIRING = 0x80
 COMPILED, FAILED, UNSETTLED = 0, 1, 2
 SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
-KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable")
+KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable", "crash")
+#: What compile() can say of a source. Anything else, and all that our own code raises, is the moment's and the system's.
+REASONS = (SyntaxError, ValueError, LookupError, RecursionError, OverflowError, SystemError, MemoryError)
+#: Bytes. With less of them a source that others compile may be too deep for us (3.14 looks at its stack), or too large.
+USUAL_STACK, USUAL_MEMORY = 8 << 20, 2 << 30
+#: What the kernel refused of that which keeps a source, or a worker without a host, from going on for ever.
+LACKS = []  # type: list[str]
 
 
 def read_exactly(count: int) -> bytes:
@@ -63,14 +70,22 @@ def die_with_host(life: int) -> None:
         procctl.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int, ctypes.c_void_p]
         procctl(P_PID, 0, PROC_PDEATHSIG_CTL, ctypes.byref(wanted))
     else:
-        signal.signal(signal.SIGIO, signal.SIG_DFL)
-        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+        try:
+            signal.signal(signal.SIGIO, signal.SIG_DFL)
+            fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+        except OSError:
+            lack("fcntl(F_SETOWN)")
     # The host may have died before the kernel knew whom to tell.
     poller = select.poll()
     poller.register(life, 0)
     if poller.poll(0):
         os._exit(0)
+
+
+def lack(call: str) -> None:
+    if call not in LACKS:
+        LACKS.append(call)
 
 
 def limit(memory: int) -> None:
@@ -84,25 +99,71 @@ def limit(memory: int) -> None:
         kind = getattr(resource, name, None)
         if kind is None or (name == "RLIMIT_AS" and not memory):
             continue
-        hard = resource.getrlimit(kind)[1]
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         try:
+            hard = resource.getrlimit(kind)[1]
+            allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(kind, (allowed, allowed))
         except (ValueError, OSError):
-            pass  # a system that refuses one limit still gets the others
+            lack("setrlimit")  # a system that refuses one limit still gets the others
+
+
+def set_clock(seconds: float) -> None:
+    """End this process after so much more CPU time; 0: never. Without it the host's patience has to do."""
+    import signal
+
+    try:
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+    except OSError:
+        lack("setitimer")
+
+
+def clock() -> float:
+    """How much CPU time is left until then."""
+    import signal
+
+    try:
+        return signal.getitimer(signal.ITIMER_PROF)[0]
+    except OSError:
+        return 0.0
 
 
 def used_memory() -> int:
     """The most memory that this process ever held, in bytes; 0 where nothing here can tell."""
     try:
         import resource
-    except ImportError:
-        try:
-            with open("/proc/self/status", "rb") as status:
-                return max(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM:"))
-        except (OSError, ValueError):
-            return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    except (ImportError, OSError):
+        pass
+    try:
+        with open("/proc/self/status", "rb") as status:
+            return max(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM:"))
+    except (OSError, ValueError):
+        return 0
+
+
+def soft_limit(name: str) -> int:
+    """A limit of this process; 0: none, or none that can be read."""
+    try:
+        import resource
+
+        soft = resource.getrlimit(getattr(resource, name))[0]
+    except (ImportError, AttributeError, OSError, ValueError):
+        return 0
+    return 0 if soft == resource.RLIM_INFINITY else soft
+
+
+def is_short_of_memory(memory: int) -> bool:
+    """Whether a MemoryError can be meant as it says, by whatever limit: ours, the caller's, or the machine's."""
+    used = used_memory()
+    bounds = [bound for bound in (soft_limit("RLIMIT_AS"), soft_limit("RLIMIT_DATA")) if bound]
+    if not used or (memory and used > memory // 4) or any(bound < (memory or USUAL_MEMORY) for bound in bounds):
+        return True  # where nothing tells, it isn't blamed on the source: that would be remembered
+    try:
+        bytes(1 << 26)
+    except MemoryError:
+        return True
+    return False
 
 
 def kind_of(error: Exception, data: bytes, memory: int) -> str:
@@ -110,11 +171,10 @@ def kind_of(error: Exception, data: bytes, memory: int) -> str:
 
     CPython's parser says MemoryError, too, when its own stack is full: a fact about the source, and no memory is short.
     """
-    if isinstance(error, MemoryError):
-        used = used_memory()  # where nothing tells, it isn't blamed on the source: that would be remembered
-        return "memory" if memory and (not used or used > memory // 4) else "recursion"
-    if isinstance(error, RecursionError):
-        return "recursion"
+    if isinstance(error, (MemoryError, RecursionError)):
+        stack = soft_limit("RLIMIT_STACK")
+        is_cramped = 0 < stack < USUAL_STACK
+        return "memory" if is_cramped or (isinstance(error, MemoryError) and is_short_of_memory(memory)) else "recursion"
     if isinstance(error, (UnicodeError, LookupError)):
         return "encoding"
     if isinstance(error, SyntaxError):
@@ -127,6 +187,40 @@ def kind_of(error: Exception, data: bytes, memory: int) -> str:
     return "syntax"
 
 
+def is_open(path: str, mode: int) -> bool:
+    """Whether this account may use a file; access(2) may itself be refused."""
+    if os.access(path, mode):
+        return True
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError as error:
+        return error.errno == errno.ENOENT  # a link to nothing
+    return True
+
+
+def lacks_module(error: Exception) -> bool:
+    """Whether compile() missed a module that others have: some systems leave codecs and names of characters out."""
+    said = str(error)
+    if "unicodedata" in said:
+        try:
+            importlib.import_module("unicodedata")
+        except ImportError:
+            return True
+    if "encoding" not in said:
+        return False
+    from encodings import aliases, normalize_encoding
+
+    name = normalize_encoding(said.rpartition(":")[2].strip()).lower()
+    name = aliases.aliases.get(name, name)
+    if name not in aliases.aliases.values():
+        return False
+    try:
+        importlib.import_module("encodings." + name)
+    except ImportError:
+        return True
+    return False
+
+
 def can_read_library() -> bool:
     """Whether this account may read what compile() loads as it needs it: codecs, and the names of characters.
 
@@ -135,22 +229,33 @@ def can_read_library() -> bool:
     for directory in [path for entry in sys.path for path in (entry, os.path.join(entry, "encodings"))]:
         if not os.path.isdir(directory):
             continue
-        if not os.access(directory, os.R_OK | os.X_OK):
+        if not is_open(directory, os.R_OK | os.X_OK):
             return False
         for name in os.listdir(directory):
             path = os.path.join(directory, name)
-            if name.endswith((".py", ".so")) and os.path.exists(path) and not os.access(path, os.R_OK):
+            if name.endswith((".py", ".so")) and not is_open(path, os.R_OK):
                 return False
     return True
 
 
-def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
-    """The code object as `py_compile` gets it: by the loader's own method, which differs between versions."""
-    return SourceFileLoader("<py_compile>", path).source_to_code(data, path, _optimize=level)
+class Refusal(Exception):
+    """What the compiler itself said of a source: the only thing that is ever remembered of one. `args` is its error."""
 
 
-class Unmarshallable(Exception):
+class Unmarshallable(Refusal):
     """marshal refused what compile accepted."""
+
+
+def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
+    """The code object as `py_compile` gets it: by the loader's own method, which differs between versions.
+
+    Raises Refusal.
+    """
+    loader = SourceFileLoader("<py_compile>", path)
+    try:
+        return loader.source_to_code(data, path, _optimize=level)
+    except REASONS as error:
+        raise Refusal(error) from None
 
 
 class Request:
@@ -181,13 +286,18 @@ def failure(kind: str, line: "object" = 0, name: str = "ValueError") -> bytes:
 
 
 def failed(error: Exception, source: bytes, memory: int) -> bytes:
-    """The answer where a source can't be compiled."""
+    """The answer where a source can't be compiled: for what reason of its own, or of the moment."""
     if isinstance(error, Unmarshallable):
         return failure("unmarshallable")
-    kind = kind_of(error, source, memory)
+    if not isinstance(error, Refusal):
+        return failure("memory" if isinstance(error, MemoryError) else "crash", 0, type(error).__name__)
+    (reason,) = error.args
+    kind = kind_of(reason, source, memory)
     if kind in ("syntax", "encoding") and not can_read_library():
         kind = "unreadable"
-    return failure(kind, getattr(error, "lineno", 0), type(error).__name__)
+    elif kind in ("syntax", "encoding") and lacks_module(reason):
+        kind = "crash"
+    return failure(kind, getattr(reason, "lineno", 0), type(reason).__name__)
 
 
 def no_hash(data: bytes) -> bytes:
@@ -204,7 +314,10 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
     hash_of = importlib.util.source_hash if hashes else no_hash
     # CPU time, not time of day: an emulated or overloaded machine must not fail good files. The default action of
     # SIGPROF ends the process, also inside compile(), where no handler of Python's would run.
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    if seconds:
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        set_clock(seconds)
+        set_clock(0)
     if sys.implementation.name == "pypy":
         # A traced loop makes another string of "", and marshal tells the two apart. compile() gains nothing from it.
         importlib.import_module("pypyjit").set_param("off")
@@ -214,14 +327,15 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
     else:
         gc.disable()  # compiling makes no cycles worth the time; the memory check below bounds the rest
     tag = (sys.implementation.cache_tag or "").encode("utf-8")
-    write_frame(b"pyctrigger-worker-1" + bytes(importlib.util.MAGIC_NUMBER) + tag)
+    lacks = "".join("\0" + each for each in LACKS).encode("ascii")
+    write_frame(b"pyctrigger-worker-1" + bytes(importlib.util.MAGIC_NUMBER) + tag + lacks)
     while True:
         frame = read_frame()
         if seconds:
-            signal.setitimer(signal.ITIMER_PROF, seconds)
+            set_clock(seconds)
         said = answer(Request(frame, hash_of), memory)
         if seconds:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            set_clock(0)
         del frame
         if not said:
             continue
