@@ -273,6 +273,23 @@ def test_two_flavours_make_the_same_pycache_at_the_same_moment(
         assert [] == not_fresh(each, sources_below(site))
 
 
+def test_two_flavours_that_sweep_at_the_same_moment_leave_no_directory(
+    pyctrigger: Command, site: Path, interpreters: list[Interpreter], newest: Interpreter
+) -> None:
+    """Both have seen the other's pycs when they planned; whoever removes the last one removes the directory."""
+    pair = (newest, second_flavour(interpreters, newest))
+    write_tree(site, {"m.py": "x = 1\n", "package/m.py": "x = 2\n", "package/inner/m.py": "x = 3\n"})
+    for each in pair:
+        pyctrigger.json("run", *on(each, site))
+    for source in sources_below(site):
+        os.unlink(source)
+    pyctrigger.program = dawdling("unlink", 1.0)
+
+    assert_done(all_at_once(pyctrigger, [["run", *on(each, site)] for each in pair], 1))
+
+    assert [] == list(site.iterdir())
+
+
 def test_two_flavours_sweep_and_compile_while_packages_come_and_go(
     pyctrigger: Command, site: Path, interpreters: list[Interpreter], newest: Interpreter
 ) -> None:

@@ -27,8 +27,8 @@ def tree_faults(site: Site) -> Iterator[str]:
     unseen = dict(site.files)
     strangers = dict(site.strangers)
     for directory, directories, names in site.walk():
-        # Three flavours that sweep at once may leave an empty `__pycache__` beside other things; never alone.
-        if directory and not names and directories in ([], [PYCACHE]) and os.path.basename(directory) != PYCACHE:
+        # Beside other things an empty `__pycache__` is none of an importer's business.
+        if directory and not names and directories in ([], [PYCACHE]) and not _has_files(site, directory):
             yield f"{directory!r} has no file"
         for name in names:
             path = os.path.join(directory, name)
@@ -92,6 +92,14 @@ def _reaped(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:  # it was gone already
         return True
+
+
+def _has_files(site: Site, directory: bytes) -> bool:
+    """Whether there are others' files in a directory's `__pycache__`; if it is one itself, whether it may be empty."""
+    if os.path.basename(directory) == PYCACHE:
+        return len(os.listdir(site.path(os.path.dirname(directory)))) > 1
+    pycache = site.path(os.path.join(directory, PYCACHE))
+    return os.path.isdir(pycache) and bool(os.listdir(pycache))
 
 
 def _bytes(path: bytes) -> bytes:

@@ -182,21 +182,37 @@ class Execution:
             elif is_removed:
                 self.tally.counts.removed += 1
                 self._observer.removed(place.pyc(name))
+        if not plan.stale:
+            self._remove_emptied(layout, plan.relative)
 
-    def _remove_directory(self, layout: Layout, step: Emptied) -> None:
+    def _remove_emptied(self, layout: Layout, relative: str) -> None:
+        """Remove what the last removal left empty, upwards.
+
+        When several flavours sweep at once, each one's plan sees the pycs of the others: only rmdir(2) can tell which
+        of them removed the last one.
+        """
+        if layout.has_prefix or not self._remove_directory(layout, Emptied(relative, pycache=True)):
+            return
+        while relative and self._remove_directory(layout, Emptied(relative, pycache=False)):
+            relative = relative.rpartition("/")[0]
+
+    def _remove_directory(self, layout: Layout, step: Emptied) -> bool:
         remove, path, above = (
             (remove_pycache, layout.describe_pyc(step.relative), step.relative)
             if step.pycache
             else (remove_package, layout.describe_source(step.relative), step.relative.rpartition("/")[0])
         )
         if not self._may_write(layout, above) or not self._gate.permits(layout, above, source_only=True):
-            return
+            return False
         try:
-            if remove(layout, step.relative):
-                self.tally.counts.removed_directories += 1
-                self._observer.removed(path)
+            if not remove(layout, step.relative):
+                return False
         except OSError as error:
             self._results.io_failure(layout, above, path, error)
+            return False
+        self.tally.counts.removed_directories += 1
+        self._observer.removed(path)
+        return True
 
     # -- compiling -----------------------------------------------------------------------------------------------
 
