@@ -287,7 +287,9 @@ class InstallationRun:
                 self._lock = InstallationLock(lock_directory(), self._target.installation)
             return self._lock.acquire(self._patience(), self._observer.notice)
         except NoLocksError as error:
-            self._observer.notice(f"no lock can be had ({error.strerror}): this run goes on without, as with --stateless")
+            self._observer.notice(
+                f"no lock can be had ({error.strerror}): this run goes on without, as with --stateless"
+            )
             self._is_lockless = True
             return True
         except OSError as error:

@@ -174,7 +174,9 @@ def kind_of(error: Exception, data: bytes, memory: int) -> str:
     if isinstance(error, (MemoryError, RecursionError)):
         stack = soft_limit("RLIMIT_STACK")
         is_cramped = 0 < stack < USUAL_STACK
-        return "memory" if is_cramped or (isinstance(error, MemoryError) and is_short_of_memory(memory)) else "recursion"
+        return (
+            "memory" if is_cramped or (isinstance(error, MemoryError) and is_short_of_memory(memory)) else "recursion"
+        )
     if isinstance(error, (UnicodeError, LookupError)):
         return "encoding"
     if isinstance(error, SyntaxError):
