@@ -6,8 +6,12 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from conftest import absent
 from packages import not_fresh, pycs_below, sources_below, write_tree
 from pyctrigger import run_trigger
+from pyctrigger.run.request import Request, Work
+from pyctrigger.state.journal import Journal
+from system_tools import find_tool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,3 +101,55 @@ def test_work_that_fails_again_and_again_stays_one_entry(pyctrigger: Command, si
         assert sum(outcome.counts[name] for name in ("compiled", "fresh", "failed")) == 3
         status = pyctrigger.json("status", *arguments).run["status"]
         assert status["pending"] + status["parked"] == 1
+
+
+def journal_of(pyctrigger: Command) -> Journal:
+    """The journal of the only installation."""
+    (directory,) = pyctrigger.state.glob("cpython-*")
+    return Journal(str(directory))
+
+
+def test_pending_work_is_joined(pyctrigger: Command, site: Path, oldest: Interpreter, tmp_path: Path) -> None:
+    """Two hundred entries of two kinds, as they arrive while a run works: two looks, and one worker for each."""
+    strace = find_tool("strace")
+    if strace is None:
+        absent("no strace on this machine (Debian package strace)")
+    write_tree(site, {f"p{number}/m.py": f"x = {number}\n" for number in range(200)})
+    arguments = ["--python", oldest.path, "--site-dir", str(site), "--jobs", "1"]
+    pyctrigger.text("run", *arguments, "")
+    for number in range(200):
+        request = Request(Work.RUN, site_dirs=(str(site),), optimize=(1 + number % 2,))
+        journal_of(pyctrigger).write("upgrade", (f"{site}/p{number}",), request.replayable())
+
+    trace = tmp_path / "trace"
+    pyctrigger.program = [strace, "-f", "-o", str(trace), "-e", "trace=execve", *pyctrigger.program]
+    run = pyctrigger.json("run", *arguments, "")
+
+    assert (0, 200) == (run.code, run.counts["compiled"])
+    starts = [line for line in trace.read_text().splitlines() if f'execve("{oldest.path}"' in line]
+    assert 2 == len(starts)
+    assert [] == list(journal_of(pyctrigger).entries())
+    assert 200 == len(pycs_below(site))
+
+
+def test_joined_work_that_fails_is_the_only_one_that_stays(
+    pyctrigger: Command, site: Path, oldest: Interpreter, tmp_path: Path
+) -> None:
+    """One source takes too long: its entry alone has failed, is parked in the end, and costs no other its turn."""
+    limited = tmp_path / "limited.toml"
+    limited.write_text("[defaults]\nfile_timeout = 0.05\n")
+    write_tree(
+        site, {**{f"p{number}/m.py": "" for number in range(6)}, "p3/slow.py": "x = {'a': [1, (3, 4)]}\n" * 20000}
+    )
+    arguments = ["--python", oldest.path, "--site-dir", str(site), "--config", str(limited)]
+    pyctrigger.text("run", *arguments, "")
+    request = Request(Work.RUN, site_dirs=(str(site),), optimize=(1,))
+    for number in range(6):
+        journal_of(pyctrigger).write("upgrade", (f"{site}/p{number}/m.py",), request.replayable())
+
+    for attempt in (1, 2, 3):
+        pyctrigger.text("run", *arguments, "")
+        assert [((f"{site}/p3/m.py",), attempt)] == [
+            (entry.paths, entry.attempts) for entry in journal_of(pyctrigger).entries()
+        ]
+    assert 6 == len(pycs_below(site))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..state.journal import Journal
+from ..state.journal import MOST_ATTEMPTS, Journal
 from .request import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .observer import Observer
     from .outcome import Tally
     from .request import Request
+
+    #: Whether a path is part of what an entry means to look at.
+    Concerns = Callable[[Entry, str], bool]
 
 #: The kinds of failure that another attempt may not meet.
 _PASSING_KINDS = frozenset({"io", "memory", "timeout", "crash"})
@@ -104,29 +107,43 @@ class Backlog:
         """Whether this run's request is safe in the journal."""
         return self._announced and self._journal is not None
 
-    def close_joined(self, tally: Tally) -> None:
+    def close_joined(self, tally: Tally, concerns: Concerns) -> None:
         """This run's request has been carried out, and what was joined to it."""
         self._announced = True  # what is served needs no entry any more
-        for entry in self._joined:
-            self.close(entry, tally)
+        self.close(self._joined, tally, concerns)
 
-    def next(self) -> Entry | None:
-        """An entry of another run's that this one hasn't tried, oldest first."""
+    def next(self) -> list[Entry]:
+        """Entries of other runs that this one hasn't tried, the oldest and all that differ from it in paths alone.
+
+        An entry that is about to be parked is tried by itself: it may be what made the others fail.
+        """
+        found: list[Entry] = []
         for entry in self._journal.entries() if self._journal else ():
-            if (self._takes_parked or not entry.parked) and entry.name not in self._tried:
-                self._tried.add(entry.name)
-                self.taken_over += 1
-                return entry
-        return None
+            if entry.name in self._tried or (entry.parked and not self._takes_parked):
+                continue
+            is_last = entry.attempts >= MOST_ATTEMPTS - 1
+            if found and (is_last or entry.options != found[0].options):
+                continue
+            found.append(entry)
+            if is_last:
+                break
+        self._tried.update(entry.name for entry in found)
+        self.taken_over += len(found)
+        return found
 
-    def close(self, entry: Entry, tally: Tally) -> None:
-        """Take an entry out, or count a failed attempt where another may do better."""
+    def close(self, entries: list[Entry], tally: Tally, concerns: Concerns) -> None:
+        """Take entries out, or count a failed attempt for those of which something failed that another may do."""
         if tally.is_interrupted:
             self._tell_waiting()
-        elif any(failure.kind in _PASSING_KINDS for failure in tally.failures):
-            self.failed(entry)
-        else:
-            self.drop(entry)
+            return
+        passing = [failure.path for failure in tally.failures if failure.kind in _PASSING_KINDS]
+        failed = {entry.name: [path for path in passing if concerns(entry, path)] for entry in entries}
+        is_everyones = len({path for paths in failed.values() for path in paths}) < len({*passing})
+        for entry in entries:
+            if failed[entry.name] or is_everyones:
+                self.failed(entry)
+            else:
+                self.drop(entry)
 
     def _tell_waiting(self) -> None:
         if not self._told_waiting:

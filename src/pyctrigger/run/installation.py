@@ -13,6 +13,7 @@ from .backlog import Backlog
 from .outcome import Tally
 from .request import Request, Work
 from .targets import find_target
+from .transaction import lies_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,14 +148,23 @@ class InstallationRun:
         self._tell_outside(request)
         request = self._widened_by_magic(request)
         try:
-            backlog.close_joined(self._do(request))
+            backlog.close_joined(self._do(request), self._concerns(request))
             self._learn_magic(request)
         except LockTimeoutError as error:
             if backlog.holds_own:
                 error.mend = "its work is kept in the journal, the next run does it"
             raise
-        while does_pending and (entry := backlog.next()):
-            self._replay(backlog, entry)
+        while does_pending and (entries := backlog.next()):
+            self._replay(backlog, entries)
+
+    def _concerns(self, request: Request) -> Callable[[Entry, str], bool]:
+        """Whether a path is part of an entry's work, with the options of this request."""
+        target = self._target
+
+        def concerns(entry: Entry, path: str) -> bool:
+            return entry.paths is None or lies_in(target.touched(request, entry.paths).units, path)
+
+        return concerns
 
     def _widened_by_magic(self, request: Request) -> Request:
         """An interpreter that was upgraded in place, to another magic number, needs everything anew."""
@@ -188,23 +198,27 @@ class InstallationRun:
             named = ", ".join(sorted(outside))
             self._observer.notice(f"an entry of the journal names paths outside the scope: {named}")
 
-    def _replay(self, backlog: Backlog, entry: Entry) -> None:
-        """Do the work of an entry, under the options that it was written with."""
+    def _replay(self, backlog: Backlog, entries: list[Entry]) -> None:
+        """Do the work of entries at once, under the options that all of them were written with."""
+        first = entries[0]
+        paths = None if any(entry.paths is None for entry in entries) else _joined(entries)
         try:
-            request = self._request.replaying(entry.options)._replace(paths=entry.paths, event=entry.event)
+            request = self._request.replaying(first.options)._replace(paths=paths, event=first.event)
             self._target = find_target(self._target.interpreter, request, self._settings)
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             # Its directories are gone, or it was never ours: there is nothing left to do for it.
             self._observer.notice(f"an entry of the journal was dropped: {_reason(error)}; try pyctrigger repair")
-            backlog.drop(entry)
+            for entry in entries:
+                backlog.drop(entry)
             return
         self._tell_outside(request)
         try:
-            backlog.close(entry, self._do(request))
+            backlog.close(entries, self._do(request), self._concerns(request))
         except LockTimeoutError:
             raise
         except PyctriggerError:
-            backlog.failed(entry)
+            for entry in entries:
+                backlog.failed(entry)
             raise
 
     def _do(self, request: Request) -> Tally:
@@ -322,6 +336,10 @@ class InstallationRun:
         except OSError as error:
             self._store.give_up(error)
             self._store.tell()
+
+
+def _joined(entries: list[Entry]) -> tuple[str, ...]:
+    return tuple(sorted({path for entry in entries for path in entry.paths or ()}))
 
 
 def _reason(error: Any) -> str:

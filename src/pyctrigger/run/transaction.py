@@ -70,6 +70,19 @@ def touched(
     return Touched({site: _units(names, whole=site in whole) for site, names in tops.items()}, tuple(outside))
 
 
+def lies_in(units: dict[str, list[Unit]], path: str) -> bool:
+    """Whether a path is part of what these units, by their site directories, mean to look at."""
+    for site, found in units.items():
+        if path == site:
+            return True
+        top, _, rest = path[len(site.rstrip("/")) + 1 :].partition("/")
+        if path.startswith(site.rstrip("/") + "/") and any(
+            unit.relative == top or (not unit.relative and (unit.deep or not rest)) for unit in found
+        ):
+            return True
+    return False
+
+
 def home_of(path: str, site_directories: Iterable[str], *, staged: bool = False) -> tuple[str, str] | None:
     """The site directory that an absolute path lies in, and where in it; None where it lies in none."""
     roots = _roots(site_directories, staged=staged)
