@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -419,3 +420,28 @@ def test_what_was_not_yet_on_the_disk_when_the_power_failed_is_mended(
     assert (0, []) == (run.code, run.failures)
     assert not_fresh(newest, sources_below(site)) == []
     assert pyctrigger.json("verify", "--compare-code", *scope).findings == []
+
+
+def test_a_hook_waits_for_nobody_elses_lock_on_the_manifest(
+    pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter
+) -> None:
+    """Half a second, one line, the right result, and the file stays as it was."""
+    write_tree(site, {f"p{number}/m.py": f"x = {number}\n" for number in range(3)})
+    pyctrigger.json("run", *scope)
+    (path,) = pyctrigger.state.glob("*/manifest.sqlite")
+    before = path.read_bytes()
+    write_tree(site, {"p1/m.py": "x = 'other'\n"})
+
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("begin exclusive")
+        begun = time.monotonic()
+        hook = pyctrigger.text("run", "-q", "--hook", *scope, site)
+        took = time.monotonic() - begun
+
+    said = f"{path} is locked by another program: this run goes on without what is known of the tree\n"
+    assert (0, said) == (hook.code, hook.err)
+    assert took < 5
+    assert [] == not_fresh(newest, sources_below(site))
+    assert before == path.read_bytes()
+    assert 0 == pyctrigger.text("run", *scope).code
+    assert 0 == pyctrigger.text("verify", *scope, "--compare-code").code

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
@@ -14,6 +16,7 @@ from owner_packages import MANAGERS, with_apk, with_rpm
 from packages import snapshot, write_tree
 from pyctrigger.managers import every
 from pyctrigger.managers.manager import ManagerError
+from pyctrigger.managers.ownership import Ownership
 from pyctrigger.managers.rpm import Rpm
 from pyctrigger.run.request import Request, Work
 from pyctrigger.run.trigger import perform
@@ -236,3 +239,25 @@ def test_no_header_does_more_than_be_refused(rpm_root: Path, data: st.DataObject
         database.commit()
         database.close()
     assert all(path.endswith(b".pyc") for path in found)
+
+
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [
+        ("var/db/pkg/local.sqlite", "create table files (path text)"),
+        ("var/lib/rpm/rpmdb.sqlite", "create table Packages (hnum integer primary key, blob blob)"),
+    ],
+    ids=["pkg", "rpm"],
+)
+def test_a_database_that_is_locked_is_not_waited_for(tmp_path: Path, path: str, table: str) -> None:
+    """Half a second, then it may own anything, and that is said."""
+    (tmp_path / path).parent.mkdir(parents=True)
+    notices: list[str] = []
+    with contextlib.closing(sqlite3.connect(tmp_path / path, isolation_level=None)) as database:
+        database.execute(table)
+        database.execute("begin exclusive")
+        begun = time.monotonic()
+        assert Ownership(str(tmp_path), notices.append).owns("/usr/lib", "m.cpython-311.pyc")
+        assert time.monotonic() - begun < 3
+    (notice,) = notices
+    assert f"{tmp_path / path} can't be read: database is locked" in notice

@@ -286,9 +286,9 @@ def test_damaged_entry_is_left_alone(machine: Machine, scope: list[Argument], si
     for number, damage in enumerate(DAMAGE):
         (state.journal / f"{number:020d}-1-00000000.json").write_bytes(damage)
     (state.journal / "99999999999999999999-1-00000000.json").mkdir()
-    (state.journal / "00000000000000000000-1-00000000.json.17.tmp").write_bytes(b"{")
     before = sorted(os.listdir(state.journal))
-    Journal(str(state.directory)).write("install", (f"{site}/two",), entry_options(site))
+    (state.journal / "00000000000000000000-1-00000000.json.17.tmp").write_bytes(b"{")
+    Journal(str(state.directory)).write("install", (f"{site}/two",), entry_options(site))  # and sweeps the last one
 
     outcome = machine.command.json("run", *scope, "")
 

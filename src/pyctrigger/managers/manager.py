@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: In every interpreter's standard library, and touched whenever the interpreter comes, goes or changes.
 INTERPRETERS_OWN = "encodings"
+#: Seconds of waiting for a database that another program has locked.
+PATIENCE = 0.5
 
 _SUFFIX = b".pyc"
 _PIECE = 1 << 16

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..errors import UsageError
 from .hook import HookFile, quoted, render
-from .manager import Manager, ManagerError
+from .manager import PATIENCE, Manager, ManagerError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,7 +56,7 @@ class Pkg(Manager):
         except ImportError as error:
             raise ManagerError(f"{self.inside(self.database)} can't be read without the module sqlite3") from error
         try:
-            with contextlib.closing(sqlite3.connect(self._address(), uri=True, timeout=5)) as database:
+            with contextlib.closing(sqlite3.connect(self._address(), uri=True, timeout=PATIENCE)) as database:
                 database.text_factory = bytes
                 yield database
         except sqlite3.Error as error:

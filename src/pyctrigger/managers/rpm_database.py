@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from .manager import ManagerError
+from .manager import PATIENCE, ManagerError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,8 +25,6 @@ _ENTRY = struct.Struct(">4I")
 #: Most packages have no bytecode, and their headers needn't be looked into. Hexadecimal, so that bytes are compared.
 _QUERY = "select blob from Packages where instr(blob, x'2e707963')"
 _WITH_FILE = "select blob from Packages where hnum in (select hnum from Basenames where key = cast(? as text))"
-#: Seconds.
-_PATIENCE = 5
 #: Where a database file says which kind of journal its readers have to know; 2 is a write-ahead log (SQLite's
 #: fileformat2.html, 1.3.3).
 _READ_VERSION, _WRITE_AHEAD = 19, 2
@@ -77,14 +75,16 @@ def _open(path: str) -> sqlite3.Connection:
         database = _connect(path, "mode=ro")
         database.execute("select 1 from Packages limit 1")
         return database
-    except sqlite3.OperationalError:  # on a read-only file system a log that isn't there can't be made
+    except sqlite3.OperationalError as error:  # on a read-only file system a log that isn't there can't be made
+        if "locked" in str(error):
+            raise
         return _connect(path, "immutable=1")
 
 
 def _connect(path: str, how: str) -> sqlite3.Connection:
     import sqlite3
 
-    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=_PATIENCE)
+    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=PATIENCE)
 
 
 def _has_log(path: str) -> bool:

@@ -17,8 +17,10 @@ from .settled import TABLE, SettledDirectories
 from .spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+#: Seconds of waiting for another program that has locked the file, and those of a hook.
+PATIENCE, HOOK_PATIENCE = 5.0, 0.5
 _SCHEMA = 4
 _TABLES = """
 create table if not exists uncompilable (
@@ -60,7 +62,15 @@ class Uncompilable(NamedTuple):
 class Manifest:
     """The manifest in one state directory, or an empty one that forgets."""
 
-    def __init__(self, directory: str | None) -> None:
+    def __init__(
+        self,
+        directory: str | None,
+        *,
+        patience: float = PATIENCE,
+        notice: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self._patience = patience
+        self._notice = notice
         self._path = os.path.join(directory, "manifest.sqlite") if directory else None
         self._database: Any = None
         self._opened = False
@@ -105,7 +115,8 @@ class Manifest:
 
     @property
     def keeps_records(self) -> bool:
-        """Whether what is recorded will be there next time."""
+        """Whether what is recorded will be there next time, and what was can be read now."""
+        self._open()
         return self._path is not None and _has_sqlite()
 
     def records(self, directory: str) -> dict[str, Record]:
@@ -204,6 +215,9 @@ class Manifest:
         try:
             self._write()
         except _database_error() as error:
+            if _is_busy(error):
+                self._go_without()
+                return
             # A damaged file is worth nothing: begin a new one, with what this run has seen.
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
@@ -228,18 +242,33 @@ class Manifest:
 
     def _ask(self, question: str, *parameters: bytes | int) -> list[Any]:
         """The rows of a question; none where they can't be had."""
-        if not self._opened:
-            self._opened = True
-            if self._path is not None and os.path.exists(self._path):
-                with contextlib.suppress(_database_error()):
-                    self._database = self._connect()
+        self._open()
         if self._database is None:
             return []
         try:
             rows: list[Any] = self._database.execute(question, parameters).fetchall()
-        except _database_error():  # another format, or a damaged file
+        except _database_error() as error:  # another format, or a damaged file
+            if _is_busy(error):
+                self._go_without()
             return []
         return rows
+
+    def _open(self) -> None:
+        """Open the file, if there is one, and see that nobody keeps us from it: that can't be told later."""
+        if self._opened:
+            return
+        self._opened = True
+        if self._path is not None and os.path.exists(self._path):
+            with contextlib.suppress(_database_error()):
+                self._database = self._connect()
+                self._ask("select 1 from sites limit 1")
+
+    def _go_without(self) -> None:
+        """Somebody else has locked the file, for longer than anybody should wait: forget, and believe headers."""
+        assert self._path is not None
+        self._notice(f"{self._path} is locked by another program: this run goes on without what is known of the tree")
+        self._disconnect()
+        self._path, self._opened = None, True
 
     def _write(self) -> None:
         with contextlib.closing(self._connect()) as database, database:
@@ -269,11 +298,15 @@ class Manifest:
         import sqlite3  # costs 4 ms: only where there is a manifest, or something to remember
 
         assert self._path is not None
-        return sqlite3.connect(self._path, timeout=5)
+        return sqlite3.connect(self._path, timeout=self._patience)
 
 
 def _rows(learned: dict[str, Uncompilable | None]) -> Iterator[tuple[Any, ...]]:
     return ((os.fsencode(path), *fact) for path, fact in learned.items() if fact is not None)
+
+
+def _is_busy(error: Exception) -> bool:
+    return "locked" in str(error)  # SQLITE_BUSY and SQLITE_LOCKED; the exception has their number from 3.11 on
 
 
 def _has_sqlite() -> bool:

@@ -21,13 +21,17 @@ _MAGIC = "magic_number"
 class Store:
     """State below `base`. If it can't be written, everything works without it; `notice` is told when that matters.
 
-    A store that isn't to `create` anything uses what is there: a command that only looks leaves no trace.
+    A store that isn't to `create` anything uses what is there: a command that only looks leaves no trace. One that
+    `hurries` waits for nobody else's database.
     """
 
-    def __init__(self, base: str | None, notice: Callable[[str], None], *, create: bool = True) -> None:
+    def __init__(
+        self, base: str | None, notice: Callable[[str], None], *, create: bool = True, hurries: bool = False
+    ) -> None:
         self._base = base
         self._notice = notice
         self._create = create
+        self._hurries = hurries
         self._untold: str | None = None
 
     @property
@@ -90,6 +94,7 @@ class Store:
 
     def manifest(self, installation: str) -> Manifest:
         """The manifest of an installation; without state, one that forgets."""
-        from .manifest import Manifest  # most transactions touch nothing of most flavours
+        from .manifest import HOOK_PATIENCE, PATIENCE, Manifest  # most transactions touch nothing of most flavours
 
-        return Manifest(self.directory(installation))
+        patience = HOOK_PATIENCE if self._hurries else PATIENCE
+        return Manifest(self.directory(installation), patience=patience, notice=self._notice)
