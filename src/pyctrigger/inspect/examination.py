@@ -119,7 +119,7 @@ class Examiner:
         home = self.site_of(path)
         site, relative = home or (path, "")
         layout = self._layout(site)
-        found = Directory(layout, relative, _nothing(relative), in_scope=home is not None)
+        found = Directory(layout, relative, DirectoryPlan.nothing(relative), in_scope=home is not None)
         with contextlib.suppress(OSError):
             found.descriptor = layout.pycs.directory(layout.pycache(relative))
             listing = list_pycs(found.descriptor)
@@ -127,7 +127,7 @@ class Examiner:
         if found.in_scope:
             for step in self.planner(site).look_into(relative):
                 if isinstance(step, DirectoryPlan):
-                    found.plan = step
+                    found.plan = found.plan.joined(step)
                 elif isinstance(step, Unexamined):
                     found.problem = step.reason
         return found
@@ -190,10 +190,6 @@ class Examiner:
         if gate.permits(seen.layout, seen.relative):
             return None
         return f"{tally.failures[-1].path}: {tally.failures[-1].message}"
-
-
-def _nothing(relative: str) -> DirectoryPlan:
-    return DirectoryPlan(relative, [], [], [], [], [])
 
 
 def _status(seen: Directory, name: str) -> tuple[os.stat_result | None, str | None]:

@@ -171,10 +171,8 @@ class Execution:
             return
         place = Place(layout, plan.relative)
         doomed = [(each.name, each.source if each.kind == "orphan" else None) for each in plan.removals]
-        recorded = self._manifest.records(place.pyc_directory)
         for name, is_removed, error in remove_files(layout, plan.relative, doomed):
-            if name in recorded:
-                self._manifest.forget(place.pyc_directory, name)
+            self._manifest.forget(place.pyc_directory, name)
             if error is not None:
                 self._results.io_failure(layout, plan.relative, place.pyc(name), error)
                 if not self._results.still_writes(layout, plan.relative):
@@ -227,7 +225,8 @@ class Execution:
         self._enter()
         if plan.obstacle and not self._wanted.trust_nothing:
             path = layout.describe_pyc(plan.relative)
-            self.tally.failures.append(Failure(path, "refused", f"{plan.obstacle}; pyctrigger repair replaces it"))
+            if not plan.goes_on:
+                self.tally.failures.append(Failure(path, "refused", f"{plan.obstacle}; pyctrigger repair replaces it"))
             self.tally.counts.failed += len(plan.stale)
             return
         self._known += len(plan.stale)

@@ -19,6 +19,7 @@ from .steps import LevelState
 
 if TYPE_CHECKING:
     from ..state.manifest import Manifest
+    from ..state.paged_records import PagedRecords
     from ..tree.layout import Layout
     from .wanted import Wanted
 
@@ -35,7 +36,7 @@ class Judge:
         self._by_time = wanted.mode is InvalidationMode.TIMESTAMP
         self._relative = self._directory = ""
         self._names: dict[str, bool] = {}
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, Record] | PagedRecords = {}
         self._descriptor = -1
         self._approached = ""
         #: The pycs of this directory that are as they were recorded.

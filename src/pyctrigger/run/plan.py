@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..tree.layout import Layout
     from ..tree.listing import PycListing, SourceListing
     from .knowledge import Knowledge
+    from .settlement import Glance
     from .transaction import Unit
     from .wanted import Wanted
 
@@ -39,6 +40,8 @@ _UINT32 = 0xFFFFFFFF
 #: Characters, of four bytes at most. With a shorter name every pyc's name has room.
 _SHORT_NAME = 50
 _NOTHING: frozenset[str] = frozenset()
+#: Sources and pycs dealt with at once: only of so many anything but the names is held, however large a directory is.
+_AT_ONCE = 1024
 #: Nothing that speaks against a package's own pyc: its header fits.
 _DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 
@@ -49,7 +52,10 @@ class _Seen(NamedTuple):
     sources: SourceListing | None
     """None where, with a pycache prefix, only the pycs are left."""
     pycs: PycListing | None
-    plan: DirectoryPlan | None
+    removals: int
+    """How many of the pycs go."""
+    keeps_pycache: bool
+    """Whether the `__pycache__` has a use, or is none."""
 
 
 class Planner:
@@ -131,18 +137,15 @@ class Planner:
 
     def _examined(self, relative: str, depth: int) -> Generator[Step, None, _Seen | None]:
         """What stands in one directory, with a step if it needs something; None where it can't be looked at."""
+        if depth >= _DEEPEST:
+            yield Unexamined(relative, f"more than {_DEEPEST} directories deep")
+            return None
         try:
-            seen = self._look(relative)
+            return (yield from self._look(relative))
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
                 yield Unexamined(relative, error.strerror or str(error))
             return None  # gone meanwhile, or never a directory: nothing below it is ours
-        if depth >= _DEEPEST:
-            yield Unexamined(relative, f"more than {_DEEPEST} directories deep")
-            return None
-        if seen.plan is not None:
-            yield seen.plan
-        return seen
 
     def _settled_before(self, knowledge: Knowledge) -> Settlement | None:
         """Which directories need no look, where that is known, and where a look wouldn't be the point."""
@@ -161,18 +164,17 @@ class Planner:
 
     def _leave(self, relative: str, seen: _Seen, emptied: set[str]) -> Generator[Step, None, bool]:
         """What becomes empty here: the `__pycache__`, and then the directory, never the site directory itself."""
-        listing, pycs, plan = seen
+        listing, pycs = seen.sources, seen.pycs
         if listing is None:
             return False
         barren = listing.is_barren and emptied.issuperset(listing.directories)
-        removals = len(plan.removals) if plan else 0
         pycache_goes = (
             pycs is not None
             and not pycs.directories
-            and not (plan and (plan.obstacle or plan.stale))
-            and removals == len(pycs.names)
+            and not seen.keeps_pycache
+            and seen.removals == len(pycs.names)
             # An empty one may be what a purge that was killed has left.
-            and (removals > 0 or self._wanted.purge or (barren and relative != ""))
+            and (seen.removals > 0 or self._wanted.purge or (barren and relative != ""))
         )
         if pycache_goes:
             yield Emptied(relative, pycache=True)
@@ -183,11 +185,10 @@ class Planner:
 
     def _leave_prefix(self, relative: str, seen: _Seen, emptied: set[str]) -> Generator[Step, None, bool]:
         """With a pycache prefix only that tree's own directories become empty."""
-        _, pycs, plan = seen
-        removals = len(plan.removals) if plan else 0
-        if not (relative and pycs and (removals or emptied or self._wanted.purge)) or (plan and plan.stale):
+        pycs = seen.pycs
+        if not (relative and pycs and (seen.removals or emptied or self._wanted.purge)) or seen.keeps_pycache:
             return False
-        if removals + len(emptied) == len(pycs.names) + len(pycs.directories):
+        if seen.removals + len(emptied) == len(pycs.names) + len(pycs.directories):
             yield Emptied(relative, pycache=True)
             return True
         return False
@@ -218,10 +219,11 @@ class Planner:
             return False
         return all(self._is_dead(f"{relative}/{name}", depth + 1) for name in listing.directories)
 
-    def _look(self, relative: str) -> _Seen:
+    def _look(self, relative: str) -> Generator[Step, None, _Seen]:
+        """What one directory needs, part by part, and what stands in it. Raises OSError."""
         glance = self._settlement.begin(relative) if self._settlement else None
         listing = self._list(relative)
-        plan = DirectoryPlan(relative, [], [], [], [], [])
+        plan = DirectoryPlan.nothing(relative)
         pycs, descriptor = None, -1
         if self._layout.has_prefix or (listing and listing.has_pycache):
             try:
@@ -235,19 +237,27 @@ class Planner:
                 if error.errno not in (errno.ELOOP, errno.ENOTDIR) or self._layout.has_prefix:
                     raise
                 plan = plan._replace(obstacle="is a link or a file")
+        has_stale = False
         if listing and not (self._wanted.sweep_only or self._wanted.purge):
-            self._judge_sources(plan, listing, _entries(pycs) if pycs else {}, descriptor)
-        if pycs and pycs.names:
-            plan.removals.extend(self._weeder.removals(relative, listing.names if listing else set(), pycs.names))
-            glance = None if self._weeder.waits else glance
+            for part in self._judge_sources(plan, listing, _entries(pycs), descriptor, glance):
+                if plan.is_needed and part is not plan:
+                    yield plan
+                plan = part
+                has_stale |= bool(plan.stale)
+        removals = self._weeder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
+        glance = None if self._weeder.waits else glance
         if self._weight:
-            self._weight.add(relative, listing, pycs)
-        needs_something = any(plan[1:])
+            self._weight.add_pycs(relative, pycs)
+        is_needed = plan.is_needed or bool(removals)
         if self._settlement and listing:
-            if glance and listing.sources:
-                glance.pycs = self._judge.proven
-            self._settlement.end(relative, listing, None if needs_something else glance)
-        return _Seen(listing, pycs, plan if needs_something else None)
+            self._settlement.end(relative, listing, None if is_needed or plan.goes_on else glance)
+        for start in range(0, len(removals), _AT_ONCE):
+            plan.removals.extend(removals[start : start + _AT_ONCE])
+            yield plan
+            plan = plan.rest()
+        if plan.is_needed:
+            yield plan
+        return _Seen(listing, pycs, len(removals), has_stale or plan.obstacle is not None)
 
     def _list(self, relative: str) -> SourceListing | None:
         """What stands in a source directory; None where, with a pycache prefix, only its pycs are left."""
@@ -268,19 +278,56 @@ class Planner:
         return PACKAGE_DIRECTORIES if self._skip_packages and not relative else _NOTHING
 
     def _judge_sources(
-        self, plan: DirectoryPlan, listing: SourceListing, names: dict[str, bool], descriptor: int
-    ) -> None:
-        """The verdict on every source of a directory: the loop that an idle run spends its time in."""
-        sources = listing.sources
-        if listing.links:
-            sources = sorted([*sources, *self._linked(plan, listing.links)])
-        self._judge.enter(plan.relative, names, descriptor)
-        self._sources += len(sources) + len(plan.refused)
-        for name, status in sources:
-            if self._excluded and self._excluded.match(self._layout.describe_source(plan.relative, name)):
-                plan.skipped.append((name, "excluded"))
+        self,
+        plan: DirectoryPlan,
+        listing: SourceListing,
+        names: dict[str, bool],
+        descriptor: int,
+        glance: Glance | None,
+    ) -> Iterator[DirectoryPlan]:
+        """The verdict on every source of a directory: the loop that an idle run spends its time in.
+
+        Yields the plan, and for a large directory further parts of it.
+        """
+        sources = sorted([*listing.sources, *listing.links]) if listing.links else listing.sources
+        for start in range(0, len(sources) or 1, _AT_ONCE):
+            if plan.is_needed and start:
+                yield plan
+                plan = plan.rest()
+            found = self._statuses(plan, listing, sources[start : start + _AT_ONCE])
+            self._judge.enter(plan.relative, names, descriptor)
+            self._sources += len(found)
+            for name, status in found:
+                if self._excluded and self._excluded.match(self._layout.describe_source(plan.relative, name)):
+                    plan.skipped.append((name, "excluded"))
+                    continue
+                self._decide(plan, name, status, self._judge.states(name, status))
+            if glance:
+                glance.add([status for _, status in found], self._judge.proven, len(self._wanted.levels))
+        yield plan
+
+    def _statuses(
+        self, plan: DirectoryPlan, listing: SourceListing, names: list[str]
+    ) -> list[tuple[str, os.stat_result]]:
+        """The sources of these names, each with its status."""
+        directory = self._layout.sources.directory(plan.relative)
+        found, links = [], []
+        is_link = set(listing.links).__contains__ if listing.links else None
+        for name in names:
+            if is_link and is_link(name):
+                links.append(name)
                 continue
-            self._decide(plan, name, status, self._judge.states(name, status))
+            try:
+                found.append((name, os.stat(name, dir_fd=directory, follow_symlinks=False)))
+            except FileNotFoundError:
+                listing.names.discard(name)
+        if self._weight:
+            self._weight.add_sources(status for _, status in found)
+        if links:
+            refused = len(plan.refused)
+            found = sorted([*found, *self._linked(plan, links)])
+            self._sources += len(plan.refused) - refused
+        return found
 
     def _decide(self, plan: DirectoryPlan, name: str, status: os.stat_result, states: list[LevelState]) -> None:
         if states and len(name) > _SHORT_NAME:
@@ -340,6 +387,8 @@ class Planner:
         return found
 
 
-def _entries(pycs: PycListing) -> dict[str, bool]:
+def _entries(pycs: PycListing | None) -> dict[str, bool]:
     """Everything in a directory of pycs: a directory under the name of a pyc is in its way."""
+    if pycs is None:
+        return {}
     return {**dict.fromkeys(pycs.directories, False), **pycs.names} if pycs.directories else pycs.names

@@ -37,8 +37,11 @@ class Weeder:
     def removals(self, relative: str, sources: Set[str], names: dict[str, bool]) -> list[Removal]:
         """What should go of these names, each with whether it is a regular file."""
         self.waits = False
-        live = {source[:-3] + suffix for source in sources for suffix in self._suffixes}
-        doubtful = names.keys() if self._wanted.purge else names.keys() - live
+        if not names:
+            return []
+        doubtful = set(names)
+        if not self._wanted.purge:
+            doubtful.difference_update(source[:-3] + suffix for source in sources for suffix in self._suffixes)
         removals = []
         for name in sorted(doubtful):
             source = self._names.source_of(name)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from ..pyc.names import PYCACHE, pyc_suffix
 from ..state.record import is_older
-from ..state.settled import Settled, key_of
+from ..state.settled import MOST_NOTED, Settled, key_of
 from ..version import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from ..state.settled import SettledDirectories
     from ..tree.layout import Layout
     from ..tree.listing import SourceListing
@@ -78,23 +80,30 @@ class Settlement:
             self.sources -= settled.sources.count(b"/") + 1
 
     def _is_as_it_was(self, relative: str, settled: Settled, sources: list[str]) -> bool:
-        seen = list(_PACKED.iter_unpack(settled.seen))
+        size = _PACKED.size
+        count = (2 + len(sources) * (1 + len(self._suffixes))) if sources else 1
+        if len(settled.seen) != count * size:
+            return False
+        seen = _PACKED.iter_unpack(settled.seen)
+        own = next(seen)
+        if relative and own[:2] in self._others:
+            return False
         if not (sources or settled.below) and relative:
             above, _, name = relative.rpartition("/")
-            return [_identity(self._tree.lstat(above, name))] == seen and seen[0][:2] not in self._others
+            return _identity(self._tree.lstat(above, name)) == own
         directory = self._tree.directory(relative)
-        if _identity(os.fstat(directory)) != seen[0] or (relative and seen[0][:2] in self._others):
+        if _identity(os.fstat(directory)) != own:
             return False
         if not sources:
-            return len(seen) == 1
-        behind = 2 + len(sources)
-        if _identities(directory, sources) != seen[2:behind]:
+            return True
+        pycache = next(seen)
+        if not _have_identities(directory, sources, seen):
             return False
         directory = self._tree.directory(self._layout.pycache(relative))
-        if _identity(os.fstat(directory)) != seen[1]:
+        if _identity(os.fstat(directory)) != pycache:
             return False
-        pycs = [name[:-3] + suffix for name in sources for suffix in self._suffixes]
-        return _identities(directory, pycs) == seen[behind:]
+        pycs = (name[:-3] + suffix for name in sources for suffix in self._suffixes)
+        return _have_identities(directory, pycs, seen)
 
     # -- taking down ---------------------------------------------------------------------------------------------
 
@@ -112,17 +121,22 @@ class Settlement:
         below = [os.fsencode(name) for name in listing.directories]
         if before is not None:
             self._known.forget(key, set(before.below.split(b"/")).difference(below, (b"",)))
-        seen = glance.packed(listing, len(self._suffixes)) if glance is not None else None
+        seen = glance.packed(listing) if glance is not None else None
         if seen is not None:
-            names = b"/".join([os.fsencode(name) for name, _ in listing.sources])
+            names = b"/".join([os.fsencode(name) for name in listing.sources])
             self._known.note(key, Settled(self._terms, b"/".join(below), names, seen))
 
     def _key(self, relative: str) -> bytes:
         return self._base + os.fsencode(relative).replace(b"/", b"\0") + b"\0" if relative else self._base
 
 
-def _identities(directory: int, names: list[str]) -> list[tuple[int, ...]]:
-    return [_identity(os.stat(name, dir_fd=directory, follow_symlinks=False)) for name in names]
+def _have_identities(directory: int, names: Iterable[str], expected: Iterator[tuple[int, ...]]) -> bool:
+    """Whether the files of these names are what the next of the identities say."""
+    # The names first: at their end nothing may be taken from the other.
+    return all(
+        _identity(os.stat(name, dir_fd=directory, follow_symlinks=False)) == identity
+        for name, identity in zip(names, expected)
+    )
 
 
 class Glance:
@@ -131,23 +145,36 @@ class Glance:
     def __init__(self, directory: os.stat_result) -> None:
         self._began = time.time_ns()
         self._directories = [directory]
+        self._sources = bytearray()
         #: Those that are known to be made from their sources: by source, and by level.
-        self.pycs: list[os.stat_result] = []
+        self._pycs = bytearray()
+        self._is_of_no_use = False
 
     def enter_pycache(self, descriptor: int) -> None:
         """Before the `__pycache__` is listed. Raises OSError."""
         self._directories.append(os.fstat(descriptor))
 
-    def packed(self, listing: SourceListing, levels: int) -> bytes | None:
+    def add(self, sources: list[os.stat_result], pycs: list[os.stat_result], levels: int) -> None:
+        """Take in sources, and those pycs of them that are known to be made from them. One that isn't spoils all."""
+        if self._is_of_no_use or len(pycs) != levels * len(sources) or len(self._pycs) > MOST_NOTED:
+            self._is_of_no_use = True
+            return
+        try:
+            self._sources += b"".join([_PACKED.pack(*_identity(status)) for status in sources])
+            self._pycs += b"".join([_PACKED.pack(*_identity(status)) for status in pycs])
+        except struct.error:  # times before 1677 or after 2262
+            self._is_of_no_use = True
+
+    def packed(self, listing: SourceListing) -> bytes | None:
         """All identities; None where they prove nothing."""
-        if listing.links or len(self.pycs) != levels * len(listing.sources):
+        if self._is_of_no_use or listing.links or len(self._sources) != _PACKED.size * len(listing.sources):
             return None
         if listing.has_pycache != bool(listing.sources) or len(self._directories) != 1 + listing.has_pycache:
             return None
         if not all(is_older(status, self._began) for status in self._directories):
             return None  # a change since then may not show
-        statuses = [*self._directories, *(status for _, status in listing.sources), *self.pycs]
         try:
-            return b"".join([_PACKED.pack(*_identity(status)) for status in statuses])
-        except struct.error:  # times before 1677 or after 2262
+            directories = [_PACKED.pack(*_identity(status)) for status in self._directories]
+        except struct.error:
             return None
+        return b"".join([*directories, self._sources, self._pycs])

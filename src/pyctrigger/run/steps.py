@@ -38,7 +38,7 @@ class Removal(NamedTuple):
 
 
 class DirectoryPlan(NamedTuple):
-    """What one directory needs; a directory that needs nothing has none."""
+    """What one directory needs; a large one has several plans in a row, one that needs nothing has none."""
 
     relative: str
     stale: list[Stale]
@@ -51,6 +51,35 @@ class DirectoryPlan(NamedTuple):
     """Stale pycs that a package owns and that so stay as they are, each with its source."""
     obstacle: str | None = None
     """What stands in the way of the `__pycache__`."""
+    goes_on: bool = False
+    """Whether another part came before: what holds for the directory itself was said with that."""
+
+    @classmethod
+    def nothing(cls, relative: str) -> DirectoryPlan:
+        """A plan to be filled."""
+        return cls(relative, [], [], [], [], [])
+
+    def rest(self) -> DirectoryPlan:
+        """The next part, to be filled."""
+        return self.nothing(self.relative)._replace(obstacle=self.obstacle, goes_on=True)
+
+    def joined(self, rest: DirectoryPlan) -> DirectoryPlan:
+        """This and the next part in one."""
+        if not rest.goes_on:
+            return rest
+        return self._replace(
+            stale=self.stale + rest.stale,
+            removals=self.removals + rest.removals,
+            skipped=self.skipped + rest.skipped,
+            refused=self.refused + rest.refused,
+            owned=self.owned + rest.owned,
+        )
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything in it."""
+        obstacle = self.obstacle and not self.goes_on
+        return bool(self.stale or self.removals or self.skipped or self.refused or self.owned or obstacle)
 
 
 class Emptied(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..tree.custody import reason_to_distrust
-from ..tree.listing import list_sources
+from ..tree.listing import source_owners
 from .outcome import Failure
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ class Gatekeeper:
             return self._may_change(layout.pycs, layout.pycache(relative), lambda: {layout.pycs.owner})
 
         def owners() -> set[int]:
-            sources = list_sources(layout.sources.directory(relative)).sources
-            return {status.st_uid for _, status in sources} or {layout.sources.owner}
+            return source_owners(layout.sources.directory(relative)) or {layout.sources.owner}
 
         return self._may_change(layout.sources, relative, owners) and (
             source_only or self._may_change(layout.pycs, layout.pycache(relative), owners)

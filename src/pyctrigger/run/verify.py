@@ -95,7 +95,7 @@ class Inspection:
                 self._find("uncompilable", None, layout.describe_source(plan.relative, name), known=True)
         for name, reason in plan.refused:
             self.tally.failures.append(Failure(layout.describe_source(plan.relative, name), "refused", reason))
-        if plan.obstacle:
+        if plan.obstacle and not plan.goes_on:
             self._obstacles += 1
             self._find("obstructed", layout.describe_pyc(plan.relative), None)
         for stale in plan.stale:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from ..pyc.names import PycNames
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
     from ..tree.layout import Layout
-    from ..tree.listing import PycListing, SourceListing
+    from ..tree.listing import PycListing
 
 
 class Weight:
@@ -23,9 +26,12 @@ class Weight:
         #: Bytes.
         self.sources = self.pycs = 0
 
-    def add(self, relative: str, listing: SourceListing | None, pycs: PycListing | None) -> None:
-        """Take in one directory."""
-        self.sources += sum(status.st_size for _, status in listing.sources) if listing else 0
+    def add_sources(self, statuses: Iterable[os.stat_result]) -> None:
+        """Take in sources."""
+        self.sources += sum(status.st_size for status in statuses)
+
+    def add_pycs(self, relative: str, pycs: PycListing | None) -> None:
+        """Take in a directory of pycs."""
         for name, regular in pycs.names.items() if pycs else ():
             if regular and self._names.source_of(name) is not None:
                 with contextlib.suppress(FileNotFoundError):

@@ -12,6 +12,7 @@ import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .paged_records import PagedRecords
 from .record import Record
 from .settled import TABLE, SettledDirectories
 from .spool import Spool
@@ -34,7 +35,9 @@ create table if not exists pycs (
 ) without rowid;
 create table if not exists sites (path blob primary key) without rowid;
 """
-_RECORDS = "select name, source, source_digest, pyc, body_digest, header, microseconds from pycs where directory = ?"
+_RECORDS = (
+    "select name, source, source_digest, pyc, body_digest, header, microseconds from pycs where directory = ? limit ?"
+)
 #: Between `directory/` and `directory0`: "0" follows "/".
 _RECORDS_BELOW = (
     "select directory, name, source, source_digest, pyc, body_digest, header, microseconds from pycs"
@@ -44,6 +47,9 @@ _RECORDS_BELOW = (
 _MOST_NEAR = 4096
 #: Whose records are held in memory: the plan looks at one directory after the other, and is done with each soon.
 _MOST_DIRECTORIES = 64
+#: Records held in memory, of those directories together; one that has more of its own is read a page at a time.
+_MOST_HELD = 8192
+_MOST_OF_ONE = 4096
 _DIRECTORIES = "select distinct directory from pycs where directory >= ?"
 _NAMES = ("uncompilable", "pycs", "sites", "settled")
 
@@ -77,7 +83,7 @@ class Manifest:
         self._known: dict[str, Uncompilable] | None = None
         self._learned: dict[str, Uncompilable | None] = {}
         #: Of the directories looked at last.
-        self._records: OrderedDict[str, dict[str, Record]] = OrderedDict()
+        self._records: OrderedDict[str, dict[str, Record] | PagedRecords] = OrderedDict()
         #: What was read ahead, below one directory.
         self._near: dict[str, dict[str, Record]] = {}
         self._near_prefix = ""
@@ -119,23 +125,37 @@ class Manifest:
         self._open()
         return self._path is not None and _has_sqlite()
 
-    def records(self, directory: str) -> dict[str, Record]:
+    def records(self, directory: str) -> dict[str, Record] | PagedRecords:
         """The records of the pycs in a directory, by name."""
         found = self._records.get(directory)
         if found is None:
-            found = self._near.get(directory)
-            if found is None and not (self._near_prefix and directory.startswith(self._near_prefix)):
-                rows = self._ask(_RECORDS, os.fsencode(directory))
-                found = {os.fsdecode(row[0]): Record._make(row[1:]) for row in rows if isinstance(row[0], bytes)}
-            found = found or {}
-            for name, record in self._spool.of(directory).items() if self._spool else ():
-                if record is None:
-                    found.pop(name, None)
-                else:
-                    found[name] = record
+            found = self._held(directory)
+            if found is None:
+                found = PagedRecords(self._ask, self._spool, directory)
             self._records[directory] = found
-            if len(self._records) > _MOST_DIRECTORIES:
+            while len(self._records) > _MOST_DIRECTORIES or (
+                len(self._records) > 1 and sum(map(len, self._records.values())) > _MOST_HELD
+            ):
                 self._records.popitem(last=False)
+        return found
+
+    def _held(self, directory: str) -> dict[str, Record] | None:
+        """All records of a directory; None where they are too many."""
+        found = self._near.get(directory)
+        if found is None and not (self._near_prefix and directory.startswith(self._near_prefix)):
+            rows = self._ask(_RECORDS, os.fsencode(directory), _MOST_OF_ONE + 1)
+            if len(rows) > _MOST_OF_ONE:
+                return None
+            found = {os.fsdecode(row[0]): Record._make(row[1:]) for row in rows if isinstance(row[0], bytes)}
+        found = found or {}
+        spooled = self._spool.of(directory, _MOST_OF_ONE) if self._spool else {}
+        if spooled is None:
+            return None
+        for name, record in spooled.items():
+            if record is None:
+                found.pop(name, None)
+            else:
+                found[name] = record
         return found
 
     def approach(self, directory: str) -> None:
@@ -160,8 +180,13 @@ class Manifest:
         """Remember a pyc."""
         if self._path is None:
             return
-        if directory in self._records:
-            self._records[directory][name] = record
+        held = self._records.get(directory)
+        if held is not None:
+            held[name] = record
+            if len(held) > _MOST_OF_ONE:  # it is read a page at a time from now on
+                self._records[directory] = PagedRecords(self._ask, self._spool, directory)
+                self._near.pop(directory, None)
+                self._near_prefix = ""
         self._spool.put(directory, name, record)
 
     def forget(self, directory: str, name: str) -> None:

@@ -24,7 +24,7 @@ _FROM_ON = "select directory, terms, below, sources, seen from settled where dir
 _FIRST_PAGE = 32
 _LARGEST_PAGE = 512
 #: Bytes that a run takes down at most: of a larger tree the next run takes down more.
-_MOST_NOTED = 4 << 20
+MOST_NOTED = 4 << 20
 #: What a run with nothing else to save saves for the next one's sake; fewer directories cost less than a transaction.
 _WORTH_SAVING = 100
 #: Keys begin with what an absolute path begins with.
@@ -78,13 +78,13 @@ class SettledDirectories:
     def note(self, directory: bytes, settled: Settled) -> None:
         """Take down a directory that needs nothing."""
         self._size += len(directory) + len(settled.below) + len(settled.sources) + len(settled.seen)
-        if self._size <= _MOST_NOTED:
+        if self._size <= MOST_NOTED:
             self._noted[directory] = settled
 
     def forget(self, directory: bytes, gone: Iterable[bytes] = ()) -> None:
         """A directory isn't as it was, and of those below it these have gone."""
         self._size += len(directory)
-        if self._size <= _MOST_NOTED:
+        if self._size <= MOST_NOTED:
             self._noted[directory] = None
             self._gone += [directory + name + b"\0" for name in gone]
 

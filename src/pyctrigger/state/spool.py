@@ -41,11 +41,23 @@ class Spool:
         if self._count >= _MOST_HELD:
             self._spill()
 
-    def of(self, directory: str) -> dict[str, Record | None]:
-        """What was recorded of a directory."""
-        found = dict(self._spilled(directory)) if self._file is not None else {}
-        found.update(self._held.get(directory, {}))
+    def of(self, directory: str, most: int) -> dict[str, Record | None] | None:
+        """What was recorded of a directory; None if that is more than `most`."""
+        held = self._held.get(directory, {})
+        found = dict(self._spilled(directory, most + 1)) if self._file is not None else {}
+        if max(len(held), len(found)) > most:
+            return None
+        found.update(held)
         return found
+
+    def find(self, directory: str, name: str) -> tuple[bool, Record | None]:
+        """Whether anything was recorded of a pyc, and what."""
+        held = self._held.get(directory, {})
+        if name in held:
+            return True, held[name]
+        for _, record in self._spilled(directory, 1, name) if self._file is not None else ():
+            return True, record
+        return False, None
 
     def rows(self) -> Iterator[tuple[bytes, bytes, Record | None]]:
         """Everything: directory, name and record, the older before the newer."""
@@ -60,10 +72,14 @@ class Spool:
             self._file.close()
         self._held, self._count, self._file = {}, 0, None
 
-    def _spilled(self, directory: str) -> Iterator[tuple[str, Record | None]]:
+    def _spilled(self, directory: str, most: int, name: str | None = None) -> Iterator[tuple[str, Record | None]]:
         question = "select * from records where directory = ?"
-        for _, name, *fields in self._file.execute(question, (os.fsencode(directory),)):
-            yield os.fsdecode(name), None if fields[0] is None else Record(*fields)
+        parameters: list[bytes | int] = [os.fsencode(directory)]
+        if name is not None:
+            question += " and name = ?"
+            parameters.append(os.fsencode(name))
+        for _, each, *fields in self._file.execute(f"{question} limit ?", (*parameters, most)).fetchall():
+            yield os.fsdecode(each), None if fields[0] is None else Record(*fields)
 
     def _spill(self) -> None:
         """Move what is held into a temporary file. What doesn't fit there is looked at again next time."""

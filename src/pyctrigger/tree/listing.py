@@ -1,11 +1,13 @@
-"""What stands in a directory, in one pass: the sources with their status, and the pycs with the little that tells them.
+"""What stands in a directory, in one pass: names only, so that a directory of any size costs little memory.
 
-`scandir` gives the type of an entry without a system call; a source costs one `stat`, a pyc one `open` and a `read` of
-a few bytes. Nothing here blocks: a FIFO is never opened, or opened without waiting for its writer.
+`scandir` gives the type of an entry without a system call; a source costs one `stat` when it is judged, a pyc one
+`open` and a `read` of a few bytes. Nothing here blocks: a FIFO is never opened, or opened without waiting for its
+writer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +22,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class SourceListing(NamedTuple):
     """What stands in a directory of sources."""
 
-    sources: list[tuple[str, os.stat_result]]
+    sources: list[str]
     """Every regular file that is a source, sorted."""
     links: list[str]
     """Every link with the name of a source."""
@@ -54,10 +56,7 @@ def list_sources(directory: int, skip: Container[str] = ()) -> SourceListing:
             if name[-3:] == SOURCE_SUFFIX:
                 names.add(name)
                 if name != SOURCE_SUFFIX and entry.is_file(follow_symlinks=False):
-                    try:
-                        sources.append((name, entry.stat(follow_symlinks=False)))
-                    except FileNotFoundError:
-                        names.discard(name)
+                    sources.append(name)
                     continue
                 if name != SOURCE_SUFFIX and entry.is_symlink():
                     links.append(name)
@@ -71,6 +70,17 @@ def list_sources(directory: int, skip: Container[str] = ()) -> SourceListing:
     sources.sort()
     directories.sort()
     return SourceListing(sources, links, directories, names, has_pycache, others)
+
+
+def source_owners(directory: int) -> set[int]:
+    """The owners of the sources in a directory. Raises OSError."""
+    owners = set()
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name[-3:] == SOURCE_SUFFIX and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):
+                    owners.add(entry.stat(follow_symlinks=False).st_uid)
+    return owners
 
 
 def list_pycs(directory: int) -> PycListing:
