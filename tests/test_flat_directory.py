@@ -30,7 +30,7 @@ sys.exit(code)
 def test_memory_does_not_grow_with_the_sources_of_one_directory(
     pyctrigger: Command, site: Path, scope: list[str]
 ) -> None:
-    """Compiling, looking at what is fresh, by records and at a glance, repairing and sweeping need the names' memory."""
+    """Compiling, looking at what is fresh, repairing and sweeping hold little more than the names."""
     probe = site.parent / "peak"
     pyctrigger.program = [sys.executable, "-c", PEAK_OF_HOST, str(probe)]
 

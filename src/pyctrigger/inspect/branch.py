@@ -94,6 +94,8 @@ def _items(layout: Layout, step: Step) -> Iterator[Item]:
 
 
 def _of_plan(layout: Layout, plan: DirectoryPlan) -> Iterator[Item]:
+    if plan.is_closed and not plan.goes_on:
+        yield Item("chmod", layout.describe_pyc(plan.relative), "unreadable")
     for stale in plan.stale:
         verdicts = {state.verdict for state in stale.levels}
         action = "compile"

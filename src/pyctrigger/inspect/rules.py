@@ -22,6 +22,7 @@ _STATES = {
     Verdict.FOREIGN_MAGIC: "foreign-magic",
     Verdict.MISMATCHED: "mismatched",
     Verdict.OBSTRUCTED: "obstructed",
+    Verdict.UNREADABLE: "unreadable",
     Verdict.UNKNOWN: "unrecorded",
     Verdict.UNPROVEN: "unproven",
     Verdict.SUSPECT: "suspect",
@@ -142,6 +143,7 @@ _ACTIONS = {
         "a child of the target loads it: a body that is whole is recorded, any other compiled anew",
     ),
     Verdict.UNPROVEN: ("compare", "the target compares the hash of the source, and compiles where it is another"),
+    Verdict.UNREADABLE: ("compile", "who may read its source should be able to read it"),
     Verdict.SUSPECT: ("compare", "it is compiled, and replaced unless it is the same"),
 }
 
@@ -159,6 +161,8 @@ def _rule(wanted: Wanted, look: SourceLook, level: Level) -> str:
         return "there is no pyc of its name"
     if verdict is Verdict.OBSTRUCTED:
         return "what has its name is no regular file"
+    if verdict is Verdict.UNREADABLE:
+        return "its mode keeps out accounts that may read the source"
     if header is None or verdict is Verdict.CORRUPT:
         whole = len(level.head) > wanted.header.size
         return "its flags are none that importlib knows" if whole else "it ends within its header, or with it"

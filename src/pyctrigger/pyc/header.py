@@ -49,6 +49,7 @@ class Verdict(enum.Enum):
     OTHER_CONTENT = "content"  # mtime and size fit, and the source is another one than the pyc was made from
     UNKNOWN = "unknown"  # the header fits, and nobody has recorded whether the code does
     MISMATCHED = "mismatched"  # it loads, and is another code than that of its source
+    UNREADABLE = "unreadable"  # who may read the source can't read it
     OBSTRUCTED = "obstructed"  # what has the name of the pyc is no regular file
     SUSPECT = "suspect"  # a repair trusts no header
 

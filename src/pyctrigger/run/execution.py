@@ -122,6 +122,7 @@ class Execution:
             if isinstance(step, DirectoryPlan):
                 self._note(layout, step)
                 self._sweep(layout, step)
+                self._open_pycache(layout, step)
                 yield from self._compile(layout, step)
             elif isinstance(step, Emptied):
                 self._remove_directory(layout, step)
@@ -211,6 +212,25 @@ class Execution:
         self.tally.counts.removed_directories += 1
         self._observer.removed(path)
         return True
+
+    def _open_pycache(self, layout: Layout, plan: DirectoryPlan) -> None:
+        """Give a `__pycache__` the mode that it should have; where it can't be had, that is told and no failure."""
+        relative, path = plan.relative, layout.describe_pyc(plan.relative)
+        if not plan.is_closed or plan.goes_on or not self._may_write(layout, relative):
+            return
+        if not self._gate.permits(layout, relative):
+            return
+        try:
+            is_open = self._compiler().writer(layout).open_pycache(relative)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._results.io_failure(layout, relative, path, error)
+            return
+        if is_open:
+            self._observer.wrote(path)
+        else:
+            self.tally.findings.append(Finding("unreadable", path, None, known=True))
 
     # -- compiling -----------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from ..pyc.header import InvalidationMode, Verdict
 from ..pyc.names import pyc_suffix
 from ..state.record import Record, digest_of, identity_at, identity_of
 from ..tree.listing import read_head
+from ..tree.readers import is_kept_from_readers
 from ..tree.source import SourceRefused, SourceText, read_pyc, read_source
 from .steps import LevelState
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ..state.paged_records import PagedRecords
     from ..tree.layout import Layout
     from .wanted import Wanted
+
+#: Those of a pyc that is kept, or may be.
+_MAY_FIT = frozenset({Verdict.FRESH, Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT, Verdict.REFRESHABLE})
 
 
 class Judge:
@@ -76,6 +80,7 @@ class Judge:
                 and self._fits(record.header, expected)
                 and self._names.get(pyc)
                 and self._is_untouched(record, pyc)
+                and (record.microseconds or not self._is_unreadable(status, pyc, record))
             ):
                 continue
             regular = self._names.get(pyc)
@@ -95,10 +100,34 @@ class Judge:
             elif verdict is Verdict.OTHER_MTIME and record is not None and not self._doubts_all:
                 text = text or self._read(name)
                 verdict = self._refreshable(record, pyc, status, text)
+            if (verdict in _MAY_FIT or not found) and self._is_unreadable(status, pyc, record):
+                verdict = self._unreadable(verdict, pyc)
             if verdict is not Verdict.FRESH:
                 known = None if self._by_time else header.source_hash(found)
                 states.append(LevelState(level, pyc, verdict, known))
         return states
+
+    def _is_unreadable(self, source: os.stat_result, pyc: str, record: Record | None) -> bool:
+        """Whether who may read the source can't read the pyc, and we could do better."""
+        try:
+            status = os.stat(pyc, dir_fd=self._descriptor, follow_symlinks=False)
+            if not is_kept_from_readers(source, status):
+                return False
+            # What not all may read is nobody's but its directory's owner's: see the writer.
+            above = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        if not source.st_mode & 0o004 and source.st_uid != above.st_uid:
+            return False
+        # As we wrote it: an access list, or the file system, allows no more.
+        is_ours = record is not None and record.microseconds and record.pyc == identity_of(status)
+        return not is_ours and status.st_size > 0
+
+    def _unreadable(self, verdict: Verdict, pyc: str) -> Verdict:
+        """The verdict on a pyc that is written anew, since fewer can read it than its source."""
+        if self._manifest is not None:
+            self._manifest.forget(self._directory, pyc)
+        return Verdict.OTHER_MTIME if verdict is Verdict.REFRESHABLE else Verdict.UNREADABLE
 
     def _believed(self, verdict: Verdict, record: Record | None, pyc: str, text: SourceText | None) -> Verdict:
         """What a header that fits is worth."""

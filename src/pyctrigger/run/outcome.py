@@ -23,7 +23,7 @@ class Finding(NamedTuple):
     """Something that isn't as it should be, found by looking only."""
 
     kind: str
-    """missing, stale, corrupt, mismatched, orphan, residue, obstructed, foreign-magic, uncompilable."""
+    """missing, stale, corrupt, mismatched, orphan, residue, obstructed, foreign-magic, unreadable, uncompilable."""
     pyc: str | None
     source: str | None
     known: bool = False
@@ -34,7 +34,7 @@ class Action(NamedTuple):
     """Something that `--dry-run` would do."""
 
     action: str
-    """compile, remove, remove-directory."""
+    """compile, remove, remove-directory, chmod."""
     path: str
     reason: str
     levels: tuple[int, ...] = ()

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..pyc.header import Verdict
 from ..pyc.names import NAME_MAX
 from ..target.scope import PACKAGE_DIRECTORIES
+from ..tree.access_lists import has_list
 from ..tree.listing import list_pycs, list_sources
+from ..tree.readers import is_kept_from_visitors
 from ..tree.source import SourceRefused, source_status
 from .judgement import Judge
 from .removals import Weeder
@@ -226,17 +228,9 @@ class Planner:
         plan = DirectoryPlan.nothing(relative)
         pycs, descriptor = None, -1
         if self._layout.has_prefix or (listing and listing.has_pycache):
-            try:
-                descriptor = self._layout.pycs.directory(self._layout.pycache(relative))
-                if glance:
-                    glance.enter_pycache(descriptor)
-                pycs = list_pycs(descriptor)
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                if error.errno not in (errno.ELOOP, errno.ENOTDIR) or self._layout.has_prefix:
-                    raise
-                plan = plan._replace(obstacle="is a link or a file")
+            pycs, descriptor, obstacle = self._list_pycs(relative, glance)
+            is_closed = bool(pycs and listing and self._is_closed(relative, listing, descriptor))
+            plan = plan._replace(obstacle=obstacle, is_closed=is_closed)
         has_stale = False
         if listing and not (self._wanted.sweep_only or self._wanted.purge):
             for part in self._judge_sources(plan, listing, _entries(pycs), descriptor, glance):
@@ -258,6 +252,35 @@ class Planner:
         if plan.is_needed:
             yield plan
         return _Seen(listing, pycs, len(removals), has_stale or plan.obstacle is not None)
+
+    def _list_pycs(self, relative: str, glance: Glance | None) -> tuple[PycListing | None, int, str | None]:
+        """The pycs of a directory, the descriptor of where they are, and what is in the way. Raises OSError."""
+        try:
+            descriptor = self._layout.pycs.directory(self._layout.pycache(relative))
+            if glance:
+                glance.enter_pycache(descriptor)
+            return list_pycs(descriptor), descriptor, None
+        except FileNotFoundError:
+            return None, -1, None
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR) or self._layout.has_prefix:
+                raise
+            return None, -1, "is a link or a file"
+
+    def _is_closed(self, relative: str, listing: SourceListing, pycache: int) -> bool:
+        """Whether who may read the sources of a directory may not enter its `__pycache__`."""
+        if self._layout.has_prefix or not listing.sources:
+            return False  # that tree has modes of its own
+        directory = self._layout.sources.directory(relative)
+        if not is_kept_from_visitors(os.fstat(directory), os.fstat(pycache)):
+            return False
+        if has_list(directory) or has_list(pycache):
+            return False  # then the modes don't say who may enter
+        for name in listing.sources:
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode & 0o044:
+                    return True
+        return False
 
     def _list(self, relative: str) -> SourceListing | None:
         """What stands in a source directory; None where, with a pycache prefix, only its pycs are left."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _identity = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 #: No listing has them: a row that does is damaged.
 _NEVER_BELOW = frozenset({"", ".", "..", PYCACHE})
+#: To be raised with what a directory that needs nothing is looked at for, between two versions.
+_RULES = 2
 _PACKED = struct.Struct("<QQQqq")
 
 
@@ -52,7 +54,7 @@ class Settlement:
         self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
         # Another version may judge otherwise, and so may other options.
         files = (wanted.cache_tag, *wanted.header, wanted.levels, wanted.mode.value, wanted.source_date_epoch)
-        self._terms = repr((VERSION, *files, wanted.exclude, wanted.create_missing, skips_packages))
+        self._terms = repr((VERSION, _RULES, *files, wanted.exclude, wanted.create_missing, skips_packages))
         #: In the directories that were as they had been; all of them are fresh.
         self.sources = 0
 

@@ -51,6 +51,8 @@ class DirectoryPlan(NamedTuple):
     """Stale pycs that a package owns and that so stay as they are, each with its source."""
     obstacle: str | None = None
     """What stands in the way of the `__pycache__`."""
+    is_closed: bool = False
+    """Whether who may read its sources may not enter its `__pycache__`."""
     goes_on: bool = False
     """Whether another part came before: what holds for the directory itself was said with that."""
 
@@ -78,8 +80,8 @@ class DirectoryPlan(NamedTuple):
     @property
     def is_needed(self) -> bool:
         """Whether there is anything in it."""
-        obstacle = self.obstacle and not self.goes_on
-        return bool(self.stale or self.removals or self.skipped or self.refused or self.owned or obstacle)
+        of_itself = (self.obstacle or self.is_closed) and not self.goes_on
+        return bool(self.stale or self.removals or self.skipped or self.refused or self.owned or of_itself)
 
 
 class Emptied(NamedTuple):

@@ -22,6 +22,7 @@ _KINDS = {
     Verdict.CORRUPT: "corrupt",
     Verdict.FOREIGN_MAGIC: "foreign-magic",
     Verdict.OBSTRUCTED: "obstructed",
+    Verdict.UNREADABLE: "unreadable",
     Verdict.MISMATCHED: "mismatched",
     **dict.fromkeys(STALE, "stale"),
 }
@@ -81,6 +82,7 @@ class Inspection:
             "stale": stale,
             "missing": self.verdicts.get(Verdict.MISSING.value, 0),
             "damaged": sum(self.verdicts.get(verdict.value, 0) for verdict in _DAMAGED) + self._obstacles,
+            "unreadable": kinds.count("unreadable"),
             "uncompilable": uncompilable,
             "excluded": self.tally.counts.skipped - uncompilable,
             "refused": len(self.tally.failures),
@@ -98,6 +100,10 @@ class Inspection:
         if plan.obstacle and not plan.goes_on:
             self._obstacles += 1
             self._find("obstructed", layout.describe_pyc(plan.relative), None)
+        if plan.is_closed and not plan.goes_on:
+            path = layout.describe_pyc(plan.relative)
+            self._find("unreadable", path, None)
+            self.tally.actions.append(Action("chmod", path, "unreadable"))
         for stale in plan.stale:
             self._stale(layout, plan, stale)
         for removal in plan.removals:

@@ -24,6 +24,11 @@ def access_list(descriptor: int, status: os.stat_result) -> bytes | None:
     return _attribute(descriptor, _ACCESS) if status.st_mode & 0o077 else None
 
 
+def has_list(descriptor: int) -> bool:
+    """Whether an open directory has a list, or gives one to what is made in it."""
+    return _attribute(descriptor, _ACCESS) is not None or has_default_list(descriptor)
+
+
 def has_default_list(directory: int) -> bool:
     """Whether what is made in an open directory gets a list."""
     return _attribute(directory, _DEFAULT) is not None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..pieces import write_pieces
 from ..pyc.names import PYCACHE, temporary_names
 from .access_lists import drop_list, for_reading, give_list, has_default_list
+from .readers import is_kept_from_visitors, mode_for_visitors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,6 +97,18 @@ class Writer:
         _give(made, above.st_uid, above.st_gid)
         if first != mode and os.fstat(made).st_gid == above.st_gid:
             _change_mode(made, mode)
+
+    def open_pycache(self, relative: str) -> bool:
+        """Let into the `__pycache__` of a directory whom that lets in, if it is the same owner's; whether it does then.
+
+        Raises OSError where it can't be looked at.
+        """
+        parent, pycache = self._tree.directory(relative), self._tree.directory(f"{relative}/{PYCACHE}".lstrip("/"))
+        above, status = os.fstat(parent), os.fstat(pycache)
+        # Else the owner of the directory could have root open what isn't his, by calling it a `__pycache__`.
+        if status.st_uid == above.st_uid:
+            _change_mode(pycache, mode_for_visitors(above, status))
+        return not is_kept_from_visitors(above, os.fstat(pycache))
 
     def replace(
         self,

@@ -36,6 +36,7 @@ _ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("missing", lambda status: str(status["missing"])),
     ("damaged", lambda status: str(status["damaged"])),
     ("orphans", lambda status: str(status["orphans"])),
+    ("unreadable", lambda status: str(status["unreadable"])),
     ("residue", lambda status: str(status["residue"])),
     ("uncompilable", lambda status: str(status["uncompilable"])),
     ("excluded", lambda status: str(status["excluded"])),
