@@ -166,7 +166,7 @@ def test_status_is_a_table(pyctrigger: Command, orphaned: list[Argument], site: 
     assert (found[:2], found[-1]) == ([newest.flavour, newest.release], newest.path)
     assert out.splitlines()[-1].endswith(f", site directories {site}")
     expected = {"sources": "2", "fresh": "1", "stale": "1", "missing": "0", "uncompilable": "0", "orphans": "1"}
-    expected |= {"residue": "0", "damaged": "0", "pending": "0", "parked": "0", "lock": "free"}
+    expected |= {"residue": "0", "unreadable": "0", "damaged": "0", "pending": "0", "parked": "0", "lock": "free"}
     assert {name: rows[name] for name in expected} == expected
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from interpreters import Interpreter
     from pyctrigger.run.report import Report
 
-_KINDS = {"missing", "stale", "corrupt", "mismatched", "orphan", "residue", "obstructed", "foreign-magic"}
+_KINDS = {"missing", "stale", "corrupt", "mismatched", "orphan", "residue", "obstructed", "foreign-magic", "unreadable"}
 #: Examples that start processes are worth a hundred of the others.
 _SLOW = settings().max_examples // 4
 

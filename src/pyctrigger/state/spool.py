@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Records held in memory, some half a kilobyte each.
-_MOST_HELD = 16384
+_MOST_HELD = 8192
 _TABLE = """
 create table records (
     directory, name, source, source_digest, pyc, body_digest, header, microseconds, primary key (directory, name)
