@@ -12,12 +12,17 @@ from .commands import VERBS
 from .text import say, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from ..errors import PyctriggerError
-    from ..run.outcome import Failure
+    from ..run.outcome import Failure, Link
     from ..run.report import FlavourReport
     from .colour import Words
     from .parser import Call
     from .table import Table
+
+#: Paths of one kind that are named, where there are more of them.
+_MOST_NAMED = 3
 
 
 class Printer(Observer):
@@ -106,8 +111,10 @@ class Printer(Observer):
             for line in verb.lines(report):
                 self._say(self._output, line)
         for run in report.runs:
-            for failure in (*run.tally.failures, *run.tally.unexamined):
-                self._say(self._errors, _line(failure))
+            for line in _failure_lines([*run.tally.failures, *run.tally.unexamined]):
+                self._say(self._errors, line)
+            for line in () if self._call.quiet else _link_lines(run.tally.links):
+                self._say(self._errors, line)
             if report.dry_run:
                 for action in run.tally.actions:
                     levels = f" at level {', '.join(map(str, action.levels))}" if action.levels else ""
@@ -154,3 +161,33 @@ class Printer(Observer):
 
 def _line(failure: Failure) -> Words:
     return (f"{shown(failure.path)}: ", (failure.kind, "error"), f": {shown(failure.message)}")
+
+
+def _failure_lines(failures: Sequence[Failure]) -> Iterator[Words]:
+    """A line for each, but one for all that were refused for the same reason, where they are many."""
+    refused: dict[str, list[Failure]] = {}
+    for failure in failures:
+        if failure.kind == "refused":
+            refused.setdefault(failure.message, []).append(failure)
+    for failure in failures:
+        alike = refused.get(failure.message, []) if failure.kind == "refused" else []
+        if len(alike) <= _MOST_NAMED:
+            yield _line(failure)
+        elif failure is alike[0]:
+            named = ", ".join(shown(each.path) for each in alike[:_MOST_NAMED])
+            rest = len(alike) - _MOST_NAMED
+            yield _line(failure._replace(path=f"{named} and {rest} more (--json has all)"))
+
+
+def _link_lines(links: Sequence[Link]) -> Iterator[str]:
+    """What is said of links to directories: a line for each, or one for all where they are many."""
+    if len(links) <= _MOST_NAMED:
+        for path, goal in map(_shown, links):
+            yield f"{path} is a link to {goal}; its sources aren't compiled through it, but by: run --site-dir {goal}"
+        return
+    named = ", ".join(shown(link.path) for link in links[:_MOST_NAMED])
+    yield f"{named} and {len(links) - _MOST_NAMED} more (--json has all) are links; nothing is compiled through them"
+
+
+def _shown(link: Link) -> tuple[str, str]:
+    return shown(link.path), shown(link.leads_to)

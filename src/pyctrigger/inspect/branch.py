@@ -111,6 +111,8 @@ def _of_plan(layout: Layout, plan: DirectoryPlan) -> Iterator[Item]:
         yield Item("skip", layout.describe_source(plan.relative, name), reason)
     for name, reason in plan.refused:
         yield Item("refuse", layout.describe_source(plan.relative, name), reason)
+    for name, goal in plan.links:
+        yield Item("skip", layout.describe_source(plan.relative, name), f"a link to {goal}")
     for pyc, _ in plan.owned:
         yield Item("keep", layout.describe_pyc(plan.relative, pyc), "a package owns it")
     for removal in plan.removals:

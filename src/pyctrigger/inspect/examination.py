@@ -25,6 +25,7 @@ from ..run.targets import open_layout
 from ..run.transaction import home_of
 from ..run.untrusted import Gatekeeper
 from ..target.scope import SiteDirectory
+from ..tree.elsewhere import goal_of
 from ..tree.listing import list_pycs, read_head
 from ..tree.source import SourceRefused, source_status
 
@@ -131,6 +132,28 @@ class Examiner:
                 elif isinstance(step, Unexamined):
                     found.problem = step.reason
         return found
+
+    def through_link(self, path: str) -> str | None:
+        """What to say of a path in the scope that leads through a link to a directory; None for every other."""
+        home = self.site_of(path)
+        if home is None:
+            return None
+        tree, above = self._layout(home[0]).sources, ""
+        for name in home[1].split("/") if home[1] else ():
+            try:
+                goal = goal_of(tree, above, name)
+                if goal is not None:
+                    link = tree.describe(above, name)
+                    if tree.resolve(above, name) is not None:
+                        return f"{link} is a link to {goal}; what lies there is compiled there"
+                    return (
+                        f"{link} is a link to {goal}; its sources aren't compiled through it; "
+                        f"compile where they are: pyctrigger run --site-dir {goal}"
+                    )
+            except OSError:
+                return None
+            above = f"{above}/{name}" if above else name
+        return None
 
     def planner(self, site: str) -> Planner:
         """A plan for a site directory of the scope that was opened."""

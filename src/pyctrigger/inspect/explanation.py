@@ -184,6 +184,12 @@ class _View:
         if home is None:
             sites = ", ".join(site.path for site in self._target.sites) or "nothing that exists"
             view = view._replace(note=f"outside of the scope, which is {sites}: no run touches it")
+        try:
+            through = self._examiner.through_link(path)
+        except OSError:
+            through = None
+        if through is not None:
+            return view._replace(note=through), None
         if pyc is not None and pyc.kind != "pyc":
             return view._replace(note=_NOTES[pyc.kind]), None
         if pyc is not None and pyc.cache_tag != interpreter.cache_tag:

@@ -114,6 +114,8 @@ def _judge(pyc: PycPath, target: Target, examiner: Examiner) -> Provenance:
     assert pyc.source is not None
     flavour = target.interpreter.flavour
     try:
+        if through := examiner.through_link(pyc.path):
+            return Provenance(pyc, flavour, "unknown", through, in_scope=True)
         seen = examiner.directory(pyc.directory)
         look = examiner.source(pyc.source)
     except OSError as error:

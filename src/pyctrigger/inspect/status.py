@@ -34,6 +34,7 @@ def take_status(request: Request, observer: Observer) -> Report:
             run.status = _describe(target, prepared.service.store, run)
         run.tally.findings.clear()
         run.tally.failures.clear()
+        run.tally.links.clear()
     return report
 
 

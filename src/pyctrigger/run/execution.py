@@ -14,7 +14,7 @@ from ..tree.layout import Place
 from ..tree.sweep import remove_files, remove_package, remove_pycache
 from .adoption import adopt
 from .order import Task, largest_first
-from .outcome import Failure, Finding, Tally
+from .outcome import Failure, Finding, Link, Tally
 from .results import Results
 from .steps import DirectoryPlan, Emptied, Totals, Unexamined
 from .untrusted import Gatekeeper
@@ -146,17 +146,20 @@ class Execution:
             )
         self.tally.counts.skipped += len({source for _, source in plan.owned})
         for name, reason in plan.refused:
-            self._refuse(layout, plan.relative, name, reason)
+            self.tally.fail(Failure(layout.describe_source(plan.relative, name), "refused", reason))
+            self._remember_link(layout, plan.relative, name, "refused", reason)
+        for name, goal in plan.links:
+            self.tally.links.append(Link(layout.describe_source(plan.relative, name), goal))
+            self._remember_link(layout, plan.relative, name, "link", goal)
 
-    def _refuse(self, layout: Layout, relative: str, name: str, reason: str) -> None:
-        """A link that must not be followed: told once, and again when the link changes."""
+    def _remember_link(self, layout: Layout, relative: str, name: str, kind: str, reason: str) -> None:
+        """Remember of a link that isn't followed that this was told; it is told again when the link itself changes."""
         self._enter()
         path = layout.describe_source(relative, name)
-        self.tally.fail(Failure(path, "refused", reason))
         with contextlib.suppress(OSError):
             status = layout.sources.lstat(relative, name)
             magic = self._interpreter.magic_number
-            self._manifest.learn(path, Uncompilable(identity_at(status, self._began), b"", magic, "refused", reason))
+            self._manifest.learn(path, Uncompilable(identity_at(status, self._began), b"", magic, kind, reason))
 
     def _unexamined(self, layout: Layout, step: Unexamined) -> None:
         self.tally.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.reason))

@@ -30,6 +30,13 @@ class Finding(NamedTuple):
     """Announced before, and so no reason for an exit status of 1."""
 
 
+class Link(NamedTuple):
+    """A link to a directory with sources, which aren't compiled through it."""
+
+    path: str
+    leads_to: str
+
+
 class Action(NamedTuple):
     """Something that `--dry-run` would do."""
 
@@ -74,6 +81,8 @@ class Tally:
         self.findings: list[Finding] = []
         self.actions: list[Action] = []
         self.unexamined: list[Failure] = []
+        #: Told once for each, and no failure.
+        self.links: list[Link] = []
         #: Lines that a person should read, such as a read-only tree; no fault of a file's.
         self.notices: list[str] = []
         #: Whether a file system turned read-only under the work, or took none: it is done when it can be written again.
@@ -91,6 +100,7 @@ class Tally:
         self.findings += other.findings
         self.actions += other.actions
         self.unexamined += other.unexamined
+        self.links += other.links
         self.notices += other.notices
         self.is_interrupted |= other.is_interrupted
 

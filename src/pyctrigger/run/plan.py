@@ -17,6 +17,7 @@ from ..pyc.header import Verdict
 from ..pyc.names import NAME_MAX
 from ..target.scope import PACKAGE_DIRECTORIES
 from ..tree.access_lists import has_list
+from ..tree.elsewhere import goal_of, leads_to_sources
 from ..tree.listing import list_pycs, list_sources
 from ..tree.readers import is_kept_from_visitors
 from ..tree.source import SourceRefused, source_status
@@ -74,6 +75,7 @@ class Planner:
     ) -> None:
         self._layout = layout
         self._wanted = wanted
+        self._sites = others | {layout.sources.identity}
         self._others = others - {layout.sources.identity}
         self._skip_packages = skip_packages
         self._is_uncompilable = knowledge.is_uncompilable
@@ -238,6 +240,7 @@ class Planner:
                     yield plan
                 plan = part
                 has_stale |= bool(plan.stale)
+            plan.links.extend(self._links_elsewhere(relative, listing.linked))
         removals = self._weeder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
         glance = None if self._weeder.waits else glance
         if self._weight:
@@ -266,6 +269,18 @@ class Planner:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR) or self._layout.has_prefix:
                 raise
             return None, -1, "is a link or a file"
+
+    def _links_elsewhere(self, relative: str, names: list[str]) -> Iterator[tuple[str, str]]:
+        """Links to directories with sources outside of the scope, not told before, and where they lead."""
+        tree = self._layout.sources
+        for name in names:
+            path = self._layout.describe_source(relative, name)
+            with contextlib.suppress(OSError):
+                if not self._wanted.trust_nothing and self._is_uncompilable(path, tree.lstat(relative, name)):
+                    continue
+                goal = goal_of(tree, relative, name)
+                if goal is not None and leads_to_sources(tree, relative, name, self._sites):
+                    yield name, goal
 
     def _is_closed(self, relative: str, listing: SourceListing, pycache: int) -> bool:
         """Whether who may read the sources of a directory may not enter its `__pycache__`."""

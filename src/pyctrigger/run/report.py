@@ -51,6 +51,7 @@ class FlavourReport:
             "findings": [_finding(finding) for finding in tally.findings],
             "unexamined": [_failure(failure) for failure in tally.unexamined],
             "actions": [_action(action) for action in tally.actions],
+            "links": [{**path_fields("path", path), **path_fields("leads_to", goal)} for path, goal in tally.links],
             "notices": [printable(notice) for notice in tally.notices],
             "elapsed_seconds": round(self.elapsed_seconds, 6),
         }

@@ -49,6 +49,8 @@ class DirectoryPlan(NamedTuple):
     """Sources that must not be read, with the reason."""
     owned: list[tuple[str, str]]
     """Stale pycs that a package owns and that so stay as they are, each with its source."""
+    links: list[tuple[str, str]]
+    """Links to directories with sources, and where they lead: nothing is compiled through them."""
     obstacle: str | None = None
     """What stands in the way of the `__pycache__`."""
     is_closed: bool = False
@@ -59,7 +61,7 @@ class DirectoryPlan(NamedTuple):
     @classmethod
     def nothing(cls, relative: str) -> DirectoryPlan:
         """A plan to be filled."""
-        return cls(relative, [], [], [], [], [])
+        return cls(relative, [], [], [], [], [], [])
 
     def rest(self) -> DirectoryPlan:
         """The next part, to be filled."""
@@ -75,13 +77,15 @@ class DirectoryPlan(NamedTuple):
             skipped=self.skipped + rest.skipped,
             refused=self.refused + rest.refused,
             owned=self.owned + rest.owned,
+            links=self.links + rest.links,
         )
 
     @property
     def is_needed(self) -> bool:
         """Whether there is anything in it."""
         of_itself = (self.obstacle or self.is_closed) and not self.goes_on
-        return bool(self.stale or self.removals or self.skipped or self.refused or self.owned or of_itself)
+        lists = (self.stale, self.removals, self.skipped, self.refused, self.owned, self.links)
+        return any(lists) or bool(of_itself)
 
 
 class Emptied(NamedTuple):

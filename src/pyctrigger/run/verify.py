@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..pyc.header import STALE, Verdict
-from .outcome import Action, Failure, Finding, Tally
+from .outcome import Action, Failure, Finding, Link, Tally
 from .steps import DirectoryPlan, Emptied, Stale, Totals
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Inspection:
                 self._find("uncompilable", None, layout.describe_source(plan.relative, name), known=True)
         for name, reason in plan.refused:
             self.tally.failures.append(Failure(layout.describe_source(plan.relative, name), "refused", reason))
+        self.tally.links += [Link(layout.describe_source(plan.relative, name), goal) for name, goal in plan.links]
         if plan.obstacle and not plan.goes_on:
             self._obstacles += 1
             self._find("obstructed", layout.describe_pyc(plan.relative), None)

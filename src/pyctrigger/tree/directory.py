@@ -38,6 +38,7 @@ class Tree:
     def __init__(self, descriptor: int, path: str) -> None:
         self.path = path
         self._root = descriptor
+        self._staged: str | None = None
         self._open: OrderedDict[str, int] = OrderedDict()
         status = os.fstat(descriptor)
         self.identity = (status.st_dev, status.st_ino)
@@ -52,7 +53,9 @@ class Tree:
         """
         if root is None:
             return cls(os.open(path, _DIRECTORY & ~os.O_NOFOLLOW), path)
-        return cls(open_in_root(root, path), path)
+        tree = cls(open_in_root(root, path), path)
+        tree._staged = root
+        return tree
 
     def __enter__(self) -> Tree:
         return self
@@ -145,6 +148,18 @@ class Tree:
             if not pending:
                 raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
 
+    def follow(self, relative: str, name: str) -> os.stat_result:
+        """The status of what a link leads to, wherever that is, as the target's import sees it. Raises OSError."""
+        if self._staged is None:
+            return os.stat(name, dir_fd=self.directory(relative))
+        return status_in_root(self._staged, self.describe(relative, name))
+
+    def open_behind(self, relative: str, name: str) -> int:
+        """A descriptor of the directory that a link leads to, wherever it is, to be looked at only. Raises OSError."""
+        if self._staged is None:
+            return os.open(name, _DIRECTORY & ~os.O_NOFOLLOW, dir_fd=self.directory(relative))
+        return open_in_root(self._staged, self.describe(relative, name))
+
     def _drop_all(self) -> None:
         while self._open:
             os.close(self._open.popitem()[1])
@@ -168,6 +183,25 @@ def open_in_root(root: str, path: str) -> int:
 
     What a chroot(2) would see, without one. Raises OSError.
     """
+    found = _walk(root, path)
+    if isinstance(found, int):
+        return found
+    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def status_in_root(root: str, path: str) -> os.stat_result:
+    """The status of what `path` means inside the staged root `root`, in the same manner. Raises OSError."""
+    found = _walk(root, path)
+    if not isinstance(found, int):
+        return found
+    try:
+        return os.fstat(found)
+    finally:
+        os.close(found)
+
+
+def _walk(root: str, path: str) -> int | os.stat_result:
+    """A descriptor of the directory at the end of a path, or the status of a file of another kind."""
     ancestry = [os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)]
     pending = path.split("/")[::-1]
     links = 0
@@ -182,6 +216,8 @@ def open_in_root(root: str, path: str) -> int:
                 continue
             status = os.stat(part, dir_fd=ancestry[-1], follow_symlinks=False)
             if not stat.S_ISLNK(status.st_mode):
+                if not pending and not stat.S_ISDIR(status.st_mode):
+                    return status
                 ancestry.append(os.open(part, _DIRECTORY, dir_fd=ancestry[-1]))
                 continue
             links += 1

@@ -31,6 +31,8 @@ class SourceListing(NamedTuple):
     """Every name that ends like a source's: what has one is no proof that a pyc is an orphan."""
     has_pycache: bool
     others: int
+    linked: list[str]
+    """Every other link with a name that a package can have."""
 
     @property
     def is_barren(self) -> bool:
@@ -48,7 +50,7 @@ class PycListing(NamedTuple):
 
 def list_sources(directory: int, skip: Container[str] = ()) -> SourceListing:
     """Look through a directory; those of its directories that are in `skip` count as others. Raises OSError."""
-    sources, links, directories, names = [], [], [], set()
+    sources, links, directories, linked, names = [], [], [], [], set()
     has_pycache, others = False, 0
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -67,9 +69,11 @@ def list_sources(directory: int, skip: Container[str] = ()) -> SourceListing:
                 directories.append(name)
             else:
                 others += 1
+                if entry.is_symlink() and name.isidentifier():
+                    linked.append(name)
     sources.sort()
     directories.sort()
-    return SourceListing(sources, links, directories, names, has_pycache, others)
+    return SourceListing(sources, links, directories, names, has_pycache, others, linked)
 
 
 def source_owners(directory: int) -> set[int]:

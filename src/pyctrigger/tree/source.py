@@ -108,11 +108,11 @@ def _open(tree: Tree, relative: str, name: str) -> int:
 
 def _behind(tree: Tree, relative: str, name: str, link: os.stat_result) -> tuple[str, str]:
     behind = tree.resolve(relative, name)
+    goal = tree.follow(relative, name) if behind is None else tree.lstat(*behind)
+    if not stat.S_ISREG(goal.st_mode):
+        raise OSError(errno.EINVAL, "is no regular file")  # nor does import take it for a source
     if behind is None:
         raise SourceRefused("a link that leads out of the site directory")
-    goal = tree.lstat(*behind)
-    if not stat.S_ISREG(goal.st_mode):
-        raise SourceRefused("a link to no regular file")
     # Otherwise whoever made the link could have root compile, and so reveal, what only its owner may read.
     if link.st_uid not in (0, goal.st_uid):
         raise SourceRefused("a link to a file of another owner")

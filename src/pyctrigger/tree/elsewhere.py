@@ -1,0 +1,72 @@
+"""Links to directories: nothing is compiled through one, and where that leaves sources without bytecode, it is told."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from ..pyc.names import SOURCE_SUFFIX
+from .directory import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def goal_of(tree: Tree, relative: str, name: str) -> str | None:
+    """Where a link to a directory leads, as it says itself; None for anything else. Raises OSError."""
+    if not stat.S_ISLNK(tree.lstat(relative, name).st_mode) or not stat.S_ISDIR(tree.follow(relative, name).st_mode):
+        return None
+    goal = os.readlink(name, dir_fd=tree.directory(relative))
+    return os.path.normpath(os.path.join(tree.describe(relative), goal))
+
+
+def leads_to_sources(tree: Tree, relative: str, name: str, sites: Container[tuple[int, int]]) -> bool:
+    """Whether import finds sources through a link that lie in none of these site directories. Raises OSError.
+
+    Looked at is what lies directly there, and one directory below: packages link their data, too.
+    """
+    directory = tree.open_behind(relative, name)
+    try:
+        return _holds_sources(directory, 1) and not _is_below(directory, sites)
+    finally:
+        os.close(directory)
+
+
+def _holds_sources(directory: int, depth: int) -> bool:
+    below = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.endswith(SOURCE_SUFFIX) and entry.is_file():
+                return True
+            if depth and entry.name.isidentifier() and entry.is_dir(follow_symlinks=False):
+                below.append(entry.name)
+    for name in below:
+        inner = os.open(name, _DIRECTORY, dir_fd=directory)
+        try:
+            if _holds_sources(inner, depth - 1):
+                return True
+        finally:
+            os.close(inner)
+    return False
+
+
+def _is_below(directory: int, sites: Container[tuple[int, int]]) -> bool:
+    """Whether a directory is one of these, or lies below one."""
+    above, last = os.dup(directory), None
+    try:
+        while True:
+            status = os.fstat(above)
+            identity = status.st_dev, status.st_ino
+            if identity in sites:
+                return True
+            if identity == last:
+                return False
+            last = identity
+            parent = os.open("..", _DIRECTORY, dir_fd=above)
+            os.close(above)
+            above = parent
+    finally:
+        os.close(above)

@@ -1,0 +1,152 @@
+"""Links in a site directory: to a source in it, to one outside, which is told, and to what is no source at all."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packages import write_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from command import Command
+    from interpreters import Interpreter
+
+#: What a link leads to (see `goal_of`), and what becomes of it.
+CASES = {
+    "dangling": "ignored",
+    "file-in-tree": "compiled",
+    "file-outside": "refused",
+    "directory": "ignored",
+    "device": "ignored",
+    "circle": "ignored",
+    "through-a-file": "ignored",
+    "odd-bytes": "compiled",
+    "odd-bytes-outside": "refused",
+    "dangling-outside": "ignored",
+    "circle-outside": "ignored",
+    "directory-outside": "ignored",
+    "locked": "ignored",
+}
+
+
+def goal_of(case: str, site: Path) -> bytes:
+    """Make what the link of a case leads to, and return its full path."""
+    outside = site.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    base = outside if case.endswith("outside") else site
+    kind = case.replace("-outside", "")
+    goal = os.fsencode(base / f"goal-{kind}")
+    if kind in ("file-in-tree", "file"):
+        goal += b".txt"
+    elif kind == "odd-bytes":
+        goal += b"\xff\n.txt"
+    elif kind == "device":
+        return b"/dev/null"
+    elif kind == "locked":  # an editor's: who has it open
+        return b"/nobody@machine.1234:5678"
+    if kind == "directory":
+        os.mkdir(goal)
+    elif kind == "circle":
+        os.symlink(goal, goal)
+    elif kind != "dangling":
+        with open(goal, "wb") as file:
+            file.write(b"VALUE = 1\n")
+    return goal + b"/deeper" if kind == "through-a-file" else goal
+
+
+@pytest.mark.parametrize("is_staged", [False, True], ids=["system", "staged"])
+@pytest.mark.parametrize("is_absolute", [False, True], ids=["relative", "absolute"])
+def test_what_a_link_leads_to_decides(
+    pyctrigger: Command, site: Path, newest: Interpreter, is_absolute: bool, is_staged: bool
+) -> None:
+    """Whether it is absolute or relative makes no difference, and of one that leads out only the first run fails."""
+    root = os.fsencode(site.parent)
+    for case in CASES:
+        goal = goal_of(case, site)
+        if not is_absolute:
+            goal = os.path.relpath(goal, os.fsencode(site))
+        elif is_staged and goal.startswith(root):
+            goal = b"/" + os.path.relpath(goal, root)
+        os.symlink(goal, site / f"{case}.py")
+    where = ["--root", str(site.parent), "--site-dir", "/site"] if is_staged else ["--site-dir", str(site)]
+    options = ["--python", newest.path, *where]
+    run = pyctrigger.json("run", *options)
+    seen = {os.path.basename(failure["path"])[:-3]: failure["kind"] for failure in run.failures}
+    seen |= {pyc.name.split(".")[0]: "compiled" for pyc in (site / "__pycache__").iterdir()}
+    assert CASES == {case: seen.get(case, "ignored") for case in CASES}
+    assert 1 == run.code
+    assert 0 == pyctrigger.json("run", *options).code
+
+
+def test_many_links_out_are_one_line(pyctrigger: Command, site: Path, scope: list[str]) -> None:
+    """Thirty links out are a line for a person, all for a program, and nothing for the next run."""
+    write_tree(site.parent / "outside", {f"m{number:02}.py": "" for number in range(30)})
+    for source in (site.parent / "outside").iterdir():
+        (site / source.name).symlink_to(source)
+    told = pyctrigger.text("run", *scope)
+    assert 1 == told.code
+    assert 1 == len([line for line in told.err.splitlines() if "leads out of the site directory" in line])
+    assert "and 27 more" in told.err
+    assert 0 == pyctrigger.text("run", *scope).code
+    assert 30 == len(pyctrigger.json("run", "--stateless", *scope).failures)
+
+
+@pytest.fixture
+def linked(site: Path) -> Path:
+    """What the packages `linked` and `inner/linked` of a site directory really are: directories outside."""
+    outside = site.parent / "outside"
+    write_tree(outside, {"package/__init__.py": "", "package/m.py": "", "names/space/x.py": "", "data/text.txt": ""})
+    write_tree(site, {"real/__init__.py": "", "inner/m.py": ""})
+    (site / "linked").symlink_to(outside / "package")
+    (site / "inner/linked").symlink_to("../../outside/names")
+    (site / "data").symlink_to(outside / "data")
+    (site / "again").symlink_to("real")
+    (site / "gone").symlink_to(outside / "gone")
+    return outside
+
+
+@pytest.mark.parametrize("verb", ["run", "hook"])
+def test_a_link_to_a_directory_is_told_once(
+    pyctrigger: Command, site: Path, scope: list[str], linked: Path, verb: str
+) -> None:
+    """Where sources lie behind it that no run compiles; a hook remembers, and nothing fails."""
+    options = ["--hook", *scope] if verb == "hook" else scope
+    links = [
+        {"path": str(site / "inner/linked"), "leads_to": str(linked / "names")},
+        {"path": str(site / "linked"), "leads_to": str(linked / "package")},
+    ]
+    first = pyctrigger.json("run", *options)
+    assert (0, links) == (first.code, sorted(first.run["links"], key=lambda link: link["path"]))
+    second = pyctrigger.json("run", *options)
+    assert (0, []) == (second.code, second.run["links"])
+    assert (0, 2) == (second.counts["skipped"], second.counts["fresh"])
+    assert not list(linked.rglob("__pycache__"))
+
+
+def test_a_person_reads_where_to_compile_instead(
+    pyctrigger: Command, site: Path, scope: list[str], linked: Path
+) -> None:
+    """A line for each link, and `explain` and `which` say so of what is reached through it."""
+    told = pyctrigger.text("run", *scope).err
+    assert f"{site}/linked is a link to {linked}/package; its sources aren't compiled through it" in told
+    instead = f"{site}/linked is a link to {linked}/package; its sources aren't compiled through it; "
+    instead += f"compile where they are: pyctrigger run --site-dir {linked}/package"
+    for path in ("linked", "linked/m.py"):
+        (explained,) = pyctrigger.json("explain", *scope, str(site / path)).document["explanations"]
+        assert instead == explained["flavours"][0]["note"]
+    (explained,) = pyctrigger.json("explain", *scope, str(site / "again/__init__.py")).document["explanations"]
+    assert (
+        f"{site}/again is a link to {site}/real; what lies there is compiled there" == explained["flavours"][0]["note"]
+    )
+
+
+def test_another_site_directory_needs_no_word(pyctrigger: Command, site: Path, scope: list[str]) -> None:
+    """What a link leads to is compiled where it is."""
+    other = site.parent / "other"
+    write_tree(other, {"package/m.py": ""})
+    (site / "package").symlink_to(other / "package")
+    assert [] == pyctrigger.json("run", *scope, "--site-dir", str(other)).run["links"]
