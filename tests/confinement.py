@@ -56,6 +56,11 @@ def usable_by(uid: int) -> tuple[str, ...]:
     return tuple(path for path in found if _succeeds([path, "-I", "-S", "-c", "import os, encodings"], uid))
 
 
+def cpython_for(uid: int) -> str | None:
+    """The first CPython among them: it starts in a tenth of PyPy's time."""
+    return next((path for path in usable_by(uid) if "pypy" not in os.path.basename(path)), None)
+
+
 def _succeeds(command: Sequence[str], uid: int) -> bool:
     try:
         child = subprocess.run(

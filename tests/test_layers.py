@@ -32,6 +32,7 @@ FLOORS = {
     "checksum": 0,
     "errors": 0,
     "interruption": 0,
+    "namespaces": 0,
     "pieces": 0,
     "version": 0,
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from confinement import command_for, public_directory, usable_by
+from confinement import command_for, cpython_for, public_directory
 from conftest import absent
 from packages import snapshot, write_tree
 from system_tools import find_tool
@@ -32,12 +32,11 @@ class Shared:
         self.top = top
         self.site = top / "site"
         self.site.mkdir()
-        found = usable_by(ALICE)
-        command = command_for(ALICE, top, top / "unused") if found else None
-        if command is None:
+        interpreter, command = cpython_for(ALICE), command_for(ALICE, top, top / "unused")
+        if command is None or interpreter is None:
             absent("a Python that any account may execute")
         self.command = command
-        self.interpreter = found[-1]
+        self.interpreter = interpreter
 
     def run(self, uid: int, verb: str = "run", *, umask: int = 0o022, groups: tuple[int, ...] = (TEAM,)) -> list[str]:
         """The command as an account; its exit code must be 0. Returns the words of its counts that aren't 0."""

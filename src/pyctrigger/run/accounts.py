@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..namespaces import is_mapped
 from ..target.interpreter import Account
 from ..target.trust import account_of
 
@@ -29,6 +30,8 @@ def for_loading(interpreter: Interpreter, owner: int) -> list[Interpreter]:
     """The interpreter with the rights to load bytecode that may do anything, best first: not each can be started."""
     if os.geteuid() != 0 or interpreter.account is not None:
         return [interpreter]
+    if not is_mapped(_NOBODY.uid):
+        return [interpreter]  # a user namespace with few accounts: no other has fewer rights
     as_owner = for_compiling(interpreter, owner)
     choices = [interpreter._replace(account=_NOBODY), as_owner, interpreter]
     return choices if as_owner.account else choices[:2]

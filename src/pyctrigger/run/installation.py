@@ -301,15 +301,26 @@ class InstallationRun:
                 self._lock = InstallationLock(lock_directory(), self._target.installation)
             return self._lock.acquire(self._patience(), self._observer.notice)
         except NoLocksError as error:
-            self._observer.notice(
-                f"no lock can be had ({error.strerror}): this run goes on without, as with --stateless"
-            )
-            self._is_lockless = True
-            return True
+            return self._go_lockless(error)
         except OSError as error:
+            if self._is_root_of_a_namespace():
+                return self._go_lockless(error)
             raise UsageError(
                 f"no lock can be made in {lock_directory()}: {error.strerror}", mend="use --stateless to go without"
             ) from error
+
+    def _go_lockless(self, error: OSError) -> bool:
+        """Go on without a lock; what was read before is read again, since what is written gets other names."""
+        self._observer.notice(f"no lock can be had ({error.strerror}): this run goes on without, as with --stateless")
+        self._is_lockless = True
+        return True
+
+    @staticmethod
+    def _is_root_of_a_namespace() -> bool:
+        """Whether root's fixed places are another root's."""
+        from ..namespaces import is_restricted
+
+        return os.geteuid() == 0 and is_restricted()
 
     def _patience(self) -> float:
         if self._request.lock_timeout is not None:

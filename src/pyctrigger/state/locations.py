@@ -6,6 +6,7 @@ environment variable can move is none. For everyone else platformdirs decides.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -78,6 +79,10 @@ def make_own(directory: str) -> str:
     try:
         status = os.fstat(descriptor)
         if status.st_uid != os.geteuid():
+            from ..namespaces import is_unmapped_owner
+
+            if is_unmapped_owner(status.st_uid, lambda flags: os.open(directory, flags)):
+                raise PermissionError(errno.EACCES, "it belongs to no account of this user namespace")
             raise RefusedError(
                 f"{directory} belongs to account {status.st_uid}", mend="remove it, or run as that account"
             )

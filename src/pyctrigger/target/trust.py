@@ -30,6 +30,8 @@ def account_for(path: str, what: str) -> Account | None:
         return None
     owners: set[int] = set()
     for step, status, sticky_parent in _way_to(path, what):
+        if status.st_uid != 0 and _is_outside(step, status):
+            continue
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode):
             sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
             if not sticky:
@@ -74,6 +76,20 @@ def require_own(path: str, what: str) -> None:
             f"{what} {path} is not trusted by root: account {account.uid} owns a part of its path",
             mend="give the file, and the directories above it, to root (chown)",
         )
+
+
+def _is_outside(step: str, status: os.stat_result) -> bool:
+    """Whether a step is in the hands of those outside of our user namespace alone.
+
+    Root in there is an ordinary account out here, which runs what it names as itself.
+    """
+    from ..namespaces import is_unmapped_group, is_unmapped_owner  # hardly anybody needs it
+
+    if not is_unmapped_owner(status.st_uid, lambda flags: os.open(step, flags)):
+        return False
+    is_open = status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode)
+    is_shared = status.st_mode & stat.S_IWGRP and not is_unmapped_group(status.st_gid)
+    return not (is_open or is_shared) or bool(status.st_mode & stat.S_ISVTX)
 
 
 def _way_to(path: str, what: str) -> Iterator[tuple[str, os.stat_result, bool]]:

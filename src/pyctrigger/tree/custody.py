@@ -6,6 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from .directory import account_of_owner
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -14,12 +16,13 @@ def reason_to_distrust(directory: int, owners: Callable[[], Iterable[int]]) -> s
     """Why nothing should be written into, or removed from, an open directory, with what mends it; None if nothing is.
 
     Root and the caller are trusted, and those whose sources they are: `owners` are asked for only where neither of the
-    two has the directory. A group is the administrator's choice. Raises OSError.
+    two has the directory. A group is the administrator's choice, and so is an owner outside of our user namespace.
+    Raises OSError.
     """
     status = os.fstat(directory)
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         return "everybody may write here, without a sticky bit; chmod o-w it"
-    if status.st_uid in (0, os.geteuid()):
+    if account_of_owner(directory, status) in (0, os.geteuid()):
         return None
     trusted = sorted(set(owners()))
     if status.st_uid in trusted:

@@ -42,7 +42,8 @@ class Tree:
         self._open: OrderedDict[str, int] = OrderedDict()
         status = os.fstat(descriptor)
         self.identity = (status.st_dev, status.st_ino)
-        self.owner = status.st_uid
+        #: Whose rights work on it has: its owner's, or ours where that is no account.
+        self.owner = account_of_owner(descriptor, status)
 
     @classmethod
     def open(cls, path: str, root: str | None = None) -> Tree:
@@ -163,6 +164,16 @@ class Tree:
     def _drop_all(self) -> None:
         while self._open:
             os.close(self._open.popitem()[1])
+
+
+def account_of_owner(descriptor: int, status: os.stat_result) -> int:
+    """The account that owns an open directory; our own where the owner is none in this user namespace."""
+    if status.st_uid in (0, os.geteuid()):
+        return status.st_uid
+    from ..namespaces import is_unmapped_owner
+
+    is_nobodys = is_unmapped_owner(status.st_uid, lambda flags: os.open(".", flags, dir_fd=descriptor))
+    return os.geteuid() if is_nobodys else status.st_uid
 
 
 def identity_in_root(root: str, path: str) -> tuple[int, int] | None:

@@ -13,9 +13,11 @@ import stat
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..namespaces import is_unmapped_group
 from ..pieces import write_pieces
 from ..pyc.names import PYCACHE, temporary_names
 from .access_lists import drop_list, for_reading, give_list, has_default_list
+from .directory import account_of_owner
 from .readers import is_kept_from_visitors, mode_for_visitors
 
 if TYPE_CHECKING:
@@ -91,10 +93,11 @@ class Writer:
         first = mode if is_ours else mode & ~0o020 if mode & 0o055 == 0o055 else mode & ~0o070
         with self._masking_nothing_of(first):
             os.mkdir(name, first, dir_fd=parent)
-        if is_ours and above.st_uid == os.geteuid():
+        uid = account_of_owner(parent, above)
+        if is_ours and uid == os.geteuid():
             return
         made = self._tree.directory(path)
-        _give(made, above.st_uid, above.st_gid)
+        _give(made, uid, above.st_gid)
         if first != mode and os.fstat(made).st_gid == above.st_gid:
             _change_mode(made, mode)
 
@@ -125,7 +128,7 @@ class Writer:
         """
         directory = self._tree.directory(relative)
         above = os.fstat(directory)
-        rights = _rights(above, source, source_list)
+        rights = _rights(above, source, source_list)._replace(uid=account_of_owner(directory, above))
         by_list = source_list is not None or self._has_default_list(relative, directory)
         first = (0o600 if by_list else rights.mode_at_first(_group_in(above))) & _FILE_MODE
         temporary = next(self._names)
@@ -236,7 +239,10 @@ def _rights(directory: os.stat_result, source: os.stat_result, acl: bytes | None
     mode = stat.S_IMODE(source.st_mode) & 0o666 | stat.S_IWUSR
     if source.st_uid == directory.st_uid:
         return _Rights(directory.st_uid, source.st_gid, mode, acl)
-    mode = mode & ~0o077 if acl else _for_any_group(mode)
+    if acl:
+        mode &= ~0o077
+    elif source.st_gid != directory.st_gid:
+        mode = _for_any_group(mode)
     if directory.st_uid != 0 and os.geteuid() == 0 and not mode & stat.S_IROTH:
         raise WriteRefused("the directory's owner may not read this source")
     return _Rights(directory.st_uid, directory.st_gid, mode, None)
@@ -283,7 +289,7 @@ def _settle_rights(descriptor: int, rights: _Rights, *, by_list: bool) -> os.sta
 def _give(descriptor: int, uid: int, gid: int) -> None:
     # Others than root own what they write; a group that is ours can still be set.
     try:
-        os.fchown(descriptor, uid if os.geteuid() == 0 else -1, gid)
+        os.fchown(descriptor, uid if os.geteuid() == 0 else -1, -1 if is_unmapped_group(gid) else gid)
     except OSError as error:
         if error.errno not in _NOT_TO_BE_HAD:
             raise

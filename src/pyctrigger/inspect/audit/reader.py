@@ -11,6 +11,7 @@ import os
 import socket
 from typing import Any
 
+from ...namespaces import is_mapped
 from ...pyc import source_hash  # noqa: F401 - read while it may be
 from ...target.remote.serve import die_with_host, limit
 from .examination import examine
@@ -82,7 +83,7 @@ def _judge(fields: dict[str, Any] | None) -> Judge | None:
 
 
 def _give_up_rights() -> None:
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or not is_mapped(_NOBODY):
         return
     import pwd
 
