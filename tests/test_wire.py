@@ -157,7 +157,7 @@ def test_reply_that_goes_on_is_an_error(levels: list[tuple[int, bytes]], more: b
         b"",
         b"\x03",
         b"\x7f" * 20,
-        b"\x01\x06\0\0\0\0SyntaxError",  # a kind that there isn't
+        b"\x01\x07\0\0\0\0SyntaxError",  # a kind that there isn't
         b"\x01\0\0\0\0\0",
         b"\x01\0\0\0\0\0Syntax Error",  # names only, since a message would quote the source
         b"\x01\0\0\0\0\0x = 'hunter2'",

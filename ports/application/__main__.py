@@ -9,7 +9,7 @@ import sys
 
 LAUNCHER = "@PREFIX@/bin/pyctrigger"
 #: Parts of the standard library that some systems package apart, and that no run can do without.
-NEEDED = ("_sqlite3", "fcntl", "json", "select", "shutil", "sqlite3", "subprocess", "zlib")
+NEEDED = ("_sqlite3", "fcntl", "json", "select", "shutil", "sqlite3", "subprocess")
 
 
 def unfit():

@@ -7,7 +7,7 @@ stands in the same shell. What a terminal or its end sends may stay ignored: tha
 
 from __future__ import annotations
 
-import _signal  # `signal` makes enumerations of what this has, and an idle hook needs none
+import _signal  # type: ignore[import-not-found] # `signal` makes enumerations of what this has, and an idle hook needs none
 import contextlib
 
 _KEPT = tuple(

@@ -125,6 +125,10 @@ def _failed(call: Call, error: PyctriggerError) -> Report:
 
 def _shortage(error: BaseException) -> ShortageError | None:
     """A module that can't be imported, a pipe that can't be made: no defect where there is nothing to make it from."""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("pyctrigger"):
+        return ShortageError(
+            f"{sys.executable} lacks the module {error.name}", mend="install it, or run pyctrigger with another Python"
+        )
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return ShortageError(error.strerror or str(error), mend="raise the limits that it runs under (ulimit -a)")
     if isinstance(error, MemoryError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -296,9 +297,12 @@ class InstallationRun:
         """Whether somebody else had it meanwhile."""
         from ..state.lock import InstallationLock, NoLocksError
 
+        directory = lock_directory()
         try:
+            if directory is None:
+                raise NoLocksError(errno.ENOENT, "this account has no directory of its own")
             if self._lock is None:
-                self._lock = InstallationLock(lock_directory(), self._target.installation)
+                self._lock = InstallationLock(directory, self._target.installation)
             return self._lock.acquire(self._patience(), self._observer.notice)
         except NoLocksError as error:
             return self._go_lockless(error)
@@ -306,12 +310,13 @@ class InstallationRun:
             if self._is_root_of_a_namespace():
                 return self._go_lockless(error)
             raise UsageError(
-                f"no lock can be made in {lock_directory()}: {error.strerror}", mend="use --stateless to go without"
+                f"no lock can be made in {directory}: {error.strerror}", mend="use --stateless to go without"
             ) from error
 
     def _go_lockless(self, error: OSError) -> bool:
         """Go on without a lock; what was read before is read again, since what is written gets other names."""
-        self._observer.notice(f"no lock can be had ({error.strerror}): this run goes on without, as with --stateless")
+        if self._store.base is not None:  # or that is said already
+            self._observer.notice(f"no lock can be had ({error.strerror}): it goes on as with --stateless")
         self._is_lockless = True
         return True
 
@@ -341,6 +346,8 @@ class InstallationRun:
         """What was written is on the disk before the manifest says so, and that before the journal forgets it."""
         settled = execution.settle()
         self._report.tally.add(execution.tally)
+        if manifest.has_changed and self._store.base is not None and not manifest.keeps_records:
+            self._observer.notice("this Python has no module sqlite3: every run looks at everything anew")
         try:
             if settled:
                 manifest.save()

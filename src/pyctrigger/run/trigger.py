@@ -277,7 +277,13 @@ def _paths_lie_inside(request: Request, targets: list[Target], report: Report, o
 
 def _state(request: Request, observer: Observer) -> tuple[Store, ProbedInterpreters]:
     changes = request.work.writes and not request.dry_run
-    store = Store(_state_base(request), observer.notice, create=changes, hurries=request.hook)
+    store = Store(
+        _state_base(request),
+        observer.notice,
+        create=changes,
+        hurries=request.hook,
+        stateless=request.stateless,
+    )
     return store, ProbedInterpreters(store.base, keep=changes)
 
 

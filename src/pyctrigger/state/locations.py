@@ -36,17 +36,20 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
-def lock_directory() -> str:
-    """The directory of the locks."""
+def lock_directory() -> str | None:
+    """The directory of the locks; None for an account without any place of its own."""
     if is_root():
         return _SYSTEM.lock
     directory = _platform("user_runtime_dir")
     # Without a session, as under cron, older platformdirs name a /run/user/UID that isn't there.
-    return directory if _can_be_made(directory) else os.path.join(_platform("user_state_dir"), "run")
+    if directory is not None and _can_be_made(directory):
+        return directory
+    state = _platform("user_state_dir")
+    return None if state is None else os.path.join(state, "run")
 
 
-def state_directory() -> str:
-    """The directory of journal, manifest and probed interpreters."""
+def state_directory() -> str | None:
+    """The directory of journal, manifest and probed interpreters; None for an account without a home directory."""
     if is_root():
         return system_state_directory()
     return _platform("user_state_dir")
@@ -61,7 +64,8 @@ def configuration_files(*, hook: bool) -> list[str]:
     """Where the configuration may be, best first; the first that exists counts."""
     if is_root():
         return [_SYSTEM.configuration]
-    files = [os.path.join(_platform("user_config_dir"), "pyctrigger.toml"), _SYSTEM.configuration]
+    own = _platform("user_config_dir")
+    files = [_SYSTEM.configuration] if own is None else [os.path.join(own, "pyctrigger.toml"), _SYSTEM.configuration]
     named = os.environ.get("PYCTRIGGER_CONFIG")
     return [named] if named and not hook else files
 
@@ -108,7 +112,8 @@ def _can_be_made(directory: str) -> bool:
     return os.access(directory, os.W_OK | os.X_OK)
 
 
-def _platform(place: str) -> str:
+def _platform(place: str) -> str | None:
+    """A directory of this account's; None where it has none, as a uid without an entry, in a container, has no home."""
     import warnings
 
     import platformdirs  # costs 15 ms, and root never needs it
@@ -117,6 +122,9 @@ def _platform(place: str) -> str:
         # It warns that XDG_RUNTIME_DIR isn't set, as in every cron job, and names a directory that does as well.
         warnings.simplefilter("ignore")
         try:
-            return str(getattr(platformdirs.PlatformDirs(_NAME, appauthor=False), place))
+            directory = str(getattr(platformdirs.PlatformDirs(_NAME, appauthor=False), place))
         except PermissionError as error:
             raise RefusedError(str(error), mend="set XDG_RUNTIME_DIR to a directory of your own") from error
+        except (RuntimeError, OSError):  # no home directory, or no temporary one that can be written
+            return None
+    return directory if os.path.isabs(directory) else None

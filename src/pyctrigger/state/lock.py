@@ -130,10 +130,12 @@ def read_holder(note: str) -> Holder | None:
         return None
 
 
-def current_holder(directory: str, installation: str) -> Holder | None:
+def current_holder(directory: str | None, installation: str) -> Holder | None:
     """Who holds the lock of an installation at this moment, without waiting; None if nobody does."""
     import fcntl
 
+    if directory is None:
+        return None
     try:
         descriptor = os.open(os.path.join(directory, installation + ".lock"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:

@@ -26,13 +26,21 @@ class Store:
     """
 
     def __init__(
-        self, base: str | None, notice: Callable[[str], None], *, create: bool = True, hurries: bool = False
+        self,
+        base: str | None,
+        notice: Callable[[str], None],
+        *,
+        create: bool = True,
+        hurries: bool = False,
+        stateless: bool = False,
     ) -> None:
         self._base = base
         self._notice = notice
         self._create = create
         self._hurries = hurries
         self._untold: str | None = None
+        if base is None and not stateless:
+            self._untold = "no state is kept: this account has no home directory; --state-dir names another"
 
     @property
     def base(self) -> str | None:

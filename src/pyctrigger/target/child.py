@@ -138,7 +138,7 @@ def _enter(root: str, account: Account | None) -> Callable[[], None]:
 
 
 def kill(child: subprocess.Popen[bytes]) -> None:
-    """End a child now, and what it has forked, which is in its session: it makes that itself, so it may not be there."""
+    """End a child now, and what it has forked, which is in its session: it makes that itself, and may not have yet."""
     if child.poll() is None:
         with contextlib.suppress(OSError):
             os.killpg(child.pid, signal.SIGKILL)

@@ -181,6 +181,8 @@ class Crew:
     """So many readers at most."""
 
     def __init__(self, size: int, settings: Settings) -> None:
+        import zlib  # noqa: F401 - no reader can start without
+
         self._size = size
         self._settings = settings
         self._readers: list[_Reader] = []

@@ -6,6 +6,7 @@ it reads comes as open descriptors.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -31,7 +32,8 @@ def serve(channel_number: int, life: int) -> None:
 
     die_with_host(life)
     for name in _PRELOADED:
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):  # what needs it will say so
+            importlib.import_module(name)
     zstd_module()
     channel = socket.socket(fileno=channel_number)
     settings = json.loads(_line(channel))

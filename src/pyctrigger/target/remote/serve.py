@@ -25,9 +25,9 @@ RETIRING = 0x80
 COMPILED, FAILED, UNSETTLED = 0, 1, 2
 SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
 KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable", "crash")
-#: What compile() can say of a source. Anything else, and all that our own code raises, is the moment's and the system's.
+#: What compile() can say of a source. Anything else, and all that our own code raises, is a matter of the moment.
 REASONS = (SyntaxError, ValueError, LookupError, RecursionError, OverflowError, SystemError, MemoryError)
-#: Bytes. With less of them a source that others compile may be too deep for us (3.14 looks at its stack), or too large.
+#: Bytes. With less of them a source that others compile may be nested too deeply for us, or be too large.
 USUAL_STACK, USUAL_MEMORY = 8 << 20, 2 << 30
 #: What the kernel refused of that which keeps a source, or a worker without a host, from going on for ever.
 LACKS = []  # type: list[str]
@@ -174,9 +174,8 @@ def kind_of(error: Exception, data: bytes, memory: int) -> str:
     if isinstance(error, (MemoryError, RecursionError)):
         stack = soft_limit("RLIMIT_STACK")
         is_cramped = 0 < stack < USUAL_STACK
-        return (
-            "memory" if is_cramped or (isinstance(error, MemoryError) and is_short_of_memory(memory)) else "recursion"
-        )
+        is_cramped = is_cramped or (isinstance(error, MemoryError) and is_short_of_memory(memory))
+        return "memory" if is_cramped else "recursion"
     if isinstance(error, (UnicodeError, LookupError)):
         return "encoding"
     if isinstance(error, SyntaxError):

@@ -1,0 +1,52 @@
+"""A Python that was built without some of its modules, as a minimal system's is: links to another, less those."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from interpreters import Interpreter
+
+
+def python_without(modules: Iterable[str], interpreter: Interpreter, top: Path) -> Path | None:
+    """Its executable; None where the original has one of these modules built in, so that nobody can leave it out."""
+    wanted = tuple(modules)
+    digits = ".".join(map(str, interpreter.version[:2]))
+    original = Path(interpreter.prefix) / "lib" / f"python{digits}"
+    executable = top / "bin" / f"python{digits}"
+    library = top / "lib" / f"python{digits}"
+    if not (original / "lib-dynload").is_dir():
+        return None
+    executable.parent.mkdir(parents=True)
+    (library / "lib-dynload").mkdir(parents=True)
+    shutil.copy2(interpreter.path, executable)
+    for entry in original.iterdir():
+        if entry.name not in ("lib-dynload", "site-packages", "__pycache__"):
+            (library / entry.name).symlink_to(entry)
+    (library / "site-packages").mkdir()
+    for entry in (Path(interpreter.prefix) / "lib").glob("libpython*"):
+        (top / "lib" / entry.name).symlink_to(entry)
+    for entry in (original / "lib-dynload").iterdir():
+        if entry.name.partition(".")[0] not in wanted:
+            (library / "lib-dynload" / entry.name).symlink_to(entry)
+    question = f"import importlib.util as u; print([n for n in {wanted!r} if u.find_spec(n)])"
+    command = [executable, "-I", "-S", "-c", question]
+    said = subprocess.run(command, capture_output=True, env={"LC_ALL": "C.UTF-8"}, check=True).stdout
+    return executable if said == b"[]\n" else None
+
+
+def search_path() -> str:
+    """What lets such a Python find pyctrigger, and what it needs: `PYTHONPATH`."""
+    import filelock
+    import platformdirs
+
+    import pyctrigger
+
+    packages = [Path(each.__file__ or "").parent.parent for each in (pyctrigger, filelock, platformdirs)]
+    return os.pathsep.join(map(str, dict.fromkeys(packages)))
