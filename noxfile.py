@@ -1,18 +1,83 @@
-"""The commands that people run: `nox -s tests`, `nox -s bench`."""
+"""The commands that people run: `nox -s tests`, `nox -s lock`. Arguments after `--` go to what a session runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 import nox
 
 nox.options.sessions = ["tests"]
 
+LOCKS = Path("tests/locks")
+#: What each lock holds, beside what stands in NAME.in: an extra of pyproject.toml's, or what pyctrigger needs to run.
+#: All agree with the first.
+LOCKED = {
+    "test": ["--extra", "test", "pyproject.toml", "tests/locks/run.in"],
+    "run": ["pyproject.toml"],
+    "bench": [],
+    "pip": [],
+    "nox": [],
+    "django": [],
+    "corpus": [],
+}
+
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that is checked, as tests/all.py does it."""
+    """Everything that is checked, as tests/all.py does it, with the locked releases."""
     session.run("python3", "tests/all.py", *session.posargs, external=True)
+
+
+@nox.session
+def newest(session: nox.Session) -> None:
+    """Everything that is checked, with today's releases of everything."""
+    session.install("--upgrade", "pip")
+    session.install("--upgrade", "--upgrade-strategy", "eager", "--editable", ".[test,terminal,audit]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The tests, with the oldest release of each dependency that pyproject.toml allows."""
+    install_locked(session, "test")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    extras = project["optional-dependencies"]
+    ranges = [*project["dependencies"], *extras["terminal"], *extras["audit"]]
+    session.install(*(each.replace(">=", "==") for each in ranges))
+    session.run("pytest", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure beside the peers and write docs/performance.md; arguments go to tests/bench/performance.py."""
-    session.install(".[bench]")
+    install_locked(session, "run", "bench")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
     session.run("python", "tests/bench/performance.py", "--page", "docs/performance.md", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write tests/locks/*.txt with today's releases and their hashes.
+
+    After `--`: `--upgrade-package NAME` for one of them, `--keep` to add only what is missing.
+    """
+    install_locked(session, "nox")
+    wanted = [each for each in session.posargs if each != "--keep"] if session.posargs else ["--upgrade"]
+    common = ["--quiet", "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-annotate"]
+    for name, sources in LOCKED.items():
+        own = LOCKS / f"{name}.in"
+        inputs = [*sources, *([str(own)] if own.exists() else [])]
+        agreed = [] if name in ("test", "corpus", "django") else ["--constraints", str(LOCKS / "test.txt")]
+        pythons = ["--python-version", "3.13"] if name == "corpus" else ["--python-version", "3.9", "--universal"]
+        output = ["--custom-compile-command", "nox -s lock", "--output-file", str(LOCKS / f"{name}.txt")]
+        session.run("uv", "pip", "compile", *common, *wanted, *pythons, *agreed, *inputs, *output)
+
+
+def install_locked(session: nox.Session, *names: str) -> None:
+    """Install what locks name, and nothing else."""
+    for name in names:
+        session.install("--require-hashes", "--no-deps", "--requirement", str(LOCKS / f"{name}.txt"))

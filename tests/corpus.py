@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from conftest import absent
+from pinned import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     import pytest
 
     from interpreters import Interpreter
-
-#: Pinned, so that the tree is the same on every machine. Django's own floor is 3.8: 3.6 and 3.7 refuse parts of it.
-REQUIREMENTS = ("Django==4.2.16", "asgiref==3.8.1", "sqlparse==0.5.1", "typing_extensions==4.12.2")
 
 PIP_SECONDS = 300
 #: Bytes. All trees of one test module, for a dozen targets.
@@ -87,7 +85,7 @@ def django(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (scratch / "django.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not site.exists():
-            _install(REQUIREMENTS, site)
+            _install_django(site)
             for catalogue in site.rglob("*"):
                 if catalogue.suffix in _MESSAGES:  # two thirds of Django's bytes, and no test looks at them
                     catalogue.unlink()
@@ -143,11 +141,11 @@ def file_names(interpreter: Interpreter, pycs: list[bytes]) -> list[list[str]]:
     return found
 
 
-def _install(requirements: Iterable[str], site: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--target", str(site)]
+def _install_django(site: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(site)]
     environment = {**os.environ, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     child = subprocess.run(
-        [*command, *requirements], capture_output=True, env=environment, timeout=PIP_SECONDS, check=False
+        [*command, *locked("django")], capture_output=True, env=environment, timeout=PIP_SECONDS, check=False
     )
     if child.returncode != 0:
         shutil.rmtree(site, ignore_errors=True)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from package_index import IndexUnusable, fetch_wheel, index_url, without_secret
+from pinned import LOCKS, UNBUILT, hashes_in, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +33,6 @@ OLDEST_HOST = (3, 9)
 STAMP = "pyctrigger-environment.json"
 
 CHILD_SECONDS = 1200
-PIP_REQUIREMENT = "pip>=21.3"  # the first that installs a checkout in place by its pyproject.toml alone (PEP 660)
 
 Say = Callable[[str], None]
 
@@ -71,7 +71,7 @@ class Recipe:
     interpreter: str
     version: str
     digest: str
-    """Of pyproject.toml and of this file."""
+    """Of pyproject.toml, of the locks and of this file."""
     extras: tuple[str, ...]
 
     def satisfies(self, wanted: Recipe) -> bool:
@@ -134,7 +134,7 @@ def _alone(environment: Environment, say: Say) -> Iterator[None]:
 
 def _recipe(environment: Environment, extras: Sequence[str]) -> Recipe:
     digest = hashlib.sha256()
-    for source in (CHECKOUT / "pyproject.toml", Path(__file__)):
+    for source in (CHECKOUT / "pyproject.toml", Path(__file__), *sorted(LOCKS.glob("*.txt"))):
         digest.update(source.read_bytes())
     return Recipe(
         path=str(environment.path),
@@ -181,7 +181,7 @@ def _make(environment: Environment, say: Say) -> None:
             wheel = _pip_wheel(environment, Path(scratch))
             # A wheel is a zip file, and Python runs a package inside one: pip installs itself from itself.
             _pip(environment, [str(wheel / "pip")], ["install", "--no-index", "--no-deps", str(wheel)])
-    _pip(environment, ["-m", "pip"], ["install", PIP_REQUIREMENT])
+    _pip(environment, ["-m", "pip"], ["install", *locked("pip")])
 
 
 def _clear(environment: Environment) -> None:
@@ -224,13 +224,13 @@ def _make_without_pip(environment: Environment) -> None:
 
 def _pip_wheel(environment: Environment, directory: Path) -> Path:
     """pip's own wheel: from the pip of this interpreter, which knows proxies and private indexes, or from the index."""
-    download = ["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(directory), "pip"]
+    download = ["download", "--quiet", "--only-binary", ":all:", "--dest", str(directory), *locked("pip")]
     child = _run([sys.executable, "-I", "-m", "pip", *download])
     wheels = sorted(directory.glob("pip-*.whl"))
     if child.returncode == 0 and wheels:
         return wheels[-1]
     try:
-        return fetch_wheel("pip", directory)
+        return fetch_wheel("pip", directory, hashes_in("pip"))
     except IndexUnusable as error:
         mend = (
             "a network, or PIP_INDEX_URL naming an index that this machine reaches; "
@@ -243,10 +243,11 @@ def _pip_wheel(environment: Environment, directory: Path) -> Path:
 
 
 def _install_checkout(environment: Environment, extras: Sequence[str], say: Say) -> None:
-    requirement = str(CHECKOUT) + (f"[{','.join(extras)}]" if extras else "")
     say(f"installing pyctrigger in place{' with ' + ', '.join(extras) if extras else ''} into {environment.path}")
+    for name in ("run", *extras):
+        _pip(environment, ["-m", "pip"], ["install", *locked(name)])
     # In place, so that what is tested is always what is in the checkout.
-    _pip(environment, ["-m", "pip"], ["install", "--editable", requirement])
+    _pip(environment, ["-m", "pip"], ["install", *UNBUILT, "--editable", str(CHECKOUT)])
 
 
 def _pip(environment: Environment, start: Sequence[str], arguments: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 For the one machine that has neither pip nor ensurepip: Debian's python3 without python3-venv. The index is the one
 that pip would ask: `PIP_INDEX_URL`, then `index-url` of pip's configuration files, then PyPI. A file is taken only with
-the sha256 that the index gives for it, and only if its `requires-python` admits this interpreter.
+a sha256 that the caller has in a lock, and only if its `requires-python` admits this interpreter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ import urllib.request
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PYPI = "https://pypi.org/simple"
 JSON_PAGE = "application/vnd.pypi.simple.v1+json"
@@ -46,22 +50,28 @@ class IndexFile:
     sha256: str
     """In hexadecimal; empty where the index gives none."""
     requires_python: str
-    yanked: bool
 
 
-def fetch_wheel(project: str, directory: Path) -> Path:
-    """The newest final pure-Python wheel of `project` for this interpreter. Raises `IndexUnusable`."""
+def fetch_wheel(project: str, directory: Path, believed: Collection[str]) -> Path:
+    """The newest final pure-Python wheel of `project` for this interpreter that has one of the `believed` sha256s.
+
+    Raises `IndexUnusable`.
+    """
     page = f"{index_url().rstrip('/')}/{project}/"
     files = offered_files(page)
-    usable = [file for file in files if _wheel_version(project, file) and _is_takeable(file)]
+    usable = [
+        file
+        for file in files
+        if file.sha256 in believed and _wheel_version(project, file) and admits(file.requires_python)
+    ]
     if not usable:
         python = ".".join(map(str, sys.version_info[:2]))
-        raise IndexUnusable(page, f"names {len(files)} files, but no wheel with a sha256 for Python {python}")
+        raise IndexUnusable(page, f"names {len(files)} files, but no wheel with a locked sha256 for Python {python}")
     newest = max(usable, key=lambda file: _wheel_version(project, file))
     content, _kind, _url = _get(newest.url, index=page)
     digest = hashlib.sha256(content).hexdigest()
     if digest != newest.sha256:
-        raise IndexUnusable(newest.url, f"its sha256 is {digest}, and the index says {newest.sha256}")
+        raise IndexUnusable(newest.url, f"its sha256 is {digest}, and the lock says {newest.sha256}")
     wheel = directory / newest.name
     wheel.write_bytes(content)
     return wheel
@@ -120,7 +130,6 @@ def _from_json(entry: dict[str, object], base: str) -> IndexFile:
         url=urljoin(base, str(entry["url"])),
         sha256=str(hashes.get("sha256", "")) if isinstance(hashes, dict) else "",
         requires_python=str(entry.get("requires-python") or ""),
-        yanked=bool(entry.get("yanked")),
     )
 
 
@@ -143,13 +152,8 @@ class _Links(HTMLParser):
                 url=url,
                 sha256=fragment[len("sha256=") :] if fragment.startswith("sha256=") else "",
                 requires_python=attributes.get("data-requires-python") or "",
-                yanked="data-yanked" in attributes,
             )
         )
-
-
-def _is_takeable(file: IndexFile) -> bool:
-    return bool(file.sha256) and not file.yanked and admits(file.requires_python)
 
 
 def _wheel_version(project: str, file: IndexFile) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from archives import BUILDERS, SITE, build_deb, build_tar, build_zip, compile_tr
 from conftest import absent
 from package_index import IndexUnusable, fetch_wheel
 from packages import snapshot
+from pinned import hashes_in
 from pyctrigger.inspect.audit.examination import examine
 from pyctrigger.inspect.audit.limits import Limits
 from pyctrigger.inspect.audit.streams import zstd_module as zstd
@@ -533,7 +534,9 @@ def test_without_the_extra(bare: list[str], interpreter: Interpreter, every_form
 def test_real_wheels(pyctrigger: Command, tmp_path: Path) -> None:
     """Packages of the index hold no bytecode, and nothing that isn't in order."""
     try:
-        wheels = [fetch_wheel(project, tmp_path) for project in ("packaging", "pip")]
+        wheels = [
+            fetch_wheel(project, tmp_path, hashes_in(lock)) for project, lock in (("packaging", "test"), ("pip", "pip"))
+        ]
     except IndexUnusable as error:
         absent(f"no package index: {error}")
 

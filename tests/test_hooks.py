@@ -16,6 +16,7 @@ import pytest
 from conftest import absent
 from environment import CHECKOUT
 from packages import snapshot
+from pinned import UNBUILT
 from pyctrigger.errors import UsageError
 from pyctrigger.managers.every import HOOKS
 from pyctrigger.managers.hook import Subject
@@ -333,7 +334,7 @@ def test_apt_reads_its_configuration(tmp_path: Path) -> None:
 def test_wheel_and_sdist_carry_the_templates(tmp_path: Path) -> None:
     """What is installed from a package index can render every hook."""
     templates = {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.glob("*/*")}
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(CHECKOUT)]
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", *UNBUILT, "--wheel-dir", str(tmp_path), str(CHECKOUT)]
     subprocess.run(pip, check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
     (wheel,) = tmp_path.glob("*.whl")
 

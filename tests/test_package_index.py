@@ -31,34 +31,34 @@ def offer(page: Path, name: str, *, sha256: str = SHA256, attributes: str = "") 
 
 
 def test_newest_usable_wheel_is_taken(index: Path, tmp_path: Path) -> None:
-    """Neither an older one, nor a pre-release, a source archive, a yanked one, or one for another Python."""
+    """Neither an older one, nor a pre-release, a source archive, one for another Python, or one that no lock has."""
     index.write_text(
         offer(index, "demo-9.0-py3-none-any.whl")
         + offer(index, "demo-10.1-py3-none-any.whl", attributes='data-requires-python="&gt;=3.9"')
         + offer(index, "demo-11.0rc1-py3-none-any.whl")
         + offer(index, "demo-12.0.tar.gz")
-        + offer(index, "demo-13.0-py3-none-any.whl", attributes='data-yanked="broken"')
+        + offer(index, "demo-13.0-py3-none-any.whl", sha256="0" * 64)
         + offer(index, "demo-14.0-py3-none-any.whl", attributes='data-requires-python="&gt;=4"')
         + "<a>no file</a>"
     )
-    wheel = fetch_wheel("demo", tmp_path)
+    wheel = fetch_wheel("demo", tmp_path, {SHA256})
     assert wheel == tmp_path / "demo-10.1-py3-none-any.whl"
     assert wheel.read_bytes() == CONTENT
 
 
-def test_other_content_than_the_index_promises_is_refused(index: Path, tmp_path: Path) -> None:
+def test_other_content_than_the_lock_promises_is_refused(index: Path, tmp_path: Path) -> None:
     """Nothing is left behind, either."""
     index.write_text(offer(index, "demo-1.0-py3-none-any.whl", sha256="0" * 64))
-    with pytest.raises(IndexUnusable, match=f"its sha256 is {SHA256}, and the index says 0000"):
-        fetch_wheel("demo", tmp_path)
+    with pytest.raises(IndexUnusable, match=f"its sha256 is {SHA256}, and the lock says 0000"):
+        fetch_wheel("demo", tmp_path, {"0" * 64})
     assert list(tmp_path.glob("*.whl")) == []
 
 
 def test_file_without_a_digest_is_not_taken(index: Path, tmp_path: Path) -> None:
     """An index may leave the digest out (PEP 503); then there is nothing to check by."""
     index.write_text('<a href="demo-1.0-py3-none-any.whl">demo-1.0-py3-none-any.whl</a>')
-    with pytest.raises(IndexUnusable, match="names 1 files, but no wheel with a sha256"):
-        fetch_wheel("demo", tmp_path)
+    with pytest.raises(IndexUnusable, match="names 1 files, but no wheel with a locked sha256"):
+        fetch_wheel("demo", tmp_path, {SHA256})
 
 
 def test_json_page_is_read(tmp_path: Path) -> None:
@@ -68,16 +68,14 @@ def test_json_page_is_read(tmp_path: Path) -> None:
         "filename": "demo-1.0-py3-none-any.whl",
         "url": "files/demo.whl",
         "hashes": {"sha256": SHA256},
-        "yanked": "",
     }
     page.write_text(json.dumps({"files": [entry]}))
     (file,) = offered_files(page.as_uri())
-    assert (file.name, file.url, file.sha256, file.requires_python, file.yanked) == (
+    assert (file.name, file.url, file.sha256, file.requires_python) == (
         "demo-1.0-py3-none-any.whl",
         (tmp_path / "files" / "demo.whl").as_uri(),
         SHA256,
         "",
-        False,
     )
 
 
@@ -85,7 +83,7 @@ def test_index_that_is_not_there_is_named_without_its_secret(tmp_path: Path, mon
     """Whoever reads the message may be somebody else."""
     monkeypatch.setenv("PIP_INDEX_URL", "gopher://name:secret@index.invalid/simple")
     with pytest.raises(IndexUnusable) as caught:
-        fetch_wheel("demo", tmp_path)
+        fetch_wheel("demo", tmp_path, {SHA256})
     assert str(caught.value) == "gopher://index.invalid/simple/demo/: neither https, http nor file"
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from environment import CHECKOUT, Environment, EnvironmentTrouble, child_environment, prepare
+from pinned import locked
 from system_manager import next_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PACKAGE = "django"
 COMMAND_SECONDS = 900
 
 # Runs in the target. Its own importer reads every pyc as `import` would, and must find nothing to compile; then real
@@ -117,8 +117,8 @@ def install_package(stage: Stage) -> None:
     """A real package arrives, as a package manager would lay it down: sources only."""
     step("A package arrives without bytecode")
     pip = [str(stage.environment.python), "-m", "pip", "install", "--quiet", "--no-compile"]
-    if show([*pip, "--target", str(stage.site), PACKAGE]):
-        raise BrokenPromise(f"{PACKAGE} can't be had. Is there a network? PIP_INDEX_URL may name another index.")
+    if show([*pip, "--target", str(stage.site), *locked("django")]):
+        raise BrokenPromise("Django can't be had. Is there a network? PIP_INDEX_URL may name another index.")
     tree = Tree.of(stage.site)
     see(tree)
     promise(len(tree.sources) > 0 and not tree.pycs, "sources are there, and no pycs")

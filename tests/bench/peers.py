@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from pinned import LOCKS, locked
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-CORPUS = Path(__file__).parent / "corpus.txt"
-UV = "uv==0.13.9"
+CORPUS = LOCKS / "corpus.txt"
 
 #: Reads, compiles, marshals and writes in two processes, and nothing else: what no compiler of bytecode can be below.
 BARE_LOOP = r"""
@@ -73,7 +74,7 @@ def prepare(scratch: Path, target: str) -> Bench:
     subprocess.run([target, "-m", "venv", "--without-pip", environment], check=True)
     subprocess.run([sys.executable, "-m", "venv", scratch / "tools"], check=True)
     pip = [str(scratch / "tools/bin/python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", UV], check=True)
+    subprocess.run([*pip, "install", *locked("bench")], check=True)
     uv = scratch / "tools/bin/uv"
     bench = Bench(scratch, str(environment / "bin/python"), Path(), scratch / "stage/usr/lib/pyctrigger", uv)
     subprocess.run([*_sync(bench), "--quiet"], env=_uv_environment(bench), check=True)
@@ -87,7 +88,7 @@ def prepare(scratch: Path, target: str) -> Bench:
 
 
 def _sync(bench: Bench) -> list[str]:
-    return [str(bench.uv), "pip", "sync", "--no-config", "--python", bench.target, str(CORPUS)]
+    return [str(bench.uv), "pip", "sync", "--require-hashes", "--no-config", "--python", bench.target, str(CORPUS)]
 
 
 def _uv_environment(bench: Bench) -> dict[str, str]:

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import page
 from peers import BARE_LOOP, Bench, prepare, remove_bytecode, sources, uv_seconds
 from scaling import scale
