@@ -81,3 +81,7 @@ def install_locked(session: nox.Session, *names: str) -> None:
     """Install what locks name, and nothing else."""
     for name in names:
         session.install("--require-hashes", "--no-deps", "--requirement", str(LOCKS / f"{name}.txt"))
+def soak(session: nox.Session) -> None:
+    """Random transactions, judged after each: `nox -s soak -- --minutes 120`; arguments go to tests/soak.py."""
+    session.install(".[test]")
+    session.run("python", "tests/soak.py", *session.posargs)

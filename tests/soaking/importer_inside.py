@@ -13,9 +13,9 @@ import sys
 TORN = (EOFError, ValueError, TypeError, MemoryError)
 
 
-def names_below(top):
+def names_below(top: str) -> "list[str]":
     """Every module by its dotted name, as far as it can be imported."""
-    found = []
+    found = []  # type: list[str]
     for directory, directories, names in os.walk(top):
         directories[:] = [name for name in directories if name.isidentifier()]
         below = os.path.relpath(directory, top).replace(os.sep, ".").strip(".")
@@ -24,11 +24,12 @@ def names_below(top):
     return [name for name in found if name]
 
 
-def main():
+def main() -> None:
     top, chance = sys.argv[1], random.Random(sys.argv[2])
     sys.path.insert(0, top)
     ours = set(sys.modules)
-    imports, torn = 0, []
+    imports = 0
+    torn = []  # type: list[str]
     while not select.select([0], [], [], 0)[0]:
         for name in [name for name in sys.modules if name not in ours and name.startswith("pkg")]:
             del sys.modules[name]

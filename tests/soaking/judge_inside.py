@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from importlib.machinery import SourceFileLoader
+from typing import Any
 
 TAG = sys.implementation.cache_tag.encode()
 PYC = re.compile(rb"(.+)\." + re.escape(TAG) + rb"(?:\.opt-[0-9a-z]+)?\.pyc\Z", re.DOTALL)
@@ -19,7 +20,7 @@ HEADER = 12 if sys.version_info < (3, 7) else 16
 CODE = type(compile("", "", "exec"))
 LINES = "co_linetable" if hasattr(CODE, "co_linetable") else "co_lnotab"
 #: What was judged before: a source's bytes and a pyc's, with the verdict on its body.
-known = {}
+known = {}  # type: dict[tuple[bytes, bytes, bytes], str]
 
 
 class Importer(SourceFileLoader):
@@ -27,20 +28,21 @@ class Importer(SourceFileLoader):
 
     compiled = False
 
-    def source_to_code(self, data, path, *more, **options):
+    def source_to_code(self, data: Any, path: Any, *more: Any, **options: Any) -> Any:  # type: ignore[override]
         self.compiled = True
         return SourceFileLoader.source_to_code(self, data, path, *more, **options)
 
-    def _cache_bytecode(self, source_path, bytecode_path, data):
+    def _cache_bytecode(self, source_path: str, bytecode_path: str, data: bytes) -> None:
         pass
 
-    def set_data(self, path, data, **options):
+    def set_data(self, path: str, data: Any, **options: Any) -> None:
         pass
 
 
-def judge(top):
+def judge(top: bytes) -> "tuple[list[tuple[str, bytes]], int]":
     """Findings, each with a kind and a path below `top`; and how many sources have a pyc that is as it should be."""
-    findings, good = [], 0
+    findings = []  # type: list[tuple[str, bytes]]
+    good = 0
     for directory, directories, names in os.walk(top):
         if os.path.basename(directory) == b"__pycache__":
             del directories[:]
@@ -56,13 +58,13 @@ def judge(top):
     return findings, good
 
 
-def is_orphan(directory, name):
+def is_orphan(directory: bytes, name: bytes) -> bool:
     """Whether a name in a `__pycache__` is a pyc of this interpreter's without a source."""
     found = PYC.match(name)
-    return bool(found) and not os.path.isfile(os.path.join(os.path.dirname(directory), found.group(1) + b".py"))
+    return found is not None and not os.path.isfile(os.path.join(os.path.dirname(directory), found.group(1) + b".py"))
 
 
-def judge_source(path):
+def judge_source(path: bytes) -> str:
     """`good`; `never` for a source that can't be compiled; else what is wrong with its pyc."""
     text = os.fsdecode(path)
     importer = Importer("judged", text)
@@ -88,7 +90,7 @@ def judge_source(path):
     return known[key]
 
 
-def judge_body(data, code, expected):
+def judge_body(data: bytes, code: Any, expected: Any) -> str:
     """Whether a body is the code of the source, the name of the file included, and ends where it should."""
     stream = io.BytesIO(data)
     stream.seek(HEADER)
@@ -102,7 +104,7 @@ def judge_body(data, code, expected):
     return "good"
 
 
-def compare(found, expected):
+def compare(found: Any, expected: Any) -> str:
     """What is different between two code objects, "" for nothing."""
     if found != expected:
         return "other code"
@@ -113,7 +115,7 @@ def compare(found, expected):
     return next(filter(None, map(compare, ours, theirs)), "")
 
 
-def main():
+def main() -> None:
     sys.dont_write_bytecode = True
     while True:
         line = sys.stdin.readline()

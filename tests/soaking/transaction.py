@@ -246,7 +246,7 @@ class Drawing:
         if self._chance.random() < 0.2:
             told += self._chance.sample([b"gone/module.py", b"/usr/share/doc/x", b"nowhere", b"odd\nname\xff"], 2)
         if self._chance.random() < 0.1:
-            told += sorted(site.packages)[:4] and [name.encode() for name in sorted(site.packages)[:4]]
+            told += [name.encode() for name in sorted(site.packages)[:4]]
         return tuple(told)
 
     def _round(self, site: Site, changes: list[Changes]) -> Round:
