@@ -60,6 +60,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Random transactions, judged after each: `nox -s soak -- --minutes 120`; arguments go to tests/soak.py."""
+    install_locked(session, "test")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    session.run("python", "tests/soak.py", *session.posargs)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write tests/locks/*.txt with today's releases and their hashes.
 
@@ -81,7 +89,3 @@ def install_locked(session: nox.Session, *names: str) -> None:
     """Install what locks name, and nothing else."""
     for name in names:
         session.install("--require-hashes", "--no-deps", "--requirement", str(LOCKS / f"{name}.txt"))
-def soak(session: nox.Session) -> None:
-    """Random transactions, judged after each: `nox -s soak -- --minutes 120`; arguments go to tests/soak.py."""
-    session.install(".[test]")
-    session.run("python", "tests/soak.py", *session.posargs)

@@ -377,7 +377,7 @@ def test_ctrl_c_never_makes_a_hook_fail(installed: Installed, interpreters: list
         installed.state,
     ]
     command_line += ["--python", target.path, "--site-dir", site]
-    first = subprocess.run(command_line, check=False, preexec_fn=heed_signals)  # noqa: PLW1509
+    first = subprocess.run(command_line, check=False, preexec_fn=heed_signals)
     assert first.returncode == 0
 
     found = set()
