@@ -90,6 +90,7 @@ class _Day:
         self._command = Command(top / "state")
         self._target = target
         self._site = write_tree(top / "site", {"p/good.py": "x = 1\n", "p/bad.py": "x = (\n", "p/gone.py": "y = 1\n"})
+        (self._site / "linked").symlink_to(write_tree(top / "outside", {"m.py": ""}))
         self._scope = ["--python", target.path, "--site-dir", self._site]
         self.documents: Documents = {verb: [] for verb in VERBS}
         for act in (self._runs, self._looks, self._others):
