@@ -56,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
     broken = soak.run(drawing, last, deadline)
     if broken is None:
-        shutil.rmtree(work, ignore_errors=True)
+        if filled:
+            subprocess.run(["umount", str(work / "tree")], check=True)
+        shutil.rmtree(work)
     return 0 if broken is None else 1
 
 
