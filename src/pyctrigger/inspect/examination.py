@@ -20,10 +20,10 @@ from ..run.outcome import Tally
 from ..run.plan import Planner
 from ..run.request import Work
 from ..run.steps import DirectoryPlan, LevelState, Unexamined
-from ..run.survey import wanted_bytecode
 from ..run.targets import open_layout
 from ..run.transaction import home_of
 from ..run.untrusted import Gatekeeper
+from ..run.wanted import wanted_bytecode
 from ..target.scope import SiteDirectory
 from ..tree.elsewhere import goal_of
 from ..tree.listing import list_pycs, read_head

@@ -12,10 +12,11 @@ from ..run.outcome import Failure, path_fields
 from ..run.report import Report, interpreter_fields
 from ..run.selection import find_interpreters
 from ..run.steps import DirectoryPlan, Totals, Unexamined
-from ..run.survey import Survey, wanted_bytecode
+from ..run.survey import Survey
 from ..run.targets import Target
 from ..run.trigger import prepare
 from ..run.verify import REASONS
+from ..run.wanted import wanted_bytecode
 from .pace import Pace
 
 if TYPE_CHECKING:

@@ -30,7 +30,8 @@ class Ownership:
         self._root = root or ""
         self._notice = notice
         self._owned: dict[str, set[str]] | None = None
-        self._unreadable = False
+        #: Whether everything counts as owned, since nobody can say.
+        self.is_unreadable = False
         self._real: dict[str, str] = {}
 
     def owns(self, directory: str, name: str) -> bool:
@@ -41,13 +42,13 @@ class Ownership:
         """The names of the pycs that packages own in `directory`, a path as seen inside the root."""
         if self._owned is None:
             self._owned = self._ask()
-        if self._unreadable:
+        if self.is_unreadable:
             return _EVERYTHING
         return self._owned.get(self._resolved(directory), ()) if self._owned else ()
 
     def forget(self) -> None:
         """Ask anew when next it matters: another transaction may have ended meanwhile."""
-        self._owned, self._unreadable = None, False
+        self._owned, self.is_unreadable = None, False
 
     def _ask(self) -> dict[str, set[str]]:
         from .every import MANAGERS  # most runs never ask
@@ -62,7 +63,7 @@ class Ownership:
                     directory, name = os.path.split(os.fsdecode(path))
                     owned.setdefault(self._resolved(directory), set()).add(name)
             except (ManagerError, OSError) as error:
-                self._unreadable = True
+                self.is_unreadable = True
                 self._notice(
                     f"nothing is removed or replaced, a package may own it: {error}; "
                     "once that is mended: pyctrigger repair"

@@ -53,15 +53,15 @@ class Backlog:
                 paths = None if paths is None or entry.paths is None else paths | set(entry.paths)
         return request._replace(paths=None if paths is None else tuple(sorted(paths)))
 
-    def announce(self, request: Request) -> None:
-        """Make this run's own request durable, once, before anything else is tried.
+    def announce(self, request: Request, *, more: bool = False) -> None:
+        """Make this run's own request durable, once, before anything else is tried; again if it has become `more`.
 
         An entry that covers it is as good as a new one, and entries that it covers go: what fails again and again
         stays one entry.
         """
         if self._journal is None:
             self._store.tell()
-        if self._journal is None or self._announced:
+        if self._journal is None or (self._announced and not more):
             return
         self._announced = True
         self.sees_interrupted()  # what the new entry covers will not be there to be seen

@@ -15,6 +15,7 @@ from .outcome import Tally
 from .request import Request, Work
 from .targets import find_target
 from .transaction import lies_in
+from .wanted import wanted_bytecode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
     from ..state.journal import Entry
     from ..state.lock import InstallationLock
     from ..state.manifest import Manifest
+    from ..state.parts import Parts
     from ..state.store import Store
     from .config import Settings
     from .execution import Execution
     from .knowledge import Knowledge
     from .observer import Observer
+    from .overview import Overview
     from .report import FlavourReport
     from .targets import Target
+    from .wanted import Wanted
 
 #: Seconds that a hook waits for the lock before it leaves its work in the journal.
 HOOK_LOCK_TIMEOUT = 30.0
@@ -67,6 +71,9 @@ class InstallationRun:
         self._ownership = service.ownership
         self._begin = service.begin
         self._report = report
+        self._known_parts: Parts | None = None
+        #: This request, with the paths of what else its glance has found.
+        self._found: Request | None = None
         self._lock: InstallationLock | None = None
         self._backlog: Backlog | None = None
         #: This system has no locks: the work is done as with `--stateless`.
@@ -92,7 +99,7 @@ class InstallationRun:
 
     def _look(self) -> None:
         from .pools import Pools
-        from .survey import Survey, wanted_bytecode
+        from .survey import Survey
         from .verify import Inspection
 
         manifest = self._store.manifest(self._target.installation)
@@ -135,7 +142,7 @@ class InstallationRun:
     def _can_write(self) -> bool:
         """A read-only tree isn't journalled: nothing can be done there later either."""
         from ..state.manifest import Manifest
-        from .survey import Survey, wanted_bytecode
+        from .survey import Survey
 
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
         knowledge = self._knowledge(Manifest(None))
@@ -147,10 +154,11 @@ class InstallationRun:
         does_pending = self._request.work in (Work.RUN, Work.REPAIR)
         request = backlog.join(self._request) if does_pending else self._request
         self._tell_outside(request)
-        request = self._widened_by_magic(request)
+        request = self._widened_by_glance(self._widened_by_magic(request))
         try:
             backlog.close_joined(self._do(request), self._concerns(request))
             self._learn_magic(request)
+            self._found = None
         except LockTimeoutError as error:
             if backlog.holds_own:
                 error.mend = "its work is kept in the journal, the next run does it"
@@ -181,6 +189,27 @@ class InstallationRun:
             f"{interpreter.magic_number.hex()}: everything is compiled again"
         )
         return request._replace(paths=None)
+
+    def _widened_by_glance(self, request: Request) -> Request:
+        """A hook looks at all that isn't as it was, too. An empty list says that there was no transaction at all."""
+        if request.work is not Work.RUN or not request.hook or not any(request.paths or ()):
+            return request
+        if not self._parts.are_kept:
+            return request  # or it would look at everything each time
+        from .overview import Overview
+
+        wanted = wanted_bytecode(self._target, request, self._settings, self._target.installation)
+        changed = Overview(self._target, request, wanted, self._parts).changed()
+        if changed == ():
+            return request
+        self._found = self._request._replace(paths=_with_found(self._request.paths, changed))
+        return request._replace(paths=_with_found(request.paths, changed))
+
+    @property
+    def _parts(self) -> Parts:
+        if self._known_parts is None:
+            self._known_parts = self._store.parts(self._target.installation)
+        return self._known_parts
 
     def _learn_magic(self, request: Request) -> None:
         """Remember the magic number once everything has been looked at, or where none was known."""
@@ -241,7 +270,7 @@ class InstallationRun:
     def _attempt(self, request: Request) -> Tally:
         from .execution import Children, Execution
         from .pools import Pools
-        from .survey import Survey, wanted_bytecode
+        from .survey import Survey
 
         wanted = wanted_bytecode(self._target, request, self._settings, self._target.installation)
         pools = Pools(self._settings, self._request.jobs, wanted)
@@ -253,11 +282,12 @@ class InstallationRun:
                 wanted = wanted._replace(writer=f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}")
             manifest = self._store.manifest(self._target.installation)
             knowledge = self._knowledge(manifest)
+            overview = self._overview(request, wanted)
             if strangers := knowledge.drop_strangers(self._target, request):
                 self._observer.notice(f"the manifest names directories outside the scope: {', '.join(strangers)}")
             with (
                 contextlib.closing(manifest),
-                Survey(self._target, request, wanted, knowledge) as survey,
+                Survey(self._target, request, wanted, knowledge, overview) as survey,
                 pools.prover(interpreter) as prover,
             ):
                 execution = Execution(
@@ -277,17 +307,28 @@ class InstallationRun:
                 except BaseException:
                     self._keep(execution, manifest)
                     raise
-                self._keep(execution, manifest)
+                survey.look_again()
+                if overview and request.hook and (line := overview.left_to_packages()):
+                    execution.tally.notices.append(line)
+                self._keep(execution, manifest, parts=self._parts)
                 # What waits in the journal for a tree that can't be written goes on waiting.
                 execution.tally.is_interrupted |= survey.is_read_only
                 return execution.tally
+
+    def _overview(self, request: Request, wanted: Wanted) -> Overview | None:
+        """What a run learns for the glance of the next hook."""
+        if request.work is not Work.RUN:
+            return None
+        from .overview import Overview
+
+        return Overview(self._target, request, wanted, self._parts)
 
     def _enter(self, request: Request) -> None:
         """Before the first change: the journal, then the lock."""
         if request.stateless or self._is_lockless or (self._lock is not None and self._lock.held):
             return
         if request.work in (Work.RUN, Work.REPAIR) and self._backlog is not None:
-            self._backlog.announce(self._request)
+            self._backlog.announce(self._found or self._request, more=self._found is not None)
         waited = self._take_lock()
         self._begin()
         if waited:
@@ -342,7 +383,7 @@ class InstallationRun:
         compares = work in (Work.VERIFY, Work.STATUS) or manifest.keeps_records
         return Knowledge(manifest, self._target.interpreter.magic_number, self._ownership, compares_records=compares)
 
-    def _keep(self, execution: Execution, manifest: Manifest) -> None:
+    def _keep(self, execution: Execution, manifest: Manifest, parts: Parts | None = None) -> None:
         """What was written is on the disk before the manifest says so, and that before the journal forgets it."""
         settled = execution.settle()
         self._report.tally.add(execution.tally)
@@ -351,6 +392,8 @@ class InstallationRun:
         try:
             if settled:
                 manifest.save()
+                if parts is not None:
+                    parts.save()
         except OSError as error:
             self._store.give_up(error)
             self._store.tell()
@@ -358,6 +401,10 @@ class InstallationRun:
 
 def _joined(entries: list[Entry]) -> tuple[str, ...]:
     return tuple(sorted({path for entry in entries for path in entry.paths or ()}))
+
+
+def _with_found(paths: tuple[str, ...] | None, found: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if paths is None or found is None else tuple(dict.fromkeys((*paths, *found)))
 
 
 def _reason(error: Any) -> str:

@@ -47,6 +47,11 @@ class Knowledge:
         self.records.serve([*(site.path for site in target.sites), *elsewhere])
         return self.records.drop_strangers() if request.paths is None else []
 
+    @property
+    def knows_owners(self) -> bool:
+        """Whether packages could be asked what they own, as far as that was needed."""
+        return not self._ownership.is_unreadable
+
     def is_owned(self, directory: str, name: str) -> bool:
         """Whether a package owns a pyc."""
         return self._ownership.owns(directory, name)

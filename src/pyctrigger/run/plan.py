@@ -25,16 +25,17 @@ from .judgement import Judge
 from .removals import Weeder
 from .settlement import Settlement
 from .steps import DirectoryPlan, Emptied, LevelState, Stale, Step, Totals, Unexamined
+from .transaction import Unit
 from .weight import Weight
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from ..tree.layout import Layout
     from ..tree.listing import PycListing, SourceListing
     from .knowledge import Knowledge
+    from .notes import Notes
     from .settlement import Glance
-    from .transaction import Unit
     from .wanted import Wanted
 
 #: Directories below each other. Import paths end at PATH_MAX; what is deeper than this is no package.
@@ -72,12 +73,14 @@ class Planner:
         *,
         others: frozenset[tuple[int, int]] = frozenset(),
         skip_packages: bool = False,
+        notes: Notes | None = None,
     ) -> None:
         self._layout = layout
         self._wanted = wanted
         self._sites = others | {layout.sources.identity}
         self._others = others - {layout.sources.identity}
         self._skip_packages = skip_packages
+        self._notes = notes
         self._is_uncompilable = knowledge.is_uncompilable
         self._owns = knowledge.is_owned
         self._adopt = knowledge.adopt
@@ -95,15 +98,32 @@ class Planner:
         for unit in units:
             if unit.relative and unit.deep:
                 self._judge.approach(unit.relative)
-            yield from self._descend(unit.relative, deep=unit.deep)
+            yield from self._part(unit)
             seen.add(unit.relative)
         if units and not any(unit == ("", True) for unit in units):
             for name in self._dead_packages():
                 if name not in seen:
-                    yield from self._descend(name, deep=True)
+                    yield from self._part(Unit(name, deep=True))
         settled = self._settlement.sources if self._settlement else 0
         weight = (self._weight.sources, self._weight.pycs) if self._weight else (0, 0)
         yield Totals(self._sources + settled, self._fresh + settled, *weight)
+
+    def look_again(self, units: Iterable[Unit]) -> None:
+        """Take down what there is to be seen of these units now."""
+        for unit in units:
+            for _ in self._part(unit):
+                pass
+
+    def _part(self, unit: Unit) -> Iterator[Step]:
+        """The steps for one unit, taken down as a part of its own; below a whole site directory there are many."""
+        if not self._notes:
+            yield from self._descend(unit.relative, deep=unit.deep)
+            return
+        self._notes.begin(unit.relative)
+        for step in self._descend(unit.relative, deep=unit.deep):
+            self._notes.step(step)
+            yield step
+        self._notes.end()
 
     def look_into(self, relative: str) -> Iterator[Step]:
         """The steps for one directory alone, without what lies below it."""
@@ -125,6 +145,8 @@ class Planner:
             inner = f"{relative}/{name}" if relative else name
             if not depth and not relative:
                 self._judge.approach(inner)
+                if self._notes:
+                    self._notes.begin(inner)
             if (yield from self._descend(inner, deep=True, depth=depth + 1)):
                 emptied.add(name)
         if seen is None and emptied and self._settlement:
@@ -137,7 +159,10 @@ class Planner:
 
     def _settled(self, relative: str) -> list[str] | None:
         """The directories in one that is as it was when it needed nothing; None for one to look at."""
-        return self._settlement.directories(relative) if self._settlement else None
+        names = self._settlement.directories(relative) if self._settlement else None
+        if names is not None and self._notes and self._settlement:
+            self._notes.unchanged(relative, self._settlement.seen)
+        return names
 
     def _examined(self, relative: str, depth: int) -> Generator[Step, None, _Seen | None]:
         """What stands in one directory, with a step if it needs something; None where it can't be looked at."""
@@ -158,7 +183,10 @@ class Planner:
         does_less = wanted.sweep_only or wanted.purge or self._layout.has_prefix
         if knowledge.records is None or not knowledge.records.keeps_records or looks_anyway or does_less:
             return None
-        return Settlement(self._layout, wanted, knowledge.records.settled, self._others, self._skip_packages)
+        # A second look comes upon what was written a moment ago: the next run sees it when it is old enough.
+        keeps = self._notes is None or not self._notes.again
+        settled = knowledge.records.settled
+        return Settlement(self._layout, wanted, settled, self._others, self._skip_packages, keeps=keeps)
 
     def _below(self, relative: str, seen: _Seen) -> list[str]:
         names = seen.sources.directories if seen.sources else []
@@ -225,6 +253,8 @@ class Planner:
 
     def _look(self, relative: str) -> Generator[Step, None, _Seen]:
         """What one directory needs, part by part, and what stands in it. Raises OSError."""
+        if self._notes:
+            self._notes.directory(relative)
         glance = self._settlement.begin(relative) if self._settlement else None
         listing = self._list(relative)
         plan = DirectoryPlan.nothing(relative)
@@ -243,6 +273,8 @@ class Planner:
             plan.links.extend(self._links_elsewhere(relative, listing.linked))
         removals = self._weeder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
         glance = None if self._weeder.waits else glance
+        if self._notes and self._weeder.waits:
+            self._notes.wait(relative, self._weeder.spared, self._weeder.waits_until)
         if self._weight:
             self._weight.add_pycs(relative, pycs)
         is_needed = plan.is_needed or bool(removals)
@@ -262,8 +294,12 @@ class Planner:
             descriptor = self._layout.pycs.directory(self._layout.pycache(relative))
             if glance:
                 glance.enter_pycache(descriptor)
+            if self._notes:
+                self._notes.pycache(relative, descriptor)
             return list_pycs(descriptor), descriptor, None
         except FileNotFoundError:
+            if self._notes:
+                self._notes.pycache(relative, None)
             return None, -1, None
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR) or self._layout.has_prefix:
@@ -411,7 +447,10 @@ class Planner:
         found = []
         for name in links:
             try:
-                found.append((name, source_status(self._layout.sources, plan.relative, name)))
+                status = source_status(self._layout.sources, plan.relative, name)
+                found.append((name, status))
+                if self._notes:
+                    self._notes.link(plan.relative, name, status)
             except SourceRefused as refusal:
                 source = self._layout.describe_source(plan.relative, name)
                 if self._excluded and self._excluded.match(source):
@@ -420,8 +459,9 @@ class Planner:
                     plan.skipped.append((name, "uncompilable"))
                 else:
                     plan.refused.append((name, str(refusal)))
-            except OSError:
-                continue  # dangling: import doesn't find it either
+            except OSError:  # dangling: import doesn't find it either
+                if self._notes:
+                    self._notes.link(plan.relative, name, None)
         return found
 
 

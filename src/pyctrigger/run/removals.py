@@ -33,10 +33,14 @@ class Weeder:
         self._old = time.time() - RESIDUE_AGE
         #: Whether the last directory has something that may have to go by and by: it is young, or a package owns it.
         self.waits = False
+        #: When what is young yet will be old (seconds since the epoch).
+        self.waits_until: float | None = None
+        #: The names that a package owns.
+        self.spared: list[str] = []
 
     def removals(self, relative: str, sources: Set[str], names: dict[str, bool]) -> list[Removal]:
         """What should go of these names, each with whether it is a regular file."""
-        self.waits = False
+        self.waits, self.waits_until, self.spared = False, None, []
         if not names:
             return []
         doubtful = set(names)
@@ -56,7 +60,8 @@ class Weeder:
             return []
         owned = self._owned_in(self._layout.describe_pyc(relative))
         left = [removal for removal in removals if removal.name not in owned]
-        self.waits |= len(left) < len(removals)
+        self.spared = [removal.name for removal in removals if removal.name in owned]
+        self.waits |= bool(self.spared)
         return left
 
     def _is_dead_residue(self, relative: str, name: str, *, regular: bool) -> bool:
@@ -71,6 +76,9 @@ class Weeder:
         except OSError:
             is_old = False
         else:
-            is_old = max(status.st_mtime, status.st_ctime) < self._old
+            born = max(status.st_mtime, status.st_ctime)
+            is_old = born < self._old
+            if not is_old:
+                self.waits_until = min(born + RESIDUE_AGE, self.waits_until or born + RESIDUE_AGE)
         self.waits |= not is_old
         return is_old

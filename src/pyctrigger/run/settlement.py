@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import struct
 import time
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..pyc.names import PYCACHE, pyc_suffix
+from ..state.parts import PACKED, identity
 from ..state.record import is_older
 from ..state.settled import MOST_NOTED, Settled, key_of
-from ..version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,13 +24,8 @@ if TYPE_CHECKING:
     from ..tree.listing import SourceListing
     from .wanted import Wanted
 
-#: What identifies one state of a file or directory; see `state.record`.
-_identity = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 #: No listing has them: a row that does is damaged.
 _NEVER_BELOW = frozenset({"", ".", "..", PYCACHE})
-#: To be raised with what a directory that needs nothing is looked at for, between two versions.
-_RULES = 2
-_PACKED = struct.Struct("<QQQqq")
 
 
 class Settlement:
@@ -44,19 +38,22 @@ class Settlement:
         known: SettledDirectories,
         others: frozenset[tuple[int, int]],
         skips_packages: bool,
+        *,
+        keeps: bool = True,
     ) -> None:
         self._layout = layout
         self._tree = layout.sources
         self._known = known
+        self._keeps = keeps
         #: Site directories of their own.
         self._others = others
         self._base = key_of(layout.sources.path)
         self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
-        # Another version may judge otherwise, and so may other options.
-        files = (wanted.cache_tag, *wanted.header, wanted.levels, wanted.mode.value, wanted.source_date_epoch)
-        self._terms = repr((VERSION, _RULES, *files, wanted.exclude, wanted.create_missing, skips_packages))
+        self._terms = repr((wanted.terms, skips_packages))
         #: In the directories that were as they had been; all of them are fresh.
         self.sources = 0
+        #: The identities of the last of these directories, and of its `__pycache__` if it has one.
+        self.seen = b""
 
     def directories(self, relative: str) -> list[str] | None:
         """The directories in this one, if it is settled."""
@@ -73,6 +70,7 @@ class Settlement:
         if b"\0" in settled.below or not _NEVER_BELOW.isdisjoint(below):
             return None
         self.sources += len(sources)
+        self.seen = settled.seen[: PACKED.size * (2 if sources else 1)]
         return below
 
     def reconsider(self, relative: str) -> None:
@@ -82,19 +80,19 @@ class Settlement:
             self.sources -= settled.sources.count(b"/") + 1
 
     def _is_as_it_was(self, relative: str, settled: Settled, sources: list[str]) -> bool:
-        size = _PACKED.size
+        size = PACKED.size
         count = (2 + len(sources) * (1 + len(self._suffixes))) if sources else 1
         if len(settled.seen) != count * size:
             return False
-        seen = _PACKED.iter_unpack(settled.seen)
+        seen = PACKED.iter_unpack(settled.seen)
         own = next(seen)
         if relative and own[:2] in self._others:
             return False
         if not (sources or settled.below) and relative:
             above, _, name = relative.rpartition("/")
-            return _identity(self._tree.lstat(above, name)) == own
+            return identity(self._tree.lstat(above, name)) == own
         directory = self._tree.directory(relative)
-        if _identity(os.fstat(directory)) != own:
+        if identity(os.fstat(directory)) != own:
             return False
         if not sources:
             return True
@@ -102,7 +100,7 @@ class Settlement:
         if not _have_identities(directory, sources, seen):
             return False
         directory = self._tree.directory(self._layout.pycache(relative))
-        if _identity(os.fstat(directory)) != pycache:
+        if identity(os.fstat(directory)) != pycache:
             return False
         pycs = (name[:-3] + suffix for name in sources for suffix in self._suffixes)
         return _have_identities(directory, pycs, seen)
@@ -118,6 +116,8 @@ class Settlement:
 
     def end(self, relative: str, listing: SourceListing, glance: Glance | None) -> None:
         """A directory was looked at; `glance` is None if it needs something, or may need something by and by."""
+        if not self._keeps:
+            return
         key = self._key(relative)
         before = self._known.of(key)
         below = [os.fsencode(name) for name in listing.directories]
@@ -136,8 +136,7 @@ def _have_identities(directory: int, names: Iterable[str], expected: Iterator[tu
     """Whether the files of these names are what the next of the identities say."""
     # The names first: at their end nothing may be taken from the other.
     return all(
-        _identity(os.stat(name, dir_fd=directory, follow_symlinks=False)) == identity
-        for name, identity in zip(names, expected)
+        identity(os.stat(name, dir_fd=directory, follow_symlinks=False)) == seen for name, seen in zip(names, expected)
     )
 
 
@@ -162,21 +161,21 @@ class Glance:
             self._is_of_no_use = True
             return
         try:
-            self._sources += b"".join([_PACKED.pack(*_identity(status)) for status in sources])
-            self._pycs += b"".join([_PACKED.pack(*_identity(status)) for status in pycs])
+            self._sources += b"".join([PACKED.pack(*identity(status)) for status in sources])
+            self._pycs += b"".join([PACKED.pack(*identity(status)) for status in pycs])
         except struct.error:  # times before 1677 or after 2262
             self._is_of_no_use = True
 
     def packed(self, listing: SourceListing) -> bytes | None:
         """All identities; None where they prove nothing."""
-        if self._is_of_no_use or listing.links or len(self._sources) != _PACKED.size * len(listing.sources):
+        if self._is_of_no_use or listing.links or len(self._sources) != PACKED.size * len(listing.sources):
             return None
         if listing.has_pycache != bool(listing.sources) or len(self._directories) != 1 + listing.has_pycache:
             return None
         if not all(is_older(status, self._began) for status in self._directories):
             return None  # a change since then may not show
         try:
-            directories = [_PACKED.pack(*_identity(status)) for status in self._directories]
+            directories = [PACKED.pack(*identity(status)) for status in self._directories]
         except struct.error:
             return None
         return b"".join([*directories, self._sources, self._pycs])

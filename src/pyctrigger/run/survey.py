@@ -5,61 +5,43 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from ..pyc.header import InvalidationMode
 from .outcome import Failure
 from .plan import Planner
-from .request import Work
 from .targets import open_layout, require_account_owns
-from .wanted import Wanted
+from .transaction import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..target.scope import SiteDirectory
     from ..tree.layout import Layout
-    from .config import Settings
     from .knowledge import Knowledge
+    from .notes import Notes
+    from .overview import Overview
     from .request import Request
     from .steps import Step
     from .targets import Target
-    from .transaction import Unit
-
-
-def wanted_bytecode(target: Target, request: Request, settings: Settings, writer: str) -> Wanted:
-    """What every source of this target should have. `writer` is the id in the names of files in the making."""
-    header = target.header
-    mode = request.invalidation_mode or settings.invalidation_mode
-    return Wanted(
-        cache_tag=target.interpreter.cache_tag,
-        header=header,
-        levels=request.levels(settings, target.dotted),
-        # 3.6 knows no other: asking it for a hash can only mean the nearest that it has.
-        mode=mode if header.has_modes else InvalidationMode.TIMESTAMP,
-        writer=writer,
-        exclude=(*settings.exclude, *request.exclude),
-        create_missing=settings.create_missing,
-        source_date_epoch=request.source_date_epoch,
-        trust_nothing=request.work is Work.REPAIR,
-        compare_code=request.compare_code,
-        sweep_only=request.work is Work.SWEEP,
-        purge=request.work is Work.PURGE,
-        trust_all_directories=settings.untrusted_directories == "allow",
-        links_twins=settings.duplicates == "hardlink",
-        # Who only looks is told of every stale pyc, whosever it is.
-        keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.replaces_owned,
-        measure=request.work is Work.STATUS,
-    )
+    from .wanted import Wanted
 
 
 class Survey:
     """The trees of one target, open. Use it as a context manager: the layouts in its steps live as long as it does."""
 
-    def __init__(self, target: Target, request: Request, wanted: Wanted, knowledge: Knowledge) -> None:
+    def __init__(
+        self,
+        target: Target,
+        request: Request,
+        wanted: Wanted,
+        knowledge: Knowledge,
+        overview: Overview | None = None,
+    ) -> None:
         self._target = target
         self._request = request
         self._wanted = wanted
         self._knowledge = knowledge
+        self._overview = overview
         self._stack = contextlib.ExitStack()
-        self._sites: list[tuple[Layout, bool, list[Unit]]] = []
+        self._sites: list[tuple[Layout, SiteDirectory, list[Unit]]] = []
         #: Site directories that could not be opened.
         self.unexamined: list[Failure] = []
 
@@ -74,7 +56,7 @@ class Survey:
                     continue
                 if self._request.work.writes:
                     require_account_owns(self._target, layout)
-                self._sites.append((layout, site.is_stdlib, units.get(site.path, [])))
+                self._sites.append((layout, site, units.get(site.path, [])))
             self._stack = stack.pop_all()
         return self
 
@@ -89,8 +71,28 @@ class Survey:
 
     def steps(self) -> Iterator[tuple[Layout, Step]]:
         """Every step of every site directory's plan."""
-        identities = frozenset(layout.sources.identity for layout, _, _ in self._sites)
-        for layout, is_stdlib, units in self._sites:
-            planner = Planner(layout, self._wanted, self._knowledge, others=identities, skip_packages=is_stdlib)
-            for step in planner.plan(units):
+        for layout, site, units in self._sites:
+            notes = self._overview.notes(site.path, layout) if self._overview else None
+            for step in self._planner(layout, site, notes).plan(units):
                 yield layout, step
+            if notes:
+                self._learn(site, notes)
+
+    def look_again(self) -> None:
+        """Take down what is left of the parts that needed something, once the run has done what it could."""
+        for layout, site, _ in self._sites if self._overview else ():
+            assert self._overview is not None
+            if names := self._overview.unserved(site.path):
+                notes = self._overview.notes(site.path, layout, again=True)
+                self._planner(layout, site, notes).look_again(Unit(name, deep=bool(name)) for name in names)
+                self._learn(site, notes)
+
+    def _learn(self, site: SiteDirectory, notes: Notes) -> None:
+        assert self._overview is not None
+        if self._knowledge.knows_owners:  # else what is left is left for the moment
+            self._overview.learn(site, notes)
+
+    def _planner(self, layout: Layout, site: SiteDirectory, notes: Notes | None) -> Planner:
+        others = frozenset(layout.sources.identity for layout, _, _ in self._sites)
+        skips = site.is_stdlib
+        return Planner(layout, self._wanted, self._knowledge, others=others, skip_packages=skips, notes=notes)

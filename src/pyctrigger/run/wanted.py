@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..pyc.header import InvalidationMode
+from ..version import VERSION
+from .request import Work
+
 if TYPE_CHECKING:
     import os
 
-    from ..pyc.header import HeaderFormat, InvalidationMode
+    from ..pyc.header import HeaderFormat
+    from .config import Settings
+    from .request import Request
+    from .targets import Target
+
+
+#: To be raised with what a directory that needs nothing is looked at for, between two versions.
+_RULES = 2
 
 
 class Wanted(NamedTuple):
@@ -45,3 +56,35 @@ class Wanted(NamedTuple):
         """The mtime that belongs into a pyc, as importlib computes it: `int()` of the float, not the nanoseconds."""
         mtime = int(status.st_mtime)
         return mtime if self.source_date_epoch is None else min(mtime, self.source_date_epoch)
+
+    @property
+    def terms(self) -> str:
+        """What decides whether a directory needs something; another version may judge otherwise."""
+        files = (self.cache_tag, *self.header, self.levels, self.mode.value, self.source_date_epoch)
+        return repr((VERSION, _RULES, *files, self.exclude, self.create_missing))
+
+
+def wanted_bytecode(target: Target, request: Request, settings: Settings, writer: str) -> Wanted:
+    """What every source of this target should have. `writer` is the id in the names of files in the making."""
+    header = target.header
+    mode = request.invalidation_mode or settings.invalidation_mode
+    return Wanted(
+        cache_tag=target.interpreter.cache_tag,
+        header=header,
+        levels=request.levels(settings, target.dotted),
+        # 3.6 knows no other: asking it for a hash can only mean the nearest that it has.
+        mode=mode if header.has_modes else InvalidationMode.TIMESTAMP,
+        writer=writer,
+        exclude=(*settings.exclude, *request.exclude),
+        create_missing=settings.create_missing,
+        source_date_epoch=request.source_date_epoch,
+        trust_nothing=request.work is Work.REPAIR,
+        compare_code=request.compare_code,
+        sweep_only=request.work is Work.SWEEP,
+        purge=request.work is Work.PURGE,
+        trust_all_directories=settings.untrusted_directories == "allow",
+        links_twins=settings.duplicates == "hardlink",
+        # Who only looks is told of every stale pyc, whosever it is.
+        keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.replaces_owned,
+        measure=request.work is Work.STATUS,
+    )

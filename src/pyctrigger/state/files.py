@@ -29,20 +29,32 @@ def write_text(path: str, text: str) -> None:
 
     Raises OSError.
     """
-    directory = os.path.dirname(path)
-    sweep(directory)
+    _put(path, text, durable=True)
+    sync_directory(os.path.dirname(path))
+
+
+def write(path: str, value: Any) -> None:
+    """Put a value as JSON that may be lost: after a power failure the file may be one that can't be read.
+
+    Raises OSError.
+    """
+    _put(path, json.dumps(value), durable=False)
+
+
+def _put(path: str, text: str, *, durable: bool) -> None:
+    sweep(os.path.dirname(path))
     temporary, descriptor = _create(path)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            sync(file.fileno())
+            if durable:
+                sync(file.fileno())
             os.rename(temporary, path)  # while it is still ours
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_directory(directory)
 
 
 def _create(path: str) -> tuple[str, int]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .manifest import Manifest
+    from .parts import Parts
 
 
 _MAGIC = "magic_number"
@@ -106,3 +107,9 @@ class Store:
 
         patience = HOOK_PATIENCE if self._hurries else PATIENCE
         return Manifest(self.directory(installation), patience=patience, notice=self._notice)
+
+    def parts(self, installation: str) -> Parts:
+        """What an installation's hooks compare at a glance; without state, nothing."""
+        from .parts import Parts  # only hooks and runs need it
+
+        return Parts(self.directory(installation))
