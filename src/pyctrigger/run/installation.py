@@ -125,9 +125,7 @@ class InstallationRun:
 
     def _announce(self, backlog: Backlog) -> bool:
         """A hook's first deed: make the transaction durable. False if that is all there is to do."""
-        paths = self._request.paths
-        touches = paths is None or any(self._target.touched(self._request).units.values())
-        if touches and self._can_write():
+        if self._touches and self._can_write():
             backlog.announce(self._request)
             if self._request.defer and not backlog.holds_own:
                 raise UsageError("nothing can be deferred without state", mend="run it without --defer")
@@ -138,6 +136,10 @@ class InstallationRun:
             self._observer.notice("hooks are off in the configuration ([hooks] enabled); the journal keeps the work")
             return False
         return True
+
+    @property
+    def _touches(self) -> bool:
+        return self._request.paths is None or any(self._target.touched(self._request).units.values())
 
     def _can_write(self) -> bool:
         """A read-only tree isn't journalled: nothing can be done there later either."""
@@ -202,7 +204,9 @@ class InstallationRun:
         changed = Overview(self._target, request, wanted, self._parts).changed()
         if changed == ():
             return request
-        self._found = self._request._replace(paths=_with_found(self._request.paths, changed))
+        outside = self._target.touched(self._request).outside
+        own = tuple(path for path in self._request.paths or () if path not in outside)
+        self._found = self._request._replace(paths=_with_found(own, changed))
         return request._replace(paths=_with_found(request.paths, changed))
 
     @property
@@ -327,9 +331,13 @@ class InstallationRun:
         """Before the first change: the journal, then the lock."""
         if request.stateless or self._is_lockless or (self._lock is not None and self._lock.held):
             return
-        if request.work in (Work.RUN, Work.REPAIR) and self._backlog is not None:
-            self._backlog.announce(self._found or self._request, more=self._found is not None)
+        announces = request.work in (Work.RUN, Work.REPAIR)
+        if announces and self._backlog is not None and (self._found is None or self._touches):
+            self._backlog.announce(self._request)
         waited = self._take_lock()
+        if self._found is not None and self._backlog is not None:
+            # Not before: what waits in vain for the lock, the next hook's glance finds again.
+            self._backlog.announce(self._found, more=True)
         self._begin()
         if waited:
             raise _WaitedError
