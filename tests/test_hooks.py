@@ -113,12 +113,17 @@ def test_rendering_needs_no_interpreter_and_says_the_same_in_the_command(hooks: 
 
 
 def test_an_executable_is_asked_which_flavour_it_is(hooks: Hooks, newest: Interpreter) -> None:
-    """A path stands for the version that answers there."""
+    """It names the hook, which calls for that executable, and for no other of its version."""
     version = ".".join(map(str, newest.version[:2]))
+    for manager in (*MANAGERS, "pkg"):
+        by_version = hooks.text("render", "--manager", manager, "--python", version)[0]
+        by_path = hooks.text("render", "--manager", manager, "--python", newest.path)[0]
 
-    by_path = hooks.text("render", "--manager", "apk", "--python", newest.path)
-
-    assert hooks.text("render", "--manager", "apk", "--python", version) == by_path
+        # A text for people may name the version.
+        lines = [line for line in by_version.splitlines() if "run --hook" in line or "local python" in line]
+        assert lines, manager
+        assert not [line for line in lines if line in by_path.splitlines()], manager
+        assert by_version == by_path.replace(newest.path, version), manager
 
 
 @pytest.mark.parametrize("manager", ["pkg", "dpkg", "pacman", "apk", "sh"])

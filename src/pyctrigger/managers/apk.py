@@ -52,7 +52,7 @@ class Apk(Manager):
 
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
-        words = {"PROGRAM": shell(subject.program), "VERSION": subject.version}
+        words = {"PROGRAM": shell(subject.program), "PYTHON": shell([subject.python])}
         text = render("apk/commit-hook", words)
         return [HookFile(f"/etc/apk/commit_hooks.d/pyctrigger-{subject.flavour}", text, 0o755)]
 
@@ -61,5 +61,5 @@ class Apk(Manager):
         """The trigger script of a package, for who builds one: it is told which directories were touched."""
         sites = subject.site_directories or cls.site_directories(subject.library)
         patterns = ":".join(site + "/*" * depth for site in sites for depth in range(_MOST_DEPTH))
-        words = {"PROGRAM": shell(subject.program), "VERSION": subject.version, "PATTERNS": patterns}
+        words = {"PROGRAM": shell(subject.program), "PYTHON": shell([subject.python]), "PATTERNS": patterns}
         return render("apk/pyctrigger.trigger", words)

@@ -70,5 +70,7 @@ class Dpkg(Manager):
     def hooks(cls, subject: Subject) -> list[HookFile]:
         program = shell(subject.program)
         quoted(program)  # it stands between quotation marks already
-        words = {"PROGRAM": program, "VERSION": subject.version}
+        python = shell([subject.python])
+        quoted(python)
+        words = {"PROGRAM": program, "PYTHON": python}
         return [HookFile(f"/etc/apt/apt.conf.d/90pyctrigger-{subject.flavour}", render("dpkg/apt.conf", words))]

@@ -36,6 +36,13 @@ class Subject(NamedTuple):
     """How pyctrigger is started, by absolute paths."""
     site_directories: tuple[str, ...] = ()
     """Instead of the manager's own."""
+    path: str = ""
+    """Of the interpreter, where not any of the version will do."""
+
+    @property
+    def python(self) -> str:
+        """As `--python` is to be told."""
+        return self.path or self.version
 
 
 class HookFile(NamedTuple):

@@ -53,7 +53,8 @@ class Pacman(Manager):
         for directory in directories:
             quoted(directory, forbidden=_PATTERN)
         words = {
-            "PROGRAM": " ".join(quoted(word) if " " in word else word for word in subject.program),
+            "PROGRAM": " ".join(map(_word, subject.program)),
+            "PYTHON": _word(subject.python),
             "VERSION": subject.version,
             "TARGETS": "\n".join(f"Target = {directory.lstrip('/')}/*" for directory in directories),
         }
@@ -64,3 +65,7 @@ class Pacman(Manager):
             )
             for operation, event in _EVENTS.items()
         ]
+
+
+def _word(text: str) -> str:
+    return quoted(text) if " " in text else text

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..errors import UsageError
 from .hook import HookFile, quoted, render
-from .manager import PATIENCE, Manager, ManagerError
+from .manager import PATIENCE, Manager, ManagerError, read
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,13 +23,76 @@ _SPECIAL = "$*?['"
 #: Where a database's header says whether it has a write-ahead log (sqlite.org/fileformat2.html, 1.3).
 _VERSIONS = slice(18, 20)
 _WITH_LOG = b"\2\2"
+_PROGRAM = "/usr/local/sbin/pkg"
+_DEFAULT = "/var/db/pkg"
+_FILE = "local.sqlite"
+_CONFIGURATION = "/usr/local/etc/pkg.conf"
+_ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C", "HOME": "/"}
+#: Seconds.
+_PATIENCE = 20
 
 
 class Pkg(Manager):
     """FreeBSD's."""
 
     name = "pkg"
-    database = "/var/db/pkg/local.sqlite"
+
+    def __init__(self, root: str = "") -> None:
+        super().__init__(root)
+        self._directory: str | None = None
+
+    @property
+    def database(self) -> str:
+        """Raises ManagerError where pkg is there and can't say where it has its own."""
+        if self._directory is None:
+            self._directory = self._asked() or _DEFAULT
+        return os.path.join(self._directory, _FILE)
+
+    @property
+    def is_present(self) -> bool:
+        try:
+            return super().is_present
+        except ManagerError:
+            return True  # whatever packages own: asking for it says why nobody knows
+
+    def _asked(self) -> str | None:
+        """The directory of its database by its own words (pkg.conf(5), PKG_DBDIR); None where it can't be asked.
+
+        Raises ManagerError.
+        """
+        if not os.path.exists(self.inside(_PROGRAM)):
+            return None
+        if self._root or not _is_roots(_PROGRAM):
+            # It isn't executed: then the default has to hold by what its configuration says, and by being there.
+            if self._names_a_directory() or not os.path.exists(self.inside(f"{_DEFAULT}/{_FILE}")):
+                raise ManagerError(f"{self.inside(_PROGRAM)} is there, but nobody can say where its database is")
+            return None
+        import subprocess  # only where a package manager has to be asked
+
+        try:
+            child = subprocess.run(
+                [_PROGRAM, "config", "PKG_DBDIR"],
+                env=_ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ManagerError(f"{_PROGRAM} can't be asked where its database is: {type(error).__name__}") from error
+        directory = os.fsdecode(child.stdout.rstrip(b"\n"))
+        if child.returncode or not directory.startswith("/") or "\n" in directory:
+            raise ManagerError(f"{_PROGRAM} doesn't say where its database is: exit status {child.returncode}")
+        return directory
+
+    def _names_a_directory(self) -> bool:
+        try:
+            text = read(self.inside(_CONFIGURATION))
+        except OSError:
+            return False
+        return any(line.lstrip().upper().startswith((b"PKG_DBDIR", b'"PKG_DBDIR')) for line in text.split(b"\n"))
 
     def owned_pycs(self) -> Iterator[bytes]:
         with self._open() as database:
@@ -83,14 +147,28 @@ class Pkg(Manager):
         sites = subject.site_directories or cls.site_directories(subject.library)
         if "/" in sites:
             raise UsageError("pkg's hooks can't be for /", mend="name a site directory: the cleanup walks all of it")
+        path = f"/usr/local/share/pkg/triggers/python-pycache-{subject.flavour}.ucl"
         words = {
             "PROGRAM": ", ".join(quoted(word, forbidden="$") for word in subject.program),
             "VERSION": subject.version,
+            "PYTHON": quoted(subject.python, forbidden="$"),
+            "PATH": path,
             "FLAVOUR": subject.flavour,
             "CACHE_TAG": subject.cache_tag,
             "TAG": f".{subject.cache_tag}",
             "SITES": ", ".join(quoted(site, forbidden=_SPECIAL) for site in sites),
             "GLOBS": ", ".join(quoted(f"{site}/*") for site in sites),
         }
-        path = f"/usr/local/share/pkg/triggers/python-pycache-{subject.flavour}.ucl"
         return [HookFile(path, render("pkg/python-pycache.ucl", words))]
+
+
+def _is_roots(path: str) -> bool:
+    """Whether nobody but root can change a file, or what its path means."""
+    while True:
+        status = os.lstat(path)
+        shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
+        if status.st_uid != 0 or shared:
+            return False
+        if path == "/":
+            return True
+        path = os.path.dirname(path)

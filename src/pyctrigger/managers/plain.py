@@ -12,5 +12,6 @@ if TYPE_CHECKING:
 
 def hooks(subject: Subject) -> list[HookFile]:
     """The one file. Where it is called from, only its administrator knows."""
-    text = render("sh/pyctrigger-hook", {"PROGRAM": shell(subject.program), "VERSION": subject.version})
+    words = {"PROGRAM": shell(subject.program), "PYTHON": shell([subject.python])}
+    text = render("sh/pyctrigger-hook", words)
     return [HookFile(f"/usr/local/libexec/pyctrigger-hook-{subject.flavour}", text, 0o755)]

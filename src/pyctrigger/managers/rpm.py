@@ -91,7 +91,8 @@ class Rpm(Manager):
         prefixes = [*sites, *(f"/usr/{lib}/{subject.library}/{INTERPRETERS_OWN}" for lib in ("lib", "lib64"))]
         for prefix in prefixes:
             quoted(prefix, forbidden=" '")  # a spec has no way to quote a prefix
-        words = {"PROGRAM": _macro_free(shell(subject.program)), "VERSION": subject.version}
+        python = _macro_free(shell([subject.python]))
+        words = {"PROGRAM": _macro_free(shell(subject.program)), "VERSION": subject.version, "PYTHON": python}
         every = [_macro_free(f"{prefix}/") for prefix in prefixes]
         texts = [render("rpm/file-triggers.spec", {**words, "PREFIXES": " ".join(every)})]
         texts += [render("rpm/after-removal.spec", {**words, "PREFIX": prefix}) for prefix in every]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import PyctriggerError, UsageError
 from ..managers.every import HOOKS, MANAGERS
 from ..managers.hook import HookFile, Subject
+from ..managers.owners import owners_of
 from ..state.before import ABSENT, Past, Record, Standing
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory
@@ -50,7 +51,9 @@ class Hook(NamedTuple):
     """absent, installed, or different: a file of this name that says something else."""
     done: str = ""
     """What this call did: installed, removed, restored (removed, and what was there before is back), or nothing; kept:
-    it was changed since it was installed, and stays."""
+    it was changed since it was installed, or a package owns it, and stays."""
+    owner: str | None = None
+    """The package that owns it, and that it so was kept for."""
 
     def as_dict(self) -> dict[str, Any]:
         """The hook's part of the JSON object."""
@@ -60,6 +63,7 @@ class Hook(NamedTuple):
             **path_fields("path", self.file.path),
             "state": self.state,
             "done": self.done,
+            "owner": self.owner,
             "text": self.file.text,
         }
 
@@ -137,6 +141,7 @@ def _subjects(request: HookRequest) -> Iterator[Subject]:
             cache_tag=flavour.cache_tag,
             program=request.program,
             site_directories=request.site_dirs,
+            path=os.path.abspath(text) if "/" in text else "",
         )
 
 
@@ -155,6 +160,9 @@ def _serve(request: HookRequest, hook: Hook, place: HookPlace, past: Past) -> Ho
             _install(hook, place, past)
         return hook._replace(done="installed")
     if request.action == "uninstall":
+        owner = _owner(request, hook.file.path) if hook.state != "absent" else None
+        if owner is not None:
+            return hook._replace(done="kept", owner=owner)
         return hook._replace(done=_uninstall(hook, place, past, dry_run=request.dry_run))
     return hook
 
@@ -202,6 +210,13 @@ def _uninstall(hook: Hook, place: HookPlace, past: Past, *, dry_run: bool) -> st
     past.forget_hook(place.key)
     place.tidy()
     return done
+
+
+def _owner(request: HookRequest, path: str) -> str | None:
+    """The package that a file belongs to, or why nobody knows whether there is one."""
+    unknown: list[str] = []
+    owner = owners_of([path], request.root, unknown.append).get(path)
+    return str(owner) if owner is not None else next(iter(unknown), None)
 
 
 def _wanted(file: HookFile) -> Standing:

@@ -76,6 +76,8 @@ def _table(report: HookReport) -> Table:
 
 
 def _line(hook: Hook, report: HookReport) -> str:
+    if hook.owner is not None:
+        return f"kept: {shown(hook.file.path)}: a package owns it: {shown(hook.owner)}"
     if hook.done == "kept":
         return f"kept: {shown(hook.file.path)}: it is not what was installed; remove it by hand"
     if hook.done == "restored":
