@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +31,8 @@ OWN = ("etc", "var", "run", "usr/local")
 _UNWANTED = (*OWN, "usr", "lost+found", "boot", "sys")
 _STAND_IN = "var/lib/pkg-stand-in"
 _SECONDS = 300
+#: The mtime of every file in every archive.
+_BUILT = 1_600_000_000
 
 #: Run as `sh -c … sh ROOT COMMAND …` in the new namespace. The directory that holds the root goes first: no mount of
 #: another one is to appear inside it.
@@ -145,16 +148,37 @@ class FreeBSD:
     def install(self, name: str, files: Mapping[str, str] | Mapping[bytes, str], **options: Any) -> Said:
         """Install a package, or upgrade it: of what only its old version had, pkg reports nothing."""
         before = self.triggers()
+        return self.finish(before, self.fail_after(name, files), **options)
+
+    def fail_after(self, name: str, files: Mapping[str, str] | Mapping[bytes, str]) -> Iterable[bytes]:
+        """Install a package, or upgrade it, in a transaction that then fails at another one: no trigger runs for it.
+
+        What it touched. As pkg does it: a new file takes the name of the old one, with the archive's mtime.
+        """
         old = set(self.files_of(name))
         new = {os.fsencode(path): text for path, text in files.items()}
         for path, text in new.items():
             target = os.path.join(os.fsencode(self.top), path)
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            with open(target, "wb") as file:
+            temporary = os.path.join(os.path.dirname(target), b".pkgtemp")
+            with open(temporary, "wb") as file:
                 file.write(text.encode())
+            os.utime(temporary, (time.time(), _BUILT))
+            os.rename(temporary, target)
         self._delete(old - new.keys())
         self._register(name, new)
-        return self.finish(before, new, **options)
+        return new.keys()
+
+    def rename(self, old: str, new: str, **options: Any) -> Said:
+        """Give a package another name. To pkg that is one package gone and one come, so its triggers' files have left,
+        though they are there, and it runs their cleanups instead of them.
+        """
+        before = self.triggers()
+        files = self.files_of(old)
+        self._register(old, ())
+        self._register(new, files)
+        left = [os.path.basename(path).decode() for path in files if os.path.dirname(path) == os.fsencode(TRIGGERS)]
+        return self.finish(before, files, left=left, **options)
 
     def remove(self, *names: str, **options: Any) -> Said:
         """Delete packages in one transaction; a trigger goes with its package."""
@@ -198,10 +222,13 @@ class FreeBSD:
             except OSError:
                 pass  # not empty
 
-    def finish(self, before: dict[str, str], touched: Iterable[bytes], **options: Any) -> Said:
+    def finish(
+        self, before: dict[str, str], touched: Iterable[bytes], *, left: Iterable[str] = (), **options: Any
+    ) -> Said:
         """The end of a transaction that touched these files, and had these triggers at its beginning."""
         directories = {os.path.dirname(b"/" + path).decode("latin-1") for path in touched}
-        return self._pkg({"command": "transaction", "before": before, "touched": sorted(directories)}, **options)
+        job = {"command": "transaction", "before": before, "touched": sorted(directories), "left": list(left)}
+        return self._pkg(job, **options)
 
     def run_deferred(self) -> Said:
         """`pkg -c ROOT triggers`."""

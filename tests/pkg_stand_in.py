@@ -159,18 +159,20 @@ class Pkg:
         #: `pkg -r`: what isn't sandboxed runs later, inside.
         self._defers: bool = job.get("defer", False)
 
-    def finish(self, before: dict[str, str], touched: set[bytes]) -> None:
+    def finish(self, before: dict[str, str], touched: set[bytes], left: list[str]) -> None:
         """Run the cleanups of triggers that left, then the triggers that what was touched concerns; the first that
-        fails is the last.
+        fails is the last. One that `left` with its package may be there again, with another.
         """
         directory = Path(self._root + TRIGGERS)
         texts = {path.name: path.read_text() for path in directory.glob("*.ucl")} if directory.is_dir() else {}
         scripts: list[tuple[Script, list[bytes]]] = []
         for name, text in before.items():
             cleanup = load(name, text).cleanup
-            if name not in texts and cleanup is not None:
+            if (name not in texts or name in left) and cleanup is not None:
                 scripts.append((cleanup, []))
         for name, text in texts.items():
+            if name in left:
+                continue
             trigger = load(name, text)
             matching = [each for each in touched if trigger.matches(each)]
             if matching:
@@ -320,7 +322,7 @@ def main() -> None:
     if job["command"] == "triggers":
         pkg.run_deferred()
     else:
-        pkg.finish(job["before"], {path.encode("latin-1") for path in job["touched"]})
+        pkg.finish(job["before"], {path.encode("latin-1") for path in job["touched"]}, job["left"])
 
 
 if __name__ == "__main__":

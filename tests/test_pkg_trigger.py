@@ -394,6 +394,184 @@ def test_no_list_is_left_behind(system: FreeBSD, first: Interpreter) -> None:
     assert [path.name for path in (system.top / "var/run").iterdir() if path.is_file()] == []
 
 
+# -- what no trigger was told of -------------------------------------------------------------------------------------
+
+
+def imported(system: FreeBSD, module: str) -> str:
+    """The value in a module, as the first flavour imports it from its site directory."""
+    code = f"import sys; sys.path.insert(0, sys.argv[1]); import {module}; print({module}.VALUE)"
+    site = next(iter((system.top / "usr/local/lib").glob("python*/site-packages")))
+    command = system.inside("/usr/local/bin/python3", "-I", "-c", code, f"/{site.relative_to(system.top)}")
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_what_a_failed_upgrade_left_is_healed_by_the_next_transaction(system: FreeBSD, first: Interpreter) -> None:
+    """Of the same size and time, in a transaction that failed at another package: no trigger ran for it."""
+    site = site_of(first)
+    for name in ("pka", "pkb"):
+        assert quiet(system.install(name, {f"{site}/{name}/__init__.py": "VALUE = 1\n"}))
+    assert imported(system, "pka") == "1"
+
+    system.fail_after("pka", {f"{site}/pka/__init__.py": "VALUE = 2\n"})
+
+    assert imported(system, "pka") == "1"  # what the failure does, seen from a program
+    assert quiet(system.install("pkc", {f"{site}/pkc/__init__.py": "VALUE = 1\n"}))
+    assert imported(system, "pka") == "2"
+    assert system.unserved(first) == []
+
+
+def test_what_a_failed_install_left_bare_is_compiled_by_the_next_transaction(
+    system: FreeBSD, pair: tuple[Interpreter, Interpreter]
+) -> None:
+    """For its own flavour only; also if all that the next one touches is gone."""
+    one, other = pair
+    system.install("pkc", {f"{site_of(one)}/pkc/m.py": ""})
+    system.fail_after("pka", {f"{site_of(one)}/pka/__init__.py": "", f"{site_of(one)}/top.py": ""})
+    system.fail_after("theirs", {f"{site_of(other)}/theirs/m.py": ""})
+
+    assert quiet(system.remove("pkc"))
+
+    assert system.unserved(one) == []
+    assert len(system.unserved(other)) == 3
+
+
+def test_what_another_ports_trigger_stopped_is_healed_by_the_next(system: FreeBSD, first: Interpreter) -> None:
+    """pkg ends with 0, and nobody has seen to the package."""
+    neighbour = system.top / TRIGGERS / "neighbour.ucl"
+    neighbour.write_text(NEIGHBOUR.replace('print("the neighbour ran")', 'error("broken")'))
+    own = system.top / TRIGGERS / f"python-pycache-{first.flavour}.ucl"
+    text = own.read_text()
+    own.unlink()
+    said = system.install("pka", {f"{site_of(first)}/pka/__init__.py": ""})
+    assert "lua script failed" in said.err
+    neighbour.unlink()
+    own.write_text(text)
+
+    assert quiet(system.install("pkc", {f"{site_of(first)}/pkc/__init__.py": ""}))
+
+    assert system.unserved(first) == []
+
+
+def test_what_is_left_to_its_package_is_named_once(system: FreeBSD, first: Interpreter) -> None:
+    """In one line, by the hook that meets it first; new ones are named by the next."""
+    site, tag = site_of(first), tag_of(first)
+
+    def package(name: str) -> dict[str, str]:
+        return {f"{site}/{name}/__init__.py": "", f"{site}/{name}/__pycache__/__init__.{tag}.pyc": "not fresh"}
+
+    said = [system.install(name, package(name)) for name in ("pka", "pkb")]
+    said.append(system.install("pkc", {f"{site}/pka/more.py": ""}))
+    said.append(system.install("pkd", {f"{site}/pkd/m.py": ""}))
+
+    lines = [[line for line in each.err.splitlines() if "owned_stale" in line] for each in said]
+    assert [len(each) for each in lines] == [1, 1, 0, 0]
+    assert lines[1][0].startswith(f"1 pyc, stale or without a source, stay as their packages made them: /{site}/pkb/")
+
+
+# -- where things are ------------------------------------------------------------------------------------------------
+
+
+def test_a_trigger_that_moves_to_another_package_is_not_cleaned_up(
+    system: FreeBSD, pair: tuple[Interpreter, Interpreter]
+) -> None:
+    """A package is renamed or split: pkg calls the cleanup, though the file is there again."""
+    trigger = fill(system, pair)
+    before = snapshot(system.site(pair[0]))
+
+    said = system.rename(trigger, "py-pycache-trigger")
+
+    assert said == ("", "")
+    assert before == snapshot(system.site(pair[0]))
+
+
+@pytest.mark.parametrize("action", ["trigger", "cleanup"])
+def test_the_list_of_a_pkg_that_was_killed_is_swept(
+    system: FreeBSD, pair: tuple[Interpreter, Interpreter], action: str
+) -> None:
+    """Its own name and a number behind it, a file of root's: nothing else that looks like it."""
+    trigger = fill(system, pair)
+    run, stem = system.top / "var/run", f"python-pycache-{pair[0].flavour}"
+    for name in (f"{stem}.5f3a", f"{stem}.0"):
+        (run / name).write_text("")
+    others = {
+        f"{stem}.",
+        f"{stem}.5g",
+        f"{stem}x.5f",
+        f"{stem}.5f.bak",
+        "other.5f",
+        f"{stem}.aa",
+        f"{stem}.bb",
+        f"{stem}.cc",
+    }
+    for name in others:
+        (run / name).write_text("theirs")
+    (run / f"{stem}.aa").unlink()
+    (run / f"{stem}.aa").symlink_to("other.5f")
+    (run / f"{stem}.bb").unlink()
+    (run / f"{stem}.bb").mkdir()
+    os.chown(run / f"{stem}.cc", 1, 1)
+
+    if action == "trigger":
+        system.install("pka", {f"{site_of(pair[0])}/pka/m.py": ""})
+    else:
+        system.remove(trigger)
+
+    assert {path.name for path in run.iterdir() if path.name != "pyctrigger"} == others
+
+
+def put_pkg(system: FreeBSD, script: str, *, owner: int = 0) -> None:
+    """A program in the place of pkg's own, which says where its database is."""
+    path = system.top / "usr/local/sbin/pkg"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    os.chown(path, owner, owner)
+
+
+@pytest.mark.parametrize(
+    ("script", "owner", "kept"),
+    [
+        ('test "$*" = "config PKG_DBDIR" && test -z "$PKG_DBDIR" && echo /var/db/elsewhere', 0, True),
+        ("echo /var/db/nothing-is-there", 0, False),
+        ("exit 1", 0, True),
+        ("echo", 0, True),
+        ("kill -9 $$", 0, True),
+        ("echo /var/db/nothing-is-there; : > /var/tmp/executed", 1, True),
+    ],
+    ids=["elsewhere", "a fresh one", "an error", "no answer", "killed", "not root's"],
+)
+def test_pkg_is_asked_where_its_database_is(
+    system: FreeBSD, first: Interpreter, script: str, owner: int, kept: bool
+) -> None:
+    """What its packages own stays to the byte; where nobody can say what that is, everything does."""
+    site, tag = site_of(first), tag_of(first)
+    owned = f"{site}/demo/__pycache__/__init__.{tag}.pyc"
+    system.fail_after("py-demo", {f"{site}/demo/__init__.py": "x = 1\n", owned: "not fresh"})
+    system.checkpoint()
+    shutil.move(system.top / "var/db/pkg", system.top / "var/db/elsewhere")
+    put_pkg(system, script, owner=owner)
+    before = (system.top / owned).stat()
+
+    said = system.install("py-other", {f"{site}/demo/extra.py": "y = 1\n"})
+
+    assert "lua script failed" not in said.err
+    assert (before == (system.top / owned).stat()) == kept
+    assert not (system.top / "var/tmp/executed").exists()
+
+
+def test_uninstall_keeps_what_a_package_owns(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
+    """And names it; the other flavour's, which an administrator installed, goes."""
+    trigger = own_trigger(system, pair[0])
+    versions = [word for each in pair for word in ("--python", version_of(each))]
+    command = system.inside(LAUNCHER, "hooks", "uninstall", "--manager", "pkg", *versions)
+
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    path = f"{TRIGGERS}/python-pycache-{pair[0].flavour}.ucl"
+    assert said.stdout.splitlines()[0] == f"kept: /{path}: a package owns it: {trigger} (pkg)"
+    assert (said.returncode, list(system.triggers())) == (1, [os.path.basename(path)])
+
+
 # -- failures --------------------------------------------------------------------------------------------------------
 
 
