@@ -157,6 +157,10 @@ class ManagedRoot(abc.ABC):
         assert child.returncode == 0, said
         return said
 
+    def unlock(self) -> None:
+        """What an administrator does after the manager was killed; nothing, unless its kind says otherwise."""
+        assert self.root
+
     @contextmanager
     def copy(self, *, whole: bool = False) -> Iterator[ManagedRoot]:
         """The same system once more, for as long as it is needed. Unless `whole`, this one may not change meanwhile."""

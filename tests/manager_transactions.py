@@ -5,6 +5,8 @@ Every step is first done on a copy of the root whose hooks don't run, and has to
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -130,6 +132,31 @@ class ManagerTransactions:
         return Payload(name, version, scratch / f"{name}-{version}")
 
     # -- the tests --
+
+    def test_a_transaction_that_was_killed_is_healed_by_the_next(self, system: ManagedRoot, make: Make) -> None:
+        """No hook ran for what it had done; the next one's names another package only."""
+        first, second, other = make("demo", 1, FIRST), make("demo", 2, SECOND), make("other", 1, OTHER)
+        bulk = make("zbulk", 1, {f"zbulk/part{number}/data": "x" * 2000 for number in range(4000)}, 1)
+        system.transact("install", first)
+        system.require_order()
+        site = system.root.outside(site_of(system.pythons[0]))
+        sources = sources_below(site / "demo")
+
+        command = system.command("upgrade", [str(second), str(bulk)])
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as manager:
+            while manager.poll() is None and not (
+                (site / "zbulk").is_dir() and (site / "demo/__init__.py").read_text() == SECOND["demo/__init__.py"]
+            ):
+                time.sleep(0.0005)
+            manager.kill()
+        assert manager.returncode == -signal.SIGKILL, "it was done before it could be killed"
+        assert not_fresh(system.pythons[0], sources_below(site / "demo")), "nothing is wrong: this proves nothing"
+        system.unlock()
+
+        system.transact("install", other)
+
+        assert sources != sources_below(site / "demo")
+        assert not_fresh(system.pythons[0], sources_below(site)) == []
 
     def test_a_package_is_installed_upgraded_reinstalled_and_erased(self, system: ManagedRoot, make: Make) -> None:
         """Bytecode follows each step, for both Pythons; what only the old version had leaves nothing importable."""

@@ -70,6 +70,9 @@ class PacmanRoot(ManagedRoot):
         )
         return child.stdout.decode() if child.returncode else ""
 
+    def unlock(self) -> None:
+        self.root.outside("var/lib/pacman/db.lck").unlink()
+
     def disarm(self) -> None:
         super().disarm()
         shutil.rmtree(self.root.outside(_HOOKS), ignore_errors=True)
