@@ -29,7 +29,7 @@ _FILE = "local.sqlite"
 _CONFIGURATION = "/usr/local/etc/pkg.conf"
 _ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C", "HOME": "/"}
 #: Seconds.
-_PATIENCE = 20
+_ANSWERS_WITHIN = 20
 
 
 class Pkg(Manager):
@@ -77,7 +77,7 @@ class Pkg(Manager):
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                timeout=_PATIENCE,
+                timeout=_ANSWERS_WITHIN,
                 check=False,
             )
         except (OSError, subprocess.SubprocessError) as error:
