@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
     from command import Command
     from interpreters import Interpreter
+
+#: What needs more memory than `leave_little_memory` leaves, and far less than our own limit.
+HEAVY = "x = 1\n" * 400_000
+
+
+def leave_little_memory() -> None:
+    """A `preexec_fn`: as `ulimit -v` in the caller. What fails for that reason may succeed another time."""
+    resource.setrlimit(resource.RLIMIT_AS, (280 << 20, 280 << 20))
 
 
 def test_deferred_paths_are_done_by_the_next_run(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
@@ -90,14 +99,12 @@ def test_work_that_fails_again_and_again_stays_one_entry(pyctrigger: Command, si
     """Each run reports every file once, and the journal doesn't grow."""
     write_tree(site, {"good.py": "", "package/__init__.py": ""})
     arguments = ["--python", newest.path, "--site-dir", str(site)]
-    limited = site.parent / "pyctrigger.toml"
-    limited.write_text("[defaults]\nfile_timeout = 0.001\n")
-    write_tree(site, {"package/heavy.py": "x = {'a': [1, 2, (3, 4)]}\n" * 20000})
+    write_tree(site, {"package/heavy.py": HEAVY})
     for paths in (["package"], ["package"], ["package", "good.py"], [], ["package"], ["package"], ["package"]):
         touched = [str(site / path) for path in paths]
-        outcome = pyctrigger.json("run", *arguments, "--config", limited, *touched)
+        outcome = pyctrigger.json("run", *arguments, *touched, preexec_fn=leave_little_memory)
         assert len({failure["path"] for failure in outcome.failures}) == len(outcome.failures)
-        assert any(failure["kind"] == "timeout" for failure in outcome.failures)
+        assert any(failure["kind"] == "memory" for failure in outcome.failures)
         assert sum(outcome.counts[name] for name in ("compiled", "fresh", "failed")) == 3
         status = pyctrigger.json("status", *arguments).run["status"]
         assert status["pending"] + status["parked"] == 1
@@ -133,22 +140,18 @@ def test_pending_work_is_joined(pyctrigger: Command, site: Path, oldest: Interpr
 
 
 def test_joined_work_that_fails_is_the_only_one_that_stays(
-    pyctrigger: Command, site: Path, oldest: Interpreter, tmp_path: Path
+    pyctrigger: Command, site: Path, oldest: Interpreter
 ) -> None:
-    """One source takes too long: its entry alone has failed, is parked in the end, and costs no other its turn."""
-    limited = tmp_path / "limited.toml"
-    limited.write_text("[defaults]\nfile_timeout = 0.05\n")
-    write_tree(
-        site, {**{f"p{number}/m.py": "" for number in range(6)}, "p3/slow.py": "x = {'a': [1, (3, 4)]}\n" * 20000}
-    )
-    arguments = ["--python", oldest.path, "--site-dir", str(site), "--config", str(limited)]
+    """One source gets too little memory from our caller: its entry alone fails, and is parked in the end."""
+    write_tree(site, {**{f"p{number}/m.py": "" for number in range(6)}, "p3/heavy.py": HEAVY})
+    arguments = ["--python", oldest.path, "--site-dir", str(site)]
     pyctrigger.text("run", *arguments, "")
     request = Request(Work.RUN, site_dirs=(str(site),), optimize=(1,))
     for number in range(6):
         journal_of(pyctrigger).write("upgrade", (f"{site}/p{number}/m.py",), request.replayable())
 
     for attempt in (1, 2, 3):
-        pyctrigger.text("run", *arguments, "")
+        pyctrigger.text("run", *arguments, "", preexec_fn=leave_little_memory)
         assert [((f"{site}/p3/m.py",), attempt)] == [
             (entry.paths, entry.attempts) for entry in journal_of(pyctrigger).entries()
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -178,6 +179,70 @@ def test_all_of_them_in_one_run_are_told_apart(
     second = pyctrigger.json("run", *arguments)
     assert (0, 2, 1) == (second.code, second.counts["compiled"], second.counts["skipped"])
     assert [] == not_fresh(newest, [path for path in sources_below(site) if b"syntax" not in path])
+
+
+def test_what_exceeded_a_limit_waits_for_a_change(
+    pyctrigger: Command, site: Path, newest: Interpreter, config: Callable[[str], list[str]]
+) -> None:
+    """No hook tries it again at the same limits: another content, another limit or a repair does."""
+    write_tree(site, {"slow/m.py": lingers(100_000), "big/m.py": DEVOURS})
+    arguments = ["--python", newest.path, "--site-dir", str(site)]
+    limited = [*arguments, *config('file_timeout = 1\nmemory_limit = "256MiB"')]
+
+    first = pyctrigger.json("run", "--hook", *limited)
+    assert ["memory", "timeout"] == sorted(each["kind"] for each in first.failures)
+    assert 0 == pyctrigger.json("status", *limited).run["status"]["pending"]
+
+    os.utime(site / "slow/m.py", (1, 1))
+    again = pyctrigger.json("run", "--hook", *limited, site)
+    assert (0, 2, []) == (again.document["exit_code"], again.counts["skipped"], again.failures)
+    assert ["uncompilable"] * 2 == [each["kind"] for each in pyctrigger.json("verify", *limited).findings]
+    assert pyctrigger.json("repair", *limited).run["elapsed_seconds"] > 1
+
+    write_tree(site, {"slow/m.py": lingers(10)})
+    assert (1, 1) == (*(pyctrigger.json("run", *limited).counts[name] for name in ("compiled", "skipped")),)
+    assert 1 == pyctrigger.json("run", *arguments, *config("file_timeout = 600")).counts["compiled"]
+
+
+def test_what_the_surroundings_did_is_not_remembered(
+    pyctrigger: Command, site: Path, target: Target, config: Callable[[str], list[str]]
+) -> None:
+    """A caller's lower limit (ulimit -v), and somebody's SIGPROF: the next run compiles the source."""
+    write_tree(site, {"big/m.py": DEVOURS})
+
+    def leave_little() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+
+    first = pyctrigger.json("run", *target.on(site), *config(""), preexec_fn=leave_little)
+    assert ["memory"] == [each["kind"] for each in first.failures]
+    assert 1 == pyctrigger.json("run", *target.on(site)).counts["compiled"]
+
+    write_tree(site, {"slow/m.py": lingers(15_000)})
+    with pyctrigger.start("run", *target.on(site), "--json") as child:
+        wait_until(lambda: bool(target.busy_workers()))
+        for pid in target.busy_workers():
+            os.kill(pid, signal.SIGPROF)
+        child.communicate(timeout=200)
+    assert 1 == child.returncode
+    assert 1 == pyctrigger.json("run", *target.on(site)).counts["compiled"]
+
+
+def test_equal_content_costs_one_attempt(
+    pyctrigger: Command, site: Path, newest: Interpreter, config: Callable[[str], list[str]]
+) -> None:
+    """Eight names, hard links and copies, of what takes too long: all are named, one is waited for."""
+    write_tree(site, {f"copy{number}.py": lingers(100_000) for number in range(4)})
+    for number in range(4):
+        os.link(site / "copy0.py", site / f"link{number}.py")
+    write_tree(site, {f"good{number}.py": "x = 1\n" * 200 for number in range(8)})
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    outcome = pyctrigger.json("run", "--python", newest.path, "--site-dir", site, *config("file_timeout = 1"))
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+    assert ["timeout"] * 8 == [each["kind"] for each in outcome.failures]
+    assert spent < 4
+    assert (8, 8) == (outcome.counts["compiled"], outcome.counts["failed"])
 
 
 # -- workers that are killed -----------------------------------------------------------------------------------------

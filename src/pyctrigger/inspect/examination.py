@@ -93,6 +93,7 @@ class Examiner:
             self.manifest,
             target.interpreter.magic_number,
             prepared.service.ownership,
+            limits=self.wanted.limits,
             compares_records=not self.request.stateless,
         )
         self._stack = contextlib.ExitStack()

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from ..run.config import Settings
     from ..target.interpreter import Interpreter
-    from ..workers.worker import Job
     from .measure_trees import Pyc
 
 
@@ -37,9 +36,9 @@ def compile_into(interpreter: Interpreter, tree: str, pycs: Iterable[Pyc], setti
     compilation = Compilation(interpreter, _wanted(interpreter), Manifest(None), results)
     limits = Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit)
     with contextlib.ExitStack() as stack:
-        jobs = _jobs(compilation, results, _by_source(pycs), _Layouts(stack, tree))
+        tasks = _tasks(results, _by_source(pycs), _Layouts(stack, tree))
         pool = stack.enter_context(Pool(interpreter, limits, worker_count(settings.jobs)))
-        for job, answer in pool.map(jobs):
+        for job, answer in pool.map(compilation.jobs(tasks, lambda: None)):
             compilation.finish(job, answer)
     return results.tally.failures
 
@@ -62,9 +61,7 @@ def _by_source(pycs: Iterable[Pyc]) -> list[tuple[str, list[Pyc]]]:
     return sorted(sources.items(), key=lambda each: (os.path.dirname(each[0]).split("/"), each[0]))
 
 
-def _jobs(
-    compilation: Compilation, results: Results, sources: Iterable[tuple[str, list[Pyc]]], layouts: _Layouts
-) -> Iterator[Job]:
+def _tasks(results: Results, sources: Iterable[tuple[str, list[Pyc]]], layouts: _Layouts) -> Iterator[Task]:
     for source, pycs in sources:
         directory, name = os.path.split(source)
         levels = tuple(LevelState(pyc.level, os.path.basename(pyc.path), Verdict.MISSING) for pyc in pycs)
@@ -77,9 +74,7 @@ def _jobs(
         except OSError as error:
             results.tally.fail(Failure(source, "io", error.strerror or str(error)))
             continue
-        job = compilation.job(Task(place, stale))
-        if job is not None:
-            yield job
+        yield Task(place, stale)
 
 
 class _Layouts:

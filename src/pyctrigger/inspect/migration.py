@@ -146,7 +146,7 @@ def _look(target: Target, request: Request, service: Service, report: MigrationR
             stack.enter_context(contextlib.closing(service.store.manifest(each.installation)))
             for each in (target, goal)
         )
-        knowledge = Knowledge(known, report.goal.magic_number, service.ownership, compares_records=False)
+        knowledge = Knowledge(known, report.goal.magic_number, service.ownership, limits={}, compares_records=False)
         survey = stack.enter_context(Survey(target, request, wanted, knowledge))
         report.unexamined += survey.unexamined
         _read(survey, target, times, wanted, report)

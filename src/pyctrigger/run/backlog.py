@@ -136,7 +136,9 @@ class Backlog:
         if tally.is_interrupted:
             self._tell_waiting()
             return
-        passing = [failure.path for failure in tally.failures if failure.kind in _PASSING_KINDS]
+        passing = [
+            failure.path for failure in tally.failures if failure.kind in _PASSING_KINDS and not failure.is_remembered
+        ]
         failed = {entry.name: [path for path in passing if concerns(entry, path)] for entry in entries}
         is_everyones = len({path for paths in failed.values() for path in paths}) < len({*passing})
         for entry in entries:

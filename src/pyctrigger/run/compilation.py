@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import InvalidationMode, Verdict
@@ -12,10 +13,13 @@ from ..state.record import UNSEEN, Record, digest_of, identity_at, identity_writ
 from ..tree.source import SourceRefused, SourceText, read_pyc, read_source, source_status
 from ..tree.writer import Writer, WriteRefused
 from ..workers import wire
+from ..workers.pool import Lost
 from ..workers.worker import Job
 from .outcome import LASTING_KINDS, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from ..pieces import Buffer
     from ..state.manifest import Manifest
     from ..target.interpreter import Interpreter
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
 #: How often a `__pycache__` may vanish under a write, by another flavour's sweep, before that is a failure.
 _TRIES = 4
+#: Bytes. Copies of what is this small, most of them empty, aren't worth waiting for.
+_SMALL = 128
 
 
 class Asked(NamedTuple):
@@ -35,6 +41,7 @@ class Asked(NamedTuple):
 
     task: Task
     text: SourceText
+    digest: bytes
 
 
 class Written(NamedTuple):
@@ -59,9 +66,48 @@ class Compilation:
         self._tally = results.tally
         self._writers: dict[int, Writer] = {}
         self._last_written = ""
+        #: By the digest of what is being compiled: what has the same content, and waits for an answer that may cost a
+        #: minute; and what needs wait no longer.
+        self._waiting: dict[bytes, list[Asked]] = {}
+        self._ready: deque[Asked] = deque()
+        #: By digest: the answer to what has exceeded a limit in this run.
+        self._exceeded: dict[bytes, Lost] = {}
 
-    def job(self, task: Task) -> Job | None:
-        """The request for a source; None where there is nothing to ask, and the results know why."""
+    def jobs(self, tasks: Iterable[Task], progress: Callable[[], None]) -> Iterator[Job | None]:
+        """The requests for sources; None where nothing can be asked before another answer has come.
+
+        `progress` is called for each source that needs no answer of its own.
+        """
+        for task in tasks:
+            yield from self._released(progress)
+            asked = self._asked_for(task)
+            if asked is None:
+                progress()
+            elif asked.digest in self._exceeded:
+                self._ready.append(asked)
+            elif asked.digest in self._waiting and len(asked.text.data) > _SMALL:
+                self._waiting[asked.digest].append(asked)
+            else:
+                self._waiting.setdefault(asked.digest, [])
+                yield self._job(asked)
+        while self._ready or any(self._waiting.values()):
+            yield from self._released(progress)
+            if any(self._waiting.values()):
+                yield None
+
+    def _released(self, progress: Callable[[], None]) -> Iterator[Job]:
+        """The requests that waited for the answer to the same content; if it exceeded a limit, that is theirs."""
+        while self._ready:
+            asked = self._ready.popleft()
+            exceeded = self._exceeded.get(asked.digest)
+            if exceeded is None:
+                yield self._job(asked)
+            else:
+                self._answered(asked, exceeded)
+                progress()
+
+    def _asked_for(self, task: Task) -> Asked | None:
+        """A source, read; None where there is nothing to ask, and the results know why."""
         place, stale = task
         path = place.source(stale.name)
         if not self._results.still_writes(place.layout, place.relative):
@@ -77,33 +123,42 @@ class Compilation:
         except OSError as error:
             self._tally.fail(Failure(path, "io", error.strerror or str(error)))
             return None
-        if self._is_known(path, text):
-            return None
+        asked = Asked(task, text, digest_of(text.data))
+        return None if self._is_known(path, asked) else asked
+
+    def _job(self, asked: Asked) -> Job:
+        place, stale = asked.task
         levels = [
             wire.LevelRequest(each.level, each.source_hash if each.verdict is Verdict.UNPROVEN else None)
             for each in stale.levels
         ]
-        return Job(wire.request(levels, os.fsencode(path), text.data), Asked(task, text))
+        return Job(wire.request(levels, os.fsencode(place.source(stale.name)), asked.text.data), asked)
 
-    def _is_known(self, path: str, text: SourceText) -> bool:
+    def _is_known(self, path: str, asked: Asked) -> bool:
         """Whether this very source is known not to compile; if only its times changed, that is noted."""
-        fact = self._fact(path, text)
+        fact, text = self._fact(path, asked), asked.text
         if fact is None or self._wanted.trust_nothing:
             return False
         self._manifest.learn(path, fact._replace(identity=identity_at(text.status, text.when)))
         self._results.uncompilable(path)
         return True
 
-    def _fact(self, path: str, text: SourceText) -> Uncompilable | None:
+    def _fact(self, path: str, asked: Asked) -> Uncompilable | None:
         fact = self._manifest.uncompilable.get(path)
-        if fact is None or fact.magic_number != self._interpreter.magic_number:
+        if fact is None or not fact.holds(self._interpreter.magic_number, self._wanted.limits):
             return None
-        return fact if fact.digest == digest_of(text.data) else None
+        return fact if fact.digest == asked.digest else None
 
     def finish(self, job: Job, answer: Answer) -> None:
         """Take in the answer to a job of ours."""
         asked = job.context
         assert isinstance(asked, Asked)
+        if isinstance(answer, Lost) and answer.limit:
+            self._exceeded[asked.digest] = answer
+        self._ready.extend(self._waiting.pop(asked.digest, ()))
+        self._answered(asked, answer)
+
+    def _answered(self, asked: Asked, answer: Answer) -> None:
         place, stale = asked.task
         path = place.source(stale.name)
         if isinstance(answer, wire.Compiled) and len(answer.levels) != len(stale.levels):
@@ -114,19 +169,21 @@ class Compilation:
             line = f"line {answer.line}, " if answer.line else ""
             self._failed(asked, Failure(path, answer.kind, f"{line}{answer.name}"))
         else:
-            self._failed(asked, Failure(path, answer.kind, answer.message))
+            failure = Failure(path, answer.kind, answer.message, is_remembered=answer.limit > 0)
+            self._failed(asked, failure, answer.limit)
 
-    def _failed(self, asked: Asked, failure: Failure) -> None:
-        if failure.kind in LASTING_KINDS:
-            if self._fact(failure.path, asked.text) is not None:
+    def _failed(self, asked: Asked, failure: Failure, limit: float = 0) -> None:
+        if failure.kind in LASTING_KINDS or failure.is_remembered:
+            if self._fact(failure.path, asked) is not None:
                 self._results.uncompilable(failure.path)
                 return
             fact = Uncompilable(
                 identity_at(asked.text.status, asked.text.when),
-                digest_of(asked.text.data),
+                asked.digest,
                 self._interpreter.magic_number,
                 failure.kind,
                 failure.message,
+                limit,
             )
             self._manifest.learn(failure.path, fact)
         self._tally.fail(failure)
@@ -142,7 +199,7 @@ class Compilation:
                 if level.state not in (wire.BODY, wire.TWIN):
                     continue
                 body = level.body or body
-                if self._is_there(place, state, header, body, asked.text):
+                if self._is_there(asked, state, header, body):
                     continue
                 changed = True
                 if level.state == wire.TWIN and written and self._link(place, state.pyc, written[-1]):
@@ -172,16 +229,17 @@ class Compilation:
             return wanted.header.timestamp(wanted.mtime(source), source.st_size)
         return wanted.header.hashed(wanted.mode, answer.source_hash)
 
-    def _is_there(self, place: Place, state: LevelState, header: bytes, body: Buffer, text: SourceText) -> bool:
+    def _is_there(self, asked: Asked, state: LevelState, header: bytes, body: Buffer) -> bool:
         """Whether a doubtful pyc turns out to hold just these bytes; then it stays."""
         if state.verdict is not Verdict.SUSPECT:
             return False
+        place, text = asked.task.place, asked.text
         found = _read(place, state.pyc)
         if found is None or found.data != b"".join((header, body)):
             return False
         seen = identity_at(text.status, text.when)
         identity = identity_at(found.status, found.when)
-        record = Record(seen, digest_of(text.data), identity, digest_of(body), header)
+        record = Record(seen, asked.digest, identity, digest_of(body), header)
         self._manifest.record(place.pyc_directory, state.pyc, record)
         return True
 
@@ -225,7 +283,7 @@ class Compilation:
         if not written:
             return
         place, text = asked.task.place, asked.text
-        seen, source_digest = identity_at(text.status, text.when), digest_of(text.data)
+        seen, source_digest = identity_at(text.status, text.when), asked.digest
         for status, header, body, microseconds, names in written:
             identity = identity_written(status) if len(names) == 1 else self._identity_now(place, names[0], status)
             record = Record(seen, source_digest, identity, digest_of(body), header, microseconds)

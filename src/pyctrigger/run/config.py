@@ -53,6 +53,11 @@ class Settings(NamedTuple):
     hooks_enabled: bool = True
     flavours: Mapping[str, FlavourSettings] = {}
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """What one source may use, by the kind of failure of one that needs more; 0: whatever it needs."""
+        return {"timeout": self.file_timeout, "memory": self.memory_limit}
+
 
 def load(path: str | None = None, *, hook: bool = False) -> Settings:
     """Read the configuration: `path`, or the first that exists of the places the contract names, or the defaults.

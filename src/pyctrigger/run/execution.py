@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..state.manifest import Manifest
     from ..target.interpreter import Interpreter
     from ..tree.layout import Layout
-    from ..workers.worker import Job
     from .compilation import Compilation
     from .observer import Observer
     from .proof import Prover
@@ -90,16 +89,8 @@ class Execution:
     def _work(self, tasks: Iterator[Task]) -> None:
         compilation = self._compiler()
 
-        def jobs() -> Iterator[Job]:
-            for task in largest_first(tasks):
-                job = compilation.job(task)
-                if job is None:
-                    self._progress()
-                else:
-                    yield job
-
         with self._pool.take() as pool:
-            for job, answer in pool.map(jobs()):
+            for job, answer in pool.map(compilation.jobs(largest_first(tasks), self._progress)):
                 compilation.finish(job, answer)
                 self._progress()
             self._note_lacks(pool.lacks)

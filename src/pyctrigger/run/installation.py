@@ -389,7 +389,8 @@ class InstallationRun:
 
         work = self._request.work
         compares = work in (Work.VERIFY, Work.STATUS) or manifest.keeps_records
-        return Knowledge(manifest, self._target.interpreter.magic_number, self._ownership, compares_records=compares)
+        magic, limits = self._target.interpreter.magic_number, self._settings.limits
+        return Knowledge(manifest, magic, self._ownership, limits=limits, compares_records=compares)
 
     def _keep(self, execution: Execution, manifest: Manifest, parts: Parts | None = None) -> None:
         """What was written is on the disk before the manifest says so, and that before the journal forgets it."""

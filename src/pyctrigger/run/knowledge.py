@@ -9,7 +9,7 @@ from .adoption import adopt
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
 
     from ..managers.ownership import Ownership
     from ..state.manifest import Manifest
@@ -22,17 +22,26 @@ class Knowledge:
     """Answers for one run. `records` is the manifest that pycs are compared with, None where headers are believed."""
 
     def __init__(
-        self, manifest: Manifest, magic_number: bytes, ownership: Ownership, *, compares_records: bool
+        self,
+        manifest: Manifest,
+        magic_number: bytes,
+        ownership: Ownership,
+        *,
+        limits: Mapping[str, float],
+        compares_records: bool,
     ) -> None:
         self._manifest = manifest
         self._magic_number = magic_number
+        self._limits = limits
         self._ownership = ownership
         self.records = manifest if compares_records else None
 
     def is_uncompilable(self, path: str, status: os.stat_result) -> bool:
         """Whether a source is known, in just this state, not to compile."""
         fact = self._manifest.uncompilable.get(path)
-        return fact is not None and fact.magic_number == self._magic_number and fact.identity == identity_of(status)
+        return (
+            fact is not None and fact.holds(self._magic_number, self._limits) and fact.identity == identity_of(status)
+        )
 
     def adopt(self, layout: Layout, relative: str, source: str, pyc: str, header_size: int) -> None:
         """Take a pyc as its package made it."""

@@ -17,6 +17,8 @@ class Failure(NamedTuple):
     """syntax, encoding, recursion, memory, timeout, crash, unmarshallable, io, refused."""
     message: str
     """Reason and, where it is known, line; never a word of the source."""
+    is_remembered: bool = False
+    """Only another source, interpreter or limit, or a repair, would make a difference."""
 
 
 class Finding(NamedTuple):

@@ -99,7 +99,14 @@ class Overview:
         nested = sorted(other.path for other in self._target.sites if other.path.startswith(top))
         wanted = self._wanted
         return repr(
-            (wanted.terms, wanted.keep_owned, wanted.trust_all_directories, self._request.pycache_prefix, nested)
+            (
+                wanted.terms,
+                wanted.keep_owned,
+                wanted.trust_all_directories,
+                sorted(wanted.limits.items()),
+                self._request.pycache_prefix,
+                nested,
+            )
         )
 
     # -- taking down ---------------------------------------------------------------------------------------------

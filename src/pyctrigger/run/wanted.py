@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import InvalidationMode
@@ -10,6 +11,7 @@ from .request import Work
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from ..pyc.header import HeaderFormat
     from .config import Settings
@@ -49,6 +51,8 @@ class Wanted(NamedTuple):
     """Equal code at several levels is one file with several names."""
     keep_owned: bool = True
     """A package's own pyc stays as it is, stale or not."""
+    limits: Mapping[str, float] = MappingProxyType({})
+    """By kind of failure (`timeout`, `memory`): what one source may use."""
     measure: bool = False
     """Count the bytes of the pycs, which costs a call for each."""
 
@@ -86,5 +90,6 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         links_twins=settings.duplicates == "hardlink",
         # Who only looks is told of every stale pyc, whosever it is.
         keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.replaces_owned,
+        limits=settings.limits,
         measure=request.work is Work.STATUS,
     )

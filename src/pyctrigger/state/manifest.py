@@ -18,15 +18,15 @@ from .settled import TABLE, SettledDirectories
 from .spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 #: Seconds of waiting for another program that has locked the file, and those of a hook.
 PATIENCE, HOOK_PATIENCE = 5.0, 0.5
-_SCHEMA = 4
+_SCHEMA = 5
 _TABLES = """
 create table if not exists uncompilable (
     path blob primary key, identity text not null, digest blob not null, magic_number blob not null,
-    kind text not null, message text not null
+    kind text not null, message text not null, tried_with real not null
 ) without rowid;
 create table if not exists pycs (
     directory blob not null, name blob not null, source text not null, source_digest blob not null,
@@ -63,6 +63,14 @@ class Uncompilable(NamedTuple):
     magic_number: bytes
     kind: str
     message: str
+    tried_with: float = 0
+    """The limit that it exceeded, for the kinds `timeout` (seconds of CPU) and `memory` (bytes)."""
+
+    def holds(self, magic_number: bytes, limits: Mapping[str, float]) -> bool:
+        """Whether it would fail again under this interpreter, and with the limits of these kinds."""
+        if self.magic_number != magic_number:
+            return False
+        return self.kind not in limits or 0 < limits[self.kind] <= self.tried_with
 
 
 class Manifest:
@@ -101,7 +109,7 @@ class Manifest:
         if self._known is None:
             self._known = {}
             for path, *fields in self._ask(
-                "select path, identity, digest, magic_number, kind, message from uncompilable"
+                "select path, identity, digest, magic_number, kind, message, tried_with from uncompilable"
             ):
                 if isinstance(path, bytes):
                     self._known[os.fsdecode(path)] = Uncompilable(*fields)
@@ -307,7 +315,7 @@ class Manifest:
             database.executemany(
                 "delete from uncompilable where path = ?", ((os.fsencode(path),) for path in self._learned)
             )
-            database.executemany("insert into uncompilable values (?, ?, ?, ?, ?, ?)", _rows(self._learned))
+            database.executemany("insert into uncompilable values (?, ?, ?, ?, ?, ?, ?)", _rows(self._learned))
             strangers = ((os.fsencode(path),) for path in self._strangers)
             database.executemany("delete from pycs where directory = ?", strangers)
             database.executemany(

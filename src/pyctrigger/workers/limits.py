@@ -30,6 +30,25 @@ class Limits(NamedTuple):
         return max(60.0, 10 * self.file_timeout) if self.file_timeout else 3600.0
 
 
+def is_memory_ours(limits: Limits) -> bool:
+    """Whether what a worker may use is what `limits` says, and memory that it doesn't get is so for that reason.
+
+    Our caller may have left us less (ulimit -v), and a system without overcommitment refuses what others hold.
+    """
+    try:
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    except (ImportError, AttributeError, OSError):
+        return False
+    try:
+        with open("/proc/sys/vm/overcommit_memory", "rb") as file:
+            strict = file.read(2).strip() == b"2"
+    except OSError:
+        strict = False  # not Linux
+    return bool(limits.memory) and not strict and (hard == resource.RLIM_INFINITY or hard >= limits.memory)
+
+
 def widen(pipe: int, size: int) -> int:
     """Let a pipe hold more (fcntl(2), F_SETPIPE_SZ, Linux), so that nobody waits before a full one; what it holds.
 

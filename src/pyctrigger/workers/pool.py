@@ -7,6 +7,7 @@ facts about the moment until they happen a second time, alone in a new worker.
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections import deque
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..errors import InterpreterChangedError, InterpreterError
 from ..target.child import describe_death
+from .limits import is_memory_ours
 from .pace import Pace
 from .wire import UNREADABLE, Compiled, Failed, Unsettled, WireError, parse_reply
 from .worker import Job, Worker
@@ -32,14 +34,18 @@ _MOST_BYTES = 1 << 19
 _ENOUGH_BYTES = 1 << 17
 #: Workers that ended with nothing to do, in a row, before the interpreter is called broken.
 _MOST_SENSELESS_DEATHS = 3
+#: Of a CPU limit: its clock has ticks.
+_MOST_OF_IT = 0.9
 _OUTSTANDING = attrgetter("outstanding")
 
 
 class Lost(NamedTuple):
-    """A worker was lost over this request: kind `timeout` or `crash`."""
+    """A worker was lost over this request: kind `timeout`, `memory` or `crash`."""
 
     kind: str
     message: str
+    limit: float = 0
+    """The limit of ours (seconds of CPU, bytes) that the request alone has exceeded; 0: the surroundings may have."""
 
 
 Answer = Union[Compiled, Failed, Lost]
@@ -86,20 +92,24 @@ class Pool:
         if not self._workers:
             self._start()
 
-    def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Answer]]:
+    def map(self, jobs: Iterable[Job | None]) -> Iterator[tuple[Job, Answer]]:
         """Send every job through a worker; pairs of job and answer, in the order in which they are done.
 
-        Jobs are drawn when there is room for them. Raises InterpreterError where no worker can be had.
+        Jobs are drawn when there is room for them; None says that the next one waits for an answer. Raises
+        InterpreterError where no worker can be had.
         """
         source = iter(jobs)
         exhausted = False
         while True:
             while not exhausted and (worker := self._with_room()):
-                job = next(source, None)
-                if job is None:
+                try:
+                    job = next(source)
+                except StopIteration:
                     exhausted = True
-                else:
-                    worker.send(job)
+                    break
+                if job is None:
+                    break
+                worker.send(job)
             self._place_returned()
             self._start_writing()
             if exhausted and not any(worker.jobs for worker in self._workers):
@@ -251,6 +261,10 @@ class Pool:
         if job.alone:
             worker.retiring = True
             self._drop(worker)
+            if isinstance(answer, Failed) and answer.kind == "memory":
+                limit = self._limits.memory if is_memory_ours(self._limits) else 0
+                yield job, Lost("memory", answer.name, limit)
+                return
         elif isinstance(answer, Compiled):
             self._pace.learn(job.size, sum(level.microseconds for level in answer.levels))
         yield job, answer
@@ -258,7 +272,9 @@ class Pool:
     def _lose(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
         """See to the end of a worker, and to what it had before it."""
         self._drop(worker, reap=False)
+        spent = -_time_of_children()
         returncode = worker.reap()
+        spent += _time_of_children()
         if worker.ready is None and not self.has_worked:
             raise worker.failed_start(returncode)
         jobs = worker.jobs
@@ -278,7 +294,9 @@ class Pool:
         if worker.overdue:
             yield culprit, Lost("timeout", f"no answer within {self._limits.wall_timeout:g} s")
         elif worker.ran_out_of_time(returncode):
-            yield culprit, Lost("timeout", f"more than {self._limits.file_timeout:g} s of CPU time")
+            # Anybody may send a SIGPROF; the clock of ours doesn't ring before that time is used up.
+            limit = self._limits.file_timeout if spent >= _MOST_OF_IT * self._limits.file_timeout else 0
+            yield culprit, Lost("timeout", f"more than {self._limits.file_timeout:g} s of CPU time", limit)
         elif culprit.alone:
             yield culprit, Lost("crash", f"the compiler ended: {describe_death(returncode)}")
         else:
@@ -301,3 +319,9 @@ class Pool:
             worker.dismiss()  # all of them, so that they end at the same time
         for worker in list(self._workers):
             self._drop(worker)
+
+
+def _time_of_children() -> float:
+    """Seconds of CPU that all children which have ended have used."""
+    times = os.times()
+    return times.children_user + times.children_system

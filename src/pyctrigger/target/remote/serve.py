@@ -88,12 +88,15 @@ def lack(call: str) -> None:
         LACKS.append(call)
 
 
-def limit(memory: int) -> None:
-    """Bound this process: address space in bytes, no core file, no byte written to a file, few files open at once."""
+def limit(memory: int) -> int:
+    """Bound this process: address space in bytes, no core file, no byte written to a file, few files open at once.
+
+    Returns the address space that it has then: whoever started us may have left us less.
+    """
     try:
         import resource
     except ImportError:  # Debian's python3.15-minimal has none; the host sees to it
-        return
+        return memory
 
     for name, wanted in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NOFILE", 64), ("RLIMIT_AS", memory)):
         kind = getattr(resource, name, None)
@@ -105,6 +108,11 @@ def limit(memory: int) -> None:
             resource.setrlimit(kind, (allowed, allowed))
         except (ValueError, OSError):
             lack("setrlimit")  # a system that refuses one limit still gets the others
+    try:
+        left = resource.getrlimit(resource.RLIMIT_AS)[0]
+    except (AttributeError, OSError):
+        return memory
+    return memory if left == resource.RLIM_INFINITY or not memory else min(memory, left)
 
 
 def set_clock(seconds: float) -> None:
@@ -311,7 +319,7 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
 
     life, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
     die_with_host(life)
-    limit(memory)
+    memory = limit(memory)
     hash_of = importlib.util.source_hash if hashes else no_hash
     # CPU time, not time of day: an emulated or overloaded machine must not fail good files. The default action of
     # SIGPROF ends the process, also inside compile(), where no handler of Python's would run.
