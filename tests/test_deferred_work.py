@@ -7,6 +7,8 @@ import resource
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
+
 from conftest import absent
 from packages import not_fresh, pycs_below, sources_below, write_tree
 from pyctrigger import run_trigger
@@ -156,3 +158,32 @@ def test_joined_work_that_fails_is_the_only_one_that_stays(
             (entry.paths, entry.attempts) for entry in journal_of(pyctrigger).entries()
         ]
     assert 6 == len(pycs_below(site))
+
+
+@pytest.mark.parametrize("named", ["version", "path"])
+def test_work_for_an_interpreter_that_cant_be_started_is_kept(
+    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path, named: str
+) -> None:
+    """The first hook of all, while no process can be made: the next run of that flavour does what it named."""
+    write_tree(site, {"package/__init__.py": "", "other/__init__.py": ""})
+    config = tmp_path / "pyctrigger.toml"
+    dotted = ".".join(map(str, newest.version[:2]))
+    config.write_text(f'[flavours."{dotted}"]\nexecutable = "{newest.path}"\n')
+    scope = ["--python", newest.path if named == "path" else dotted, "--site-dir", str(site), "--config", str(config)]
+
+    for _ in range(2):
+        hook = pyctrigger.text("run", "--hook", *scope, site / "package", preexec_fn=leave_few_descriptors)
+        assert (0, "") == (hook.code, hook.out)
+        assert "its work is kept in the journal, the next run does it" in hook.err
+
+    assert 1 == pyctrigger.json("status", *scope).run["status"]["pending"]
+    assert 1 == pyctrigger.json("run", "--hook", *scope, "").counts["compiled"]
+    assert [f"{site}/package/__init__.py".encode()] == [
+        path for path in sources_below(site) if path not in [each for each, _ in not_fresh(newest, sources_below(site))]
+    ]
+    assert 0 == pyctrigger.json("status", *scope).run["status"]["pending"]
+
+
+def leave_few_descriptors() -> None:
+    """A `preexec_fn`: too few to start a child."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))

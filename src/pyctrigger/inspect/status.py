@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..run.backlog import Unidentified
 from ..run.trigger import carry_out, prepare
 from ..state.history import elapsed
 from ..state.locations import lock_directory
@@ -42,7 +43,7 @@ def _describe(target: Target, store: Store, run: FlavourReport) -> dict[str, Any
     """The status object of one installation."""
     assert run.inspection is not None
     journal = store.journal(target.installation)
-    entries = list(journal.entries()) if journal else []
+    entries = [*Unidentified(store).entries(target.interpreter), *(journal.entries() if journal else ())]
     holder = current_holder(lock_directory(), target.installation)
     known = store.magic_number(target.installation)
     changed = known not in (None, target.interpreter.magic_number)

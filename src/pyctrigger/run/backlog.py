@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import zlib
 from typing import TYPE_CHECKING
 
 from ..state.journal import MOST_ATTEMPTS, Journal
+from ..target.flavour import Flavour
 from .request import Work
 
 if TYPE_CHECKING:
@@ -14,13 +17,17 @@ if TYPE_CHECKING:
     from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
     from ..state.store import Store
+    from ..target.interpreter import Interpreter
     from .observer import Observer
     from .outcome import Tally
     from .request import Request
+    from .targets import Target
 
     #: Whether a path is part of what an entry means to look at.
     Concerns = Callable[[Entry, str], bool]
 
+#: What a hook says that couldn't do its work.
+KEPT = "its work is kept in the journal, the next run does it"
 #: The kinds of failure that another attempt may not meet.
 _PASSING_KINDS = frozenset({"io", "memory", "timeout", "crash"})
 
@@ -179,3 +186,52 @@ def drop_entries_of_gone(store: Store, probed: ProbedInterpreters, observer: Obs
             observer.notice(
                 f"pending work for {interpreter.flavour} was dropped: its interpreter {interpreter.executable} is gone"
             )
+
+
+class Unidentified:
+    """Work for interpreters that couldn't be asked what they are: kept by what they were called, until they can be."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def keep(self, text: str, request: Request, configured: str | None) -> bool:
+        """Keep a hook's work for what `--python` names, if that is there; whether it is safe."""
+        flavour = Flavour.parse(text)
+        journal = self._journal(flavour.name)
+        if journal is None or not any(map(os.path.lexists, flavour.candidates(configured))):
+            return False
+        options = request.replayable()
+        if any(entry.options == options and entry.covers(request.paths) for entry in journal.entries()):
+            return True
+        try:
+            journal.write(request.event, request.paths, options)
+        except OSError:
+            return False
+        return True
+
+    def adopt(self, target: Target) -> None:
+        """Move what was kept for an interpreter into its own journal. What can't be moved stays."""
+        with contextlib.suppress(OSError):
+            for kept in self._of(target.interpreter):
+                for entry in kept.entries():
+                    journal = self._store.journal(target.installation)
+                    if journal is None:
+                        return
+                    journal.write(entry.event, entry.paths, entry.options, entry.attempts)
+                    kept.done(entry)
+
+    def entries(self, interpreter: Interpreter) -> list[Entry]:
+        """What is kept for an interpreter."""
+        return [entry for kept in self._of(interpreter) for entry in kept.entries()]
+
+    def _of(self, interpreter: Interpreter) -> Iterator[Journal]:
+        for name in (interpreter.flavour, interpreter.executable):
+            journal = self._journal(name)
+            if journal is not None:
+                yield journal
+
+    def _journal(self, name: str) -> Journal | None:
+        key = name if "/" not in name else f"{zlib.crc32(os.fsencode(name)):08x}"
+        base = self._store.base
+        # Most hooks keep nothing here, and make no directory.
+        return Journal(os.path.join(base, f"unidentified-{key}")) if base is not None else None

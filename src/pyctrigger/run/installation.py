@@ -7,10 +7,10 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import LockTimeoutError, PyctriggerError, UsageError
+from ..errors import InterpreterError, LockTimeoutError, PyctriggerError, UsageError
 from ..state.locations import lock_directory
 from .ability import check_target
-from .backlog import Backlog
+from .backlog import KEPT, Backlog, Unidentified
 from .outcome import Tally
 from .request import Request, Work
 from .targets import find_target
@@ -85,6 +85,8 @@ class InstallationRun:
         if not self._request.work.writes or self._request.dry_run:
             self._look()
             return
+        if self._request.work in (Work.RUN, Work.REPAIR):
+            Unidentified(self._store).adopt(self._target)
         self._backlog = Backlog(self._store, self._target.installation, self._observer)
         if (self._request.hook or self._request.defer) and not self._announce(self._backlog):
             return
@@ -161,9 +163,9 @@ class InstallationRun:
             backlog.close_joined(self._do(request), self._concerns(request))
             self._learn_magic(request)
             self._found = None
-        except LockTimeoutError as error:
-            if backlog.holds_own:
-                error.mend = "its work is kept in the journal, the next run does it"
+        except (LockTimeoutError, InterpreterError) as error:
+            if backlog.holds_own and (self._request.hook or isinstance(error, LockTimeoutError)):
+                error.mend = KEPT
             raise
         while does_pending and (entries := backlog.next()):
             self._replay(backlog, entries)

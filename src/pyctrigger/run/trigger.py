@@ -6,13 +6,14 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import OutsideScopeError, PyctriggerError
+from ..errors import InterpreterError, OutsideScopeError, PyctriggerError
 from ..managers.ownership import Ownership
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory, state_in_root
 from ..state.store import Store
+from ..target.flavour import Flavour
 from . import config as configuration
-from .backlog import drop_entries_of_gone
+from .backlog import KEPT, Unidentified, drop_entries_of_gone
 from .installation import HOOK_LOCK_TIMEOUT, InstallationRun, Service
 from .observer import Observer
 from .report import FlavourReport, Report
@@ -148,6 +149,7 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
     if request.work is Work.RUN and not request.dry_run:
         drop_entries_of_gone(store, probed, observer)
     targets = _targets(request, settings, probed, report)
+    _keep_unserved(request, settings, store, report.errors)
     is_told = request.work.writes or request.work is Work.VERIFY  # the others' answers name them
     if is_told and not (request.pythons or request.cache_tag or trouble) and targets:
         observer.found([f"{each.interpreter.flavour} ({each.interpreter.executable})" for each in targets])
@@ -244,6 +246,20 @@ def _targets(request: Request, settings: Settings, probed: ProbedInterpreters, r
         except PyctriggerError as error:
             report.errors.append(error)
     return targets
+
+
+def _keep_unserved(request: Request, settings: Settings, store: Store, errors: list[PyctriggerError]) -> None:
+    """A hook's work for an interpreter that is there and can't be started now: the next run does it."""
+    if not (request.work is Work.RUN and (request.hook or request.defer)) or request.dry_run or request.root:
+        return
+    broken = [error for error in errors if isinstance(error, InterpreterError)]
+    if len(request.pythons) != 1 or len(broken) != 1:
+        return
+    (text,) = request.pythons
+    flavour = Flavour.parse(text)
+    configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
+    if Unidentified(store).keep(text, request, configured.executable if configured else None):
+        broken[0].mend = KEPT
 
 
 def _spare_shared(
