@@ -151,8 +151,15 @@ DEFAULTS = {
     "jobs": Key(
         _COUNT, "How many workers compile. 0 is the least of the CPUs, the cgroup's quota and what memory allows."
     ),
-    "file_timeout": Key(_SECONDS, "CPU time that the compilation of one source may take."),
-    "memory_limit": Key(_SIZES, "Address space that one worker may have."),
+    "file_timeout": Key(
+        _SECONDS,
+        "CPU time that the compilation of one source may take. A source that takes more isn't tried again until it, "
+        "its interpreter or this value changes, or `pyctrigger repair` is run.",
+    ),
+    "memory_limit": Key(
+        _SIZES,
+        "Address space that one worker may have. A source that needs more is remembered as one that is too slow.",
+    ),
     "lock_timeout": Key(
         _SECONDS,
         "How long to wait for another run to end. A wait is announced after 2 seconds. A hook waits at most 30 "
