@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_hook_imports_little(site: Path, served: Path, scope: list[str], touched
 
     assert (touched == "new.py") == (pycs_below(site) != before)
     assert set() == {name for name in names if name.partition(".")[0] in NEVER}
-    assert len(names) <= most, sorted(names)
+    assert len(names) <= most + (0 if os.geteuid() == 0 else 30), sorted(names)  # platformdirs, and what it imports
     # Without work there is no lock; and for it only filelock's own start, which is not among these, imports the rest.
     assert ("filelock" in names, any(name.startswith("filelock.") for name in names)) == (False, touched == "new.py")
 

@@ -352,7 +352,7 @@ def test_wheel_and_sdist_carry_the_templates(tmp_path: Path) -> None:
     }
     command = [
         sys.executable,
-        "-S",
+        "-I",
         "-c",
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import pyctrigger.cli as c; sys.exit(c.main())",
     ]

@@ -315,7 +315,8 @@ def test_platformdirs_decides_for_others(as_root: None, interpreters: list[Found
 
         (lock,) = os.listdir(home / "run/pyctrigger")
         assert INSTALLATION.match(lock[: -len(".lock")])
-        state = sorted(os.listdir(home / ".local/state/pyctrigger"))
+        # "run" holds the lock of the last one where platformdirs, as up to 4.4, names a /run/user/UID that isn't there.
+        state = sorted({*os.listdir(home / ".local/state/pyctrigger")} - {"run"})
         assert state == [lock[: -len(".lock")], "history.jsonl", "interpreters"]
         assert (home / "run/pyctrigger").stat().st_uid == NOBODY
 
@@ -442,8 +443,11 @@ def test_filelock_stays_whole_for_whoever_else_imports_it(tmp_path: Path) -> Non
         "import sys\nfrom pyctrigger.state.lock import InstallationLock\n"
         "lock = InstallationLock(sys.argv[1], 'x')\nassert lock.acquire(1, print) is False\n"
         "print('asyncio' in sys.modules)\n"
-        "import filelock, filelock.asyncio\n"
-        "print(filelock.AsyncFileLock is filelock.asyncio.AsyncUnixFileLock)\n"
+        "import filelock\n"
+        "import importlib.util\n"
+        "if importlib.util.find_spec('filelock.asyncio'):\n"  # since 3.15
+        "    import filelock.asyncio\n"
+        "    assert filelock.AsyncFileLock is filelock.asyncio.AsyncUnixFileLock\n"
         "other = filelock.FileLock(sys.argv[1] + '/x.lock')\n"
         "try:\n    other.acquire(timeout=0)\nexcept filelock.Timeout:\n    print('held')\n"
         "lock.release()\nother.acquire(timeout=0)\nprint(other.is_locked)\n"
@@ -455,4 +459,4 @@ def test_filelock_stays_whole_for_whoever_else_imports_it(tmp_path: Path) -> Non
         timeout=60,
         check=False,
     )
-    assert ("False\nTrue\nheld\nTrue\n", "") == (child.stdout, child.stderr)
+    assert ("False\nheld\nTrue\n", "") == (child.stdout, child.stderr)

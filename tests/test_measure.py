@@ -624,7 +624,10 @@ def test_one_target_that_fails_does_not_hide_the_other(
     measure: Measure, stage: Stage, interpreters: list[Interpreter]
 ) -> None:
     """Both are in the object, and in the text; the exit code is the failure's."""
-    older, newer = interpreters[0], [each for each in interpreters if each.implementation == "cpython"][-1]
+    cpythons = [each for each in interpreters if each.implementation == "cpython"]
+    older, newer = cpythons[0], cpythons[-1]
+    if older is newer:
+        absent("a second flavour")
     (stage.site / "picky.py").write_text(f"import sys, parcel\nassert sys.version_info[:2] != {older.version[:2]}\n")
     line: list[Argument] = [
         "--python",
