@@ -209,7 +209,7 @@ def is_open(path: str, mode: int) -> bool:
 
 def lacks_module(error: Exception) -> bool:
     """Whether compile() missed a module that others have: some systems leave codecs and names of characters out."""
-    said = str(error)
+    said = getattr(error, "msg", None) or str(error)  # the rest of it is the source's
     if "unicodedata" in said:
         try:
             importlib.import_module("unicodedata")
