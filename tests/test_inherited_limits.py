@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from interpreters import Interpreter
 
 MIB = 1 << 20
-#: Constants that take some 200 MiB while they are compiled.
-LARGE = "x = [" + ",".join(f"'{number:x}'" for number in range(1_000_000)) + "]\n"
+#: Constants that take some 50 MiB while they are compiled.
+LARGE = "x = [" + ",".join(f"'{number:x}'" for number in range(200_000)) + "]\n"
 #: As deep as every version can compile with the usual stack.
 DEEP = "x = " + "(" * 90 + "1" + ")" * 90 + "\n" + "x = " + "-" * 90 + "1\n"
 
@@ -31,10 +31,7 @@ def limited(kind: int, soft: int, hard: int | None = None) -> Callable[[], None]
     return lambda: resource.setrlimit(kind, (soft, ceiling))
 
 
-@pytest.mark.parametrize(
-    ("kind", "soft"),
-    [("NOFILE", 12), ("FSIZE", 0), ("CPU", 0), ("AS", 60 * MIB), ("DATA", 60 * MIB), ("STACK", 256 << 10)],
-)
+@pytest.mark.parametrize(("kind", "soft"), [("NOFILE", 12), ("FSIZE", 0), ("DATA", 60 * MIB)])
 def test_a_soft_limit_bounds_nobody_who_may_raise_it(
     pyctrigger: Command, site: Path, newest: Interpreter, kind: str, soft: int
 ) -> None:
@@ -47,24 +44,21 @@ def test_a_soft_limit_bounds_nobody_who_may_raise_it(
     assert (0, 2, "") == (outcome.code, outcome.counts["compiled"], outcome.err), outcome.out
 
 
-@pytest.mark.parametrize(
-    ("kind", "hard"), [("AS", 300 * MIB), ("DATA", 200 * MIB), ("STACK", 96 << 10), ("CPU", 2), ("FSIZE", 4096)]
-)
+@pytest.mark.parametrize(("kind", "hard"), [("AS", 110 * MIB), ("DATA", 50 * MIB), ("STACK", 96 << 10)])
 def test_what_a_hard_limit_breaks_is_never_remembered(
-    pyctrigger: Command, site: Path, interpreters: list[Interpreter], kind: str, hard: int
+    pyctrigger: Command, site: Path, newest: Interpreter, kind: str, hard: int
 ) -> None:
     """Whether a source fails, and how: without the limit the next run compiles it."""
-    targets = [each for each in interpreters if each.implementation == "cpython"]
-    targets = [targets[0], targets[-1]]
-    options = [option for each in targets for option in ("--python", each.path)] + ["--site-dir", str(site)]
+    options = ["--python", newest.path, "--site-dir", str(site)]
     write_tree(site, {"large.py": LARGE, "deep.py": DEEP})
 
     first = pyctrigger.json("run", *options, preexec_fn=limited(getattr(resource, f"RLIMIT_{kind}"), hard, hard))
     second = pyctrigger.json("run", *options)
 
-    assert first.code in (0, 1, 3, 69) or first.code < 0, first.out
+    assert {each["kind"] for each in first.failures} <= {"memory", "crash"}, first.out
+    assert 1 == first.code, first.out
     assert 0 == second.code, second.out
-    assert [] == [found for each in targets for found in not_fresh(each, sources_below(site))]
+    assert [] == not_fresh(newest, sources_below(site))
 
 
 def test_library_use_leaves_the_limits_of_its_program(site: Path, newest: Interpreter, tmp_path: Path) -> None:
