@@ -132,6 +132,29 @@ def test_what_no_hook_was_told_of_is_healed_by_the_next(
     assert [] == list(pyctrigger.state.glob("*/journal/*"))
 
 
+def cut_short(manifest: Path) -> None:
+    """The end of it is lost."""
+    os.truncate(manifest, manifest.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("lose", [os.unlink, cut_short], ids=["lost", "cut short"])
+def test_notes_are_worth_no_more_than_the_records_that_they_rest_on(
+    pyctrigger: Command, noted: Path, scope: list[str], lose: Callable[[Path], None]
+) -> None:
+    """The records are made again by the next hook, whatever it names: else a change in disguise would be believed."""
+    (manifest,) = pyctrigger.state.glob("*/manifest.sqlite")
+    lose(manifest)
+    hook(pyctrigger, scope)
+    source = noted / "package/a.py"
+    status = source.stat()
+    unpack(source, "VALUE = 9\n")
+    os.utime(source, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+    hook(pyctrigger, scope, source)
+
+    assert [] == pyctrigger.json("verify", "--compare-code", *scope).findings
+
+
 def test_a_first_hook_looks_at_everything(pyctrigger: Command, tree: Path, scope: list[str]) -> None:
     """Nothing is known of anything."""
     assert {"compiled": SOURCES} == changed(hook(pyctrigger, scope))

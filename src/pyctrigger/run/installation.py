@@ -287,6 +287,8 @@ class InstallationRun:
             if request.stateless or self._is_lockless:
                 wanted = wanted._replace(writer=f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}")
             manifest = self._store.manifest(self._target.installation)
+            if not self._parts.know_records:
+                manifest.check()
             knowledge = self._knowledge(manifest)
             overview = self._overview(request, wanted)
             if strangers := knowledge.drop_strangers(self._target, request):
@@ -316,7 +318,7 @@ class InstallationRun:
                 survey.look_again()
                 if overview and request.hook and (line := overview.left_to_packages()):
                     execution.tally.notices.append(line)
-                self._keep(execution, manifest, parts=self._parts)
+                self._keep(execution, manifest)
                 # What waits in the journal for a tree that can't be written goes on waiting.
                 execution.tally.is_interrupted |= survey.is_read_only
                 return execution.tally
@@ -394,7 +396,7 @@ class InstallationRun:
         magic, limits = self._target.interpreter.magic_number, self._settings.limits
         return Knowledge(manifest, magic, self._ownership, limits=limits, compares_records=compares)
 
-    def _keep(self, execution: Execution, manifest: Manifest, parts: Parts | None = None) -> None:
+    def _keep(self, execution: Execution, manifest: Manifest) -> None:
         """What was written is on the disk before the manifest says so, and that before the journal forgets it."""
         settled = execution.settle()
         self._report.tally.add(execution.tally)
@@ -402,9 +404,9 @@ class InstallationRun:
             self._observer.notice("this Python has no module sqlite3: every run looks at everything anew")
         try:
             if settled:
+                self._parts.load()
                 manifest.save()
-                if parts is not None:
-                    parts.save()
+                self._parts.save()
         except OSError as error:
             self._store.give_up(error)
             self._store.tell()

@@ -50,6 +50,7 @@ _MOST_DIRECTORIES = 64
 #: Records held in memory, of those directories together; one that has more of its own is read a page at a time.
 _MOST_HELD = 8192
 _MOST_OF_ONE = 4096
+_CHECK = "pragma quick_check(1)"
 _DIRECTORIES = "select distinct directory from pycs where directory >= ?"
 _NAMES = ("uncompilable", "pycs", "sites", "settled")
 
@@ -87,7 +88,7 @@ class Manifest:
         self._notice = notice
         self._path = os.path.join(directory, "manifest.sqlite") if directory else None
         self._database: Any = None
-        self._opened = False
+        self._opened = self._is_damaged = False
         self._known: dict[str, Uncompilable] | None = None
         self._learned: dict[str, Uncompilable | None] = {}
         #: Of the directories looked at last.
@@ -240,11 +241,24 @@ class Manifest:
         """Whether there is anything to save."""
         return bool(self._learned or self._spool or self._strangers or self.settled.is_worth_saving)
 
+    def check(self) -> None:
+        """Read the whole file; if a part of it is damaged, all of it is worth nothing.
+
+        What is left of it would be kept for what was known, and what is missing for what nobody ever wrote.
+        """
+        if self._path is not None and os.path.exists(self._path):
+            is_whole = self._ask(_CHECK) == [("ok",)]
+            self._is_damaged = self._path is not None and not is_whole  # one that is busy has no path any more
+
     def save(self) -> None:
         """Write what changed, in one transaction. Raises OSError where it can't be written."""
         if self._path is None or not self.has_changed or not _has_sqlite():
             return
         self._disconnect()
+        if self._is_damaged:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+            self._is_damaged = False
         try:
             self._write()
         except _database_error() as error:
@@ -275,6 +289,8 @@ class Manifest:
 
     def _ask(self, question: str, *parameters: bytes | int) -> list[Any]:
         """The rows of a question; none where they can't be had."""
+        if self._is_damaged:
+            return []
         self._open()
         if self._database is None:
             return []

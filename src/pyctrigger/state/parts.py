@@ -16,7 +16,9 @@ from . import files
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FORMAT = 1
+_FORMAT = 2
+#: The file of the records that these notes rest on.
+MANIFEST = "manifest.sqlite"
 #: What identifies one state of a file or directory; see `state.record`.
 identity = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 #: An identity in bytes. Times before 1677 or after 2262 have no room in it.
@@ -72,7 +74,9 @@ class Parts:
 
     def __init__(self, directory: str | None) -> None:
         self._path = os.path.join(directory, "parts.json") if directory is not None else None
+        self._records = os.path.join(directory, MANIFEST) if directory is not None else ""
         self._sites: dict[str, Any] | None = None
+        self._vouched: Any = None
         self._size = 0
         self._has_changed = False
 
@@ -80,6 +84,11 @@ class Parts:
     def are_kept(self) -> bool:
         """Whether there is a place for them."""
         return self._path is not None
+
+    @property
+    def know_records(self) -> bool:
+        """Whether there are notes, and the records are those that they rest on."""
+        return bool(self._known())
 
     def has_other(self, site: str, terms: str) -> bool:
         """Whether there are notes of a site directory that were made on other terms."""
@@ -111,11 +120,18 @@ class Parts:
             self._has_changed = True
 
     def save(self) -> None:
-        """Write what changed. Raises OSError."""
-        if self._path is None or not self._has_changed:
+        """Write what changed, once the records are saved. Raises OSError."""
+        if self._path is None:
             return
-        files.write(self._path, {"format": _FORMAT, "sites": self._known()})
+        known, vouched = self._known(), self._seen_records()
+        if self._has_changed or (known and vouched != self._vouched):
+            files.write(self._path, {"format": _FORMAT, "records": vouched, "sites": known})
+        self._vouched = vouched
         self._has_changed, self._size = False, 0
+
+    def load(self) -> None:
+        """Read them, before the records are saved."""
+        self._known()
 
     def _parts(self, site: str, terms: str) -> dict[str, Any]:
         known = self._known().get(site)
@@ -126,16 +142,24 @@ class Parts:
 
     def _known(self) -> dict[str, Any]:
         if self._sites is None:
+            self._vouched = self._seen_records()
             try:
-                self._sites = _load(files.read(self._path)) if self._path is not None else {}
+                self._sites = _load(files.read(self._path), self._vouched) if self._path is not None else {}
             except (KeyError, TypeError, ValueError, AttributeError):
                 self._sites = {}
         return self._sites
 
+    def _seen_records(self) -> list[int] | None:
+        """What the manifest looks like: one that was lost, damaged or rolled back knows less than these notes."""
+        try:
+            return list(identity(os.stat(self._records)))
+        except OSError:
+            return None
 
-def _load(stored: Any) -> dict[str, Any]:
-    if stored["format"] != _FORMAT:
-        raise ValueError("another format")
+
+def _load(stored: Any, records: list[int] | None) -> dict[str, Any]:
+    if stored["format"] != _FORMAT or stored["records"] != records:
+        raise ValueError("another format, or of other records")
     sites: dict[str, Any] = stored["sites"]
     for site in sites.values():
         for fields in site["parts"].values():
