@@ -70,6 +70,7 @@ from .other import everything
 class UnixFileLock:
     is_locked = False
     def __init__(self, path, mode, thread_local):
+        self.lock_file = path
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, mode)
     def acquire(self, timeout, poll_interval):
         fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
