@@ -246,7 +246,7 @@ class Manifest:
 
         What is left of it would be kept for what was known, and what is missing for what nobody ever wrote.
         """
-        if self._path is not None and os.path.exists(self._path):
+        if os.path.exists(self._path or ""):
             is_whole = self._ask(_CHECK) == [("ok",)]
             self._is_damaged = self._path is not None and not is_whole  # one that is busy has no path any more
 
