@@ -227,7 +227,12 @@ class FreeBSD:
     ) -> Said:
         """The end of a transaction that touched these files, and had these triggers at its beginning."""
         directories = {os.path.dirname(b"/" + path).decode("latin-1") for path in touched}
-        job = {"command": "transaction", "before": before, "touched": sorted(directories), "left": list(left)}
+        job: dict[str, object] = {
+            "command": "transaction",
+            "before": before,
+            "touched": sorted(directories),
+            "left": list(left),
+        }
         return self._pkg(job, **options)
 
     def run_deferred(self) -> Said:

@@ -159,7 +159,6 @@ class ManagedRoot(abc.ABC):
 
     def unlock(self) -> None:
         """What an administrator does after the manager was killed; nothing, unless its kind says otherwise."""
-        assert self.root
 
     @contextmanager
     def copy(self, *, whole: bool = False) -> Iterator[ManagedRoot]:

@@ -153,7 +153,7 @@ def test_verify_writes_nothing_anywhere(pyctrigger: Command, site: Path, tmp_pat
     """Not in the tree, not in the state, and where there is no state yet, none is begun."""
     before, state = snapshot(site), snapshot(pyctrigger.state)
     installation = pyctrigger.json("verify", *on(newest, site)).run["installation"]
-    lock = Path(lock_directory(), f"{installation}.lock")
+    lock = Path(lock_directory() or "", f"{installation}.lock")
     touched = lock.stat().st_mtime_ns
 
     for options in ([], ["--json"], ["-vv"], ["--invalidation-mode", "checked-hash"], ["--optimize", "0,1,2"]):

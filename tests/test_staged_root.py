@@ -74,7 +74,7 @@ def magic_number(interpreter: Interpreter) -> bytes:
 
 def traces(installation: str) -> list[Path]:
     """What this machine keeps of an installation outside of its root."""
-    places = [Path(lock_directory()), Path(state_directory())]
+    places = [Path(lock_directory() or ""), Path(state_directory() or "")]
     return [path for place in places if place.is_dir() for path in place.glob(f"{installation}*")]
 
 
@@ -225,7 +225,7 @@ def test_state_lies_in_the_root_and_goes_by_the_root(pyctrigger: Command, newest
     state = roots[0] / system_state_directory()[1:]
     assert 0o40700 == state.stat().st_mode
     assert (state / first).is_dir()
-    assert [] == list(Path(state_directory()).glob(f"{first}*"))
+    assert [] == list(Path(state_directory() or "").glob(f"{first}*"))
     (tmp_path / "link").symlink_to("one")
     roots[1].rename(tmp_path / "moved")
     again = [perform(pyctrigger, "run", "--root", tmp_path / name, *arguments) for name in ("link", "moved")]

@@ -166,7 +166,7 @@ def test_changed_magic_number(pyctrigger: Command, scope: list[Argument], newest
 def test_who_holds_the_lock_since_when(pyctrigger: Command, scope: list[Argument]) -> None:
     """The process, its command, and the time of the system's zone."""
     installation = pyctrigger.json("run", *scope).run["installation"]
-    lock = InstallationLock(lock_directory(), installation)
+    lock = InstallationLock(lock_directory() or "", installation)
     assert not lock.acquire(30, lambda _: None)
     try:
         out = pyctrigger.text("status", *scope).out

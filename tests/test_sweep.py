@@ -196,7 +196,7 @@ def test_what_was_seen_before_the_wait_for_the_lock_is_looked_at_again(
     write_tree(site, {"package/module.py": "x = 1\n"})
     installation = pyctrigger.json("run", *scope).run["installation"]
     (site / "package/module.py").rename(site / "package/away")
-    lock = os.open(os.path.join(lock_directory(), installation + ".lock"), os.O_RDWR)
+    lock = os.open(os.path.join(lock_directory() or "", installation + ".lock"), os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pyctrigger.start("run", *scope) as child:
