@@ -157,7 +157,7 @@ class ManagedRoot(abc.ABC):
         assert child.returncode == 0, said
         return said
 
-    def unlock(self) -> None:
+    def unlock(self) -> None:  # noqa: B027 - most have nothing to unlock
         """What an administrator does after the manager was killed; nothing, unless its kind says otherwise."""
 
     @contextmanager
