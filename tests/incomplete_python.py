@@ -27,7 +27,7 @@ def python_without(modules: Iterable[str], interpreter: Interpreter, top: Path) 
     (library / "lib-dynload").mkdir(parents=True)
     shutil.copy2(interpreter.path, executable)
     for entry in original.iterdir():
-        if entry.name not in ("lib-dynload", "site-packages", "__pycache__"):
+        if entry.name not in ("lib-dynload", "site-packages"):  # `__pycache__` is only read: give it -B
             (library / entry.name).symlink_to(entry)
     (library / "site-packages").mkdir()
     for entry in (Path(interpreter.prefix) / "lib").glob("libpython*"):
@@ -36,7 +36,7 @@ def python_without(modules: Iterable[str], interpreter: Interpreter, top: Path) 
         if entry.name.partition(".")[0] not in wanted:
             (library / "lib-dynload" / entry.name).symlink_to(entry)
     question = f"import importlib.util as u; print([n for n in {wanted!r} if u.find_spec(n)])"
-    command = [executable, "-I", "-S", "-c", question]
+    command = [str(executable), "-I", "-S", "-c", question]
     said = subprocess.run(command, capture_output=True, env={"LC_ALL": "C.UTF-8"}, check=True).stdout
     return executable if said == b"[]\n" else None
 

@@ -54,7 +54,7 @@ def test_every_verb_works(as_root: None) -> None:
         (said,) = {call(program, "run", *scope), call(program, "repair", *scope, "--optimize", "1")}
         assert (0, NO_STATE) == said
         assert 2 == len(pycs_below(site))
-        calls = (
+        calls: tuple[tuple[str | Path, ...], ...] = (
             ("run", *scope), ("run", "--stateless", *scope), ("verify", *scope),
             ("sweep", *scope), ("status", *scope), ("explain", *scope, site / "module.py"),
             ("which", os.fsdecode(pycs_below(site)[0])), ("history",), ("audit", site), ("run", "--dry-run", *scope),

@@ -18,7 +18,7 @@ from packages import not_fresh, sources_below, write_tree
 from processes import processes_of, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from command import Command
     from interpreters import Interpreter
@@ -37,14 +37,14 @@ CASES = {
 WAYS = ("ignored", "blocked")
 
 
-def ignore(signals: set[int]) -> None:
+def ignore(signals: Collection[int]) -> None:
     """Ignore them, as far as this system's C library lets go of them."""
     for number in signals:
         with contextlib.suppress(OSError):
             signal.signal(number, signal.SIG_IGN)
 
 
-def left(way: str, signals: set[int]) -> Callable[[], None]:
+def left(way: str, signals: Collection[int]) -> Callable[[], None]:
     """A `preexec_fn` that leaves signals behind so."""
     if way == "ignored":
         return lambda: ignore(signals)
@@ -138,9 +138,9 @@ def test_no_worker_outlives_a_killed_host(pyctrigger: Command, site: Path, alias
 _KEEPS = """
 import signal, sys
 from pyctrigger.cli import main
-main(["--version"])
+main(["completion", "bash"])
 names = [each.name for each in signal.Signals if signal.getsignal(each) == signal.SIG_IGN]
-print(*sorted(names), [each.name for each in signal.pthread_sigmask(signal.SIG_BLOCK, ())])
+print(*sorted(names), [each.name for each in signal.pthread_sigmask(signal.SIG_BLOCK, ())], flush=True)
 """
 
 
