@@ -49,7 +49,8 @@ def served(site: Path, tmp_path: Path, scope: list[str]) -> Path:
     return tmp_path / "state"
 
 
-@pytest.mark.parametrize(("touched", "most"), [("README", 160), ("new.py", 260)])
+# Of these 3.11 imports 142 and 3.14 162, with what each imports by itself.
+@pytest.mark.parametrize(("touched", "most"), [("README", 175), ("new.py", 275)])
 def test_hook_imports_little(site: Path, served: Path, scope: list[str], touched: str, most: int) -> None:
     """With nothing to do, and with one file to compile: nothing for networks or terminals, and no event loop."""
     (site / touched).write_text("x = 22\n")
@@ -58,7 +59,7 @@ def test_hook_imports_little(site: Path, served: Path, scope: list[str], touched
 
     assert (touched == "new.py") == (pycs_below(site) != before)
     assert set() == {name for name in names if name.partition(".")[0] in NEVER}
-    assert len(names) <= most + (0 if os.geteuid() == 0 else 30), sorted(names)  # platformdirs, and what it imports
+    assert len(names) <= most + (0 if os.geteuid() == 0 else 40), sorted(names)  # platformdirs, and what it imports
     # Without work there is no lock; and for it only filelock's own start, which is not among these, imports the rest.
     assert ("filelock" in names, any(name.startswith("filelock.") for name in names)) == (False, touched == "new.py")
 
