@@ -56,7 +56,8 @@ class Rpm(Manager):
 
     def _ask(self, form: str) -> bytes:
         """What rpm says of all packages, each in this form. Raises ManagerError."""
-        import subprocess  # only where a package manager has to be asked
+        import signal  # only where a package manager has to be asked
+        import subprocess
 
         program = next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
         if program is None:
@@ -78,6 +79,8 @@ class Rpm(Manager):
             raise ManagerError(f"{program} can't be asked: {type(error).__name__}") from error
         if child.returncode:
             raise ManagerError(f"{program} can't read {self.inside(self.database)}: exit status {child.returncode}")
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # a program's that uses us: then every status is 0
+            raise ManagerError(f"nobody can tell whether {program} has failed while SIGCHLD is ignored")
         return child.stdout
 
     @staticmethod
