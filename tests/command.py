@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ Argument = Union[str, bytes, "os.PathLike[str]"]
 KEEP_NO_STATE = ("audit", "completion", "hooks", "measure")
 #: Seconds. A run that takes longer hangs.
 PATIENCE = 300
+#: What needs more memory than `leave_little_memory` leaves, and far less than our own limit.
+HEAVY = "x = 1\n" * 400_000
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class Outcome:
         findings = self.run["findings"]
         assert isinstance(findings, list)
         return findings
+
+
+def leave_little_memory() -> None:
+    """A `preexec_fn`: as `ulimit -v` in the caller. What fails for that reason may succeed another time."""
+    resource.setrlimit(resource.RLIMIT_AS, (280 << 20, 280 << 20))
 
 
 def heed_signals() -> None:

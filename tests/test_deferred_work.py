@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from command import HEAVY, leave_little_memory
 from conftest import absent
 from packages import not_fresh, pycs_below, sources_below, write_tree
 from pyctrigger import run_trigger
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
 
     from command import Command
     from interpreters import Interpreter
-
-#: What needs more memory than `leave_little_memory` leaves, and far less than our own limit.
-HEAVY = "x = 1\n" * 400_000
-
-
-def leave_little_memory() -> None:
-    """A `preexec_fn`: as `ulimit -v` in the caller. What fails for that reason may succeed another time."""
-    resource.setrlimit(resource.RLIMIT_AS, (280 << 20, 280 << 20))
 
 
 def test_deferred_paths_are_done_by_the_next_run(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
@@ -177,7 +170,7 @@ def test_work_for_an_interpreter_that_cant_be_started_is_kept(
         assert "its work is kept in the journal, the next run does it" in hook.err
 
     assert 1 == pyctrigger.json("status", *scope).run["status"]["pending"]
-    assert 1 == pyctrigger.json("run", "--hook", *scope, "").counts["compiled"]
+    assert 1 == pyctrigger.json("run", *scope, "").counts["compiled"]
     assert [f"{site}/package/__init__.py".encode()] == [
         path for path in sources_below(site) if path not in [each for each, _ in not_fresh(newest, sources_below(site))]
     ]

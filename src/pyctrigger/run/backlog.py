@@ -141,7 +141,8 @@ class Backlog:
     def close(self, entries: list[Entry], tally: Tally, concerns: Concerns) -> None:
         """Take entries out, or count a failed attempt for those of which something failed that another may do."""
         if tally.is_interrupted:
-            self._tell_waiting()
+            if entries:
+                self._tell_waiting()
             return
         passing = [
             failure.path for failure in tally.failures if failure.kind in _PASSING_KINDS and not failure.is_remembered
