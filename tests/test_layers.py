@@ -29,7 +29,6 @@ FLOORS = {
     "target": 2,
     "pyc": 2,
     "managers": 1,
-    "checksum": 0,
     "errors": 0,
     "interruption": 0,
     "namespaces": 0,

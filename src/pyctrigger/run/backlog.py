@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zlib
+from binascii import crc32
 from typing import TYPE_CHECKING
 
 from ..state.journal import MOST_ATTEMPTS, Journal
@@ -232,7 +232,7 @@ class Unidentified:
                 yield journal
 
     def _journal(self, name: str) -> Journal | None:
-        key = name if "/" not in name else f"{zlib.crc32(os.fsencode(name)):08x}"
+        key = name if "/" not in name else f"{crc32(os.fsencode(name)):08x}"
         base = self._store.base
         # Most hooks keep nothing here, and make no directory.
         return Journal(os.path.join(base, f"unidentified-{key}")) if base is not None else None

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from binascii import crc32
 from typing import TYPE_CHECKING, Any
 
-from ..checksum import crc32
 from ..target.interpreter import Account, Interpreter
 from ..target.trust import account_for_interpreter
 from ..target.witness import Probed, Witness, environment_of, identity

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
+from binascii import crc32
 from typing import NamedTuple
-
-from ..checksum import crc32
 
 
 class Account(NamedTuple):
