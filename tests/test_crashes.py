@@ -226,7 +226,7 @@ def test_what_is_said_is_durable_before_it_is_said(
 
     entry = places(r"^fsync\(\d+<[^>]*/journal/[^>]*>")
     directory = places(r"^fsync\(\d+<[^>]*/journal>")
-    lock = places(r"^flock\(\d+<[^>]*>, LOCK_EX")
+    lock = places(r"^flock\(\d+<[^>]*\.lock>, LOCK_EX")
     pycs = places(r"^rename[^(]*\(.*\.pyc\"")
     sync = places(r"^syncfs\(\d+<" + re.escape(str(site)) + r">\)\s*= 0")
     manifest = places(r"^pwrite64\(\d+<[^>]*/manifest\.sqlite>")
