@@ -111,7 +111,7 @@ def test_new_user(as_root: None, systems: Debians) -> None:
         first = [block for block in readme if "python3 tests/" in block.text]
         assert len(first) == 2
         follow(TUTORIAL, tutorial[:start], found)
-        fresh = found["fresh"].starting_in("/opt/pyctrigger")
+        fresh = found["fresh"].starting_in("/usr/src/pyctrigger")
         follow(README, first, {"fresh": fresh})
         follow(TUTORIAL, tutorial[start:end], found)
         follow(README, [block for block in readme if block not in first], {"fresh": fresh})
