@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from command import Command
     from interpreters import Interpreter
+    from pyctrigger.state.journal import Entry
 
 
 def test_deferred_paths_are_done_by_the_next_run(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
@@ -175,6 +176,44 @@ def test_work_for_an_interpreter_that_cant_be_started_is_kept(
         path for path in sources_below(site) if path not in [each for each, _ in not_fresh(newest, sources_below(site))]
     ]
     assert 0 == pyctrigger.json("status", *scope).run["status"]["pending"]
+
+
+def test_a_monitor_is_told_what_waits_for_interpreters_that_never_started(
+    pyctrigger: Command, site: Path, newest: Interpreter, oldest: Interpreter, tmp_path: Path
+) -> None:
+    """Each of several; all that was named is one entry, as old as its first; and it goes with its interpreter."""
+    write_tree(site, {f"p{number}/m.py": "" for number in range(3)})
+    leaving = tmp_path / "python-that-goes"
+    leaving.symlink_to(oldest.path)
+    scope = ["--python", newest.path, "--python", str(leaving), "--site-dir", str(site)]
+
+    for number in range(2):
+        hook = pyctrigger.text("run", "--hook", *scope, site / f"p{number}", preexec_fn=leave_few_descriptors)
+        assert (0, 2) == (hook.code, hook.err.count("its work is kept in the journal, the next run does it"))
+
+    def waiting() -> list[tuple[str, int, float]]:
+        flavours = pyctrigger.json("status", "--check").document["check"]["flavours"]
+        return sorted((each["flavour"], each["pending"], each["oldest_pending"]) for each in flavours)
+
+    (first, *_) = (entry.since for entry in kept_for(pyctrigger, newest.path))
+    told = waiting()
+    assert sorted((path, 1) for path in (newest.path, str(leaving))) == [each[:2] for each in told]
+    assert first in [each[2] for each in told]
+    check = pyctrigger.text("status", "--check", "--warning", "0")
+    assert (1, True, True) == (check.code, "pending=2;" in check.out, "work has been pending" in check.out)
+    pyctrigger.text("run", "--hook", *scope, site / "p2", preexec_fn=leave_few_descriptors)
+    assert told == waiting()
+
+    leaving.unlink()
+    done = pyctrigger.json("run", "--python", newest.path, "--site-dir", site, "")
+    assert (0, 3) == (done.code, done.counts["compiled"])
+    assert f"pending work for {leaving} was dropped: its interpreter is gone\n" == done.err
+    assert [(newest.flavour, 0, None)] == waiting()
+
+
+def kept_for(pyctrigger: Command, path: str) -> list[Entry]:
+    """What waits for an interpreter that was named so."""
+    return list(Journal(str(pyctrigger.state / f"unidentified-{path.replace('/', '%2F')}")).entries())
 
 
 def leave_few_descriptors() -> None:

@@ -50,7 +50,7 @@ _METRICS: list[tuple[str, str, Callable[[Health], float | None]]] = [
     (
         "interpreter_usable",
         "Whether the interpreter could be asked what it is.",
-        lambda each: each.error is None,
+        lambda each: each.interpreter is not None,
     ),
     ("pending_entries", "Entries of the journal that are still to be done.", lambda each: each.pending),
     ("parked_entries", "Entries of the journal that failed three times.", lambda each: each.parked),

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import PyctriggerError, UsageError
+from ..run.backlog import Unidentified
 from ..run.outcome import path_fields
 from ..run.report import Report, error_fields, printable
 from ..run.selection import find_interpreters
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..run.request import Request
     from ..state.history import PastFlavour, PastRun
     from ..state.interpreters import ProbedInterpreters
+    from ..state.journal import Entry
     from ..state.lock import Holder
     from ..state.store import Store
     from ..target.interpreter import Interpreter
@@ -57,7 +59,7 @@ class Health(NamedTuple):
     flavour: str
     installation: str
     interpreter: Interpreter | None
-    """None: it is there, and can't be used."""
+    """None: it is there, and can't be used; without `installation` it could never be asked what it is."""
     error: PyctriggerError | None = None
     pending: int = 0
     parked: int = 0
@@ -171,13 +173,16 @@ def _fill(report: CheckReport, request: Request) -> None:
         status = os.stat(request.root)
         root = (status.st_dev, status.st_ino)
     runs = History(base).runs()
-    seen = set()
+    seen: dict[str, Interpreter] = {}
     for interpreter, error in _interpreters(request, settings, probed):
         if interpreter.installation in seen:
             continue
-        seen.add(interpreter.installation)
+        seen[interpreter.installation] = interpreter
         health = _health(interpreter, root, store, runs)
         report.flavours.append(health._replace(error=error, interpreter=None if error else interpreter))
+    if not (request.pythons or request.prefixes):
+        for name, entries in Unidentified(store).others(list(seen.values())):
+            report.flavours.append(_with_entries(Health(name, "", None), entries))
     for health in report.flavours:
         _judge(report, health)
     _judge_errors(report, runs)
@@ -207,18 +212,14 @@ def _interpreters(
 def _health(interpreter: Interpreter, root: tuple[int, int] | None, store: Store, runs: list[PastRun]) -> Health:
     installation = interpreter.installation_in(root)
     journal = store.journal(installation)
-    entries = list(journal.entries()) if journal else []
-    waiting = [entry.since for entry in entries if not entry.parked]
+    entries = [*Unidentified(store).entries(interpreter), *(journal.entries() if journal else ())]
     past = [(run, each) for run in runs for each in run.flavours if each.installation == installation]
     failed = [(run, each) for run, each in past if each.exit_code]
     known = store.magic_number(installation)
-    return Health(
+    health = Health(
         interpreter.flavour,
         installation,
         interpreter,
-        pending=len(waiting),
-        parked=len(entries) - len(waiting),
-        oldest=min(waiting, default=None),
         last_run=_when(past),
         last_failure=_when(failed),
         last_failed=bool(failed) and past[-1] == failed[-1],
@@ -226,6 +227,12 @@ def _health(interpreter: Interpreter, root: tuple[int, int] | None, store: Store
         previous_magic_number=None if known == interpreter.magic_number else known,
         holder=current_holder(lock_directory(), installation),
     )
+    return _with_entries(health, entries)
+
+
+def _with_entries(health: Health, entries: list[Entry]) -> Health:
+    waiting = [entry.since for entry in entries if not entry.parked]
+    return health._replace(pending=len(waiting), parked=len(entries) - len(waiting), oldest=min(waiting, default=None))
 
 
 def _when(past: list[tuple[PastRun, PastFlavour]]) -> float | None:

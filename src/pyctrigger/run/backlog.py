@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from binascii import crc32
 from typing import TYPE_CHECKING
 
 from ..state.journal import MOST_ATTEMPTS, Journal
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from ..state.journal import Entry
     from ..state.store import Store
     from ..target.interpreter import Interpreter
+    from .config import Settings
     from .observer import Observer
     from .outcome import Tally
     from .request import Request
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: What a hook says that couldn't do its work.
 KEPT = "its work is kept in the journal, the next run does it"
+#: How the directories begin that keep work for interpreters by what they were called.
+_UNIDENTIFIED = "unidentified-"
 #: The kinds of failure that another attempt may not meet.
 _PASSING_KINDS = frozenset({"io", "memory", "timeout", "crash"})
 
@@ -174,7 +176,7 @@ class Backlog:
             )
 
 
-def drop_entries_of_gone(store: Store, probed: ProbedInterpreters, observer: Observer) -> None:
+def drop_entries_of_gone(store: Store, probed: ProbedInterpreters, settings: Settings, observer: Observer) -> None:
     """Drop what is pending for interpreters that are gone: nobody could compile for them, and nobody would read it."""
     if store.base is None:
         return
@@ -187,6 +189,8 @@ def drop_entries_of_gone(store: Store, probed: ProbedInterpreters, observer: Obs
             observer.notice(
                 f"pending work for {interpreter.flavour} was dropped: its interpreter {interpreter.executable} is gone"
             )
+    for name in Unidentified(store).drop_gone(settings):
+        observer.notice(f"pending work for {name} was dropped: its interpreter is gone")
 
 
 class Unidentified:
@@ -195,19 +199,29 @@ class Unidentified:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def keep(self, text: str, request: Request, configured: str | None) -> bool:
-        """Keep a hook's work for what `--python` names, if that is there; whether it is safe."""
+    def keep(self, text: str, request: Request, settings: Settings) -> bool:
+        """Keep a hook's work for what `--python` names, if that is there; whether it is safe.
+
+        One entry for each kind of work: an interpreter may be broken for as long as it likes.
+        """
         flavour = Flavour.parse(text)
         journal = self._journal(flavour.name)
-        if journal is None or not any(map(os.path.lexists, flavour.candidates(configured))):
+        if journal is None or not _is_there(flavour, settings):
             return False
         options = request.replayable()
-        if any(entry.options == options and entry.covers(request.paths) for entry in journal.entries()):
+        alike = [entry for entry in journal.entries() if entry.options == options]
+        if any(entry.covers(request.paths) for entry in alike):
             return True
+        paths: set[str] | None = None if request.paths is None else set(request.paths)
+        for entry in alike:
+            paths = None if paths is None or entry.paths is None else paths | set(entry.paths)
+        together = None if paths is None else tuple(sorted(paths))
         try:
-            journal.write(request.event, request.paths, options)
+            journal.write(request.event, together, options, since=min((entry.since for entry in alike), default=None))
         except OSError:
             return False
+        for entry in alike:
+            journal.done(entry)
         return True
 
     def adopt(self, target: Target) -> None:
@@ -218,12 +232,29 @@ class Unidentified:
                     journal = self._store.journal(target.installation)
                     if journal is None:
                         return
-                    journal.write(entry.event, entry.paths, entry.options, entry.attempts)
+                    journal.write(entry.event, entry.paths, entry.options, entry.attempts, entry.since)
                     kept.done(entry)
 
     def entries(self, interpreter: Interpreter) -> list[Entry]:
         """What is kept for an interpreter."""
         return [entry for kept in self._of(interpreter) for entry in kept.entries()]
+
+    def others(self, known: list[Interpreter]) -> Iterator[tuple[str, list[Entry]]]:
+        """What is kept for others than these: what `--python` named, and its entries."""
+        names = {name for interpreter in known for name in (interpreter.flavour, interpreter.executable)}
+        for name in self._names():
+            journal = self._journal(name)
+            if name not in names and journal is not None and (entries := list(journal.entries())):
+                yield name, entries
+
+    def drop_gone(self, settings: Settings) -> Iterator[str]:
+        """Drop what is kept for interpreters that are gone; what they were called."""
+        for name, entries in self.others([]):
+            journal = self._journal(name)
+            if journal is not None and not _is_there(Flavour.parse(name), settings):
+                for entry in entries:
+                    journal.done(entry)
+                yield name
 
     def _of(self, interpreter: Interpreter) -> Iterator[Journal]:
         for name in (interpreter.flavour, interpreter.executable):
@@ -232,7 +263,20 @@ class Unidentified:
                 yield journal
 
     def _journal(self, name: str) -> Journal | None:
-        key = name if "/" not in name else f"{crc32(os.fsencode(name)):08x}"
+        key = name.replace("%", "%25").replace("/", "%2F")
         base = self._store.base
         # Most hooks keep nothing here, and make no directory.
-        return Journal(os.path.join(base, f"unidentified-{key}")) if base is not None else None
+        return Journal(os.path.join(base, _UNIDENTIFIED + key)) if base is not None else None
+
+    def _names(self) -> list[str]:
+        try:
+            found = os.listdir(self._store.base) if self._store.base is not None else []
+        except OSError:
+            return []  # no run has left any state
+        keys = sorted(key[len(_UNIDENTIFIED) :] for key in found if key.startswith(_UNIDENTIFIED))
+        return [key.replace("%2F", "/").replace("%25", "%") for key in keys]
+
+
+def _is_there(flavour: Flavour, settings: Settings) -> bool:
+    configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
+    return any(map(os.path.lexists, flavour.candidates(configured.executable if configured else None)))

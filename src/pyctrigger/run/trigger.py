@@ -11,7 +11,6 @@ from ..managers.ownership import Ownership
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory, state_in_root
 from ..state.store import Store
-from ..target.flavour import Flavour
 from . import config as configuration
 from .backlog import KEPT, Unidentified, drop_entries_of_gone
 from .installation import HOOK_LOCK_TIMEOUT, InstallationRun, Service
@@ -147,9 +146,8 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
     report = Report(request.work.value, dry_run=request.dry_run)
     report.errors += [trouble] if trouble is not None else []
     if request.work is Work.RUN and not request.dry_run:
-        drop_entries_of_gone(store, probed, observer)
-    targets = _targets(request, settings, probed, report)
-    _keep_unserved(request, settings, store, report.errors)
+        drop_entries_of_gone(store, probed, settings, observer)
+    targets = _targets(request, settings, store, probed, report)
     is_told = request.work.writes or request.work is Work.VERIFY  # the others' answers name them
     if is_told and not (request.pythons or request.cache_tag or trouble) and targets:
         observer.found([f"{each.interpreter.flavour} ({each.interpreter.executable})" for each in targets])
@@ -233,10 +231,14 @@ def _settings(request: Request) -> tuple[Settings, PyctriggerError | None]:
         return configuration.Settings(), error
 
 
-def _targets(request: Request, settings: Settings, probed: ProbedInterpreters, report: Report) -> list[Target]:
+def _targets(
+    request: Request, settings: Settings, store: Store, probed: ProbedInterpreters, report: Report
+) -> list[Target]:
     targets = []
-    for found in find_interpreters(request, settings, probed):
+    for number, found in enumerate(find_interpreters(request, settings, probed)):
         try:
+            if isinstance(found, InterpreterError) and request.pythons:
+                _keep_unserved(request.pythons[number], request, settings, store, found)
             if isinstance(found, PyctriggerError):
                 raise found
             target = find_target(found, request, settings)
@@ -248,18 +250,12 @@ def _targets(request: Request, settings: Settings, probed: ProbedInterpreters, r
     return targets
 
 
-def _keep_unserved(request: Request, settings: Settings, store: Store, errors: list[PyctriggerError]) -> None:
+def _keep_unserved(text: str, request: Request, settings: Settings, store: Store, error: InterpreterError) -> None:
     """A hook's work for an interpreter that is there and can't be started now: the next run does it."""
     if not (request.work is Work.RUN and (request.hook or request.defer)) or request.dry_run or request.root:
         return
-    broken = [error for error in errors if isinstance(error, InterpreterError)]
-    if len(request.pythons) != 1 or len(broken) != 1:
-        return
-    (text,) = request.pythons
-    flavour = Flavour.parse(text)
-    configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
-    if Unidentified(store).keep(text, request, configured.executable if configured else None):
-        broken[0].mend = KEPT
+    if Unidentified(store).keep(text, request, settings):
+        error.mend = KEPT
 
 
 def _spare_shared(

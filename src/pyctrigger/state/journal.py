@@ -51,11 +51,18 @@ class Journal:
     def __init__(self, directory: str) -> None:
         self._directory = os.path.join(directory, "journal")
 
-    def write(self, event: str, paths: tuple[str, ...] | None, options: dict[str, Any], attempts: int = 0) -> Entry:
-        """Make a new entry durable. Raises OSError."""
+    def write(
+        self,
+        event: str,
+        paths: tuple[str, ...] | None,
+        options: dict[str, Any],
+        attempts: int = 0,
+        since: float | None = None,
+    ) -> Entry:
+        """Make a new entry durable; `since` is when its work was announced, if not now. Raises OSError."""
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.json"
-        entry = Entry(name, time.time(), event, paths, options, attempts)
+        entry = Entry(name, time.time() if since is None else since, event, paths, options, attempts)
         self._store(entry)
         return entry
 
