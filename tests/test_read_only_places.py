@@ -104,6 +104,27 @@ def test_a_package_mounted_read_only_is_one_line_and_the_rest_is_done(tree: Tree
     assert [] == tree.entries
 
 
+@pytest.mark.parametrize("verb", [["run"], ["repair"], ["sweep"], ["purge"]], ids=" ".join)
+def test_a_dry_run_tells_what_the_run_would_do_and_leave(tree: Tree, verb: list[str]) -> None:
+    """What can't be written is no action, and told once; the run does then just what was told."""
+    write_tree(tree.site, {f"{package}/m{number}.py": "" for package in ("frozen", "open") for number in range(3)})
+    tree.command.json("run", *tree.scope)
+    for package in ("frozen", "open"):
+        (tree.site / package / "m0.py").unlink()
+        (tree.site / package / "m1.py").write_text("changed = 1\n")
+    (tree.site / "frozen/m2.py").chmod(0o600)
+    tree.freeze("frozen")
+
+    told = tree.command.json(*verb, *tree.scope, "--dry-run")
+
+    assert (0, [line(f"{SITE}/frozen")]) == (told.code, told.run["notices"])
+    assert [] == [action for action in told.run["actions"] if "/frozen/" in action["path"]]
+    done = tree.command.json(*verb, *tree.scope)
+    removed = [action for action in told.run["actions"] if action["action"] == "remove"]
+    assert (told.run["notices"], len(removed)) == (done.run["notices"], done.counts["removed"])
+    assert told.counts["skipped"] == done.counts["skipped"]
+
+
 def test_a_run_with_nothing_to_do_but_what_is_frozen_takes_no_lock(tree: Tree) -> None:
     """Nor an entry in the journal, nor one in the history: it is as idle as any other."""
     write_tree(tree.site, {"frozen/m.py": "", "other/m.py": ""})

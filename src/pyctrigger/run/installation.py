@@ -112,7 +112,7 @@ class InstallationRun:
             Survey(self._target, self._request, wanted, knowledge) as survey,
             Pools(self._settings, self._request.jobs, wanted).prover(self._target.interpreter) as prover,
         ):
-            inspection = Inspection(prover.prove)
+            inspection = Inspection(prover.prove, would_act=self._request.dry_run)
             inspection.read(survey.steps())
             tally = inspection.tally
             tally.unexamined += survey.unexamined

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..pyc.header import STALE, Verdict
+from .observer import Observer
 from .outcome import Action, Failure, Finding, Link, Tally
+from .results import Results
 from .steps import DirectoryPlan, Emptied, Stale, Totals
 
 if TYPE_CHECKING:
@@ -43,11 +45,16 @@ _DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 
 
 class Inspection:
-    """Reads steps as findings and actions, and counts what `status` shows."""
+    """Reads steps as findings and actions, and counts what `status` shows.
 
-    def __init__(self, prove: Prove) -> None:
+    With `would_act` what a run would leave, since it can't be written, is no action; it is told as the run tells it.
+    """
+
+    def __init__(self, prove: Prove, *, would_act: bool = False) -> None:
         self._prove = prove
-        self.tally = Tally()
+        self._would_act = would_act
+        self._results = Results(Observer())
+        self.tally = self._results.tally
         self.totals = Totals()
         #: How many levels of sources have each verdict that isn't fresh.
         self.verdicts: dict[str, int] = {}
@@ -98,6 +105,9 @@ class Inspection:
         for name, reason in plan.refused:
             self.tally.failures.append(Failure(layout.describe_source(plan.relative, name), "refused", reason))
         self.tally.links += [Link(layout.describe_source(plan.relative, name), goal) for name, goal in plan.links]
+        if (plan.stale or plan.removals or plan.is_closed) and self._is_left(layout, plan.relative):
+            self._results.leave(layout, plan.relative, len(plan.stale))
+            return
         if plan.obstacle and not plan.goes_on:
             self._obstacles += 1
             self._find("obstructed", layout.describe_pyc(plan.relative), None)
@@ -133,7 +143,12 @@ class Inspection:
             self._find(removal.kind, pyc, source)
         self.tally.actions.append(Action("remove", pyc, removal.kind))
 
+    def _is_left(self, layout: Layout, relative: str) -> bool:
+        return self._would_act and not self._results.can_write(layout, relative)
+
     def _emptied(self, layout: Layout, step: Emptied) -> None:
+        if self._is_left(layout, step.relative if step.pycache else step.relative.rpartition("/")[0]):
+            return
         path = layout.describe_pyc(step.relative) if step.pycache else layout.describe_source(step.relative)
         self.tally.actions.append(Action("remove-directory", path, "emptied"))
 
