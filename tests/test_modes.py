@@ -166,6 +166,37 @@ def test_a_pyc_is_read_by_who_reads_its_source(shared: Shared, default: list[str
             os.utime(package / name, (1, 1))
 
 
+@pytest.mark.parametrize("options", [(), ("--stateless",)], ids=["records", "no records"])
+def test_what_a_mode_can_not_say_is_written_once(shared: Shared, pyctrigger: Command, options: tuple[str, ...]) -> None:
+    """A pyc for its owner alone, where a list can't be passed on, is no finding for anybody, and never made again."""
+    names = [f"case{number}.py" for number in range(len(READERS))]
+    package = write_tree(shared.site, {f"package/{name}": SOURCE for name in names}) / "package"
+    for name, (mode, rules, _) in zip(names, READERS):
+        owned(package / name, ALICE, TEAM, mode)
+        if rules:
+            set_list(package / name, *rules)
+    scope = ["--python", shared.interpreter, "--site-dir", shared.site]
+    pyctrigger.json("run", *scope, *options)
+    before = snapshot(shared.site)
+
+    assert (0, []) == ((found := pyctrigger.json("verify", *scope, "--stateless")).code, found.findings)
+    assert len(names) == pyctrigger.json("run", *scope, *options).counts["fresh"]
+    assert before == snapshot(shared.site)
+
+
+def test_who_reads_a_source_by_others_reads_the_pyc_that_is_theirs(shared: Shared) -> None:
+    """A source that its own owner may not read: the pyc's owner is another account, which may."""
+    package = write_tree(shared.site, {"package/module.py": SOURCE}) / "package"
+    for directory in (shared.site, package):
+        owned(directory, ALICE, ALICE, 0o755)
+    owned(package / "module.py", OTHERS, OTHERS, 0o044)
+
+    assert ["compiled 1"] == shared.run(ALICE)
+
+    assert [ALICE] == [uid for uid in shared.readers(shared.pyc()) if uid == ALICE]
+    assert ["fresh 1"] == shared.run(ALICE)
+
+
 def test_a_refresh_takes_what_its_source_no_longer_grants(shared: Shared) -> None:
     """The package came again with the same text, for fewer readers."""
     package = team_tree(shared)

@@ -15,7 +15,7 @@ from ..pyc.names import pyc_suffix
 from ..state.record import Record, digest_of, identity_at, identity_of
 from ..tree.listing import read_head
 from ..tree.readers import is_kept_from_readers
-from ..tree.source import SourceRefused, SourceText, read_pyc, read_source
+from ..tree.source import SourceRefused, SourceText, read_pyc, read_source, source_access_list
 from .steps import LevelState
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Judge:
                 and self._fits(record.header, expected)
                 and self._names.get(pyc)
                 and self._is_untouched(record, pyc)
-                and (record.microseconds or not self._is_unreadable(status, pyc, record))
+                and (record.microseconds or not self._is_unreadable(name, status, pyc, record))
             ):
                 continue
             regular = self._names.get(pyc)
@@ -100,14 +100,14 @@ class Judge:
             elif verdict is Verdict.OTHER_MTIME and record is not None and not self._doubts_all:
                 text = text or self._read(name)
                 verdict = self._refreshable(record, pyc, status, text)
-            if (verdict in _MAY_FIT or not found) and self._is_unreadable(status, pyc, record):
+            if (verdict in _MAY_FIT or not found) and self._is_unreadable(name, status, pyc, record):
                 verdict = self._unreadable(verdict, pyc)
             if verdict is not Verdict.FRESH:
                 known = None if self._by_time else header.source_hash(found)
                 states.append(LevelState(level, pyc, verdict, known))
         return states
 
-    def _is_unreadable(self, source: os.stat_result, pyc: str, record: Record | None) -> bool:
+    def _is_unreadable(self, name: str, source: os.stat_result, pyc: str, record: Record | None) -> bool:
         """Whether who may read the source can't read the pyc, and we could do better."""
         try:
             status = os.stat(pyc, dir_fd=self._descriptor, follow_symlinks=False)
@@ -119,9 +119,18 @@ class Judge:
             return False
         if not source.st_mode & 0o004 and source.st_uid != above.st_uid:
             return False
-        # As we wrote it: an access list, or the file system, allows no more.
+        # As we wrote it: the file system allows no more.
         is_ours = record is not None and record.microseconds and record.pyc == identity_of(status)
-        return not is_ours and status.st_size > 0
+        return not is_ours and status.st_size > 0 and not self._has_list(name)
+
+    def _has_list(self, name: str) -> bool:
+        """Whether a source has an access list: then its mode doesn't say who may read it."""
+        try:
+            return source_access_list(self._layout.sources, self._relative, name) is not None
+        except (OSError, SourceRefused):
+            return False
+        finally:
+            self._reopen()
 
     def _unreadable(self, verdict: Verdict, pyc: str) -> Verdict:
         """The verdict on a pyc that is written anew, since fewer can read it than its source."""

@@ -109,7 +109,7 @@ class Writer:
         parent, pycache = self._tree.directory(relative), self._tree.directory(f"{relative}/{PYCACHE}".lstrip("/"))
         above, status = os.fstat(parent), os.fstat(pycache)
         # Else the owner of the directory could have root open what isn't his, by calling it a `__pycache__`.
-        if status.st_uid == above.st_uid:
+        if account_of_owner(pycache, status) == account_of_owner(parent, above):
             _change_mode(pycache, mode_for_visitors(above, status))
         return not is_kept_from_visitors(above, os.fstat(pycache))
 
@@ -245,7 +245,8 @@ def _rights(directory: os.stat_result, source: os.stat_result, acl: bytes | None
         mode = _for_any_group(mode)
     if directory.st_uid != 0 and os.geteuid() == 0 and not mode & stat.S_IROTH:
         raise WriteRefused("the directory's owner may not read this source")
-    return _Rights(directory.st_uid, directory.st_gid, mode, None)
+    # The source's bits for its owner say nothing of this one, who reads the source by others.
+    return _Rights(directory.st_uid, directory.st_gid, mode | stat.S_IRUSR, None)
 
 
 def _for_any_group(mode: int) -> int:
