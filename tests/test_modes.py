@@ -175,7 +175,7 @@ def test_what_a_mode_can_not_say_is_written_once(shared: Shared, pyctrigger: Com
         owned(package / name, ALICE, TEAM, mode)
         if rules:
             set_list(package / name, *rules)
-    scope = ["--python", shared.interpreter, "--site-dir", shared.site]
+    scope = ["--python", shared.interpreter, "--site-dir", str(shared.site)]
     pyctrigger.json("run", *scope, *options)
     before = snapshot(shared.site)
 
