@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
-from interpreters import tag_of
+from interpreters import find_interpreters, tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 
 if TYPE_CHECKING:
@@ -250,6 +250,13 @@ def make_obstructed(site: Path) -> None:
     write_tree(site, {"obstructed/m.py": "", "obstructed/__pycache__": "a file"})
 
 
+def make_blocked(site: Path) -> None:
+    """A directory that has the name of each pyc it could have."""
+    write_tree(site, {"blocked/m.py": "", "blocked/n.py": ""})
+    for tag in map(tag_of, find_interpreters()):
+        (site / f"blocked/__pycache__/m.{tag}.pyc").mkdir(parents=True, exist_ok=True)
+
+
 def make_linked(site: Path) -> None:
     """Links to sources: to one, to nothing, and out of the tree."""
     write_tree(site, {"linked/m.py": ""})
@@ -262,6 +269,7 @@ HOPELESS: dict[str, Callable[[Path], Any]] = {
     "young residue": lambda site: write_tree(site, {"other/__pycache__/.pyctrigger-x-0123456789abcdef.tmp": ""}),
     "untrusted": make_untrusted,
     "obstructed": make_obstructed,
+    "blocked": make_blocked,
     "links": make_linked,
     "deep": lambda site: write_tree(site, {"d/" * 210 + "m.py": ""}),
 }
@@ -355,9 +363,10 @@ def test_a_read_only_mount_is_healed_once_it_is_writable(
         lambda text: text.replace("package", "../../etc"),
         lambda text: text.replace("null", "[]"),
         lambda text: text.replace("null", "1e999"),
-        lambda text: text.replace('"format": 1', '"format": 2'),
-        lambda text: json.dumps({"format": 1, "sites": {"/": 7}}),
-        lambda text: json.dumps({"format": 1, "sites": [1]}),
+        lambda text: json.dumps({**json.loads(text), "format": 0}),
+        lambda text: json.dumps({**json.loads(text), "records": [1]}),
+        lambda text: json.dumps({**json.loads(text), "sites": {"/": 7}}),
+        lambda text: json.dumps({**json.loads(text), "sites": [1]}),
         lambda text: text.replace("00", "zz"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -251,6 +252,9 @@ class Compilation:
         for attempt in range(_TRIES):
             try:
                 pycache = _ensure_pycache(writer, place)
+                if state.verdict is Verdict.OBSTRUCTED:
+                    with contextlib.suppress(FileNotFoundError):
+                        writer.make_way(pycache, state.pyc)
                 now = time.time_ns()
                 status = writer.replace(pycache, state.pyc, (header, body), asked.text.status, asked.text.acl)
                 if status is not None:

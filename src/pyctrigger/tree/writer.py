@@ -193,14 +193,26 @@ class Writer:
     def _rename(self, directory: int, temporary: str, name: str) -> None:
         try:
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        except IsADirectoryError as error:
-            if not self._clear_obstacles:
-                raise WriteRefused("a directory has the name of its pyc; a repair removes it") from error
-            try:
-                os.rmdir(name, dir_fd=directory)
-            except OSError as reason:
-                raise WriteRefused("a directory that isn't empty has the name of its pyc") from reason
+        except IsADirectoryError:
+            self._remove_directory(directory, name)
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+    def make_way(self, relative: str, name: str) -> None:
+        """Remove a directory that has the name of a pyc, if this is a repair's writer and it is empty.
+
+        Else raises WriteRefused, before anything was made: who glances at what is refused finds it as it was.
+        """
+        directory = self._tree.directory(relative)
+        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            self._remove_directory(directory, name)
+
+    def _remove_directory(self, directory: int, name: str) -> None:
+        if not self._clear_obstacles:
+            raise WriteRefused("a directory has the name of its pyc; a repair removes it")
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except OSError as reason:
+            raise WriteRefused("a directory that isn't empty has the name of its pyc") from reason
 
 
 def _write_all(descriptor: int, content: Sequence[Buffer]) -> None:
