@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -59,6 +59,8 @@ class ManagerTransactions:
     """Transactions of a real package manager, with the package that `ports/build` makes."""
 
     kind: type[ManagedRoot]
+    no_room: ClassVar[tuple[str, dict[str, str]]] = ("ro", {"stuck/inner/__init__.py": ""})
+    """How a file system is mounted on which the manager finds out late that it can't unpack a package, and which."""
 
     # -- what the tests stand on --
 
@@ -157,6 +159,29 @@ class ManagerTransactions:
 
         assert sources != sources_below(site / "demo")
         assert not_fresh(system.pythons[0], sources_below(site)) == []
+
+    def test_a_transaction_that_fails_midway_is_healed_by_the_next(self, system: ManagedRoot, make: Make) -> None:
+        """One package is upgraded, the other can't be unpacked; whether a hook runs then is the manager's to say."""
+        first, second, other = make("demo", 1, FIRST), make("demo", 2, SECOND), make("other", 1, OTHER)
+        options, files = self.no_room
+        stuck = make("stuck", 1, files, 1)
+        system.transact("install", first)
+        sites = [system.root.outside(site_of(interpreter)) for interpreter in system.pythons]
+        mount = sites[0] / "stuck"
+        mount.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(mount)], check=True)
+        try:
+            command = system.command("upgrade", [str(second), str(stuck)])
+            failed = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+        finally:
+            subprocess.run(["umount", str(mount)], check=True)
+        assert failed.returncode != 0
+        assert [SECOND["demo/__init__.py"]] * 2 == [(site / "demo/__init__.py").read_text() for site in sites]
+
+        system.transact("install", other)
+
+        for interpreter, site in zip(system.pythons, sites):
+            assert [] == not_fresh(interpreter, sources_below(site))
 
     def test_a_package_is_installed_upgraded_reinstalled_and_erased(self, system: ManagedRoot, make: Make) -> None:
         """Bytecode follows each step, for both Pythons; what only the old version had leaves nothing importable."""
