@@ -81,7 +81,7 @@ def times(path: Path) -> tuple[int, int, int]:
 def change_unseen(pyctrigger: Command, source: Path, texts: tuple[str, str], scope: list[str]) -> None:
     """Change a source just after a run, within the second if the file system keeps no more than that."""
     coarse = source.stat().st_ctime_ns % 1_000_000_000 == 0
-    for _ in range(8):
+    for _ in range(60):
         wait_for_a_second_to_begin()
         source.write_text(texts[0])
         before = times(source)

@@ -309,7 +309,7 @@ def test_any_row_in_the_manifest_stops_nobody(world: World, data: st.DataObject,
         st.sampled_from(
             [
                 ("pycs", ["directory", "name", "source", "source_digest", "pyc", "body_digest", "header"]),
-                ("uncompilable", ["path", "identity", "digest", "magic_number", "kind", "message"]),
+                ("uncompilable", ["path", "identity", "digest", "magic_number", "kind", "message", "tried_with"]),
             ]
         )
     )
@@ -317,8 +317,8 @@ def test_any_row_in_the_manifest_stops_nobody(world: World, data: st.DataObject,
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         if table == "uncompilable":
             source = os.fsencode(world.site / "package/victim.py")
-            row = (source, "identity", b"digest", struct.pack("<I", 0), "syntax", "SyntaxError")
-            database.execute("insert into uncompilable values (?, ?, ?, ?, ?, ?)", row)
+            row = (source, "identity", b"digest", struct.pack("<I", 0), "syntax", "SyntaxError", 0)
+            database.execute("insert into uncompilable values (?, ?, ?, ?, ?, ?, ?)", row)
         with contextlib.suppress(sqlite3.IntegrityError):  # what the schema itself refuses
             database.execute(f"update {table} set {column} = ?", (data.draw(_cells),))
     served(world)

@@ -316,7 +316,7 @@ def test_what_lies_outside_of_the_site_directories_is_ignored_and_told(
     database = sqlite3.connect(path)
     row = database.execute("select * from pycs limit 1").fetchone()
     database.execute("insert into pycs values (?, ?, ?, ?, ?, ?, ?, ?)", (bytes(victim), *row[1:]))
-    database.execute("insert into uncompilable values (?, '', x'', x'', 'syntax', '')", (b"/etc/odd/x.py",))
+    database.execute("insert into uncompilable values (?, '', x'', x'', 'syntax', '', 0)", (b"/etc/odd/x.py",))
     database.commit()
     database.close()
     before = snapshot(victim)

@@ -320,7 +320,7 @@ def test_a_site_directory_that_leads_nowhere_in_the_root_is_not_looked_for_outsi
 
 
 def test_sources_that_are_links_are_resolved_inside(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
-    """An absolute link to a module of the same site directory is compiled, one that leads elsewhere is refused."""
+    """An absolute link to a module of the same site directory is compiled; what only the host has isn't there inside."""
     root, site = make_root(tmp_path / "root", newest), inside(newest)
     outside = write_tree(tmp_path / "victim", {"secret.py": "password = 'hunter2'\n"})
     package = root / f"{site[1:]}/package"
@@ -330,11 +330,7 @@ def test_sources_that_are_links_are_resolved_inside(pyctrigger: Command, newest:
 
     outcome = perform(pyctrigger, "run", "--stateless", "--root", root, "--python", newest.path)
 
-    assert 1 == outcome.code
-    assert {f"{site}/package/bad.py": "refused", f"{site}/package/host.py": "refused"} == {
-        each["path"]: each["kind"] for each in outcome.failures
-    }
-    assert 4 == outcome.counts["compiled"]
+    assert (0, [], 4) == (outcome.code, outcome.failures, outcome.counts["compiled"])
     assert f"{site}/package/good.py" in names_in(newest, pycs_below(root))
     assert not any(b"hunter2" in Path(os.fsdecode(path)).read_bytes() for path in pycs_below(root))
 

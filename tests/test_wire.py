@@ -413,7 +413,7 @@ def test_source_that_is_too_slow_costs_itself_alone(oldest: Interpreter) -> None
     with Pool(oldest, Limits(file_timeout=0.5), 1) as pool:
         answers = [(each.context, answer) for each, answer in pool.map(jobs)]
     lost = dict(answers)["slow"]
-    assert lost == Lost("timeout", "more than 0.5 s of CPU time")
+    assert lost == Lost("timeout", "more than 0.5 s of CPU time", 0.5)
     assert [context for context, answer in answers if kind(answer) == "compiled"] == list(range(10))
 
 

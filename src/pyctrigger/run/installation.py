@@ -400,7 +400,7 @@ class InstallationRun:
         """What was written is on the disk before the manifest says so, and that before the journal forgets it."""
         settled = execution.settle()
         self._report.tally.add(execution.tally)
-        if execution.tally.counts.compiled and self._store.base is not None and not manifest.keeps_records:
+        if execution.tally.counts.compiled and self._store.base is not None and manifest.lacks_sqlite:
             self._observer.notice("this Python has no module sqlite3: every run looks at everything anew")
         try:
             if settled:

@@ -129,6 +129,11 @@ class Manifest:
     # -- pycs ----------------------------------------------------------------------------------------------------
 
     @property
+    def lacks_sqlite(self) -> bool:
+        """Whether nothing can be recorded for want of a module."""
+        return not _has_sqlite()
+
+    @property
     def keeps_records(self) -> bool:
         """Whether what is recorded will be there next time, and what was can be read now."""
         self._open()

@@ -33,12 +33,12 @@ class Limits(NamedTuple):
 def is_memory_ours(limits: Limits) -> bool:
     """Whether what a worker may use is what `limits` says, and memory that it doesn't get is so for that reason.
 
-    Our caller may have left us less (ulimit -v), and a system without overcommitment refuses what others hold.
+    Our caller may have left us less (ulimit -v, ulimit -d), and a system without overcommitment refuses what others hold.
     """
     try:
         import resource
 
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        hard = [resource.getrlimit(kind)[1] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
     except (ImportError, AttributeError, OSError):
         return False
     try:
@@ -46,7 +46,8 @@ def is_memory_ours(limits: Limits) -> bool:
             strict = file.read(2).strip() == b"2"
     except OSError:
         strict = False  # not Linux
-    return bool(limits.memory) and not strict and (hard == resource.RLIM_INFINITY or hard >= limits.memory)
+    are_wider = all(each == resource.RLIM_INFINITY or each >= limits.memory for each in hard)
+    return bool(limits.memory) and not strict and are_wider
 
 
 def widen(pipe: int, size: int) -> int:

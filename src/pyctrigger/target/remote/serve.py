@@ -299,7 +299,10 @@ def failed(error: Exception, source: bytes, memory: int) -> bytes:
     if isinstance(error, Unmarshallable):
         return failure("unmarshallable")
     if not isinstance(error, Refusal):
-        return failure("memory" if isinstance(error, MemoryError) else "crash", 0, type(error).__name__)
+        kind = "memory" if isinstance(error, MemoryError) else "crash"
+        if isinstance(error, (PermissionError, ImportError)) and not can_read_library():
+            kind = "unreadable"
+        return failure(kind, 0, type(error).__name__)
     (reason,) = error.args
     kind = kind_of(reason, source, memory)
     if kind in ("syntax", "encoding") and not can_read_library():
