@@ -191,7 +191,7 @@ def test_a_monitor_is_told_what_waits_for_interpreters_that_never_started(
         hook = pyctrigger.text("run", "--hook", *scope, site / f"p{number}", preexec_fn=leave_few_descriptors)
         assert (0, 2) == (hook.code, hook.err.count("its work is kept in the journal, the next run does it"))
 
-    def waiting() -> list[tuple[str, int, float]]:
+    def waiting() -> list[tuple[str, int, float | None]]:
         flavours = pyctrigger.json("status", "--check").document["check"]["flavours"]
         return sorted((each["flavour"], each["pending"], each["oldest_pending"]) for each in flavours)
 

@@ -320,7 +320,7 @@ def test_a_site_directory_that_leads_nowhere_in_the_root_is_not_looked_for_outsi
 
 
 def test_sources_that_are_links_are_resolved_inside(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
-    """An absolute link to a module of the same site directory is compiled; what only the host has isn't there inside."""
+    """An absolute link to a module of the same site directory is compiled; what the host alone has isn't there."""
     root, site = make_root(tmp_path / "root", newest), inside(newest)
     outside = write_tree(tmp_path / "victim", {"secret.py": "password = 'hunter2'\n"})
     package = root / f"{site[1:]}/package"

@@ -251,7 +251,7 @@ def test_equal_content_costs_one_attempt(
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_worker_killed_by_hand_costs_nothing(pyctrigger: Command, site: Path, target: Target, jobs: str) -> None:
     """What it had before it is compiled by another; nothing is called a crash."""
-    write_tree(site, {f"package{number % 9}/m{number:03}.py": lingers(1500) for number in range(24)})
+    write_tree(site, {f"package{number % 9}/m{number:03}.py": lingers(1500 + number) for number in range(24)})
 
     with pyctrigger.start("run", *target.on(site), "--json", "--jobs", jobs) as child:
         for _ in range(2):
@@ -273,7 +273,7 @@ def test_no_worker_outlives_its_host(
     pyctrigger: Command, site: Path, target: Target, config: Callable[[str], list[str]], number: signal.Signals
 ) -> None:
     """Though both are in the middle of a compile() that lasts for minutes, and nobody is left to tell them."""
-    write_tree(site, {"a/slow.py": lingers(200_000), "b/slow.py": lingers(200_000)})
+    write_tree(site, {"a/slow.py": lingers(200_000), "b/slow.py": lingers(200_001)})
     options = config("file_timeout = 0")
 
     with pyctrigger.start("run", *target.on(site), "--jobs", "2", *options, preexec_fn=heed_signals) as child:
@@ -340,7 +340,7 @@ def most_workers(pyctrigger: Command, target: Target, site: Path, *options: str,
 @pytest.fixture
 def busy_site(site: Path) -> Path:
     """Sources for as many workers as there may be: each is more than a worker gets ahead of the one it has."""
-    return write_tree(site, {f"m{number}.py": lingers(2500) + "#" * (1 << 17) for number in range(6)})
+    return write_tree(site, {f"m{number}.py": lingers(2500 + number) + "#" * (1 << 17) for number in range(6)})
 
 
 def test_the_asked_number_of_workers_is_had(pyctrigger: Command, target: Target, busy_site: Path) -> None:

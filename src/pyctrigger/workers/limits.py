@@ -33,7 +33,7 @@ class Limits(NamedTuple):
 def is_memory_ours(limits: Limits) -> bool:
     """Whether what a worker may use is what `limits` says, and memory that it doesn't get is so for that reason.
 
-    Our caller may have left us less (ulimit -v, ulimit -d), and a system without overcommitment refuses what others hold.
+    Our caller may have left us less (ulimit -v, -d), and a system without overcommitment refuses what others hold.
     """
     try:
         import resource
