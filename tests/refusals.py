@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Numbers on x86_64 and aarch64; 0: that system has no such call. From <asm/unistd.h>.
 NUMBERS = {
+    "poll": (7, 73),
+    "wait4": (61, 260),
     "access": (21, 0),
     "capget": (125, 90),
     "chdir": (80, 49),

@@ -110,3 +110,18 @@ def test_a_source_that_cannot_be_compiled_is_still_named(pyctrigger: Command, si
     assert [("syntax", "line 1, SyntaxError")] == [(each["kind"], each["message"]) for each in first.failures]
     assert (1, 0) == (first.code, second.code)
     assert (1, 1) == (second.counts["fresh"], second.counts["skipped"])
+
+
+@pytest.mark.parametrize("call", ["poll", "wait4"])
+def test_a_hook_that_can_start_nobody_keeps_its_work(
+    pyctrigger: Command, site: Path, newest: Interpreter, call: str
+) -> None:
+    """Without these nobody hears of a child: that is the interpreter's trouble at this moment, and no defect."""
+    options = ["--python", newest.path, "--site-dir", str(site)]
+    write_tree(site, {"package/module.py": SOURCE})
+
+    hook = pyctrigger.text("run", "--hook", *options, site / "package", preexec_fn=refusing(call, number=errno.EPERM))
+
+    assert (0, True) == (hook.code, "the next run does it" in hook.err), hook.err
+    later = pyctrigger.json("run", *options, "")
+    assert (0, 1) == (later.code, later.counts["compiled"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import time
@@ -66,9 +67,12 @@ def _ask(executable: str, account: Any, root: str | None, timeout: float) -> byt
                 + (f", it said: {complaint}" if complaint else "")
             )
         return said
+    except OSError as error:  # a system that refuses what waiting for an answer takes
+        raise InterpreterError(f"{executable} can't be asked: {error.strerror}") from error
     finally:
         kill(child)
-        child.wait()
+        with contextlib.suppress(OSError):  # where nobody may wait for a child, it ends all the same
+            child.wait()
         for stream in (child.stdout, child.stderr):
             if stream:
                 stream.close()
