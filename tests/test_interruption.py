@@ -108,3 +108,13 @@ def test_importing_the_library_leaves_signals_alone() -> None:
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     )
     assert 0 == subprocess.run([sys.executable, "-c", code], check=False, preexec_fn=heed_signals).returncode
+
+
+def test_an_interrupt_that_left_an_eval_ends_with_the_code_that_was_told(tmp_path: Path) -> None:
+    """Python would end a module's process by SIGINT: it calls such a one unhandled, whoever has caught it."""
+    (tmp_path / "caught.py").write_text(
+        "import sys\nfrom pyctrigger import interruption\ndef interrupt(): raise KeyboardInterrupt\n"
+        "try:\n    eval('interrupt()')\nexcept KeyboardInterrupt:\n    interruption.handled()\nsys.exit(130)\n"
+    )
+
+    assert 130 == subprocess.run([sys.executable, "-m", "caught"], cwd=tmp_path, check=False).returncode

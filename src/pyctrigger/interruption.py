@@ -28,6 +28,15 @@ def begin() -> None:
         signal.signal(signal.SIGINT, _raise_once)
 
 
+def handled() -> None:
+    """The exception has been caught: Python may end with the code that it is told.
+
+    CPython notes an interrupt that left an eval() (each NamedTuple's class is made by one) as unhandled for good, and
+    at the end kills itself by SIGINT (bpo-1054041, `unhandled_keyboard_interrupt`). The next eval() takes that back.
+    """
+    eval("0")  # noqa: S307 - as said
+
+
 def finish() -> None:
     """All is done: there is nothing left to interrupt."""
     if signal.getsignal(signal.SIGINT) is _raise_once:

@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | N
         say(sys.stdout, "", end="", flush=True)
         interruption.finish()
     except KeyboardInterrupt:
+        interruption.handled()
         print(interruption.MESSAGE, file=sys.stderr)
         code = interruption.EXIT_CODE
     return 0 if "--hook" in arguments else code
