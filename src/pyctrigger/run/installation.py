@@ -315,7 +315,8 @@ class InstallationRun:
                 except BaseException:
                     self._keep(execution, manifest)
                     raise
-                survey.look_again()
+                if execution.tally.left_something:
+                    survey.look_again()  # what was all done is too young to be taken down, and costs a tenth of the run
                 if overview and request.hook and (line := overview.left_to_packages()):
                     execution.tally.notices.append(line)
                 self._keep(execution, manifest)
@@ -325,7 +326,7 @@ class InstallationRun:
 
     def _overview(self, request: Request, wanted: Wanted) -> Overview | None:
         """What a run learns for the glance of the next hook."""
-        if request.work is not Work.RUN:
+        if request.work is not Work.RUN or not (self._parts.are_kept or request.hook):
             return None
         from .overview import Overview
 

@@ -107,6 +107,11 @@ class Tally:
         self.is_interrupted |= other.is_interrupted
 
     @property
+    def left_something(self) -> bool:
+        """Whether anything isn't as it should be, for whatever reason."""
+        return bool(self.failures or self.findings or self.unexamined or self.notices or self.counts.skipped)
+
+    @property
     def exit_code(self) -> int:
         """0 done, 1 some file failed or was found wanting, 3 not everything could be examined."""
         if self.unexamined:
