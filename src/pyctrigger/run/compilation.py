@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _TRIES = 4
 #: Bytes. Copies of what is this small, most of them empty, aren't worth waiting for.
 _SMALL = 128
+#: Bytes. Sources that wait for the answer to another one, and what each of them takes beside its text.
+_MOST_HELD, _HOLDING = 32 << 20, 2 << 10
 
 
 class Asked(NamedTuple):
@@ -71,6 +73,7 @@ class Compilation:
         #: minute; and what needs wait no longer.
         self._waiting: dict[bytes, list[Asked]] = {}
         self._ready: deque[Asked] = deque()
+        self._held = 0
         #: By digest: the answer to what has exceeded a limit in this run.
         self._exceeded: dict[bytes, Lost] = {}
 
@@ -86,8 +89,10 @@ class Compilation:
                 progress()
             elif asked.digest in self._exceeded:
                 self._ready.append(asked)
-            elif asked.digest in self._waiting and len(asked.text.data) > _SMALL:
+                self._held += len(asked.text.data) + _HOLDING
+            elif asked.digest in self._waiting and len(asked.text.data) > _SMALL and self._held < _MOST_HELD:
                 self._waiting[asked.digest].append(asked)
+                self._held += len(asked.text.data) + _HOLDING
             else:
                 self._waiting.setdefault(asked.digest, [])
                 yield self._job(asked)
@@ -100,6 +105,7 @@ class Compilation:
         """The requests that waited for the answer to the same content; if it exceeded a limit, that is theirs."""
         while self._ready:
             asked = self._ready.popleft()
+            self._held -= len(asked.text.data) + _HOLDING
             exceeded = self._exceeded.get(asked.digest)
             if exceeded is None:
                 yield self._job(asked)
