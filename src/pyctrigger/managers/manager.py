@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from .hook import HookFile, Subject
 
@@ -19,6 +19,7 @@ INTERPRETERS_OWN = "encodings"
 #: Seconds of waiting for a database that another program has locked.
 PATIENCE = 0.5
 
+_ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C", "HOME": "/"}
 _SUFFIX = b".pyc"
 _PIECE = 1 << 16
 #: So many lines are looked for one by one, before a text is split.
@@ -74,6 +75,32 @@ class Manager(abc.ABC):
     def inside(self, path: str) -> str:
         """A path inside the root, as it is reached from here."""
         return self._root + path
+
+
+def ask(command: Sequence[str], seconds: float) -> bytes:
+    """What a manager's program, by its absolute path, answers within so many seconds. Raises ManagerError."""
+    import signal  # only where a package manager has to be asked
+    import subprocess
+
+    program = command[0]
+    try:
+        child = subprocess.run(
+            command,
+            env=_ENVIRONMENT,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=seconds,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ManagerError(f"{program} can't be asked: {type(error).__name__}") from error
+    if child.returncode:
+        raise ManagerError(f"{program} doesn't answer: exit status {child.returncode}")
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # a program's that uses us: then every status is 0
+        raise ManagerError(f"nobody can tell whether {program} has failed while SIGCHLD is ignored")
+    return child.stdout
 
 
 def pycs_in_list(text: bytes, prefix: bytes = b"") -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from ..errors import UsageError
 from .hook import HookFile, quoted, render
-from .manager import PATIENCE, Manager, ManagerError, read
+from .manager import PATIENCE, Manager, ManagerError, ask, read
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,7 +27,6 @@ _PROGRAM = "/usr/local/sbin/pkg"
 _DEFAULT = "/var/db/pkg"
 _FILE = "local.sqlite"
 _CONFIGURATION = "/usr/local/etc/pkg.conf"
-_ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C", "HOME": "/"}
 #: Seconds.
 _ANSWERS_WITHIN = 20
 
@@ -67,24 +66,10 @@ class Pkg(Manager):
             if self._names_a_directory() or not os.path.exists(self.inside(f"{_DEFAULT}/{_FILE}")):
                 raise ManagerError(f"{self.inside(_PROGRAM)} is there, but nobody can say where its database is")
             return None
-        import subprocess  # only where a package manager has to be asked
-
-        try:
-            child = subprocess.run(
-                [_PROGRAM, "config", "PKG_DBDIR"],
-                env=_ENVIRONMENT,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=_ANSWERS_WITHIN,
-                check=False,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise ManagerError(f"{_PROGRAM} can't be asked where its database is: {type(error).__name__}") from error
-        directory = os.fsdecode(child.stdout.rstrip(b"\n"))
-        if child.returncode or not directory.startswith("/") or "\n" in directory:
-            raise ManagerError(f"{_PROGRAM} doesn't say where its database is: exit status {child.returncode}")
+        answer = ask([_PROGRAM, "config", "PKG_DBDIR"], _ANSWERS_WITHIN)
+        directory = os.fsdecode(answer.rstrip(b"\n"))
+        if not directory.startswith("/") or "\n" in directory:
+            raise ManagerError(f"{_PROGRAM} doesn't say where its database is")
         return directory
 
     def _names_a_directory(self) -> bool:

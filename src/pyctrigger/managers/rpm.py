@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .hook import HookFile, quoted, render, shell
-from .manager import INTERPRETERS_OWN, Manager, ManagerError, pycs_in_list
+from .manager import INTERPRETERS_OWN, Manager, ManagerError, ask, pycs_in_list
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -56,32 +56,11 @@ class Rpm(Manager):
 
     def _ask(self, form: str) -> bytes:
         """What rpm says of all packages, each in this form. Raises ManagerError."""
-        import signal  # only where a package manager has to be asked
-        import subprocess
-
         program = next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
         if program is None:
             raise ManagerError(f"{self.inside(self.database)} is there, but no rpm to read it")
         command = [program, "--dbpath", self.inside(os.path.dirname(self.database)), "-qa", "--qf", form]
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/"}
-        try:
-            child = subprocess.run(
-                command,
-                env=environment,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=_PATIENCE,
-                check=False,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise ManagerError(f"{program} can't be asked: {type(error).__name__}") from error
-        if child.returncode:
-            raise ManagerError(f"{program} can't read {self.inside(self.database)}: exit status {child.returncode}")
-        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # a program's that uses us: then every status is 0
-            raise ManagerError(f"nobody can tell whether {program} has failed while SIGCHLD is ignored")
-        return child.stdout
+        return ask(command, _PATIENCE)
 
     @staticmethod
     def site_directories(library: str) -> list[str]:
