@@ -23,6 +23,7 @@ from archives import (
     compile_tree,
     package_tree,
 )
+from conftest import absent
 from pyctrigger.pyc.magic import header_size, release_of
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ def test_own_bytecode_with_another_magic_number_is_stale(
     pyctrigger: Command, compiled: Path, newest: Interpreter, interpreters: list[Interpreter], tmp_path: Path
 ) -> None:
     """That of a release candidate before: the list names the archive. Another flavour's bytecode is that one's."""
+    if len(interpreters) == 1:
+        absent("a second flavour")
     good = build_wheel(compiled, tmp_path / "good.whl")
     compile_tree(interpreters[0], compiled)
     other = build_wheel(compiled, tmp_path / "other.whl")

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
+from conftest import absent
 from interpreters import find_interpreters, tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
+from separation import separable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -337,6 +339,8 @@ def test_a_read_only_mount_is_healed_once_it_is_writable(
     as_root: None, pyctrigger: Command, tree: Path, scope: list[str], tmp_path: Path
 ) -> None:
     """Its hooks are silent meanwhile, and nothing is forgotten."""
+    if not separable():
+        absent("mounts of its own")
     write_tree(tree, {"mounted/m.py": ""})
     command = " ".join(map(os.fsdecode, pyctrigger.command_line("run", ["--hook", *scope, tree / "none/of/these"])))
     script = (

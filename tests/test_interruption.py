@@ -41,7 +41,7 @@ def interrupted(command_line: list[bytes], after: float, number: signal.Signals)
 
 def is_pythons_own(code: int, err: bytes) -> bool:
     """Whether it ended before a line of ours was run: the kernel's end, or Python's word about its own start."""
-    lines = re.findall(rb'File "[^"]*/pyctrigger/([^"]*)"', err)
+    lines = re.findall(rb'File "[^"]*/src/pyctrigger/([^"]*)"', err)
     early = {b"__init__.py", b"__main__.py", b"interruption.py"}
     return code in (-signal.SIGINT, 1) and early.issuperset(lines) and b"cli import" not in err and ONE_LINE not in err
 
