@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -119,3 +120,14 @@ def snapshot(top: Path) -> dict[bytes, tuple[Any, ...]]:
                     content = file.read()
             found[path] = (status.st_mode, status.st_uid, status.st_gid, status.st_ino, status.st_mtime_ns, content)
     return found
+
+
+def wait_for_the_next_tick(site: Path) -> None:
+    """Until what is made now has other times than what is there."""
+    probe = site.parent / "clock"
+    newest = max(os.lstat(directory).st_ctime_ns for directory, _, _ in os.walk(site))
+    while True:
+        probe.write_text("")
+        if probe.stat().st_ctime_ns > newest + 50_000_000:
+            return
+        time.sleep(0.005)

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import absent
 from interpreters import find_interpreters, tag_of
-from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
+from packages import not_fresh, pycs_below, snapshot, sources_below, wait_for_the_next_tick, write_tree
 from separation import separable
 
 if TYPE_CHECKING:
@@ -55,17 +55,6 @@ def settle(pyctrigger: Command, site: Path, scope: list[str]) -> None:
     wait_for_the_next_tick(site)
     hook(pyctrigger, scope)
     assert all(part[0] for part in parts(pyctrigger).values())
-
-
-def wait_for_the_next_tick(site: Path) -> None:
-    """Until what is made now has other times than what is there."""
-    probe = site.parent / "clock"
-    newest = max(os.lstat(directory).st_ctime_ns for directory, _, _ in os.walk(site))
-    while True:
-        probe.write_text("")
-        if probe.stat().st_ctime_ns > newest + 50_000_000:
-            return
-        time.sleep(0.005)
 
 
 def hook(pyctrigger: Command, scope: list[str], *paths: Any) -> Outcome:

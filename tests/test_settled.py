@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 
 from interpreters import tag_of
-from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
+from packages import not_fresh, pycs_below, snapshot, sources_below, wait_for_the_next_tick, write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,16 +46,6 @@ def settle(pyctrigger: Command, site: Path, scope: list[str]) -> None:
     wait_for_the_next_tick(site)
     pyctrigger.json("run", *scope)
     assert {key for key in rows(pyctrigger) if b"package" in key}
-
-
-def wait_for_the_next_tick(site: Path) -> None:
-    """What is younger than a few ticks of the kernel's clock proves nothing: let the tree become older than that."""
-    probe = site.parent / "clock"
-    newest = max(os.lstat(directory).st_ctime_ns for directory, _, _ in os.walk(site))
-    while True:
-        probe.write_text("")
-        if probe.stat().st_ctime_ns > newest + 50_000_000:
-            return
 
 
 def manifest(pyctrigger: Command) -> sqlite3.Connection:

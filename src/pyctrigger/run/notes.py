@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 _LONGEST = 4000
 _NOTHING = PACKED.pack(*ABSENT)
 _READ_ONLY = PACKED.pack(*READ_ONLY)
-#: ST_RDONLY of statvfs(3), which PyPy doesn't name.
-_FLAG = getattr(os, "ST_RDONLY", 1)
 
 
 class Notes:
@@ -121,7 +119,7 @@ class Notes:
             self._is_untouched &= all(is_older(stale.status, self._began) for stale in step.stale)
         if isinstance(step, (DirectoryPlan, Emptied, Unexamined)):
             self._needs = True
-            if self.again and self._is_read_only(step.relative):
+            if self.again and self._layout.is_read_only(step.relative):
                 self._enter(CLOSED + step.relative, _READ_ONLY)
 
     def _leave(self, relative: str, owned: Iterable[str]) -> None:
@@ -132,12 +130,6 @@ class Notes:
         self._leave(relative, owned)
         if until is not None:
             self._until = min(until, self._until or until)
-
-    def _is_read_only(self, relative: str) -> bool:
-        try:
-            return is_read_only(self._layout, relative)
-        except OSError:
-            return False
 
     def _take(self, name: str, status: os.stat_result) -> None:
         self._is_old &= is_older(status, self._when)
@@ -150,12 +142,3 @@ class Notes:
     def _enter(self, name: str, seen: bytes) -> None:
         if len(name) < _LONGEST:
             self._entries[name] = seen
-
-
-def is_read_only(layout: Layout, relative: str) -> bool:
-    """Whether the pycs of a directory lie on a file system that is mounted read-only. Raises OSError."""
-    try:
-        directory = layout.pycs.directory(layout.pycache(relative))
-    except FileNotFoundError:
-        directory = layout.pycs.directory("") if layout.has_prefix else layout.sources.directory(relative)
-    return bool(os.fstatvfs(directory).f_flag & _FLAG)

@@ -184,11 +184,10 @@ def _is_as_it_was(part: Part, layout: Layout) -> bool:
 def _found(layout: Layout, name: str, pycs: int) -> tuple[int, ...]:
     """What isn't a directory of the site directory's own."""
     from ..tree.source import SourceRefused, source_status  # few notes have such names
-    from .notes import is_read_only
 
     try:
         if name.startswith(CLOSED):
-            return READ_ONLY if is_read_only(layout, name[len(CLOSED) :]) else ABSENT
+            return READ_ONLY if layout.is_read_only(name[len(CLOSED) :]) else ABSENT
         if name.startswith(LINK):
             above, _, last = name[len(LINK) :].rpartition("/")
             found: tuple[int, ...] = identity(source_status(layout.sources, above, last))
