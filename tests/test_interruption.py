@@ -118,3 +118,26 @@ def test_an_interrupt_that_left_an_eval_ends_with_the_code_that_was_told(tmp_pat
     )
 
     assert 130 == subprocess.run([sys.executable, "-m", "caught"], cwd=tmp_path, check=False).returncode
+
+
+@pytest.mark.parametrize(("hook", "code"), [([], 130), (["--hook"], 0)], ids=["run", "hook"])
+@pytest.mark.parametrize("made_of_it", ["RuntimeError", "UsageError", "SystemExit"])
+def test_what_others_make_of_an_interrupt_is_still_one_line(made_of_it: str, hook: list[str], code: int) -> None:
+    """Up to 3.11 Python makes a RuntimeError of whatever leaves `__set_name__`, as while `platform` is imported."""
+    program = (
+        "import signal, sys\nfrom pyctrigger import interruption\nfrom pyctrigger.errors import UsageError\n"
+        "interruption.watch()\nfrom pyctrigger.cli import main\nfrom pyctrigger.cli.main import main as _\n"
+        "module = sys.modules['pyctrigger.cli.main']\n"
+        f"def perform(*_):\n    try: signal.raise_signal(signal.SIGINT)\n"
+        f"    except KeyboardInterrupt: raise {made_of_it}('other')\n"
+        f"module.perform = perform\nsys.exit(main(['run', *{hook!r}]))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        capture_output=True,
+        preexec_fn=heed_signals,
+    )
+
+    assert (code, ONE_LINE) == (done.returncode, done.stderr)

@@ -14,6 +14,8 @@ import sys
 EXIT_CODE = 130
 MESSAGE = "pyctrigger: interrupted; run it again to finish"
 
+_raised = False
+
 
 def watch(*, ignored: bool = False) -> None:
     """Begin to heed it; `ignored`: also if it is ignored, since our launcher does that until we are here."""
@@ -26,6 +28,15 @@ def begin() -> None:
     """There is something to undo from now on: raise KeyboardInterrupt."""
     if signal.getsignal(signal.SIGINT) in (_end, _raise_once):
         signal.signal(signal.SIGINT, _raise_once)
+
+
+def has_come() -> bool:
+    """Whether KeyboardInterrupt was raised: whatever exception arrives after it is what others made of it.
+
+    Python makes a RuntimeError of one that leaves `__set_name__` (up to 3.11: each cached property of a class), an
+    import or a library's code may wrap it, too.
+    """
+    return _raised
 
 
 def handled() -> None:
@@ -51,5 +62,7 @@ def _end(*_: object) -> None:
 
 
 def _raise_once(*_: object) -> None:
+    global _raised  # noqa: PLW0603 - a process is interrupted once
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the undoing
+    _raised = True
     raise KeyboardInterrupt

@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | N
         code = _main(arguments, program or (sys.executable, "-I", "-m", "pyctrigger"))
         say(sys.stdout, "", end="", flush=True)
         interruption.finish()
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not (interruption.has_come() or isinstance(error, KeyboardInterrupt)):
+            raise
         interruption.handled()
         print(interruption.MESSAGE, file=sys.stderr)
         code = interruption.EXIT_CODE
@@ -73,14 +75,10 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     printer = Printer(call)
     try:
         report = _perform(call, printer, program)
-    except PyctriggerError as error:
-        report = _failed(call, error)
-    except Exception as error:  # noqa: BLE001 - the last resort: a person sees one line, not a traceback
-        if call.verbosity > 1:
-            import traceback
-
-            traceback.print_exc()
-        report = _failed(call, _shortage(error) or _defect(error))
+    except Exception as error:
+        if interruption.has_come():
+            raise
+        report = _failed(call, error if isinstance(error, PyctriggerError) else _explained(error, call))
     proof = getattr(call.options, "proof", None)
     if proof is not None:
         _prove(proof, report)
@@ -122,6 +120,15 @@ def _failed(call: Call, error: PyctriggerError) -> Report:
     report = Report(call.command, dry_run=call.dry_run)
     report.errors.append(error)
     return report
+
+
+def _explained(error: Exception, call: Call) -> PyctriggerError:
+    """The last resort: a person sees one line, and a traceback only if asked for."""
+    if call.verbosity > 1:
+        import traceback
+
+        traceback.print_exc()
+    return _shortage(error) or _defect(error)
 
 
 def _shortage(error: BaseException) -> ShortageError | None:
