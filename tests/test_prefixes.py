@@ -190,8 +190,8 @@ def test_the_standard_library_is_compiled_and_swept_on_request(
     assert (2, 2) == (outcome.counts["removed"], outcome.counts["removed_directories"])
     assert snapshot(library / "site-packages") == before
     assert [] == not_fresh(newest, own)
-    # Without --site-dir the packages are the scope's other half, and no source is counted twice.
-    both = pyctrigger.json("run", "--python", python, "--stdlib")
+    # With --prefix the packages are the scope's other half, and no source is counted twice.
+    both = pyctrigger.json("run", "--prefix", tmp_path / "prefix", "--stdlib")
     assert (2, len(own)) == (both.counts["compiled"], both.counts["fresh"])
     assert not (library / "site-packages/dead").exists()
     purged = pyctrigger.json("purge", "--python", python, "--site-dir", site, "--stdlib")

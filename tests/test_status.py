@@ -470,6 +470,14 @@ def test_questions_that_make_no_sense(pyctrigger: Command, arguments: list[str],
 # ----------------------------------------------------------------------------------------------- another interpreter
 
 
+def another(interpreters: list[Interpreter], newest: Interpreter) -> Interpreter:
+    """An interpreter of another flavour."""
+    other = next((each for each in interpreters if tag_of(each) != tag_of(newest)), None)
+    if other is None:
+        absent("needs two flavours")
+    return other
+
+
 def against(outcome: Outcome) -> dict[str, Any]:
     """The answer for programs."""
     assert outcome.code == 0, outcome.err
@@ -482,9 +490,7 @@ def test_everything_is_missing_for_another_flavour(
     pyctrigger: Command, scope: list[Argument], site: Path, interpreters: list[Interpreter], newest: Interpreter
 ) -> None:
     """These sources, that interpreter: and what it has there already counts."""
-    other = next((each for each in interpreters if tag_of(each) != tag_of(newest)), None)
-    if other is None:
-        absent("needs two flavours")
+    other = another(interpreters, newest)
     pyctrigger.json("run", *scope)
     pyctrigger.json("run", "--python", other.path, "--site-dir", site, site / "package/module1.py", "--stateless")
     for pyc in (site / "package/__pycache__").glob(f"module[1-8].{tag_of(other)}.pyc"):
@@ -541,7 +547,7 @@ def test_time_it_will_take(
     pyctrigger: Command, scope: list[Argument], site: Path, interpreters: list[Interpreter], newest: Interpreter
 ) -> None:
     """From the recorded times, at every level that is wanted; what has none is taken to need what its size says."""
-    other = next(each for each in interpreters if each.path != newest.path)
+    other = another(interpreters, newest)
     pyctrigger.json("run", *scope)
     (path,) = pyctrigger.state.glob("*/manifest.sqlite")
     with contextlib.closing(sqlite3.connect(path)) as database:
@@ -570,7 +576,7 @@ def test_levels_with_equal_code_are_compiled_once(
     pyctrigger: Command, site: Path, interpreters: list[Interpreter], newest: Interpreter
 ) -> None:
     """And so count once; a docstring makes another code of the third."""
-    other = next(each for each in interpreters if each.path != newest.path)
+    other = another(interpreters, newest)
     write_tree(site, {"plain.py": "x = 1\n", "documented.py": '"""Text."""\n'})
     scope: list[Argument] = ["--python", newest.path, "--site-dir", site, "--optimize", "0,1,2"]
     pyctrigger.json("run", *scope)

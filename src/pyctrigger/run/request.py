@@ -121,7 +121,7 @@ class Request(NamedTuple):
             site_dirs=_texts(options["site_dirs"]),
             prefixes=_texts(options["prefixes"]),
             stdlib=bool(options["stdlib"]),
-            pycache_prefix=_optional(options["pycache_prefix"], str),
+            pycache_prefix=_absolute(options["pycache_prefix"]),
             optimize=None if levels is None else _levels(levels),
             invalidation_mode=None if mode is None else InvalidationMode(mode),
             source_date_epoch=_optional(options["source_date_epoch"], int),
@@ -133,6 +133,12 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise TypeError("no list of texts")
     return tuple(value)
+
+
+def _absolute(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and value.startswith("/")):
+        raise TypeError("no absolute path")
+    return value
 
 
 def _levels(value: Any) -> tuple[int, ...]:
