@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 #: Marshals, in a process of its own for each, what compile() makes of the sources on standard input; their digests.
 _FRESH = r"""
-import hashlib, marshal, os, py_compile, sys
-from importlib.machinery import SourceFileLoader
+import hashlib, os, py_compile, sys
 for line in sys.stdin.buffer.read().split(b"\0"):
     path = os.fsdecode(line)
     sys.stdout.flush()
     if not os.fork():
-        with open(path, "rb") as source:
-            data = source.read()
+        pyc = f"{path}.{os.getpid()}"
         try:
-            code = SourceFileLoader("<py_compile>", path).source_to_code(data, path, _optimize=0)
-        except SyntaxError:
+            py_compile.compile(path, pyc, doraise=True, optimize=0)
+        except py_compile.PyCompileError:
             print("syntax")
         else:
-            print(hashlib.sha256(marshal.dumps(code)).hexdigest())
+            with open(pyc, "rb") as file:
+                print(hashlib.sha256(file.read()[16:]).hexdigest())
+            os.remove(pyc)
         sys.stdout.flush()
         os._exit(0)
     os.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -540,17 +541,23 @@ def test_manifest_remembers_what_it_learned(
     """And no more than that."""
     directory = str(tmp_path_factory.mktemp("manifest"))
     learned = {path: Uncompilable("1:2:3:4:5", digest, b"abcd", "syntax", "") for path, digest in facts.items()}
-    manifest = Manifest(directory)
-    for path, fact in learned.items():
-        manifest.learn(path, fact)
-    manifest.save()
-    assert Manifest(directory).uncompilable == learned
-    forgotten = data.draw(st.sets(st.sampled_from(sorted(learned)))) if learned else set()
-    for path in forgotten:
-        manifest.unlearn(path)
-    manifest.save()
-    assert Manifest(directory).uncompilable == {path: learned[path] for path in learned if path not in forgotten}
-    assert Manifest(None).uncompilable == {}
+    with contextlib.closing(Manifest(directory)) as manifest:
+        for path, fact in learned.items():
+            manifest.learn(path, fact)
+        manifest.save()
+        assert remembered_in(directory) == learned
+        forgotten = data.draw(st.sets(st.sampled_from(sorted(learned)))) if learned else set()
+        for path in forgotten:
+            manifest.unlearn(path)
+        manifest.save()
+    assert remembered_in(directory) == {path: learned[path] for path in learned if path not in forgotten}
+    assert remembered_in(None) == {}
+
+
+def remembered_in(directory: str | None) -> dict[str, Uncompilable]:
+    """What a manifest that is opened anew knows."""
+    with contextlib.closing(Manifest(directory)) as manifest:
+        return dict(manifest.uncompilable)
 
 
 # ------------------------------------------------------------------------------------------------ state that is denied

@@ -598,7 +598,8 @@ from pyctrigger.workers import wire
 from pyctrigger.workers.pool import Pool
 from pyctrigger.workers.limits import Limits
 from pyctrigger.workers.worker import Job
-slow = ("x" + "\\u0327\\u0301" * 120_000 + " = 1\\n").encode()
+names = "".join(f" a{number} = 1\\n" for number in range(40_000))
+slow = ("def f():\\n" + names + " [" + "lambda: 0," * 15_000 + "]\\n").encode()  # each lambda has its copy of the names
 request = wire.request([wire.LevelRequest(0)], b"/m.py", slow)
 with Pool(probe(sys.argv[1]).interpreter, Limits(), 3) as pool:
     list(pool.map(Job(request, None) for _ in range(6)))

@@ -52,13 +52,17 @@ HOLDS_NAMES = sys.version_info < (3, 11)
 #: Sets are written in the order of their hashes; PyPy keeps the order of the source.
 ORDERS_BY_ADDRESS = sys.implementation.name == "cpython" and HOLDS_NAMES
 SPLITS_SETS = sys.implementation.name == "cpython" and sys.version_info >= (3, 12)
+#: marshal flags what more than one reference is held to. In py_compile there are two to a module's code, up to 3.14.
+#: Functions of 3.14 borrow their arguments, so there ours would hold one; in 3.15 those of py_compile do so, too.
+FLAGS_MODULE = sys.version_info < (3, 15)
 #: PyPy flags a string as interned if any equal one is, also one that compiling has left and nothing holds any more.
 FLAGS_BY_GARBAGE = sys.implementation.name == "pypy"
 #: Whether this process only forks, and so has compiled nothing whenever it is asked.
 APART = FLAGS_BY_GARBAGE or (len(sys.argv) > 6 and sys.argv[6] == "apart")
 LIFE = int(sys.argv[2]) if len(sys.argv) > 2 else -1
-#: inspect.CO_OPTIMIZED: the code of a function.
-FUNCTION = 1
+#: inspect.CO_OPTIMIZED: the code of a function, whose first constant is its docstring or None. From 3.14 on it may be
+#: any other constant, and a flag tells: inspect.CO_HAS_DOCSTRING.
+MAY_HAVE_DOCSTRING = 0x4000000 if sys.version_info >= (3, 14) else 1
 
 
 class State:
@@ -69,10 +73,13 @@ class State:
 
 
 def marshalled(code: "types.CodeType") -> bytes:
+    held = [code] if FLAGS_MODULE else []
     try:
         return marshal.dumps(code)
     except ValueError as error:
         raise Unmarshallable(error) from None
+    finally:
+        held.clear()
 
 
 # -- levels that are equal --------------------------------------------------------------------------------------------
@@ -114,7 +121,7 @@ def may_document(code: "types.CodeType") -> bool:
     """Whether levels 1 and 2 can differ: by a docstring of a module, a class or a function."""
     if "__doc__" in code.co_names:
         return True
-    if code.co_flags & FUNCTION and code.co_consts and isinstance(code.co_consts[0], str):
+    if code.co_flags & MAY_HAVE_DOCSTRING and code.co_consts and isinstance(code.co_consts[0], str):
         return True
     return any(hasattr(constant, "co_names") and may_document(constant) for constant in code.co_consts)
 
