@@ -121,10 +121,9 @@ def test_timeout_of_the_configuration(
 
 def test_looking_needs_no_lock(machine: Machine, holder: subprocess.Popen[bytes], scope: list[Argument]) -> None:
     """`verify`, `status` and a dry run are answered at once, and status names the holder."""
-    now = ["--lock-timeout", "0"]
-    assert machine.command.json("verify", *scope, *now).code == 1
-    assert machine.command.json("run", "--dry-run", *scope, *now).code == 0
-    status = machine.command.json("status", *scope, *now)
+    assert machine.command.json("verify", *scope).code == 1
+    assert machine.command.json("run", "--dry-run", *scope, "--lock-timeout", "0").code == 0
+    status = machine.command.json("status", *scope)
     assert status.code == 0
     lock = status.run["status"]["lock"]
     assert lock["pid"] == holder.pid

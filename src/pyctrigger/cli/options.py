@@ -1,43 +1,41 @@
-"""Options that several verbs have in common, and the numbers that options take."""
+"""Which options each verb takes, and how each of them is written."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from typing import Union
 
+    from ..pyc.header import InvalidationMode
+
     Place = Union[argparse.ArgumentParser, argparse._ArgumentGroup]
 
 
-def add_python(place: Place) -> None:
-    """`--python`: the flavours that are meant, in a list, which is empty without it."""
-    place.add_argument(
-        "--python",
-        metavar="V",
-        action="append",
-        default=[],
-        help="the target: 3.11, 3.13t, pypy3.11, py311 or a path; repeatable",
-    )
+def levels(text: str) -> tuple[int, ...]:
+    """Optimization levels, sorted and once each. Raises ArgumentTypeError."""
+    parts = text.split(",")
+    if not all(part in ("0", "1", "2") for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r}: say levels from 0 to 2, such as 0,1,2")
+    return tuple(sorted({int(part) for part in parts}))
 
 
-def add_site_dir(place: Place, *, whose: str = "the target's") -> None:
-    """`--site-dir`: directories that count instead of those that are known, in a list, which is empty without it."""
-    place.add_argument(
-        "--site-dir",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help=f"this directory instead of {whose} own; repeatable",
-    )
+def invalidation_mode(text: str) -> InvalidationMode:
+    """A mode by its name. Raises ArgumentTypeError."""
+    from ..pyc.header import InvalidationMode
+
+    try:
+        return InvalidationMode(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: say timestamp, checked-hash or unchecked-hash") from None
 
 
-def add_prefix(place: Place) -> None:
-    """`--prefix`: environments, in a list, which is empty without it."""
-    place.add_argument(
-        "--prefix", metavar="DIR", action="append", default=[], help="a virtual or conda environment; repeatable"
-    )
+def epoch(text: str) -> int:
+    """Seconds since 1970. Raises ArgumentTypeError."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds since 1970")
+    return int(text)
 
 
 def processes(text: str) -> int:
@@ -69,3 +67,158 @@ def positive_time_limit(text: str) -> float:
     if found == 0:
         raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds")
     return found
+
+
+class Option(NamedTuple):
+    """One option that several verbs have."""
+
+    group: str
+    """Under what title the help lists it."""
+    verbs: tuple[str, ...]
+    """Those that take it, since it changes what they do."""
+    names: tuple[str, ...]
+    argparse: dict[str, Any]
+    """What `add_argument` is told of it."""
+
+
+_COMPILE = ("run", "repair")
+_WRITE = (*_COMPILE, "sweep", "purge")
+_COMPARE = (*_COMPILE, "verify", "status", "explain")
+_LOOK = (*_WRITE, "verify", "status", "explain")
+_ALL = (*_LOOK, "which")
+_EVERY = (*_ALL, "history", "audit", "measure", "hooks", "completion")
+_LIST: dict[str, Any] = {"action": "append", "default": []}
+_SWITCH: dict[str, Any] = {"action": "store_true"}
+
+#: In the order of the help. The verbs' own options are declared in their modules (`cli/commands`).
+OPTIONS = (
+    Option(
+        "paths",
+        _ALL,
+        ("--paths-from",),
+        {"metavar": "FILE", "help": "read more PATHs from a file, one a line; -: standard input"},
+    ),
+    Option("paths", _ALL, ("--null",), {**_SWITCH, "help": "the PATHs in that file are separated by NUL"}),
+    Option(
+        "scope",
+        _ALL,
+        ("--python",),
+        {"metavar": "V", **_LIST, "help": "the target: 3.11, 3.13t, pypy3.11, py311 or a path; repeatable"},
+    ),
+    Option("scope", _ALL, ("--root",), {"metavar": "DIR", "help": "a staged root, chroot or jail seen from outside"}),
+    Option("scope", _ALL, ("--trust-root",), {**_SWITCH, "help": "run the interpreter inside the root"}),
+    Option(
+        "scope",
+        _ALL,
+        ("--site-dir",),
+        {"metavar": "DIR", **_LIST, "help": "this directory instead of the target's own; repeatable"},
+    ),
+    Option(
+        "scope", _ALL, ("--prefix",), {"metavar": "DIR", **_LIST, "help": "a virtual or conda environment; repeatable"}
+    ),
+    Option("scope", _ALL, ("--stdlib",), {**_SWITCH, "help": "the standard library as well"}),
+    Option(
+        "scope",
+        _ALL,
+        ("--pycache-prefix",),
+        {"metavar": "DIR", "help": "the tree that the target's sys.pycache_prefix names"},
+    ),
+    Option(
+        "scope",
+        _COMPARE,
+        ("--exclude",),
+        {"metavar": "GLOB", **_LIST, "help": "sources not to compile, by full path; repeatable"},
+    ),
+    Option(
+        "bytecode",
+        _LOOK,
+        ("--optimize",),
+        {"metavar": "0,1,2", "type": levels, "help": "optimization levels (default: 0)"},
+    ),
+    Option(
+        "bytecode",
+        _COMPARE,
+        ("--invalidation-mode",),
+        {
+            "metavar": "MODE",
+            "type": invalidation_mode,
+            "help": "how a pyc tells that its source has changed: timestamp, checked-hash, unchecked-hash",
+        },
+    ),
+    Option(
+        "bytecode",
+        _COMPARE,
+        ("--source-date-epoch",),
+        {"metavar": "N", "type": epoch, "help": "no timestamp in a pyc is later than this"},
+    ),
+    Option(
+        "running",
+        (*_COMPILE, "status"),
+        ("--jobs",),
+        {"metavar": "N", "type": processes, "help": "workers; 0: what the machine allows"},
+    ),
+    Option(
+        "running",
+        _WRITE,
+        ("--lock-timeout",),
+        {"metavar": "SECONDS", "type": time_limit, "help": "how long to wait for the lock"},
+    ),
+    Option("running", _ALL, ("--state-dir",), {"metavar": "DIR", "help": "where journal and manifest live"}),
+    Option("running", _ALL, ("--stateless",), {**_SWITCH, "help": "keep no state and take no lock"}),
+    Option("running", _ALL, ("--config",), {"metavar": "FILE", "help": "the configuration"}),
+    Option("running", _WRITE, ("--dry-run",), {**_SWITCH, "help": "say what would be done, and do nothing"}),
+    Option("output", _EVERY, ("--json",), {**_SWITCH, "help": "one JSON object on standard output"}),
+    Option(
+        "output",
+        (*_ALL, "audit", "measure"),
+        ("-q", "--quiet"),
+        {**_SWITCH, "help": "errors and failures only"},
+    ),
+    Option(
+        "output",
+        _EVERY,
+        ("-v", "--verbose"),
+        {"action": "count", "default": 0, "help": "name what is written and removed; twice: more"},
+    ),
+    Option("output", (*_LOOK, "audit", "measure"), ("--no-progress",), {**_SWITCH, "help": "no progress bar"}),
+    Option(
+        "output",
+        _EVERY,
+        ("--color",),
+        {
+            "default": "auto",
+            "choices": ("auto", "always", "never"),
+            "help": "when there is colour; auto: on a terminal only (default)",
+        },
+    ),
+)
+
+
+def add_shared_options(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add those that a verb has in common with others."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in OPTIONS:
+        if verb in option.verbs:
+            group = groups.get(option.group) or parser.add_argument_group(option.group)
+            groups[option.group] = group
+            group.add_argument(*option.names, **option.argparse)
+
+
+def add_python(place: Place) -> None:
+    """`--python`: the flavours that are meant, in a list, which is empty without it."""
+    _add(place, "--python")
+
+
+def add_site_dir(place: Place, *, whose: str = "the target's") -> None:
+    """`--site-dir`: directories that count instead of those that are known, in a list, which is empty without it."""
+    _add(place, "--site-dir", help=f"this directory instead of {whose} own; repeatable")
+
+
+def add_prefix(place: Place) -> None:
+    """`--prefix`: environments, in a list, which is empty without it."""
+    _add(place, "--prefix")
+
+
+def _add(place: Place, name: str, **changes: Any) -> None:
+    (option,) = (each for each in OPTIONS if name in each.names)
+    place.add_argument(*option.names, **{**option.argparse, **changes})

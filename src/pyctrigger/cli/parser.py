@@ -11,12 +11,10 @@ from ..run.request import Request, Work
 from ..run.transaction import absolute
 from ..version import VERSION
 from .commands import VERBS
-from .options import add_prefix, add_python, add_site_dir, processes, time_limit
+from .options import add_shared_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from ..pyc.header import InvalidationMode
 
 
 class Call(NamedTuple):
@@ -47,6 +45,12 @@ class _Parser(argparse.ArgumentParser):
         self.formatter_class = argparse.HelpFormatter
         return super().format_usage()
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, left = self.parse_known_args(args, namespace)
+        if left:
+            raise UsageError(_refusal(options.verb, left), mend=f"see {self.prog} {options.verb} --help")
+        return options
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, mend=f"see {self.prog} --help")
 
@@ -56,6 +60,17 @@ class _Unmeasured(argparse.HelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=80)
+
+
+def _refusal(verb: str, left: list[str]) -> str:
+    """What is wrong with arguments that a verb doesn't take."""
+    (verbs,) = (each for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
+    for name in (each.partition("=")[0] for each in left if each.startswith("-")):
+        takers = [taker for taker, parser in verbs.choices.items() if name in parser._option_string_actions]
+        if takers:
+            *others, last = takers
+            return f"{verb} takes no {name} ({', '.join(others)}{' and ' if others else ''}{last} can use it)"
+    return f"unrecognized arguments: {' '.join(left)}"
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
@@ -73,11 +88,10 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         subparser = verbs.add_parser(verb, help=module.HELP, description=module.HELP, allow_abbrev=False)
         module.add_options(subparser)
         if not hasattr(module, "perform"):
-            _add_paths(subparser)
-            _add_scope(subparser)
-            _add_bytecode(subparser)
-            _add_state(subparser)
-        _add_output(subparser)
+            subparser.add_argument(
+                "paths", nargs="*", metavar="PATH", help="what was touched, may be gone; none at all: the whole scope"
+            )
+        add_shared_options(subparser, verb)
     return parser
 
 
@@ -89,134 +103,34 @@ def parse(arguments: Sequence[str]) -> Call:
         options,
         options.verb,
         getattr(options, "hook", False),
-        options.dry_run,
+        getattr(options, "dry_run", False),
         options.json,
-        options.quiet,
+        getattr(options, "quiet", False),
         options.verbose,
-        not options.no_progress,
+        not getattr(options, "no_progress", True),
         options.color,
     )
 
 
 def make_request(options: argparse.Namespace) -> Request:
-    """What is to be done; reads the lists of paths that the options name. Raises UsageError."""
-    return Request(
-        work=Work(options.verb),
-        pythons=tuple(options.python),
-        paths=_paths(options),
-        root=_absolute(options.root),
-        trust_root=options.trust_root,
-        site_dirs=tuple(_inside(path, options.root) for path in options.site_dir),
-        prefixes=tuple(_inside(path, options.root) for path in options.prefix),
-        stdlib=options.stdlib,
-        pycache_prefix=_pycache_prefix(options.pycache_prefix),
-        optimize=options.optimize,
-        invalidation_mode=options.invalidation_mode,
-        source_date_epoch=options.source_date_epoch,
-        exclude=tuple(options.exclude),
-        jobs=options.jobs,
-        lock_timeout=options.lock_timeout,
-        state_dir=_absolute(options.state_dir),
-        stateless=options.stateless,
-        config=_absolute(options.config),
-        dry_run=options.dry_run,
-        event=getattr(options, "event", "unknown"),
-        manager=getattr(options, "manager", None),
-        hook=getattr(options, "hook", False),
-        defer=getattr(options, "defer", False),
-        compare_code=getattr(options, "compare_code", False),
-        cache_tag=getattr(options, "cache_tag", None),
-        every=getattr(options, "every", False),
-    )
+    """What is to be done; reads the lists of paths that the options name. Raises UsageError.
 
-
-def _add_paths(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="what was touched, may be gone; none at all: the whole scope"
-    )
-    group = parser.add_argument_group("paths")
-    group.add_argument(
-        "--paths-from", metavar="FILE", help="read more PATHs from a file, one a line; -: standard input"
-    )
-    group.add_argument("--null", action="store_true", help="the PATHs in that file are separated by NUL")
-
-
-def _add_scope(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("scope")
-    add_python(group)
-    group.add_argument("--root", metavar="DIR", help="a staged root, chroot or jail seen from outside")
-    group.add_argument("--trust-root", action="store_true", help="run the interpreter inside the root")
-    add_site_dir(group)
-    add_prefix(group)
-    group.add_argument("--stdlib", action="store_true", help="the standard library as well")
-    group.add_argument("--pycache-prefix", metavar="DIR", help="the tree that the target's sys.pycache_prefix names")
-    group.add_argument(
-        "--exclude",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        help="sources not to compile, by full path; repeatable",
-    )
-
-
-def _add_bytecode(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("bytecode")
-    group.add_argument("--optimize", metavar="0,1,2", type=_levels, help="optimization levels (default: 0)")
-    group.add_argument(
-        "--invalidation-mode",
-        metavar="MODE",
-        type=_mode,
-        help="how a pyc tells that its source has changed: timestamp, checked-hash, unchecked-hash",
-    )
-    group.add_argument("--source-date-epoch", metavar="N", type=_epoch, help="no timestamp in a pyc is later than this")
-
-
-def _add_state(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("running")
-    group.add_argument("--jobs", metavar="N", type=processes, help="workers; 0: what the machine allows")
-    group.add_argument("--lock-timeout", metavar="SECONDS", type=time_limit, help="how long to wait for the lock")
-    group.add_argument("--state-dir", metavar="DIR", help="where journal and manifest live")
-    group.add_argument("--stateless", action="store_true", help="keep no state and take no lock")
-    group.add_argument("--config", metavar="FILE", help="the configuration")
-    group.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    group.add_argument("-q", "--quiet", action="store_true", help="errors and failures only")
-    group.add_argument(
-        "-v", "--verbose", action="count", default=0, help="name what is written and removed; twice: more"
-    )
-    group.add_argument("--no-progress", action="store_true", help="no progress bar")
-    group.add_argument(
-        "--color",
-        default="auto",
-        choices=("auto", "always", "never"),
-        help="when there is colour; auto: on a terminal only (default)",
-    )
-
-
-def _levels(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part in ("0", "1", "2") for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r}: say levels from 0 to 2, such as 0,1,2")
-    return tuple(sorted({int(part) for part in parts}))
-
-
-def _mode(text: str) -> InvalidationMode:
-    from ..pyc.header import InvalidationMode
-
-    try:
-        return InvalidationMode(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: say timestamp, checked-hash or unchecked-hash") from None
-
-
-def _epoch(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds since 1970")
-    return int(text)
+    What the verb has no option for is as `Request` has it.
+    """
+    said: dict[str, Any] = vars(options)
+    taken = {name: said[name] for name in Request._fields if name in said}
+    made: dict[str, Any] = {
+        "pythons": tuple(options.python),
+        "paths": _paths(options),
+        "root": _absolute(options.root),
+        "site_dirs": tuple(_inside(path, options.root) for path in options.site_dir),
+        "prefixes": tuple(_inside(path, options.root) for path in options.prefix),
+        "pycache_prefix": _pycache_prefix(options.pycache_prefix),
+        "exclude": tuple(said.get("exclude", ())),
+        "state_dir": _absolute(options.state_dir),
+        "config": _absolute(options.config),
+    }
+    return Request(**{**taken, **made, "work": Work(options.verb)})
 
 
 def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:

@@ -88,7 +88,11 @@ class Request(NamedTuple):
             raise UsageError("--trust-root goes with --root", mend="name the root with --root DIR")
         if self.site_dirs and self.prefixes:
             raise UsageError("--site-dir and --prefix contradict each other", mend="leave one of them out")
-        if self.work is Work.PURGE and not (self.pythons or self.cache_tag or self.every):
+        flavours = {"--python": self.pythons, "--cache-tag": self.cache_tag, "--all": self.every}
+        named = [name for name, value in flavours.items() if value]
+        if self.work is Work.PURGE and len(named) > 1:
+            raise UsageError(f"{named[-1]} and {named[0]} contradict each other", mend="leave one of them out")
+        if self.work is Work.PURGE and not named:
             raise UsageError("purge needs --python V, --cache-tag TAG or --all", mend="say whose bytecode is to go")
 
     def levels(self, settings: Settings, dotted: str) -> tuple[int, ...]:

@@ -35,7 +35,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--null", action="store_true", help="these names, separated by NUL")
     parser.add_argument("--format", choices=_FORMATS, help="text; jsonl: one JSON object a line for each archive; csv")
-    parser.set_defaults(dry_run=False)  # it never writes
     group = parser.add_argument_group("running")
     group.add_argument("--jobs", metavar="N", type=processes, default=0, help="processes; 0: what the machine allows")
     group.add_argument("--config", metavar="FILE", help="the configuration, which may name the executable of a version")

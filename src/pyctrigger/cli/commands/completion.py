@@ -31,7 +31,6 @@ class CompletionReport(Report):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """For which shell."""
     parser.add_argument("shell", choices=_SHELLS, help="whose script to print")
-    parser.set_defaults(dry_run=False)
 
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> CompletionReport:

@@ -31,7 +31,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--failed", action="store_true", help="list only those that failed or didn't come to their end")
     parser.add_argument("--root", metavar="DIR", help="a staged root, chroot or jail seen from outside")
     parser.add_argument("--state-dir", metavar="DIR", help="where journal and manifest live")
-    parser.set_defaults(dry_run=False)
 
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HistoryReport:

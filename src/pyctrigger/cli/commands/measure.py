@@ -49,7 +49,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--timeout", metavar="SECONDS", type=positive_time_limit, default=60.0, help="for one process (default: 60)"
     )
     parser.add_argument("--config", metavar="FILE", help="the configuration")
-    parser.set_defaults(dry_run=False)
 
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> MeasureReport:

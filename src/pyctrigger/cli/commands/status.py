@@ -27,6 +27,9 @@ _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)\Z", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _REASONS = ("magic", "mtime", "size", "digest", "mode")
 
+#: Options about what the quick check doesn't look at.
+_OF_TREES = ("site_dir", "stdlib", "pycache_prefix", "exclude", "optimize", "invalidation_mode", "source_date_epoch")
+
 #: The rows of the table: a label, and what stands in it for one flavour.
 _ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("sources", lambda status: str(status["sources"])),
@@ -78,6 +81,11 @@ def look(request: Request, options: argparse.Namespace, observer: Observer) -> R
     ]
     if given and not options.check:
         raise UsageError(f"{given[0]} goes with --check", mend="add --check, or leave it out")
+    if options.jobs is not None and options.against is None:
+        raise UsageError("--jobs goes with --against", mend="add --against V, or leave it out")
+    idle = [name for name in _OF_TREES if getattr(options, name)] if options.check else []
+    if idle:
+        raise UsageError("--check looks at nothing but the state", mend=f"leave out --{idle[0].replace('_', '-')}")
     if options.check and options.against is not None:
         raise UsageError("--check and --against are two questions", mend="ask them one after the other")
     if options.check and options.format == "prometheus" and options.json:
