@@ -32,6 +32,7 @@ def test_a_pycache_prefix_is_filled_and_swept(
     """The pycs lie where the target's `sys.pycache_prefix` looks for them; nothing is written beside the sources."""
     write_tree(site, {"package/__init__.py": "", "package/inner/module.py": "x = 1\n"})
     prefix = tmp_path / "prefix"
+    prefix.mkdir()
     arguments = ["--python", interpreter.path, "--site-dir", str(site), "--pycache-prefix", str(prefix)]
     before = snapshot(site)
 
@@ -70,6 +71,7 @@ def test_a_prefix_serves_sources_that_can_not_be_written(
     """A read-only /usr with a pycache prefix: the sources' file system is mounted read-only."""
     site, prefix = tmp_path / "site", tmp_path / "prefix"
     site.mkdir()
+    prefix.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(site)], check=True)
     try:
         write_tree(site, {"package/__init__.py": ""})

@@ -375,6 +375,7 @@ def test_pycache_prefix(
     pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter, tmp_path: Path
 ) -> None:
     """The pyc is looked for where the target would."""
+    (tmp_path / "prefix").mkdir()
     scope = [*scope, "--pycache-prefix", tmp_path / "prefix"]
     pyctrigger.json("run", *scope)
     pyc = f"{tmp_path}/prefix{site}/package/module.{tag_of(newest)}.pyc"

@@ -691,8 +691,8 @@ def test_site_directory_counts_once(pyctrigger: Command, site: Path, newest: Fou
     ("arguments", "message"),
     [
         (
-            ["--site-dir", "{site}", "--prefix", "{site}"],
-            "--site-dir and --prefix contradict each other; leave one of them out",
+            ["--site-dir", "/usr", "--prefix", "{site}"],
+            "--site-dir /usr: lies outside of --prefix {site}; leave one of them out",
         ),
         (["--root", "{site}/gone", ""], "--root {site}/gone: no such directory; name the directory of a staged root"),
         (["--trust-root"], "--trust-root goes with --root; name the root with --root DIR"),

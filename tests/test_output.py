@@ -169,7 +169,7 @@ def test_every_table_has_one_content(
     else:
         words += ["--state-dir", str(state)]
         words += [] if verb == "history" else ["--python", newest.path, "--site-dir", str(site)]
-    words += [] if verb in ("history", "hooks") else ["--no-progress"]
+    words += [] if verb in ("history", "hooks", "which") else ["--no-progress"]
 
     plain, complaints = on_pipe(*PROGRAM, verb, *words)
     drawn = on_terminal(*PROGRAM, verb, *words, columns=1000)

@@ -205,6 +205,7 @@ def test_the_standard_library_is_compiled_and_swept_on_request(
 @pytest.fixture
 def scope(site: Path, tmp_path: Path, newest: Interpreter) -> list[str]:
     """The newest CPython on the site directory, with a tree for its pycs elsewhere."""
+    (tmp_path / "elsewhere").mkdir()
     return ["--python", newest.path, "--site-dir", str(site), "--pycache-prefix", str(tmp_path / "elsewhere")]
 
 

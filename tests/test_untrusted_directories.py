@@ -277,6 +277,7 @@ def test_a_pycache_prefix_is_judged_by_its_own_directories(
     write_tree(site, {"open/module.py": "", "good/module.py": ""})
     (site / "open").chmod(0o777)
     prefix = tmp_path / "prefix"
+    prefix.mkdir()
     arguments = [*scope, "--pycache-prefix", str(prefix)]
     assert (0, 2) == ((first := pyctrigger.json("run", *arguments)).code, first.counts["compiled"])
     tree = prefix / str(site).lstrip("/")

@@ -148,6 +148,7 @@ def test_pycache_prefix(
 ) -> None:
     """A tree apart has the sources' own paths in it."""
     prefix = tmp_path / "prefix"
+    prefix.mkdir()
     scope = [*scope, "--pycache-prefix", prefix]
     pyctrigger.json("run", *scope)
     pyc = f"{prefix}{site}/package/more.{tag_of(newest)}.pyc"

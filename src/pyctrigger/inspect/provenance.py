@@ -77,8 +77,9 @@ def trace(request: Request, observer: Observer) -> WhichReport:
         raise UsageError("no pyc to look at", mend="name one, such as /usr/lib/…/__pycache__/module.cpython-311.pyc")
     prepared = prepare(request, observer)
     report = WhichReport()
-    # Names can be read where no interpreter is left; who names one is told that it isn't there.
-    report.errors += prepared.report.errors if request.pythons else []
+    # Names can be read where no interpreter is left; who names one is told that it isn't there, and what else is wrong.
+    errors = prepared.report.errors
+    report.errors += [error for error in errors if request.pythons or isinstance(error, UsageError)]
     tags = [target.interpreter.cache_tag for target in prepared.targets]
     pycs = []
     for path in clean_paths(request.paths):

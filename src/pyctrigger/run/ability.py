@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..pyc.header import InvalidationMode
-from .request import Work
 
 if TYPE_CHECKING:
     from .request import Request
@@ -32,7 +31,7 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
         raise UsageError(
             f"--pycache-prefix: {target.interpreter.flavour} knows no pycache prefix", mend="it came with Python 3.8"
         )
-    if request.root is None and request.work in (Work.RUN, Work.REPAIR) and not request.dry_run:
+    if request.hook and request.root is None and not request.dry_run:  # a person's has to be there
         try:
             os.makedirs(prefix, mode=0o755, exist_ok=True)
         except OSError as error:

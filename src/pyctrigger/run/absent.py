@@ -9,6 +9,7 @@ from ..errors import InterpreterError, RefusedError, UsageError
 from ..managers.every import MANAGERS
 from ..target.flavour import Flavour, installed
 from ..target.interpreter import Interpreter
+from .staged import stands_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,12 +53,17 @@ def gone(text: str, probed: ProbedInterpreters, manager: str | None = None) -> I
     )
 
 
-def sharing(interpreter: Interpreter, probed: ProbedInterpreters) -> list[Interpreter]:
-    """Other installed interpreters with the same cache tag: 3.13 and 3.13t share pycs where they share a directory."""
+def sharing(interpreter: Interpreter, probed: ProbedInterpreters, root: str | None) -> list[Interpreter]:
+    """Other installed interpreters with the same cache tag: 3.13 and 3.13t share pycs where they share a directory.
+
+    Of a staged root, those that it has as well.
+    """
     return [
         each
         for each in _installed(probed)
-        if each.cache_tag == interpreter.cache_tag and each.installation != interpreter.installation
+        if each.cache_tag == interpreter.cache_tag
+        and each.installation != interpreter.installation
+        and (root is None or stands_in(each, root))
     ]
 
 

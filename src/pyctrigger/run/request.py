@@ -86,8 +86,6 @@ class Request(NamedTuple):
             raise UsageError("--defer keeps state", mend="leave out --stateless and --dry-run")
         if self.trust_root and not self.root:
             raise UsageError("--trust-root goes with --root", mend="name the root with --root DIR")
-        if self.site_dirs and self.prefixes:
-            raise UsageError("--site-dir and --prefix contradict each other", mend="leave one of them out")
         flavours = {"--python": self.pythons, "--cache-tag": self.cache_tag, "--all": self.every}
         named = [name for name, value in flavours.items() if value]
         if self.work is Work.PURGE and len(named) > 1:

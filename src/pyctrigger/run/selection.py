@@ -115,9 +115,11 @@ def _has_scope(interpreter: Interpreter, request: Request) -> bool:
     """Whether a staged root has anything for an interpreter of this machine; unasked, the others don't matter."""
     if request.root is None or request.site_dirs:
         return True
-    from .staged import staged_site_directories
+    from .staged import staged_library, staged_site_directories
 
-    return bool(staged_site_directories(interpreter, request.root, stdlib=request.stdlib))
+    if request.stdlib:
+        return bool(staged_library(interpreter, request.root))
+    return bool(staged_site_directories(interpreter, request.root))
 
 
 def _ask_installed(path: str, request: Request, probed: ProbedInterpreters) -> Interpreter:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, UsageError
-from ..target.scope import SiteDirectory
+from ..target.scope import SiteDirectory, existing, is_library
 from ..tree.directory import identity_in_root, open_in_root
 
 if TYPE_CHECKING:
@@ -51,34 +52,46 @@ def staged_interpreter(
     )
 
 
-def staged_site_directories(interpreter: Interpreter, root: str, *, stdlib: bool) -> list[SiteDirectory]:
+def staged_site_directories(interpreter: Interpreter, root: str) -> list[SiteDirectory]:
     """The scope inside a root, from what stands there: no `sysconfig` of the root's can be asked."""
-    name = _library_name(interpreter)
-    found: dict[tuple[int, int], SiteDirectory] = {}
-    prefixes = [prefix for prefix in _PREFIXES if _interpreter_stands(interpreter, root, prefix)] or ["/usr"]
-    for prefix in prefixes:
-        candidates = [
-            SiteDirectory(f"{prefix}/{library}/{directory}")
-            for library in ("lib", "lib64")
-            for directory in ("python3/dist-packages", f"{name}/site-packages", f"{name}/dist-packages")
-        ]
-        if stdlib:
-            candidates += [SiteDirectory(f"{prefix}/{library}/{name}", is_stdlib=True) for library in ("lib", "lib64")]
-        for candidate in candidates:
-            where = identity_in_root(root, candidate.path)
-            if where is not None:
-                found.setdefault(where, candidate)
-    return list(found.values())
+    candidates = (
+        SiteDirectory(f"{prefix}/{library}/{directory}")
+        for prefix in _standing(interpreter, root) or ["/usr"]
+        for library in ("lib", "lib64")
+        for directory in (
+            "python3/dist-packages",
+            f"{interpreter.library}/site-packages",
+            f"{interpreter.library}/dist-packages",
+        )
+    )
+    return existing(candidates, partial(identity_in_root, root))
 
 
-def _library_name(interpreter: Interpreter) -> str:
-    stem = "python" if interpreter.implementation == "cpython" else interpreter.implementation
-    return f"{stem}{interpreter.version[0]}.{interpreter.version[1]}{'t' if interpreter.free_threaded else ''}"
+def staged_library(interpreter: Interpreter, root: str) -> list[SiteDirectory]:
+    """The directories of the standard library inside a root; none where it has none for this interpreter."""
+    paths = [
+        f"{prefix}/{library}/{interpreter.library}"
+        for prefix in _standing(interpreter, root) or ["/usr"]
+        for library in ("lib", "lib64")
+    ]
+    found = [path for path in paths if identity_in_root(root, path)]
+    if not any(map(is_library(partial(identity_in_root, root)), found)):
+        return []
+    return [SiteDirectory(path, is_stdlib=True) for path in found]
+
+
+def stands_in(interpreter: Interpreter, root: str) -> bool:
+    """Whether a root has an interpreter of this flavour, too."""
+    return bool(_standing(interpreter, root))
+
+
+def _standing(interpreter: Interpreter, root: str) -> list[str]:
+    return [prefix for prefix in _PREFIXES if _interpreter_stands(interpreter, root, prefix)]
 
 
 def _interpreter_stands(interpreter: Interpreter, root: str, prefix: str) -> bool:
     """Whether an interpreter of this flavour is installed below a prefix of the root."""
-    name = _library_name(interpreter)
+    name = interpreter.library
     return any(
         _read_inside(root, f"{prefix}/{directory}", wanted, 1) is not None
         for directory, wanted in (("bin", name), (f"lib/{name}", "os.py"), (f"lib64/{name}", "os.py"))
@@ -87,7 +100,7 @@ def _interpreter_stands(interpreter: Interpreter, root: str, prefix: str) -> boo
 
 def _require_same_magic(interpreter: Interpreter, root: str) -> None:
     """Raise InterpreterError unless the root's interpreter, if it has one, is seen to have the same magic number."""
-    standing = [prefix for prefix in _PREFIXES if _interpreter_stands(interpreter, root, prefix)]
+    standing = _standing(interpreter, root)
     if not standing:
         return  # a package's payload: the installed system's interpreter is, by its version, the host's
     for prefix in standing:
@@ -104,7 +117,7 @@ def _require_same_magic(interpreter: Interpreter, root: str) -> None:
 def _magic_of(interpreter: Interpreter, root: str, prefix: str) -> bytes | None:
     """The magic number of the root's interpreter: from its import system's source (up to 3.13), or its own pycs."""
     for library in ("lib", "lib64"):
-        home = f"{prefix}/{library}/{_library_name(interpreter)}"
+        home = f"{prefix}/{library}/{interpreter.library}"
         source = _read_inside(root, f"{home}/importlib", "_bootstrap_external.py", _MOST_SOURCE)
         match = _MAGIC.search(source) if source else None
         if match:

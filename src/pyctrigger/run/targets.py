@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import RefusedError, UsageError
 from ..pyc.header import HeaderFormat
-from ..target.scope import SiteDirectory, own_directories, site_directories
-from ..tree.directory import Tree, identity_in_root
+from ..target.scope import (
+    Bounds,
+    SiteDirectory,
+    existing,
+    own_directories,
+    site_directories,
+    standard_library,
+)
+from ..tree.directory import Tree, identity_in_root, open_in_root
+from ..tree.elsewhere import is_below
 from ..tree.layout import Layout
 from .transaction import Touched, touched, widened
 
@@ -58,30 +67,67 @@ class Target(NamedTuple):
         return widened(found, [site.path for site in self.sites], own.packages, own.library)
 
 
+def require_named(request: Request) -> None:
+    """Raise UsageError for what a person names and isn't there, before anything is made for it.
+
+    What a hook names may be gone, but for its root: below that its state would be made.
+    """
+    if request.root is not None:
+        _identity(request.root)
+    if request.hook:
+        return
+    named = [("--prefix", path) for path in request.prefixes] + [("--site-dir", path) for path in request.site_dirs]
+    named += [("--pycache-prefix", request.pycache_prefix)] if request.pycache_prefix is not None else []
+    for option, path in named:
+        if _locate(request.root, path) is None:
+            where = "" if request.root is None else f" in {request.root}"
+            raise UsageError(f"{option} {path}: no such directory{where}", mend="name a directory that exists")
+
+
 def find_target(interpreter: Interpreter, request: Request, settings: Settings) -> Target:
     """The scope of an interpreter under a request. Raises UsageError."""
     root = _identity(request.root) if request.root is not None else None
     bare = Target(interpreter, (), root)
-    if request.root is not None and not (request.site_dirs or request.prefixes):
-        from .staged import staged_site_directories
-
-        return bare._replace(sites=tuple(staged_site_directories(interpreter, request.root, stdlib=request.stdlib)))
     site_dirs, prefixes = request.site_dirs, request.prefixes
     if not request.pythons:
         # Environments without a named interpreter have each their own.
-        prefixes = tuple(prefix for prefix in prefixes if interpreter.executable.startswith(f"{prefix}/bin/"))
+        own = tuple(prefix for prefix in prefixes if interpreter.executable.startswith(f"{prefix}/bin/"))
+        prefixes = own or prefixes
     configured = settings.flavours.get(bare.dotted)
-    if not site_dirs and not prefixes and configured and configured.site_dirs:
+    if not site_dirs and not prefixes and request.root is None and configured and configured.site_dirs:
         # What the configuration names may come and go with packages; what a person names has to exist.
-        site_dirs = tuple(path for path in configured.site_dirs if _locate(request.root, path))
-    sites = site_directories(
-        interpreter,
-        lambda path: _locate(request.root, path),
-        site_dirs=site_dirs,
-        prefixes=prefixes,
-        stdlib=request.stdlib,
-    )
+        site_dirs = tuple(path for path in configured.site_dirs if _locate(None, path))
+    bounds = Bounds(partial(_locate, request.root), partial(_lies_in, request.root), prefixes)
+    if request.root is not None and not (site_dirs or prefixes):
+        from .staged import staged_site_directories
+
+        sites = staged_site_directories(interpreter, request.root)
+    else:
+        sites = site_directories(interpreter, bounds, site_dirs)
+    if request.stdlib:
+        sites = existing([*sites, *_library(interpreter, request, bounds)], bounds.locate)
     return bare._replace(sites=tuple(sites))
+
+
+def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list[SiteDirectory]:
+    """The standard library inside of what was named. Raises UsageError where it lies elsewhere."""
+    inside = request.root
+    if request.root is not None and not bounds.prefixes:
+        from .staged import staged_library
+
+        found = staged_library(interpreter, request.root)
+    else:
+        if not bounds.prefixes and interpreter.environment is not None:
+            bounds = bounds._replace(prefixes=(interpreter.environment,))
+        inside = ", ".join(bounds.prefixes) or None
+        found = standard_library(interpreter, bounds)
+    if inside is not None and not found and not request.hook:
+        elsewhere = next(filter(os.path.isdir, own_directories(interpreter).library), None)
+        where = "" if elsewhere is None else f"; it lies in {elsewhere}"
+        raise UsageError(
+            f"--stdlib: {inside} has no standard library of {interpreter.flavour}{where}", mend="leave out --stdlib"
+        )
+    return found
 
 
 def _identity(root: str) -> tuple[int, int]:
@@ -101,10 +147,27 @@ def _locate(root: str | None, path: str) -> tuple[int, int] | None:
         return None
 
 
-def keep_shared(target: Target, others: list[Target]) -> tuple[Target, list[str]]:
+def _lies_in(root: str | None, path: str, above: str) -> bool:
+    """Whether a directory is `above`, or lies below it: whatever links lead there, and however they are named."""
+    top = _locate(root, above)
+    if top is None:
+        return False
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY) if root is None else open_in_root(root, path)
+    except (OSError, ValueError):
+        return False
+    try:
+        return is_below(directory, {top})
+    except OSError:
+        return False
+    finally:
+        os.close(directory)
+
+
+def keep_shared(target: Target, others: list[Target], root: str | None) -> tuple[Target, list[str]]:
     """The target without the directories that another one of the same cache tag uses as well, and their paths."""
-    used = {_locate(None, site.path): site.path for other in others for site in other.sites}
-    kept = tuple(site for site in target.sites if _locate(None, site.path) not in used)
+    used = {_locate(root, site.path) for other in others for site in other.sites}
+    kept = tuple(site for site in target.sites if _locate(root, site.path) not in used)
     return target._replace(sites=kept), [site.path for site in target.sites if site not in kept]
 
 

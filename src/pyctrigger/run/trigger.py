@@ -18,7 +18,7 @@ from .observer import Observer
 from .report import FlavourReport, Report
 from .request import Request, Work
 from .selection import find_interpreters, not_found
-from .targets import find_target, keep_shared
+from .targets import find_target, keep_shared, require_named
 from .transaction import absolute
 
 if TYPE_CHECKING:
@@ -264,8 +264,10 @@ def _spare_shared(
     """A purge of one flavour leaves the directories whose pycs another flavour of the same cache tag uses."""
     from . import absent
 
-    others = [find_target(each, request, settings) for each in absent.sharing(target.interpreter, probed)]
-    spared, shared = keep_shared(target, [] if request.site_dirs or request.prefixes else others)
+    if request.site_dirs or request.prefixes:
+        return target  # they are no other interpreter's own
+    sharing = absent.sharing(target.interpreter, probed, request.root)
+    spared, shared = keep_shared(target, [find_target(each, request, settings) for each in sharing], request.root)
     for path in shared:
         report.notices.append(f"{path} is left as it is: another interpreter with this cache tag uses its bytecode")
     return spared
@@ -288,6 +290,7 @@ def _paths_lie_inside(request: Request, targets: list[Target], report: Report, o
 
 
 def _state(request: Request, observer: Observer) -> tuple[Store, ProbedInterpreters]:
+    require_named(request)
     changes = request.work.writes and not request.dry_run
     store = Store(
         _state_base(request),

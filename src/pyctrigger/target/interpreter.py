@@ -52,6 +52,12 @@ class Interpreter(NamedTuple):
         return f"{stem}{self.version[0]}{self.version[1]}{'t' if self.free_threaded else ''}"
 
     @property
+    def library(self) -> str:
+        """The name of its directory of modules: `python3.13t`, `pypy3.11`."""
+        stem = "python" if self.implementation == "cpython" else self.implementation
+        return f"{stem}{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
+
+    @property
     def is_gone(self) -> bool:
         """Whether nothing is left to run: it is known by its name, or was probed before it went."""
         return not self.executable or not os.path.lexists((self.root or "") + self.executable)

@@ -32,36 +32,72 @@ class SiteDirectory(NamedTuple):
     is_stdlib: bool = False
 
 
-def site_directories(
-    interpreter: Interpreter,
-    locate: Locate,
-    *,
-    site_dirs: Sequence[str] = (),
-    prefixes: Sequence[str] = (),
-    stdlib: bool = False,
-) -> list[SiteDirectory]:
-    """The scope: every directory that exists, once. Raises UsageError for a directory that was named and is none.
+class Bounds(NamedTuple):
+    """What the scope doesn't reach out of, and how paths are looked up there."""
 
-    `site_dirs` count instead of the target's own; `prefixes` are virtual or conda environments.
+    locate: Locate
+    lies_in: Callable[[str, str], bool]
+    """Whether the directory that a path leads to is another one, or lies somewhere below it."""
+    prefixes: tuple[str, ...] = ()
+    """The environments that are meant; none: whatever the interpreter calls its own."""
+
+
+def site_directories(interpreter: Interpreter, bounds: Bounds, site_dirs: Sequence[str] = ()) -> list[SiteDirectory]:
+    """The directories of packages that exist, once each; `site_dirs` instead of those that are known.
+
+    Raises UsageError for a directory that was named and is none, or that lies outside of the prefixes.
     """
-    found: list[SiteDirectory] = []
-    for path in site_dirs:
-        if locate(path) is None:
-            raise UsageError(f"--site-dir {path}: no such directory", mend="name a directory that exists")
-        found.append(SiteDirectory(path))
-    for prefix in prefixes:
-        inside = [path for path in _environment(interpreter, prefix) if locate(path)]
-        if not inside:
+    if site_dirs:
+        found = [path for path in site_dirs if _is_inside(path, bounds)]
+    elif bounds.prefixes:
+        found = [path for prefix in bounds.prefixes for path in _packages(interpreter, prefix, bounds)]
+    else:
+        found = _own(interpreter)
+    return existing(map(SiteDirectory, found), bounds.locate)
+
+
+def standard_library(interpreter: Interpreter, bounds: Bounds) -> list[SiteDirectory]:
+    """The directories of the standard library that exist; of prefixes only of their own, which most don't have."""
+    own = _standard_library(interpreter)
+    found = [] if bounds.prefixes else own
+    for prefix in bounds.prefixes:
+        paths = [*own, *(os.path.join(prefix, each, interpreter.library) for each in ("lib", "lib64"))]
+        inside = [path for path in paths if bounds.locate(path) and bounds.lies_in(path, prefix)]
+        found += inside if any(map(is_library(bounds.locate), inside)) else []
+    return existing((SiteDirectory(path, is_stdlib=True) for path in found), bounds.locate)
+
+
+def is_library(locate: Locate) -> Callable[[str], bool]:
+    """Tells whether a directory holds a standard library: an environment has one of the same name for its packages."""
+    return lambda path: locate(os.path.join(path, "encodings")) is not None
+
+
+def _is_inside(site_dir: str, bounds: Bounds) -> bool:
+    if bounds.locate(site_dir) is None:
+        raise UsageError(f"--site-dir {site_dir}: no such directory", mend="name a directory that exists")
+    if bounds.prefixes and not any(bounds.lies_in(site_dir, prefix) for prefix in bounds.prefixes):
+        raise UsageError(
+            f"--site-dir {site_dir}: lies outside of --prefix {', '.join(bounds.prefixes)}",
+            mend="leave one of them out",
+        )
+    return True
+
+
+def _packages(interpreter: Interpreter, prefix: str, bounds: Bounds) -> list[str]:
+    """The directories of packages in an environment. Raises UsageError where there is none, or a link leads out."""
+    found = [path for path in _environment(interpreter, prefix) if bounds.locate(path)]
+    if not found:
+        raise UsageError(
+            f"--prefix {prefix}: no environment of {interpreter.flavour}",
+            mend=f"it would have {interpreter.inside[0].replace('/@', prefix) if interpreter.inside else prefix}",
+        )
+    for path in found:
+        if not bounds.lies_in(path, prefix):
             raise UsageError(
-                f"--prefix {prefix}: no environment of {interpreter.flavour}",
-                mend=f"it would have {interpreter.inside[0].replace('/@', prefix) if interpreter.inside else prefix}",
+                f"--prefix {prefix}: {path} is a link to a directory outside of it",
+                mend="name that directory with --site-dir",
             )
-        found += map(SiteDirectory, inside)
-    if not site_dirs and not prefixes:
-        found += map(SiteDirectory, _own(interpreter))
-    if stdlib:
-        found += [SiteDirectory(path, is_stdlib=True) for path in _standard_library(interpreter)]
-    return _existing(found, locate)
+    return found
 
 
 class OwnDirectories(NamedTuple):
@@ -127,7 +163,8 @@ def _twins(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def _existing(candidates: Iterable[SiteDirectory], locate: Locate) -> list[SiteDirectory]:
+def existing(candidates: Iterable[SiteDirectory], locate: Locate) -> list[SiteDirectory]:
+    """Those that exist, each once, under its first name."""
     known: dict[tuple[int, int], SiteDirectory] = {}
     for candidate in candidates:
         where = locate(candidate.path)

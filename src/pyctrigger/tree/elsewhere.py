@@ -30,7 +30,7 @@ def leads_to_sources(tree: Tree, relative: str, name: str, sites: Container[tupl
     """
     directory = tree.open_behind(relative, name)
     try:
-        return _holds_sources(directory, 1) and not _is_below(directory, sites)
+        return _holds_sources(directory, 1) and not is_below(directory, sites)
     finally:
         os.close(directory)
 
@@ -53,7 +53,7 @@ def _holds_sources(directory: int, depth: int) -> bool:
     return False
 
 
-def _is_below(directory: int, sites: Container[tuple[int, int]]) -> bool:
+def is_below(directory: int, sites: Container[tuple[int, int]]) -> bool:
     """Whether a directory is one of these, or lies below one."""
     above, last = os.dup(directory), None
     try:
