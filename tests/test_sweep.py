@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from command import Command
+from command import Command, hours_later
 from conftest import absent
 from corpus import room
 from interpreters import tag_of
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
     Names = list[tuple[str, str]]
     Drawn = dict[str, tuple[Names, Optional[Names]]]
 
-#: A host whose clock is two hours ahead: nothing sets a ctime, so the file can't be made old, only the clock.
-_LATER = (
-    "import sys, time; now = time.time; time.time = lambda: now() + 7200; "
-    "from pyctrigger.cli import main; sys.exit(main())"
-)
-
 
 def names_below(top: Path) -> set[str]:
     """Everything below `top`, relative to it; directories end in `/`."""
@@ -44,9 +37,7 @@ def names_below(top: Path) -> set[str]:
 @pytest.fixture
 def later(pyctrigger: Command) -> Command:
     """The command two hours from now, with the same state."""
-    command = Command(pyctrigger.state)
-    command.program = [sys.executable, "-c", _LATER]
-    return command
+    return hours_later(pyctrigger)
 
 
 @pytest.fixture

@@ -25,11 +25,13 @@ class Finding(NamedTuple):
     """Something that isn't as it should be, found by looking only."""
 
     kind: str
-    """missing, stale, corrupt, mismatched, orphan, residue, obstructed, foreign-magic, unreadable, uncompilable."""
+    """missing, stale, corrupt, mismatched, orphan, residue, obstructed, foreign-magic, unreadable, unwanted,
+    uncompilable.
+    """
     pyc: str | None
     source: str | None
     known: bool = False
-    """Announced before, and so no reason for an exit status of 1."""
+    """Announced before, or nobody's fault, and so no reason for an exit status of 1."""
 
 
 class Link(NamedTuple):

@@ -84,13 +84,14 @@ class Planner:
         self._is_uncompilable = knowledge.is_uncompilable
         self._owns = knowledge.is_owned
         self._adopt = knowledge.adopt
+        self._knowledge = knowledge
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
         self._judge = Judge(layout, wanted, knowledge.records)
         self._weeder = Weeder(layout, wanted, knowledge.owned_in)
         self._settlement = self._settled_before(knowledge)
         self._sources = self._fresh = 0
-        self._weight = Weight(layout, wanted.cache_tag) if wanted.measure else None
+        self._weight = Weight(layout, wanted.cache_tag, wanted.bound) if wanted.measure else None
 
     def plan(self, units: list[Unit]) -> Iterator[Step]:
         """The steps for these units, and for every top-level directory that holds nothing but bytecode."""
@@ -272,16 +273,27 @@ class Planner:
                 has_stale |= bool(plan.stale)
             plan.links.extend(self._links_elsewhere(relative, listing.linked))
         removals = self._weeder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
-        glance = None if self._weeder.waits else glance
+        # Who looks, and finds a directory as it was, would be silent about a level that isn't wanted.
+        glance = None if self._weeder.waits or self._weeder.unwanted else glance
         if self._notes and self._weeder.waits:
             self._notes.wait(relative, self._weeder.spared, self._weeder.waits_until)
         if self._weight:
             self._weight.add_pycs(relative, pycs)
-        is_needed = plan.is_needed or bool(removals)
+        told = self._weeder.unwanted if self._wanted.tells_unwanted else []
+        is_needed = plan.is_needed or bool(removals or told)
         if self._settlement and listing:
             self._settlement.end(relative, listing, None if is_needed or plan.goes_on else glance)
         for start in range(0, len(removals), _AT_ONCE):
             plan.removals.extend(removals[start : start + _AT_ONCE])
+            yield plan
+            plan = plan.rest()
+        for start in range(0, len(told), _AT_ONCE):
+            from .unwanted import judge_unwanted  # not for a hook
+
+            some = told[start : start + _AT_ONCE]
+            plan.unwanted.extend(
+                judge_unwanted(self._layout, self._wanted, self._knowledge, relative, some, _entries(pycs))
+            )
             yield plan
             plan = plan.rest()
         if plan.is_needed:

@@ -1,4 +1,4 @@
-"""What should go from a directory of pycs: orphans, residue, and all that a purge asks for.
+"""What should go from a directory of pycs: orphans, residue, levels nobody wants any more, all that a purge asks for.
 
 Never what a package owns.
 """
@@ -37,10 +37,12 @@ class Weeder:
         self.waits_until: float | None = None
         #: The names that a package owns.
         self.spared: list[str] = []
+        #: The pycs of levels that aren't wanted, beside their sources: each with the source.
+        self.unwanted: list[tuple[str, str]] = []
 
     def removals(self, relative: str, sources: Set[str], names: dict[str, bool]) -> list[Removal]:
         """What should go of these names, each with whether it is a regular file."""
-        self.waits, self.waits_until, self.spared = False, None, []
+        self.waits, self.waits_until, self.spared, self.unwanted = False, None, [], []
         if not names:
             return []
         doubtful = set(names)
@@ -52,10 +54,16 @@ class Weeder:
             if source is None:
                 if self._is_dead_residue(relative, name, regular=names[name]):
                     removals.append(Removal(name, "residue"))
+            elif not self._is_meant(name):
+                continue
             elif self._wanted.purge:
                 removals.append(Removal(name, "pyc", source))
             elif source not in sources:
                 removals.append(Removal(name, "orphan", source))
+            elif self._names.level_of(name) not in self._wanted.levels:
+                self.unwanted.append((name, source))
+        if self._wanted.sweeps_unwanted:
+            removals += [Removal(name, "unwanted", source) for name, source in self.unwanted]
         if not removals:
             return []
         owned = self._owned_in(self._layout.describe_pyc(relative))
@@ -64,11 +72,18 @@ class Weeder:
         self.waits |= bool(self.spared)
         return left
 
+    def _is_meant(self, name: str) -> bool:
+        """Whether a pyc is of a level that all this is about."""
+        return self._wanted.bound is None or self._names.level_of(name) in self._wanted.bound
+
     def _is_dead_residue(self, relative: str, name: str, *, regular: bool) -> bool:
         writer = writer_of(name)
-        if writer is not None:
-            return writer == self._wanted.writer or self._is_old(relative, name)
-        return regular and self._names.is_residue(name) and self._is_old(relative, name)
+        if writer is not None:  # its name has no level, so it goes when all levels do
+            is_meant = self._wanted.bound is None
+            return is_meant and (writer == self._wanted.writer or self._is_old(relative, name))
+        if not regular or not self._names.is_residue(name) or not self._is_meant(name.rpartition(".")[0]):
+            return False
+        return self._is_old(relative, name)
 
     def _is_old(self, relative: str, name: str) -> bool:
         try:

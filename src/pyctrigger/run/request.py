@@ -71,6 +71,8 @@ class Request(NamedTuple):
     """For a verification: compile everything again and compare the code, whatever headers and records say."""
     cache_tag: str | None = None
     """For a purge: the tag of an interpreter that may be gone."""
+    unwanted: bool = False
+    """For a sweep: also levels that are no longer wanted."""
     every: bool = False
     """For a purge: all flavours, those found and those that were seen before they went."""
 

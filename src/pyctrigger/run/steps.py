@@ -28,12 +28,24 @@ class Stale(NamedTuple):
     levels: tuple[LevelState, ...]
 
 
+class Unwanted(NamedTuple):
+    """A pyc of a level that isn't asked for, beside its source."""
+
+    pyc: str
+    stale: Stale
+    """Its source, and what is wrong with it: no level if it is fresh."""
+    is_recorded: bool
+    """Whether its level was asked for before: a run has made the pyc, or taken note of it."""
+    is_owned: bool
+    """Whether a package owns it."""
+
+
 class Removal(NamedTuple):
     """A file among the pycs that should go."""
 
     name: str
     kind: str
-    """orphan, residue or pyc (a purge)."""
+    """orphan, residue, unwanted or pyc (a purge)."""
     source: str | None = None
 
 
@@ -51,6 +63,8 @@ class DirectoryPlan(NamedTuple):
     """Stale pycs that a package owns and that so stay as they are, each with its source."""
     links: list[tuple[str, str]]
     """Links to directories with sources, and where they lead: nothing is compiled through them."""
+    unwanted: list[Unwanted]
+    """Pycs of levels that aren't asked for; only who looks is told of them."""
     obstacle: str | None = None
     """What stands in the way of the `__pycache__`."""
     is_closed: bool = False
@@ -61,7 +75,7 @@ class DirectoryPlan(NamedTuple):
     @classmethod
     def nothing(cls, relative: str) -> DirectoryPlan:
         """A plan to be filled."""
-        return cls(relative, [], [], [], [], [], [])
+        return cls(relative, [], [], [], [], [], [], [])
 
     def rest(self) -> DirectoryPlan:
         """The next part, to be filled."""
@@ -78,13 +92,14 @@ class DirectoryPlan(NamedTuple):
             refused=self.refused + rest.refused,
             owned=self.owned + rest.owned,
             links=self.links + rest.links,
+            unwanted=self.unwanted + rest.unwanted,
         )
 
     @property
     def is_needed(self) -> bool:
         """Whether there is anything in it."""
         of_itself = (self.obstacle or self.is_closed) and not self.goes_on
-        lists = (self.stale, self.removals, self.skipped, self.refused, self.owned, self.links)
+        lists = (self.stale, self.removals, self.skipped, self.refused, self.owned, self.links, self.unwanted)
         return any(lists) or bool(of_itself)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..tree.layout import Layout
-    from .steps import LevelState, Removal, Step, Unexamined
+    from .steps import LevelState, Removal, Step, Unexamined, Unwanted
 
     #: The levels of a source that aren't fresh, once the target has told of the doubtful ones.
     Prove = Callable[[Layout, str, Stale], "list[LevelState]"]
@@ -95,6 +95,7 @@ class Inspection:
             "refused": len(self.tally.failures),
             "orphans": kinds.count("orphan"),
             "residue": kinds.count("residue"),
+            "unwanted": kinds.count("unwanted"),
         }
 
     def _directory(self, layout: Layout, plan: DirectoryPlan) -> None:
@@ -117,6 +118,8 @@ class Inspection:
             self.tally.actions.append(Action("chmod", path, "unreadable"))
         for stale in plan.stale:
             self._stale(layout, plan, stale)
+        for unwanted in plan.unwanted:
+            self._unwanted(layout, plan.relative, unwanted)
         for removal in plan.removals:
             self._removal(layout, plan.relative, removal)
 
@@ -135,6 +138,18 @@ class Inspection:
                 self._find(kind, layout.describe_pyc(plan.relative, state.pyc), source)
         reasons = ", ".join(sorted({state.verdict.value for state in states}))
         self.tally.actions.append(Action("compile", source, reasons, tuple(state.level for state in states)))
+
+    def _unwanted(self, layout: Layout, relative: str, unwanted: Unwanted) -> None:
+        """A level that a run once kept is no longer asked for; one that it never did is no fault while it is fresh."""
+        states = list(unwanted.stale.levels)
+        if any(state.verdict in _DOUBTS for state in states):
+            states = self._prove(layout, relative, unwanted.stale)
+        if unwanted.is_owned and not states:
+            return  # as its package made it, and nothing of ours removes it
+        kind = _KINDS.get(states[0].verdict, "unwanted") if unwanted.is_owned else "unwanted"
+        source = layout.describe_source(relative, unwanted.stale.name)
+        is_fault = bool(states) or unwanted.is_recorded
+        self._find(kind, layout.describe_pyc(relative, unwanted.pyc), source, known=not is_fault)
 
     def _removal(self, layout: Layout, relative: str, removal: Removal) -> None:
         pyc = layout.describe_pyc(relative, removal.name)

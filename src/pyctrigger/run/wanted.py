@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import UsageError
 from ..pyc.header import InvalidationMode
 from ..version import VERSION
 from .request import Work
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from .targets import Target
 
 
+EVERY_LEVEL = (0, 1, 2)
 #: To be raised with what a directory that needs nothing is looked at for, between two versions.
-_RULES = 2
+_RULES = 3
 
 
 class Wanted(NamedTuple):
@@ -45,6 +47,12 @@ class Wanted(NamedTuple):
     sweep_only: bool = False
     purge: bool = False
     """Every pyc of this cache tag goes, its source or not."""
+    bound: frozenset[int] | None = None
+    """The only levels that a sweep, a purge or a look is about; None: every level."""
+    tells_unwanted: bool = False
+    """A look: also pycs of levels that aren't wanted are judged."""
+    sweeps_unwanted: bool = False
+    """A sweep: also pycs of levels that aren't wanted go."""
     trust_all_directories: bool = False
     """Also those that everybody, or an account that owns none of the sources, may write into."""
     links_twins: bool = True
@@ -72,10 +80,20 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
     """What every source of this target should have. `writer` is the id in the names of files in the making."""
     header = target.header
     mode = request.invalidation_mode or settings.invalidation_mode
+    bound = _bound(request)
+    # Of a sweep `--optimize` says what it takes; which levels are wanted says the configuration alone.
+    asked = request._replace(optimize=None) if request.work is Work.SWEEP else request
+    levels = asked.levels(settings, target.dotted)
+    if request.unwanted and bound is not None and bound <= set(levels):
+        named = ", ".join(map(str, sorted(bound)))
+        raise UsageError(
+            f"--unwanted --optimize {named.replace(' ', '')}: the configuration wants level {named}",
+            mend="name the levels that are to go, or leave --optimize out",
+        )
     return Wanted(
         cache_tag=target.interpreter.cache_tag,
         header=header,
-        levels=request.levels(settings, target.dotted),
+        levels=levels,
         # 3.6 knows no other: asking it for a hash can only mean the nearest that it has.
         mode=mode if header.has_modes else InvalidationMode.TIMESTAMP,
         writer=writer,
@@ -86,6 +104,9 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         compare_code=request.compare_code,
         sweep_only=request.work is Work.SWEEP,
         purge=request.work is Work.PURGE,
+        bound=bound,
+        tells_unwanted=request.work in (Work.VERIFY, Work.STATUS),
+        sweeps_unwanted=request.unwanted,
         trust_all_directories=settings.untrusted_directories == "allow",
         links_twins=settings.duplicates == "hardlink",
         # Who only looks is told of every stale pyc, whosever it is.
@@ -93,3 +114,11 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         limits=settings.limits,
         measure=request.work is Work.STATUS,
     )
+
+
+def _bound(request: Request) -> frozenset[int] | None:
+    """The levels that a request is about. To a run `--optimize` says what to write; orphans are dead at every level."""
+    if request.optimize is None or request.work in (Work.RUN, Work.REPAIR):
+        return None
+    named = frozenset(request.optimize)
+    return None if named == frozenset(EVERY_LEVEL) else named

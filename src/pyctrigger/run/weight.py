@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 class Weight:
     """Adds up what directories hold; of the pycs those of one cache tag, which costs a call for each."""
 
-    def __init__(self, layout: Layout, cache_tag: str) -> None:
+    def __init__(self, layout: Layout, cache_tag: str, levels: frozenset[int] | None) -> None:
         self._layout = layout
+        #: Those whose pycs count; None: every level.
+        self._levels = levels
         self._names = PycNames(cache_tag)
         #: Equal code at several levels is one file with several names, and counts once.
         self._linked: set[tuple[int, int]] = set()
@@ -33,7 +35,7 @@ class Weight:
     def add_pycs(self, relative: str, pycs: PycListing | None) -> None:
         """Take in a directory of pycs."""
         for name, regular in pycs.names.items() if pycs else ():
-            if regular and self._names.source_of(name) is not None:
+            if regular and self._names.source_of(name) is not None and self._counts(name):
                 with contextlib.suppress(FileNotFoundError):
                     status = self._layout.pycs.lstat(self._layout.pycache(relative), name)
                     inode = (status.st_dev, status.st_ino)
@@ -41,3 +43,6 @@ class Weight:
                         self.pycs += status.st_size
                     if status.st_nlink > 1:
                         self._linked.add(inode)
+
+    def _counts(self, name: str) -> bool:
+        return self._levels is None or self._names.level_of(name) in self._levels

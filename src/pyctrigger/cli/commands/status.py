@@ -41,6 +41,7 @@ _ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("orphans", lambda status: str(status["orphans"])),
     ("unreadable", lambda status: str(status["unreadable"])),
     ("residue", lambda status: str(status["residue"])),
+    ("unwanted", lambda status: str(status["unwanted"])),
     ("uncompilable", lambda status: str(status["uncompilable"])),
     ("excluded", lambda status: str(status["excluded"])),
     ("refused", lambda status: str(status["refused"])),

@@ -15,7 +15,12 @@ HELP = "remove orphaned bytecode and the residue of killed writers"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """What else goes."""
+    parser.add_argument(
+        "--unwanted",
+        action="store_true",
+        help="also the bytecode of levels that the configuration no longer asks for",
+    )
 
 
 def summary(run: FlavourReport) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..text import seconds, shown
@@ -30,8 +31,9 @@ def summary(run: FlavourReport) -> list[str | Words]:
         for finding in findings
         if not finding.known
     ]
-    known = sum(finding.known for finding in findings)
-    uncompilable = f", {known} known not to compile" if known else ""
+    known = Counter(finding.kind for finding in findings if finding.known)
+    uncompilable = f", {known['uncompilable']} known not to compile" if known["uncompilable"] else ""
+    unwanted = f", {known['unwanted']} of levels that nobody asked for" if known["unwanted"] else ""
     noun = "finding" if len(lines) == 1 else "findings"
-    total = f"{run.flavour}: {len(lines)} {noun}, {run.tally.counts.fresh} fresh{uncompilable}"
+    total = f"{run.flavour}: {len(lines)} {noun}, {run.tally.counts.fresh} fresh{uncompilable}{unwanted}"
     return [*lines, f"{total} in {seconds(run.elapsed_seconds)}"]
