@@ -114,7 +114,7 @@ class Killer:
 
     def _start(self, share: list[int]) -> subprocess.Popen[bytes]:
         self.command.program = [sys.executable, "-c", _SLOW] if self.chance.random() < 0.5 else self._program
-        hook = ["--hook"] if self.chance.random() < 0.5 else []
+        hook = ["--hook"] if self.chance.random() < 0.5 else ["--event", "upgrade"]
         child = self.command.start("run", *hook, *self.scope, *[self.site / f"p{package}" for package in share])
         self.command.program = self._program
         return child

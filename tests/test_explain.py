@@ -24,9 +24,9 @@ def scope(site: Path, newest: Interpreter) -> list[Argument]:
     return ["--python", newest.path, "--site-dir", site]
 
 
-def explained(pyctrigger: Command, *arguments: Argument) -> list[dict[str, Any]]:
+def explained(pyctrigger: Command, *arguments: Argument, stdin: bytes = b"") -> list[dict[str, Any]]:
     """The answer for programs."""
-    outcome = pyctrigger.json("explain", *arguments)
+    outcome = pyctrigger.json("explain", *arguments, stdin=stdin)
     assert outcome.code == 0, outcome.err
     explanations: list[dict[str, Any]] = outcome.document["explanations"]
     return explanations
@@ -290,7 +290,8 @@ def test_outside_of_the_scope(
     elsewhere = write_tree(tmp_path / "elsewhere", {"m.py": "", "n.txt": ""})
     pyctrigger.json("run", "--python", newest.path, "--site-dir", elsewhere, "--stateless")
 
-    source, text, nothing = explained(pyctrigger, *scope, elsewhere / "m.py", elsewhere / "n.txt", site / "no/such.py")
+    source, text = explained(pyctrigger, *scope, elsewhere / "m.py", elsewhere / "n.txt")
+    (nothing,) = explained(pyctrigger, *scope, "--paths-from", "-", stdin=bytes(site / "no/such.py"))
 
     (view,) = source["flavours"]
     assert (view["site_directory"], view["note"]) == (

@@ -120,7 +120,8 @@ def test_installed_compiled_uninstalled(
     environment.pip("uninstall", "--yes", "demo")
     if levels != "0":
         assert list((site / "demo").rglob("*.opt-1.pyc")), "pip knows these levels: the next run proves nothing"
-    assert pyctrigger.json("run", *scope, site / "demo", site / "single.py").code == 0
+    removed = ["--event", "remove", str(site / "demo"), str(site / "single.py")]
+    assert pyctrigger.json("run", *scope, *removed).code == 0
     after = snapshot(site)
     assert set(before) == set(after)
     assert {path: facts[5] for path, facts in before.items()} == {path: facts[5] for path, facts in after.items()}
@@ -140,7 +141,7 @@ def test_what_pip_compiled_itself_is_left_alone(pyctrigger: Command, environment
     assert own == {path: facts for path, facts in snapshot(site / "demo").items() if path in own}
     assert_record_is_true(site)
     environment.pip("uninstall", "--yes", "demo")
-    pyctrigger.json("run", "--prefix", str(environment.path), site / "demo")
+    pyctrigger.json("run", "--prefix", str(environment.path), "--event", "remove", site / "demo")
     assert not (site / "demo").exists()
 
 

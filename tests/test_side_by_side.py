@@ -45,9 +45,10 @@ def test_runs_importers_and_a_package_manager_at_once(pyctrigger: Command, site:
             for module in range(12):
                 (site / f"goes/m{module}.py").unlink()
 
+    goes = ["--event", "upgrade", str(site / "goes")]
     manager = threading.Thread(target=come_and_go)
     manager.start()
-    runs = [pyctrigger.start("run", *arguments, *([site / "goes"] if number % 2 else [])) for number in range(6)]
+    runs = [pyctrigger.start("run", *arguments, *(goes if number % 2 else [])) for number in range(6)]
     command = [newest.path, "-I", "-c", IMPORTER, str(site)]
     importers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     ends = [(child.communicate(timeout=250)[1], child.returncode) for child in (*importers, *runs)]

@@ -403,7 +403,7 @@ def test_a_package_that_only_bytecode_is_left_of_goes_when_anything_is_touched(
         (site / source).unlink()
     (site / "mine").mkdir()
 
-    outcome = pyctrigger.json("run", *scope, "--manager", "pkg", f"{site}/{touched}")
+    outcome = pyctrigger.json("run", *scope, "--manager", "pkg", "--event", "remove", f"{site}/{touched}")
 
     assert (3, 8) == (outcome.counts["removed"], outcome.counts["removed_directories"])
     assert {"living", "mine"} == set(os.listdir(site))

@@ -237,13 +237,13 @@ def test_touched_package_is_compiled_with_the_modules_beside_it(
     pyctrigger: Command, tree: Path, scope: list[Argument]
 ) -> None:
     """And its neighbours are left for who touches them."""
-    pyctrigger.json("run", *scope, tree / "one/__init__.py", tree / "three/gone")
+    pyctrigger.json("run", *scope, "--event", "remove", tree / "one/__init__.py", tree / "three/gone")
     assert compiled(tree) == {"one", "three", "module"}
 
 
 def test_relative_path_starts_at_the_callers_directory(pyctrigger: Command, tree: Path, scope: list[Argument]) -> None:
     """Whatever the target's own directory is."""
-    outcome = pyctrigger.json("run", *scope, "two", "./", cwd=tree / "three")
+    outcome = pyctrigger.json("run", *scope, "--event", "upgrade", "two", "./", cwd=tree / "three")
     assert outcome.code == 0
     assert compiled(tree) == {"three", "module"}
     pyctrigger.json("run", *scope, "../one", cwd=tree / "three")
@@ -418,6 +418,6 @@ def test_path_of_any_type_may_be_touched(pyctrigger: Command, tree: Path, scope:
     (tree / "dangling").symlink_to("/nowhere/at/all")
     (tree / "file").write_text("")
     paths: list[Any] = [tree / "fifo", tree / "fifo/x.py", tree / "dangling/x.py", tree / "file/x.py"]
-    outcome = pyctrigger.json("run", *scope, *paths)
+    outcome = pyctrigger.json("run", *scope, "--event", "upgrade", *paths)
     assert (outcome.code, outcome.failures) == (0, [])
     assert compiled(tree) == {"module"}

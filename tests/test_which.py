@@ -94,7 +94,8 @@ def test_every_state(pyctrigger: Command, scope: list[Argument], site: Path, new
         path.write_bytes(b"x" * 20)
 
     others += [pycache / f"never.{tag}.pyc", site / "no/__pycache__/a.pypy399.pyc"]
-    answers = found(pyctrigger, *scope, *pyc, *others)
+    listed = b"\n".join(map(bytes, [*pyc, *others]))
+    answers = found(pyctrigger, *scope, "--paths-from", "-", stdin=listed)
 
     assert states(answers) == [
         ("foreign-magic", None),
@@ -118,7 +119,7 @@ def test_path_that_is_gone(pyctrigger: Command, scope: list[Argument], site: Pat
     """Its name says what it was of; directory and all."""
     path = f"{site}/gone/below/__pycache__/module.{tag_of(newest)}.opt-1.pyc"
 
-    (answer,) = found(pyctrigger, *scope, path)
+    (answer,) = found(pyctrigger, *scope, "--paths-from", "-", stdin=os.fsencode(path))
 
     assert (answer["source"], answer["flavour"], answer["level"]) == (f"{site}/gone/below/module.py", newest.flavour, 1)
     assert (answer["state"], answer["in_scope"]) == ("gone", True)
@@ -131,7 +132,8 @@ def test_legacy_pycs(pyctrigger: Command, scope: list[Argument], site: Path, new
         shutil.copy(site / f"package/__pycache__/more.{tag_of(newest)}.pyc", site / f"package/{name}.pyc")
         assert (site / f"package/{name}.py").exists() == source
 
-    answers = found(pyctrigger, *scope, site / "package/more.pyc", site / "package/only.pyc", site / "package/no.pyc")
+    listed = b"\n".join(bytes(site / f"package/{name}.pyc") for name in ("more", "only", "no"))
+    answers = found(pyctrigger, *scope, "--paths-from", "-", stdin=listed)
 
     assert states(answers) == [
         ("legacy", "import takes the source beside it"),
@@ -337,7 +339,8 @@ def test_diverted_file(pyctrigger: Command, newest: Interpreter, tmp_path: Path)
     (root / "var/lib/dpkg/diversions").write_text(f"/{library}/m.py\n/{library}/distrib.py\n:\n")
     scope: list[Argument] = ["--python", newest.path, "--root", root, "--stateless"]
 
-    answers = found(pyctrigger, *scope, *(f"/{library}/__pycache__/{name}.{tag}.pyc" for name in ("m", "distrib")))
+    pycs = "".join(f"/{library}/__pycache__/{name}.{tag}.pyc\n" for name in ("m", "distrib"))
+    answers = found(pyctrigger, *scope, "--paths-from", "-", stdin=pycs.encode())
 
     assert [each["package"] for each in answers] == [None, "owner"]
 

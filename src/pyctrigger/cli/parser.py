@@ -89,7 +89,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         module.add_options(subparser)
         if not hasattr(module, "perform"):
             subparser.add_argument(
-                "paths", nargs="*", metavar="PATH", help="what was touched, may be gone; none at all: the whole scope"
+                "paths", nargs="*", metavar="PATH", help="a file or directory to look at; none at all: the whole scope"
             )
         add_shared_options(subparser, verb)
     return parser
@@ -144,7 +144,18 @@ def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:
         paths += _read_list(options.paths_from, b"\0" if options.null else b"\n")
     manager = getattr(options, "manager", None)
     cwd = "/" if options.root is not None else _cwd(paths)
-    return tuple(absolute(path, manager=manager, cwd=cwd) if path else "" for path in paths)
+    found = tuple(absolute(path, manager=manager, cwd=cwd) if path else "" for path in paths)
+    if options.paths and not _serves_a_manager(options):
+        from .presence import require_there
+
+        typed: list[str] = options.paths
+        require_there(typed, found, root=_absolute(options.root), prefix=_pycache_prefix(options.pycache_prefix))
+    return found
+
+
+def _serves_a_manager(options: argparse.Namespace) -> bool:
+    """Whether a package manager has named the paths: it may well have removed them."""
+    return getattr(options, "hook", False) or getattr(options, "event", "unknown") != "unknown"
 
 
 def _read_list(name: str, separator: bytes) -> list[str]:
