@@ -117,8 +117,8 @@ class _Day:
         self._do("explain", *self._scope, self._site / "p/good.py", self._site / "p/bad.py", self._site / "p", pyc)
         self._do("which", *self._scope, pyc)
         self._do("history")
-        for verb in ("sweep", "repair", "purge"):
-            self._do(verb, *self._scope)
+        for verb in ("sweep", "repair", "purge -y"):
+            self._do(*verb.split(), *self._scope)
 
     def _others(self) -> None:
         tree = package_tree(self._top / "tree")

@@ -85,7 +85,7 @@ def test_second_waits_and_says_for_whom(
 
 
 @pytest.mark.parametrize("timeout", ["0", "0.4"])
-@pytest.mark.parametrize("verb", ["run", "repair", "sweep", "purge"])
+@pytest.mark.parametrize("verb", ["run", "repair", "sweep", "purge -y"])
 def test_lock_that_is_not_free_in_time(
     machine: Machine, holder: subprocess.Popen[bytes], site: Path, scope: list[Argument], verb: str, timeout: str
 ) -> None:
@@ -94,7 +94,7 @@ def test_lock_that_is_not_free_in_time(
     write_tree(site, {f"__pycache__/gone.{tag}.pyc": "orphan"})
     before = snapshot(site)
 
-    outcome = machine.command.json(verb, *scope, "--lock-timeout", timeout)
+    outcome = machine.command.json(*verb.split(), *scope, "--lock-timeout", timeout)
 
     assert outcome.code == 75
     (error,) = outcome.document["errors"]

@@ -55,7 +55,7 @@ def test_a_packages_pyc_is_neither_rewritten_nor_removed(
     assert (root / orphan).exists()
     (root / library / "ours/__init__.py").unlink()
     assert pyctrigger.json("run", *arguments).counts["removed"] == 1
-    assert pyctrigger.json("purge", *arguments).counts["removed"] == 1
+    assert pyctrigger.json("purge", "-y", *arguments).counts["removed"] == 1
     assert (root / stale).exists()
     assert (root / orphan).exists()
 

@@ -834,7 +834,7 @@ def test_a_cleanup_without_descriptors_says_so(system: FreeBSD, first: Interpret
     assert f"with: pyctrigger purge --cache-tag {tag_of(first)} --site-dir '/{site}'" in said.out
     assert "lua script failed" not in said.err
     purge = said.out.split("with: pyctrigger ")[1].splitlines()[0]
-    subprocess.run(system.inside("/bin/sh", "-c", f"{LAUNCHER} {purge}"), check=True, stdout=subprocess.PIPE)
+    subprocess.run(system.inside("/bin/sh", "-c", f"{LAUNCHER} {purge} -y"), check=True, stdout=subprocess.PIPE)
     assert own_pycs(system, first) == []
 
 

@@ -194,7 +194,7 @@ def test_the_standard_library_is_compiled_and_swept_on_request(
     both = pyctrigger.json("run", "--prefix", tmp_path / "prefix", "--stdlib")
     assert (2, len(own)) == (both.counts["compiled"], both.counts["fresh"])
     assert not (library / "site-packages/dead").exists()
-    purged = pyctrigger.json("purge", "--python", python, "--site-dir", site, "--stdlib")
+    purged = pyctrigger.json("purge", "-y", "--python", python, "--site-dir", site, "--stdlib")
     assert len(own) == purged.counts["removed"]
     assert pycs_below(library) == pycs_below(library / "site-packages")
 
@@ -373,8 +373,8 @@ def test_a_link_in_the_prefix_is_not_followed(
     link.symlink_to(victim)
     before = snapshot(victim)
 
-    for verb in ("run", "sweep", "purge", "repair"):
-        outcome = pyctrigger.json(verb, *scope)
+    for verb in ("run", "sweep", "purge -y", "repair"):
+        outcome = pyctrigger.json(*verb.split(), *scope)
         assert outcome.code in (0, 1, 3)
         assert snapshot(victim) == before
 

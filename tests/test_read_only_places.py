@@ -104,7 +104,7 @@ def test_a_package_mounted_read_only_is_one_line_and_the_rest_is_done(tree: Tree
     assert [] == tree.entries
 
 
-@pytest.mark.parametrize("verb", [["run"], ["repair"], ["sweep"], ["purge"]], ids=" ".join)
+@pytest.mark.parametrize("verb", [["run"], ["repair"], ["sweep"], ["purge", "-y"]], ids=" ".join)
 def test_a_dry_run_tells_what_the_run_would_do_and_leave(tree: Tree, verb: list[str]) -> None:
     """What can't be written is no action, and told once; the run does then just what was told."""
     write_tree(tree.site, {f"{package}/m{number}.py": "" for package in ("frozen", "open") for number in range(3)})

@@ -116,8 +116,8 @@ def test_no_verb_changes_anything_beside_the_site_directory(
     assert not (site / "package/dead").exists()
     assert SECRET.encode() not in b"".join(path.read_bytes() for path in site.glob("__pycache__/*"))
 
-    for verb in ("repair", "purge", "run"):
-        pyctrigger.json(verb, *on(newest, site), *options_of(verb, options))
+    for verb, *answer in (("repair",), ("purge", "-y"), ("run",)):
+        pyctrigger.json(verb, *answer, *on(newest, site), *options_of(verb, options))
         assert outside(world) == before
 
 
@@ -129,8 +129,8 @@ def test_a_touched_path_that_leads_through_a_link_changes_nothing_behind_it(
     before = outside(world)
     paths = ["linked", "linked/module.py", "absolute/sub", "up/victim", "loop/up/victim", "through/__pycache__", "dead"]
 
-    for verb in ("run", "repair", "sweep", "purge"):
-        pyctrigger.json(verb, *on(newest, site), *(f"{site}/{path}" for path in paths))
+    for verb in ("run", "repair", "sweep", "purge -y"):
+        pyctrigger.json(*verb.split(), *on(newest, site), *(f"{site}/{path}" for path in paths))
         assert outside(world) == before
 
 
@@ -274,8 +274,8 @@ def test_only_what_the_named_site_directory_holds_is_touched(
     outer = write_tree(tmp_path / "outer", {f"a/__pycache__/gone.{tag}.pyc": "", "a/m.py": "", "inner/b/m.py": ""})
     before = snapshot(outer / "a")
 
-    for verb in ("run", "repair", "sweep", "purge"):
-        assert 0 == pyctrigger.json(verb, *on(newest, outer / "inner")).code
+    for verb in ("run", "repair", "sweep", "purge -y"):
+        assert 0 == pyctrigger.json(*verb.split(), *on(newest, outer / "inner")).code
         assert snapshot(outer / "a") == before
     assert {"a", "inner"} == set(os.listdir(outer))
 
@@ -356,14 +356,14 @@ def test_a_name_swapped_for_a_link_at_any_moment_leads_nobody_out(
     before = snapshot(victim)
     seen = set()
 
-    for verb in ("run", "sweep", "repair", "run", "purge") * 3:
+    for verb in ("run", "sweep", "repair", "run", "purge -y") * 3:
         for pair in pairs:
             if pair[0].is_symlink():
                 exchanger()(*pair)
         # Everything is at rest, and in the scope: the tree gets its faults anew.
         write_tree(site / "package", inside)
         with Swapping(pairs) as swapping:
-            seen.add(pyctrigger.json(verb, *on(newest, site)).code)
+            seen.add(pyctrigger.json(*verb.split(), *on(newest, site)).code)
         assert swapping.rounds > 0
         assert snapshot(victim) == before
         assert [] == leaks(site, away, pyctrigger.state)

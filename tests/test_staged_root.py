@@ -248,7 +248,7 @@ def test_without_state_nothing_but_bytecode_is_left_anywhere(
     added = {path for path in snapshot(root) if path not in before}
     assert {path for path in added if not path.endswith(b"/__pycache__")} == set(pycs_below(root))
     assert 3 == len(pycs_below(root))
-    perform(pyctrigger, "purge", *arguments)
+    perform(pyctrigger, "purge", "-y", *arguments)
     assert {path: state[0] for path, state in before.items()} == {
         path: state[0] for path, state in snapshot(root).items()
     }

@@ -515,7 +515,7 @@ def test_a_purge_takes_all_bytecode_of_one_flavour_and_only_that(
     going, _ = two_flavours(pyctrigger, site, interpreters)
     before = names_below(site)
 
-    outcome = pyctrigger.json("purge", "--python", going.path, "--site-dir", site)
+    outcome = pyctrigger.json("purge", "-y", "--python", going.path, "--site-dir", site)
 
     assert (0, 10, 0) == (outcome.code, outcome.counts["removed"], outcome.counts["removed_directories"])
     assert_purged(site, tag_of(going), before)
@@ -569,7 +569,7 @@ def test_a_purge_by_cache_tag_needs_no_interpreter(
     going, _ = two_flavours(pyctrigger, site, interpreters)
     before = names_below(site)
 
-    outcome = pyctrigger.json("purge", "--cache-tag", tag_of(going), "--site-dir", site)
+    outcome = pyctrigger.json("purge", "-y", "--cache-tag", tag_of(going), "--site-dir", site)
 
     assert (0, 10) == (outcome.code, sum(run["counts"]["removed"] for run in outcome.document["runs"]))
     assert_purged(site, tag_of(going), before)

@@ -555,7 +555,7 @@ def test_a_purge_leaves_the_tree_as_before_any_run(
     assert (0, compiled) == (dry.code, tree(root))
 
     for _ in range(2):
-        assert 0 == pyctrigger.json("purge", *arguments).code
+        assert 0 == pyctrigger.json("purge", "-y", *arguments).code
         assert before == tree(root)
 
 
@@ -571,10 +571,10 @@ def test_a_purge_of_a_site_directory_that_was_killed_is_finished_by_the_next(
         before = tree(site)
         arguments = ["--python", newest.path, "--site-dir", str(site), "--stateless"]
         pyctrigger.text("run", *arguments, "--optimize", "0,2")
-        line = [sys.executable, "-c", _MORTAL, str(deeds), "purge", *arguments]
+        line = [sys.executable, "-c", _MORTAL, str(deeds), "purge", "-y", *arguments]
         child = subprocess.run(line, capture_output=True, check=False)
         assert all(tree(site)[name] == facts for name, facts in before.items())
-        pyctrigger.text("purge", *arguments)
+        pyctrigger.text("purge", "-y", *arguments)
         assert before == tree(site), f"killed after {deeds} deeds"
         if child.returncode == 0:
             break

@@ -100,14 +100,14 @@ def test_an_open_pycache_is_refused_too(pyctrigger: Command, site: Path, newest:
     (site / "package/__pycache__").chmod(0o777)
     before = snapshot(site)
 
-    for verb in ("run", "sweep", "purge"):
-        outcome = pyctrigger.json(verb, *scope)
+    for verb in ("run", "sweep", "purge -y"):
+        outcome = pyctrigger.json(*verb.split(), *scope)
         assert {f"{site}/package/__pycache__": OPEN_TO_ALL} == refused(outcome.failures)
         assert (1, 0) == (outcome.code, outcome.counts["removed"])
         assert before == snapshot(site)
 
 
-@pytest.mark.parametrize("verb", ["run", "sweep", "purge", "repair"])
+@pytest.mark.parametrize("verb", ["run", "sweep", "purge -y", "repair"])
 def test_nothing_is_removed_there(
     pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str], allowing: list[str], verb: str
 ) -> None:
@@ -119,7 +119,7 @@ def test_nothing_is_removed_there(
     for name in ("open", "bare"):
         (site / name).chmod(0o777)
 
-    outcome = pyctrigger.json(verb, *scope)
+    outcome = pyctrigger.json(*verb.split(), *scope)
 
     assert {f"{site}/open": OPEN_TO_ALL, f"{site}/bare": OPEN_TO_ALL} == refused(outcome.failures)
     assert (1, 1) == (outcome.code, outcome.counts["removed"])

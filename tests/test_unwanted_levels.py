@@ -164,17 +164,14 @@ EVERYTHING = {"orphan", "residue", "stale"}
 BOUND: list[tuple[list[str], set[str], set[int]]] = [
     (["sweep"], TAKEN_BY_SWEEP, {0, 1, 2}),
     (["sweep", "--optimize", "2"], TAKEN_BY_SWEEP, {2}),
-    (["sweep", "--optimize", "0,1"], TAKEN_BY_SWEEP, {0, 1}),
     (["sweep", "--optimize", "0,1,2"], TAKEN_BY_SWEEP, {0, 1, 2}),
     (["sweep", "--unwanted", "--optimize", "2"], EVERYTHING, {2}),
-    (["purge"], EVERYTHING, {0, 1, 2}),
-    (["purge", "--optimize", "1"], EVERYTHING, {1}),
-    (["purge", "--optimize", "0,2"], EVERYTHING, {0, 2}),
-    (["purge", "--optimize", "0,1,2"], EVERYTHING, {0, 1, 2}),
+    (["purge", "-y"], EVERYTHING, {0, 1, 2}),
+    (["purge", "-y", "--optimize", "1"], EVERYTHING, {1}),
+    (["purge", "-y", "--optimize", "0,2"], EVERYTHING, {0, 2}),
     (["verify"], EVERYTHING, {0, 1, 2}),
     (["verify", "--optimize", "0"], EVERYTHING, {0}),
     (["verify", "--optimize", "1,2"], EVERYTHING, {1, 2}),
-    (["explain", "--optimize", "0"], {"stale"}, {0}),
     (["explain", "--optimize", "1,2"], {"stale"}, {1, 2}),
 ]
 

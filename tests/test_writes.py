@@ -187,7 +187,7 @@ def test_a_read_only_tree_is_one_line(pyctrigger: Command, mount: Mount, newest:
     remount(top, "ro")
     line = f"{site} is on a read-only file system; nothing was changed there"
 
-    for arguments in (["run"], ["repair"], ["run", "--hook"], ["sweep"], ["purge"]):
+    for arguments in (["run"], ["repair"], ["run", "--hook"], ["sweep"], ["purge", "-y"]):
         spoken = pyctrigger.text(*arguments, *on(newest, site))
         assert (0, [line]) == (spoken.code, [said for said in spoken.err.splitlines() if not said.startswith("py")])
     outcome = pyctrigger.json("run", *on(newest, site))
@@ -649,8 +649,8 @@ def test_what_stands_in_the_way_of_a_pycache_is_named_by_run_and_replaced_by_rep
     message = "is a link or a file; pyctrigger repair replaces it"
     assert [{"path": str(obstacle), "kind": "refused", "message": message}] == outcome.failures
     assert not obstacle.is_dir() or obstacle.is_symlink()
-    for verb in ("sweep", "purge"):
-        pyctrigger.json(verb, *on(newest, site))
+    for verb in ("sweep", "purge -y"):
+        pyctrigger.json(*verb.split(), *on(newest, site))
     assert snapshot(victim) == before
 
     repaired = pyctrigger.json("repair", *on(newest, site))

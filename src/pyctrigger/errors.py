@@ -106,6 +106,12 @@ class RefusedError(PyctriggerError):
     exit_code = 77
 
 
+class DeclinedError(PyctriggerError):
+    """A person was asked, and the answer wasn't yes."""
+
+    exit_code = 1
+
+
 class ShortageError(PyctriggerError):
     """The system has too little of something for us to go on: descriptors, or memory."""
 

@@ -51,6 +51,9 @@ class Printer(Observer):
         if self._call.quiet or self._call.json:
             return
         line = f"found {shown(', '.join(interpreters))}"
+        if line in self._told:
+            return  # a purge looks twice
+        self._told.add(line)
         # Each transaction's hook finds the same ones: news only beside other news, or when we have just come.
         if self._call.hook and not self._call.verbosity and self._call.options.event != "configure":
             self._held_back = line

@@ -62,6 +62,13 @@ class Dpkg(Manager):
         return {listed: (path, os.fsdecode(package)) for listed, path, package in threes}
 
     @staticmethod
+    def compile_command(version: str, directory: str) -> str | None:
+        """What has a Python of Debian's write the bytecode of a directory anew; None where that isn't there."""
+        if not all(os.path.exists(f"/usr/bin/{name}") for name in ("py3compile", f"python{version}")):
+            return None
+        return shell(["py3compile", "-V", version, directory])
+
+    @staticmethod
     def site_directories(library: str) -> list[str]:
         # All flavours share one directory, PyPy too (Debian Python Policy, 2.5).
         return ["/usr/lib/python3/dist-packages"]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .observer import Observer
     from .overview import Overview
     from .report import FlavourReport
+    from .takings import Takings
     from .targets import Target
     from .wanted import Wanted
 
@@ -112,8 +113,10 @@ class InstallationRun:
             Survey(self._target, self._request, wanted, knowledge) as survey,
             Pools(self._settings, self._request.jobs, wanted).prover(self._target.interpreter) as prover,
         ):
-            inspection = Inspection(prover.prove, would_act=self._request.dry_run)
+            takings = self._takings(manifest)
+            inspection = Inspection(prover.prove, would_act=self._request.dry_run, takings=takings)
             inspection.read(survey.steps())
+            self._report.takings = takings.by_site() if takings else []
             tally = inspection.tally
             tally.unexamined += survey.unexamined
         if self._request.dry_run:
@@ -122,6 +125,13 @@ class InstallationRun:
             tally.actions.clear()
         self._report.tally.add(tally)
         self._report.inspection = inspection
+
+    def _takings(self, manifest: Manifest) -> Takings | None:
+        if self._request.work is not Work.PURGE:
+            return None
+        from .takings import Takings
+
+        return Takings(manifest)
 
     # -- doing ---------------------------------------------------------------------------------------------------
 

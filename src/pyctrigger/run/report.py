@@ -11,6 +11,7 @@ from .outcome import Action, Failure, Finding, Tally, path_fields
 if TYPE_CHECKING:
     from ..errors import PyctriggerError
     from ..target.interpreter import Interpreter
+    from .takings import Taking
     from .verify import Inspection
 
 #: The version of the JSON object; it may grow without a new number.
@@ -34,6 +35,8 @@ class FlavourReport:
         self.taken_over = 0
         #: The numbers of one that only looked.
         self.inspection: Inspection | None = None
+        #: What a purge takes, by site directory.
+        self.takings: list[Taking] = []
         #: What `status` shows: reasons, bytes, journal, lock.
         self.status: dict[str, Any] | None = None
 
@@ -55,6 +58,8 @@ class FlavourReport:
             "notices": [printable(notice) for notice in tally.notices],
             "elapsed_seconds": round(self.elapsed_seconds, 6),
         }
+        if self.takings:
+            document["takings"] = [taking.as_dict() for taking in self.takings]
         if self.status is not None:
             document["status"] = as_printable(self.status)
         return document

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ..tree.layout import Layout
     from .steps import LevelState, Removal, Step, Unexamined, Unwanted
+    from .takings import Takings
 
     #: The levels of a source that aren't fresh, once the target has told of the doubtful ones.
     Prove = Callable[[Layout, str, Stale], "list[LevelState]"]
@@ -50,8 +51,9 @@ class Inspection:
     With `would_act` what a run would leave, since it can't be written, is no action; it is told as the run tells it.
     """
 
-    def __init__(self, prove: Prove, *, would_act: bool = False) -> None:
+    def __init__(self, prove: Prove, *, would_act: bool = False, takings: Takings | None = None) -> None:
         self._prove = prove
+        self._takings = takings
         self._would_act = would_act
         self._results = Results(Observer())
         self.tally = self._results.tally
@@ -157,6 +159,8 @@ class Inspection:
             source = layout.describe_source(relative, removal.source) if removal.source else None
             self._find(removal.kind, pyc, source)
         self.tally.actions.append(Action("remove", pyc, removal.kind))
+        if self._takings is not None:
+            self._takings.add(layout, relative, removal)
 
     def _is_left(self, layout: Layout, relative: str) -> bool:
         return self._would_act and not self._results.can_write(layout, relative)

@@ -1,21 +1,134 @@
-"""`purge`: all bytecode of one flavour; its interpreter may be gone."""
+"""`purge`: all bytecode of one flavour; its interpreter may be gone. It says what it takes, and asks."""
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
+from ...run import trigger
+from ..colour import is_wanted
+from ..table import Table, lines_of
+from ..text import say, shown, size
 from .sweep import summary
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
+
+    from ...run.observer import Observer
+    from ...run.report import Report
+    from ...run.request import Request
+    from ...target.interpreter import Interpreter
 
 HELP = "remove all bytecode of one flavour"
+_HEADERS = ("flavour", "pycs", "size", "by others", "site directory")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Whose bytecode, when there is no interpreter left to ask."""
+    """Whose bytecode, when there is no interpreter left to ask; and whether to ask a person."""
     parser.add_argument("--cache-tag", metavar="TAG", help="the cache tag of an interpreter that is gone: cpython-311")
     parser.add_argument("--all", action="store_true", dest="every", help="every flavour found, and those that went")
+    parser.add_argument("-y", "--yes", action="store_true", help="remove it without asking")
 
 
-__all__ = ["HELP", "add_options", "summary"]
+def look(request: Request, options: argparse.Namespace, observer: Observer) -> Report:
+    """Say what goes, ask where somebody can answer, and remove it. Raises PyctriggerError."""
+    if options.yes and options.quiet and not options.json:
+        return trigger.perform(request, observer)
+    preview = trigger.perform(request._replace(dry_run=True), observer)
+    takings = [taking for run in preview.runs for taking in run.takings]
+    asks = bool(takings) and not (options.yes or options.json or request.dry_run) and _is_answered()
+    if takings and not options.json and (asks or not options.quiet):
+        _announce(preview, options, observer, request.root)
+    if request.dry_run:
+        return preview
+    if asks and not _agrees():
+        return _refuse(preview, "nothing was removed", declined=True)
+    others = sum(taking.by_others for taking in takings)
+    if others and not (asks or options.yes):
+        what = "1 file" if others == 1 else f"{others} files"
+        return _refuse(preview, f"{what} would go that pyctrigger didn't write; nothing was removed")
+    report = trigger.perform(request, observer)
+    known = {run.installation: run.takings for run in preview.runs}
+    for run in report.runs:
+        run.takings = known.get(run.installation, [])
+    return report
+
+
+def _is_answered() -> bool:
+    """Whether a person reads what is said, and can answer."""
+    return os.isatty(0) and sys.stdout.isatty()
+
+
+def _announce(preview: Report, options: argparse.Namespace, observer: Observer, root: str | None) -> None:
+    """What goes from which place, and what brings it back."""
+    rows = [
+        (run.flavour, str(taking.pycs), size(taking.bytes), str(taking.by_others), taking.site)
+        for run in preview.runs
+        for taking in run.takings
+    ]
+    say(sys.stdout, "To be removed:")
+    table = lines_of(
+        Table(_HEADERS, rows, numbers=_HEADERS[1:4]), sys.stdout, colour=is_wanted(options.color, sys.stdout)
+    )
+    for line in (*table, *_remedies(preview, observer, root)):
+        say(sys.stdout, line)
+
+
+def _remedies(preview: Report, observer: Observer, root: str | None) -> Iterator[str]:
+    """What brings back the bytecode of dpkg's packages: to dpkg it is nobody's, so that reinstalling is no need."""
+    from ...managers.owners import owners_of
+
+    sites = [taking.site for run in preview.runs for taking in run.takings]
+    owners = owners_of(sites, root, observer.notice)
+    for run in preview.runs:
+        if run.interpreter is None or run.interpreter.is_gone:
+            continue  # it can't write it, and doesn't need it
+        for taking in run.takings:
+            owner = owners.get(taking.site)
+            if owner is not None and owner.manager == "dpkg":
+                command = _restoring_command(run.flavour, run.interpreter, taking.site, root)
+                yield f"Debian's packages have sources in {shown(taking.site)}. To have their bytecode back: {command}"
+
+
+def _restoring_command(flavour: str, interpreter: Interpreter, site: str, root: str | None) -> str:
+    from ...managers.dpkg import Dpkg
+    from ...managers.hook import shell
+
+    if root is not None:
+        return shell(["pyctrigger", "run", "--python", flavour, "--root", root])
+    major, minor, _ = interpreter.version
+    is_plain = interpreter.implementation == "cpython" and not interpreter.free_threaded
+    own = Dpkg.compile_command(f"{major}.{minor}", site) if is_plain else None
+    return own or shell(["pyctrigger", "run", "--python", flavour, "--site-dir", site])
+
+
+def _agrees() -> bool:
+    """Ask; anything but a yes is a no, and so is the end of the input."""
+    say(sys.stdout, "Do you want to continue? [y/N] ", end="", flush=True)
+    answer = b""
+    try:
+        answer = os.read(0, 1024)  # a line of a terminal
+    except OSError:
+        pass  # EIO: it is gone, or another job's
+    finally:
+        if not answer.endswith(b"\n"):
+            say(sys.stdout, "")
+    return answer.strip().lower() in (b"y", b"yes")
+
+
+def _refuse(preview: Report, message: str, *, declined: bool = False) -> Report:
+    """The report of a purge that didn't take place."""
+    from ...errors import DeclinedError, UsageError
+    from ...run.report import Report
+
+    report = Report(preview.command)
+    report.errors = [
+        *preview.errors,
+        DeclinedError(message) if declined else UsageError(message, mend="add -y if it is meant to go"),
+    ]
+    return report
+
+
+__all__ = ["HELP", "add_options", "look", "summary"]
