@@ -583,6 +583,23 @@ def test_everything_goes(debian: Debian) -> None:
     assert sources_below(debian.judge.site) == []
 
 
+def test_what_a_purge_takes_comes_back_by_the_command_that_it_names(debian: Debian) -> None:
+    """To dpkg bytecode is nobody's: so what py3compile wrote goes as well, and only with a yes."""
+    debian.apt("install", "python3-attr", "python3-six")
+    before = pycs_below(debian.judge.site)
+
+    refused = debian.sid.run("pyctrigger", "purge", "--stateless", "--python", "3.14")
+    assert (2, before) == (refused.code, pycs_below(debian.judge.site))
+    assert refused.err.endswith("didn't write; nothing was removed; add -y if it is meant to go\n")
+    purged = debian.sid.run("pyctrigger", "purge", "--yes", "--python", "3.14")
+
+    back = purged.out.split("To have their bytecode back: ")[1].splitlines()[0]
+    assert (0, "py3compile -V 3.14 /usr/lib/python3/dist-packages") == (purged.code, back)
+    assert [path for path in before if b".cpython-314." not in path] == pycs_below(debian.judge.site)
+    assert 0 == debian.sid.run(*back.split()).code
+    assert before == pycs_below(debian.judge.site)
+
+
 def test_last_python_goes_and_we_stay(debian: Debian) -> None:
     """With packages that need no Python, and dpkg told to break ours: `sh` sweeps what nobody can use any more."""
     debian.divert_compilers()

@@ -40,7 +40,7 @@ def look(request: Request, options: argparse.Namespace, observer: Observer) -> R
     takings = [taking for run in preview.runs for taking in run.takings]
     asks = bool(takings) and not (options.yes or options.json or request.dry_run) and _is_answered()
     if takings and not options.json and (asks or not options.quiet):
-        _announce(preview, options, observer, request.root)
+        _announce(preview, request, observer, options.color)
     if request.dry_run:
         return preview
     if asks and not _agrees():
@@ -61,7 +61,7 @@ def _is_answered() -> bool:
     return os.isatty(0) and sys.stdout.isatty()
 
 
-def _announce(preview: Report, options: argparse.Namespace, observer: Observer, root: str | None) -> None:
+def _announce(preview: Report, request: Request, observer: Observer, color: str) -> None:
     """What goes from which place, and what brings it back."""
     rows = [
         (run.flavour, str(taking.pycs), size(taking.bytes), str(taking.by_others), taking.site)
@@ -69,39 +69,48 @@ def _announce(preview: Report, options: argparse.Namespace, observer: Observer, 
         for taking in run.takings
     ]
     say(sys.stdout, "To be removed:")
-    table = lines_of(
-        Table(_HEADERS, rows, numbers=_HEADERS[1:4]), sys.stdout, colour=is_wanted(options.color, sys.stdout)
-    )
-    for line in (*table, *_remedies(preview, observer, root)):
+    table = lines_of(Table(_HEADERS, rows, numbers=_HEADERS[1:4]), sys.stdout, colour=is_wanted(color, sys.stdout))
+    for line in (*table, *_remedies(preview, request, observer)):
         say(sys.stdout, line)
 
 
-def _remedies(preview: Report, observer: Observer, root: str | None) -> Iterator[str]:
+def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator[str]:
     """What brings back the bytecode of dpkg's packages: to dpkg it is nobody's, so that reinstalling is no need."""
     from ...managers.owners import owners_of
 
     sites = [taking.site for run in preview.runs for taking in run.takings]
-    owners = owners_of(sites, root, observer.notice)
+    owners = owners_of(sites, request.root, observer.notice)
+    commands: dict[str, list[str]] = {}
     for run in preview.runs:
         if run.interpreter is None or run.interpreter.is_gone:
             continue  # it can't write it, and doesn't need it
         for taking in run.takings:
             owner = owners.get(taking.site)
             if owner is not None and owner.manager == "dpkg":
-                command = _restoring_command(run.flavour, run.interpreter, taking.site, root)
-                yield f"Debian's packages have sources in {shown(taking.site)}. To have their bytecode back: {command}"
+                command = _restoring_command(run.flavour, run.interpreter, taking.site, request)
+                commands.setdefault(command, []).append(shown(taking.site))
+    for command, found in commands.items():
+        yield f"Debian's packages have sources in {', '.join(found)}. To have their bytecode back: {shown(command)}"
 
 
-def _restoring_command(flavour: str, interpreter: Interpreter, site: str, root: str | None) -> str:
+def _restoring_command(flavour: str, interpreter: Interpreter, site: str, request: Request) -> str:
+    """Debian's own command, where it writes what goes; else a run for the same scope."""
     from ...managers.dpkg import Dpkg
     from ...managers.hook import shell
 
-    if root is not None:
-        return shell(["pyctrigger", "run", "--python", flavour, "--root", root])
     major, minor, _ = interpreter.version
     is_plain = interpreter.implementation == "cpython" and not interpreter.free_threaded
-    own = Dpkg.compile_command(f"{major}.{minor}", site) if is_plain else None
-    return own or shell(["pyctrigger", "run", "--python", flavour, "--site-dir", site])
+    if is_plain and request.root is None and request.pycache_prefix is None:
+        own = Dpkg.compile_command(f"{major}.{minor}", site)
+        if own is not None:
+            return own
+    words = ["pyctrigger", "run", "--python", flavour]
+    words += ["--root", request.root] if request.root is not None else []
+    words += [word for path in request.site_dirs for word in ("--site-dir", path)]
+    words += [word for path in request.prefixes for word in ("--prefix", path)]
+    words += ["--stdlib"] if request.stdlib else []
+    words += ["--pycache-prefix", request.pycache_prefix] if request.pycache_prefix is not None else []
+    return shell(words)
 
 
 def _agrees() -> bool:
