@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: What a command ends with, and what that means. The manual and the reference are made of it; codes only ever get more.
 EXIT_CODES = {
     0: "Done.",
-    1: "Some file failed, there are findings, or what was to be measured doesn't run.",
+    1: "Some file failed, there are findings, what was to be measured doesn't run, or root's rights are needed.",
     2: "Wrong usage or configuration.",
     3: "Not everything could be examined.",
     69: "The target interpreter is missing or broken.",
@@ -110,6 +110,13 @@ class DeclinedError(PyctriggerError):
     """A person was asked, and the answer wasn't yes."""
 
     exit_code = 1
+
+
+class RightsError(PyctriggerError):
+    """This account has no right to write somewhere, and root has."""
+
+    exit_code = 1
+    usual_mend = "you need root"
 
 
 class ShortageError(PyctriggerError):

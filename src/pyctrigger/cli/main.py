@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import interruption
-from ..errors import DefectError, PyctriggerError, ShortageError
+from ..errors import DefectError, PyctriggerError, RightsError, ShortageError
 from ..run.report import Report
 from ..run.trigger import perform
 from .commands import VERBS
@@ -82,6 +82,11 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     proof = getattr(call.options, "proof", None)
     if proof is not None:
         _prove(proof, report)
+    denied = [failure for run in report.runs for failure in run.tally.failures if failure.needs_root]
+    if denied or any(isinstance(error, RightsError) for error in report.errors):
+        from .rights import tell_rights
+
+        tell_rights(report, denied, arguments)
     printer.show(report)
     return report.exit_code
 

@@ -19,15 +19,15 @@ _MENDS = {
     "crash": _AT_FAULT,
     "timeout": f"raise file_timeout in the configuration, or {_LEAVE_OUT}",
     "memory": f"raise memory_limit in the configuration, or {_LEAVE_OUT}",
-    "io": "once the reason is gone: pyctrigger repair",
-    "refused": "once the reason is gone: pyctrigger repair",
+    "io": "once the reason is gone: pyctrigger {verb}",
+    "refused": "once the reason is gone: pyctrigger {verb}",
 }
 
 
-def mends(kinds: Iterable[str]) -> list[Words]:
-    """A line for each mend: `help: syntax, encoding: tell the maintainers …`."""
+def mends(kinds: Iterable[str], verb: str) -> list[Words]:
+    """A line for each mend: `help: syntax, encoding: tell the maintainers …`; `verb` is what failed."""
     alike: dict[str, list[str]] = {}
     for kind in dict.fromkeys(kinds):
         if kind in _MENDS:
             alike.setdefault(_MENDS[kind], []).append(kind)
-    return [(("help:", "strong"), f" {', '.join(names)}: {mend}") for mend, names in alike.items()]
+    return [(("help:", "strong"), f" {', '.join(names)}: {mend.format(verb=verb)}") for mend, names in alike.items()]

@@ -114,7 +114,7 @@ class Printer(Observer):
             for line in verb.lines(report):
                 self._say(self._output, line)
         for run in report.runs:
-            for line in _failure_lines([*run.tally.failures, *run.tally.unexamined]):
+            for line in _failure_lines(_by_themselves(run)):
                 self._say(self._errors, line)
             for line in () if self._call.quiet else _link_lines(run.tally.links):
                 self._say(self._errors, line)
@@ -126,11 +126,11 @@ class Printer(Observer):
             elif self._tells(run):
                 for line in verb.summary(run):
                     self._say(self._output, line)
-        failures = [failure.kind for run in report.runs for failure in (*run.tally.failures, *run.tally.unexamined)]
+        failures = [failure.kind for run in report.runs for failure in _by_themselves(run)]
         if failures and not self._call.quiet and (self._call.verbosity or not self._call.hook):
             from .mends import mends
 
-            for line in mends(failures):
+            for line in mends(failures, report.command):
                 self._say(self._output, line)
 
     def _tells(self, run: FlavourReport) -> bool:
@@ -160,6 +160,11 @@ class Printer(Observer):
         from .table import lines_of
 
         return lines_of(line, stream, colour=colour)
+
+
+def _by_themselves(run: FlavourReport) -> list[Failure]:
+    """The failures that have a line of their own: what only root may write is one error for all flavours."""
+    return [failure for failure in (*run.tally.failures, *run.tally.unexamined) if not failure.needs_root]
 
 
 def _line(failure: Failure) -> Words:

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import RightsError, UsageError
 from ..pyc.header import InvalidationMode
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
         try:
             os.makedirs(prefix, mode=0o755, exist_ok=True)
         except OSError as error:
+            if isinstance(error, PermissionError) and os.geteuid() != 0:
+                raise RightsError(f"--pycache-prefix {prefix}: {error.strerror}") from error
             raise UsageError(
                 f"--pycache-prefix {prefix}: {error.strerror}", mend="name a directory to write"
             ) from error

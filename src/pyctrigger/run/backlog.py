@@ -121,6 +121,12 @@ class Backlog:
         self._announced = True  # what is served needs no entry any more
         self.close(self._joined, tally, concerns)
 
+    def drop_forbidden(self, request: Request, is_forbidden: Callable[[Entry], bool]) -> None:
+        """Take out what was parked, and lies where this account has no right to write: it could never do it."""
+        for entry in list(self._alike(request)):
+            if entry.parked and is_forbidden(entry):
+                self.drop(entry)
+
     def next(self) -> list[Entry]:
         """Entries of other runs that this one hasn't tried, the oldest and all that differ from it in paths alone.
 

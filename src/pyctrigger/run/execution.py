@@ -103,7 +103,7 @@ class Execution:
 
     def settle(self) -> bool:
         """Bring what was written to the disk, while the trees are still open; whether all of it is there."""
-        self._results.tell_interruptions()
+        self._results.tell_places()
         return self._results.sync()
 
     # -- what the plan says, in its order ------------------------------------------------------------------------
@@ -231,8 +231,7 @@ class Execution:
     def _compile(self, layout: Layout, plan: DirectoryPlan) -> Iterator[Task]:
         if not plan.stale:
             return
-        if not self._results.can_write(layout, plan.relative):
-            self._results.leave(layout, plan.relative, len(plan.stale))
+        if not self._results.may_write(layout, plan.relative, len(plan.stale)):
             return
         if any(map(_needs_compiler, plan.stale)):
             self._pool.start()
@@ -311,8 +310,8 @@ class Execution:
     # -- small things --------------------------------------------------------------------------------------------
 
     def _may_write(self, layout: Layout, relative: str) -> bool:
-        """See whether the file system can be written, and take the lock."""
-        if not self._results.can_write(layout, relative):
+        """See whether the place can be written, and by us, and take the lock."""
+        if not self._results.may_write(layout, relative):
             return False
         self._enter()
         return True

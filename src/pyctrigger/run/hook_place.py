@@ -9,7 +9,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from ..errors import PyctriggerError, RefusedError, UsageError
+from ..errors import PyctriggerError, RightsError, UsageError
 from ..state.before import ABSENT, Standing, is_alive
 from ..tree.directory import open_in_root
 
@@ -108,8 +108,8 @@ class HookPlace:
     def unusable(self, error: OSError) -> PyctriggerError:
         """Why nothing can be done with it."""
         message = f"{self.seen}: {error.strerror}"
-        if isinstance(error, PermissionError):
-            return RefusedError(message, mend="run as root")
+        if isinstance(error, PermissionError) and os.geteuid() != 0:
+            return RightsError(message)
         return UsageError(message, mend="mend what stands there, and run it again")
 
     def _key(self, directory: str) -> str:

@@ -137,7 +137,7 @@ class InstallationRun:
 
     def _announce(self, backlog: Backlog) -> bool:
         """A hook's first deed: make the transaction durable. False if that is all there is to do."""
-        if self._touches and self._can_write():
+        if self._touches and self._may_announce():
             backlog.announce(self._request)
             if self._request.defer and not backlog.holds_own:
                 raise UsageError("nothing can be deferred without state", mend="run it without --defer")
@@ -153,15 +153,20 @@ class InstallationRun:
     def _touches(self) -> bool:
         return self._request.paths is None or any(self._target.touched(self._request).units.values())
 
-    def _can_write(self) -> bool:
-        """A read-only tree isn't journalled: nothing can be done there later either."""
+    def _may_announce(self) -> bool:
+        """What can't be written isn't journalled: nothing can be done there later either."""
         from ..state.manifest import Manifest
         from .survey import Survey
 
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
         knowledge = self._knowledge(Manifest(None))
         with Survey(self._target, self._request, wanted, knowledge) as survey:
-            return not survey.is_read_only
+            if survey.is_read_only:
+                return False
+            denied = survey.denied if os.geteuid() != 0 else []
+            if denied and (self._request.defer or not self._settings.hooks_enabled):
+                self._report.tally.failures += denied  # else the work itself says so
+            return not denied
 
     def _do_all(self, backlog: Backlog) -> None:
         """This request first, then what others left in the journal, until nothing is left there that can be done."""
@@ -170,7 +175,10 @@ class InstallationRun:
         self._tell_outside(request)
         request = self._widened_by_glance(self._widened_by_magic(request))
         try:
-            backlog.close_joined(self._do(request), self._concerns(request))
+            tally = self._do(request)
+            backlog.close_joined(tally, self._concerns(request))
+            if denied := [failure.path for failure in tally.failures if failure.needs_root]:
+                backlog.drop_forbidden(request, lambda entry: self._lies_below(denied, entry))
             self._learn_magic(request)
             self._found = None
         except (LockTimeoutError, InterpreterError) as error:
@@ -188,6 +196,18 @@ class InstallationRun:
             return entry.paths is None or lies_in(target.touched(request, entry.paths).units, path)
 
         return concerns
+
+    def _lies_below(self, places: list[str], entry: Entry) -> bool:
+        """Whether all that an entry names lies in one of these places."""
+        units = self._target.touched(self._request, entry.paths).units if entry.paths is not None else None
+        named = (
+            [site.path for site in self._target.sites]
+            if units is None
+            else [os.path.join(site, unit.relative) for site, found in units.items() for unit in found if unit.deep]
+        )
+        return bool(named) and all(
+            any(f"{path.rstrip('/')}/".startswith(f"{place}/") for place in places) for path in named
+        )
 
     def _widened_by_magic(self, request: Request) -> Request:
         """An interpreter that was upgraded in place, to another magic number, needs everything anew."""

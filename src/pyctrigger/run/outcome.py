@@ -19,6 +19,8 @@ class Failure(NamedTuple):
     """Reason and, where it is known, line; never a word of the source."""
     is_remembered: bool = False
     """Only another source, interpreter or limit, or a repair, would make a difference."""
+    needs_root: bool = False
+    """A place that this account may not write, and root may; told once for all that lies below."""
 
 
 class Finding(NamedTuple):

@@ -9,6 +9,7 @@ from .outcome import Failure, Finding, Tally
 
 if TYPE_CHECKING:
     from ..tree.layout import Layout
+    from .denials import Denials
     from .observer import Observer
 
 
@@ -35,6 +36,7 @@ class Results:
         self._read_only: dict[int, dict[str, _ReadOnly]] = {}
         self._seen_writable: dict[int, set[str]] = {}
         self._denied: set[int] = set()
+        self._denials: Denials | None = None
         self._written: dict[tuple[int, int], Layout] = {}
 
     def can_write(self, layout: Layout, relative: str) -> bool:
@@ -47,6 +49,21 @@ class Results:
             return False
         self._seen_writable.setdefault(id(layout), set()).add(layout.pycache(relative))
         return True
+
+    def may_write(self, layout: Layout, relative: str, sources: int = 0) -> bool:
+        """The same, and whether this account has the right to; if not, so many sources are left."""
+        if not self.can_write(layout, relative):
+            if sources:
+                self.leave(layout, relative, sources)
+            return False
+        if layout.may_write(relative):
+            return True
+        if self._denials is None:
+            from .denials import Denials  # root never needs it
+
+            self._denials = Denials(self.tally)
+        self._denials.note(layout, relative, sources)
+        return False
 
     def still_writes(self, layout: Layout, relative: str) -> bool:
         """Whether nothing has said otherwise since `can_write`."""
@@ -81,8 +98,10 @@ class Results:
             self.tally.notices.append(f"{place.path} is on a read-only file system; nothing was changed there")
         return place
 
-    def tell_interruptions(self) -> None:
-        """Say what a file system that turned read-only in mid-work has left undone, once it is known how much."""
+    def tell_places(self) -> None:
+        """Say what was left for lack of rights, or as a file system turned read-only, once it is known how much."""
+        if self._denials is not None:
+            self._denials.tell()
         for known in self._read_only.values():
             for place in known.values():
                 if place.turned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from .outcome import Failure
@@ -69,6 +70,16 @@ class Survey:
         touched = [(layout, unit) for layout, _, units in self._sites for unit in units]
         return bool(touched) and all(layout.is_read_only(unit.relative) for layout, unit in touched)
 
+    @property
+    def denied(self) -> list[Failure]:
+        """Why this account may write nothing of what was touched; empty if it may write some of it."""
+        touched = [(layout, unit) for layout, _, units in self._sites for unit in units]
+        if any(layout.may_write(part) for layout, unit in touched for part in _parts(layout, unit)):
+            return []
+        from .denials import denials_of  # an account that may write never needs it
+
+        return denials_of([(layout, unit.relative) for layout, unit in touched])
+
     def steps(self) -> Iterator[tuple[Layout, Step]]:
         """Every step of every site directory's plan."""
         for layout, site, units in self._sites:
@@ -96,3 +107,11 @@ class Survey:
         others = frozenset(layout.sources.identity for layout, _, _ in self._sites)
         skips = site.is_stdlib
         return Planner(layout, self._wanted, self._knowledge, others=others, skip_packages=skips, notes=notes)
+
+
+def _parts(layout: Layout, unit: Unit) -> Iterator[str]:
+    """A unit, and where that is a whole site directory, the packages in it: they may be somebody else's."""
+    yield unit.relative
+    if unit.deep and not unit.relative:
+        with contextlib.suppress(OSError), os.scandir(layout.sources.directory("")) as entries:
+            yield from (entry.name for entry in entries if entry.is_dir(follow_symlinks=False))

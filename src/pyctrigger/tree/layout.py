@@ -67,6 +67,21 @@ class Layout:
             top = top.rpartition("/")[0]
         return top
 
+    def may_write(self, relative: str) -> bool:
+        """Whether this account has the right to write the pycs of the directory `relative`."""
+        return may_write(_nearest(self.pycs, self.pycache(relative)))
+
+    def forbidden_top(self, relative: str) -> str:
+        """The uppermost directory, relative to `pycs`, that this account may not write if it may not write these."""
+        top = self.pycache(relative)
+        while top and not may_write(_nearest(self.pycs, top.rpartition("/")[0])):
+            top = top.rpartition("/")[0]
+        return top
+
+    def owner_of(self, path: str) -> int:
+        """The owner of a directory, relative to `pycs`, or of the next one above it that is there."""
+        return os.fstat(_nearest(self.pycs, path)).st_uid
+
     def describe_source(self, relative: str, name: str = "") -> str:
         """The full path of a source, or of its directory."""
         return self.sources.describe(relative, name)
@@ -81,6 +96,16 @@ def _is_read_only(tree: Tree, relative: str) -> bool:
         return bool(os.fstatvfs(_nearest(tree, relative)).f_flag & _READ_ONLY)
     except OSError:  # the system doesn't answer; what is written will tell
         return False
+
+
+def may_write(directory: int) -> bool:
+    """Whether this account has the right to change what is in an open directory; root is never asked."""
+    if os.geteuid() == 0:
+        return True
+    try:
+        return os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=os.access in os.supports_effective_ids)
+    except NotImplementedError:  # what is written will tell
+        return True
 
 
 def _device(tree: Tree, relative: str) -> int:

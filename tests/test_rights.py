@@ -1,0 +1,240 @@
+"""Who may write: what an account has no right to do is one line with what to type as root, and leaves nothing to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from confinement import NOBODY, command_for, cpython_for, public_directory
+from conftest import absent
+from environment import CHECKOUT
+from packages import pycs_below, snapshot, write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from command import Command, Outcome
+
+#: In the package `mine`, in the package `theirs`, and beside both.
+SOURCES = ("mine/a.py", "mine/deep/b.py", "theirs/c.py", "theirs/deep/d.py", "e.py")
+
+
+class Account:
+    """pyctrigger as an ordinary account's, with a site directory that everybody may read."""
+
+    def __init__(self, command: Command, public: Path, python: str) -> None:
+        self.command = command
+        self.home = public / "home"
+        self.site = write_tree(public / "site", dict.fromkeys(SOURCES, "x = 1\n"))
+        self.scope = ["--python", python, "--site-dir", str(self.site)]
+        self.options: dict[str, Any] = {
+            "user": NOBODY,
+            "group": NOBODY,
+            "extra_groups": [],
+            "cwd": "/",
+            "env": {"HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.home), "XDG_CONFIG_HOME": "", "PYTHONPATH": ""},
+        }
+
+    def own(self, *names: str) -> None:
+        """Give these, with all below them, to the account."""
+        for name in names:
+            top = self.site / name
+            for path in (top, *(top.rglob("*") if top.is_dir() else ())):
+                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+
+    def disown(self, name: str) -> None:
+        """Make one directory root's, if need be from nothing."""
+        (self.site / name).mkdir(exist_ok=True)
+        os.chown(self.site / name, 0, 0)
+
+    def compile(self) -> None:
+        """Have root compile everything, and nobody's state know of it."""
+        assert self.command.text("run", "--stateless", *self.scope).code == 0
+
+    def text(self, *arguments: str) -> Outcome:
+        """Run it for the account."""
+        return self.command.text(*arguments, **self.options)
+
+    def json(self, *arguments: str) -> Outcome:
+        """The same, for a program."""
+        return self.command.json(*arguments, **self.options)
+
+    @property
+    def entries(self) -> list[Path]:
+        """What stands in its journal."""
+        return list(self.command.state.glob("*/journal/*.json"))
+
+    def line(self, *words: str, places: list[str]) -> str:
+        """What it is told."""
+        paths = ", ".join(str(self.site / place) for place in places)
+        command = " ".join(["pyctrigger", words[0], "--state-dir", str(self.command.state), *words[1:]])
+        return f"pyctrigger: no right to write in {paths}; you need root: sudo {command}\n"
+
+
+@pytest.fixture
+def account(as_root: None) -> Iterator[Account]:
+    """An account that owns nothing yet but its home."""
+    python = cpython_for(NOBODY)
+    with public_directory() as public:
+        command = command_for(NOBODY, public, public / "home/state")
+        if python is None or command is None:
+            absent("no Python 3.9 or later that other accounts than root's may execute")
+        (public / "home").mkdir()
+        os.chown(public / "home", NOBODY, NOBODY)
+        yield Account(command, public, python)
+
+
+class Kind(NamedTuple):
+    """Whose what is, and what becomes of it."""
+
+    owned: tuple[str, ...]
+    disowned: tuple[str, ...]
+    places: list[str]
+    """Where it is told that nothing may be written."""
+    compiled: int
+
+
+KINDS = {
+    "all is root's": Kind((), (), [""], 0),
+    "the site is root's": Kind(("mine",), (), [""], 2),
+    "a package is root's": Kind(("",), ("theirs/deep", "theirs"), ["theirs"], 3),
+    "a directory of root's": Kind(("",), ("theirs/deep",), ["theirs/deep"], 4),
+    "root compiled it once": Kind(("",), ("mine/deep/__pycache__",), ["mine/deep/__pycache__"], 4),
+    "two packages are root's": Kind(("",), ("theirs/deep", "theirs", "mine/deep"), ["mine/deep", "theirs"], 2),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "verb"),
+    [
+        *((kind, ["run"]) for kind in KINDS),
+        ("the site is root's", ["repair"]),
+        ("the site is root's", ["run", "--hook"]),
+        ("all is root's", ["run", "--hook"]),
+    ],
+)
+def test_what_may_be_written_is_and_the_rest_is_one_line(account: Account, kind: str, verb: list[str]) -> None:
+    """Whoever owns what: exit 1, no entry in the journal, and root's command does what was left."""
+    owned, disowned, places, compiled = KINDS[kind]
+    account.own(*owned)
+    for name in disowned:
+        account.disown(name)
+
+    said = account.text(*verb, "-q", *account.scope)
+
+    assert ("", account.line(*verb, "-q", *account.scope, places=places)) == (said.out, said.err)
+    assert (0 if "--hook" in verb else 1, compiled) == (said.code, len(pycs_below(account.site)))
+    assert [] == account.entries
+    again = account.json(*verb, *account.scope)
+    assert [(str(account.site / place), "refused") for place in places] == [
+        (failure["path"].rstrip("/"), failure["kind"]) for failure in again.failures
+    ]
+    assert (0, len(SOURCES) - compiled) == (again.counts["compiled"], again.counts["failed"])
+    assert [(1, True)] == [
+        (error["code"], error["mend"].startswith("you need root: sudo pyctrigger"))
+        for error in again.document["errors"]
+    ]
+    assert 0 == account.command.text(*verb, "--stateless", *account.scope).code
+    assert len(SOURCES) == len(pycs_below(account.site))
+
+
+@pytest.mark.parametrize("verb", ["sweep", "purge"])
+def test_what_removes_says_the_same(account: Account, verb: str) -> None:
+    """Orphans that only root may remove stay, and those that the account may remove go."""
+    account.compile()
+    account.own("")
+    for name in ("theirs/__pycache__", "theirs"):
+        account.disown(name)
+    for name in ("mine/a.py", "theirs/c.py"):
+        (account.site / name).unlink()
+
+    said = account.text(verb, "-q", *account.scope)
+
+    expected = account.line(verb, "-q", *account.scope, places=["theirs"])
+    assert (1, "", expected) == (said.code, said.out, said.err)
+    assert ["theirs"] == sorted({path.decode().split("/")[-3] for path in pycs_below(account.site) if b"/c." in path})
+    assert [] == [path for path in pycs_below(account.site) if b"/a." in path]
+    assert [] == account.entries
+
+
+@pytest.mark.parametrize("verb", [["verify"], ["run", "--dry-run"], ["sweep"]], ids=" ".join)
+def test_who_only_looks_needs_no_right(account: Account, verb: list[str]) -> None:
+    """Nor who has nothing to remove."""
+    before = snapshot(account.site)
+
+    said = account.text(*verb, *account.scope)
+
+    assert ("", before) == (said.err, snapshot(account.site))
+
+
+def test_an_owner_who_may_not_write_is_told_to_chmod(account: Account) -> None:
+    """Root isn't needed for that."""
+    account.own("")
+    (account.site / "mine").chmod(0o555)
+
+    said = account.text("run", "-q", *account.scope)
+
+    reason = "refused: its owner has no right to write here: chmod u+w it; sources that were left: 1"
+    assert (1, f"{account.site}/mine: {reason}\n") == (said.code, said.err)
+
+
+def test_deferring_what_could_never_be_done_is_refused(account: Account) -> None:
+    """What it may write in part is noted, and all of it once it may be written."""
+    said = account.text("run", "--defer", *account.scope)
+    assert (1, account.line("run", "--defer", *account.scope, places=[""])) == (said.code, said.err)
+    assert [] == account.entries
+
+    account.own("mine")
+    said = account.text("run", "--defer", *account.scope)
+    assert (0, "", 1) == (said.code, said.err, len(account.entries))
+
+
+@pytest.mark.parametrize(("attempts", "paths"), [(0, ["theirs"]), (3, ["theirs"]), (3, None)])
+def test_what_an_earlier_try_left_is_dropped(account: Account, attempts: int, paths: list[str] | None) -> None:
+    """Also what failed so often that it was parked: this account could never do it."""
+    account.own("theirs")
+    assert account.text("run", "--defer", *account.scope).code == 0
+    (entry,) = account.entries
+    content = json.loads(entry.read_text())
+    content["attempts"] = attempts
+    content["paths"] = paths and [os.fsencode(account.site / path).hex() for path in paths]
+    entry.write_text(json.dumps(content))
+    for name in ("theirs", "theirs/deep"):
+        account.disown(name)
+
+    assert account.text("run", *account.scope).code == 1
+
+    assert [] == account.entries
+
+
+def test_hooks_for_the_system_are_roots_to_install(account: Account) -> None:
+    """The same line."""
+    shutil.copytree(os.path.join(CHECKOUT, "hooks"), account.home.parent / "hooks")
+    words = ("install", "--manager", "apk", "--python", "3.12", "--root", str(account.site))
+
+    said = account.text("hooks", *words)
+
+    reason = f"{account.site}/etc/apk/commit_hooks.d/pyctrigger-py312: Permission denied"
+    line = f"pyctrigger: {reason}; you need root: sudo pyctrigger hooks {' '.join(words)}\n"
+    assert (1, "", line) == (said.code, said.out, said.err)
+
+
+@pytest.mark.parametrize("verb", ["run", "repair", "sweep", "purge"])
+def test_the_hint_names_the_verb_that_failed(pyctrigger: Command, site: Path, newest: Any, verb: str) -> None:
+    """A purge that was refused isn't mended by a repair."""
+    scope = ["--python", newest.path, "--site-dir", str(site)]
+    write_tree(site, {"package/module.py": "x = 1\n", "package/other.py": ""})
+    assert pyctrigger.text("run", *scope).code == 0
+    (site / "package/module.py").write_text("changed = 1\n")
+    (site / "package/other.py").unlink()
+    (site / "package").chmod(0o777)
+
+    said = pyctrigger.text(verb, *scope)
+
+    (line,) = [line for line in said.out.splitlines() if line.startswith("help:")]
+    assert (1, f"help: refused: once the reason is gone: pyctrigger {verb}") == (said.code, line), said
