@@ -460,7 +460,7 @@ def test_quietly(pyctrigger: Command, shelf: Path, newest: Interpreter) -> None:
         (["x", "--needs-rebuild"], "--needs-rebuild goes with --python"),
         (["x", "--null"], "--null goes with --needs-rebuild"),
         (["x", "--json", "--format", "csv"], "--json and --format don't go together"),
-        (["x", "--python", "3.x"], "--python 3.x: no version and no path"),
+        (["x", "--python", "3.x"], "--python 3.x: no version, name or path of a Python"),
         (["x", "--timeout", "-1"], "say a number of seconds"),
         (["x", "--max-size", "much"], "write a size such as"),
         (["x", "--jobs", "many"], "say a number from 0 to 4096"),

@@ -143,7 +143,7 @@ def test_errors_are_recorded(pyctrigger: Command, scope: list[Argument], site: P
         ("error", 2, 2),
         ("error", 69, 69),
     ]
-    assert failed[1]["errors"][0]["message"].startswith("no py399 was found")
+    assert failed[1]["errors"][0]["message"].startswith("no Python 3.99 was found")
 
 
 def test_killed_run_is_seen_to_have_begun(pyctrigger: Command, site: Path, newest: Interpreter) -> None:

@@ -20,6 +20,8 @@ from pinned import UNBUILT
 from pyctrigger.errors import UsageError
 from pyctrigger.managers.every import HOOKS
 from pyctrigger.managers.hook import Subject
+from pyctrigger.target.flavour import directories
+from pyctrigger.target.probe import probe
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -126,6 +128,21 @@ def test_an_executable_is_asked_which_flavour_it_is(hooks: Hooks, newest: Interp
         assert by_version == by_path.replace(newest.path, version), manager
 
 
+def test_a_name_is_the_version_that_it_has_now(hooks: Hooks) -> None:
+    """A hook's own name and paths are one flavour's; where another executable of that version comes first, by path."""
+    path = next((path for at in directories() if os.path.exists(path := f"{at}/python3")), None)
+    if path is None:
+        absent("a python3 in the standard directories")
+    version = ".".join(map(str, probe(path).interpreter.version[:2]))
+    first = next((path for at in directories() if os.path.exists(path := f"{at}/python{version}")), path)
+    given = version if os.path.samefile(path, first) else path
+    for name in ("python3", "3"):
+        for manager in (*MANAGERS, "pkg"):
+            assert (hooks.text("render", "--manager", manager, "--python", name)) == (
+                hooks.text("render", "--manager", manager, "--python", given)
+            )
+
+
 @pytest.mark.parametrize("manager", ["pkg", "dpkg", "pacman", "apk", "sh"])
 def test_install_list_uninstall_inside_a_root(hooks: Hooks, tmp_path: Path, manager: str) -> None:
     """Files appear in their places below the root, whole and with their modes; again changes nothing; then they go."""
@@ -202,8 +219,8 @@ def test_rpm_takes_packages_only(hooks: Hooks, tmp_path: Path) -> None:
         (
             ["render", "--manager", "pkg", "--python", "2.7"],
             (
-                "--python 2.7: no version and no path; say 3.11, 3.13t, pypy3.11, py311, or the absolute path of an "
-                "executable"
+                "--python 2.7: no version, name or path of a Python; say 3.11, 3.13t, pypy3.11, py311, python3, or the "
+                "path of an executable"
             ),
         ),
     ],

@@ -16,13 +16,14 @@ import pytest
 
 from confinement import NOBODY, children_of, public_directory, usable_by
 from conftest import absent
+from environment import CHECKOUT
 from interpreters import find_interpreters
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.errors import InterpreterError, RefusedError, UsageError
 from pyctrigger.run.config import Settings
 from pyctrigger.run.request import Request, Work
 from pyctrigger.run.targets import find_target
-from pyctrigger.target.flavour import STANDARD_DIRECTORIES, Flavour, directories, installed
+from pyctrigger.target.flavour import STANDARD_DIRECTORIES, Flavour, directories, installed, not_found
 from pyctrigger.target.probe import probe
 from pyctrigger.target.trust import account_for, account_for_interpreter
 from system_tools import is_debian
@@ -90,15 +91,12 @@ def test_every_form_of_a_flavour(text: str, name: str, spelled: str | None) -> N
 
 NONSENSE = [
     "",
-    "3",
     "2.7",
     "py27",
     "4.0",
     "three",
     "3.11.2",
     "3.x",
-    "pypy",
-    "py3",
     "cpython",
     "3.11 ",
     "\u0663.11",
@@ -114,8 +112,8 @@ def test_nonsense_is_wrong_usage(pyctrigger: Command, site: Path, text: str) -> 
     (error,) = outcome.document["errors"]
     assert error == {
         "code": 2,
-        "message": f"--python {text}: no version and no path",
-        "mend": "say 3.11, 3.13t, pypy3.11, py311, or the absolute path of an executable",
+        "message": f"--python {text}: no version, name or path of a Python",
+        "mend": "say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable",
     }
 
 
@@ -129,6 +127,47 @@ def test_version_finds_an_installed_interpreter(pyctrigger: Command, site: Path)
             assert (outcome.code, outcome.run["flavour"]) == (0, each.flavour)
             executable = outcome.run["interpreter"]["executable"]
             assert os.path.dirname(executable) in directories()
+
+
+@pytest.mark.parametrize("text", ["python3", "3", "py3", "python", "pypy3", "pypy"])
+def test_a_name_is_what_the_standard_directories_have_under_it(pyctrigger: Command, site: Path, text: str) -> None:
+    """`3` is `python3`; PATH has no say, and where there is none, what there is is named."""
+    name = {"3": "python3", "py3": "python3"}.get(text, text)
+    paths = [path for at in directories() if os.access(path := f"{at}/{name}", os.X_OK)]
+
+    outcome = pyctrigger.json("run", "--python", text, "--site-dir", site, "", env={"PATH": "/nonexistent"})
+
+    if paths:
+        assert (0, paths[0]) == (outcome.code, outcome.run["interpreter"]["executable"])
+    else:
+        (error,) = outcome.document["errors"]
+        assert (69, f"no {name} was found in the standard directories") == (error["code"], error["message"])
+
+
+def test_what_is_not_found_is_told_with_what_is() -> None:
+    """By flavour and path, in the order of the search, each file once."""
+    for called, wanted in (("3.99", "Python 3.99"), ("py399t", "Python 3.99t"), ("pypy3.99", "PyPy 3.99")):
+        error = not_found(called)
+        assert f"no {wanted} was found in the standard directories" == error.message
+        assert error.mend is not None
+        listed = re.findall(r"(?:found:|,) (py[py]*[0-9]+t?) (/[^,; ]+)", error.mend)
+        assert installed()[:8] == [path for _, path in listed]
+        assert all(Flavour.parse(flavour).name == flavour for flavour, path in listed if not path.endswith("pypy3"))
+
+
+def test_the_manual_says_where_is_searched() -> None:
+    """Every directory, in order."""
+    page = " ".join(Path(CHECKOUT, "docs/reference/README.md").read_text().split())
+    *first, last = (f"`{at}`" for at in STANDARD_DIRECTORIES)
+
+    assert f"The standard directories are {', '.join(first)} and {last}, searched in this order" in page
+
+
+def test_only_what_is_called_like_a_python_is_started_for_its_name(pyctrigger: Command, site: Path) -> None:
+    """Whatever else the standard directories have is wrong usage, and isn't run to see what it is."""
+    for text in ("true", "sh", "python3 ", "python3/", "..", "python3\n", "PYTHON3"):
+        outcome = pyctrigger.json("run", "--python", text, "--site-dir", site)
+        assert outcome.code == (69 if "/" in text else 2), text
 
 
 def test_path_names_an_executable(pyctrigger: Command, site: Path, interpreter: Found) -> None:
@@ -155,7 +194,7 @@ def test_executable_from_path_is_not_taken(pyctrigger: Command, site: Path, tmp_
         "run", "--python", "3.99", "--site-dir", site, env={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
     )
     assert outcome.code == 69
-    assert outcome.err == ("pyctrigger: no py399 was found in the standard directories; name it with --python PATH\n")
+    assert outcome.err.startswith("pyctrigger: no Python 3.99 was found in the standard directories; found: py3")
     assert not marker.exists()
     assert all(place.startswith("/") for place in STANDARD_DIRECTORIES)
 

@@ -148,7 +148,7 @@ def test_one_interpreter_that_is_missing_hides_no_other(
 
     assert outcome.code == 69
     assert outcome.out.splitlines()[1].split()[0] == newest.flavour
-    assert outcome.err.startswith("pyctrigger: no py399 was found")
+    assert outcome.err.startswith("pyctrigger: no Python 3.99 was found")
 
 
 def test_changed_magic_number(pyctrigger: Command, scope: list[Argument], newest: Interpreter) -> None:
@@ -329,7 +329,7 @@ def test_nothing_is_known(pyctrigger: Command, scope: list[Argument], newest: In
     assert not pyctrigger.state.exists()
     pyctrigger.json("run", *scope)
     code, _, text = checked(pyctrigger.text("status", "--check", "--python", "3.99"))
-    assert (code, text.startswith("no py399 was found")) == (3, True)
+    assert (code, text.startswith("no Python 3.99 was found")) == (3, True)
     assert pyctrigger.text("status", "--check", "--format", "prometheus", "--python", "3.99").code == 69
 
 
@@ -341,7 +341,7 @@ def test_hooks_that_find_no_interpreter_are_told(pyctrigger: Command, scope: lis
     code, state, text = checked(pyctrigger.text("status", "--check"))
 
     assert (code, state) == (1, "WARNING")
-    assert text.startswith("the last run failed: no py399 was found")
+    assert text.startswith("the last run failed: no Python 3.99 was found")
 
 
 #: Ends a command with 99 the moment that it does what a check must not do.
@@ -456,7 +456,7 @@ def test_prometheus(pyctrigger: Command, site: Path, newest: Interpreter, tmp_pa
         (["--check", "--format", "prometheus", "--json"], "--format prometheus and --json contradict each other"),
         (["--check", "--format", "prometheus", "/usr"], "status --check looks at no files"),
         (["--check", "--format", "prometheus", "--warning", "2d"], "--warning is later than --critical"),
-        (["--against", "three"], "--python three: no version and no path"),
+        (["--against", "three"], "--python three: no version, name or path of a Python"),
     ],
 )
 def test_questions_that_make_no_sense(pyctrigger: Command, arguments: list[str], said: str) -> None:

@@ -103,7 +103,7 @@ OPTIONS = (
         "scope",
         _ALL,
         ("--python",),
-        {"metavar": "V", **_LIST, "help": "the target: 3.11, 3.13t, pypy3.11, py311 or a path; repeatable"},
+        {"metavar": "V", **_LIST, "help": "the target: 3.11, 3.13t, pypy3.11, python3 or a path; repeatable"},
     ),
     Option("scope", _ALL, ("--root",), {"metavar": "DIR", "help": "a staged root, chroot or jail seen from outside"}),
     Option("scope", _ALL, ("--trust-root",), {**_SWITCH, "help": "run the interpreter inside the root"}),

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import ConfigurationError, UsageError
+from ..errors import ConfigurationError, PyctriggerError, UsageError
 from ..pyc.header import InvalidationMode
 from ..state.locations import configuration_files
 from ..target.flavour import Flavour
@@ -163,7 +163,7 @@ def _is_version(name: str) -> bool:
     """Whether a flavour can have this name: a table that nothing reads would be a silent fault."""
     try:
         return Flavour.parse(name).dotted == name
-    except UsageError:
+    except PyctriggerError:
         return False
 
 

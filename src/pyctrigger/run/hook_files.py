@@ -131,27 +131,35 @@ def _subjects(request: HookRequest) -> Iterator[Subject]:
             if request.pythons:
                 raise
             continue  # found by its name, but what it is can't be told from that
-        if flavour.name in seen:
+        name = flavour._replace(path=None).name
+        if name in seen:
             continue
-        seen.add(flavour.name)
+        seen.add(name)
         yield Subject(
-            flavour=flavour.name,
+            flavour=name,
             version=flavour.dotted,
             library=flavour.library,
             cache_tag=flavour.cache_tag,
             program=request.program,
             site_directories=request.site_dirs,
-            path=os.path.abspath(text) if "/" in text else "",
+            path=flavour.path or "",
         )
 
 
 def _flavour(text: str) -> Flavour:
-    """By a version alone nothing is started, so that a hook looks the same wherever it is made."""
+    """What a hook is for, with the path that it is to name, if any.
+
+    By a version alone nothing is started, so that a hook looks the same wherever it is made. A name such as `python3`
+    is the version that it has now: a hook's own name and paths are one flavour's.
+    """
     flavour = Flavour.parse(text)
     if flavour.path is None:
         return flavour
     interpreter = ProbedInterpreters(None).ask(flavour.path)
-    return Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
+    found = Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
+    if flavour.called is not None and any(os.path.samefile(flavour.path, path) for path in found.candidates()[:1]):
+        return found
+    return found._replace(path=flavour.path)
 
 
 def _serve(request: HookRequest, hook: Hook, place: HookPlace, past: Past) -> Hook:

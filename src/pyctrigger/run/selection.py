@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Union
 
 from ..errors import InterpreterError, PyctriggerError, RefusedError, UsageError
-from ..target.flavour import Flavour, installed
+from ..target.flavour import Flavour, installed, not_found
 from .request import Request, Work
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
         from .staged import staged_interpreter
 
         return staged_interpreter(flavour, candidates, request.root, probed, execute=request.trust_root)
-    problem: PyctriggerError = not_found(flavour.name)
-    for number, path in enumerate(candidates):
+    problem: PyctriggerError | None = None
+    for path in candidates:
         try:
             interpreter = probed.ask(path)
             flavour.require(interpreter)
             return interpreter
         except (InterpreterError, RefusedError) as error:
-            problem = problem if number else error
+            problem = problem or error
     may_be_gone = request.work is Work.PURGE or (request.work is Work.RUN and request.hook and not request.defer)
     if may_be_gone and not any(os.path.lexists(path) for path in candidates):
         from . import absent
@@ -66,12 +66,7 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
         except UsageError:
             if request.work is Work.PURGE:
                 raise
-    raise problem
-
-
-def not_found(name: str) -> InterpreterError:
-    """The error for an interpreter that isn't where interpreters are."""
-    return InterpreterError(f"no {name} was found in the standard directories", mend="name it with --python PATH")
+    raise problem or not_found(flavour.name)
 
 
 def _with_cache_tag(tag: str, probed: ProbedInterpreters) -> Iterator[Found]:

@@ -160,7 +160,9 @@ def _inside(flavour: Flavour, root: str, probed: ProbedInterpreters) -> Interpre
     if os.geteuid() != 0:
         raise UsageError("--trust-root needs root's rights, for chroot(2)", mend="run as root, or leave it out")
     names = (
-        [flavour.path]
+        [f"{prefix}/bin/{flavour.called}" for prefix in _PREFIXES]
+        if flavour.called is not None
+        else [flavour.path]
         if flavour.path is not None
         else [
             f"{prefix}/bin/{stem}{flavour.version[0]}.{flavour.version[1]}{'t' if flavour.free_threaded else ''}"

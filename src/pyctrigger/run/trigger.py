@@ -11,13 +11,14 @@ from ..managers.ownership import Ownership
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory, state_in_root
 from ..state.store import Store
+from ..target.flavour import not_found
 from . import config as configuration
 from .backlog import KEPT, Unidentified, drop_entries_of_gone
 from .installation import HOOK_LOCK_TIMEOUT, InstallationRun, Service
 from .observer import Observer
 from .report import FlavourReport, Report
 from .request import Request, Work
-from .selection import find_interpreters, not_found
+from .selection import find_interpreters
 from .targets import find_target, keep_shared, require_named
 from .transaction import absolute
 

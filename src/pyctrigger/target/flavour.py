@@ -1,4 +1,4 @@
-"""What a user calls an interpreter, and where it may be found: `3.11`, `3.13t`, `pypy3.11`, `py311`, or a path."""
+"""What a user calls an interpreter, and where it may be found: `3.11`, `pypy3.11`, `py313t`, `python3`, or a path."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ STANDARD_DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/pkg/bin", "/
 
 _DOTTED = re.compile(r"(?:(cpython|python|pypy|py)-?)?3\.([0-9]{1,3})(t?)\Z", re.ASCII)
 _SHORT = re.compile(r"(pypy|py)3([0-9]{1,3})(t?)\Z", re.ASCII)
+#: Only what is called like an interpreter is started for its name.
+_NAME = re.compile(r"(?:python|pypy)[A-Za-z0-9._+-]*\Z", re.ASCII)
+_ALIASES = {"3": "python3", "py3": "python3"}
+#: Interpreters that are listed where another one was asked for.
+_MOST_NAMED = 8
 _TAG = re.compile(r"(cpython-|pypy)3([0-9]+)\Z", re.ASCII)
 _EXECUTABLE = re.compile(r"(?:python3\.[0-9]+t?|pypy3(?:\.[0-9]+)?)\Z", re.ASCII)
 
@@ -28,6 +33,8 @@ class Flavour(NamedTuple):
     version: tuple[int, int]
     free_threaded: bool
     path: str | None = None
+    called: str | None = None
+    """By which name the path was found in the standard directories."""
 
     @property
     def name(self) -> str:
@@ -57,14 +64,23 @@ class Flavour(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Flavour:
-        """Read what stands behind `--python`. Raises UsageError with the accepted forms."""
+        """Read what stands behind `--python`. Raises UsageError with the accepted forms, and InterpreterError.
+
+        A name such as `python3` is whatever the standard directories have under it now; `3` is `python3`.
+        """
         if "/" in text and "\0" not in text:
             return cls("", (0, 0), False, os.path.abspath(text))
         match = _DOTTED.match(text) or _SHORT.match(text)
+        name = _ALIASES.get(text, text)
+        if not match and _NAME.match(name):
+            path = next((path for path in (os.path.join(at, name) for at in directories()) if _runs(path)), None)
+            if path is None:
+                raise not_found(name)
+            return cls("", (0, 0), False, path, name)
         if not match:
             raise UsageError(
-                f"--python {text}: no version and no path",
-                mend="say 3.11, 3.13t, pypy3.11, py311, or the absolute path of an executable",
+                f"--python {text}: no version, name or path of a Python",
+                mend="say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable",
             )
         implementation = "pypy" if match[1] == "pypy" else "cpython"
         return cls(implementation, (3, int(match[2])), bool(match[3]))
@@ -99,6 +115,24 @@ def flavour_of_tag(cache_tag: str) -> str | None:
     """The short name of the flavour that a cache tag is of by itself: py311 for cpython-311; None for other tags."""
     match = _TAG.match(cache_tag)
     return f"{'py' if match[1] == 'cpython-' else match[1]}3{match[2]}" if match else None
+
+
+def not_found(called: str) -> InterpreterError:
+    """The error for an interpreter that isn't in the standard directories; it names those that are."""
+    match = _DOTTED.match(called) or _SHORT.match(called)
+    kind = "PyPy" if match and match[1] == "pypy" else "Python"
+    wanted = f"{kind} 3.{match[2]}{match[3]}" if match else called
+    found = [f"{_label(path)} {path}" for path in installed()]
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    others = f"found: {', '.join(found[:_MOST_NAMED])}{more}; " if found else ""
+    message = f"no {wanted} was found in the standard directories"
+    return InterpreterError(message, mend=f"{others}name another one with --python PATH")
+
+
+def _label(path: str) -> str:
+    """The short name that an executable's own name promises, py311 for python3.11."""
+    match = _DOTTED.match(os.path.basename(path))
+    return f"{'pypy' if match[1] == 'pypy' else 'py'}3{match[2]}{match[3]}" if match else "pypy3"
 
 
 def directories() -> list[str]:
