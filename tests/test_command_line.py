@@ -543,6 +543,8 @@ def shell(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run it from a shell that does something to its streams."""
     line = pyctrigger.command_line(verb, scope)
+    if verb == "--help":
+        line = line[: len(pyctrigger.program) + 1]
     return subprocess.run(
         [b"sh", b"-c", b'exec "$@" ' + os.fsencode(redirection), b"sh", *line],
         capture_output=True,
@@ -559,7 +561,8 @@ def test_closed_streams_change_nothing(
     """A descriptor that the caller closed isn't given to a file of ours, nor to a worker."""
     (site / "bad.py").write_text("x = (\n")
     child = shell(pyctrigger, "run", [*options, *scope], redirection)
-    assert child.returncode == (0 if "--hook" in options else 1), child.stderr.decode()
+    is_lost = ">&-" in redirection.split()
+    assert child.returncode == (0 if "--hook" in options else 74 if is_lost else 1), child.stderr.decode()
     assert len(pycs_below(site)) == 3
     assert b"Traceback" not in child.stdout + child.stderr
     assert b"Error" not in child.stderr.replace(b"SyntaxError", b"")
@@ -599,13 +602,51 @@ def test_reader_that_leaves_stops_no_work(pyctrigger: Command, site: Path, newes
         assert (code, len(pycs_below(site))) == (1, 300)
 
 
-def test_full_disk_behind_standard_output(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
-    """The work is done, and standard error tells what can't be told."""
-    if not os.path.exists("/dev/full"):
+_FULL = pytest.param(">/dev/full", b"No space left on device", id="full disk")
+_CLOSED = pytest.param(">&-", b"Bad file descriptor", id="closed")
+
+
+@pytest.mark.parametrize(("redirection", "reason"), [_FULL, _CLOSED])
+@pytest.mark.parametrize(
+    "answer",
+    ["run", "run -v", "run --json", "verify --json", "status --check", "completion bash", "hooks list --json", "--help"],
+)
+def test_output_that_cannot_be_written_is_no_success(
+    pyctrigger: Command, scope: list[Argument], site: Path, answer: str, redirection: str, reason: bytes
+) -> None:
+    """Whatever is printed: the work is done, one line says what is lost, and the exit code is 74."""
+    if "/dev/full" in redirection and not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full, which Linux has")
-    child = shell(pyctrigger, "run", ["-v", *scope], ">/dev/full")
+    verb, *options = answer.split()
+    about: list[Argument] = {"completion": [], "hooks": ["--root", site], "--help": []}.get(verb, scope)
+    if verb == "status":
+        pyctrigger.text("run", *scope)
+        about = []
+    child = shell(pyctrigger, verb, [*options, *about], redirection)
+    lost = b"pyctrigger: cannot write to standard output: " + reason
+    assert [lost + b"; make room, or send the output elsewhere"] == child.stderr.splitlines()
+    assert (child.returncode, len(pycs_below(site))) == (74, 3 if verb in ("run", "status") else 0)
+
+
+@pytest.mark.parametrize("answer", ["run -v", "verify --json", "--help"])
+def test_reader_that_has_read_enough_is_no_failure(
+    pyctrigger: Command, scope: list[Argument], site: Path, answer: str
+) -> None:
+    """As `| head -1` is to other tools: quiet, and the exit code is the work's."""
+    verb, *options = answer.split()
+    line = [*pyctrigger.program, verb] if verb == "--help" else pyctrigger.command_line(verb, [*options, *scope])
+    reading, writing = os.pipe()
+    os.close(reading)
+    child = subprocess.run(line, stdout=writing, stderr=subprocess.PIPE, timeout=PATIENCE, check=False)
+    os.close(writing)
+    assert (child.returncode, child.stderr) == (1 if verb == "verify" else 0, b"")
+
+
+def test_lost_output_of_a_hook_is_no_failure(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
+    """Exit 0 whatever happens, and the line all the same."""
+    child = shell(pyctrigger, "run", ["--hook", "--json", *scope], ">&-")
     assert (child.returncode, len(pycs_below(site))) == (0, 3)
-    assert child.stderr == b"pyctrigger: nothing more can be said on standard output: No space left on device\n"
+    assert b"cannot write to standard output" in child.stderr
 
 
 # ------------------------------------------------------------------------------------------------- defects and Ctrl-C

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: What isn't about one verb.
 _PAGES = ("pyctrigger", "pyctrigger.toml", "options", "json", "files", "exit-codes")
-#: Any command may be called wrongly, find too little memory, have a defect, and be interrupted.
-_ALWAYS = {0, 2, 3, 70, 130}
+#: Any command may be called wrongly, find too little memory, have a defect, lose its output, and be interrupted.
+_ALWAYS = {0, 2, 3, 70, 74, 130}
 
 
 class Library(NamedTuple):

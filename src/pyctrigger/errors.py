@@ -18,6 +18,7 @@ EXIT_CODES = {
     3: "Not everything could be examined.",
     69: "The target interpreter is missing or broken.",
     70: "A defect of pyctrigger's own.",
+    74: "What it had to say could not be written to standard output; the work itself was done.",
     75: "The lock was not free in time.",
     77: "Refused: somebody else could change the interpreter, configuration or state that root is asked to trust.",
     130: "Interrupted from the keyboard; running it again finishes the work.",
@@ -123,6 +124,13 @@ class ShortageError(PyctriggerError):
     """The system has too little of something for us to go on: descriptors, or memory."""
 
     exit_code = 3
+
+
+class OutputError(PyctriggerError):
+    """Standard output can't be written: the disk is full, or the descriptor closed. Told at the end, never raised."""
+
+    exit_code = 74
+    usual_mend = "make room, or send the output elsewhere"
 
 
 class MeasurementError(PyctriggerError):

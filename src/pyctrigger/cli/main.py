@@ -16,7 +16,7 @@ from .commands import VERBS
 from .inherited import reset_inherited
 from .parser import make_request, parse
 from .report import Printer
-from .text import say, shown
+from .text import lost_output, say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | N
     try:
         interruption.begin()
         code = _main(arguments, program or (sys.executable, "-I", "-m", "pyctrigger"))
-        say(sys.stdout, "", end="", flush=True)
+        code = max(code, lost.exit_code) if (lost := lost_output()) else code
         interruption.finish()
     except BaseException as error:
         if not (interruption.has_come() or isinstance(error, KeyboardInterrupt)):
@@ -54,12 +54,15 @@ def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | N
 
 
 def _open_streams() -> None:
-    """A standard descriptor that the caller closed would be given to the next file, and take what is said to people."""
-    for number in (0, 1, 2):
+    """Reopen closed descriptors 0-2 on /dev/null, or the next open() gets one and our output lands in that file.
+
+    Reading standard input and writing to standard output then fail, as they would have; complaints go nowhere.
+    """
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_WRONLY)  # standard input as well: who reads it is to fail
+            os.open(os.devnull, mode)
     if sys.stdout is None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as we live
     if sys.stderr is None:
@@ -69,6 +72,8 @@ def _open_streams() -> None:
 def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     try:
         call = parse(arguments)
+    except SystemExit as done:  # --help and --version
+        return int(done.code or 0)
     except PyctriggerError as error:
         say(sys.stderr, _uncalled(error, arguments))
         return error.exit_code

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from ..errors import OutputError
 from ..run.report import shown
 
 if TYPE_CHECKING:
@@ -14,15 +15,28 @@ if TYPE_CHECKING:
 
 
 def say(stream: TextIO, line: str, *, end: str = "\n", flush: bool = False) -> None:
-    """Print a line, whether anybody hears it or not: the work goes on when the reader of a pipe has gone."""
+    """Print a line. If it can't be written the work goes on, and `lost_output` says so at the end."""
     try:
         print(line, end=end, file=stream, flush=flush)
     except OSError as error:
         deaf = os.open(os.devnull, os.O_WRONLY)
         os.dup2(deaf, stream.fileno())
         os.close(deaf)
+        # Whoever closes a pipe, as `head -1` does, has read enough.
         if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
-            say(sys.stderr, f"pyctrigger: nothing more can be said on standard output: {error.strerror}")
+            lost = OutputError(f"cannot write to standard output: {error.strerror}")
+            _lost.append(lost)
+            say(sys.stderr, f"pyctrigger: {lost}")
+
+
+#: A process has one standard output, and loses it once.
+_lost: list[OutputError] = []
+
+
+def lost_output() -> OutputError | None:
+    """Flush standard output. Returns the error if any of it could not be written, which was said by then."""
+    say(sys.stdout, "", end="", flush=True)
+    return _lost[0] if _lost else None
 
 
 def seconds(duration: float) -> str:
