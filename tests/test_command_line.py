@@ -609,7 +609,16 @@ _CLOSED = pytest.param(">&-", b"Bad file descriptor", id="closed")
 @pytest.mark.parametrize(("redirection", "reason"), [_FULL, _CLOSED])
 @pytest.mark.parametrize(
     "answer",
-    ["run", "run -v", "run --json", "verify --json", "status --check", "completion bash", "hooks list --json", "--help"],
+    [
+        "run",
+        "run -v",
+        "run --json",
+        "verify --json",
+        "status --check",
+        "completion bash",
+        "hooks list --json",
+        "--help",
+    ],
 )
 def test_output_that_cannot_be_written_is_no_success(
     pyctrigger: Command, scope: list[Argument], site: Path, answer: str, redirection: str, reason: bytes

@@ -272,6 +272,19 @@ def test_who_has_a_say_about_colour(
     assert coloured == ("\x1b" in said)
 
 
+@pytest.mark.parametrize("wish", [(), ("--color", "always"), ("-vv",)], ids=" ".join)
+def test_a_hook_sends_no_control_codes(
+    pyctrigger: Command, site: Path, newest: Interpreter, wish: tuple[str, ...]
+) -> None:
+    """Not even to the terminal that apt runs dpkg on: failures, errors and wrong options are plain lines."""
+    write_tree(site, {"bad.py": "= =\n", "good.py": ""})
+    scope = ("--python", newest.path, "--site-dir", str(site), "--state-dir", str(pyctrigger.state))
+    for arguments in ((*scope, *wish), (*scope, *wish, "--python", "2.7"), (*wish, "--jobs", "many")):
+        said = on_terminal(*PROGRAM, "run", "--hook", *arguments, env={"FORCE_COLOR": "1"})
+        assert said.splitlines()
+        assert "".join(character for character in said if character.isprintable() or character == "\n") == said
+
+
 def test_json_is_never_coloured(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
     """A program reads it, whatever the wish."""
     outcome = pyctrigger.json("verify", "--color", "always", "--python", newest.path, "--site-dir", site)

@@ -102,6 +102,7 @@ def _uncalled(error: PyctriggerError, arguments: list[str]) -> str:
 
     said = " ".join(arguments).replace("--color ", "--color=")
     when = next((when for when in ("always", "never") if f"--color={when}" in said), "auto")
+    when = "never" if "--hook" in arguments else when
     return painted((("pyctrigger:", "error"), f" {shown(str(error))}"), colour=is_wanted(when, sys.stderr))
 
 

@@ -32,13 +32,15 @@ class Printer(Observer):
         self._call = call
         self._errors = sys.stderr
         self._output = sys.stderr if call.hook else sys.stdout
+        #: apt runs dpkg on a terminal of its own, and keeps what it sees there in a log.
+        self._color = "never" if call.hook else call.color
         self._told: set[str] = set()
         self._held_back = ""
         self._bar: Any = None
         if call.progress and not (call.json or call.quiet or call.hook):
             from .progress import progress_bar
 
-            self._bar = progress_bar(color=call.color)
+            self._bar = progress_bar(color=self._color)
 
     # -- as it happens -------------------------------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ class Printer(Observer):
     def _painted(self, stream: TextIO, line: Words | Table) -> list[str]:
         from .colour import is_wanted, painted
 
-        colour = is_wanted(self._call.color, stream)
+        colour = is_wanted(self._color, stream)
         if isinstance(line, tuple):
             return [painted(line, colour=colour)]
         from .table import lines_of
