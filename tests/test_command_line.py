@@ -150,11 +150,11 @@ def test_every_verb_has_a_last_line_of_numbers(pyctrigger: Command, orphaned: li
 
 
 def test_verify_names_each_finding(pyctrigger: Command, orphaned: list[Argument], site: Path) -> None:
-    """One a line, kind and path."""
+    """One a line, kind, path and reason."""
     lines = pyctrigger.text("verify", *orphaned).out.splitlines()
     assert lines[:-1] == [
-        f"stale: {pyc(site, 'one', '__init__', orphaned)}",
-        f"orphan: {pyc(site, 'two', 'gone', orphaned)}",
+        f"stale: {pyc(site, 'one', '__init__', orphaned)} (its source has another mtime)",
+        f"orphan: {pyc(site, 'two', 'gone', orphaned)} (its source is gone)",
     ]
 
 
@@ -228,7 +228,7 @@ def check_document(document: dict[str, Any], verb: str, code: int) -> None:
         assert set(run["counts"]) == COUNTS
         assert all(type(count) is int for count in run["counts"].values())
         assert all(set(failure) == {"path", "kind", "message"} for failure in run["failures"])
-        assert all(set(finding) == {"kind", "pyc", "source"} for finding in run["findings"])
+        assert all(set(finding) == {"kind", "pyc", "source", "reason"} for finding in run["findings"])
         assert type(run["elapsed_seconds"]) is float
 
 
@@ -627,7 +627,8 @@ def test_output_that_cannot_be_written_is_no_success(
     if "/dev/full" in redirection and not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full, which Linux has")
     verb, *options = answer.split()
-    about: list[Argument] = {"completion": [], "hooks": ["--root", site], "--help": []}.get(verb, scope)
+    elsewhere: dict[str, list[Argument]] = {"completion": [], "hooks": ["--root", site], "--help": []}
+    about = elsewhere.get(verb, scope)
     if verb == "status":
         pyctrigger.text("run", *scope)
         about = []

@@ -98,7 +98,7 @@ _CASES: dict[str, tuple[Callable[[Place], None], tuple[str, str | None], str, st
     "magic": (_patch(0, b"\x99\x99"), ("foreign-magic", None), "compile", "its magic number is 99990d0a", "compiled"),
     "mode": (_patch(4, b"\3"), ("stale", "mode"), "compile", "is checked-hash, timestamp is wanted", "compiled"),
     "flags": (_patch(4, b"\x77"), ("corrupt", None), "compile", "its flags are none that importlib knows", "compiled"),
-    "body": (_patch(30, b"?"), ("suspect", None), "compare", "its body isn't the one that was recorded", "compiled"),
+    "body": (_patch(30, b"?"), ("unproven", "body"), "compare", "its body isn't the one that was recorded", "compiled"),
     "cut": (_truncate, ("corrupt", None), "compile", "it ends within its header", "compiled"),
     "missing": (lambda place: place.pyc.unlink(), ("missing", None), "compile", "there is no pyc", "compiled"),
     "directory": (_make_directory, ("obstructed", None), "compile", "is no regular file", "failed"),
@@ -130,13 +130,13 @@ def test_a_run_does_what_was_explained(
     )
 
 
-def test_unrecorded(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
+def test_unproven(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
     """What somebody else compiled is loaded once by a child; without state its header is believed."""
     pyctrigger.json("run", *scope, "--stateless")
 
     level = level_of(explained(pyctrigger, *scope, site / "package/module.py")[0])
 
-    assert (level["state"], level["action"]) == ("unrecorded", "load")
+    assert (level["state"], level["action"]) == ("unproven", "load")
     stateless = level_of(explained(pyctrigger, *scope, "--stateless", site / "package/module.py")[0])
     assert (stateless["state"], stateless["action"]) == ("fresh", "nothing")
 
@@ -297,7 +297,7 @@ def test_outside_of_the_scope(
     assert (view["site_directory"], view["note"]) == (
         None, f"outside of the scope, which is {site}: no run touches it",
     )  # fmt: skip
-    assert (level_of(source)["state"], level_of(source)["action"]) == ("unrecorded", "outside")
+    assert (level_of(source)["state"], level_of(source)["action"]) == ("unproven", "outside")
     assert (text["kind"], text["flavours"][0]["levels"]) == ("other", [])
     assert nothing["flavours"][0]["note"] == "there is no such source, and no bytecode of it"
 
@@ -369,7 +369,7 @@ def test_every_flavour_has_its_own_answer(pyctrigger: Command, site: Path, inter
     tags = {tag_of(interpreters[0])}
     for view, interpreter in zip(answer["flavours"], interpreters):
         expected = "fresh" if tag_of(interpreter) in tags else "missing"
-        assert view["levels"][0]["state"] in (expected, "unrecorded" if expected == "fresh" else expected)
+        assert view["levels"][0]["state"] in (expected, "unproven" if expected == "fresh" else expected)
 
 
 def test_pycache_prefix(

@@ -102,13 +102,28 @@ def damaged(pyctrigger: Command, site: Path, newest: Interpreter) -> dict[str, t
     return {**found, "residue": (str(residue), None), "blocked": (str(blocked), None)}
 
 
+#: Why, by the kind of finding.
+REASONS = {
+    "missing": "there is no bytecode for level 0",
+    "stale": "its source has another mtime, and the same content",
+    "corrupt": "it can't be loaded",
+    "orphan": "its source is gone",
+    "foreign-magic": "its magic number is another Python's",
+    "obstructed": "what has its name is no regular file",
+    "residue": "a writer that was killed left it behind",
+    "blocked": "it is a link or a file",
+}
+
+
 def test_every_kind_of_finding_is_one_line(
     pyctrigger: Command, site: Path, newest: Interpreter, damaged: dict[str, tuple[str, str | None]]
 ) -> None:
-    """`kind: pyc`, a summary, and exit 1; a source that is known not to compile is only counted."""
+    """`kind: pyc (reason)`, a summary, and exit 1; a source that is known not to compile is only counted."""
     *lines, summary = pyctrigger.text("verify", *on(newest, site)).out.splitlines()
 
-    wanted = {f"{'obstructed' if kind == 'blocked' else kind}: {pyc}" for kind, (pyc, _) in damaged.items()}
+    wanted = {
+        f"{'obstructed' if kind == 'blocked' else kind}: {pyc} ({REASONS[kind]})" for kind, (pyc, _) in damaged.items()
+    }
     assert sorted(wanted) == sorted(lines)
     assert summary.startswith(f"{newest.flavour}: 8 findings, 1 fresh, 1 known not to compile in ")
 
@@ -116,14 +131,15 @@ def test_every_kind_of_finding_is_one_line(
 def test_every_kind_of_finding_is_one_object(
     pyctrigger: Command, site: Path, newest: Interpreter, damaged: dict[str, tuple[str, str | None]]
 ) -> None:
-    """Kind, pyc and source, as absolute paths; with the uncompilable source among them."""
+    """Kind, pyc and source, as absolute paths, and why; with the uncompilable source among them."""
     outcome = pyctrigger.json("verify", *on(newest, site))
 
     wanted = [
-        {"kind": "obstructed" if kind == "blocked" else kind, "pyc": pyc, "source": source}
+        {"kind": "obstructed" if kind == "blocked" else kind, "pyc": pyc, "source": source, "reason": REASONS[kind]}
         for kind, (pyc, source) in damaged.items()
     ]
-    wanted.append({"kind": "uncompilable", "pyc": None, "source": f"{site}/package/bad.py"})
+    bad = {"kind": "uncompilable", "pyc": None, "source": f"{site}/package/bad.py"}
+    wanted.append({**bad, "reason": "its source doesn't compile"})
     assert sorted(map(repr, wanted)) == sorted(map(repr, outcome.findings))
     assert (1, []) == (outcome.code, outcome.failures)
     assert [] == outcome.run["actions"]
@@ -178,7 +194,7 @@ def test_an_odd_name_is_one_line_and_its_bytes_are_in_the_object(
     line, _ = pyctrigger.text("verify", *on(newest, site)).out.splitlines()
     (finding,) = pyctrigger.json("verify", *on(newest, site)).findings
 
-    assert rf"missing: {site}/__pycache__/odd\n\x1b[31m\xff.{tag_of(newest)}.pyc" == line
+    assert rf"missing: {site}/__pycache__/odd\n\x1b[31m\xff.{tag_of(newest)}.pyc ({REASONS['missing']})" == line
     assert (pyc.hex(), source.hex()) == (finding["pyc_hex"], finding["source_hex"])
     assert finding["source"] == f"{site}/odd\n\x1b[31m\ufffd.py"
 

@@ -45,7 +45,7 @@ def table(out: str) -> dict[str, list[str]]:
 def test_every_reason_is_counted_apart(
     pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter
 ) -> None:
-    """Magic, mtime, size, digest, mode, missing, damaged, orphans: one of each, or two, in numbers and in rows."""
+    """One of each state and reason, or two, in numbers and in rows, under the names that `verify` has for them."""
     pyctrigger.json("run", *scope)
     package, pycache = site / "package", site / "package/__pycache__"
     pyc = [pycache / f"module{number}.{tag_of(newest)}.pyc" for number in range(9)]
@@ -74,14 +74,15 @@ def test_every_reason_is_counted_apart(
     found = status.run["status"]
     assert (status.code, status.findings, status.failures) == (0, [], [])
     assert found["stale"] == {"magic": 1, "mtime": 1, "size": 1, "digest": 1, "mode": 1}
-    names = ("sources", "fresh", "missing", "damaged", "orphans", "excluded", "refused")
-    assert {name: found[name] for name in names} == {
-        "sources": 9, "fresh": 0, "missing": 1, "damaged": 2, "orphans": 1, "excluded": 1, "refused": 0,
+    expected = {
+        "sources": 9, "fresh": 0, "missing": 1, "corrupt": 2, "mismatched": 0, "obstructed": 0, "damaged": 2,
+        "foreign_magic": 1, "orphans": 1, "excluded": 1, "refused": 0,
     }  # fmt: skip
+    assert {name: found[name] for name in expected} == expected
     rows = table(pyctrigger.text("status", *scope).out)
-    shown = {"magic": 1, "mtime": 1, "size": 1, "digest": 1, "mode": 1, "damaged": 2, "orphans": 1}
+    shown = {"mtime": 1, "size": 1, "digest": 1, "mode": 1, "corrupt": 2, "foreign-magic": 1, "orphans": 1}
     assert {name: int(rows[name][-1]) for name in shown} == shown
-    assert (rows["stale"][-1].strip(), rows["missing"][-1].strip()) == ("5", "2")
+    assert (rows["stale"][-1].strip(), rows["missing"][-1].strip()) == ("4", "2")
 
 
 def test_residue_is_counted_once_it_is_old(
@@ -333,6 +334,21 @@ def test_nothing_is_known(pyctrigger: Command, scope: list[Argument], newest: In
     assert pyctrigger.text("status", "--check", "--format", "prometheus", "--python", "3.99").code == 69
 
 
+def test_nothing_is_served(pyctrigger: Command, scope: list[Argument], site: Path, tmp_path: Path) -> None:
+    """A state in which no Python was ever served says nothing about any: no monitor may take that for good news."""
+    hint = "serve one first: pyctrigger run"
+    pyctrigger.state.mkdir()
+    assert (3, "UNKNOWN", f"no Python is served here; {hint}") == checked(pyctrigger.text("status", "--check"))
+    document = pyctrigger.json("status", "--check").document
+    assert (3, "UNKNOWN") == (document["exit_code"], document["check"]["state"])
+    assert 0 == pyctrigger.text("status", "--check", "--format", "prometheus").code
+    pyctrigger.json("run", "--hook", "--defer", "--python", "3.99", "--site-dir", site)
+    code, state, text = checked(pyctrigger.text("status", "--check"))
+    assert (3, "UNKNOWN", True) == (code, state, hint in text)
+    pyctrigger.json("run", *scope)
+    assert 0 == pyctrigger.text("status", "--check").code
+
+
 def test_hooks_that_find_no_interpreter_are_told(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
     """They serve no flavour, and so are no flavour's last run."""
     pyctrigger.json("run", *scope)
@@ -393,7 +409,7 @@ def test_interpreter_upgraded_in_place_is_asked_again(
     assert (code, state) == (2, "CRITICAL")
     assert f"{executable} is no working Python" in text
     executable.unlink()
-    assert checked(pyctrigger.text("status", "--check")) == (0, "OK", "0 flavours, nothing is pending")
+    assert checked(pyctrigger.text("status", "--check"))[:2] == (3, "UNKNOWN")
 
 
 _SAMPLE = re.compile(r'pyctrigger_(\w+)\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)+)\} (-?\d+(?:\.\d+)?)')

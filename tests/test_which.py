@@ -103,7 +103,7 @@ def test_every_state(pyctrigger: Command, scope: list[Argument], site: Path, new
         ("orphan", None),
         ("gone", None),
         ("obstructed", None),
-        ("suspect", None),
+        ("unproven", "body"),
         ("residue", None),
         ("residue", None),
         ("foreign", None),
@@ -191,7 +191,7 @@ def test_outside_of_the_scope(
 
     (answer,) = found(pyctrigger, *scope, elsewhere / f"__pycache__/m.{tag_of(newest)}.pyc")
 
-    assert (answer["state"], answer["in_scope"]) == ("unrecorded", False)
+    assert (answer["state"], answer["in_scope"]) == ("unproven", False)
 
 
 def test_what_is_no_pyc(pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..pyc.header import Verdict
 from ..pyc.names import PYCACHE
 from ..run.outcome import path_fields
+from ..run.states import word_for
 from ..run.steps import DirectoryPlan, Emptied, Totals, Unexamined
 from ..run.transaction import Unit
-from .rules import word_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -165,8 +165,8 @@ def _fill(report: CheckReport, request: Request) -> None:
     base = store.base
     if base is None or not os.path.isdir(base):
         raise UsageError(
-            "no run has left any state here to look at",
-            mend="run it as the account whose runs are meant, or name its directory with --state-dir",
+            "no run has left any state here",
+            mend="serve a Python first (pyctrigger run), or name another state with --state-dir",
         )
     root = None
     if request.root is not None:
@@ -186,6 +186,8 @@ def _fill(report: CheckReport, request: Request) -> None:
     for health in report.flavours:
         _judge(report, health)
     _judge_errors(report, runs)
+    if not report.flavours:
+        report.tell(State.UNKNOWN, "no Python is served here; serve one first: pyctrigger run")
 
 
 def _interpreters(

@@ -11,11 +11,11 @@ from ..run.knowledge import Knowledge
 from ..run.outcome import Failure, path_fields
 from ..run.report import Report, interpreter_fields
 from ..run.selection import find_interpreters
+from ..run.states import word_for
 from ..run.steps import DirectoryPlan, Totals, Unexamined
 from ..run.survey import Survey
 from ..run.targets import Target
 from ..run.trigger import prepare
-from ..run.verify import REASONS
 from ..run.wanted import wanted_bytecode
 from .pace import Pace
 
@@ -170,6 +170,6 @@ def _read(survey: Survey, target: Target, times: Manifest, wanted: Wanted, repor
 def _count(layout: Layout, plan: DirectoryPlan, stale: Stale, reasons: dict[str, int], pace: Pace) -> None:
     verdicts = [state.verdict for state in stale.levels if state.verdict is not Verdict.UNPROVEN]
     if verdicts:
-        reason = "missing" if verdicts[0] is Verdict.MISSING else REASONS.get(verdicts[0], "damaged")
+        reason = "magic" if verdicts[0] is Verdict.FOREIGN_MAGIC else word_for(verdicts[0])
         reasons[reason] = reasons.get(reason, 0) + 1
         pace.add(layout.describe_pyc(plan.relative), stale.name, stale.status.st_size)

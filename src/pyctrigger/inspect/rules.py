@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import InvalidationMode, Verdict
+from ..run.states import STATES
 
 if TYPE_CHECKING:
     from ..pyc.header import HeaderFormat
@@ -14,20 +15,6 @@ if TYPE_CHECKING:
     from .examination import Directory, Examiner, Level, SourceLook
 
 _OUTSIDE = "it lies outside of the scope"
-#: What a pyc is called, and more closely; the others are stale, for the reason that their verdict names.
-_STATES = {
-    Verdict.FRESH: "fresh",
-    Verdict.MISSING: "missing",
-    Verdict.CORRUPT: "corrupt",
-    Verdict.FOREIGN_MAGIC: "foreign-magic",
-    Verdict.MISMATCHED: "mismatched",
-    Verdict.OBSTRUCTED: "obstructed",
-    Verdict.UNREADABLE: "unreadable",
-    Verdict.UNKNOWN: "unrecorded",
-    Verdict.UNPROVEN: "unproven",
-    Verdict.SUSPECT: "suspect",
-}
-_REASONS = {Verdict.REFRESHABLE: "mtime", Verdict.OTHER_HASH: "digest", Verdict.OTHER_CONTENT: "digest"}
 
 
 class Header(NamedTuple):
@@ -69,7 +56,7 @@ class Decision(NamedTuple):
     state: str
     """fresh, missing, stale, corrupt, …; orphan."""
     reason: str | None
-    """Of a stale one: magic, mtime, size, digest, mode."""
+    """Of a stale one: mtime, size, digest, mode; of an unproven one: hash, no record, body."""
     rule: str
     """Why it is in this state."""
     action: str
@@ -80,17 +67,11 @@ class Decision(NamedTuple):
     """Why it would do that, where the state alone doesn't say it."""
 
 
-def word_for(verdict: Verdict) -> str:
-    """What is wrong with a pyc, in one word: the reason of a stale one, else its state."""
-    return _STATES.get(verdict) or _REASONS.get(verdict, verdict.value)
-
-
 def decide(examiner: Examiner, seen: Directory, look: SourceLook, level: Level) -> Decision:
     """The decision about one level of a source."""
     if look.status is None:
         return _without_source(seen, look, level)
-    state = _STATES.get(level.verdict, "stale")
-    reason = _REASONS.get(level.verdict, level.verdict.value) if state == "stale" else None
+    state, reason, _ = STATES[level.verdict]
     rule = _rule(examiner.wanted, look, level)
     action, because = _action(examiner, seen, look, level)
     return Decision(state, reason, rule, action, because)

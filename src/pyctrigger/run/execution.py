@@ -133,7 +133,7 @@ class Execution:
         for pyc, source in plan.owned:
             owned = layout.describe_pyc(plan.relative, pyc)
             self.tally.findings.append(
-                Finding("stale", owned, layout.describe_source(plan.relative, source), known=True)
+                Finding("stale", owned, layout.describe_source(plan.relative, source), True, "a package owns it")
             )
         self.tally.counts.skipped += len({source for _, source in plan.owned})
         for name, reason in plan.refused:

@@ -34,6 +34,8 @@ class Finding(NamedTuple):
     source: str | None
     known: bool = False
     """Announced before, or nobody's fault, and so no reason for an exit status of 1."""
+    reason: str | None = None
+    """Why, in a sentence."""
 
 
 class Link(NamedTuple):

@@ -154,9 +154,12 @@ def _failure(failure: Failure) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
+    from .states import why  # nobody pays for it who found nothing
+
     fields: dict[str, Any] = {"kind": finding.kind}
     fields.update(path_fields("pyc", finding.pyc) if finding.pyc is not None else {"pyc": None})
     fields.update(path_fields("source", finding.source) if finding.source is not None else {"source": None})
+    fields["reason"] = why(finding)
     return fields
 
 

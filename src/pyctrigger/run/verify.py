@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ..pyc.header import STALE, Verdict
+from ..pyc.header import Verdict
 from .observer import Observer
 from .outcome import Action, Failure, Finding, Link, Tally
 from .results import Results
+from .states import STATES, word_for
 from .steps import DirectoryPlan, Emptied, Stale, Totals
 
 if TYPE_CHECKING:
@@ -20,29 +22,11 @@ if TYPE_CHECKING:
     #: The levels of a source that aren't fresh, once the target has told of the doubtful ones.
     Prove = Callable[[Layout, str, Stale], "list[LevelState]"]
 
-_KINDS = {
-    Verdict.MISSING: "missing",
-    Verdict.CORRUPT: "corrupt",
-    Verdict.FOREIGN_MAGIC: "foreign-magic",
-    Verdict.OBSTRUCTED: "obstructed",
-    Verdict.UNREADABLE: "unreadable",
-    Verdict.MISMATCHED: "mismatched",
-    **dict.fromkeys(STALE, "stale"),
-}
-
-
-#: The reasons for which bytecode is stale, as `status` counts them.
-REASONS = {
-    Verdict.FOREIGN_MAGIC: "magic",
-    Verdict.OTHER_MTIME: "mtime",
-    Verdict.REFRESHABLE: "mtime",
-    Verdict.OTHER_SIZE: "size",
-    Verdict.OTHER_HASH: "digest",
-    Verdict.OTHER_CONTENT: "digest",
-    Verdict.OTHER_MODE: "mode",
-}
-_DAMAGED = (Verdict.CORRUPT, Verdict.MISMATCHED, Verdict.OBSTRUCTED)
+#: Why bytecode needs to be written anew although it is well-formed, as `status` counts it.
+_REASONS = ("magic", "mtime", "size", "digest", "mode")
 _DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
+#: What `status` counted under one name in its first editions.
+_DAMAGED = ("corrupt", "mismatched", "obstructed")
 
 
 class Inspection:
@@ -58,9 +42,9 @@ class Inspection:
         self._results = Results(Observer())
         self.tally = self._results.tally
         self.totals = Totals()
-        #: How many levels of sources have each verdict that isn't fresh.
-        self.verdicts: dict[str, int] = {}
-        self._obstacles = 0
+        #: How many pycs are in each state that isn't fresh, and of the stale ones, for which reason.
+        self._states: Counter[str] = Counter()
+        self._reasons: Counter[str | None] = Counter()
 
     def read(self, steps: Iterable[tuple[Layout, Step]]) -> Tally:
         """Go through all steps."""
@@ -78,26 +62,25 @@ class Inspection:
 
     def summary(self) -> dict[str, Any]:
         """What `status` shows of the tree: sources, and pycs by what is wrong with them."""
-        kinds = [finding.kind for finding in self.tally.findings]
-        stale = dict.fromkeys(REASONS.values(), 0)
-        for verdict, reason in REASONS.items():
-            stale[reason] += self.verdicts.get(verdict.value, 0)
-        uncompilable = kinds.count("uncompilable")
+        kinds = Counter(finding.kind for finding in self.tally.findings)
+        states, excluded = self._states, self.tally.counts.skipped - kinds["uncompilable"]
         return {
             "sources": self.totals.sources,
             "source_bytes": self.totals.source_bytes,
             "pyc_bytes": self.totals.pyc_bytes,
             "fresh": self.tally.counts.fresh,
-            "stale": stale,
-            "missing": self.verdicts.get(Verdict.MISSING.value, 0),
-            "damaged": sum(self.verdicts.get(verdict.value, 0) for verdict in _DAMAGED) + self._obstacles,
-            "unreadable": kinds.count("unreadable"),
-            "uncompilable": uncompilable,
-            "excluded": self.tally.counts.skipped - uncompilable,
+            "stale": {**{reason: self._reasons[reason] for reason in _REASONS}, "magic": states["foreign-magic"]},
+            "foreign_magic": states["foreign-magic"],
+            "missing": states["missing"],
+            **{state: states[state] for state in _DAMAGED},
+            "damaged": sum(states[state] for state in _DAMAGED),
+            "unreadable": kinds["unreadable"],
+            "uncompilable": kinds["uncompilable"],
+            "excluded": excluded,
             "refused": len(self.tally.failures),
-            "orphans": kinds.count("orphan"),
-            "residue": kinds.count("residue"),
-            "unwanted": kinds.count("unwanted"),
+            "orphans": kinds["orphan"],
+            "residue": kinds["residue"],
+            "unwanted": kinds["unwanted"],
         }
 
     def _directory(self, layout: Layout, plan: DirectoryPlan) -> None:
@@ -112,8 +95,8 @@ class Inspection:
             self._results.leave(layout, plan.relative, len(plan.stale))
             return
         if plan.obstacle and not plan.goes_on:
-            self._obstacles += 1
-            self._find("obstructed", layout.describe_pyc(plan.relative), None)
+            self._states["obstructed"] += 1
+            self._find("obstructed", layout.describe_pyc(plan.relative), None, f"it {plan.obstacle}")
         if plan.is_closed and not plan.goes_on:
             path = layout.describe_pyc(plan.relative)
             self._find("unreadable", path, None)
@@ -134,11 +117,14 @@ class Inspection:
             return
         source = layout.describe_source(plan.relative, stale.name)
         for state in states:
-            self.verdicts[state.verdict.value] = self.verdicts.get(state.verdict.value, 0) + 1
-            kind = _KINDS.get(state.verdict)
-            if kind is not None and not plan.obstacle:
-                self._find(kind, layout.describe_pyc(plan.relative, state.pyc), source)
-        reasons = ", ".join(sorted({state.verdict.value for state in states}))
+            name, reason, sentence = STATES[state.verdict]
+            self._states[name] += 1
+            if name == "stale":
+                self._reasons[reason] += 1
+            if not plan.obstacle:
+                why = f"{sentence} for level {state.level}" if name == "missing" else sentence
+                self._find(name, layout.describe_pyc(plan.relative, state.pyc), source, why)
+        reasons = ", ".join(sorted({word_for(state.verdict) for state in states}))
         self.tally.actions.append(Action("compile", source, reasons, tuple(state.level for state in states)))
 
     def _unwanted(self, layout: Layout, relative: str, unwanted: Unwanted) -> None:
@@ -148,10 +134,12 @@ class Inspection:
             states = self._prove(layout, relative, unwanted.stale)
         if unwanted.is_owned and not states:
             return  # as its package made it, and nothing of ours removes it
-        kind = _KINDS.get(states[0].verdict, "unwanted") if unwanted.is_owned else "unwanted"
+        state = STATES[states[0].verdict] if states else None
+        kind = state.name if unwanted.is_owned and state else "unwanted"
+        why = "its level isn't asked for" + (f", and {state.sentence}" if state else "")
         source = layout.describe_source(relative, unwanted.stale.name)
         is_fault = bool(states) or unwanted.is_recorded
-        self._find(kind, layout.describe_pyc(relative, unwanted.pyc), source, known=not is_fault)
+        self._find(kind, layout.describe_pyc(relative, unwanted.pyc), source, why, known=not is_fault)
 
     def _removal(self, layout: Layout, relative: str, removal: Removal) -> None:
         pyc = layout.describe_pyc(relative, removal.name)
@@ -174,5 +162,7 @@ class Inspection:
     def _unexamined(self, layout: Layout, step: Unexamined) -> None:
         self.tally.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.reason))
 
-    def _find(self, kind: str, pyc: str | None, source: str | None, *, known: bool = False) -> None:
-        self.tally.findings.append(Finding(kind, pyc, source, known))
+    def _find(
+        self, kind: str, pyc: str | None, source: str | None, reason: str | None = None, *, known: bool = False
+    ) -> None:
+        self.tally.findings.append(Finding(kind, pyc, source, known, reason))

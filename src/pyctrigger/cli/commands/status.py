@@ -25,7 +25,7 @@ HELP = "show sources, bytecode, pending work and the lock"
 _WIDTH = 80
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)\Z", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_REASONS = ("magic", "mtime", "size", "digest", "mode")
+_REASONS = ("mtime", "size", "digest", "mode")
 
 #: Options about what the quick check doesn't look at.
 _OF_TREES = ("site_dir", "stdlib", "pycache_prefix", "exclude", "optimize", "invalidation_mode", "source_date_epoch")
@@ -34,10 +34,11 @@ _OF_TREES = ("site_dir", "stdlib", "pycache_prefix", "exclude", "optimize", "inv
 _ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("sources", lambda status: str(status["sources"])),
     ("fresh", lambda status: str(status["fresh"])),
-    ("stale", lambda status: str(sum(status["stale"].values()))),
+    ("stale", lambda status: str(sum(status["stale"][reason] for reason in _REASONS))),
     *((f"  {reason}", lambda status, reason=reason: str(status["stale"][reason])) for reason in _REASONS),
+    ("foreign-magic", lambda status: str(status["foreign_magic"])),
     ("missing", lambda status: str(status["missing"])),
-    ("damaged", lambda status: str(status["damaged"])),
+    *((state, lambda status, state=state: str(status[state])) for state in ("corrupt", "mismatched", "obstructed")),
     ("orphans", lambda status: str(status["orphans"])),
     ("unreadable", lambda status: str(status["unreadable"])),
     ("residue", lambda status: str(status["residue"])),

@@ -10,6 +10,7 @@ from ..text import seconds, shown
 if TYPE_CHECKING:
     import argparse
 
+    from ...run.outcome import Finding
     from ...run.report import FlavourReport
     from ..colour import Words
 
@@ -27,13 +28,20 @@ def summary(run: FlavourReport) -> list[str | Words]:
     """Each finding, then one line of numbers."""
     findings = run.tally.findings
     lines: list[str | Words] = [
-        ((finding.kind, "warning"), f": {shown(finding.pyc or finding.source or '')}")
+        ((finding.kind, "warning"), f": {shown(finding.pyc or finding.source or '')}{_because(finding)}")
         for finding in findings
         if not finding.known
     ]
     known = Counter(finding.kind for finding in findings if finding.known)
-    uncompilable = f", {known['uncompilable']} known not to compile" if known["uncompilable"] else ""
-    unwanted = f", {known['unwanted']} of levels that nobody asked for" if known["unwanted"] else ""
+    uncompilable = f", {known['uncompilable']:,} known not to compile" if known["uncompilable"] else ""
+    unwanted = f", {known['unwanted']:,} of levels that nobody asked for" if known["unwanted"] else ""
     noun = "finding" if len(lines) == 1 else "findings"
-    total = f"{run.flavour}: {len(lines)} {noun}, {run.tally.counts.fresh} fresh{uncompilable}{unwanted}"
+    total = f"{run.flavour}: {len(lines):,} {noun}, {run.tally.counts.fresh:,} fresh{uncompilable}{unwanted}"
     return [*lines, f"{total} in {seconds(run.elapsed_seconds)}"]
+
+
+def _because(finding: Finding) -> str:
+    from ...run.states import why
+
+    reason = why(finding)
+    return f" ({shown(reason)})" if reason else ""

@@ -1,0 +1,63 @@
+"""What bytecode is called, everywhere: its state, the reason in a word, and the same in a sentence.
+
+`verify`, `status`, `which`, `explain`, `--dry-run` and `-vv` all take their words from here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..pyc.header import Verdict
+
+if TYPE_CHECKING:
+    from .outcome import Finding
+
+
+class State(NamedTuple):
+    """What a verdict is called."""
+
+    name: str
+    """One of the contract's findings; fresh; or unproven, where looking alone can't tell."""
+    reason: str | None
+    """Of what is stale or unproven, in a word."""
+    sentence: str
+    """Why, for a person."""
+
+
+STATES = {
+    Verdict.FRESH: State("fresh", None, "it fits its source"),
+    Verdict.MISSING: State("missing", None, "there is no bytecode"),
+    Verdict.OTHER_MTIME: State("stale", "mtime", "its source has another mtime"),
+    Verdict.REFRESHABLE: State("stale", "mtime", "its source has another mtime, and the same content"),
+    Verdict.OTHER_SIZE: State("stale", "size", "its source has another size"),
+    Verdict.OTHER_HASH: State("stale", "digest", "its source has other content"),
+    Verdict.OTHER_CONTENT: State("stale", "digest", "its source has other content, with the same mtime and size"),
+    Verdict.OTHER_MODE: State("stale", "mode", "another invalidation mode is wanted"),
+    Verdict.FOREIGN_MAGIC: State("foreign-magic", None, "its magic number is another Python's"),
+    Verdict.CORRUPT: State("corrupt", None, "it can't be loaded"),
+    Verdict.MISMATCHED: State("mismatched", None, "its code isn't its source's"),
+    Verdict.OBSTRUCTED: State("obstructed", None, "what has its name is no regular file"),
+    Verdict.UNREADABLE: State("unreadable", None, "accounts that may read its source can't read it"),
+    Verdict.UNPROVEN: State("unproven", "hash", "only its Python can compare the hash"),
+    Verdict.UNKNOWN: State("unproven", "no record", "its header fits, and no record says that its code does"),
+    Verdict.SUSPECT: State("unproven", "body", "its header fits, and its body isn't the recorded one"),
+}
+
+#: What is found by name alone, and what holds for a whole directory.
+_BY_KIND = {
+    "orphan": "its source is gone",
+    "residue": "a writer that was killed left it behind",
+    "uncompilable": "its source doesn't compile",
+    "unreadable": "accounts that may read the sources can't enter it",
+}
+
+
+def why(finding: Finding) -> str | None:
+    """The sentence for a finding."""
+    return finding.reason or _BY_KIND.get(finding.kind)
+
+
+def word_for(verdict: Verdict) -> str:
+    """What is wrong, in one word: the reason of stale bytecode, else its state."""
+    state = STATES[verdict]
+    return state.reason if state.name == "stale" and state.reason else state.name
