@@ -451,12 +451,19 @@ def test_help_names_the_options_that_a_verb_can_use(pyctrigger: Command, verb: s
 
 BAD: list[tuple[list[str], str]] = [
     ([], "the following arguments are required: COMMAND; see pyctrigger --help"),
-    (["compile"], "argument COMMAND: invalid choice: 'compile'"),
-    (["run", "--no-such"], "unrecognized arguments: --no-such"),
-    (["run", "--pyth", "3.11"], "unrecognized arguments: --pyth"),
+    (["compile"], "no such command: compile (did you mean run?); see pyctrigger --help"),
+    (["--jsn", "status"], "no such option: --jsn (did you mean --json?); see pyctrigger --help"),
+    (["run", "--no-such"], "run has no option --no-such; see pyctrigger run --help"),
+    (["run", "--pyth", "3.11"], "run has no option --pyth (did you mean --python?); see pyctrigger run --help"),
     (["run", "--python"], "argument --python: expected one argument"),
-    (["run", "--event", "explode"], "argument --event: invalid choice: 'explode'"),
-    (["run", "--manager", "brew"], "argument --manager: invalid choice: 'brew'"),
+    (
+        ["run", "--event", "explode"],
+        "argument --event: 'explode': say install, upgrade, remove, configure or unknown; see pyctrigger run --help",
+    ),
+    (
+        ["run", "--manager", "brew"],
+        "argument --manager: 'brew': say pkg, dpkg, rpm, pacman or apk; see pyctrigger run --help",
+    ),
     (["run", "--optimize", "3"], "argument --optimize: '3': say levels from 0 to 2, such as 0,1,2"),
     (["run", "--optimize", ""], "argument --optimize: '': say levels from 0 to 2, such as 0,1,2"),
     (

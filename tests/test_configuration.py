@@ -104,13 +104,13 @@ KEYS = (
 )
 FAULTS = [
     "optimise is not known; known are defaults, hooks, flavours",
-    f"defaults.jobz is not known; known are {KEYS}",
+    f"defaults.jobz is not known (did you mean jobs?); known are {KEYS}",
     rf"defaults.'two\nlines' is not known; known are {KEYS}",
     "defaults.optimize = [0, 3]: write a list of optimization levels, such as [0, 1, 2]",
     'defaults.invalidation_mode = \'sometimes\': write one of "timestamp", "checked-hash", "unchecked-hash"',
     "defaults.exclude = '*/tests/*': write a list of texts, such as [\"*/tests/data/*\"]",
     "defaults.create_missing = 1: write true or false",
-    'defaults.owned_stale = \'keeep\': write one of "keep", "replace"',
+    'defaults.owned_stale = \'keeep\': write one of "keep", "replace" (did you mean keep?)',
     'defaults.untrusted_directories = \'ask\': write one of "refuse", "allow"',
     'defaults.duplicates = []: write one of "hardlink", "copy"',
     "defaults.jobs = 4097: write a whole number from 0 to 4096",
@@ -118,7 +118,7 @@ FAULTS = [
     'defaults.memory_limit = \'2 GB of RAM\': write a size such as "2GiB", "512MiB" or a number of bytes',
     "defaults.lock_timeout = True: write a number of seconds, 0 or more",
     'defaults.log = [\'syslog\']: write one of "none", "syslog"',
-    "hooks.disabled is not known; known are enabled",
+    "hooks.disabled is not known (did you mean enabled?); known are enabled",
     "hooks.enabled = 'no': write true or false",
     'flavours."3.11".prefix is not known; known are executable, optimize, site_dirs',
     "flavours.\"3.11\".executable = 'python3.11': write the absolute path of an interpreter",
@@ -540,7 +540,7 @@ def test_others_than_root_have_a_file_of_their_own(public: Path, as_nobody: Comm
 def test_system_has_one_file(public: Path, as_nobody: Command, pyctrigger: Command) -> None:
     """Root's, and that of everybody without a file of his own."""
     script = f"cp -a /etc {public}/etc; echo 'jobs = 1' >{public}/etc/pyctrigger.toml; mount --bind {public}/etc /etc"
-    word = "pyctrigger: /etc/pyctrigger.toml: jobs is not known; known are defaults, hooks, flavours\n"
+    word = "pyctrigger: /etc/pyctrigger.toml: jobs is not known (it belongs in [defaults]); known are defaults, hooks, flavours\n"
     try:
         with private_mounts(script) as inside:
             pyctrigger.program = [*inside, *pyctrigger.program]

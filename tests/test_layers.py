@@ -33,6 +33,7 @@ FLOORS = {
     "interruption": 0,
     "namespaces": 0,
     "pieces": 0,
+    "suggestions": 0,
     "version": 0,
 }
 #: The two doors: they show the API and start the command line, and are on no floor.

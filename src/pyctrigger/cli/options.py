@@ -28,7 +28,10 @@ def invalidation_mode(text: str) -> InvalidationMode:
     try:
         return InvalidationMode(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: say timestamp, checked-hash or unchecked-hash") from None
+        from ..suggestions import did_you_mean
+
+        likely = did_you_mean(text, [mode.value for mode in InvalidationMode])
+        raise argparse.ArgumentTypeError(f"{text!r}: say timestamp, checked-hash or unchecked-hash{likely}") from None
 
 
 def epoch(text: str) -> int:

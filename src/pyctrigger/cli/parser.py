@@ -54,6 +54,15 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, mend=f"see {self.prog} --help")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        from ..suggestions import did_you_mean
+
+        *others, last = map(str, action.choices)
+        listed = f"{', '.join(others)} or {last}" if others else last
+        raise argparse.ArgumentError(action, f"{value!r}: say {listed}{did_you_mean(str(value), [*others, last])}")
+
 
 class _Unmeasured(argparse.HelpFormatter):
     """Enough to see whether an option's metavar can be shown, as each that is added is asked."""
@@ -62,15 +71,49 @@ class _Unmeasured(argparse.HelpFormatter):
         super().__init__(prog, width=80)
 
 
+def _parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of each verb."""
+    (verbs,) = (each for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
+    return dict(verbs.choices)
+
+
 def _refusal(verb: str, left: list[str]) -> str:
     """What is wrong with arguments that a verb doesn't take."""
-    (verbs,) = (each for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
+    from ..suggestions import did_you_mean
+
+    parsers = _parsers()
     for name in (each.partition("=")[0] for each in left if each.startswith("-")):
-        takers = [taker for taker, parser in verbs.choices.items() if name in parser._option_string_actions]
+        takers = [taker for taker, parser in parsers.items() if name in parser._option_string_actions]
         if takers:
             *others, last = takers
             return f"{verb} takes no {name} ({', '.join(others)}{' and ' if others else ''}{last} can use it)"
-    return f"unrecognized arguments: {' '.join(left)}"
+        return f"{verb} has no option {name}{did_you_mean(name, parsers[verb]._option_string_actions)}"
+    return f"{verb} takes no more arguments: {' '.join(left)}"
+
+
+def _with_verb_first(arguments: list[str]) -> list[str]:
+    """The arguments with the verb before the options that stand in front of it. Raises UsageError."""
+    from ..suggestions import did_you_mean
+
+    known: dict[str, argparse.Action] = {}
+    for parser in _parsers().values():
+        known |= parser._option_string_actions
+    number = 0
+    while number < len(arguments) and arguments[number].startswith("-"):
+        name, has_value, _ = arguments[number].partition("=")
+        if name in ("-h", "--help", "--version"):
+            return arguments
+        option = known.get(name if name.startswith("--") else name[:2])
+        if option is None:
+            raise UsageError(f"no such option: {name}{did_you_mean(name, known)}", mend="see pyctrigger --help")
+        number += 1 if has_value or option.nargs == 0 else 2
+    if number >= len(arguments):
+        return arguments
+    verb = arguments[number]
+    if verb not in VERBS:
+        suggestion = did_you_mean(verb, VERBS, synonyms=True)
+        raise UsageError(f"no such command: {verb}{suggestion}", mend="see pyctrigger --help")
+    return [verb, *arguments[:number], *arguments[number + 1 :]]
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
@@ -97,8 +140,11 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 def parse(arguments: Sequence[str]) -> Call:
     """Read a command line. Raises UsageError; exits only for --help and --version."""
+    arguments = list(arguments)
+    if arguments and arguments[0] not in VERBS:
+        arguments = _with_verb_first(arguments)
     only = arguments[0] if arguments and arguments[0] in VERBS else None
-    options = build_parser(only).parse_args(list(arguments))
+    options = build_parser(only).parse_args(arguments)
     return Call(
         options,
         options.verb,

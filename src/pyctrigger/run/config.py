@@ -14,7 +14,7 @@ from ..target.flavour import Flavour
 from ..target.trust import require_own
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from .schema import Key
 
@@ -111,7 +111,7 @@ class _Reader:
     def read(self, document: dict[str, Any]) -> Settings:
         from . import schema  # nobody pays for it who has no configuration
 
-        self._only(document, "", ("defaults", "hooks", "flavours"))
+        self._only(document, "", ("defaults", "hooks", "flavours"), elsewhere=schema.DEFAULTS)
         values: dict[str, Any] = {}
         self._table(document, "defaults", schema.DEFAULTS, values)
         hooks: dict[str, Any] = {}
@@ -135,11 +135,14 @@ class _Reader:
             return {}
         return table
 
-    def _only(self, table: dict[str, Any], shown: str, known: tuple[str, ...]) -> None:
+    def _only(self, table: dict[str, Any], shown: str, known: tuple[str, ...], elsewhere: Container[str] = ()) -> None:
         for key in table:
             if key not in known:
+                from ..suggestions import did_you_mean
+
                 where = f"{shown}.{_key(key)}" if shown else _key(key)
-                self._problems.append(f"{where} is not known; known are {', '.join(known)}")
+                likely = " (it belongs in [defaults])" if key in elsewhere else did_you_mean(key, known)
+                self._problems.append(f"{where} is not known{likely}; known are {', '.join(known)}")
 
     def _table(
         self,

@@ -99,7 +99,10 @@ def _one_of(*known: str, becomes: Callable[[str], Any] = str) -> Kind:
 
     def convert(value: Any) -> Any:
         if not isinstance(value, str) or value not in known:
-            raise ValueError("write one of " + ", ".join(f'"{each}"' for each in known))
+            from ..suggestions import did_you_mean
+
+            likely = did_you_mean(value, known) if isinstance(value, str) else ""
+            raise ValueError("write one of " + ", ".join(f'"{each}"' for each in known) + likely)
         return becomes(value)
 
     return Kind(f"{', '.join(others)} or {last}", convert)

@@ -1,0 +1,35 @@
+"""Suggestions: the known word that a mistyped one was probably meant to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: What other tools call our commands: their spelling is no mistake that letters would show.
+SYNONYMS = {
+    **dict.fromkeys(("build", "compile", "compileall", "update", "trigger"), "run"),
+    **dict.fromkeys(("fix", "mend", "rebuild"), "repair"),
+    **dict.fromkeys(("check", "lint", "validate", "diff"), "verify"),
+    **dict.fromkeys(("clean", "gc", "prune", "tidy"), "sweep"),
+    **dict.fromkeys(("clear", "delete", "remove", "rm", "wipe"), "purge"),
+    **dict.fromkeys(("info", "ls", "show", "stats"), "status"),
+    **dict.fromkeys(("why", "describe"), "explain"),
+    **dict.fromkeys(("owner", "where", "whose"), "which"),
+    **dict.fromkeys(("log", "logs", "journal", "runs"), "history"),
+    **dict.fromkeys(("bench", "benchmark", "time"), "measure"),
+    **dict.fromkeys(("hook", "install", "uninstall", "list", "setup"), "hooks"),
+    **dict.fromkeys(("diagnose", "health"), "doctor"),
+}
+
+
+def did_you_mean(word: str, known: Iterable[str], *, synonyms: bool = False) -> str:
+    """`` (did you mean status?)`` for a word that is like a known one; nothing for any other."""
+    import difflib  # whoever makes no mistake doesn't pay for it
+
+    words = list(known)
+    other = SYNONYMS.get(word.lower()) if synonyms else None
+    if other not in words:
+        other = next(iter(difflib.get_close_matches(word.lower(), words, 1)), None)
+    return f" (did you mean {other}?)" if other else ""

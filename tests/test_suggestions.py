@@ -1,0 +1,197 @@
+"""A wrong word gets the right one, and every wrong call the help of its verb; options may stand before the verb."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyctrigger import suggestions
+from pyctrigger.cli import parser as command_line
+from pyctrigger.cli.commands import VERBS
+from pyctrigger.cli.parser import parse
+from pyctrigger.errors import ConfigurationError, UsageError
+from pyctrigger.run import config, schema
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from command import Command
+    from interpreters import Interpreter
+
+
+#: What a verb can't be called without.
+REQUIRED = {"audit": ["x.whl"], "hooks": ["list"], "completion": ["bash"]}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def parsers() -> Iterator[dict[str, argparse.ArgumentParser]]:
+    """The parser of each verb, made once: a wrong call makes all of them, and here are thousands."""
+    made = command_line._parsers()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command_line, "_parsers", lambda: made)
+        yield made
+
+
+def swapped(word: str) -> str:
+    """A word with its last two different letters in the wrong order, as fingers have it."""
+    for place in range(len(word) - 1, 0, -1):
+        if word[place - 1] not in ("-", word[place]):
+            return word[: place - 1] + word[place] + word[place - 1] + word[place + 1 :]
+    return word
+
+
+def complaint(*arguments: str) -> UsageError:
+    """What is said of a wrong command line."""
+    with pytest.raises(UsageError) as caught:
+        parse(arguments)
+    error: UsageError = caught.value
+    return error
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_word_of_a_command_line(parsers: dict[str, argparse.ArgumentParser], verb: str) -> None:
+    """With a mistake in it: the verb, its long options, and the values of those that know theirs."""
+    wrong = swapped(verb)
+    assert f"no such command: {wrong} (did you mean {verb}?); see pyctrigger --help" == str(complaint(wrong))
+    required = REQUIRED.get(verb, [])
+    for option in parsers[verb]._actions:
+        name = max(option.option_strings, key=len, default="")
+        if name.startswith("--") and swapped(name) != name:
+            error = complaint(verb, *required, swapped(name))
+            assert f"{verb} has no option {swapped(name)} (did you mean {name}?)" == error.message
+            assert f"see pyctrigger {verb} --help" == error.mend
+        for choice in option.choices or ():
+            if len(choice) < 3 or swapped(choice) == choice:
+                continue
+            error = complaint(verb, *([name] if name else []), swapped(choice))
+            assert f"(did you mean {choice}?)" in error.message, error
+            assert f"see pyctrigger {verb} --help" == error.mend
+
+
+def test_values_without_a_list_of_choices() -> None:
+    """A mode is read by its option's own function."""
+    for mode in ("timestamp", "checked-hash", "unchecked-hash"):
+        assert f"(did you mean {mode}?)" in str(complaint("run", "--invalidation-mode", swapped(mode)))
+
+
+@pytest.mark.parametrize(("word", "verb"), suggestions.SYNONYMS.items())
+def test_words_of_other_tools(word: str, verb: str) -> None:
+    """No typing error, and no command of ours; it is never suggested that there is one where there isn't."""
+    assert word not in VERBS
+    if verb in VERBS:
+        assert f"(did you mean {verb}?)" in str(complaint(word))
+
+
+@pytest.mark.parametrize("word", ["xyzzy", "", "42", "--", "\x1b[31m"])
+def test_nothing_is_suggested_where_nothing_is_like_it(word: str) -> None:
+    """No guess is better than a wrong one."""
+    assert "did you mean" not in str(complaint(word))
+    assert "did you mean" not in str(complaint("run", "--event", word))
+
+
+def _keys() -> Iterator[tuple[str, str]]:
+    for table, keys in {"defaults": schema.DEFAULTS, "hooks": schema.HOOKS, 'flavours."3.11"': schema.FLAVOUR}.items():
+        yield from ((table, key) for key in keys)
+
+
+@pytest.mark.parametrize(("table", "key"), _keys())
+def test_every_key_of_the_configuration(table: str, key: str) -> None:
+    """With a mistake in it, or outside of its table."""
+    wrong = swapped(key)
+    if wrong != key:
+        with pytest.raises(ConfigurationError) as caught:
+            config.parse(f"[{table}]\n{wrong} = 1\n".encode(), "x.toml")
+        assert f"x.toml: {table}.{wrong} is not known (did you mean {key}?); known are " in str(caught.value)
+    if table == "defaults":
+        with pytest.raises(ConfigurationError, match=r"is not known \(it belongs in \[defaults\]\)"):
+            config.parse(f"{key} = 1\n".encode(), "x.toml")
+
+
+def test_tables_and_values_of_the_configuration() -> None:
+    """All of their mistakes at once."""
+    text = b'[default]\n[hook]\n[defaults]\nduplicates = "hardlnik"\ninvalidation_mode = "timestmap"\n'
+    with pytest.raises(ConfigurationError) as caught:
+        config.parse(text, "x.toml")
+    assert ["defaults", "hooks", "timestamp", "hardlink"] == re.findall(r"\(did you mean (\S+)\?\)", str(caught.value))
+
+
+# -- options before the verb -----------------------------------------------------------------------------------------
+
+#: What stands before the verb, and the same after it.
+BEFORE = [
+    "--json | status",
+    "-v | run --site-dir /x",
+    "-vv --no-progress | run",
+    "--root /run -v | run /x",
+    "--root run | run run",
+    "--root=/run | run",
+    "--python 3.11 --python=3.12 -q | verify",
+    "--cache-tag cpython-311 --json | purge",
+    "--exclude -v --json | run",
+    "--color always | history last",
+    "--state-dir hooks | hooks list",
+    "--hook --event remove | run -- -x",
+]
+
+
+@pytest.mark.parametrize("line", BEFORE)
+def test_options_before_the_verb_are_those_after_it(line: str) -> None:
+    """Wherever a value looks like a verb, or like an option."""
+    before, after = (part.split() for part in line.split("|"))
+    if "-v" in before[1:2] and before[0] == "--exclude":
+        assert "expected one argument" in str(complaint(*before, *after))
+        return
+    assert parse([after[0], *before, *after[1:]]) == parse([*before, *after])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_option_that_the_verb_lacks_is_refused_before_it_as_after_it(
+    parsers: dict[str, argparse.ArgumentParser], verb: str
+) -> None:
+    """For the same reason."""
+    required = REQUIRED.get(verb, [])
+    foreign = {name for parser in parsers.values() for name in parser._option_string_actions}
+    for name in sorted(foreign - set(parsers[verb]._option_string_actions)):
+        takes_value = next(
+            parser._option_string_actions[name].nargs != 0
+            for parser in parsers.values()
+            if name in parser._option_string_actions
+        )
+        given = [f"{name}=x"] if takes_value else [name]
+        behind, before = (complaint(*line) for line in ([verb, *required, *given], [*given, verb, *required]))
+        assert (f"{verb} takes no {name}", f"see pyctrigger {verb} --help") == (
+            behind.message.partition(" (")[0],
+            behind.mend,
+        )
+        assert str(behind) == str(before)
+
+
+def test_an_option_has_one_kind_of_value_everywhere(parsers: dict[str, argparse.ArgumentParser]) -> None:
+    """Or nobody could tell where the verb stands."""
+    kinds: dict[str, set[bool]] = {}
+    for parser in parsers.values():
+        for name, action in parser._option_string_actions.items():
+            kinds.setdefault(name, set()).add(action.nargs == 0)
+    assert [] == [name for name, found in kinds.items() if len(found) > 1]
+
+
+def test_a_real_call_with_options_first(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """And one with a mistake, which is one line and exit 2."""
+    (site / "a.py").write_text("")
+    first = ["--json", "--python", newest.path, "--site-dir", str(site), "--state-dir", str(pyctrigger.state)]
+    program = list(pyctrigger.program)
+    pyctrigger.program = [*program, *first]
+    outcome = pyctrigger.text("run", "--event", "install")
+    assert (0, 1) == (outcome.code, json.loads(outcome.out)["runs"][0]["counts"]["compiled"])
+    pyctrigger.program = program
+    outcome = pyctrigger.text("rnu")
+    assert (2, "", "pyctrigger: no such command: rnu (did you mean run?); see pyctrigger --help\n") == (
+        outcome.code,
+        outcome.out,
+        outcome.err,
+    )
