@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chart import TITLE, draw, read_rows
 from timing import spread
 
 if TYPE_CHECKING:
@@ -75,32 +76,10 @@ def write(path: Path, about: str, figures: list[Figure], scaled: list[Scaled]) -
             for each in scaled
         ),
     ]
-    has_chart = _draw(path.with_suffix(".svg"), figures)
-    chart = [f"![Ratios to the peers]({path.with_suffix('.svg').name})", ""] if has_chart else []
-    measured = "\n".join([_BEGIN, "", about, "", *table, "", *chart, *(sizes if scaled else []), "", _END])
+    chart = f"![{TITLE}]({path.with_suffix('.svg').name})"
+    measured = "\n".join([_BEGIN, "", about, "", *table, "", chart, "", *(sizes if scaled else []), "", _END])
     old = path.read_text(encoding="utf-8")
     pattern = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)
-    path.write_text(pattern.sub(lambda _: measured, old), encoding="utf-8")
-
-
-def _draw(path: Path, figures: list[Figure]) -> bool:
-    """A bar for each row: its ratio, and a mark where it should be; False without matplotlib."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "pyctrigger"
-    from matplotlib import pyplot
-
-    judged = [(figure, figure.limit) for figure in figures[::-1] if figure.limit is not None]
-    names = [f"{figure.name.strip()}, beside {figure.peer}" for figure, _ in judged]
-    shares = [figure.ratio / limit for figure, limit in judged]
-    drawing, axes = pyplot.subplots(figsize=(9, 0.45 * len(names) + 1.2))
-    axes.barh(names, shares, color=["#3b7a57" if share <= 1 else "#b5523b" for share in shares])
-    axes.axvline(1, color="black", linewidth=1)
-    axes.set_xlabel("ratio to the peer, as a share of the ratio to reach (less is better)")
-    drawing.tight_layout()
-    drawing.savefig(path, metadata={"Date": None})
-    pyplot.close(drawing)
-    return True
+    new = pattern.sub(lambda _: measured, old)
+    path.write_text(new, encoding="utf-8")
+    path.with_suffix(".svg").write_text(draw(read_rows(new)), encoding="utf-8")
