@@ -364,7 +364,7 @@ def _add_manager(kind: type[ManagedRoot], system: ManagedRoot, scratch: Path) ->
         add_dnf(system, scratch)
     root.outside(f"/usr/bin/{name}").unlink(missing_ok=True)
     root.put(f"/usr/bin/{name}", script).chmod(0o755)
-    for tool in ("ls", "cp", "mv"):
+    for tool in ("ls", "cp", "mv", "truncate"):
         path = find_tool(tool)
         assert path is not None
         root.add_program(os.path.realpath(path), f"/usr/bin/{tool}")

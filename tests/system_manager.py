@@ -38,7 +38,7 @@ def next_step(program: Path) -> str:
     look = f"  See how the system's own Python packages stand, read only:\n    {program} verify\n"
     if manager is None:
         return f"{look}  No hook fits this system's package manager. After each change, run:\n    {program} repair"
-    return f"{look}  Then hook it into {manager}: README.md, “Hook it into a package manager”, {manager}."
+    return f"{look}  Then hook it into {manager}: README.md, “Install”."
 
 
 def _read(os_release: Path) -> dict[str, str]:

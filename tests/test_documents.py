@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 README = CHECKOUT / "README.md"
 TUTORIAL = DOCS / "tutorial.md"
+WITHOUT_PACKAGE = DOCS / "how-to/without-a-package.md"
 #: Places that no machine of ours is: what stands there is read by the real parser.
 PARSED = ("freebsd", "parsed")
 #: Places that another test makes: an account without root's rights, in `test_user_namespaces`.
 TRIED_ELSEWHERE = ("rootless",)
-#: README and tutorial are tried together, as a new user does.
-NEW_USER = (README, TUTORIAL)
+#: These are tried together, as a new user does: in the machine and the fresh Debian that the tutorial makes.
+NEW_USER = (README, TUTORIAL, WITHOUT_PACKAGE)
+#: The places of a new user.
+NEW_PLACES = ("machine", "fresh")
 #: A selection that ends: the README names no test, and all of them take long.
 SELECTION = "-n0 tests/test_names.py tests/test_header.py"
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -50,6 +53,16 @@ def name_of(page: Path) -> str:
 def runnable(page: Path) -> list[Block]:
     """The blocks that are tried by running them."""
     return [block for block in blocks(page) if block.kind != "shown" and block.place not in (*PARSED, *TRIED_ELSEWHERE)]
+
+
+def runnable_alone(page: Path) -> list[Block]:
+    """The same without those that a new user follows across pages."""
+    return [block for block in runnable(page) if page not in NEW_USER or block.place not in NEW_PLACES]
+
+
+def runnable_by_a_new_user(page: Path) -> list[Block]:
+    """The others."""
+    return [block for block in runnable(page) if page in NEW_USER and block.place in NEW_PLACES]
 
 
 @pytest.fixture(scope="module")
@@ -95,17 +108,19 @@ def follow(page: Path, found: list[Block], where: Places | dict[str, Place]) -> 
 # ----------------------------------------------------------------------------------------------------------- the tests
 
 
-@pytest.mark.parametrize("page", [each for each in pages() if each not in NEW_USER and runnable(each)], ids=name_of)
+@pytest.mark.parametrize("page", [each for each in pages() if runnable_alone(each)], ids=name_of)
 def test_every_command_of_a_page(as_root: None, systems: Debians, page: Path) -> None:
     """From the first to the last, in the systems that the page is about."""
     with places(systems) as found:
-        follow(page, runnable(page), found)
+        follow(page, runnable_alone(page), found)
 
 
 def test_new_user(as_root: None, systems: Debians) -> None:
-    """A fresh Debian with what the README names: its two commands, the whole tutorial, the rest of the README."""
+    """A fresh Debian with what the README names: its two commands, the whole tutorial, the rest of the README, and
+    how to do without the package.
+    """
     with places(systems) as found:
-        tutorial, readme = runnable(TUTORIAL), runnable(README)
+        tutorial, readme = runnable_by_a_new_user(TUTORIAL), runnable_by_a_new_user(README)
         start = next(number for number, block in enumerate(tutorial) if block.place == "fresh")
         end = next(number for number, block in enumerate(tutorial) if number > start and block.place == "machine")
         first = [block for block in readme if "python3 tests/" in block.text]
@@ -115,6 +130,7 @@ def test_new_user(as_root: None, systems: Debians) -> None:
         follow(README, first, {"fresh": fresh})
         follow(TUTORIAL, tutorial[start:end], found)
         follow(README, [block for block in readme if block not in first], {"fresh": fresh})
+        follow(WITHOUT_PACKAGE, runnable_by_a_new_user(WITHOUT_PACKAGE), {"fresh": fresh})
         follow(TUTORIAL, tutorial[end:], found)
 
 

@@ -1,6 +1,6 @@
 """Any bytes, in any file that is read: a verdict or an error of ours, never a traceback, and nothing that hangs.
 
-Seconds by default; with `PYCTRIGGER_TEST_PROFILE=long` as long as somebody has patience (see README.md).
+Seconds by default; with `PYCTRIGGER_TEST_PROFILE=long` as long as somebody has patience (see CONTRIBUTING.md).
 """
 
 from __future__ import annotations

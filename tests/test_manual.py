@@ -231,16 +231,17 @@ def test_the_defaults_of_the_reference_are_the_defaults() -> None:
 
 
 def test_every_exit_code_is_in_it() -> None:
-    """The contract's table, which every exception's class is from; README has the same words."""
+    """The contract's table, which every exception's class is from; the page for trouble has the same words."""
     classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
-    readme = re.findall(r"^\| (\d+) \| (.*) \|$", (Checkout / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    page = (Checkout / "docs/how-to/troubleshooting.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ([^|]*) \|", page, re.MULTILINE)
     documented = {
         int(code) for code in re.findall(r"^\.It (?:Li|Cm|Ql) ([0-9]+)$", manual("pyctrigger.8"), re.MULTILINE)
     }
 
     assert {each.exit_code for each in classes if hasattr(each, "exit_code")} <= set(errors.EXIT_CODES)
     assert set(errors.EXIT_CODES) == documented
-    assert {int(code): f"{text[0].upper()}{text[1:]}." for code, text in readme} == errors.EXIT_CODES
+    assert {int(code): f"{text[0].upper()}{text[1:]}." for code, text in rows} == errors.EXIT_CODES
     for verb in subparsers():
         codes = set(exit_codes(read_prose(PROSE / f"{verb}.md")))
         told = re.findall(r"^\| `(\d+)` \|", reference(f"{verb}.md").partition("## Exit status")[2], re.MULTILINE)
