@@ -24,7 +24,7 @@ from fresh_debian import PATH, WORKSHOP, bootstrapped, certificates, network
 from image_builder import builder, hide_cache
 from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools, new_system, site_of
 from packages import write_tree
-from scratch_root import library_of, relocatable
+from scratch_root import lay_out, library_of, relocatable
 from system_tools import find_tool
 from test_pacman import PacmanRoot
 from test_prefixes import make_prefix
@@ -217,7 +217,15 @@ class Places:
         for path in _package_files(kind, system, self._scratch):
             shutil.copy2(path, system.root.outside("/root"))
         _add_manager(kind, system, self._scratch)
+        if kind is PacmanRoot:
+            self._add_own_python(system)
         return _inside(system.root.top, {})
+
+    def _add_own_python(self, system: ManagedRoot) -> None:
+        """A Python in /opt/python, as somebody builds one."""
+        lay_out(system.pythons[1], self._scratch / "own")
+        (system.root.outside("/opt")).mkdir()
+        shutil.move(self._scratch / "own/usr", system.root.outside("/opt/python"))
 
 
 class Debians:

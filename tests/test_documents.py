@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shlex
@@ -210,6 +211,14 @@ def assert_parsed(where: str, text: str) -> None:
 def _before_redirection(words: list[str]) -> list[str]:
     cut = next((number for number, word in enumerate(words) if re.match(r"\d?[<>]", word)), len(words))
     return words[:cut]
+
+
+def test_readme_has_a_question_for_every_verb() -> None:
+    """A verb that answers none would be found by nobody."""
+    (verbs,) = (each.choices for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
+    asked = {code.split()[1] for _, code in spans(README) if code.startswith("pyctrigger ")}
+
+    assert set(verbs) - asked == set()
 
 
 def test_freebsds_files_are_what_the_ports_make(tmp_path: Path) -> None:
