@@ -85,7 +85,7 @@ def seed_library(library: Path, tag: str) -> None:
 @pytest.fixture(scope="module")
 def python(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The executable of an installation with a standard library, whose own bytecode is not to be touched either."""
-    directory = tmp_path_factory.mktemp("installation")
+    directory: Path = tmp_path_factory.mktemp("installation")
     library = make_prefix(newest, directory)
     for place in (library, library / "site-packages"):
         seed(place, tag_of(newest))
@@ -95,7 +95,8 @@ def python(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where it is remembered what that executable is; a process for each question would cost more than all else."""
-    return tmp_path_factory.mktemp("state")
+    directory: Path = tmp_path_factory.mktemp("state")
+    return directory
 
 
 @pytest.fixture
