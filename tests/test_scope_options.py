@@ -309,7 +309,8 @@ def test_no_verb_reaches_out_of_what_was_named(system: System, case: Case, newes
         if verb == "which":
             paths = [f"{os.path.dirname(asked)}/__pycache__/stale.{system.tag}.pyc"]
         before = everything(system)
-        code, said, report = act(system, verb, [*options, *paths])
+        answer = ["-y"] if verb == "purge" else []
+        code, said, report = act(system, verb, [*options, *answer, *paths])
         after = everything(system)
         changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
 
