@@ -293,18 +293,15 @@ def test_a_sweep_of_the_prefix_takes_what_is_its_own_and_the_directories_that_th
     assert tree.is_dir()
 
 
-@pytest.mark.parametrize("verb", ["verify", "status", "sweep", "purge"])
-def test_a_prefix_that_is_not_there_is_named_and_not_made(
-    pyctrigger: Command, site: Path, tmp_path: Path, scope: list[str], verb: str
-) -> None:
-    """Only what fills it makes it; the others say which directory they missed, and exit 3."""
+def test_a_hook_makes_the_prefix(pyctrigger: Command, site: Path, tmp_path: Path, scope: list[str]) -> None:
+    """A cache that somebody emptied: for a person it is wrong usage."""
     write_tree(site, {"package/m.py": ""})
+    (tmp_path / "elsewhere").rmdir()
+    assert 2 == pyctrigger.text("run", *scope).code
 
-    outcome = pyctrigger.text(verb, *scope)
+    assert 1 == pyctrigger.json("run", "--hook", *scope, site).counts["compiled"]
 
-    reason = f"the pycache prefix {tmp_path}/elsewhere: No such file or directory"
-    assert (3, f"{site}: io: {reason}\n") == (outcome.code, outcome.err)
-    assert not (tmp_path / "elsewhere").exists()
+    assert 1 == len(pycs_of_tree(tree_of(tmp_path, site)))
 
 
 @pytest.mark.parametrize("touched", ["other", "gone", ""])
@@ -386,7 +383,6 @@ def test_the_prefix_belongs_to_its_owner(
     """Directories are like the one above them, and a private source stays private in a tree of another account."""
     owner = 64501
     elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
     os.chown(elsewhere, owner, owner)
     elsewhere.chmod(0o755)
     write_tree(site, {"package/public.py": "", "package/private.py": ""})

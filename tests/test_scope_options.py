@@ -15,6 +15,7 @@ from pyctrigger.cli.parser import make_request, parse
 from pyctrigger.errors import PyctriggerError
 from pyctrigger.run.observer import Observer
 from pyctrigger.run.trigger import perform as carry_out
+from pyctrigger.state.locations import lock_directory
 from pyctrigger.target.probe import probe
 from test_prefixes import make_prefix
 from test_staged_root import library_name
@@ -326,3 +327,32 @@ def test_no_verb_reaches_out_of_what_was_named(system: System, case: Case, newes
         if verb in ("sweep", "run", "purge"):
             for place in meant:
                 assert place.startswith("!") or any(path.startswith(f"{place}/") for path in changed), (verb, place)
+
+
+#: What a person may name that isn't there, and what is said of it.
+GONE = {
+    "--root": "--root {gone}: no such directory; name the directory of a staged root",
+    "--prefix": "--prefix {gone}: no such directory; name a directory that exists",
+    "--site-dir": "--site-dir {gone}: no such directory; name a directory that exists",
+    "--pycache-prefix": "--pycache-prefix {gone}: no such directory; name a directory that exists",
+    "--config": "configuration {gone}: no such file; name a readable file",
+}
+
+
+@pytest.mark.parametrize("option", GONE)
+def test_what_is_named_and_is_not_there_is_an_error_and_is_not_made(
+    system: System, tmp_path: Path, option: str
+) -> None:
+    """Exit 2 before anything is made for it: no state, no lock, no journal, and no directory."""
+    fresh, gone, before = system._replace(state=tmp_path / "state"), tmp_path / "gone", everything(system)
+    pyc = f"{system.top}/site/package/__pycache__/stale.{system.tag}.pyc"
+    locks = os.listdir(lock_directory() or "/nowhere")
+
+    for verb in (*LOOKING, *WRITING):
+        paths = [pyc] if verb in ("explain", "which") else []
+        code, said, _ = act(fresh, verb, ["--python", str(system.python), option, str(gone), *paths])
+
+        assert (2, GONE[option].format(gone=gone)) == (code, said), verb
+        assert [] == [path for path in (fresh.state, gone) if path.exists()], verb
+        assert locks == os.listdir(lock_directory() or "/nowhere"), verb
+    assert before == everything(system)

@@ -158,12 +158,12 @@ class Examiner:
 
     def planner(self, site: str) -> Planner:
         """A plan for a site directory of the scope that was opened."""
-        is_stdlib = any(each.is_stdlib for each in self.target.sites if each.path == site)
+        is_library = any(each.is_stdlib for each in self.target.sites if each.path == site)
         for each in self.target.sites:
             with contextlib.suppress(OSError):  # told when somebody asks about it
                 self._layout(each.path)
         others = frozenset(layout.sources.identity for layout in self._layouts.values())
-        return Planner(self._layouts[site], self.wanted, self._knowledge, others=others, skip_packages=is_stdlib)
+        return Planner(self._layouts[site], self.wanted, self._knowledge, others=others, is_library=is_library)
 
     def _layout(self, site: str) -> Layout:
         layout = self._layouts.get(site)

@@ -72,14 +72,14 @@ class Planner:
         knowledge: Knowledge,
         *,
         others: frozenset[tuple[int, int]] = frozenset(),
-        skip_packages: bool = False,
+        is_library: bool = False,
         notes: Notes | None = None,
     ) -> None:
         self._layout = layout
         self._wanted = wanted
         self._sites = others | {layout.sources.identity}
         self._others = others - {layout.sources.identity}
-        self._skip_packages = skip_packages
+        self._is_library = is_library
         self._notes = notes
         self._is_uncompilable = knowledge.is_uncompilable
         self._owns = knowledge.is_owned
@@ -87,6 +87,7 @@ class Planner:
         self._knowledge = knowledge
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
+        self._excludes = bool(patterns) or is_library
         self._judge = Judge(layout, wanted, knowledge.records)
         self._weeder = Weeder(layout, wanted, knowledge.owned_in)
         self._settlement = self._settled_before(knowledge)
@@ -187,7 +188,7 @@ class Planner:
         # A second look comes upon what was written a moment ago: the next run sees it when it is old enough.
         keeps = self._notes is None or not self._notes.again
         settled = knowledge.records.settled
-        return Settlement(self._layout, wanted, settled, self._others, self._skip_packages, keeps=keeps)
+        return Settlement(self._layout, wanted, settled, self._others, self._is_library, keeps=keeps)
 
     def _below(self, relative: str, seen: _Seen) -> list[str]:
         names = seen.sources.directories if seen.sources else []
@@ -361,7 +362,7 @@ class Planner:
 
     def _skipped(self, relative: str) -> frozenset[str]:
         """Directories that lie in the standard library's and don't belong to it."""
-        return PACKAGE_DIRECTORIES if self._skip_packages and not relative else _NOTHING
+        return PACKAGE_DIRECTORIES if self._is_library and not relative else _NOTHING
 
     def _judge_sources(
         self,
@@ -384,8 +385,8 @@ class Planner:
             self._judge.enter(plan.relative, names, descriptor)
             self._sources += len(found)
             for name, status in found:
-                if self._excluded and self._excluded.match(self._layout.describe_source(plan.relative, name)):
-                    plan.skipped.append((name, "excluded"))
+                if self._excludes and (reason := self._reason_to_exclude(plan.relative, name)):
+                    plan.skipped.append((name, reason))
                     continue
                 self._decide(plan, name, status, self._judge.states(name, status))
             if glance:
@@ -445,6 +446,15 @@ class Planner:
                 plan.owned.append((state.pyc, name))
         return left
 
+    def _reason_to_exclude(self, relative: str, name: str) -> str | None:
+        if self._excluded and self._excluded.match(self._layout.describe_source(relative, name)):
+            return "excluded"
+        if self._is_library:
+            from ..target.broken import BROKEN_ON_PURPOSE, is_broken_on_purpose  # no hook serves a standard library
+
+            return BROKEN_ON_PURPOSE if is_broken_on_purpose(f"{relative}/{name}") else None
+        return None
+
     def _reason_to_skip(self, relative: str, name: str, status: os.stat_result) -> str | None:
         if not self._wanted.header.has_modes and not 0 <= self._wanted.mtime(status) <= _UINT32:
             return "3.6 accepts no bytecode for a source of before 1970 or after 2106"
@@ -465,8 +475,8 @@ class Planner:
                     self._notes.link(plan.relative, name, status)
             except SourceRefused as refusal:
                 source = self._layout.describe_source(plan.relative, name)
-                if self._excluded and self._excluded.match(source):
-                    plan.skipped.append((name, "excluded"))
+                if reason := self._reason_to_exclude(plan.relative, name):
+                    plan.skipped.append((name, reason))
                 elif self._is_uncompilable(source, self._layout.sources.lstat(plan.relative, name)):
                     plan.skipped.append((name, "uncompilable"))
                 else:

@@ -105,8 +105,8 @@ class Survey:
 
     def _planner(self, layout: Layout, site: SiteDirectory, notes: Notes | None) -> Planner:
         others = frozenset(layout.sources.identity for layout, _, _ in self._sites)
-        skips = site.is_stdlib
-        return Planner(layout, self._wanted, self._knowledge, others=others, skip_packages=skips, notes=notes)
+        library = site.is_stdlib
+        return Planner(layout, self._wanted, self._knowledge, others=others, is_library=library, notes=notes)
 
 
 def _parts(layout: Layout, unit: Unit) -> Iterator[str]:
