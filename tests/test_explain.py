@@ -308,7 +308,9 @@ def test_names_that_are_nobodys(pyctrigger: Command, scope: list[Argument], site
     paths += ["package/__pycache__/module.cpython-311-pytest-8.pyc"]
     paths += ["package/__pycache__/.pyctrigger-cpython-311-00000000-0123456789abcdef.tmp", "package/data.txt"]
 
-    notes = [each["flavours"][0]["note"] for each in explained(pyctrigger, *scope, *(site / path for path in paths))]
+    listed = b"\n".join(bytes(site / path) for path in paths)
+    answers = explained(pyctrigger, *scope, "--paths-from", "-", stdin=listed)
+    notes = [each["flavours"][0]["note"] for each in answers]
 
     starts = ["it lies beside its source", "its cache tag is cpython-30", "its name is no interpreter's"]
     starts += ["what a killed writer left behind", "neither a source, nor bytecode, nor a directory"]
@@ -446,11 +448,12 @@ def test_staged_root(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -
     assert (check.code, "the last run failed" in check.out) == (1, True)
 
 
-def test_nothing_to_explain(pyctrigger: Command, scope: list[Argument]) -> None:
+def test_nothing_to_explain(pyctrigger: Command, scope: list[Argument], tmp_path: Path) -> None:
     """Exit 2; and where an interpreter is missing, 69, with the others' answers."""
     assert pyctrigger.text("explain", *scope).code == 2
-    outcome = pyctrigger.text("explain", *scope, "--python", "3.99", "/somewhere/m.py")
-    assert (outcome.code, outcome.out.startswith("/somewhere/m.py: source\n")) == (69, True)
+    elsewhere = write_tree(tmp_path / "somewhere", {"m.py": ""}) / "m.py"
+    outcome = pyctrigger.text("explain", *scope, "--python", "3.99", elsewhere)
+    assert (outcome.code, outcome.out.startswith(f"{elsewhere}: source\n")) == (69, True)
 
 
 def test_it_writes_nothing(pyctrigger: Command, scope: list[Argument], site: Path, tmp_path: Path) -> None:

@@ -172,7 +172,6 @@ BOUND: list[tuple[list[str], set[str], set[int]]] = [
     (["verify"], EVERYTHING, {0, 1, 2}),
     (["verify", "--optimize", "0"], EVERYTHING, {0}),
     (["verify", "--optimize", "1,2"], EVERYTHING, {1, 2}),
-    (["explain", "--optimize", "1,2"], {"stale"}, {1, 2}),
 ]
 
 
@@ -189,17 +188,12 @@ def test_levels_that_a_person_names_are_the_only_ones(
     levels: set[int],
 ) -> None:
     """Whatever there is of other levels is neither removed nor told."""
-    laid, paths = lay_out_remains(pyctrigger, site, scope, tag_of(newest)), []
-    verb, *options = arguments
-    if verb == "explain":
-        paths = [str(site / "package/stale.py")]
+    laid = lay_out_remains(pyctrigger, site, scope, tag_of(newest))
 
-    outcome = hours_later(pyctrigger).json(verb, *scope, *options, *paths)
+    outcome = hours_later(pyctrigger).json(*arguments, *scope)
 
     removed = {path for path in laid if not os.path.exists(path)}
-    told = {finding["pyc"] for run in outcome.document["runs"] for finding in run["findings"]}
-    for each in outcome.document.get("explanations", ()):
-        told |= {level["pyc"] for flavour in each["flavours"] for level in flavour["levels"]}
+    told = {finding["pyc"] for finding in outcome.findings}
     assert {path for path, (thing, level) in laid.items() if thing in things and level in levels} == removed | told
 
 

@@ -47,6 +47,8 @@ def _is_there(path: str, root: str | None, prefix: str | None) -> bool:
     if name.endswith(SOURCE_SUFFIX):
         places = [os.path.join(above, PYCACHE)] if prefix is None else [prefix + above]
         return _exists(f"{path}c", root) or any(_has_bytecode(place, name, root) for place in places)
+    if name.endswith(".pyc") and _exists(path[:-1], root):
+        return True
     cached = cached_name(name)
     if cached is None:
         return False

@@ -209,9 +209,7 @@ class _View:
         examiner = self._examiner
         seen = examiner.directory(os.path.dirname(path))
         look = examiner.source(path)
-        asked = (only,) if only is not None else examiner.request.optimize or (level.level for level in look.levels)
-        meant = frozenset(asked)
-        levels = tuple(self._level(look, level) for level in look.levels if level.level in meant)
+        levels = tuple(self._level(look, level) for level in look.levels if only in (None, level.level))
         note = view.note
         if look.refused is not None:
             note = note or f"the source must not be read: {look.refused}"
