@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from confinement import Machine
 
+# What a person's `run` serves that names nothing, were the tests started in an environment that is active.
+for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+    os.environ.pop(variable, None)
 # How long an example takes says nothing on a machine that is shared.
 settings.register_profile("patient", deadline=None)
 # A fuzz by hand, for as long as somebody has patience.

@@ -50,6 +50,10 @@ class UsageError(PyctriggerError):
     exit_code = 2
 
 
+class NoEnvironmentError(UsageError):
+    """A directory is no environment of the interpreter that was named."""
+
+
 class OutsideScopeError(UsageError):
     """Paths were given that lie in no site directory of the target."""
 
@@ -131,6 +135,12 @@ class OutputError(PyctriggerError):
 
     exit_code = 74
     usual_mend = "make room, or send the output elsewhere"
+
+
+class UnexaminedError(PyctriggerError):
+    """A part of what was named could not be looked at."""
+
+    exit_code = 3
 
 
 class MeasurementError(PyctriggerError):

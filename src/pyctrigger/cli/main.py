@@ -21,6 +21,7 @@ from .text import lost_output, say, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..run.request import Request
     from .parser import Call
 
 
@@ -121,10 +122,19 @@ def _perform(call: Call, printer: Printer, program: tuple[str, ...]) -> Report:
     if hasattr(verb, "perform"):
         report = verb.perform(call.options, program)
     elif hasattr(verb, "look"):
-        report = verb.look(make_request(call.options), call.options, printer)
+        report = verb.look(_request(call, printer), call.options, printer)
     else:
-        report = perform(make_request(call.options), printer)
+        report = perform(_request(call, printer), printer)
     return report
+
+
+def _request(call: Call, printer: Printer) -> Request:
+    request = make_request(call.options)
+    if request.hook:  # whatever the shell says that somebody started the package manager in
+        return request
+    from ..run.environments import with_active
+
+    return with_active(request, os.environ, printer.notice)
 
 
 def _failed(call: Call, error: PyctriggerError) -> Report:

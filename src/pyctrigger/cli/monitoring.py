@@ -101,7 +101,8 @@ def _head(name: str, text: str) -> list[str]:
 
 
 def _labels(health: Health) -> dict[str, str]:
-    return {"flavour": health.flavour, "installation": health.installation}
+    environment = {} if health.prefix is None else {"prefix": health.prefix}
+    return {"flavour": health.flavour, "installation": health.installation, **environment}
 
 
 def _sample(name: str, labels: dict[str, str], value: float) -> str:

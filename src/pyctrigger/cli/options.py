@@ -119,6 +119,12 @@ OPTIONS = (
     Option(
         "scope", _ALL, ("--prefix",), {"metavar": "DIR", **_LIST, "help": "a virtual or conda environment; repeatable"}
     ),
+    Option(
+        "scope",
+        _ALL,
+        ("--prefix-below",),
+        {"metavar": "DIR", **_LIST, "help": "every environment somewhere below this directory; repeatable"},
+    ),
     Option("scope", _ALL, ("--stdlib",), {**_SWITCH, "help": "the standard library as well"}),
     Option(
         "scope",

@@ -171,6 +171,7 @@ def make_request(options: argparse.Namespace) -> Request:
         "root": _absolute(options.root),
         "site_dirs": tuple(_inside(path, options.root) for path in options.site_dir),
         "prefixes": tuple(_inside(path, options.root) for path in options.prefix),
+        "prefixes_below": tuple(_inside(path, options.root) for path in options.prefix_below),
         "pycache_prefix": _pycache_prefix(options.pycache_prefix),
         "exclude": tuple(said.get("exclude", ())),
         "state_dir": _absolute(options.state_dir),

@@ -124,7 +124,7 @@ class Printer(Observer):
                 for action in run.tally.actions:
                     levels = f" at level {', '.join(map(str, action.levels))}" if action.levels else ""
                     self._say(self._output, f"would {action.action}{levels} {shown(action.path)} ({action.reason})")
-                self._say(self._output, f"{run.flavour}: {len(run.tally.actions)} to do, nothing was done")
+                self._say(self._output, f"{run.name}: {len(run.tally.actions)} to do, nothing was done")
             elif self._tells(run):
                 for line in verb.summary(run):
                     self._say(self._output, line)

@@ -16,7 +16,9 @@ from ..run.backlog import Unidentified
 from ..run.outcome import path_fields
 from ..run.report import Report, error_fields, printable
 from ..run.selection import find_interpreters
-from ..run.trigger import open_state
+from ..run.targets import Target, real_prefix
+from ..run.trigger import divided, open_state
+from ..state.environments import served
 from ..state.history import History, elapsed
 from ..state.locations import lock_directory
 from ..state.lock import current_holder
@@ -73,6 +75,13 @@ class Health(NamedTuple):
     """How many files failed in the last recorded run."""
     previous_magic_number: bytes | None = None
     holder: Holder | None = None
+    prefix: str | None = None
+    """The environment that it is about."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.flavour if self.prefix is None else f"{self.prefix} ({self.flavour})"
 
     def as_dict(self) -> dict[str, Any]:
         """The flavour's part of the JSON object."""
@@ -80,6 +89,7 @@ class Health(NamedTuple):
         return {
             "flavour": self.flavour,
             "installation": self.installation,
+            **({"prefix": None} if self.prefix is None else path_fields("prefix", self.prefix)),
             **({} if interpreter is None else path_fields("executable", interpreter.executable)),
             "magic_number": None if interpreter is None else interpreter.magic_number.hex(),
             "previous_magic_number": self.previous_magic_number.hex() if self.previous_magic_number else None,
@@ -174,13 +184,14 @@ def _fill(report: CheckReport, request: Request) -> None:
         root = (status.st_dev, status.st_ino)
     runs = History(base).runs()
     seen: dict[str, Interpreter] = {}
-    for interpreter, error in _interpreters(request, settings, probed):
-        if interpreter.installation in seen:
+    for each in _subjects(request, settings, probed, base):
+        environment = None if each.prefix is None else real_prefix(request.root, each.prefix)
+        health = _health(Target(each.interpreter, (), root, each.prefix, environment), store, runs)
+        if health.installation in seen:
             continue
-        seen[interpreter.installation] = interpreter
-        health = _health(interpreter, root, store, runs)
-        report.flavours.append(health._replace(error=error, interpreter=None if error else interpreter))
-    if not (request.pythons or request.prefixes):
+        seen[health.installation] = each.interpreter
+        report.flavours.append(health._replace(error=each.error, interpreter=None if each.error else each.interpreter))
+    if not _names_targets(request):
         for name, entries in Unidentified(store).others(list(seen.values())):
             report.flavours.append(_with_entries(Health(name, "", None), entries))
     for health in report.flavours:
@@ -190,31 +201,60 @@ def _fill(report: CheckReport, request: Request) -> None:
         report.tell(State.UNKNOWN, "no Python is served here; serve one first: pyctrigger run")
 
 
-def _interpreters(
-    request: Request, settings: Settings, probed: ProbedInterpreters
-) -> Iterator[tuple[Interpreter, PyctriggerError | None]]:
-    """Those that are named, else those that runs have served and that are still there, with what is wrong with them."""
-    if request.pythons or request.prefixes:
-        for found in find_interpreters(request, settings, probed):
-            if isinstance(found, PyctriggerError):
-                raise found
-            yield found, None
+def _names_targets(request: Request) -> bool:
+    return bool(request.pythons or request.prefixes or request.prefixes_below)
+
+
+class _Subject(NamedTuple):
+    """An interpreter, and what is wrong with it."""
+
+    interpreter: Interpreter
+    error: PyctriggerError | None = None
+    prefix: str | None = None
+    """The environment that it serves."""
+
+
+def _subjects(request: Request, settings: Settings, probed: ProbedInterpreters, base: str) -> Iterator[_Subject]:
+    """Those that are named, else those that runs have served and that are still there."""
+    if _names_targets(request):
+        yield from _named(request, settings, probed)
         return
     root = None if request.root is None else os.path.realpath(request.root)
     for known in probed.known():
         if known.is_gone or known.root not in (None, root):
             continue
-        try:
-            current, error = probed.ask(known.executable, root=known.root), None
-        except PyctriggerError as trouble:
-            current, error = known, trouble
-        yield current, error
+        if known.environment and not os.path.isdir(os.path.join(base, known.installation)):
+            continue  # it serves its environment alone
+        yield _asked(known, probed)
+    executables = {known.executable: known for known in probed.known()}
+    for each in served(base) if root is None else ():
+        if each.executable in executables and os.path.lexists(each.prefix):
+            yield _asked(executables[each.executable], probed)._replace(prefix=each.prefix)
 
 
-def _health(interpreter: Interpreter, root: tuple[int, int] | None, store: Store, runs: list[PastRun]) -> Health:
-    installation = interpreter.installation_in(root)
+def _named(request: Request, settings: Settings, probed: ProbedInterpreters) -> Iterator[_Subject]:
+    errors: list[PyctriggerError] = []
+    for part in divided(request, lambda _: None, errors):
+        for found in find_interpreters(part, settings, probed):
+            if isinstance(found, PyctriggerError):
+                raise found
+            own = found.environment if not (part.site_dirs or part.root) else None
+            yield _Subject(found, prefix=part.prefixes[0] if part.prefixes else own)
+    for error in errors:
+        raise error
+
+
+def _asked(known: Interpreter, probed: ProbedInterpreters) -> _Subject:
+    try:
+        return _Subject(probed.ask(known.executable, root=known.root))
+    except PyctriggerError as trouble:
+        return _Subject(known, trouble)
+
+
+def _health(target: Target, store: Store, runs: list[PastRun]) -> Health:
+    interpreter, installation = target.interpreter, target.installation
     journal = store.journal(installation)
-    entries = [*Unidentified(store).entries(interpreter), *(journal.entries() if journal else ())]
+    entries = [*Unidentified(store).entries(interpreter, target.environment), *(journal.entries() if journal else ())]
     past = [(run, each) for run in runs for each in run.flavours if each.installation == installation]
     failed = [(run, each) for run, each in past if each.exit_code]
     known = store.magic_number(installation)
@@ -228,6 +268,7 @@ def _health(interpreter: Interpreter, root: tuple[int, int] | None, store: Store
         failures=past[-1][1].failure_count if past else 0,
         previous_magic_number=None if known == interpreter.magic_number else known,
         holder=current_holder(lock_directory(), installation),
+        prefix=target.prefix,
     )
     return _with_entries(health, entries)
 
@@ -242,7 +283,7 @@ def _when(past: list[tuple[PastRun, PastFlavour]]) -> float | None:
 
 
 def _judge(report: CheckReport, health: Health) -> None:
-    limits, name = report.thresholds, health.flavour
+    limits, name = report.thresholds, health.name
     if health.error is not None:
         report.tell(State.CRITICAL, f"{name}: {health.error}")
     if health.oldest is not None:

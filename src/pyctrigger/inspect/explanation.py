@@ -142,14 +142,20 @@ def explain(request: Request, observer: Observer) -> ExplainReport:
     prepared = prepare(request, observer)
     report = ExplainReport()
     report.errors += prepared.report.errors
-    views: dict[str, list[FlavourView]] = {path: [] for path in clean_paths(request.paths)}
+    places = {path: [path] for path in clean_paths(request.paths)}
+    for target, own in prepared.parts:
+        places.update({path: sites for path in clean_paths(own.paths or ()) if (sites := target.sites_below(path))})
+    views: dict[str, list[FlavourView]] = {each: [] for path in places for each in places[path]}
     statuses: dict[str, os.stat_result] = {}
     tags = [target.interpreter.cache_tag for target in prepared.targets]
     named = {path: read_name(path, tags, request.pycache_prefix) for path in views}
     failures = _past_failures(prepared)
-    for target in prepared.targets:
+    for target, own in prepared.parts:
+        asked = {each for path in clean_paths(own.paths or ()) for each in places[path]}
         with Examiner(target, prepared) as examiner:
             for path, pyc in named.items():
+                if path not in asked:
+                    continue
                 view, status = _View(examiner, target, failures).of(path, pyc, prepared)
                 views[path].append(view)
                 if status is not None:
@@ -159,9 +165,9 @@ def explain(request: Request, observer: Observer) -> ExplainReport:
         kind = "pyc" if pyc else "source" if source else "directory" if _is_directory(request, path) else "other"
         report.explanations.append(Explanation(path, kind, source, tuple(views[path]), statuses.get(path)))
     # A directory may be of many packages, and that it is says nothing about what is in it.
-    asked = [each.source or each.path for each in report.explanations if each.kind != "directory"]
-    asked += [level.pyc for each in report.explanations for view in each.flavours for level in view.levels]
-    report.owners = owners_of(asked, request.root, observer.notice)
+    files = [each.source or each.path for each in report.explanations if each.kind != "directory"]
+    files += [level.pyc for each in report.explanations for view in each.flavours for level in view.levels]
+    report.owners = owners_of(files, request.root, observer.notice)
     return report
 
 

@@ -120,17 +120,17 @@ def compare_with(request: Request, against: str, observer: Observer) -> Migratio
     jobs = service.settings.jobs if request.jobs is None else request.jobs
     report = MigrationReport(goal, worker_count(jobs))
     report.errors += prepared.report.errors
-    for target in prepared.targets:
+    for target, own in prepared.parts:
         report.origins.append(target.interpreter)
         try:
-            _look(target, prepared.request, service, report)
+            _look(target, own, service, report)
         except PyctriggerError as error:
             report.errors.append(error)
     return report
 
 
 def _interpreter(request: Request, against: str, service: Service) -> Interpreter:
-    wanted = request._replace(pythons=(against,), prefixes=(), root=None, trust_root=False)
+    wanted = request._replace(pythons=(against,), prefixes=(), prefixes_below=(), root=None, trust_root=False)
     (found,) = find_interpreters(wanted, service.settings, service.probed)
     if isinstance(found, PyctriggerError):
         raise found

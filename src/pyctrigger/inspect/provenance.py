@@ -103,10 +103,11 @@ def trace(request: Request, observer: Observer) -> WhichReport:
 def _judged(prepared: Prepared, pycs: list[PycPath]) -> dict[PycPath, list[Provenance]]:
     """Those of which an interpreter is here, for each that has their cache tag."""
     found: dict[PycPath, list[Provenance]] = {}
-    for target in prepared.targets:
+    for target, own in prepared.parts:
+        asked = set(clean_paths(own.paths or ()))
         with Examiner(target, prepared) as examiner:
             for pyc in sorted(pycs):
-                if pyc.cache_tag == target.interpreter.cache_tag:
+                if pyc.path in asked and pyc.cache_tag == target.interpreter.cache_tag:
                     found.setdefault(pyc, []).append(_judge(pyc, target, examiner))
     return found
 

@@ -30,9 +30,9 @@ def take_status(request: Request, observer: Observer) -> Report:
     """
     prepared = prepare(request, observer)
     report = carry_out(prepared)
-    for target, run in zip(prepared.targets, report.runs):
+    for part, run in zip(prepared.parts, report.runs):
         if run.inspection is not None:
-            run.status = _describe(target, prepared.service.store, run)
+            run.status = _describe(part.target, prepared.service.store, run)
         run.tally.findings.clear()
         run.tally.failures.clear()
         run.tally.links.clear()
@@ -43,7 +43,10 @@ def _describe(target: Target, store: Store, run: FlavourReport) -> dict[str, Any
     """The status object of one installation."""
     assert run.inspection is not None
     journal = store.journal(target.installation)
-    entries = [*Unidentified(store).entries(target.interpreter), *(journal.entries() if journal else ())]
+    entries = [
+        *Unidentified(store).entries(target.interpreter, target.environment),
+        *(journal.entries() if journal else ()),
+    ]
     holder = current_holder(lock_directory(), target.installation)
     known = store.magic_number(target.installation)
     changed = known not in (None, target.interpreter.magic_number)

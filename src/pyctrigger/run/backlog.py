@@ -187,8 +187,8 @@ def drop_entries_of_gone(store: Store, probed: ProbedInterpreters, settings: Set
     if store.base is None:
         return
     for interpreter in probed.known():
-        if interpreter.root is not None or os.path.lexists(interpreter.executable):
-            continue
+        if interpreter.root is not None or interpreter.environment or os.path.lexists(interpreter.executable):
+            continue  # an environment borrows an installation, and leaves it as it is
         journal = Journal(os.path.join(store.base, interpreter.installation))
         for entry in journal.entries():
             journal.done(entry)
@@ -197,6 +197,26 @@ def drop_entries_of_gone(store: Store, probed: ProbedInterpreters, settings: Set
             )
     for name in Unidentified(store).drop_gone(settings):
         observer.notice(f"pending work for {name} was dropped: its interpreter is gone")
+
+
+def drop_gone_environments(store: Store, probed: ProbedInterpreters, observer: Observer) -> None:
+    """Drop all that is known of environments that are gone, pending work with it."""
+    if store.base is None:
+        return
+    import shutil  # not for hooks
+
+    from ..state.environments import served
+
+    for each in served(store.base):
+        if os.path.lexists(each.prefix):
+            continue
+        directory = os.path.join(store.base, each.installation)
+        if any(Journal(directory).entries()):
+            observer.notice(f"pending work for {each.prefix} was dropped: the environment is gone")
+        shutil.rmtree(directory, ignore_errors=True)
+    for interpreter in list(probed.known()):
+        if interpreter.root is None and interpreter.environment and not os.path.lexists(interpreter.environment):
+            probed.forget(interpreter)
 
 
 class Unidentified:
@@ -233,17 +253,16 @@ class Unidentified:
     def adopt(self, target: Target) -> None:
         """Move what was kept for an interpreter into its own journal. What can't be moved stays."""
         with contextlib.suppress(OSError):
-            for kept in self._of(target.interpreter):
-                for entry in kept.entries():
-                    journal = self._store.journal(target.installation)
-                    if journal is None:
-                        return
-                    journal.write(entry.event, entry.paths, entry.options, entry.attempts, entry.since)
-                    kept.done(entry)
+            for kept, entry in self._of(target.interpreter, target.environment):
+                journal = self._store.journal(target.installation)
+                if journal is None:
+                    return
+                journal.write(entry.event, entry.paths, entry.options, entry.attempts, entry.since)
+                kept.done(entry)
 
-    def entries(self, interpreter: Interpreter) -> list[Entry]:
-        """What is kept for an interpreter."""
-        return [entry for kept in self._of(interpreter) for entry in kept.entries()]
+    def entries(self, interpreter: Interpreter, environment: str | None = None) -> list[Entry]:
+        """What is kept for an interpreter, or for an environment that it serves."""
+        return [entry for _, entry in self._of(interpreter, environment)]
 
     def others(self, known: list[Interpreter]) -> Iterator[tuple[str, list[Entry]]]:
         """What is kept for others than these: what `--python` named, and its entries."""
@@ -262,11 +281,15 @@ class Unidentified:
                     journal.done(entry)
                 yield name
 
-    def _of(self, interpreter: Interpreter) -> Iterator[Journal]:
+    def _of(self, interpreter: Interpreter, environment: str | None) -> Iterator[tuple[Journal, Entry]]:
         for name in (interpreter.flavour, interpreter.executable):
             journal = self._journal(name)
-            if journal is not None:
-                yield journal
+            for entry in journal.entries() if journal is not None else ():
+                named = [os.path.realpath(str(prefix)) for prefix in entry.options.get("prefixes") or ()]
+                # An environment's own executable says by itself which one is meant.
+                is_meant = environment in named if named else environment is None or name == interpreter.executable
+                if is_meant and journal is not None:
+                    yield journal, entry
 
     def _journal(self, name: str) -> Journal | None:
         key = name.replace("%", "%25").replace("/", "%2F")

@@ -89,6 +89,8 @@ class InstallationRun:
         if self._request.work in (Work.RUN, Work.REPAIR):
             Unidentified(self._store).adopt(self._target)
         self._backlog = Backlog(self._store, self._target.installation, self._observer)
+        if self._target.prefix is not None and self._target.root is None:
+            self._note_environment()
         if (self._request.hook or self._request.defer) and not self._announce(self._backlog):
             return
         try:
@@ -97,6 +99,15 @@ class InstallationRun:
             self._report.taken_over = self._backlog.taken_over
             if self._lock is not None:
                 self._lock.release()
+
+    def _note_environment(self) -> None:
+        """Say what the state is about: when the environment goes, nobody can ask it."""
+        from ..state.environments import note
+
+        directory, environment = self._store.directory(self._target.installation), self._target.environment
+        if directory is not None and environment is not None:
+            with contextlib.suppress(OSError):  # whoever writes more there says so
+                note(directory, environment, self._target.interpreter.executable)
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -270,6 +281,9 @@ class InstallationRun:
         paths = None if any(entry.paths is None for entry in entries) else _joined(entries)
         try:
             request = self._request.replaying(first.options)._replace(paths=paths, event=first.event)
+            if request.prefixes and self._target.prefix is None:
+                raise UsageError(f"{', '.join(request.prefixes)} has a journal of its own")
+            request = self._renamed(request)
             self._target = find_target(self._target.interpreter, request, self._settings)
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             # Its directories are gone, or it was never ours: there is nothing left to do for it.
@@ -286,6 +300,16 @@ class InstallationRun:
             for entry in entries:
                 backlog.failed(entry)
             raise
+
+    def _renamed(self, request: Request) -> Request:
+        """Work on this environment under the name that it has today: another one may lead elsewhere by now."""
+        named, paths = request.prefixes, request.paths
+        if named and paths is not None and self._target.prefix is not None:
+            below, prefix = f"{named[0].rstrip('/')}/", self._target.prefix
+            paths = tuple(
+                os.path.join(prefix, path[len(below) :]) if f"{path}/".startswith(below) else path for path in paths
+            )
+        return request._replace(paths=paths, prefixes=self._request.prefixes)
 
     def _do(self, request: Request) -> Tally:
         """Carry out one request; what became of its files. Raises PyctriggerError."""

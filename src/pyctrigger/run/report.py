@@ -21,10 +21,14 @@ SCHEMA = 1
 class FlavourReport:
     """What became of one flavour. `interpreter` is None when it is gone, as it may be for a purge."""
 
-    def __init__(self, flavour: str, installation: str, interpreter: Interpreter | None) -> None:
+    def __init__(
+        self, flavour: str, installation: str, interpreter: Interpreter | None, prefix: str | None = None
+    ) -> None:
         self.flavour = flavour
         self.installation = installation
         self.interpreter = interpreter
+        #: The environment that was served.
+        self.prefix = prefix
         self.tally = Tally()
         self.elapsed_seconds = 0.0
         #: What ended its work early; it stands in the report as well.
@@ -40,12 +44,18 @@ class FlavourReport:
         #: What `status` shows: reasons, bytes, journal, lock.
         self.status: dict[str, Any] | None = None
 
+    @property
+    def name(self) -> str:
+        """What people call it: an environment by its path, everything else by its flavour."""
+        return self.flavour if self.prefix is None else f"{shown(self.prefix)} ({self.flavour})"
+
     def as_dict(self) -> dict[str, Any]:
         """The flavour's part of the JSON object."""
         tally = self.tally
         document: dict[str, Any] = {
             "flavour": self.flavour,
             "installation": self.installation,
+            **({"prefix": None} if self.prefix is None else path_fields("prefix", self.prefix)),
             "interpreter": interpreter_fields(self.interpreter)
             if self.interpreter and self.interpreter.executable
             else None,

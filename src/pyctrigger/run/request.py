@@ -52,6 +52,8 @@ class Request(NamedTuple):
     trust_root: bool = False
     site_dirs: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
+    prefixes_below: tuple[str, ...] = ()
+    """Directories with environments somewhere below them."""
     stdlib: bool = False
     pycache_prefix: str | None = None
     optimize: tuple[int, ...] | None = None

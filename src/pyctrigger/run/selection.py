@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Union
 
-from ..errors import InterpreterError, PyctriggerError, RefusedError, UsageError
+from ..errors import InterpreterError, NoEnvironmentError, PyctriggerError, RefusedError, UsageError
 from ..target.flavour import Flavour, installed, not_found
+from ..target.scope import has_packages
 from .request import Request, Work
+from .targets import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +28,7 @@ def find_interpreters(request: Request, settings: Settings, probed: ProbedInterp
             yield _answer(_find, text, request, settings, probed)
     elif request.cache_tag is not None:
         yield from _with_cache_tag(request.cache_tag, probed)
-    elif request.prefixes:
+    elif request.prefixes and request.root is None:
         for prefix in request.prefixes:
             yield _answer(_of_environment, prefix, probed)
     else:
@@ -43,6 +45,9 @@ def _answer(ask: Callable[..., Interpreter], *arguments: object) -> Found:
 def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpreters) -> Interpreter:
     """The interpreter behind one `--python`. Raises UsageError, InterpreterError and RefusedError."""
     flavour = Flavour.parse(text)
+    own = _own_of_environment(flavour, request, probed)
+    if own is not None and _answers(flavour, own):
+        return own
     configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
     candidates = flavour.candidates(configured.executable if configured else None)
     if request.root is not None:
@@ -50,11 +55,15 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
 
         return staged_interpreter(flavour, candidates, request.root, probed, execute=request.trust_root)
     problem: PyctriggerError | None = None
+    if own is not None:
+        is_another = f"{request.prefixes[0]} is an environment of {own.flavour}, not of {flavour.name}"
+        problem = NoEnvironmentError(is_another, mend=f"say --python {own.flavour}, or leave it out")
     for path in candidates:
         try:
             interpreter = probed.ask(path)
             flavour.require(interpreter)
-            return interpreter
+            if own is None or has_packages(interpreter, request.prefixes[0], lambda place: locate(None, place)):
+                return interpreter
         except (InterpreterError, RefusedError) as error:
             problem = problem or error
     may_be_gone = request.work is Work.PURGE or (request.work is Work.RUN and request.hook and not request.defer)
@@ -78,12 +87,36 @@ def _with_cache_tag(tag: str, probed: ProbedInterpreters) -> Iterator[Found]:
         yield error
 
 
+def _own_of_environment(flavour: Flavour, request: Request, probed: ProbedInterpreters) -> Interpreter | None:
+    """An environment's own interpreter, where a flavour is wanted, and it can be had."""
+    if flavour.path is not None or request.root is not None or not request.prefixes:
+        return None
+    try:
+        return _of_environment(request.prefixes[0], probed)
+    except (InterpreterError, RefusedError, UsageError):
+        return None  # another of its flavour may do
+
+
+def _answers(flavour: Flavour, interpreter: Interpreter) -> bool:
+    try:
+        flavour.require(interpreter)
+    except InterpreterError:
+        return False
+    return True
+
+
 def _of_environment(prefix: str, probed: ProbedInterpreters) -> Interpreter:
-    directory = os.path.join(prefix, "bin")
+    broken = None
     for name in ("python", "python3", "pypy3"):
-        path = os.path.join(directory, name)
+        path = os.path.join(prefix, "bin", name)
         if os.path.isfile(path):
             return probed.ask(path)
+        broken = broken or (path if os.path.islink(path) else None)
+    if broken is not None:
+        raise InterpreterError(
+            f"{broken} leads to {os.path.realpath(broken)}, which isn't there",
+            mend="make the environment anew, or name an interpreter with --python PATH",
+        )
     raise UsageError(f"--prefix {prefix}: no interpreter in its bin", mend="name one with --python PATH")
 
 
@@ -102,7 +135,9 @@ def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
         for gone in absent.remembered(probed):
             seen.add(gone.installation)
             yield gone
-    if not seen:
+    if not seen and request.prefixes:
+        yield UsageError(f"{request.prefixes[0]} in {request.root}: no environment of an interpreter of this system")
+    elif not seen:
         yield InterpreterError("no interpreter was found", mend="name one with --python PATH")
 
 
@@ -112,6 +147,8 @@ def _has_scope(interpreter: Interpreter, request: Request) -> bool:
         return True
     from .staged import staged_library, staged_site_directories
 
+    if request.prefixes:
+        return has_packages(interpreter, request.prefixes[0], lambda path: locate(request.root, path))
     if request.stdlib:
         return bool(staged_library(interpreter, request.root))
     return bool(staged_site_directories(interpreter, request.root))

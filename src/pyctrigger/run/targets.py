@@ -19,7 +19,7 @@ from ..target.scope import (
 from ..tree.directory import Tree, identity_in_root, open_in_root
 from ..tree.elsewhere import is_below
 from ..tree.layout import Layout
-from .transaction import Touched, touched, widened
+from .transaction import Touched, Unit, touched, widened
 
 if TYPE_CHECKING:
     from ..target.interpreter import Interpreter
@@ -34,11 +34,15 @@ class Target(NamedTuple):
     sites: tuple[SiteDirectory, ...]
     root: tuple[int, int] | None
     """Device and inode of the staged root."""
+    prefix: str | None = None
+    """The environment that it serves, as it was named; None: the interpreter's own directories, or named ones."""
+    environment: str | None = None
+    """What all names of that environment have in common: its real path, in a root its device and inode."""
 
     @property
     def installation(self) -> str:
         """The id that lock, journal and manifest go by."""
-        return self.interpreter.installation_in(self.root)
+        return self.interpreter.installation_in(self.root, self.environment)
 
     @property
     def header(self) -> HeaderFormat:
@@ -60,11 +64,36 @@ class Target(NamedTuple):
             manager=request.manager,
             staged=request.root is not None,
         )
+        if self.prefix is not None and found.outside:
+            found = self._with_directories_above(found)
         if not (found.outside and request.hook) or request.site_dirs or request.prefixes:
             return found
         # A manager's patterns are wider than what is there at the moment.
         own = own_directories(self.interpreter)
         return widened(found, [site.path for site in self.sites], own.packages, own.library)
+
+    def _with_directories_above(self, found: Touched) -> Touched:
+        """An environment's own directory, and those between it and its packages, stand for all packages in them."""
+        outside, units = [], dict(found.units)
+        for path in found.outside:
+            sites = self.sites_below(path)
+            units.update({site: [Unit("", deep=True)] for site in sites})
+            outside += [] if sites else [path]
+        return Touched(units, tuple(outside))
+
+    def sites_below(self, path: str) -> list[str]:
+        """The site directories somewhere below a directory of this target's environment."""
+        if self.prefix is None:
+            return []
+        staged = self.root is not None
+        named = f"{_place(path, staged=staged)}/"
+        if not named.startswith(f"{_place(self.prefix, staged=staged)}/"):
+            return []
+        return [site.path for site in self.sites if _place(site.path, staged=staged).startswith(named)]
+
+
+def _place(path: str, *, staged: bool) -> str:
+    return os.path.normpath(path) if staged else os.path.realpath(path)
 
 
 def require_named(request: Request) -> None:
@@ -77,9 +106,10 @@ def require_named(request: Request) -> None:
     if request.hook:
         return
     named = [("--prefix", path) for path in request.prefixes] + [("--site-dir", path) for path in request.site_dirs]
+    named += [("--prefix-below", path) for path in request.prefixes_below]
     named += [("--pycache-prefix", request.pycache_prefix)] if request.pycache_prefix is not None else []
     for option, path in named:
-        if _locate(request.root, path) is None:
+        if locate(request.root, path) is None:
             where = "" if request.root is None else f" in {request.root}"
             raise UsageError(f"{option} {path}: no such directory{where}", mend="name a directory that exists")
 
@@ -89,15 +119,11 @@ def find_target(interpreter: Interpreter, request: Request, settings: Settings) 
     root = _identity(request.root) if request.root is not None else None
     bare = Target(interpreter, (), root)
     site_dirs, prefixes = request.site_dirs, request.prefixes
-    if not request.pythons:
-        # Environments without a named interpreter have each their own.
-        own = tuple(prefix for prefix in prefixes if interpreter.executable.startswith(f"{prefix}/bin/"))
-        prefixes = own or prefixes
     configured = settings.flavours.get(bare.dotted)
     if not site_dirs and not prefixes and request.root is None and configured and configured.site_dirs:
         # What the configuration names may come and go with packages; what a person names has to exist.
-        site_dirs = tuple(path for path in configured.site_dirs if _locate(None, path))
-    bounds = Bounds(partial(_locate, request.root), partial(_lies_in, request.root), prefixes)
+        site_dirs = tuple(path for path in configured.site_dirs if locate(None, path))
+    bounds = Bounds(partial(locate, request.root), partial(lies_in, request.root), prefixes)
     if request.root is not None and not (site_dirs or prefixes):
         from .staged import staged_site_directories
 
@@ -106,7 +132,10 @@ def find_target(interpreter: Interpreter, request: Request, settings: Settings) 
         sites = site_directories(interpreter, bounds, site_dirs)
     if request.stdlib:
         sites = existing([*sites, *_library(interpreter, request, bounds)], bounds.locate)
-    return bare._replace(sites=tuple(sites))
+    # An interpreter that is an environment's own means that environment, unless another place is named.
+    prefix = prefixes[0] if prefixes else None if site_dirs or request.root else interpreter.environment
+    environment = None if prefix is None else real_prefix(request.root, prefix)
+    return bare._replace(sites=tuple(sites), prefix=prefix, environment=environment)
 
 
 def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list[SiteDirectory]:
@@ -131,13 +160,14 @@ def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list
 
 
 def _identity(root: str) -> tuple[int, int]:
-    found = _locate(None, root)
+    found = locate(None, root)
     if found is None:
         raise UsageError(f"--root {root}: no such directory", mend="name the directory of a staged root")
     return found
 
 
-def _locate(root: str | None, path: str) -> tuple[int, int] | None:
+def locate(root: str | None, path: str) -> tuple[int, int] | None:
+    """Device and inode of a directory, inside a staged root if there is one; None where there is none."""
     if root is not None:
         return identity_in_root(root, path)
     try:
@@ -147,9 +177,9 @@ def _locate(root: str | None, path: str) -> tuple[int, int] | None:
         return None
 
 
-def _lies_in(root: str | None, path: str, above: str) -> bool:
+def lies_in(root: str | None, path: str, above: str) -> bool:
     """Whether a directory is `above`, or lies below it: whatever links lead there, and however they are named."""
-    top = _locate(root, above)
+    top = locate(root, above)
     if top is None:
         return False
     try:
@@ -164,10 +194,18 @@ def _lies_in(root: str | None, path: str, above: str) -> bool:
         os.close(directory)
 
 
+def real_prefix(root: str | None, prefix: str) -> str:
+    """What all names of an environment have in common: its real path; in a root its device and inode."""
+    if root is None:
+        return os.path.realpath(prefix)
+    where = locate(root, prefix)
+    return os.path.normpath(prefix) if where is None else f"{where[0]}:{where[1]}"
+
+
 def keep_shared(target: Target, others: list[Target], root: str | None) -> tuple[Target, list[str]]:
     """The target without the directories that another one of the same cache tag uses as well, and their paths."""
-    used = {_locate(root, site.path) for other in others for site in other.sites}
-    kept = tuple(site for site in target.sites if _locate(root, site.path) not in used)
+    used = {locate(root, site.path) for other in others for site in other.sites}
+    kept = tuple(site for site in target.sites if locate(root, site.path) not in used)
     return target._replace(sites=kept), [site.path for site in target.sites if site not in kept]
 
 

@@ -6,14 +6,14 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import InterpreterError, OutsideScopeError, PyctriggerError
+from ..errors import InterpreterError, NoEnvironmentError, OutsideScopeError, PyctriggerError
 from ..managers.ownership import Ownership
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory, state_in_root
 from ..state.store import Store
 from ..target.flavour import not_found
 from . import config as configuration
-from .backlog import KEPT, Unidentified, drop_entries_of_gone
+from .backlog import KEPT, Unidentified, drop_entries_of_gone, drop_gone_environments
 from .installation import HOOK_LOCK_TIMEOUT, InstallationRun, Service
 from .observer import Observer
 from .report import FlavourReport, Report
@@ -105,14 +105,26 @@ class _Record:
         (self._recording or Recording(self._request, self._store, self._began, self._notice)).end(report)
 
 
+class Part(NamedTuple):
+    """One target, and what of the request is about it: of several environments each has its own paths."""
+
+    target: Target
+    request: Request
+
+
 class Prepared(NamedTuple):
-    """What a request means on this system: its targets, and what serves them all."""
+    """What a request means on this system: its parts, and what serves them all."""
 
     request: Request
     service: Service
     report: Report
-    targets: list[Target]
+    parts: list[Part]
     record: _Record
+
+    @property
+    def targets(self) -> list[Target]:
+        """Those of all parts."""
+        return [part.target for part in self.parts]
 
 
 def perform(request: Request, observer: Observer | None = None) -> Report:
@@ -148,12 +160,20 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
     report.errors += [trouble] if trouble is not None else []
     if request.work is Work.RUN and not request.dry_run:
         drop_entries_of_gone(store, probed, settings, observer)
-    targets = _targets(request, settings, store, probed, report)
+        if not request.hook:
+            drop_gone_environments(store, probed, observer)
+    parts: list[Part] = []
+    for part in divided(request, observer.notice, report.errors):
+        parts += _parts(part, settings, store, probed, report)
+    if request.prefixes_below and not (parts or report.errors):
+        message = f"--prefix-below {', '.join(request.prefixes_below)}: no environment of {', '.join(request.pythons)}"
+        report.errors.append(NoEnvironmentError(message, mend="leave out --python to serve those that are there"))
     is_told = request.work.writes or request.work is Work.VERIFY  # the others' answers name them
-    if is_told and not (request.pythons or request.cache_tag or trouble) and targets:
-        observer.found([f"{each.interpreter.flavour} ({each.interpreter.executable})" for each in targets])
+    found = [part.target.interpreter for part in parts if part.target.prefix is None]  # an environment's line names it
+    if is_told and not (request.pythons or request.cache_tag or trouble) and found:
+        observer.found([f"{each.flavour} ({each.executable})" for each in found])
     service = Service(settings, store, probed, observer, ownership, record.begin)
-    return Prepared(request, service, report, targets, record)
+    return Prepared(request, service, report, parts, record)
 
 
 def open_store(request: Request) -> Store:
@@ -168,16 +188,16 @@ def open_state(request: Request) -> tuple[Settings, Store, ProbedInterpreters]:
 
 def carry_out(prepared: Prepared) -> Report:
     """Do what was prepared, one flavour after the other: all paths are placed before work on any of them begins."""
-    request, service, report, targets, record = prepared
+    request, service, report, parts, record = prepared
     observer = service.observer
-    if not _paths_lie_inside(request, targets, report, observer):
+    if not _paths_lie_inside(request, parts, report, observer):
         record.end(report)
         return report
-    for target in targets:
-        served = _request_for(target, request)
-        flavour = FlavourReport(target.interpreter.flavour, target.installation, target.interpreter)
+    for target, own in parts:
+        served = _request_for(target, own)
+        flavour = FlavourReport(target.interpreter.flavour, target.installation, target.interpreter, target.prefix)
         report.runs.append(flavour)
-        observer.started(flavour.flavour)
+        observer.started(flavour.name)
         started = time.perf_counter()
         run = InstallationRun(target, served, service, flavour)
         try:
@@ -232,10 +252,22 @@ def _settings(request: Request) -> tuple[Settings, PyctriggerError | None]:
         return configuration.Settings(), error
 
 
-def _targets(
+def divided(request: Request, notice: Callable[[str], None], errors: list[PyctriggerError]) -> list[Request]:
+    """The request, or one for each environment that it means; what keeps one from being found goes to `errors`."""
+    names_one = len(request.prefixes) < 2 and not request.prefixes_below
+    if names_one and (request.hook or request.site_dirs or request.prefixes or not request.paths):
+        return [request]
+    from .environments import divide  # not for a hook of the system's
+
+    return divide(request, notice, errors)
+
+
+def _parts(
     request: Request, settings: Settings, store: Store, probed: ProbedInterpreters, report: Report
-) -> list[Target]:
-    targets = []
+) -> list[Part]:
+    """The targets of a request about one environment, or about none."""
+    parts: list[Part] = []
+    errors: list[PyctriggerError] = []
     for number, found in enumerate(find_interpreters(request, settings, probed)):
         try:
             if isinstance(found, InterpreterError) and request.pythons:
@@ -245,10 +277,13 @@ def _targets(
             target = find_target(found, request, settings)
             if (request.work is Work.PURGE and request.pythons) or target.interpreter.is_gone:
                 target = _spare_shared(target, request, settings, probed, report)
-            targets.append(target)
+            parts.append(Part(target, request))
         except PyctriggerError as error:
-            report.errors.append(error)
-    return targets
+            errors.append(error)
+    # An environment is of one of the flavours that were named, not of all; and one that was found may be of none.
+    is_served = bool(parts) or bool(request.prefixes_below)
+    report.errors += [error for error in errors if not (is_served and isinstance(error, NoEnvironmentError))]
+    return parts
 
 
 def _keep_unserved(text: str, request: Request, settings: Settings, store: Store, error: InterpreterError) -> None:
@@ -274,15 +309,22 @@ def _spare_shared(
     return spared
 
 
-def _paths_lie_inside(request: Request, targets: list[Target], report: Report, observer: Observer) -> bool:
+def _paths_lie_inside(request: Request, parts: list[Part], report: Report, observer: Observer) -> bool:
     """Name the paths that lie in no flavour's scope: an error, but for a hook, which leaves them out."""
-    if not request.paths or not targets:
+    if not request.paths or not parts:
         return True
-    outside = set.intersection(*(set(target.touched(request).outside) for target in targets))
+    outside: set[str] = set()
+    inside: set[str] = set()
+    for target, own in parts:
+        strangers = set(target.touched(own).outside)
+        outside |= strangers
+        inside.update(path for path in own.paths or () if path not in strangers)
+    outside -= inside
     if not outside:
         return True
-    flavours = ", ".join(target.interpreter.flavour for target in targets)
-    error = OutsideScopeError(sorted(outside), flavours, [site.path for target in targets for site in target.sites])
+    concerned = [part.target for part in parts if not outside.isdisjoint(part.request.paths or ())]
+    flavours = ", ".join(target.interpreter.flavour for target in concerned)
+    error = OutsideScopeError(sorted(outside), flavours, [site.path for target in concerned for site in target.sites])
     if request.hook:
         observer.notice(str(error))
         return True

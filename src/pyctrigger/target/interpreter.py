@@ -67,9 +67,13 @@ class Interpreter(NamedTuple):
         """A stable, readable id of the installation: `cpython-311-3f2a9c1d`."""
         return self.installation_in(None)
 
-    def installation_in(self, root: tuple[int, int] | None) -> str:
-        """The id, for a root seen from outside with that root's device and inode."""
-        facts = [self.prefix, self.implementation, self.cache_tag, self.abi_flags, str(self.free_threaded)]
+    def installation_in(self, root: tuple[int, int] | None, environment: str | None = None) -> str:
+        """The id, for a root seen from outside with that root's device and inode.
+
+        An `environment` that it serves, by its real path, has an id of its own, whoever's library it borrows.
+        """
+        home = self.prefix if environment is None else environment
+        facts = [home, self.implementation, self.cache_tag, self.abi_flags, str(self.free_threaded)]
         if root is not None:
             facts += [str(number) for number in root]
         # Eight digits tell installations apart, they don't protect anything; hashlib would cost a hook 5 ms.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import UsageError
+from ..errors import NoEnvironmentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -87,7 +87,7 @@ def _packages(interpreter: Interpreter, prefix: str, bounds: Bounds) -> list[str
     """The directories of packages in an environment. Raises UsageError where there is none, or a link leads out."""
     found = [path for path in _environment(interpreter, prefix) if bounds.locate(path)]
     if not found:
-        raise UsageError(
+        raise NoEnvironmentError(
             f"--prefix {prefix}: no environment of {interpreter.flavour}",
             mend=f"it would have {interpreter.inside[0].replace('/@', prefix) if interpreter.inside else prefix}",
         )
@@ -98,6 +98,11 @@ def _packages(interpreter: Interpreter, prefix: str, bounds: Bounds) -> list[str
                 mend="name that directory with --site-dir",
             )
     return found
+
+
+def has_packages(interpreter: Interpreter, prefix: str, locate: Locate) -> bool:
+    """Whether an environment has a directory for the packages of an interpreter."""
+    return any(locate(path) for path in _environment(interpreter, prefix))
 
 
 class OwnDirectories(NamedTuple):

@@ -36,7 +36,7 @@ def summary(run: FlavourReport) -> list[str]:
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
     refreshed = f" {counts.refreshed} refreshed," if counts.refreshed else ""
     line = (
-        f"{run.flavour}: {counts.compiled} compiled,{refreshed} {counts.removed} removed, {failed} failed{skipped}"
+        f"{run.name}: {counts.compiled} compiled,{refreshed} {counts.removed} removed, {failed} failed{skipped}"
         f" in {seconds(run.elapsed_seconds)}"
     )
     return [line]

@@ -152,7 +152,7 @@ def _tables(flavours: Sequence[tuple[FlavourReport, dict[str, Any]]]) -> Iterato
     rest = list(flavours)
     while rest:
         for count in range(len(rest), 0, -1):
-            headers = ["", *(run.flavour for run, _ in rest[:count])]
+            headers = ["", *(run.name for run, _ in rest[:count])]
             rows = [[label, *(cell(status) for _, status in rest[:count])] for label, cell in _ROWS]
             table = Table(headers, rows, numbers=headers[1:])
             if table.width <= _WIDTH:
@@ -166,18 +166,18 @@ def _notes(runs: Sequence[tuple[FlavourReport, dict[str, Any], Interpreter]]) ->
     """What no number says, one thing a line."""
     for run, status, _ in runs:
         directories = ", ".join(map(shown, status["site_directories"])) or "none"
-        yield f"{run.flavour}: installation {run.installation}, site directories {directories}"
+        yield f"{run.name}: installation {run.installation}, site directories {directories}"
         if status["previous_magic_number"]:
             previous = status["previous_magic_number"]
-            yield f"{run.flavour}: the magic number was {previous}: the next run compiles everything again"
+            yield f"{run.name}: the magic number was {previous}: the next run compiles everything again"
         if status["oldest_pending_seconds"] is not None:
-            yield f"{run.flavour}: the oldest work in the journal is {age(status['oldest_pending_seconds'])} old"
+            yield f"{run.name}: the oldest work in the journal is {age(status['oldest_pending_seconds'])} old"
         if status["parked"]:
-            yield f"{run.flavour}: what is parked failed three times; pyctrigger repair looks at everything again"
+            yield f"{run.name}: what is parked failed three times; pyctrigger repair looks at everything again"
         if status["lock"]:
             lock = status["lock"]
             since = moment(lock["since"]) if lock["since"] else "an unknown time"
-            yield f"{run.flavour}: the lock is held by process {lock['pid']} ({shown(lock['command'])}) since {since}"
+            yield f"{run.name}: the lock is held by process {lock['pid']} ({shown(lock['command'])}) since {since}"
 
 
 def _migration(report: MigrationReport) -> list[Piece]:

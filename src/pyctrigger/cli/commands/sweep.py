@@ -28,7 +28,7 @@ def summary(run: FlavourReport) -> list[str]:
     counts = run.tally.counts
     directories = f"{counts.removed_directories} director{'y' if counts.removed_directories == 1 else 'ies'}"
     line = (
-        f"{run.flavour}: {counts.removed} removed, {directories}, {len(run.tally.failures)} failed"
+        f"{run.name}: {counts.removed} removed, {directories}, {len(run.tally.failures)} failed"
         f" in {seconds(run.elapsed_seconds)}"
     )
     return [line]

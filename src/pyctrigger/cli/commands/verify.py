@@ -36,7 +36,7 @@ def summary(run: FlavourReport) -> list[str | Words]:
     uncompilable = f", {known['uncompilable']:,} known not to compile" if known["uncompilable"] else ""
     unwanted = f", {known['unwanted']:,} of levels that nobody asked for" if known["unwanted"] else ""
     noun = "finding" if len(lines) == 1 else "findings"
-    total = f"{run.flavour}: {len(lines):,} {noun}, {run.tally.counts.fresh:,} fresh{uncompilable}{unwanted}"
+    total = f"{run.name}: {len(lines):,} {noun}, {run.tally.counts.fresh:,} fresh{uncompilable}{unwanted}"
     return [*lines, f"{total} in {seconds(run.elapsed_seconds)}"]
 
 
