@@ -92,6 +92,7 @@ def layout(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Pat
         ("one/lib/PY/site-packages/api", "one"),
         ("one/lib/PY/site-packages/api/deep/module.py", "one"),
         ("one/lib/PY/site-packages/gone/since.py", "one"),
+        ("one/lib/PY/site-packages/" + "x/" * 1200, "one"),
         ("one/../two/lib/PY/site-packages/single.py", "two"),
         ("current", "current"),
         ("current/lib/PY/site-packages/single.py", "current"),
@@ -383,6 +384,29 @@ def test_pending_work_of_an_environment_is_done_by_its_own_run_alone(
 
     assert (0, 3) == (outcome.code, len(pycs_below(pair[0])))
     assert 0 == pyctrigger.json("status", "--prefix", tmp_path / "one").run["status"]["pending"]
+
+
+def test_what_waits_for_an_interpreter_is_no_work_of_an_environment(
+    pyctrigger: Command, pair: list[Path], newest: Interpreter, site: Path, tmp_path: Path
+) -> None:
+    """A hook's work for a version whose interpreter can't be started: an environment of that version leaves it."""
+    write_tree(site, PACKAGE)
+    program, config = tmp_path / "python", tmp_path / "pyctrigger.toml"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    dotted = library(newest).replace("python", "")
+    config.write_text(f'[flavours."{dotted}"]\nexecutable = "{program}"\n')
+    system = ["--config", str(config), "--python", dotted, "--site-dir", str(site)]
+
+    hook = pyctrigger.text("run", "--hook", *system, site / "api")
+    environment = pyctrigger.json("run", "--config", config, "--prefix", tmp_path / "one")
+
+    assert "its work is kept in the journal" in hook.err
+    assert (0, 3, []) == (environment.code, environment.counts["compiled"], pycs_below(site))
+    assert 0 == pyctrigger.json("status", "--prefix", tmp_path / "one").run["status"]["pending"]
+    program.write_text(f'#!/bin/sh\nexec {newest.path} "$@"\n')
+    assert (0, 3) == (pyctrigger.json("run", *system, "").code, len(pycs_below(site)))
+    assert [] == pycs_below(pair[1])
 
 
 def test_an_environment_that_is_gone_takes_its_state_with_it(

@@ -18,6 +18,9 @@ from packages import pycs_below, write_tree
 #: Packages with much below them, for what a hook never does. sqlite3 is the manifest's.
 NEVER = {"asyncio", "concurrent", "email", "http", "multiprocessing", "rich", "socket", "ssl", "unittest", "xml"}
 
+#: What only people's commands need.
+FOR_PEOPLE = {"pyctrigger.run.environments", "pyctrigger.state.environments", "shutil"}
+
 #: As the launcher of a package starts it, without the site's own imports.
 START = "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from pyctrigger.cli import main; sys.exit(main())"
 
@@ -59,6 +62,7 @@ def test_hook_imports_little(site: Path, served: Path, scope: list[str], touched
 
     assert (touched == "new.py") == (pycs_below(site) != before)
     assert set() == {name for name in names if name.partition(".")[0] in NEVER}
+    assert set() == names & FOR_PEOPLE
     assert len(names) <= most + (0 if os.geteuid() == 0 else 40), sorted(names)  # platformdirs, and what it imports
     # Without work there is no lock; and for it only filelock's own start, which is not among these, imports the rest.
     assert ("filelock" in names, any(name.startswith("filelock.") for name in names)) == (False, touched == "new.py")

@@ -63,11 +63,10 @@ def with_active(request: Request, variables: Mapping[str, str], notice: Callable
     if request.hook or has_scope or request.paths is not None or request.work not in _SERVING:
         return request
     for name in _VARIABLES:
-        prefix = variables.get(name)
-        if not prefix:
+        if not variables.get(name):
             continue
-        if os.path.isabs(prefix) and _is_environment(prefix, None):
-            prefix = os.path.normpath(prefix)
+        prefix = os.path.abspath(variables[name])
+        if _is_environment(prefix, None):
             notice(f"serving the active environment {prefix}; pass --python to serve the system's")
             return request._replace(prefixes=(prefix,))
         reason = "is no environment" if os.path.isdir(prefix) else "isn't there"
@@ -120,6 +119,7 @@ class _Environments:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._known: dict[str, str | None] = {"/": None}
+        self._resolved: dict[str, str] = {}
 
     def of_paths(self) -> dict[str, str]:
         """The environment of each path that lies in one, or is one."""
@@ -136,13 +136,21 @@ class _Environments:
         if prefix is not None or self._request.root is not None:
             return prefix
         directory, name = os.path.split(path)
-        return self._above(os.path.join(os.path.realpath(directory), name))
+        if directory not in self._resolved:  # thousands of paths may come from one
+            self._resolved[directory] = os.path.realpath(directory)
+        return self._above(os.path.join(self._resolved[directory], name))
 
     def _above(self, path: str) -> str | None:
+        """The nearest directory that is an environment, from a path on and up."""
         path = f"/{path.lstrip('/')}"
-        if path not in self._known:
-            is_one = _is_environment(path, self._request.root)
-            self._known[path] = path if is_one else self._above(os.path.dirname(path))
+        passed = []
+        while path not in self._known:
+            passed.append(path)
+            if _is_environment(path, self._request.root):
+                self._known[path] = path
+            else:
+                path = os.path.dirname(path)
+        self._known.update(dict.fromkeys(passed, self._known[path]))
         return self._known[path]
 
     def _source_side(self, path: str) -> str:
