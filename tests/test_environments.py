@@ -433,6 +433,22 @@ def test_an_environment_that_is_gone_takes_its_state_with_it(
     assert 3 == len(pycs_below(site))  # what was pending for the interpreter that they borrowed
 
 
+@pytest.mark.parametrize("how", ["--cache-tag", "--python"])
+def test_a_purge_by_name_is_never_about_an_environment_that_was_served(
+    pyctrigger: Command, pair: list[Path], newest: Interpreter, tmp_path: Path, how: str
+) -> None:
+    """It was seen once, as an interpreter of that version; it may be the only one. What is meant is the system's."""
+    pyctrigger.json("run", "--prefix", tmp_path / "one")
+    name = tag_of(newest) if how == "--cache-tag" else library(newest).replace("python", "")
+
+    outcome = pyctrigger.json("purge", "--dry-run", how, name)
+
+    assert {None} == {*served(outcome), None}
+    actions = [action["path"] for run in outcome.document["runs"] for action in run["actions"]]
+    assert [] == [path for path in actions if path.startswith(f"{tmp_path}/")]
+    del pair
+
+
 def test_a_monitor_hears_of_pending_work_in_an_environment(
     pyctrigger: Command, pair: list[Path], tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ def remembered(probed: ProbedInterpreters) -> Iterator[Interpreter]:
     """The interpreters of this system that were probed before they went, and haven't come back by another path."""
     here = {interpreter.installation for interpreter in _installed(probed)}
     for known in probed.known():
-        if known.root is None and known.is_gone and known.installation not in here:
+        if known.root is None and not known.environment and known.is_gone and known.installation not in here:
             yield known
 
 
@@ -77,7 +77,8 @@ def _installed(probed: ProbedInterpreters) -> Iterator[Interpreter]:
 
 def _remembered(tag: str, probed: ProbedInterpreters, *, free_threaded: bool | None = None) -> Interpreter | None:
     for known in probed.known():
-        if known.cache_tag == tag and free_threaded in (None, known.free_threaded):
+        # An environment's has the environment's packages, and says nothing of the installation that it borrows.
+        if known.cache_tag == tag and free_threaded in (None, known.free_threaded) and not known.environment:
             return known
     return None
 
