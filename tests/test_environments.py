@@ -189,9 +189,16 @@ def test_paths_of_several_environments_are_each_served_by_their_own(
 
     names = [f"{tmp_path}/{each.flavour} ({each.flavour})" for each in (cpythons[0], cpythons[-1])]
     assert (0, "", names) == (outcome.code, outcome.err, [line.split(":")[0] for line in outcome.out.splitlines()])
+    (last, _) = pyctrigger.json("history").document["history"]
+    assert [f"{tmp_path}/{each.flavour}" for each in (cpythons[0], cpythons[-1])] == [
+        each["prefix"] for each in last["flavours"]
+    ]
+    shown = pyctrigger.text("history", "last").out
+    for each in (cpythons[0], cpythons[-1]):
+        assert f"  {tmp_path}/{each.flavour}: {each.flavour} (" in shown
     assert (3, 3) == (len(pycs_below(sites[0])), len(pycs_below(sites[1])))  # the modules beside a package come along
-    for interpreter, each in zip((cpythons[0], cpythons[-1]), sites):
-        assert [] == not_fresh(interpreter, sources_below(each))
+    for interpreter, directory in zip((cpythons[0], cpythons[-1]), sites):
+        assert [] == not_fresh(interpreter, sources_below(directory))
 
 
 @pytest.mark.parametrize(

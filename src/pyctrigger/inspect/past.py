@@ -73,6 +73,7 @@ def _fields(run: PastRun) -> dict[str, Any]:
     fields["flavours"] = [
         {
             **each._asdict(),
+            **({} if each.prefix is None else path_fields("prefix", each.prefix)),
             "failures": [
                 {**path_fields("path", path), "kind": kind, "message": message} for path, kind, message in each.failures
             ],

@@ -99,6 +99,7 @@ def _flavour(run: FlavourReport, room: int) -> PastFlavour:
         elapsed_seconds=round(run.elapsed_seconds, 3),
         deferred=run.deferred,
         taken_over=run.taken_over,
+        prefix=run.prefix,
     )
 
 

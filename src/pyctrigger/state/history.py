@@ -51,6 +51,8 @@ class PastFlavour(NamedTuple):
     """Its work was left in the journal."""
     taken_over: int = 0
     """Entries of other runs in the journal whose work it did."""
+    prefix: str | None = None
+    """The environment that was served."""
 
 
 class PastRun(NamedTuple):
@@ -248,6 +250,7 @@ def _load_flavour(said: Any) -> PastFlavour:
         elapsed_seconds=_time(said["elapsed_seconds"]),
         deferred=bool(said["deferred"]),
         taken_over=_natural(said["taken_over"]),
+        prefix=None if said.get("prefix") is None else _text(said["prefix"]),
     )
 
 

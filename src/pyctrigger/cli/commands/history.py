@@ -100,7 +100,8 @@ def _whole(run: PastRun) -> Iterator[str]:
 def _flavour(each: PastFlavour) -> Iterator[str]:
     counts = ", ".join(f"{count} {shown(name).replace('_', ' ')}" for name, count in each.counts.items())
     took = seconds(each.elapsed_seconds)
-    yield f"  {shown(each.flavour)} ({shown(each.installation)}): {counts or 'nothing'} in {took}"
+    environment = "" if each.prefix is None else f"{shown(each.prefix)}: "
+    yield f"  {environment}{shown(each.flavour)} ({shown(each.installation)}): {counts or 'nothing'} in {took}"
     if each.deferred:
         yield "    its work was left in the journal"
     if each.taken_over:
