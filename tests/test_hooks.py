@@ -171,11 +171,15 @@ def test_install_list_uninstall_inside_a_root(hooks: Hooks, tmp_path: Path, mana
     files[0].write_text("something else\n")
     states = [each["state"] for each in hooks.installed("list", *scope)]
     assert ["different", *["installed"] * (len(files) - 1)] == sorted(states)
-    assert ["", "installed"] == sorted({each["done"] for each in hooks.installed("install", *scope)})
+    hooks.text("install", *scope, code=1)
+    assert files[0].read_text() == "something else\n"
+    assert ["", "installed"] == sorted({each["done"] for each in hooks.installed("install", "--force", *scope)})
     assert sorted(each["text"] for each in first) == sorted(path.read_text() for path in files)
 
-    assert {"removed"} == {each["done"] for each in hooks.installed("uninstall", *scope)}
-    assert not any(path.exists() for path in files)
+    gone = hooks.installed("uninstall", *scope)
+    assert ["restored", *["removed"] * (len(files) - 1)] == sorted((each["done"] for each in gone), reverse=True)
+    assert [files[0]] == [path for path in files if path.exists()]
+    assert files[0].read_text() == "something else\n"
     assert {""} == {each["done"] for each in hooks.installed("uninstall", *scope)}
 
 
@@ -193,7 +197,7 @@ def test_lines_for_a_person(hooks: Hooks, tmp_path: Path) -> None:
         f"would be installed: {path}\n",
         f"installed: {path}\n",
         f"already installed: {path}\n",
-        f"manager  flavour  state      path\napk      py312    installed  {path}\n",
+        f"manager  flavour  state      made by  fires  path\napk      py312    installed  hand     yes    {path}\n",
         f"removed: {path}\n",
         f"was not there: {path}\n",
     ] == said
@@ -260,7 +264,9 @@ def test_a_link_never_leads_out_of_the_root(hooks: Hooks, tmp_path: Path) -> Non
     planted = root / "etc/apk/commit_hooks.d/pyctrigger-py312"
     planted.symlink_to(victim / "file")
     assert ["different"] == [each["state"] for each in hooks.installed("list", *scope)]
-    hooks.text("install", *scope)
+    hooks.text("install", *scope, code=1)
+    assert planted.is_symlink()
+    hooks.text("install", "--force", *scope)
     assert not planted.is_symlink()
     assert (victim / "file").read_text() == "kept\n"
 

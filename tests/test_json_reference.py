@@ -71,7 +71,9 @@ def is_told(name: str, terms: set[str]) -> bool:
     above = {".".join(term.split(".")[:depth]) for term in terms for depth in range(1, term.count(".") + 2)}
     if any(pattern(each.removesuffix("[]")).fullmatch(name) for each in above):
         return True
-    elsewhere = [term for term in terms if term.endswith((".interpreter", ".owner", ".error", ".lock", ".STATE"))]
+    elsewhere = [
+        term for term in terms if term.endswith((".interpreter", ".owner", ".error", ".lock", ".STATE", "standing[]"))
+    ]
     return any(re.match(pattern(f"{term}.").pattern, name) for term in elsewhere)
 
 
@@ -133,6 +135,11 @@ class _Day:
         self._do("audit", build_zip(tree, self._top / "b.zip"))
         self._do("measure", *self._scope, "--runs", "1", "p.good")
         self._do("hooks", "render", "--manager", "sh", "--python", self._target.path)
+        write_tree(self._top / "root/etc/apk/commit_hooks.d", {"all": "pyctrigger run --hook\n"})
+        (self._top / "root/etc/apk/commit_hooks.d/all").chmod(0o755)
+        self._do("hooks", "list", "--root", self._top / "root", "--manager", "apk")
+        (self._top / "bad.toml").write_text("jobs = 1\n")
+        self._do("doctor", "--config", self._top / "bad.toml")  # something is to be done
         self._do("completion", "bash")
 
 

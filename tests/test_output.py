@@ -69,9 +69,9 @@ def on_pipe(*command: str, env: Mapping[str, str] | None = None) -> tuple[str, s
 LIST = ("hooks", "list", "--manager", "pkg", "--python", "3.11", "--python", "pypy3.10")
 PATHS = [f"/usr/local/share/pkg/triggers/python-pycache-{flavour}.ucl" for flavour in ("py311", "pypy310")]
 PLAIN = f"""\
-manager  flavour  state   path
-pkg      py311    absent  {PATHS[0]}
-pkg      pypy310  absent  {PATHS[1]}
+manager  flavour  state   made by  fires  path
+pkg      py311    absent  -        no     {PATHS[0]}
+pkg      pypy310  absent  -        no     {PATHS[1]}
 """
 
 
@@ -148,6 +148,7 @@ TABLES = [
     ("history",),
     ("explain", "."),
     ("hooks", "list", "--manager", "dpkg"),
+    ("doctor",),
 ]
 
 
@@ -166,10 +167,12 @@ def test_every_table_has_one_content(
     words = [word for option in options for word in arguments.get(option, [option])]
     if verb == "hooks":
         words += ["--python", newest.path, "--root", str(tmp_path)]
+    elif verb == "doctor":
+        words += ["--state-dir", str(tmp_path / "state")]  # nothing in it has an age
     else:
         words += ["--state-dir", str(state)]
         words += [] if verb == "history" else ["--python", newest.path, "--site-dir", str(site)]
-    words += [] if verb in ("history", "hooks", "which") else ["--no-progress"]
+    words += [] if verb in ("history", "hooks", "which", "doctor") else ["--no-progress"]
 
     plain, complaints = on_pipe(*PROGRAM, verb, *words)
     drawn = on_terminal(*PROGRAM, verb, *words, columns=1000)
@@ -181,7 +184,7 @@ def test_every_table_has_one_content(
     lines = _ESCAPES.sub("", drawn).splitlines()
     cells = [line.split() for line in lines if not line or set(line) - set("─ ")]
     assert [line.split() for line in plain.splitlines()] == cells
-    assert ("─" in drawn) is (verb != "explain")  # whose table has no headers
+    assert ("─" in drawn) is (verb not in ("explain", "doctor"))  # whose tables have no headers
 
 
 def test_all_tables_are_drawn_in_one_way() -> None:

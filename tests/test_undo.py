@@ -86,6 +86,10 @@ def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+#: Whatever stands in a hook's place: here it is to come back.
+_FORCE = {"install": ("--force",)}
+
+
 class System:
     """A staged root, and who remembers outside of it what was there before."""
 
@@ -99,7 +103,8 @@ class System:
         child = subprocess.run(
             [
                 *(program or (sys.executable, "-m", "pyctrigger")),
-                *("hooks", action, "--root", str(self.root), "--state-dir", str(self.memory), *options),
+                *("hooks", action, *_FORCE.get(action, ()), "--root", str(self.root)),
+                *("--state-dir", str(self.memory), *options),
             ],
             capture_output=True,
             text=True,
@@ -135,7 +140,7 @@ class System:
                 os.dup2(silence, 1)
                 os.dup2(silence, 2)
                 time.__dict__["sleep"] = pause
-                sys.argv = ["-c", str(deeds), "hooks", action]
+                sys.argv = ["-c", str(deeds), "hooks", action, *_FORCE.get(action, ())]
                 sys.argv += ["--root", str(self.root), "--state-dir", str(self.memory), *options]
                 exec(_MORTAL, {"ending": ending})
             except SystemExit as end:

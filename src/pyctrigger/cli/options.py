@@ -89,7 +89,7 @@ _WRITE = (*_COMPILE, "sweep", "purge")
 _COMPARE = (*_COMPILE, "verify", "status", "explain")
 _LOOK = (*_WRITE, "verify", "status", "explain")
 _ALL = (*_LOOK, "which")
-_EVERY = (*_ALL, "history", "audit", "measure", "hooks", "completion")
+_EVERY = (*_ALL, "doctor", "history", "audit", "measure", "hooks", "completion")
 _LIST: dict[str, Any] = {"action": "append", "default": []}
 _SWITCH: dict[str, Any] = {"action": "store_true"}
 

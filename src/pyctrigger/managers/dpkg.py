@@ -61,6 +61,10 @@ class Dpkg(Manager):
         threes = zip(lines[::3], lines[1::3], lines[2::3])
         return {listed: (path, os.fsdecode(package)) for listed, path, package in threes}
 
+    def package_trigger(self) -> tuple[str, tuple[str, ...]] | None:
+        path = f"{self.database}/pyctrigger.triggers"  # gone as soon as the package is removed, purged or not
+        return (path, ()) if os.path.isfile(self.inside(path)) else None
+
     @staticmethod
     def compile_command(version: str, directory: str) -> str | None:
         """What has a Python of Debian's write the bytecode of a directory anew; None where that isn't there."""

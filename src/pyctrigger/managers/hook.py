@@ -54,6 +54,16 @@ class HookFile(NamedTuple):
     mode: int = 0o644
 
 
+class HookPlaces(NamedTuple):
+    """Where a manager looks for hooks, and which of the files there it takes for one."""
+
+    directories: tuple[str, ...]
+    """Best first: what stands there under a name takes the place of what a later one has."""
+    pattern: re.Pattern[str]
+    is_program: bool = False
+    """Whether a file counts only if it can be executed."""
+
+
 def render(template: str, words: Mapping[str, str]) -> str:
     """The template `hooks/<template>` with each word replaced by what it means. Raises DefectError, UsageError."""
     text = _read(template)

@@ -57,6 +57,13 @@ class Manager(abc.ABC):
         `paths` are absolute, as seen inside the root; those that no package owns are left out.
         """
 
+    def package_trigger(self) -> tuple[str, tuple[str, ...]] | None:
+        """The trigger that the package pyctrigger itself has: what in the database says so, and its `--python`s.
+
+        Without any it is for every Python; None where there is no such trigger. Raises ManagerError and OSError.
+        """
+        return None
+
     @staticmethod
     @abc.abstractmethod
     def site_directories(library: str) -> list[str]:

@@ -7,6 +7,7 @@ for the others rpm itself is asked. A query takes no lock (rpm(8), QUERY OPTIONS
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from .hook import HookFile, quoted, render, shell
@@ -54,12 +55,22 @@ class Rpm(Manager):
                 found[path] = os.fsdecode(package)
         return found
 
+    def package_trigger(self) -> tuple[str, tuple[str, ...]] | None:
+        packages = self._ask("%{NAME}\\n").split(b"\n")
+        if b"pyctrigger" not in packages:
+            return None
+        calls = re.findall(rb"--hook\b.*?--python ([^\s']+)", self._query("-q", "--filetriggers", "pyctrigger"))
+        return self.database, tuple(dict.fromkeys(map(os.fsdecode, calls)))
+
     def _ask(self, form: str) -> bytes:
         """What rpm says of all packages, each in this form. Raises ManagerError."""
+        return self._query("-qa", "--qf", form)
+
+    def _query(self, *words: str) -> bytes:
         program = next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
         if program is None:
             raise ManagerError(f"{self.inside(self.database)} is there, but no rpm to read it")
-        command = [program, "--dbpath", self.inside(os.path.dirname(self.database)), "-qa", "--qf", form]
+        command = [program, "--dbpath", self.inside(os.path.dirname(self.database)), *words]
         return ask(command, _PATIENCE)
 
     @staticmethod

@@ -18,6 +18,7 @@ from ..target.flavour import Flavour, installed
 from .hook_place import HookPlace
 from .outcome import path_fields
 from .report import Report
+from .standing_hooks import StandingHook, is_ours, rivals, standing_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,8 @@ class HookRequest(NamedTuple):
     state_dir: str | None = None
     """Where it is remembered what was there before; None: where all state is."""
     stateless: bool = False
+    force: bool = False
+    """Replace what isn't ours, and install a hook beside another one."""
 
 
 class Hook(NamedTuple):
@@ -51,9 +54,12 @@ class Hook(NamedTuple):
     """absent, installed, or different: a file of this name that says something else."""
     done: str = ""
     """What this call did: installed, removed, restored (removed, and what was there before is back), or nothing; kept:
-    it was changed since it was installed, or a package owns it, and stays."""
+    it was changed since it was installed, or a package owns it, and stays; refused: somebody else's file is there, or
+    another hook does the same."""
     owner: str | None = None
     """The package that owns it, and that it so was kept for."""
+    reason: str | None = None
+    """Why it was refused."""
 
     def as_dict(self) -> dict[str, Any]:
         """The hook's part of the JSON object."""
@@ -64,6 +70,7 @@ class Hook(NamedTuple):
             "state": self.state,
             "done": self.done,
             "owner": self.owner,
+            "reason": self.reason,
             "text": self.file.text,
         }
 
@@ -75,14 +82,21 @@ class HookReport(Report):
         super().__init__("hooks", dry_run=dry_run)
         self.action = action
         self.hooks: list[Hook] = []
+        #: For `list`: all that the system has, also those that aren't made here.
+        self.standing: list[StandingHook] = []
 
     @property
     def exit_code(self) -> int:
-        """1 where something that was to go had to stay."""
-        return max(super().exit_code, any(hook.done == "kept" for hook in self.hooks))
+        """1 where something that was to go, or was in the way, had to stay."""
+        return max(super().exit_code, any(hook.done in ("kept", "refused") for hook in self.hooks))
 
     def as_dict(self) -> dict[str, Any]:
-        return {**super().as_dict(), "action": self.action, "hooks": [hook.as_dict() for hook in self.hooks]}
+        return {
+            **super().as_dict(),
+            "action": self.action,
+            "hooks": [hook.as_dict() for hook in self.hooks],
+            "standing": [hook.as_dict() for hook in self.standing],
+        }
 
 
 def manage_hooks(request: HookRequest) -> HookReport:
@@ -93,13 +107,70 @@ def manage_hooks(request: HookRequest) -> HookReport:
     past = Past(None if request.stateless else request.state_dir or state_directory())
     changes = request.action in ("install", "uninstall") and not request.dry_run
     with past.held() if changes else contextlib.nullcontext():
+        places = []
         for name in [request.manager] if request.manager else _managers_of(request.root):
             for subject in subjects:
                 for file in HOOKS[name](subject):
                     place = HookPlace(request.root, file.path, past)
-                    hook = Hook(name, subject.flavour, file, _state(place.look(), file))
-                    report.hooks.append(_serve(request, hook, place, past))
+                    places.append((Hook(name, subject.flavour, file, _state(place.look(), file)), place))
+        if request.action in ("list", "install"):
+            standing = standing_hooks(request.root, report.notices.append)
+            report.standing = standing if request.action == "list" else []
+            if request.action == "list":
+                report.notices += map(_doubled, rivals(standing))
+            elif not request.force:
+                places = [(_checked(hook, place, past, standing), place) for hook, place in places]
+        if any(hook.done == "refused" for hook, _ in places):
+            report.hooks += [hook for hook, _ in places]  # half of a hook would be worse than none
+            return report
+        report.hooks += [_serve(request, hook, place, past) for hook, place in places]
     return report
+
+
+def _checked(hook: Hook, place: HookPlace, past: Past, standing: list[StandingHook]) -> Hook:
+    """The hook, refused if there is somebody else's file in its place, or if another one does the same."""
+    if hook.state == "installed":
+        return hook
+    if hook.state == "different" and not _may_replace(place, past):
+        return hook._replace(done="refused", reason="a file that isn't ours stands there")
+    own = StandingHook(hook.manager, hook.file.path, None, (hook.flavour,))
+    owned = next((each for each in standing if each.path == own.path and each.package is not None), None)
+    others = [each for each in standing if each.path != own.path]
+    other = next((first for first, second in rivals([*others, own], python=hook.flavour) if second == own), None)
+    masked = next((each for each in others if _masks(own, each)), None)
+    found = owned or other or masked
+    if found is None:
+        return hook
+    return hook._replace(done="refused", reason=f"{_named(found)} does the same for {hook.flavour}")
+
+
+def _may_replace(place: HookPlace, past: Past) -> bool:
+    """Whether a hook of ours stands in a place: as it was installed, of another version, or with other options."""
+    standing, known = place.look(), past.hook(place.key)
+    return _is_ours(standing) or (known is not None and standing.is_like(known.put))
+
+
+def _masks(own: StandingHook, other: StandingHook) -> bool:
+    """Whether a manager would take our file in the place of the other, which a package has under the same name."""
+    return (
+        own.manager == other.manager
+        and other.package is not None
+        and other.masked_by is None
+        and os.path.basename(own.path) == os.path.basename(other.path)
+    )
+
+
+def _named(hook: StandingHook) -> str:
+    return f"the hook of {hook.origin} ({hook.path})" if hook.package else f"the hook {hook.path}"
+
+
+def _doubled(pair: tuple[StandingHook, StandingHook]) -> str:
+    first, second = pair
+    pythons = ", ".join([each for each in second.pythons if first.serves(each)] or first.pythons) or "every Python"
+    return (
+        f"{first.manager} calls pyctrigger twice for {pythons}: {_named(first)} and {_named(second)}; one is enough: "
+        "pyctrigger hooks uninstall removes what hooks install made"
+    )
 
 
 def _check(request: HookRequest) -> None:
@@ -180,7 +251,8 @@ def _install(hook: Hook, place: HookPlace, past: Past) -> None:
     standing, known = place.look(), past.hook(place.key)
     if standing.kind == "other":
         raise place.unusable(OSError(errno.EEXIST, "something that is no file stands there"))
-    before = standing if known is None else known.before
+    replaces = known is None or not (_is_ours(standing) or standing.is_like(known.put) or standing == ABSENT)
+    before = standing if known is None or replaces else known.before
     if _is_ours(before):
         before = ABSENT  # of another version, or made with other options
     wanted = _wanted(hook.file)
@@ -239,4 +311,4 @@ def _state(standing: Standing, file: HookFile) -> str:
 
 def _is_ours(standing: Standing) -> bool:
     """Whether a file that nobody remembers is one of our hooks all the same: the state may be gone."""
-    return standing.kind == "file" and b"pyctrigger" in standing.content and b"--hook" in standing.content
+    return standing.kind == "file" and is_ours(standing.content)

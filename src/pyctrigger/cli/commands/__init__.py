@@ -17,6 +17,7 @@ _NAMES = (
     "sweep",
     "purge",
     "status",
+    "doctor",
     "explain",
     "which",
     "history",

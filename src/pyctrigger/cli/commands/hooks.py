@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ...run.hook_files import Hook, HookReport
     from ...run.report import FlavourReport
+    from ...run.standing_hooks import StandingHook
     from ..table import Table
 
 HELP = "show, render, install or uninstall a package manager's hooks"
@@ -28,6 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_site_dir(parser, whose="the manager's")
     parser.add_argument("--state-dir", metavar="DIR", help="where it is remembered what was there before")
     parser.add_argument("--stateless", action="store_true", help="remember nothing: for package builds")
+    parser.add_argument(
+        "--force", action="store_true", help="replace a file that isn't ours, and install beside another hook"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
 
@@ -46,6 +50,7 @@ def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HookReport
             options.dry_run,
             None if options.state_dir is None else os.path.abspath(options.state_dir),
             options.stateless,
+            options.force,
         )
     )
 
@@ -68,14 +73,32 @@ def lines(report: HookReport) -> list[str] | list[Table]:
 def _table(report: HookReport) -> Table:
     from ..table import Table
 
+    standing = {hook.path: hook for hook in report.standing}
+    rows = []
+    for hook in report.hooks:
+        found = standing.pop(hook.file.path, None)
+        by, fires = ("-", "no") if found is None else (found.origin, _fires(found))
+        rows.append((hook.manager, hook.flavour, hook.state, by, fires, hook.file.path))
+    rows += [
+        (hook.manager, ", ".join(hook.pythons) or "every", "installed", hook.origin, _fires(hook), hook.path)
+        for hook in standing.values()
+    ]
     return Table(
-        ("manager", "flavour", "state", "path"),
-        [(hook.manager, hook.flavour, hook.state, hook.file.path) for hook in report.hooks],
+        ("manager", "flavour", "state", "made by", "fires", "path"),
+        rows,
         styles={"installed": "good", "different": "warning", "absent": "dim"},
     )
 
 
+def _fires(hook: StandingHook) -> str:
+    if hook.masked_by is not None:
+        return f"no: {hook.masked_by} replaces it"
+    return "if called" if hook.manager == "sh" else "yes"
+
+
 def _line(hook: Hook, report: HookReport) -> str:
+    if hook.done == "refused":
+        return f"refused: {shown(hook.file.path)}: {shown(str(hook.reason))}; --force installs it all the same"
     if hook.owner is not None:
         return f"kept: {shown(hook.file.path)}: a package owns it: {shown(hook.owner)}"
     if hook.done == "kept":
@@ -85,6 +108,8 @@ def _line(hook: Hook, report: HookReport) -> str:
         return f"{words} what was there before: {shown(hook.file.path)}"
     if report.action == "uninstall" and hook.state == "different" and not hook.done:
         return f"left alone: {shown(hook.file.path)}: it is somebody else's"
+    if any(each.done == "refused" for each in report.hooks):
+        return f"not installed: {shown(hook.file.path)}"
     did = f"would be {hook.done}" if report.dry_run and hook.done else hook.done
     unchanged = "already installed" if report.action == "install" else "was not there"
     return f"{did or unchanged}: {shown(hook.file.path)}"

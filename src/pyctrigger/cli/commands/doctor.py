@@ -1,0 +1,93 @@
+"""`doctor`: where this system stands, and what to do next, in ten lines."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from ...state.history import elapsed
+from ..table import Table
+from ..text import age
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from ...inspect.doctor import DoctorReport
+    from ...run.report import FlavourReport
+    from ...run.standing_hooks import StandingHook
+
+HELP = "tell whether the system is hooked, for which Pythons, whether all is well, and what to do next"
+_STYLES = {"yes": "good", "no": "warning", "nothing": "good"}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All of its own: it looks at this system, and changes nothing."""
+    parser.add_argument("--config", metavar="FILE", help="the configuration")
+    parser.add_argument("--state-dir", metavar="DIR", help="where journal and manifest live")
+
+
+def perform(options: argparse.Namespace, program: tuple[str, ...]) -> DoctorReport:
+    """Look. Raises UsageError and RefusedError."""
+    from ...inspect.doctor import examine
+
+    del program
+    places = [None if each is None else os.path.abspath(each) for each in (options.state_dir, options.config)]
+    return examine(*places)
+
+
+def summary(run: FlavourReport) -> list[str]:
+    """Nothing: it reports a system, no runs."""
+    return []
+
+
+def lines(report: DoctorReport) -> list[Table]:
+    """A line for each question; those with nothing to say are left out."""
+    return [Table((), [row for row in _rows(report) if row[1]], styles=_STYLES)]
+
+
+def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
+    groups: dict[tuple[str, str], StandingHook] = {}
+    for hook in report.hooks:
+        if hook.masked_by is None:
+            groups.setdefault(hook.group, hook)
+    yield "managers", ", ".join(report.managers) or "none that pyctrigger knows"
+    yield "hooks", "; ".join(map(_hook, groups.values())) or "none"
+    if not report.hooks_enabled:
+        yield "", f"they only note what was touched: [hooks] enabled = false in {report.configuration}"
+    found = [python for python in report.pythons if python.error is None]
+    named = [(python, f"{python.flavour} {python.executable}") for python in found]
+    yield "served", ", ".join(text for python, text in named if python.is_served)
+    yield "not served", ", ".join(text for python, text in named if python.managers and not python.is_served)
+    yield "no packages", ", ".join(text for python, text in named if not python.managers)
+    usable = "can't be used" if report.trouble is not None else "readable"
+    yield "configuration", f"{report.configuration}, {usable}" if report.configuration else "none: the defaults hold"
+    yield "state", "".join(_state(report))
+    yield "all is well", {"healthy": "yes", "to do": "no", "unknown": "only root can tell"}[report.verdict]
+    for finding in report.findings:
+        yield "to do", finding.message
+    if report.verdict == "unknown" and report.next is None:
+        yield "next", "sudo pyctrigger doctor"
+    else:
+        yield "next", report.next or ("nothing" if not report.findings else "see above")
+
+
+def _hook(hook: StandingHook) -> str:
+    pythons = ", ".join(hook.pythons) or "every Python"
+    by = "by hand" if hook.package is None else f"of the package {hook.package}"
+    called = ", if something calls it" if hook.manager == "sh" else ""
+    return f"{hook.manager}, {by}, for {pythons}{called}"
+
+
+def _state(report: DoctorReport) -> Iterator[str]:
+    yield report.state or "none"
+    health = report.health
+    if health is None:
+        return
+    ended = [each.last_run for each in health.flavours if each.last_run is not None]
+    yield f", last run {age(elapsed(max(ended), time.time()))} ago" if ended else ", no run yet"
+    pending = sum(each.pending + each.parked for each in health.flavours)
+    yield f", {pending} pending" if pending else ", nothing pending"
+    holders = [each.holder.pid for each in health.flavours if each.holder is not None]
+    yield f", lock held by process {', '.join(map(str, holders))}" if holders else ", lock free"

@@ -1,0 +1,163 @@
+"""The hooks that a system has, whoever put them there: which fire, for which Pythons, and where two fire for one."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import PyctriggerError
+from ..managers.every import HOOK_PLACES, MANAGERS
+from ..managers.manager import ManagerError
+from ..managers.owners import owners_of
+from ..target.flavour import Flavour
+from ..tree.directory import open_in_root
+from .outcome import path_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+_PYTHON = re.compile(rb"--python[ \t]+'?([^\s'\"]+)")
+_NAMED = re.compile(r"(?:py|pypy)3[0-9]+t?(?=[.-]|\Z)", re.ASCII)
+#: Of a hook that is looked at.
+_MOST_BYTES = 1 << 20
+
+
+class StandingHook(NamedTuple):
+    """One hook of a system."""
+
+    manager: str
+    path: str
+    """Its file, as seen inside the root; a trigger that is part of a package: what in the database says so."""
+    package: str | None
+    """Whose it is; None: it was made by hand, or by `hooks install`."""
+    pythons: tuple[str, ...]
+    """The flavours, or paths of interpreters, that it is for; none: every one that is found."""
+    masked_by: str | None = None
+    """The file that the manager takes in its place."""
+
+    @property
+    def origin(self) -> str:
+        """Who put it there, in words."""
+        return "hand" if self.package is None else f"package {self.package}"
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """What is one hook, in however many files: a package's, or those that were made for one flavour."""
+        stem = re.sub(r"-(install|upgrade|remove)\.hook\Z", "", os.path.basename(self.path))
+        return self.manager, stem if self.package is None else self.origin
+
+    def serves(self, flavour: str, executable: str | None = None) -> bool:
+        """Whether it fires for a flavour, or for that executable of it."""
+        if self.masked_by is not None:
+            return False
+        return not self.pythons or flavour in self.pythons or (executable is not None and executable in self.pythons)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The hook's part of the JSON object."""
+        return {
+            "manager": self.manager,
+            **path_fields("path", self.path),
+            "package": self.package,
+            "pythons": list(self.pythons),
+            "masked_by": self.masked_by,
+        }
+
+
+def is_ours(content: bytes) -> bool:
+    """Whether a text calls pyctrigger as a hook does."""
+    return b"pyctrigger" in content and b"--hook" in content
+
+
+def standing_hooks(root: str | None, notice: Callable[[str], None]) -> list[StandingHook]:
+    """All of a system: those in files, and those that are part of a package. What can't be read is told to `notice`."""
+    found = [hook for name in HOOK_PLACES for hook in _in_files(name, root)]
+    owners = owners_of([hook.path for hook in found], root, notice)
+    found = [hook._replace(package=owners[hook.path].package) if hook.path in owners else hook for hook in found]
+    for name, kind in MANAGERS.items():
+        manager = kind(root or "")
+        try:
+            trigger = manager.package_trigger() if manager.is_present else None
+        except (ManagerError, OSError) as error:
+            notice(f"{name} can't be asked for triggers of the package pyctrigger: {error}")
+            continue
+        if trigger is not None:
+            path, pythons = trigger
+            found.append(StandingHook(name, path, "pyctrigger", tuple(map(_label, pythons))))
+    return found
+
+
+def rivals(hooks: Sequence[StandingHook], *, python: str | None = None) -> Iterator[tuple[StandingHook, StandingHook]]:
+    """Two hooks that both fire for one manager and Python; what was made by hand comes second, where there is one.
+
+    `python` asks for this flavour alone.
+    """
+    known = sorted((hook for hook in hooks if hook.manager != "sh"), key=lambda hook: hook.package is None)
+    told = set()
+    for number, first in enumerate(known):
+        for second in known[number + 1 :]:
+            if first.manager != second.manager or first.group == second.group:
+                continue
+            flavours = [python] if python is not None else [*first.pythons, *second.pythons, "every"]
+            both = any(first.serves(flavour) and second.serves(flavour) for flavour in flavours)
+            if both and (first.group, second.group) not in told:
+                told.add((first.group, second.group))
+                yield first, second
+
+
+def _in_files(name: str, root: str | None) -> Iterator[StandingHook]:
+    """Those of one manager that are files; a file in an earlier directory masks one of its name in a later one."""
+    places = HOOK_PLACES[name]
+    names: dict[str, str] = {}
+    for directory in places.directories:
+        for entry, mode, content in _files(root, directory):
+            path = os.path.join(directory, entry)
+            if not places.pattern.match(entry) or (places.is_program and not mode & 0o111):
+                continue
+            if is_ours(content):
+                yield StandingHook(name, path, None, _pythons(entry, content), names.get(entry))
+            names.setdefault(entry, path)
+
+
+def _files(root: str | None, directory: str) -> Iterator[tuple[str, int, bytes]]:
+    """Name, mode and content of each file of a directory; none of a link, or of what can't be read."""
+    try:
+        opened = open_in_root(root or "/", directory)
+    except OSError:
+        return
+    try:
+        for name in sorted(os.listdir(opened)):
+            try:
+                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=opened)
+            except OSError:
+                yield name, 0, b""  # as a link to /dev/null, which masks a hook of pacman's
+                continue
+            try:
+                mode = os.fstat(descriptor).st_mode
+                content = os.read(descriptor, _MOST_BYTES) if stat.S_ISREG(mode) else b""
+            finally:
+                os.close(descriptor)
+            yield name, mode, content
+    finally:
+        os.close(opened)
+
+
+def _pythons(name: str, content: bytes) -> tuple[str, ...]:
+    """What a hook is for: its name says it, or the calls in it do."""
+    match = _NAMED.search(name)
+    if match:
+        return (match.group(),)
+    return _distinct(_label(os.fsdecode(python)) for python in _PYTHON.findall(content))
+
+
+def _label(python: str) -> str:
+    """A flavour's short name; a path and what else stands after `--python` as it is."""
+    try:
+        return python if "/" in python else Flavour.parse(python)._replace(path=None, called=None).name
+    except PyctriggerError:
+        return python
+
+
+def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))

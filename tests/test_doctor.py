@@ -1,0 +1,184 @@
+"""`pyctrigger doctor`: is the system hooked, for which Pythons, is all well, and what next? In ten lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from confinement import NOBODY, command_for, public_directory
+from conftest import absent
+from packages import write_tree
+from pyctrigger.target.flavour import directories
+
+if TYPE_CHECKING:
+    from command import Outcome
+    from confinement import Machine
+
+TRIGGERS = "var/lib/dpkg/info/pyctrigger.triggers"
+BY_HAND = "/etc/apt/apt.conf.d/90pyctrigger-"
+DIST_PACKAGES = "/usr/lib/python3/dist-packages"
+
+
+class Doctor:
+    """The command on this machine, with an empty database of dpkg's, and none of anybody else's."""
+
+    def __init__(self, machine: Machine, python: str) -> None:
+        self.machine = machine
+        self.python = python
+        self.flavour = "py" + os.path.basename(python)[len("python") :].replace(".", "")
+        (machine.top / "var/lib/dpkg/info").mkdir(parents=True)
+
+    def mount(self, directory: str) -> None:
+        """Have an empty directory there."""
+        subprocess.run([*self.machine.command.program[:3], "mount", "-t", "tmpfs", "none", directory], check=True)
+
+    def install_package(self) -> None:
+        """Have dpkg say what it says of the package."""
+        write_tree(self.machine.top, {TRIGGERS: "interest-noawait pyctrigger\n"})
+
+    def install_by_hand(self) -> None:
+        """One hook, and no more."""
+        outcome = self.machine.command.text(
+            "hooks", "install", "--force", "--manager", "dpkg", "--python", self.flavour
+        )
+        assert outcome.code == 0, outcome.err
+
+    def run(self, *arguments: str) -> None:
+        """Never over the system's own directories."""
+        assert self.machine.command.text("run", "--python", self.python, *arguments).code == 0
+
+    def ask(self, *arguments: str) -> Outcome:
+        """For a person."""
+        return self.machine.command.text("doctor", *arguments)
+
+    def told(self) -> dict[str, Any]:
+        """For a program."""
+        document: dict[str, Any] = self.machine.command.json("doctor").document
+        return document
+
+
+@pytest.fixture
+def doctor(as_root: None, machine: Machine) -> Doctor:
+    """On a system with a Python that dpkg installs for."""
+    found = [path for at in directories() for path in sorted(Path(at).glob("python3.[0-9]*[0-9]")) if at == "/usr/bin"]
+    if not found or not os.path.isdir(DIST_PACKAGES) or not os.path.isdir(os.path.dirname(BY_HAND)):
+        absent("a Debian with a Python of its own")
+    made = Doctor(machine, str(found[0]))
+    made.mount(os.path.dirname(BY_HAND))
+    return made
+
+
+def rows(outcome: Outcome) -> dict[str, list[str]]:
+    """What stands beside each label."""
+    found: dict[str, list[str]] = {}
+    for line in outcome.out.splitlines():
+        label, _, text = line.partition("  ")
+        found.setdefault(label.strip(), []).append(text.strip())
+    return found
+
+
+def test_a_system_without_hooks_is_told_to_install_them(doctor: Doctor) -> None:
+    """Exit 1, for all Pythons that dpkg installs for at once; then the next step is a run."""
+    said = doctor.ask()
+
+    answer = rows(said)
+    command = answer["next"][0]
+    assert (1, ["dpkg"], ["none"], ["no"]) == (said.code, answer["managers"], answer["hooks"], answer["all is well"])
+    assert command.startswith("pyctrigger hooks install --manager dpkg --python ")
+    assert f"{doctor.flavour} {doctor.python}" in answer["not served"][0]
+    assert len(said.out.splitlines()) <= 10
+    installed = doctor.machine.command.text("hooks", *command.split()[2:])
+    assert installed.code == 0, installed.err
+    assert (1, "pyctrigger run") == (doctor.told()["exit_code"], doctor.told()["next"])
+
+
+def test_a_package_hooks_every_python(doctor: Doctor) -> None:
+    """Once something has run, all is well: exit 0, and nothing to do."""
+    doctor.install_package()
+    doctor.run("")
+
+    said = doctor.ask()
+
+    answer = rows(said)
+    assert ["dpkg, of the package pyctrigger, for every Python"] == answer["hooks"]
+    assert (0, "yes", "nothing") == (said.code, answer["all is well"][0], answer["next"][0]), said.out
+    assert (f"{doctor.flavour} {doctor.python}" in answer["served"][0], "not served" in answer) == (True, False)
+    assert len(said.out.splitlines()) <= 10
+
+
+def test_two_hooks_for_one_python_are_one_too_many(doctor: Doctor) -> None:
+    """The one that was made by hand is to go, and then all is well."""
+    doctor.install_package()
+    doctor.run("")
+    doctor.install_by_hand()
+
+    told = doctor.told()
+
+    assert f"pyctrigger hooks uninstall --manager dpkg --python {doctor.flavour}" == told["next"]
+    assert [f"dpkg calls pyctrigger twice: by /{TRIGGERS} and by {BY_HAND}{doctor.flavour}"] == [
+        finding["message"] for finding in told["findings"]
+    ]
+    assert 0 == doctor.machine.command.text("hooks", *told["next"].split()[2:]).code
+    assert "healthy" == doctor.told()["verdict"]
+
+
+def test_pending_work_is_to_be_done(doctor: Doctor) -> None:
+    """By a run."""
+    doctor.install_package()
+    doctor.run("--defer", f"{DIST_PACKAGES}/none")
+
+    told = doctor.told()
+
+    assert (1, "pyctrigger run") == (told["exit_code"], told["next"])
+    assert [f"{doctor.flavour}: work is pending"] == [finding["message"] for finding in told["findings"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[hooks]\nenabled = false\n", (0, [])),
+        ("jobs = 1\n", (1, ["jobs is not known"])),
+    ],
+)
+def test_the_configuration_is_named(doctor: Doctor, tmp_path: Path, text: str, expected: tuple[int, list[str]]) -> None:
+    """With what it says of hooks; one that can't be used is to be mended, and everything else is told all the same."""
+    path = tmp_path / "pyctrigger.toml"
+    path.write_text(text)
+    doctor.install_package()
+    doctor.run("")
+
+    said = doctor.ask("--config", str(path))
+
+    answer = rows(said)
+    usable = "readable" if said.code == 0 else "can't be used"
+    assert [f"{path}, {usable}"] == answer["configuration"]
+    assert expected[0] == said.code
+    assert len(expected[1]) == len(answer.get("to do", []))
+    assert all(part in line for part, line in zip(expected[1], answer.get("to do", [])))
+    assert (said.code == 0) == (f"they only note what was touched: [hooks] enabled = false in {path}" in said.out)
+
+
+def test_only_root_can_tell_whether_all_is_well(doctor: Doctor) -> None:
+    """Exit 3: the hooks are seen, and what they did is in root's state."""
+    doctor.install_package()
+    with public_directory() as public:
+        command = command_for(NOBODY, public, public / "state")
+        if command is None:
+            absent("no Python 3.9 or later that other accounts than root's may execute")
+        account = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        command.program = [*doctor.machine.command.program[:3], *account, *command.program]
+        child = subprocess.run(
+            [*command.program, "doctor", "--json"],
+            capture_output=True,
+            check=False,
+            env={"HOME": "/", "PATH": os.defpath},
+        )
+
+    told = json.loads(child.stdout)
+    assert (3, "unknown", None) == (child.returncode, told["verdict"], told["health"])
+    assert [f"/{TRIGGERS}"] == [hook["path"] for hook in told["standing"]]

@@ -1,0 +1,154 @@
+"""Which hooks a system has, whose they are, which fire, and that a second one isn't installed beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from packages import write_tree
+
+if TYPE_CHECKING:
+    from command import Command, Outcome
+
+OWN = 'call("pyctrigger run --hook --python 3.12");\n'
+ALPM = "usr/share/libalpm/hooks/pyctrigger-py312-install.hook"
+BY_HAND = "etc/pacman.d/hooks/pyctrigger-py312-install.hook"
+#: By manager: what makes it present, what a package's hook or trigger is, and which files `hooks install` makes.
+PACKAGED: dict[str, dict[str, str]] = {
+    "dpkg": {
+        "var/lib/dpkg/info/pyctrigger.triggers": "interest-noawait pyctrigger\n",
+        "var/lib/dpkg/info/pyctrigger.list": "/usr/bin/pyctrigger\n",
+    },
+    "pacman": {
+        ALPM: OWN,
+        "var/lib/pacman/local/pyctrigger-1-1/files": f"%FILES%\n{ALPM}\n",
+    },
+    "apk": {
+        "etc/apk/commit_hooks.d/vendor": OWN,
+        "lib/apk/db/installed": "P:vendor-hooks\nF:etc/apk/commit_hooks.d\nR:vendor\n",
+    },
+}
+
+
+class System:
+    """A staged root, and `pyctrigger hooks` for it."""
+
+    def __init__(self, command: Command, root: Path) -> None:
+        self.command = command
+        self.root = root
+
+    def put(self, files: dict[str, str]) -> None:
+        """Files, executable where only programs count."""
+        write_tree(self.root, files)
+        for name in files:
+            (self.root / name).chmod(0o755)
+
+    def text(self, action: str, manager: str, *more: str) -> Outcome:
+        """For Python 3.12."""
+        scope = ("--root", str(self.root), "--manager", manager, "--python", "3.12")
+        return self.command.text("hooks", action, "--stateless", *scope, *more)
+
+    def listed(self, manager: str) -> list[tuple[Any, ...]]:
+        """Path, package, Pythons and what masks it, of each that stands there."""
+        said = json.loads(self.text("list", manager, "--json").out)
+        fields = ("path", "package", "pythons", "masked_by")
+        return [tuple(hook[field] for field in fields) for hook in said["standing"] if hook["manager"] == manager]
+
+
+@pytest.fixture
+def system(pyctrigger: Command, tmp_path: Path) -> System:
+    """An empty one."""
+    (tmp_path / "root").mkdir()
+    return System(pyctrigger, tmp_path / "root")
+
+
+@pytest.mark.parametrize(
+    ("manager", "files", "expected"),
+    [
+        ("dpkg", {}, []),
+        ("dpkg", PACKAGED["dpkg"], [("/var/lib/dpkg/info/pyctrigger.triggers", "pyctrigger", [], None)]),
+        ("dpkg", {"var/lib/dpkg/info/pyctrigger.list": "/usr/bin/pyctrigger\n"}, []),  # removed, not purged
+        ("dpkg", {"etc/apt/apt.conf.d/99mine": OWN}, [("/etc/apt/apt.conf.d/99mine", None, ["py312"], None)]),
+        ("dpkg", {"etc/apt/apt.conf.d/99mine.bak": OWN, "etc/apt/apt.conf.d/d/50other": OWN}, []),
+        ("pacman", PACKAGED["pacman"], [(f"/{ALPM}", "pyctrigger", ["py312"], None)]),
+        (
+            "pacman",
+            {**PACKAGED["pacman"], BY_HAND: OWN},
+            [(f"/{BY_HAND}", None, ["py312"], None), (f"/{ALPM}", "pyctrigger", ["py312"], f"/{BY_HAND}")],
+        ),
+        (
+            "pacman",
+            {**PACKAGED["pacman"], BY_HAND: ""},  # an empty one turns it off (alpm-hooks(5))
+            [(f"/{ALPM}", "pyctrigger", ["py312"], f"/{BY_HAND}")],
+        ),
+        ("apk", PACKAGED["apk"], [("/etc/apk/commit_hooks.d/vendor", "vendor-hooks", ["py312"], None)]),
+        (
+            "apk",
+            {"etc/apk/commit_hooks.d/all": "pyctrigger run --hook\n"},
+            [("/etc/apk/commit_hooks.d/all", None, [], None)],
+        ),
+        (
+            "pkg",
+            {"usr/local/share/pkg/triggers/python-pycache-py313t.ucl": OWN},
+            [("/usr/local/share/pkg/triggers/python-pycache-py313t.ucl", None, ["py313t"], None)],
+        ),
+    ],
+)
+def test_each_hook_is_known_by_whose_it_is(
+    system: System, manager: str, files: dict[str, str], expected: list[tuple[Any, ...]]
+) -> None:
+    """A package's or made by hand, for which Pythons, and whether another file takes its place."""
+    system.put(files)
+
+    assert expected == system.listed(manager)
+
+
+@pytest.mark.parametrize("manager", PACKAGED)
+def test_a_second_hook_is_refused_unless_forced(system: System, manager: str) -> None:
+    """Exit 1, with what does the same; nothing is written, also of the files that nothing stands in the way of."""
+    system.put(PACKAGED[manager])
+    before = sorted(system.root.rglob("*"))
+
+    said = system.text("install", manager)
+
+    assert (1, "") == (said.code, said.err)
+    assert " does the same for py312; --force installs it all the same\n" in said.out
+    assert before == sorted(system.root.rglob("*"))
+    assert 0 == system.text("install", manager, "--force").code
+    again = system.text("list", manager)
+    double = f"{manager} calls pyctrigger twice for py312: the hook of package "
+    assert (manager != "pacman") == again.err.startswith(double), again.err
+
+
+def test_what_was_made_by_hand_elsewhere_is_a_first_hook_too(system: System) -> None:
+    """For another Python it isn't, and neither is one that a person has to call."""
+    system.put({"etc/apt/apt.conf.d/99mine": OWN, "usr/local/libexec/pyctrigger-hook-py312": OWN})
+
+    assert 1 == system.text("install", "dpkg").code
+    assert (
+        0
+        == system.command.text(
+            "hooks", "install", "--stateless", "--root", str(system.root), "--manager", "dpkg", "--python", "3.11"
+        ).code
+    )
+
+
+def test_lines_for_a_person(system: System) -> None:
+    """Who made it and whether it fires, in a table; what was refused, and what for."""
+    system.put({**PACKAGED["pacman"], BY_HAND: OWN})
+
+    listed = system.text("list", "pacman")
+
+    rows = [line.split(maxsplit=5) for line in listed.out.splitlines()]
+    assert [
+        ["pacman", "py312", "different", "hand", "yes", f"/{BY_HAND}"],
+        ["pacman", "py312", "absent", "-", "no", "/etc/pacman.d/hooks/pyctrigger-py312-upgrade.hook"],
+        ["pacman", "py312", "absent", "-", "no", "/etc/pacman.d/hooks/pyctrigger-py312-remove.hook"],
+    ] == rows[1:4]
+    assert f"package pyctrigger  no: /{BY_HAND} replaces it  /{ALPM}" in listed.out
+    (system.root / BY_HAND).write_text("somebody's\n")
+    refused = system.text("install", "pacman")
+    assert f"refused: /{BY_HAND}: a file that isn't ours stands there; --force installs it all the same" in refused.out
