@@ -540,7 +540,10 @@ def test_others_than_root_have_a_file_of_their_own(public: Path, as_nobody: Comm
 def test_system_has_one_file(public: Path, as_nobody: Command, pyctrigger: Command) -> None:
     """Root's, and that of everybody without a file of his own."""
     script = f"cp -a /etc {public}/etc; echo 'jobs = 1' >{public}/etc/pyctrigger.toml; mount --bind {public}/etc /etc"
-    word = "pyctrigger: /etc/pyctrigger.toml: jobs is not known (it belongs in [defaults]); known are defaults, hooks, flavours\n"
+    word = (
+        "pyctrigger: /etc/pyctrigger.toml: jobs is not known (it belongs in [defaults]);"
+        " known are defaults, hooks, flavours\n"
+    )
     try:
         with private_mounts(script) as inside:
             pyctrigger.program = [*inside, *pyctrigger.program]

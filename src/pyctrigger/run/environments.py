@@ -75,7 +75,7 @@ def with_active(request: Request, variables: Mapping[str, str], notice: Callable
 
 
 def _with_site_dirs(request: Request, parts: list[Request]) -> list[Request]:
-    """The parts in which a named site directory lies, each with its own. Raises UsageError for one that lies in none."""
+    """The parts in which a named site directory lies, each with its own. Raises UsageError if it lies in none."""
     inside = {
         part: tuple(path for path in request.site_dirs if lies_in(request.root, path, part.prefixes[0]))
         for part in parts
