@@ -113,6 +113,19 @@ def test_bytes_are_those_of_the_disk(pyctrigger: Command, scope: list[Argument],
     assert found["source_bytes"] == sum(os.stat(source).st_size for source in sources_below(site))
 
 
+def test_rows_of_zeros_are_left_out(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
+    """All but those that say something with a 0; with -v all are there."""
+    write_tree(site, {"module.py": "x = 1\n"})
+    labels = ["sources", "fresh", "missing", "source bytes", "bytecode bytes", "together", "pending", "lock"]
+
+    told = table(pyctrigger.text("status", *scope).out)
+    whole = table(pyctrigger.text("status", "-v", *scope).out)
+
+    assert labels == list(told)
+    assert [told[label][-1] for label in labels] == [whole[label][-1] for label in labels]
+    assert {"0"} == {cell.strip() for label in ("orphans", "digest") for cell in whole[label] if cell.strip()}
+
+
 def test_all_flavours_are_columns_of_one_table(
     pyctrigger: Command, interpreters: list[Interpreter], site: Path
 ) -> None:

@@ -83,6 +83,8 @@ class Report:
         self.dry_run = dry_run
         self.runs: list[FlavourReport] = []
         self.errors: list[PyctriggerError] = []
+        #: Whether a person asked for all of it, also for what has nothing to say.
+        self.is_whole = False
         #: Lines that a person should read, about no flavour in particular.
         self.notices: list[str] = []
 

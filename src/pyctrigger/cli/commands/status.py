@@ -55,6 +55,10 @@ _ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
 ]
 
 
+#: The rows that say something with a 0, too.
+_ALWAYS = frozenset({"sources", "fresh", "pending"})
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The other questions, and from when on a monitor is to be alarmed."""
     group = parser.add_argument_group("instead of the table")
@@ -104,7 +108,9 @@ def look(request: Request, options: argparse.Namespace, observer: Observer) -> R
         return check(request, limits, nagios=options.format != "prometheus")
     from ...inspect.status import take_status
 
-    return take_status(request, observer)
+    report = take_status(request, observer)
+    report.is_whole = options.verbose > 0
+    return report
 
 
 def summary(run: FlavourReport) -> list[str]:
@@ -132,7 +138,12 @@ def lines(report: Report) -> list[Piece]:
         for run, status, interpreter in shown_runs
     ]
     found = Table(("flavour", "release", "magic number", "changed", "executable"), rows)
-    return [found, "", *_tables([(run, status) for run, status, _ in shown_runs]), *_notes(shown_runs)]
+    return [
+        found,
+        "",
+        *_tables([(run, status) for run, status, _ in shown_runs], whole=report.is_whole),
+        *_notes(shown_runs),
+    ]
 
 
 def _changed(status: dict[str, Any]) -> str:
@@ -147,13 +158,14 @@ def magic(interpreter: Interpreter) -> str:
     return f"{int.from_bytes(interpreter.magic_number[:2], 'little')} ({interpreter.magic_number.hex()})"
 
 
-def _tables(flavours: Sequence[tuple[FlavourReport, dict[str, Any]]]) -> Iterator[Piece]:
-    """One column for each flavour, and a new table below where a line is full."""
+def _tables(flavours: Sequence[tuple[FlavourReport, dict[str, Any]]], *, whole: bool) -> Iterator[Piece]:
+    """One column for each flavour, and a new table below where a line is full; unless `whole`, no row of zeros."""
     rest = list(flavours)
     while rest:
         for count in range(len(rest), 0, -1):
             headers = ["", *(run.name for run, _ in rest[:count])]
             rows = [[label, *(cell(status) for _, status in rest[:count])] for label, cell in _ROWS]
+            rows = [row for row in rows if whole or row[0] in _ALWAYS or any(cell != "0" for cell in row[1:])]
             table = Table(headers, rows, numbers=headers[1:])
             if table.width <= _WIDTH:
                 break
