@@ -131,12 +131,12 @@ def test_a_run_does_what_was_explained(
 
 
 def test_unproven(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
-    """What somebody else compiled is loaded once by a child; without state its header is believed."""
+    """What somebody else compiled is compared with its source once; without state its header is believed."""
     pyctrigger.json("run", *scope, "--stateless")
 
     level = level_of(explained(pyctrigger, *scope, site / "package/module.py")[0])
 
-    assert (level["state"], level["action"]) == ("unproven", "load")
+    assert (level["state"], level["action"]) == ("unproven", "compare")
     stateless = level_of(explained(pyctrigger, *scope, "--stateless", site / "package/module.py")[0])
     assert (stateless["state"], stateless["action"]) == ("fresh", "nothing")
 

@@ -104,7 +104,7 @@ def _of_plan(layout: Layout, plan: DirectoryPlan) -> Iterator[Item]:
         elif verdicts <= {Verdict.REFRESHABLE}:
             action = "refresh"
         elif verdicts <= _DOUBTS:
-            action = "load" if verdicts == {Verdict.UNKNOWN} else "compare"
+            action = "compare"
         reason = ", ".join(sorted(map(word_for, verdicts)))
         yield Item(action, layout.describe_source(plan.relative, stale.name), reason)
     for name, reason in plan.skipped:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import Verdict
 from ..pyc.names import NAME_MAX, PYCACHE, pyc_suffix
-from ..run.backlog import Backlog
 from ..run.judgement import Judge
 from ..run.knowledge import Knowledge
 from ..run.outcome import Tally
@@ -85,9 +84,7 @@ class Examiner:
         self.request = prepared.request._replace(work=Work.RUN, paths=None)
         self._service = prepared.service
         store = prepared.service.store
-        backlog = Backlog(store, target.installation, prepared.service.observer)
-        wanted = wanted_bytecode(target, self.request, prepared.service.settings, target.installation)
-        self.wanted = wanted._replace(after_interruption=backlog.sees_interrupted())
+        self.wanted = wanted_bytecode(target, self.request, prepared.service.settings, target.installation)
         self.manifest = store.manifest(target.installation)
         self._knowledge = Knowledge(
             self.manifest,

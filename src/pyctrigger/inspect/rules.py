@@ -119,10 +119,7 @@ def _action(examiner: Examiner, seen: Directory, look: SourceLook, level: Level)
 _ACTIONS = {
     Verdict.MISSING: ("compile", "every source of the scope is to have bytecode"),
     Verdict.REFRESHABLE: ("refresh", "the same code gets a new header"),
-    Verdict.UNKNOWN: (
-        "load",
-        "a child of the target loads it: a body that is whole is recorded, any other compiled anew",
-    ),
+    Verdict.UNKNOWN: ("compare", "it is compiled, and replaced unless it is the same"),
     Verdict.UNPROVEN: ("compare", "the target compares the hash of the source, and compiles where it is another"),
     Verdict.UNREADABLE: ("compile", "who may read its source should be able to read it"),
     Verdict.SUSPECT: ("compare", "it is compiled, and replaced unless it is the same"),

@@ -44,7 +44,6 @@ class Backlog:
         self._takes_parked = False
         self._announced = False
         self._own = ""
-        self._interrupted = False
         self._told_waiting = False
         self._joined: list[Entry] = []
         self._tried: set[str] = set()
@@ -73,7 +72,6 @@ class Backlog:
         if self._journal is None or (self._announced and not more):
             return
         self._announced = True
-        self.sees_interrupted()  # what the new entry covers will not be there to be seen
         alike = list(self._alike(request))
         covering = next((entry for entry in alike if entry.covers(request.paths)), None)
         if covering is not None:
@@ -104,12 +102,6 @@ class Backlog:
         """The entries that differ from a request in their paths alone."""
         options = request.replayable()
         return (entry for entry in (self._journal.entries() if self._journal else ()) if entry.options == options)
-
-    def sees_interrupted(self) -> bool:
-        """Whether another run was told something and hasn't come to its end; for this run that stays so once seen."""
-        entries = self._journal.entries() if self._journal and not self._interrupted else ()
-        self._interrupted |= any(not entry.parked and entry.name != self._own for entry in entries)
-        return self._interrupted
 
     @property
     def holds_own(self) -> bool:

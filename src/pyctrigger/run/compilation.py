@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 #: How often a `__pycache__` may vanish under a write, by another flavour's sweep, before that is a failure.
 _TRIES = 4
+#: The header fits, and whether the code does is known once there is a new compilation. Who imports while files are
+#: replaced writes the code of one version behind the header of the next, if both have the same mtime and size.
+_UNVOUCHED = frozenset({Verdict.UNKNOWN, Verdict.SUSPECT})
 #: Bytes. Copies of what is this small, most of them empty, aren't worth waiting for.
 _SMALL = 128
 #: Bytes. Sources that wait for the answer to another one, and what each of them takes beside its text.
@@ -237,8 +240,8 @@ class Compilation:
         return wanted.header.hashed(wanted.mode, answer.source_hash)
 
     def _is_there(self, asked: Asked, state: LevelState, header: bytes, body: Buffer) -> bool:
-        """Whether a doubtful pyc turns out to hold just these bytes; then it stays."""
-        if state.verdict is not Verdict.SUSPECT:
+        """Whether a pyc that no record vouches for turns out to hold just these bytes; then it stays."""
+        if state.verdict not in _UNVOUCHED:
             return False
         place, text = asked.task.place, asked.text
         found = _read(place, state.pyc)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..pyc.header import Verdict
 from ..state.manifest import Uncompilable
 from ..state.record import identity_at
 from ..tree.layout import Place
 from ..tree.sweep import remove_files, remove_package, remove_pycache
-from .adoption import adopt
 from .order import Task, largest_first
 from .outcome import Failure, Finding, Link, Tally
 from .results import Results
@@ -27,27 +26,17 @@ if TYPE_CHECKING:
     from ..tree.layout import Layout
     from .compilation import Compilation
     from .observer import Observer
-    from .proof import Prover
     from .refresh import Refresher
     from .steps import Stale, Step
     from .wanted import Wanted
     from .warm_pool import WarmPool
 
 
-class Children(NamedTuple):
-    """The child processes of one run; they start when there is something for them."""
-
-    open_pool: Callable[[int], WarmPool]
-    """What compiles the sources of a tree, with the rights of its owner."""
-    prover: Prover
-    """What looks at bytecode that nobody knows."""
-
-
 class Execution:
     """Does what the steps of one flavour's plans say.
 
-    `enter` is called before the first change, and takes the lock; the pool is started before that where there is a
-    source to compile.
+    `enter` is called before the first change, and takes the lock. `open_pool` gives what compiles the sources of a
+    tree, with the rights of its owner; it is started before that where there is a source to compile.
     """
 
     def __init__(
@@ -58,14 +47,14 @@ class Execution:
         observer: Observer,
         *,
         enter: Callable[[], None],
-        children: Children,
+        open_pool: Callable[[int], WarmPool],
     ) -> None:
         self._interpreter = interpreter
         self._wanted = wanted
         self._manifest = manifest
         self._observer = observer
         self._enter = enter
-        self._open_pool, self._prover = children
+        self._open_pool = open_pool
         self._results = Results(observer)
         self._gate = Gatekeeper(self._results.tally, allows_all=wanted.trust_all_directories)
         self._compilation: Compilation | None = None
@@ -252,14 +241,11 @@ class Execution:
                 yield left
 
     def _left_to_compile(self, task: Task) -> Task | None:
-        """The source, if looking at it and new headers aren't all that it needs."""
-        proven = self._prove(task)
-        if proven is None:
-            return None
+        """The source, if new headers aren't all that it needs."""
         if not self._gate.permits(task.place.layout, task.place.relative):
             self.tally.counts.failed += 1
             return None
-        return proven if _needs_compiler(proven.stale) else self._refresh(proven)
+        return task if _needs_compiler(task.stale) else self._refresh(task)
 
     def _refresh(self, task: Task) -> Task | None:
         """The source, if it has to be compiled after all; None if new headers were all that it needed."""
@@ -273,23 +259,6 @@ class Execution:
         if left is None:
             self.tally.counts.refreshed += 1
         return left
-
-    def _prove(self, task: Task) -> Task | None:
-        """The source without those levels that somebody else compiled well; None if these are all."""
-        place, stale = task
-        unknown = tuple(state for state in stale.levels if state.verdict is Verdict.UNKNOWN)
-        if not unknown:
-            return task
-        bad = self._prover.prove(place.layout, place.relative, stale._replace(levels=unknown))
-        for state in unknown:
-            if state.level not in [each.level for each in bad]:
-                adopt(self._manifest, place.layout, place.relative, stale.name, state.pyc, self._wanted.header.size)
-        left = [state for state in stale.levels if state.verdict is not Verdict.UNKNOWN]
-        if not left and not bad:
-            self.tally.counts.fresh += 1
-            return None
-        levels = tuple(sorted([*left, *bad], key=lambda state: state.level))
-        return task._replace(stale=stale._replace(levels=levels))
 
     def _compiler(self) -> Compilation:
         if self._compilation is None:

@@ -328,7 +328,7 @@ class InstallationRun:
             return self._attempt(self._widened_by_magic(request))
 
     def _attempt(self, request: Request) -> Tally:
-        from .execution import Children, Execution
+        from .execution import Execution
         from .pools import Pools
         from .survey import Survey
 
@@ -336,8 +336,6 @@ class InstallationRun:
         pools = Pools(self._settings, self._request.jobs, wanted)
         interpreter = self._target.interpreter
         while True:
-            interrupted = self._backlog is not None and self._backlog.sees_interrupted()
-            wanted = wanted._replace(after_interruption=interrupted)
             if request.stateless or self._is_lockless:
                 wanted = wanted._replace(writer=f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}")
             manifest = self._store.manifest(self._target.installation)
@@ -350,7 +348,6 @@ class InstallationRun:
             with (
                 contextlib.closing(manifest),
                 Survey(self._target, request, wanted, knowledge, overview) as survey,
-                pools.prover(interpreter) as prover,
             ):
                 execution = Execution(
                     interpreter,
@@ -358,7 +355,7 @@ class InstallationRun:
                     manifest,
                     self._observer,
                     enter=lambda: self._enter(request),
-                    children=Children(lambda owner: pools.compilers(interpreter, owner), prover),
+                    open_pool=lambda owner: pools.compilers(interpreter, owner),
                 )
                 execution.tally.unexamined += survey.unexamined
                 try:
@@ -443,11 +440,14 @@ class InstallationRun:
         return self._settings.lock_timeout
 
     def _knowledge(self, manifest: Manifest) -> Knowledge:
-        """Who only looks compares with what there is; who writes, where it will be there next time, too."""
+        """Who only looks compares with what there is; who writes, where it will be there next time, too.
+
+        Where nothing is ever recorded, every run would compile everything; where that is so for once, one does.
+        """
         from .knowledge import Knowledge
 
         work = self._request.work
-        compares = work in (Work.VERIFY, Work.STATUS) or manifest.keeps_records
+        compares = work in (Work.VERIFY, Work.STATUS) or manifest.keeps_records or manifest.is_busy
         magic, limits = self._target.interpreter.magic_number, self._settings.limits
         return Knowledge(manifest, magic, self._ownership, limits=limits, compares_records=compares)
 

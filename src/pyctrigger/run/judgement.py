@@ -142,10 +142,7 @@ class Judge:
         """What a header that fits is worth."""
         if self._doubts_all:
             return Verdict.SUSPECT
-        if self._manifest is None:
-            return verdict
-        verdict = self._compare(record, pyc, text)
-        return Verdict.SUSPECT if verdict is Verdict.UNKNOWN and self._wanted.after_interruption else verdict
+        return verdict if self._manifest is None else self._compare(record, pyc, text)
 
     def _refreshable(self, record: Record, pyc: str, status: os.stat_result, text: SourceText | None) -> Verdict:
         """Whether only the times have changed since the pyc was made; its body has to be just as it was then."""

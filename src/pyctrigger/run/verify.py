@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: Why bytecode needs to be written anew although it is well-formed, as `status` counts it.
 _REASONS = ("magic", "mtime", "size", "digest", "mode")
+_AS_A_RUN_HAS_IT = {Verdict.UNKNOWN: Verdict.SUSPECT}
 _DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 #: What `status` counted under one name in its first editions.
 _DAMAGED = ("corrupt", "mismatched", "obstructed")
@@ -110,8 +111,10 @@ class Inspection:
 
     def _stale(self, layout: Layout, plan: DirectoryPlan, stale: Stale) -> None:
         states = list(stale.levels)
+        if self._would_act:  # a run compiles what a look only loads
+            states = [each._replace(verdict=_AS_A_RUN_HAS_IT.get(each.verdict, each.verdict)) for each in states]
         if any(state.verdict in _DOUBTS for state in states):
-            states = self._prove(layout, plan.relative, stale)
+            states = self._prove(layout, plan.relative, stale._replace(levels=tuple(states)))
         if not states:
             self.tally.counts.fresh += 1
             return

@@ -42,8 +42,6 @@ class Wanted(NamedTuple):
     """A repair: every pyc is compared with a new compilation."""
     compare_code: bool = False
     """A thorough look: the same, and nothing is written."""
-    after_interruption: bool = False
-    """A run didn't come to its end: what nobody recorded may be its work, from an earlier source of the same times."""
     sweep_only: bool = False
     purge: bool = False
     """Every pyc of this cache tag goes, its source or not."""

@@ -89,6 +89,8 @@ class Manifest:
         self._path = os.path.join(directory, "manifest.sqlite") if directory else None
         self._database: Any = None
         self._opened = self._is_damaged = False
+        #: Somebody else has locked the file.
+        self.is_busy = False
         self._known: dict[str, Uncompilable] | None = None
         self._learned: dict[str, Uncompilable | None] = {}
         #: Of the directories looked at last.
@@ -318,11 +320,11 @@ class Manifest:
                 self._ask("select 1 from sites limit 1")
 
     def _go_without(self) -> None:
-        """Somebody else has locked the file, for longer than anybody should wait: forget, and believe headers."""
+        """Somebody has locked the file for longer than anybody should wait: forget, and compare all with sources."""
         assert self._path is not None
         self._notice(f"{self._path} is locked by another program: this run goes on without what is known of the tree")
         self._disconnect()
-        self._path, self._opened = None, True
+        self._path, self._opened, self.is_busy = None, True, True
 
     def _write(self) -> None:
         with contextlib.closing(self._connect()) as database, database:

@@ -98,7 +98,6 @@ def _level(view: LevelView, report: ExplainReport) -> Iterator[str]:
 _VERBS = {
     "compile": "compile it",
     "refresh": "refresh it",
-    "load": "look into it",
     "compare": "compare it",
     "remove": "remove it",
 }
