@@ -47,7 +47,7 @@ class Tree(NamedTuple):
         """The module."""
         return self.site / "package/module.py"
 
-    def unpack(self, version: int, mtime: int = LONG_AGO) -> None:
+    def unpack(self, version: int | str, mtime: int = LONG_AGO) -> None:
         """As package managers do it; all versions have the same size."""
         new = self.source.with_name(".new")
         new.write_text(SOURCE.format(version), encoding="utf-8")
@@ -148,6 +148,41 @@ def fill_from_elsewhere(tree: Tree) -> None:
     tree.unpack(2)
     tree.pyc.write_bytes(other)
     tree.hook(tree.site / "package")
+
+
+def become_uncompilable(tree: Tree) -> None:
+    """The second version has no code: an import is to say so."""
+    tree.unpack(1)
+    tree.hook(tree.site)
+    tree.unpack("(")
+    tree.hook(tree.site / "package")
+
+
+def become_uncompilable_under_an_import(tree: Tree) -> None:
+    """The same, and an import of the first version writes its pyc after that."""
+    tree.unpack(1)
+    tree.imported()
+    pyc, late = tree.pyc, tree.site / "late"
+    pyc.rename(late)
+    tree.unpack("(")
+    tree.hook(tree.site / "package")
+    late.rename(pyc)
+    tree.hook()
+
+
+@pytest.mark.parametrize("python", ["newest", "oldest"])
+@pytest.mark.parametrize("become", [become_uncompilable, become_uncompilable_under_an_import])
+def test_a_source_without_code_has_no_pyc(
+    pyctrigger: Command, site: Path, request: pytest.FixtureRequest, python: str, become: Callable[[Tree], None]
+) -> None:
+    """Else an import takes an earlier version's for it, and nobody sees that it is broken."""
+    (site / "package").mkdir()
+    tree = Tree(site, request.getfixturevalue(python), pyctrigger)
+
+    become(tree)
+
+    assert "SyntaxError" in tree.imported()
+    assert [] == list(site.glob("**/*.pyc"))
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,9 @@ STALE = frozenset(
     }
 )
 
+#: The verdicts that mean: there is no pyc.
+NO_PYC = frozenset({Verdict.MISSING, Verdict.OBSTRUCTED})
+
 
 class HeaderFormat(NamedTuple):
     """What the headers of one interpreter look like."""

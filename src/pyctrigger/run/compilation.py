@@ -8,7 +8,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..pyc.header import InvalidationMode, Verdict
+from ..pyc.header import NO_PYC, InvalidationMode, Verdict
 from ..state.manifest import Uncompilable
 from ..state.record import UNSEEN, Record, digest_of, identity_at, identity_written, learn_clock
 from ..tree.source import SourceRefused, SourceText, read_pyc, read_source, source_status
@@ -64,11 +64,19 @@ class Written(NamedTuple):
 class Compilation:
     """Turns stale sources into requests, and answers into pycs. What became of them goes into `results`."""
 
-    def __init__(self, interpreter: Interpreter, wanted: Wanted, manifest: Manifest, results: Results) -> None:
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        wanted: Wanted,
+        manifest: Manifest,
+        results: Results,
+        owns: Callable[[str, str], bool] = lambda directory, name: False,
+    ) -> None:
         self._interpreter = interpreter
         self._wanted = wanted
         self._manifest = manifest
         self._results = results
+        self._owns = owns
         self._tally = results.tally
         self._writers: dict[int, Writer] = {}
         self._last_written = ""
@@ -151,6 +159,7 @@ class Compilation:
             return False
         self._manifest.learn(path, fact._replace(identity=identity_at(text.status, text.when)))
         self._results.uncompilable(path)
+        self._remove_code(asked, fact.kind)
         return True
 
     def _fact(self, path: str, asked: Asked) -> Uncompilable | None:
@@ -183,6 +192,7 @@ class Compilation:
             self._failed(asked, failure, answer.limit)
 
     def _failed(self, asked: Asked, failure: Failure, limit: float = 0) -> None:
+        self._remove_code(asked, failure.kind)
         if failure.kind in LASTING_KINDS or failure.is_remembered:
             if self._fact(failure.path, asked) is not None:
                 self._results.uncompilable(failure.path)
@@ -197,6 +207,21 @@ class Compilation:
             )
             self._manifest.learn(failure.path, fact)
         self._tally.fail(failure)
+
+    def _remove_code(self, asked: Asked, kind: str) -> None:
+        """Remove the pycs of a source that has no code: `import` would take an earlier version's if its header fits.
+
+        Where it failed for the moment, or exceeded a limit of ours, those go that are known to be another source's.
+        """
+        place, stale = asked.task
+        doomed = [
+            (state.pyc, None)
+            for state in stale.levels
+            if state.verdict is Verdict.OTHER_CONTENT or (kind in LASTING_KINDS and state.verdict not in NO_PYC)
+            if not self._owns(place.pyc_directory, state.pyc)
+        ]
+        if doomed:
+            self._results.remove(place, doomed, self._manifest)
 
     def _store(self, asked: Asked, answer: wire.Compiled, path: str) -> None:
         place, stale = asked.task

@@ -11,7 +11,7 @@ from ..pyc.header import Verdict
 from ..state.manifest import Uncompilable
 from ..state.record import identity_at
 from ..tree.layout import Place
-from ..tree.sweep import remove_files, remove_package, remove_pycache
+from ..tree.sweep import remove_package, remove_pycache
 from .order import Task, largest_first
 from .outcome import Failure, Finding, Link, Tally
 from .results import Results
@@ -36,10 +36,11 @@ class Execution:
     """Does what the steps of one flavour's plans say.
 
     `enter` is called before the first change, and takes the lock. `open_pool` gives what compiles the sources of a
-    tree, with the rights of its owner; it is started before that where there is a source to compile.
+    tree, with the rights of its owner; it is started before that where there is a source to compile. `owns` says
+    whether a package owns a pyc, by its directory and name.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a run has, each once
         self,
         interpreter: Interpreter,
         wanted: Wanted,
@@ -48,6 +49,7 @@ class Execution:
         *,
         enter: Callable[[], None],
         open_pool: Callable[[int], WarmPool],
+        owns: Callable[[str, str], bool],
     ) -> None:
         self._interpreter = interpreter
         self._wanted = wanted
@@ -55,6 +57,7 @@ class Execution:
         self._observer = observer
         self._enter = enter
         self._open_pool = open_pool
+        self._owns = owns
         self._results = Results(observer)
         self._gate = Gatekeeper(self._results.tally, allows_all=wanted.trust_all_directories)
         self._compilation: Compilation | None = None
@@ -153,17 +156,8 @@ class Execution:
             or not self._gate.permits(layout, plan.relative)
         ):
             return
-        place = Place(layout, plan.relative)
         doomed = [(each.name, each.source if each.kind == "orphan" else None) for each in plan.removals]
-        for name, is_removed, error in remove_files(layout, plan.relative, doomed):
-            self._manifest.forget(place.pyc_directory, name)
-            if error is not None:
-                self._results.io_failure(layout, plan.relative, place.pyc(name), error)
-                if not self._results.still_writes(layout, plan.relative):
-                    return
-            elif is_removed:
-                self.tally.counts.removed += 1
-                self._observer.removed(place.pyc(name))
+        self._results.remove(Place(layout, plan.relative), doomed, self._manifest)
         if not plan.stale:
             self._remove_emptied(layout, plan.relative)
 
@@ -264,7 +258,7 @@ class Execution:
         if self._compilation is None:
             from .compilation import Compilation  # it brings the workers, which an idle run never needs
 
-            self._compilation = Compilation(self._interpreter, self._wanted, self._manifest, self._results)
+            self._compilation = Compilation(self._interpreter, self._wanted, self._manifest, self._results, self._owns)
         return self._compilation
 
     def _refresher(self) -> Refresher:

@@ -356,6 +356,7 @@ class InstallationRun:
                     self._observer,
                     enter=lambda: self._enter(request),
                     open_pool=lambda owner: pools.compilers(interpreter, owner),
+                    owns=knowledge.is_owned,
                 )
                 execution.tally.unexamined += survey.unexamined
                 try:

@@ -13,7 +13,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..pyc.header import Verdict
+from ..pyc.header import NO_PYC, Verdict
 from ..pyc.names import NAME_MAX
 from ..target.scope import PACKAGE_DIRECTORIES
 from ..tree.access_lists import has_list
@@ -428,7 +428,7 @@ class Planner:
                 return
         if not states:
             self._fresh += 1
-        elif reason := self._reason_to_skip(plan.relative, name, status):
+        elif reason := self._reason_to_skip(plan.relative, name, status, states):
             plan.skipped.append((name, reason))
         else:
             plan.stale.append(Stale(name, status, tuple(states)))
@@ -455,12 +455,13 @@ class Planner:
             return BROKEN_ON_PURPOSE if is_broken_on_purpose(f"{relative}/{name}") else None
         return None
 
-    def _reason_to_skip(self, relative: str, name: str, status: os.stat_result) -> str | None:
+    def _reason_to_skip(self, relative: str, name: str, status: os.stat_result, states: list[LevelState]) -> str | None:
         if not self._wanted.header.has_modes and not 0 <= self._wanted.mtime(status) <= _UINT32:
             return "3.6 accepts no bytecode for a source of before 1970 or after 2106"
-        if not self._wanted.trust_nothing and self._is_uncompilable(
-            self._layout.describe_source(relative, name), status
-        ):
+        # Of a source without code there should be no pyc either.
+        has_pycs = any(state.verdict not in NO_PYC for state in states)
+        source = self._layout.describe_source(relative, name)
+        if not (self._wanted.trust_nothing or has_pycs) and self._is_uncompilable(source, status):
             return "uncompilable"
         return None
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from ..tree.sweep import remove_files
 from .outcome import Failure, Finding, Tally
 
 if TYPE_CHECKING:
-    from ..tree.layout import Layout
+    from collections.abc import Iterable
+
+    from ..state.manifest import Manifest
+    from ..tree.layout import Layout, Place
     from .denials import Denials
     from .observer import Observer
 
@@ -108,6 +112,18 @@ class Results:
                     self.tally.is_interrupted = True
                     reason = f"it turned read-only in the middle of the work; sources that were left: {place.left}"
                     self.tally.failures.append(Failure(place.path, "io", reason))
+
+    def remove(self, place: Place, doomed: Iterable[tuple[str, str | None]], manifest: Manifest) -> None:
+        """Remove pycs of a directory, each with the source that has to be gone, or None."""
+        for name, is_removed, error in remove_files(place.layout, place.relative, doomed):
+            manifest.forget(place.pyc_directory, name)
+            if error is not None:
+                self.io_failure(place.layout, place.relative, place.pyc(name), error)
+                if not self.still_writes(place.layout, place.relative):
+                    return
+            elif is_removed:
+                self.tally.counts.removed += 1
+                self.observer.removed(place.pyc(name))
 
     def wrote(self, layout: Layout) -> None:
         """Something was written into this tree."""
