@@ -73,12 +73,12 @@ def release(chance: random.Random, name: str) -> Files:
     return files
 
 
-def next_release(chance: random.Random, name: str, files: Files, *, may_disguise: bool) -> Files:
+def next_release(chance: random.Random, name: str, files: Files) -> Files:
     """What a release becomes: some modules with other content, some gone, some new.
 
     A disguised one has other content at the same sizes and the same times.
     """
-    if may_disguise and chance.random() < 0.4:
+    if chance.random() < 0.4:
         changed = chance.sample(sorted(files), chance.randint(1, len(files)))
         return {
             path: File(renumbered(chance, file.data), file.mtime) if path in changed else file
@@ -100,9 +100,12 @@ def touched_up(chance: random.Random, files: Files) -> Files:
 
 
 def renumbered(chance: random.Random, data: bytes) -> bytes:
-    """Other numbers in the same places; the same size."""
+    """Other numbers in the same places, now and then such that nothing can be compiled; the same size."""
     head, found, tail = data.rpartition(b"VALUE = ")
-    return head + found + b"%d" % _draw_number(chance) + tail[7:] if found else data
+    number = b"%d" % _draw_number(chance)
+    if chance.random() < 0.1:
+        number = b"(" + number[1:]
+    return head + found + number + tail[7:] if found else data
 
 
 def directories_of(files: Files) -> list[bytes]:

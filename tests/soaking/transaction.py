@@ -1,10 +1,7 @@
 """Draws transactions from a random generator and the model alone: the same seed always has the same ones.
 
-What a hook can't know is left out, and this is all of it:
-- A file overwritten in place leaves its directory as it was. So an editor's changes are told, and those hooks aren't
-  killed; package managers rename.
-- A header that fits is believed where no record says otherwise. So a change in disguise (same size, same time) never
-  comes between records that are lost and the hooks that make new ones.
+What a hook can't know is left out, and this is all of it: a file overwritten in place leaves its directory as it was.
+So an editor's changes are told, and those hooks aren't killed; package managers rename.
 """
 
 from __future__ import annotations
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
 HARMLESS = b"nothing-here"
 #: Sources that the tree is kept at.
 _FEWEST, _MOST = 50, 110
-#: Seconds since the epoch: no release has a time from here on, until others come that do, see `package`.
-_UNUSED = 1_300_000_000
 
 
 class Transaction(NamedTuple):
@@ -51,14 +46,12 @@ class Drawing:
         self._thorough = thorough
         self._has_tree = self._has_state = False
         self._chance = random.Random(seed)
-        self._unused_mtime = 0
 
     def draw(self, number: int, site: Site) -> Transaction:
         """The next transaction."""
         self._chance = random.Random(f"{self._seed}/{number}")
-        self._unused_mtime = (_UNUSED + number) * 1_000_000_000
         if site.sources < _FEWEST:
-            return Transaction("fill the tree", (*self._changes(site, 4, disguise=False), self._calm_round(None)))
+            return Transaction("fill the tree", (*self._changes(site, 4), self._calm_round(None)))
         kinds = {
             "ordinary": 40,
             "killed": 20,
@@ -151,14 +144,14 @@ class Drawing:
         return [Lose(), self.quiet_round()]
 
     def _state_lost_midway(self, site: Site) -> list[Step]:
-        changes = self._changes(site, disguise=False)
+        changes = self._changes(site)
         return [*changes, Lose(), self._round(site, changes)]
 
     def _state_rolled_back(self, site: Site) -> list[Step]:
         return [GoBack("state"), self.quiet_round()]
 
     def _state_rolled_back_midway(self, site: Site) -> list[Step]:
-        changes = self._changes(site, disguise=False)
+        changes = self._changes(site)
         return [*changes, GoBack("state"), self._round(site, changes)]
 
     def _manifest_damaged(self, site: Site) -> list[Step]:
@@ -166,7 +159,7 @@ class Drawing:
         return [damage, self.quiet_round()]
 
     def _journal_damaged(self, site: Site) -> list[Step]:
-        changes = self._changes(site, disguise=False)
+        changes = self._changes(site)
         deferred = [Hook(flavour, self._told(site, changes), deferred=True) for flavour in self._flavours]
         damage = Damage("journal", self._chance.random(), cut=True)
         return [*changes, Round(tuple(deferred), at_once=False), damage]
@@ -205,7 +198,7 @@ class Drawing:
                 files.append((stranger, b"%d" % self._chance.randrange(10**9)))
         return Strangers(tuple(files))
 
-    def _changes(self, site: Site, count: int = 0, *, disguise: bool = True) -> list[Changes]:
+    def _changes(self, site: Site, count: int = 0) -> list[Changes]:
         """One to three packages are installed, upgraded, reinstalled or removed."""
         chance = self._chance
         words, changes = [], []
@@ -217,11 +210,9 @@ class Drawing:
                 verbs = ("upgrade", "upgrade", "remove" if site.sources > _FEWEST else "upgrade", "reinstall")
                 verb = "remove" if site.sources > _MOST else chance.choice(verbs)
                 if verb == "upgrade":
-                    new = next_release(chance, name, old, may_disguise=disguise)
+                    new = next_release(chance, name, old)
                 else:
                     new = {} if verb == "remove" else touched_up(chance, old)
-            if not disguise:
-                new = {path: File(file.data, self._unused_mtime) for path, file in new.items()}
             site.packages[name] = new
             words.append(f"{verb} {name}")
             changes += _file_changes({**_left_over(site.files, name), **old}, new, removes_first=chance.random() < 0.5)
