@@ -114,7 +114,8 @@ def test_a_path_means_the_environment_that_it_lies_in(
     pyctrigger: Command, newest: Interpreter, layout: Path, path: str, environment: str
 ) -> None:
     """The nearest one above it, by the name that was given, else by what the links on the way lead to."""
-    outcome = pyctrigger.json("verify", path.replace("PY", library(newest)), cwd=layout)
+    named = path.replace("PY", library(newest)).encode()
+    outcome = pyctrigger.json("verify", "--paths-from", "-", stdin=named, cwd=layout)  # what is typed has to be there
 
     if environment.startswith("outside"):
         (error,) = outcome.document["errors"]
@@ -499,7 +500,7 @@ def test_the_active_environment_is_served(pyctrigger: Command, layout: Path, ver
         ("run", ["--python", "V", "--site-dir", "S"]),
         ("run", ["--prefix", "two"]),
         ("run", ["--prefix-below", "outer"]),
-        ("verify", ["two/lib"]),
+        ("sweep", ["two/lib"]),
         ("purge", ["--python", "V", "--site-dir", "S"]),
     ],
 )

@@ -113,18 +113,23 @@ def broken(newest: Interpreter, directory: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "code", "words"),
+    ("how", "kind", "code", "words"),
     [
-        ("no python", 2, "--prefix {0}: no interpreter in its bin; name one with --python PATH"),
-        ("no bin", 2, "--prefix {0}: no interpreter in its bin; name one with --python PATH"),
-        ("base gone", 69, "{0}/bin/python leads to /opt/gone/bin/python3.11, which isn't there; make the environment "),
-        ("no Python", 69, "{0}/bin/python is no working Python: exit status 0; "),
-        ("unknown version", 69, "{0}/bin/python gave no complete answer: "),
+        ("found", "no python", 2, "--prefix {0}: no interpreter in its bin; name one with --python PATH"),
+        ("named", "no bin", 2, "--prefix {0}: no interpreter in its bin; name one with --python PATH"),
+        ("found", "base gone", 69, "{0}/bin/python leads to /opt/gone/bin/python3.11, which isn't there; make the "),
+        (
+            "by a path",
+            "base gone",
+            69,
+            "{0}/bin/python leads to /opt/gone/bin/python3.11, which isn't there; make the ",
+        ),
+        ("found", "no Python", 69, "{0}/bin/python is no working Python: exit status 0; "),
+        ("found", "unknown version", 69, "{0}/bin/python gave no complete answer: "),
     ],
 )
-@pytest.mark.parametrize("how", ["found", "named", "by a path"])
 def test_an_environment_that_is_broken_costs_only_itself(
-    pyctrigger: Command, newest: Interpreter, tmp_path: Path, kind: str, code: int, words: str, how: str
+    pyctrigger: Command, newest: Interpreter, tmp_path: Path, how: str, kind: str, code: int, words: str
 ) -> None:
     """One line about it, and its exit code; those before and behind it are done."""
     sites = [imitate_venv(newest, tmp_path / name) for name in ("a", "c")]
@@ -146,10 +151,16 @@ def test_an_environment_that_is_broken_costs_only_itself(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--prefix-below", "nowhere"], "--prefix-below {top}/nowhere: No such file or directory; name a directory"),
+        (
+            ["--prefix-below", "nowhere"],
+            "--prefix-below {top}/nowhere: no such directory; name a directory that exists",
+        ),
         (["--prefix-below", "plain"], "--prefix-below {top}/plain: no environment below it; name another directory"),
         (["--prefix-below", "envs", "--python", "{oldest}"], "--prefix-below {top}/envs: no environment of {oldest}; "),
-        (["--prefix-below", "envs", "--site-dir", "plain"], "--site-dir and --prefix-below contradict each other; "),
+        (
+            ["--prefix-below", "envs", "--site-dir", "plain"],
+            "--site-dir {top}/plain: lies outside of --prefix {top}/envs",
+        ),
         (["--prefix-below", "envs", "plain"], "outside the scope of {newest}: {top}/plain; "),
     ],
 )
@@ -167,6 +178,22 @@ def test_a_directory_without_what_is_asked_for_is_wrong_usage(
     assert (2, "") == (outcome.code, outcome.out)
     assert outcome.err.startswith(f"pyctrigger: {words.format(**names)}")
     assert (before, False) == (snapshot(tmp_path / "envs"), (tmp_path / "nowhere").exists())
+
+
+def test_a_site_directory_binds_the_environments_that_it_lies_in(
+    pyctrigger: Command, newest: Interpreter, tmp_path: Path
+) -> None:
+    """Of several that are named or found, under that one's lock; nothing else is touched."""
+    sites = [imitate_venv(newest, tmp_path / name) for name in ("one", "two")]
+    for site in sites:
+        write_tree(site, PACKAGE)
+    alone = pyctrigger.json("run", "--dry-run", "--prefix", tmp_path / "one").run["installation"]
+
+    outcome = pyctrigger.json("run", "--prefix-below", tmp_path, "--site-dir", sites[0] / "api")
+
+    assert (0, [str(tmp_path / "one")], 2) == (outcome.code, served(outcome), outcome.counts["compiled"])
+    assert alone == outcome.run["installation"]
+    assert ([], 2) == (pycs_below(sites[1]), len(pycs_below(sites[0])))
 
 
 def test_with_a_version_those_of_it_are_served(
