@@ -5,8 +5,10 @@ Every step is first done on a copy of the root whose hooks don't run, and has to
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -59,6 +61,10 @@ class ManagerTransactions:
     """Transactions of a real package manager, with the package that `ports/build` makes."""
 
     kind: type[ManagedRoot]
+    manager: ClassVar[str]
+    """As `--manager` takes it."""
+    refusal: ClassVar[int]
+    """How a second hook, made by hand, is refused."""
     no_room: ClassVar[tuple[str, dict[str, str]]] = ("ro", {"stuck/inner/__init__.py": ""})
     """How a file system is mounted on which the manager finds out late that it can't unpack a package, and which."""
 
@@ -134,6 +140,22 @@ class ManagerTransactions:
         return Payload(name, version, scratch / f"{name}-{version}")
 
     # -- the tests --
+
+    def test_its_hooks_are_told_from_what_was_made_by_hand(self, system: ManagedRoot) -> None:
+        """They are the package's, for each Python; a second hook for one of these isn't installed beside them."""
+        scope = ["--root", str(system.root.top), "--manager", self.manager, "--python", system.pythons[0].flavour]
+        program = [sys.executable, "-m", "pyctrigger", "hooks"]
+
+        listed = subprocess.run([*program, "list", "--json", *scope], stdout=subprocess.PIPE, check=True)
+        second = subprocess.run([*program, "install", *scope], capture_output=True, check=False)
+
+        hooks = json.loads(listed.stdout)["standing"]
+        assert {(self.manager, "pyctrigger", None)} == {
+            (hook["manager"], hook["package"], hook["masked_by"]) for hook in hooks
+        }
+        served = {python for hook in hooks for python in hook["pythons"]}
+        assert {python.flavour for python in system.pythons} <= served
+        assert (second.returncode, b"package" in second.stdout + second.stderr) == (self.refusal, True)
 
     def test_a_transaction_that_was_killed_is_healed_by_the_next(self, system: ManagedRoot, make: Make) -> None:
         """No hook ran for what it had done; the next one's names another package only."""

@@ -92,6 +92,8 @@ class TestPacman(ManagerTransactions):
     """Everything that holds for each manager, and what only pacman does."""
 
     kind = PacmanRoot
+    manager = "pacman"
+    refusal = 1
     # For pacman a directory that can't be made is worth a warning, and the transaction has succeeded.
     no_room = ("size=16k", {"stuck/large": "x" * 200_000, "stuck/module.py": ""})
 

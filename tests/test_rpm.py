@@ -109,6 +109,8 @@ class TestRpm(ManagerTransactions):
     """Everything that holds for each manager, and what only rpm does."""
 
     kind = RpmRoot
+    manager = "rpm"
+    refusal = 2
 
     def test_package_with_files_below_lib64_alone(self, system: ManagedRoot, make: Make) -> None:
         """Binary packages have nothing below lib; rpm calls what runs after a removal for the first prefix only."""
