@@ -225,7 +225,9 @@ class Places:
         """A Python in /opt/python, as somebody builds one."""
         lay_out(system.pythons[1], self._scratch / "own")
         (system.root.outside("/opt")).mkdir()
-        shutil.move(self._scratch / "own/usr", system.root.outside("/opt/python"))
+        own = system.root.outside("/opt/python")
+        shutil.move(self._scratch / "own/usr", own)
+        (own / "lib" / library_of(system.pythons[1]) / "site-packages").mkdir()
 
 
 class Debians:
