@@ -127,7 +127,7 @@ def test_nothing_is_removed_there(
     assert ["__pycache__"] == os.listdir(site / "bare")
     assert [f"gone.{tag}.pyc"] == os.listdir(site / "open/__pycache__")
 
-    assert 0 == pyctrigger.json(verb, *scope, *allowing).code
+    assert 0 == pyctrigger.json(*verb.split(), *scope, *allowing).code
     assert [] == os.listdir(site)
 
 
