@@ -39,7 +39,7 @@ _MASKS = (
     (re.compile(r"\bprocess \d+"), "process <pid>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<digest>"),
     # How many sources a package has, its next release says otherwise.
-    (re.compile(r"\b\d{2,}(?= (compiled|refreshed|fresh|removed|skipped|findings|directories)\b)"), "<many>"),
+    (re.compile(r"\b\d[\d,]+(?= (compiled|refreshed|fresh|removed|skipped|findings|directories)\b)"), "<many>"),
     (re.compile(r"\b\d{5,}(\.\d+)?(e[+-]\d+)?\b"), "<number>"),
 )
 

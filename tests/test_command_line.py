@@ -68,7 +68,7 @@ def test_one_line_says_what_was_done(pyctrigger: Command, scope: list[Argument],
     assert help_.startswith("help: syntax: tell the maintainers of the source, or leave it out: --exclude GLOB")
     assert re.fullmatch(rf"{site}/bad\.py: syntax: line \d, SyntaxError\n", second.err)
     third = pyctrigger.text("run", *scope)
-    assert re.match(r"py\w+: 0 compiled, 0 removed, 0 failed, 1 skipped in \d+\.\d\d s\n\Z", third.out)
+    assert re.match(r"py\w+: nothing to do, 2 fresh, 1 skipped in \d+\.\d\d s\n\Z", third.out)
     assert third.err == ""
 
 
@@ -78,31 +78,33 @@ def test_a_source_that_is_refused_can_be_excluded(pyctrigger: Command, scope: li
     assert pyctrigger.text("run", "--dry-run", *scope).code == 1
     outcome = pyctrigger.text("run", "-vv", "--exclude", "*/link.py", *scope)
     assert (outcome.code, outcome.err) == (0, "")
-    assert f"skipped {site}/link.py: excluded" in outcome.out.splitlines()
+    assert f"skipped {site}/link.py (excluded)" in outcome.out.splitlines()
 
 
 def test_more_words_name_what_was_written_and_removed(
     pyctrigger: Command, orphaned: list[Argument], site: Path
 ) -> None:
-    """Each directory written, each file removed; the third time round, what was left out and why."""
+    """Each file that was compiled or removed; the second time round also why, and what was left out."""
     (site / "data").mkdir()
     (site / "data/skip.py").write_text("")
     outcome = pyctrigger.text("run", "-vv", "--exclude", "*/data/*", *orphaned)
     lines = outcome.out.splitlines()
     assert sorted(lines[:-1]) == sorted(
         [
-            f"wrote {site}/one/__pycache__",
-            f"removed {pyc(site, 'two', 'gone', orphaned)}",
-            f"skipped {site}/data/skip.py: excluded",
+            f"compiled {site}/one/__init__.py (stale: its source has another mtime)",
+            f"removed {pyc(site, 'two', 'gone', orphaned)} (orphan: its source is gone)",
+            f"skipped {site}/data/skip.py (excluded)",
         ]
     )
     assert outcome.err == ""
     (site / "two/__init__.py").unlink()
+    (site / "one/__init__.py").write_text("x = 111\n")
     outcome = pyctrigger.text("run", "-v", "--exclude", "*/data/*", *orphaned)
     assert outcome.out.splitlines()[:-1] == [
         f"removed {pyc(site, 'two', '__init__', orphaned)}",
         f"removed {site}/two/__pycache__",
         f"removed {site}/two",
+        f"compiled {site}/one/__init__.py",
     ]
 
 
@@ -207,8 +209,9 @@ def test_names_can_not_break_a_line_or_a_terminal(pyctrigger: Command, site: Pat
 
 # ------------------------------------------------------------------------------------------------------- one object
 
-TOP = {"schema", "command", "version", "exit_code", "dry_run", "errors", "runs"}
-RUN = {"flavour", "installation", "interpreter", "counts", "failures", "findings", "actions", "elapsed_seconds"}
+TOP = {"schema", "command", "version", "exit_code", "outcome", "dry_run", "errors", "runs"}
+RUN = {"flavour", "installation", "outcome", "interpreter", "counts", "failures", "findings", "actions"}
+RUN.add("elapsed_seconds")
 INTERPRETER = {"executable", "implementation", "version", "cache_tag", "magic_number"}
 COUNTS = {"compiled", "refreshed", "fresh", "failed", "skipped", "removed", "removed_directories"}
 
@@ -258,7 +261,7 @@ def test_object_stands_alone_on_standard_output(pyctrigger: Command, orphaned: l
     """Whatever else is said."""
     outcome = pyctrigger.text("run", "--json", "-vv", *orphaned)
     check_document(json.loads(outcome.out), "run", 0)
-    assert "wrote " in outcome.err
+    assert "compiled " in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_timeout_of_the_configuration(
     outcome = machine.command.text("run", *scope, "--config", config, "--stateless")
     assert outcome.code == 0
     outcome = machine.command.text("run", *scope, "--config", config, "--optimize", "1")
-    assert (outcome.code, outcome.out.count("\n")) == (75, 1)
+    assert (outcome.code, outcome.out) == (75, "")
     assert outcome.err.startswith(f"pyctrigger: the lock was not free within 0 s, held by process {holder.pid} (")
 
 

@@ -1,96 +1,179 @@
-"""The progress bar: on a terminal, for work that takes a moment, where rich is installed; otherwise nothing."""
+"""Progress on a terminal: a line that counts, never backwards, and goes when the work is done; elsewhere nothing."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import re
+import struct
+import subprocess
 import sys
+import termios
 import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 
+from command import Outcome
 from packages import write_tree
-from terminal import heard
+from terminal import Screen, heard
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from command import Command
+    from command import Argument, Command
     from interpreters import Interpreter
 
-#: Enough work for the bar's patience of a second on any machine: each of these takes 20 ms and more at three levels,
-#: which all differ.
-LONG_WORK = {
-    f"module_{number}.py": "'A docstring.'\nassert True\n" + "x = {'a': [1, 2, (3, 4)]}\n" * 600
-    for number in range(150)
-}
+#: Sources in three packages.
+NUMBER = 40
+WORK = {f"package{number % 3}/module_{number}.py": "x = {'a': [1, 2, (3, 4)]}\n" * 50 for number in range(NUMBER)}
+#: Shows each step at once, where a person would see one in a tenth of a second.
+EAGER = """
+import sys
+from pyctrigger.cli import main, progress
+progress._PATIENCE = progress._PAUSE = 0
+sys.exit(main())
+"""
+PLAIN = f"import sys; sys.modules['rich'] = None\n{EAGER}"
+KINDS = pytest.mark.parametrize("kind", [PLAIN, EAGER], ids=["plain", "rich"])
 
 
-def _bar(pyctrigger: Command, program: list[str], *arguments: str, verb: str = "run", code: int = 0) -> bytes:
+def watched(
+    pyctrigger: Command,
+    kind: str,
+    line: Sequence[Argument],
+    *,
+    columns: int = 80,
+    env: Mapping[str, str] | None = None,
+) -> tuple[Outcome, Screen]:
+    """Run it with standard error on a terminal; its answer, and what the terminal showed."""
     leader, terminal = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    line = [*(os.fsencode(part) for part in program), *pyctrigger.command_line(verb, arguments)[3:]]
-    pid = os.posix_spawn(
-        line[0],
-        line,
-        environment,
-        file_actions=[(os.POSIX_SPAWN_DUP2, terminal, 2), (os.POSIX_SPAWN_CLOSE, leader)],
-    )
-    os.close(terminal)
-    said = heard(leader)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFEXITED(status)
-    assert os.WEXITSTATUS(status) == code, said
-    return said
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    pyctrigger.program = [sys.executable, "-c", kind]
+    command = pyctrigger.command_line(str(line[0]), line[1:])
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200", **(env or {})}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, env=environment) as child:
+        os.close(terminal)
+        said = heard(leader)
+        assert child.stdout is not None
+        out = child.stdout.read()
+    screen = Screen(columns)
+    screen.show(said)
+    return Outcome(child.returncode, out.decode(), said.decode()), screen
+
+
+def counted(screen: Screen, label: str) -> list[tuple[int, ...]]:
+    """The numbers that stood behind a label, one after the other."""
+    found = (re.search(rf"{label}.*?\b(\d+)(?: of (\d+)| sources?|$)", frame) for frame in screen.frames)
+    numbers = [tuple(int(number) for number in match.groups() if number) for match in found if match]
+    return [each for each, before in zip(numbers, [None, *numbers]) if each != before]
 
 
 @pytest.fixture
-def arguments(site: Path, newest: Interpreter) -> list[str]:
-    write_tree(site, LONG_WORK)
-    return ["--python", newest.path, "--site-dir", str(site), "--optimize", "0,1,2", "--jobs", "1"]
+def scope(site: Path, newest: Interpreter) -> list[Argument]:
+    """Forty sources without bytecode."""
+    write_tree(site, WORK)
+    return ["--python", newest.path, "--site-dir", site, "--jobs", "1"]
 
 
-def test_a_bar_is_drawn_on_a_terminal_and_taken_away(pyctrigger: Command, arguments: list[str]) -> None:
-    """It counts sources, and leaves the line clean."""
-    said = _bar(pyctrigger, [sys.executable, "-m", "pyctrigger"], *arguments)
+@KINDS
+def test_numbers_only_grow_and_totals_never_change(
+    pyctrigger: Command, scope: list[Argument], newest: Interpreter, kind: str
+) -> None:
+    """First what was looked at, then what was done of all there is to do; and no trace of it at the end."""
+    outcome, screen = watched(pyctrigger, kind, ["run", *scope])
 
-    assert b"compiling" in said
-    assert b"/150" in said
-
-
-def test_no_bar_when_it_is_not_wanted(pyctrigger: Command, arguments: list[str]) -> None:
-    """`--no-progress` leaves the terminal alone."""
-    assert _bar(pyctrigger, [sys.executable, "-m", "pyctrigger"], *arguments, "--no-progress") == b""
-
-
-def test_no_bar_without_rich(pyctrigger: Command, arguments: list[str]) -> None:
-    """The extra may be absent: the work is done all the same."""
-    code = "import sys; sys.modules['rich'] = None; from pyctrigger.cli import main; sys.exit(main())"
-
-    assert _bar(pyctrigger, [sys.executable, "-c", code], *arguments) == b""
+    looked, done = counted(screen, f"{newest.flavour}: looking"), counted(screen, f"{newest.flavour}: compiling")
+    assert (sorted(looked), looked[-1]) == (looked, (NUMBER,))
+    assert [(number, NUMBER) for number in range(1, NUMBER + 1)] == done
+    frames = [index for index, frame in enumerate(screen.frames) if "compiling" in frame]
+    assert all("looking" in frame for frame in screen.frames[: frames[0]])
+    assert [] == screen.lines
+    assert (0, 1) == (outcome.code, outcome.out.count("\n"))
 
 
-def test_no_bar_without_a_terminal(pyctrigger: Command, arguments: list[str]) -> None:
+@KINDS
+def test_looking_alone_counts_too(pyctrigger: Command, scope: list[Argument], kind: str) -> None:
+    """A verb that only looks, and one that finds nothing to do."""
+    for verb, *options in (("verify",), ("run", "-q"), ("run", "--dry-run"), ("sweep",), ("purge", "--dry-run")):
+        taken = scope if verb in ("run", "repair") else scope[:-2]
+        _, screen = watched(pyctrigger, kind, [verb, *options, *taken])
+        looked = counted(screen, "looking")
+        assert (verb, [] if "-q" in options else (NUMBER,)) == (verb, looked[-1] if looked else [])
+        assert sorted(looked) == looked
+        assert [] == screen.lines
+
+
+@KINDS
+def test_words_between_leave_no_trace_of_it(pyctrigger: Command, scope: list[Argument], site: Path, kind: str) -> None:
+    """Failures are told on the same terminal, line by line, each of them whole."""
+    write_tree(site, {f"bad{number}.py": "= =\n" for number in range(3)})
+    outcome, screen = watched(pyctrigger, kind, ["run", "-vv", *scope], columns=500)
+
+    assert sorted(f"{site}/bad{number}.py: syntax: line 1, SyntaxError" for number in range(3)) == sorted(screen.lines)
+    assert NUMBER == outcome.out.count("\ncompiled ") + outcome.out.startswith("compiled ")
+
+
+@KINDS
+@pytest.mark.parametrize("columns", [12, 30])
+def test_a_narrow_terminal_is_no_reason_to_break_the_line(
+    pyctrigger: Command, scope: list[Argument], kind: str, columns: int
+) -> None:
+    """Whatever COLUMNS says: nothing is left over, and nothing stands in the last column."""
+    _, screen = watched(pyctrigger, kind, ["run", *scope], columns=columns)
+
+    assert screen.frames
+    assert columns > max(map(len, screen.frames)) or kind is EAGER
+    assert [] == screen.lines
+
+
+@pytest.mark.parametrize(
+    ("options", "env"),
+    [
+        (["--no-progress"], {}),
+        (["-q"], {}),
+        (["--json"], {}),
+        (["--hook"], {}),
+        ([], {"TERM": "dumb"}),
+        ([], {"TERM": ""}),
+    ],
+    ids=str,
+)
+def test_no_progress_where_nobody_wants_it(
+    pyctrigger: Command, scope: list[Argument], options: list[str], env: dict[str, str]
+) -> None:
+    """Or where a terminal can only add lines; a hook's terminal is often a log."""
+    outcome, _ = watched(pyctrigger, EAGER, ["run", *options, *scope], env=env)
+
+    assert outcome.code == 0
+    assert set("\r\x1b").isdisjoint(outcome.err.replace("\r\n", "\n"))
+
+
+def test_no_progress_without_a_terminal(pyctrigger: Command, scope: list[Argument]) -> None:
     """A log gets lines, not control characters."""
-    outcome = pyctrigger.text("run", *arguments)
+    pyctrigger.program = [sys.executable, "-c", EAGER]
+    outcome = pyctrigger.text("run", *scope)
 
     assert (outcome.code, outcome.err) == (0, "")
 
 
-def test_a_bar_counts_archives(pyctrigger: Command, tmp_path: Path) -> None:
-    """Of those that an audit examines; hashes of the kind that this host computes slowly give it something to do."""
-    number = 3425 if sys.version_info >= (3, 11) else 3495
-    head = number.to_bytes(2, "little") + b"\r\n\3\0\0\0" + bytes(20)
+def test_short_work_needs_none(pyctrigger: Command, scope: list[Argument]) -> None:
+    """Nothing flickers before there is something to wait for."""
+    patient = PLAIN.replace("= progress._PAUSE = 0", "= 100")
+
+    assert "" == watched(pyctrigger, patient, ["run", *scope])[0].err
+
+
+@KINDS
+def test_it_counts_archives(pyctrigger: Command, tmp_path: Path, kind: str) -> None:
+    """Of those that an audit examines."""
     for name in "abc":
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
-            archive.writestr("__pycache__/m.cpython-39.pyc", head)
-            archive.writestr("m.py", bytes(3 << 20))
-    program = [sys.executable, "-m", "pyctrigger"]
+            archive.writestr("m.py", b"")
 
-    said = _bar(pyctrigger, program, "-q", "--jobs", "1", str(tmp_path), verb="audit", code=1)
-    assert b"" == said
-    said = _bar(pyctrigger, program, "--jobs", "1", str(tmp_path), verb="audit", code=1)
-
-    assert b"examining" in said
-    assert b"/3" in said
+    assert "" == watched(pyctrigger, kind, ["audit", "-q", tmp_path])[0].err
+    _, screen = watched(pyctrigger, kind, ["audit", tmp_path])
+    assert [(1, 3), (2, 3), (3, 3)] == counted(screen, "examining")
+    assert [] == screen.lines

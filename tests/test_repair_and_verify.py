@@ -104,7 +104,7 @@ def damaged(pyctrigger: Command, site: Path, newest: Interpreter) -> dict[str, t
 
 #: Why, by the kind of finding.
 REASONS = {
-    "missing": "there is no bytecode for level 0",
+    "missing": "no bytecode for level 0",
     "stale": "its source has another mtime, and the same content",
     "corrupt": "it can't be loaded",
     "orphan": "its source is gone",

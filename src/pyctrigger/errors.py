@@ -130,6 +130,13 @@ class ShortageError(PyctriggerError):
     exit_code = 3
 
 
+class InterruptedRunError(PyctriggerError):
+    """Somebody pressed Ctrl-C. It is for who reads JSON; what ends the run is Python's own KeyboardInterrupt."""
+
+    exit_code = 130
+    usual_mend = "run it again to finish"
+
+
 class OutputError(PyctriggerError):
     """Standard output can't be written: the disk is full, or the descriptor closed. Told at the end, never raised."""
 

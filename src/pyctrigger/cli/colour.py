@@ -33,7 +33,7 @@ def is_wanted(when: str, stream: TextIO) -> bool:
 def is_terminal(stream: TextIO) -> bool:
     """Whether a stream is a terminal that knows more than to add lines."""
     try:
-        return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        return stream.isatty() and (os.environ.get("TERM") or "dumb") != "dumb"
     except ValueError:  # closed
         return False
 

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import interruption
-from ..errors import DefectError, PyctriggerError, RightsError, ShortageError
+from ..errors import DefectError, InterruptedRunError, PyctriggerError, RightsError, ShortageError
 from ..run.report import Report
 from ..run.trigger import perform
 from .commands import VERBS
@@ -81,8 +81,10 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     printer = Printer(call)
     try:
         report = _perform(call, printer, program)
-    except Exception as error:
-        if interruption.has_come():
+    except BaseException as error:
+        if interruption.has_come() or not isinstance(error, Exception):
+            if call.json:
+                printer.show_json(_failed(call, InterruptedRunError("interrupted")).as_dict())
             raise
         report = _failed(call, error if isinstance(error, PyctriggerError) else _explained(error, call))
     proof = getattr(call.options, "proof", None)

@@ -15,12 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..errors import PyctriggerError
+    from ..pyc.header import Verdict
     from ..run.outcome import Failure, Link
     from ..run.report import FlavourReport
     from .colour import Words
     from .parser import Call
+    from .progress import Progress
     from .table import Table
 
+#: Why something goes, by the kind of its removal.
+_REMOVED = {
+    "orphan": "orphan: its source is gone",
+    "residue": "residue: a writer that was killed left it behind",
+    "pyc": "all of this flavour goes",
+    "uncompilable": "uncompilable: its source doesn't compile any more",
+    "unwanted": "unwanted: nobody asks for its level",
+    "emptied": "nothing is left in it",
+}
 #: Paths of one kind that are named, where there are more of them.
 _MOST_NAMED = 3
 
@@ -36,11 +47,12 @@ class Printer(Observer):
         self._color = "never" if call.hook else call.color
         self._told: set[str] = set()
         self._held_back = ""
-        self._bar: Any = None
+        self._progress: Progress | None = None
         if call.progress and not (call.json or call.quiet or call.hook):
-            from .progress import progress_bar
+            from .progress import show_progress
 
-            self._bar = progress_bar(color=self._color)
+            self._progress = show_progress(color=self._color)
+        self.is_watched = self._progress is not None
 
     # -- as it happens -------------------------------------------------------------------------------------------
 
@@ -62,25 +74,40 @@ class Printer(Observer):
         else:
             self._say(self._output, line)
 
-    def wrote(self, directory: str) -> None:
-        if self._call.verbosity:
-            self._detail(f"wrote {shown(directory)}")
+    def started(self, flavour: str) -> None:
+        if self._progress is not None:
+            self._progress.begin(flavour)
 
-    def removed(self, path: str) -> None:
+    def looked(self, sources: int) -> None:
+        if self._progress is not None:
+            self._progress.looked(sources)
+
+    def compiled(self, path: str, verdicts: Sequence[Verdict]) -> None:
         if self._call.verbosity:
-            self._detail(f"removed {shown(path)}")
+            from ..run.states import cause
+
+            self._name("compiled", path, cause(verdicts))
+
+    def refreshed(self, path: str) -> None:
+        self._name("refreshed", path, "stale: only its source's mtime changed")
+
+    def opened(self, path: str) -> None:
+        self._name("opened", path, "its mode kept out accounts that may read the sources")
+
+    def removed(self, path: str, reason: str) -> None:
+        self._name("removed", path, _REMOVED.get(reason, reason))
 
     def skipped(self, path: str, reason: str) -> None:
         if self._call.verbosity > 1:
-            self._detail(f"skipped {shown(path)}: {reason}")
+            self._name("skipped", path, reason)
 
-    def progress(self, done: int, known: int) -> None:
-        if self._bar is not None:
-            self._bar.update(done, known)
+    def progress(self, done: int, known: int | None) -> None:
+        if self._progress is not None:
+            self._progress.update(done, known)
 
     def finished(self) -> None:
-        if self._bar is not None:
-            self._bar.clear()
+        if self._progress is not None:
+            self._progress.clear()
 
     # -- at the end ----------------------------------------------------------------------------------------------
 
@@ -141,12 +168,15 @@ class Printer(Observer):
             return False
         return not self._call.hook or self._call.verbosity > 0 or run.tally.counts.changes > 0
 
-    def _detail(self, line: str) -> None:
-        self._say(self._errors if self._call.json else self._output, line)
+    def _name(self, did: str, path: str, why: str) -> None:
+        """Name a file with `-v`, and the reason with `-vv`."""
+        if self._call.verbosity:
+            because = f" ({why})" if self._call.verbosity > 1 else ""
+            self._say(self._errors if self._call.json else self._output, f"{did} {shown(path)}{because}")
 
     def _say(self, stream: TextIO, line: str | Words | Table) -> None:
-        if self._bar is not None:
-            self._bar.clear()
+        if self._progress is not None:
+            self._progress.clear()
         if self._held_back:
             say(self._output, self._held_back)
             self._held_back = ""

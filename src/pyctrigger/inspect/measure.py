@@ -209,7 +209,7 @@ class _Session:
                 else f"see that {self._interpreter.executable} can do it, and name with --site-dir what lies elsewhere",
             )
         self._done += 1
-        self._watcher.progress(self._done, max(self._done, self._known))
+        self._watcher.progress(min(self._done, self._known), self._known)
         return ended.seconds, ended.cpu_seconds
 
     def _require_something(self, trees: Trees) -> None:

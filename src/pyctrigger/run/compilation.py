@@ -79,7 +79,6 @@ class Compilation:
         self._owns = owns
         self._tally = results.tally
         self._writers: dict[int, Writer] = {}
-        self._last_written = ""
         #: By the digest of what is being compiled: what has the same content, and waits for an answer that may cost a
         #: minute; and what needs wait no longer.
         self._waiting: dict[bytes, list[Asked]] = {}
@@ -221,12 +220,12 @@ class Compilation:
             if not self._owns(place.pyc_directory, state.pyc)
         ]
         if doomed:
-            self._results.remove(place, doomed, self._manifest)
+            self._results.remove(place, doomed, self._manifest, {pyc: "uncompilable" for pyc, _ in doomed})
 
     def _store(self, asked: Asked, answer: wire.Compiled, path: str) -> None:
         place, stale = asked.task
         written: list[Written] = []
-        changed = False
+        changed: list[Verdict] = []
         body: Buffer = b""
         header = self._header(asked.text.status, answer)
         try:
@@ -236,7 +235,7 @@ class Compilation:
                 body = level.body or body
                 if self._is_there(asked, state, header, body):
                     continue
-                changed = True
+                changed.append(state.verdict)
                 if level.state == wire.TWIN and written and self._link(place, state.pyc, written[-1]):
                     continue
                 status = self._put(asked, state, header, body)
@@ -255,6 +254,7 @@ class Compilation:
         self._manifest.unlearn(path)
         if changed:
             self._tally.counts.compiled += 1
+            self._results.observer.compiled(path, changed)
         else:
             self._tally.counts.fresh += 1
 
@@ -302,9 +302,6 @@ class Compilation:
                 if attempt == _TRIES - 1:
                     raise
         self._results.wrote(layout)
-        if place.pyc_directory != self._last_written:
-            self._last_written = place.pyc_directory
-            self._results.observer.wrote(place.pyc_directory)
         return status
 
     def _link(self, place: Place, pyc: str, first: Written) -> bool:

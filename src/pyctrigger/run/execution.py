@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING
 
 from ..pyc.header import Verdict
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from .steps import Stale, Step
     from .wanted import Wanted
     from .warm_pool import WarmPool
+
+
+#: Sources that are held at most so that a watcher knows how many there are: some 50 MB of names and status.
+_MOST_COUNTED = 50_000
 
 
 class Execution:
@@ -64,7 +68,8 @@ class Execution:
         self._refreshing: Refresher | None = None
         #: What is read or looked at is so after this.
         self._began = time.time_ns()
-        self._known = self._done = 0
+        self._known: int | None = None
+        self._done = 0
         self._has_noted_lacks = False
         self.tally = self._results.tally
 
@@ -72,11 +77,21 @@ class Execution:
         """Carry out all steps. Raises PyctriggerError where the machinery fails; what was done stays done."""
         for owner, of_one_owner in groupby(steps, lambda step: step[0].sources.owner):
             with self._open_pool(owner) as self._pool:
-                tasks = self._tasks(of_one_owner)
+                tasks = self._counted(self._tasks(of_one_owner))
                 first = next(tasks, None)
                 if first is not None:
-                    self._work(_chain(first, tasks))
+                    self._work(chain([first], tasks))
         return self.tally
+
+    def _counted(self, tasks: Iterator[Task]) -> Iterator[Task]:
+        """The same tasks. For a watcher all of them are found first, unless they are more than should be held."""
+        self._known, self._done = None, 0
+        if not self._observer.is_watched:
+            return tasks
+        found = list(islice(tasks, _MOST_COUNTED))
+        if len(found) < _MOST_COUNTED:
+            self._known = len(found)
+        return chain(found, tasks)
 
     def _work(self, tasks: Iterator[Task]) -> None:
         compilation = self._compiler()
@@ -157,7 +172,8 @@ class Execution:
         ):
             return
         doomed = [(each.name, each.source if each.kind == "orphan" else None) for each in plan.removals]
-        self._results.remove(Place(layout, plan.relative), doomed, self._manifest)
+        kinds = {each.name: each.kind for each in plan.removals}
+        self._results.remove(Place(layout, plan.relative), doomed, self._manifest, kinds)
         if not plan.stale:
             self._remove_emptied(layout, plan.relative)
 
@@ -187,7 +203,7 @@ class Execution:
             self._results.io_failure(layout, above, path, error)
             return False
         self.tally.counts.removed_directories += 1
-        self._observer.removed(path)
+        self._observer.removed(path, "emptied")
         return True
 
     def _open_pycache(self, layout: Layout, plan: DirectoryPlan) -> None:
@@ -205,7 +221,7 @@ class Execution:
             self._results.io_failure(layout, relative, path, error)
             return
         if is_open:
-            self._observer.wrote(path)
+            self._observer.opened(path)
         else:
             self.tally.findings.append(Finding("unreadable", path, None, known=True))
 
@@ -225,13 +241,10 @@ class Execution:
                 self.tally.failures.append(Failure(path, "refused", f"{plan.obstacle}; pyctrigger repair replaces it"))
             self.tally.counts.failed += len(plan.stale)
             return
-        self._known += len(plan.stale)
         place = Place(layout, plan.relative)
         for stale in plan.stale:
             left = self._left_to_compile(Task(place, stale))
-            if left is None:
-                self._progress()
-            else:
+            if left is not None:
                 yield left
 
     def _left_to_compile(self, task: Task) -> Task | None:
@@ -252,6 +265,7 @@ class Execution:
         self._results.wrote(place.layout)
         if left is None:
             self.tally.counts.refreshed += 1
+            self._observer.refreshed(place.source(task.stale.name))
         return left
 
     def _compiler(self) -> Compilation:
@@ -286,8 +300,3 @@ class Execution:
 
 def _needs_compiler(stale: Stale) -> bool:
     return any(state.verdict is not Verdict.REFRESHABLE for state in stale.levels)
-
-
-def _chain(first: Task, rest: Iterator[Task]) -> Iterator[Task]:
-    yield first
-    yield from rest

@@ -121,7 +121,7 @@ class InstallationRun:
         knowledge = self._knowledge(manifest)
         with (
             contextlib.closing(manifest),
-            Survey(self._target, self._request, wanted, knowledge) as survey,
+            Survey(self._target, self._request, wanted, knowledge, observer=self._observer) as survey,
             Pools(self._settings, self._request.jobs, wanted).prover(self._target.interpreter) as prover,
         ):
             takings = self._takings(manifest)
@@ -347,7 +347,7 @@ class InstallationRun:
                 self._observer.notice(f"the manifest names directories outside the scope: {', '.join(strangers)}")
             with (
                 contextlib.closing(manifest),
-                Survey(self._target, request, wanted, knowledge, overview) as survey,
+                Survey(self._target, request, wanted, knowledge, overview, self._observer) as survey,
             ):
                 execution = Execution(
                     interpreter,

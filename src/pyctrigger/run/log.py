@@ -52,8 +52,9 @@ class _Listener(Observer):
 
     def __init__(self, observer: Observer) -> None:
         self.heard: list[str] = []
-        for name in ("found", "started", "wrote", "removed", "skipped", "progress", "finished"):
-            setattr(self, name, getattr(observer, name))
+        for name in vars(Observer):
+            if not name.startswith("_") and name != "notice":
+                setattr(self, name, getattr(observer, name))
         self._pass_on = observer.notice
 
     def notice(self, text: str) -> None:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..pyc.header import Verdict
+
 
 class Observer:
     """Told what happens, as it happens. This one listens to nothing."""
+
+    #: Whether progress is shown: then all work is found before it begins, so that its amount is known and never grows.
+    is_watched = False
 
     def notice(self, text: str) -> None:
         """Something that a person should read now: a wait, state that can't be kept."""
@@ -15,17 +25,26 @@ class Observer:
     def started(self, flavour: str) -> None:
         """Work on a flavour begins."""
 
-    def wrote(self, directory: str) -> None:
-        """Bytecode was written into a directory; told once for each run of files in it."""
+    def looked(self, sources: int) -> None:
+        """So many sources have been looked at."""
 
-    def removed(self, path: str) -> None:
+    def compiled(self, path: str, verdicts: Sequence[Verdict]) -> None:
+        """A source was compiled, for what was wrong with its bytecode, level by level."""
+
+    def refreshed(self, path: str) -> None:
+        """The bytecode of a source got new headers, and kept its code."""
+
+    def opened(self, path: str) -> None:
+        """A `__pycache__` can be entered by all who may read its sources."""
+
+    def removed(self, path: str, reason: str) -> None:
         """A file or a directory was removed."""
 
     def skipped(self, path: str, reason: str) -> None:
         """A source was left out."""
 
-    def progress(self, done: int, known: int) -> None:
-        """So many sources are done, of so many known to need work."""
+    def progress(self, done: int, known: int | None) -> None:
+        """So many sources are done, of so many that need work; None: nobody has counted them."""
 
     def finished(self) -> None:
         """Work on the flavour has ended, well or not."""

@@ -93,6 +93,8 @@ class Tally:
         self.links: list[Link] = []
         #: Lines that a person should read, such as a read-only tree; no fault of a file's.
         self.notices: list[str] = []
+        #: Whether something that needs work lies on a file system that is mounted read-only.
+        self.left_read_only = False
         #: Whether a file system turned read-only under the work, or took none: it is done when it can be written again.
         self.is_interrupted = False
 
@@ -110,6 +112,7 @@ class Tally:
         self.unexamined += other.unexamined
         self.links += other.links
         self.notices += other.notices
+        self.left_read_only |= other.left_read_only
         self.is_interrupted |= other.is_interrupted
 
     @property

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 #: The version of the JSON object; it may grow without a new number.
 SCHEMA = 1
 
+#: What became of the work as a whole, worst first: of several, the first counts.
+OUTCOMES = (
+    *("error", "refused", "interrupted", "locked", "failed", "incomplete", "read-only", "deferred"),
+    *("done", "looked", "nothing-to-do"),
+)
+_OUTCOMES_OF_ERRORS = {75: "locked", 77: "refused", 130: "interrupted"}
+
 
 class FlavourReport:
     """What became of one flavour. `interpreter` is None when it is gone, as it may be for a purge."""
@@ -49,6 +56,24 @@ class FlavourReport:
         """What people call it: an environment by its path, everything else by its flavour."""
         return self.flavour if self.prefix is None else f"{shown(self.prefix)} ({self.flavour})"
 
+    @property
+    def outcome(self) -> str:
+        """What became of its work, as a whole: one of `OUTCOMES`."""
+        tally = self.tally
+        if self.error is not None:
+            return _outcome_of(self.error)
+        if self.deferred:
+            return "deferred"
+        if tally.failures or tally.counts.failed:
+            return "failed"
+        if tally.unexamined:
+            return "incomplete"
+        if self.inspection is not None:
+            return "looked"
+        if tally.left_read_only:
+            return "read-only"
+        return "done" if tally.counts.changes else "nothing-to-do"
+
     def as_dict(self) -> dict[str, Any]:
         """The flavour's part of the JSON object."""
         tally = self.tally
@@ -56,6 +81,7 @@ class FlavourReport:
             "flavour": self.flavour,
             "installation": self.installation,
             **({"prefix": None} if self.prefix is None else path_fields("prefix", self.prefix)),
+            "outcome": self.outcome,
             "interpreter": interpreter_fields(self.interpreter)
             if self.interpreter and self.interpreter.executable
             else None,
@@ -94,6 +120,12 @@ class Report:
         return type(self) is not Report or bool(self.runs)
 
     @property
+    def outcome(self) -> str:
+        """The worst of all flavours'; of a verb that serves none, done, unless there are errors."""
+        found = {*map(_outcome_of, self.errors), *(run.outcome for run in self.runs)}
+        return next((each for each in OUTCOMES if each in found), "done")
+
+    @property
     def exit_code(self) -> int:
         """The highest of all flavours' (the contract's table)."""
         codes = [error.exit_code for error in self.errors]
@@ -106,6 +138,7 @@ class Report:
             "command": self.command,
             "version": VERSION,
             "exit_code": self.exit_code,
+            "outcome": self.outcome,
             "dry_run": self.dry_run,
             "errors": [error_fields(error) for error in self.errors],
             "notices": [printable(notice) for notice in self.notices],
@@ -113,11 +146,15 @@ class Report:
         }
 
 
+def _outcome_of(error: PyctriggerError) -> str:
+    return _OUTCOMES_OF_ERRORS.get(error.exit_code, "error")
+
+
 def error_fields(error: PyctriggerError) -> dict[str, Any]:
     """An error for JSON."""
     fields: dict[str, Any] = {"code": error.exit_code, "message": printable(error.message)}
     if error.mend:
-        fields["mend"] = printable(error.mend)
+        fields["hint"] = fields["mend"] = printable(error.mend)
     return fields
 
 

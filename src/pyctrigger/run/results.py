@@ -9,7 +9,7 @@ from ..tree.sweep import remove_files
 from .outcome import Failure, Finding, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ..state.manifest import Manifest
     from ..tree.layout import Layout, Place
@@ -99,6 +99,7 @@ class Results:
         place = _ReadOnly(layout.pycs.describe(top), turned=turned, mounted=mounted)
         self._read_only.setdefault(id(layout), {})[top] = place
         if not turned:
+            self.tally.left_read_only = True
             self.tally.notices.append(f"{place.path} is on a read-only file system; nothing was changed there")
         return place
 
@@ -113,8 +114,10 @@ class Results:
                     reason = f"it turned read-only in the middle of the work; sources that were left: {place.left}"
                     self.tally.failures.append(Failure(place.path, "io", reason))
 
-    def remove(self, place: Place, doomed: Iterable[tuple[str, str | None]], manifest: Manifest) -> None:
-        """Remove pycs of a directory, each with the source that has to be gone, or None."""
+    def remove(
+        self, place: Place, doomed: Iterable[tuple[str, str | None]], manifest: Manifest, reasons: Mapping[str, str]
+    ) -> None:
+        """Remove pycs of a directory, each with the source that has to be gone, or None; `reasons` is by name."""
         for name, is_removed, error in remove_files(place.layout, place.relative, doomed):
             manifest.forget(place.pyc_directory, name)
             if error is not None:
@@ -123,7 +126,7 @@ class Results:
                     return
             elif is_removed:
                 self.tally.counts.removed += 1
-                self.observer.removed(place.pyc(name))
+                self.observer.removed(place.pyc(name), reasons[name])
 
     def wrote(self, layout: Layout) -> None:
         """Something was written into this tree."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..pyc.header import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .outcome import Finding
 
 
@@ -26,7 +28,7 @@ class State(NamedTuple):
 
 STATES = {
     Verdict.FRESH: State("fresh", None, "it fits its source"),
-    Verdict.MISSING: State("missing", None, "there is no bytecode"),
+    Verdict.MISSING: State("missing", None, "no bytecode"),
     Verdict.OTHER_MTIME: State("stale", "mtime", "its source has another mtime"),
     Verdict.REFRESHABLE: State("stale", "mtime", "its source has another mtime, and the same content"),
     Verdict.OTHER_SIZE: State("stale", "size", "its source has another size"),
@@ -55,6 +57,16 @@ _BY_KIND = {
 def why(finding: Finding) -> str | None:
     """The sentence for a finding."""
     return finding.reason or _BY_KIND.get(finding.kind)
+
+
+def cause(verdicts: Iterable[Verdict]) -> str:
+    """Why a source was compiled: `stale: its source has another size`."""
+    states = [STATES[_PROVEN.get(verdict, verdict)] for verdict in verdicts]
+    return "; ".join(dict.fromkeys(f"{state.name}: {state.sentence}" for state in states))
+
+
+#: What a doubt was, once compiling the source has given other code.
+_PROVEN = {Verdict.SUSPECT: Verdict.MISMATCHED, Verdict.UNPROVEN: Verdict.OTHER_HASH}
 
 
 def word_for(verdict: Verdict) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .outcome import Failure
 from .plan import Planner
+from .steps import Totals
 from .targets import open_layout, require_account_owns
 from .transaction import Unit
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..tree.layout import Layout
     from .knowledge import Knowledge
     from .notes import Notes
+    from .observer import Observer
     from .overview import Overview
     from .request import Request
     from .steps import Step
@@ -35,12 +37,16 @@ class Survey:
         wanted: Wanted,
         knowledge: Knowledge,
         overview: Overview | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._target = target
         self._request = request
         self._wanted = wanted
         self._knowledge = knowledge
         self._overview = overview
+        self._observer = observer if observer and observer.is_watched else None
+        #: Sources looked at, in all site directories, and in those before this one.
+        self._looked = self._before = 0
         self._stack = contextlib.ExitStack()
         self._sites: list[tuple[Layout, SiteDirectory, list[Unit]]] = []
         #: Site directories that could not be opened.
@@ -85,6 +91,8 @@ class Survey:
         for layout, site, units in self._sites:
             notes = self._overview.notes(site.path, layout) if self._overview else None
             for step in self._planner(layout, site, notes).plan(units):
+                if isinstance(step, Totals):
+                    self._before = self._looked
                 yield layout, step
             if notes:
                 self._learn(site, notes)
@@ -106,7 +114,14 @@ class Survey:
     def _planner(self, layout: Layout, site: SiteDirectory, notes: Notes | None) -> Planner:
         others = frozenset(layout.sources.identity for layout, _, _ in self._sites)
         library = site.is_stdlib
-        return Planner(layout, self._wanted, self._knowledge, others=others, is_library=library, notes=notes)
+        planner = Planner(layout, self._wanted, self._knowledge, others=others, is_library=library, notes=notes)
+        planner.looked = self._tell_looked if self._observer else None
+        return planner
+
+    def _tell_looked(self, sources: int) -> None:
+        assert self._observer is not None
+        self._looked = self._before + sources
+        self._observer.looked(self._looked)
 
 
 def _parts(layout: Layout, unit: Unit) -> Iterator[str]:

@@ -107,9 +107,9 @@ class _Teller:
         self._options = options
         self._bar: Any = None
         if not (options.no_progress or options.json or options.quiet):
-            from ..progress import progress_bar
+            from ..progress import show_progress
 
-            self._bar = progress_bar("examining", color=options.color)
+            self._bar = show_progress("examining", color=options.color)
         if options.format == "csv":
             say(sys.stdout, _csv_line(_COLUMNS))
 

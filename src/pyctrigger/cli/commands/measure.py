@@ -109,16 +109,18 @@ def _ended_in_order() -> Iterator[None]:
 
 def _view(options: argparse.Namespace) -> Any:
     from ...inspect.measure import Watcher
-    from ..progress import progress_bar
+    from ..progress import show_progress
 
     class View(Watcher):
         """Shows how far it is; with `-v` every time that was taken."""
 
         def __init__(self) -> None:
             silent = options.json or options.quiet or options.no_progress
-            self._bar = None if silent or options.verbose else progress_bar("measuring", color=options.color)
+            self._bar = None if silent or options.verbose else show_progress("measuring", color=options.color)
 
         def started(self, interpreter: Interpreter) -> None:
+            if self._bar is not None:
+                self._bar.begin(interpreter.flavour)
             if os.geteuid() == 0 and not options.quiet:
                 say(sys.stderr, f"{interpreter.flavour}: what is measured runs as root")
 

@@ -30,13 +30,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def summary(run: FlavourReport) -> list[str]:
-    """One line: `py311: 42 compiled, 3 removed, 0 failed in 0.31 s`."""
-    counts = run.tally.counts
+    """One line: `py311: 42 compiled, 3 removed, 0 failed in 0.31 s`; or `py311: nothing to do, 1,356 fresh in …`."""
+    counts, took = run.tally.counts, seconds(run.elapsed_seconds)
+    if run.error is not None and not counts.changes:
+        return []  # the error says it all
+    if run.outcome == "deferred":
+        return [f"{run.name}: deferred; the next run does it"]
     failed = max(counts.failed, len(run.tally.failures))
-    skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-    refreshed = f" {counts.refreshed} refreshed," if counts.refreshed else ""
-    line = (
-        f"{run.name}: {counts.compiled} compiled,{refreshed} {counts.removed} removed, {failed} failed{skipped}"
-        f" in {seconds(run.elapsed_seconds)}"
-    )
-    return [line]
+    skipped = f", {counts.skipped:,} skipped" if counts.skipped else ""
+    if run.outcome == "nothing-to-do":
+        return [f"{run.name}: nothing to do, {counts.fresh:,} fresh{skipped} in {took}"]
+    refreshed = f" {counts.refreshed:,} refreshed," if counts.refreshed else ""
+    did = f"{counts.compiled:,} compiled,{refreshed} {counts.removed:,} removed, {failed:,} failed{skipped}"
+    return [f"{run.name}: {did} in {took}"]

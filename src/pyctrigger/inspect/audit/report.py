@@ -83,6 +83,10 @@ class AuditReport(Report):
             sums["pycs"] += each["pycs"]
 
     @property
+    def outcome(self) -> str:
+        return "error" if self.defects else "incomplete" if self.failed and not self.errors else super().outcome
+
+    @property
     def exit_code(self) -> int:
         """3 if an archive couldn't be examined, 1 if there are findings, 70 for a defect (the contract's table)."""
         findings = any(self.totals[kind] for kind in KINDS)
