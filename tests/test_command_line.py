@@ -65,7 +65,7 @@ def test_one_line_says_what_was_done(pyctrigger: Command, scope: list[Argument],
     second = pyctrigger.text("run", *scope)
     summary, help_ = second.out.splitlines(keepends=True)
     assert re.match(SUMMARY.format(0, 1, 1), summary), second.out
-    assert help_.startswith("help: syntax: tell the maintainers of the source, or leave it out: --exclude GLOB")
+    assert help_.startswith("hint: syntax: tell the maintainers of the source, or leave it out: --exclude GLOB")
     assert re.fullmatch(rf"{site}/bad\.py: syntax: line \d, SyntaxError\n", second.err)
     third = pyctrigger.text("run", *scope)
     assert re.match(r"py\w+: nothing to do, 2 fresh, 1 skipped in \d+\.\d\d s\n\Z", third.out)

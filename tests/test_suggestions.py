@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pyctrigger import suggestions
+from pyctrigger.cli import guides
 from pyctrigger.cli import parser as command_line
 from pyctrigger.cli.commands import VERBS
 from pyctrigger.cli.parser import parse
@@ -195,3 +199,42 @@ def test_a_real_call_with_options_first(pyctrigger: Command, site: Path, newest:
         outcome.out,
         outcome.err,
     )
+
+
+# -- help ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [None, *VERBS])
+def test_help_says_when_to_use_a_verb_and_ends_with_two_examples(
+    parsers: dict[str, argparse.ArgumentParser], verb: str | None
+) -> None:
+    """That can be typed as they stand."""
+    text = (command_line.build_parser() if verb is None else parsers[verb]).format_help()
+    about = guides.guide(verb)
+    assert about is not None
+    assert " ".join(about.when.split()) in " ".join(text.split())
+    _, _, shown = text.partition("\nexamples:\n")
+    lines = [line.strip() for line in shown.splitlines()]
+    assert [words for what, command in about.examples for words in (command, what)] == lines
+    for _, line in about.examples:
+        words = shlex.split(line.replace('eval "$(', "").replace(')"', "").partition(" > ")[0])
+        assert ["pyctrigger"] == words[:1]
+        assert words[1] == (verb or words[1])
+        parse(words[1:])
+
+
+def test_help_is_for_people_who_skim() -> None:
+    """One line of a verb or an option fits a terminal with its neighbours, and uses the reader's words."""
+    jargon = re.compile(r"\b(mend|whole|stand|stands|nobody|flavour|touched|greet|settled|tell|told)\b")
+    lines = {f"{verb}": VERBS[verb].HELP for verb in VERBS}
+    for verb, parser in command_line._parsers().items():
+        lines |= {f"{verb} {each.dest}": each.help or "" for each in parser._actions if each.dest != "help"}
+    assert {} == {name: text for name, text in lines.items() if not text or len(text) > 90 or jargon.search(text)}
+
+
+def test_a_hook_imports_no_words_for_help() -> None:
+    """They are read when somebody asks for them."""
+    program = "import sys; from pyctrigger.cli.parser import parse; parse(['run', '--hook']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "pyctrigger.cli.parser" in loaded
+    assert {"difflib", "pyctrigger.suggestions", "pyctrigger.cli.guides"}.isdisjoint(loaded)

@@ -25,9 +25,9 @@ _MENDS = {
 
 
 def mends(kinds: Iterable[str], verb: str) -> list[Words]:
-    """A line for each mend: `help: syntax, encoding: tell the maintainers …`; `verb` is what failed."""
+    """A line for each mend: `hint: syntax, encoding: tell the maintainers …`; `verb` is what failed."""
     alike: dict[str, list[str]] = {}
     for kind in dict.fromkeys(kinds):
         if kind in _MENDS:
             alike.setdefault(_MENDS[kind], []).append(kind)
-    return [(("help:", "strong"), f" {', '.join(names)}: {mend.format(verb=verb)}") for mend, names in alike.items()]
+    return [(("hint:", "strong"), f" {', '.join(names)}: {mend.format(verb=verb)}") for mend, names in alike.items()]

@@ -38,8 +38,18 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=_Unmeasured, **options)
 
     def format_help(self) -> str:
+        from .guides import examples_of, guide
+
         self.formatter_class = argparse.HelpFormatter
-        return super().format_help()
+        found = guide(self.prog.partition(" ")[2] or None)
+        if found is None:
+            return super().format_help()
+        about = self.description or ""
+        self.description = f"{about[:1].upper()}{about[1:].rstrip('.')}. {found.when}"
+        try:
+            return super().format_help() + examples_of(found)
+        finally:
+            self.description = about
 
     def format_usage(self) -> str:
         self.formatter_class = argparse.HelpFormatter
@@ -132,7 +142,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         module.add_options(subparser)
         if not hasattr(module, "perform"):
             subparser.add_argument(
-                "paths", nargs="*", metavar="PATH", help="a file or directory to look at; none at all: the whole scope"
+                "paths", nargs="*", metavar="PATH", help="a file or directory to look at (default: everything)"
             )
         add_shared_options(subparser, verb)
     return parser

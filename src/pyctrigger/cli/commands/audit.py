@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...inspect.audit.report import ArchiveReport, AuditReport
     from ...run.report import FlavourReport
 
-HELP = "look for bytecode in packages that aren't installed"
+HELP = "find stale bytecode in packages that aren't installed"
 
 _FORMATS = ("text", "jsonl", "csv")
 
@@ -25,32 +25,36 @@ _FORMATS = ("text", "jsonl", "csv")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """All of its own: it works on archives, not on site directories."""
     parser.add_argument(
-        "paths", nargs="+", metavar="ARCHIVE|DIR", help="a package or archive, or a directory of them, however deep"
+        "paths", nargs="+", metavar="ARCHIVE|DIR", help="a package, an archive, or a directory tree of them"
     )
     parser.add_argument(
-        "--python", metavar="V", help="compare with 3.11, 3.13t, pypy3.11, py311 or a path; else with no interpreter"
+        "--python", metavar="V", help="compare with this Python: 3.11, 3.13t, pypy3.11, py311 or a path"
     )
     parser.add_argument(
-        "--needs-rebuild", action="store_true", help="only the names of archives with stale bytecode, one a line"
+        "--needs-rebuild", action="store_true", help="print only the names of archives with stale bytecode"
     )
-    parser.add_argument("--null", action="store_true", help="these names, separated by NUL")
-    parser.add_argument("--format", choices=_FORMATS, help="text; jsonl: one JSON object a line for each archive; csv")
+    parser.add_argument("--null", action="store_true", help="separate the names by NUL")
+    parser.add_argument(
+        "--format", choices=_FORMATS, help="how to print: text, csv, or jsonl (a JSON object for each archive)"
+    )
     group = parser.add_argument_group("running")
-    group.add_argument("--jobs", metavar="N", type=processes, default=0, help="processes; 0: what the machine allows")
-    group.add_argument("--config", metavar="FILE", help="the configuration, which may name the executable of a version")
+    group.add_argument(
+        "--jobs", metavar="N", type=processes, default=0, help="how many processes; 0: as many as the machine allows"
+    )
+    group.add_argument("--config", metavar="FILE", help="the configuration file")
     group.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=time_limit,
         default=300.0,
-        help="for one archive (default: 300); 0: no limit",
+        help="how long one archive may take; 0: no limit (default: 300)",
     )
     group.add_argument(
         "--max-size",
         metavar="SIZE",
         type=_size,
         default=16 << 30,
-        help="what one archive may expand to, such as 16GiB (the default)",
+        help="how much one archive may expand to (default: 16GiB)",
     )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ...run.report import FlavourReport
 
-HELP = "print what makes a shell complete pyctrigger's command line"
+HELP = "print the completion script for a shell"
 
 _SHELLS = ("bash", "zsh", "fish")
 

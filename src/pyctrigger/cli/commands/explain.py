@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...run.request import Request
     from ..table import Piece
 
-HELP = "tell why a source's bytecode is as it is, and what a run would do about it"
+HELP = "explain why bytecode is as it is, and what a run would do"
 #: Files of a directory that are named one by one.
 _MOST_ITEMS = 20
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...state.history import PastFlavour, PastRun
     from ..table import Piece
 
-HELP = "list the recorded runs, or show one whole"
+HELP = "list past runs, or show one in full"
 HEADERS = ("id", "date", "command", "event", "manager", "paths", "changes", "failures", "outcome", "duration")
 _NUMBERS = ("id", "paths", "changes", "failures", "duration")
 _STYLES = {"failed": "error", "error": "error", "interrupted": "warning", "deferred": "dim", "running": "strong"}
@@ -26,11 +26,11 @@ _STYLES = {"failed": "error", "error": "error", "interrupted": "warning", "defer
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """All of its own: it touches no bytecode."""
-    parser.add_argument("numbers", nargs="*", metavar="ID", help="runs to show whole; last: the newest one")
-    parser.add_argument("--limit", metavar="N", type=_limit, default=20, help="list so many; 0: all (default: 20)")
-    parser.add_argument("--failed", action="store_true", help="list only those that failed or didn't come to their end")
-    parser.add_argument("--root", metavar="DIR", help="a staged root, chroot or jail seen from outside")
-    parser.add_argument("--state-dir", metavar="DIR", help="where journal and manifest live")
+    parser.add_argument("numbers", nargs="*", metavar="ID", help="runs to show in full; last: the newest")
+    parser.add_argument("--limit", metavar="N", type=_limit, default=20, help="how many to list; 0: all (default: 20)")
+    parser.add_argument("--failed", action="store_true", help="only runs that failed or were cut short")
+    parser.add_argument("--root", metavar="DIR", help="a chroot, jail or image, seen from outside")
+    parser.add_argument("--state-dir", metavar="DIR", help="where the state is kept")
 
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HistoryReport:

@@ -17,22 +17,26 @@ if TYPE_CHECKING:
     from ...run.standing_hooks import StandingHook
     from ..table import Table
 
-HELP = "show, render, install or uninstall a package manager's hooks"
+HELP = "list, print, install or remove package managers' hooks"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """All of its own: it touches no bytecode."""
-    parser.add_argument("action", choices=("list", "render", "install", "uninstall"), help="what to do with them")
-    parser.add_argument("--manager", choices=(*MANAGERS, "sh"), help="for which package manager (list: those in use)")
+    parser.add_argument(
+        "action", choices=("list", "render", "install", "uninstall"), help="what to do; render prints them"
+    )
+    parser.add_argument(
+        "--manager", choices=(*MANAGERS, "sh"), help="whose hooks (default: those of the managers in use)"
+    )
     add_python(parser)
-    parser.add_argument("--root", metavar="DIR", help="a staged root, chroot or jail seen from outside")
+    parser.add_argument("--root", metavar="DIR", help="a chroot, jail or image, seen from outside")
     add_site_dir(parser, whose="the manager's")
-    parser.add_argument("--state-dir", metavar="DIR", help="where it is remembered what was there before")
-    parser.add_argument("--stateless", action="store_true", help="remember nothing: for package builds")
+    parser.add_argument("--state-dir", metavar="DIR", help="where to keep what a hook replaces")
+    parser.add_argument("--stateless", action="store_true", help="keep no state: for package builds")
     parser.add_argument(
         "--force", action="store_true", help="replace a file that isn't ours, and install beside another hook"
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
 
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HookReport:

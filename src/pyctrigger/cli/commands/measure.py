@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..chart import Bar
     from ..table import Piece
 
-HELP = "time a start with stale, without and with fresh bytecode"
+HELP = "measure what stale bytecode costs at start-up"
 
 #: As `inspect.measure_trees.Kind` names them: every command's start would pay for importing it here.
 _KINDS = {
@@ -40,15 +40,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_prefix(parser)
     add_site_dir(parser)
     parser.add_argument("--script", metavar="FILE", help="run this instead of importing modules")
-    parser.add_argument("--stdlib", action="store_true", help="the standard library's bytecode changes as well")
+    parser.add_argument("--stdlib", action="store_true", help="make the standard library's bytecode stale, too")
     parser.add_argument(
         "--stale", default="magic", choices=tuple(_KINDS), help="what makes bytecode stale (default: magic)"
     )
     parser.add_argument("--runs", metavar="N", type=_runs, default=5, help="runs of each kind (default: 5)")
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=positive_time_limit, default=60.0, help="for one process (default: 60)"
+        "--timeout",
+        metavar="SECONDS",
+        type=positive_time_limit,
+        default=60.0,
+        help="how long one start may take (default: 60)",
     )
-    parser.add_argument("--config", metavar="FILE", help="the configuration")
+    parser.add_argument("--config", metavar="FILE", help="the configuration file")
 
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> MeasureReport:

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from ...run.request import Request
     from ...target.interpreter import Interpreter
 
-HELP = "remove all bytecode of one flavour"
+HELP = "remove all bytecode of one Python"
 _HEADERS = ("flavour", "pycs", "size", "by others", "site directory")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Whose bytecode, when there is no interpreter left to ask; and whether to ask a person."""
-    parser.add_argument("--cache-tag", metavar="TAG", help="the cache tag of an interpreter that is gone: cpython-311")
-    parser.add_argument("--all", action="store_true", dest="every", help="every flavour found, and those that went")
+    parser.add_argument(
+        "--cache-tag", metavar="TAG", help="a Python that is gone, by the tag in its file names: cpython-311"
+    )
+    parser.add_argument("--all", action="store_true", dest="every", help="every Python, also those that are gone")
     parser.add_argument("-y", "--yes", action="store_true", help="remove it without asking")
 
 

@@ -9,7 +9,7 @@ from .run import summary
 if TYPE_CHECKING:
     import argparse
 
-HELP = "look at everything, trust nothing, mend it"
+HELP = "check every file, trust no record, and fix what is wrong"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

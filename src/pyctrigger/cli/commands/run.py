@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
     from ...run.report import FlavourReport
 
-HELP = "compile what was touched, sweep what was orphaned"
+HELP = "compile what changed, and remove bytecode whose source is gone"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that only a package manager's hook needs."""
     group = parser.add_argument_group("transaction")
     group.add_argument("--event", default="unknown", choices=EVENTS, help="what the package manager did")
-    group.add_argument("--manager", choices=MANAGERS, help="whose manner of naming paths to expect")
-    group.add_argument("--hook", action="store_true", help="serve a package manager: never fail its transaction")
-    group.add_argument("--defer", action="store_true", help="only note what was touched; the next run does the work")
+    group.add_argument("--manager", choices=MANAGERS, help="which package manager's paths these are")
+    group.add_argument("--hook", action="store_true", help="called by a package manager: exit 0 whatever happens")
+    group.add_argument("--defer", action="store_true", help="only note the paths; the next run does the work")
     group.add_argument(
         "--proof",
         metavar="FILE",
-        help="put the word `done` in place of what stands in FILE, once the work is done or safe in the journal",
+        help="write `done` into FILE once the work is done, or safe in the journal",
     )
 
 

@@ -63,16 +63,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The other questions, and from when on a monitor is to be alarmed."""
     group = parser.add_argument_group("instead of the table")
     group.add_argument(
-        "--check", action="store_true", help="pending work, last failure and magic numbers only, for a monitor"
+        "--check", action="store_true", help="answer a monitor: pending work, last failure, changed magic numbers"
     )
-    group.add_argument("--format", choices=("nagios", "prometheus"), help="for --check (default: nagios)")
-    group.add_argument("--warning", metavar="AGE", type=_age, help="of pending work, such as 90s or 2h (default: 1h)")
-    group.add_argument("--critical", metavar="AGE", type=_age, help="of pending work (default: 1d)")
+    group.add_argument("--format", choices=("nagios", "prometheus"), help="how --check answers (default: nagios)")
     group.add_argument(
-        "--failure-age", metavar="AGE", type=_age, help="how long a failed last run is told (default: 1d)"
+        "--warning",
+        metavar="AGE",
+        type=_age,
+        help="age of pending work that is a warning, such as 90s or 2h (default: 1h)",
     )
     group.add_argument(
-        "--against", metavar="V", help="what would need bytecode for that interpreter, and how long it takes"
+        "--critical", metavar="AGE", type=_age, help="age of pending work that is critical (default: 1d)"
+    )
+    group.add_argument(
+        "--failure-age", metavar="AGE", type=_age, help="how long to report that the last run failed (default: 1d)"
+    )
+    group.add_argument(
+        "--against", metavar="V", help="what that Python would need compiled, and how long it would take"
     )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ...run.report import FlavourReport
 
-HELP = "remove orphaned bytecode and the residue of killed writers"
+HELP = "remove bytecode whose source is gone, and what killed writers left"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unwanted",
         action="store_true",
-        help="also the bytecode of levels that the configuration no longer asks for",
+        help="remove bytecode at levels that the configuration no longer asks for, too",
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...run.report import FlavourReport
     from ..colour import Words
 
-HELP = "report what isn't as it should be, and change nothing"
+HELP = "report what is wrong with bytecode, and change nothing"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...run.report import FlavourReport
     from ...run.request import Request
 
-HELP = "show a pyc's source, flavour, level and state, and the package that owns the source"
+HELP = "show where bytecode comes from: source, Python, level, state and package"
 HEADERS = ("flavour", "level", "state", "package", "source", "pyc")
 _STYLES = {"fresh": "good", "orphan": "warning", "corrupt": "error"}
 
