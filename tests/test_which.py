@@ -101,7 +101,7 @@ def test_every_state(pyctrigger: Command, scope: list[Argument], site: Path, new
         ("foreign-magic", None),
         ("corrupt", None),
         ("orphan", None),
-        ("gone", None),
+        ("missing", None),
         ("obstructed", None),
         ("unproven", "body"),
         ("residue", None),
@@ -113,6 +113,41 @@ def test_every_state(pyctrigger: Command, scope: list[Argument], site: Path, new
         ("gone", None),
     ]
     assert [each["flavour"] for each in answers[-6:]] == [None, None, "py30", "py30", newest.flavour, "pypy399"]
+
+
+def test_all_that_a_source_has(
+    pyctrigger: Command, site: Path, newest: Interpreter, oldest: Interpreter, tmp_path: Path
+) -> None:
+    """Every flavour, level and state, also what is missing, of no interpreter here, or left behind by a writer."""
+    write_tree(site, {"m.py": "x = 1\n", "mm.py": "x = 1\n"})
+    both: list[Argument] = ["--site-dir", site, "--python", newest.path, "--python", oldest.path]
+    pyctrigger.text("run", "--python", newest.path, "--site-dir", site, "--optimize", "0,1")
+    cache, tag = site / "__pycache__", tag_of(newest)
+    os.utime(site / "m.py", (1, 1))
+    (site / "m.pyc").write_bytes(bytes(20))
+    (cache / "m.cpython-30.pyc").write_bytes(bytes(20))
+    (cache / f"m.{tag}.pyc.140").write_bytes(b"")
+
+    answers = found(pyctrigger, *both, site / "m.py")
+
+    assert {(each["pyc"].rpartition("/")[2], each["flavour"], each["level"], each["state"]) for each in answers} == {
+        ("m.pyc", None, None, "legacy"),
+        ("m.cpython-30.pyc", "py30", 0, "unknown"),
+        (f"m.{tag}.pyc", newest.flavour, 0, "stale"),
+        (f"m.{tag}.opt-1.pyc", newest.flavour, 1, "stale"),
+        (f"m.{tag}.pyc.140", newest.flavour, 0, "residue"),
+        (f"m.{tag_of(oldest)}.pyc", oldest.flavour, 0, "missing"),
+    }
+    assert {f"{site}/m.py"} == {each["source"] for each in answers}
+    (site / "m.py").unlink()
+    assert "orphan" in {each["state"] for each in found(pyctrigger, *both, site / "m.py")}
+    prefix = tmp_path / "prefix"
+    prefix.mkdir()
+    pyctrigger.text("run", "--python", newest.path, "--site-dir", site, "--pycache-prefix", prefix)
+    (answer,) = found(pyctrigger, *both[:4], "--pycache-prefix", prefix, site / "mm.py")
+    assert (f"{prefix}{site}/mm.{tag}.pyc", "fresh") == (answer["pyc"], answer["state"])
+    outcome = pyctrigger.text("which", *both, site / "nosuch.py")
+    assert (2, 1) == (outcome.code, outcome.err.count("\n"))
 
 
 def test_path_that_is_gone(pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter) -> None:
@@ -199,12 +234,14 @@ def test_what_is_no_pyc(pyctrigger: Command, scope: list[Argument], site: Path, 
     pyctrigger.json("run", *scope)
     pyc = site / f"package/__pycache__/more.{tag_of(newest)}.pyc"
 
-    outcome = pyctrigger.text("which", *scope, site / "package/more.py", pyc, site)
+    (site / "package/data.txt").touch()
+
+    outcome = pyctrigger.text("which", *scope, site / "package/data.txt", pyc, site)
 
     assert (outcome.code, len(outcome.out.splitlines())) == (2, 2)
     assert outcome.err.splitlines() == [
-        f"pyctrigger: {path} has no name of a pyc; name a pyc; explain takes sources and directories, too"
-        for path in (site / "package/more.py", site)
+        f"pyctrigger: {path} is neither a source nor a pyc; name a source or a pyc; explain takes directories, too"
+        for path in (site / "package/data.txt", site)
     ]
     assert pyctrigger.text("which", *scope).code == 2
 

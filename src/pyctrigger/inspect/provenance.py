@@ -1,20 +1,22 @@
-"""Where a pyc comes from: its source, flavour, level and state, and the package that owns the source."""
+"""Where bytecode comes from: its source, flavour, level and state, and the package that owns the source."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UsageError
 from ..managers.owners import Owner, owners_of
+from ..pyc.names import PYCACHE
 from ..run.outcome import path_fields
 from ..run.report import Report, printable
 from ..run.trigger import prepare
 from ..target.flavour import flavour_of_tag
 from ..tree.directory import Tree
-from ..tree.listing import read_head
+from ..tree.listing import list_pycs, read_head
 from .examination import Examiner
-from .naming import PycPath, clean_paths, read_name
+from .naming import PycPath, clean_paths, is_source, read_name
 from .rules import decide
 
 if TYPE_CHECKING:
@@ -72,32 +74,51 @@ class WhichReport(Report):
 
 
 def trace(request: Request, observer: Observer) -> WhichReport:
-    """Look at each pyc. Raises UsageError, ConfigurationError and RefusedError."""
+    """Look at each pyc, and at all that a source has. Raises UsageError, ConfigurationError and RefusedError."""
     if not request.paths:
-        raise UsageError("no pyc to look at", mend="name one, such as /usr/lib/…/__pycache__/module.cpython-311.pyc")
+        raise UsageError("nothing to look at", mend="name a source, or a pyc such as __pycache__/six.cpython-311.pyc")
     prepared = prepare(request, observer)
     report = WhichReport()
     # Names can be read where no interpreter is left; who names one is told that it isn't there, and what else is wrong.
     errors = prepared.report.errors
     report.errors += [error for error in errors if request.pythons or isinstance(error, UsageError)]
     tags = [target.interpreter.cache_tag for target in prepared.targets]
-    pycs = []
+    pycs: list[PycPath] = []
     for path in clean_paths(request.paths):
         pyc = read_name(path, tags, request.pycache_prefix)
-        if pyc is None:
-            report.errors.append(
-                UsageError(
-                    f"{path} has no name of a pyc", mend="name a pyc; explain takes sources and directories, too"
-                )
-            )
-        else:
+        if pyc is not None:
             pycs.append(pyc)
+        elif is_source(path):
+            pycs += _of_source(path, prepared, tags, report)
+        else:
+            mend = "name a source or a pyc; explain takes directories, too"
+            report.errors.append(UsageError(f"{path} is neither a source nor a pyc", mend=mend))
+    pycs = list(dict.fromkeys(pycs))
     found = _judged(prepared, [pyc for pyc in pycs if pyc.kind == "pyc"])
     for pyc in pycs:
         report.found += found.get(pyc) or [_by_name(pyc, prepared)]
     asked = [path for pyc in pycs for path in (pyc.source, pyc.path) if path is not None]
     report.owners = owners_of(asked, request.root, observer.notice)
     return report
+
+
+def _of_source(path: str, prepared: Prepared, tags: list[str], report: WhichReport) -> list[PycPath]:
+    """The pycs that a source has, of whatever interpreter, and those that it should have."""
+    directory = os.path.dirname(path)
+    prefix = prepared.request.pycache_prefix
+    there = [f"{path}c"] if _exists(f"{path}c", prepared.request) else []
+    place = os.path.join(directory, PYCACHE) if prefix is None else prefix + directory
+    with contextlib.suppress(OSError, ValueError), Tree.open(place, prepared.request.root) as tree:
+        there += [os.path.join(place, each) for each in sorted(list_pycs(tree.directory("")).names)]
+    for target in prepared.targets:
+        with Examiner(target, prepared) as examiner, contextlib.suppress(OSError):
+            look = examiner.source(path)
+            there += [os.path.join(place, level.name) for level in look.levels]
+    named = (read_name(each, tags, prefix) for each in there)
+    found = list(dict.fromkeys(pyc for pyc in named if pyc is not None and pyc.source == path))
+    if not found:
+        report.notices.append(f"{path} has no bytecode, and no interpreter was found for it")
+    return found
 
 
 def _judged(prepared: Prepared, pycs: list[PycPath]) -> dict[PycPath, list[Provenance]]:
@@ -125,8 +146,10 @@ def _judge(pyc: PycPath, target: Target, examiner: Examiner) -> Provenance:
         return Provenance(pyc, flavour, state, error.strerror, examiner.site_of(pyc.source) is not None)
     in_scope = seen.in_scope
     if os.path.basename(pyc.path) not in seen.names:
-        reason = None if look.status else "and its source with it"
-        return Provenance(pyc, flavour, "gone", reason, in_scope)
+        if look.status is None:
+            return Provenance(pyc, flavour, "gone", "and its source with it", in_scope)
+        is_wanted = any(level.level == pyc.level and level.wanted for level in look.levels)
+        return Provenance(pyc, flavour, "missing" if is_wanted else "gone", None, in_scope)
     for level in look.levels:
         if level.level == pyc.level:
             decision = decide(examiner, seen, look, level)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 HELP = "show where bytecode comes from: source, Python, level, state and package"
 HEADERS = ("flavour", "level", "state", "package", "source", "pyc")
-_STYLES = {"fresh": "good", "orphan": "warning", "corrupt": "error"}
+_STYLES = {"fresh": "good", "missing": "warning", "orphan": "warning", "corrupt": "error"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
