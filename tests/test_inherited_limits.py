@@ -61,6 +61,34 @@ def test_what_a_hard_limit_breaks_is_never_remembered(
     assert [] == not_fresh(newest, sources_below(site))
 
 
+@pytest.mark.parametrize(
+    ("name", "limits", "expected"),
+    [
+        ("AS", (1 << 30, 2 << 30), True),  # a worker raises that one
+        ("AS", (1 << 30, 1 << 30), False),
+        ("DATA", (2 << 30, 2 << 30), True),
+        ("DATA", (1 << 30, 2 << 30), False),
+        ("STACK", (8 << 20, 8 << 20), True),
+        ("STACK", (4 << 20, 8 << 20), False),
+    ],
+)
+def test_whose_limit_a_source_exceeded(name: str, limits: tuple[int, int], expected: bool) -> None:
+    """Only what exceeds our own is remembered: less address space, data or stack is the caller's doing."""
+    program = (
+        "from pyctrigger.workers.limits import Limits, is_memory_ours; print(is_memory_ours(Limits(memory=2 << 30)))"
+    )
+
+    child = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=limited(getattr(resource, f"RLIMIT_{name}"), *limits),
+    )
+
+    assert f"{expected}\n" == child.stdout
+
+
 def test_library_use_leaves_the_limits_of_its_program(site: Path, newest: Interpreter, tmp_path: Path) -> None:
     """They are that program's to set."""
     write_tree(site, {"deep.py": DEEP})

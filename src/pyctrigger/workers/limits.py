@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 #: Bytes (pipe(7)).
 _USUAL_PIPE_SIZE = 1 << 16
+#: Bytes. With less of it a MemoryError may mean the stack: 3.14 counts what it has left, and says so.
+_USUAL_STACK = 8 << 20
 #: Its number is Linux's; `fcntl` names it from 3.10 on.
 _F_SETPIPE_SZ = 1031
 
@@ -33,12 +35,16 @@ class Limits(NamedTuple):
 def is_memory_ours(limits: Limits) -> bool:
     """Whether what a worker may use is what `limits` says, and memory that it doesn't get is so for that reason.
 
-    Our caller may have left us less (ulimit -v, -d), and a system without overcommitment refuses what others hold.
+    Our caller may have left us less (ulimit -v, -d, -s), and a system without overcommitment refuses what others hold.
     """
     try:
         import resource
 
-        hard = [resource.getrlimit(kind)[1] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+        left = [
+            (resource.getrlimit(resource.RLIMIT_AS)[1], limits.memory),  # the worker raises this one, and only this one
+            (resource.getrlimit(resource.RLIMIT_DATA)[0], limits.memory),
+            (resource.getrlimit(resource.RLIMIT_STACK)[0], _USUAL_STACK),
+        ]
     except (ImportError, AttributeError, OSError):
         return False
     try:
@@ -46,7 +52,7 @@ def is_memory_ours(limits: Limits) -> bool:
             strict = file.read(2).strip() == b"2"
     except OSError:
         strict = False  # not Linux
-    are_wider = all(each == resource.RLIM_INFINITY or each >= limits.memory for each in hard)
+    are_wider = all(allowed == resource.RLIM_INFINITY or allowed >= wanted for allowed, wanted in left)
     return bool(limits.memory) and not strict and are_wider
 
 
