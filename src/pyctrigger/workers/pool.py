@@ -34,8 +34,9 @@ _MOST_BYTES = 1 << 19
 _ENOUGH_BYTES = 1 << 17
 #: Workers that ended with nothing to do, in a row, before the interpreter is called broken.
 _MOST_SENSELESS_DEATHS = 3
-#: Of a CPU limit: its clock has ticks.
-_MOST_OF_IT = 0.9
+#: Of a CPU limit. Its clock counts whole ticks, and under load nearly a sixth more than were used; half tells it from a
+#: stray signal.
+_ENOUGH_OF_IT = 0.5
 _OUTSTANDING = attrgetter("outstanding")
 
 
@@ -295,7 +296,7 @@ class Pool:
             yield culprit, Lost("timeout", f"no answer within {self._limits.wall_timeout:g} s")
         elif worker.ran_out_of_time(returncode):
             # Anybody may send a SIGPROF; the clock of ours doesn't ring before that time is used up.
-            limit = self._limits.file_timeout if spent >= _MOST_OF_IT * self._limits.file_timeout else 0
+            limit = self._limits.file_timeout if spent >= _ENOUGH_OF_IT * self._limits.file_timeout else 0
             yield culprit, Lost("timeout", f"more than {self._limits.file_timeout:g} s of CPU time", limit)
         elif culprit.alone:
             yield culprit, Lost("crash", f"the compiler ended: {describe_death(returncode)}")
