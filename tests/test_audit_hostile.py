@@ -133,16 +133,21 @@ def test_zip_whose_members_claim_everything(pyctrigger: Command, tmp_path: Path,
     assert "limit" == failure(pyctrigger.json("audit", path))["kind"]
 
 
-def test_bomb_in_a_header(pyctrigger: Command, tmp_path: Path) -> None:
-    """A long name of 8 GiB is a header that claims memory."""
+@pytest.mark.parametrize(("count", "size"), [(1, 8 << 30), (20, 1 << 20)])
+def test_bomb_in_a_header(pyctrigger: Command, tmp_path: Path, count: int, size: int) -> None:
+    """A link's target of 8 GiB, or twenty of a MiB for one link, is a header that claims memory."""
     path = tmp_path / "a.tar.gz"
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGLINK, size
     with gzip.open(path, "wb") as file:
-        info = tarfile.TarInfo("././@LongLink")
-        info.type, info.size = tarfile.GNUTYPE_LONGNAME, 8 << 30
-        file.write(info.tobuf(tarfile.GNU_FORMAT))
-        _zeros(file.write, 20)
+        for _ in range(count):
+            file.write(info.tobuf(tarfile.GNU_FORMAT))
+            _zeros(file.write, 20 // count)
+        file.write(tarfile.TarInfo("module.py").tobuf() + bytes(1024))
 
-    assert "limit" == failure(pyctrigger.json("audit", path))["kind"]
+    answer = failure(pyctrigger.json("audit", path))
+
+    assert ("limit", "has a header of more than 16777216 bytes") == (answer["kind"], answer["message"])
 
 
 def test_too_many_members_and_names_too_long(tmp_path: Path) -> None:

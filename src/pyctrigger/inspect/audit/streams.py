@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from .limits import ArchiveError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .limits import Budget
 
 _PIECE = 1 << 18
-#: Bytes. What asks for more at once is a header that claims it (a name, the extended attributes): memory, for nothing.
+#: Bytes. What asks for more at once, or for one header (a name, the extended attributes), does so because a number in
+#: the archive says so: memory, for nothing.
 _MOST_AT_ONCE = 16 << 20
 #: Of the longest that `compression_of` knows.
 _LONGEST_MAGIC = 6
@@ -62,12 +66,23 @@ class Forward:
         self._budget = budget
         self._plain = plain
         self._at = 0
+        self._header: int | None = None
         self.last = b""
+
+    @contextlib.contextmanager
+    def one_header(self) -> Iterator[None]:
+        """What is read meanwhile belongs to one header, in whatever pieces `tarfile` takes it (3.14: 1 MiB)."""
+        self._header = 0
+        yield
+        self._header = None
 
     def read(self, size: int = -1, /) -> bytes:
         """Exactly so many bytes, less only at the end."""
-        if not 0 <= size <= _MOST_AT_ONCE:
-            raise ArchiveError("limit", f"has a header of {size} bytes")
+        wanted = size
+        if self._header is not None:
+            wanted = self._header = self._header + size
+        if not 0 <= size <= wanted <= _MOST_AT_ONCE:
+            raise ArchiveError("limit", f"has a header of more than {_MOST_AT_ONCE} bytes")
         pieces = []
         while size:
             piece = self._source.read(min(size, _PIECE))

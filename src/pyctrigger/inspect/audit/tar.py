@@ -31,9 +31,11 @@ def tar_members(stream: Forward, budget: Budget, *, is_plain: bool) -> Iterator[
 
     `is_plain`: no decompressor says at the end whether all of the file was there, so the end mark has to.
     """
-    tar = tarfile.TarFile(fileobj=cast("Any", stream), mode="r", encoding="utf-8", errors="surrogateescape")
+    with stream.one_header():  # it reads the first one now
+        tar = tarfile.TarFile(fileobj=cast("Any", stream), mode="r", encoding="utf-8", errors="surrogateescape")
     while True:
-        info = tar.next()
+        with stream.one_header():
+            info = tar.next()
         if info is None:
             break
         tar.members = []  # type: ignore[attr-defined]  # it would keep every one of them
