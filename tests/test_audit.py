@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from command import Command
     from interpreters import Interpreter
 
-#: A magic number that no interpreter of a test's machine has: that of 3.14b3, for an own tag of any of them.
-FOREIGN = (3625).to_bytes(2, "little") + b"\r\n"
+#: A magic number that the newest interpreter of no machine has: that of 3.7b1, for its own tag.
+FOREIGN = (3393).to_bytes(2, "little") + b"\r\n"
 
 
 @pytest.fixture
@@ -379,8 +379,9 @@ def test_lines_for_a_person(pyctrigger: Command, shelf: Path, newest: Interprete
     *lines, last = outcome.out.splitlines()
     assert [
         f"{shelf}/a.whl: wheel: 2 pycs for {release}",
-        f"{shelf}/b.whl: wheel: 1 pyc for {release}, 1 pyc for 3625 (CPython 3.14b3 (before 3.14rc2)): 1 stale",
-        *sorted([f"{release}: 3 pycs in 2 archives", "3625 (CPython 3.14b3 (before 3.14rc2)): 1 pyc in 1 archive"]),
+        f"{shelf}/b.whl: wheel: 1 pyc for 3393 (CPython 3.7b1 (before 3.7b5)), 1 pyc for {release}: 1 stale",
+        "3393 (CPython 3.7b1 (before 3.7b5)): 1 pyc in 1 archive",
+        f"{release}: 3 pycs in 2 archives",
     ] == lines
     flavour = f"py{_digits(newest)}"
     assert last.startswith(f"4 archives, 2 with bytecode, 1 to rebuild for {flavour}, 1 stale, 1 not examined in ")
