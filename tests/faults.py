@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interpreters import Interpreter
+from system_tools import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,21 +75,22 @@ class Fault:
 def protect(directory: Path) -> bool:
     """Have nobody write into a directory, root included; whether that worked."""
     directory.chmod(0o555)
-    return os.geteuid() != 0 or _change_attribute("+i", directory)
+    return os.geteuid() != 0 or change_attribute("+i", directory)
 
 
 def unprotect(directory: Path) -> None:
     """Take that back."""
     if os.geteuid() == 0:
-        _change_attribute("-i", directory)
+        change_attribute("-i", directory)
     directory.chmod(0o755)
 
 
-def _change_attribute(how: str, path: Path) -> bool:
-    program = shutil.which("chattr", path=os.environ.get("PATH", os.defpath) + ":/usr/bin:/usr/sbin:/sbin")
-    return (
-        program is not None and subprocess.run([program, how, path], capture_output=True, check=False).returncode == 0
-    )
+def change_attribute(how: str, path: Path) -> bool:
+    """Whether chattr could do this to a file: it is there, and the file system has the attribute."""
+    program = find_tool("chattr")
+    if program is None:
+        return False
+    return subprocess.run([program, how, path], capture_output=True, check=False).returncode == 0
 
 
 def _rewritten(change: Callable[[bytes, int], bytes]) -> Callable[[Place], None]:

@@ -41,6 +41,7 @@ TOOLS = (
     Tool("fish", "fish", "completes the command line"),
     Tool("strace", "strace", "shows the order of system calls"),
     Tool("setfacl", "acl", "gives files access lists"),
+    Tool("chattr", "e2fsprogs", "makes files that not even root may change"),
     Tool("bindfs", "bindfs", "mounts a file system that refuses chmod and chown"),
     Tool("newuidmap", "uidmap", "gives an ordinary account a range of ids in a user namespace"),
 )
