@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from interpreters import Interpreter
@@ -44,6 +45,59 @@ for line in sys.stdin.buffer.read().split(b"\0"):
     if judge.compiled:
         stale.append([line.hex(), "compiled"])
 print("\nJUDGED" + json.dumps(stale))
+"""
+
+#: Compiles each source in a process of its own with py_compile, and compares with the pyc that stands there. A fork is
+#: as good as a new process: nothing has been compiled in it before. From 3.11 on the bytes have to be equal; before,
+#: marshal's reference flags and the order of a frozenset depend on the process, and the code has to be equal in all
+#: its parts.
+_COMPARE = r"""
+import json, marshal, os, py_compile, sys, types
+from importlib.util import cache_from_source
+
+scratch, optimization, mode = sys.argv[1:]
+level = int(optimization or 0)
+exact = sys.implementation.name == "cpython" and sys.version_info >= (3, 11)
+has_modes = sys.version_info >= (3, 7)
+header = 16 if has_modes else 12
+
+def parts(value):
+    if isinstance(value, types.CodeType):
+        names = sorted(name for name in dir(value) if name.startswith("co_") and not callable(getattr(value, name)))
+        return ["code"] + [(name, parts(getattr(value, name))) for name in names]
+    if isinstance(value, tuple):
+        return ["tuple"] + [parts(each) for each in value]
+    if isinstance(value, frozenset):
+        return ["frozenset"] + sorted(map(repr, map(parts, value)))
+    return [type(value).__name__, repr(value)]
+
+def compare(path):
+    options = {"invalidation_mode": getattr(py_compile.PycInvalidationMode, mode)} if has_modes else {}
+    own = os.path.join(scratch, "own.pyc")
+    py_compile.compile(path, cfile=own, doraise=True, optimize=level, **options)
+    with open(own, "rb") as file:
+        expected = file.read()
+    with open(cache_from_source(path, optimization=optimization), "rb") as file:
+        found = file.read()
+    if found == expected:
+        return 0
+    if exact or found[:header] != expected[:header]:
+        return 1
+    return int(parts(marshal.loads(found[header:])) != parts(marshal.loads(expected[header:])))
+
+differing = []
+for line in sys.stdin.buffer.read().split(b"\0"):
+    child = os.fork()
+    if not child:
+        status = 2
+        try:
+            status = compare(os.fsdecode(line))
+        finally:
+            os._exit(status)
+    status = os.waitpid(child, 0)[1]
+    if status:
+        differing.append([line.hex(), status >> 8])
+print("\nCOMPARED" + json.dumps(differing))
 """
 
 LEVEL_FLAGS: dict[int, list[str]] = {0: [], 1: ["-O"], 2: ["-OO"]}
@@ -88,6 +142,27 @@ def not_fresh(interpreter: Interpreter, sources: list[bytes], level: int = 0) ->
     assert child.returncode == 0, child.stderr.decode()
     said: list[Any] = json.loads(child.stdout.decode().split("JUDGED")[1])
     return [(bytes.fromhex(path), reason) for path, reason in said]
+
+
+def unlike_py_compile(
+    interpreter: Interpreter, sources: Sequence[bytes], scratch: Path, level: int = 0, mode: str = "timestamp"
+) -> list[tuple[bytes, str]]:
+    """The sources whose pyc isn't what the target's py_compile writes, with what is the matter.
+
+    `scratch` is a directory, as the target sees it.
+    """
+    arguments = [str(scratch), str(level or ""), mode.replace("-", "_").upper()]
+    child = subprocess.run(
+        [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _COMPARE, *arguments],
+        input=b"\0".join(sources),
+        capture_output=True,
+        env={"LC_ALL": "C.UTF-8"},
+        timeout=300,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr.decode()
+    said = json.loads(child.stdout.decode().split("COMPARED")[1])
+    return [(bytes.fromhex(name), "differs" if status == 1 else "can't be compared") for name, status in said]
 
 
 def assert_none_torn(interpreter: Interpreter, pycs: list[bytes]) -> None:

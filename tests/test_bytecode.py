@@ -6,19 +6,17 @@ With the right header and the rights of their source; what is damaged or out of 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
 import struct
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import corpus
-from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
+from packages import not_fresh, pycs_below, snapshot, sources_below, unlike_py_compile, write_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,76 +27,6 @@ if TYPE_CHECKING:
 
 MODES = ("timestamp", "checked-hash", "unchecked-hash")
 FLAGS = {"timestamp": 0, "checked-hash": 0b11, "unchecked-hash": 0b01}
-
-#: Compiles each source in a process of its own with py_compile, and compares with the pyc that stands there. A fork is
-#: as good as a new process: nothing has been compiled in it before. From 3.11 on the bytes have to be equal; before,
-#: marshal's reference flags and the order of a frozenset depend on the process, and the code has to be equal in all
-#: its parts.
-_COMPARE = r"""
-import json, marshal, os, py_compile, sys, types
-from importlib.util import cache_from_source
-
-scratch, optimization, mode, exact, header = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
-level = int(optimization or 0)
-
-def parts(value):
-    if isinstance(value, types.CodeType):
-        names = sorted(name for name in dir(value) if name.startswith("co_") and not callable(getattr(value, name)))
-        return ["code"] + [(name, parts(getattr(value, name))) for name in names]
-    if isinstance(value, tuple):
-        return ["tuple"] + [parts(each) for each in value]
-    if isinstance(value, frozenset):
-        return ["frozenset"] + sorted(map(repr, map(parts, value)))
-    return [type(value).__name__, repr(value)]
-
-def compare(path):
-    options = {"invalidation_mode": getattr(py_compile.PycInvalidationMode, mode)} if mode else {}
-    own = os.path.join(scratch, "own.pyc")
-    py_compile.compile(path, cfile=own, doraise=True, optimize=level, **options)
-    with open(own, "rb") as file:
-        expected = file.read()
-    with open(cache_from_source(path, optimization=optimization), "rb") as file:
-        found = file.read()
-    if found == expected:
-        return 0
-    if exact or found[:header] != expected[:header]:
-        return 1
-    return int(parts(marshal.loads(found[header:])) != parts(marshal.loads(expected[header:])))
-
-differing = []
-for line in sys.stdin.buffer.read().split(b"\0"):
-    child = os.fork()
-    if not child:
-        status = 2
-        try:
-            status = compare(os.fsdecode(line))
-        finally:
-            os._exit(status)
-    status = os.waitpid(child, 0)[1]
-    if status:
-        differing.append([line.hex(), status >> 8])
-print("\nCOMPARED" + json.dumps(differing))
-"""
-
-
-def unlike_py_compile(
-    interpreter: Interpreter, sources: Sequence[bytes], scratch: Path, level: int = 0, mode: str = "timestamp"
-) -> list[tuple[bytes, str]]:
-    """The sources whose pyc isn't what the target's py_compile writes, with what is the matter."""
-    named = "" if interpreter.version < (3, 7) else mode.replace("-", "_").upper()
-    exact = interpreter.implementation == "cpython" and interpreter.version >= (3, 11)
-    arguments = [str(scratch), str(level or ""), named, str(int(exact)), str(corpus.header_size(interpreter))]
-    child = subprocess.run(
-        [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _COMPARE, *arguments],
-        input=b"\0".join(sources),
-        capture_output=True,
-        env={"LC_ALL": "C.UTF-8"},
-        timeout=300,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr.decode()
-    said = json.loads(child.stdout.decode().split("COMPARED")[1])
-    return [(bytes.fromhex(name), "differs" if status == 1 else "can't be compared") for name, status in said]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +12,10 @@ import pytest
 import corpus
 from debian_chroot import EXECUTABLES, Chroot, OwnState, sid_chroot
 from interpreters import Interpreter, find_interpreters
-from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
+from packages import not_fresh, pycs_below, snapshot, sources_below, unlike_py_compile, write_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 FLAVOURS = ("py314", "py315", "pypy311")
@@ -113,6 +113,22 @@ def test_transaction_in_debians_own_directory(
     verified = command.json("verify", "--python", flavour)
     assert (0, []) == (verified.code, verified.findings)
     assert elsewhere(sid) == before
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_code_is_what_py_compile_writes_inside(
+    sid: Chroot, packages: Path, targets: dict[str, Interpreter], flavour: str
+) -> None:
+    """By the py_compile of versions that no other test's machine has."""
+    part = f"{DIST_PACKAGES}/sqlparse"
+
+    outcome = sid.command().json("run", "--python", flavour, "--optimize", "0,2", part)
+
+    assert (0, []) == (outcome.code, outcome.failures)
+    sources = sources_inside(sid, packages / "sqlparse")
+    assert len(sources) == outcome.counts["compiled"]
+    for level in (0, 2):
+        assert [] == unlike_py_compile(targets[flavour], sources, Path("/tmp"), level)
 
 
 def test_flavours_share_a_directory(sid: Chroot, packages: Path, targets: dict[str, Interpreter]) -> None:
