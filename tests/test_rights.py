@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -143,8 +144,8 @@ def test_what_may_be_written_is_and_the_rest_is_one_line(account: Account, kind:
     assert len(SOURCES) == len(pycs_below(account.site))
 
 
-@pytest.mark.parametrize("verb", ["sweep", "purge"])
-def test_what_removes_says_the_same(account: Account, verb: str) -> None:
+@pytest.mark.parametrize("verb", [["sweep"], ["purge", "-y"]], ids=" ".join)
+def test_what_removes_says_the_same(account: Account, verb: list[str]) -> None:
     """Orphans that only root may remove stay, and those that the account may remove go."""
     account.compile()
     account.own("")
@@ -153,9 +154,9 @@ def test_what_removes_says_the_same(account: Account, verb: str) -> None:
     for name in ("mine/a.py", "theirs/c.py"):
         (account.site / name).unlink()
 
-    said = account.text(verb, "-q", *account.scope)
+    said = account.text(*verb, "-q", *account.scope)
 
-    expected = account.line(verb, "-q", *account.scope, places=["theirs"])
+    expected = account.line(*verb, "-q", *account.scope, places=["theirs"])
     assert (1, "", expected) == (said.code, said.out, said.err)
     assert ["theirs"] == sorted({path.decode().split("/")[-3] for path in pycs_below(account.site) if b"/c." in path})
     assert [] == [path for path in pycs_below(account.site) if b"/a." in path]
@@ -210,6 +211,20 @@ def test_what_an_earlier_try_left_is_dropped(account: Account, attempts: int, pa
     assert account.text("run", *account.scope).code == 1
 
     assert [] == account.entries
+
+
+def test_the_active_environment_is_named_to_root(account: Account) -> None:
+    """sudo doesn't pass on which one is active: without its name root would serve the system."""
+    environment = account.home.parent / "environment"
+    python = account.scope[1]
+    subprocess.run([python, "-m", "venv", "--without-pip", environment], check=True)
+    write_tree(next(environment.glob("lib/*/site-packages")), {"module.py": "x = 1\n"})
+    account.options["env"]["VIRTUAL_ENV"] = str(environment)
+
+    said = account.text("run", "-q")
+
+    words = f"run --state-dir {account.command.state} -q --prefix={environment}"
+    assert (1, True) == (said.code, said.err.endswith(f"you need root: sudo pyctrigger {words}\n")), said.err
 
 
 def test_hooks_for_the_system_are_roots_to_install(account: Account) -> None:

@@ -94,7 +94,7 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     if denied or any(isinstance(error, RightsError) for error in report.errors):
         from .rights import tell_rights
 
-        tell_rights(report, denied, arguments)
+        tell_rights(report, denied, arguments, call.options)
     printer.show(report)
     return report.exit_code
 

@@ -9,6 +9,7 @@ from ..errors import RightsError
 from .text import shown
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from ..run.outcome import Failure
@@ -18,12 +19,22 @@ if TYPE_CHECKING:
 _MOST_NAMED = 3
 
 
-def tell_rights(report: Report, denied: Sequence[Failure], arguments: Sequence[str]) -> None:
+#: What says about what a command is; without any it is about the environment that is active, if there is one.
+_SCOPE = ("python", "root", "site_dir", "prefix", "prefix_below", "paths", "paths_from")
+
+
+def tell_rights(
+    report: Report, denied: Sequence[Failure], arguments: Sequence[str], options: argparse.Namespace
+) -> None:
     """Make one error of all the places that may not be written, and give each such error the command to type."""
     if denied:
         paths = list(dict.fromkeys(shown(failure.path) for failure in denied))
         more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""
         report.errors.append(RightsError(f"no right to write in {', '.join(paths[:_MOST_NAMED])}{more}"))
+    if not any(getattr(options, name, None) for name in _SCOPE):
+        # sudo passes on no variable that says which environment is active: the command would serve the system.
+        active = dict.fromkeys(run.prefix for run in report.runs if run.prefix is not None)
+        arguments = [*arguments, *(f"--prefix={prefix}" for prefix in active)]
     for error in report.errors:
         if isinstance(error, RightsError):
             error.mend = f"you need root: sudo {shlex.join(['pyctrigger', *arguments])}"

@@ -65,8 +65,7 @@ class Ownership:
             except (ManagerError, OSError) as error:
                 self.is_unreadable = True
                 self._notice(
-                    f"nothing is removed or replaced, a package may own it: {error}; "
-                    "once that is mended: pyctrigger repair"
+                    f"nothing is removed or replaced, a package may own it: {error}; once that is mended, run it again"
                 )
         return owned
 
