@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from confinement import NOBODY, command_for, cpython_for, public_directory
+from confinement import NOBODY, command_for, cpython_for, private_mounts, public_directory
 from conftest import absent
 from environment import CHECKOUT
 from packages import pycs_below, snapshot, write_tree
@@ -182,6 +182,19 @@ def test_an_owner_who_may_not_write_is_told_to_chmod(account: Account) -> None:
 
     reason = "refused: its owner has no right to write here: chmod u+w it; sources that were left: 1"
     assert (1, f"{account.site}/mine: {reason}\n") == (said.code, said.err)
+
+
+def test_what_even_root_cannot_write_is_no_question_of_rights(account: Account) -> None:
+    """On a read-only file system the account is told of that, as root is, and exit 0."""
+    site, words = account.site, ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    try:
+        with private_mounts(f"mount --bind {site} {site}; mount -o remount,bind,ro {site}") as inside:
+            account.command.program = [*inside, *words, *account.command.program]
+            said = account.command.text("run", "-q", *account.scope, cwd="/", env=account.options["env"])
+    except PermissionError as error:
+        absent(str(error))
+
+    assert (0, f"{site} is on a read-only file system; nothing was changed there\n") == (said.code, said.err)
 
 
 def test_deferring_what_could_never_be_done_is_refused(account: Account) -> None:
