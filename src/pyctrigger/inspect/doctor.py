@@ -230,14 +230,14 @@ def _missing_hooks(report: DoctorReport, sudo: str) -> Iterator[Finding]:
         bare = [each for each in report.pythons if name in each.managers and name not in each.hooked_by]
         if not bare:
             continue
-        flavours = ", ".join(python.flavour for python in bare)
+        lack = f"{name} doesn't call pyctrigger for {', '.join(python.flavour for python in bare)}"
         package = MANAGERS[name].package_with_hooks
         if package is not None:
-            yield Finding(f"{name} calls nothing for {flavours}: install the package {package}, which has its hooks")
+            yield Finding(f"{lack}: install the package {package}, which has its hooks")
         else:
             pythons = " ".join(f"--python {python.flavour}" for python in bare)
             command = f"{sudo}pyctrigger hooks install --manager {name} {pythons}"
-            yield Finding(f"{name} calls nothing for {flavours}", command)
+            yield Finding(lack, command)
 
 
 def _of_state(health: CheckReport, sudo: str) -> Iterator[Finding]:

@@ -60,7 +60,7 @@ def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
     named = [(python, f"{python.flavour} {python.executable}") for python in found]
     yield "served", ", ".join(text for python, text in named if python.is_served)
     yield "not served", ", ".join(text for python, text in named if python.managers and not python.is_served)
-    yield "no packages", ", ".join(text for python, text in named if not python.managers)
+    yield "unmanaged", ", ".join(text for python, text in named if not python.managers)
     usable = "can't be used" if report.trouble is not None else "readable"
     yield "configuration", f"{report.configuration}, {usable}" if report.configuration else "none: the defaults hold"
     yield "state", "".join(_state(report))
