@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ import pytest
 from confinement import NOBODY, command_for, public_directory
 from conftest import absent
 from packages import write_tree
+from pyctrigger.inspect.check import CheckReport, Health, Thresholds
+from pyctrigger.inspect.doctor import DoctorReport, Python, findings
+from pyctrigger.state.lock import Holder
 from pyctrigger.target.flavour import directories
 
 if TYPE_CHECKING:
@@ -182,3 +186,60 @@ def test_only_root_can_tell_whether_all_is_well(doctor: Doctor) -> None:
     told = json.loads(child.stdout)
     assert (3, "unknown", None) == (child.returncode, told["verdict"], told["health"])
     assert [f"/{TRIGGERS}"] == [hook["path"] for hook in told["standing"]]
+
+
+def python(
+    flavour: str, managers: tuple[str, ...], hooked_by: tuple[str, ...] = (), changed: int | None = None
+) -> Python:
+    """One that was found."""
+    return Python(flavour, f"/usr/bin/{flavour}", None, managers, hooked_by, changed)
+
+
+@pytest.mark.parametrize(
+    ("pythons", "health", "expected"),
+    [
+        ([], {}, []),
+        ([python("py313", ("rpm",), ("rpm",))], {}, []),
+        (
+            [python("py313", ("rpm",))],
+            {},
+            [("rpm doesn't call pyctrigger for py313: install the package pyctrigger, which has its hooks", None)],
+        ),
+        (
+            [python("py313", ("pacman", "rpm"), ("rpm",)), python("py39", ("pacman",)), python("py36", ())],
+            {},
+            [
+                (
+                    "pacman doesn't call pyctrigger for py313, py39",
+                    "pyctrigger hooks install --manager pacman --python py313 --python py39",
+                )
+            ],
+        ),
+        (
+            [python("py313", ("rpm",), ("rpm",), 3)],
+            {},
+            [("packages have changed since the last run of py313", "pyctrigger run")],
+        ),
+        ([], {"parked": 1}, [("py313: work failed three times and is parked", "pyctrigger repair")]),
+        ([], {"pending": 1}, [("py313: work is pending", "pyctrigger run")]),
+        ([], {"pending": 1, "holder": Holder(1, "pyctrigger run", 0.0)}, []),
+        (
+            [],
+            {"last_failure": time.time(), "last_failed": True},
+            [("py313: the last run failed", "pyctrigger history last")],
+        ),
+        ([], {"last_failure": 1.0, "last_failed": True}, []),  # long ago
+        ([], {"previous_magic_number": b"abcd"}, [("py313: its magic number has changed", "pyctrigger run")]),
+    ],
+)
+def test_each_finding_has_its_command(
+    as_root: None, pythons: list[Python], health: dict[str, Any], expected: list[tuple[str, str | None]]
+) -> None:
+    """What to type, where there is something to type."""
+    report = DoctorReport()
+    report.managers = ["pacman", "rpm"]
+    report.pythons = pythons
+    report.health = CheckReport(Thresholds(), nagios=True)
+    report.health.flavours.append(Health("py313", "cpython-313-00000000", None)._replace(**health))
+
+    assert expected == list(findings(report))

@@ -139,7 +139,7 @@ def examine(state_dir: str | None, config: str | None) -> DoctorReport:
     # What hooks have done is in root's state, which nobody else can read.
     if is_root() or state_dir is not None:
         report.health = check(request, Thresholds(), nagios=True)
-    report.findings += _findings(report)
+    report.findings += findings(report)
     return report
 
 
@@ -201,7 +201,8 @@ def _changed(target: Target, request: Request, settings: Settings, store: Store)
 # -- what is to be done ----------------------------------------------------------------------------------------------
 
 
-def _findings(report: DoctorReport) -> Iterator[Finding]:
+def findings(report: DoctorReport) -> Iterator[Finding]:
+    """What is to be done, most urgent first."""
     sudo = "" if is_root() else "sudo "
     if report.trouble is not None:
         yield Finding(str(report.trouble))
