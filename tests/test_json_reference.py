@@ -104,7 +104,7 @@ class _Day:
     def _runs(self) -> None:
         self._do("run", *self._scope, "--dry-run")
         self._do("run", *self._scope)
-        self._do("run", *self._scope, "/nowhere")  # an error
+        self._do("run", *self._scope, "/etc")  # an error
         (self._site / "p/gone.py").unlink()
         (self._site / "p/good.py").write_text("x = 12\n")
         self._do("verify", *self._scope)
