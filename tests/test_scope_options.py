@@ -144,7 +144,8 @@ class Case(NamedTuple):
 
 _LIES = "no standard library of {flavour}; it lies in {home}"
 _PYTHON = "--python {python} "
-_STAGED = "{root}/{usr}"
+_BORROWED = "/opt/borrower/{packages}/package/stale.py"
+_WHOLE = "/opt/whole/{lib}/package/stale.py"
 #: Every pair of the options that say where, and every one of these with `--stdlib`.
 CASES = [
     # an environment
@@ -220,9 +221,17 @@ CASES = [
     ),
     Case(_PYTHON + "--root {root} --stdlib", ("{root}/usr/lib",), "/usr/{lib}/package/stale.py"),
     Case(_PYTHON + "--root {bare} --stdlib", REFUSED, said="{bare} has " + _LIES),
-    Case(_PYTHON + "--root {root} --prefix /opt/borrower", ("{root}/opt/borrower/{packages}",), "/opt/borrower"),
+    Case(
+        _PYTHON + "--root {root} --prefix /opt/borrower",
+        ("{root}/opt/borrower/{packages}",),
+        "/opt/borrower/{packages}/package/stale.py",
+    ),
     Case(_PYTHON + "--root {root} --prefix /opt/borrower --stdlib", REFUSED, said=_LIES),
-    Case(_PYTHON + "--root {root} --prefix /opt/whole --stdlib", ("{root}/opt/whole/{lib}",), "/opt/whole/{lib}"),
+    Case(
+        _PYTHON + "--root {root} --prefix /opt/whole --stdlib",
+        ("{root}/opt/whole/{lib}",),
+        "/opt/whole/{lib}/package/stale.py",
+    ),
     Case(_PYTHON + "--root {root} --prefix {borrower}", REFUSED, said="{borrower}: no such directory in {root}"),
     Case(_PYTHON + "--root {root} --site-dir /srv/code", ("{root}/srv/code",), "/srv/code/package/stale.py"),
     Case(
@@ -265,7 +274,8 @@ CASES = [
 
 def act(system: System, verb: str, options: list[str]) -> tuple[int, str, Report | None]:
     """Do it in this process: exit code, what was said of errors, and the report."""
-    call = parse([verb, "--state-dir", str(system.state), *options])
+    answers = ["--yes", "--quiet"] if verb == "purge" else []
+    call = parse([verb, *answers, "--state-dir", str(system.state), *options])
     module = VERBS[verb]
     try:
         request = make_request(call.options)
@@ -301,19 +311,20 @@ def test_no_verb_reaches_out_of_what_was_named(system: System, case: Case, newes
     words = {**system.words, "usr": f"usr/lib/{system.library}", "flavour": newest.flavour, "home": str(home)}
     options = [option.format(**words) for option in case.options.split()]
     meant = [place.format(**words) for place in case.meant]
-    asked = case.path.format(**words, meant=meant[0] if meant else "/nowhere")
+    everywhere = "/usr/lib/python3/dist-packages" if "--root" in options else words["site"]
+    asked = case.path.format(**words, meant=meant[0] if meant else everywhere)
     others = system.tag if "cpython-30" in options else "cpython-30"
     base = words["root"] if "--root" in case.options else ""
 
+    before = everything(system)
     for verb in case.verbs:
         paths = [asked] if verb in ("explain", "which") else []
         if verb == "which":
             paths = [f"{os.path.dirname(asked)}/__pycache__/stale.{system.tag}.pyc"]
-        before = everything(system)
-        answer = ["-y"] if verb == "purge" else []
-        code, said, report = act(system, verb, [*options, *answer, *paths])
+        code, said, report = act(system, verb, [*options, *paths])
         after = everything(system)
         changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+        before = after
 
         assert [] == sorted(path for path in changed if not lies_in(path, meant) or others in path), verb
         assert (2 if case.meant is REFUSED else code) == code, (verb, said)

@@ -202,7 +202,8 @@ def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:
     manager = getattr(options, "manager", None)
     cwd = "/" if options.root is not None else _cwd(paths)
     found = tuple(absolute(path, manager=manager, cwd=cwd) if path else "" for path in paths)
-    if options.paths and not _serves_a_manager(options):
+    has_root = options.root is None or os.path.isdir(options.root)  # else that is what there is to say
+    if options.paths and has_root and not _serves_a_manager(options):
         from .presence import require_there
 
         typed: list[str] = options.paths
