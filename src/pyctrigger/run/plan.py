@@ -92,8 +92,7 @@ class Planner:
         self._weeder = Weeder(layout, wanted, knowledge.owned_in)
         self._settlement = self._settled_before(knowledge)
         self._sources = self._fresh = 0
-        #: Told how many sources have been looked at.
-        self.looked: Callable[[int], None] | None = None
+        self.looked: Callable[[int], None] | None = None  # is told how many sources have been looked at
         self._seen = 0
         self._weight = Weight(layout, wanted.cache_tag, wanted.bound) if wanted.measure else None
 
@@ -165,15 +164,9 @@ class Planner:
     def _settled(self, relative: str) -> list[str] | None:
         """The directories in one that is as it was when it needed nothing; None for one to look at."""
         names = self._settlement.directories(relative) if self._settlement else None
-        if self.looked and names is not None:
-            self._tell_looked()
         if names is not None and self._notes and self._settlement:
             self._notes.unchanged(relative, self._settlement.seen)
         return names
-
-    def _tell_looked(self) -> None:
-        if self.looked:
-            self.looked(self._seen + (self._settlement.sources if self._settlement else 0))
 
     def _examined(self, relative: str, depth: int) -> Generator[Step, None, _Seen | None]:
         """What stands in one directory, with a step if it needs something; None where it can't be looked at."""
@@ -268,9 +261,9 @@ class Planner:
             self._notes.directory(relative)
         glance = self._settlement.begin(relative) if self._settlement else None
         listing = self._list(relative)
-        if self.looked:
-            self._seen += len(listing.sources) if listing else 0
-            self._tell_looked()
+        if self.looked and listing:
+            self._seen += len(listing.sources)
+            self.looked(self._seen + (self._settlement.sources if self._settlement else 0))
         plan = DirectoryPlan.nothing(relative)
         pycs, descriptor = None, -1
         if self._layout.has_prefix or (listing and listing.has_pycache):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...run.report import FlavourReport
     from ...run.standing_hooks import StandingHook
 
-HELP = "tell whether the system is hooked, for which Pythons, whether all is well, and what to do next"
+HELP = "say whether hooks are in place, for which Pythons, and what to do next"
 _STYLES = {"yes": "good", "no": "warning", "nothing": "good"}
 
 
