@@ -113,8 +113,8 @@ class _Day:
     def _looks(self) -> None:
         (pyc,) = (self._site / "p/__pycache__").glob("good.*.pyc")
         self._do("status", *self._scope)
-        self._do("status", "--check", *self._scope)
-        self._do("status", "--check", "--warning", "0", *self._scope)
+        self._do("status", "--check", *self._scope[:2])
+        self._do("status", "--check", "--warning", "0", *self._scope[:2])
         self._do("status", "--against", self._target.path, *self._scope)
         self._do("explain", *self._scope, self._site / "p/good.py", self._site / "p/bad.py", self._site / "p", pyc)
         self._do("which", *self._scope, pyc)
