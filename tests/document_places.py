@@ -219,6 +219,8 @@ class Places:
         _add_manager(kind, system, self._scratch)
         if kind is PacmanRoot:
             self._add_own_python(system)
+        for aliases in Path("/usr/lib/rpm").glob("rpmpopt*") if kind is RpmRoot else ():
+            shutil.copy2(aliases, system.root.put(str(aliases), ""))  # many of rpm's options are in it
         return _inside(system.root.top, {})
 
     def _add_own_python(self, system: ManagedRoot) -> None:

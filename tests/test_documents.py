@@ -117,8 +117,8 @@ def test_every_command_of_a_page(as_root: None, systems: Debians, page: Path) ->
 
 
 def test_new_user(as_root: None, systems: Debians) -> None:
-    """A fresh Debian with what the README names: its two commands, the whole tutorial, the rest of the README, and
-    how to do without the package.
+    """A fresh Debian with what the README names: its two commands, the whole tutorial, how to do without the
+    package, and the rest of the README.
     """
     with places(systems) as found:
         tutorial, readme = runnable_by_a_new_user(TUTORIAL), runnable_by_a_new_user(README)
@@ -130,8 +130,8 @@ def test_new_user(as_root: None, systems: Debians) -> None:
         fresh = found["fresh"].starting_in("/usr/src/pyctrigger")
         follow(README, first, {"fresh": fresh})
         follow(TUTORIAL, tutorial[start:end], found)
-        follow(README, [block for block in readme if block not in first], {"fresh": fresh})
         follow(WITHOUT_PACKAGE, runnable_by_a_new_user(WITHOUT_PACKAGE), {"fresh": fresh})
+        follow(README, [block for block in readme if block not in first], {"fresh": fresh})
         follow(TUTORIAL, tutorial[end:], found)
 
 
