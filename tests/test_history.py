@@ -135,7 +135,7 @@ def test_errors_are_recorded(pyctrigger: Command, scope: list[Argument], site: P
     (site / "bad.py").unlink()
     pyctrigger.json("run", *scope)
     pyctrigger.json("run", "--python", "3.99", "--site-dir", site)
-    pyctrigger.json("run", "--python", newest.path, "--site-dir", site, "/elsewhere")
+    pyctrigger.json("run", "--python", newest.path, "--site-dir", site, "/etc")
 
     failed = past(pyctrigger, "--failed")
 

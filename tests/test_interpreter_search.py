@@ -113,7 +113,8 @@ def test_nonsense_is_wrong_usage(pyctrigger: Command, site: Path, text: str) -> 
     assert error == {
         "code": 2,
         "message": f"--python {text}: no version, name or path of a Python",
-        "mend": "say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable",
+        "hint": (hint := "say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"),
+        "mend": hint,
     }
 
 
@@ -194,7 +195,7 @@ def test_executable_from_path_is_not_taken(pyctrigger: Command, site: Path, tmp_
         "run", "--python", "3.99", "--site-dir", site, env={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
     )
     assert outcome.code == 69
-    assert outcome.err.startswith("pyctrigger: no Python 3.99 was found in the standard directories; found: py3")
+    assert outcome.err.startswith("pyctrigger: no Python 3.99 was found in the standard directories; found: py")
     assert not marker.exists()
     assert all(place.startswith("/") for place in STANDARD_DIRECTORIES)
 
@@ -596,7 +597,7 @@ def test_standard_library_only_when_asked(interpreter: Found) -> None:
 @pytest.mark.parametrize("variable", ["PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONUSERBASE"])
 def test_no_variable_moves_the_scope(pyctrigger: Command, newest: Found, tmp_path: Path, variable: str) -> None:
     """Of the caller's environment nothing reaches the target."""
-    arguments: list[Any] = ["--python", newest.path, "/nowhere"]
+    arguments: list[Any] = ["--python", newest.path, tmp_path]
     # The host must not hear them either.
     run = f"import sys; sys.path[:] = {sys.path!r}; from pyctrigger.cli import main; sys.exit(main())"
     pyctrigger.program = [sys.executable, "-I", "-c", run]

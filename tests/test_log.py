@@ -143,7 +143,8 @@ def test_errors_and_notices_are_in_it(
     severity, text = daemon.message()
     assert (ERROR, f"error: {gone.err.strip().replace('pyctrigger: ', '')}") == (severity, text.partition(": ")[2])
 
-    outside = pyctrigger.text("run", *scope, "/etc/new\nline\x1b[31m")
+    (outer := tmp_path / "new\nline\x1b[31m").mkdir()
+    outside = pyctrigger.text("run", *scope, outer)
     assert (2, ERROR) == (outside.code, (message := daemon.message())[0])
     assert f"run: error: {outside.err.strip().replace('pyctrigger: ', '')}" == message[1]
 

@@ -128,7 +128,7 @@ def test_a_pycache_of_another_owner_stays_closed(imported: Path, pyctrigger: Com
     for _ in range(2):
         run = pyctrigger.json("run", *scope)
         assert (0, 0o700) == (run.code, mode_of(imported))
-        assert {"kind": "unreadable", "pyc": str(imported), "source": None} in run.findings
+        assert ("unreadable", str(imported)) in [(found["kind"], found["pyc"]) for found in run.findings]
     assert str(imported) in [finding["pyc"] for finding in pyctrigger.json("verify", *scope).findings]
 
 

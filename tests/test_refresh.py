@@ -165,7 +165,7 @@ def test_dry_run_and_verify_tell_it(pyctrigger: Command, site: Path, scope: list
 
     assert ["stale"] == [finding["kind"] for finding in pyctrigger.json("verify", *scope).findings]
     (action,) = pyctrigger.json("run", "--dry-run", *scope).run["actions"]
-    assert ("compile", "mtime only") == (action["action"], action["reason"])
+    assert ("compile", "mtime") == (action["action"], action["reason"])
 
 
 def test_the_summary_counts_it(pyctrigger: Command, site: Path, scope: list[str]) -> None:

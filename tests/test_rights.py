@@ -264,5 +264,5 @@ def test_the_hint_names_the_verb_that_failed(pyctrigger: Command, site: Path, ne
 
     said = pyctrigger.text(verb, *scope)
 
-    (line,) = [line for line in said.out.splitlines() if line.startswith("help:")]
+    (line,) = [line for line in said.out.splitlines() if line.startswith("hint:")]
     assert (1, f"hint: refused: once the reason is gone: pyctrigger {verb}") == (said.code, line), said

@@ -626,6 +626,7 @@ def test_state_of_another_account_is_refused(
         {
             "code": 77,
             "message": f"{pyctrigger.state} belongs to account {NOBODY}",
+            "hint": "remove it, or run as that account",
             "mend": "remove it, or run as that account",
         }
     ]

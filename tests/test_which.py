@@ -308,7 +308,7 @@ def test_package_that_owns_the_source(
 
     manager = install.__name__[5:]
     assert [(each["package"], each["manager"]) for each in answers] == [*[("owner", manager)] * 3, (None, None)]
-    assert states(answers) == [("gone", None), ("fresh", None), ("orphan", None), ("fresh", None)]
+    assert states(answers) == [("missing", None), ("fresh", None), ("orphan", None), ("fresh", None)]
     assert f"owner ({manager})" in pyctrigger.text("which", *scope, names[1]).out
     assert of_root(root) == before
 
@@ -361,7 +361,7 @@ def test_package_that_says_lib_where_the_tree_says_usr_lib(
 
     (answer,) = found(pyctrigger, *scope, f"/{library}/__pycache__/m.{tag}.pyc")
 
-    assert (answer["package"], answer["state"]) == ("owner", "gone")
+    assert (answer["package"], answer["state"]) == ("owner", "missing")
 
 
 @pytest.mark.usefixtures("as_root")
@@ -392,7 +392,7 @@ def test_database_that_cant_be_read(pyctrigger: Command, newest: Interpreter, tm
 
     outcome = pyctrigger.json("which", *scope, f"/{library}/__pycache__/m.{tag}.pyc")
 
-    assert (outcome.code, [each["state"] for each in outcome.document["pycs"]]) == (0, ["gone"])
+    assert (outcome.code, [each["state"] for each in outcome.document["pycs"]]) == (0, ["missing"])
     assert "can't be asked who owns what" in outcome.err
 
 

@@ -128,7 +128,8 @@ def _judged(prepared: Prepared, pycs: list[PycPath]) -> dict[PycPath, list[Prove
         asked = set(clean_paths(own.paths or ()))
         with Examiner(target, prepared) as examiner:
             for pyc in sorted(pycs):
-                if pyc.path in asked and pyc.cache_tag == target.interpreter.cache_tag:
+                is_asked = pyc.path in asked or pyc.source in asked
+                if is_asked and pyc.cache_tag == target.interpreter.cache_tag:
                     found.setdefault(pyc, []).append(_judge(pyc, target, examiner))
     return found
 

@@ -282,7 +282,9 @@ class InstallationRun:
         try:
             request = self._request.replaying(first.options)._replace(paths=paths, event=first.event)
             if request.prefixes and self._target.prefix is None:
-                raise UsageError(f"{', '.join(request.prefixes)} has a journal of its own")
+                raise UsageError(
+                    f"{', '.join(request.prefixes)} has a journal of its own", mend="name it with --prefix"
+                )
             request = self._renamed(request)
             self._target = find_target(self._target.interpreter, request, self._settings)
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:

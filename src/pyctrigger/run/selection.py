@@ -136,7 +136,8 @@ def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
             seen.add(gone.installation)
             yield gone
     if not seen and request.prefixes:
-        yield UsageError(f"{request.prefixes[0]} in {request.root}: no environment of an interpreter of this system")
+        message = f"{request.prefixes[0]} in {request.root}: no environment of an interpreter of this system"
+        yield UsageError(message, mend="install that Python here, or let the root's own run with --trust-root")
     elif not seen:
         yield InterpreterError("no interpreter was found", mend="name one with --python PATH")
 
