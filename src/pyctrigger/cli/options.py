@@ -179,7 +179,7 @@ OPTIONS = (
     Option("output", _EVERY, ("--json",), {**_SWITCH, "help": "print one JSON object"}),
     Option(
         "output",
-        (*_ALL, "audit", "measure"),
+        (*_ALL, "audit"),
         ("-q", "--quiet"),
         {**_SWITCH, "help": "print errors and failures only"},
     ),

@@ -119,13 +119,13 @@ def _view(options: argparse.Namespace) -> Any:
         """Shows how far it is; with `-v` every time that was taken."""
 
         def __init__(self) -> None:
-            silent = options.json or options.quiet or options.no_progress
+            silent = options.json or options.no_progress
             self._bar = None if silent or options.verbose else show_progress("measuring", color=options.color)
 
         def started(self, interpreter: Interpreter) -> None:
             if self._bar is not None:
                 self._bar.begin(interpreter.flavour)
-            if os.geteuid() == 0 and not options.quiet:
+            if os.geteuid() == 0:
                 say(sys.stderr, f"{interpreter.flavour}: what is measured runs as root")
 
         def sample(self, sample: Sample) -> None:

@@ -1,0 +1,371 @@
+"""Each option of each verb changes what the verb does: one row for each, and none may be without.
+
+A row is a call without the option and the same with it; what they print, leave behind and exit with must differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from interpreters import tag_of
+from packages import write_tree
+from pyctrigger.cli.main import _main
+from pyctrigger.cli.parser import build_parser
+from pyctrigger.state.locations import lock_directory
+from pyctrigger.state.lock import InstallationLock
+from pyctrigger.target.probe import probe
+from test_staged_root import library_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interpreters import Interpreter
+
+TESTS = Path(__file__).parent
+WRITING = ("run", "repair", "sweep", "purge")
+LOOKING = ("verify", "status", "explain", "which")
+#: Shown where the work is that they are about: by files that call the verb with them.
+SHOWN_BY = {
+    "--no-progress": "test_progress.py",
+    ("run", "--jobs"): "test_options_bind.py",
+    ("repair", "--jobs"): "test_options_bind.py",
+    ("verify", "--compare-code"): "test_manifest.py",
+    ("hooks", "--force"): "test_hooks.py",
+    ("measure", "*"): "test_measure.py",
+    ("audit", "--jobs"): "test_audit_hostile.py",
+    ("audit", "--timeout"): "test_audit_hostile.py",
+    ("audit", "--max-size"): "test_audit_hostile.py",
+    ("audit", "--color"): "test_output.py",
+    ("audit", "*"): "test_audit.py",
+}
+
+
+class Stage(NamedTuple):
+    """A tree, the state of the run that compiled it, and who compiled it."""
+
+    top: Path
+    python: str
+    other: str
+    words: dict[str, str]
+
+    def fill(self, line: str) -> list[str]:
+        """The words of a command line."""
+        return [word.format(top=self.top, **self.words) for word in line.split()]
+
+
+#: The scope of most rows, and what each verb needs besides.
+_SCOPE = "--python {python} --site-dir {top}/site "
+_STATE = "--state-dir {top}/state "
+_ASKED = {
+    "purge": " --yes",
+    "explain": " {top}/site/package/stale.py {top}/site/package/bad.py",
+    "which": " {top}/site/package/__pycache__/stale.{tag}.pyc {top}/site/package/__pycache__/damaged.{tag}.pyc",
+}
+
+
+class Row(NamedTuple):
+    """A call, and what is said in it with the option and without."""
+
+    option: str
+    """As it stands on the command line, with its value."""
+    base: str = _SCOPE + _STATE
+    """What stands in both calls."""
+    instead: str = ""
+    """What stands in its place in the call without it."""
+    asked: str | None = None
+    """What stands at the end of both, if it is something else than usual."""
+
+
+#: For all verbs with files to look at. `{other}` is another interpreter, `{tag}` a cache tag, `{library}` python3.13.
+COMMON = {
+    "--paths-from": Row("--paths-from {top}/list"),
+    "--null": Row("--null", _SCOPE + _STATE + "--paths-from {top}/list0 "),
+    "--python": Row("--python {other}"),
+    "--root": Row("--root {top}/root", "--python {python} --site-dir /srv/code " + _STATE),
+    "--trust-root": Row("--trust-root", "--python {flavour} --root {top}/root --site-dir /srv/code " + _STATE),
+    "--site-dir": Row("--site-dir {top}/prefix/extra", "--python {python} --prefix {top}/prefix " + _STATE),
+    "--prefix": Row(
+        "--prefix {top}/prefix", "--python {python} --site-dir {top}/prefix/extra --site-dir {top}/site " + _STATE
+    ),
+    "--prefix-below": Row("--prefix-below {top}/below", "--python {python} --prefix {top}/prefix " + _STATE),
+    "--stdlib": Row("--stdlib", "--python {python} --prefix {top}/prefix " + _STATE),
+    "--pycache-prefix": Row("--pycache-prefix {top}/cache"),
+    "--exclude": Row("--exclude */package/*"),
+    "--optimize": Row("--optimize 1"),
+    "--invalidation-mode": Row("--invalidation-mode checked-hash"),
+    "--source-date-epoch": Row("--source-date-epoch 1000000"),
+    "--state-dir": Row("--state-dir {top}/another", _SCOPE, _STATE),
+    "--stateless": Row("--stateless", _SCOPE, _STATE),
+    "--config": Row("--config {top}/wrong.toml"),
+    "--dry-run": Row("--dry-run"),
+    "--lock-timeout": Row("--lock-timeout 0.01", _SCOPE + _STATE + "--config {top}/hasty.toml "),
+    "--json": Row("--json"),
+    "--quiet": Row("--quiet"),
+    "--color": Row("--color always", "--python {python} --site-dir {top}/gone " + _STATE),
+    "--verbose": Row("--verbose"),
+}
+_EXTRA = {"explain": " {top}/prefix/{lib}/os.py", "which": " {top}/prefix/{lib}/__pycache__/os.{tag}.pyc"}
+#: What is another option there, or shows only in another call.
+OWN = {
+    ("run", "--event"): Row("--event remove", asked=" --json && history --json last"),
+    ("run", "--manager"): Row("--manager pacman", _SCOPE + _STATE + "--paths-from {top}/relative "),
+    ("run", "--hook"): Row("--hook"),
+    ("run", "--defer"): Row("--defer"),
+    ("run", "--proof"): Row("--proof {top}/proof"),
+    **{(verb, "--stateless"): COMMON["--stateless"]._replace(instead="--state-dir {top}/another") for verb in WRITING},
+    ("sweep", "--unwanted"): Row("--unwanted"),
+    ("purge", "--cache-tag"): Row("--cache-tag {tag}", "--site-dir {top}/site " + _STATE),
+    ("purge", "--all"): Row("--all", "--site-dir {top}/site " + _STATE),
+    ("purge", "--yes"): Row("--yes", asked=""),
+    ("status", "--jobs"): Row("--jobs 3", _SCOPE + _STATE + "--against {other} --json "),
+    ("status", "--check"): Row("--check", "--python {python} " + _STATE),
+    ("status", "--format"): Row("--format prometheus", "--python {python} --check " + _STATE),
+    ("status", "--warning"): Row("--warning 0s", "--python {python} --check --state-dir {top}/pending "),
+    ("status", "--critical"): Row("--critical 0s", "--python {python} --check --warning 0s --state-dir {top}/pending "),
+    ("status", "--failure-age"): Row("--failure-age 0s", "--python {python} --check --state-dir {top}/failed "),
+    ("status", "--against"): Row("--against {other}"),
+    ("explain", "--root"): COMMON["--root"]._replace(asked=" /srv/code/code.py"),
+    ("explain", "--trust-root"): COMMON["--trust-root"]._replace(asked=" /srv/code/code.py"),
+    ("which", "--root"): COMMON["--root"]._replace(asked=" /srv/code/__pycache__/code.{tag}.pyc"),
+    ("which", "--trust-root"): COMMON["--trust-root"]._replace(asked=" /srv/code/__pycache__/code.{tag}.pyc"),
+    ("which", "--site-dir"): COMMON["--site-dir"]._replace(
+        option="--site-dir {top}/prefix/extra --json",
+        instead="--json",
+        asked=" {top}/prefix/extra/__pycache__/extra.{tag}.pyc",
+    ),
+    ("which", "--python"): Row("--python {other}", asked=" {top}/site/package/__pycache__/stale.{other_tag}.pyc"),
+    **{
+        (verb, "--stdlib"): COMMON["--stdlib"]._replace(option="--stdlib --json", instead="--json", asked=_EXTRA[verb])
+        for verb in _EXTRA
+    },
+    ("measure", "--config"): Row("--config {top}/wrong.toml", "--python {flavour} no_such_module "),
+    ("doctor", "--config"): Row("--config {top}/wrong.toml", ""),
+    ("doctor", "--state-dir"): Row("--state-dir {top}/state", ""),
+    ("doctor", "--json"): Row("--json", ""),
+    ("doctor", "--color"): Row("--color always", "--config {top}/gone "),
+    ("history", "--limit"): Row("--limit 1", _STATE),
+    ("history", "--failed"): Row("--failed", _STATE),
+    ("history", "--root"): Row("--root {top}/gone", ""),
+    ("history", "--state-dir"): Row("--state-dir {top}/state", ""),
+    ("hooks", "--manager"): Row("--manager apk", "list --python {python} --root {top}/root "),
+    ("hooks", "--python"): Row("--python {other}", "list --manager apk --python {python} --root {top}/root "),
+    ("hooks", "--root"): Row("--root {top}/hooked", "list --manager apk --python {python} "),
+    ("hooks", "--site-dir"): Row("--site-dir /srv", "render --manager pacman --python {python} --root {top}/root "),
+    ("hooks", "--state-dir"): Row(
+        "--state-dir {top}/another", "install --manager apk --python {python} --root {top}/root "
+    ),
+    ("hooks", "--stateless"): Row(
+        "--stateless", "install --manager apk --python {python} --root {top}/root ", "--state-dir {top}/another"
+    ),
+    ("hooks", "--dry-run"): Row("--dry-run", "install --manager apk --python {python} --root {top}/root " + _STATE),
+    ("hooks", "--json"): Row("--json", "render --manager apk --python {python} --root {top}/root "),
+    ("history", "--json"): Row("--json", _STATE),
+    ("history", "--color"): Row("--color always", _STATE),
+    ("hooks", "--color"): Row("--color always", "list --manager apk --python nonsense "),
+    ("completion", "--json"): Row("--json", "bash "),
+    ("completion", "--color"): Row("--color always", "nonsense "),
+}
+
+
+def options_of_verbs() -> list[tuple[str, str]]:
+    """Every verb with every option that its parser has, by its long name."""
+    (verbs,) = (each for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
+    return [
+        (verb, action.option_strings[-1])
+        for verb, parser in verbs.choices.items()
+        for action in parser._actions
+        if action.option_strings and "--help" not in action.option_strings
+    ]
+
+
+def row_of(verb: str, option: str) -> Row | str | None:
+    """The row of an option, or the file that shows it."""
+    own: Row | str | None = OWN.get((verb, option)) or SHOWN_BY.get((verb, option)) or SHOWN_BY.get(option)
+    return own or SHOWN_BY.get((verb, "*")) or (COMMON.get(option) if verb in (*WRITING, *LOOKING) else None)
+
+
+@pytest.fixture(scope="module")
+def template(newest: Interpreter, interpreters: list[Interpreter], tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """A tree that has something of each kind: fresh, stale, damaged, missing, uncompilable, orphaned, and unwanted."""
+    top: Path = tmp_path_factory.mktemp("template")
+    other = next(each for each in reversed(interpreters) if tag_of(each) != tag_of(newest))
+    words = {
+        "python": newest.path,
+        "other": other.path,
+        "tag": tag_of(newest),
+        "other_tag": tag_of(other),
+        "flavour": "{}.{}".format(*newest.version),
+        "lib": f"lib/{library_name(newest)}",
+    }
+    stage = Stage(top, newest.path, other.path, words)
+    sources = [f"package/{name}.py" for name in ("__init__", "fresh", "stale", "damaged", "gone", "wrong")] + [
+        "other/ok.py"
+    ]
+    write_tree(top / "site", {**dict.fromkeys(sources, "x = 1\n"), "package/bad.py": "x = (\n", "right.py": "y = 2\n"})
+    write_tree(top / "root/srv/code", {"code.py": "", f"__pycache__/code.{tag_of(newest)}.pyc": ""})
+    write_tree(top / "site/package/__pycache__", {f"stale.{tag_of(other)}.pyc": "damaged"})
+    write_tree(
+        top / "prefix",
+        {
+            "extra/extra.py": "",
+            f"extra/__pycache__/extra.{tag_of(newest)}.pyc": "",
+            f"{words['lib']}/encodings/__init__.py": "",
+        },
+    )
+    write_tree(top / "prefix" / words["lib"], {"os.py": "", "site-packages/one.py": ""})
+    write_tree(top, {"list": f"{top}/site/other\n", "list0": f"{top}/site/other\0{top}/site/package\0"})
+    write_tree(
+        top,
+        {"relative": "site/package\n", "wrong.toml": "nonsense = 1\n", "hasty.toml": "[defaults]\nlock_timeout = 0\n"},
+    )
+    (top / "cache").mkdir()
+    (top / "hooked").mkdir()
+    write_tree(top / "below/env", {"pyvenv.cfg": "", f"{words['lib']}/site-packages/late.py": ""})
+    hook = stage.fill("hooks install --manager apk --python {python} --stateless --root {top}/hooked")
+    assert 0 == _main(hook, ("pyctrigger",))
+    run = ["run", "--quiet", *stage.fill("--python {python} --stdlib --prefix {top}/prefix --stateless")]
+    assert 0 == _main(run, ())
+    for scope in ("failed", "state", "state", "pending --defer"):
+        assert 2 > _main(
+            ["run", "--quiet", "--optimize", "0,1", *stage.fill(_SCOPE + "--state-dir {top}/" + scope)], ()
+        )
+    (top / "site/package/gone.py").unlink()
+    (top / "site/package/stale.py").write_text("x = 12\n")
+    damaged = next((top / "site/package/__pycache__").glob(f"damaged.{words['tag']}.pyc"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    right, wrong = (next((top / "site").rglob(f"{name}.{words['tag']}.pyc")) for name in ("right", "wrong"))
+    wrong.write_bytes(wrong.read_bytes()[:16] + right.read_bytes()[16:])
+    for place in (top / "prefix/extra", top / "prefix" / words["lib"], *(top / "below").rglob("site-packages")):
+        write_tree(place, {"late.py": "", f"__pycache__/gone.{words['tag']}.pyc": ""})
+    (top / "proof").write_text("waiting")
+    return stage
+
+
+class Stages:
+    """The template for who looks; for who writes a copy that is always in the same place, and made anew."""
+
+    def __init__(self, template: Stage, top: Path) -> None:
+        self._template = template
+        self._top = top
+        #: What calls without the option do, by their words.
+        self.known: dict[str, object] = {}
+
+    def of(self, verb: str) -> Stage:
+        """The one for a verb."""
+        if verb in (*LOOKING, "doctor", "history", "completion"):
+            return self._template
+        shutil.rmtree(self._top, ignore_errors=True)
+        shutil.copytree(self._template.top, self._top, symlinks=True)
+        for name in ("list", "list0"):
+            path = self._top / name
+            path.write_text(path.read_text().replace(str(self._template.top), str(self._top)))
+        return self._template._replace(top=self._top)
+
+
+@pytest.fixture(scope="module")
+def stages(template: Stage, tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    """The stages of all rows."""
+    return Stages(template, tmp_path_factory.mktemp("copy") / "stage")
+
+
+_VARYING = re.compile(r"[0-9.]+ (?:s|min)\b|\"(?:elapsed|\w*_seconds|began|ended|now|pid)\w*\": [0-9.a-z]+|process \d+")
+
+
+def observe(stage: Stage, verb: str, arguments: str, asked: str, captured: pytest.CaptureFixture[str]) -> object:
+    """What a call prints and exits with, and what it leaves behind; times are none of it."""
+    first, _, then = asked.partition("&&")
+    code = _main([verb, *stage.fill(f"{arguments} {first}")], ("pyctrigger",))
+    if then:
+        _main(stage.fill(f"{then} {_STATE}"), ())
+    said = captured.readouterr()
+    left = {
+        os.path.relpath(path, stage.top): path.read_bytes() if path.suffix in (".pyc", "") else b""
+        for path in stage.top.rglob("*")
+        if path.is_file()
+        and not {"state", "another", "pending", "failed"}.intersection(path.relative_to(stage.top).parts)
+    }
+    words = [_VARYING.sub("", text).replace(str(stage.top), "TOP") for text in (said.out, said.err)]
+    return code, words, left, (stage.top / "another").exists()
+
+
+@pytest.mark.parametrize(("verb", "option"), options_of_verbs())
+def test_an_option_changes_what_its_verb_does(
+    stages: Stages, verb: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Called twice without it the same happens, and another thing with it."""
+    if option == "--verbose":
+        return  # below: of each verb
+    row = row_of(verb, option)
+    assert row is not None, f"{verb} {option} has no row: what does it change?"
+    if isinstance(row, str):
+        text = (TESTS / row).read_text(encoding="utf-8")
+        assert option in text or (option == "--quiet" and '"-q"' in text)
+        return
+    asked = _ASKED.get(verb, "") if row.asked is None else row.asked
+    without = f"{verb} {row.base}{row.instead} {asked} {option == '--lock-timeout'}"
+    with holding(stages.of(verb), option == "--lock-timeout"):
+        if without not in stages.known:
+            before, again = (observe(stages.of(verb), verb, row.base + row.instead, asked, capsys) for _ in range(2))
+            assert before == again
+            stages.known[without] = before
+        after = observe(stages.of(verb), verb, row.base + row.option, asked, capsys)
+
+    assert stages.known[without] != after
+
+
+#: Children that this process has started since the last word of it; an audit hook can't be taken away again.
+_STARTED: list[object] = []
+sys.addaudithook(lambda event, given: _STARTED.append(given[0]) if event == "subprocess.Popen" else None)
+
+
+@pytest.mark.parametrize("verb", ["run", "repair"])
+def test_jobs_is_the_number_of_workers(verb: str, site: Path, newest: Interpreter) -> None:
+    """With work enough for each of them."""
+    started = []
+    for jobs in ("1", "3"):
+        write_tree(site, {f"m{number}.py": f"x = {jobs}{number}\n" * 2000 for number in range(40)})
+        _STARTED.clear()
+        arguments = ["--python", newest.path, "--site-dir", str(site), "--jobs", jobs]
+        assert 0 == _main([verb, "--quiet", "--stateless", *arguments], ())
+        started.append(len(_STARTED))
+
+    assert started[0] + 2 == started[1]
+
+
+@contextlib.contextmanager
+def holding(stage: Stage, is_held: bool) -> Iterator[None]:
+    """Keep the lock of the installation meanwhile."""
+    if not is_held:
+        yield
+        return
+    lock = InstallationLock(lock_directory() or "", probe(stage.python).interpreter.installation)
+    lock.acquire(1, print)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@pytest.mark.parametrize("verb", [verb for verb, option in options_of_verbs() if option == "--verbose"])
+def test_said_twice_verbose_shows_where_a_defect_is(
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint of that message names it, so every verb takes it."""
+    monkeypatch.setattr(sys.modules["pyctrigger.cli.main"], "_perform", lambda *_: 1 / 0)
+    arguments = {"hooks": ["list"], "completion": ["bash"], "audit": ["x"]}.get(verb, [])
+
+    said = []
+    for verbosity in ([], ["-vv"]):
+        assert 70 == _main([verb, *arguments, *verbosity], ())
+        said.append(capsys.readouterr().err)
+
+    assert ["Traceback" in each for each in said] == [False, True]
