@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from bytes_of_workers import framed
 from confinement import PATIENCE, SLOW, children_of, wait_for
+from conftest import absent
 from pyctrigger.errors import InterpreterChangedError, InterpreterError
 from pyctrigger.target.probe import probe
 from pyctrigger.workers import wire
@@ -662,3 +663,20 @@ def test_error_in_the_middle_leaves_nothing(target: Interpreter) -> None:
 
     with Pool(target, Limits(), 2) as pool, pytest.raises(OSError, match="the disk is gone"):
         list(pool.map(draw()))
+
+
+def test_workers_that_never_start_to_fork_end_the_run(interpreters: list[Found], tmp_path: Path) -> None:
+    """Those that compile answer all the time; that says nothing about the ones that are kept for forking."""
+    python = next((each for each in interpreters if each.implementation == "cpython" and each.version >= (3, 12)), None)
+    if python is None:
+        absent("needs a CPython from 3.12 on")
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\ncase "$*" in *" apart") exit 1;; esac\nexec {python.path} "$@"\n')
+    script.chmod(0o755)
+    broken = probe(python.path).interpreter._replace(executable=str(script))
+    # It has equal sets of names that Python itself has interned: a fork of a process that has compiled nothing has it.
+    typing = Path(python.prefix, "lib", "python{}.{}".format(*python.version), "typing.py").read_bytes()
+    jobs = [Job(wire.request([wire.LevelRequest(0)], b"/m.py", source), None) for source in (b"x = 1\n", typing)]
+
+    with Pool(broken, Limits(), 1) as pool, pytest.raises(InterpreterError, match="workers end by themselves"):
+        list(pool.map(jobs))

@@ -74,7 +74,8 @@ class Pool:
         #: For a worker that forks for each of them.
         self._unsettled: deque[Job] = deque()
         self._pace = Pace()
-        self._senseless_deaths = 0
+        #: For each kind of worker: one that answers says nothing about those that are apart.
+        self._senseless_deaths = {False: 0, True: 0}
         #: Whether a worker was ever ready: the next one that dies at its start was killed, it isn't unfit.
         self.has_worked = False
         #: System calls that keep workers within their limits, and that the system refuses.
@@ -249,7 +250,7 @@ class Pool:
 
     def _answered(self, worker: Worker, answer: Compiled | Failed | Unsettled) -> Iterator[tuple[Job, Answer]]:
         job = worker.answered()
-        self._senseless_deaths = 0
+        self._senseless_deaths[worker.apart] = 0
         if isinstance(answer, Unsettled):
             if worker.apart:
                 raise WireError("a worker that has compiled nothing can't say that")
@@ -281,17 +282,17 @@ class Pool:
         jobs = worker.jobs
         worker.jobs = deque()
         if not jobs or worker.retiring or worker.ready is None:
-            self._senseless_deaths += not worker.retiring
-            if self._senseless_deaths >= _MOST_SENSELESS_DEATHS:
+            self._senseless_deaths[worker.apart] += not worker.retiring
+            if self._senseless_deaths[worker.apart] >= _MOST_SENSELESS_DEATHS:
                 raise InterpreterError(
                     f"{self._interpreter.executable}: workers end by themselves",
                     mend="see whether anything kills them (dmesg), or name another interpreter with --python PATH",
                 )
             self._solo.extendleft(job for job in jobs if job.alone)
-            self._again.extendleft(job for job in reversed(jobs) if not job.alone)
+            self._sent_back_to(worker).extendleft(job for job in reversed(jobs) if not job.alone)
             return
         culprit = jobs.popleft()
-        self._again.extendleft(reversed(jobs))
+        self._sent_back_to(worker).extendleft(reversed(jobs))
         if worker.overdue:
             yield culprit, Lost("timeout", f"no answer within {self._limits.wall_timeout:g} s")
         elif worker.ran_out_of_time(returncode):
@@ -303,6 +304,9 @@ class Pool:
         else:
             culprit.alone = True
             self._solo.append(culprit)
+
+    def _sent_back_to(self, worker: Worker) -> deque[Job]:
+        return self._unsettled if worker.apart else self._again
 
     def _drop(self, worker: Worker, *, reap: bool = True) -> None:
         self._workers.remove(worker)
