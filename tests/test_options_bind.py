@@ -277,7 +277,9 @@ def stages(template: Stage, tmp_path_factory: pytest.TempPathFactory) -> Stages:
     return Stages(template, tmp_path_factory.mktemp("copy") / "stage")
 
 
-_VARYING = re.compile(r"[0-9.]+ (?:s|min)\b|\"(?:elapsed|\w*_seconds|began|ended|now|pid)\w*\": [0-9.a-z]+|process \d+")
+_VARYING = re.compile(
+    r"[0-9.]+ ?(?:s|min)\b|\"(?:elapsed|\w*_seconds|began|ended|now|pid)\w*\": [0-9.a-z]+|process \d+"
+)
 
 
 def observe(stage: Stage, verb: str, arguments: str, asked: str, captured: pytest.CaptureFixture[str]) -> object:
