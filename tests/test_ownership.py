@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -261,3 +262,15 @@ def test_a_database_that_is_locked_is_not_waited_for(tmp_path: Path, path: str, 
         assert time.monotonic() - begun < 3
     (notice,) = notices
     assert f"{tmp_path / path} can't be read: database is locked" in notice
+
+
+def test_a_database_that_is_no_database_is_closed(tmp_path: Path) -> None:
+    """Also as long as somebody holds the error."""
+    path = tmp_path / "var/lib/rpm/rpmdb.sqlite"
+    write_tree(tmp_path, {"var/lib/rpm/rpmdb.sqlite": "no database\n" * 100})
+
+    with pytest.raises(ManagerError, match="file is not a database"):
+        list(Rpm(str(tmp_path)).owned_pycs())
+
+    opened = Path("/proc/self/fd")
+    assert str(path) not in {os.readlink(each) for each in opened.iterdir() if each.is_symlink()}

@@ -72,9 +72,11 @@ def _open(path: str) -> sqlite3.Connection:
     if _has_log(path) and not os.path.exists(f"{path}-wal"):
         return _connect(path, "immutable=1")
     try:
-        database = _connect(path, "mode=ro")
-        database.execute("select 1 from Packages limit 1")
-        return database
+        with contextlib.ExitStack() as stack:
+            database = stack.enter_context(contextlib.closing(_connect(path, "mode=ro")))
+            database.execute("select 1 from Packages limit 1")
+            stack.pop_all()
+            return database
     except sqlite3.OperationalError as error:  # on a read-only file system a log that isn't there can't be made
         if "locked" in str(error):
             raise
