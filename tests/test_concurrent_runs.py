@@ -190,7 +190,7 @@ def test_sixteen_runs_importers_and_a_package_manager_get_along(
         ["run", *base, "--manager", "pkg", f"{site}/moving2", f"{site}/moving3/sub"],
         ["repair", *base],
         ["sweep", *base],
-        ["run", *base, "--jobs", "1", f"{site}/stable0", f"{site}/moving0/gone"],
+        ["run", *base, "--event", "remove", "--jobs", "1", f"{site}/stable0", f"{site}/moving0/gone"],
         ["verify", *base],
         ["status", *base],
     ] * 2

@@ -172,7 +172,7 @@ def test_explain_and_which_answer_for_the_environment(pyctrigger: Command, newes
         [(view["flavour"], view["site_directory"]) for view in each["flavours"]] for each in explained[:2]
     ]
     assert (3, 0) == tuple(explained[2]["flavours"][0]["directory"][key] for key in ("sources", "fresh"))
-    assert ("gone", True, newest.flavour) == (found["state"], found["in_scope"], found["flavour"])
+    assert ("missing", True, newest.flavour) == (found["state"], found["in_scope"], found["flavour"])
 
 
 def test_paths_of_several_environments_are_each_served_by_their_own(

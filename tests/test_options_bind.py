@@ -340,7 +340,7 @@ def test_jobs_is_the_number_of_workers(verb: str, site: Path, newest: Interprete
         assert 0 == _main([verb, "--quiet", "--stateless", *arguments], ())
         started.append(len(_STARTED))
 
-    assert started[0] + 2 == started[1]
+    assert started[0] < started[1] <= started[0] + 2
 
 
 @contextlib.contextmanager

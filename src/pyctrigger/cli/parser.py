@@ -213,7 +213,9 @@ def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:
 
 def _serves_a_manager(options: argparse.Namespace) -> bool:
     """Whether a package manager has named the paths: it may well have removed them."""
-    return getattr(options, "hook", False) or getattr(options, "event", "unknown") != "unknown"
+    if getattr(options, "hook", False) or getattr(options, "manager", None) is not None:
+        return True
+    return getattr(options, "event", "unknown") != "unknown"
 
 
 def _read_list(name: str, separator: bytes) -> list[str]:
