@@ -715,7 +715,7 @@ def test_an_error_is_in_the_object(measure: Measure) -> None:
         (["--prefix", "/no/such", "x"], "--prefix /no/such: no interpreter in its bin; name one with --python PATH"),
         (["--python", "3.11", "--runs", "0", "x"], "argument --runs: '0': say a number from 1 to 1000; see"),
         (["--python", "3.11", "--timeout", "nan", "x"], "argument --timeout: 'nan': say a number of seconds; see"),
-        (["--python", "3.11", "--stale", "old", "x"], "argument --stale: invalid choice: 'old'"),
+        (["--python", "3.11", "--stale", "old", "x"], "argument --stale: 'old': say magic, mtime or hash"),
     ],
 )
 def test_wrong_usage(measure: Measure, arguments: list[str], message: str) -> None:
