@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from command import heed_signals
 from environment import CHECKOUT
 from interpreters import tag_of
 from owner_packages import with_dpkg
@@ -39,6 +40,7 @@ def talk(command: Sequence[str | bytes], answer: bytes) -> Talk:
     child, leader = pty.fork()
     if child == 0:
         try:
+            heed_signals()
             os.environ.update(TERM="dumb", NO_COLOR="1")
             os.execvp(command[0], [os.fsencode(part) for part in command])
         finally:
