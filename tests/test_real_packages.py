@@ -170,7 +170,8 @@ def test_half_of_it_is_removed(compiled: Compiled) -> None:
     command = Command(compiled.site.with_name("state of half"))
     arguments = options(compiled.interpreter, site, compiled.levels)
     first = command.json("run", *arguments)
-    assert (0, len(compiled.failed)) == (first.counts["compiled"], first.counts["failed"])
+    # What was compiled elsewhere names another path, and no record vouches for it.
+    assert len(compiled.failed) == first.counts["failed"]
     gone = remove_half(site)
     before = snapshot(site)
     expected = [path for path in before if not os.path.isdir(path) and not is_orphan(path, gone)]
