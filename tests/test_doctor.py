@@ -189,10 +189,10 @@ def test_only_root_can_tell_whether_all_is_well(doctor: Doctor) -> None:
 
 
 def python(
-    flavour: str, managers: tuple[str, ...], hooked_by: tuple[str, ...] = (), changed: int | None = None
+    flavour: str, managers: tuple[str, ...], hooked_by: tuple[str, ...] = (), outdated: int | None = None
 ) -> Python:
     """One that was found."""
-    return Python(flavour, f"/usr/bin/{flavour}", None, managers, hooked_by, changed)
+    return Python(flavour, f"/usr/bin/{flavour}", None, managers, hooked_by, outdated)
 
 
 @pytest.mark.parametrize(
@@ -216,9 +216,14 @@ def python(
             ],
         ),
         (
-            [python("py313", ("rpm",), ("rpm",), 3)],
+            [python("py313", ("rpm",), ("rpm",), 3), python("py314", ("rpm",), ("rpm",), 0)],
             {},
-            [("packages have changed since the last run of py313", "pyctrigger run")],
+            [("bytecode is out of date for py313 (3 files)", "pyctrigger run")],
+        ),
+        (
+            [python("py313", ("rpm",), ("rpm",), 1), python("py314", ("rpm",), ("rpm",), 2)],
+            {},
+            [("bytecode is out of date for py313 (1 file), py314 (2 files)", "pyctrigger run")],
         ),
         ([], {"parked": 1}, [("py313: work failed three times and is parked", "pyctrigger repair")]),
         ([], {"pending": 1}, [("py313: work is pending", "pyctrigger run")]),

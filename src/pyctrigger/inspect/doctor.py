@@ -1,7 +1,8 @@
 """Where this system stands: is it hooked, for which Pythons, is all well, and what is to be done next?
 
-Nothing is written, no tree is walked, and no worker is started: hooks, state, and one status a directory, as a hook
-glances at its scope.
+Nothing is written, and no worker is started: hooks, state, and one status a directory, as a hook glances at its scope.
+What isn't known to be unchanged is looked at as in a dry run: a run leaves much of it that needs nothing, since what
+was written a moment ago can't be told from what is being written.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..run.request import Request, Work
 from ..run.selection import find_interpreters
 from ..run.standing_hooks import StandingHook, rivals, standing_hooks
 from ..run.targets import find_target
-from ..run.trigger import open_state
+from ..run.trigger import open_state, perform
 from ..run.wanted import wanted_bytecode
 from ..state.history import elapsed
 from ..state.locations import configuration_files, is_root, state_directory
@@ -44,8 +45,8 @@ class Python(NamedTuple):
     """The package managers of this system that install for it."""
     hooked_by: tuple[str, ...] = ()
     """Those of them that call pyctrigger for it."""
-    changed: int | None = None
-    """Packages that aren't as they were when nothing more could be done; None where that isn't known."""
+    outdated: int | None = None
+    """Files that a run would compile or remove; None where that isn't known."""
 
     @property
     def is_served(self) -> bool:
@@ -60,7 +61,7 @@ class Python(NamedTuple):
             "error": None if self.error is None else error_fields(self.error),
             "managers": list(self.managers),
             "hooked_by": list(self.hooked_by),
-            "changed": self.changed,
+            "outdated": self.outdated,
         }
 
 
@@ -174,8 +175,9 @@ def _pythons(
             for name in managers
             if any(hook.manager == name and hook.serves(found.flavour, found.executable) for hook in report.hooks)
         )
-        changed = _changed(target, request, settings, store)
-        yield Python(found.flavour, found.executable, None, managers, hooked, changed)
+        # Only whose state can be read is told what is to be done about it.
+        outdated = _outdated(target, request, settings, store) if is_root() or request.state_dir is not None else None
+        yield Python(found.flavour, found.executable, None, managers, hooked, outdated)
 
 
 def _installs_for(manager: str, target: Target) -> bool:
@@ -187,15 +189,22 @@ def _installs_for(manager: str, target: Target) -> bool:
     return not theirs.isdisjoint(os.path.realpath(site.path) for site in target.sites)
 
 
-def _changed(target: Target, request: Request, settings: Settings, store: Store) -> int | None:
-    """How many parts a hook's glance would look at; None where no run has taken any down."""
+def _outdated(target: Target, request: Request, settings: Settings, store: Store) -> int | None:
+    """How many files a run would compile or remove; None where no run has taken down anything to compare with."""
     parts = store.parts(target.installation)
     hook = request._replace(work=Work.RUN, hook=True)
     if not (parts.are_kept and parts.know_records):
         return None
     wanted = wanted_bytecode(target, hook, settings, target.installation)
     changed = Overview(target, hook, wanted, parts).changed()
-    return None if changed is None else len(changed)
+    if changed == ():
+        return 0
+    python = (target.interpreter.executable,)
+    try:
+        report = perform(request._replace(work=Work.RUN, pythons=python, paths=changed, dry_run=True))
+    except PyctriggerError:  # the configuration can't be used, which is a finding of its own
+        return None
+    return sum(len(run.tally.actions) for run in report.runs)
 
 
 # -- what is to be done ----------------------------------------------------------------------------------------------
@@ -221,9 +230,13 @@ def findings(report: DoctorReport) -> Iterator[Finding]:
         if report.trouble is None and not report.health.flavours and any(python.is_served for python in report.pythons):
             yield Finding("no run has served any Python yet", f"{sudo}pyctrigger run")
         yield from _of_state(report.health, sudo)
-        changed = [python.flavour for python in report.pythons if python.changed]
-        if changed:
-            yield Finding(f"packages have changed since the last run of {', '.join(changed)}", f"{sudo}pyctrigger run")
+        outdated = [f"{python.flavour} ({_files(python.outdated)})" for python in report.pythons if python.outdated]
+        if outdated:
+            yield Finding(f"bytecode is out of date for {', '.join(outdated)}", f"{sudo}pyctrigger run")
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _missing_hooks(report: DoctorReport, sudo: str) -> Iterator[Finding]:
