@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 def say(stream: TextIO, line: str, *, end: str = "\n", flush: bool = False) -> None:
     """Print a line. If it can't be written the work goes on, and `lost_output` says so at the end."""
+    if stream is sys.stderr:
+        # In a pipe that takes both, what was said first is to come first.
+        say(sys.stdout, "", end="", flush=True)
     try:
         print(line, end=end, file=stream, flush=flush)
     except OSError as error:
