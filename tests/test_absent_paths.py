@@ -40,7 +40,7 @@ PRESENT = (
     "package/__pycache__/gone.{tag}.pyc",
     "package/__pycache__/module.{tag}.opt-2.pyc",
 )
-ERROR = "no such file or directory; name what is there; what may be gone can be named in a list, with --paths-from"
+ERROR = "no such file or directory; check the path; --paths-from takes paths that may be gone"
 
 
 @pytest.fixture

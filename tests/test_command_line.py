@@ -456,7 +456,8 @@ def test_help_names_the_options_that_a_verb_can_use(pyctrigger: Command, verb: s
 
 
 BAD: list[tuple[list[str], str]] = [
-    ([], "the following arguments are required: COMMAND; see pyctrigger --help"),
+    ([], "no command; try pyctrigger doctor, or see pyctrigger --help"),
+    (["--json"], "no command; try pyctrigger doctor, or see pyctrigger --help"),
     (["compile"], "no such command: compile (did you mean run?); see pyctrigger --help"),
     (["--jsn", "status"], "no such option: --jsn (did you mean --json?); see pyctrigger --help"),
     (["run", "--no-such"], "run has no option --no-such; see pyctrigger run --help"),

@@ -590,7 +590,7 @@ def test_what_a_purge_takes_comes_back_by_the_command_that_it_names(debian: Debi
 
     refused = debian.sid.run("pyctrigger", "purge", "--stateless", "--python", "3.14")
     assert (2, before) == (refused.code, pycs_below(debian.judge.site))
-    assert refused.err.endswith("didn't write; nothing was removed; add -y if it is meant to go\n")
+    assert refused.err.endswith("didn't write; nothing was removed; add -y to go ahead\n")
     purged = debian.sid.run("pyctrigger", "purge", "--yes", "--python", "3.14")
 
     back = purged.out.split("To have their bytecode back: ")[1].splitlines()[0]

@@ -169,7 +169,7 @@ def test_without_a_terminal_what_others_wrote_goes_only_with_a_yes(
     alone = pyctrigger.text("purge", *scope, *options)
     if others:
         assert (2, before) == (alone.code, snapshot(site))
-        assert f"pyctrigger: {message}; add -y if it is meant to go\n" == alone.err
+        assert f"pyctrigger: {message}; add -y to go ahead\n" == alone.err
         if options == ["--json"]:
             assert [message] == [error["message"] for error in json.loads(alone.out)["errors"]]
         assert 0 == pyctrigger.text("purge", "-y", *scope, *options).code

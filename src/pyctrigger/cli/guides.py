@@ -121,10 +121,10 @@ GUIDES = {
 }
 
 MAIN = Guide(
-    "Package managers' hooks call it for you; by hand, start with `status`. `pyctrigger COMMAND --help` has more.",
+    "Package managers' hooks call it for you; by hand, start with `doctor`. `pyctrigger COMMAND --help` has more.",
     (
+        ("see whether it is hooked in, and all is well", "pyctrigger doctor"),
         ("compile what changed, for every Python that is found", "pyctrigger run"),
-        ("see how things are", "pyctrigger status"),
     ),
 )
 

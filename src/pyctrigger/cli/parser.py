@@ -118,7 +118,7 @@ def _with_verb_first(arguments: list[str]) -> list[str]:
             raise UsageError(f"no such option: {name}{did_you_mean(name, known)}", mend="see pyctrigger --help")
         number += 1 if has_value or option.nargs == 0 else 2
     if number >= len(arguments):
-        return arguments
+        raise UsageError("no command", mend="try pyctrigger doctor, or see pyctrigger --help")
     verb = arguments[number]
     if verb not in VERBS:
         suggestion = did_you_mean(verb, VERBS, synonyms=True)
@@ -151,9 +151,9 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 def parse(arguments: Sequence[str]) -> Call:
     """Read a command line. Raises UsageError; exits only for --help and --version."""
     arguments = list(arguments)
-    if arguments and arguments[0] not in VERBS:
+    if not arguments or arguments[0] not in VERBS:
         arguments = _with_verb_first(arguments)
-    only = arguments[0] if arguments and arguments[0] in VERBS else None
+    only = arguments[0] if arguments[0] in VERBS else None
     options = build_parser(only).parse_args(arguments)
     return Call(
         options,

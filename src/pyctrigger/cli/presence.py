@@ -35,7 +35,7 @@ def require_there(typed: Sequence[str], paths: Sequence[str], *, root: str | Non
     more = f" and {len(gone) - _MOST_NAMED} more" if len(gone) > _MOST_NAMED else ""
     raise UsageError(
         f"{named}{more}: no such file or directory",
-        mend="name what is there; what may be gone can be named in a list, with --paths-from",
+        mend="check the path; --paths-from takes paths that may be gone",
     )
 
 

@@ -137,7 +137,7 @@ def _refuse(preview: Report, message: str, *, declined: bool = False) -> Report:
     report = Report(preview.command)
     report.errors = [
         *preview.errors,
-        DeclinedError(message) if declined else UsageError(message, mend="add -y if it is meant to go"),
+        DeclinedError(message) if declined else UsageError(message, mend="add -y to go ahead"),
     ]
     return report
 
