@@ -136,6 +136,26 @@ def test_what_was_made_by_hand_elsewhere_is_a_first_hook_too(system: System) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("manager", "files", "expected"),
+    [
+        ("dpkg", PACKAGED["dpkg"], ["every"]),
+        ("dpkg", {}, ["py312 absent"]),
+        ("dpkg", {"etc/apt/apt.conf.d/99mine": OWN.replace("3.12", "3.11")}, ["py312 absent", "py311"]),
+        ("pacman", PACKAGED["pacman"], ["py312 absent", "py312 absent", "py312"]),  # for upgrades and removals
+    ],
+)
+def test_what_is_absent_is_listed_where_nothing_does_its_work(
+    system: System, manager: str, files: dict[str, str], expected: list[str]
+) -> None:
+    """A hook that isn't needed isn't missing."""
+    system.put(files)
+
+    rows = [line.split() for line in system.text("list", manager).out.splitlines()[1:]]
+
+    assert expected == [f"{row[1]} absent" if row[2] == "absent" else row[1] for row in rows]
+
+
 def test_lines_for_a_person(system: System) -> None:
     """Who made it and whether it fires, in a table; what was refused, and what for."""
     system.put({**PACKAGED["pacman"], BY_HAND: OWN})

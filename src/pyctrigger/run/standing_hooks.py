@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PYTHON = re.compile(rb"--python[ \t]+'?([^\s'\"]+)")
 _NAMED = re.compile(r"(?:py|pypy)3[0-9]+t?(?=[.-]|\Z)", re.ASCII)
+#: pacman has a file for each kind of change.
+_KIND = re.compile(r"-(install|upgrade|remove)\.hook\Z")
 #: Of a hook that is looked at.
 _MOST_BYTES = 1 << 20
 
@@ -45,7 +47,7 @@ class StandingHook(NamedTuple):
     @property
     def group(self) -> tuple[str, str]:
         """What is one hook, in however many files: a package's, or those that were made for one flavour."""
-        stem = re.sub(r"-(install|upgrade|remove)\.hook\Z", "", os.path.basename(self.path))
+        stem = _KIND.sub("", os.path.basename(self.path))
         return self.manager, stem if self.package is None else self.origin
 
     def serves(self, flavour: str, executable: str | None = None) -> bool:
@@ -53,6 +55,11 @@ class StandingHook(NamedTuple):
         if self.masked_by is not None:
             return False
         return not self.pythons or flavour in self.pythons or (executable is not None and executable in self.pythons)
+
+    def does_work_of(self, path: str, flavour: str) -> bool:
+        """Whether it does what a hook in that file of the same manager would do for a flavour."""
+        own, other = _KIND.search(self.path), _KIND.search(path)
+        return self.serves(flavour) and (own is None or (other is not None and own[1] == other[1]))
 
     def as_dict(self) -> dict[str, Any]:
         """The hook's part of the JSON object."""

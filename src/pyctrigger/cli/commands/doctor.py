@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from ...inspect.doctor import DoctorReport
+    from ...inspect.doctor import DoctorReport, Python
     from ...run.report import FlavourReport
     from ...run.standing_hooks import StandingHook
 
@@ -48,12 +48,12 @@ def lines(report: DoctorReport) -> list[Table]:
 
 
 def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
-    groups: dict[tuple[str, str], StandingHook] = {}
+    groups: dict[tuple[str, str], list[StandingHook]] = {}
     for hook in report.hooks:
         if hook.masked_by is None:
-            groups.setdefault(hook.group, hook)
+            groups.setdefault(hook.group, []).append(hook)
     yield "managers", ", ".join(report.managers) or "none that pyctrigger knows"
-    yield "hooks", "; ".join(map(_hook, groups.values())) or "none"
+    yield "hooks", "; ".join(_hook(group, report.pythons) for group in groups.values()) or "none"
     if not report.hooks_enabled:
         yield "", f"they only note what was touched: [hooks] enabled = false in {report.configuration}"
     found = [python for python in report.pythons if python.error is None]
@@ -73,11 +73,18 @@ def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
         yield "next", report.next or ("nothing" if not report.findings else "see above")
 
 
-def _hook(hook: StandingHook) -> str:
-    pythons = ", ".join(hook.pythons) or "every Python"
-    by = "by hand" if hook.package is None else f"of the package {hook.package}"
-    called = ", if something calls it" if hook.manager == "sh" else ""
-    return f"{hook.manager}, {by}, for {pythons}{called}"
+def _hook(group: list[StandingHook], found: list[Python]) -> str:
+    first = group[0]
+    if all(hook.pythons for hook in group):
+        # A package has hooks for many a Python that isn't here.
+        here = [each for each in found if any(hook.serves(each.flavour, each.executable) for hook in group)]
+        named = [each.flavour for each in here] or [python for hook in group for python in hook.pythons]
+        pythons = ", ".join(dict.fromkeys(named))
+    else:
+        pythons = "every Python"
+    by = "by hand" if first.package is None else f"of the package {first.package}"
+    called = ", if something calls it" if first.manager == "sh" else ""
+    return f"{first.manager}, {by}, for {pythons}{called}"
 
 
 def _state(report: DoctorReport) -> Iterator[str]:

@@ -81,6 +81,8 @@ def _table(report: HookReport) -> Table:
     rows = []
     for hook in report.hooks:
         found = standing.pop(hook.file.path, None)
+        if found is None and hook.state == "absent" and _is_served(hook, report):
+            continue  # it isn't missing
         by, fires = ("-", "no") if found is None else (found.origin, _fires(found))
         rows.append((hook.manager, hook.flavour, hook.state, by, fires, hook.file.path))
     rows += [
@@ -91,6 +93,13 @@ def _table(report: HookReport) -> Table:
         ("manager", "flavour", "state", "made by", "fires", "path"),
         rows,
         styles={"installed": "good", "different": "warning", "absent": "dim"},
+    )
+
+
+def _is_served(hook: Hook, report: HookReport) -> bool:
+    """Whether another hook does what this one would do."""
+    return any(
+        each.manager == hook.manager and each.does_work_of(hook.file.path, hook.flavour) for each in report.standing
     )
 
 
