@@ -42,7 +42,7 @@ PATIENCE = 600
 USER = "reader"
 #: The package in a conda's cache of packages.
 CONDA = "demo-1-0.conda"
-_USER_ID = 1000
+USER_ID = 1000
 #: In the place of a shell that would talk to a reader: `chroot DIRECTORY` starts $SHELL.
 _NO_TALK = "/bin/true"
 #: Divides what a command printed from what we ask the shell afterwards.
@@ -123,13 +123,13 @@ class Places:
     def _make(self, name: str) -> Place:
         if name in ("debian", "hooked"):
             original = self._debians.hooked if name == "hooked" else self._debians.bare
-            return _inside(self._stack.enter_context(copy_of(original)).top, {})
+            return inside(self._stack.enter_context(copy_of(original)).top, {})
         if name == "appliance":
             return self._appliance()
         if name == "machine":
             return self._machine()
         if name == "fresh":
-            return _inside(self["machine"].top() / "srv/tutorial", network())
+            return inside(self["machine"].top() / "srv/tutorial", network())
         if name == "conda":
             return self._with_conda()
         if name == "builder":
@@ -164,7 +164,7 @@ class Places:
             mounts = self._stack.enter_context(private_mounts(f"mount --bind {top} {top}"))
         except PermissionError as error:
             absent(str(error))
-        place = _inside(top, {})
+        place = inside(top, {})
         enter = place.enter
         place.enter = lambda as_root: [*mounts, *enter(as_root)]
         return place
@@ -221,7 +221,7 @@ class Places:
             self._add_own_python(system)
         for aliases in Path("/usr/lib/rpm").glob("rpmpopt*") if kind is RpmRoot else ():
             shutil.copy2(aliases, system.root.put(str(aliases), ""))  # many of rpm's options are in it
-        return _inside(system.root.top, {})
+        return inside(system.root.top, {})
 
     def _add_own_python(self, system: ManagedRoot) -> None:
         """A Python in /opt/python, as somebody builds one."""
@@ -250,7 +250,7 @@ class Debians:
             shutil.copy2(package, sid.outside("/root"))
             # As an installed system knows its own name; sudo looks it up.
             sid.outside("/etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n")
-            assert sid.run("useradd", "--create-home", "--uid", str(_USER_ID), USER).code == 0
+            assert sid.run("useradd", "--create-home", "--uid", str(USER_ID), USER).code == 0
             self._bare = sid
         return self._bare
 
@@ -285,14 +285,14 @@ def places(debians: Debians) -> Iterator[Places]:
 # ------------------------------------------------------------------------------------------------------------- entering
 
 
-def _inside(top: Path, environment: Mapping[str, str]) -> Place:
+def inside(top: Path, environment: Mapping[str, str]) -> Place:
     """A place whose root is a directory."""
     chroot = find_tool("chroot")
     if chroot is None or os.geteuid() != 0:
         absent("needs root, and chroot")
 
     def enter(as_root: bool) -> list[str]:
-        account = [] if as_root else [f"--userspec={_USER_ID}:{_USER_ID}"]
+        account = [] if as_root else [f"--userspec={USER_ID}:{USER_ID}"]
         return [chroot, *account, str(top)]
 
     for path in certificates(environment):
