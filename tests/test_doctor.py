@@ -20,6 +20,8 @@ from pyctrigger.state.lock import Holder
 from pyctrigger.target.flavour import directories
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from command import Outcome
     from confinement import Machine
 
@@ -140,6 +142,64 @@ def test_pending_work_is_to_be_done(doctor: Doctor) -> None:
 
     assert (1, "pyctrigger run") == (told["exit_code"], told["next"])
     assert [f"{doctor.flavour}: work is pending"] == [finding["message"] for finding in told["findings"]]
+
+
+def _add(site: Path) -> None:
+    write_tree(site, {"three/module.py": "x = 3\n"})
+
+
+def _remove_source(site: Path) -> None:
+    (site / "one/module.py").unlink()
+
+
+def _remove_bytecode(site: Path) -> None:
+    for pyc in site.rglob("*.pyc"):
+        pyc.unlink()
+
+
+_FIRST = ("run",)
+
+
+@pytest.mark.parametrize(
+    ("last", "change", "expected"),
+    [
+        ([_FIRST], None, 0),
+        ([_FIRST, ("run", "--hook", "two/__init__.py")], None, 0),
+        ([_FIRST, ("repair",)], None, 0),
+        ([_FIRST], _add, 1),
+        ([_FIRST, ("run", "--hook", "two/__init__.py")], _remove_source, 3),
+        ([_FIRST], _remove_bytecode, 4),  # all that there is
+    ],
+)
+def test_what_was_just_written_is_no_change(
+    doctor: Doctor,
+    tmp_path: Path,
+    last: list[tuple[str, ...]],
+    change: Callable[[Path], None] | None,
+    expected: int,
+) -> None:
+    """It is looked at, since it is too young to be known by its time; and what needs something is seen all the same."""
+    site = tmp_path / "site"
+    write_tree(site, {"one/module.py": "x = 1\n", "two/__init__.py": "", "two/module.py": "x = 2\n", "alone.py": ""})
+    configuration = tmp_path / "pyctrigger.toml"
+    version = os.path.basename(doctor.python)[len("python") :]
+    configuration.write_text(f'[flavours."{version}"]\nsite_dirs = ["{site}"]\n')
+    common = ["--config", str(configuration), "--python", version]
+    for number, (verb, *arguments) in enumerate(last):
+        if number == 1:  # a later transaction writes into what was known
+            (site / "two/__init__.py").write_text("x = 4\n")
+        paths = [str(site / word) if word.endswith(".py") else word for word in arguments]
+        outcome = doctor.machine.command.text(verb, *common, *paths)
+        assert 0 == outcome.code, outcome.err
+    if change is not None:
+        change(site)
+
+    told = doctor.machine.command.json("doctor", "--config", str(configuration)).document
+
+    outdated = {python["flavour"]: python["outdated"] for python in told["pythons"] if python["outdated"] is not None}
+    assert {doctor.flavour: expected} == outdated
+    messages = [finding["message"] for finding in told["findings"]]
+    assert bool(expected) == any(message.startswith("bytecode is out of date for ") for message in messages)
 
 
 @pytest.mark.parametrize(
