@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -22,6 +23,7 @@ from pyctrigger.managers.every import HOOKS
 from pyctrigger.managers.hook import Subject
 from pyctrigger.target.flavour import directories
 from pyctrigger.target.probe import probe
+from pyctrigger.target.scope import own_directories
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -115,17 +117,24 @@ def test_rendering_needs_no_interpreter_and_says_the_same_in_the_command(hooks: 
 
 
 def test_an_executable_is_asked_which_flavour_it_is(hooks: Hooks, newest: Interpreter) -> None:
-    """It names the hook, which calls for that executable, and for no other of its version."""
+    """Its hook calls for that executable, for its own directories, and masks no hook of its version."""
     version = ".".join(map(str, newest.version[:2]))
+    answers = probe(newest.path).interpreter
+    sites = set(own_directories(answers).packages)
     for manager in (*MANAGERS, "pkg"):
-        by_version = hooks.text("render", "--manager", manager, "--python", version)[0]
-        by_path = hooks.text("render", "--manager", manager, "--python", newest.path)[0]
+        by_version = hooks.installed("render", "--manager", manager, "--python", version)
+        by_path = hooks.installed("render", "--manager", manager, "--python", newest.path)
 
-        # A text for people may name the version.
-        lines = [line for line in by_version.splitlines() if "run --hook" in line or "local python" in line]
-        assert lines, manager
-        assert not [line for line in lines if line in by_path.splitlines()], manager
-        assert by_version == by_path.replace(newest.path, version), manager
+        assert len(by_version) == len(by_path)
+        assert {each["path"] for each in by_version}.isdisjoint(each["path"] for each in by_path), manager
+        assert {each["flavour"] for each in by_version} == {each["flavour"] for each in by_path}
+        for each in by_path:
+            assert newest.path in each["text"], manager
+            assert f"--python {version} " not in each["text"], manager
+            assert re.fullmatch(r"[\w-]+(\.hook|\.ucl|\.spec)?", os.path.basename(each["path"]), re.ASCII)
+            if manager in ("pacman", "pkg", "rpm"):
+                assert any(site.lstrip("/") in each["text"] for site in sites), manager
+                assert f"usr/lib/{answers.library}/" not in each["text"].replace(newest.prefix, ""), manager
 
 
 def test_a_name_is_the_version_that_it_has_now(hooks: Hooks) -> None:

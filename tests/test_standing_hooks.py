@@ -12,6 +12,7 @@ from packages import write_tree
 
 if TYPE_CHECKING:
     from command import Command, Outcome
+    from interpreters import Interpreter
 
 OWN = 'call("pyctrigger run --hook --python 3.12");\n'
 ALPM = "usr/share/libalpm/hooks/pyctrigger-py312-install.hook"
@@ -53,7 +54,8 @@ class System:
 
     def listed(self, manager: str) -> list[tuple[Any, ...]]:
         """Path, package, Pythons and what masks it, of each that stands there."""
-        said = json.loads(self.text("list", manager, "--json").out)
+        scope = ("--stateless", "--root", str(self.root), "--manager", manager)
+        said = json.loads(self.command.text("hooks", "list", *scope, "--json").out)
         fields = ("path", "package", "pythons", "masked_by")
         return [tuple(hook[field] for field in fields) for hook in said["standing"] if hook["manager"] == manager]
 
@@ -141,7 +143,7 @@ def test_what_was_made_by_hand_elsewhere_is_a_first_hook_too(system: System) -> 
     [
         ("dpkg", PACKAGED["dpkg"], ["every"]),
         ("dpkg", {}, ["py312 absent"]),
-        ("dpkg", {"etc/apt/apt.conf.d/99mine": OWN.replace("3.12", "3.11")}, ["py312 absent", "py311"]),
+        ("dpkg", {"etc/apt/apt.conf.d/99mine": OWN.replace("3.12", "3.11")}, ["py312 absent"]),
         ("pacman", PACKAGED["pacman"], ["py312 absent", "py312 absent", "py312"]),  # for upgrades and removals
     ],
 )
@@ -172,3 +174,40 @@ def test_lines_for_a_person(system: System) -> None:
     (system.root / BY_HAND).write_text("somebody's\n")
     refused = system.text("install", "pacman")
     assert f"refused: /{BY_HAND}: a file that isn't ours stands there; --force installs it all the same" in refused.out
+
+
+@pytest.mark.parametrize("manager", ["dpkg", "pacman", "apk", "pkg"])
+def test_another_interpreter_of_a_version_has_a_hook_of_its_own(
+    system: System, newest: Interpreter, manager: str
+) -> None:
+    """It stands beside the hook of its version, which doesn't do the same; it is listed by its own path alone."""
+    flavour = f"py{''.join(map(str, newest.version[:2]))}"
+    common = ("--stateless", "--root", str(system.root), "--manager", manager)
+    for python in (flavour, newest.path):
+        said = system.command.text("hooks", "install", *common, "--python", python)
+        assert (0, "") == (said.code, said.err), said.out
+
+    def listed(*scope: str) -> set[tuple[str, ...]]:
+        said = json.loads(system.command.text("hooks", "list", *common, *scope, "--json").out)
+        assert [] == said["notices"]
+        return {tuple(hook["pythons"]) for hook in said["standing"]}
+
+    assert {(flavour,)} == listed("--python", flavour)
+    assert {(newest.path,)} == listed("--python", newest.path)
+    assert {(flavour,), (newest.path,)} == listed()
+
+
+@pytest.mark.parametrize("manager", PACKAGED)
+def test_a_packages_hook_does_not_serve_what_it_does_not_find(
+    system: System, newest: Interpreter, manager: str
+) -> None:
+    """A hook for every Python is for those in the standard directories; one of 3.12 is for the first 3.12."""
+    system.put(
+        {name: text.replace("3.12", ".".join(map(str, newest.version[:2]))) for name, text in PACKAGED[manager].items()}
+    )
+
+    said = system.command.text(
+        "hooks", "install", "--stateless", "--root", str(system.root), "--manager", manager, "--python", newest.path
+    )
+
+    assert (0, "") == (said.code, said.err), said.out

@@ -54,7 +54,7 @@ class Apk(Manager):
     def hooks(cls, subject: Subject) -> list[HookFile]:
         words = {"PROGRAM": shell(subject.program), "PYTHON": shell([subject.python])}
         text = render("apk/commit-hook", words)
-        return [HookFile(f"/etc/apk/commit_hooks.d/pyctrigger-{subject.flavour}", text, 0o755)]
+        return [HookFile(f"/etc/apk/commit_hooks.d/pyctrigger-{subject.name}", text, 0o755)]
 
     @classmethod
     def trigger(cls, subject: Subject) -> str:

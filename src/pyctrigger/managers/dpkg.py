@@ -84,4 +84,4 @@ class Dpkg(Manager):
         python = shell([subject.python])
         quoted(python)
         words = {"PROGRAM": program, "PYTHON": python}
-        return [HookFile(f"/etc/apt/apt.conf.d/90pyctrigger-{subject.flavour}", render("dpkg/apt.conf", words))]
+        return [HookFile(f"/etc/apt/apt.conf.d/90pyctrigger-{subject.name}", render("dpkg/apt.conf", words))]

@@ -38,6 +38,20 @@ class Subject(NamedTuple):
     """Instead of the manager's own."""
     path: str = ""
     """Of the interpreter, where not any of the version will do."""
+    libraries: tuple[str, ...] = ()
+    """Its standard library's directories, where they aren't those of the manager's Pythons."""
+    digest: str = ""
+    """What tells its hook from that of the first interpreter of its version."""
+
+    @property
+    def name(self) -> str:
+        """What a hook's file is called after: no two interpreters have one in common."""
+        return f"{self.flavour}-{self.digest}" if self.digest else self.flavour
+
+    @property
+    def served(self) -> str:
+        """For which Python it is: the flavour, or the path of another interpreter than the first of its version."""
+        return self.path if self.digest else self.flavour
 
     @property
     def python(self) -> str:

@@ -49,7 +49,8 @@ class Pacman(Manager):
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
         sites = subject.site_directories or cls.site_directories(subject.library)
-        directories = [*sites, f"/usr/lib/{subject.library}/{INTERPRETERS_OWN}"]
+        libraries = subject.libraries or [f"/usr/lib/{subject.library}"]
+        directories = [*sites, *(f"{library}/{INTERPRETERS_OWN}" for library in libraries)]
         for directory in directories:
             quoted(directory, forbidden=_PATTERN)
         words = {
@@ -60,7 +61,7 @@ class Pacman(Manager):
         }
         return [
             HookFile(
-                f"/etc/pacman.d/hooks/pyctrigger-{subject.flavour}-{event}.hook",
+                f"/etc/pacman.d/hooks/pyctrigger-{subject.name}-{event}.hook",
                 render("pacman/pyctrigger.hook", {**words, "OPERATION": operation, "EVENT": event}),
             )
             for operation, event in _EVENTS.items()

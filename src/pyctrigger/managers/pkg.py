@@ -132,13 +132,13 @@ class Pkg(Manager):
         sites = subject.site_directories or cls.site_directories(subject.library)
         if "/" in sites:
             raise UsageError("pkg's hooks can't be for /", mend="name a site directory: the cleanup walks all of it")
-        path = f"/usr/local/share/pkg/triggers/python-pycache-{subject.flavour}.ucl"
+        path = f"/usr/local/share/pkg/triggers/python-pycache-{subject.name}.ucl"
         words = {
             "PROGRAM": ", ".join(quoted(word, forbidden="$") for word in subject.program),
             "VERSION": subject.version,
             "PYTHON": quoted(subject.python, forbidden="$"),
             "PATH": path,
-            "FLAVOUR": subject.flavour,
+            "FLAVOUR": subject.name,
             "CACHE_TAG": subject.cache_tag,
             "TAG": f".{subject.cache_tag}",
             "SITES": ", ".join(quoted(site, forbidden=_SPECIAL) for site in sites),

@@ -14,4 +14,4 @@ def hooks(subject: Subject) -> list[HookFile]:
     """The one file. Where it is called from, only its administrator knows."""
     words = {"PROGRAM": shell(subject.program), "PYTHON": shell([subject.python])}
     text = render("sh/pyctrigger-hook", words)
-    return [HookFile(f"/usr/local/libexec/pyctrigger-hook-{subject.flavour}", text, 0o755)]
+    return [HookFile(f"/usr/local/libexec/pyctrigger-hook-{subject.name}", text, 0o755)]

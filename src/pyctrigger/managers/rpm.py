@@ -81,7 +81,8 @@ class Rpm(Manager):
     def hooks(cls, subject: Subject) -> list[HookFile]:
         """The file triggers of a package's spec: rpm reads no file that an administrator could add."""
         sites = subject.site_directories or cls.site_directories(subject.library)
-        prefixes = [*sites, *(f"/usr/{lib}/{subject.library}/{INTERPRETERS_OWN}" for lib in ("lib", "lib64"))]
+        libraries = subject.libraries or [f"/usr/{lib}/{subject.library}" for lib in ("lib", "lib64")]
+        prefixes = [*sites, *(f"{library}/{INTERPRETERS_OWN}" for library in libraries)]
         for prefix in prefixes:
             quoted(prefix, forbidden=" '")  # a spec has no way to quote a prefix
         python = _macro_free(shell([subject.python]))
@@ -89,7 +90,7 @@ class Rpm(Manager):
         every = [_macro_free(f"{prefix}/") for prefix in prefixes]
         texts = [render("rpm/file-triggers.spec", {**words, "PREFIXES": " ".join(every)})]
         texts += [render("rpm/after-removal.spec", {**words, "PREFIX": prefix}) for prefix in every]
-        return [HookFile(f"/usr/lib/rpm/pyctrigger-{subject.flavour}.spec", "".join(texts))]
+        return [HookFile(f"/usr/lib/rpm/pyctrigger-{subject.name}.spec", "".join(texts))]
 
 
 def _macro_free(text: str) -> str:

@@ -15,10 +15,11 @@ from ..state.before import ABSENT, Past, Record, Standing
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory
 from ..target.flavour import Flavour, installed
+from ..target.scope import own_directories
 from .hook_place import HookPlace
 from .outcome import path_fields
 from .report import Report
-from .standing_hooks import StandingHook, is_ours, rivals, standing_hooks
+from .standing_hooks import StandingHook, is_first_of_version, is_ours, rivals, standing_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,8 @@ class Hook(NamedTuple):
     """The package that owns it, and that it so was kept for."""
     reason: str | None = None
     """Why it was refused."""
+    served: str = ""
+    """For which Python it is: its flavour, or the path of another interpreter of it."""
 
     def as_dict(self) -> dict[str, Any]:
         """The hook's part of the JSON object."""
@@ -112,12 +115,13 @@ def manage_hooks(request: HookRequest) -> HookReport:
             for subject in subjects:
                 for file in HOOKS[name](subject):
                     place = HookPlace(request.root, file.path, past)
-                    places.append((Hook(name, subject.flavour, file, _state(place.look(), file)), place))
+                    places.append(
+                        (Hook(name, subject.flavour, file, _state(place.look(), file), served=subject.served), place)
+                    )
         if request.action in ("list", "install"):
             standing = standing_hooks(request.root, report.notices.append)
-            report.standing = standing if request.action == "list" else []
             if request.action == "list":
-                report.notices += map(_doubled, rivals(standing))
+                _list_standing(report, request, standing, [subject.served for subject in subjects])
             elif not request.force:
                 places = [(_checked(hook, place, past, standing), place) for hook, place in places]
         if any(hook.done == "refused" for hook, _ in places):
@@ -127,21 +131,34 @@ def manage_hooks(request: HookRequest) -> HookReport:
     return report
 
 
+def _list_standing(report: HookReport, request: HookRequest, standing: list[StandingHook], served: list[str]) -> None:
+    """Of what the system has, that which the request is about, and where two of these fire for one Python."""
+    if request.manager is not None:
+        standing = [hook for hook in standing if hook.manager == request.manager]
+    pairs = rivals(standing)
+    if request.pythons:
+        report.standing = [hook for hook in standing if any(map(hook.is_for, served))]
+        pairs = iter(dict.fromkeys(pair for python in served for pair in rivals(standing, python=python)))
+    else:
+        report.standing = standing
+    report.notices += map(_doubled, pairs)
+
+
 def _checked(hook: Hook, place: HookPlace, past: Past, standing: list[StandingHook]) -> Hook:
     """The hook, refused if there is somebody else's file in its place, or if another one does the same."""
     if hook.state == "installed":
         return hook
     if hook.state == "different" and not _may_replace(place, past):
         return hook._replace(done="refused", reason="a file that isn't ours stands there")
-    own = StandingHook(hook.manager, hook.file.path, None, (hook.flavour,))
+    own = StandingHook(hook.manager, hook.file.path, None, (hook.served,))
     owned = next((each for each in standing if each.path == own.path and each.package is not None), None)
     others = [each for each in standing if each.path != own.path]
-    other = next((first for first, second in rivals([*others, own], python=hook.flavour) if second == own), None)
+    other = next((first for first, second in rivals([*others, own], python=hook.served) if second == own), None)
     masked = next((each for each in others if _masks(own, each)), None)
     found = owned or other or masked
     if found is None:
         return hook
-    return hook._replace(done="refused", reason=f"{_named(found)} does the same for {hook.flavour}")
+    return hook._replace(done="refused", reason=f"{_named(found)} does the same for {hook.served}")
 
 
 def _may_replace(place: HookPlace, past: Past) -> bool:
@@ -197,40 +214,47 @@ def _subjects(request: HookRequest) -> Iterator[Subject]:
     seen = set()
     for text in request.pythons or [os.path.basename(path) for path in installed()]:
         try:
-            flavour = _flavour(text)
+            subject = _subject(text, request)
         except PyctriggerError:
             if request.pythons:
                 raise
             continue  # found by its name, but what it is can't be told from that
-        name = flavour._replace(path=None).name
-        if name in seen:
-            continue
-        seen.add(name)
-        yield Subject(
-            flavour=name,
-            version=flavour.dotted,
-            library=flavour.library,
-            cache_tag=flavour.cache_tag,
-            program=request.program,
-            site_directories=request.site_dirs,
-            path=flavour.path or "",
-        )
+        if subject.name not in seen:
+            seen.add(subject.name)
+            yield subject
 
 
-def _flavour(text: str) -> Flavour:
+def _subject(text: str, request: HookRequest) -> Subject:
     """What a hook is for, with the path that it is to name, if any.
 
     By a version alone nothing is started, so that a hook looks the same wherever it is made. A name such as `python3`
-    is the version that it has now: a hook's own name and paths are one flavour's.
+    is the version that it has now: a hook's own name and paths are one flavour's. Another executable than the first of
+    its version is asked for its own directories, and its hook has a name of its own.
     """
     flavour = Flavour.parse(text)
     if flavour.path is None:
-        return flavour
+        return _subject_of(flavour, request)
     interpreter = ProbedInterpreters(None).ask(flavour.path)
     found = Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
-    if flavour.called is not None and any(os.path.samefile(flavour.path, path) for path in found.candidates()[:1]):
-        return found
-    return found._replace(path=flavour.path)
+    is_first = is_first_of_version(flavour.path, found)
+    if is_first and flavour.called is not None:
+        return _subject_of(found, request)
+    own = own_directories(interpreter)
+    installation = interpreter.installation_in(None, interpreter.environment)
+    return _subject_of(found, request)._replace(
+        site_directories=request.site_dirs or _distinct(own.packages),
+        libraries=_distinct(own.library),
+        path=flavour.path,
+        digest="" if is_first else installation.rpartition("-")[2],
+    )
+
+
+def _distinct(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(paths))
+
+
+def _subject_of(flavour: Flavour, request: HookRequest) -> Subject:
+    return Subject(flavour.name, flavour.dotted, flavour.library, flavour.cache_tag, request.program, request.site_dirs)
 
 
 def _serve(request: HookRequest, hook: Hook, place: HookPlace, past: Past) -> Hook:

@@ -11,14 +11,16 @@ from ..errors import PyctriggerError
 from ..managers.every import HOOK_PLACES, MANAGERS
 from ..managers.manager import ManagerError
 from ..managers.owners import owners_of
-from ..target.flavour import Flavour
+from ..target.flavour import Flavour, installed
+from ..target.witness import environment_of
 from ..tree.directory import open_in_root
 from .outcome import path_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-_PYTHON = re.compile(rb"--python[ \t]+'?([^\s'\"]+)")
+#: After the option in a command, or as the variable of pkg's Lua.
+_PYTHON = re.compile(rb"""(?:--python[ \t]+|\blocal python = )(?:'(?P<a>[^'\n]+)'|"(?P<b>[^"\n]+)"|(?P<c>[^\s'"]+))""")
 _NAMED = re.compile(r"(?:py|pypy)3[0-9]+t?(?=[.-]|\Z)", re.ASCII)
 #: pacman has a file for each kind of change.
 _KIND = re.compile(r"-(install|upgrade|remove)\.hook\Z")
@@ -50,16 +52,20 @@ class StandingHook(NamedTuple):
         stem = _KIND.sub("", os.path.basename(self.path))
         return self.manager, stem if self.package is None else self.origin
 
-    def serves(self, flavour: str, executable: str | None = None) -> bool:
-        """Whether it fires for a flavour, or for that executable of it."""
-        if self.masked_by is not None:
-            return False
-        return not self.pythons or flavour in self.pythons or (executable is not None and executable in self.pythons)
+    def serves(self, python: str, executable: str | None = None) -> bool:
+        """Whether it fires for a flavour or the path of an interpreter, or for that executable of the flavour."""
+        return self.masked_by is None and self.is_for(python, executable)
 
-    def does_work_of(self, path: str, flavour: str) -> bool:
-        """Whether it does what a hook in that file of the same manager would do for a flavour."""
+    def is_for(self, python: str, executable: str | None = None) -> bool:
+        """Whether it was made for it, though another may take its place."""
+        if not self.pythons:
+            return "/" not in python or python in installed()  # every Python that is found, and no other
+        return python in self.pythons or (executable is not None and executable in self.pythons)
+
+    def does_work_of(self, path: str, python: str) -> bool:
+        """Whether it does what a hook in that file of the same manager would do for a flavour, or an interpreter."""
         own, other = _KIND.search(self.path), _KIND.search(path)
-        return self.serves(flavour) and (own is None or (other is not None and own[1] == other[1]))
+        return self.serves(python) and (own is None or (other is not None and own[1] == other[1]))
 
     def as_dict(self) -> dict[str, Any]:
         """The hook's part of the JSON object."""
@@ -93,6 +99,12 @@ def standing_hooks(root: str | None, notice: Callable[[str], None]) -> list[Stan
             path, pythons = trigger
             found.append(StandingHook(name, path, "pyctrigger", tuple(map(_label, pythons))))
     return found
+
+
+def is_first_of_version(path: str, flavour: Flavour) -> bool:
+    """Whether an executable is what a flavour's version alone leads to; an environment's own never is."""
+    first = flavour.candidates()[:1]
+    return environment_of(path) is None and [os.path.realpath(path)] == [os.path.realpath(each) for each in first]
 
 
 def rivals(hooks: Sequence[StandingHook], *, python: str | None = None) -> Iterator[tuple[StandingHook, StandingHook]]:
@@ -151,11 +163,14 @@ def _files(root: str | None, directory: str) -> Iterator[tuple[str, int, bytes]]
 
 
 def _pythons(name: str, content: bytes) -> tuple[str, ...]:
-    """What a hook is for: its name says it, or the calls in it do."""
+    """What a hook is for: the path of another interpreter that it calls, else what its name says, or its calls."""
+    called = _distinct(_label(os.fsdecode(match[match.lastgroup or 0])) for match in _PYTHON.finditer(content))
     match = _NAMED.search(name)
-    if match:
-        return (match.group(),)
-    return _distinct(_label(os.fsdecode(python)) for python in _PYTHON.findall(content))
+    if match is None:
+        return called
+    flavour = Flavour.parse(match.group())
+    others = [python for python in called if "/" in python and not is_first_of_version(python, flavour)]
+    return tuple(others) or (match.group(),)
 
 
 def _label(python: str) -> str:

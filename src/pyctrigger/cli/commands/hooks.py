@@ -99,7 +99,7 @@ def _table(report: HookReport) -> Table:
 def _is_served(hook: Hook, report: HookReport) -> bool:
     """Whether another hook does what this one would do."""
     return any(
-        each.manager == hook.manager and each.does_work_of(hook.file.path, hook.flavour) for each in report.standing
+        each.manager == hook.manager and each.does_work_of(hook.file.path, hook.served) for each in report.standing
     )
 
 
