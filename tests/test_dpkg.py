@@ -600,6 +600,21 @@ def test_what_a_purge_takes_comes_back_by_the_command_that_it_names(debian: Debi
     assert before == pycs_below(debian.judge.site)
 
 
+def test_a_removal_names_what_brings_bytecode_back(debian: Debian) -> None:
+    """All goes with us, also what py3compile wrote; one line of dpkg's says how Debian's packages have theirs again."""
+    debian.apt("install", "python3-attr", "python3-six")
+    before = [path for path in pycs_below(debian.judge.site) if b".cpython-314." in path]
+
+    removed = debian.apt("remove", "pyctrigger")
+
+    assert [] == pycs_below(debian.judge.site)
+    (line,) = [line for line in removed.out.splitlines() if line.startswith("pyctrigger: ")]
+    command = line.rpartition(": ")[2]
+    assert "py3compile /usr/lib/python3/dist-packages" == command
+    assert 0 == debian.sid.run(*command.split()).code
+    assert before == [path for path in pycs_below(debian.judge.site) if b".cpython-314." in path]
+
+
 def test_last_python_goes_and_we_stay(debian: Debian) -> None:
     """With packages that need no Python, and dpkg told to break ours: `sh` sweeps what nobody can use any more."""
     debian.divert_compilers()

@@ -30,10 +30,10 @@ def with_cache_tag(tag: str, probed: ProbedInterpreters) -> list[Interpreter]:
 
 def remembered(probed: ProbedInterpreters) -> Iterator[Interpreter]:
     """The interpreters of this system that were probed before they went, and haven't come back by another path."""
-    here = {interpreter.installation for interpreter in _installed(probed)}
-    for known in probed.known():
-        if known.root is None and not known.environment and known.is_gone and known.installation not in here:
-            yield known
+    # An environment's has the environment's packages, and says nothing of the installation that it borrows.
+    known = [each for each in probed.known() if each.root is None and not each.environment]
+    here = {each.installation for each in (*_installed(probed), *known) if not each.is_gone}
+    yield from (each for each in known if each.is_gone and each.installation not in here)
 
 
 def gone(text: str, probed: ProbedInterpreters, manager: str | None = None) -> Interpreter:
@@ -76,11 +76,10 @@ def _installed(probed: ProbedInterpreters) -> Iterator[Interpreter]:
 
 
 def _remembered(tag: str, probed: ProbedInterpreters, *, free_threaded: bool | None = None) -> Interpreter | None:
-    for known in probed.known():
-        # An environment's has the environment's packages, and says nothing of the installation that it borrows.
-        if known.cache_tag == tag and free_threaded in (None, known.free_threaded) and not known.environment:
-            return known
-    return None
+    of_tag = (
+        each for each in remembered(probed) if each.cache_tag == tag and free_threaded in (None, each.free_threaded)
+    )
+    return next(of_tag, None)
 
 
 def _from_tag(tag: str, *, free_threaded: bool = False, manager: str | None = None) -> Interpreter:

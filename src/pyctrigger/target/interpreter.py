@@ -60,7 +60,15 @@ class Interpreter(NamedTuple):
     @property
     def is_gone(self) -> bool:
         """Whether nothing is left to run: it is known by its name, or was probed before it went."""
-        return not self.executable or not os.path.lexists((self.root or "") + self.executable)
+        if not self.executable:
+            return True
+        try:
+            os.lstat((self.root or "") + self.executable)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            pass  # nobody can say that it went
+        return False
 
     @property
     def installation(self) -> str:
