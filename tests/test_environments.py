@@ -14,6 +14,7 @@ import pytest
 from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.state.locations import lock_directory
+from pyctrigger.target.probe import probe
 from test_prefixes import make_venv
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def test_paths_of_several_environments_are_each_served_by_their_own(
         (["--python", "venv/bin/python"], "venv", ""),
         (["--python", "oldest", "--python", "newest"], "venv", ""),
         (["--python", "oldest"], None, "venv is an environment of newest, not of oldest"),
-        (["--python", "oldest path"], None, "--prefix venv: no environment of oldest"),
+        (["--python", "oldest path"], None, "venv is no environment of oldest"),
         (["--python", "other/bin/python"], None, "outside the scope of newest: venv/single.py"),
         (["--prefix", "other"], None, "outside the scope of newest: venv/single.py"),
         (["--site-dir", "plain", "--python", "newest path"], None, "outside the scope of newest: venv/single.py"),
@@ -455,6 +456,59 @@ def test_a_purge_by_name_is_never_about_an_environment_that_was_served(
     actions = [action["path"] for run in outcome.document["runs"] for action in run["actions"]]
     assert [] == [path for path in actions if path.startswith(f"{tmp_path}/")]
     del pair
+
+
+@pytest.mark.parametrize("others", ["it is there", "another name of it is gone"])
+@pytest.mark.parametrize("asked", ["--cache-tag", "--all"])
+def test_a_purge_of_what_is_gone_is_never_about_what_is_there(
+    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path, asked: str, others: str
+) -> None:
+    """An interpreter outside of the standard directories was served by its path, and still has its executable."""
+    names = [newest.path]
+    if others == "another name of it is gone":
+        (tmp_path / "python").symlink_to(newest.path)
+        names += [str(tmp_path / "python")]
+    for name in names:
+        pyctrigger.json("run", "--python", name, "--site-dir", site, "")
+    for name in names[1:]:
+        os.unlink(name)
+    scope = [asked, tag_of(newest)] if asked == "--cache-tag" else [asked]
+
+    outcome = pyctrigger.json("purge", "--dry-run", *scope)
+
+    assert probe(newest.path).interpreter.installation not in [run["installation"] for run in outcome.document["runs"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("dangling", "{env}/bin/python leads to {env}/gone, which isn't there"),
+        ("none", "{env} has no interpreter in its bin"),
+        ("broken", "{env}/bin/python is no working Python: "),
+    ],
+)
+def test_a_broken_environment_is_the_reason(
+    pyctrigger: Command, newest: Interpreter, tmp_path: Path, kind: str, reason: str
+) -> None:
+    """`which` says why nobody answers for a pyc; what a path means is never told as an option that nobody typed."""
+    env = tmp_path / "env"
+    pyc = f"lib/{library(newest)}/site-packages/__pycache__/m.{tag_of(newest)}.pyc"
+    write_tree(env, {"pyvenv.cfg": "", f"lib/{library(newest)}/site-packages/m.py": "", pyc: "x", "bin/activate": ""})
+    python = env / "bin/python"
+    if kind == "dangling":
+        python.symlink_to(env / "gone")
+    elif kind == "broken":
+        python.write_text("#!/bin/sh\nexit 3\n")
+        python.chmod(0o755)
+
+    which = pyctrigger.json("which", env / pyc)
+    run = pyctrigger.text("run", env / pyc)
+
+    (found,) = which.document["pycs"]
+    assert (0, "unknown") == (which.code, found["state"])
+    assert found["reason"].startswith(reason.format(env=env))
+    assert 0 != run.code
+    assert run.err.startswith(f"pyctrigger: {reason.format(env=env)}")
 
 
 def test_a_monitor_hears_of_pending_work_in_an_environment(

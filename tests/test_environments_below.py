@@ -115,8 +115,8 @@ def broken(newest: Interpreter, directory: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("how", "kind", "code", "words"),
     [
-        ("found", "no python", 2, "--prefix {0}: no interpreter in its bin; name one with --python PATH"),
-        ("named", "no bin", 2, "--prefix {0}: no interpreter in its bin; name one with --python PATH"),
+        ("found", "no python", 2, "{0} has no interpreter in its bin; name one with --python PATH"),
+        ("named", "no bin", 2, "{0} has no interpreter in its bin; name one with --python PATH"),
         ("found", "base gone", 69, "{0}/bin/python leads to /opt/gone/bin/python3.11, which isn't there; make the "),
         (
             "by a path",

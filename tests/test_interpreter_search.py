@@ -688,12 +688,11 @@ def test_prefix_that_is_no_environment(pyctrigger: Command, tmp_path: Path, newe
     """Is wrong usage, and the message says what would be there."""
     outcome = pyctrigger.text("run", "--prefix", tmp_path)
     assert outcome.code == 2
-    assert outcome.err == f"pyctrigger: --prefix {tmp_path}: no interpreter in its bin; name one with --python PATH\n"
+    assert outcome.err == f"pyctrigger: {tmp_path} has no interpreter in its bin; name one with --python PATH\n"
     outcome = pyctrigger.text("run", "--prefix", tmp_path, "--python", newest.path)
     assert outcome.code == 2
     assert outcome.err == (
-        f"pyctrigger: --prefix {tmp_path}: no environment of {newest.flavour}; "
-        f"it would have {packages_of(tmp_path, newest)}\n"
+        f"pyctrigger: {tmp_path} is no environment of {newest.flavour}; it would have {packages_of(tmp_path, newest)}\n"
     )
 
 

@@ -712,7 +712,10 @@ def test_an_error_is_in_the_object(measure: Measure) -> None:
         (["--python", "3.11", "--site-dir", "/", "--prefix", "/", "x"], "--site-dir and --prefix contradict each"),
         (["--python", "3.11", "--python", "3.12", "--prefix", "/", "x"], "--prefix goes with one --python at most"),
         (["--python", "three", "x"], "--python three: no version, name or path of a Python; say 3.11, 3.13t"),
-        (["--prefix", "/no/such", "x"], "--prefix /no/such: no interpreter in its bin; name one with --python PATH"),
+        (
+            ["--prefix", "/no/such", "x"],
+            "/no/such has no interpreter in its bin; name one with --python PATH",
+        ),
         (["--python", "3.11", "--runs", "0", "x"], "argument --runs: '0': say a number from 1 to 1000; see"),
         (["--python", "3.11", "--timeout", "nan", "x"], "argument --timeout: 'nan': say a number of seconds; see"),
         (["--python", "3.11", "--stale", "old", "x"], "argument --stale: 'old': say magic, mtime or hash"),

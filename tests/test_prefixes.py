@@ -115,7 +115,7 @@ def test_several_environments_are_each_served_by_their_own_interpreter(
     outcome = pyctrigger.json("run", *prefixes)
 
     assert 2 == outcome.code
-    assert [f"--prefix {tmp_path}/broken: no interpreter in its bin"] == [
+    assert [f"{tmp_path}/broken has no interpreter in its bin"] == [
         error["message"] for error in outcome.document["errors"]
     ]
     assert {each.flavour: 3 for each in pair} == {key: each["compiled"] for key, each in by_flavour(outcome).items()}
@@ -150,7 +150,7 @@ def test_an_environment_of_another_interpreter_is_none(
     outcome = pyctrigger.text("run", "--prefix", tmp_path / "venv", "--python", pair[1].path)
 
     assert 2 == outcome.code
-    assert outcome.err.startswith(f"pyctrigger: --prefix {tmp_path}/venv: no environment of {pair[1].flavour}; ")
+    assert outcome.err.startswith(f"pyctrigger: {tmp_path}/venv is no environment of {pair[1].flavour}; ")
     assert f"{tmp_path}/venv/lib/{version}/site-packages" in outcome.err
     assert snapshot(site) == before
 

@@ -153,7 +153,7 @@ CASES = [
     Case(_PYTHON + "--prefix {borrower} --stdlib", REFUSED, said="{borrower} has " + _LIES),
     Case(_PYTHON + "--prefix {whole}", ("{whole}/{packages}",)),
     Case(_PYTHON + "--prefix {whole} --stdlib", ("{whole}/{lib}", "{whole}/{packages}")),
-    Case(_PYTHON + "--prefix {linked}", REFUSED, said="is a link to a directory outside of it"),
+    Case(_PYTHON + "--prefix {linked}", REFUSED, said="is a link to a directory outside of "),
     Case(_PYTHON + "--prefix {whole} --site-dir {whole}/extra", ("{whole}/extra",)),
     Case(
         _PYTHON + "--prefix {whole} --site-dir {whole}/extra --stdlib",

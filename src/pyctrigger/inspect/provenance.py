@@ -80,7 +80,9 @@ def trace(request: Request, observer: Observer) -> WhichReport:
     prepared = prepare(request, observer)
     report = WhichReport()
     # Names can be read where no interpreter is left; who names one is told that it isn't there, and what else is wrong.
-    errors = prepared.report.errors
+    # Why an environment in which a path lies can't be asked is the reason of its pycs' state.
+    reasons = [error for own, error in prepared.unserved if own.prefixes != request.prefixes]
+    errors = [error for error in prepared.report.errors if error not in reasons]
     report.errors += [error for error in errors if request.pythons or isinstance(error, UsageError)]
     tags = [target.interpreter.cache_tag for target in prepared.targets]
     pycs: list[PycPath] = []
@@ -175,9 +177,17 @@ def _by_name(pyc: PycPath, prepared: Prepared) -> Provenance:
         return Provenance(pyc, flavour, "sourceless", "import takes it, for want of a source")
     if pyc.kind != "pyc":
         return Provenance(pyc, _flavour(pyc), pyc.kind)
-    if pyc.source is not None and not _exists(pyc.source, prepared.request):
-        return Provenance(pyc, _flavour(pyc), "orphan", f"no interpreter has the cache tag {pyc.cache_tag}")
-    return Provenance(pyc, _flavour(pyc), "unknown", f"no interpreter has the cache tag {pyc.cache_tag}")
+    is_orphan = pyc.source is not None and not _exists(pyc.source, prepared.request)
+    return Provenance(pyc, _flavour(pyc), "orphan" if is_orphan else "unknown", _why_unknown(pyc, prepared))
+
+
+def _why_unknown(pyc: PycPath, prepared: Prepared) -> str:
+    """Why no interpreter answers for a pyc: that of its environment can't, or none has its cache tag."""
+    for request, error in prepared.unserved:
+        asked = clean_paths(request.paths or ()) if request.prefixes else ()
+        if pyc.path in asked or pyc.source in asked:
+            return error.message
+    return f"no interpreter has the cache tag {pyc.cache_tag}"
 
 
 def _flavour(pyc: PycPath) -> str | None:

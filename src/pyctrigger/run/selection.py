@@ -117,7 +117,7 @@ def _of_environment(prefix: str, probed: ProbedInterpreters) -> Interpreter:
             f"{broken} leads to {os.path.realpath(broken)}, which isn't there",
             mend="make the environment anew, or name an interpreter with --python PATH",
         )
-    raise UsageError(f"--prefix {prefix}: no interpreter in its bin", mend="name one with --python PATH")
+    raise UsageError(f"{prefix} has no interpreter in its bin", mend="name one with --python PATH")
 
 
 def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:

@@ -119,6 +119,8 @@ class Prepared(NamedTuple):
     service: Service
     report: Report
     parts: list[Part]
+    unserved: list[tuple[Request, PyctriggerError]]
+    """The requests of which an interpreter can't be used, about one environment or about none, and why."""
     record: _Record
 
     @property
@@ -163,8 +165,11 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
         if not request.hook:
             drop_gone_environments(store, probed, observer)
     parts: list[Part] = []
+    unserved: list[tuple[Request, PyctriggerError]] = []
     for part in divided(request, observer.notice, report.errors):
+        told = len(report.errors)
         parts += _parts(part, settings, store, probed, report)
+        unserved += [(part, error) for error in report.errors[told:]]
     if request.prefixes_below and not (parts or report.errors):
         message = f"--prefix-below {', '.join(request.prefixes_below)}: no environment of {', '.join(request.pythons)}"
         report.errors.append(NoEnvironmentError(message, mend="leave out --python to serve those that are there"))
@@ -173,7 +178,7 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
     if is_told and not (request.pythons or request.cache_tag or trouble) and found:
         observer.found([f"{each.flavour} ({each.executable})" for each in found])
     service = Service(settings, store, probed, observer, ownership, record.begin)
-    return Prepared(request, service, report, parts, record)
+    return Prepared(request, service, report, parts, unserved, record)
 
 
 def open_store(request: Request) -> Store:
@@ -188,7 +193,7 @@ def open_state(request: Request) -> tuple[Settings, Store, ProbedInterpreters]:
 
 def carry_out(prepared: Prepared) -> Report:
     """Do what was prepared, one flavour after the other: all paths are placed before work on any of them begins."""
-    request, service, report, parts, record = prepared
+    request, service, report, parts, _, record = prepared
     observer = service.observer
     if not _paths_lie_inside(request, parts, report, observer):
         record.end(report)

@@ -88,13 +88,13 @@ def _packages(interpreter: Interpreter, prefix: str, bounds: Bounds) -> list[str
     found = [path for path in _environment(interpreter, prefix) if bounds.locate(path)]
     if not found:
         raise NoEnvironmentError(
-            f"--prefix {prefix}: no environment of {interpreter.flavour}",
+            f"{prefix} is no environment of {interpreter.flavour}",
             mend=f"it would have {interpreter.inside[0].replace('/@', prefix) if interpreter.inside else prefix}",
         )
     for path in found:
         if not bounds.lies_in(path, prefix):
             raise UsageError(
-                f"--prefix {prefix}: {path} is a link to a directory outside of it",
+                f"{path} is a link to a directory outside of {prefix}",
                 mend="name that directory with --site-dir",
             )
     return found
