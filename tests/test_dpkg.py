@@ -608,7 +608,7 @@ def test_a_removal_names_what_brings_bytecode_back(debian: Debian) -> None:
     removed = debian.apt("remove", "pyctrigger")
 
     assert [] == pycs_below(debian.judge.site)
-    (line,) = [line for line in removed.out.splitlines() if line.startswith("pyctrigger: ")]
+    (line,) = [line for line in removed.out.splitlines() if line.startswith("Removed the bytecode in ")]
     command = line.rpartition(": ")[2]
     assert "py3compile /usr/lib/python3/dist-packages" == command
     assert 0 == debian.sid.run(*command.split()).code
