@@ -39,6 +39,7 @@ LONGEST_FIRST = (
     "test_pkg_trigger",
     "test_crashes",
     "test_documents",
+    "test_first_hour",
     "test_rpm",
     "test_pacman",
     "test_debian_sid",

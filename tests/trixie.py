@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -32,8 +33,8 @@ Dpkg::Use-Pty "0";
 def trixie() -> Iterator[Chroot]:
     """A system that may be changed, gone afterwards. Only root can have one."""
     chroot = find_tool("chroot")
-    if chroot is None:
-        absent("no chroot")
+    if chroot is None or os.geteuid() != 0:
+        absent("needs root, and chroot")
     with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=corpus.memory(programs=True) or CACHE) as directory:
         scratch = Path(directory)
         (scratch / WORKSHOP.lstrip("/")).mkdir()
