@@ -121,16 +121,25 @@ def test_an_interrupt_that_left_an_eval_ends_with_the_code_that_was_told(tmp_pat
 
 
 @pytest.mark.parametrize(("hook", "code"), [([], 130), (["--hook"], 0)], ids=["run", "hook"])
-@pytest.mark.parametrize("made_of_it", ["RuntimeError", "UsageError", "SystemExit"])
+@pytest.mark.parametrize("made_of_it", ["RuntimeError", "UsageError", "SystemExit", "nothing"])
 def test_what_others_make_of_an_interrupt_is_still_one_line(made_of_it: str, hook: list[str], code: int) -> None:
-    """Up to 3.11 Python makes a RuntimeError of whatever leaves `__set_name__`, as while `platform` is imported."""
+    """Up to 3.11 Python makes a RuntimeError of whatever leaves `__set_name__`, as while `platform` is imported.
+
+    And of what would leave a finalizer or a callback it makes some words on standard error.
+    """
     program = (
-        "import signal, sys\nfrom pyctrigger import interruption\nfrom pyctrigger.errors import UsageError\n"
+        "import signal, sys, time\nfrom pyctrigger import interruption\nfrom pyctrigger.errors import UsageError\n"
         "interruption.watch()\nfrom pyctrigger.cli import main\nfrom pyctrigger.cli.main import main as _\n"
         "module = sys.modules['pyctrigger.cli.main']\n"
-        f"def perform(*_):\n    try: signal.raise_signal(signal.SIGINT)\n"
-        f"    except KeyboardInterrupt: raise {made_of_it}('other')\n"
-        f"module.perform = perform\nsys.exit(main(['run', *{hook!r}]))\n"
+        "class Finalized:\n    def __del__(self): signal.raise_signal(signal.SIGINT)\n"
+        "def perform(*_):\n"
+        + (
+            "    Finalized()\n    time.sleep(60)\n"
+            if made_of_it == "nothing"
+            else "    try: signal.raise_signal(signal.SIGINT)\n"
+            f"    except KeyboardInterrupt: raise {made_of_it}('other')\n"
+        )
+        + f"module.perform = perform\nsys.exit(main(['run', *{hook!r}]))\n"
     )
 
     done = subprocess.run(

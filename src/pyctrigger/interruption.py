@@ -14,6 +14,9 @@ import sys
 EXIT_CODE = 130
 MESSAGE = "pyctrigger: interrupted; run it again to finish"
 
+#: Seconds, in which the finalizer is left.
+_A_MOMENT = 0.001
+
 _raised = False
 
 
@@ -28,6 +31,7 @@ def begin() -> None:
     """There is something to undo from now on: raise KeyboardInterrupt."""
     if signal.getsignal(signal.SIGINT) in (_end, _raise_once):
         signal.signal(signal.SIGINT, _raise_once)
+        sys.unraisablehook = _raise_again
 
 
 def has_come() -> bool:
@@ -52,6 +56,8 @@ def finish() -> None:
     """All is done: there is nothing left to interrupt."""
     if signal.getsignal(signal.SIGINT) is _raise_once:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if signal.getsignal(signal.SIGALRM) is _raise_once:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
 
 def _end(*_: object) -> None:
@@ -66,3 +72,15 @@ def _raise_once(*_: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the undoing
     _raised = True
     raise KeyboardInterrupt
+
+
+def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """No exception leaves a finalizer or a callback (an import has one); so raise it again, a moment later."""
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    signal.signal(signal.SIGALRM, _raise_once)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, _A_MOMENT)
+    except OSError:  # a system that refuses it: the next one is heard
+        signal.signal(signal.SIGINT, _raise_once)
