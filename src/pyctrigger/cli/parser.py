@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ..errors import UsageError
@@ -12,6 +13,7 @@ from ..run.transaction import absolute
 from ..version import VERSION
 from .commands import VERBS
 from .options import add_shared_options
+from .text import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +62,11 @@ class _Parser(argparse.ArgumentParser):
         if left:
             raise UsageError(_refusal(options.verb, left), mend=f"see {self.prog} {options.verb} --help")
         return options
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print a help as everything else is printed; argparse would raise what writing raises, before 3.11.3."""
+        if message:
+            say(file or sys.stderr, message, end="")
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, mend=f"see {self.prog} --help")
