@@ -137,6 +137,12 @@ def oldest(interpreters: list[Interpreter]) -> Interpreter:
     return next(each for each in interpreters if each.implementation == "cpython")
 
 
+def require_two(oldest: Interpreter, newest: Interpreter) -> None:
+    """For what takes two CPythons."""
+    if oldest == newest:
+        absent("needs two CPythons")
+
+
 @pytest.fixture(scope="session")
 def every_format(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One archive of each kind that `archives` builds, by its name, all of one tree with bytecode."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import require_two
 from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.state.locations import lock_directory
@@ -180,6 +181,7 @@ def test_paths_of_several_environments_are_each_served_by_their_own(
     pyctrigger: Command, cpythons: list[Interpreter], site: Path, tmp_path: Path
 ) -> None:
     """One run for each; and a path in none of them is outside, and keeps all from being begun."""
+    require_two(cpythons[0], cpythons[-1])
     sites = [fill(make_venv(each, tmp_path / each.flavour)) for each in (cpythons[0], cpythons[-1])]
     write_tree(site, PACKAGE)
 
@@ -227,6 +229,7 @@ def test_options_of_the_scope_bind_a_path_in_an_environment(
 ) -> None:
     """Its own interpreter serves it if that is of the flavour that is asked for; another environment is another."""
     oldest, newest = cpythons[0], cpythons[-1]
+    require_two(oldest, newest)
     site = fill(make_venv(newest, tmp_path / "venv"))
     make_venv(newest, tmp_path / "other")
     (tmp_path / "plain").mkdir()

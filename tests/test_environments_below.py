@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from confinement import command_for, cpython_for, public_directory
-from conftest import absent
+from conftest import absent, require_two
 from interpreters import find_interpreters
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from test_environments import PACKAGE, fill, library, make_conda, served
@@ -44,6 +44,7 @@ def test_every_environment_below_is_served_in_one_run(
 ) -> None:
     """A line for each, by its path, by its own interpreter; the next run has nothing to do."""
     both = (cpythons[0], cpythons[-1])
+    require_two(*both)
     sites = [fill(make_venv(each, tmp_path / "projects" / each.flavour / ".venv")) for each in both]
 
     outcome = pyctrigger.text("run", "--prefix-below", "projects", cwd=tmp_path)
@@ -168,6 +169,7 @@ def test_a_directory_without_what_is_asked_for_is_wrong_usage(
     pyctrigger: Command, cpythons: list[Interpreter], tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     """And nothing is done, nor made."""
+    require_two(cpythons[0], cpythons[-1])
     names = {"top": str(tmp_path), "oldest": cpythons[0].flavour, "newest": cpythons[-1].flavour}
     imitate_venv(cpythons[-1], tmp_path / "envs/one")
     write_tree(tmp_path / "plain", PACKAGE)
@@ -201,6 +203,7 @@ def test_with_a_version_those_of_it_are_served(
 ) -> None:
     """What was found is of any version; what was named has to be of the one that is asked for."""
     oldest, newest = cpythons[0], cpythons[-1]
+    require_two(oldest, newest)
     for each in (oldest, newest):
         imitate_venv(each, tmp_path / each.flavour)
 

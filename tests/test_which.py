@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import absent
+from conftest import absent, require_two
 from interpreters import tag_of
 from owner_packages import MANAGERS, with_apk, with_dpkg, with_rpm
 from packages import snapshot, write_tree
@@ -119,6 +119,7 @@ def test_all_that_a_source_has(
     pyctrigger: Command, site: Path, newest: Interpreter, oldest: Interpreter, tmp_path: Path
 ) -> None:
     """Every flavour, level and state, also what is missing, of no interpreter here, or left behind by a writer."""
+    require_two(oldest, newest)
     write_tree(site, {"m.py": "x = 1\n", "mm.py": "x = 1\n"})
     both: list[Argument] = ["--site-dir", site, "--python", newest.path, "--python", oldest.path]
     pyctrigger.text("run", "--python", newest.path, "--site-dir", site, "--optimize", "0,1")
