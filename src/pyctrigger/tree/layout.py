@@ -102,9 +102,13 @@ def may_write(directory: int) -> bool:
     """Whether this account has the right to change what is in an open directory; root is never asked."""
     if os.geteuid() == 0:
         return True
+    effective = os.access in os.supports_effective_ids
     try:
-        return os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=os.access in os.supports_effective_ids)
-    except NotImplementedError:  # what is written will tell
+        if os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=effective):
+            return True
+        # os.access tells no reason: a system that refuses the call says no to this, too, and what is written will tell.
+        return not os.access("/", os.F_OK, effective_ids=effective)
+    except NotImplementedError:
         return True
 
 
