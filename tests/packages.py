@@ -131,16 +131,7 @@ def pycs_below(top: Path) -> list[bytes]:
 
 def not_fresh(interpreter: Interpreter, sources: list[bytes], level: int = 0) -> list[tuple[bytes, str]]:
     """The sources whose pyc the target's own importlib doesn't take as it stands, with its reason."""
-    child = subprocess.run(
-        [interpreter.path, *LEVEL_FLAGS[level], "-I", "-S", "-B", "-W", "ignore", "-c", _JUDGE],
-        input=b"\0".join(sources),
-        capture_output=True,
-        env={"LC_ALL": "C.UTF-8"},
-        timeout=300,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr.decode()
-    said: list[Any] = json.loads(child.stdout.decode().split("JUDGED")[1])
+    said = _judged(interpreter, sources, _JUDGE, "JUDGED", flags=LEVEL_FLAGS[level])
     return [(bytes.fromhex(path), reason) for path, reason in said]
 
 
@@ -152,8 +143,21 @@ def unlike_py_compile(
     `scratch` is a directory, as the target sees it.
     """
     arguments = [str(scratch), str(level or ""), mode.replace("-", "_").upper()]
+    said = _judged(interpreter, sources, _COMPARE, "COMPARED", arguments)
+    return [(bytes.fromhex(name), "differs" if status == 1 else "can't be compared") for name, status in said]
+
+
+def _judged(
+    interpreter: Interpreter,
+    sources: Sequence[bytes],
+    program: str,
+    mark: str,
+    arguments: Sequence[str] = (),
+    flags: Sequence[str] = (),
+) -> list[Any]:
+    """What a program in the target says of sources, behind its mark."""
     child = subprocess.run(
-        [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _COMPARE, *arguments],
+        [interpreter.path, *flags, "-I", "-S", "-B", "-W", "ignore", "-c", program, *arguments],
         input=b"\0".join(sources),
         capture_output=True,
         env={"LC_ALL": "C.UTF-8"},
@@ -161,8 +165,8 @@ def unlike_py_compile(
         check=False,
     )
     assert child.returncode == 0, child.stderr.decode()
-    said = json.loads(child.stdout.decode().split("COMPARED")[1])
-    return [(bytes.fromhex(name), "differs" if status == 1 else "can't be compared") for name, status in said]
+    said: list[Any] = json.loads(child.stdout.decode().split(mark)[1])
+    return said
 
 
 def assert_none_torn(interpreter: Interpreter, pycs: list[bytes]) -> None:
