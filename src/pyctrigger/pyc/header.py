@@ -54,18 +54,6 @@ class Verdict(enum.Enum):
     SUSPECT = "suspect"  # a repair trusts no header
 
 
-#: The verdicts that mean: bytecode is there, well-formed, and not this source's any more.
-STALE = frozenset(
-    {
-        Verdict.OTHER_MODE,
-        Verdict.OTHER_MTIME,
-        Verdict.OTHER_SIZE,
-        Verdict.OTHER_HASH,
-        Verdict.OTHER_CONTENT,
-        Verdict.REFRESHABLE,
-    }
-)
-
 #: The verdicts that mean: there is no pyc.
 NO_PYC = frozenset({Verdict.MISSING, Verdict.OBSTRUCTED})
 

@@ -24,8 +24,6 @@ from .standing_hooks import StandingHook, is_first_of_version, is_ours, rivals, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ACTIONS = ("list", "render", "install", "uninstall")
-
 
 class HookRequest(NamedTuple):
     """One call of `pyctrigger hooks`."""
