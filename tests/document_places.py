@@ -22,12 +22,12 @@ from dnf_inside import add_dnf
 from environment import CHECKOUT
 from fresh_debian import PATH, WORKSHOP, bootstrapped, certificates, network
 from image_builder import builder, hide_cache
+from installations import make_prefix
 from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools, new_system, site_of
 from packages import write_tree
 from scratch_root import lay_out, library_of, relocatable
 from system_tools import find_tool
 from test_pacman import PacmanRoot
-from test_prefixes import make_prefix
 from test_rpm import RpmRoot
 
 if TYPE_CHECKING:

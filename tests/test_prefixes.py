@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import absent
+from installations import make_prefix
 from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 
 if TYPE_CHECKING:
     from command import Command, Outcome
     from interpreters import Interpreter
-
-#: What an interpreter needs of its standard library to start, answer and compile; the rest only costs time here.
-_NEEDED = {"collections", "encodings", "importlib", "json", "re", "lib-dynload", "sysconfig", "ctypes", "email"}
 
 
 def make_venv(interpreter: Interpreter, directory: Path) -> Path:
@@ -30,32 +28,6 @@ def make_venv(interpreter: Interpreter, directory: Path) -> Path:
         absent(f"venv of {interpreter.flavour}: {child.stderr.decode()[-200:]}")
     (site,) = directory.glob("lib/*/site-packages")
     return write_tree(site, {"package/__init__.py": "", "package/module.py": "x = 1\n", "single.py": ""})
-
-
-def make_prefix(interpreter: Interpreter, directory: Path) -> Path:
-    """A prefix as conda makes them, with an interpreter and a library of its own; the library's directory."""
-    version = "python{}.{}".format(*interpreter.version)
-    source = Path(interpreter.prefix, "lib", version)
-    library = directory / "lib" / version
-
-    def unneeded(where: str, names: list[str]) -> set[str]:
-        if where != str(source):
-            return {name for name in names if name in {"__pycache__", "test", "tests"}}
-        return {name for name in names if os.path.isdir(os.path.join(where, name)) and name not in _NEEDED}
-
-    shutil.copytree(source, library, ignore=unneeded)
-    (directory / "bin").mkdir()
-    shutil.copy2(interpreter.path, directory / "bin" / version)
-    (directory / "bin/python").symlink_to(version)
-    child = subprocess.run(
-        [directory / "bin/python", "-I", "-S", "-B", "-c", "import sys; print(sys.prefix)"],
-        capture_output=True,
-        check=False,
-    )
-    if child.stdout.decode().strip() != str(directory):
-        absent(f"a copy of {interpreter.flavour} that runs")
-    write_tree(library / "site-packages", {"package/__init__.py": "", "package/module.py": "x = 1\n"})
-    return library
 
 
 def by_flavour(outcome: Outcome) -> dict[str, dict[str, int]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from installations import make_prefix
 from interpreters import tag_of
 from packages import write_tree
 from pyctrigger.cli.commands import VERBS
@@ -17,7 +18,6 @@ from pyctrigger.run.observer import Observer
 from pyctrigger.run.trigger import perform as carry_out
 from pyctrigger.state.locations import lock_directory
 from pyctrigger.target.probe import probe
-from test_prefixes import make_prefix
 from test_staged_root import library_name
 
 if TYPE_CHECKING:

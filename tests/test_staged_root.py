@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from command import Outcome
-from interpreters import tag_of
+from conftest import absent
+from installations import make_prefix
+from interpreters import find_interpreters, tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.state.locations import lock_directory, state_directory, system_state_directory
+from pyctrigger.target.flavour import directories
 
 if TYPE_CHECKING:
     from command import Argument, Command
@@ -410,6 +413,25 @@ def test_an_interpreter_of_another_magic_number_inside_ends_in_69(
     assert "let the root's own interpreter run with --trust-root" == error["mend"]
     assert before == snapshot(root)
     assert not trap.exists()
+
+
+def test_a_purge_is_about_the_interpreter_of_the_flavour_whichever_installation_compiles_for_it(
+    pyctrigger: Command, tmp_path: Path, trap: Path
+) -> None:
+    """Another installation on this machine, found in the standard directories, uses nothing of the root's."""
+    standard = [each for each in find_interpreters() if os.path.dirname(each.path) in directories()]
+    system = next((each for each in standard if each.implementation == "cpython"), None)
+    if system is None:
+        absent("a CPython in the standard directories")
+    library = make_prefix(system, tmp_path / "prefix")
+    root = make_root(tmp_path / "root", system)
+    put_interpreter(root, system, magic_number(system), trap)
+    arguments = ["--root", str(root), "--python", str(tmp_path / "prefix/bin" / library.name)]
+    assert 0 == perform(pyctrigger, "run", *arguments).code
+
+    outcome = perform(pyctrigger, "purge", "--yes", *arguments)
+
+    assert (0, 3, []) == (outcome.code, outcome.counts["removed"], outcome.document["notices"])
 
 
 def test_a_root_that_is_none_is_named(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:

@@ -56,14 +56,14 @@ def gone(text: str, probed: ProbedInterpreters, manager: str | None = None) -> I
 def sharing(interpreter: Interpreter, probed: ProbedInterpreters, root: str | None) -> list[Interpreter]:
     """Other installed interpreters with the same cache tag: 3.13 and 3.13t share pycs where they share a directory.
 
-    Of a staged root, those that it has as well.
+    Of a staged root, those that it has as well; which installation of a flavour compiles for it is all the same there.
     """
     return [
         each
         for each in _installed(probed)
         if each.cache_tag == interpreter.cache_tag
         and each.installation != interpreter.installation
-        and (root is None or stands_in(each, root))
+        and (root is None or (each.flavour != interpreter.flavour and stands_in(each, root)))
     ]
 
 
