@@ -6,6 +6,7 @@ import compileall
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -135,6 +136,19 @@ def newest(interpreters: list[Interpreter]) -> Interpreter:
 def oldest(interpreters: list[Interpreter]) -> Interpreter:
     """The oldest CPython of this machine: what is slow there stays slow."""
     return next(each for each in interpreters if each.implementation == "cpython")
+
+
+@pytest.fixture(scope="session")
+def outsider(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """The newest CPython, outside of the standard directories: a copy of it where it is the system's own."""
+    from installations import make_prefix
+    from pyctrigger.target.flavour import directories
+
+    if os.path.dirname(newest.path) not in directories():
+        return newest
+    prefix = tmp_path_factory.mktemp("outsider")
+    library = make_prefix(newest, prefix)
+    return replace(newest, path=str(prefix / "bin" / library.name), prefix=str(prefix))
 
 
 def require_two(oldest: Interpreter, newest: Interpreter) -> None:

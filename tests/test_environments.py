@@ -464,22 +464,24 @@ def test_a_purge_by_name_is_never_about_an_environment_that_was_served(
 @pytest.mark.parametrize("others", ["it is there", "another name of it is gone"])
 @pytest.mark.parametrize("asked", ["--cache-tag", "--all"])
 def test_a_purge_of_what_is_gone_is_never_about_what_is_there(
-    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path, asked: str, others: str
+    pyctrigger: Command, site: Path, outsider: Interpreter, tmp_path: Path, asked: str, others: str
 ) -> None:
     """An interpreter outside of the standard directories was served by its path, and still has its executable."""
-    names = [newest.path]
+    names = [outsider.path]
     if others == "another name of it is gone":
-        (tmp_path / "python").symlink_to(newest.path)
+        (tmp_path / "python").symlink_to(outsider.path)
         names += [str(tmp_path / "python")]
     for name in names:
         pyctrigger.json("run", "--python", name, "--site-dir", site, "")
     for name in names[1:]:
         os.unlink(name)
-    scope = [asked, tag_of(newest)] if asked == "--cache-tag" else [asked]
+    scope = [asked, tag_of(outsider)] if asked == "--cache-tag" else [asked]
 
     outcome = pyctrigger.json("purge", "--dry-run", *scope)
 
-    assert probe(newest.path).interpreter.installation not in [run["installation"] for run in outcome.document["runs"]]
+    assert probe(outsider.path).interpreter.installation not in [
+        run["installation"] for run in outcome.document["runs"]
+    ]
 
 
 @pytest.mark.parametrize(

@@ -116,25 +116,25 @@ def test_rendering_needs_no_interpreter_and_says_the_same_in_the_command(hooks: 
     assert (len(files) > 1) == out.startswith(f"# {files[0].path}\n")
 
 
-def test_an_executable_is_asked_which_flavour_it_is(hooks: Hooks, newest: Interpreter) -> None:
+def test_an_executable_is_asked_which_flavour_it_is(hooks: Hooks, outsider: Interpreter) -> None:
     """Its hook calls for that executable, for its own directories, and masks no hook of its version."""
-    version = ".".join(map(str, newest.version[:2]))
-    answers = probe(newest.path).interpreter
+    version = ".".join(map(str, outsider.version[:2]))
+    answers = probe(outsider.path).interpreter
     sites = set(own_directories(answers).packages)
     for manager in (*MANAGERS, "pkg"):
         by_version = hooks.installed("render", "--manager", manager, "--python", version)
-        by_path = hooks.installed("render", "--manager", manager, "--python", newest.path)
+        by_path = hooks.installed("render", "--manager", manager, "--python", outsider.path)
 
         assert len(by_version) == len(by_path)
         assert {each["path"] for each in by_version}.isdisjoint(each["path"] for each in by_path), manager
         assert {each["flavour"] for each in by_version} == {each["flavour"] for each in by_path}
         for each in by_path:
-            assert newest.path in each["text"], manager
+            assert outsider.path in each["text"], manager
             assert f"--python {version} " not in each["text"], manager
             assert re.fullmatch(r"[\w-]+(\.hook|\.ucl|\.spec)?", os.path.basename(each["path"]), re.ASCII)
             if manager in ("pacman", "pkg", "rpm"):
                 assert any(site.lstrip("/") in each["text"] for site in sites), manager
-                assert f"usr/lib/{answers.library}/" not in each["text"].replace(newest.prefix, ""), manager
+                assert f"usr/lib/{answers.library}/" not in each["text"].replace(outsider.prefix, ""), manager
 
 
 def test_a_name_is_the_version_that_it_has_now(hooks: Hooks) -> None:

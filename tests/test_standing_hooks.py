@@ -178,12 +178,12 @@ def test_lines_for_a_person(system: System) -> None:
 
 @pytest.mark.parametrize("manager", ["dpkg", "pacman", "apk", "pkg"])
 def test_another_interpreter_of_a_version_has_a_hook_of_its_own(
-    system: System, newest: Interpreter, manager: str
+    system: System, outsider: Interpreter, manager: str
 ) -> None:
     """It stands beside the hook of its version, which doesn't do the same; it is listed by its own path alone."""
-    flavour = f"py{''.join(map(str, newest.version[:2]))}"
+    flavour = f"py{''.join(map(str, outsider.version[:2]))}"
     common = ("--stateless", "--root", str(system.root), "--manager", manager)
-    for python in (flavour, newest.path):
+    for python in (flavour, outsider.path):
         said = system.command.text("hooks", "install", *common, "--python", python)
         assert (0, "") == (said.code, said.err), said.out
 
@@ -193,21 +193,24 @@ def test_another_interpreter_of_a_version_has_a_hook_of_its_own(
         return {tuple(hook["pythons"]) for hook in said["standing"]}
 
     assert {(flavour,)} == listed("--python", flavour)
-    assert {(newest.path,)} == listed("--python", newest.path)
-    assert {(flavour,), (newest.path,)} == listed()
+    assert {(outsider.path,)} == listed("--python", outsider.path)
+    assert {(flavour,), (outsider.path,)} == listed()
 
 
 @pytest.mark.parametrize("manager", PACKAGED)
 def test_a_packages_hook_does_not_serve_what_it_does_not_find(
-    system: System, newest: Interpreter, manager: str
+    system: System, outsider: Interpreter, manager: str
 ) -> None:
     """A hook for every Python is for those in the standard directories; one of 3.12 is for the first 3.12."""
     system.put(
-        {name: text.replace("3.12", ".".join(map(str, newest.version[:2]))) for name, text in PACKAGED[manager].items()}
+        {
+            name: text.replace("3.12", ".".join(map(str, outsider.version[:2])))
+            for name, text in PACKAGED[manager].items()
+        }
     )
 
     said = system.command.text(
-        "hooks", "install", "--stateless", "--root", str(system.root), "--manager", manager, "--python", newest.path
+        "hooks", "install", "--stateless", "--root", str(system.root), "--manager", manager, "--python", outsider.path
     )
 
     assert (0, "") == (said.code, said.err), said.out
