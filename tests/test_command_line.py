@@ -652,6 +652,19 @@ def test_output_that_cannot_be_written_is_no_success(
     assert (child.returncode, len(pycs_below(site))) == (74, 3 if verb in ("run", "status") else 0)
 
 
+@pytest.mark.parametrize("redirection", [_FULL.values[0], _CLOSED.values[0]])
+@pytest.mark.parametrize(("call", "code"), [("run -q", 0), ("verify -q", 1), ("run --nonsense", 2)])
+def test_who_says_nothing_loses_no_output(
+    pyctrigger: Command, scope: list[Argument], redirection: str, call: str, code: int
+) -> None:
+    """Even writing nothing fails there, and is not to be tried: the exit code is the work's."""
+    if "/dev/full" in redirection and not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full, which Linux has")
+    verb, *options = call.split()
+    child = shell(pyctrigger, verb, [*options, *scope], redirection)
+    assert (code, False) == (child.returncode, b"standard output" in child.stderr)
+
+
 @pytest.mark.parametrize("answer", ["run -v", "verify --json", "--help"])
 def test_reader_that_has_read_enough_is_no_failure(
     pyctrigger: Command, scope: list[Argument], site: Path, answer: str

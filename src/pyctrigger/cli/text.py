@@ -18,18 +18,30 @@ def say(stream: TextIO, line: str, *, end: str = "\n", flush: bool = False) -> N
     """Print a line. If it can't be written the work goes on, and `lost_output` says so at the end."""
     if stream is sys.stderr:
         # In a pipe that takes both, what was said first is to come first.
-        say(sys.stdout, "", end="", flush=True)
+        flush_output()
     try:
         print(line, end=end, file=stream, flush=flush)
     except OSError as error:
-        deaf = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(deaf, stream.fileno())
-        os.close(deaf)
-        # Whoever closes a pipe, as `head -1` does, has read enough.
-        if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
-            lost = OutputError(f"cannot write to standard output: {error.strerror}")
-            _lost.append(lost)
-            say(sys.stderr, f"pyctrigger: {lost}")
+        _lose(stream, error)
+
+
+def flush_output() -> None:
+    """Write what was said to standard output so far: nothing where nothing was, since even that can fail."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _lose(sys.stdout, error)
+
+
+def _lose(stream: TextIO, error: OSError) -> None:
+    deaf = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(deaf, stream.fileno())
+    os.close(deaf)
+    # Whoever closes a pipe, as `head -1` does, has read enough.
+    if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
+        lost = OutputError(f"cannot write to standard output: {error.strerror}")
+        _lost.append(lost)
+        say(sys.stderr, f"pyctrigger: {lost}")
 
 
 #: A process has one standard output, and loses it once.
@@ -38,7 +50,7 @@ _lost: list[OutputError] = []
 
 def lost_output() -> OutputError | None:
     """Flush standard output. Returns the error if any of it could not be written, which was said by then."""
-    say(sys.stdout, "", end="", flush=True)
+    flush_output()
     return _lost[0] if _lost else None
 
 
@@ -72,4 +84,4 @@ def age(duration: float) -> str:
     return f"{duration:.0f} s"
 
 
-__all__ = ["age", "moment", "say", "seconds", "shown", "size"]
+__all__ = ["age", "flush_output", "moment", "say", "seconds", "shown", "size"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ...errors import UsageError
 from ..options import processes, time_limit
-from ..text import say, seconds, shown
+from ..text import flush_output, say, seconds, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,7 +215,7 @@ def _say_name(path: str) -> None:
     try:
         sys.stdout.buffer.write(os.fsencode(path) + b"\0")
     except OSError:
-        say(sys.stdout, "", end="", flush=True)  # which knows what to do about a reader that has gone
+        flush_output()  # which knows what to do about a reader that has gone
 
 
 def _count(number: int, noun: str) -> str:
