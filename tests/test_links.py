@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from confinement import NOBODY
+from conftest import absent
 from packages import write_tree
+from system_tools import find_tool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +41,7 @@ def goal_of(case: str, site: Path) -> bytes:
     """Make what the link of a case leads to, and return its full path."""
     outside = site.parent / "outside"
     outside.mkdir(exist_ok=True)
+    outside.chmod(0o777)
     base = outside if case.endswith("outside") else site
     kind = case.replace("-outside", "")
     goal = os.fsencode(base / f"goal-{kind}")
@@ -82,9 +87,62 @@ def test_what_a_link_leads_to_decides(
     assert 0 == pyctrigger.json("run", *options).code
 
 
+#: Ways out of a site directory: the mode of the directory that a link leads into, what of it is in other hands (root
+#: alone can give it away), and what becomes of the link.
+WAYS: dict[str, tuple[int, tuple[str, ...], str]] = {
+    "ours": (0o755, (), "compiled"),
+    "entered_by_all": (0o711, (), "compiled"),
+    "other_file": (0o755, ("goal",), "compiled"),
+    "written_by_a_group": (0o775, (), "refused"),
+    "written_by_all": (0o1777, (), "refused"),
+    "not_entered_by_all": (0o750, (), "refused"),
+    "with_an_access_list": (0o755, (), "refused"),
+    "other_directory": (0o755, ("directory",), "refused"),
+    "other_link": (0o755, ("link",), "refused"),
+    "other_link_on_the_way": (0o755, ("middle",), "refused"),
+}
+
+
+@pytest.mark.parametrize("is_absolute", [False, True], ids=["relative", "absolute"])
+def test_a_way_out_is_taken_where_nobody_else_leads_it(
+    pyctrigger: Command, tmp_path: Path, newest: Interpreter, is_absolute: bool
+) -> None:
+    """Debian's `sitecustomize.py` leads to /etc: only root may change the way there, and everybody may go it."""
+    site, etc = tmp_path / "usr/lib/packages", tmp_path / "etc"
+    write_tree(site, {"inside.py": "x = 1\n"})
+    ways = {way: facts for way, facts in WAYS.items() if os.geteuid() == 0 or not facts[1]}
+    for way, (mode, others, _) in ways.items():
+        write_tree(etc / way, {"goal.conf": "x = 1\n"})
+        (etc / way / "middle").symlink_to(f"/etc/{way}" if is_absolute else ".")
+        (site / f"{way}.py").symlink_to(f"{'' if is_absolute else '../../..'}/etc/{way}/middle/goal.conf")
+        (etc / way).chmod(mode)
+        parts = {"goal": etc / way / "goal.conf", "directory": etc / way, "middle": etc / way / "middle"}
+        for part in others:
+            os.chown(parts.get(part, site / f"{way}.py"), NOBODY, NOBODY, follow_symlinks=False)
+    give_access_list(etc / "with_an_access_list")
+    options = ["--python", newest.path, "--root", str(tmp_path), "--site-dir", "/usr/lib/packages"]
+
+    run = pyctrigger.json("run", *options)
+
+    seen = {os.path.basename(failure["path"])[:-3]: failure["kind"] for failure in run.failures}
+    seen |= {pyc.name.split(".")[0]: "compiled" for pyc in (site / "__pycache__").iterdir()}
+    assert {"inside": "compiled", **{way: result for way, (_, _, result) in ways.items()}} == seen
+    (etc / "ours/goal.conf").write_text("x = 22\n")
+    assert 1 == pyctrigger.json("run", *options).counts["compiled"]
+
+
+def give_access_list(directory: Path) -> None:
+    """Let everybody but one account enter a directory."""
+    program = find_tool("setfacl")
+    if program is None:
+        absent("no setfacl on this machine (Debian package acl)")
+    subprocess.run([program, "-m", f"u:{NOBODY}:---", str(directory)], check=True)
+
+
 def test_many_links_out_are_one_line(pyctrigger: Command, site: Path, scope: list[str]) -> None:
     """Thirty links out are a line for a person, all for a program, and nothing for the next run."""
     write_tree(site.parent / "outside", {f"m{number:02}.py": "" for number in range(30)})
+    (site.parent / "outside").chmod(0o777)
     for source in (site.parent / "outside").iterdir():
         (site / source.name).symlink_to(source)
     told = pyctrigger.text("run", *scope)

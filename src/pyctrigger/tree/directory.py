@@ -13,7 +13,10 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+
+    _Accept = Callable[[list[int], os.stat_result], bool]
 
 
 def _open_max() -> int:
@@ -155,6 +158,18 @@ class Tree:
             return os.stat(name, dir_fd=self.directory(relative))
         return status_in_root(self._staged, self.describe(relative, name))
 
+    def beyond(self, relative: str, name: str) -> tuple[Tree, str] | None:
+        """The directory outside of this tree in which a link's goal lies, opened, and its name there.
+
+        None where somebody else than root and ourselves could lead the link elsewhere, or may read the goal without
+        being let in there: who reads what was made of it would learn more. Raises OSError.
+        """
+        path = self.describe(relative, name)
+        directory, last = _walk(self._staged or "/", path, _is_ours_and_open)
+        if directory < 0:
+            return None
+        return Tree(directory, os.path.dirname(path)), last
+
     def open_behind(self, relative: str, name: str) -> int:
         """A descriptor of the directory that a link leads to, wherever it is, to be looked at only. Raises OSError."""
         if self._staged is None:
@@ -194,25 +209,27 @@ def open_in_root(root: str, path: str) -> int:
 
     What a chroot(2) would see, without one. Raises OSError.
     """
-    found = _walk(root, path)
-    if isinstance(found, int):
-        return found
-    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    directory, name = _walk(root, path)
+    if name:
+        os.close(directory)
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    return directory
 
 
 def status_in_root(root: str, path: str) -> os.stat_result:
     """The status of what `path` means inside the staged root `root`, in the same manner. Raises OSError."""
-    found = _walk(root, path)
-    if not isinstance(found, int):
-        return found
+    directory, name = _walk(root, path)
     try:
-        return os.fstat(found)
+        return os.stat(name, dir_fd=directory, follow_symlinks=False) if name else os.fstat(directory)
     finally:
-        os.close(found)
+        os.close(directory)
 
 
-def _walk(root: str, path: str) -> int | os.stat_result:
-    """A descriptor of the directory at the end of a path, or the status of a file of another kind."""
+def _walk(root: str, path: str, accept: _Accept | None = None) -> tuple[int, str]:
+    """A descriptor of the directory at the end of a path, and ""; of a file of another kind its directory and its name.
+
+    No directory, -1, where a step is not accepted: from the last of the open directories to what has this status.
+    """
     ancestry = [os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)]
     pending = path.split("/")[::-1]
     links = 0
@@ -226,9 +243,11 @@ def _walk(root: str, path: str) -> int | os.stat_result:
                     os.close(ancestry.pop())
                 continue
             status = os.stat(part, dir_fd=ancestry[-1], follow_symlinks=False)
+            if accept and not accept(ancestry, status):
+                return -1, ""
             if not stat.S_ISLNK(status.st_mode):
                 if not pending and not stat.S_ISDIR(status.st_mode):
-                    return status
+                    return ancestry.pop(), part
                 ancestry.append(os.open(part, _DIRECTORY, dir_fd=ancestry[-1]))
                 continue
             links += 1
@@ -239,7 +258,22 @@ def _walk(root: str, path: str) -> int | os.stat_result:
                 while len(ancestry) > 1:
                     os.close(ancestry.pop())
             pending += goal.split("/")[::-1]
-        return ancestry.pop()
+        return ancestry.pop(), ""
     finally:
         for descriptor in ancestry:
             os.close(descriptor)
+
+
+def _is_ours_and_open(way: list[int], step: os.stat_result) -> bool:
+    """Whether only root, and we, may change where a step on a way leads, and everybody may take it."""
+    ours = (0, os.geteuid())
+    status = os.fstat(way[-1])
+    if status.st_uid not in ours or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return False
+    if stat.S_ISLNK(step.st_mode) and step.st_uid not in ours:
+        return False
+    if len(way) == 1:
+        return True  # whom the first directory keeps out comes to neither end
+    from .access_lists import has_list  # few links lead out of a tree
+
+    return status.st_mode & 0o111 == 0o111 and not has_list(way[-1])

@@ -6,12 +6,13 @@ import errno
 import os
 import stat
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from .directory import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: Bytes. No real source comes near it; what does would exhaust a worker (a million statements take 2.4 GB).
 LARGEST_SOURCE = 64 << 20
@@ -74,7 +75,8 @@ def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
     """The status of a source as the target's import sees it. Raises like `read_source`."""
     status = tree.lstat(relative, name)
     if stat.S_ISLNK(status.st_mode):
-        return tree.lstat(*_behind(tree, relative, name, status))
+        with _behind(tree, relative, name, status) as (goals, directory, goal):
+            return goals.lstat(directory, goal)
     return status
 
 
@@ -102,21 +104,29 @@ def _open(tree: Tree, relative: str, name: str) -> int:
             raise
     status = tree.lstat(relative, name)
     if stat.S_ISLNK(status.st_mode):
-        relative, name = _behind(tree, relative, name, status)
+        with _behind(tree, relative, name, status) as (goals, directory, goal):
+            return goals.open_file(directory, goal)
     return tree.open_file(relative, name)
 
 
-def _behind(tree: Tree, relative: str, name: str, link: os.stat_result) -> tuple[str, str]:
+@contextmanager
+def _behind(tree: Tree, relative: str, name: str, link: os.stat_result) -> Iterator[tuple[Tree, str, str]]:
+    """What a link to a regular file leads to: a tree, a directory in it, and a name there."""
     behind = tree.resolve(relative, name)
     goal = tree.follow(relative, name) if behind is None else tree.lstat(*behind)
     if not stat.S_ISREG(goal.st_mode):
         raise OSError(errno.EINVAL, "is no regular file")  # nor does import take it for a source
     if behind is None:
-        raise SourceRefused("a link that leads out of the site directory")
+        beyond = tree.beyond(relative, name)
+        if beyond is None:
+            raise SourceRefused("a link that leads out of the site directory")
+        with beyond[0] as outside:
+            yield outside, "", beyond[1]
+        return
     # Otherwise whoever made the link could have root compile, and so reveal, what only its owner may read.
     if link.st_uid not in (0, goal.st_uid):
         raise SourceRefused("a link to a file of another owner")
-    return behind
+    yield tree, *behind
 
 
 def _read_all(descriptor: int, size: int, largest: int) -> bytes:
