@@ -466,7 +466,7 @@ def test_quietly(pyctrigger: Command, shelf: Path, newest: Interpreter) -> None:
         (["x", "--max-size", "much"], "write a size such as"),
         (["x", "--jobs", "many"], "say a number from 0 to 4096"),
         ([""], "an empty path was given"),
-        ([], "the following arguments are required"),
+        ([], "audit needs one of these: ARCHIVE|DIR"),
     ],
 )
 def test_wrong_usage(pyctrigger: Command, arguments: list[str], message: str) -> None:

@@ -18,6 +18,7 @@ from pyctrigger.cli.commands import VERBS
 from pyctrigger.cli.parser import parse
 from pyctrigger.errors import ConfigurationError, UsageError
 from pyctrigger.run import config, schema
+from pyctrigger.version import VERSION
 
 if TYPE_CHECKING:
     import argparse
@@ -83,11 +84,55 @@ def test_values_without_a_list_of_choices() -> None:
         assert f"(did you mean {mode}?)" in str(complaint("run", "--invalidation-mode", swapped(mode)))
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_value_may_be_empty(parsers: dict[str, argparse.ArgumentParser], verb: str) -> None:
+    """`--prefix "$ENV"` with nothing in the variable would be about the current directory, for a purge as well."""
+    required = REQUIRED.get(verb, [])
+    for option in parsers[verb]._actions:
+        if option.option_strings and option.nargs is None:
+            for words in ([option.option_strings[-1], ""], [f"{option.option_strings[-1]}="]):
+                error = complaint(verb, *required, *words)
+                assert f"{'/'.join(option.option_strings)}: its value is empty" == error.message
+                assert f"see pyctrigger {verb} --help" == error.mend
+
+
+#: Options that say what a command is about: two values can't both count. Where it is how, the later one does.
+SAID_ONCE = {
+    "--root": ("/a", "/b"),
+    "--pycache-prefix": ("/a", "/b"),
+    "--optimize": ("0", "1"),
+    "--invalidation-mode": ("timestamp", "checked-hash"),
+    "--cache-tag": ("cpython-311", "cpython-312"),
+    "--against": ("3.11", "3.12"),
+    "--manager": ("dpkg", "rpm"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_a_command_is_about_is_said_once(parsers: dict[str, argparse.ArgumentParser], verb: str) -> None:
+    """The first of two values would silently be left out; the same one twice is no contradiction."""
+    for option, (first, second) in SAID_ONCE.items():
+        if option in parsers[verb]._option_string_actions:
+            required = REQUIRED.get(verb, [])
+            error = complaint(verb, *required, option, first, option, second)
+            assert f"{option}: it was given twice, with different values" == error.message
+            assert verb == parse([verb, *required, option, first, option, first]).command
+
+
+@pytest.mark.parametrize("arguments", [["--version"], *([verb, "--version"] for verb in VERBS), ["-q", "--version"]])
+def test_the_version_stands_anywhere(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the verb and after it: it is one of the options that all of them have."""
+    with pytest.raises(SystemExit) as done:
+        parse(arguments)
+    assert 0 == done.value.code
+    assert f"pyctrigger {VERSION}\n" == capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("word", "verb"), suggestions.SYNONYMS.items())
 def test_words_of_other_tools(word: str, verb: str) -> None:
     """No typing error, and no command of ours; it is never suggested that there is one where there isn't."""
     assert word not in VERBS
-    if verb in VERBS:
+    if verb in VERBS or verb.startswith("--"):
         assert f"(did you mean {verb}?)" in str(complaint(word))
 
 

@@ -21,6 +21,8 @@ SYNONYMS = {
     **dict.fromkeys(("bench", "benchmark", "time"), "measure"),
     **dict.fromkeys(("hook", "install", "uninstall", "list", "setup"), "hooks"),
     **dict.fromkeys(("diagnose", "health"), "doctor"),
+    "version": "--version",
+    "help": "--help",
 }
 
 
@@ -30,6 +32,6 @@ def did_you_mean(word: str, known: Iterable[str], *, synonyms: bool = False) -> 
 
     words = list(known)
     other = SYNONYMS.get(word.lower()) if synonyms else None
-    if other not in words:
+    if other is None or not (other in words or other.startswith("--")):
         other = next(iter(difflib.get_close_matches(word.lower(), words, 1)), None)
     return f" (did you mean {other}?)" if other else ""

@@ -72,6 +72,16 @@ def positive_time_limit(text: str) -> float:
     return found
 
 
+class Once(argparse._StoreAction):
+    """What a command is about is said once: of two roots, or two lists of levels, one would silently be left out."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        """Keep the value. Raises ArgumentError for another one than was given before."""
+        if getattr(namespace, self.dest) not in (self.default, values):
+            raise argparse.ArgumentError(self, "it was given twice, with different values")
+        setattr(namespace, self.dest, values)
+
+
 class Option(NamedTuple):
     """One option that several verbs have."""
 
@@ -108,7 +118,12 @@ OPTIONS = (
         ("--python",),
         {"metavar": "V", **_LIST, "help": "which Python: 3.11, 3.13t, pypy3.11, python3 or a path; repeatable"},
     ),
-    Option("scope", _ALL, ("--root",), {"metavar": "DIR", "help": "a chroot, jail or image, seen from outside"}),
+    Option(
+        "scope",
+        _ALL,
+        ("--root",),
+        {"metavar": "DIR", "action": Once, "help": "a chroot, jail or image, seen from outside"},
+    ),
     Option("scope", _ALL, ("--trust-root",), {**_SWITCH, "help": "run the Python inside the root"}),
     Option(
         "scope",
@@ -130,7 +145,7 @@ OPTIONS = (
         "scope",
         _ALL,
         ("--pycache-prefix",),
-        {"metavar": "DIR", "help": "where bytecode is kept, as in the Python's sys.pycache_prefix"},
+        {"metavar": "DIR", "action": Once, "help": "where bytecode is kept, as in the Python's sys.pycache_prefix"},
     ),
     Option(
         "scope",
@@ -142,7 +157,7 @@ OPTIONS = (
         "bytecode",
         _LOOK,
         ("--optimize",),
-        {"metavar": "0,1,2", "type": levels, "help": "optimization levels (default: 0)"},
+        {"metavar": "0,1,2", "action": Once, "type": levels, "help": "optimization levels (default: 0)"},
     ),
     Option(
         "bytecode",
@@ -150,6 +165,7 @@ OPTIONS = (
         ("--invalidation-mode",),
         {
             "metavar": "MODE",
+            "action": Once,
             "type": invalidation_mode,
             "help": "how a pyc shows that its source changed: timestamp, checked-hash or unchecked-hash",
         },

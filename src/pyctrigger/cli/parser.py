@@ -16,7 +16,7 @@ from .options import add_shared_options
 from .text import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Call(NamedTuple):
@@ -68,17 +68,34 @@ class _Parser(argparse.ArgumentParser):
         if message:
             say(file or sys.stderr, message, end="")
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if action.option_strings and "" in arg_strings:
+            # Of a shell's variable that isn't set, as a rule. As a directory it would be the current one.
+            raise argparse.ArgumentError(action, "its value is empty")
+        return super()._get_values(action, arg_strings)
+
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, mend=f"see {self.prog} --help")
+        raise UsageError(self._in_plain_words(message), mend=f"see {self.prog} --help")
+
+    def _in_plain_words(self, message: str) -> str:
+        if not message.startswith("the following arguments are required"):
+            return message.removeprefix("argument ")
+        needed = next(each for each in self._actions if not each.option_strings and each.nargs in (None, "+"))
+        names = _listed(needed.choices) if needed.choices else needed.metavar
+        return f"{self.prog.rpartition(' ')[2]} needs one of these: {names}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
             return
         from ..suggestions import did_you_mean
 
-        *others, last = map(str, action.choices)
-        listed = f"{', '.join(others)} or {last}" if others else last
-        raise argparse.ArgumentError(action, f"{value!r}: say {listed}{did_you_mean(str(value), [*others, last])}")
+        likely = did_you_mean(str(value), map(str, action.choices))
+        raise argparse.ArgumentError(action, f"{value!r}: say {_listed(action.choices)}{likely}")
+
+
+def _listed(choices: Iterable[str]) -> str:
+    *others, last = map(str, choices)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 class _Unmeasured(argparse.HelpFormatter):
@@ -158,6 +175,8 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 def parse(arguments: Sequence[str]) -> Call:
     """Read a command line. Raises UsageError; exits only for --help and --version."""
     arguments = list(arguments)
+    if "--version" in arguments[: arguments.index("--")] if "--" in arguments else "--version" in arguments:
+        arguments = ["--version"]  # wherever it stands
     if not arguments or arguments[0] not in VERBS:
         arguments = _with_verb_first(arguments)
     only = arguments[0] if arguments[0] in VERBS else None

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ...run.request import MANAGERS
-from ..options import add_python, add_site_dir
+from ..options import Once, add_python, add_site_dir
 from ..text import shown
 
 if TYPE_CHECKING:
@@ -26,10 +26,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "action", choices=("list", "render", "install", "uninstall"), help="what to do; render prints them"
     )
     parser.add_argument(
-        "--manager", choices=(*MANAGERS, "sh"), help="whose hooks (default: those of the managers in use)"
+        "--manager",
+        action=Once,
+        choices=(*MANAGERS, "sh"),
+        help="whose hooks (default: those of the managers in use)",
     )
     add_python(parser)
-    parser.add_argument("--root", metavar="DIR", help="a chroot, jail or image, seen from outside")
+    parser.add_argument("--root", metavar="DIR", action=Once, help="a chroot, jail or image, seen from outside")
     add_site_dir(parser, whose="the manager's")
     parser.add_argument("--state-dir", metavar="DIR", help="where to keep what a hook replaces")
     parser.add_argument("--stateless", action="store_true", help="keep no state: for package builds")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...run import trigger
 from ..colour import is_wanted
+from ..options import Once
 from ..table import Table, lines_of
 from ..text import say, shown, size
 from .sweep import summary
@@ -28,7 +29,10 @@ _HEADERS = ("flavour", "pycs", "size", "by others", "site directory")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Whose bytecode, when there is no interpreter left to ask; and whether to ask a person."""
     parser.add_argument(
-        "--cache-tag", metavar="TAG", help="a Python that is gone, by the tag in its file names: cpython-311"
+        "--cache-tag",
+        metavar="TAG",
+        action=Once,
+        help="a Python that is gone, by the tag in its file names: cpython-311",
     )
     parser.add_argument("--all", action="store_true", dest="every", help="every Python, also those that are gone")
     parser.add_argument("-y", "--yes", action="store_true", help="remove it without asking")

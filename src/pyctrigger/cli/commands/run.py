@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...run.request import EVENTS, MANAGERS
+from ..options import Once
 from ..text import seconds
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that only a package manager's hook needs."""
     group = parser.add_argument_group("transaction")
     group.add_argument("--event", default="unknown", choices=EVENTS, help="what the package manager did")
-    group.add_argument("--manager", choices=MANAGERS, help="which package manager's paths these are")
+    group.add_argument("--manager", action=Once, choices=MANAGERS, help="which package manager's paths these are")
     group.add_argument("--hook", action="store_true", help="called by a package manager: exit 0 whatever happens")
     group.add_argument("--defer", action="store_true", help="only note the paths; the next run does the work")
     group.add_argument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from ..options import Once
 from ..table import Table
 from ..text import age, moment, seconds, shown, size
 
@@ -79,7 +80,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--failure-age", metavar="AGE", type=_age, help="how long to report that the last run failed (default: 1d)"
     )
     group.add_argument(
-        "--against", metavar="V", help="what that Python would need compiled, and how long it would take"
+        "--against",
+        metavar="V",
+        action=Once,
+        help="what that Python would need compiled, and how long it would take",
     )
 
 
