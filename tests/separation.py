@@ -45,8 +45,10 @@ def separate(runtime: str) -> None:
         raise OSError("no mounts of one's own on this system")
     libc = ctypes.CDLL(None, use_errno=True)
     _succeed(libc.unshare(_CLONE_NEWNS), "unshare")
-    # Else a mount below a shared one would be everybody's.
-    _succeed(libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None), "mount /")
+    # Else a mount below a shared one would be everybody's. In a chroot / is no mount, but /run may be one.
+    private = ctypes.c_ulong(_MS_REC | _MS_PRIVATE)
+    if libc.mount(b"none", b"/", None, private, None) != 0:
+        _succeed(libc.mount(b"none", os.fsencode(_LOCKS.parent), None, private, None), f"mount {_LOCKS.parent}")
     flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     _LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
     _succeed(libc.mount(b"none", os.fsencode(_LOCKS), b"tmpfs", flags, b"mode=0700"), f"mount {_LOCKS}")
