@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import os
 import shutil
+import signal
 import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
@@ -65,6 +66,9 @@ def absent(what: str) -> NoReturn:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Side by side (pytest-xdist's `-n`) each process has places of its own: two would wait for each other's locks."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell without job control starts what it puts into the background, and all commands would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         runtime = tempfile.mkdtemp(prefix="pyctrigger-runtime-")
         config.add_cleanup(lambda: shutil.rmtree(runtime))

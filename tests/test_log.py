@@ -74,13 +74,13 @@ def daemon(as_root: None, pyctrigger: Command) -> Iterator[Daemon]:
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="log-") as directory:
         os.chmod(directory, 0o755)
         daemon = Daemon(Path(directory))
-        pyctrigger.program = [
-            unshare, "--mount", "sh", "-c", 'mount --bind "$0" /dev && exec "$@"', directory, *pyctrigger.program,
-        ]  # fmt: skip
-        if subprocess.run([*pyctrigger.program[:6], "true"], capture_output=True, check=False).returncode:
-            absent("no mount namespace to be had")
-        yield daemon
-        daemon.socket.close()
+        with daemon.socket:
+            pyctrigger.program = [
+                unshare, "--mount", "sh", "-c", 'mount --bind "$0" /dev && exec "$@"', directory, *pyctrigger.program,
+            ]  # fmt: skip
+            if subprocess.run([*pyctrigger.program[:6], "true"], capture_output=True, check=False).returncode:
+                absent("no mount namespace to be had")
+            yield daemon
 
 
 @pytest.fixture
