@@ -49,10 +49,10 @@ def is_unmapped_group(gid: int) -> bool:
 
 
 @functools.cache
-def _map() -> tuple[tuple[int, int], ...]:
-    """The ranges of this namespace's accounts: first, and how many."""
+def _map(kind: str = "uid") -> tuple[tuple[int, int], ...]:
+    """The ranges of this namespace's accounts, or groups: first, and how many."""
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
+        with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
             rows = [[int(number) for number in row.split()] for row in file]
         return tuple((first, count) for first, _, count in rows) or ((0, _ALL),)
     except (OSError, ValueError):  # a system without
@@ -66,3 +66,8 @@ def _overflow(kind: str) -> int:
             return int(file.read(16))
     except (OSError, ValueError):
         return _OVERFLOW
+
+
+def group_ranges() -> list[tuple[int, int]]:
+    """The groups that can exist here: the first and the last of each range."""
+    return [(first, first + count - 1) for first, count in _map("gid")]

@@ -73,7 +73,16 @@ class Directory:
         #: Why it can't be looked at.
         self.problem: str | None = None
         self.names: dict[str, bool] = {}
-        self.descriptor = -1
+
+    def read_head(self, pyc: str, size: int) -> bytes:
+        """The first bytes of a pyc; none where there is none to be read."""
+        if not self.names.get(pyc):
+            return b""
+        try:
+            with self.layout.pycs.entered(self.layout.pycache(self.relative)) as directory:
+                return read_head(directory, pyc, size)
+        except OSError:
+            return b""
 
 
 class Examiner:
@@ -120,8 +129,8 @@ class Examiner:
         layout = self._layout(site)
         found = Directory(layout, relative, DirectoryPlan.nothing(relative), in_scope=home is not None)
         with contextlib.suppress(OSError):
-            found.descriptor = layout.pycs.directory(layout.pycache(relative))
-            listing = list_pycs(found.descriptor)
+            with layout.pycs.entered(layout.pycache(relative)) as directory:
+                listing = list_pycs(directory)
             found.names = {**dict.fromkeys(listing.directories, False), **listing.names}
         if found.in_scope:
             for step in self.planner(site).look_into(relative):
@@ -184,10 +193,8 @@ class Examiner:
         if status is not None:
             wanted = self.wanted._replace(levels=_EVERY_LEVEL, create_missing=True)
             judge = Judge(seen.layout, wanted, self._knowledge.records)
-            judge.enter(seen.relative, seen.names, seen.descriptor)
+            judge.enter(seen.relative, seen.names)
             states = {state.level: state for state in judge.states(name, status)}
-            if seen.descriptor >= 0:  # following a link may have taken it
-                seen.descriptor = seen.layout.pycs.directory(seen.layout.pycache(seen.relative))
         found = []
         for level in _EVERY_LEVEL:
             pyc = name[:-3] + pyc_suffix(tag, level)
@@ -196,7 +203,7 @@ class Examiner:
                 continue
             state: LevelState | None = states.get(level)
             verdict = state.verdict if state else Verdict.FRESH
-            head = read_head(seen.descriptor, pyc, size + 1) if seen.names.get(pyc) else b""
+            head = seen.read_head(pyc, size + 1)
             found.append(Level(level, pyc, verdict, head, is_wanted))
         return tuple(found)
 

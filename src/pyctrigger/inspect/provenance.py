@@ -111,7 +111,7 @@ def _of_source(path: str, prepared: Prepared, tags: list[str], report: WhichRepo
     there = [f"{path}c"] if _exists(f"{path}c", prepared.request) else []
     place = os.path.join(directory, PYCACHE) if prefix is None else prefix + directory
     with contextlib.suppress(OSError, ValueError), Tree.open(place, prepared.request.root) as tree:
-        there += [os.path.join(place, each) for each in sorted(list_pycs(tree.directory("")).names)]
+        there += [os.path.join(place, each) for each in _names_in(tree)]
     for target in prepared.targets:
         with Examiner(target, prepared) as examiner, contextlib.suppress(OSError):
             look = examiner.source(path)
@@ -194,13 +194,19 @@ def _flavour(pyc: PycPath) -> str | None:
     return flavour_of_tag(pyc.cache_tag) if pyc.cache_tag is not None else None
 
 
+def _names_in(tree: Tree) -> list[str]:
+    with tree.entered("") as directory:
+        return sorted(list_pycs(directory).names)
+
+
 def _head(path: str, request: Request) -> bytes | None:
     """The first bytes of a file; None where there is nothing of its name."""
     directory, name = os.path.split(path)
     try:
         with Tree.open(directory, request.root) as tree:
             tree.lstat("", name)
-            return read_head(tree.directory(""), name, 16)
+            with tree.entered("") as descriptor:
+                return read_head(descriptor, name, 16)
     except (OSError, ValueError):
         return None
 

@@ -15,7 +15,7 @@ from ..tree.sweep import remove_package, remove_pycache
 from .order import Task, largest_first
 from .outcome import Failure, Finding, Link, Tally
 from .results import Results
-from .steps import DirectoryPlan, Emptied, Totals, Unexamined
+from .steps import DirectoryPlan, Emptied, Refused, Totals, Unexamined
 from .untrusted import Gatekeeper
 
 if TYPE_CHECKING:
@@ -126,7 +126,9 @@ class Execution:
                 self._remove_directory(layout, step)
             elif isinstance(step, Totals):
                 self.tally.counts.fresh += step.fresh
-            else:
+            elif isinstance(step, Refused):
+                self.tally.failures.append(Failure(layout.describe_source(step.relative), "refused", step.reason))
+            elif isinstance(step, Unexamined):
                 self._unexamined(layout, step)
 
     def _note(self, layout: Layout, plan: DirectoryPlan) -> None:

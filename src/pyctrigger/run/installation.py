@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InterpreterError, LockTimeoutError, PyctriggerError, UsageError
-from ..state.locations import lock_directory
+from ..managers.ownership import Ownership
 from .ability import check_target
 from .backlog import KEPT, Backlog, Unidentified
+from .entrance import Entrance
 from .outcome import Tally
 from .request import Request, Work
 from .targets import find_target
@@ -20,25 +20,22 @@ from .wanted import wanted_bytecode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..managers.ownership import Ownership
     from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
-    from ..state.lock import InstallationLock
     from ..state.manifest import Manifest
     from ..state.parts import Parts
     from ..state.store import Store
+    from .apart import Line, Relay
     from .config import Settings
     from .execution import Execution
     from .knowledge import Knowledge
     from .observer import Observer
     from .overview import Overview
     from .report import FlavourReport
-    from .takings import Takings
+    from .survey import Places
     from .targets import Target
     from .wanted import Wanted
 
-#: Seconds that a hook waits for the lock before it leaves its work in the journal.
-HOOK_LOCK_TIMEOUT = 30.0
 #: The writer's id of runs without a lock, each with a number of its own: their residue has to be old to be swept.
 _UNLOCKED_WRITER = "stateless"
 
@@ -58,6 +55,11 @@ class Service(NamedTuple):
     begin: Callable[[], None]
     """To be called before the first change."""
 
+    def apart(self, observer: Observer, root: str | None) -> Service:
+        """The same in a process that was forked: it has read nothing yet, and tells what it has to by its parent."""
+        self.store.tell_to(observer.notice)
+        return self._replace(observer=observer, ownership=Ownership(root, observer.notice))
+
 
 class InstallationRun:
     """Serves one target. What became of its files goes into `report`."""
@@ -65,26 +67,29 @@ class InstallationRun:
     def __init__(self, target: Target, request: Request, service: Service, report: FlavourReport) -> None:
         self._target = target
         self._request = request
+        self._service = service
         self._settings = service.settings
         self._store = service.store
         self._probed = service.probed
         self._observer = service.observer
-        self._ownership = service.ownership
         self._begin = service.begin
         self._report = report
         self._known_parts: Parts | None = None
         #: This request, with the paths of what else its glance has found.
         self._found: Request | None = None
-        self._lock: InstallationLock | None = None
+        self._entrance = Entrance(request, service)
         self._backlog: Backlog | None = None
-        #: This system has no locks: the work is done as with `--stateless`.
-        self._is_lockless = False
+        #: To the parent, in a process for the places of others.
+        self._line: Line | None = None
+        self._has_entered = False
 
     def perform(self) -> None:
         """Do the work, and what is pending from before. Raises PyctriggerError."""
         self._report.tally.notices += check_target(self._target, self._request)
         if not self._request.work.writes or self._request.dry_run:
-            self._look()
+            from .looking import Look
+
+            Look(self._target, self._request, self._service, self._report).perform()
             return
         if self._request.work in (Work.RUN, Work.REPAIR):
             Unidentified(self._store).adopt(self._target)
@@ -97,8 +102,7 @@ class InstallationRun:
             self._do_all(self._backlog)
         finally:
             self._report.taken_over = self._backlog.taken_over
-            if self._lock is not None:
-                self._lock.release()
+            self._entrance.leave()
 
     def _note_environment(self) -> None:
         """Say what the state is about: when the environment goes, nobody can ask it."""
@@ -108,41 +112,6 @@ class InstallationRun:
         if directory is not None and environment is not None:
             with contextlib.suppress(OSError):  # whoever writes more there says so
                 note(directory, environment, self._target.interpreter.executable)
-
-    # -- looking -------------------------------------------------------------------------------------------------
-
-    def _look(self) -> None:
-        from .pools import Pools
-        from .survey import Survey
-        from .verify import Inspection
-
-        manifest = self._store.manifest(self._target.installation)
-        wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
-        knowledge = self._knowledge(manifest)
-        with (
-            contextlib.closing(manifest),
-            Survey(self._target, self._request, wanted, knowledge, observer=self._observer) as survey,
-            Pools(self._settings, self._request.jobs, wanted).prover(self._target.interpreter) as prover,
-        ):
-            takings = self._takings(manifest)
-            inspection = Inspection(prover.prove, would_act=self._request.dry_run, takings=takings)
-            inspection.read(survey.steps())
-            self._report.takings = takings.by_site() if takings else []
-            tally = inspection.tally
-            tally.unexamined += survey.unexamined
-        if self._request.dry_run:
-            tally.findings.clear()
-        else:
-            tally.actions.clear()
-        self._report.tally.add(tally)
-        self._report.inspection = inspection
-
-    def _takings(self, manifest: Manifest) -> Takings | None:
-        if self._request.work is not Work.PURGE:
-            return None
-        from .takings import Takings
-
-        return Takings(manifest)
 
     # -- doing ---------------------------------------------------------------------------------------------------
 
@@ -330,6 +299,47 @@ class InstallationRun:
             return self._attempt(self._widened_by_magic(request))
 
     def _attempt(self, request: Request) -> Tally:
+        tally, foreign = self._attempt_here(request)
+        if foreign:
+            tally.add(self._attempt_apart(request, foreign))
+        return tally
+
+    def _attempt_apart(self, request: Request, places: Places) -> Tally:
+        """Do the work in the places of others, as they."""
+        from .apart import Apart, trouble_with
+
+        held = self._entrance.descriptor
+        apart = Apart(self._observer, lambda: self._enter_for_another(request), [] if held is None else [held])
+        tally = Tally()
+        try:
+            with trouble_with(places, tally):
+                apart.perform(lambda line, relay: self._be_apart(line, relay)._attempt_here(request, places))
+        finally:
+            self._known_parts = None  # it has written them
+            for each in apart.so_far:
+                tally.add(each)
+            self._report.tally.add(tally)
+        return tally
+
+    def _be_apart(self, line: Line, relay: Relay) -> InstallationRun:
+        """Go on with this in a process of its own: the parent has the lock and the journal."""
+        self._observer = relay
+        self._service = self._service.apart(relay, self._request.root)
+        self._known_parts = None
+        self._line = line
+        return self
+
+    def _enter_for_another(self, request: Request) -> tuple[bool, int | None]:
+        """The lock, for a process that does a part of this run's work: whether somebody had it, and its descriptor."""
+        has_waited = False
+        try:
+            self._enter(request)
+        except _WaitedError:
+            has_waited = True
+        return has_waited, self._entrance.descriptor
+
+    def _attempt_here(self, request: Request, places: Places | None = None) -> tuple[Tally, Places]:
+        """Do what this process can do: all but the places of others, or, in one for them, those."""
         from .execution import Execution
         from .pools import Pools
         from .survey import Survey
@@ -338,7 +348,7 @@ class InstallationRun:
         pools = Pools(self._settings, self._request.jobs, wanted)
         interpreter = self._target.interpreter
         while True:
-            if request.stateless or self._is_lockless:
+            if request.stateless or self._entrance.is_lockless:
                 wanted = wanted._replace(writer=f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}")
             manifest = self._store.manifest(self._target.installation)
             if not self._parts.know_records:
@@ -349,7 +359,7 @@ class InstallationRun:
                 self._observer.notice(f"the manifest names directories outside the scope: {', '.join(strangers)}")
             with (
                 contextlib.closing(manifest),
-                Survey(self._target, request, wanted, knowledge, overview, self._observer) as survey,
+                Survey(self._target, request, wanted, knowledge, overview, self._observer, places=places) as survey,
             ):
                 execution = Execution(
                     interpreter,
@@ -361,10 +371,11 @@ class InstallationRun:
                     owns=knowledge.is_owned,
                 )
                 execution.tally.unexamined += survey.unexamined
+                execution.tally.failures += survey.refused
                 try:
                     execution.run(survey.steps())
                 except _WaitedError:
-                    self._ownership.forget()
+                    self._service.ownership.forget()
                     continue  # nothing was done yet, and what was read is out of date
                 except BaseException:
                     self._keep(execution, manifest)
@@ -373,10 +384,10 @@ class InstallationRun:
                     survey.look_again()  # what was all done is too young to be taken down, and costs a tenth of the run
                 if overview and request.hook and (line := overview.left_to_packages()):
                     execution.tally.notices.append(line)
-                self._keep(execution, manifest)
                 # What waits in the journal for a tree that can't be written goes on waiting.
                 execution.tally.is_interrupted |= survey.is_read_only
-                return execution.tally
+                self._keep(execution, manifest)
+                return execution.tally, survey.foreign
 
     def _overview(self, request: Request, wanted: Wanted) -> Overview | None:
         """What a run learns for the glance of the next hook."""
@@ -388,12 +399,18 @@ class InstallationRun:
 
     def _enter(self, request: Request) -> None:
         """Before the first change: the journal, then the lock."""
-        if request.stateless or self._is_lockless or (self._lock is not None and self._lock.held):
+        if self._line is not None:
+            if not self._has_entered:
+                self._has_entered = True
+                if self._line.enter():
+                    raise _WaitedError
+            return
+        if request.stateless or self._entrance.is_lockless or self._entrance.is_passed:
             return
         announces = request.work in (Work.RUN, Work.REPAIR)
         if announces and self._backlog is not None and (self._found is None or self._touches):
             self._backlog.announce(self._request)
-        waited = self._take_lock()
+        waited = self._entrance.pass_through(self._target.installation)
         if self._found is not None and self._backlog is not None:
             # Not before: what waits in vain for the lock, the next hook's glance finds again.
             self._backlog.announce(self._found, more=True)
@@ -401,63 +418,18 @@ class InstallationRun:
         if waited:
             raise _WaitedError
 
-    def _take_lock(self) -> bool:
-        """Whether somebody else had it meanwhile."""
-        from ..state.lock import InstallationLock, NoLocksError
-
-        directory = lock_directory()
-        try:
-            if directory is None:
-                raise NoLocksError(errno.ENOENT, "this account has no directory of its own")
-            if self._lock is None:
-                self._lock = InstallationLock(directory, self._target.installation)
-            return self._lock.acquire(self._patience(), self._observer.notice)
-        except NoLocksError as error:
-            return self._go_lockless(error)
-        except OSError as error:
-            if self._is_root_of_a_namespace():
-                return self._go_lockless(error)
-            raise UsageError(
-                f"no lock can be made in {directory}: {error.strerror}", mend="use --stateless to go without"
-            ) from error
-
-    def _go_lockless(self, error: OSError) -> bool:
-        """Go on without a lock; what was read before is read again, since what is written gets other names."""
-        if self._store.base is not None:  # or that is said already
-            self._observer.notice(f"no lock can be had ({error.strerror}): it goes on as with --stateless")
-        self._is_lockless = True
-        return True
-
-    @staticmethod
-    def _is_root_of_a_namespace() -> bool:
-        """Whether root's fixed places are another root's."""
-        from ..namespaces import is_restricted
-
-        return os.geteuid() == 0 and is_restricted()
-
-    def _patience(self) -> float:
-        if self._request.lock_timeout is not None:
-            return self._request.lock_timeout
-        if self._request.hook:
-            return min(HOOK_LOCK_TIMEOUT, self._settings.lock_timeout)
-        return self._settings.lock_timeout
-
     def _knowledge(self, manifest: Manifest) -> Knowledge:
-        """Who only looks compares with what there is; who writes, where it will be there next time, too.
+        from .knowledge import knowledge_of
 
-        Where nothing is ever recorded, every run would compile everything; where that is so for once, one does.
-        """
-        from .knowledge import Knowledge
-
-        work = self._request.work
-        compares = work in (Work.VERIFY, Work.STATUS) or manifest.keeps_records or manifest.is_busy
-        magic, limits = self._target.interpreter.magic_number, self._settings.limits
-        return Knowledge(manifest, magic, self._ownership, limits=limits, compares_records=compares)
+        return knowledge_of(self._target, self._request, self._service, manifest)
 
     def _keep(self, execution: Execution, manifest: Manifest) -> None:
         """What was written is on the disk before the manifest says so, and that before the journal forgets it."""
         settled = execution.settle()
-        self._report.tally.add(execution.tally)
+        if self._line is None:
+            self._report.tally.add(execution.tally)
+        else:
+            self._line.tell("so far", execution.tally)
         if execution.tally.counts.compiled and self._store.base is not None and manifest.lacks_sqlite:
             self._observer.notice("this Python has no module sqlite3: every run looks at everything anew")
         try:

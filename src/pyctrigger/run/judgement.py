@@ -7,6 +7,7 @@ digest, and what then still isn't known to fit is left to whoever can compile.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from .steps import LevelState
 if TYPE_CHECKING:
     from ..state.manifest import Manifest
     from ..state.paged_records import PagedRecords
+    from ..tree.directory import Opened
     from ..tree.layout import Layout
     from .wanted import Wanted
 
@@ -41,7 +43,7 @@ class Judge:
         self._relative = self._directory = ""
         self._names: dict[str, bool] = {}
         self._records: dict[str, Record] | PagedRecords = {}
-        self._descriptor = -1
+        self._pycs: Opened | None = None
         self._approached = ""
         #: The pycs of this directory that are as they were recorded.
         self.proven: list[os.stat_result] = []
@@ -50,10 +52,10 @@ class Judge:
         """A package is about to be looked through, directory by directory."""
         self._approached = relative
 
-    def enter(self, relative: str, names: dict[str, bool], descriptor: int) -> None:
-        """Go on with another directory: its pycs, and the descriptor of the directory that they are in."""
-        self._relative, self._names, self._descriptor = relative, names, descriptor
-        if descriptor >= 0:
+    def enter(self, relative: str, names: dict[str, bool]) -> None:
+        """Go on with another directory: `names` is everything in the directory of its pycs."""
+        self._relative, self._names, self._pycs = relative, names, None
+        if names:
             self._reopen()
         self._directory = self._layout.describe_pyc(relative)
         self._records, self.proven = {}, []
@@ -91,7 +93,7 @@ class Judge:
             if not regular:
                 states.append(LevelState(level, pyc, Verdict.OBSTRUCTED))
                 continue
-            found = read_head(self._descriptor, pyc, header.size + 1)
+            found = self._read_head(pyc, header.size + 1)
             verdict = header.judge(found, self._wanted.mode, expected)
             if verdict in (Verdict.FRESH, Verdict.UNPROVEN):
                 if not self._doubts_all and self._manifest is not None and text is None:
@@ -110,11 +112,11 @@ class Judge:
     def _is_unreadable(self, name: str, source: os.stat_result, pyc: str, record: Record | None) -> bool:
         """Whether who may read the source can't read the pyc, and we could do better."""
         try:
-            status = os.stat(pyc, dir_fd=self._descriptor, follow_symlinks=False)
+            status = self._status(pyc)
             if not is_kept_from_readers(source, status):
                 return False
             # What not all may read is nobody's but its directory's owner's: see the writer.
-            above = os.fstat(self._descriptor)
+            above = os.fstat(self._pycs.descriptor if self._pycs else -1)
         except OSError:
             return False
         if not source.st_mode & 0o004 and source.st_uid != above.st_uid:
@@ -166,13 +168,25 @@ class Judge:
     def _reopen(self) -> None:
         """Following a source's link may have opened so many directories that the one of the pycs was given back."""
         try:
-            self._descriptor = self._layout.pycs.directory(self._layout.pycache(self._relative))
+            self._pycs = self._layout.pycs.entered(self._layout.pycache(self._relative))
         except OSError:
-            self._descriptor = -1  # swept away meanwhile: then nothing in it can be read
+            self._pycs = None  # swept away meanwhile: then nothing in it can be read
+
+    def _status(self, pyc: str) -> os.stat_result:
+        if self._pycs is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        with self._pycs as directory:
+            return os.stat(pyc, dir_fd=directory, follow_symlinks=False)
+
+    def _read_head(self, pyc: str, size: int) -> bytes:
+        if self._pycs is None:
+            return b""
+        with self._pycs as directory:
+            return read_head(directory, pyc, size)
 
     def _is_untouched(self, record: Record, pyc: str) -> bool:
         try:
-            status = os.stat(pyc, dir_fd=self._descriptor, follow_symlinks=False)
+            status = self._status(pyc)
         except OSError:
             return False
         if record.pyc != identity_of(status):

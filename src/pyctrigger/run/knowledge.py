@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..state.record import identity_of
 from .adoption import adopt
+from .request import Work
 
 if TYPE_CHECKING:
     import os
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ..managers.ownership import Ownership
     from ..state.manifest import Manifest
     from ..tree.layout import Layout
+    from .installation import Service
     from .request import Request
     from .targets import Target
 
@@ -68,3 +70,13 @@ class Knowledge:
     def owned_in(self, directory: str) -> Container[str]:
         """The names of the pycs in a directory that packages own."""
         return self._ownership.owned_in(directory)
+
+
+def knowledge_of(target: Target, request: Request, service: Service, manifest: Manifest) -> Knowledge:
+    """Who only looks compares with what there is; who writes, where it will be there next time, too.
+
+    Where nothing is ever recorded, every run would compile everything; where that is so for once, one does.
+    """
+    compares = request.work in (Work.VERIFY, Work.STATUS) or manifest.keeps_records or manifest.is_busy
+    magic, limits = target.interpreter.magic_number, service.settings.limits
+    return Knowledge(manifest, magic, service.ownership, limits=limits, compares_records=compares)

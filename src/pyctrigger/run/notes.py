@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..state.parts import ABSENT, CLOSED, LINK, PACKED, PREFIXED, READ_ONLY, TOP, Part, identity
 from ..state.record import is_older
-from .steps import DirectoryPlan, Emptied, Unexamined
+from .steps import DirectoryPlan, Emptied, Foreign, Refused, Unexamined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -117,7 +117,7 @@ class Notes:
             if not (step.stale or step.removals or step.refused or step.is_closed):
                 return  # what is left is told, and then stays as it is
             self._is_untouched &= all(is_older(stale.status, self._began) for stale in step.stale)
-        if isinstance(step, (DirectoryPlan, Emptied, Unexamined)):
+        if isinstance(step, (DirectoryPlan, Emptied, Unexamined, Foreign, Refused)):
             self._needs = True
             if self.again and self._layout.is_read_only(step.relative):
                 self._enter(CLOSED + step.relative, _READ_ONLY)

@@ -74,10 +74,10 @@ class Overview:
     def _names(self, site: SiteDirectory, layout: Layout, others: set[tuple[int, int]]) -> list[str]:
         """The parts of a site directory that are there."""
         skipped = _SKIPPED | PACKAGE_DIRECTORIES if site.is_stdlib else _SKIPPED
-        names = set(_directories(layout.sources.directory("")))
+        names = set(layout.sources.directories_in(""))
         if layout.has_prefix:
             with contextlib.suppress(OSError):
-                names.update(_directories(layout.pycs.directory(layout.pycache(""))))
+                names.update(layout.pycs.directories_in(layout.pycache("")))
         if len(others) > 1:
             names = {name for name in names if _inode(layout, name) not in others}
         return ["", *sorted(names - skipped)]
@@ -147,11 +147,6 @@ class Overview:
             f"made them: {', '.join(paths[:_FEW])}{more}; a package's next version brings new ones, and "
             'owned_stale = "replace" in the configuration has stale ones rewritten'
         )
-
-
-def _directories(directory: int) -> Iterator[str]:
-    with os.scandir(directory) as entries:
-        yield from (entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
 def _inode(layout: Layout, name: str) -> tuple[int, int] | None:

@@ -11,20 +11,20 @@ import errno
 import fnmatch
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..pyc.header import NO_PYC, Verdict
 from ..pyc.names import NAME_MAX
 from ..target.scope import PACKAGE_DIRECTORIES
-from ..tree.access_lists import has_list
 from ..tree.elsewhere import goal_of, leads_to_sources
+from ..tree.identity import ForeignPlaceError, IdentityRefusedError
 from ..tree.listing import list_pycs, list_sources
-from ..tree.readers import is_kept_from_visitors
 from ..tree.source import SourceRefused, source_status
+from .emptying import Seen, emptied_directories, emptied_prefix
 from .judgement import Judge
 from .removals import Weeder
 from .settlement import Settlement
-from .steps import DirectoryPlan, Emptied, LevelState, Stale, Step, Totals, Unexamined
+from .steps import DirectoryPlan, Foreign, LevelState, Refused, Stale, Step, Totals, Unexamined
 from .transaction import Unit
 from .weight import Weight
 
@@ -48,18 +48,6 @@ _NOTHING: frozenset[str] = frozenset()
 _AT_ONCE = 1024
 #: Nothing that speaks against a package's own pyc: its header fits.
 _DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
-
-
-class _Seen(NamedTuple):
-    """What stands in one directory, and what it needs."""
-
-    sources: SourceListing | None
-    """None where, with a pycache prefix, only the pycs are left."""
-    pycs: PycListing | None
-    removals: int
-    """How many of the pycs go."""
-    keeps_pycache: bool
-    """Whether the `__pycache__` has a use, or is none."""
 
 
 class Planner:
@@ -92,6 +80,8 @@ class Planner:
         self._weeder = Weeder(layout, wanted, knowledge.owned_in)
         self._settlement = self._settled_before(knowledge)
         self._sources = self._fresh = 0
+        #: Top-level directories that may hold nothing but bytecode: only an account that we don't act as can tell.
+        self._closed: set[str] = set()
         self.looked: Callable[[int], None] | None = None  # is told how many sources have been looked at
         self._seen = 0
         self._weight = Weight(layout, wanted.cache_tag, wanted.bound) if wanted.measure else None
@@ -108,9 +98,20 @@ class Planner:
             for name in self._dead_packages():
                 if name not in seen:
                     yield from self._part(Unit(name, deep=True))
+            yield from (Foreign(name, deep=True, if_dead=True) for name in self._closed if name not in seen)
+        yield self._totals()
+
+    def plan_places(self, places: list[Foreign]) -> Iterator[Step]:
+        """The steps for places that were left to the process that acts as accounts."""
+        for place in places:
+            if not place.if_dead or self._is_dead(place.relative, 0):
+                yield from self._part(Unit(place.relative, place.deep))
+        yield self._totals()
+
+    def _totals(self) -> Totals:
         settled = self._settlement.sources if self._settlement else 0
         weight = (self._weight.sources, self._weight.pycs) if self._weight else (0, 0)
-        yield Totals(self._sources + settled, self._fresh + settled, *weight)
+        return Totals(self._sources + settled, self._fresh + settled, *weight)
 
     def look_again(self, units: Iterable[Unit]) -> None:
         """Take down what there is to be seen of these units now."""
@@ -140,7 +141,7 @@ class Planner:
             return False  # most directories: nothing to do, nothing below
         seen = None
         if names is None:
-            seen = yield from self._examined(relative, depth)
+            seen = yield from self._examined(relative, depth, deep=deep)
             if seen is None:
                 return False
             names = self._below(relative, seen)
@@ -155,11 +156,11 @@ class Planner:
                 emptied.add(name)
         if seen is None and emptied and self._settlement:
             self._settlement.reconsider(relative)
-            seen = yield from self._examined(relative, depth)
+            seen = yield from self._examined(relative, depth, deep=False)
         if seen is None or (seen.pycs is None and not emptied):
             return False
-        leave = self._leave_prefix if self._layout.has_prefix else self._leave
-        return (yield from leave(relative, seen, emptied))
+        leave = emptied_prefix if self._layout.has_prefix else emptied_directories
+        return (yield from leave(relative, seen, emptied, purges=self._wanted.purge))
 
     def _settled(self, relative: str) -> list[str] | None:
         """The directories in one that is as it was when it needed nothing; None for one to look at."""
@@ -168,13 +169,19 @@ class Planner:
             self._notes.unchanged(relative, self._settlement.seen)
         return names
 
-    def _examined(self, relative: str, depth: int) -> Generator[Step, None, _Seen | None]:
+    def _examined(self, relative: str, depth: int, *, deep: bool) -> Generator[Step, None, Seen | None]:
         """What stands in one directory, with a step if it needs something; None where it can't be looked at."""
         if depth >= _DEEPEST:
             yield Unexamined(relative, f"more than {_DEEPEST} directories deep")
             return None
         try:
             return (yield from self._look(relative))
+        except ForeignPlaceError:
+            yield Foreign(relative, deep=deep)
+            return None
+        except IdentityRefusedError as refusal:
+            yield Refused(relative, str(refusal.strerror))
+            return None
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
                 yield Unexamined(relative, error.strerror or str(error))
@@ -192,42 +199,11 @@ class Planner:
         settled = knowledge.records.settled
         return Settlement(self._layout, wanted, settled, self._others, self._is_library, keeps=keeps)
 
-    def _below(self, relative: str, seen: _Seen) -> list[str]:
+    def _below(self, relative: str, seen: Seen) -> list[str]:
         names = seen.sources.directories if seen.sources else []
         if self._layout.has_prefix and seen.pycs:
             return sorted({*names, *seen.pycs.directories} - self._skipped(relative))
         return names
-
-    def _leave(self, relative: str, seen: _Seen, emptied: set[str]) -> Generator[Step, None, bool]:
-        """What becomes empty here: the `__pycache__`, and then the directory, never the site directory itself."""
-        listing, pycs = seen.sources, seen.pycs
-        if listing is None:
-            return False
-        barren = listing.is_barren and emptied.issuperset(listing.directories)
-        pycache_goes = (
-            pycs is not None
-            and not pycs.directories
-            and not seen.keeps_pycache
-            and seen.removals == len(pycs.names)
-            # An empty one may be what a purge that was killed has left.
-            and (seen.removals > 0 or self._wanted.purge or (barren and relative != ""))
-        )
-        if pycache_goes:
-            yield Emptied(relative, pycache=True)
-        if relative and barren and (pycache_goes or (emptied and not listing.has_pycache)):
-            yield Emptied(relative, pycache=False)
-            return True
-        return False
-
-    def _leave_prefix(self, relative: str, seen: _Seen, emptied: set[str]) -> Generator[Step, None, bool]:
-        """With a pycache prefix only that tree's own directories become empty."""
-        pycs = seen.pycs
-        if not (relative and pycs and (seen.removals or emptied or self._wanted.purge)) or seen.keeps_pycache:
-            return False
-        if seen.removals + len(emptied) == len(pycs.names) + len(pycs.directories):
-            yield Emptied(relative, pycache=True)
-            return True
-        return False
 
     def _dead_packages(self) -> list[str]:
         """Top-level directories that hold nothing but bytecode.
@@ -242,20 +218,23 @@ class Planner:
             dead += [name for name in names if self._is_dead(name, 0)]
             if self._layout.has_prefix:
                 # What is gone altogether has no directory left but that of its pycs.
-                below = list_pycs(self._layout.pycs.directory(self._layout.pycache(""))).directories
+                below = self._layout.pycs.directories_in(self._layout.pycache(""))
                 dead += sorted({*below} - {*names} - self._skipped(""))
         return dead
 
     def _is_dead(self, relative: str, depth: int) -> bool:
         try:
             listing = self._list(relative) if depth < _DEEPEST else None
+        except ForeignPlaceError:
+            self._closed.add(relative.partition("/")[0])
+            return False
         except OSError:
             return False
         if listing is None or not listing.is_barren or not (listing.has_pycache or listing.directories):
             return False
         return all(self._is_dead(f"{relative}/{name}", depth + 1) for name in listing.directories)
 
-    def _look(self, relative: str) -> Generator[Step, None, _Seen]:
+    def _look(self, relative: str) -> Generator[Step, None, Seen]:
         """What one directory needs, part by part, and what stands in it. Raises OSError."""
         if self._notes:
             self._notes.directory(relative)
@@ -264,15 +243,14 @@ class Planner:
         if self.looked and listing:
             self._seen += len(listing.sources)
             self.looked(self._seen + (self._settlement.sources if self._settlement else 0))
-        plan = DirectoryPlan.nothing(relative)
-        pycs, descriptor = None, -1
-        if self._layout.has_prefix or (listing and listing.has_pycache):
-            pycs, descriptor, obstacle = self._list_pycs(relative, glance)
-            is_closed = bool(pycs and listing and self._is_closed(relative, listing, descriptor))
-            plan = plan._replace(obstacle=obstacle, is_closed=is_closed)
+        try:
+            plan, pycs = self._list_pycs(relative, listing, glance)
+        except ForeignPlaceError:
+            yield Foreign(relative, deep=False)
+            return Seen(listing, None, 0, keeps_pycache=True)
         has_stale = False
         if listing and not (self._wanted.sweep_only or self._wanted.purge):
-            for part in self._judge_sources(plan, listing, _entries(pycs), descriptor, glance):
+            for part in self._judge_sources(plan, listing, _entries(pycs), glance):
                 if plan.is_needed and part is not plan:
                     yield plan
                 plan = part
@@ -304,25 +282,33 @@ class Planner:
             plan = plan.rest()
         if plan.is_needed:
             yield plan
-        return _Seen(listing, pycs, len(removals), has_stale or plan.obstacle is not None)
+        return Seen(listing, pycs, len(removals), has_stale or plan.obstacle is not None)
 
-    def _list_pycs(self, relative: str, glance: Glance | None) -> tuple[PycListing | None, int, str | None]:
-        """The pycs of a directory, the descriptor of where they are, and what is in the way. Raises OSError."""
+    def _list_pycs(
+        self, relative: str, listing: SourceListing | None, glance: Glance | None
+    ) -> tuple[DirectoryPlan, PycListing | None]:
+        """A plan with what is wrong with the directory of the pycs itself, and what stands in that. Raises OSError."""
+        plan = DirectoryPlan.nothing(relative)
+        if not (self._layout.has_prefix or (listing and listing.has_pycache)):
+            return plan, None
         try:
-            descriptor = self._layout.pycs.directory(self._layout.pycache(relative))
-            if glance:
-                glance.enter_pycache(descriptor)
-            if self._notes:
-                self._notes.pycache(relative, descriptor)
-            return list_pycs(descriptor), descriptor, None
+            with self._layout.pycs.entered(self._layout.pycache(relative)) as descriptor:
+                if glance:
+                    glance.enter_pycache(descriptor)
+                if self._notes:
+                    self._notes.pycache(relative, descriptor)
+                pycs = list_pycs(descriptor)
+            if listing and self._layout.keeps_visitors_out(relative, listing.sources):
+                plan = plan._replace(is_closed=True)
+            return plan, pycs
         except FileNotFoundError:
             if self._notes:
                 self._notes.pycache(relative, None)
-            return None, -1, None
+            return plan, None
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR) or self._layout.has_prefix:
                 raise
-            return None, -1, "is a link or a file"
+            return plan._replace(obstacle="is a link or a file"), None
 
     def _links_elsewhere(self, relative: str, names: list[str]) -> Iterator[tuple[str, str]]:
         """Links to directories with sources outside of the scope, not told before, and where they lead."""
@@ -336,34 +322,20 @@ class Planner:
                 if goal is not None and leads_to_sources(tree, relative, name, self._sites):
                     yield name, goal
 
-    def _is_closed(self, relative: str, listing: SourceListing, pycache: int) -> bool:
-        """Whether who may read the sources of a directory may not enter its `__pycache__`."""
-        if self._layout.has_prefix or not listing.sources:
-            return False  # that tree has modes of its own
-        directory = self._layout.sources.directory(relative)
-        if not is_kept_from_visitors(os.fstat(directory), os.fstat(pycache)):
-            return False
-        if has_list(directory) or has_list(pycache):
-            return False  # then the modes don't say who may enter
-        for name in listing.sources:
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode & 0o044:
-                    return True
-        return False
-
     def _list(self, relative: str) -> SourceListing | None:
         """What stands in a source directory; None where, with a pycache prefix, only its pycs are left."""
         try:
-            directory = self._layout.sources.directory(relative)
+            opened = self._layout.sources.entered(relative)
         except FileNotFoundError:
             if self._layout.has_prefix:
                 return None
             raise
         if self._others and relative:
-            status = os.fstat(directory)
+            status = os.fstat(opened.descriptor)
             if (status.st_dev, status.st_ino) in self._others:
                 raise FileNotFoundError(errno.ENOENT, "a site directory of its own")
-        return list_sources(directory, self._skipped(relative))
+        with opened as directory:
+            return list_sources(directory, self._skipped(relative))
 
     def _skipped(self, relative: str) -> frozenset[str]:
         """Directories that lie in the standard library's and don't belong to it."""
@@ -374,7 +346,6 @@ class Planner:
         plan: DirectoryPlan,
         listing: SourceListing,
         names: dict[str, bool],
-        descriptor: int,
         glance: Glance | None,
     ) -> Iterator[DirectoryPlan]:
         """The verdict on every source of a directory: the loop that an idle run spends its time in.
@@ -387,7 +358,7 @@ class Planner:
                 yield plan
                 plan = plan.rest()
             found = self._statuses(plan, listing, sources[start : start + _AT_ONCE])
-            self._judge.enter(plan.relative, names, descriptor)
+            self._judge.enter(plan.relative, names)
             self._sources += len(found)
             for name, status in found:
                 if self._excludes and (reason := self._reason_to_exclude(plan.relative, name)):
@@ -402,17 +373,17 @@ class Planner:
         self, plan: DirectoryPlan, listing: SourceListing, names: list[str]
     ) -> list[tuple[str, os.stat_result]]:
         """The sources of these names, each with its status."""
-        directory = self._layout.sources.directory(plan.relative)
         found, links = [], []
         is_link = set(listing.links).__contains__ if listing.links else None
-        for name in names:
-            if is_link and is_link(name):
-                links.append(name)
-                continue
-            try:
-                found.append((name, os.stat(name, dir_fd=directory, follow_symlinks=False)))
-            except FileNotFoundError:
-                listing.names.discard(name)
+        with self._layout.sources.entered(plan.relative) as directory:
+            for name in names:
+                if is_link and is_link(name):
+                    links.append(name)
+                    continue
+                try:
+                    found.append((name, os.stat(name, dir_fd=directory, follow_symlinks=False)))
+                except FileNotFoundError:
+                    listing.names.discard(name)
         if self._weight:
             self._weight.add_sources(status for _, status in found)
         if links:

@@ -76,7 +76,8 @@ class Refresher:
         """Put the header into a file that looks as it was recorded; its identity then, None where it doesn't."""
         place, source = task.place, task.stale.status
         try:
-            descriptor = os.open(states[0].pyc, _OPEN, dir_fd=place.layout.pycs.directory(place.pycache))
+            with place.layout.pycs.entered(place.pycache) as directory:
+                descriptor = os.open(states[0].pyc, _OPEN, dir_fd=directory)
         except PermissionError:  # who may not write the file may yet replace it
             return self._rewrite(task, states, header, record)
         try:

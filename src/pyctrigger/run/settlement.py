@@ -91,19 +91,19 @@ class Settlement:
         if not (sources or settled.below) and relative:
             above, _, name = relative.rpartition("/")
             return identity(self._tree.lstat(above, name)) == own
-        directory = self._tree.directory(relative)
-        if identity(os.fstat(directory)) != own:
-            return False
-        if not sources:
-            return True
-        pycache = next(seen)
-        if not _have_identities(directory, sources, seen):
-            return False
-        directory = self._tree.directory(self._layout.pycache(relative))
-        if identity(os.fstat(directory)) != pycache:
-            return False
-        pycs = (name[:-3] + suffix for name in sources for suffix in self._suffixes)
-        return _have_identities(directory, pycs, seen)
+        with self._tree.entered(relative) as directory:
+            if identity(os.fstat(directory)) != own:
+                return False
+            if not sources:
+                return True
+            pycache = next(seen)
+            if not _have_identities(directory, sources, seen):
+                return False
+        with self._tree.entered(self._layout.pycache(relative)) as directory:
+            if identity(os.fstat(directory)) != pycache:
+                return False
+            pycs = (name[:-3] + suffix for name in sources for suffix in self._suffixes)
+            return _have_identities(directory, pycs, seen)
 
     # -- taking down ---------------------------------------------------------------------------------------------
 

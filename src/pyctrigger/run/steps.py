@@ -118,6 +118,23 @@ class Unexamined(NamedTuple):
     reason: str
 
 
+class Foreign(NamedTuple):
+    """A directory where somebody else may rename: it is for the process that acts as that account."""
+
+    relative: str
+    deep: bool
+    """With everything below it, or that directory alone."""
+    if_dead: bool = False
+    """Only if there is nothing but bytecode in it."""
+
+
+class Refused(NamedTuple):
+    """A directory where nothing can be done as the account whose place it is."""
+
+    relative: str
+    reason: str
+
+
 class Totals(NamedTuple):
     """What was seen, in all: the last step of a plan."""
 
@@ -128,4 +145,4 @@ class Totals(NamedTuple):
     """Of this cache tag; 0 unless the bytes were to be measured."""
 
 
-Step = Union[DirectoryPlan, Emptied, Unexamined, Totals]
+Step = Union[DirectoryPlan, Emptied, Unexamined, Foreign, Refused, Totals]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
+from ..tree.identity import ForeignPlaceError, IdentityRefusedError
 from .outcome import Failure
 from .plan import Planner
-from .steps import Totals
+from .steps import Foreign, Totals
 from .targets import open_layout, require_account_owns
 from .transaction import Unit
 
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from .targets import Target
     from .wanted import Wanted
 
+    #: By site directory: what another process has to look at in it; None: all that is asked for.
+    Places = dict[str, Union[list[Foreign], None]]
+
 
 class Survey:
     """The trees of one target, open. Use it as a context manager: the layouts in its steps live as long as it does."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a look is about, and who listens
         self,
         target: Target,
         request: Request,
@@ -38,6 +41,8 @@ class Survey:
         knowledge: Knowledge,
         overview: Overview | None = None,
         observer: Observer | None = None,
+        *,
+        places: Places | None = None,
     ) -> None:
         self._target = target
         self._request = request
@@ -45,12 +50,17 @@ class Survey:
         self._knowledge = knowledge
         self._overview = overview
         self._observer = observer if observer and observer.is_watched else None
+        #: All that there is to look at; None: everything but the places of others.
+        self._places = places
         #: Sources looked at, in all site directories, and in those before this one.
         self._looked = self._before = 0
         self._stack = contextlib.ExitStack()
         self._sites: list[tuple[Layout, SiteDirectory, list[Unit]]] = []
-        #: Site directories that could not be opened.
+        #: Site directories that could not be opened, and those where nothing can be done as whose they are.
         self.unexamined: list[Failure] = []
+        self.refused: list[Failure] = []
+        #: Places where somebody else may rename: they are for a process that acts as that account.
+        self.foreign: Places = {}
 
     def __enter__(self) -> Survey:
         units = self._target.touched(self._request).units
@@ -58,14 +68,25 @@ class Survey:
             for site in self._target.sites:
                 try:
                     layout = stack.enter_context(open_layout(site, self._request))
+                except ForeignPlaceError:
+                    if units.get(site.path):
+                        self.foreign[site.path] = None
+                    continue
                 except OSError as error:
-                    self.unexamined.append(Failure(site.path, "io", error.strerror or str(error)))
+                    if self._places is None or site.path in self._places:
+                        self._note_closed(site.path, error)
                     continue
                 if self._request.work.writes:
                     require_account_owns(self._target, layout)
                 self._sites.append((layout, site, units.get(site.path, [])))
             self._stack = stack.pop_all()
         return self
+
+    def _note_closed(self, path: str, error: OSError) -> None:
+        if isinstance(error, IdentityRefusedError):
+            self.refused.append(Failure(path, "refused", str(error.strerror)))
+        else:
+            self.unexamined.append(Failure(path, "io", error.strerror or str(error)))
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -87,10 +108,19 @@ class Survey:
         return denials_of([(layout, unit.relative) for layout, unit in touched])
 
     def steps(self) -> Iterator[tuple[Layout, Step]]:
-        """Every step of every site directory's plan."""
+        """Every step of every site directory's plan, but for those that another process has to take."""
         for layout, site, units in self._sites:
+            if self._places is not None and site.path not in self._places:
+                continue
             notes = self._overview.notes(site.path, layout) if self._overview else None
-            for step in self._planner(layout, site, notes).plan(units):
+            places = self._places[site.path] if self._places is not None else None
+            planner = self._planner(layout, site, notes)
+            for step in planner.plan(units) if places is None else planner.plan_places(places):
+                if isinstance(step, Foreign):
+                    found = self.foreign.setdefault(site.path, [])
+                    assert found is not None
+                    found.append(step)
+                    continue
                 if isinstance(step, Totals):
                     self._before = self._looked
                 yield layout, step
@@ -128,5 +158,5 @@ def _parts(layout: Layout, unit: Unit) -> Iterator[str]:
     """A unit, and where that is a whole site directory, the packages in it: they may be somebody else's."""
     yield unit.relative
     if unit.deep and not unit.relative:
-        with contextlib.suppress(OSError), os.scandir(layout.sources.directory("")) as entries:
-            yield from (entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        with contextlib.suppress(OSError):
+            yield from layout.sources.directories_in("")

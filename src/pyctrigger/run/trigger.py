@@ -14,7 +14,8 @@ from ..state.store import Store
 from ..target.flavour import not_found
 from . import config as configuration
 from .backlog import KEPT, Unidentified, drop_entries_of_gone, drop_gone_environments
-from .installation import HOOK_LOCK_TIMEOUT, InstallationRun, Service
+from .entrance import HOOK_LOCK_TIMEOUT
+from .installation import InstallationRun, Service
 from .observer import Observer
 from .report import FlavourReport, Report
 from .request import Request, Work

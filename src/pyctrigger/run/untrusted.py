@@ -47,7 +47,8 @@ class Gatekeeper:
             return self._may_change(layout.pycs, layout.pycache(relative), lambda: {layout.pycs.owner})
 
         def owners() -> set[int]:
-            return source_owners(layout.sources.directory(relative)) or {layout.sources.owner}
+            with layout.sources.entered(relative) as directory:
+                return source_owners(directory) or {layout.sources.owner_at(relative)}
 
         return self._may_change(layout.sources, relative, owners) and (
             source_only or self._may_change(layout.pycs, layout.pycache(relative), owners)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..pyc.header import Verdict
 from .observer import Observer
 from .outcome import Action, Failure, Finding, Link, Tally
 from .results import Results
 from .states import STATES, word_for
-from .steps import DirectoryPlan, Emptied, Stale, Totals
+from .steps import DirectoryPlan, Emptied, Refused, Stale, Totals, Unexamined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..tree.layout import Layout
-    from .steps import LevelState, Removal, Step, Unexamined, Unwanted
+    from .steps import LevelState, Removal, Step, Unwanted
     from .takings import Takings
 
     #: The levels of a source that aren't fresh, once the target has told of the doubtful ones.
@@ -28,6 +28,15 @@ _AS_A_RUN_HAS_IT = {Verdict.UNKNOWN: Verdict.SUSPECT}
 _DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 #: What `status` counted under one name in its first editions.
 _DAMAGED = ("corrupt", "mismatched", "obstructed")
+
+
+class Inspected(NamedTuple):
+    """What an inspection has found, to be added to another one's."""
+
+    tally: Tally
+    totals: Totals
+    states: Counter[str]
+    reasons: Counter[str | None]
 
 
 class Inspection:
@@ -57,9 +66,23 @@ class Inspection:
             elif isinstance(step, Totals):
                 self.tally.counts.fresh += step.fresh
                 self.totals = Totals(*map(sum, zip(self.totals, step)))
-            else:
+            elif isinstance(step, Refused):
+                self.tally.failures.append(Failure(layout.describe_source(step.relative), "refused", step.reason))
+            elif isinstance(step, Unexamined):
                 self._unexamined(layout, step)
         return self.tally
+
+    @property
+    def found(self) -> Inspected:
+        """What it has found."""
+        return Inspected(self.tally, self.totals, self._states, self._reasons)
+
+    def add(self, other: Inspected) -> None:
+        """Take in what another one has found elsewhere."""
+        self.tally.add(other.tally)
+        self.totals = Totals(*map(sum, zip(self.totals, other.totals)))
+        self._states += other.states
+        self._reasons += other.reasons
 
     def summary(self) -> dict[str, Any]:
         """What `status` shows of the tree: sources, and pycs by what is wrong with them."""

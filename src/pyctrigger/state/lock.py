@@ -57,6 +57,13 @@ class InstallationLock:
         """Whether we hold it."""
         return bool(self._lock.is_locked)
 
+    @property
+    def descriptor(self) -> int | None:
+        """Of the lock file; None while we don't hold it. Who has a copy of it has the lock, too."""
+        context = getattr(self._lock, "_context", None)
+        found = context.lock_file_fd if context is not None else getattr(self._lock, "_lock_file_fd", None)
+        return found if isinstance(found, int) else None
+
     def acquire(self, timeout: float, announce: Callable[[str], None]) -> bool:
         """Take the lock within `timeout` seconds; whether somebody else had it meanwhile.
 

@@ -48,6 +48,10 @@ class Store:
         """The directory of all state, made if need be; None where there is none."""
         return self._own(self._base) if self._base is not None else None
 
+    def tell_to(self, notice: Callable[[str], None]) -> None:
+        """Tell somebody else from now on."""
+        self._notice = notice
+
     def give_up(self, error: OSError) -> None:
         """Go on without state."""
         if self._base is not None:

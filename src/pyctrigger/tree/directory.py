@@ -2,6 +2,7 @@
 
 Root works here on directories that others may write. A path can be swapped for a link between two system calls, a
 descriptor can't (openat(2), O_NOFOLLOW): so no call below a site directory takes a path with more than one component.
+A name in somebody else's directory can mean something else at each call; so every act there is that account's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import stat
 from collections import OrderedDict
 from typing import TYPE_CHECKING
+
+from .identity import Acting, ActingAsOurselves, Identity, identity_of, is_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,16 +36,36 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: quarter of what this process may open at most.
 _MOST_OPEN = min(192, max(8, _open_max() // 4))
 _MOST_LINKS = 40
+#: A directory on the way to another one: to pass through takes no right to list it.
+_PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Opened(Acting):
+    """An open directory. Inside of a `with`, which gives its descriptor, we act as the account whose place it is."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int, identity: Identity | None) -> None:
+        super().__init__(identity)
+        self.descriptor = descriptor
+
+    def __enter__(self) -> int:  # type: ignore[override]
+        if self.identity is not None:
+            super().__enter__()
+        return self.descriptor
 
 
 class Tree:
     """One site directory (or the tree of a pycache prefix), opened once. `path` is its name as the target sees it."""
 
-    def __init__(self, descriptor: int, path: str) -> None:
+    def __init__(self, descriptor: int, path: str, identity: Identity | None = None) -> None:
         self.path = path
-        self._root = descriptor
+        self._root = Opened(descriptor, identity)
         self._staged: str | None = None
-        self._open: OrderedDict[str, int] = OrderedDict()
+        self._open: OrderedDict[str, Opened] = OrderedDict()
+        #: Directories below that are the first of another account's on their way.
+        self._foreign: dict[str, Identity] = {}
+        self._is_judged = is_root()
         status = os.fstat(descriptor)
         self.identity = (status.st_dev, status.st_ino)
         #: Whose rights work on it has: its owner's, or ours where that is no account.
@@ -55,9 +78,10 @@ class Tree:
         Above a site directory the administrator's links are followed, links inside a root stay inside of it. Raises
         OSError.
         """
-        if root is None:
+        if root is None and not is_root():
             return cls(os.open(path, _DIRECTORY & ~os.O_NOFOLLOW), path)
-        tree = cls(open_in_root(root, path), path)
+        opened = open_way(path, root)
+        tree = cls(opened.descriptor, path, opened.identity)
         tree._staged = root
         return tree
 
@@ -72,9 +96,9 @@ class Tree:
     def close(self) -> None:
         """Give all descriptors back."""
         self._drop_all()
-        if self._root >= 0:
-            os.close(self._root)
-            self._root = -1
+        if self._root.descriptor >= 0:
+            os.close(self._root.descriptor)
+            self._root.descriptor = -1
 
     def describe(self, relative: str, name: str = "") -> str:
         """The full path of something in this tree, as the target sees it."""
@@ -83,49 +107,94 @@ class Tree:
     def directory(self, relative: str) -> int:
         """The descriptor of a directory below, by its path relative to the tree; "" is the tree itself.
 
-        It stays ours: it is good until the next call. Raises OSError: ELOOP or ENOTDIR for a link or a file.
+        It stays ours: it is good until the next call. Raises OSError: ELOOP or ENOTDIR for a link or a file. What is
+        done in the directory is done in `entered`.
+        """
+        return self.entered(relative).descriptor
+
+    def entered(self, relative: str) -> Opened:
+        """A directory below, to act in as the account whose place it is. Raises like `directory`.
+
+        ForeignPlaceError in a process that keeps its ids, and IdentityRefusedError where they can't be had.
         """
         if not relative:
             return self._root
-        descriptor = self._open.get(relative)
-        if descriptor is not None:
+        opened = self._open.get(relative)
+        if opened is not None:
             self._open.move_to_end(relative)
-            return descriptor
+            return opened
         above, _, name = relative.rpartition("/")
-        parent = self.directory(above)
         try:
-            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+            opened = self._opened(self.entered(above), relative, name)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             self._drop_all()
-            descriptor = os.open(name, _DIRECTORY, dir_fd=self.directory(above))
-        self._open[relative] = descriptor
+            opened = self._opened(self.entered(above), relative, name)
+        self._open[relative] = opened
         if len(self._open) > _MOST_OPEN:
-            os.close(self._open.popitem(last=False)[1])
-        return descriptor
+            os.close(self._open.popitem(last=False)[1].descriptor)
+        return opened
+
+    def _opened(self, above: Opened, relative: str, name: str) -> Opened:
+        if not self._is_judged or above.identity is not None:
+            with above as parent:
+                return Opened(os.open(name, _DIRECTORY, dir_fd=parent), above.identity)
+        opened = open_below(above.descriptor, name, _DIRECTORY)
+        if opened.identity is not None:
+            self._foreign[relative] = opened.identity
+        return opened
+
+    def account_at(self, relative: str) -> Identity | None:
+        """As whom everything is done in a directory that was opened, or below it; None: as ourselves."""
+        if self._root.identity is not None or not self._foreign:
+            return self._root.identity
+        while relative:
+            if relative in self._foreign:
+                return self._foreign[relative]
+            relative = relative.rpartition("/")[0]
+        return None
+
+    def owner_at(self, relative: str) -> int:
+        """The account whose rights work in a directory has."""
+        identity = self.account_at(relative)
+        return self.owner if identity is None else identity.uid
 
     def forget(self, relative: str) -> None:
         """Open this directory anew next time: it may have vanished under the descriptor (a neighbour's sweep)."""
-        descriptor = self._open.pop(relative, None)
-        if descriptor is not None:
-            os.close(descriptor)
+        opened = self._open.pop(relative, None)
+        if opened is not None:
+            os.close(opened.descriptor)
 
     def lstat(self, relative: str, name: str) -> os.stat_result:
         """The status of an entry itself, link or not. Raises OSError."""
-        return os.stat(name, dir_fd=self.directory(relative), follow_symlinks=False)
+        with self.entered(relative) as directory:
+            return os.stat(name, dir_fd=directory, follow_symlinks=False)
+
+    def directories_in(self, relative: str) -> list[str]:
+        """The names of the directories in one, links left out. Raises OSError."""
+        with self.entered(relative) as directory, os.scandir(directory) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
     def open_file(self, relative: str, name: str) -> int:
         """A descriptor for reading a file of any kind; never blocks, never follows a link. Raises OSError."""
-        return os.open(name, _FILE, dir_fd=self.directory(relative))
+        with self.entered(relative) as directory:
+            return os.open(name, _FILE, dir_fd=directory)
+
+    def read_link(self, relative: str, name: str) -> str:
+        """Where a link leads. Raises OSError."""
+        with self.entered(relative) as directory:
+            return os.readlink(name, dir_fd=directory)
 
     def resolve(self, relative: str, name: str) -> tuple[str, str] | None:
         """Where a link below leads, as (directory, name), resolved without leaving the tree; None if it leads out.
 
         Raises OSError where it leads nowhere, in circles, or through a file.
         """
-        pending = [name]
-        parts = relative.split("/") if relative else []
+        with self.entered(relative):  # whoever made the link gets no further than by his own rights
+            return self._resolve(relative.split("/") if relative else [], [name])
+
+    def _resolve(self, parts: list[str], pending: list[str]) -> tuple[str, str] | None:
         links = 0
         while True:
             part = pending.pop()
@@ -139,7 +208,7 @@ class Tree:
                     links += 1
                     if links > _MOST_LINKS:
                         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                    goal = os.readlink(part, dir_fd=self.directory("/".join(parts)))
+                    goal = self.read_link("/".join(parts), part)
                     if goal.startswith("/"):
                         if not goal.startswith(self.path.rstrip("/") + "/"):
                             return None
@@ -154,9 +223,10 @@ class Tree:
 
     def follow(self, relative: str, name: str) -> os.stat_result:
         """The status of what a link leads to, wherever that is, as the target's import sees it. Raises OSError."""
-        if self._staged is None:
-            return os.stat(name, dir_fd=self.directory(relative))
-        return status_in_root(self._staged, self.describe(relative, name))
+        with self.entered(relative) as directory:
+            if self._staged is None:
+                return os.stat(name, dir_fd=directory)
+            return status_in_root(self._staged, self.describe(relative, name))
 
     def beyond(self, relative: str, name: str) -> tuple[Tree, str] | None:
         """The directory outside of this tree in which a link's goal lies, opened, and its name there.
@@ -164,21 +234,24 @@ class Tree:
         None where somebody else than root and ourselves could lead the link elsewhere, or may read the goal without
         being let in there: who reads what was made of it would learn more. Raises OSError.
         """
-        path = self.describe(relative, name)
-        directory, last = _walk(self._staged or "/", path, _is_ours_and_open)
-        if directory < 0:
+        if self.account_at(relative) is not None:
             return None
-        return Tree(directory, os.path.dirname(path)), last
+        path = self.describe(relative, name)
+        found = _Way(self._staged or "/", judged=False, accept=_is_ours_and_open).find(path)
+        return None if found is None else (Tree(found[0], os.path.dirname(path)), found[1])
 
-    def open_behind(self, relative: str, name: str) -> int:
-        """A descriptor of the directory that a link leads to, wherever it is, to be looked at only. Raises OSError."""
-        if self._staged is None:
-            return os.open(name, _DIRECTORY & ~os.O_NOFOLLOW, dir_fd=self.directory(relative))
-        return open_in_root(self._staged, self.describe(relative, name))
+    def open_behind(self, relative: str, name: str) -> Opened:
+        """The directory that a link leads to, wherever it is, to be looked at only. Raises OSError."""
+        with self.entered(relative) as directory:
+            if self._staged is None:
+                behind = os.open(name, _DIRECTORY & ~os.O_NOFOLLOW, dir_fd=directory)
+            else:
+                behind = open_in_root(self._staged, self.describe(relative, name))
+            return Opened(behind, self.account_at(relative))
 
     def _drop_all(self) -> None:
         while self._open:
-            os.close(self._open.popitem()[1])
+            os.close(self._open.popitem()[1].descriptor)
 
 
 def account_of_owner(descriptor: int, status: os.stat_result) -> int:
@@ -189,6 +262,37 @@ def account_of_owner(descriptor: int, status: os.stat_result) -> int:
 
     is_nobodys = is_unmapped_owner(status.st_uid, lambda flags: os.open(".", flags, dir_fd=descriptor))
     return os.geteuid() if is_nobodys else status.st_uid
+
+
+def open_below(above: int, name: str, flags: int, inherited: Identity | None = None) -> Opened:
+    """Open a directory in one of root's, or in that of the account `inherited`, and tell whose place it is.
+
+    Raises OSError, ForeignPlaceError and IdentityRefusedError.
+    """
+    with Acting(inherited):
+        try:
+            descriptor = os.open(name, flags, dir_fd=above)
+        except PermissionError:
+            # A network file system takes root for nobody, and root may have no more rights than others.
+            status = os.stat(name, dir_fd=above, follow_symlinks=False)
+            if inherited is not None or status.st_uid in (0, os.geteuid()) or not stat.S_ISDIR(status.st_mode):
+                raise
+            with Acting(identity_of(status.st_uid)):
+                descriptor = os.open(name, flags, dir_fd=above)
+    try:
+        return Opened(descriptor, inherited or _identity_in(descriptor, os.fstat(descriptor)))
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _identity_in(directory: int, status: os.stat_result) -> Identity | None:
+    """Who may rename in an open directory beside root, if that is one account."""
+    if status.st_uid == 0:
+        return None  # a group, or everybody, is for the gatekeeper to judge
+    with ActingAsOurselves():
+        owner = account_of_owner(directory, status)
+        return None if owner == 0 else identity_of(owner)
 
 
 def identity_in_root(root: str, path: str) -> tuple[int, int] | None:
@@ -207,61 +311,143 @@ def identity_in_root(root: str, path: str) -> tuple[int, int] | None:
 def open_in_root(root: str, path: str) -> int:
     """Open the directory that `path` means inside the staged root `root`, following links inside of it only.
 
-    What a chroot(2) would see, without one. Raises OSError.
+    What a chroot(2) would see, without one, and with our own rights: to be looked at. Raises OSError.
     """
-    directory, name = _walk(root, path)
-    if name:
-        os.close(directory)
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    return directory
+    found = _Way(root, judged=False).go(path)
+    if isinstance(found, Opened):
+        return found.descriptor
+    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
 def status_in_root(root: str, path: str) -> os.stat_result:
     """The status of what `path` means inside the staged root `root`, in the same manner. Raises OSError."""
-    directory, name = _walk(root, path)
+    found = _Way(root, judged=False).go(path)
+    if not isinstance(found, Opened):
+        return found
     try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False) if name else os.fstat(directory)
+        return os.fstat(found.descriptor)
     finally:
-        os.close(directory)
+        os.close(found.descriptor)
 
 
-def _walk(root: str, path: str, accept: _Accept | None = None) -> tuple[int, str]:
-    """A descriptor of the directory at the end of a path, and ""; of a file of another kind its directory and its name.
+def open_way(path: str, root: str | None) -> Opened:
+    """Open the directory that `path` means, inside the staged root `root` if there is one, and tell whose place it is.
 
-    No directory, -1, where a step is not accepted: from the last of the open directories to what has this status.
+    That is the account of the first one on the way from "/", through all links, who may rename there and isn't root.
+    Raises OSError, ForeignPlaceError and IdentityRefusedError.
     """
-    ancestry = [os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)]
-    pending = path.split("/")[::-1]
-    links = 0
-    try:
+    found = _Way(root, judged=is_root()).go(path if root is not None else os.path.join(os.getcwd(), path))
+    if isinstance(found, Opened):
+        return found
+    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+class _RejectedStep(Exception):
+    """A step of a way that isn't to be taken."""
+
+
+class _Way:
+    """A way from "/", or from a staged root, through links, component by component."""
+
+    def __init__(self, root: str | None, *, judged: bool, accept: _Accept | None = None) -> None:
+        assert root is not None or judged
+        self._accept = accept
+        self._identity: Identity | None = None
+        self._is_judged = judged
+        #: The directories down to this one, each with its status where that decides about links in it.
+        self._ancestry: list[int] = []
+        self._links = 0
+        #: Of the file at the end of the way.
+        self._name = ""
+        if judged:
+            self._ancestry.append(os.open("/", _PASSAGE))
+        if root is None:
+            return
+        try:
+            if judged:
+                self._walk(os.path.join(os.getcwd(), root))
+                top = self._ancestry.pop()
+                self._close()
+                self._ancestry.append(top)
+            else:
+                self._ancestry.append(os.open(root, _PASSAGE & ~os.O_NOFOLLOW))
+        except BaseException:
+            self._close()
+            raise
+
+    def go(self, path: str) -> Opened | os.stat_result:
+        """The directory at the end of a path, or the status of a file of another kind. Raises OSError."""
+        try:
+            status = self._walk(path)
+            if status is not None:
+                return status
+            with Acting(self._identity):
+                return Opened(os.open(".", _DIRECTORY, dir_fd=self._ancestry[-1]), self._identity)
+        finally:
+            self._close()
+
+    def find(self, path: str) -> tuple[int, str] | None:
+        """The directory, and in it the name, of a file at the end of a path; None where a step isn't accepted.
+
+        Raises OSError.
+        """
+        try:
+            status = self._walk(path)
+            return None if status is None else (self._ancestry.pop(), self._name)
+        except _RejectedStep:
+            return None
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        while self._ancestry:
+            os.close(self._ancestry.pop())
+
+    def _walk(self, path: str) -> os.stat_result | None:
+        pending = path.split("/")[::-1]
         while pending:
             part = pending.pop()
             if part in ("", "."):
                 continue
             if part == "..":
-                if len(ancestry) > 1:
-                    os.close(ancestry.pop())
+                if len(self._ancestry) > 1:
+                    os.close(self._ancestry.pop())
                 continue
-            status = os.stat(part, dir_fd=ancestry[-1], follow_symlinks=False)
-            if accept and not accept(ancestry, status):
-                return -1, ""
+            with Acting(self._identity):
+                status = os.stat(part, dir_fd=self._ancestry[-1], follow_symlinks=False)
+            if self._accept and not self._accept(self._ancestry, status):
+                raise _RejectedStep
             if not stat.S_ISLNK(status.st_mode):
                 if not pending and not stat.S_ISDIR(status.st_mode):
-                    return ancestry.pop(), part
-                ancestry.append(os.open(part, _DIRECTORY, dir_fd=ancestry[-1]))
+                    self._name = part
+                    return status
+                self._descend(part)
                 continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            goal = os.readlink(part, dir_fd=ancestry[-1])
-            if goal.startswith("/"):
-                while len(ancestry) > 1:
-                    os.close(ancestry.pop())
-            pending += goal.split("/")[::-1]
-        return ancestry.pop(), ""
-    finally:
-        for descriptor in ancestry:
-            os.close(descriptor)
+            pending += self._goal(part, status).split("/")[::-1]
+        return None
+
+    def _descend(self, name: str) -> None:
+        if self._is_judged:
+            opened = open_below(self._ancestry[-1], name, _PASSAGE, self._identity)
+            self._identity = opened.identity
+            self._ancestry.append(opened.descriptor)
+        else:
+            self._ancestry.append(os.open(name, _PASSAGE, dir_fd=self._ancestry[-1]))
+
+    def _goal(self, name: str, link: os.stat_result) -> str:
+        self._links += 1
+        if self._links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        above = self._ancestry[-1]
+        # In a sticky directory a link is in the hands of its owner.
+        if self._is_judged and self._identity is None and link.st_uid != 0 and os.fstat(above).st_mode & stat.S_ISVTX:
+            self._identity = identity_of(link.st_uid)
+        with Acting(self._identity):
+            goal = os.readlink(name, dir_fd=above)
+        if goal.startswith("/"):
+            while len(self._ancestry) > 1:
+                os.close(self._ancestry.pop())
+        return goal
 
 
 def _is_ours_and_open(way: list[int], step: os.stat_result) -> bool:
@@ -274,6 +460,12 @@ def _is_ours_and_open(way: list[int], step: os.stat_result) -> bool:
         return False
     if len(way) == 1:
         return True  # whom the first directory keeps out comes to neither end
+    if status.st_mode & 0o111 != 0o111:
+        return False
     from .access_lists import has_list  # few links lead out of a tree
 
-    return status.st_mode & 0o111 == 0o111 and not has_list(way[-1])
+    listed = os.open(".", _DIRECTORY, dir_fd=way[-1])
+    try:
+        return not has_list(listed)
+    finally:
+        os.close(listed)

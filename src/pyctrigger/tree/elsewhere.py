@@ -19,7 +19,7 @@ def goal_of(tree: Tree, relative: str, name: str) -> str | None:
     """Where a link to a directory leads, as it says itself; None for anything else. Raises OSError."""
     if not stat.S_ISLNK(tree.lstat(relative, name).st_mode) or not stat.S_ISDIR(tree.follow(relative, name).st_mode):
         return None
-    goal = os.readlink(name, dir_fd=tree.directory(relative))
+    goal = tree.read_link(relative, name)
     return os.path.normpath(os.path.join(tree.describe(relative), goal))
 
 
@@ -28,11 +28,12 @@ def leads_to_sources(tree: Tree, relative: str, name: str, sites: Container[tupl
 
     Looked at is what lies directly there, and one directory below: packages link their data, too.
     """
-    directory = tree.open_behind(relative, name)
+    behind = tree.open_behind(relative, name)
     try:
-        return _holds_sources(directory, 1) and not is_below(directory, sites)
+        with behind as directory:
+            return _holds_sources(directory, 1) and not is_below(directory, sites)
     finally:
-        os.close(directory)
+        os.close(behind.descriptor)
 
 
 def _holds_sources(directory: int, depth: int) -> bool:

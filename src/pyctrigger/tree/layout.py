@@ -6,18 +6,23 @@ its pyc at `PREFIX/a/b/m.<tag>.pyc`, without a `__pycache__` (CPython 3.8 and la
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from ..pyc.names import PYCACHE
+from .access_lists import has_list
+from .identity import Acting
+from .readers import is_kept_from_visitors
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .directory import Tree
+    from .directory import Opened, Tree
 
 #: ST_RDONLY of statvfs(3), which PyPy doesn't name.
 _READ_ONLY = getattr(os, "ST_RDONLY", 1)
+_OURS = Acting(None)
 
 
 class Layout:
@@ -69,18 +74,41 @@ class Layout:
 
     def may_write(self, relative: str) -> bool:
         """Whether this account has the right to write the pycs of the directory `relative`."""
-        return may_write(_nearest(self.pycs, self.pycache(relative)))
+        return _may_write(self.pycs, self.pycache(relative))
 
     def forbidden_top(self, relative: str) -> str:
         """The uppermost directory, relative to `pycs`, that this account may not write if it may not write these."""
         top = self.pycache(relative)
-        while top and not may_write(_nearest(self.pycs, top.rpartition("/")[0])):
+        while top and not _may_write(self.pycs, top.rpartition("/")[0]):
             top = top.rpartition("/")[0]
         return top
 
     def owner_of(self, path: str) -> int:
         """The owner of a directory, relative to `pycs`, or of the next one above it that is there."""
-        return os.fstat(_nearest(self.pycs, path)).st_uid
+        return os.fstat(_nearest(self.pycs, path).descriptor).st_uid
+
+    def keeps_visitors_out(self, relative: str, sources: list[str]) -> bool:
+        """Whether who may read one of these sources of a directory may not enter its `__pycache__`. Raises OSError."""
+        if self.has_prefix or not sources:
+            return False  # that tree has modes of its own
+        pycache = self.pycs.directory(self.pycache(relative))
+        with self.sources.entered(relative) as directory:
+            if not is_kept_from_visitors(os.fstat(directory), os.fstat(pycache)):
+                return False
+            if has_list(directory) or has_list(pycache):
+                return False  # then the modes don't say who may enter
+            for name in sources:
+                with contextlib.suppress(FileNotFoundError):
+                    if os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode & 0o044:
+                        return True
+        return False
+
+    def reading_for(self, relative: str) -> Acting:
+        """To read the sources of the directory `relative` in, for pycs: as the account that their directory is of.
+
+        Nobody else's rights decide whether a source may be read for it.
+        """
+        return _nearest(self.pycs, self.pycache(relative)) if self.has_prefix else _OURS
 
     def describe_source(self, relative: str, name: str = "") -> str:
         """The full path of a source, or of its directory."""
@@ -93,15 +121,21 @@ class Layout:
 
 def _is_read_only(tree: Tree, relative: str) -> bool:
     try:
-        return bool(os.fstatvfs(_nearest(tree, relative)).f_flag & _READ_ONLY)
+        return bool(os.fstatvfs(_nearest(tree, relative).descriptor).f_flag & _READ_ONLY)
     except OSError:  # the system doesn't answer; what is written will tell
         return False
 
 
-def may_write(directory: int) -> bool:
-    """Whether this account has the right to change what is in an open directory; root is never asked."""
-    if os.geteuid() == 0:
-        return True
+def _may_write(tree: Tree, relative: str) -> bool:
+    """Whether we, or the account that we act as there, have the right to change what is in a directory.
+
+    Root is never asked.
+    """
+    with _nearest(tree, relative) as directory:
+        return os.geteuid() == 0 or _has_right_to(directory)
+
+
+def _has_right_to(directory: int) -> bool:
     effective = os.access in os.supports_effective_ids
     try:
         if os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=effective):
@@ -113,17 +147,17 @@ def may_write(directory: int) -> bool:
 
 
 def _device(tree: Tree, relative: str) -> int:
-    return os.fstat(_nearest(tree, relative)).st_dev
+    return os.fstat(_nearest(tree, relative).descriptor).st_dev
 
 
-def _nearest(tree: Tree, relative: str) -> int:
-    """The descriptor of a directory, or of the next one above it that is there."""
+def _nearest(tree: Tree, relative: str) -> Opened:
+    """A directory, or the next one above it that is there."""
     while relative:
         try:
-            return tree.directory(relative)
+            return tree.entered(relative)
         except OSError:
             relative = relative.rpartition("/")[0]
-    return tree.directory("")
+    return tree.entered("")
 
 
 class Place:

@@ -43,12 +43,20 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
     The status before and after must agree, or it is read again: an edit between read and stat gives old code the new
     mtime, which is stale for ever. Raises SourceRefused and OSError.
     """
-    return _read_still(_open, (tree, relative, name), LARGEST_SOURCE)
+    try:
+        with tree.entered(relative):
+            return _read_still(_open, (tree, relative, name), LARGEST_SOURCE)
+    except PermissionError as error:
+        account = tree.account_at(relative)
+        if account is None:
+            raise
+        raise SourceRefused(f"account {account.uid}, whose directory it lies in, may not read it") from error
 
 
 def read_pyc(tree: Tree, relative: str, name: str) -> SourceText:
     """Read the pyc `name`, a regular file and no link, in the same manner. Raises SourceRefused and OSError."""
-    return _read_still(Tree.open_file, (tree, relative, name), LARGEST_PYC)
+    with tree.entered(relative):
+        return _read_still(Tree.open_file, (tree, relative, name), LARGEST_PYC)
 
 
 def _read_still(open_file: Callable[[Tree, str, str], int], file: tuple[Tree, str, str], largest: int) -> SourceText:
@@ -75,18 +83,19 @@ def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
     """The status of a source as the target's import sees it. Raises like `read_source`."""
     status = tree.lstat(relative, name)
     if stat.S_ISLNK(status.st_mode):
-        with _behind(tree, relative, name, status) as (goals, directory, goal):
+        with tree.entered(relative), _behind(tree, relative, name, status) as (goals, directory, goal):
             return goals.lstat(directory, goal)
     return status
 
 
 def source_access_list(tree: Tree, relative: str, name: str) -> bytes | None:
     """The access list of a source; None where it has none. Raises like `read_source`."""
-    descriptor = _open(tree, relative, name)
-    try:
-        return _access_list(descriptor, os.fstat(descriptor))
-    finally:
-        os.close(descriptor)
+    with tree.entered(relative):
+        descriptor = _open(tree, relative, name)
+        try:
+            return _access_list(descriptor, os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
 
 
 def _access_list(descriptor: int, status: os.stat_result) -> bytes | None:

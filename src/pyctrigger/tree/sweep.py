@@ -11,6 +11,8 @@ import errno
 import os
 from typing import TYPE_CHECKING, Optional
 
+from .directory import Opened
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -37,12 +39,13 @@ def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str 
             sources = _hold(layout.sources, relative, held)
             all_gone = False
         except OSError as error:
-            sources, all_gone = -1, error.errno == errno.ENOENT
+            sources, all_gone = None, error.errno == errno.ENOENT
         for name, source in doomed:
-            if source is not None and not (all_gone or (sources >= 0 and _is_gone(sources, source))):
+            if source is not None and not (all_gone or (sources is not None and _is_gone(sources, source))):
                 continue
             try:
-                os.unlink(name, dir_fd=pycs)
+                with pycs as directory:
+                    os.unlink(name, dir_fd=directory)
             except FileNotFoundError:
                 yield name, False, None
             except OSError as error:
@@ -51,17 +54,19 @@ def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str 
                 yield name, True, None
 
 
-def _hold(tree: Tree, relative: str, held: contextlib.ExitStack) -> int:
-    """A descriptor of our own: the tree gives its own back when it needs others, and numbers come again."""
-    descriptor = os.dup(tree.directory(relative))
+def _hold(tree: Tree, relative: str, held: contextlib.ExitStack) -> Opened:
+    """A directory with a descriptor of our own: the tree gives its own back when it needs others."""
+    opened = tree.entered(relative)
+    descriptor = os.dup(opened.descriptor)
     held.callback(os.close, descriptor)
-    return descriptor
+    return Opened(descriptor, opened.identity)
 
 
-def _is_gone(directory: int, source: str) -> bool:
+def _is_gone(sources: Opened, source: str) -> bool:
     """Whether there is nothing at all under the name of a source."""
     try:
-        os.stat(source, dir_fd=directory, follow_symlinks=False)
+        with sources as directory:
+            os.stat(source, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:  # ENOENT; what else may be wrong proves nothing
         return True
     except OSError:
@@ -83,7 +88,8 @@ def _remove_directory(layout: Layout, relative: str, *, of_pycs: bool) -> bool:
     tree = layout.pycs if of_pycs else layout.sources
     above, _, name = relative.rpartition("/")
     try:
-        os.rmdir(name, dir_fd=tree.directory(above))
+        with tree.entered(above) as directory:
+            os.rmdir(name, dir_fd=directory)
     except OSError as error:
         # Somebody put something there meanwhile (or, POSIX allows it, EEXIST), it is gone already, or it is a mount's.
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY):

@@ -73,45 +73,41 @@ class Writer:
                 raise
             if not self._clear_obstacles:
                 raise WriteRefused(f"{name} is a link or a file; a repair replaces it") from error
-            os.unlink(name, dir_fd=self._tree.directory(relative))
-        with contextlib.suppress(FileExistsError):  # another flavour's run was faster
-            self._make_directory(self._tree.directory(relative), name, path)
+            with self._tree.entered(relative) as above:
+                os.unlink(name, dir_fd=above)
+        with contextlib.suppress(FileExistsError), self._tree.entered(relative) as above:
+            self._make_directory(above, name)  # unless another flavour's run was faster
         self._tree.directory(path)
         return path
 
-    def _make_directory(self, parent: int, name: str, path: str) -> None:
-        """Make a directory as Python's own would be, but for the umask: the mode comes with mkdir, and with it setgid.
+    def _make_directory(self, parent: int, name: str) -> None:
+        """Make a directory as Python's own would be, but for the umask: all that it has comes with mkdir.
 
-        A chmod afterwards would take setgid away, and what a default access list gives to others.
+        What is opened afterwards under its name may be another one, which a chmod or chown would give away.
         """
         above = os.fstat(parent)
         mode = stat.S_IMODE(above.st_mode) & _DIRECTORY_MODE
         if above.st_mode & stat.S_ISVTX:
             mode &= ~stat.S_IWGRP  # where not even who may write may remove another's
-        is_ours = _group_in(above) == above.st_gid
-        # What a group may is nobody's until it is that group's.
-        first = mode if is_ours else mode & ~0o020 if mode & 0o055 == 0o055 else mode & ~0o070
-        with self._masking_nothing_of(first):
-            os.mkdir(name, first, dir_fd=parent)
-        uid = account_of_owner(parent, above)
-        if is_ours and uid == os.geteuid():
-            return
-        made = self._tree.directory(path)
-        _give(made, uid, above.st_gid)
-        if first != mode and os.fstat(made).st_gid == above.st_gid:
-            _change_mode(made, mode)
+        if _group_in(above) != above.st_gid:
+            # Another group gets no more than everybody has.
+            mode &= ~0o020 if mode & 0o055 == 0o055 else ~0o070
+        with self._masking_nothing_of(mode):
+            os.mkdir(name, mode, dir_fd=parent)
 
     def open_pycache(self, relative: str) -> bool:
         """Let into the `__pycache__` of a directory whom that lets in, if it is the same owner's; whether it does then.
 
         Raises OSError where it can't be looked at.
         """
-        parent, pycache = self._tree.directory(relative), self._tree.directory(f"{relative}/{PYCACHE}".lstrip("/"))
-        above, status = os.fstat(parent), os.fstat(pycache)
+        parent, pycache = self._tree.entered(relative), self._tree.entered(f"{relative}/{PYCACHE}".lstrip("/"))
+        above, status = os.fstat(parent.descriptor), os.fstat(pycache.descriptor)
         # Else the owner of the directory could have root open what isn't his, by calling it a `__pycache__`.
-        if account_of_owner(pycache, status) == account_of_owner(parent, above):
-            _change_mode(pycache, mode_for_visitors(above, status))
-        return not is_kept_from_visitors(above, os.fstat(pycache))
+        is_one_owners = account_of_owner(pycache.descriptor, status) == account_of_owner(parent.descriptor, above)
+        if is_one_owners and (parent.identity is not None or not _can_others_rename_in(above)):
+            with parent:
+                _change_mode(pycache.descriptor, mode_for_visitors(above, status))
+        return not is_kept_from_visitors(above, os.fstat(pycache.descriptor))
 
     def replace(
         self,
@@ -126,7 +122,18 @@ class Writer:
         Returns its status, unless somebody has put another file there since. Raises WriteRefused and OSError; then
         nothing was changed.
         """
-        directory = self._tree.directory(relative)
+        with self._tree.entered(relative) as directory:
+            return self._replace(directory, relative, name, content, source, source_list)
+
+    def _replace(
+        self,
+        directory: int,
+        relative: str,
+        name: str,
+        content: Sequence[Buffer],
+        source: os.stat_result,
+        source_list: bytes | None,
+    ) -> os.stat_result | None:
         above = os.fstat(directory)
         rights = _rights(above, source, source_list)._replace(uid=account_of_owner(directory, above))
         by_list = source_list is not None or self._has_default_list(relative, directory)
@@ -172,7 +179,10 @@ class Writer:
         False where that can't be: the file system has no hard links or no more of them, or somebody has put another
         file there than the `expected` one. Raises WriteRefused and OSError.
         """
-        directory = self._tree.directory(relative)
+        with self._tree.entered(relative) as directory:
+            return self._link(directory, name, twin, expected)
+
+    def _link(self, directory: int, name: str, twin: str, expected: os.stat_result) -> bool:
         temporary = next(self._names)
         try:
             os.link(name, temporary, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
@@ -202,9 +212,9 @@ class Writer:
 
         Else raises WriteRefused, before anything was made: who glances at what is refused finds it as it was.
         """
-        directory = self._tree.directory(relative)
-        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-            self._remove_directory(directory, name)
+        with self._tree.entered(relative) as directory:
+            if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                self._remove_directory(directory, name)
 
     def _remove_directory(self, directory: int, name: str) -> None:
         if not self._clear_obstacles:
@@ -264,6 +274,11 @@ def _rights(directory: os.stat_result, source: os.stat_result, acl: bytes | None
 def _for_any_group(mode: int) -> int:
     """What is left of a mode in the hands of another group: what everybody may read stays so."""
     return mode & ~0o022 if mode & 0o044 == 0o044 else mode & ~0o077
+
+
+def _can_others_rename_in(directory: os.stat_result) -> bool:
+    """Whether somebody else than its owner may rename in a directory; with an access list the group bits say so."""
+    return bool(directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _group_in(directory: os.stat_result) -> int:

@@ -84,7 +84,7 @@ def _walk(tree: Tree) -> Iterator[Candidate]:
         try:
             if relative.count("/") >= _DEEPEST:
                 raise OSError(errno.ELOOP, f"lies deeper than {_DEEPEST} directories")
-            with os.scandir(tree.directory(relative)) as entries:
+            with tree.entered(relative) as directory, os.scandir(directory) as entries:
                 names = sorted((entry.name, entry.is_dir(follow_symlinks=False), _is_file(entry)) for entry in entries)
         except OSError as error:
             yield _failed(tree.describe(relative), error)

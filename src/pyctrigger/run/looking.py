@@ -1,0 +1,77 @@
+"""One installation's part of a request that only looks: in its own places, and in those of others as they."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from .knowledge import knowledge_of
+from .pools import Pools
+from .request import Work
+from .survey import Survey
+from .takings import Takings
+from .verify import Inspection
+from .wanted import wanted_bytecode
+
+if TYPE_CHECKING:
+    from .apart import Relay
+    from .installation import Service
+    from .report import FlavourReport
+    from .request import Request
+    from .survey import Places
+    from .takings import Taking
+    from .targets import Target
+    from .verify import Inspected
+
+
+class Look:
+    """Looks at one target. What it finds goes into `report`."""
+
+    def __init__(self, target: Target, request: Request, service: Service, report: FlavourReport) -> None:
+        self._target = target
+        self._request = request
+        self._service = service
+        self._report = report
+
+    def perform(self) -> None:
+        """Look at everything. Raises PyctriggerError."""
+        inspection, takings, foreign = self._inspect()
+        if foreign:
+            from .apart import Apart, trouble_with
+
+            apart = Apart(self._service.observer)
+            with trouble_with(foreign, inspection.tally):
+                found, more = apart.perform(lambda line, relay: self._inspect_as_others(relay, foreign))
+                inspection.add(found)
+                takings += more
+        tally = inspection.tally
+        if self._request.dry_run:
+            tally.findings.clear()
+        else:
+            tally.actions.clear()
+        self._report.tally.add(tally)
+        self._report.inspection = inspection
+        self._report.takings = takings
+
+    def _inspect_as_others(self, relay: Relay, places: Places) -> tuple[Inspected, list[Taking]]:
+        self._service = self._service.apart(relay, self._request.root)
+        inspection, takings, _ = self._inspect(places)
+        return inspection.found, takings
+
+    def _inspect(self, places: Places | None = None) -> tuple[Inspection, list[Taking], Places]:
+        """Look at what this process can look at: all but the places of others, or, in one for them, those."""
+        service, request = self._service, self._request
+        manifest = service.store.manifest(self._target.installation)
+        wanted = wanted_bytecode(self._target, request, service.settings, self._target.installation)
+        knowledge = knowledge_of(self._target, request, service, manifest)
+        with (
+            contextlib.closing(manifest),
+            Survey(self._target, request, wanted, knowledge, observer=service.observer, places=places) as survey,
+            Pools(service.settings, request.jobs, wanted).prover(self._target.interpreter) as prover,
+        ):
+            takings = Takings(manifest) if request.work is Work.PURGE else None
+            inspection = Inspection(prover.prove, would_act=request.dry_run, takings=takings)
+            inspection.read(survey.steps())
+            inspection.tally.unexamined += survey.unexamined
+            inspection.tally.failures += survey.refused
+            return inspection, takings.by_site() if takings else [], survey.foreign
