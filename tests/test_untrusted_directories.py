@@ -32,6 +32,14 @@ def strangers(owner: int, *owners: int) -> str:
     )
 
 
+def not_writable_for(account: int, owner: int) -> str:
+    """What is said of a directory of `owner` below one of `account`."""
+    return (
+        f"it belongs to account {owner}, and account {account}, in whose directory it lies, may not write here: "
+        f"chown -R {account} it"
+    )
+
+
 @pytest.fixture
 def scope(site: Path, newest: Interpreter) -> list[str]:
     """The options that put the newest interpreter on the site directory."""
@@ -228,7 +236,7 @@ def test_a_strangers_pycache_is_refused(pyctrigger: Command, site: Path, newest:
 def test_a_directory_without_sources_is_judged_by_the_site_directorys_owner(
     pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str], owner: int
 ) -> None:
-    """Only orphans are left in it: whose they were, nobody knows any more."""
+    """Only orphans are left in it: all below that account's directory is done with that account's rights."""
     pyc = f"__pycache__/gone.{tag_of(newest)}.pyc"
     write_tree(site, {f"left/{pyc}": "orphan"})
     for path in (site / "left/__pycache__", site / "left"):
@@ -237,9 +245,9 @@ def test_a_directory_without_sources_is_judged_by_the_site_directorys_owner(
 
     outcome = pyctrigger.json("sweep", *scope)
 
-    expected = {f"{site}/left": strangers(BOB, ALICE)} if owner == BOB else {}
+    expected = {} if owner == ALICE else {f"{site}/left": not_writable_for(ALICE, owner)}
     assert expected == refused(outcome.failures)
-    assert (site / "left" / pyc).exists() is (owner == BOB)
+    assert (site / "left" / pyc).exists() is (owner != ALICE)
 
 
 @pytest.mark.usefixtures("as_root")

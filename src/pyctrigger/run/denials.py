@@ -20,6 +20,8 @@ class Denials:
         #: Sources that were left without the bytecode that they need, by the path of the place.
         self._left: dict[str, int] = {}
         self._owners: dict[str, int] = {}
+        #: As whom nothing can be written there, by the path of the place.
+        self._accounts: dict[str, int] = {}
 
     def note(self, layout: Layout, relative: str, sources: int = 0) -> None:
         """The pycs of a directory may not be written, and so many sources need some."""
@@ -27,13 +29,22 @@ class Denials:
         path = layout.pycs.describe(top)
         self._left[path] = self._left.get(path, 0) + sources
         self._owners.setdefault(path, layout.owner_of(top))
+        account = layout.pycs.account_at(top)
+        if account is not None:
+            self._accounts[path] = account.uid
         self._tally.counts.failed += sources
 
     def tell(self) -> None:
         """Make failures of them, once it is known how much was left."""
         for path, sources in self._left.items():
             left = f"; sources that were left: {sources}" if sources else ""
-            self._tally.failures.append(_failure(path, self._owners[path], left))
+            account = self._accounts.get(path)
+            failure = (
+                _failure(path, self._owners[path], left)
+                if account is None
+                else Failure(path, "refused", refusal_of(account, self._owners[path], left))
+            )
+            self._tally.failures.append(failure)
         self._left.clear()
 
 
@@ -47,6 +58,16 @@ def denials_of(places: list[tuple[Layout, str]]) -> list[Failure]:
         denials.note(layout, relative)
     denials.tell()
     return tally.failures
+
+
+def refusal_of(account: int, owner: int, left: str = "") -> str:
+    """Why an account may not write below a directory of its own, where only it writes, and what can be done."""
+    if account == owner:
+        return f"account {account}, whose it is, has no right to write here: chmod u+w it{left}"
+    return (
+        f"it belongs to account {owner}, and account {account}, in whose directory it lies, may not write here: "
+        f"chown -R {account} it{left}"
+    )
 
 
 def _failure(path: str, owner: int, left: str) -> Failure:

@@ -152,15 +152,18 @@ class Results:
         if error.errno == errno.EROFS:
             self.leave(layout, relative, int(source))
             return
-        reason = error.strerror or str(error)
+        reason, kind = error.strerror or str(error), "io"
         if error.errno in (errno.EACCES, errno.EPERM):
             # Somebody else's tree: the first file says it for all of them.
             if id(layout) in self._denied:
                 self.tally.counts.failed += source
                 return
             self._denied.add(id(layout))
+            account = layout.pycs.account_at(layout.pycache(relative))
+            if account is not None:
+                kind, reason = "refused", refused_as(account.uid, reason)
             reason += f" (what else may not be written below {layout.pycs.path} is counted, not listed)"
-        failure = Failure(path, "io", reason)
+        failure = Failure(path, kind, reason)
         if source:
             self.tally.fail(failure)
         else:
@@ -170,6 +173,11 @@ class Results:
         """A source that is known not to compile: it was announced before."""
         self.tally.counts.skipped += 1
         self.tally.findings.append(Finding("uncompilable", None, path, known=True))
+
+
+def refused_as(account: int, reason: str) -> str:
+    """What to say where the account can't do it that has to."""
+    return f"account {account}, whose place it is, can't do it ({reason}): chown -R {account} what others have there"
 
 
 def _is_below(path: str, top: str) -> bool:

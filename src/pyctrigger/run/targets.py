@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import RefusedError, UsageError
 from ..pyc.header import HeaderFormat
@@ -16,12 +16,14 @@ from ..target.scope import (
     site_directories,
     standard_library,
 )
-from ..tree.directory import Tree, identity_in_root, open_in_root
+from ..tree.directory import Opened, Tree, identity_as_others, identity_on_way, open_in_root, open_way
 from ..tree.elsewhere import is_below
 from ..tree.layout import Layout
 from .transaction import Touched, Unit, touched, widened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..target.interpreter import Interpreter
     from .config import Settings
     from .request import Request
@@ -168,11 +170,13 @@ def _identity(root: str) -> tuple[int, int]:
 
 def locate(root: str | None, path: str) -> tuple[int, int] | None:
     """Device and inode of a directory, inside a staged root if there is one; None where there is none."""
-    if root is not None:
-        return identity_in_root(root, path)
     try:
+        if root is not None:
+            return identity_on_way(root, path)
         status = os.stat(path)
         return (status.st_dev, status.st_ino) if os.path.isdir(path) else None
+    except PermissionError:
+        return _as_others(lambda: identity_as_others(root, path)) if os.geteuid() == 0 else None
     except (OSError, ValueError):
         return None
 
@@ -184,14 +188,46 @@ def lies_in(root: str | None, path: str, above: str) -> bool:
         return False
     try:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY) if root is None else open_in_root(root, path)
+    except PermissionError:
+        return bool(os.geteuid() == 0 and _as_others(lambda: _lies_below(open_way(path, root), {top})))
     except (OSError, ValueError):
         return False
+    return _lies_below(Opened(directory, None), {top})
+
+
+def _lies_below(opened: Opened, tops: set[tuple[int, int]]) -> bool:
     try:
-        return is_below(directory, {top})
+        with opened as directory:
+            return is_below(directory, tops)
     except OSError:
         return False
     finally:
-        os.close(directory)
+        os.close(opened.descriptor)
+
+
+_Answer = TypeVar("_Answer")
+
+
+def _as_others(question: Callable[[], _Answer]) -> _Answer | None:
+    """The answer of a process that acts as whose place it is: root has no more rights there than others.
+
+    So it is on network file systems, and where root lacks capabilities. None where there is no answer.
+    """
+    from .apart import Apart, DeathError, NoProcessError
+    from .observer import Observer
+
+    try:
+        answer: _Answer = Apart(Observer()).perform(lambda line, relay: _answered(question))
+    except (NoProcessError, DeathError):
+        return None
+    return answer
+
+
+def _answered(question: Callable[[], _Answer]) -> _Answer | None:
+    try:
+        return question()
+    except (OSError, ValueError):
+        return None
 
 
 def real_prefix(root: str | None, prefix: str) -> str:

@@ -65,7 +65,7 @@ class Gatekeeper:
         except OSError:
             return True  # it isn't there, or is no directory: whoever makes or opens it says what is wrong
         try:
-            reason = reason_to_distrust(directory, owners)
+            reason = reason_to_distrust(directory, owners, tree.account_at(relative))
         except OSError as error:
             reason = f"it can't be looked at ({error.strerror})"
         if reason is None:

@@ -11,19 +11,30 @@ from .directory import account_of_owner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .identity import Identity
 
-def reason_to_distrust(directory: int, owners: Callable[[], Iterable[int]]) -> str | None:
+
+def reason_to_distrust(
+    directory: int, owners: Callable[[], Iterable[int]], account: Identity | None = None
+) -> str | None:
     """Why nothing should be written into, or removed from, an open directory, with what mends it; None if nothing is.
 
     Root and the caller are trusted, and those whose sources they are: `owners` are asked for only where neither of the
     two has the directory. A group is the administrator's choice, and so is an owner outside of our user namespace.
-    Raises OSError.
+    Below the first directory of another `account`, as which everything is done there, a third one is never trusted:
+    it could exchange what is written in one step for something of that account's in the next. Raises OSError.
     """
     status = os.fstat(directory)
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         return "everybody may write here, without a sticky bit; chmod o-w it"
-    if account_of_owner(directory, status) in (0, os.geteuid()):
+    owner = account_of_owner(directory, status)
+    if owner in (0, os.geteuid()):
         return None
+    if account is not None and owner != account.uid:
+        return (
+            f"it belongs to account {owner}, and lies in a directory of account {account.uid}; "
+            f"chown -R {account.uid} it"
+        )
     trusted = sorted(set(owners()))
     if status.st_uid in trusted:
         return None

@@ -298,9 +298,22 @@ def _identity_in(directory: int, status: os.stat_result) -> Identity | None:
 def identity_in_root(root: str, path: str) -> tuple[int, int] | None:
     """Device and inode of the directory that `path` means inside the staged root `root`; None where there is none."""
     try:
-        descriptor = open_in_root(root, path)
+        return identity_on_way(root, path)
     except (OSError, ValueError):  # a configuration can name a path that no system call takes
         return None
+
+
+def identity_on_way(root: str, path: str) -> tuple[int, int]:
+    """The same. Raises OSError and ValueError where there is none."""
+    return _identity_of(open_in_root(root, path))
+
+
+def identity_as_others(root: str | None, path: str) -> tuple[int, int]:
+    """The same, looked at as the accounts whose places are on the way. Raises like `open_way`."""
+    return _identity_of(open_way(path, root).descriptor)
+
+
+def _identity_of(descriptor: int) -> tuple[int, int]:
     try:
         status = os.fstat(descriptor)
         return status.st_dev, status.st_ino
