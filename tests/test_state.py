@@ -22,9 +22,8 @@ from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, public_dir
 from conftest import absent
 from debian_chroot import OwnState
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
-from pyctrigger.errors import RefusedError
 from pyctrigger.state.journal import Journal
-from pyctrigger.state.locations import make_own, state_in_root
+from pyctrigger.state.locations import make_own
 from pyctrigger.state.manifest import Manifest, Uncompilable
 
 if TYPE_CHECKING:
@@ -816,15 +815,3 @@ def test_own_directory_is_no_link_and_no_file(tmp_path: Path) -> None:
     for name in ("link", "file"):
         with pytest.raises(OSError, match=r"Too many levels of symbolic links|Not a directory"):
             make_own(str(tmp_path / name))
-
-
-def test_state_in_a_staged_root_stays_there(tmp_path: Path) -> None:
-    """A link in the root may not lead root's files out of it."""
-    root = tmp_path / "root"
-    (root / "var").mkdir(parents=True)
-    assert state_in_root(str(root)) == f"{root}/var/lib/pyctrigger"
-    (root / "var/lib").symlink_to(tmp_path)
-    with pytest.raises(RefusedError) as caught:
-        state_in_root(str(root))
-    assert caught.value.exit_code == 77
-    assert caught.value.message == f"{root}: its /var/lib/pyctrigger leads out of it"

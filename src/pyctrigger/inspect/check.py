@@ -253,8 +253,7 @@ def _asked(known: Interpreter, probed: ProbedInterpreters) -> _Subject:
 
 def _health(target: Target, store: Store, runs: list[PastRun]) -> Health:
     interpreter, installation = target.interpreter, target.installation
-    journal = store.journal(installation)
-    entries = [*Unidentified(store).entries(interpreter, target.environment), *(journal.entries() if journal else ())]
+    entries = [*Unidentified(store).entries(interpreter, target.environment), *store.pending(installation)]
     past = [(run, each) for run in runs for each in run.flavours if each.installation == installation]
     failed = [(run, each) for run, each in past if each.exit_code]
     known = store.magic_number(installation)

@@ -42,10 +42,9 @@ def take_status(request: Request, observer: Observer) -> Report:
 def _describe(target: Target, store: Store, run: FlavourReport) -> dict[str, Any]:
     """The status object of one installation."""
     assert run.inspection is not None
-    journal = store.journal(target.installation)
     entries = [
         *Unidentified(store).entries(target.interpreter, target.environment),
-        *(journal.entries() if journal else ()),
+        *store.pending(target.installation),
     ]
     holder = current_holder(lock_directory(), target.installation)
     known = store.magic_number(target.installation)

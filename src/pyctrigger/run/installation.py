@@ -93,6 +93,7 @@ class InstallationRun:
             return
         if self._request.work in (Work.RUN, Work.REPAIR):
             Unidentified(self._store).adopt(self._target)
+            self._note_debt()
         self._backlog = Backlog(self._store, self._target.installation, self._observer)
         if self._target.prefix is not None and self._target.root is None:
             self._note_environment()
@@ -103,6 +104,17 @@ class InstallationRun:
         finally:
             self._report.taken_over = self._backlog.taken_over
             self._entrance.leave()
+
+    def _note_debt(self) -> None:
+        """What was known of a root has been forgotten: a look at everything is pending, once."""
+        installation = self._target.installation
+        if self._store.debt(installation) is None or (journal := self._store.journal(installation)) is None:
+            return
+        try:
+            journal.write("unknown", None, self._request.replayable())
+            self._store.pay(installation)
+        except OSError as error:
+            self._store.give_up(error)
 
     def _note_environment(self) -> None:
         """Say what the state is about: when the environment goes, nobody can ask it."""

@@ -12,13 +12,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, UsageError
+from ..state.locations import BSD, LINUX
+from ..state.roots import state_of_root
+from ..state.store import Store
 from ..target.scope import SiteDirectory, existing, is_library
 from ..tree.directory import identity_in_root, open_in_root
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..state.interpreters import ProbedInterpreters
     from ..target.flavour import Flavour
     from ..target.interpreter import Interpreter
+    from .request import Request
 
 _MAGIC = re.compile(rb"^MAGIC_NUMBER = \(([0-9]+)\)\.to_bytes\(2, 'little'\)", re.MULTILINE)
 _PREFIXES = ("/usr", "/usr/local", "/usr/pkg", "/opt/local", "")
@@ -83,6 +89,43 @@ def staged_library(interpreter: Interpreter, root: str) -> list[SiteDirectory]:
 def stands_in(interpreter: Interpreter, root: str) -> bool:
     """Whether a root has an interpreter of this flavour, too."""
     return bool(_standing(interpreter, root))
+
+
+def store_of_root(base: str, request: Request, notice: Callable[[str], None], *, create: bool) -> Store:
+    """The state of a root, below this system's state directory `base`. Raises RefusedError."""
+    assert request.root is not None
+    state = None
+    try:
+        state = state_of_root(base, request.root)
+        if create:
+            state.claim(notice, partial(_has_old_state, request.root))
+        else:
+            state.look()
+            if not state.is_known:
+                return Store(None, notice, create=False, stateless=True, root=state)
+    except OSError as error:
+        store = Store(base, notice, create=create)
+        store.give_up(error)
+        return store
+    return Store(state.directory, notice, create=create, hurries=request.hook, root=state)
+
+
+def _has_old_state(root: str) -> bool:
+    """Whether an earlier release, or a pyctrigger inside, has kept state in a root. Only that is asked."""
+    for place in (LINUX.state, BSD.state):
+        try:
+            descriptor = open_in_root(root, place)
+        except OSError:
+            continue
+        try:
+            with os.scandir(descriptor) as entries:
+                if next(entries, None) is not None:
+                    return True
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+    return False
 
 
 def _standing(interpreter: Interpreter, root: str) -> list[str]:

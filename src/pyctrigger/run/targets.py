@@ -230,6 +230,13 @@ def _answered(question: Callable[[], _Answer]) -> _Answer | None:
         return None
 
 
+def is_inside(path: str, directory: str) -> bool:
+    """Whether a path, which may not be there yet, lies in a directory, whatever links lead there."""
+    while not os.path.isdir(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return lies_in(None, path, directory)
+
+
 def real_prefix(root: str | None, prefix: str) -> str:
     """What all names of an environment have in common: its real path; in a root its device and inode."""
     if root is None:

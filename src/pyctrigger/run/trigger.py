@@ -6,10 +6,10 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import InterpreterError, NoEnvironmentError, OutsideScopeError, PyctriggerError
+from ..errors import InterpreterError, NoEnvironmentError, OutsideScopeError, PyctriggerError, UsageError
 from ..managers.ownership import Ownership
 from ..state.interpreters import ProbedInterpreters
-from ..state.locations import state_directory, state_in_root
+from ..state.locations import require_private, state_directory
 from ..state.store import Store
 from ..target.flavour import not_found
 from . import config as configuration
@@ -20,7 +20,7 @@ from .observer import Observer
 from .report import FlavourReport, Report
 from .request import Request, Work
 from .selection import find_interpreters
-from .targets import find_target, keep_shared, require_named
+from .targets import find_target, is_inside, keep_shared, require_named
 from .transaction import absolute
 
 if TYPE_CHECKING:
@@ -165,6 +165,10 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
         drop_entries_of_gone(store, probed, settings, observer)
         if not request.hook:
             drop_gone_environments(store, probed, observer)
+            if request.root is None and store.base is not None:
+                from ..state.roots import drop_gone_roots
+
+                drop_gone_roots(store.base, observer.notice)
     parts: list[Part] = []
     unserved: list[tuple[Request, PyctriggerError]] = []
     for part in divided(request, observer.notice, report.errors):
@@ -341,19 +345,26 @@ def _paths_lie_inside(request: Request, parts: list[Part], report: Report, obser
 def _state(request: Request, observer: Observer) -> tuple[Store, ProbedInterpreters]:
     require_named(request)
     changes = request.work.writes and not request.dry_run
-    store = Store(
-        _state_base(request),
-        observer.notice,
-        create=changes,
-        hurries=request.hook,
-        stateless=request.stateless,
-    )
+    base = _state_base(request)
+    if request.root is not None and base is not None:
+        from .staged import store_of_root  # not for this system's own hooks
+
+        store = store_of_root(base, request, observer.notice, create=changes)
+    else:
+        store = Store(base, observer.notice, create=changes, hurries=request.hook, stateless=request.stateless)
     return store, ProbedInterpreters(store.base, keep=changes)
 
 
 def _state_base(request: Request) -> str | None:
+    """The directory of all state; that of a root is kept below it."""
     if request.stateless:
         return None
-    if request.state_dir is not None:
-        return request.state_dir
-    return state_in_root(request.root) if request.root is not None else state_directory()
+    if request.state_dir is None:
+        return state_directory()
+    require_private(request.state_dir)
+    if request.root not in (None, "/") and is_inside(request.state_dir, str(request.root)):
+        raise UsageError(
+            f"--state-dir {request.state_dir}: lies in {request.root}, and state that lies there isn't trusted",
+            mend="name a directory outside, or use --stateless",
+        )
+    return request.state_dir

@@ -117,7 +117,7 @@ class Past:
             missing.update(dict.fromkeys(above for above in self._above() if not os.path.lexists(above)))
             with contextlib.suppress(FileNotFoundError):  # removed while it was made
                 make_own(str(self._base))
-                descriptor = _locked(make_own(str(self._directory)))
+                descriptor = files.hold_directory(make_own(str(self._directory)))
             if descriptor is None and time.monotonic() > deadline:
                 raise LockTimeoutError(
                     _PATIENCE, "another `pyctrigger hooks`", mend="wait for it to end, and run this again"
@@ -204,22 +204,6 @@ class Past:
         if self._directory is not None:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self._directory, name))
-
-
-def _locked(directory: str) -> int | None:
-    """A descriptor of a directory, with a lock that ends with it; None if somebody else has the lock.
-
-    Raises FileNotFoundError if the directory is gone, and OSError.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if files.try_lock(descriptor) and os.path.samestat(os.stat(directory), os.fstat(descriptor)):
-            return descriptor
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
 
 
 def _fields(standing: Standing) -> dict[str, Any]:

@@ -33,12 +33,9 @@ def write_text(path: str, text: str) -> None:
     sync_directory(os.path.dirname(path))
 
 
-def write(path: str, value: Any) -> None:
-    """Put a value as JSON that may be lost: after a power failure the file may be one that can't be read.
-
-    Raises OSError.
-    """
-    _put(path, json.dumps(value), durable=False)
+def write_lightly(path: str, text: str) -> None:
+    """Put a text that may be lost: after a power failure the file may be one that can't be read. Raises OSError."""
+    _put(path, text, durable=False)
 
 
 def _put(path: str, text: str, *, durable: bool) -> None:
@@ -115,6 +112,22 @@ def try_lock(descriptor: int) -> bool:
         if error.errno not in NO_SUCH_CALL:
             raise
     return True
+
+
+def hold_directory(directory: str) -> int | None:
+    """A descriptor of a directory, with a lock that ends with it; None if somebody else has the lock.
+
+    Raises FileNotFoundError if the directory is gone, and OSError.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if try_lock(descriptor) and os.path.samestat(os.stat(directory), os.fstat(descriptor)):
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def read(path: str) -> Any:

@@ -12,11 +12,14 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import files
+from .quota import Quota
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORMAT = 1
+#: Bytes of paths that an entry about a stranger's tree may have: one with more is about the whole scope.
+MOST_OF_STRANGERS = 1 << 20
 #: After as many failed attempts an entry is parked.
 MOST_ATTEMPTS = 3
 
@@ -48,8 +51,9 @@ class Entry(NamedTuple):
 class Journal:
     """The entries of one installation, below its state directory."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, quota: Quota | None = None) -> None:
         self._directory = os.path.join(directory, "journal")
+        self._quota = quota or Quota()
 
     def write(
         self,
@@ -60,6 +64,9 @@ class Journal:
         since: float | None = None,
     ) -> Entry:
         """Make a new entry durable; `since` is when its work was announced, if not now. Raises OSError."""
+        if paths is not None and self._quota.left is not None and sum(map(len, paths)) > MOST_OF_STRANGERS:
+            paths = None
+        self._quota.spend(2 * sum(map(len, paths or ())))
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.json"
         entry = Entry(name, time.time() if since is None else since, event, paths, options, attempts)

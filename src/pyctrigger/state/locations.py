@@ -56,7 +56,7 @@ def state_directory() -> str | None:
 
 
 def system_state_directory() -> str:
-    """Root's, also inside a staged root."""
+    """Root's."""
     return _SYSTEM.state
 
 
@@ -97,13 +97,14 @@ def make_own(directory: str) -> str:
     return directory
 
 
-def state_in_root(root: str) -> str:
-    """The state directory inside a staged root. Raises RefusedError if a link leads it out of there."""
-    inside = os.path.realpath(root)
-    found = os.path.realpath(inside + system_state_directory())
-    if found != inside and not found.startswith(inside.rstrip("/") + "/"):
-        raise RefusedError(f"{root}: its {system_state_directory()} leads out of it", mend="use --stateless")
-    return found
+def require_private(directory: str) -> None:
+    """Raise RefusedError if somebody else could put another one in the place of a directory that root is to trust."""
+    from ..target.trust import require_own  # only for a directory that was named
+
+    existing = os.path.abspath(directory)
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    require_own(existing, "state directory")
 
 
 def _can_be_made(directory: str) -> bool:

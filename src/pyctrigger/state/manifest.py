@@ -8,18 +8,22 @@ sqlite3, without the file, or with a damaged one, everything works, and is learn
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .paged_records import PagedRecords
+from .quota import Quota, StateFullError
 from .record import Record
 from .settled import TABLE, SettledDirectories
-from .spool import Spool
+from .spool import PAGE, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+#: Sources of a stranger's tree that are remembered as such that can't compile, in memory too.
+MOST_UNCOMPILABLE = 20_000
 #: Seconds of waiting for another program that has locked the file, and those of a hook.
 PATIENCE, HOOK_PATIENCE = 5.0, 0.5
 _SCHEMA = 5
@@ -50,6 +54,8 @@ _MOST_DIRECTORIES = 64
 #: Records held in memory, of those directories together; one that has more of its own is read a page at a time.
 _MOST_HELD = 8192
 _MOST_OF_ONE = 4096
+#: Bytes that a disk has left at least that isn't full.
+_LITTLE = 1 << 20
 _CHECK = "pragma quick_check(1)"
 _DIRECTORIES = "select distinct directory from pycs where directory >= ?"
 _NAMES = ("uncompilable", "pycs", "sites", "settled")
@@ -83,7 +89,9 @@ class Manifest:
         *,
         patience: float = PATIENCE,
         notice: Callable[[str], None] = lambda message: None,
+        quota: Quota | None = None,
     ) -> None:
+        self._quota = quota or Quota()
         self._patience = patience
         self._notice = notice
         self._path = os.path.join(directory, "manifest.sqlite") if directory else None
@@ -98,7 +106,7 @@ class Manifest:
         #: What was read ahead, below one directory.
         self._near: dict[str, dict[str, Record]] = {}
         self._near_prefix = ""
-        self._spool = Spool()
+        self._spool = Spool(self._quota.left)
         #: Directories that needed nothing.
         self.settled = SettledDirectories(self._ask)
         self._sites: set[str] = set()
@@ -120,6 +128,8 @@ class Manifest:
 
     def learn(self, path: str, fact: Uncompilable) -> None:
         """Remember a source that can't compile."""
+        if self._quota.left is not None and len(self.uncompilable) >= MOST_UNCOMPILABLE:
+            return
         self.uncompilable[path] = fact
         self._learned[path] = fact
 
@@ -263,8 +273,7 @@ class Manifest:
             return
         self._disconnect()
         if self._is_damaged:
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
+            self._remove()
             self._is_damaged = False
         try:
             self._write()
@@ -273,12 +282,13 @@ class Manifest:
                 self._go_without()
                 return
             # A damaged file is worth nothing: begin a new one, with what this run has seen.
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
+            self._remove()
             self._learned = dict(self._known or {})
             try:
                 self._write()
             except _database_error():
+                if self._is_too_large(error):
+                    raise StateFullError(errno.EDQUOT, str(error)) from error
                 raise OSError(str(error)) from error
         self._learned, self._strangers = {}, set()
         self._spool.close()
@@ -288,6 +298,26 @@ class Manifest:
         """Give the file back, and forget what wasn't saved."""
         self._spool.close()
         self._disconnect()
+
+    def _remove(self) -> None:
+        assert self._path is not None
+        size = self._size()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+            self._quota.give_back(size)
+
+    def _size(self) -> int:
+        try:
+            return os.stat(self._path or "").st_size
+        except OSError:
+            return 0
+
+    def _is_too_large(self, error: Exception) -> bool:
+        """Whether it is the quota that has no more room, and not the disk: SQLite calls both SQLITE_FULL."""
+        if self._quota.left is None or "full" not in str(error):
+            return False
+        disk = os.statvfs(os.path.dirname(self._path or ""))
+        return disk.f_bavail * disk.f_frsize > _LITTLE
 
     def _disconnect(self) -> None:
         if self._database is not None:
@@ -330,6 +360,10 @@ class Manifest:
         with contextlib.closing(self._connect()) as database, database:
             # The system may stop at any moment, and what is said here is believed afterwards.
             database.execute("pragma synchronous = full")
+            before = self._size()
+            if self._quota.left is not None:
+                pages = max(1, (before + self._quota.left) // PAGE)
+                database.execute(f"pragma max_page_count = {pages}")
             if database.execute("pragma user_version").fetchone()[0] not in (0, _SCHEMA):
                 for name in _NAMES:
                     database.execute(f"drop table if exists {name}")
@@ -349,6 +383,7 @@ class Manifest:
             kept = ((directory, name, *record) for directory, name, record in self._spool.rows() if record is not None)
             database.executemany("insert or replace into pycs values (?, ?, ?, ?, ?, ?, ?, ?)", kept)
             self.settled.write(database)
+        self._quota.give_back(before - self._size())
 
     def _connect(self) -> Any:
         import sqlite3  # costs 4 ms: only where there is a manifest, or something to remember

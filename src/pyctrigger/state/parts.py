@@ -6,12 +6,14 @@ directories. Like every record it is a hint: a part without a note, or one that 
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import files
+from .quota import Quota
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +44,8 @@ CLOSED = "/closed/"
 _BETWEEN = "\0"
 #: Bytes that a run takes down at most, but for the part that it ends with: of a larger tree the next takes down more.
 _MOST_NOTED = 4 << 20
+#: Bytes of the notes of a stranger's tree: with more there are none.
+_MOST_OF_STRANGERS = 8 << 20
 
 
 class Part(NamedTuple):
@@ -72,7 +76,8 @@ class Part(NamedTuple):
 class Parts:
     """The notes of one installation, by site directory. Without a state directory there are none, and none are kept."""
 
-    def __init__(self, directory: str | None) -> None:
+    def __init__(self, directory: str | None, quota: Quota | None = None) -> None:
+        self._quota = quota or Quota()
         self._path = os.path.join(directory, "parts.json") if directory is not None else None
         self._records = os.path.join(directory, MANIFEST) if directory is not None else ""
         self._sites: dict[str, Any] | None = None
@@ -125,7 +130,11 @@ class Parts:
             return
         known, vouched = self._known(), self._seen_records()
         if self._has_changed or (known and vouched != self._vouched):
-            files.write(self._path, {"format": _FORMAT, "records": vouched, "sites": known})
+            text = json.dumps({"format": _FORMAT, "records": vouched, "sites": known})
+            if self._quota.left is not None and len(text) > _MOST_OF_STRANGERS:
+                self._sites, text = {}, "{}"
+            self._quota.spend(len(text))
+            files.write_lightly(self._path, text)
         self._vouched = vouched
         self._has_changed, self._size = False, 0
 

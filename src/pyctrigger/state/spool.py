@@ -14,6 +14,8 @@ from .record import Record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Bytes of a page of SQLite's (sqlite.org/pragma.html, page_size).
+PAGE = 4096
 #: Records held in memory, some half a kilobyte each.
 _MOST_HELD = 8192
 _TABLE = """
@@ -26,7 +28,9 @@ create table records (
 class Spool:
     """The newest record of each pyc, or that it has none any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        """`most`: bytes that the temporary file may take."""
+        self._most = most
         self._held: dict[str, dict[str, Record | None]] = {}
         self._count = 0
         self._file: Any = None
@@ -94,6 +98,8 @@ class Spool:
             if self._file is None:
                 self._file = sqlite3.connect("")  # a file without a name, gone with its descriptor
                 self._file.execute("pragma synchronous = off")
+                if self._most is not None:
+                    self._file.execute(f"pragma max_page_count = {max(1, self._most // PAGE)}")
                 self._file.execute(_TABLE)
             self._file.executemany("insert or replace into records values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         except sqlite3.Error:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from ..errors import RefusedError
 from . import files
-from .journal import Journal
+from .journal import Entry, Journal
 from .locations import make_own
+from .quota import Quota, StateFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .manifest import Manifest
     from .parts import Parts
+    from .roots import Debt, RootState
 
 
 _MAGIC = "magic_number"
+#: Holds the name of the debt that was paid.
+_PAID = "looked-at-everything"
+#: Bytes of an installation's own directory and that of its journal.
+_DIRECTORIES = 8192
 
 
 class Store:
@@ -34,8 +42,11 @@ class Store:
         create: bool = True,
         hurries: bool = False,
         stateless: bool = False,
+        root: RootState | None = None,
     ) -> None:
         self._base = base
+        self._root = root
+        self._quota = Quota() if root is None else root.quota
         self._notice = notice
         self._create = create
         self._hurries = hurries
@@ -54,7 +65,11 @@ class Store:
 
     def give_up(self, error: OSError) -> None:
         """Go on without state."""
-        if self._base is not None:
+        if self._root is not None and isinstance(error, StateFullError):
+            with contextlib.suppress(OSError, RefusedError):
+                self._root.forget()
+            self._untold = f"{self._root.path}: {self._root.full}"
+        elif self._base is not None:
             self._untold = (
                 f"no state is kept: {self._base}: {error.strerror or error}; --state-dir names another directory"
             )
@@ -72,9 +87,12 @@ class Store:
         return self._own(os.path.join(base, installation)) if base is not None else None
 
     def _own(self, directory: str) -> str | None:
-        if not self._create and not os.path.isdir(directory):
+        is_there = os.path.isdir(directory)
+        if not self._create and not is_there:
             return None
         try:
+            if not is_there:
+                self._quota.spend(_DIRECTORIES)
             return make_own(directory)
         except OSError as error:
             self.give_up(error)
@@ -83,7 +101,25 @@ class Store:
     def journal(self, installation: str) -> Journal | None:
         """The journal of an installation, if there can be one."""
         directory = self.directory(installation)
-        return Journal(directory) if directory else None
+        return Journal(directory, self._quota) if directory else None
+
+    def debt(self, installation: str) -> Debt | None:
+        """The look at everything that an installation owes a root whose state was forgotten."""
+        debt = self._root.debt if self._root is not None else None
+        paid = files.read(os.path.join(self._base, installation, _PAID)) if debt and self._base else None
+        return debt if debt is not None and paid != debt.name else None
+
+    def pending(self, installation: str) -> list[Entry]:
+        """What is announced for an installation and not done yet, without looking at more than its journal."""
+        journal, debt = self.journal(installation), self.debt(installation)
+        owed = [Entry("", debt.since, "unknown", None, {})] if debt is not None else []
+        return [*owed, *(journal.entries() if journal else ())]
+
+    def pay(self, installation: str) -> None:
+        """It is in the journal now. Raises OSError."""
+        directory = self.directory(installation)
+        if directory is not None and self._root is not None and self._root.debt is not None:
+            files.write_durably(os.path.join(directory, _PAID), self._root.debt.name)
 
     def magic_number(self, installation: str) -> bytes | None:
         """The interpreter's magic number when all of its directories were last looked at; None where nobody knows.
@@ -110,10 +146,10 @@ class Store:
         from .manifest import HOOK_PATIENCE, PATIENCE, Manifest  # most transactions touch nothing of most flavours
 
         patience = HOOK_PATIENCE if self._hurries else PATIENCE
-        return Manifest(self.directory(installation), patience=patience, notice=self._notice)
+        return Manifest(self.directory(installation), patience=patience, notice=self._notice, quota=self._quota)
 
     def parts(self, installation: str) -> Parts:
         """What an installation's hooks compare at a glance; without state, nothing."""
         from .parts import Parts  # only hooks and runs need it
 
-        return Parts(self.directory(installation))
+        return Parts(self.directory(installation), self._quota)
