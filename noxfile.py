@@ -68,6 +68,14 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def stdlib(session: nox.Session) -> None:
+    """Compile the whole standard library of every Python at hand and of a Debian sid, tests included; needs root."""
+    install_locked(session, "test")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    session.run("python", "tests/whole_libraries.py")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write tests/locks/*.txt with today's releases and their hashes.
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from libraries import copy_sources, left_out, library_of, sources_of
 from packages import pycs_below, write_tree
 from pyctrigger.target.broken import is_broken_on_purpose
-from pyctrigger.target.probe import probe
-from pyctrigger.target.scope import own_directories
 from test_staged_root import library_name
 
 if TYPE_CHECKING:
@@ -25,32 +23,26 @@ BROKEN = ("test/badsyntax_future3.py", "test/tokenizedata/bad_coding.py", "lib2t
           "test/test_lib2to3/data/py2_test_grammar.py", "test/test_future_stmt/badsyntax_future.py")  # fmt: skip
 GOOD = ("encodings/__init__.py", "os.py", "lib2to3/tests/pytree_idempotency.py", "test/test_lib2to3/support.py")
 
-_MAKEFILE = re.compile(r"-x '([^']*bad_coding[^']*)'")
-#: For an interpreter that comes without its Makefile.
-_LATEST = "bad_coding|badsyntax|lib2to3/tests/data|test/test_lib2to3/data"
-
-
-def sources_of(library: Path) -> list[str]:
-    """The sources of a standard library, by their paths in it."""
-    found = []
-    for directory, directories, names in os.walk(library):
-        directories[:] = [name for name in directories if name not in ("site-packages", "dist-packages")]
-        found += [os.path.relpath(os.path.join(directory, name), library) for name in names if name.endswith(".py")]
-    return found
-
 
 def test_what_is_left_out_is_what_its_own_installation_leaves_out(interpreter: Interpreter) -> None:
     """The pattern in the Makefile that it was built with selects the same of its sources."""
-    libraries = [Path(path) for path in own_directories(probe(interpreter.path).interpreter).library]
-    library = next(path for path in libraries if (path / "encodings").is_dir())
-    makefiles = sorted(library.glob("config-*/Makefile"))
-    pattern = _MAKEFILE.search(makefiles[0].read_text()) if makefiles else None
-    # It is meant for paths of the library; the directory that this one happens to lie in says nothing.
-    theirs = {path for path in sources_of(library) if re.search(pattern[1] if pattern else _LATEST, path)}
+    library = library_of(interpreter)
+    sources = sources_of(library)
 
-    ours = {path for path in sources_of(library) if is_broken_on_purpose(path)}
+    assert left_out(library, sources) == {path for path in sources if is_broken_on_purpose(path)}
 
-    assert theirs == ours
+
+def test_its_own_broken_sources_are_no_failure(pyctrigger: Command, interpreter: Interpreter, tmp_path: Path) -> None:
+    """With all that lies beside them; `nox -s stdlib` does it with whole libraries."""
+    library = library_of(interpreter)
+    broken = left_out(library, sources_of(library))
+    beside = {os.path.dirname(path) for path in broken} - {"test"}
+    sources = [path for path in sources_of(library) if path in broken or os.path.dirname(path) in beside]
+    copy_sources(library, sources, tmp_path / "prefix")
+
+    outcome = pyctrigger.json("run", "--python", interpreter.path, "--prefix", tmp_path / "prefix", "--stdlib")
+
+    assert (0, [], len(broken)) == (outcome.code, outcome.failures, outcome.counts["skipped"])
 
 
 @pytest.fixture
