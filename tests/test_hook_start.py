@@ -10,10 +10,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from packages import pycs_below, write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Packages with much below them, for what a hook never does. sqlite3 is the manifest's.
 NEVER = {"asyncio", "concurrent", "email", "http", "multiprocessing", "rich", "socket", "ssl", "unittest", "xml"}
@@ -25,19 +29,33 @@ FOR_PEOPLE = {"pyctrigger.run.environments", "pyctrigger.state.environments", "s
 START = "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from pyctrigger.cli import main; sys.exit(main())"
 
 
-def imported_by_hook(site: Path, state: Path, python: str, *touched: Path) -> set[str]:
-    """Run a hook for the touched paths, and return the modules that it imported, also those it forgot again."""
+#: The same, and the lines with which Python asked for something to be compiled.
+COUNTING = "import builtins, sys; compile_ = compile\n"
+COUNTING += (
+    "builtins.compile = lambda text, *more, **options: print(text) or compile_(text, *more, **options)\n" + START
+)
+
+
+def run_hook(
+    site: Path, state: Path, python: str, *touched: Path, start: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a hook for the touched paths."""
     found = [importlib.util.find_spec(name) for name in ("pyctrigger", "filelock", "platformdirs", "tomli")]
     places = [str(Path(spec.origin).parent.parent) for spec in found if spec and spec.origin]
     scope = ["--python", python, "--site-dir", str(site), "--state-dir", str(state)]
     hook = ["run", "--hook", "--quiet", "--event", "install", *scope, *map(str, touched)]
-    child = subprocess.run(
-        [sys.executable, "-I", "-S", "-X", "importtime", "-c", START, ":".join(dict.fromkeys(places)), *hook],
+    return subprocess.run(
+        [sys.executable, "-I", "-S", *start, ":".join(dict.fromkeys(places)), *hook],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
+
+
+def imported_by_hook(site: Path, state: Path, python: str, *touched: Path) -> set[str]:
+    """Run a hook, and return the modules that it imported, also those it forgot again."""
+    child = run_hook(site, state, python, *touched, start=["-X", "importtime", "-c", START])
     lines = child.stderr.splitlines()
     assert [] == [line for line in lines if not line.startswith("import time:")]
     return {line.rpartition("|")[2].strip() for line in lines}
@@ -80,6 +98,13 @@ def test_hook_imports_little(site: Path, served: Path, scope: list[str], touched
     assert len(names - others) <= most, sorted(names)
     # Without work there is no lock; and for it only filelock's own start, which is not among these, imports the rest.
     assert ("filelock" in names, any(name.startswith("filelock.") for name in names)) == (False, touched == "new.py")
+
+
+def test_idle_hook_compiles_nothing(site: Path, served: Path, scope: list[str]) -> None:
+    """No annotation either, as typing does with each of a NamedTuple's and a Union's that is a text."""
+    child = run_hook(site, served, scope[1], site / "README", start=["-c", COUNTING])
+
+    assert ("", "") == (child.stdout, child.stderr)
 
 
 #: Imports what the whole library has, so that half of it can't do.

@@ -34,6 +34,7 @@ FLOORS = {
     "namespaces": 0,
     "pieces": 0,
     "suggestions": 0,
+    "tuples": 0,
     "version": 0,
 }
 #: The two doors: they show the API and start the command line, and are on no floor.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import UsageError
 from ..run.request import Request, Work
 from ..run.transaction import absolute
+from ..tuples import NamedTuple
 from ..version import VERSION
 from .commands import VERBS
 from .options import add_shared_options

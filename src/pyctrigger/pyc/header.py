@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import enum
 import struct
-from typing import NamedTuple
+
+from ..tuples import NamedTuple
 
 _UINT32 = 0xFFFFFFFF
 _HASH_BASED = 0b01

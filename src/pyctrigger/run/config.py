@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, PyctriggerError, UsageError
 from ..pyc.header import InvalidationMode
 from ..state.locations import configuration_files
 from ..target.flavour import Flavour
 from ..target.trust import require_own
+from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InterpreterError, LockTimeoutError, PyctriggerError, UsageError
 from ..managers.ownership import Ownership
+from ..tuples import NamedTuple
 from .ability import check_target
 from .backlog import KEPT, Backlog, Unidentified
 from .entrance import Entrance

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
+
+from ..tuples import NamedTuple
 
 #: The kinds that are facts about the source and so worth remembering; all others are facts about the moment.
 LASTING_KINDS = frozenset({"syntax", "encoding", "recursion", "unmarshallable"})

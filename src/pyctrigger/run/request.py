@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..pyc.header import InvalidationMode
+from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
     from .config import Settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, NoEnvironmentError, PyctriggerError, RefusedError, UsageError
 from ..target.flavour import Flavour, installed, not_found
@@ -13,12 +13,13 @@ from .targets import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Union
 
     from ..state.interpreters import ProbedInterpreters
     from ..target.interpreter import Interpreter
     from .config import Settings
 
-Found = Union["Interpreter", PyctriggerError]
+    Found = Union[Interpreter, PyctriggerError]
 
 
 def find_interpreters(request: Request, settings: Settings, probed: ProbedInterpreters) -> Iterator[Found]:

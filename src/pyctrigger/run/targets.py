@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import RefusedError, UsageError
 from ..pyc.header import HeaderFormat
@@ -19,6 +19,7 @@ from ..target.scope import (
 from ..tree.directory import Opened, Tree, identity_as_others, identity_on_way, open_in_root, open_way
 from ..tree.elsewhere import is_below
 from ..tree.layout import Layout
+from ..tuples import NamedTuple
 from .transaction import Touched, Unit, touched, widened
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, NoEnvironmentError, OutsideScopeError, PyctriggerError, UsageError
 from ..managers.ownership import Ownership
@@ -12,6 +12,7 @@ from ..state.interpreters import ProbedInterpreters
 from ..state.locations import require_private, state_directory
 from ..state.store import Store
 from ..target.flavour import not_found
+from ..tuples import NamedTuple
 from . import config as configuration
 from .backlog import KEPT, Unidentified, drop_entries_of_gone, drop_gone_environments
 from .entrance import HOOK_LOCK_TIMEOUT

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..pyc.header import InvalidationMode
+from ..tuples import NamedTuple
 from ..version import VERSION
 from .request import Work
 

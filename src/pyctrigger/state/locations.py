@@ -10,9 +10,9 @@ import errno
 import os
 import stat
 import sys
-from typing import NamedTuple
 
 from ..errors import RefusedError
+from ..tuples import NamedTuple
 
 _NAME = "pyctrigger"
 

@@ -11,8 +11,9 @@ import contextlib
 import errno
 import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from ..tuples import NamedTuple
 from .paged_records import PagedRecords
 from .quota import Quota, StateFullError
 from .record import Record

@@ -10,8 +10,9 @@ import json
 import os
 import struct
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from ..tuples import NamedTuple
 from . import files
 from .quota import Quota
 

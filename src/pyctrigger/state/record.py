@@ -7,7 +7,9 @@ that is the same, the digests are; where it isn't, the bytes are compared before
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
     import os

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, UsageError
+from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
     from .interpreter import Interpreter

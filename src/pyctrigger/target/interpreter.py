@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from binascii import crc32
-from typing import NamedTuple
+
+from ..tuples import NamedTuple
 
 
 class Account(NamedTuple):

@@ -7,9 +7,10 @@ package managers' own schemes are `deb_system` and `rpm_prefix` (both vendors' p
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import NoEnvironmentError, UsageError
+from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

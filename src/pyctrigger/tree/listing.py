@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..pyc.names import PYCACHE, SOURCE_SUFFIX
+from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Container
