@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from command import Command
 from confinement import NOBODY
 from conftest import absent
 from packages import write_tree
@@ -16,7 +17,6 @@ from system_tools import find_tool
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from command import Command
     from interpreters import Interpreter
 
 #: What a link leads to (see `goal_of`), and what becomes of it.
@@ -63,10 +63,16 @@ def goal_of(case: str, site: Path) -> bytes:
     return goal + b"/deeper" if kind == "through-a-file" else goal
 
 
+@pytest.fixture
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """The command, with a state directory that lies in no root of a test's."""
+    return Command(tmp_path_factory.mktemp("state"))
+
+
 @pytest.mark.parametrize("is_staged", [False, True], ids=["system", "staged"])
 @pytest.mark.parametrize("is_absolute", [False, True], ids=["relative", "absolute"])
 def test_what_a_link_leads_to_decides(
-    pyctrigger: Command, site: Path, newest: Interpreter, is_absolute: bool, is_staged: bool
+    beside: Command, site: Path, newest: Interpreter, is_absolute: bool, is_staged: bool
 ) -> None:
     """Whether it is absolute or relative makes no difference, and of one that leads out only the first run fails."""
     root = os.fsencode(site.parent)
@@ -79,12 +85,12 @@ def test_what_a_link_leads_to_decides(
         os.symlink(goal, site / f"{case}.py")
     where = ["--root", str(site.parent), "--site-dir", "/site"] if is_staged else ["--site-dir", str(site)]
     options = ["--python", newest.path, *where]
-    run = pyctrigger.json("run", *options)
+    run = beside.json("run", *options)
     seen = {os.path.basename(failure["path"])[:-3]: failure["kind"] for failure in run.failures}
     seen |= {pyc.name.split(".")[0]: "compiled" for pyc in (site / "__pycache__").iterdir()}
     assert CASES == {case: seen.get(case, "ignored") for case in CASES}
     assert 1 == run.code
-    assert 0 == pyctrigger.json("run", *options).code
+    assert 0 == beside.json("run", *options).code
 
 
 #: Ways out of a site directory: the mode of the directory that a link leads into, what of it is in other hands (root
@@ -105,7 +111,7 @@ WAYS: dict[str, tuple[int, tuple[str, ...], str]] = {
 
 @pytest.mark.parametrize("is_absolute", [False, True], ids=["relative", "absolute"])
 def test_a_way_out_is_taken_where_nobody_else_leads_it(
-    pyctrigger: Command, tmp_path: Path, newest: Interpreter, is_absolute: bool
+    beside: Command, tmp_path: Path, newest: Interpreter, is_absolute: bool
 ) -> None:
     """Debian's `sitecustomize.py` leads to /etc: only root may change the way there, and everybody may go it."""
     site, etc = tmp_path / "usr/lib/packages", tmp_path / "etc"
@@ -122,13 +128,13 @@ def test_a_way_out_is_taken_where_nobody_else_leads_it(
     give_access_list(etc / "with_an_access_list")
     options = ["--python", newest.path, "--root", str(tmp_path), "--site-dir", "/usr/lib/packages"]
 
-    run = pyctrigger.json("run", *options)
+    run = beside.json("run", *options)
 
     seen = {os.path.basename(failure["path"])[:-3]: failure["kind"] for failure in run.failures}
     seen |= {pyc.name.split(".")[0]: "compiled" for pyc in (site / "__pycache__").iterdir()}
     assert {"inside": "compiled", **{way: result for way, (_, _, result) in ways.items()}} == seen
     (etc / "ours/goal.conf").write_text("x = 22\n")
-    assert 1 == pyctrigger.json("run", *options).counts["compiled"]
+    assert 1 == beside.json("run", *options).counts["compiled"]
 
 
 def give_access_list(directory: Path) -> None:
