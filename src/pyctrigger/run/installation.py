@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InterpreterError, LockTimeoutError, PyctriggerError, UsageError
 from ..managers.ownership import Ownership
+from ..tree.identity import ForeignPlaceError
 from ..tuples import NamedTuple
 from .ability import check_target
 from .backlog import KEPT, Backlog, Unidentified
@@ -226,13 +227,28 @@ class InstallationRun:
         from .overview import Overview
 
         wanted = wanted_bytecode(self._target, request, self._settings, self._target.installation)
-        changed = Overview(self._target, request, wanted, self._parts).changed()
+        try:
+            changed = Overview(self._target, request, wanted, self._parts).changed()
+        except ForeignPlaceError:
+            changed = self._changed_for_others(request, wanted)
         if changed == ():
             return request
         outside = self._target.touched(self._request).outside
         own = tuple(path for path in self._request.paths or () if path not in outside)
         self._found = self._request._replace(paths=_with_found(own, changed))
         return request._replace(paths=_with_found(request.paths, changed))
+
+    def _changed_for_others(self, request: Request, wanted: Wanted) -> tuple[str, ...] | None:
+        """What a glance tells that looks into the places of others, too."""
+        from .apart import Apart, DeathError, NoProcessError
+        from .overview import Overview
+
+        overview = Overview(self._target, request, wanted, self._parts)
+        try:
+            changed: tuple[str, ...] | None = Apart(self._observer).perform(lambda line, relay: overview.changed())
+        except (NoProcessError, DeathError):
+            return ()  # who looks says so
+        return changed
 
     @property
     def _parts(self) -> Parts:

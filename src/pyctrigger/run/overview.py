@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..pyc.names import PYCACHE
 from ..state.parts import ABSENT, CLOSED, LINK, PREFIXED, READ_ONLY, Part, identity
 from ..target.scope import PACKAGE_DIRECTORIES
+from ..tree.identity import ForeignPlaceError
 from .targets import open_layout
 
 if TYPE_CHECKING:
@@ -51,17 +52,20 @@ class Overview:
     # -- the glance ----------------------------------------------------------------------------------------------
 
     def changed(self) -> tuple[str, ...] | None:
-        """Paths that stand for the parts to look at, as a hook would name them; None for everything."""
+        """Paths that stand for the parts to look at, as a hook would name them; None for everything.
+
+        Raises ForeignPlaceError where only an account that we don't act as can tell.
+        """
         paths: list[str] = []
         count = 0
         with contextlib.ExitStack() as stack:
             layouts = []
             for site in self._target.sites:
-                with contextlib.suppress(OSError):  # who looks says why
+                with _told_by_who_looks():
                     layouts.append((site, stack.enter_context(open_layout(site, self._request))))
             others = {layout.sources.identity for _, layout in layouts}
             for site, layout in layouts:
-                with contextlib.suppress(OSError):
+                with _told_by_who_looks():
                     names = self._names(site, layout, others)
                     count += len(names)
                     # By the site directory itself, most managers mean everything in it.
@@ -88,7 +92,7 @@ class Overview:
         now = time.time()
         for name in names:
             part = known.pop(name, None)
-            if part is None or (part.until is not None and part.until <= now) or not _is_as_it_was(part, layout):
+            if part is None or (part.until is not None and part.until <= now) or not _is_as_it_was(part, layout, name):
                 yield name
         for name in known:
             self._parts.forget(site.path, terms, name)
@@ -157,14 +161,47 @@ def _inode(layout: Layout, name: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _is_as_it_was(part: Part, layout: Layout) -> bool:
-    """Whether all directories are what they were; each is reached by way of those that were just seen to be."""
+@contextlib.contextmanager
+def _told_by_who_looks() -> Iterator[None]:
+    """Pass over what can't be looked at, unless others can."""
+    try:
+        yield
+    except ForeignPlaceError:
+        raise
+    except OSError:
+        pass
+
+
+def _is_as_it_was(part: Part, layout: Layout, name: str) -> bool:
+    """Whether all directories are what they were; each is reached by way of those that were just seen to be.
+
+    Those of a part that was as it should be are all of one account.
+    """
+    tree = layout.sources
+    with tree.entered(""):
+        found = _are_as_they_were(part, layout, judged=tree.is_judged and tree.account_at("") is None)
+    if found is not None:
+        return found
+    try:
+        with tree.entered(name):
+            return bool(_are_as_they_were(part, layout, judged=False))
+    except ForeignPlaceError:
+        raise
+    except OSError:
+        return False
+
+
+def _are_as_they_were(part: Part, layout: Layout, *, judged: bool) -> bool | None:
+    """The same. None, if that is `judged`, where it may be for somebody else to tell."""
     sources, pycs = layout.sources.directory(""), layout.pycs.directory("")
     try:
         for name, seen in part.entries():
             if name[:1] != "/":
                 try:
-                    found = identity(os.stat(name, dir_fd=sources, follow_symlinks=False))
+                    status = os.stat(name, dir_fd=sources, follow_symlinks=False)
+                    if status.st_uid and judged:
+                        return None
+                    found = identity(status)
                 except OSError:
                     found = ABSENT
             else:

@@ -112,11 +112,14 @@ class Survey:
         for layout, site, units in self._sites:
             if self._places is not None and site.path not in self._places:
                 continue
-            notes = self._overview.notes(site.path, layout) if self._overview else None
             places = self._places[site.path] if self._places is not None else None
+            is_noted = all(map(_is_part, places or ()))
+            notes = self._overview.notes(site.path, layout) if self._overview and is_noted else None
             planner = self._planner(layout, site, notes)
             for step in planner.plan(units) if places is None else planner.plan_places(places):
                 if isinstance(step, Foreign):
+                    if step.if_dead and self._overview and self._request.hook:
+                        continue  # its glance has seen that nothing has changed there
                     found = self.foreign.setdefault(site.path, [])
                     assert found is not None
                     found.append(step)
@@ -152,6 +155,11 @@ class Survey:
         assert self._observer is not None
         self._looked = self._before + sources
         self._observer.looked(self._looked)
+
+
+def _is_part(place: Foreign) -> bool:
+    """Whether a place is a whole part of its site directory."""
+    return "/" not in place.relative and (place.deep or not place.relative)
 
 
 def _parts(layout: Layout, unit: Unit) -> Iterator[str]:

@@ -65,7 +65,8 @@ class Tree:
         self._open: OrderedDict[str, Opened] = OrderedDict()
         #: Directories below that are the first of another account's on their way.
         self._foreign: dict[str, Identity] = {}
-        self._is_judged = is_root()
+        #: Whether places of others are told from ours.
+        self.is_judged = is_root()
         status = os.fstat(descriptor)
         self.identity = (status.st_dev, status.st_ino)
         #: Whose rights work on it has: its owner's, or ours where that is no account.
@@ -137,7 +138,7 @@ class Tree:
         return opened
 
     def _opened(self, above: Opened, relative: str, name: str) -> Opened:
-        if not self._is_judged or above.identity is not None:
+        if not self.is_judged or above.identity is not None:
             with above as parent:
                 return Opened(os.open(name, _DIRECTORY, dir_fd=parent), above.identity)
         opened = open_below(above.descriptor, name, _DIRECTORY)
