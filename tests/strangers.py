@@ -105,7 +105,7 @@ def _huge_numbers(place: Path, outside: Outside) -> None:
         database.execute("create table Basenames (key, hnum, idx)")
         database.execute("insert into Packages values (1, x'ffffffffffffffff2e707963')")
         database.execute("create table files (path text, package_id)")
-        database.execute("insert into files values (zeroblob(50000000) || '.pyc', 1)")
+        database.execute("insert into files values ('/' || hex(zeroblob(2000000)) || '.pyc', 1)")
 
 
 #: By what it is called: how it is put into a place.

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from other_system import FilesBelow
 from owner_packages import MANAGERS, with_apk, with_rpm
 from packages import snapshot, write_tree
-from pyctrigger.managers import every
-from pyctrigger.managers.manager import ManagerError
+from pyctrigger.managers.files import ManagerError
 from pyctrigger.managers.ownership import Ownership
 from pyctrigger.managers.rpm import Rpm
 from pyctrigger.run.request import Request, Work
+from pyctrigger.run.root_files import RootFiles
 from pyctrigger.run.trigger import perform
 
 if TYPE_CHECKING:
@@ -113,8 +114,7 @@ def test_packages_are_asked_once_a_run_and_never_without_need(
     write_tree(payload, {f"{library.format(each.version)}/owner/module.py": "x = 1\n" for each in chosen})
     install(payload, root, scratch)
     asked: list[str] = []
-    for kind in every.MANAGERS.values():
-        monkeypatch.setattr(kind, "owned_pycs", _counted(kind.owned_pycs, asked))
+    monkeypatch.setattr(RootFiles, "owned_pycs", _counted(RootFiles.owned_pycs, asked))
     request = Request(Work.RUN, pythons=tuple(each.path for each in chosen), root=str(root), stateless=True)
 
     assert perform(request).exit_code == 0
@@ -126,12 +126,14 @@ def test_packages_are_asked_once_a_run_and_never_without_need(
     assert len(asked) == 1
 
 
-def _counted(ask: Callable[[Manager], Iterator[bytes]], asked: list[str]) -> Callable[[Manager], Iterator[bytes]]:
+def _counted(
+    ask: Callable[[RootFiles, Manager], Iterator[bytes]], asked: list[str]
+) -> Callable[[RootFiles, Manager], Iterator[bytes]]:
     """The same question, counted."""
 
-    def counted(manager: Manager) -> Iterator[bytes]:
+    def counted(files: RootFiles, manager: Manager) -> Iterator[bytes]:
         asked.append(manager.name)
-        return ask(manager)
+        return ask(files, manager)
 
     return counted
 
@@ -232,7 +234,7 @@ def test_no_header_does_more_than_be_refused(rpm_root: Path, data: st.DataObject
     database.execute("update Packages set blob = ?", (damaged,))
     database.commit()
     try:
-        found = list(Rpm(str(rpm_root)).owned_pycs())
+        found = list(Rpm(FilesBelow(rpm_root)).owned_pycs())
     except ManagerError:
         found = []
     finally:
@@ -258,7 +260,7 @@ def test_a_database_that_is_locked_is_not_waited_for(tmp_path: Path, path: str, 
         database.execute(table)
         database.execute("begin exclusive")
         begun = time.monotonic()
-        assert Ownership(str(tmp_path), notices.append).owns("/usr/lib", "m.cpython-311.pyc")
+        assert Ownership(FilesBelow(tmp_path), notices.append).owns("/usr/lib", "m.cpython-311.pyc")
         assert time.monotonic() - begun < 3
     (notice,) = notices
     assert f"{tmp_path / path} can't be read: database is locked" in notice
@@ -270,7 +272,7 @@ def test_a_database_that_is_no_database_is_closed(tmp_path: Path) -> None:
     write_tree(tmp_path, {"var/lib/rpm/rpmdb.sqlite": "no database\n" * 100})
 
     with pytest.raises(ManagerError, match="file is not a database"):
-        list(Rpm(str(tmp_path)).owned_pycs())
+        list(Rpm(FilesBelow(tmp_path)).owned_pycs())
 
     opened = Path("/proc/self/fd")
     assert str(path) not in {os.readlink(each) for each in opened.iterdir() if each.is_symlink()}

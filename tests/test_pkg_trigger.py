@@ -18,6 +18,7 @@ from documents import DOCS, blocks
 from environment import CHECKOUT
 from freebsd_system import LAUNCHER, OWN, TRIGGERS, FreeBSD, Said, library_of, version_of
 from interpreters import Interpreter, tag_of
+from other_system import FilesBelow
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pkg_stand_in import load
 from pyctrigger.managers.hook import Subject
@@ -975,12 +976,12 @@ def test_reading_the_database_leaves_no_trace(tmp_path: Path) -> None:
     assert database.execute("pragma journal_mode = wal").fetchone() == ("wal",)
     database.execute("create table files (path text primary key)")
     database.execute("insert into files values ('/usr/local/a.pyc')")
-    assert list(Pkg(str(tmp_path)).owned_pycs()) == [b"/usr/local/a.pyc"]  # as in a hook: pkg has it open
+    assert list(Pkg(FilesBelow(tmp_path)).owned_pycs()) == [b"/usr/local/a.pyc"]  # as in a hook: pkg has it open
     database.close()
     before = snapshot(directory)
     directory.chmod(0o555)
 
-    owned = list(Pkg(str(tmp_path)).owned_pycs())
+    owned = list(Pkg(FilesBelow(tmp_path)).owned_pycs())
 
     directory.chmod(0o755)
     assert owned == [b"/usr/local/a.pyc"]

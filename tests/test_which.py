@@ -10,6 +10,7 @@ import pytest
 
 from conftest import absent, require_two
 from interpreters import tag_of
+from other_system import FilesBelow
 from owner_packages import MANAGERS, with_apk, with_dpkg, with_rpm
 from packages import snapshot, write_tree
 from pyctrigger.managers.rpm import Rpm
@@ -337,7 +338,7 @@ def test_rpm_itself_is_asked_where_its_database_isnt_sqlite(tmp_path: Path) -> N
 
     wanted = [b"/usr/lib/a b.py", b"/usr/lib/c.py", b"/usr/lib/c", b"/usr/lib/none.py"]
 
-    for manager in (Older(str(root)), Rpm(str(root))):
+    for manager in (Older(FilesBelow(root)), Rpm(FilesBelow(root))):
         assert manager.owners(wanted) == {wanted[0]: "owner", wanted[1]: "owner"}
         assert list(manager.owned_pycs()) == [b"/usr/lib/__pycache__/e.cpython-311.pyc"]
 

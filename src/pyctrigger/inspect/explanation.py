@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..managers.owners import Owner, owners_of
 from ..run.outcome import path_fields
 from ..run.report import Report, printable
+from ..run.root_files import files_of
 from ..run.trigger import prepare
 from ..state.history import History
 from ..tree.directory import open_in_root
@@ -167,7 +168,7 @@ def explain(request: Request, observer: Observer) -> ExplainReport:
     # A directory may be of many packages, and that it is says nothing about what is in it.
     files = [each.source or each.path for each in report.explanations if each.kind != "directory"]
     files += [level.pyc for each in report.explanations for view in each.flavours for level in view.levels]
-    report.owners = owners_of(files, request.root, observer.notice)
+    report.owners = owners_of(files, files_of(request.root), observer.notice)
     return report
 
 

@@ -11,6 +11,7 @@ from ..managers.owners import Owner, owners_of
 from ..pyc.names import PYCACHE
 from ..run.outcome import path_fields
 from ..run.report import Report, printable
+from ..run.root_files import files_of
 from ..run.trigger import prepare
 from ..target.flavour import flavour_of_tag
 from ..tree.directory import Tree
@@ -100,7 +101,7 @@ def trace(request: Request, observer: Observer) -> WhichReport:
     for pyc in pycs:
         report.found += found.get(pyc) or [_by_name(pyc, prepared)]
     asked = [path for pyc in pycs for path in (pyc.source, pyc.path) if path is not None]
-    report.owners = owners_of(asked, request.root, observer.notice)
+    report.owners = owners_of(asked, files_of(request.root), observer.notice)
     return report
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from .files import Source
 from .hook import HookFile, render, shell
-from .manager import Manager, read
+from .manager import Manager
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -26,9 +27,13 @@ class Apk(Manager):
     name = "apk"
     database = "/lib/apk/db/installed"
 
+    @property
+    def sources(self) -> list[Source]:
+        return [Source("file", self.database)]
+
     def owned_pycs(self) -> Iterator[bytes]:
         directory = b""
-        for line in read(self.inside(self.database)).split(b"\n"):
+        for line in self._files.read(self.database).split(b"\n"):
             if line.startswith(b"F:"):
                 directory = line[2:]
             elif line.startswith(b"R:") and line.endswith(b".pyc"):
@@ -37,7 +42,7 @@ class Apk(Manager):
     def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
         wanted, found = set(paths), {}
         package, directory = "", b""
-        for line in read(self.inside(self.database)).split(b"\n"):
+        for line in self._files.read(self.database).split(b"\n"):
             if line.startswith(b"P:"):
                 package = os.fsdecode(line[2:])
             elif line.startswith(b"F:"):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from .files import Source
 from .hook import HookFile, quoted, render, shell
-from .manager import Manager, lines_in, pycs_in_list, read
+from .manager import Manager, lines_in, pycs_in_list
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -28,6 +29,10 @@ class Dpkg(Manager):
     name = "dpkg"
     database = "/var/lib/dpkg/info"
 
+    @property
+    def sources(self) -> list[Source]:
+        return [Source("files", self.database, _LIST), Source("file", _DIVERSIONS)]
+
     def owned_pycs(self) -> Iterator[bytes]:
         for _, text in self._lists():
             yield from pycs_in_list(text)
@@ -44,18 +49,12 @@ class Dpkg(Manager):
 
     def _lists(self) -> Iterator[tuple[str, bytes]]:
         """Each package, with the paths of its files, one a line."""
-        directory = os.open(self.inside(self.database), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for name in os.listdir(directory):
-                if name.endswith(_LIST):
-                    yield name[: -len(_LIST)], read(name, directory)
-        finally:
-            os.close(directory)
+        return self._files.read_below(self.database, _LIST)
 
     def _diversions(self) -> dict[bytes, tuple[bytes, str]]:
         """Where another package's file of this name lies, and which package made it do so (dpkg-divert(1))."""
         try:
-            lines = read(self.inside(_DIVERSIONS)).split(b"\n")
+            lines = self._files.read(_DIVERSIONS).split(b"\n")
         except FileNotFoundError:
             return {}
         threes = zip(lines[::3], lines[1::3], lines[2::3])
@@ -63,7 +62,7 @@ class Dpkg(Manager):
 
     def package_trigger(self) -> tuple[str, tuple[str, ...]] | None:
         path = f"{self.database}/pyctrigger.triggers"  # gone as soon as the package is removed, purged or not
-        return (path, ()) if os.path.isfile(self.inside(path)) else None
+        return (path, ()) if self._files.has_file(path) else None
 
     @staticmethod
     def compile_command(version: str, directory: str) -> str | None:

@@ -6,45 +6,45 @@ Its database is read as it lies on the disk, without its lock: a hook runs while
 from __future__ import annotations
 
 import abc
-import os
 from typing import TYPE_CHECKING, ClassVar
+
+from .files import Files, ManagerError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from .files import Source
     from .hook import HookFile, Subject
 
 #: In every interpreter's standard library, and touched whenever the interpreter comes, goes or changes.
 INTERPRETERS_OWN = "encodings"
-#: Seconds of waiting for a database that another program has locked.
-PATIENCE = 0.5
 
 _ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C", "HOME": "/"}
 _SUFFIX = b".pyc"
-_PIECE = 1 << 16
 #: So many lines are looked for one by one, before a text is split.
 _FEW = 20
 
 
-class ManagerError(Exception):
-    """A database that is there and can't be read; the text says which, and why."""
-
-
 class Manager(abc.ABC):
-    """One kind of package manager, looking at the system below `root` ("" is this one)."""
+    """One kind of package manager, and what its `files` say."""
 
     name: ClassVar[str]
     """As `--manager` takes it."""
     package_with_hooks: ClassVar[str | None] = None
     """The package that brings its hooks, where an administrator can't add a file of his own."""
 
-    def __init__(self, root: str = "") -> None:
-        self._root = root
+    def __init__(self, files: Files | None = None) -> None:
+        self._files = files or Files()
 
     @property
     @abc.abstractmethod
     def database(self) -> str:
         """The file or directory whose presence means that this manager is in use, as seen inside the root."""
+
+    @property
+    @abc.abstractmethod
+    def sources(self) -> list[Source]:
+        """What its answers about owners are read from, no more. Raises ManagerError."""
 
     @abc.abstractmethod
     def owned_pycs(self) -> Iterator[bytes]:
@@ -77,11 +77,7 @@ class Manager(abc.ABC):
     @property
     def is_present(self) -> bool:
         """Whether the system is run by this manager."""
-        return os.path.exists(self.inside(self.database))
-
-    def inside(self, path: str) -> str:
-        """A path inside the root, as it is reached from here."""
-        return self._root + path
+        return self._files.has(self.database)
 
 
 def ask(command: Sequence[str], seconds: float) -> bytes:
@@ -125,21 +121,3 @@ def lines_in(text: bytes, lines: Collection[bytes]) -> set[bytes]:
         if not lines:
             return set()
     return set(lines).intersection(text.split(b"\n"))
-
-
-def read(path: str, directory: int | None = None) -> bytes:
-    """The bytes of a file, without the cost of a file object: a database may have thousands. Raises OSError.
-
-    `directory` is the descriptor that the path starts from.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        text = os.read(descriptor, _PIECE)
-        if len(text) < _PIECE:
-            return text
-        pieces = [text]
-        while pieces[-1]:
-            pieces.append(os.read(descriptor, 16 * _PIECE))
-        return b"".join(pieces)
-    finally:
-        os.close(descriptor)

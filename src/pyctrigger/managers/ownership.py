@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .manager import ManagerError
+from .files import ManagerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
+
+    from .files import Files
 
 
 class _Everything:
@@ -20,14 +22,14 @@ _EVERYTHING = _Everything()
 
 
 class Ownership:
-    """Answers whether a package owns a pyc, on the system below `root` (None: this one).
+    """Answers whether a package owns a pyc, by what the managers' `files` say.
 
     A manager that is present and can't be read might own anything: then everything counts as owned, and `notice` is
     told why.
     """
 
-    def __init__(self, root: str | None, notice: Callable[[str], None]) -> None:
-        self._root = root or ""
+    def __init__(self, files: Files, notice: Callable[[str], None]) -> None:
+        self._files = files
         self._notice = notice
         self._owned: dict[str, set[str]] | None = None
         #: Whether everything counts as owned, since nobody can say.
@@ -55,11 +57,11 @@ class Ownership:
 
         owned: dict[str, set[str]] = {}
         for kind in MANAGERS.values():
-            manager = kind(self._root)
+            manager = kind(self._files)
             if not manager.is_present:
                 continue
             try:
-                for path in manager.owned_pycs():
+                for path in self._files.owned_pycs(manager):
                     directory, name = os.path.split(os.fsdecode(path))
                     owned.setdefault(self._resolved(directory), set()).add(name)
             except (ManagerError, OSError) as error:
@@ -71,7 +73,7 @@ class Ownership:
 
     def _resolved(self, directory: str) -> str:
         """The same directory under one name: a package may say `/lib`, where the tree says `/usr/lib`."""
-        if self._root:
+        if self._files.is_foreign:
             return directory
         known = self._real.get(directory)
         if known is None:

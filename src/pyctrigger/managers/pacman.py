@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from .files import Source
 from .hook import HookFile, quoted, render
-from .manager import INTERPRETERS_OWN, Manager, lines_in, pycs_in_list, read
+from .manager import INTERPRETERS_OWN, Manager, lines_in, pycs_in_list
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from .hook import Subject
 
+#: In the directory of each package.
+_FILES = "/files"
 _EVENTS = {"Install": "install", "Upgrade": "upgrade", "Remove": "remove"}
 #: What alpm's fnmatch(3) would take for a pattern.
 _PATTERN = "*?["
@@ -24,22 +26,20 @@ class Pacman(Manager):
     name = "pacman"
     database = "/var/lib/pacman/local"
 
+    @property
+    def sources(self) -> list[Source]:
+        return [Source("files", self.database, _FILES)]
+
     def owned_pycs(self) -> Iterator[bytes]:
-        directory = self.inside(self.database)
-        for name in os.listdir(directory):
-            path = os.path.join(directory, name, "files")
-            if os.path.isfile(path):
-                yield from pycs_in_list(read(path), prefix=b"/")
+        for _, text in self._files.read_below(self.database, _FILES):
+            yield from pycs_in_list(text, prefix=b"/")
 
     def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
         found = {}
         wanted = {path.lstrip(b"/"): path for path in paths}
-        directory = self.inside(self.database)
-        for name in os.listdir(directory):
-            files = os.path.join(directory, name, "files")
-            if os.path.isfile(files):
-                for line in lines_in(read(files), wanted):
-                    found[wanted[line]] = name.rsplit("-", 2)[0]  # NAME-VERSION-RELEASE
+        for name, text in self._files.read_below(self.database, _FILES):
+            for line in lines_in(text, wanted):
+                found[wanted[line]] = name.rsplit("-", 2)[0]  # NAME-VERSION-RELEASE
         return found
 
     @staticmethod

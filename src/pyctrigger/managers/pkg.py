@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from ..errors import UsageError
+from .files import ManagerError, Source
 from .hook import HookFile, quoted, render
-from .manager import PATIENCE, Manager, ManagerError, ask, read
+from .manager import Manager, ask
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterator
 
+    from .files import Files
     from .hook import Subject
 
 #: UCL expands variables, fnmatch(3) patterns; an apostrophe would end a word of the command that a message shows.
 _SPECIAL = "$*?['"
-#: Where a database's header says whether it has a write-ahead log (sqlite.org/fileformat2.html, 1.3).
-_VERSIONS = slice(18, 20)
-_WITH_LOG = b"\2\2"
 _PROGRAM = "/usr/local/sbin/pkg"
 _DEFAULT = "/var/db/pkg"
 _FILE = "local.sqlite"
@@ -36,8 +32,8 @@ class Pkg(Manager):
 
     name = "pkg"
 
-    def __init__(self, root: str = "") -> None:
-        super().__init__(root)
+    def __init__(self, files: Files | None = None) -> None:
+        super().__init__(files)
         self._directory: str | None = None
 
     @property
@@ -59,12 +55,13 @@ class Pkg(Manager):
 
         Raises ManagerError.
         """
-        if not os.path.exists(self.inside(_PROGRAM)):
+        if not self._files.has(_PROGRAM):
             return None
-        if self._root or not _is_roots(_PROGRAM):
+        if self._files.is_foreign or not _is_roots(_PROGRAM):
             # It isn't executed: then the default has to hold by what its configuration says, and by being there.
-            if self._names_a_directory() or not os.path.exists(self.inside(f"{_DEFAULT}/{_FILE}")):
-                raise ManagerError(f"{self.inside(_PROGRAM)} is there, but nobody can say where its database is")
+            if self._names_a_directory() or not self._files.has(f"{_DEFAULT}/{_FILE}"):
+                program = self._files.describe(_PROGRAM)
+                raise ManagerError(f"{program} is there, but nobody can say where its database is")
             return None
         answer = ask([_PROGRAM, "config", "PKG_DBDIR"], _ANSWERS_WITHIN)
         directory = os.fsdecode(answer.rstrip(b"\n"))
@@ -74,13 +71,18 @@ class Pkg(Manager):
 
     def _names_a_directory(self) -> bool:
         try:
-            text = read(self.inside(_CONFIGURATION))
+            text = self._files.read(_CONFIGURATION)
         except OSError:
             return False
         return any(line.lstrip().upper().startswith((b"PKG_DBDIR", b'"PKG_DBDIR')) for line in text.split(b"\n"))
 
+    @property
+    def sources(self) -> list[Source]:
+        return [Source("database", self.database)]
+
     def owned_pycs(self) -> Iterator[bytes]:
-        with self._open() as database:
+        with self._files.open_database(self.database, ["files"]) as database:
+            database.text_factory = bytes
             for (owned,) in database.execute("select path from files where path like '%.pyc'"):
                 yield bytes(owned)
 
@@ -91,37 +93,12 @@ class Pkg(Manager):
             "where files.path = cast(? as text)"
         )
         found = {}
-        with self._open() as database:
+        with self._files.open_database(self.database, ["files", "packages"]) as database:
+            database.text_factory = bytes
             for path in paths:
                 for (package,) in database.execute(question, (path,)):
                     found[path] = os.fsdecode(bytes(package))
         return found
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """The database. Raises ManagerError, also for what goes wrong while it is read, and OSError."""
-        try:
-            import sqlite3
-        except ImportError as error:
-            raise ManagerError(f"{self.inside(self.database)} can't be read without the module sqlite3") from error
-        try:
-            with contextlib.closing(sqlite3.connect(self._address(), uri=True, timeout=PATIENCE)) as database:
-                database.text_factory = bytes
-                yield database
-        except sqlite3.Error as error:
-            raise ManagerError(f"{self.inside(self.database)} can't be read: {error}") from error
-
-    def _address(self) -> str:
-        """The database, for reading. pkg's has a write-ahead log (since 2.6), which it removes when it is done.
-
-        Without that log a reader would have to make it, and leave it behind: it fails where it may not write, though
-        all that there is to read stands in the one file.
-        """
-        path = self.inside(self.database)
-        with open(path, "rb") as file:
-            versions = file.read(_VERSIONS.stop)[_VERSIONS]
-        complete = versions == _WITH_LOG and not os.path.exists(f"{path}-wal")
-        return f"file:{quote(os.fsencode(path))}?mode=ro{'&immutable=1' if complete else ''}"
 
     @staticmethod
     def site_directories(library: str) -> list[str]:

@@ -10,8 +10,9 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from .files import ManagerError, Source
 from .hook import HookFile, quoted, render, shell
-from .manager import INTERPRETERS_OWN, Manager, ManagerError, ask, pycs_in_list
+from .manager import INTERPRETERS_OWN, Manager, ask, pycs_in_list
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -34,20 +35,26 @@ class Rpm(Manager):
     @property
     def database(self) -> str:
         candidates = [os.path.join(directory, name) for directory in _DIRECTORIES for name in _FILES]
-        return next((path for path in candidates if os.path.exists(self.inside(path))), candidates[0])
+        return next((path for path in candidates if self._files.has(path)), candidates[0])
+
+    @property
+    def sources(self) -> list[Source]:
+        if not self.database.endswith(".sqlite"):
+            raise self._unreadable()
+        return [Source("database", self.database)]
 
     def owned_pycs(self) -> Iterator[bytes]:
         if self.database.endswith(".sqlite"):
             from .rpm_database import owned_pycs  # nothing of it is needed to look at a hook
 
-            return owned_pycs(self.inside(self.database))
+            return owned_pycs(self._files, self.database)
         return pycs_in_list(self._ask("[%{FILENAMES}\\n]"))
 
     def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
         if self.database.endswith(".sqlite"):
             from .rpm_database import owners
 
-            return owners(self.inside(self.database), paths)
+            return owners(self._files, self.database, paths)
         found = {}
         for line in self._ask("[%{=NAME}\\t%{FILENAMES}\\n]").split(b"\n"):
             package, _, path = line.partition(b"\t")
@@ -67,11 +74,16 @@ class Rpm(Manager):
         return self._query("-qa", "--qf", form)
 
     def _query(self, *words: str) -> bytes:
+        if self._files.is_foreign:
+            raise self._unreadable()
         program = next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
         if program is None:
-            raise ManagerError(f"{self.inside(self.database)} is there, but no rpm to read it")
-        command = [program, "--dbpath", self.inside(os.path.dirname(self.database)), *words]
-        return ask(command, _PATIENCE)
+            raise ManagerError(f"{self._files.describe(self.database)} is there, but no rpm to read it")
+        return ask([program, "--dbpath", os.path.dirname(self.database), *words], _PATIENCE)
+
+    def _unreadable(self) -> ManagerError:
+        """Only rpm itself can read it, which would trust whoever wrote it."""
+        return ManagerError(f"{self._files.describe(self.database)}: rpm isn't run over a root's database")
 
     @staticmethod
     def site_directories(library: str) -> list[str]:

@@ -11,13 +11,13 @@ import contextlib
 import os
 import struct
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
-from .manager import PATIENCE, ManagerError
+from .files import ManagerError
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterator
+
+    from .files import Files
 
 _NAME, _DIRINDEXES, _BASENAMES, _DIRNAMES = 1000, 1116, 1117, 1118
 _INT32, _STRING, _STRING_ARRAY = 4, 6, 8
@@ -25,22 +25,19 @@ _ENTRY = struct.Struct(">4I")
 #: Most packages have no bytecode, and their headers needn't be looked into. Hexadecimal, so that bytes are compared.
 _QUERY = "select blob from Packages where instr(blob, x'2e707963')"
 _WITH_FILE = "select blob from Packages where hnum in (select hnum from Basenames where key = cast(? as text))"
-#: Where a database file says which kind of journal its readers have to know; 2 is a write-ahead log (SQLite's
-#: fileformat2.html, 1.3.3).
-_READ_VERSION, _WRITE_AHEAD = 19, 2
 
 
-def owned_pycs(path: str) -> Iterator[bytes]:
+def owned_pycs(files: Files, path: str) -> Iterator[bytes]:
     """The pycs of all packages. Raises ManagerError and OSError."""
-    with _reading(path) as database:
+    with _told(files, path), files.open_database(path, ["Packages"]) as database:
         for (blob,) in database.execute(_QUERY):
             yield from _files_of_package(*_parts(bytes(blob)), b".pyc")
 
 
-def owners(path: str, wanted: Collection[bytes]) -> dict[bytes, str]:
+def owners(files: Files, path: str, wanted: Collection[bytes]) -> dict[bytes, str]:
     """The names of the packages that own these files. Raises ManagerError and OSError."""
     found = {}
-    with _reading(path) as database:
+    with _told(files, path), files.open_database(path, ["Packages", "Basenames"]) as database:
         for base in {os.path.basename(each) for each in wanted}:
             for (blob,) in database.execute(_WITH_FILE, (base,)):
                 entries, data = _parts(bytes(blob))
@@ -51,48 +48,12 @@ def owners(path: str, wanted: Collection[bytes]) -> dict[bytes, str]:
 
 
 @contextlib.contextmanager
-def _reading(path: str) -> Iterator[sqlite3.Connection]:
-    """The database. Raises ManagerError, also for what turns up while it is read, and OSError."""
+def _told(files: Files, path: str) -> Iterator[None]:
+    """What is wrong with a header, as ManagerError."""
     try:
-        import sqlite3
-    except ImportError as error:
-        raise ManagerError(f"{path} can't be read without the module sqlite3") from error
-    try:
-        with contextlib.closing(_open(path)) as database:
-            yield database
-    except (sqlite3.Error, struct.error, ValueError, TypeError, KeyError) as error:
-        raise ManagerError(f"{path} can't be read: {error}") from error
-
-
-def _open(path: str) -> sqlite3.Connection:
-    """Open it for reading, beside an rpm in the middle of a transaction too."""
-    import sqlite3
-
-    # With nobody at it there is no log, and opening it would make one: even a reader's would stay behind.
-    if _has_log(path) and not os.path.exists(f"{path}-wal"):
-        return _connect(path, "immutable=1")
-    try:
-        with contextlib.ExitStack() as stack:
-            database = stack.enter_context(contextlib.closing(_connect(path, "mode=ro")))
-            database.execute("select 1 from Packages limit 1")
-            stack.pop_all()
-            return database
-    except sqlite3.OperationalError as error:  # on a read-only file system a log that isn't there can't be made
-        if "locked" in str(error):
-            raise
-        return _connect(path, "immutable=1")
-
-
-def _connect(path: str, how: str) -> sqlite3.Connection:
-    import sqlite3
-
-    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=PATIENCE)
-
-
-def _has_log(path: str) -> bool:
-    with open(path, "rb") as database:
-        start = database.read(_READ_VERSION + 1)
-    return len(start) > _READ_VERSION and start[_READ_VERSION] == _WRITE_AHEAD
+        yield
+    except (struct.error, ValueError, TypeError, KeyError) as error:
+        raise ManagerError(f"{files.describe(path)} can't be read: {error}") from error
 
 
 class _Entry(NamedTuple):

@@ -19,6 +19,7 @@ from ..target.scope import own_directories
 from .hook_place import HookPlace
 from .outcome import path_fields
 from .report import Report
+from .root_files import files_of
 from .standing_hooks import StandingHook, is_first_of_version, is_ours, rivals, standing_hooks
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _check(request: HookRequest) -> None:
 
 def _managers_of(root: str | None) -> list[str]:
     """Those that run the system, or all of them where none does."""
-    present = [name for name, kind in MANAGERS.items() if kind(root or "").is_present]
+    present = [name for name, kind in MANAGERS.items() if kind(files_of(root)).is_present]
     return [name for name in present or MANAGERS if MANAGERS[name].package_with_hooks is None]
 
 
@@ -317,7 +318,7 @@ def _uninstall(hook: Hook, place: HookPlace, past: Past, *, dry_run: bool) -> st
 def _owner(request: HookRequest, path: str) -> str | None:
     """The package that a file belongs to, or why nobody knows whether there is one."""
     unknown: list[str] = []
-    owner = owners_of([path], request.root, unknown.append).get(path)
+    owner = owners_of([path], files_of(request.root), unknown.append).get(path)
     return str(owner) if owner is not None else next(iter(unknown), None)
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import PyctriggerError
 from ..managers.every import HOOK_PLACES, MANAGERS
-from ..managers.manager import ManagerError
+from ..managers.files import ManagerError
 from ..managers.owners import owners_of
 from ..target.flavour import Flavour, installed
 from ..target.witness import environment_of
 from ..tree.directory import open_in_root
 from .outcome import path_fields
+from .root_files import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -86,10 +87,10 @@ def is_ours(content: bytes) -> bool:
 def standing_hooks(root: str | None, notice: Callable[[str], None]) -> list[StandingHook]:
     """All of a system: those in files, and those that are part of a package. What can't be read is told to `notice`."""
     found = [hook for name in HOOK_PLACES for hook in _in_files(name, root)]
-    owners = owners_of([hook.path for hook in found], root, notice)
+    owners = owners_of([hook.path for hook in found], files_of(root), notice)
     found = [hook._replace(package=owners[hook.path].package) if hook.path in owners else hook for hook in found]
     for name, kind in MANAGERS.items():
-        manager = kind(root or "")
+        manager = kind(files_of(root))
         try:
             trigger = manager.package_trigger() if manager.is_present else None
         except (ManagerError, OSError) as error:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, NoEnvironmentError, OutsideScopeError, PyctriggerError, UsageError
+from ..managers.files import Files
 from ..managers.ownership import Ownership
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import require_private, state_directory
@@ -159,7 +160,7 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
         request = request._replace(defer=True)
     store, probed = _state(request, observer)
     record = _Record(request, store, observer.notice)
-    ownership = Ownership(request.root, observer.notice)
+    ownership = Ownership(_files(request.root), observer.notice)
     report = Report(request.work.value, dry_run=request.dry_run)
     report.errors += [trouble] if trouble is not None else []
     if request.work is Work.RUN and not request.dry_run:
@@ -185,6 +186,14 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
         observer.found([f"{each.flavour} ({each.executable})" for each in found])
     service = Service(settings, store, probed, observer, ownership, record.begin)
     return Prepared(request, service, report, parts, unserved, record)
+
+
+def _files(root: str | None) -> Files:
+    if root is None:
+        return Files()
+    from .root_files import files_of  # not for this system's own hooks
+
+    return files_of(root)
 
 
 def open_store(request: Request) -> Store:

@@ -83,9 +83,10 @@ def _announce(preview: Report, request: Request, observer: Observer, color: str)
 def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator[str]:
     """What brings back the bytecode of dpkg's packages: to dpkg it is nobody's, so that reinstalling is no need."""
     from ...managers.owners import owners_of
+    from ...run.root_files import files_of
 
     sites = [taking.site for run in preview.runs for taking in run.takings]
-    owners = owners_of(sites, request.root, observer.notice)
+    owners = owners_of(sites, files_of(request.root), observer.notice)
     commands: dict[str, list[str]] = {}
     for run in preview.runs:
         if run.interpreter is None or run.interpreter.is_gone:
