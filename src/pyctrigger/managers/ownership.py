@@ -36,6 +36,10 @@ class Ownership:
         self.is_unreadable = False
         self._real: dict[str, str] = {}
 
+    def anew(self, notice: Callable[[str], None]) -> Ownership:
+        """One that hasn't asked yet, about the same system."""
+        return Ownership(self._files, notice)
+
     def owns(self, directory: str, name: str) -> bool:
         """Whether a package owns the file `name` in `directory`, a path as seen inside the root."""
         return name in self.owned_in(directory)

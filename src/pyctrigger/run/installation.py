@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InterpreterError, LockTimeoutError, PyctriggerError, UsageError
-from ..managers.ownership import Ownership
 from ..tree.identity import ForeignPlaceError
 from ..tuples import NamedTuple
 from .ability import check_target
@@ -22,6 +21,7 @@ from .wanted import wanted_bytecode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..managers.ownership import Ownership
     from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
     from ..state.manifest import Manifest
@@ -57,10 +57,10 @@ class Service(NamedTuple):
     begin: Callable[[], None]
     """To be called before the first change."""
 
-    def apart(self, observer: Observer, root: str | None) -> Service:
+    def apart(self, observer: Observer) -> Service:
         """The same in a process that was forked: it has read nothing yet, and tells what it has to by its parent."""
         self.store.tell_to(observer.notice)
-        return self._replace(observer=observer, ownership=Ownership(root, observer.notice))
+        return self._replace(observer=observer, ownership=self.ownership.anew(observer.notice))
 
 
 class InstallationRun:
@@ -353,7 +353,7 @@ class InstallationRun:
     def _be_apart(self, line: Line, relay: Relay) -> InstallationRun:
         """Go on with this in a process of its own: the parent has the lock and the journal."""
         self._observer = relay
-        self._service = self._service.apart(relay, self._request.root)
+        self._service = self._service.apart(relay)
         self._known_parts = None
         self._line = line
         return self

@@ -54,7 +54,7 @@ class Look:
         self._report.takings = takings
 
     def _inspect_as_others(self, relay: Relay, places: Places) -> tuple[Inspected, list[Taking]]:
-        self._service = self._service.apart(relay, self._request.root)
+        self._service = self._service.apart(relay)
         inspection, takings, _ = self._inspect(places)
         return inspection.found, takings
 
