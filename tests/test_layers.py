@@ -42,7 +42,7 @@ DOORS = {"__init__", "__main__"}
 #: The command line's part that has to be there before the rest of it is imported.
 EARLY = "interruption"
 #: They fork, and a child ends without what its parent has to do at its own end.
-FORKING = {"run/apart.py": "os._exit", "tree/account.py": "os._exit"}
+FORKING = dict.fromkeys(("managers/confined.py", "run/apart.py", "tree/account.py"), "os._exit")
 
 #: What the package may import beside itself and the standard library, and which files may do so.
 THIRD_PARTY = {
