@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from command import Command
+from conftest import absent
 from interpreters import find_interpreters
 from system_tools import find_tool
 
@@ -105,11 +106,11 @@ def command_for(uid: int, directory: Path, state: Path) -> Command | None:
 def private_mounts(script: str) -> Iterator[list[str]]:
     """Mounts made by a shell script that nobody else sees; what to put before a command that should see them.
 
-    Raises PermissionError where this process may not have mounts of its own.
+    Skips where this process may not have mounts of its own: in many containers, and in a chroot, whose / is no mount.
     """
     unshare, nsenter = find_tool("unshare"), find_tool("nsenter")
     if unshare is None or nsenter is None:
-        raise PermissionError("no unshare or nsenter (Debian package util-linux)")
+        absent("no unshare or nsenter (Debian package util-linux)")
     # It ends with its standard input, and so with this process, however that ends; the mounts go with it.
     keeper = subprocess.Popen(
         [unshare, "--mount", "--propagation", "private", "sh", "-ec", script + "\necho ready; exec cat"],
@@ -120,7 +121,7 @@ def private_mounts(script: str) -> Iterator[list[str]]:
     assert keeper.stdin and keeper.stdout and keeper.stderr  # noqa: PT018
     try:
         if keeper.stdout.readline() != b"ready\n":
-            raise PermissionError(f"no mounts of our own: {keeper.stderr.read().decode().strip()}")
+            absent(f"no mounts of our own: {keeper.stderr.read().decode().strip()}")
         yield [nsenter, f"--mount=/proc/{keeper.pid}/ns/mnt", "--"]
     finally:
         keeper.stdin.close()
@@ -152,7 +153,7 @@ class Machine:
 @contextmanager
 def own_machine(command: Command, runtime: Path) -> Iterator[Machine]:
     """As root, whose places are fixed: mounts of our own over them, and an empty `/mnt`. Else `runtime`, which has to
-    be the caller's `XDG_RUNTIME_DIR`. Raises PermissionError where this process may not have mounts of its own.
+    be the caller's `XDG_RUNTIME_DIR`.
     """
     if os.geteuid() != 0:
         runtime.mkdir(mode=0o700)

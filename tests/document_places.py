@@ -146,10 +146,7 @@ class Places:
         checkout = self._scratch / "checkout"
         if not checkout.exists():
             shutil.copytree(CHECKOUT, checkout, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
-        try:
-            mounts = self._stack.enter_context(private_mounts(f"mount -t tmpfs none {WORKSHOP}"))
-        except PermissionError as error:
-            absent(str(error))
+        mounts = self._stack.enter_context(private_mounts(f"mount -t tmpfs none {WORKSHOP}"))
         seen = Path(mounts[1].partition("=")[2]).parent.parent / "root"
         # Its Python has a pip, and pyctrigger.
         path = f"{os.path.dirname(sys.executable)}:{PATH}"
@@ -160,10 +157,7 @@ class Places:
     def _appliance(self) -> Place:
         """The hooked Debian, in which mounts may be made: nobody else sees them."""
         top = self._stack.enter_context(copy_of(self._debians.hooked)).top
-        try:
-            mounts = self._stack.enter_context(private_mounts(f"mount --bind {top} {top}"))
-        except PermissionError as error:
-            absent(str(error))
+        mounts = self._stack.enter_context(private_mounts(f"mount --bind {top} {top}"))
         place = inside(top, {})
         enter = place.enter
         place.enter = lambda as_root: [*mounts, *enter(as_root)]

@@ -71,13 +71,10 @@ def hide_cache() -> str:
 def _make(sid: Path, store: Path) -> None:
     run = store.with_name("images.run")
     places = ["--root", str(store), "--runroot", str(run), "--storage-driver", "overlay"]
-    try:
-        with private_mounts(hide_cache()) as inside, tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            program = [*inside, "buildah", *places]
-            _commit(program, "scratch", sid, BASE)
-            _commit(program, BASE, _official_python(Path(scratch), sid), PYTHON)
-    except PermissionError as error:
-        absent(str(error))
+    with private_mounts(hide_cache()) as inside, tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        program = [*inside, "buildah", *places]
+        _commit(program, "scratch", sid, BASE)
+        _commit(program, BASE, _official_python(Path(scratch), sid), PYTHON)
     shutil.rmtree(run, ignore_errors=True)
 
 

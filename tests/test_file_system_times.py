@@ -53,12 +53,9 @@ def mounted(request: pytest.FixtureRequest, tmp_path: Path, pyctrigger: Command)
     with image.open("wb") as file:
         file.truncate(8 << 20)
     subprocess.run([maker, *MAKERS[request.param][1:], image], check=True, capture_output=True)
-    try:
-        with private_mounts(f"mount -o loop -t {kind} '{image}' /mnt") as inside:
-            pyctrigger.program = [*inside, *pyctrigger.program]
-            yield Path(inside[1].partition("=")[2]).parent.parent / "root/mnt"
-    except PermissionError as error:
-        absent(f"no loop device to mount {kind} from, as in most containers: {error}")
+    with private_mounts(f"mount -o loop -t {kind} '{image}' /mnt") as inside:
+        pyctrigger.program = [*inside, *pyctrigger.program]
+        yield Path(inside[1].partition("=")[2]).parent.parent / "root/mnt"
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
-from conftest import absent
+from confinement import private_mounts
 from interpreters import find_interpreters, tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, wait_for_the_next_tick, write_tree
-from separation import separable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -325,23 +324,24 @@ def test_residue_goes_when_it_is_old(pyctrigger: Command, noted: Path, scope: li
 
 
 def test_a_read_only_mount_is_healed_once_it_is_writable(
-    as_root: None, pyctrigger: Command, tree: Path, scope: list[str], tmp_path: Path
+    as_root: None, pyctrigger: Command, tree: Path, scope: list[str]
 ) -> None:
     """Its hooks are silent meanwhile, and nothing is forgotten."""
-    if not separable():
-        absent("mounts of its own")
     write_tree(tree, {"mounted/m.py": ""})
-    command = " ".join(map(os.fsdecode, pyctrigger.command_line("run", ["--hook", *scope, tree / "none/of/these"])))
-    script = (
-        f"mount -t tmpfs none {tree}/mounted && touch {tree}/mounted/m.py && mount -o remount,ro {tree}/mounted\n"
-        f"for i in 1 2 3; do {command} >{tmp_path}/said$i 2>&1; done\n"
-        f"mount -o remount,rw {tree}/mounted; {command} && ls {tree}/mounted/__pycache__"
-    )
+    place = tree / "mounted"
+    script = f"mount -t tmpfs none {place}; touch {place}/m.py; mount -o remount,ro {place}"
+    with private_mounts(script) as inside:
+        pyctrigger.program = [*inside, *pyctrigger.program]
+        hooks = [pyctrigger.text("run", "--hook", *scope, tree / "none/of/these") for _ in range(3)]
+        subprocess.run([*inside, "mount", "-o", "remount,rw", place], check=True)
+        hooks.append(pyctrigger.text("run", "--hook", *scope, tree / "none/of/these"))
+        pycs = subprocess.run(
+            [*inside, "ls", place / "__pycache__"], capture_output=True, text=True, check=False
+        ).stdout
 
-    child = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
-
-    assert (0, 1) == (child.returncode, child.stdout.count(".pyc")), child.stderr
-    assert (tmp_path / "said3").read_text() == ""
+    assert [0] * 4 == [each.code for each in hooks]
+    assert ("", "") == (hooks[2].out, hooks[2].err)
+    assert 1 == pycs.count(".pyc")
 
 
 # -- notes that aren't to be believed ---------------------------------------------------------------------------------

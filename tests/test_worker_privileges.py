@@ -104,18 +104,15 @@ def staged(interpreter: Interpreter, more: str = "", *, door: str = "chmod 0755 
         {door}
     """
     with public_directory() as top:
-        try:
-            mounts = private_mounts(script)
-            with mounts as inside:
-                command = Command(top / "state")
-                command.program = [*inside, *command.program]
-                stage = Stage(top, command, interpreter)
-                try:
-                    yield stage
-                finally:
-                    stage.close()
-        except PermissionError as error:
-            absent(f"mounts of our own: {error}")
+        mounts = private_mounts(script)
+        with mounts as inside:
+            command = Command(top / "state")
+            command.program = [*inside, *command.program]
+            stage = Stage(top, command, interpreter)
+            try:
+                yield stage
+            finally:
+                stage.close()
 
 
 def own_network() -> str:
