@@ -7,7 +7,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import PyctriggerError, UsageError
+from ..errors import PyctriggerError, RefusedError, UsageError
 from ..managers.every import HOOKS, MANAGERS
 from ..managers.hook import HookFile, Subject
 from ..managers.owners import owners_of
@@ -16,6 +16,7 @@ from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory
 from ..target.flavour import Flavour, installed
 from ..target.scope import own_directories
+from ..tree.identity import ForeignPlaceError
 from .hook_place import HookPlace
 from .outcome import path_fields
 from .report import Report
@@ -103,6 +104,24 @@ class HookReport(Report):
 
 def manage_hooks(request: HookRequest) -> HookReport:
     """Do what is asked for. Raises UsageError, InterpreterError, RefusedError, LockTimeoutError."""
+    try:
+        return _manage(request)
+    except ForeignPlaceError as foreign:
+        from .apart import Apart, DeathError, NoProcessError
+        from .observer import Observer
+
+        try:
+            report: HookReport = Apart(Observer()).perform(lambda line, relay: _manage(request))
+        except (NoProcessError, DeathError) as error:
+            raise RefusedError(
+                f"account {foreign.uid} may rename in --root {request.root}, and no process can be had that acts as it "
+                f"({error})",
+                mend="run it as that account",
+            ) from error
+        return report
+
+
+def _manage(request: HookRequest) -> HookReport:
     _check(request)
     report = HookReport(request.action, dry_run=request.dry_run)
     subjects = list(_subjects(request))

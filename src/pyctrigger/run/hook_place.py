@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import PyctriggerError, RightsError, UsageError
 from ..state.before import ABSENT, Standing, is_alive
-from ..tree.directory import open_in_root
+from ..tree.directory import open_way
+from ..tree.identity import ForeignPlaceError, masking_nothing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..state.before import Past
+    from ..tree.directory import Opened
 
 #: Of a file that can be remembered.
 _MOST_BYTES = 1 << 20
@@ -38,11 +40,20 @@ class HookPlace:
         self.key = os.path.realpath(self._root).rstrip("/") + path
 
     def look(self) -> Standing:
-        """What stands there; what can't be opened is something else."""
+        """What stands there; what can't be opened is something else. Raises ForeignPlaceError."""
         try:
-            directory = open_in_root(self._root, os.path.dirname(self._path))
+            opened = self._open(os.path.dirname(self._path))
+        except ForeignPlaceError:
+            raise
         except OSError:
             return ABSENT
+        try:
+            with opened as directory:
+                return self._look(directory)
+        finally:
+            os.close(opened.descriptor)
+
+    def _look(self, directory: int) -> Standing:
         try:
             status = os.stat(self._name, dir_fd=directory, follow_symlinks=False)
             facts = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns)
@@ -58,39 +69,45 @@ class HookPlace:
             return ABSENT
         except OSError:
             return Standing("other")
-        finally:
-            os.close(directory)
 
     def put(self, standing: Standing, *, as_it_was: bool = False) -> None:
         """Put a file or link there, made under a name that no manager reads; `as_it_was`: with its owner and time.
 
         Raises PyctriggerError.
         """
-        temporary = f".{self._name}.{os.getpid()}.tmp"
         try:
-            directory = self._made(os.path.dirname(self._path))
+            opened = self._made(os.path.dirname(self._path))
             try:
-                self._write(temporary, standing, directory, as_it_was=as_it_was)
-                os.replace(temporary, self._name, src_dir_fd=directory, dst_dir_fd=directory)
-                os.fsync(directory)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary, dir_fd=directory)
-                raise
+                with opened as directory:
+                    self._put(directory, standing, as_it_was=as_it_was)
             finally:
-                os.close(directory)
+                os.close(opened.descriptor)
         except OSError as error:
             raise self.unusable(error) from error
+
+    def _put(self, directory: int, standing: Standing, *, as_it_was: bool) -> None:
+        temporary = f".{self._name}.{os.getpid()}.tmp"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)  # of a process that had our number
+        try:
+            self._write(temporary, standing, directory, as_it_was=as_it_was)
+            os.replace(temporary, self._name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=directory)
+            raise
 
     def remove(self) -> None:
         """Take away what stands there. Raises PyctriggerError."""
         try:
-            directory = open_in_root(self._root, os.path.dirname(self._path))
+            opened = self._open(os.path.dirname(self._path))
             try:
-                os.unlink(self._name, dir_fd=directory)
-                os.fsync(directory)
+                with opened as directory:
+                    os.unlink(self._name, dir_fd=directory)
+                    os.fsync(directory)
             finally:
-                os.close(directory)
+                os.close(opened.descriptor)
         except OSError as error:
             raise self.unusable(error) from error
 
@@ -119,7 +136,7 @@ class HookPlace:
         if standing.kind == "link":
             os.symlink(standing.content, os.fsencode(name), dir_fd=directory)
         else:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(name, flags, 0o600, dir_fd=directory)
             with open(descriptor, "wb") as file:
                 file.write(standing.content)
@@ -132,36 +149,38 @@ class HookPlace:
             times = (standing.mtime_ns, standing.mtime_ns)
             os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
 
-    def _made(self, path: str) -> int:
-        """A descriptor of a directory, made with those above it if need be."""
+    def _open(self, path: str) -> Opened:
+        return open_way(path, self._root)
+
+    def _made(self, path: str) -> Opened:
+        """A directory, made with those above it if need be."""
         try:
-            return open_in_root(self._root, path)
+            return self._open(path)
         except FileNotFoundError:
             above = self._made(os.path.dirname(path))
         try:
             self._make(above, path)
         finally:
-            os.close(above)
-        return open_in_root(self._root, path)
+            os.close(above.descriptor)
+        return self._open(path)
 
-    def _make(self, above: int, path: str) -> None:
+    def _make(self, opened: Opened, path: str) -> None:
         """Remembered as ours before anybody can see it, so that an install that is killed leaves nothing of unknown
         origin.
         """
         temporary = f".pyctrigger-{os.getpid()}-{os.urandom(4).hex()}.tmp"
-        os.mkdir(temporary, 0o755, dir_fd=above)
+        with opened as above, masking_nothing_of(0o755):
+            os.mkdir(temporary, 0o755, dir_fd=above)
         try:
-            descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
-            try:
-                os.fchmod(descriptor, 0o755)  # whatever the umask
-                status = os.fstat(descriptor)
-            finally:
-                os.close(descriptor)
+            with opened as above:
+                status = os.stat(temporary, dir_fd=above, follow_symlinks=False)
             with contextlib.suppress(OSError):  # without state it stays when the hook goes
                 self._past.remember_directory(self._key(path), status)
-            os.rename(temporary, os.path.basename(path), src_dir_fd=above, dst_dir_fd=above)
+            with opened as above:
+                os.rename(temporary, os.path.basename(path), src_dir_fd=above, dst_dir_fd=above)
         except OSError as error:
-            os.rmdir(temporary, dir_fd=above)
+            with opened as above:
+                os.rmdir(temporary, dir_fd=above)
             # Another install was faster, or a dangling link stands there: opening it tells.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
@@ -169,7 +188,7 @@ class HookPlace:
     def _removed_empty(self, path: str) -> bool:
         """Whether there is no such directory any more, so that the one above it may be empty, too."""
         try:
-            above = open_in_root(self._root, os.path.dirname(path))
+            opened = self._open(os.path.dirname(path))
         except FileNotFoundError:
             self._past.forget_directory(self._key(path))
             return True
@@ -177,31 +196,35 @@ class HookPlace:
             return False
         name = os.path.basename(path)
         try:
-            if not self._past.made(self._key(path), os.stat(name, dir_fd=above, follow_symlinks=False)):
+            with opened as above:
+                status = os.stat(name, dir_fd=above, follow_symlinks=False)
+            if not self._past.made(self._key(path), status):
                 return False
-            os.rmdir(name, dir_fd=above)
+            with opened as above:
+                os.rmdir(name, dir_fd=above)
         except FileNotFoundError:
             pass
         except OSError:
             return False  # somebody else's files are in it
         finally:
-            os.close(above)
+            os.close(opened.descriptor)
         self._past.forget_directory(self._key(path))
         return True
 
     def _sweep(self, path: str, pattern: re.Pattern[str], remove: Callable[..., object]) -> None:
         try:
-            directory = open_in_root(self._root, path)
+            opened = self._open(path)
         except OSError:
             return
         try:
-            for name in os.listdir(directory):
-                match = pattern.match(name)
-                if match and not is_alive(int(match[1])):
-                    with contextlib.suppress(OSError):
-                        remove(name, dir_fd=directory)
+            with opened as directory:
+                for name in os.listdir(directory):
+                    match = pattern.match(name)
+                    if match and not is_alive(int(match[1])):
+                        with contextlib.suppress(OSError):
+                            remove(name, dir_fd=directory)
         finally:
-            os.close(directory)
+            os.close(opened.descriptor)
 
 
 def _upwards(path: str) -> Iterator[str]:

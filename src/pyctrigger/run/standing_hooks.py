@@ -13,7 +13,8 @@ from ..managers.files import ManagerError
 from ..managers.owners import owners_of
 from ..target.flavour import Flavour, installed
 from ..target.witness import environment_of
-from ..tree.directory import open_in_root
+from ..tree.directory import open_way
+from ..tree.identity import ForeignPlaceError
 from .outcome import path_fields
 from .root_files import files_of
 
@@ -141,26 +142,38 @@ def _in_files(name: str, root: str | None) -> Iterator[StandingHook]:
 
 
 def _files(root: str | None, directory: str) -> Iterator[tuple[str, int, bytes]]:
-    """Name, mode and content of each file of a directory; none of a link, or of what can't be read."""
+    """Name, mode and content of each file of a directory; none of a link, or of what can't be read.
+
+    Raises ForeignPlaceError.
+    """
     try:
-        opened = open_in_root(root or "/", directory)
+        opened = open_way(directory, root or "/")
+    except ForeignPlaceError:
+        raise
     except OSError:
         return
     try:
-        for name in sorted(os.listdir(opened)):
+        with opened as descriptor:
+            names = sorted(os.listdir(descriptor))
+        for name in names:
             try:
-                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=opened)
+                with opened as above:
+                    mode, content = _read(above, name)
             except OSError:
                 yield name, 0, b""  # as a link to /dev/null, which masks a hook of pacman's
                 continue
-            try:
-                mode = os.fstat(descriptor).st_mode
-                content = os.read(descriptor, _MOST_BYTES) if stat.S_ISREG(mode) else b""
-            finally:
-                os.close(descriptor)
             yield name, mode, content
     finally:
-        os.close(opened)
+        os.close(opened.descriptor)
+
+
+def _read(directory: int, name: str) -> tuple[int, bytes]:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        return mode, os.read(descriptor, _MOST_BYTES) if stat.S_ISREG(mode) else b""
+    finally:
+        os.close(descriptor)
 
 
 def _pythons(name: str, content: bytes) -> tuple[str, ...]:

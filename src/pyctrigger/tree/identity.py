@@ -7,6 +7,7 @@ set-id calls change those of all threads (nptl(7)).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 #: From <linux/capability.h>: the third version of the structures, which has 64 bits.
@@ -133,6 +134,17 @@ class ActingAsOurselves:
     ) -> None:
         if self._suspended is not None:
             _assume(self._suspended)
+
+
+@contextlib.contextmanager
+def masking_nothing_of(mode: int) -> Iterator[None]:
+    """The umask without what it would take from `mode`: another thread may give no more than that meanwhile."""
+    umask = os.umask(0o077)  # there is no asking without setting; a stricter one for a moment does no harm
+    os.umask(umask & ~mode)
+    try:
+        yield
+    finally:
+        os.umask(umask)
 
 
 def _assume(identity: Identity) -> None:
