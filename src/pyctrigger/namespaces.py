@@ -48,6 +48,18 @@ def is_unmapped_group(gid: int) -> bool:
     return gid != 0 and gid == _overflow("gid") and is_restricted()
 
 
+def mapped_for_both(ranges: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
+    """The parts of ranges of ids (first, last) that are both accounts and groups of this namespace."""
+    for kind in ("uid", "gid"):
+        ranges = tuple(
+            (max(first, start), min(last, start + count - 1))
+            for first, last in ranges
+            for start, count in _map(kind)
+            if max(first, start) <= min(last, start + count - 1)
+        )
+    return list(ranges)
+
+
 @functools.cache
 def _map(kind: str = "uid") -> tuple[tuple[int, int], ...]:
     """The ranges of this namespace's accounts, or groups: first, and how many."""

@@ -39,8 +39,8 @@ _MOST_COUNTED = 50_000
 class Execution:
     """Does what the steps of one flavour's plans say.
 
-    `enter` is called before the first change, and takes the lock. `open_pool` gives what compiles the sources of a
-    tree, with the rights of its owner; it is started before that where there is a source to compile. `owns` says
+    `enter` is called before the first change, and takes the lock. `open_pool` gives what compiles the sources of an
+    owner's trees, and of nobody else's; it is started before that where there is a source to compile. `owns` says
     whether a package owns a pyc, by its directory and name.
     """
 

@@ -374,7 +374,7 @@ class InstallationRun:
         from .survey import Survey
 
         wanted = wanted_bytecode(self._target, request, self._settings, self._target.installation)
-        pools = Pools(self._settings, self._request.jobs, wanted)
+        pools = Pools(self._settings, self._request, wanted)
         interpreter = self._target.interpreter
         while True:
             if request.stateless or self._entrance.is_lockless:
@@ -396,7 +396,7 @@ class InstallationRun:
                     manifest,
                     self._observer,
                     enter=lambda: self._enter(request),
-                    open_pool=lambda owner: pools.compilers(interpreter, owner),
+                    open_pool=lambda _: pools.compilers(interpreter),
                     owns=knowledge.is_owned,
                 )
                 execution.tally.unexamined += survey.unexamined

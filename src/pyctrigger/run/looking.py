@@ -67,7 +67,7 @@ class Look:
         with (
             contextlib.closing(manifest),
             Survey(self._target, request, wanted, knowledge, observer=service.observer, places=places) as survey,
-            Pools(service.settings, request.jobs, wanted).prover(self._target.interpreter) as prover,
+            Pools(service.settings, request, wanted).prover(self._target.interpreter) as prover,
         ):
             takings = Takings(manifest) if request.work is Work.PURGE else None
             inspection = Inspection(prover.prove, would_act=request.dry_run, takings=takings)

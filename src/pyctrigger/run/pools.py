@@ -1,11 +1,11 @@
-"""The workers of one installation's run: what compiles, with the rights of a tree's owner, and what proves."""
+"""The workers of one installation's run: what compiles, and what proves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..pyc.header import InvalidationMode
-from .accounts import for_compiling
+from ..state.locations import is_root, lock_directory
 from .proof import Prover
 from .warm_pool import WarmPool
 
@@ -13,20 +13,21 @@ if TYPE_CHECKING:
     from ..target.interpreter import Interpreter
     from ..workers.pool import Pool
     from .config import Settings
+    from .request import Request
     from .wanted import Wanted
 
 
 class Pools:
-    """Opens them within the limits of the configuration; `jobs` is what the caller wants instead of its number."""
+    """Opens them within the limits of the configuration, and of the request."""
 
-    def __init__(self, settings: Settings, jobs: int | None, wanted: Wanted) -> None:
+    def __init__(self, settings: Settings, request: Request, wanted: Wanted) -> None:
         self._settings = settings
-        self._jobs = settings.jobs if jobs is None else jobs
+        self._request = request
         self._wanted = wanted
 
-    def compilers(self, interpreter: Interpreter, owner: int) -> WarmPool:
-        """For the sources of a tree of this owner's."""
-        return WarmPool(lambda: self._open(for_compiling(interpreter, owner), None, "compile"))
+    def compilers(self, interpreter: Interpreter) -> WarmPool:
+        """For sources, whoever owns them."""
+        return WarmPool(lambda: self._open(interpreter, None, "compile"))
 
     def prover(self, interpreter: Interpreter) -> Prover:
         """For bytecode that nobody knows: one worker, and not before the first question."""
@@ -37,11 +38,13 @@ class Pools:
         from ..workers.limits import Limits
         from ..workers.pool import Pool
 
-        settings = self._settings
+        settings, request = self._settings, self._request
+        jobs = settings.jobs if request.jobs is None else request.jobs
         return Pool(
             interpreter,
             Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit),
-            size or worker_count(self._jobs),
+            size or worker_count(jobs),
             hashes=self._wanted.mode is not InvalidationMode.TIMESTAMP,
             program=program,
+            leases=lock_directory() if is_root() and not request.stateless else None,
         )

@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..errors import InterpreterChangedError, InterpreterError
 from ..pyc.header import Verdict
 from ..tree.source import SourceRefused, read_pyc, read_source
-from .accounts import for_loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from ..tree.layout import Layout
     from ..workers.pool import Answer, Pool
     from ..workers.wire import Frame
-    from ..workers.worker import Job
     from .steps import LevelState, Stale
 
 
@@ -32,7 +29,7 @@ class Prover:
         self._interpreter = interpreter
         self._open_pool = open_pool
         self._pool: Pool | None = None
-        #: Whose trees the rights of the worker fit.
+        #: Whose bytecode it is asked of.
         self._owner = -1
         self._header_size = header_size
 
@@ -40,9 +37,6 @@ class Prover:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
-
-    def _end(self) -> None:
         if self._pool is not None:
             self._pool.__exit__()
             self._pool = None
@@ -100,32 +94,13 @@ class Prover:
     def _ask(self, layout: Layout, request: Frame) -> Answer:
         from ..workers.worker import Job  # it brings subprocess, and most runs have nothing to ask
 
-        owner = layout.sources.owner
-        if self._pool is not None and self._owner == owner:
-            return self._pool.ask(Job(request, None))
-        self._end()
-        self._owner = owner
-        choices = for_loading(self._interpreter, owner)
-        for interpreter in choices[:-1]:
-            answer = self._try(interpreter, Job(request, None))
-            if answer is not None:
-                return answer
-        self._pool = self._open_pool(choices[-1])
+        # What took a worker over must not answer for what belongs to somebody else.
+        if self._pool is not None and self._owner != layout.sources.owner:
+            self.__exit__()
+        if self._pool is None:
+            self._owner = layout.sources.owner
+            self._pool = self._open_pool(self._interpreter)
         return self._pool.ask(Job(request, None))
-
-    def _try(self, interpreter: Interpreter, job: Job) -> Answer | None:
-        """The answer of a worker with these rights; None where it can't be started with them."""
-        self._pool = self._open_pool(interpreter)
-        try:
-            return self._pool.ask(job)
-        except InterpreterChangedError:
-            raise
-        except InterpreterError:
-            # One that has begun to load may have been brought to its end: more rights are the last thing it should get.
-            if self._pool.has_worked:
-                raise
-            self._end()
-            return None
 
 
 def _needs_hash(state: LevelState) -> bool:

@@ -14,6 +14,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError
+from .confinement import confined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,10 +28,16 @@ _FLAGS = ("-I", "-S", "-B", "-W", "ignore")
 #: to set it. What else `-I` does is done: no other variable is there, and the bootstrap drops the current directory.
 _SEEDED_FLAGS = ("-s", "-S", "-B", "-W", "ignore")
 _SEED = {"PYTHONHASHSEED": "0"}
+#: What a stranger's interpreter may need to start, where it is a script; a worker bounds itself to fewer.
+_MOST_PROCESSES = 64
 
 #: What to do about an interpreter that the account which it has to run as can't run.
 MEND_FOR_ACCOUNT = (
     "let that account read and execute it and its standard library, or name another interpreter with --python PATH"
+)
+#: And about one that an account which nobody has ever heard of can't run.
+MEND_FOR_EVERYBODY = (
+    "let everybody read and execute it and its standard library, or name another interpreter with --python PATH"
 )
 
 #: The first words of whatever we start: ignored and blocked signals survive execve(2), and we may be part of a program
@@ -61,9 +68,9 @@ for descriptor in sys.argv[1].split(","):
 #: The files below `remote/` that make a program, in their order.
 PROGRAMS = {
     "probe": ("probe",),
-    "compile": ("serve", "compile"),
-    "compile-3.10": ("serve", "sets", "compile"),
-    "compare": ("serve", "compare"),
+    "compile": ("powerless", "serve", "compile"),
+    "compile-3.10": ("powerless", "serve", "sets", "compile"),
+    "compare": ("powerless", "serve", "compare"),
     "start": ("start",),
 }
 
@@ -77,16 +84,24 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     root: str | None = None,
     keep: Sequence[int] = (),
     seeded: bool = False,
+    bound: Callable[[int], None] | None = None,
+    is_strangers: bool = False,
+    is_leased: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start one of the programs in `executable`, with pipes for its three streams.
 
-    `keep` are descriptors that the child inherits; `seeded`: its hashes have no random seed. Raises InterpreterError
-    where it can't be started at all.
+    `keep` are descriptors that the child inherits; `seeded`: its hashes have no random seed. With `bound` it is a
+    worker: that is called with its process id, by what has its rights, before anybody asks it something. What
+    `is_strangers` is bound before it starts; so is the number of processes of an account that `is_leased`.
+
+    Raises InterpreterError where it can't be started at all.
     """
     sources: list[int] = []
-    try:
-        sources += map(open_file, PROGRAMS[program])
-        return subprocess.Popen(
+    is_watched = root is not None or (is_strangers and bound is not None)
+
+    def popen(left: Account | None) -> subprocess.Popen[bytes]:
+        named = None if is_watched else left
+        child = subprocess.Popen(
             [
                 executable,
                 *(_SEEDED_FLAGS if seeded else _FLAGS),
@@ -102,14 +117,25 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
             cwd=None if root else "/",
             env={**_ENVIRONMENT, **_SEED} if seeded else _ENVIRONMENT,
             pass_fds=(*sources, *keep),
-            # Inside a root the rights go after chroot(2), which needs them.
-            user=account.uid if account and not root else None,
-            group=account.gid if account and not root else None,
-            extra_groups=[] if account and not root else None,
-            preexec_fn=_enter(root, account) if root else None,  # noqa: PLW1509 - no other thread holds a lock
+            user=named.uid if named else None,
+            group=named.gid if named else None,
+            extra_groups=[] if named else None,
+            preexec_fn=_enter(root, left, _MOST_PROCESSES if is_leased else 0) if is_watched else None,  # noqa: PLW1509 - no other thread holds a lock
         )
+        if bound is not None:
+            bound(child.pid)
+        return child
+
+    try:
+        sources += map(open_file, PROGRAMS[program])  # by us: an account without rights may not reach our files
+        if bound is None:
+            return popen(account)
+        # A stranger's interpreter could do something to a thread that has its account.
+        return confined(lambda _: popen(account)) if is_watched else confined(popen, account)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        if account and is_leased:
+            raise InterpreterError(f"{executable} can't be started: {reason}", mend=MEND_FOR_EVERYBODY) from error
         if account:
             raise InterpreterError(
                 f"{executable} can't be started as account {account.uid}: {reason}", mend=MEND_FOR_ACCOUNT
@@ -125,14 +151,20 @@ def open_file(name: str) -> int:
     return os.open(os.path.join(os.path.dirname(__file__), "remote", name + ".py"), os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _enter(root: str, account: Account | None) -> Callable[[], None]:
+def _enter(root: str | None, account: Account | None, processes: int) -> Callable[[], None]:
+    """What the child does before it becomes the interpreter: rights go after chroot(2), which needs them."""
+    from .remote.powerless import become, bound
+
+    with contextlib.suppress(ImportError):
+        import resource  # noqa: F401 - no child of a program with several threads should have to
+
     def enter() -> None:
-        os.chroot(root)
-        os.chdir("/")
+        if root is not None:
+            os.chroot(root)
+            os.chdir("/")
         if account:
-            os.setgroups([])
-            os.setgid(account.gid)
-            os.setuid(account.uid)
+            bound(processes)
+            become(account.uid, account.gid)
 
     return enter
 

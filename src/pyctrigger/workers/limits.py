@@ -78,18 +78,23 @@ def restrict(pid: int, limits: Limits) -> None:
     They are the limits that a worker sets for itself, unless its target lacks the module `resource`, as Debian's
     python3.15-minimal does.
     """
+    _set(pid, {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NOFILE": 64})
+    if limits.memory:
+        _set(pid, {"RLIMIT_AS": limits.memory})
+
+
+def restrict_processes(pid: int, processes: int) -> None:
+    """The same for how many processes its account has; once it runs: an interpreter may be a script that forks."""
+    _set(pid, {"RLIMIT_NPROC": processes})
+
+
+def _set(pid: int, wanted: dict[str, int]) -> None:
     with contextlib.suppress(ImportError, AttributeError):  # FreeBSD's has no prlimit
         import resource
 
-        for kind, wanted in (
-            (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_FSIZE, 0),
-            (resource.RLIMIT_NOFILE, 64),
-            (resource.RLIMIT_AS, limits.memory),
-        ):
-            if kind == resource.RLIMIT_AS and not limits.memory:
-                continue
+        for name, most in wanted.items():
             with contextlib.suppress(OSError, ValueError):  # it ended already, or a limit can't be set
+                kind = getattr(resource, name)
                 hard = resource.prlimit(pid, kind)[1]
-                allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+                allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
                 resource.prlimit(pid, kind, (allowed, allowed))

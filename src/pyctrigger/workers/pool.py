@@ -18,14 +18,16 @@ from ..errors import InterpreterChangedError, InterpreterError
 from ..target.child import describe_death
 from .limits import is_memory_ours
 from .pace import Pace
-from .wire import UNREADABLE, Compiled, Failed, Unsettled, WireError, parse_reply
+from .wire import UNREADABLE, Compiled, Failed, Lacking, Unsettled, WireError, parse_reply
 from .worker import Job, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ..target.accounts import Lease
     from ..target.interpreter import Interpreter
     from .limits import Limits
+    from .wire import Reply
 
 #: What one worker may have before it: enough that it never waits, few enough that the last ones end together.
 _MOST_JOBS = 256
@@ -37,6 +39,10 @@ _MOST_SENSELESS_DEATHS = 3
 #: Of a CPU limit. Its clock counts whole ticks, and under load nearly a sixth more than were used; half tells it from a
 #: stray signal.
 _ENOUGH_OF_IT = 0.5
+#: Seconds after which the workers themselves are looked at, where none says anything.
+_GLANCE = 1.0
+#: Accounts of workers that have ended which wait for the end of the run: to see who runs under them costs little.
+_MOST_LEASES = 64
 _OUTSTANDING = attrgetter("outstanding")
 
 
@@ -55,26 +61,37 @@ Answer = Union[Compiled, Failed, Lost]
 class Pool:
     """Up to `size` workers of one program; they start when there is work for them. Use it as a context manager.
 
-    The program is `compile`, or `compare` for what loads the bytecode that nobody knows.
+    The program is `compile`, or `compare` for what loads the bytecode that nobody knows. `leases` is the directory of
+    the locks, for root's workers, each of which has an account of its own.
     """
 
     def __init__(
-        self, interpreter: Interpreter, limits: Limits, size: int, *, hashes: bool = False, program: str = "compile"
+        self,
+        interpreter: Interpreter,
+        limits: Limits,
+        size: int,
+        *,
+        hashes: bool = False,
+        program: str = "compile",
+        leases: str | None = None,
     ) -> None:
         self._interpreter = interpreter
         self._limits = limits
         self._size = max(1, size)
         self._hashes = hashes
         self._program = program
+        #: Where the accounts of workers are noted, and those that have been given to one.
+        self._place = leases
+        self._leases: list[Lease] = []
         self._workers: list[Worker] = []
         self._by_descriptor: dict[int, Worker] = {}
         self._poller = select.poll()
         self._again: deque[Job] = deque()
         self._solo: deque[Job] = deque()
-        #: For a worker that forks for each of them.
-        self._unsettled: deque[Job] = deque()
+        #: For workers that fork for each of them, or have loaded another codec.
+        self._special: deque[Job] = deque()
         self._pace = Pace()
-        #: For each kind of worker: one that answers says nothing about those that are apart.
+        #: For each kind of worker: one that answers says nothing about those that are special.
         self._senseless_deaths = {False: 0, True: 0}
         #: Whether a worker was ever ready: the next one that dies at its start was killed, it isn't unfit.
         self.has_worked = False
@@ -132,7 +149,7 @@ class Pool:
 
     def _with_room(self) -> Worker | None:
         """The worker to give the next job to, a new one if all others are busy; None if there is no room."""
-        if self._again or self._solo or len(self._unsettled) > _MOST_JOBS:
+        if self._again or self._solo or len(self._special) > _MOST_JOBS:
             return None
         usable = self._usable()
         best = min(usable, key=_OUTSTANDING, default=None)
@@ -161,26 +178,69 @@ class Pool:
             worker = min(usable, key=_OUTSTANDING) if len(usable) >= self._size else self._start()
             worker.send(self._again.popleft())
         if self._solo and not any(self._is_solo(worker) for worker in self._workers):
-            worker = self._start()
-            worker.send(self._solo.popleft())
-        while self._unsettled:
-            worker = next((worker for worker in self._workers if worker.apart), None) or self._start(apart=True)
-            worker.send(self._unsettled.popleft())
+            job = self._solo.popleft()
+            self._start(apart=job.apart, codec=job.codec).send(job)
+        for job in list(self._special):
+            special = self._special_worker(job)
+            if special is not None:
+                self._special.remove(job)
+                special.send(job)
+
+    def _special_worker(self, job: Job) -> Worker | None:
+        """The worker that forks, or has loaded its codec; None while one for another codec is busy: there is one."""
+        special = [each for each in self._workers if _is_special(each) and not self._is_solo(each)]
+        found = next((each for each in special if (each.apart, each.codec) == (job.apart, job.codec)), None)
+        if found is not None and not found.retiring:
+            return found
+        others = [each for each in special if job.codec and each.codec]
+        if any(each.jobs for each in others):
+            return None
+        for each in others:
+            self._drop(each)
+        return self._start(apart=job.apart, codec=job.codec)
 
     def _usable(self) -> list[Worker]:
-        return [each for each in self._workers if not (each.retiring or each.apart or self._is_solo(each))]
+        return [each for each in self._workers if not (each.retiring or _is_special(each) or self._is_solo(each))]
 
     @staticmethod
     def _is_solo(worker: Worker) -> bool:
         return bool(worker.jobs) and worker.jobs[0].alone
 
-    def _start(self, *, apart: bool = False) -> Worker:
-        worker = Worker(self._interpreter, self._limits, hashes=self._hashes, program=self._program, apart=apart)
+    def _start(self, *, apart: bool = False, codec: str = "") -> Worker:
+        lease = self._lease()
+        worker = Worker(
+            self._interpreter,
+            self._limits,
+            hashes=self._hashes,
+            program=self._program,
+            apart=apart,
+            codec=codec,
+            lease=lease,
+        )
         self._workers.append(worker)
         for descriptor in (worker.output, worker.noise):
             self._by_descriptor[descriptor] = worker
             self._poller.register(descriptor, select.POLLIN)
         return worker
+
+    def _lease(self) -> Lease | None:
+        if os.geteuid() != 0:
+            return None
+        from ..target.accounts import lease  # nobody but root has accounts to give
+
+        if len(self._leases) >= _MOST_LEASES:
+            self._end_leases()
+        given = lease(self._place)
+        if given is not None:
+            self._leases.append(given)
+        return given
+
+    def _end_leases(self) -> None:
+        """Give back the accounts of workers that have ended, and end what they left behind."""
+        used = [worker.lease for worker in self._workers]
+        for lease in [each for each in self._leases if each not in used]:
+            self._leases.remove(lease)
+            lease.end()
 
     def _start_writing(self) -> None:
         for worker in self._workers:
@@ -194,8 +254,10 @@ class Pool:
         """Wait for something to happen, and see to it."""
         nearest = min((w.deadline for w in self._workers if w.jobs or w.ready is None), default=None)
         now = time.monotonic()
-        wait = None if nearest is None else max(0, int((nearest - now) * 1000) + 1)
-        for descriptor, _ in self._poller.poll(wait):
+        # Whoever holds the other end of a pipe may be somebody else: an end of file alone is never waited for.
+        left = _GLANCE if nearest is None else min(_GLANCE, max(0.0, nearest - now))
+        ready = self._poller.poll(int(left * 1000) + 1)
+        for descriptor, _ in ready:
             worker = self._by_descriptor.get(descriptor)
             if worker is None:
                 continue  # it was lost earlier in this very turn
@@ -208,14 +270,21 @@ class Pool:
                     self._unregister(descriptor)
             else:
                 yield from self._hear(worker)
-        self._look_at_deadlines()
+        for worker in self._late_or_gone(look=not ready):
+            yield from self._lose(worker)
 
-    def _look_at_deadlines(self) -> None:
+    def _late_or_gone(self, *, look: bool) -> list[Worker]:
+        """The workers that are late, which are ended, and those that have ended though a pipe of theirs is open."""
         now = time.monotonic()
+        lost = []
         for worker in self._workers:
-            if now > worker.deadline and not worker.overdue and (worker.jobs or worker.ready is None):
+            if now > worker.deadline and (worker.jobs or worker.ready is None):
                 worker.overdue = True
-                worker.kill()  # its end is then read like every other
+                worker.kill()
+                lost.append(worker)
+            elif look and worker.has_ended:
+                lost.append(worker)
+        return lost
 
     def _hear(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
         try:
@@ -248,13 +317,15 @@ class Pool:
                 f"it was {expected[0].hex()}"
             )
 
-    def _answered(self, worker: Worker, answer: Compiled | Failed | Unsettled) -> Iterator[tuple[Job, Answer]]:
+    def _answered(self, worker: Worker, answer: Reply) -> Iterator[tuple[Job, Answer]]:
         job = worker.answered()
-        self._senseless_deaths[worker.apart] = 0
-        if isinstance(answer, Unsettled):
-            if worker.apart:
-                raise WireError("a worker that has compiled nothing can't say that")
-            self._unsettled.append(job)
+        self._senseless_deaths[_is_special(worker)] = 0
+        if isinstance(answer, (Unsettled, Lacking)):
+            if worker.apart if isinstance(answer, Unsettled) else worker.codec:
+                raise WireError("a worker that has compiled nothing, or has loaded the codec, can't say that")
+            job.apart |= isinstance(answer, Unsettled)
+            job.codec = answer.codec if isinstance(answer, Lacking) else job.codec
+            self._special.append(job)
             return
         if isinstance(answer, Failed) and answer.kind == "memory" and not job.alone:
             job.alone = True
@@ -282,8 +353,8 @@ class Pool:
         jobs = worker.jobs
         worker.jobs = deque()
         if not jobs or worker.retiring or worker.ready is None:
-            self._senseless_deaths[worker.apart] += not worker.retiring
-            if self._senseless_deaths[worker.apart] >= _MOST_SENSELESS_DEATHS:
+            self._senseless_deaths[_is_special(worker)] += not worker.retiring
+            if self._senseless_deaths[_is_special(worker)] >= _MOST_SENSELESS_DEATHS:
                 raise InterpreterError(
                     f"{self._interpreter.executable}: workers end by themselves",
                     mend="see whether anything kills them (dmesg), or name another interpreter with --python PATH",
@@ -306,7 +377,7 @@ class Pool:
             self._solo.append(culprit)
 
     def _sent_back_to(self, worker: Worker) -> deque[Job]:
-        return self._unsettled if worker.apart else self._again
+        return self._special if _is_special(worker) else self._again
 
     def _drop(self, worker: Worker, *, reap: bool = True) -> None:
         self._workers.remove(worker)
@@ -324,6 +395,11 @@ class Pool:
             worker.dismiss()  # all of them, so that they end at the same time
         for worker in list(self._workers):
             self._drop(worker)
+        self._end_leases()
+
+
+def _is_special(worker: Worker) -> bool:
+    return worker.apart or bool(worker.codec)
 
 
 def _time_of_children() -> float:

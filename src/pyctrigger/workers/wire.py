@@ -4,6 +4,7 @@
     reply     0:u8 hash:8s levels:u8 (state:u8 microseconds:u32 length:u32 body)*     compiled, or compared
               1:u8 kind:u8 line:u32 name                                               failed
               2:u8                                   to be asked of a worker that has compiled nothing before
+              3:u8 name                              to be asked of a worker that has loaded this codec
     ready     "pyctrigger-worker-1" magic:4s tag (0:u8 name of a call that the system refuses)*
 
 All numbers are little-endian. The top bit of a reply's first byte says that the worker ends after it. A worker can be
@@ -13,7 +14,7 @@ brought to answer anything (it ran somebody's source through a compiler), so eve
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 from ..pieces import Buffer
 
@@ -21,11 +22,17 @@ _LENGTH = struct.Struct("<I").unpack_from
 _READY = b"pyctrigger-worker-1"
 _CHECK_ONLY, _WARM_UP, _LOAD, _COMPARE = 1, 2, 4, 8
 _RETIRING = 0x80
+_LACKING = 3
+_LONGEST_CODEC = 40
 #: No failure of a file's: the target may not read its own standard library.
 UNREADABLE = "unreadable"
 _KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", UNREADABLE, "crash")
 #: Bytes. The marshalled code of the largest source is some ten times the size of the source.
 LARGEST_FRAME = 1 << 30
+#: The least that an answer may be, and for each byte of what was asked: constant folding makes a million bytes of 840.
+_LEAST_FRAME, _MOST_FOR_A_BYTE = 4 << 20, 5000
+#: The first frame of a worker.
+LARGEST_GREETING = 1 << 12
 
 SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
 
@@ -73,6 +80,16 @@ class Failed(NamedTuple):
 
 class Unsettled(NamedTuple):
     """What the worker has compiled before may show in its bytes."""
+
+
+class Lacking(NamedTuple):
+    """The worker opens nothing any more, and the source is in a codec that it hasn't loaded."""
+
+    codec: str
+    """The name of its module in the package `encodings`."""
+
+
+Reply = Union[Compiled, Failed, Unsettled, Lacking]
 
 
 class Ready(NamedTuple):
@@ -136,7 +153,7 @@ def parse_ready(payload: Buffer) -> Ready:
     return Ready(rest[:4], tag, tuple(lacks))
 
 
-def parse_reply(payload: Buffer) -> tuple[Compiled | Failed | Unsettled, bool]:
+def parse_reply(payload: Buffer) -> tuple[Reply, bool]:
     """Read an answer, and whether the worker ends after it. Raises WireError."""
     try:
         status = payload[0]
@@ -151,6 +168,11 @@ def parse_reply(payload: Buffer) -> tuple[Compiled | Failed | Unsettled, bool]:
             return Failed(_KINDS[kind], line, name), retiring
         if payload == b"\2":
             return Unsettled(), False
+        if status == _LACKING:
+            name = bytes(payload[1:]).decode("ascii", "replace")
+            if not name.isidentifier() or len(name) > _LONGEST_CODEC:
+                raise WireError("no codec has that name")
+            return Lacking(name), False
     except (IndexError, struct.error) as error:
         raise WireError("a reply ends too early") from error
     raise WireError("a reply of no known kind")
@@ -175,11 +197,17 @@ def _parse_compiled(payload: Buffer) -> Compiled:
     return Compiled(source_hash, tuple(levels))
 
 
+def largest_answer(size: int) -> int:
+    """How long the answer to a request of `size` bytes can be."""
+    return min(LARGEST_FRAME, _LEAST_FRAME + _MOST_FOR_A_BYTE * size)
+
+
 class FrameReader:
     """Collects bytes as they come and gives out whole frames. Memory is bounded by the largest frame."""
 
     def __init__(self, largest: int = LARGEST_FRAME) -> None:
-        self._largest = largest
+        #: What may come next; who knows what was asked knows how long its answer can be.
+        self.largest = largest
         #: The beginning of a frame, in the pieces that came, and what must be there before it is looked at again.
         self._held: list[Buffer] = []
         self._count = 0
@@ -196,7 +224,7 @@ class FrameReader:
         offset, self._needed = 0, 4
         while len(whole) - offset >= 4:
             (length,) = _LENGTH(whole, offset)
-            if length > self._largest:
+            if length > self.largest:
                 raise WireError("a frame that is too long")
             self._needed = 4 + length
             if len(whole) - offset < self._needed:

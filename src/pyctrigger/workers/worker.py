@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError
 from ..pieces import write_pieces
-from ..target.child import MEND_FOR_ACCOUNT, describe_death, kill, printable, start
-from ..target.confinement import confined
+from ..target.child import MEND_FOR_ACCOUNT, MEND_FOR_EVERYBODY, describe_death, kill, printable, start
 from . import warming
-from .limits import dont_wait, restrict, widen
-from .wire import FrameReader, Ready, parse_ready
+from .limits import dont_wait, restrict, restrict_processes, widen
+from .rights import rights_for
+from .wire import LARGEST_GREETING, FrameReader, Ready, largest_answer, parse_ready
 
 if TYPE_CHECKING:
     from ..pieces import Buffer
+    from ..target.accounts import Lease
     from ..target.interpreter import Interpreter
     from .limits import Limits
     from .wire import Frame
@@ -39,7 +40,7 @@ _MOST_NOISE = 4096
 class Job:
     """A request on its way through a worker, with whatever its sender wants back with the answer."""
 
-    __slots__ = ("alone", "context", "request", "size")
+    __slots__ = ("alone", "apart", "codec", "context", "request", "size")
 
     def __init__(self, request: Frame, context: object) -> None:
         self.request = request
@@ -47,29 +48,45 @@ class Job:
         self.context = context
         #: Tried once already, and to be tried again on a worker that has done nothing else.
         self.alone = False
+        #: To be asked of a worker that forks for each source, or has loaded this codec.
+        self.apart = False
+        self.codec = ""
 
 
 class Worker:
     """A child process that compiles. Never blocks: `pump_in` and `pump_out` do what the pipes allow.
 
-    With `apart` it forks for each body, and itself compiles nothing.
+    With `apart` it forks for each body, and itself compiles nothing; with a `codec` it has loaded that one as well. It
+    has the account of `lease`, which is its own, if it has any.
     """
 
-    def __init__(
-        self, interpreter: Interpreter, limits: Limits, *, hashes: bool, program: str = "compile", apart: bool = False
+    def __init__(  # noqa: PLR0913 - each one is a fact about the process
+        self,
+        interpreter: Interpreter,
+        limits: Limits,
+        *,
+        hashes: bool,
+        program: str = "compile",
+        apart: bool = False,
+        codec: str = "",
+        lease: Lease | None = None,
     ) -> None:
         self.interpreter = interpreter
+        self.lease = lease
+        rights = rights_for(interpreter, lease)
+        self._rights = rights
         self.limits = limits
         self.jobs: deque[Job] = deque()
         self.outstanding = 0
         self.ready: Ready | None = None
         self.retiring = False
         self.apart = apart
+        self.codec = codec
         self.overdue = False
         #: What it said was no answer.
         self.garbled = False
         self._noise = b""
-        self._frames = FrameReader()
+        self._frames = FrameReader(LARGEST_GREETING)
         self._unsent: deque[Buffer] = deque()
         warms_up = program == "compile" and warming.is_needed(interpreter.implementation, interpreter.version)
         if warms_up:
@@ -83,29 +100,31 @@ class Worker:
                 f"{interpreter.executable} can't be started: {error.strerror}", mend="raise the limit of open files"
             ) from error
         try:
-            self._child = confined(
-                lambda: start(
-                    interpreter.executable,
-                    "compile-3.10" if warms_up else program,
-                    [
-                        str(life),
-                        str(limits.memory),
-                        str(limits.file_timeout),
-                        str(int(hashes)),
-                        *(["apart"] if apart else []),
-                    ],
-                    account=interpreter.account,
-                    root=interpreter.root,
-                    keep=[life],
-                    seeded=warms_up,
-                )
+            self._child = start(
+                interpreter.executable,
+                "compile-3.10" if warms_up else program,
+                [
+                    str(life),
+                    str(limits.memory),
+                    str(limits.file_timeout),
+                    str(int(hashes)),
+                    str(rights.serve),
+                    codec,
+                    *(["apart"] if apart else []),
+                ],
+                account=rights.start,
+                root=interpreter.root,
+                keep=[life],
+                seeded=warms_up,
+                bound=lambda pid: restrict(pid, limits),
+                is_strangers=interpreter.account is not None,
+                is_leased=rights.serve >= 0,
             )
         except BaseException:
             os.close(self._life)
             raise
         finally:
             os.close(life)
-        restrict(self._child.pid, limits)
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         assert self._child.stderr is not None
@@ -166,6 +185,8 @@ class Worker:
             return []
         if not data:
             return None
+        if self.ready:
+            self._frames.largest = largest_answer(max((job.size for job in self.jobs), default=0))
         return self._frames.feed(data)
 
     def pump_noise(self) -> bool:
@@ -181,7 +202,14 @@ class Worker:
     def greet(self, payload: Buffer) -> None:
         """Take the first frame. Raises WireError."""
         self.ready = parse_ready(payload)
+        if self._rights.processes:
+            restrict_processes(self.pid, self._rights.processes)
         self.deadline = time.monotonic() + self.limits.wall_timeout
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process itself is over, whoever holds its pipes."""
+        return self._child.poll() is not None
 
     def kill(self) -> None:
         """End it now, and what it has forked: it leads a session of its own."""
@@ -196,11 +224,12 @@ class Worker:
     def reap(self, patience: float = _PATIENCE) -> int:
         """Wait for the end, and force it after `patience` seconds; give everything back; how it ended."""
         self.dismiss()
-        try:
-            self._child.wait(patience)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            self._child.wait()
+        for _ in range(2):  # what the kernel itself can't end, as in the middle of a dead file system's answer, stays
+            try:
+                self._child.wait(patience)
+                break
+            except subprocess.TimeoutExpired:
+                self.kill()
         if self._life >= 0:
             self.pump_noise()
             for stream in (self._child.stdout, self._child.stderr):
@@ -208,7 +237,7 @@ class Worker:
                     stream.close()
             os.close(self._life)
             self._life = -1
-        return self._child.returncode
+        return -signal.SIGKILL if self._child.returncode is None else self._child.returncode
 
     def ran_out_of_time(self, returncode: int) -> bool:
         """Whether the CPU limit of one file ended the worker.
@@ -224,22 +253,27 @@ class Worker:
         noise = printable(self._noise)
         reason = "what it says is no answer" if self.garbled else describe_death(returncode)
         reason = "it did not get ready in time" if self.overdue else reason
-        account = self.interpreter.account
+        account = self._rights.owner
         return InterpreterError(
             f"{self.interpreter.executable} can't run a worker"
-            + (f" as account {account.uid}" if account else "")
+            + ("" if account is None else f" as account {account}")
             + f": {reason}"
             + (f", it said: {noise}" if noise else ""),
-            mend=MEND_FOR_ACCOUNT
-            if account
-            else "check that the interpreter and its standard library are whole and readable",
+            mend=self._hint() or "check that the interpreter and its standard library are whole and readable",
         )
 
     def unreadable_library(self) -> InterpreterError:
         """The error for a worker that may not read what compiling needs: no file is to blame for that."""
-        account = self.interpreter.account
-        uid = account.uid if account else os.geteuid()
+        account = self._rights.owner
+        who = "an account without rights" if account is None else f"account {account}"
+        if self.lease is None and account is None:
+            who = f"account {os.geteuid()}"
         return InterpreterError(
-            f"{self.interpreter.executable}: account {uid} can't read all of its standard library",
-            mend=MEND_FOR_ACCOUNT,
+            f"{self.interpreter.executable}: {who} can't read all of its standard library",
+            mend=self._hint() or MEND_FOR_ACCOUNT,
         )
+
+    def _hint(self) -> str | None:
+        if self._rights.owner is not None:
+            return MEND_FOR_ACCOUNT
+        return MEND_FOR_EVERYBODY if self._rights.start else None

@@ -78,7 +78,7 @@ class _Reader:
         life, self._life = os.pipe()
         ours, theirs = socket.socketpair()
         try:
-            self._child = confined(lambda: _start(theirs.fileno(), life))
+            self._child = confined(lambda _: _start(theirs.fileno(), life))
         except (OSError, subprocess.SubprocessError) as error:
             ours.close()
             os.close(self._life)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pyctrigger.target.remote.serve import (
         BODY,
+        LACKING,
         RETIRING,
         SAME,
         TWIN,
@@ -58,7 +59,7 @@ FLAGS_MODULE = sys.version_info < (3, 15)
 #: PyPy flags a string as interned if any equal one is, also one that compiling has left and nothing holds any more.
 FLAGS_BY_GARBAGE = sys.implementation.name == "pypy"
 #: Whether this process only forks, and so has compiled nothing whenever it is asked.
-APART = FLAGS_BY_GARBAGE or (len(sys.argv) > 6 and sys.argv[6] == "apart")
+APART = FLAGS_BY_GARBAGE or (len(sys.argv) > 8 and sys.argv[8] == "apart")
 LIFE = int(sys.argv[2]) if len(sys.argv) > 2 else -1
 #: inspect.CO_OPTIMIZED: the code of a function, whose first constant is its docstring or None. From 3.14 on it may be
 #: any other constant, and a flag tells: inspect.CO_HAS_DOCSTRING.
@@ -192,6 +193,9 @@ def compiled_apart(source: bytes, path: str, level: int, last: bool, memory: int
     except ChildProcessError:
         status = 0  # somebody else heard of its end; a whole answer says that it was a good one
     die_with_host(LIFE)
+    # PyPy's own memory management aborts where it gets no more, and who gets none can't say so either.
+    if os.WTERMSIG(status) == signal.SIGABRT if FLAGS_BY_GARBAGE and status else not (status or answered):
+        raise MemoryError
     if status or not answered:
         os.kill(os.getpid(), os.WTERMSIG(status) or signal.SIGKILL)
     good, result = marshal.loads(answered)
@@ -266,6 +270,8 @@ def answer(request: "Request", memory: int) -> bytes:
         gc.collect()
         State.modules = len(sys.modules)
         return b""
+    if said[0] == LACKING:
+        return said
     if HOLDS_NAMES and not APART and len(sys.modules) != State.modules:
         return bytes(bytearray([said[0] | RETIRING])) + said[1:]  # a codec came along, and with it its names
     return said

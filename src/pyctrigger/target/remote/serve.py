@@ -1,11 +1,13 @@
 """Run by the target: the frames, the limits and the end of every worker; what it answers stands in the file behind.
 
 Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported. Both directions carry frames:
-a 32-bit little-endian length, then as many bytes. The layouts stand in `pyctrigger/workers/wire.py`. `compile.py` or
-`compare.py` follows in the same namespace and calls `serve`.
+a 32-bit little-endian length, then as many bytes. The layouts stand in `pyctrigger/workers/wire.py`. `powerless.py`
+comes before it in the same namespace; `compile.py` or `compare.py` follows and calls `serve`.
 
 A source goes in as bytes and its code objects come out as marshalled bytes; the host reads and writes the files. So
 this process needs no rights at all, and its limits (memory, CPU time, no files) are set before the first source comes.
+Where it has an account of its own, it opens no file after that: it has loaded the usual codecs, and for another one it
+sends the host to a worker that has loaded that.
 """
 
 import errno
@@ -14,23 +16,36 @@ import importlib.util
 import os
 import struct
 import sys
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 
 TYPE_CHECKING = False  # `typing` itself would be one more module that marshal's flags depend on
 if TYPE_CHECKING:
     import types
     from typing import Callable
 
+    from pyctrigger.target.remote.powerless import become, bound, require_powerless
+
 RETIRING = 0x80
-COMPILED, FAILED, UNSETTLED = 0, 1, 2
+COMPILED, FAILED, UNSETTLED, LACKING = 0, 1, 2, 3
 SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
 KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable", "crash")
 #: What compile() can say of a source. Anything else, and all that our own code raises, is a matter of the moment.
 REASONS = (SyntaxError, ValueError, LookupError, RecursionError, OverflowError, SystemError, MemoryError)
 #: Bytes. With less of them a source that others compile may be nested too deeply for us, or be too large.
 USUAL_STACK, USUAL_MEMORY = 8 << 20, 2 << 30
+#: The codecs that nearly all sources have; what loads them is loaded before the first source comes.
+USUAL_CODECS = ("ascii", "latin_1", "utf_8_sig", "cp1252", "iso8859_15")
 #: What the kernel refused of that which keeps a source, or a worker without a host, from going on for ever.
 LACKS = []  # type: list[str]
+
+
+class Library:
+    """What of the standard library this process can still load."""
+
+    #: The codecs that it had when it was closed; None: it is open.
+    closed = None  # type: frozenset[str] | None
+    #: Whether all of it could be read.
+    readable = True
 
 
 def read_exactly(count: int) -> bytes:
@@ -88,8 +103,8 @@ def lack(call: str) -> None:
         LACKS.append(call)
 
 
-def limit(memory: int) -> int:
-    """Bound this process: address space in bytes, no core file, no byte written to a file, few files open at once.
+def limit(memory: int, processes: int = 0) -> int:
+    """Bound this process, its address space in bytes.
 
     Returns the address space that it has then: whoever started us may have left us less.
     """
@@ -98,16 +113,15 @@ def limit(memory: int) -> int:
     except ImportError:  # Debian's python3.15-minimal has none; the host sees to it
         return memory
 
-    for name, wanted in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NOFILE", 64), ("RLIMIT_AS", memory)):
-        kind = getattr(resource, name, None)
-        if kind is None or (name == "RLIMIT_AS" and not memory):
-            continue
-        try:
-            hard = resource.getrlimit(kind)[1]
-            allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-            resource.setrlimit(kind, (allowed, allowed))
-        except (ValueError, OSError):
-            lack("setrlimit")  # a system that refuses one limit still gets the others
+    if not bound(processes):
+        lack("setrlimit")
+    try:
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        allowed = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+        if memory:
+            resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    except (AttributeError, ValueError, OSError):
+        lack("setrlimit")
     try:
         left = resource.getrlimit(resource.RLIMIT_AS)[0]
     except (AttributeError, OSError):
@@ -188,12 +202,111 @@ def kind_of(error: Exception, data: bytes, memory: int) -> str:
         return "encoding"
     if isinstance(error, SyntaxError):
         try:
-            importlib.util.decode_source(data)
+            return "syntax" if is_text(data) else "encoding"
         except MemoryError:
             return "memory"
-        except Exception:
-            return "encoding"
     return "syntax"
+
+
+def cookie(data: bytes) -> "str | None":
+    """The name of the encoding that a source declares in one of its first two lines (PEP 263)."""
+    for line in data[: 1 << 16].split(b"\n", 2)[:2]:
+        text = line.strip(b" \t\f\r")
+        at = text.find(b"coding") if text.startswith(b"#") else -1
+        while at >= 0:
+            rest = text[at + 6 :]
+            if rest[:1] in (b":", b"="):
+                rest = rest[1:].lstrip(b" \t")
+                name = rest[: len(rest) - len(rest.lstrip(NAME_OF_CODEC))]
+                if name:
+                    return name.decode("ascii")
+            at = text.find(b"coding", at + 1)
+        if text and not text.startswith(b"#"):
+            return None
+    return None
+
+
+NAME_OF_CODEC = b"-_.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def is_text(data: bytes) -> bool:
+    """Whether a source is text in the encoding that it declares, as `tokenize.detect_encoding` reads it.
+
+    That module costs a third of a worker's start. Raises MemoryError.
+    """
+    name = cookie(data)
+    if data.startswith(b"\xef\xbb\xbf"):
+        if name is not None and modules_of(name)[-1] not in ("utf_8", "utf8", "utf_8_sig"):
+            return False
+        name = "utf-8"
+    try:
+        data.decode(name or "utf-8")
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
+def modules_of(name: str) -> "list[str]":
+    """The modules in which `encodings` looks for a codec of that name, in their order."""
+    from encodings import aliases, normalize_encoding
+
+    norm = normalize_encoding(name).lower()
+    aliased = aliases.aliases.get(norm) or aliases.aliases.get(norm.replace(".", "_"))
+    return [each for each in (aliased, norm) if each and "." not in each]
+
+
+def lacking_codec(data: bytes) -> "str | None":
+    """The codec that a source declares, and that this process can't load any more."""
+    if Library.closed is None or b"coding" not in data[:400] or not Library.readable:
+        return None
+    name = cookie(data)
+    names = [] if name is None else modules_of(name)
+    if any("encodings." + each in sys.modules for each in names):
+        return None
+    return next((each for each in names if each in Library.closed), None)
+
+
+def load(more: str) -> None:
+    """Load what compiling may need: when the library is closed, nobody can."""
+    import encodings
+
+    missed = False
+    wanted = ["encodings." + name for name in (*USUAL_CODECS, *filter(None, [more]))]
+    for name in [*wanted, "unicodedata", "signal"]:
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError):  # also what this system leaves out
+            missed = True
+    if missed:
+        Library.readable = can_read_library()
+    try:
+        names = os.listdir(os.path.dirname(encodings.__file__ or ""))
+    except OSError:
+        names = []
+    Library.closed = frozenset(name.partition(".")[0] for name in names if not name.startswith("_"))
+
+
+def close_library(may_fork: bool) -> None:
+    """From now on this process opens nothing more; but for a pipe, if it forks.
+
+    What isn't loaded isn't there: an import that may open nothing raises whatever the kernel says.
+    """
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
+    files = 0
+    if may_fork:
+        try:
+            ends = os.pipe()
+        except OSError:
+            return
+        for end in ends:
+            os.close(end)
+        files = max(ends) + 1
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    except (ImportError, AttributeError, ValueError, OSError):
+        pass  # its account protects all the same
 
 
 def is_open(path: str, mode: int) -> bool:
@@ -213,19 +326,18 @@ def lacks_module(error: Exception) -> bool:
     if "unicodedata" in said:
         try:
             importlib.import_module("unicodedata")
-        except ImportError:
+        except (ImportError, OSError):
             return True
     if "encoding" not in said:
         return False
-    from encodings import aliases, normalize_encoding
+    from encodings import aliases
 
-    name = normalize_encoding(said.rpartition(":")[2].strip()).lower()
-    name = aliases.aliases.get(name, name)
+    name = next(iter(modules_of(said.rpartition(":")[2].strip())), "")
     if name not in aliases.aliases.values():
         return False
     try:
         importlib.import_module("encodings." + name)
-    except ImportError:
+    except (ImportError, OSError):
         return True
     return False
 
@@ -235,6 +347,8 @@ def can_read_library() -> bool:
 
     A codec that can't be read is "unknown encoding: cp1252" and says nothing about the source.
     """
+    if Library.closed is not None:
+        return Library.readable
     for directory in [path for entry in sys.path for path in (entry, os.path.join(entry, "encodings"))]:
         if not os.path.isdir(directory):
             continue
@@ -251,6 +365,10 @@ class Refusal(Exception):
     """What the compiler itself said of a source: the only thing that is ever remembered of one. `args` is its error."""
 
 
+class Lacking(Exception):
+    """A codec that this process can't load any more. `args` is the name of its module."""
+
+
 class Unmarshallable(Refusal):
     """marshal refused what compile accepted."""
 
@@ -258,8 +376,11 @@ class Unmarshallable(Refusal):
 def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
     """The code object as `py_compile` gets it: by the loader's own method, which differs between versions.
 
-    Raises Refusal.
+    Raises Refusal and Lacking.
     """
+    codec = lacking_codec(data)
+    if codec is not None:
+        raise Lacking(codec)
     loader = SourceFileLoader("<py_compile>", path)
     try:
         return loader.source_to_code(data, path, _optimize=level)
@@ -296,6 +417,8 @@ def failure(kind: str, line: "object" = 0, name: str = "ValueError") -> bytes:
 
 def failed(error: Exception, source: bytes, memory: int) -> bytes:
     """The answer where a source can't be compiled: for what reason of its own, or of the moment."""
+    if isinstance(error, Lacking):
+        return bytes(bytearray([LACKING])) + str(error).encode("ascii")
     if isinstance(error, Unmarshallable):
         return failure("unmarshallable")
     if not isinstance(error, Refusal):
@@ -321,8 +444,10 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
     import signal
 
     life, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+    account, codec = int(sys.argv[6]), sys.argv[7]
+    forks = sys.argv[8:] == ["apart"] or sys.implementation.name == "pypy"
     die_with_host(life)
-    memory = limit(memory)
+    memory = limit(memory, 2 if account > 0 else 0)
     hash_of = importlib.util.source_hash if hashes else no_hash
     # CPU time, not time of day: an emulated or overloaded machine must not fail good files. The default action of
     # SIGPROF ends the process, also inside compile(), where no handler of Python's would run.
@@ -338,6 +463,13 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
             gc.collect()
     else:
         gc.disable()  # compiling makes no cycles worth the time; the memory check below bounds the rest
+    if account > 0:
+        load(codec)
+        close_library(forks)
+        if os.getuid() == account:
+            require_powerless(account, account)
+        else:
+            become(account, account)
     tag = (sys.implementation.cache_tag or "").encode("utf-8")
     lacks = "".join("\0" + each for each in LACKS).encode("ascii")
     write_frame(b"pyctrigger-worker-1" + bytes(importlib.util.MAGIC_NUMBER) + tag + lacks)

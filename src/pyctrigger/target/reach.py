@@ -1,0 +1,51 @@
+"""Whether an account without rights can run an interpreter: by looking, since a trial can fail for other reasons."""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .interpreter import Interpreter
+
+#: As many links as the kernel follows in one path (path_resolution(7)).
+_MOST_LINKS = 40
+_READ_AND_SEARCH = stat.S_IROTH | stat.S_IXOTH
+
+
+def is_for_everybody(interpreter: Interpreter) -> bool:
+    """Whether everybody may execute it and list its standard library, as far as modes say."""
+    scheme = interpreter.schemes.get(interpreter.default_scheme, {})
+    paths = [interpreter.executable, *(scheme[key] for key in ("stdlib", "platstdlib") if key in scheme)]
+    return all(_is_open((interpreter.root or "") + path) for path in paths)
+
+
+@functools.lru_cache(maxsize=256)  # asked for each worker, and a path takes ten system calls
+def _is_open(path: str) -> bool:
+    pending = [part for part in path.split("/") if part][::-1]
+    current, links = "/", 0
+    try:
+        status = os.lstat(current)
+        while pending:
+            part = pending.pop()
+            if part == "..":
+                current = os.path.dirname(current)
+            elif part != ".":
+                if not os.lstat(current).st_mode & stat.S_IXOTH:
+                    return False
+                step = os.path.join(current, part)
+                status = os.lstat(step)
+                if stat.S_ISLNK(status.st_mode):
+                    goal = os.readlink(step)
+                    links += 1
+                    current = "/" if goal.startswith("/") else current
+                    pending += [piece for piece in goal.split("/") if piece][::-1]
+                else:
+                    current = step
+            if links > _MOST_LINKS:
+                return False
+    except OSError:
+        return False
+    return status.st_mode & _READ_AND_SEARCH == _READ_AND_SEARCH
