@@ -29,6 +29,7 @@ FLOORS = {
     "target": 2,
     "pyc": 2,
     "managers": 1,
+    "bounded": 0,
     "errors": 0,
     "interruption": 0,
     "namespaces": 0,

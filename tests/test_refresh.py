@@ -34,12 +34,13 @@ def bodies(site: Path, header: int = 16) -> dict[bytes, bytes]:
 
 @pytest.mark.parametrize("levels", ["0", "0,1,2"])
 def test_other_times_and_nothing_else(pyctrigger: Command, site: Path, interpreter: Interpreter, levels: str) -> None:
-    """Each source counts as refreshed; the target takes every pyc, whose body and inode are those of before."""
+    """Each source counts as refreshed, the target takes every pyc, and who has one open reads on what it was."""
     scope = ["--python", interpreter.path, "--site-dir", str(site), "--optimize", levels]
     write_tree(site, MODULES)
     pyctrigger.json("run", *scope)
     header = 12 if interpreter.version < (3, 7) else 16
-    before, inodes = bodies(site, header), {path: os.stat(path).st_ino for path in pycs_below(site)}
+    before, held = bodies(site, header), [os.open(path, os.O_RDONLY) for path in pycs_below(site)]
+    read = [os.pread(descriptor, 1 << 20, 0) for descriptor in held]
     touch(site)
 
     run = pyctrigger.json("run", *scope)
@@ -50,7 +51,9 @@ def test_other_times_and_nothing_else(pyctrigger: Command, site: Path, interpret
     )
     for level in map(int, levels.split(",")):
         assert not_fresh(interpreter, sources_below(site), level) == []
-    assert (before, inodes) == (bodies(site, header), {path: os.stat(path).st_ino for path in pycs_below(site)})
+    assert (before, read) == (bodies(site, header), [os.pread(descriptor, 1 << 20, 0) for descriptor in held])
+    for descriptor in held:
+        os.close(descriptor)
     again = pyctrigger.json("run", *scope)
     assert (0, 0, len(MODULES)) == (again.counts["compiled"], again.counts["refreshed"], again.counts["fresh"])
     assert pyctrigger.json("verify", "--compare-code", *scope).findings == []

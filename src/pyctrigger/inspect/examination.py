@@ -25,8 +25,8 @@ from ..run.untrusted import Gatekeeper
 from ..run.wanted import wanted_bytecode
 from ..target.scope import SiteDirectory
 from ..tree.elsewhere import goal_of
-from ..tree.listing import list_pycs, read_head
-from ..tree.source import SourceRefused, source_status
+from ..tree.listing import list_pycs
+from ..tree.source import SourceRefused, look_at_pyc, source_status
 
 if TYPE_CHECKING:
     from ..run.targets import Target
@@ -80,7 +80,7 @@ class Directory:
             return b""
         try:
             with self.layout.pycs.entered(self.layout.pycache(self.relative)) as directory:
-                return read_head(directory, pyc, size)
+                return look_at_pyc(directory, pyc, size)[0]
         except OSError:
             return b""
 
@@ -193,7 +193,7 @@ class Examiner:
         if status is not None:
             wanted = self.wanted._replace(levels=_EVERY_LEVEL, create_missing=True)
             judge = Judge(seen.layout, wanted, self._knowledge.records)
-            judge.enter(seen.relative, seen.names)
+            judge.enter(seen.relative, seen.names, (name,))
             states = {state.level: state for state in judge.states(name, status)}
         found = []
         for level in _EVERY_LEVEL:

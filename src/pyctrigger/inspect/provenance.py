@@ -15,7 +15,8 @@ from ..run.root_files import files_of
 from ..run.trigger import prepare
 from ..target.flavour import flavour_of_tag
 from ..tree.directory import Tree
-from ..tree.listing import list_pycs, read_head
+from ..tree.listing import list_pycs
+from ..tree.source import look_at_pyc
 from .examination import Examiner
 from .naming import PycPath, clean_paths, is_source, read_name
 from .rules import decide
@@ -207,7 +208,7 @@ def _head(path: str, request: Request) -> bytes | None:
         with Tree.open(directory, request.root) as tree:
             tree.lstat("", name)
             with tree.entered("") as descriptor:
-                return read_head(descriptor, name, 16)
+                return look_at_pyc(descriptor, name, 16)[0]
     except (OSError, ValueError):
         return None
 

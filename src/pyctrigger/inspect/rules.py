@@ -122,6 +122,7 @@ _ACTIONS = {
     Verdict.UNKNOWN: ("compare", "it is compiled, and replaced unless it is the same"),
     Verdict.UNPROVEN: ("compare", "the target compares the hash of the source, and compiles where it is another"),
     Verdict.UNREADABLE: ("compile", "who may read its source should be able to read it"),
+    Verdict.EXPOSED: ("compile", "who may not read its source should not be able to read it"),
     Verdict.SUSPECT: ("compare", "it is compiled, and replaced unless it is the same"),
 }
 
@@ -141,6 +142,8 @@ def _rule(wanted: Wanted, look: SourceLook, level: Level) -> str:
         return "what has its name is no regular file"
     if verdict is Verdict.UNREADABLE:
         return "its mode keeps out accounts that may read the source"
+    if verdict is Verdict.EXPOSED:
+        return "its owner, mode or list lets in accounts that may not read the source, or lets others write it"
     if header is None or verdict is Verdict.CORRUPT:
         whole = len(level.head) > wanted.header.size
         return "its flags are none that importlib knows" if whole else "it ends within its header, or with it"

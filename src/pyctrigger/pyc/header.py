@@ -51,6 +51,7 @@ class Verdict(enum.Enum):
     UNKNOWN = "unknown"  # the header fits, and nobody has recorded whether the code does
     MISMATCHED = "mismatched"  # it loads, and is another code than that of its source
     UNREADABLE = "unreadable"  # who may read the source can't read it
+    EXPOSED = "rights"  # its rights give accounts more than those of its source
     OBSTRUCTED = "obstructed"  # what has the name of the pyc is no regular file
     SUSPECT = "suspect"  # a repair trusts no header
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..state.record import Record, digest_of, identity_at
-from ..tree.source import SourceRefused, read_pyc, read_source
+from ..state.record import Record, digest_of, digest_of_pieces, identity_at
+from ..tree.source import SourceRefused, digest_pyc, read_source
 
 if TYPE_CHECKING:
     from ..state.manifest import Manifest
@@ -16,10 +16,9 @@ def adopt(manifest: Manifest, layout: Layout, relative: str, source: str, pyc: s
     """Record source and pyc as they are. What can't be read meanwhile is left to the next run."""
     try:
         text = read_source(layout.sources, relative, source)
-        code = read_pyc(layout.pycs, layout.pycache(relative), pyc)
+        code = digest_pyc(layout.pycs, layout.pycache(relative), pyc, len(text.data), header_size, digest_of_pieces)
     except (OSError, SourceRefused):
         return
-    seen, identity = (identity_at(file.status, file.when) for file in (text, code))
-    header, body = code.data[:header_size], memoryview(code.data)[header_size:]
-    record = Record(seen, digest_of(text.data), identity, digest_of(body), header)
+    seen, identity = identity_at(text.status, text.when), identity_at(code.status, code.when)
+    record = Record(seen, digest_of(text.data), identity, code.digest, code.header)
     manifest.record(layout.describe_pyc(relative), pyc, record)

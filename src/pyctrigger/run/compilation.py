@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..pyc.header import NO_PYC, InvalidationMode, Verdict
 from ..state.manifest import Uncompilable
-from ..state.record import UNSEEN, Record, digest_of, identity_at, identity_written, learn_clock
-from ..tree.source import SourceRefused, SourceText, read_pyc, read_source, source_status
+from ..state.record import UNSEEN, Record, digest_of, digest_of_pieces, identity_at, identity_written, learn_clock
+from ..tree.source import SourceRefused, SourceText, digest_pyc, largest_pyc, read_source, source_status
 from ..tree.writer import Writer, WriteRefused
 from ..workers import wire
 from ..workers.pool import Lost
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..state.manifest import Manifest
     from ..target.interpreter import Interpreter
     from ..tree.layout import Layout, Place
+    from ..tree.source import PycDigest
     from ..workers.pool import Answer
     from .order import Task
     from .results import Results
@@ -36,10 +37,14 @@ _TRIES = 4
 #: The header fits, and whether the code does is known once there is a new compilation. Who imports while files are
 #: replaced writes the code of one version behind the header of the next, if both have the same mtime and size.
 _UNVOUCHED = frozenset({Verdict.UNKNOWN, Verdict.SUSPECT})
+#: What is removed where there is nothing to replace it with.
+_NEVER_KEPT = frozenset({Verdict.OTHER_CONTENT, Verdict.EXPOSED})
 #: Bytes. Copies of what is this small, most of them empty, aren't worth waiting for.
 _SMALL = 128
-#: Bytes. Sources that wait for the answer to another one, and what each of them takes beside its text.
-_MOST_HELD, _HOLDING = 32 << 20, 2 << 10
+#: Bytes. Few sources of this size take long.
+_QUICK = 32 << 10
+#: Sources that wait for another one's answer, or for the end; they are read again then.
+_MOST_HELD = 1 << 14
 
 
 class Asked(NamedTuple):
@@ -81,11 +86,20 @@ class Compilation:
         self._writers: dict[int, Writer] = {}
         #: By the digest of what is being compiled: what has the same content, and waits for an answer that may cost a
         #: minute; and what needs wait no longer.
-        self._waiting: dict[bytes, list[Asked]] = {}
-        self._ready: deque[Asked] = deque()
+        self._waiting: dict[bytes, list[Task]] = {}
+        self._ready: deque[Task] = deque()
         self._held = 0
-        #: By digest: the answer to what has exceeded a limit in this run.
+        #: By digest: the answer to what has exceeded a limit, in this run or an earlier one, under whatever name.
         self._exceeded: dict[bytes, Lost] = {}
+        #: Digests of what was too slow when there was less time than usual. It comes last, and so does, once a source
+        #: was too slow, what isn't small.
+        self._suspects: set[bytes] = set()
+        self._later: deque[Task] = deque()
+        self._has_lost_time = False
+        if not wanted.trust_nothing:
+            self._recall_exceeded()
+        #: The first one that wasn't tried for want of time, and how many there are.
+        self._untried = "", 0
 
     def jobs(self, tasks: Iterable[Task], progress: Callable[[], None]) -> Iterator[Job | None]:
         """The requests for sources; None where nothing can be asked before another answer has come.
@@ -94,34 +108,58 @@ class Compilation:
         """
         for task in tasks:
             yield from self._released(progress)
-            asked = self._asked_for(task)
-            if asked is None:
-                progress()
-            elif asked.digest in self._exceeded:
-                self._ready.append(asked)
-                self._held += len(asked.text.data) + _HOLDING
-            elif asked.digest in self._waiting and len(asked.text.data) > _SMALL and self._held < _MOST_HELD:
-                self._waiting[asked.digest].append(asked)
-                self._held += len(asked.text.data) + _HOLDING
-            else:
-                self._waiting.setdefault(asked.digest, [])
-                yield self._job(asked)
+            yield from self._started(task, progress)
+        self._ready.extend(self._later)
+        self._held += len(self._later)
         while self._ready or any(self._waiting.values()):
             yield from self._released(progress)
             if any(self._waiting.values()):
                 yield None
 
     def _released(self, progress: Callable[[], None]) -> Iterator[Job]:
-        """The requests that waited for the answer to the same content; if it exceeded a limit, that is theirs."""
+        """The requests that waited for the answer to the same content, or for the end."""
         while self._ready:
-            asked = self._ready.popleft()
-            self._held -= len(asked.text.data) + _HOLDING
-            exceeded = self._exceeded.get(asked.digest)
-            if exceeded is None:
-                yield self._job(asked)
-            else:
-                self._answered(asked, exceeded)
-                progress()
+            self._held -= 1
+            yield from self._started(self._ready.popleft(), progress, has_waited=True)
+
+    def _started(self, task: Task, progress: Callable[[], None], *, has_waited: bool = False) -> Iterator[Job]:
+        """The request for a source, unless it needs none, or waits."""
+        may_wait = not has_waited and self._held + len(self._later) < _MOST_HELD
+        if may_wait and self._has_lost_time and task.stale.status.st_size > _QUICK:
+            self._later.append(task)
+            return
+        asked = self._asked_for(task)
+        if asked is None:
+            progress()
+            return
+        if exceeded := self._exceeded.get(asked.digest):
+            self._answered(asked, exceeded)
+            progress()
+        elif may_wait and asked.digest in self._suspects:
+            self._later.append(task)
+        elif may_wait and asked.digest in self._waiting and len(asked.text.data) > _SMALL:
+            self._waiting[asked.digest].append(task)
+            self._held += 1
+        else:
+            self._waiting.setdefault(asked.digest, [])
+            yield self._job(asked)
+
+    def _recall_exceeded(self) -> None:
+        """What is known to take more than a limit, and what took more than it got."""
+        magic_number, limits = self._interpreter.magic_number, self._wanted.limits
+        for fact in self._manifest.uncompilable.values():
+            if fact.kind in limits and fact.holds(magic_number, limits):
+                self._exceeded[fact.digest] = Lost(fact.kind, fact.message, fact.tried_with)
+            elif fact.kind in limits and fact.magic_number == magic_number:
+                self._suspects.add(fact.digest)
+
+    def tell_untried(self) -> None:
+        """Name once what wasn't tried for want of time; the next run goes on with it."""
+        path, count = self._untried
+        if count:
+            others = f", like {count - 1} others" if count > 1 else ""
+            self._tally.counts.failed += count - 1
+            self._tally.fail(Failure(path, "timeout", f"not tried{others}: slow sources have used up their time"))
 
     def _asked_for(self, task: Task) -> Asked | None:
         """A source, read; None where there is nothing to ask, and the results know why."""
@@ -171,8 +209,9 @@ class Compilation:
         """Take in the answer to a job of ours."""
         asked = job.context
         assert isinstance(asked, Asked)
-        if isinstance(answer, Lost) and answer.limit:
+        if isinstance(answer, Lost) and answer.is_tried and (answer.limit or answer.kind == "timeout"):
             self._exceeded[asked.digest] = answer
+            self._has_lost_time = True
         self._ready.extend(self._waiting.pop(asked.digest, ()))
         self._answered(asked, answer)
 
@@ -181,18 +220,27 @@ class Compilation:
         path = place.source(stale.name)
         if isinstance(answer, wire.Compiled) and len(answer.levels) != len(stale.levels):
             self._failed(asked, Failure(path, "crash", "the worker's answer is not whole"))
+        elif isinstance(answer, wire.Compiled) and self._is_too_large(asked, answer):
+            self._failed(asked, Failure(path, "unmarshallable", "its bytecode is larger than any that is read"))
         elif isinstance(answer, wire.Compiled):
             self._store(asked, answer, path)
         elif isinstance(answer, wire.Failed):
             line = f"line {answer.line}, " if answer.line else ""
             self._failed(asked, Failure(path, answer.kind, f"{line}{answer.name}"))
+        elif answer.is_tried:
+            is_all = 0 < self._wanted.limits.get(answer.kind, 0) <= answer.limit
+            self._failed(asked, Failure(path, answer.kind, answer.message, is_remembered=is_all), answer.limit)
         else:
-            failure = Failure(path, answer.kind, answer.message, is_remembered=answer.limit > 0)
-            self._failed(asked, failure, answer.limit)
+            self._untried = self._untried[0] or path, self._untried[1] + 1
+
+    def _is_too_large(self, asked: Asked, answer: wire.Compiled) -> bool:
+        """Whether it would be corrupt when it is there."""
+        largest = largest_pyc(len(asked.text.data)) - self._wanted.header.size
+        return any(len(level.body) > largest for level in answer.levels)
 
     def _failed(self, asked: Asked, failure: Failure, limit: float = 0) -> None:
         self._remove_code(asked, failure.kind)
-        if failure.kind in LASTING_KINDS or failure.is_remembered:
+        if failure.kind in LASTING_KINDS or limit > 0:
             if self._fact(failure.path, asked) is not None:
                 self._results.uncompilable(failure.path)
                 return
@@ -210,13 +258,14 @@ class Compilation:
     def _remove_code(self, asked: Asked, kind: str) -> None:
         """Remove the pycs of a source that has no code: `import` would take an earlier version's if its header fits.
 
-        Where it failed for the moment, or exceeded a limit of ours, those go that are known to be another source's.
+        Where it failed for the moment, or exceeded a limit of ours, those go that are known to be another source's, or
+        that show it to others.
         """
         place, stale = asked.task
         doomed = [
             (state.pyc, None)
             for state in stale.levels
-            if state.verdict is Verdict.OTHER_CONTENT or (kind in LASTING_KINDS and state.verdict not in NO_PYC)
+            if state.verdict in _NEVER_KEPT or (kind in LASTING_KINDS and state.verdict not in NO_PYC)
             if not self._owns(place.pyc_directory, state.pyc)
         ]
         if doomed:
@@ -244,6 +293,7 @@ class Compilation:
         except FileNotFoundError:
             return  # the whole directory is gone, and its sources with it
         except WriteRefused as refusal:
+            self._remove_code(asked, "refused")
             self._tally.fail(Failure(path, "refused", str(refusal)))
             return
         except OSError as error:
@@ -269,12 +319,12 @@ class Compilation:
         if state.verdict not in _UNVOUCHED:
             return False
         place, text = asked.task.place, asked.text
-        found = _read(place, state.pyc)
-        if found is None or found.data != b"".join((header, body)):
+        found, digest = self._digest(place, state.pyc, len(text.data)), digest_of(body)
+        if found is None or (found.header, found.digest) != (header, digest):
             return False
         seen = identity_at(text.status, text.when)
         identity = identity_at(found.status, found.when)
-        record = Record(seen, asked.digest, identity, digest_of(body), header)
+        record = Record(seen, asked.digest, identity, digest, header)
         self._manifest.record(place.pyc_directory, state.pyc, record)
         return True
 
@@ -290,7 +340,8 @@ class Compilation:
                     with contextlib.suppress(FileNotFoundError):
                         writer.make_way(pycache, state.pyc)
                 now = time.time_ns()
-                status = writer.replace(pycache, state.pyc, (header, body), asked.text.status, asked.text.acl)
+                readers = layout.readers(place.relative, asked.text.rights)
+                status = writer.replace(pycache, state.pyc, (header, body), readers)
                 if status is not None:
                     learn_clock(status, now)
                 break
@@ -333,6 +384,13 @@ class Compilation:
             return UNSEEN
         return identity_written(status) if status.st_ino == written.st_ino else UNSEEN
 
+    def _digest(self, place: Place, pyc: str, source_size: int) -> PycDigest | None:
+        size = self._wanted.header.size
+        try:
+            return digest_pyc(place.layout.pycs, place.pycache, pyc, source_size, size, digest_of_pieces)
+        except (OSError, SourceRefused):
+            return None
+
     def writer(self, layout: Layout) -> Writer:
         """What writes the pycs of a tree."""
         writer = self._writers.get(id(layout))
@@ -349,10 +407,3 @@ def _ensure_pycache(writer: Writer, place: Place) -> str:
     for part in place.pycache.split("/"):
         path = writer.ensure_directory(path, part)
     return path
-
-
-def _read(place: Place, pyc: str) -> SourceText | None:
-    try:
-        return read_pyc(place.layout.pycs, place.pycache, pyc)
-    except (OSError, SourceRefused):
-        return None

@@ -7,6 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..bounded import read_regular
 from ..errors import ConfigurationError, PyctriggerError, UsageError
 from ..pyc.header import InvalidationMode
 from ..state.locations import configuration_files
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from .schema import Key
 
+#: Bytes.
+_LARGEST = 1 << 20
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z", re.ASCII)
 
 
@@ -73,8 +76,7 @@ def load(path: str | None = None, *, hook: bool = False) -> Settings:
             return Settings()
     require_own_file(chosen)
     try:
-        with open(chosen, "rb") as file:
-            text = file.read()
+        text = read_regular(chosen, _LARGEST)
     except OSError as error:
         raise UsageError(f"configuration {chosen}: {error.strerror}", mend="name a readable file") from error
     return parse(text, chosen)

@@ -100,6 +100,7 @@ class Execution:
             for job, answer in pool.map(compilation.jobs(largest_first(tasks), self._progress)):
                 compilation.finish(job, answer)
                 self._progress()
+            compilation.tell_untried()
             self._note_lacks(pool.lacks)
 
     def _note_lacks(self, calls: set[str]) -> None:

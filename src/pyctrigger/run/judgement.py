@@ -7,27 +7,41 @@ digest, and what then still isn't known to fit is left to whoever can compile.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING
 
 from ..pyc.header import InvalidationMode, Verdict
 from ..pyc.names import pyc_suffix
-from ..state.record import Record, digest_of, identity_at, identity_of
-from ..tree.listing import read_head
-from ..tree.readers import is_kept_from_readers
-from ..tree.source import SourceRefused, SourceText, read_pyc, read_source, source_access_list
+from ..state.record import Record, digest_of, digest_of_pieces, identity_at, identity_of
+from ..tree.access_lists import takes_lists
+from ..tree.directory import account_of_owner
+from ..tree.readers import are_alike
+from ..tree.source import (
+    SourceRefused,
+    SourceText,
+    digest_pyc,
+    largest_pyc,
+    look_at_pyc,
+    pyc_rights,
+    read_source,
+    source_rights,
+)
 from .steps import LevelState
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from ..state.manifest import Manifest
     from ..state.paged_records import PagedRecords
     from ..tree.directory import Opened
     from ..tree.layout import Layout
+    from ..tree.source import PycDigest
     from .wanted import Wanted
 
-#: Those of a pyc that is kept, or may be.
-_MAY_FIT = frozenset({Verdict.FRESH, Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT, Verdict.REFRESHABLE})
+#: Those of a pyc that is kept, or may be: what is written anew gets the rights that it should have.
+_MAY_FIT = frozenset({Verdict.FRESH, Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 
 
 class Judge:
@@ -42,6 +56,7 @@ class Judge:
         self._by_time = wanted.mode is InvalidationMode.TIMESTAMP
         self._relative = self._directory = ""
         self._names: dict[str, bool] = {}
+        self._links: Container[str] = ()
         self._records: dict[str, Record] | PagedRecords = {}
         self._pycs: Opened | None = None
         self._approached = ""
@@ -52,9 +67,9 @@ class Judge:
         """A package is about to be looked through, directory by directory."""
         self._approached = relative
 
-    def enter(self, relative: str, names: dict[str, bool]) -> None:
+    def enter(self, relative: str, names: dict[str, bool], links: Container[str]) -> None:
         """Go on with another directory: `names` is everything in the directory of its pycs."""
-        self._relative, self._names, self._pycs = relative, names, None
+        self._relative, self._names, self._links, self._pycs = relative, names, links, None
         if names:
             self._reopen()
         self._directory = self._layout.describe_pyc(relative)
@@ -81,8 +96,8 @@ class Judge:
                 and record.source == identity
                 and self._fits(record.header, expected)
                 and self._names.get(pyc)
-                and self._is_untouched(record, pyc)
-                and (record.microseconds or not self._is_unreadable(name, status, pyc, record))
+                and (found := self._untouched(record, pyc))
+                and (self._are_alike(name, status, found) or not self._wrong_rights(name, status, pyc, record))
             ):
                 continue
             regular = self._names.get(pyc)
@@ -93,52 +108,52 @@ class Judge:
             if not regular:
                 states.append(LevelState(level, pyc, Verdict.OBSTRUCTED))
                 continue
-            found = self._read_head(pyc, header.size + 1)
-            verdict = header.judge(found, self._wanted.mode, expected)
-            if verdict in (Verdict.FRESH, Verdict.UNPROVEN):
+            head, size = self._look(pyc, header.size + 1)
+            verdict = header.judge(head, self._wanted.mode, expected)
+            if size > largest_pyc(status.st_size):
+                verdict = Verdict.CORRUPT
+            elif verdict in (Verdict.FRESH, Verdict.UNPROVEN):
                 if not self._doubts_all and self._manifest is not None and text is None:
                     text = self._read(name)
                 verdict = self._believed(verdict, record, pyc, text)
             elif verdict is Verdict.OTHER_MTIME and record is not None and not self._doubts_all:
                 text = text or self._read(name)
                 verdict = self._refreshable(record, pyc, status, text)
-            if (verdict in _MAY_FIT or not found) and self._is_unreadable(name, status, pyc, record):
-                verdict = self._unreadable(verdict, pyc)
+            if (verdict in _MAY_FIT or not head) and (wrong := self._wrong_rights(name, status, pyc, record)):
+                verdict = wrong
+                if self._manifest is not None:
+                    self._manifest.forget(self._directory, pyc)
             if verdict is not Verdict.FRESH:
-                known = None if self._by_time else header.source_hash(found)
+                known = None if self._by_time else header.source_hash(head)
                 states.append(LevelState(level, pyc, verdict, known))
         return states
 
-    def _is_unreadable(self, name: str, source: os.stat_result, pyc: str, record: Record | None) -> bool:
-        """Whether who may read the source can't read the pyc, and we could do better."""
-        try:
-            status = self._status(pyc)
-            if not is_kept_from_readers(source, status):
-                return False
-            # What not all may read is nobody's but its directory's owner's: see the writer.
-            above = os.fstat(self._pycs.descriptor if self._pycs else -1)
-        except OSError:
-            return False
-        if not source.st_mode & 0o004 and source.st_uid != above.st_uid:
-            return False
-        # As we wrote it: the file system allows no more.
-        is_ours = record is not None and record.microseconds and record.pyc == identity_of(status)
-        return not is_ours and status.st_size > 0 and not self._has_list(name)
+    def _are_alike(self, name: str, source: os.stat_result, pyc: os.stat_result) -> bool:
+        """Whether source and pyc, with the lists that they had when they were recorded, have the same readers."""
+        return not (self._layout.has_prefix or name in self._links) and are_alike(source, pyc)
 
-    def _has_list(self, name: str) -> bool:
-        """Whether a source has an access list: then its mode doesn't say who may read it."""
+    def _wrong_rights(self, name: str, source: os.stat_result, pyc: str, record: Record | None) -> Verdict | None:
+        """The verdict on a pyc that others can read than its source, and that we would write with other rights."""
         try:
-            return source_access_list(self._layout.sources, self._relative, name) is not None
+            rights = source_rights(self._layout.sources, self._relative, name)
+            readers = self._layout.readers(self._relative, rights)
         except (OSError, SourceRefused):
-            return False
+            return None
         finally:
             self._reopen()
-
-    def _unreadable(self, verdict: Verdict, pyc: str) -> Verdict:
-        """The verdict on a pyc that is written anew, since fewer can read it than its source."""
-        if self._manifest is not None:
-            self._manifest.forget(self._directory, pyc)
-        return Verdict.OTHER_MTIME if verdict is Verdict.REFRESHABLE else Verdict.UNREADABLE
+        if self._pycs is None:
+            return None
+        with contextlib.suppress(OSError), self._pycs as directory:
+            status, acl = pyc_rights(directory, pyc)
+            if readers.are_fewer_than_of(status, acl):
+                return Verdict.EXPOSED
+            seen = (identity_of(source), identity_of(status))
+            if record and record.microseconds and (record.source, record.pyc) == seen and not readers.have_ways:
+                return None  # as we wrote it: the file system allows no more
+            uid = os.geteuid() or account_of_owner(directory, os.fstat(directory))
+            if status.st_size and readers.are_more_than_of(status, acl, uid, takes_lists=takes_lists(directory)):
+                return Verdict.UNREADABLE
+        return None
 
     def _believed(self, verdict: Verdict, record: Record | None, pyc: str, text: SourceText | None) -> Verdict:
         """What a header that fits is worth."""
@@ -152,17 +167,17 @@ class Judge:
             return Verdict.OTHER_MTIME
         if digest_of(text.data) != record.source_digest:
             return Verdict.OTHER_MTIME
-        is_good = self._is_untouched(record, pyc) or self._has_the_same_body(record, pyc)
+        is_good = self._untouched(record, pyc) or self._has_the_same_body(record, pyc, text)
         return Verdict.REFRESHABLE if is_good else Verdict.OTHER_MTIME
 
-    def _has_the_same_body(self, record: Record, pyc: str) -> bool:
+    def _has_the_same_body(self, record: Record, pyc: str, text: SourceText) -> bool:
         """Whether somebody else has written what we would have; from now on that file is the recorded one."""
-        found = self._body(pyc)
-        if found is None or digest_of(found[1]) != record.body_digest:
+        found = self._digest(pyc, text)
+        if found is None or found.digest != record.body_digest:
             return False
-        header, _, identity = found
         assert self._manifest is not None
-        self._manifest.record(self._directory, pyc, record._replace(pyc=identity, header=header))
+        identity = identity_at(found.status, found.when)
+        self._manifest.record(self._directory, pyc, record._replace(pyc=identity, header=found.header))
         return True
 
     def _reopen(self) -> None:
@@ -178,21 +193,23 @@ class Judge:
         with self._pycs as directory:
             return os.stat(pyc, dir_fd=directory, follow_symlinks=False)
 
-    def _read_head(self, pyc: str, size: int) -> bytes:
+    def _look(self, pyc: str, size: int) -> tuple[bytes, int]:
+        """The first bytes of a pyc, and how large it is."""
         if self._pycs is None:
-            return b""
+            return b"", 0
         with self._pycs as directory:
-            return read_head(directory, pyc, size)
+            return look_at_pyc(directory, pyc, size)
 
-    def _is_untouched(self, record: Record, pyc: str) -> bool:
+    def _untouched(self, record: Record, pyc: str) -> os.stat_result | None:
+        """The status of a pyc that is as it was recorded."""
         try:
             status = self._status(pyc)
         except OSError:
-            return False
+            return None
         if record.pyc != identity_of(status):
-            return False
+            return None
         self.proven.append(status)
-        return True
+        return status
 
     def _fits(self, header: bytes, expected: bytes) -> bool:
         if self._by_time:
@@ -206,19 +223,18 @@ class Judge:
             return Verdict.SUSPECT
         if record is None:
             return Verdict.UNKNOWN
-        source, body = digest_of(text.data), self._body(pyc)
-        if body is None:
+        source, found = digest_of(text.data), self._digest(pyc, text)
+        if found is None:
             return Verdict.SUSPECT
-        is_recorded = digest_of(body[1]) == record.body_digest
+        is_recorded = found.digest == record.body_digest
         if source != record.source_digest:
             # Still the code of the other source; or both are new, and somebody else has compiled.
             return Verdict.OTHER_CONTENT if is_recorded else Verdict.UNKNOWN
-        if not (is_recorded and self._fits(body[0], self._expected(text))):
+        if not (is_recorded and self._fits(found.header, self._expected(text))):
             return Verdict.SUSPECT
-        header, _, identity = body
-        seen = identity_at(text.status, text.when)
+        seen, identity = identity_at(text.status, text.when), identity_at(found.status, found.when)
         assert self._manifest is not None
-        self._manifest.record(self._directory, pyc, record._replace(source=seen, pyc=identity, header=header))
+        self._manifest.record(self._directory, pyc, record._replace(source=seen, pyc=identity, header=found.header))
         return Verdict.FRESH
 
     def _expected(self, text: SourceText) -> bytes:
@@ -232,11 +248,9 @@ class Judge:
         finally:
             self._reopen()
 
-    def _body(self, pyc: str) -> tuple[bytes, bytes, str] | None:
-        """Header, body and identity of a pyc, read at once."""
+    def _digest(self, pyc: str, text: SourceText) -> PycDigest | None:
+        pycache, size = self._layout.pycache(self._relative), self._wanted.header.size
         try:
-            text = read_pyc(self._layout.pycs, self._layout.pycache(self._relative), pyc)
+            return digest_pyc(self._layout.pycs, pycache, pyc, len(text.data), size, digest_of_pieces)
         except (OSError, SourceRefused):
             return None
-        size = self._wanted.header.size
-        return text.data[:size], text.data[size:], identity_at(text.status, text.when)

@@ -358,7 +358,7 @@ class Planner:
                 yield plan
                 plan = plan.rest()
             found = self._statuses(plan, listing, sources[start : start + _AT_ONCE])
-            self._judge.enter(plan.relative, names)
+            self._judge.enter(plan.relative, names, listing.links)
             self._sources += len(found)
             for name, status in found:
                 if self._excludes and (reason := self._reason_to_exclude(plan.relative, name)):

@@ -11,6 +11,7 @@ from .warm_pool import WarmPool
 
 if TYPE_CHECKING:
     from ..target.interpreter import Interpreter
+    from ..workers.allowance import Allowance
     from ..workers.pool import Pool
     from .config import Settings
     from .request import Request
@@ -24,6 +25,7 @@ class Pools:
         self._settings = settings
         self._request = request
         self._wanted = wanted
+        self._allowance: Allowance | None = None
 
     def compilers(self, interpreter: Interpreter) -> WarmPool:
         """For sources, whoever owns them."""
@@ -34,17 +36,22 @@ class Pools:
         return Prover(interpreter, lambda each: self._open(each, 1, "compare"), self._wanted.header.size)
 
     def _open(self, interpreter: Interpreter, size: int | None, program: str) -> Pool:
+        from ..workers.allowance import Allowance
         from ..workers.capacity import worker_count
         from ..workers.limits import Limits
         from ..workers.pool import Pool
 
         settings, request = self._settings, self._request
+        limits = Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit)
+        if self._allowance is None:
+            self._allowance = Allowance(limits)
         jobs = settings.jobs if request.jobs is None else request.jobs
         return Pool(
             interpreter,
-            Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit),
+            limits,
             size or worker_count(jobs),
             hashes=self._wanted.mode is not InvalidationMode.TIMESTAMP,
             program=program,
             leases=lock_directory() if is_root() and not request.stateless else None,
+            allowance=self._allowance if program == "compile" else None,
         )

@@ -79,11 +79,13 @@ class Prover:
         compare = state.verdict is Verdict.SUSPECT
         try:
             source = read_source(layout.sources, relative, stale.name).data if compare else b""
-            body = read_pyc(layout.pycs, layout.pycache(relative), state.pyc).data[self._header_size :]
+            pyc = read_pyc(layout.pycs, layout.pycache(relative), state.pyc, stale.status.st_size)
         except (OSError, SourceRefused):
             return Verdict.CORRUPT  # what can't be read can't be imported
         path = os.fsencode(layout.describe_source(relative, stale.name))
-        answer = self._ask(layout, wire.question([state.level], path, source, [body], compare=compare))
+        answer = self._ask(
+            layout, wire.question([state.level], path, source, [memoryview(pyc)[self._header_size :]], compare=compare)
+        )
         if isinstance(answer, wire.Compiled) and len(answer.levels) == 1:
             verdicts = {wire.SAME: Verdict.FRESH, wire.CHANGED: Verdict.MISMATCHED}
             return verdicts.get(answer.levels[0].state, Verdict.CORRUPT)

@@ -6,13 +6,11 @@ manifest knows that a body was made from just these bytes, compiling again would
 
 from __future__ import annotations
 
-import os
-import stat
 from typing import TYPE_CHECKING
 
 from ..pyc.header import Verdict
 from ..state.record import UNSEEN, digest_of, identity_at, identity_of, identity_written
-from ..tree.source import SourceRefused, read_pyc, source_access_list, source_status
+from ..tree.source import SourceRefused, read_pyc, source_rights, source_status
 from ..tree.writer import WriteRefused
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from .order import Task
     from .steps import LevelState
     from .wanted import Wanted
-
-_OPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Refresher:
@@ -52,7 +48,7 @@ class Refresher:
         is_still = _is_still(task)
         for states in self._by_file(place, stale.levels):
             record = self._manifest.records(place.pyc_directory).get(states[0].pyc)
-            identity = self._write(task, states, header, record) if is_still and record else None
+            identity = self._rewrite(task, states, header, record) if is_still and record else None
             if record is None or identity is None:
                 left += states
                 continue
@@ -72,52 +68,30 @@ class Refresher:
                 files.setdefault(record.pyc if record else state.pyc, []).append(state)
         return list(files.values())
 
-    def _write(self, task: Task, states: list[LevelState], header: bytes, record: Record) -> str | None:
-        """Put the header into a file that looks as it was recorded; its identity then, None where it doesn't."""
-        place, source = task.place, task.stale.status
-        try:
-            with place.layout.pycs.entered(place.pycache) as directory:
-                descriptor = os.open(states[0].pyc, _OPEN, dir_fd=directory)
-        except PermissionError:  # who may not write the file may yet replace it
-            return self._rewrite(task, states, header, record)
-        try:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode) or identity_of(before) != record.pyc:
-                return None
-            shows_more = before.st_mode & 0o066 & ~source.st_mode
-            if before.st_nlink == len(states) and not shows_more:
-                # All of its names are refreshed, so nobody else's file changes, and its body stays what it was at
-                # every moment.
-                return (
-                    identity_written(os.fstat(descriptor)) if os.pwrite(descriptor, header, 0) == len(header) else None
-                )
-        finally:
-            os.close(descriptor)
-        return self._rewrite(task, states, header, record)
-
     def _rewrite(self, task: Task, states: list[LevelState], header: bytes, record: Record) -> str | None:
-        """Write the same code into a file of its own, with the rights that its source has now.
+        """Write the same code into a new file, with the rights that its source has now; its identity then.
 
-        The one that is there has more names than ours, under which it stays what it was, or other rights.
+        Never into the one that is there: it may be read at this moment, and have more names than ours. None where its
+        code isn't the recorded one.
         """
-        place, source = task.place, task.stale.status
+        place, layout = task.place, task.place.layout
         try:
-            found = read_pyc(place.layout.pycs, place.pycache, states[0].pyc)
-            acl = source_access_list(place.layout.sources, place.relative, task.stale.name)
+            found = read_pyc(layout.pycs, place.pycache, states[0].pyc, task.stale.status.st_size)
+            readers = layout.readers(place.relative, source_rights(layout.sources, place.relative, task.stale.name))
         except (OSError, SourceRefused):
             return None
-        body = memoryview(found.data)[self._wanted.header.size :]
+        body = memoryview(found)[self._wanted.header.size :]
         if digest_of(body) != record.body_digest:
             return None
         writer = self._writer(place.layout)
         try:
-            first = writer.replace(place.pycache, states[0].pyc, (header, body), source, acl)
+            first = writer.replace(place.pycache, states[0].pyc, (header, body), readers)
             if first is None:
                 return None
             for state in states[1:]:
                 links = self._wanted.links_twins
                 if not (links and writer.link(place.pycache, states[0].pyc, state.pyc, first)):
-                    writer.replace(place.pycache, state.pyc, (header, body), source, acl)
+                    writer.replace(place.pycache, state.pyc, (header, body), readers)
         except WriteRefused:  # who compiles it says why
             return None
         # Each link changes the ctime of all, and what isn't linked is another file.

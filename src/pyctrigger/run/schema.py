@@ -156,8 +156,12 @@ DEFAULTS = {
     ),
     "file_timeout": Key(
         _SECONDS,
-        "CPU time that the compilation of one source may take. A source that takes more isn't tried again until it, "
-        "its interpreter or this value changes, or `pyctrigger repair` is run.",
+        "CPU time that the compilation of one source may take. A source that takes more isn't tried again, nor is one "
+        "of the same content, until it, its interpreter or this value changes, or `pyctrigger repair` is run. The slow "
+        "sources of a run, those that take more than a tenth of this, may together take five times this value; what "
+        "is left then gets a second each, or a sixtieth of this value if that is more. Once those that need more than "
+        "that have taken this value once more, nothing is tried any longer: the rest is named in one line, and left to "
+        "the next run. With 60 seconds a run so loses at most six minutes of CPU time, and what each worker has begun.",
     ),
     "memory_limit": Key(
         _SIZES,

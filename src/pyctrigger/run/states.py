@@ -40,6 +40,7 @@ STATES = {
     Verdict.MISMATCHED: State("mismatched", None, "its code isn't its source's"),
     Verdict.OBSTRUCTED: State("obstructed", None, "what has its name is no regular file"),
     Verdict.UNREADABLE: State("unreadable", None, "accounts that may read its source can't read it"),
+    Verdict.EXPOSED: State("stale", "rights", "accounts can read or write it that may not do so with its source"),
     Verdict.UNPROVEN: State("unproven", "hash", "only its Python can compare the hash"),
     Verdict.UNKNOWN: State("unproven", "no record", "its header fits, and no record says that its code does"),
     Verdict.SUSPECT: State("unproven", "body", "its header fits, and its body isn't the recorded one"),

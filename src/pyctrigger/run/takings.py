@@ -6,8 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..pyc.names import writer_of
-from ..state.record import digest_of, identity_of
-from ..tree.source import SourceRefused, read_pyc
+from ..state.record import digest_of_pieces, identity_of
+from ..tree.source import LARGEST_SOURCE, SourceRefused, digest_pyc
 from .outcome import path_fields
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class Takings:
             return False  # without a time it is of somebody else's pyc, which a run has looked at
         if record.pyc == identity_of(status):
             return True
+        pycache = layout.pycache(relative)
         try:
-            data = read_pyc(layout.pycs, layout.pycache(relative), name).data
+            found = digest_pyc(layout.pycs, pycache, name, LARGEST_SOURCE, len(record.header), digest_of_pieces)
         except (OSError, SourceRefused):
             return False
-        size = len(record.header)
-        return data[:size] == record.header and digest_of(memoryview(data)[size:]) == record.body_digest
+        return (found.header, found.digest) == (record.header, record.body_digest)
 
     def by_site(self) -> list[Taking]:
         """Each site directory that loses something."""

@@ -34,7 +34,7 @@ def judge_unwanted(
         by_level.setdefault(names_of.level_of(pyc), []).append((pyc, source))
     for level, found in sorted(by_level.items()):
         judge = Judge(layout, wanted._replace(levels=(level,)), knowledge.records)
-        judge.enter(relative, names)
+        judge.enter(relative, names, [source for _, source in found])
         for pyc, source in found:
             try:
                 status = source_status(layout.sources, relative, source)

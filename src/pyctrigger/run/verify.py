@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Prove = Callable[[Layout, str, Stale], "list[LevelState]"]
 
 #: Why bytecode needs to be written anew although it is well-formed, as `status` counts it.
-_REASONS = ("magic", "mtime", "size", "digest", "mode")
+_REASONS = ("magic", "mtime", "size", "digest", "mode", "rights")
 _AS_A_RUN_HAS_IT = {Verdict.UNKNOWN: Verdict.SUSPECT}
 _DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 #: What `status` counted under one name in its first editions.

@@ -6,16 +6,29 @@ account doesn't. A default list of a directory is inherited by what is made ther
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
+from typing import NamedTuple
 
 _ACCESS = "system.posix_acl_access"
 _DEFAULT = "system.posix_acl_default"
 #: The attribute's layout, from <linux/posix_acl_xattr.h>: a version, and then entries of tag, rights and id.
 _VERSION = struct.Struct("<I")
+_CURRENT = _VERSION.pack(2)
 _ENTRY = struct.Struct("<HHI")
-_USER_OBJ = 1
-_READ, _WRITE = 4, 2
+USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
+READ, WRITE = 4, 2
+#: The id of an entry that is about no account.
+_NO_ID = 0xFFFFFFFF
+
+
+class Entry(NamedTuple):
+    """One entry of a list."""
+
+    tag: int
+    rights: int
+    account: int = _NO_ID
 
 
 def access_list(descriptor: int, status: os.stat_result) -> bytes | None:
@@ -34,22 +47,30 @@ def has_default_list(directory: int) -> bool:
     return _attribute(directory, _DEFAULT) is not None
 
 
-def for_reading(acl: bytes) -> bytes:
-    """The same list, with no right but to read, and the owner's to write. Raises ValueError where it is none."""
+def takes_lists(directory: int) -> bool:
+    """Whether files in an open directory can have lists."""
     try:
-        entries = list(_ENTRY.iter_unpack(acl[_VERSION.size :]))
+        os.getxattr(directory, _ACCESS)
+    except OSError as error:
+        return error.errno == errno.ENODATA
+    except AttributeError:  # not Linux
+        return False
+    return True
+
+
+def parse_list(acl: bytes) -> list[Entry]:
+    """The entries of a list. Raises ValueError where it is none."""
+    if acl[: _VERSION.size] != _CURRENT:
+        raise ValueError("no access list")
+    try:
+        return [Entry._make(entry) for entry in _ENTRY.iter_unpack(acl[_VERSION.size :])]
     except struct.error as error:
         raise ValueError("no access list") from error
-    kept = [
-        _ENTRY.pack(tag, rights & _READ | (_WRITE if tag == _USER_OBJ else 0), account)
-        for tag, rights, account in entries
-    ]
-    return acl[: _VERSION.size] + b"".join(kept)
 
 
-def give_list(descriptor: int, acl: bytes) -> None:
+def give_list(descriptor: int, entries: list[Entry]) -> None:
     """Give an open file this list. Raises OSError."""
-    os.setxattr(descriptor, _ACCESS, acl)
+    os.setxattr(descriptor, _ACCESS, _CURRENT + b"".join(_ENTRY.pack(*entry) for entry in entries))
 
 
 def drop_list(descriptor: int) -> None:

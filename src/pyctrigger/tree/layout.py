@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .directory import Opened, Tree
+    from .readers import Grants, Readers
+    from .source import SourceRights
+    from .ways import WaysFromAbove
 
 #: ST_RDONLY of statvfs(3), which PyPy doesn't name.
 _READ_ONLY = getattr(os, "ST_RDONLY", 1)
@@ -33,6 +36,7 @@ class Layout:
         self.pycs = prefix or sources
         self.has_prefix = prefix is not None
         self._base = sources.path.strip("/") if prefix else ""
+        self._from_above: WaysFromAbove | None = None
 
     def __enter__(self) -> Layout:
         return self
@@ -52,6 +56,26 @@ class Layout:
     def above_pycaches(self, relative: str) -> str:
         """What all directories of pycs of a package lie below, relative to `pycs`."""
         return self.pycache(relative) if self.has_prefix else relative
+
+    def readers(self, relative: str, rights: SourceRights) -> Readers:
+        """Who may read a source of the directory `relative`. Raises OSError."""
+        from .readers import Readers
+
+        return Readers(rights.status, rights.acl, self.ways(relative, rights.directory))
+
+    def ways(self, relative: str, directory: str) -> tuple[Grants, ...]:
+        """What keeps accounts from the sources in `directory`, and not from the pycs of `relative`. Raises OSError."""
+        if self.has_prefix:
+            if self._from_above is None:
+                from .ways import WaysFromAbove
+
+                self._from_above = WaysFromAbove(self.sources, self.pycs)
+            return self._from_above.to(directory)
+        if directory == relative:
+            return ()
+        from .ways import ways_inside
+
+        return ways_inside(self.sources, directory, relative)
 
     def is_read_only(self, relative: str) -> bool:
         """Whether the pycs of the directory `relative` lie on a file system that is mounted read-only.

@@ -17,8 +17,6 @@ from ..tuples import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Container
 
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
 
 class SourceListing(NamedTuple):
     """What stands in a directory of sources."""
@@ -100,17 +98,3 @@ def list_pycs(directory: int) -> PycListing:
             else:
                 names[entry.name] = False
     return PycListing(names, directories)
-
-
-def read_head(directory: int, name: str, size: int) -> bytes:
-    """The first bytes of a pyc; none where it can't be read."""
-    try:
-        descriptor = os.open(name, _OPEN, dir_fd=directory)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, size)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)

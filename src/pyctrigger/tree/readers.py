@@ -1,48 +1,260 @@
-"""Who may read: whether a pyc, or the `__pycache__` that it lies in, keeps out somebody who may read the source.
+"""Who may read: whoever may read a source reads its pyc, as far as one mode or list can say that, and nobody else.
 
-A root that imports with a umask of 077 leaves such bytecode. Only modes, owners and groups are compared: where another
-owner or group makes that one mode can't say the same, fewer read the pyc, and nothing is wrong.
+A right is looked at as a set of accounts, by what is certain of them. An account that a mode or list doesn't name may
+be in any group, so "others" may read a pyc only if no entry on the way to the source keeps anybody out. Root has all
+rights, and the owner of a file can give them to himself.
 """
 
 from __future__ import annotations
 
+import os
 import stat
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from .access_lists import GROUP, GROUP_OBJ, MASK, OTHER, READ, USER, USER_OBJ, WRITE, Entry, parse_list
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
+ENTER = 1
 _READ, _ENTER = 0o444, 0o111
+_NOBODY: Mapping[int, bool] = {}
 
 
-def is_kept_from_readers(source: os.stat_result, pyc: os.stat_result) -> bool:
-    """Whether a pyc can't be read by all those who may read its source, though a mode could say so."""
-    return _keeps_out(source, pyc, _READ)
+class Grants(NamedTuple):
+    """To whom a file or a directory gives one right."""
+
+    owner: int
+    group: int
+    to_owner: bool
+    to_group: bool
+    to_others: bool
+    users: Mapping[int, bool] = _NOBODY
+    """Those that a list names, with what they get."""
+    groups: Mapping[int, bool] = _NOBODY
+
+    @classmethod
+    def of(cls, status: os.stat_result, acl: bytes | None, right: int) -> Grants:
+        """What a mode, and a list if there is one, say."""
+        mode, owner, group = status.st_mode, status.st_uid, status.st_gid
+        if acl is None:
+            return cls(owner, group, bool(mode >> 6 & right), bool(mode >> 3 & right), bool(mode & right))
+        try:
+            entries = parse_list(acl)
+        except ValueError:  # of a kind that isn't known yet
+            return cls(owner, group, bool(mode >> 6 & right), to_group=False, to_others=False)
+        mask = next((entry.rights for entry in entries if entry.tag == MASK), READ | WRITE | ENTER) & right
+        by_tag = {entry.tag: entry.rights for entry in entries}
+        return cls(
+            owner,
+            group,
+            bool(by_tag.get(USER_OBJ, 0) & right),
+            bool(by_tag.get(GROUP_OBJ, 0) & mask),
+            bool(by_tag.get(OTHER, 0) & right),
+            {entry.account: bool(entry.rights & mask) for entry in entries if entry.tag == USER},
+            {entry.account: bool(entry.rights & mask) for entry in entries if entry.tag == GROUP},
+        )
+
+    @property
+    def keeps_nobody_out(self) -> bool:
+        """Whether everybody has the right."""
+        return self.to_group and self.to_others and all(self.users.values()) and all(self.groups.values())
+
+    def lets_account(self, uid: int, groups: Collection[int] | None = None) -> bool:
+        """Whether an account has the right, whatever groups it is in, or in these groups."""
+        if uid in (0, self.owner):
+            return True
+        if uid in self.users:
+            return self.users[uid]
+        entries = (*self.groups.items(), (self.group, self.to_group))
+        if groups is None:
+            return self.to_others and all(lets for _, lets in entries)
+        own = [lets for gid, lets in entries if gid in groups]
+        return any(own) if own else self.to_others
+
+    def lets_group(self, gid: int, but: Container[int]) -> bool:
+        """Whether all members of a group have the right, but for accounts of which something else is said."""
+        if not self._lets_users(but):
+            return False
+        if gid == self.group or gid in self.groups:
+            return (gid == self.group and self.to_group) or self.groups.get(gid, False)
+        return self.to_group and self.to_others and all(self.groups.values())
+
+    def lets_others(self, but: Container[int], but_groups: Container[int]) -> bool:
+        """Whether everybody has the right, but for accounts and groups of which something else is said."""
+        entries = (*self.groups.items(), (self.group, self.to_group))
+        return self.to_others and self._lets_users(but) and all(lets for gid, lets in entries if gid not in but_groups)
+
+    def _lets_users(self, but: Container[int]) -> bool:
+        return all(lets for uid, lets in self.users.items() if uid not in but and uid not in (0, self.owner))
+
+    @property
+    def mode(self) -> int:
+        """The bits of a mode that say so, for the right to read."""
+        return self.to_owner * stat.S_IRUSR | self.to_group * stat.S_IRGRP | self.to_others * stat.S_IROTH
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The entries of a list that say so, for the right to read; the owner may write as well."""
+        rows = [
+            Entry(USER_OBJ, self.to_owner * READ | WRITE),
+            *(Entry(USER, lets * READ, uid) for uid, lets in sorted(self.users.items())),
+            Entry(GROUP_OBJ, self.to_group * READ),
+            *(Entry(GROUP, lets * READ, gid) for gid, lets in sorted(self.groups.items())),
+        ]
+        return [*rows, Entry(MASK, READ), Entry(OTHER, self.to_others * READ)]
+
+    def misses(self, wanted: Grants) -> bool:
+        """Whether somebody who has the right by `wanted`, of the same owner and group, doesn't have it by these."""
+        if wanted.mode & ~self.mode:
+            return True
+        users, groups = {*self.users, *wanted.users}, {*self.groups, *wanted.groups}
+        return any(
+            wanted.users.get(uid, wanted.keeps_nobody_out) and not self.users.get(uid, self.to_others) for uid in users
+        ) or any(
+            wanted.groups.get(gid, wanted.keeps_nobody_out) and not self.groups.get(gid, self.to_others)
+            for gid in groups
+        )
+
+
+class Readers:
+    """Who may read a source: by its own grants, and by those of directories on the way to it but not to its pyc."""
+
+    def __init__(self, status: os.stat_result, acl: bytes | None, ways: Iterable[Grants] = ()) -> None:
+        self._status = status
+        self._source = Grants.of(status, acl, READ)
+        self._all = (self._source, *ways)
+        self.have_ways = len(self._all) > 1
+        """Whether directories keep somebody out."""
+
+    def include(self, uid: int) -> bool:
+        """Whether an account is one of them. We are: it was read."""
+        if uid == os.geteuid() or self._surely_include(uid):
+            return True
+        groups = _groups_of(uid)
+        return bool(groups) and all(each.lets_account(uid, groups) for each in self._all)
+
+    def _surely_include(self, uid: int) -> bool:
+        return all(each.lets_account(uid) for each in self._all)
+
+    def need_list(self, uid: int, gid: int) -> bool:
+        """Whether no mode says who they are, for a pyc of this owner and group."""
+        if any(each.users or each.groups for each in self._all):
+            return True
+        source = self._source
+        is_owner_left = source.to_owner and source.owner not in (0, uid) and self._surely_include(source.owner)
+        return is_owner_left and not self.grants(uid, gid, by_list=False).to_others
+
+    def group_for(self, uid: int, gid: int) -> int:
+        """The group that a pyc of this owner should have, where that of its directory is `gid`."""
+        source = self._source
+        own = gid if source.keeps_nobody_out and uid != source.owner else source.group
+        if not self.have_ways:
+            return own
+        granted = {each: self.grants(uid, each, by_list=False) for each in (own, *(each.group for each in self._all))}
+        return max(granted, key=lambda each: (granted[each].to_others, granted[each].to_group))
+
+    def grants(self, uid: int, gid: int, *, by_list: bool) -> Grants:
+        """The most that a pyc of this owner and group may grant."""
+        every, source = self._all, self._source
+        named = {account for account in self._named_apart() if account != uid} if by_list else set()
+        groups = {group for each in every for group in (*each.groups, each.group)} - {gid} if by_list else set()
+        but, but_groups = {uid, *named}, {gid, *groups}
+        return Grants(
+            uid,
+            gid,
+            source.to_owner if uid == source.owner else True,
+            all(each.lets_group(gid, but) for each in every),
+            all(each.lets_others(but, but_groups) for each in every),
+            {account: self._lets_named(account) for account in named},
+            {group: all(each.lets_group(group, but) for each in every) for group in groups},
+        )
+
+    def are_fewer_than_of(self, status: os.stat_result, acl: bytes | None) -> bool:
+        """Whether somebody may read or write this pyc who may not do so with the source."""
+        if status.st_mode & stat.S_IWOTH or (
+            status.st_mode & stat.S_IWGRP and not (acl is None and self._may_group_write(status))
+        ):
+            return True
+        pyc = Grants.of(status, acl, READ)
+        but, but_groups = {pyc.owner, *pyc.users}, {pyc.group, *pyc.groups}
+        return not (
+            self.include(pyc.owner)
+            and (not pyc.to_group or all(each.lets_group(pyc.group, but) for each in self._all))
+            and (not pyc.to_others or all(each.lets_others(but, but_groups) for each in self._all))
+            and all(self._surely_include(uid) for uid, lets in pyc.users.items() if lets)
+            and all(each.lets_group(gid, but) for gid, lets in pyc.groups.items() if lets for each in self._all)
+        )
+
+    def are_more_than_of(self, status: os.stat_result, acl: bytes | None, uid: int, *, takes_lists: bool) -> bool:
+        """Whether somebody may read the source who can't read this pyc, but could if we wrote it for this owner."""
+        pyc = Grants.of(status, acl, READ)
+        by_list = takes_lists and self.need_list(pyc.owner, pyc.group)
+        if pyc.misses(self.grants(pyc.owner, pyc.group, by_list=by_list)):
+            return True
+        gid = self.group_for(uid, pyc.group)
+        if by_list or pyc.to_others or gid == pyc.group or not _can_give(gid):
+            return False
+        wanted = self.grants(uid, gid, by_list=False)
+        return wanted.to_others or wanted.to_group
+
+    def _named_apart(self) -> Iterator[int]:
+        """The accounts of which a list has to speak: those that somewhere are kept out, or are let in by name alone."""
+        for account in {self._source.owner, *(account for each in self._all for account in each.users)} - {0}:
+            if self._surely_include(account) or not all(each.users.get(account, True) for each in self._all):
+                yield account
+
+    def _lets_named(self, uid: int) -> bool:
+        return self._surely_include(uid) and (self._source.to_owner or uid != self._source.owner)
+
+    def _may_group_write(self, pyc: os.stat_result) -> bool:
+        return pyc.st_gid == self._status.st_gid and bool(self._status.st_mode & stat.S_IWGRP)
+
+
+def are_alike(source: os.stat_result, pyc: os.stat_result) -> bool:
+    """Whether two files without lists, in one directory, have the same readers, at a glance."""
+    if pyc.st_mode & 0o022 or (source.st_mode ^ pyc.st_mode) & _READ:
+        return False
+    return pyc.st_mode & _READ == _READ or (source.st_uid, source.st_gid) == (pyc.st_uid, pyc.st_gid)
+
+
+def _can_give(gid: int) -> bool:
+    """Whether we can give a file of ours to a group."""
+    return os.geteuid() == 0 or gid == os.getegid() or gid in os.getgroups()
+
+
+@lru_cache(maxsize=64)
+def _groups_of(uid: int) -> tuple[int, ...]:
+    """The groups of an account; none where nobody says."""
+    from .account import AccountUnknownError, look_up  # only where modes leave it open
+
+    try:
+        identity = look_up(uid)
+    except (AccountUnknownError, OSError):
+        return ()
+    return (identity.gid, *identity.groups)
 
 
 def is_kept_from_visitors(directory: os.stat_result, pycache: os.stat_result) -> bool:
     """Whether a `__pycache__` can't be entered by all those who may enter its directory, though a mode could say so."""
-    return _keeps_out(directory, pycache, _ENTER)
+    missing = directory.st_mode & ~pycache.st_mode & _ENTER
+    if not missing:
+        return False
+    same_owner = directory.st_uid == pycache.st_uid
+    if missing & 0o700:
+        return same_owner
+    return _lets_all_enter(directory.st_mode) or (same_owner and directory.st_gid == pycache.st_gid)
 
 
 def mode_for_visitors(directory: os.stat_result, pycache: os.stat_result) -> int:
     """The mode of a `__pycache__` that lets in, and see its names, whom its directory does."""
     granted = directory.st_mode & (_READ | _ENTER)
-    if pycache.st_gid != directory.st_gid and not _is_for_all(directory.st_mode, _ENTER):
+    if pycache.st_gid != directory.st_gid and not _lets_all_enter(directory.st_mode):
         granted &= 0o700
     return stat.S_IMODE(pycache.st_mode) | granted
 
 
-def _keeps_out(one: os.stat_result, other: os.stat_result, right: int) -> bool:
-    missing = one.st_mode & ~other.st_mode & right
-    if not missing:
-        return False
-    same_owner = one.st_uid == other.st_uid
-    if missing & 0o700:
-        return same_owner
-    return _is_for_all(one.st_mode, right) or (same_owner and one.st_gid == other.st_gid)
-
-
-def _is_for_all(mode: int, right: int) -> bool:
-    """Whether group and others have a right: then it doesn't matter which group that is."""
-    return mode & right & 0o077 == right & 0o077
+def _lets_all_enter(mode: int) -> bool:
+    """Whether group and others may enter: then it doesn't matter which group that is."""
+    return mode & _ENTER & 0o077 == _ENTER & 0o077

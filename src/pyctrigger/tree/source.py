@@ -10,17 +10,31 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..tuples import NamedTuple
-from .directory import Tree
+from .access_lists import access_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from typing import TypeVar
+
+    from .directory import Tree
+
+    T = TypeVar("T")
+
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 #: Bytes. No real source comes near it; what does would exhaust a worker (a million statements take 2.4 GB).
 LARGEST_SOURCE = 64 << 20
-#: Bytes. The marshalled code of the largest source has some ten times its size.
-LARGEST_PYC = 1 << 30
+#: Bytes. A pyc of this size may belong to any source: one of 840 bytes can have one of 983,963.
+_USUAL_PYC = 1 << 20
+#: What a larger one may have for each byte of its source.
+_MOST_FOR_A_BYTE = 1500
+#: Bytes. Twice the largest source: what has more than this to a byte is one that folds constants, and small.
+_LARGEST_PYC = 128 << 20
+_PIECE = 1 << 20
 #: How often a source that changes under the reader is read again before it is left to the next run.
 _TRIES = 5
+_CHANGES = "it changes while it is read"
 
 
 class SourceRefused(Exception):
@@ -28,14 +42,38 @@ class SourceRefused(Exception):
 
 
 class SourceText(NamedTuple):
-    """The bytes of a file, and the status that belongs to exactly these bytes."""
+    """The bytes of a source, and the status that belongs to exactly these bytes."""
 
     data: bytes
     status: os.stat_result
     when: int
     """Nanoseconds since the epoch: when the reading began."""
+    rights: SourceRights
+
+
+class SourceRights(NamedTuple):
+    """What decides who may read a source."""
+
+    status: os.stat_result
     acl: bytes | None
-    """A source's access list; None where it has none."""
+    """Its access list; None where it has none."""
+    directory: str
+    """Where it lies, relative to the tree: somewhere else than its name if that is a link's."""
+
+
+class PycDigest(NamedTuple):
+    """A pyc that was read a piece at a time."""
+
+    header: bytes
+    digest: bytes
+    """Of what is behind the header."""
+    status: os.stat_result
+    when: int
+
+
+def largest_pyc(source_size: int) -> int:
+    """Bytes that the pyc of a source may have at most; a larger one is corrupt, and isn't read."""
+    return min(max(_USUAL_PYC, _MOST_FOR_A_BYTE * source_size), _LARGEST_PYC)
 
 
 def read_source(tree: Tree, relative: str, name: str) -> SourceText:
@@ -46,7 +84,7 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
     """
     try:
         with tree.entered(relative):
-            return _read_still(_open, (tree, relative, name), LARGEST_SOURCE)
+            return _read_source(tree, relative, name)
     except PermissionError as error:
         account = tree.account_at(relative)
         if account is None:
@@ -54,30 +92,61 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
         raise SourceRefused(f"account {account.uid}, whose directory it lies in, may not read it") from error
 
 
-def read_pyc(tree: Tree, relative: str, name: str) -> SourceText:
-    """Read the pyc `name`, a regular file and no link, in the same manner. Raises SourceRefused and OSError."""
-    with tree.entered(relative):
-        return _read_still(Tree.open_file, (tree, relative, name), LARGEST_PYC)
+def _read_source(tree: Tree, relative: str, name: str) -> SourceText:
 
+    def read(descriptor: int, status: os.stat_result, when: int) -> SourceText:
+        data = _read_all(descriptor, status.st_size)
+        return SourceText(data, status, when, SourceRights(status, access_list(descriptor, status), directory))
 
-def _read_still(open_file: Callable[[Tree, str, str], int], file: tuple[Tree, str, str], largest: int) -> SourceText:
+    directory = relative
     for _ in range(_TRIES):
+        descriptor, directory = _open(tree, relative, name)
+        if text := _read_still(descriptor, LARGEST_SOURCE, read):
+            return text
+    raise SourceRefused(_CHANGES)
+
+
+def read_pyc(tree: Tree, relative: str, name: str, source_size: int) -> bytearray:
+    """Read the pyc `name` of a source of this size, a regular file and no link. Raises SourceRefused and OSError."""
+    for _ in range(_TRIES):
+        with tree.entered(relative):
+            data = _read_still(tree.open_file(relative, name), largest_pyc(source_size), _read_whole)
+        if data is not None:
+            return data
+    raise SourceRefused(_CHANGES)
+
+
+def digest_pyc(
+    tree: Tree, relative: str, name: str, source_size: int, header_size: int, digest: Callable[[Iterable[bytes]], bytes]
+) -> PycDigest:
+    """Header and digest of such a pyc, of which no more than a piece is held. Raises SourceRefused and OSError."""
+
+    def read(descriptor: int, status: os.stat_result, when: int) -> PycDigest:
+        header = os.read(descriptor, header_size)
+        return PycDigest(header, digest(_pieces(descriptor, status.st_size - len(header))), status, when)
+
+    for _ in range(_TRIES):
+        with tree.entered(relative):
+            found = _read_still(tree.open_file(relative, name), largest_pyc(source_size), read)
+        if found is not None:
+            return found
+    raise SourceRefused(_CHANGES)
+
+
+def _read_still(descriptor: int, largest: int, read: Callable[[int, os.stat_result, int], T]) -> T | None:
+    """What `read` makes of a file of at most `largest` bytes, and close it; None where it changed meanwhile."""
+    try:
         when = time.time_ns()
-        descriptor = open_file(*file)
-        try:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise OSError(errno.EINVAL, "is no regular file")
-            if before.st_size > largest:
-                raise SourceRefused(f"larger than {largest >> 20} MiB")
-            data = _read_all(descriptor, before.st_size, largest)
-            acl = _access_list(descriptor, before) if open_file is _open else None
-            after = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-        if _same(before, after) and len(data) == after.st_size:
-            return SourceText(data, after, when, acl)
-    raise SourceRefused("it changes while it is read")
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise OSError(errno.EINVAL, "is no regular file")
+        if before.st_size > largest:
+            raise SourceRefused(f"larger than {largest >> 20} MiB")
+        found = read(descriptor, before, when)
+        # One byte more, and it has grown; `before` is the status that goes with what was read.
+        return found if _same(before, os.fstat(descriptor)) and not os.read(descriptor, 1) else None
+    finally:
+        os.close(descriptor)
 
 
 def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
@@ -89,25 +158,48 @@ def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
     return status
 
 
-def source_access_list(tree: Tree, relative: str, name: str) -> bytes | None:
-    """The access list of a source; None where it has none. Raises like `read_source`."""
+def source_rights(tree: Tree, relative: str, name: str) -> SourceRights:
+    """What decides who may read a source. Raises like `read_source`."""
     with tree.entered(relative):
-        descriptor = _open(tree, relative, name)
+        descriptor, directory = _open(tree, relative, name)
         try:
-            return _access_list(descriptor, os.fstat(descriptor))
+            status = os.fstat(descriptor)
+            return SourceRights(status, access_list(descriptor, status), directory)
         finally:
             os.close(descriptor)
 
 
-def _access_list(descriptor: int, status: os.stat_result) -> bytes | None:
-    from .access_lists import access_list  # who reads no source doesn't pay for it
-
-    return access_list(descriptor, status)
-
-
-def _open(tree: Tree, relative: str, name: str) -> int:
+def look_at_pyc(directory: int, name: str, size: int) -> tuple[bytes, int]:
+    """The first bytes of a pyc in an open directory, and how large it is; none where it can't be read."""
     try:
-        return tree.open_file(relative, name)
+        descriptor = os.open(name, _OPEN, dir_fd=directory)
+    except OSError:
+        return b"", 0
+    try:
+        return os.read(descriptor, size), os.fstat(descriptor).st_size
+    except OSError:
+        return b"", 0
+    finally:
+        os.close(descriptor)
+
+
+def pyc_rights(directory: int, name: str) -> tuple[os.stat_result, bytes | None]:
+    """The status of a pyc in an open directory, and its access list. Raises OSError."""
+    try:
+        descriptor = os.open(name, _OPEN, dir_fd=directory)
+    except PermissionError:  # whatever a list says, it keeps us out
+        return os.stat(name, dir_fd=directory, follow_symlinks=False), None
+    try:
+        status = os.fstat(descriptor)
+        return status, access_list(descriptor, status)
+    finally:
+        os.close(descriptor)
+
+
+def _open(tree: Tree, relative: str, name: str) -> tuple[int, str]:
+    """A descriptor of a source, and the directory that it lies in."""
+    try:
+        return tree.open_file(relative, name), relative
     except OSError as error:
         # FreeBSD says EMLINK of a link that isn't to be followed (open(2)).
         if error.errno not in (errno.ELOOP, errno.EMLINK):
@@ -115,8 +207,9 @@ def _open(tree: Tree, relative: str, name: str) -> int:
     status = tree.lstat(relative, name)
     if stat.S_ISLNK(status.st_mode):
         with _behind(tree, relative, name, status) as (goals, directory, goal):
-            return goals.open_file(directory, goal)
-    return tree.open_file(relative, name)
+            # What lies beyond the tree lies behind nothing that keeps anybody out.
+            return goals.open_file(directory, goal), directory if goals is tree else relative
+    return tree.open_file(relative, name), relative
 
 
 @contextmanager
@@ -139,16 +232,24 @@ def _behind(tree: Tree, relative: str, name: str, link: os.stat_result) -> Itera
     yield tree, *behind
 
 
-def _read_all(descriptor: int, size: int, largest: int) -> bytes:
-    data = os.read(descriptor, size + 1)
-    if len(data) == size:
-        return data
-    pieces = [data]
-    held = len(data)
-    while pieces[-1] and held <= largest:
-        pieces.append(os.read(descriptor, 1 << 20))
-        held += len(pieces[-1])
-    return b"".join(pieces)
+def _read_all(descriptor: int, size: int) -> bytes:
+    """The bytes of a file, which is as long as that or has changed."""
+    data = os.read(descriptor, size)
+    return data if len(data) == size else data + b"".join(_pieces(descriptor, size - len(data)))
+
+
+def _read_whole(descriptor: int, status: os.stat_result, _: int) -> bytearray:
+    data = bytearray()
+    for piece in _pieces(descriptor, status.st_size):
+        data += piece
+    return data
+
+
+def _pieces(descriptor: int, size: int) -> Iterator[bytes]:
+    """The next `size` bytes of a file, or as many as there are."""
+    while size > 0 and (piece := os.read(descriptor, min(size, _PIECE))):
+        size -= len(piece)
+        yield piece
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:

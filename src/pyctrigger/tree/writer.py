@@ -11,12 +11,12 @@ import errno
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..namespaces import is_unmapped_group
 from ..pieces import write_pieces
 from ..pyc.names import PYCACHE, temporary_names
-from .access_lists import drop_list, for_reading, give_list, has_default_list
+from .access_lists import drop_list, give_list, has_default_list
 from .directory import account_of_owner
 from .readers import is_kept_from_visitors, mode_for_visitors
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from ..pieces import Buffer
     from .directory import Tree
+    from .readers import Readers
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE_MODE = 0o644
 #: Who else shares a directory may sweep and replace what is in it; never everybody.
 _DIRECTORY_MODE = 0o775
 #: Answers that are about the file system or the system, and not about this file: no chmod or chown can be had here.
@@ -109,42 +109,32 @@ class Writer:
                 _change_mode(pycache.descriptor, mode_for_visitors(above, status))
         return not is_kept_from_visitors(above, os.fstat(pycache.descriptor))
 
-    def replace(
-        self,
-        relative: str,
-        name: str,
-        content: Sequence[Buffer],
-        source: os.stat_result,
-        source_list: bytes | None = None,
-    ) -> os.stat_result | None:
-        """Put `content`, its pieces in a row, under `name`, in one rename; `source_list` is the source's access list.
+    def replace(self, relative: str, name: str, content: Sequence[Buffer], readers: Readers) -> os.stat_result | None:
+        """Write a pyc, whole, for those who may read its source.
 
         Returns its status, unless somebody has put another file there since. Raises WriteRefused and OSError; then
         nothing was changed.
         """
         with self._tree.entered(relative) as directory:
-            return self._replace(directory, relative, name, content, source, source_list)
+            return self._replace(directory, relative, name, content, readers)
 
     def _replace(
-        self,
-        directory: int,
-        relative: str,
-        name: str,
-        content: Sequence[Buffer],
-        source: os.stat_result,
-        source_list: bytes | None,
+        self, directory: int, relative: str, name: str, content: Sequence[Buffer], readers: Readers
     ) -> os.stat_result | None:
         above = os.fstat(directory)
-        rights = _rights(above, source, source_list)._replace(uid=account_of_owner(directory, above))
-        by_list = source_list is not None or self._has_default_list(relative, directory)
-        first = (0o600 if by_list else rights.mode_at_first(_group_in(above))) & _FILE_MODE
+        uid = os.geteuid() or account_of_owner(directory, above)  # others than root own what they write
+        if not readers.include(uid):
+            raise WriteRefused("the directory's owner may not read this source")
+        gid = readers.group_for(uid, above.st_gid)
+        by_list = readers.need_list(uid, gid) or self._has_default_list(relative, directory)
+        first = 0o600 if by_list else _mode(readers, uid, _group_in(above))
         temporary = next(self._names)
         with self._masking_nothing_of(first):
             descriptor = os.open(temporary, _CREATE, first, dir_fd=directory)
         try:
             try:
                 _write_all(descriptor, content)
-                written = _settle_rights(descriptor, rights, by_list=by_list)
+                written = _settle_rights(descriptor, readers, uid, gid, by_list=by_list)
             finally:
                 os.close(descriptor)  # a network file system says here that the disk is full
             self._rename(directory, temporary, name)
@@ -238,42 +228,9 @@ def _write_all(descriptor: int, content: Sequence[Buffer]) -> None:
         written += step
 
 
-class _Rights(NamedTuple):
-    """Whose a pyc is to be, and what it may grant at most."""
-
-    uid: int
-    gid: int
-    mode: int
-    """What the source grants, and the owner's right to write."""
-    acl: bytes | None
-    """The source's access list."""
-
-    def mode_at_first(self, gid: int) -> int:
-        """The mode to make a file with that has the group `gid` from the start."""
-        return self.mode if gid == self.gid else _for_any_group(self.mode)
-
-
-def _rights(directory: os.stat_result, source: os.stat_result, acl: bytes | None) -> _Rights:
-    """A pyc is its directory's owner's, and nobody reads it whom the source doesn't grant it. Raises WriteRefused.
-
-    Its owner may always write it, as importlib has it (bpo-6074): who can't can't refresh it.
-    """
-    mode = stat.S_IMODE(source.st_mode) & 0o666 | stat.S_IWUSR
-    if source.st_uid == directory.st_uid:
-        return _Rights(directory.st_uid, source.st_gid, mode, acl)
-    if acl:
-        mode &= ~0o077
-    elif source.st_gid != directory.st_gid:
-        mode = _for_any_group(mode)
-    if directory.st_uid != 0 and os.geteuid() == 0 and not mode & stat.S_IROTH:
-        raise WriteRefused("the directory's owner may not read this source")
-    # The source's bits for its owner say nothing of this one, who reads the source by others.
-    return _Rights(directory.st_uid, directory.st_gid, mode | stat.S_IRUSR, None)
-
-
-def _for_any_group(mode: int) -> int:
-    """What is left of a mode in the hands of another group: what everybody may read stays so."""
-    return mode & ~0o022 if mode & 0o044 == 0o044 else mode & ~0o077
+def _mode(readers: Readers, uid: int, gid: int) -> int:
+    """The mode of a pyc of this owner and group. Its owner may write it, as importlib has it, and nobody else."""
+    return readers.grants(uid, gid, by_list=False).mode | stat.S_IWUSR
 
 
 def _can_others_rename_in(directory: os.stat_result) -> bool:
@@ -287,27 +244,28 @@ def _group_in(directory: os.stat_result) -> int:
     return directory.st_gid if inherits else os.getegid()
 
 
-def _settle_rights(descriptor: int, rights: _Rights, *, by_list: bool) -> os.stat_result:
-    """Give a file that was just written what it hasn't got of owner, group, mode and list; its status then.
+def _settle_rights(descriptor: int, readers: Readers, uid: int, gid: int, *, by_list: bool) -> os.stat_result:
+    """Give a file that was just written its owner and group, and the mode or list for these; its status then.
 
     A file system that takes none of them is fine, unless it shows more than the source does: raises WriteRefused.
     """
     written = os.fstat(descriptor)
-    if (written.st_uid, written.st_gid) != (rights.uid, rights.gid):
-        _give(descriptor, rights.uid, rights.gid)
+    if (written.st_uid, written.st_gid) != (uid, gid):
+        _give(descriptor, uid, gid)
         written = os.fstat(descriptor)
-    mode = rights.mode_at_first(written.st_gid)
     if by_list:
-        try:
-            if rights.acl is not None and written.st_gid == rights.gid:
-                give_list(descriptor, for_reading(rights.acl))
+        if readers.need_list(written.st_uid, written.st_gid):
+            with contextlib.suppress(OSError):  # none to be had, or with an account that is none in this user namespace
+                give_list(descriptor, readers.grants(written.st_uid, written.st_gid, by_list=True).entries)
                 return os.fstat(descriptor)
+        try:
             drop_list(descriptor)
-        except (OSError, ValueError):
-            return written  # it was made for nobody but its owner
-        mode = mode if rights.acl is None else mode & ~0o077
-    if stat.S_IMODE(written.st_mode) != mode & _FILE_MODE:
-        _change_mode(descriptor, mode & _FILE_MODE)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                return written  # it was made for nobody but its owner
+    mode = _mode(readers, written.st_uid, written.st_gid)
+    if stat.S_IMODE(written.st_mode) != mode:
+        _change_mode(descriptor, mode)
         written = os.fstat(descriptor)
         if written.st_mode & 0o066 & ~mode:
             raise WriteRefused("its file system lets more accounts read or write the pyc than its source")

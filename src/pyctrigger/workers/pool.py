@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..errors import InterpreterChangedError, InterpreterError
 from ..target.child import describe_death
+from .allowance import Allowance
 from .limits import is_memory_ours
 from .pace import Pace
 from .wire import UNREADABLE, Compiled, Failed, Lacking, Unsettled, WireError, parse_reply
@@ -53,9 +54,12 @@ class Lost(NamedTuple):
     message: str
     limit: float = 0
     """The limit of ours (seconds of CPU, bytes) that the request alone has exceeded; 0: the surroundings may have."""
+    is_tried: bool = True
+    """False where others had used up the time for slow sources."""
 
 
 Answer = Union[Compiled, Failed, Lost]
+_UNTRIED = Lost("timeout", "not tried: slow sources have used up their time", is_tried=False)
 
 
 class Pool:
@@ -74,9 +78,11 @@ class Pool:
         hashes: bool = False,
         program: str = "compile",
         leases: str | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self._interpreter = interpreter
-        self._limits = limits
+        self._allowance = allowance or Allowance(limits)
+        self._limits = self._allowance.limits
         self._size = max(1, size)
         self._hashes = hashes
         self._program = program
@@ -129,6 +135,9 @@ class Pool:
                 if job is None:
                     break
                 worker.send(job)
+            if self._allowance.is_used_up:
+                yield from self._give_up(source)
+                break
             self._place_returned()
             self._start_writing()
             if exhausted and not any(worker.jobs for worker in self._workers):
@@ -136,6 +145,25 @@ class Pool:
             time.sleep(self._pause())
             yield from self._turn()
         self._end_all()
+
+    def _give_up(self, source: Iterator[Job | None]) -> Iterator[tuple[Job, Answer]]:
+        """Everything that has no answer yet, and what is still to come, is left to another run."""
+        for worker in self._workers:
+            worker.kill()
+        left = [job for worker in self._workers for job in worker.jobs]
+        for job in (*left, *self._again, *self._solo, *self._special):
+            yield job, _UNTRIED
+        for each in source:
+            if each is not None:
+                yield each, _UNTRIED
+
+    def _spend(self, seconds: float) -> None:
+        """A source took so long. Where the next ones get less, so do those that workers have already."""
+        if self._allowance.spend(seconds):
+            self._limits = self._allowance.limits
+            for worker in self._workers:
+                worker.retiring = True  # nobody is to blame for its end
+                worker.kill()
 
     def ask(self, job: Job) -> Answer:
         """The answer to one job, from a worker that stays for the next one. Raises InterpreterError."""
@@ -318,6 +346,7 @@ class Pool:
             )
 
     def _answered(self, worker: Worker, answer: Reply) -> Iterator[tuple[Job, Answer]]:
+        spent = worker.busy_for
         job = worker.answered()
         self._senseless_deaths[_is_special(worker)] = 0
         if isinstance(answer, (Unsettled, Lacking)):
@@ -339,7 +368,10 @@ class Pool:
                 yield job, Lost("memory", answer.name, limit)
                 return
         elif isinstance(answer, Compiled):
-            self._pace.learn(job.size, sum(level.microseconds for level in answer.levels))
+            microseconds = sum(level.microseconds for level in answer.levels)
+            self._pace.learn(job.size, microseconds)
+            spent = min(spent, microseconds * 1e-6)  # we may have been slow to hear it
+        self._spend(spent)
         yield job, answer
 
     def _lose(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
@@ -364,12 +396,15 @@ class Pool:
             return
         culprit = jobs.popleft()
         self._sent_back_to(worker).extendleft(reversed(jobs))
+        limits = worker.limits
         if worker.overdue:
-            yield culprit, Lost("timeout", f"no answer within {self._limits.wall_timeout:g} s")
+            self._spend(limits.wall_timeout)
+            yield culprit, Lost("timeout", f"no answer within {limits.wall_timeout:g} s")
         elif worker.ran_out_of_time(returncode):
+            self._spend(limits.file_timeout)
             # Anybody may send a SIGPROF; the clock of ours doesn't ring before that time is used up.
-            limit = self._limits.file_timeout if spent >= _ENOUGH_OF_IT * self._limits.file_timeout else 0
-            yield culprit, Lost("timeout", f"more than {self._limits.file_timeout:g} s of CPU time", limit)
+            limit = limits.file_timeout if spent >= _ENOUGH_OF_IT * limits.file_timeout else 0
+            yield culprit, Lost("timeout", f"more than {limits.file_timeout:g} s of CPU time", limit)
         elif culprit.alone:
             yield culprit, Lost("crash", f"the compiler ended: {describe_death(returncode)}")
         else:

@@ -130,12 +130,12 @@ def _request(flags: int, levels: list[LevelRequest], path: bytes, source: bytes)
     return frame(head + path, source)
 
 
-def question(levels: list[int], path: bytes, source: bytes, bodies: list[bytes], *, compare: bool) -> Frame:
+def question(levels: list[int], path: bytes, source: bytes, bodies: list[Buffer], *, compare: bool) -> Frame:
     """The frame that asks of existing bodies whether they load or, to `compare`, whether they are this source's code.
 
     A doubtful body can end the process that loads it, and worse; so never the worker that compiles is asked.
     """
-    pieces = [struct.pack("<BBI", _COMPARE if compare else _LOAD, len(levels), len(path))]
+    pieces: Frame = [struct.pack("<BBI", _COMPARE if compare else _LOAD, len(levels), len(path))]
     pieces += [struct.pack("<BB8s", level, False, b"") for level in levels]
     pieces.append(path)
     for body in bodies:

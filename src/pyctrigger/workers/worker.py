@@ -239,14 +239,19 @@ class Worker:
             self._life = -1
         return -signal.SIGKILL if self._child.returncode is None else self._child.returncode
 
+    @property
+    def busy_for(self) -> float:
+        """Seconds since the request that is before it came to its turn."""
+        return self.limits.wall_timeout - (self.deadline - time.monotonic())
+
     def ran_out_of_time(self, returncode: int) -> bool:
         """Whether the CPU limit of one file ended the worker.
 
         Where the program that we are part of ignores SIGCHLD, or reaps all children, nobody learns how one ended, and
         it is 0 for us: then it is judged by the clock on the wall.
         """
-        spent = self.limits.wall_timeout - (self.deadline - time.monotonic())
-        return returncode == -signal.SIGPROF or (returncode == 0 and 0 < self.limits.file_timeout <= spent)
+        is_over = 0 < self.limits.file_timeout <= self.busy_for
+        return returncode == -signal.SIGPROF or (returncode == 0 and is_over)
 
     def failed_start(self, returncode: int) -> InterpreterError:
         """The error for a worker that ended, or was silent, before it was ready."""

@@ -26,7 +26,7 @@ HELP = "show sources, bytecode, pending work and the lock"
 _WIDTH = 80
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)\Z", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_REASONS = ("mtime", "size", "digest", "mode")
+_REASONS = ("mtime", "size", "digest", "mode", "rights")
 
 #: Options about what the quick check doesn't look at.
 _OF_TREES = ("site_dir", "stdlib", "pycache_prefix", "exclude", "optimize", "invalidation_mode", "source_date_epoch")

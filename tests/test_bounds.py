@@ -1,0 +1,245 @@
+"""Every read has a bound before it is made, and what slow sources may take together has one, too."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from confinement import SLOW
+from interpreters import tag_of
+from packages import write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from command import Command
+    from interpreters import Interpreter
+
+GIB = 1 << 30
+#: Bytes, and seconds: what the host may hold, and how long whatever it finds may keep it.
+MOST_HELD, MOST_SECONDS = 200 << 20, 5.0
+
+
+class Cost(NamedTuple):
+    """What a command took."""
+
+    code: int
+    seconds: float
+    memory: int
+    """Bytes: the most that it, or a child of its, has held."""
+    processor: float
+    """Seconds, children included."""
+
+
+def cost(command: Command, verb: str, *arguments: str) -> Cost:
+    """Run it, and see what it takes."""
+    began = time.monotonic()
+    child = subprocess.Popen(command.command_line(verb, arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert child.stderr
+    child.stderr.read()
+    child.stderr.close()
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.monotonic() - began
+    return Cost(child.returncode, seconds, used.ru_maxrss * 1024, used.ru_utime + used.ru_stime)
+
+
+@pytest.mark.parametrize("verb", ["verify", "run", "repair"])
+@pytest.mark.parametrize("is_known", [False, True], ids=["unknown", "recorded"])
+def test_a_pyc_larger_than_its_source_can_account_for_is_corrupt(
+    pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter, verb: str, is_known: bool
+) -> None:
+    """Three of 1 GiB, sparse and with a good header, are found and mended at once, and never held."""
+    names = ["a", "b", "c"]
+    write_tree(site, {f"{name}.py": f"x = {name!r}\n" for name in names})
+    pycs = [site / "__pycache__" / f"{name}.{tag_of(newest)}.pyc" for name in names]
+    pyctrigger.json("run", *scope)
+    if not is_known:
+        shutil.rmtree(pyctrigger.state)
+    for pyc in pycs:
+        os.truncate(pyc, GIB)
+
+    took = cost(pyctrigger, verb, *scope)
+
+    assert took.seconds < MOST_SECONDS
+    assert took.memory < MOST_HELD
+    if verb == "verify":
+        found = pyctrigger.json("verify", *scope).findings
+        assert {("corrupt", str(pyc)) for pyc in pycs} == {(each["kind"], each["pyc"]) for each in found}
+    else:
+        assert {True} == {pyc.stat().st_size < 1000 for pyc in pycs}
+        assert [] == pyctrigger.json("verify", *scope).findings
+
+
+#: Bytes of a source, of its pyc, and whether that is corrupt for its size alone.
+SIZES = [(10, 1 << 20, False), (10, (1 << 20) + 1, True), (2000, 3_000_000, False), (2000, 3_000_001, True)]
+
+
+@pytest.mark.parametrize(("source", "pyc", "is_corrupt"), SIZES)
+def test_where_the_bound_is(
+    pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter, source: int, pyc: int, is_corrupt: bool
+) -> None:
+    """1 MiB may belong to any source, and 1,500 bytes to each of its own: bytes after the code do no harm."""
+    (site / "m.py").write_text("#" * (source - 1) + "\n")
+    pyctrigger.json("run", *scope)
+    os.truncate(site / "__pycache__" / f"m.{tag_of(newest)}.pyc", pyc)
+    kinds = [finding["kind"] for finding in pyctrigger.json("verify", *scope).findings]
+    assert is_corrupt == (kinds == ["corrupt"]), kinds
+
+
+def test_the_largest_body_of_a_small_source_is_kept(
+    pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter
+) -> None:
+    """840 bytes of constants that are folded make nearly a megabyte, which is written, read and fresh."""
+    lines = "".join(f"x{number}='{number:02}'*2048\n" for number in range(42))
+    (site / "m.py").write_text(lines)
+    assert 1 == pyctrigger.json("run", *scope).counts["compiled"]
+    assert (site / "__pycache__" / f"m.{tag_of(newest)}.pyc").stat().st_size > 150 * len(lines)
+    assert [] == pyctrigger.json("verify", *scope).findings
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 100 * GIB)
+
+
+def unix_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        os.chdir(path.parent)  # its address has room for 107 bytes
+        listening.bind(path.name)
+
+
+def links_in_a_circle(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+KINDS: list[Callable[[Path], None]] = [fifo, endless, sparse, unix_socket, links_in_a_circle]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("verb", ["run", "verify", "status", "purge"])
+def test_whatever_has_the_name_of_what_is_read(
+    pyctrigger: Command,
+    site: Path,
+    scope: list[str],
+    newest: Interpreter,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Callable[[Path], None],
+    verb: str,
+) -> None:
+    """In the place of a source, a pyc, a `__pycache__`, a link's goal: nothing hangs, and the others are compiled."""
+    monkeypatch.chdir(site)
+    write_tree(site, {"good.py": "x = 1\n", "m.py": "x = 2\n", "package/a.py": "x = 3\n"})
+    (site / "__pycache__").mkdir()
+    for path in (
+        site / "source.py",
+        site / "__pycache__" / f"m.{tag_of(newest)}.pyc",
+        site / "package/__pycache__",
+        site / "goal",
+    ):
+        kind(path)
+    (site / "link.py").symlink_to("goal")
+
+    took = cost(pyctrigger, verb, *scope, *(["-y"] if verb == "purge" else []))
+
+    assert took.seconds < MOST_SECONDS
+    assert took.memory < MOST_HELD
+    assert (verb == "run") == (site / "__pycache__" / f"good.{tag_of(newest)}.pyc").exists()
+
+
+@pytest.mark.parametrize("kind", [*KINDS, Path.mkdir])
+def test_whatever_has_the_name_of_the_configuration(
+    pyctrigger: Command,
+    site: Path,
+    scope: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Callable[[Path], None],
+) -> None:
+    """It is refused with its path, at once."""
+    monkeypatch.chdir(tmp_path)
+    configuration = tmp_path / "pyctrigger.toml"
+    kind(configuration)
+    took = cost(pyctrigger, "run", *scope, "--config", str(configuration))
+    assert took.code in (2, 77)
+    assert took.seconds < MOST_SECONDS
+    assert took.memory < MOST_HELD
+
+
+# -- time -----------------------------------------------------------------------------------------------------------
+
+#: Seconds that a source may take here.
+LIMIT = 1
+
+
+@pytest.fixture
+def limited(tmp_path: Path, scope: list[str]) -> list[str]:
+    """Arguments for a run with one worker and a short limit."""
+    configuration = tmp_path / "limits.toml"
+    configuration.write_text(f"[defaults]\nfile_timeout = {LIMIT}\njobs = 1\n")
+    configuration.chmod(0o644)
+    return [*scope, "--config", str(configuration)]
+
+
+def attempts(took: Cost) -> int:
+    """How many times a slow source was tried, by the processor time that this takes."""
+    return int(took.processor / LIMIT)
+
+
+@pytest.mark.parametrize("how", [os.link, shutil.copyfile], ids=["links", "copies"])
+def test_equal_content_is_tried_once(
+    pyctrigger: Command, site: Path, limited: list[str], how: Callable[[Path, Path], object]
+) -> None:
+    """Eight names of one slow source cost one time-out, all of them are named, and the next run costs none.
+
+    A name more doesn't either, an edit and a repair cost one.
+    """
+    write_tree(site, {"slow.py": SLOW})
+    for number in range(7):
+        how(site / "slow.py", site / f"slow{number}.py")
+    assert 1 == attempts(cost(pyctrigger, "run", *limited))
+    assert 0 == attempts(cost(pyctrigger, "run", *limited))
+    findings = pyctrigger.json("verify", *limited).findings
+    assert 8 == len([each for each in findings if each["kind"] == "uncompilable"])
+    shutil.copyfile(site / "slow.py", site / "later.py")
+    run = pyctrigger.json("run", *limited)
+    assert [(str(site / "later.py"), "timeout")] == [(each["path"], each["kind"]) for each in run.failures]
+    assert 1 == attempts(cost(pyctrigger, "repair", *limited))
+
+
+def test_a_directory_of_slow_sources_has_a_time(pyctrigger: Command, site: Path, limited: list[str]) -> None:
+    """Thirty different ones: a hook tries six, compiles all others, names the rest once and leaves it pending.
+
+    The next one goes on with it.
+    """
+    write_tree(site, {f"slow{number}.py": f"y = {number}\n{SLOW}" for number in range(30)})
+    write_tree(site, {f"quick{number}.py": f"y = {number}\n" for number in range(20)})
+    tried: set[str] = set()
+    for _ in range(2):
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run = pyctrigger.json("run", "--hook", *limited, str(site))
+        now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime < 10 * LIMIT
+        *slow, rest = run.failures
+        assert {"timeout"} == {each["kind"] for each in run.failures}
+        assert 6 <= len({each["path"] for each in slow} - tried) <= 7
+        tried |= {each["path"] for each in slow}
+        assert rest["message"].startswith("not tried, like ")
+        assert 20 == len(list((site / "__pycache__").glob("quick*.pyc")))
+        assert 1 == pyctrigger.json("status", *limited).run["status"]["pending"]
