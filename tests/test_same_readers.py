@@ -272,7 +272,8 @@ WRITTEN = {
 @pytest.mark.parametrize(
     ("layout", "verb", "way"),
     [
-        *itertools.product(LAYOUTS, VERBS, ["timestamp"]),
+        *itertools.product(["pycache"], VERBS, ["timestamp"]),
+        *itertools.product(["prefix", "link"], ["run"], ["timestamp"]),
         *itertools.product(["pycache"], ["run"], ["twins", "checked-hash", "unchecked-hash"]),
     ],
 )

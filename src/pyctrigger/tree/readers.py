@@ -139,12 +139,9 @@ class Readers:
         return all(each.lets_account(uid) for each in self._all)
 
     def need_list(self, uid: int, gid: int) -> bool:
-        """Whether no mode says who they are, for a pyc of this owner and group."""
-        if any(each.users or each.groups for each in self._all):
-            return True
-        source = self._source
-        is_owner_left = source.to_owner and source.owner not in (0, uid) and self._surely_include(source.owner)
-        return is_owner_left and not self.grants(uid, gid, by_list=False).to_others
+        """Whether a list lets in more of them than a mode, for a pyc of this owner and group."""
+        by_mode = self.grants(uid, gid, by_list=False)
+        return not by_mode.to_others and by_mode.misses(self.grants(uid, gid, by_list=True))
 
     def group_for(self, uid: int, gid: int) -> int:
         """The group that a pyc of this owner should have, where that of its directory is `gid`."""

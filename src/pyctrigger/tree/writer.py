@@ -253,7 +253,7 @@ def _settle_rights(descriptor: int, readers: Readers, uid: int, gid: int, *, by_
     if (written.st_uid, written.st_gid) != (uid, gid):
         _give(descriptor, uid, gid)
         written = os.fstat(descriptor)
-    if by_list:
+    if by_list or written.st_gid != gid:
         if readers.need_list(written.st_uid, written.st_gid):
             with contextlib.suppress(OSError):  # none to be had, or with an account that is none in this user namespace
                 give_list(descriptor, readers.grants(written.st_uid, written.st_gid, by_list=True).entries)
