@@ -14,7 +14,6 @@ from .access_lists import access_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
     from typing import TypeVar
 
     from .directory import Tree

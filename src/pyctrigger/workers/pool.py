@@ -69,7 +69,7 @@ class Pool:
     the locks, for root's workers, each of which has an account of its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a fact about the workers, and most have a default
         self,
         interpreter: Interpreter,
         limits: Limits,
