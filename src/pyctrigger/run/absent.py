@@ -30,8 +30,9 @@ def with_cache_tag(tag: str, probed: ProbedInterpreters) -> list[Interpreter]:
 
 def remembered(probed: ProbedInterpreters) -> Iterator[Interpreter]:
     """The interpreters of this system that were probed before they went, and haven't come back by another path."""
-    # An environment's has the environment's packages, and says nothing of the installation that it borrows.
-    known = [each for each in probed.known() if each.root is None and not each.environment]
+    # An environment's has the environment's packages, and says nothing of the installation that it borrows. What
+    # another account's has said of itself is that account's word.
+    known = [each for each in probed.known() if each.root is None and not each.environment and each.account is None]
     here = {each.installation for each in (*_installed(probed), *known) if not each.is_gone}
     yield from (each for each in known if each.is_gone and each.installation not in here)
 

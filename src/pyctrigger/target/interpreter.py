@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from binascii import crc32
+from functools import lru_cache, partial
 
 from ..tuples import NamedTuple
 
@@ -79,12 +80,41 @@ class Interpreter(NamedTuple):
     def installation_in(self, root: tuple[int, int] | None, environment: str | None = None) -> str:
         """The id, for a root seen from outside with that root's device and inode.
 
-        An `environment` that it serves, by its real path, has an id of its own, whoever's library it borrows.
+        An `environment` that it serves, by its real path, has an id of its own, whoever's library it borrows. Where
+        another account could choose what the digest is made of, that account is named outside of it.
         """
         home = self.prefix if environment is None else environment
         facts = [home, self.implementation, self.cache_tag, self.abi_flags, str(self.free_threaded)]
+        holders = set()
+        if self.account is not None:
+            facts.append(self.environment or "")
+            holders.add(self.account.uid)
         if root is not None:
             facts += [str(number) for number in root]
+        elif environment is not None:
+            holders.update(_holders_of(environment))
+        facts += [f"account {uid}" for uid in sorted(holders)]
         # Eight digits tell installations apart, they don't protect anything; hashlib would cost a hook 5 ms.
         digest = crc32("\0".join(facts).encode("utf-8", "surrogateescape"))
-        return f"{self.cache_tag}{'t' if self.free_threaded else ''}-{digest:08x}"
+        owners = "".join(f"-account{uid}" for uid in sorted(holders))
+        return f"{self.cache_tag}{'t' if self.free_threaded else ''}{owners}-{digest:08x}"
+
+
+@lru_cache(maxsize=64)  # one run has one id for an environment, whatever its owner does meanwhile
+def _holders_of(path: str) -> tuple[int, ...]:
+    """The accounts besides our own that could put something else in the place of a directory."""
+    from ..namespaces import is_unmapped_owner  # only an environment has holders
+
+    owners = set()
+    try:
+        while True:
+            uid = os.lstat(path).st_uid
+            if not is_unmapped_owner(uid, partial(os.open, path)):
+                owners.add(uid)
+            above = os.path.dirname(path)
+            if above == path:
+                break
+            path = above
+    except OSError:
+        pass  # it is gone
+    return tuple(sorted(owners - {0, os.geteuid()}))
