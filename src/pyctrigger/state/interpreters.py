@@ -1,7 +1,7 @@
 """Interpreters that were probed before, so that a trigger doesn't start one each time.
 
-An entry holds as long as the executable and what it loads (libpython, the import system) look as they did. It is a
-hint all the same: a worker's handshake says magic number and tag again.
+An entry holds as long as every step that was judged for it, and every file that it rests on, is what it was: then it
+would be judged the same. It is a hint all the same: a worker's handshake says magic number and tag again.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from binascii import crc32
 from typing import TYPE_CHECKING, Any
 
 from ..target.interpreter import Account, Interpreter
-from ..target.trust import account_for_interpreter
-from ..target.witness import Probed, Witness, environment_of, identity
+from ..target.witness import Probed, Witness, is_unchanged
 from . import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class ProbedInterpreters:
@@ -76,24 +75,18 @@ class ProbedInterpreters:
         interpreter = probed.interpreter
         if (interpreter.executable, interpreter.root) != (executable, root) or not probed.witnesses:
             return False
-        if any(identity(witness.path) != witness.identity for witness in probed.witnesses):
-            return False
-        seen = (root or "") + executable
-        return (interpreter.account, interpreter.environment) == (
-            None if root else account_for_interpreter(seen),
-            environment_of(seen),
-        )
+        return all(map(is_unchanged, probed.witnesses))
 
 
 def _dump(probed: Probed) -> dict[str, Any]:
     interpreter = probed.interpreter._asdict()
     interpreter["magic_number"] = probed.interpreter.magic_number.hex()
-    return {"format": _FORMAT, "interpreter": interpreter, "witnesses": probed.witnesses}
+    return {"format": _FORMAT, "asked_by": os.geteuid(), "interpreter": interpreter, "witnesses": probed.witnesses}
 
 
 def _load(known: Any) -> Probed:
-    if known["format"] != _FORMAT:
-        raise ValueError("another format")
+    if (known["format"], known["asked_by"]) != (_FORMAT, os.geteuid()):
+        raise ValueError("another format, or an answer that somebody else trusts")
     fields = known["interpreter"]
     account = fields["account"]
     major, minor, micro = (int(number) for number in fields["version"])
@@ -106,4 +99,4 @@ def _load(known: Any) -> Probed:
             "account": Account(*account) if account is not None else None,
         }
     )
-    return Probed(interpreter, tuple(Witness(path, tuple(seen)) for path, seen in known["witnesses"]))
+    return Probed(interpreter, tuple(Witness(path, seen and tuple(seen)) for path, seen in known["witnesses"]))

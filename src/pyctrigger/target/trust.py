@@ -1,7 +1,6 @@
-"""Who could change what an interpreter does: the question root asks before it runs one.
+"""Who could change what root relies on: the question root asks before it runs or reads something.
 
-An executable is as trustworthy as everything on the way to it: each directory and link of its path, the file itself,
-and the `pyvenv.cfg` that decides which standard library it loads (PEP 405).
+A file is as trustworthy as everything on the way to it: each directory and link of its path, and the file itself.
 """
 
 from __future__ import annotations
@@ -18,6 +17,114 @@ if TYPE_CHECKING:
 
 #: As many links as the kernel follows in one path (path_resolution(7)).
 _MOST_LINKS = 40
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Holders:
+    """Finds in whose hands everything is that something depends on: those who could replace or change a part of it.
+
+    Only root asks; everybody else runs what they name with the rights they have, and nothing is refused then.
+    """
+
+    def __init__(self, what: str, name: str) -> None:
+        self._what = what
+        self._name = name
+        self._judges = os.geteuid() == 0
+        self._owners: set[int] = set()
+        #: The lstat of each step that was looked at.
+        self.steps: dict[str, os.stat_result] = {}
+        #: Whether the steps that are looked at now are kept, to be looked at another time; and those that are.
+        self.keeps = True
+        self.kept: dict[str, os.stat_result] = {}
+
+    def follow(self, path: str) -> str:
+        """Look at every step of the way to `path`, and return where it leads.
+
+        Raises InterpreterError where it leads nowhere, RefusedError where a group or everybody could change a step.
+        """
+        try:
+            return self._follow(path)
+        except OSError as error:
+            raise InterpreterError(f"{self._what} {path}: {error.strerror}", mend="name one that is there") from error
+
+    def follow_existing(self, path: str) -> str | None:
+        """As `follow`, as far as the way exists; None where its end doesn't, and nobody but its holders can make it."""
+        try:
+            return self._follow(path)
+        except FileNotFoundError as error:
+            step = os.fspath(error.filename)
+            above = self.steps[os.path.dirname(step)]
+            if above.st_mode & stat.S_ISVTX and above.st_mode & _OTHERS_WRITE:
+                self.refuse(f"anybody could make {step}", "move it to where only one account may write")
+            return None
+        except OSError:
+            return None
+
+    def take(self, path: str, status: os.stat_result, *, in_sticky: bool = False) -> None:
+        """Count one step; `in_sticky`: its directory keeps others from replacing it. Raises RefusedError."""
+        self.steps[path] = status
+        if not self._judges or (status.st_uid != 0 and _is_outside(path, status)):
+            return
+        mode, is_link = status.st_mode, stat.S_ISLNK(status.st_mode)
+        if mode & _OTHERS_WRITE and not is_link and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+            self.refuse(f"others may write {path}", f"chmod go-w {path}")
+        # What stands in a sticky directory belongs to its owner alone, also when that is a link.
+        if status.st_uid not in (0, *self._owners) and (in_sticky or not is_link):
+            self._owners.add(status.st_uid)
+            self.kept[path] = status  # given back to root, it makes another answer
+
+    def refuse(self, reason: str, mend: str) -> None:
+        """Raise RefusedError, where it is root that asks."""
+        if self._judges:
+            raise RefusedError(f"{self._what} {self._name} is not trusted by root: {reason}", mend=mend)
+
+    @property
+    def account(self) -> Account | None:
+        """Whose rights to run it with: None for our own, or the only other holder's. Raises RefusedError for two."""
+        if not self._owners:
+            return None
+        if len(self._owners) > 1:
+            self.refuse(
+                f"it is in the hands of accounts {sorted(self._owners)}",
+                "name an interpreter that one account owns, or run as that account",
+            )
+        return account_of(min(self._owners))
+
+    def _follow(self, path: str) -> str:
+        """Raises OSError where the way ends."""
+        pending = [part for part in path.split("/") if part][::-1]
+        current, links = "/", 0
+        above = self._see("/", None)
+        while pending:
+            part = pending.pop()
+            if part == ".":
+                continue
+            if part == "..":
+                current = os.path.dirname(current)
+                above = self._see(current, None)
+                continue
+            step = os.path.join(current, part)
+            status = self._see(step, above)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                if links > _MOST_LINKS:
+                    raise InterpreterError(f"{self._what} {path}: too many links", mend="name what they lead to")
+                goal = os.readlink(step)
+                if goal.startswith("/"):
+                    current, above = "/", self._see("/", None)
+                pending += [piece for piece in goal.split("/") if piece][::-1]
+            else:
+                current, above = step, status
+        return current
+
+    def _see(self, step: str, above: os.stat_result | None) -> os.stat_result:
+        known = self.steps.get(step)
+        if known is None:
+            known = os.lstat(step)
+            self.take(step, known, in_sticky=above is not None and bool(above.st_mode & stat.S_ISVTX))
+        if self.keeps:
+            self.kept[step] = known
+        return known
 
 
 def account_for(path: str, what: str) -> Account | None:
@@ -28,44 +135,9 @@ def account_for(path: str, what: str) -> Account | None:
     """
     if os.geteuid() != 0:
         return None
-    owners: set[int] = set()
-    for step, status, sticky_parent in _way_to(path, what):
-        if status.st_uid != 0 and _is_outside(step, status):
-            continue
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode):
-            sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-            if not sticky:
-                raise RefusedError(
-                    f"{what} {path} is not trusted by root: others may write {step}",
-                    mend=f"chmod go-w {step}",
-                )
-        # What stands in a sticky directory belongs to its owner alone, also when that is a link.
-        if status.st_uid != 0 and (sticky_parent or not stat.S_ISLNK(status.st_mode)):
-            owners.add(status.st_uid)
-    if not owners:
-        return None
-    if len(owners) > 1:
-        raise RefusedError(
-            f"{what} {path} is not trusted by root: it is in the hands of accounts {sorted(owners)}",
-            mend="name an interpreter that one account owns, or run as that account",
-        )
-    return account_of(owners.pop())
-
-
-def account_for_interpreter(executable: str) -> Account | None:
-    """Whose rights to run an interpreter with; a `pyvenv.cfg` that decides what it loads counts. Raises like above."""
-    accounts = {account_for(executable, "interpreter")}
-    beside = os.path.dirname(executable)
-    for configuration in (os.path.join(beside, "pyvenv.cfg"), os.path.join(os.path.dirname(beside), "pyvenv.cfg")):
-        if os.path.isfile(configuration):
-            accounts.add(account_for(configuration, "interpreter"))
-    accounts.discard(None)
-    if len(accounts) > 1:
-        raise RefusedError(
-            f"interpreter {executable} is not trusted by root: its pyvenv.cfg belongs to another account",
-            mend="name an interpreter that one account owns, or run as that account",
-        )
-    return accounts.pop() if accounts else None
+    holders = Holders(what, path)
+    holders.follow(path)
+    return holders.account
 
 
 def require_own(path: str, what: str) -> None:
@@ -76,6 +148,16 @@ def require_own(path: str, what: str) -> None:
             f"{what} {path} is not trusted by root: account {account.uid} owns a part of its path",
             mend="give the file, and the directories above it, to root (chown)",
         )
+
+
+def ancestors(path: str) -> Iterator[str]:
+    """The directory itself, and all above it, up to `/`."""
+    while True:
+        yield path
+        above = os.path.dirname(path)
+        if above == path:
+            return
+        path = above
 
 
 def _is_outside(step: str, status: os.stat_result) -> bool:
@@ -90,36 +172,6 @@ def _is_outside(step: str, status: os.stat_result) -> bool:
     is_open = status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode)
     is_shared = status.st_mode & stat.S_IWGRP and not is_unmapped_group(status.st_gid)
     return not (is_open or is_shared) or bool(status.st_mode & stat.S_ISVTX)
-
-
-def _way_to(path: str, what: str) -> Iterator[tuple[str, os.stat_result, bool]]:
-    """Every directory, link and file on the way to `path`, with its lstat and whether its directory is sticky."""
-    pending = [part for part in path.split("/") if part][::-1]
-    current, sticky, links = "/", False, 0
-    try:
-        yield "/", os.lstat("/"), False
-        while pending:
-            part = pending.pop()
-            if part == ".":
-                continue
-            if part == "..":
-                current = os.path.dirname(current)
-                continue
-            step = os.path.join(current, part)
-            status = os.lstat(step)
-            yield step, status, sticky
-            if stat.S_ISLNK(status.st_mode):
-                links += 1
-                if links > _MOST_LINKS:
-                    raise InterpreterError(f"{what} {path}: too many links", mend="name what they lead to")
-                goal = os.readlink(step)
-                current = "/" if goal.startswith("/") else current
-                pending += [piece for piece in goal.split("/") if piece][::-1]
-            else:
-                current = step
-            sticky = bool(os.lstat(current).st_mode & stat.S_ISVTX)
-    except OSError as error:
-        raise InterpreterError(f"{what} {path}: {error.strerror}", mend="name one that is there") from error
 
 
 def account_of(uid: int) -> Account:

@@ -1,8 +1,9 @@
-"""What an answer of an interpreter's rests on: the files whose change makes it worthless."""
+"""What an answer of an interpreter's rests on: what was judged and read for it, and how to see that it is unchanged."""
 
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from ..tuples import NamedTuple
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Witness(NamedTuple):
-    """A file that the answer depends on, and what it looked like."""
+    """A step of a way that was judged, and its facts; without any, nothing was there."""
 
     path: str
-    identity: tuple[int, ...]
+    facts: tuple[int, ...] | None
 
 
 class Probed(NamedTuple):
@@ -25,13 +26,20 @@ class Probed(NamedTuple):
     witnesses: tuple[Witness, ...]
 
 
-def identity(path: str) -> tuple[int, ...] | None:
-    """Device, inode, size and times of what `path` leads to; None where it leads nowhere."""
+def facts_of(status: os.stat_result) -> tuple[int, ...]:
+    """What judging a step went by: owner and mode of a directory, whose entries may come and go; all of a file."""
+    facts = (status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_gid)
+    if stat.S_ISDIR(status.st_mode):
+        return facts
+    return (*facts, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def is_unchanged(witness: Witness) -> bool:
+    """Whether a step is what it was when it was judged."""
     try:
-        status = os.stat(path)
+        return facts_of(os.lstat(witness.path)) == witness.facts
     except OSError:
-        return None
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return witness.facts is None
 
 
 def environment_of(executable: str) -> str | None:

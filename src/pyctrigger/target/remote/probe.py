@@ -55,7 +55,7 @@ def witnesses() -> "list[str]":
                     found.append(path.decode("utf-8", "surrogateescape"))
     except EnvironmentError:
         pass  # no procfs, as on FreeBSD: the import system's own file has to do
-    return sorted(set(path for path in found if os.path.exists(path)))
+    return sorted(set(os.path.realpath(path) for path in found if os.path.exists(path)))
 
 
 def answer() -> "dict[str, object]":

@@ -1,0 +1,313 @@
+"""What an interpreter loads before its first line, found without running any of it, and whose all of that is.
+
+Root may not start an interpreter to ask where its library lies: whoever holds that would have run by then. So what
+getpath does is done here, from outside (CPython's Modules/getpath.py, up to 3.10 getpath.c; PEP 405; PyPy's initpath):
+
+- the executable, all links and directories on the way to it, and the interpreter of a script;
+- its loader, and the libraries that DT_RPATH and DT_RUNPATH lead to; what the system's own directories hold isn't
+  looked at: it is in every program of root's;
+- a `pyvenv.cfg` above or beside it, whose `home` takes the place of its own directory, and a `._pth` beside it;
+- from there upwards `lib/pythonX.Y/os.py`, `lib/pythonXY.zip` and `lib64` likewise, and where none of them is, the
+  prefix that the executable was built with: an absolute path in its bytes that has such a library;
+- in the library found, every file but packages and tests, and what extension modules need.
+
+What can't be told apart is taken together: for an executable that doesn't say its version each library counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import InterpreterError
+from .elf import read_needs
+from .trust import Holders, ancestors
+from .witness import Witness, environment_of, facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .interpreter import Account
+
+#: Bytes. What is larger was not made by a Python.
+_MOST_CONFIGURATION = 1 << 16
+#: A library has 4,000 files and a handful of libraries of its own.
+_MOST_ENTRIES = 100_000
+_MOST_LIBRARIES = 512
+_MOST_EXECUTABLE = 256 << 20
+_LIBRARY_DIRECTORIES = ("lib", "lib64")
+#: An executable whose name says its version.
+_NAMED = re.compile(r"(python|pypy)3\.([0-9]{1,3})", re.ASCII)
+_LIBRARY_NAME = re.compile(r"(?:(?:python|pypy)3\.[0-9]{1,3}t?|python3[0-9]{1,3}t?\.zip)\Z", re.ASCII)
+_PATH = re.compile(rb"\0(/[!-~]{1,255})(?=\0)")
+#: Of a library, what a start without `site` imports nothing from.
+_NEVER_LOADED = frozenset(
+    {"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip"}
+)
+#: Of a library, the directories that every start reads; they are looked at again whenever a kept answer is used.
+_ALWAYS_READ = ("encodings", "importlib", "lib-dynload", "__pycache__", "encodings/__pycache__", "collections", "json")
+_BUILD_MARKS = ("pybuilddir.txt", "Modules/Setup.local")
+
+
+class Loading(NamedTuple):
+    """What was found."""
+
+    account: Account | None
+    """Whose rights to run it with; None: our own."""
+    environment: str | None
+    """The virtual environment that it stands in."""
+    witnesses: tuple[Witness, ...]
+    """What has to be looked at again before an answer is believed another time."""
+    holders: Holders
+
+
+def examine_loading(executable: str) -> Loading:
+    """Judge what `executable` would load, for root, and find what its answer rests on, for everybody.
+
+    Raises InterpreterError for what can't be an interpreter, RefusedError where root shouldn't run it as anybody.
+    """
+    holders = Holders("interpreter", executable)
+    if os.path.exists(executable) and not os.path.isfile(executable):
+        raise InterpreterError(f"{executable} can't be started: it is no regular file")
+    real = holders.follow(executable)
+    if holders.steps[real].st_mode & (stat.S_ISUID | stat.S_ISGID):
+        holders.refuse("it gives rights to whoever runs it (set-user-ID)", f"chmod ug-s {executable}")
+    homes: list[str] = []
+    absent = []
+    for beside in (os.path.dirname(os.path.dirname(executable)), os.path.dirname(executable)):
+        configuration = os.path.join(beside, "pyvenv.cfg")
+        text = _read_configuration(configuration, holders)
+        homes += _homes(text or "")
+        absent += [Witness(configuration, None)] if text is None else []
+    if os.geteuid() == 0:
+        _Search(holders, executable, real).look(homes)
+    kept = [Witness(path, facts_of(status)) for path, status in holders.kept.items()]
+    return Loading(holders.account, environment_of(executable), (*kept, *absent), holders)
+
+
+def _read_configuration(path: str, holders: Holders) -> str | None:
+    """The text of a `pyvenv.cfg`; None where there is none. Raises InterpreterError for what Python can't read."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise InterpreterError(f"{path} is no regular file", mend="make the environment anew")
+    if status.st_size > _MOST_CONFIGURATION:
+        raise InterpreterError(f"{path} is too large for a pyvenv.cfg", mend="make the environment anew")
+    return _read(holders.follow(path)) or ""
+
+
+def _read(path: str) -> str | None:
+    """The beginning of a text file; None where it can't be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            return os.read(descriptor, _MOST_CONFIGURATION).decode("utf-8", "surrogateescape")
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+
+
+def _homes(text: str) -> Iterator[str]:
+    """The directories that a `pyvenv.cfg` says the base interpreter is in; we start it in `/`."""
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and key.strip().lower() == "home" and value.strip() and "\0" not in value:
+            yield os.path.join("/", value.strip())
+
+
+class _Search:
+    """Looks for everything that belongs to one executable, and has its holders counted."""
+
+    def __init__(self, holders: Holders, executable: str, real: str) -> None:
+        self._holders = holders
+        self._executable = executable
+        self._real = real
+        named = {
+            match.groups() for path in (executable, real) for match in [_NAMED.match(os.path.basename(path))] if match
+        }
+        self._names = [name for implementation, minor in sorted(named) for name in _names_of(implementation, minor)]
+        #: From 3.11 on a zip above the executable comes before all libraries.
+        self._heeds_zips = not named or any(int(minor) >= 11 for _, minor in named)
+        self._needing: set[str] = set()
+        self._entries = 0
+
+    def look(self, homes: list[str]) -> None:
+        """All that the start would load. Raises RefusedError and InterpreterError."""
+        head = _read(self._real) or ""
+        if not head.startswith("\x7fELF"):
+            self._holders.follow_existing(_interpreter_of_script(head))
+            return  # what a script starts, only it can say
+        self._take_needs(self._real, ())
+        if not self._needing:
+            raise InterpreterError(f"{self._executable} can't be started: {os.strerror(errno.ENOEXEC)}")
+        places = list(map(os.path.normpath, homes)) or [os.path.dirname(self._real)]
+        libraries = []
+        for place in places:
+            self._holders.follow_existing(place)
+            if any(os.path.lexists(os.path.join(place, mark)) for mark in _BUILD_MARKS):
+                self._holders.refuse(f"{place} is where a Python is built", "install that Python (make install)")
+            libraries += self._search_up(place)
+        for name in dict.fromkeys((self._executable, self._real)):
+            libraries += self._named_by(f"{name}._pth")
+        for library in dict.fromkeys(libraries or self._built_in()):
+            self._take_library(library)
+
+    # -- where libraries are -----------------------------------------------------------------------------------------
+
+    def _search_up(self, start: str) -> list[str]:
+        """The libraries that are looked for from a directory upwards. A place for one may belong to its maker alone."""
+        found: list[str] = []
+        for above in ancestors(start):
+            is_done = bool(found)
+            if is_done and not self._heeds_zips:
+                break
+            self._holders.keeps = not is_done
+            places = [os.path.join(above, name) for name in _LIBRARY_DIRECTORIES]
+            for path in (path for place in places for path in self._in(place)):
+                if self._holders.follow_existing(path) is not None and not is_done and _is_library(path):
+                    found.append(path)
+            of_pypy = [os.path.join(above, name) for name in ("lib-python/3", "lib_pypy")]
+            found += [] if is_done or self._is_cpython else [path for path in of_pypy if os.path.isdir(path)]
+        self._holders.keeps = True
+        return found
+
+    @property
+    def _is_cpython(self) -> bool:
+        return bool(self._names) and not any(name.startswith("pypy") for name in self._names)
+
+    def _in(self, place: str) -> list[str]:
+        """What a `lib` has that may be this interpreter's."""
+        if self._holders.follow_existing(place) is None:
+            return []
+        if self._names:
+            return [path for path in (os.path.join(place, name) for name in self._names) if os.path.lexists(path)]
+        return [os.path.join(place, name) for name in self._list(place) if _LIBRARY_NAME.match(name)]
+
+    def _list(self, directory: str) -> list[str]:
+        names = []
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                self._count()
+                names.append(entry.name)
+        return names
+
+    def _count(self) -> None:
+        self._entries += 1
+        if self._entries > _MOST_ENTRIES:
+            raise InterpreterError(f"{self._executable} has a library of more than {_MOST_ENTRIES} files")
+
+    def _named_by(self, path_file: str) -> list[str]:
+        """The directories in a `._pth`, which takes the place of all other searching."""
+        if not os.path.lexists(path_file):
+            return []
+        text = _read(self._holders.follow_existing(path_file) or path_file) or ""
+        lines = [line.strip() for line in text.splitlines() if line.strip() and "\0" not in line]
+        return [os.path.normpath(os.path.join(os.path.dirname(path_file), line)) for line in lines]
+
+    def _built_in(self) -> list[str]:
+        """The libraries below the prefix that the executable, or its libpython, was built with."""
+        found = []
+        for program in [self._real, *self._needing]:
+            for prefix in _absolute_paths_in(program):
+                places = [os.path.join(prefix, name) for name in _LIBRARY_DIRECTORIES]
+                found += [path for place in places if os.path.isdir(place) for path in self._in(place)]
+        return [path for path in found if _is_library(path)]
+
+    # -- whose they are ----------------------------------------------------------------------------------------------
+
+    def _take_library(self, library: str) -> None:
+        """A directory of modules, or a zip of them."""
+        holders = self._holders
+        top = holders.follow_existing(library)
+        if top is None:
+            return
+        for name in ("os.py", *_ALWAYS_READ):
+            holders.follow_existing(os.path.join(top, name))
+        pending, known = [top], {top}
+        with self._only_now():
+            while pending:
+                directory = pending.pop()
+                for real in self._take_entries(directory, is_top=directory == top):
+                    if real not in known:
+                        known.add(real)
+                        pending.append(real)
+
+    @contextlib.contextmanager
+    def _only_now(self) -> Iterator[None]:
+        """What is looked at in here isn't looked at again when an answer is believed another time: it is too much."""
+        keeps, self._holders.keeps = self._holders.keeps, False
+        yield
+        self._holders.keeps = keeps
+
+    def _take_entries(self, directory: str, *, is_top: bool) -> Iterator[str]:
+        """Look at all that is in a directory; the directories in there, or behind a link in there."""
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                self._count()
+                if is_top and entry.name in _NEVER_LOADED:
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if entry.path not in self._holders.steps:
+                    self._holders.take(entry.path, status)
+                real = self._holders.follow_existing(entry.path) if stat.S_ISLNK(status.st_mode) else entry.path
+                if real is None:
+                    continue
+                if entry.is_dir():
+                    yield real
+                elif entry.name.endswith(".so"):
+                    self._take_needs(real, ())
+
+    def _take_needs(self, program: str, inherited: tuple[str, ...]) -> None:
+        """The loader and libraries of a program, or of a library."""
+        if program in self._needing or len(self._needing) >= _MOST_LIBRARIES:
+            return
+        needs = read_needs(program)
+        if needs is None:
+            return
+        self._needing.add(program)
+        if needs.loader is not None:
+            with self._only_now():
+                self._holders.follow_existing(needs.loader)
+        places = needs.runpath or (*needs.rpath, *inherited)
+        for name in needs.libraries:
+            paths = (os.path.join("/", place, name) for place in places) if "/" not in name else [f"/{name}"]
+            found = next(filter(None, map(self._holders.follow_existing, paths)), None)
+            if found is not None:
+                self._take_needs(found, () if needs.runpath else places)
+
+
+def _names_of(implementation: str, minor: str) -> list[str]:
+    if implementation == "pypy":
+        return [f"pypy3.{minor}"]
+    return [f"python3.{minor}", f"python3.{minor}t", f"python3{minor}.zip", f"python3{minor}t.zip"]
+
+
+def _is_library(path: str) -> bool:
+    return any(os.path.lexists(os.path.join(path, name)) for name in ("os.py", "os.pyc", "lib-dynload"))
+
+
+def _interpreter_of_script(head: str) -> str:
+    """What a script says after `#!`, or the shell that takes what says nothing."""
+    words = head[2:].partition("\n")[0].partition("\0")[0].split()
+    return os.path.join("/", words[0]) if head.startswith("#!") and words else "/bin/sh"
+
+
+def _absolute_paths_in(program: str) -> Iterable[str]:
+    """Every text in a program that may be a directory's path."""
+    try:
+        descriptor = os.open(program, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+            size = min(len(content), _MOST_EXECUTABLE)
+            return {os.fsdecode(match[1]) for match in _PATH.finditer(content, 0, size)}
+    except (OSError, ValueError):
+        return ()
