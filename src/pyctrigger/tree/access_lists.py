@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from typing import NamedTuple
+
+from ..tuples import NamedTuple
 
 _ACCESS = "system.posix_acl_access"
 _DEFAULT = "system.posix_acl_default"
