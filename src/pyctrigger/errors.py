@@ -5,7 +5,7 @@ Trouble with a single file is no exception but a value, see `pyctrigger.run.outc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,17 @@ class PyctriggerError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.mend}" if self.mend else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by its class's own arguments: another process is told what it says.
+        return _remade, (type(self), self.message, self.__dict__)
+
+
+def _remade(kind: type[PyctriggerError], message: str, fields: dict[str, Any]) -> PyctriggerError:
+    error = kind.__new__(kind)
+    PyctriggerError.__init__(error, message)
+    error.__dict__.update(fields)
+    return error
 
 
 class UsageError(PyctriggerError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UsageError
 from ..managers.owners import Owner, owners_of
+from ..run.apart import look_as_others
 from ..run.outcome import path_fields
 from ..run.report import Report, printable
 from ..run.root_files import files_of
@@ -138,6 +139,10 @@ class ExplainReport(Report):
 
 def explain(request: Request, observer: Observer) -> ExplainReport:
     """Explain each path. Raises UsageError, ConfigurationError and RefusedError."""
+    return look_as_others(lambda listener: _explain(request, listener), observer)
+
+
+def _explain(request: Request, observer: Observer) -> ExplainReport:
     if not request.paths:
         raise UsageError("nothing to explain", mend="name a source, a pyc or a directory")
     prepared = prepare(request, observer)

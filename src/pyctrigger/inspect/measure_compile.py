@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..pyc.header import HeaderFormat, InvalidationMode, Verdict
+from ..run.apart import look_as_others
 from ..run.compilation import Compilation
 from ..run.observer import Observer
 from ..run.order import Task
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 def compile_into(interpreter: Interpreter, tree: str, pycs: Iterable[Pyc], settings: Settings) -> list[Failure]:
     """Write these pycs into `tree`; the sources that have none afterwards. Raises PyctriggerError and OSError."""
+    listed = list(pycs)
+    return look_as_others(lambda _: _compile(interpreter, tree, listed, settings), Observer())
+
+
+def _compile(interpreter: Interpreter, tree: str, pycs: list[Pyc], settings: Settings) -> list[Failure]:
     results = Results(Observer())
     compilation = Compilation(interpreter, _wanted(interpreter), Manifest(None), results)
     limits = Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit)

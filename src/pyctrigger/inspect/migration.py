@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import PyctriggerError
 from ..pyc.header import Verdict
+from ..run.apart import look_as_others
 from ..run.knowledge import Knowledge
 from ..run.outcome import Failure, path_fields
 from ..run.report import Report, interpreter_fields
@@ -112,6 +113,10 @@ def compare_with(request: Request, against: str, observer: Observer) -> Migratio
 
     Raises UsageError, InterpreterError, RefusedError for that interpreter, and what `prepare` raises.
     """
+    return look_as_others(lambda listener: _compare(request, against, listener), observer)
+
+
+def _compare(request: Request, against: str, observer: Observer) -> MigrationReport:
     from ..workers.capacity import worker_count
 
     prepared = prepare(request, observer)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import UsageError
 from ..managers.owners import Owner, owners_of
 from ..pyc.names import PYCACHE
+from ..run.apart import look_as_others
 from ..run.outcome import path_fields
 from ..run.report import Report, printable
 from ..run.root_files import files_of
@@ -77,6 +78,10 @@ class WhichReport(Report):
 
 def trace(request: Request, observer: Observer) -> WhichReport:
     """Look at each pyc, and at all that a source has. Raises UsageError, ConfigurationError and RefusedError."""
+    return look_as_others(lambda listener: _trace(request, listener), observer)
+
+
+def _trace(request: Request, observer: Observer) -> WhichReport:
     if not request.paths:
         raise UsageError("nothing to look at", mend="name a source, or a pyc such as __pycache__/six.cpython-311.pyc")
     prepared = prepare(request, observer)

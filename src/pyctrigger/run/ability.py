@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import RightsError, UsageError
 from ..pyc.header import InvalidationMode
+from ..tree.directory import make_directories
+from ..tree.identity import ForeignPlaceError
 
 if TYPE_CHECKING:
     from .request import Request
@@ -26,6 +28,19 @@ def check_target(target: Target, request: Request) -> list[str]:
     return notices
 
 
+def _make(prefix: str) -> None:
+    try:
+        make_directories(prefix)
+    except ForeignPlaceError:
+        from .apart import Apart, DeathError, NoProcessError
+        from .observer import Observer
+
+        try:
+            Apart(Observer()).perform(lambda line, relay: make_directories(prefix))
+        except (DeathError, NoProcessError) as error:
+            raise OSError(0, f"no process can be had that acts as whose place it is ({error})") from error
+
+
 def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list[str]:
     if target.interpreter.version < (3, 8, 0):
         raise UsageError(
@@ -33,7 +48,7 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
         )
     if request.hook and request.root is None and not request.dry_run:  # a person's has to be there
         try:
-            os.makedirs(prefix, mode=0o755, exist_ok=True)
+            _make(prefix)
         except OSError as error:
             if isinstance(error, PermissionError) and os.geteuid() != 0:
                 raise RightsError(f"--pycache-prefix {prefix}: {error.strerror}") from error

@@ -17,11 +17,11 @@ import struct
 import sys
 import time
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import DefectError, PyctriggerError, ShortageError
+from ..errors import DefectError, PyctriggerError, RefusedError, ShortageError
 from ..target.child import describe_death
-from ..tree.identity import begin_acting
+from ..tree.identity import begin_acting, places_met
 from .observer import Observer
 from .outcome import Failure
 
@@ -40,12 +40,36 @@ _PATIENCE = 1.0
 _MOST_WAITING, _LONGEST_WAIT = 64, 0.05
 
 
+_Found = TypeVar("_Found")
+
+
 class DeathError(Exception):
     """The process ended before its work; the text says how."""
 
 
 class NoProcessError(Exception):
     """No process can be had; the text says why."""
+
+
+def look_as_others(look: Callable[[Observer], _Found], observer: Observer) -> _Found:
+    """What a look finds that writes nothing; if it meets with places of others, it is had by a process that acts there.
+
+    Raises what `look` raises.
+    """
+    before = places_met()
+    try:
+        return_value = look(observer)
+    except PyctriggerError:
+        if places_met() == before:
+            raise
+    else:
+        if places_met() == before:
+            return return_value
+    try:
+        found: _Found = Apart(observer).perform(lambda line, relay: look(Observer()))
+    except (NoProcessError, DeathError) as error:
+        raise RefusedError(f"others may rename there, and no process can be had that acts as they ({error})") from error
+    return found
 
 
 @contextlib.contextmanager
@@ -177,7 +201,7 @@ class Apart:
                     socket.send_fds(channel, [b"!"], [] if descriptor is None else [descriptor])
                     _send(channel, answer)
                 elif kind == "error":
-                    raise _error(*values)
+                    raise values[0]
                 elif kind == "done":
                     ending.wait()
                     return values[0]
@@ -257,11 +281,13 @@ def _be_apart(
             result = work(line, relay)
             line.tell("done", result)
         except PyctriggerError as error:
-            line.tell("error", type(error), error.message, error.__dict__)
+            line.tell("error", error)
+        except OSError as error:
+            line.tell("error", error)
         except MemoryError:
-            line.tell("error", ShortageError, "the process that acts as others ran out of memory", {})
+            line.tell("error", ShortageError("the process that acts as others ran out of memory"))
         except Exception as error:  # noqa: BLE001 - the parent says it
-            line.tell("error", DefectError, f"{type(error).__name__}: {error} {_where(error)}", {})
+            line.tell("error", DefectError(f"{type(error).__name__}: {error} {_where(error)}"))
         line.flush()
     finally:
         os._exit(0)
@@ -274,14 +300,6 @@ def _where(error: BaseException) -> str:
         places.append(f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}")
         trace = trace.tb_next
     return f"({' '.join(places)})"
-
-
-def _error(kind: type[PyctriggerError], message: str, fields: dict[str, Any]) -> PyctriggerError:
-    """The child's error, made again without the arguments that its class takes."""
-    error = kind.__new__(kind)
-    PyctriggerError.__init__(error, message)
-    error.__dict__.update(fields)
-    return error
 
 
 def _reset_signals() -> None:

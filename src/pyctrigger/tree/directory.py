@@ -7,13 +7,14 @@ A name in somebody else's directory can mean something else at each call; so eve
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from .identity import Acting, ActingAsOurselves, Identity, identity_of, is_root
+from .identity import Acting, ActingAsOurselves, Identity, identity_of, is_root, masking_nothing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -358,6 +359,21 @@ def open_way(path: str, root: str | None) -> Opened:
 
 class _RejectedStep(Exception):
     """A step of a way that isn't to be taken."""
+
+
+def make_directories(path: str) -> None:
+    """Make a directory, and those above it, as whose place each of them is to be in. Raises like `open_way`."""
+    above, name = os.path.split(path.rstrip("/"))
+    try:
+        os.close(open_way(path, "/").descriptor)
+    except FileNotFoundError:
+        make_directories(above)
+        opened = open_way(above, "/")
+        try:
+            with opened as directory, masking_nothing_of(0o755), contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=directory)
+        finally:
+            os.close(opened.descriptor)
 
 
 class _Way:

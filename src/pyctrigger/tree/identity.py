@@ -45,6 +45,9 @@ class IdentityRefusedError(OSError):
     def __init__(self, reason: str) -> None:
         super().__init__(errno.EPERM, reason)
 
+    def __reduce__(self) -> tuple[type[IdentityRefusedError], tuple[str]]:
+        return type(self), (str(self.strerror),)
+
 
 class _Process:
     """What this process may do, and what it does at the moment."""
@@ -52,6 +55,8 @@ class _Process:
     def __init__(self) -> None:
         #: Whether it was forked for this.
         self.acts = False
+        #: How often this process met with a place that it can't enter.
+        self.met = 0
         self.current: Identity | None = None
         #: For each block that we are in: whether it took on an account's ids.
         self.blocks: list[bool] = []
@@ -74,6 +79,11 @@ def begin_acting() -> None:
     _process.own_group, _process.own_groups = 0, os.getgroups()
 
 
+def places_met() -> int:
+    """How often this process met with a place of somebody else's, and left it to one that acts there."""
+    return _process.met
+
+
 def is_root() -> bool:
     """Whether places of others have to be told from ours: who isn't root has no more rights than its own."""
     return _process.acts or os.geteuid() == 0
@@ -85,6 +95,7 @@ def identity_of(uid: int) -> Identity:
     Raises ForeignPlaceError in a process that keeps its ids, and IdentityRefusedError where it can't be had.
     """
     if not _process.acts:
+        _process.met += 1
         raise ForeignPlaceError(uid)
     found = _process.known.get(uid)
     if found is None:
