@@ -105,14 +105,14 @@ def test_every_act_is_that_of_the_account(stage: Stage, where: str) -> None:
     assert {"fresh": 2} == does("verify")
     assert {"fresh": 2} == does("status")
     assert {"fresh": 2} == does("run", "--hook")
-    for pyc in pycs_below(home if where != "package" else site):
+    for pyc in stage.top.rglob("*.pyc"):
         os.truncate(pyc, 20)
     assert {"compiled": 2} == does("repair")
     (site / "pkg/a.py").unlink()
     assert 1 == does("sweep")["removed"]
     assert {"fresh": 1} == does("run", "--dry-run")
     assert 1 == does("purge", "-y")["removed"]
-    assert [] == pycs_below(home if where != "package" else site)
+    assert [] == list(stage.top.rglob("*.pyc"))
 
 
 # -- exchanges -------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..state.before import Past
-    from ..tree.directory import Opened
+    from ..tree.opened import Opened
 
 #: Of a file that can be remembered.
 _MOST_BYTES = 1 << 20

@@ -16,7 +16,7 @@ from ..pyc.header import InvalidationMode, Verdict
 from ..pyc.names import pyc_suffix
 from ..state.record import Record, digest_of, digest_of_pieces, identity_at, identity_of
 from ..tree.access_lists import takes_lists
-from ..tree.directory import account_of_owner
+from ..tree.opened import account_of_owner
 from ..tree.readers import are_alike
 from ..tree.source import (
     SourceRefused,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from ..state.manifest import Manifest
     from ..state.paged_records import PagedRecords
-    from ..tree.directory import Opened
     from ..tree.layout import Layout
+    from ..tree.opened import Opened
     from ..tree.source import PycDigest
     from .wanted import Wanted
 

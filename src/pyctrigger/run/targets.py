@@ -16,9 +16,10 @@ from ..target.scope import (
     site_directories,
     standard_library,
 )
-from ..tree.directory import Opened, Tree, identity_as_others, identity_on_way, open_in_root, open_way
+from ..tree.directory import Tree, identity_as_others, identity_on_way, open_in_root, open_way
 from ..tree.elsewhere import is_below
 from ..tree.layout import Layout
+from ..tree.opened import Opened
 from ..tuples import NamedTuple
 from .transaction import Touched, Unit, touched, widened
 

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from .directory import account_of_owner
+from .opened import account_of_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -18,7 +18,8 @@ from .readers import is_kept_from_visitors
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .directory import Opened, Tree
+    from .directory import Tree
+    from .opened import Opened
     from .readers import Grants, Readers
     from .source import SourceRights
     from .ways import WaysFromAbove

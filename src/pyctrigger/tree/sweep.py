@@ -11,7 +11,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Optional
 
-from .directory import Opened
+from .opened import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

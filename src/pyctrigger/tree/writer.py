@@ -17,7 +17,7 @@ from ..namespaces import is_unmapped_group
 from ..pieces import write_pieces
 from ..pyc.names import PYCACHE, temporary_names
 from .access_lists import drop_list, give_list, has_default_list
-from .directory import account_of_owner
+from .opened import account_of_owner
 from .readers import is_kept_from_visitors, mode_for_visitors
 
 if TYPE_CHECKING:

@@ -1,0 +1,64 @@
+"""An open directory, and whose place it is: who beside root may rename in it."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from .identity import Acting, ActingAsOurselves, Identity, identity_of
+
+
+class Opened(Acting):
+    """An open directory. Inside of a `with`, which gives its descriptor, we act as the account whose place it is."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int, identity: Identity | None) -> None:
+        super().__init__(identity)
+        self.descriptor = descriptor
+
+    def __enter__(self) -> int:  # type: ignore[override]
+        if self.identity is not None:
+            super().__enter__()
+        return self.descriptor
+
+
+def account_of_owner(descriptor: int, status: os.stat_result) -> int:
+    """The account that owns an open directory; our own where the owner is none in this user namespace."""
+    if status.st_uid in (0, os.geteuid()):
+        return status.st_uid
+    from ..namespaces import is_unmapped_owner
+
+    is_nobodys = is_unmapped_owner(status.st_uid, lambda flags: os.open(".", flags, dir_fd=descriptor))
+    return os.geteuid() if is_nobodys else status.st_uid
+
+
+def open_below(above: int, name: str, flags: int, inherited: Identity | None = None) -> Opened:
+    """Open a directory in one of root's, or in that of the account `inherited`, and tell whose place it is.
+
+    Raises OSError, ForeignPlaceError and IdentityRefusedError.
+    """
+    with Acting(inherited):
+        try:
+            descriptor = os.open(name, flags, dir_fd=above)
+        except PermissionError:
+            # A network file system takes root for nobody, and root may have no more rights than others.
+            status = os.stat(name, dir_fd=above, follow_symlinks=False)
+            if inherited is not None or status.st_uid in (0, os.geteuid()) or not stat.S_ISDIR(status.st_mode):
+                raise
+            with Acting(identity_of(status.st_uid)):
+                descriptor = os.open(name, flags, dir_fd=above)
+    try:
+        return Opened(descriptor, inherited or _identity_in(descriptor, os.fstat(descriptor)))
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _identity_in(directory: int, status: os.stat_result) -> Identity | None:
+    """Who may rename in an open directory beside root, if that is one account."""
+    if status.st_uid == 0:
+        return None  # a group, or everybody, is for the gatekeeper to judge
+    with ActingAsOurselves():
+        owner = account_of_owner(directory, status)
+        return None if owner == 0 else identity_of(owner)
