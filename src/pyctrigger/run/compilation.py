@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..pyc.header import NO_PYC, InvalidationMode, Verdict
 from ..state.manifest import Uncompilable
 from ..state.record import UNSEEN, Record, digest_of, digest_of_pieces, identity_at, identity_written, learn_clock
-from ..tree.source import SourceRefused, SourceText, digest_pyc, largest_pyc, read_source, source_status
+from ..tree.source import SourceRefused, SourceText, digest_pyc, largest_pyc, source_status
 from ..tree.writer import Writer, WriteRefused
 from ..workers import wire
 from ..workers.pool import Lost
@@ -169,7 +169,7 @@ class Compilation:
             self._results.leave(place.layout, place.relative, 1)
             return None
         try:
-            text = read_source(place.layout.sources, place.relative, stale.name)
+            text = place.layout.read_source(place.relative, stale.name)
         except FileNotFoundError:
             return None  # the package manager was faster: no source, no pyc
         except SourceRefused as refusal:

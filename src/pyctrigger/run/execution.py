@@ -63,7 +63,9 @@ class Execution:
         self._open_pool = open_pool
         self._owns = owns
         self._results = Results(observer)
-        self._gate = Gatekeeper(self._results.tally, allows_all=wanted.trust_all_directories)
+        self._gate = Gatekeeper(
+            self._results.tally, allows_all=wanted.trust_all_directories, tells_shared=wanted.tells_shared
+        )
         self._compilation: Compilation | None = None
         self._refreshing: Refresher | None = None
         #: What is read or looked at is so after this.
@@ -112,6 +114,7 @@ class Execution:
     def settle(self) -> bool:
         """Bring what was written to the disk, while the trees are still open; whether all of it is there."""
         self._results.tell_places()
+        self._gate.tell_shared()
         return self._results.sync()
 
     # -- what the plan says, in its order ------------------------------------------------------------------------

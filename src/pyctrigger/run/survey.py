@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Union
 
-from ..tree.identity import ForeignPlaceError, IdentityRefusedError
+from ..tree.identity import ForeignPlaceError, IdentityRefusedError, is_root
 from .outcome import Failure
 from .plan import Planner
 from .steps import Foreign, Totals
@@ -83,8 +83,13 @@ class Survey:
         return self
 
     def _note_closed(self, path: str, error: OSError) -> None:
+        from ..tree.mounts import lies_on_fuse  # most trees can be opened
+
         if isinstance(error, IdentityRefusedError):
             self.refused.append(Failure(path, "refused", str(error.strerror)))
+        elif isinstance(error, PermissionError) and is_root() and lies_on_fuse(path):
+            reason = "it lies on a FUSE mount that lets in nobody but its owner; mount it with allow_root"
+            self.refused.append(Failure(path, "refused", f"{reason}, or run it as that account"))
         else:
             self.unexamined.append(Failure(path, "io", error.strerror or str(error)))
 

@@ -114,8 +114,23 @@ def require_named(request: Request) -> None:
     named += [("--pycache-prefix", request.pycache_prefix)] if request.pycache_prefix is not None else []
     for option, path in named:
         if locate(request.root, path) is None:
+            _require_no_fuse(request.root, option, path)
             where = "" if request.root is None else f" in {request.root}"
             raise UsageError(f"{option} {path}: no such directory{where}", mend="name a directory that exists")
+
+
+def _require_no_fuse(root: str | None, option: str, path: str) -> None:
+    """Raise RefusedError where a path may be there, and root may not look. Nobody can act as its owner for that.
+
+    Such a mount lets in a process only if all of its ids are its owner's, the real ones, too (fuse(4), allow_root).
+    """
+    from ..tree.mounts import lies_on_fuse
+
+    if os.geteuid() == 0 and lies_on_fuse(path if root is None else root + path):
+        raise RefusedError(
+            f"{option} {path}: it lies on a FUSE mount that lets in nobody but its owner",
+            mend="mount it with allow_root, or run it as that account",
+        )
 
 
 def find_target(interpreter: Interpreter, request: Request, settings: Settings) -> Target:

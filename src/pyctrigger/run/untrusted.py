@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING
 
 from ..tree.custody import reason_to_distrust
@@ -21,9 +23,12 @@ _CONFIGURED = 'untrusted_directories = "allow" in the configuration permits it'
 class Gatekeeper:
     """Judges a directory before the first change to it. What it refuses goes into `tally`."""
 
-    def __init__(self, tally: Tally, *, allows_all: bool) -> None:
+    def __init__(self, tally: Tally, *, allows_all: bool, tells_shared: bool = False) -> None:
         self._tally = tally
         self._allows_all = allows_all
+        self._tells_shared = tells_shared
+        #: By group: the directories of root's that it may write, and in which something was changed.
+        self._shared: dict[int, list[str]] = {}
         self._refused: set[str] = set()
         #: The last one that may be changed: its files come in a row.
         self._permitted = ""
@@ -54,6 +59,20 @@ class Gatekeeper:
             source_only or self._may_change(layout.pycs, layout.pycache(relative), owners)
         )
 
+    def _note_shared(self, path: str, status: os.stat_result) -> None:
+        if self._tells_shared and status.st_uid == 0 and status.st_gid != 0 and status.st_mode & stat.S_IWGRP:
+            self._shared.setdefault(status.st_gid, []).append(path)
+
+    def tell_shared(self) -> None:
+        """Say once which groups may write where something was changed for root: they are trusted like root."""
+        for group, paths in self._shared.items():
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            self._tally.notices.append(
+                f"group {group} may write {paths[0]}{more}, which is root's: its members decide what root imports from "
+                "there; chmod g-w it unless that is meant"
+            )
+        self._shared.clear()
+
     def _may_change(self, tree: Tree, relative: str, owners: Callable[[], set[int]]) -> bool:
         path = tree.describe(relative)
         if path == self._permitted:
@@ -68,8 +87,11 @@ class Gatekeeper:
             reason = reason_to_distrust(directory, owners, tree.account_at(relative))
         except OSError as error:
             reason = f"it can't be looked at ({error.strerror})"
+        if reason is None and tree.exposed:
+            reason = f"everybody may write {tree.exposed} on the way to it, without a sticky bit; chmod o-w that"
         if reason is None:
             self._permitted = path
+            self._note_shared(path, os.fstat(directory))
             return True
         self._refused.add(path)
         self._tally.failures.append(Failure(path, "refused", f"{reason}, or {_CONFIGURED}"))

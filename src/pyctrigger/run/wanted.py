@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from ..version import VERSION
 from .request import Work
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from ..pyc.header import HeaderFormat
@@ -54,6 +54,8 @@ class Wanted(NamedTuple):
     """A sweep: also pycs of levels that aren't wanted go."""
     trust_all_directories: bool = False
     """Also those that everybody, or an account that owns none of the sources, may write into."""
+    tells_shared: bool = False
+    """Say where a group may write beside root: to who calls it, not with each transaction."""
     links_twins: bool = True
     """Equal code at several levels is one file with several names."""
     keep_owned: bool = True
@@ -107,6 +109,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         tells_unwanted=request.work in (Work.VERIFY, Work.STATUS),
         sweeps_unwanted=request.unwanted,
         trust_all_directories=settings.untrusted_directories == "allow",
+        tells_shared=os.geteuid() == 0 and not request.hook,
         links_twins=settings.duplicates == "hardlink",
         # Who only looks is told of every stale pyc, whosever it is.
         keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.replaces_owned,

@@ -49,6 +49,8 @@ class Tree:
         self.path = path
         self._root = Opened(descriptor, identity)
         self._staged: str | None = None
+        #: A directory on the way to it in which everybody may rename, so that it may be another one each time.
+        self.exposed: str | None = None
         self._open: OrderedDict[str, Opened] = OrderedDict()
         #: Directories below that are the first of another account's on their way.
         self._foreign: dict[str, Identity] = {}
@@ -71,6 +73,7 @@ class Tree:
         opened = open_way(path, root)
         tree = cls(opened.descriptor, path, opened.identity)
         tree._staged = root
+        tree.exposed = opened.exposed
         return tree
 
     def __enter__(self) -> Tree:
@@ -321,6 +324,12 @@ def make_directories(path: str) -> None:
             os.close(opened.descriptor)
 
 
+def _exposed(directory: int, name: str) -> str | None:
+    """What to call a directory that everybody may rename in; None for every other."""
+    mode = os.fstat(directory).st_mode
+    return f"the directory of {name}" if mode & stat.S_IWOTH and not mode & stat.S_ISVTX else None
+
+
 class _Way:
     """A way from "/", or from a staged root, through links, component by component."""
 
@@ -332,6 +341,7 @@ class _Way:
         #: The directories down to this one, each with its status where that decides about links in it.
         self._ancestry: list[int] = []
         self._links = 0
+        self._exposed: str | None = None
         #: Of the file at the end of the way.
         self._name = ""
         if judged:
@@ -357,7 +367,9 @@ class _Way:
             if status is not None:
                 return status
             with Acting(self._identity):
-                return Opened(os.open(".", _DIRECTORY, dir_fd=self._ancestry[-1]), self._identity)
+                found = Opened(os.open(".", _DIRECTORY, dir_fd=self._ancestry[-1]), self._identity)
+            found.exposed = self._exposed
+            return found
         finally:
             self._close()
 
@@ -390,6 +402,8 @@ class _Way:
                 continue
             with Acting(self._identity):
                 status = os.stat(part, dir_fd=self._ancestry[-1], follow_symlinks=False)
+            if self._is_judged and self._identity is None and not self._exposed:
+                self._exposed = _exposed(self._ancestry[-1], part)
             if self._accept and not self._accept(self._ancestry, status):
                 raise _RejectedStep
             if not stat.S_ISLNK(status.st_mode):

@@ -14,6 +14,7 @@ from ..pyc.names import PYCACHE
 from .access_lists import has_list
 from .identity import Acting
 from .readers import is_kept_from_visitors
+from .source import SourceRefused, read_source
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .directory import Tree
     from .opened import Opened
     from .readers import Grants, Readers
-    from .source import SourceRights
+    from .source import SourceRights, SourceText
     from .ways import WaysFromAbove
 
 #: ST_RDONLY of statvfs(3), which PyPy doesn't name.
@@ -128,12 +129,19 @@ class Layout:
                         return True
         return False
 
-    def reading_for(self, relative: str) -> Acting:
-        """To read the sources of the directory `relative` in, for pycs: as the account that their directory is of.
+    def read_source(self, relative: str, name: str) -> SourceText:
+        """Read a source for its pycs: where their directory is another account's, with that one's rights.
 
-        Nobody else's rights decide whether a source may be read for it.
+        Raises SourceRefused and OSError.
         """
-        return _nearest(self.pycs, self.pycache(relative)) if self.has_prefix else _OURS
+        with _nearest(self.pycs, self.pycache(relative)) if self.has_prefix else _OURS:
+            try:
+                return read_source(self.sources, relative, name)
+            except PermissionError as error:
+                account = self.pycs.account_at(self.pycache(relative))
+                if account is None:
+                    raise
+                raise SourceRefused(f"account {account.uid}, whose its pycs will be, may not read it") from error
 
     def describe_source(self, relative: str, name: str = "") -> str:
         """The full path of a source, or of its directory."""

@@ -11,11 +11,13 @@ from .identity import Acting, ActingAsOurselves, Identity, identity_of
 class Opened(Acting):
     """An open directory. Inside of a `with`, which gives its descriptor, we act as the account whose place it is."""
 
-    __slots__ = ("descriptor",)
+    __slots__ = ("descriptor", "exposed")
 
     def __init__(self, descriptor: int, identity: Identity | None) -> None:
         super().__init__(identity)
         self.descriptor = descriptor
+        #: A directory on the way in which everybody may rename.
+        self.exposed: str | None = None
 
     def __enter__(self) -> int:  # type: ignore[override]
         if self.identity is not None:
