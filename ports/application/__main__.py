@@ -37,8 +37,11 @@ def main():
     if sys.argv[1:] == ["--own-bytecode"]:
         keep_own_bytecode()
         return 0
+    import gc
+
     from pyctrigger import interruption
 
+    gc.disable()  # imports make no garbage; main() enables it
     interruption.watch(ignored=launched and "--hook" in sys.argv)
     from pyctrigger.cli import main as pyctrigger
 

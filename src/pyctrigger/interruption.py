@@ -7,8 +7,8 @@ Only the command does that, never a library call, and never where SIGINT was ign
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found] # `signal` makes enumerations of what this has
 import os
-import signal
 import sys
 
 EXIT_CODE = 130
@@ -23,7 +23,7 @@ _raised = False
 def watch(*, ignored: bool = False) -> None:
     """Begin to heed it; `ignored`: also if it is ignored, since our launcher does that until we are here."""
     found = signal.getsignal(signal.SIGINT)
-    if found is signal.default_int_handler or (ignored and found is signal.SIG_IGN):
+    if found is signal.default_int_handler or (ignored and found == signal.SIG_IGN):
         signal.signal(signal.SIGINT, _end)
 
 

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | N
     if hasattr(gc, "freeze"):  # PyPy's collector is another one
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
+    gc.enable()  # see __main__
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _open_streams()
     for stream in (sys.stdout, sys.stderr):
