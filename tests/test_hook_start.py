@@ -9,6 +9,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,23 @@ def test_hook_imports_little(site: Path, served: Path, scope: list[str], touched
     assert len(names - others) <= most, sorted(names)
     # Without work there is no lock; and for it only filelock's own start, which is not among these, imports the rest.
     assert ("filelock" in names, any(name.startswith("filelock.") for name in names)) == (False, touched == "new.py")
+
+
+@pytest.mark.parametrize("touched", ["README", "gone", "linked", "package", "old.py"])
+def test_idle_hook_leaves_its_notes_alone(site: Path, served: Path, scope: list[str], touched: str) -> None:
+    """Whatever it is told of: a file, nothing any more, a link, or what it knows."""
+    (site / "README").write_text("")
+    (site / "linked").symlink_to(site.parent)
+    write_tree(site, {"package/__init__.py": "x = 1\n"})
+    for _ in range(3):  # compiled, seen, and taken down once it is old enough
+        time.sleep(0.02)
+        imported_by_hook(site, served, scope[1], site / touched)
+    (notes,) = served.rglob("parts.json")
+    before = notes.stat()
+
+    imported_by_hook(site, served, scope[1], site / touched)
+
+    assert before == notes.stat()
 
 
 def test_idle_hook_compiles_nothing(site: Path, served: Path, scope: list[str]) -> None:

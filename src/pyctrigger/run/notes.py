@@ -8,6 +8,7 @@ in the journal.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import time
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ class Notes:
         self.again = again
         self._name: str | None = None
         self._entries: dict[str, bytes] = {}
-        self._is_old = self._is_untouched = self._needs = False
+        self._is_old = self._is_untouched = self._needs = self._is_there = False
         self._when = 0
         self._until: float | None = None
         self._owned: list[str] = []
@@ -54,6 +55,7 @@ class Notes:
         self._entries, self._owned, self._until = {}, [], None
         self._is_old = self._is_untouched = True
         self._needs = False
+        self._is_there = not name
         self._when = time.time_ns()
 
     def end(self) -> None:
@@ -61,7 +63,9 @@ class Notes:
         if self._name is None:
             return
         owned = tuple(self._owned)
-        if self._entries and self._is_old and (not self._needs or (self.again and self._is_untouched)):
+        if not self._is_there:
+            pass  # a glance goes by directories, and would forget it every time
+        elif self._entries and self._is_old and (not self._needs or (self.again and self._is_untouched)):
             self.served[self._name] = Part.of(self._entries, self._until, owned)
         else:
             self.unserved[self._name] = owned
@@ -77,6 +81,7 @@ class Notes:
 
     def unchanged(self, relative: str, seen: bytes) -> None:
         """A directory is as it was when it needed nothing: its identity, and its `__pycache__`'s if it has one."""
+        self._is_there = True
         self._enter(relative or TOP, seen[: PACKED.size])
         if len(seen) > PACKED.size:
             self._enter(self._layout.pycache(relative), seen[PACKED.size :])
@@ -90,6 +95,7 @@ class Notes:
         except OSError:
             self._enter(relative or TOP, _NOTHING)
         else:
+            self._is_there |= stat.S_ISDIR(status.st_mode)
             self._take(relative or TOP, status)
 
     def pycache(self, relative: str, descriptor: int | None) -> None:
@@ -100,6 +106,7 @@ class Notes:
         if descriptor is None:
             self._enter(name, _NOTHING)
         else:
+            self._is_there = True
             self._take(name, os.fstat(descriptor))
 
     def link(self, relative: str, name: str, status: os.stat_result | None) -> None:
