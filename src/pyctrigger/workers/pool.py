@@ -40,7 +40,7 @@ _MOST_SENSELESS_DEATHS = 3
 #: Of a CPU limit. Its clock counts whole ticks, and under load nearly a sixth more than were used; half tells it from a
 #: stray signal.
 _ENOUGH_OF_IT = 0.5
-#: Seconds after which the workers themselves are looked at, where none says anything.
+#: Seconds after which the workers themselves are looked at, whatever their pipes say.
 _GLANCE = 1.0
 #: Accounts of workers that have ended which wait for the end of the run: to see who runs under them costs little.
 _MOST_LEASES = 64
@@ -97,6 +97,7 @@ class Pool:
         #: For workers that fork for each of them, or have loaded another codec.
         self._special: deque[Job] = deque()
         self._pace = Pace()
+        self._next_look = time.monotonic() + _GLANCE
         #: For each kind of worker: one that answers says nothing about those that are special.
         self._senseless_deaths = {False: 0, True: 0}
         #: Whether a worker was ever ready: the next one that dies at its start was killed, it isn't unfit.
@@ -298,19 +299,22 @@ class Pool:
                     self._unregister(descriptor)
             else:
                 yield from self._hear(worker)
-        for worker in self._late_or_gone(look=not ready):
+        for worker in self._late_or_gone({descriptor for descriptor, _ in ready}):
             yield from self._lose(worker)
 
-    def _late_or_gone(self, *, look: bool) -> list[Worker]:
+    def _late_or_gone(self, heard: set[int]) -> list[Worker]:
         """The workers that are late, which are ended, and those that have ended though a pipe of theirs is open."""
         now = time.monotonic()
         lost = []
+        looks = now >= self._next_look
+        if looks:
+            self._next_look = now + _GLANCE
         for worker in self._workers:
             if now > worker.deadline and (worker.jobs or worker.ready is None):
                 worker.overdue = True
                 worker.kill()
                 lost.append(worker)
-            elif look and worker.has_ended:
+            elif looks and worker.output not in heard and worker.has_ended:
                 lost.append(worker)
         return lost
 
@@ -328,6 +332,8 @@ class Pool:
                 if isinstance(answer, Failed) and answer.kind == UNREADABLE:
                     raise worker.unreadable_library()
                 yield from self._answered(worker, answer)
+            if worker.is_broken:
+                raise WireError("a frame that is too long")
         except (WireError, IndexError):
             worker.garbled = True
             worker.kill()
@@ -346,12 +352,14 @@ class Pool:
             )
 
     def _answered(self, worker: Worker, answer: Reply) -> Iterator[tuple[Job, Answer]]:
+        if isinstance(answer, (Unsettled, Lacking)) and (
+            worker.apart if isinstance(answer, Unsettled) else worker.codec
+        ):
+            raise WireError("a worker that has compiled nothing, or has loaded the codec, can't say that")
         spent = worker.busy_for
         job = worker.answered()
         self._senseless_deaths[_is_special(worker)] = 0
         if isinstance(answer, (Unsettled, Lacking)):
-            if worker.apart if isinstance(answer, Unsettled) else worker.codec:
-                raise WireError("a worker that has compiled nothing, or has loaded the codec, can't say that")
             job.apart |= isinstance(answer, Unsettled)
             job.codec = answer.codec if isinstance(answer, Lacking) else job.codec
             self._special.append(job)

@@ -31,8 +31,6 @@ _KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", UNREADA
 LARGEST_FRAME = 1 << 30
 #: The least that an answer may be, and for each byte of what was asked: constant folding makes a million bytes of 840.
 _LEAST_FRAME, _MOST_FOR_A_BYTE = 4 << 20, 5000
-#: The first frame of a worker.
-LARGEST_GREETING = 1 << 12
 
 SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
 
@@ -206,25 +204,33 @@ class FrameReader:
     """Collects bytes as they come and gives out whole frames. Memory is bounded by the largest frame."""
 
     def __init__(self, largest: int = LARGEST_FRAME) -> None:
-        #: What may come next; who knows what was asked knows how long its answer can be.
+        #: What may come; who knows what was asked knows how long its answer can be.
         self.largest = largest
+        #: What comes behind the frames that were given out is none.
+        self.is_broken = False
         #: The beginning of a frame, in the pieces that came, and what must be there before it is looked at again.
         self._held: list[Buffer] = []
         self._count = 0
         self._needed = 0
 
     def feed(self, data: bytes) -> list[memoryview]:
-        """Take in some bytes; the payloads that are complete now. Raises WireError for an impossible length."""
+        """Take in some bytes; the payloads that are complete now.
+
+        Raises WireError for an impossible length; behind a whole frame it is only noted.
+        """
         self._held.append(data)
         self._count += len(data)
         if self._count < self._needed:
             return []
         whole = memoryview(data if len(self._held) == 1 else b"".join(self._held))
-        frames = []
+        frames: list[memoryview] = []
         offset, self._needed = 0, 4
         while len(whole) - offset >= 4:
             (length,) = _LENGTH(whole, offset)
             if length > self.largest:
+                self.is_broken = True
+                if frames:
+                    return frames
                 raise WireError("a frame that is too long")
             self._needed = 4 + length
             if len(whole) - offset < self._needed:

@@ -17,7 +17,7 @@ from ..target.child import MEND_FOR_ACCOUNT, MEND_FOR_EVERYBODY, describe_death,
 from . import warming
 from .limits import dont_wait, restrict, restrict_processes, widen
 from .rights import rights_for
-from .wire import LARGEST_GREETING, FrameReader, Ready, largest_answer, parse_ready
+from .wire import FrameReader, Ready, largest_answer, parse_ready
 
 if TYPE_CHECKING:
     from ..pieces import Buffer
@@ -86,7 +86,7 @@ class Worker:
         #: What it said was no answer.
         self.garbled = False
         self._noise = b""
-        self._frames = FrameReader(LARGEST_GREETING)
+        self._frames = FrameReader(largest_answer(0))
         self._unsent: deque[Buffer] = deque()
         warms_up = program == "compile" and warming.is_needed(interpreter.implementation, interpreter.version)
         if warms_up:
@@ -185,9 +185,13 @@ class Worker:
             return []
         if not data:
             return None
-        if self.ready:
-            self._frames.largest = largest_answer(max((job.size for job in self.jobs), default=0))
+        self._frames.largest = largest_answer(max((job.size for job in self.jobs), default=0))
         return self._frames.feed(data)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether what it said last can't be an answer."""
+        return self._frames.is_broken
 
     def pump_noise(self) -> bool:
         """Read standard error, so that it never fills up; keep some until the worker is ready. False at its end."""

@@ -13,7 +13,9 @@ The order of some sets depends on the process as well, up to 3.10: `sets.py` com
 import gc
 import marshal
 import os
+import select
 import signal
+import struct
 import sys
 import time
 
@@ -61,6 +63,7 @@ FLAGS_BY_GARBAGE = sys.implementation.name == "pypy"
 #: Whether this process only forks, and so has compiled nothing whenever it is asked.
 APART = FLAGS_BY_GARBAGE or (len(sys.argv) > 8 and sys.argv[8] == "apart")
 LIFE = int(sys.argv[2]) if len(sys.argv) > 2 else -1
+OURS, THEIRS = os.pipe() if APART else (-1, -1)
 #: inspect.CO_OPTIMIZED: the code of a function, whose first constant is its docstring or None. From 3.14 on it may be
 #: any other constant, and a flag tells: inspect.CO_HAS_DOCSTRING.
 MAY_HAVE_DOCSTRING = 0x4000000 if sys.version_info >= (3, 14) else 1
@@ -163,16 +166,38 @@ def compiled(source: bytes, path: str, level: int, last: bool) -> "tuple[int, by
     return spent, body, not last and level < 2 and may_document(code), SPLITS_SETS and may_be_split(code)
 
 
+def hear(child: int) -> "tuple[bytes, int]":
+    """What a fork answers, or nothing if that isn't whole, and how it ended.
+
+    Its pipe is made once, since this process can open nothing more: so it has no end.
+    """
+    heard, status = b"", None  # type: bytes, int | None
+    while True:
+        if select.select([OURS], [], [], 0.05 if status is None else 0)[0]:
+            heard += os.read(OURS, 1 << 20)
+            if len(heard) >= 4 and len(heard) == 4 + struct.unpack_from("<I", heard)[0]:
+                break
+        elif status is not None:
+            return b"", status
+        else:
+            status = ended(child, os.WNOHANG)
+    whole = ended(child, 0) if status is None else status
+    return heard[4:], whole or 0
+
+
+def ended(child: int, options: int) -> "int | None":
+    """How a child ended; None if it goes on."""
+    try:
+        found, status = os.waitpid(child, options)
+    except ChildProcessError:
+        return 0  # somebody else heard of its end; a whole answer says that it was a good one
+    return status if found else None
+
+
 def compiled_apart(source: bytes, path: str, level: int, last: bool, memory: int) -> "tuple[int, bytes, bool, bool]":
     """The same, from a process that has compiled nothing before; what ends that one ends this. Raises Failed."""
-    ours, theirs = os.pipe()
     left = clock()
-    try:
-        child = os.fork()
-    except OSError:
-        os.close(ours)
-        os.close(theirs)
-        raise
+    child = os.fork()
     if not child:
         try:
             die_with_host(LIFE)  # the kernel tells one process of a pipe's end
@@ -181,17 +206,13 @@ def compiled_apart(source: bytes, path: str, level: int, last: bool, memory: int
                 said: "tuple[bool, Any]" = (True, compiled(source, path, level, last))
             except Exception as error:
                 said = (False, failed(error, source, memory))
-            with os.fdopen(theirs, "wb") as stream:
-                marshal.dump(said, stream)
+            data = marshal.dumps(said)
+            unsent = memoryview(struct.pack("<I", len(data)) + data)
+            while unsent:
+                unsent = unsent[os.write(THEIRS, unsent) :]
         finally:
             os._exit(0)  # an answer that isn't whole says how it went
-    os.close(theirs)
-    with os.fdopen(ours, "rb") as stream:
-        answered = stream.read()
-    try:
-        status = os.waitpid(child, 0)[1]
-    except ChildProcessError:
-        status = 0  # somebody else heard of its end; a whole answer says that it was a good one
+    answered, status = hear(child)
     die_with_host(LIFE)
     # PyPy's own memory management aborts where it gets no more, and who gets none can't say so either.
     if os.WTERMSIG(status) == signal.SIGABRT if FLAGS_BY_GARBAGE and status else not (status or answered):

@@ -92,9 +92,13 @@ def die_with_host(life: int) -> None:
         except OSError:
             lack("fcntl(F_SETOWN)")
     # The host may have died before the kernel knew whom to tell.
-    poller = select.poll()
-    poller.register(life, 0)
-    if poller.poll(0):
+    try:
+        is_over = bool(select.select([life], [], [], 0)[0])  # poll(2) wants room for a descriptor
+    except ValueError:  # one that is too high for select(2)
+        poller = select.poll()
+        poller.register(life, 0)
+        is_over = bool(poller.poll(0))
+    if is_over:
         os._exit(0)
 
 
@@ -286,25 +290,16 @@ def load(more: str) -> None:
     Library.closed = frozenset(name.partition(".")[0] for name in names if not name.startswith("_"))
 
 
-def close_library(may_fork: bool) -> None:
-    """From now on this process opens nothing more; but for a pipe, if it forks.
+def close_library() -> None:
+    """From now on this process opens nothing more.
 
     What isn't loaded isn't there: an import that may open nothing raises whatever the kernel says.
     """
     sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
-    files = 0
-    if may_fork:
-        try:
-            ends = os.pipe()
-        except OSError:
-            return
-        for end in ends:
-            os.close(end)
-        files = max(ends) + 1
     try:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     except (ImportError, AttributeError, ValueError, OSError):
         pass  # its account protects all the same
 
@@ -445,7 +440,6 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
 
     life, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
     account, codec = int(sys.argv[6]), sys.argv[7]
-    forks = sys.argv[8:] == ["apart"] or sys.implementation.name == "pypy"
     die_with_host(life)
     memory = limit(memory, 2 if account > 0 else 0)
     hash_of = importlib.util.source_hash if hashes else no_hash
@@ -465,7 +459,7 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
         gc.disable()  # compiling makes no cycles worth the time; the memory check below bounds the rest
     if account > 0:
         load(codec)
-        close_library(forks)
+        close_library()
         if os.getuid() == account:
             require_powerless(account, account)
         else:
