@@ -323,3 +323,21 @@ def test_a_damaged_body_never_has_more_rights(newest: Interpreter) -> None:
 
         assert (1, ["corrupt"]) == (outcome.code, [finding["kind"] for finding in outcome.findings])
         assert [] == [each for each in stage.workers() if each.uid not in LEASED]
+
+
+CHANGING_IDS = """
+import os
+from pyctrigger.target.confinement import confined
+from pyctrigger.target.interpreter import Account
+for _ in range(300):
+    confined(lambda account: None, Account(2000200007, 2000200007))
+    os.setgroups([])
+    os.seteuid(64501)
+    os.seteuid(0)
+"""
+
+
+def test_a_start_leaves_no_thread_that_cant_change_ids() -> None:
+    """The C library ends a process one of whose threads can't do what the others do; Python's join is too early."""
+    child = subprocess.run([sys.executable, "-c", CHANGING_IDS], capture_output=True, text=True, check=False)
+    assert (0, "") == (child.returncode, child.stderr)

@@ -14,6 +14,7 @@ import functools
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from .calls import filter_of_calls
@@ -32,6 +33,10 @@ _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 3, 4
 _SECCOMP_MODE_FILTER = 2
 #: setgroups, setresgid, setresuid in <asm/unistd.h>.
 _CALLS = {"x86_64": (116, 119, 117), "aarch64": (159, 149, 147)}
+#: tgkill(2), by which a thread can be asked for.
+_TGKILL = {"x86_64": 234, "aarch64": 131}
+#: Seconds that the end of a thread may take, and between two questions for it; it takes some 50 microseconds.
+_LONGEST_END, _PAUSE = 1.0, 0.00002
 #: The descriptor of the workers' network namespace, once there is one.
 _networks: list[int] = []
 #: Whether ids can be changed, once that was tried.
@@ -103,9 +108,35 @@ def _try_to_become(account: Account) -> bool:
 
 def _run_apart(run: Callable[[], None]) -> None:
     """Run a function in a thread of its own. Raises RuntimeError where none can be had."""
-    thread = threading.Thread(target=run)
+    numbers: list[int] = []
+
+    def numbered() -> None:
+        numbers.append(threading.get_native_id())
+        run()
+
+    thread = threading.Thread(target=numbered)
     thread.start()
     thread.join()
+    _wait_until_gone(numbers[0])
+
+
+def _wait_until_gone(number: int) -> None:
+    """Wait for the end of a thread for the kernel, too, which comes a moment after that for Python.
+
+    The C library has all threads change their ids together, and aborts the process where one of them can't (nptl(7)):
+    whoever acts as accounts, here or in the program that we are part of, would be ended by one that has given up its
+    rights.
+    """
+    library = _library()
+    call = _TGKILL.get(os.uname().machine)
+    if library is None or call is None:
+        return
+    import ctypes
+
+    arguments = ctypes.c_long(os.getpid()), ctypes.c_long(number), ctypes.c_long(0)
+    until = time.monotonic() + _LONGEST_END
+    while library.syscall(ctypes.c_long(call), *arguments) == 0 and time.monotonic() < until:
+        time.sleep(_PAUSE)
 
 
 @functools.cache
