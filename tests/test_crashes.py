@@ -96,6 +96,8 @@ class Killer:
                     wait_until(lambda: child.poll() is not None or is_announced(paths, self.command.state))  # noqa: B023
                 time.sleep(self.chance.uniform(0, 0.25))
                 if self.chance.random() < 0.3:
+                    # On a busy machine it takes a while until there is one.
+                    wait_until(lambda: child.poll() is not None or bool(processes_of(self.executable)))  # noqa: B023
                     self._kill_a_worker()
                     time.sleep(self.chance.uniform(0, 0.05))
                 # Between this look and the kill more may be announced, never less: what is done is done.
