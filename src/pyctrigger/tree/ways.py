@@ -5,16 +5,20 @@ Beside its source a pyc lies behind the same directories. A pycache prefix and a
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING
 
 from .access_lists import access_list
+from .identity import ActingAsOurselves
 from .readers import ENTER, Grants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .directory import Tree
+    from .opened import Opened
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: To look at a directory that may be entered and not be read (open(2), Linux).
@@ -54,15 +58,15 @@ class WaysFromAbove:
 
     def _to_tree(self) -> tuple[Grants, ...]:
         if self._above is None:
-            shared = {identity for identity, _ in _upwards(self._other.directory(""))}
-            ways = [grants for identity, grants in _upwards(self._tree.directory("")) if identity not in shared]
+            shared = {identity for identity, _ in _upwards(self._other.entered(""))}
+            ways = [grants for identity, grants in _upwards(self._tree.entered("")) if identity not in shared]
             self._above = tuple(each for each in ways if not each.keeps_nobody_out)
         return self._above
 
 
-def _upwards(directory: int) -> Iterator[tuple[tuple[int, int], Grants]]:
+def _upwards(opened: Opened) -> Iterator[tuple[tuple[int, int], Grants]]:
     """An open directory, and each above it, with device and inode."""
-    here, last = os.dup(directory), None
+    here, last = os.dup(opened.descriptor), None
     try:
         for _ in range(_MOST):
             status = os.fstat(here)
@@ -71,14 +75,20 @@ def _upwards(directory: int) -> Iterator[tuple[tuple[int, int], Grants]]:
                 return
             yield identity, _grants(here, status)
             last = identity
-            try:
-                above = os.open("..", _DIRECTORY, dir_fd=here)
-            except PermissionError:
-                above = os.open("..", _BY_NAME, dir_fd=here)
+            above = _above(here, opened)
             os.close(here)
             here = above
     finally:
         os.close(here)
+
+
+def _above(directory: int, opened: Opened) -> int:
+    """The directory above one, looked at as whose place the way begins in; those further up may keep that one out."""
+    for acting in (opened, ActingAsOurselves()):
+        for flags in (_DIRECTORY, _BY_NAME):
+            with contextlib.suppress(PermissionError), acting:
+                return os.open("..", flags, dir_fd=directory)
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _grants(directory: int, status: os.stat_result | None = None) -> Grants:
