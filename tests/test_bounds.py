@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import resource
 import shutil
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+import pyctrigger
 from confinement import SLOW
 from interpreters import tag_of
 from packages import write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from command import Command
     from interpreters import Interpreter
@@ -77,6 +79,37 @@ def test_a_pyc_larger_than_its_source_can_account_for_is_corrupt(
     else:
         assert {True} == {pyc.stat().st_size < 1000 for pyc in pycs}
         assert [] == pyctrigger.json("verify", *scope).findings
+
+
+READERS = {"read", "read1", "readall", "readline", "readlines", "read_text", "read_bytes"}
+
+
+def unbounded(file: Path) -> Iterator[str]:
+    """The calls in a file of ours that read as much as there is."""
+    tree = ast.parse(file.read_text())
+    opened = {
+        item.optional_vars.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With)
+        for item in node.items
+        if isinstance(item.optional_vars, ast.Name) and "open" in ast.unparse(item.context_expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            called = ast.unparse(node.func)
+            if (node.func.attr in READERS and not node.args and not node.keywords) or (
+                called in {"json.load", "marshal.load", "pickle.load", "tomllib.load"}
+            ):
+                yield called
+        if isinstance(node, (ast.For, ast.comprehension)) and getattr(node.iter, "id", None) in opened:
+            yield f"for … in {ast.unparse(node.iter)}"
+
+
+def test_nothing_reads_as_much_as_there_is() -> None:
+    """Every read says how much it takes at most, but for those of a target, whose memory is limited."""
+    package = Path(pyctrigger.__file__).parent
+    files = [file for file in package.rglob("*.py") if "remote" not in file.parts]
+    assert [] == [(str(file.relative_to(package)), call) for file in files for call in unbounded(file)]
 
 
 #: Bytes of a source, of its pyc, and whether that is corrupt for its size alone.

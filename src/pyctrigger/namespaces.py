@@ -65,7 +65,7 @@ def _map(kind: str = "uid") -> tuple[tuple[int, int], ...]:
     """The ranges of this namespace's accounts, or groups: first, and how many."""
     try:
         with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
-            rows = [[int(number) for number in row.split()] for row in file]
+            rows = [[int(number) for number in row.split()] for row in file.read(1 << 16).splitlines()]
         return tuple((first, count) for first, _, count in rows) or ((0, _ALL),)
     except (OSError, ValueError):  # a system without
         return ((0, _ALL),)

@@ -19,6 +19,9 @@ from .text import say
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+#: Bytes that a list of paths may have.
+_LARGEST_LIST = 256 << 20
+
 
 class Call(NamedTuple):
     """What the command line asks for, as far as it can be told without looking at a file."""
@@ -248,9 +251,13 @@ def _serves_a_manager(options: argparse.Namespace) -> bool:
 def _read_list(name: str, separator: bytes) -> list[str]:
     try:
         with open(0 if name == "-" else name, "rb", closefd=name != "-") as file:
-            data = file.read()
+            data = file.read(_LARGEST_LIST + 1)
     except OSError as error:
         raise UsageError(f"--paths-from {name}: {error.strerror}", mend="name a readable file, or -") from error
+    if len(data) > _LARGEST_LIST:
+        raise UsageError(
+            f"--paths-from {name}: larger than {_LARGEST_LIST >> 20} MiB", mend="name no paths: everything is looked at"
+        )
     if separator != b"\0" and b"\0" in data:
         raise UsageError(f"--paths-from {name}: a path holds a NUL", mend="say --null if NULs separate the paths")
     return [os.fsdecode(path) for path in data.split(separator) if path]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..run.outcome import Failure
     from ..target.interpreter import Interpreter
 
+#: Bytes. No pyc is larger.
+_LARGEST = 128 << 20
 STATES = ("stale", "absent", "fresh")
 
 
@@ -106,7 +108,7 @@ class Trees:
                     os.link(fresh, _room(self.path(state), pyc.path))
                 continue
             with open(fresh, "rb") as file:
-                content = file.read()
+                content = file.read(_LARGEST)
             with open(_room(self.path("stale"), pyc.path), "xb") as file:
                 file.write(self._kind.spoil(content, self._header))
         return len(made)

@@ -16,6 +16,8 @@ from ..errors import DefectError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+#: Bytes of a template.
+_LARGEST = 1 << 20
 _WORD = re.compile(r"@[A-Z_]+@")
 #: What may stand between two quotation marks in all of these languages, and mean itself.
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f\"\\\ud800-\udfff]+\Z")
@@ -97,7 +99,7 @@ def _read(template: str) -> str:
         path = os.path.join(directory, *template.split("/"))
         if os.path.isfile(path):
             with open(path, encoding="utf-8") as file:
-                return file.read()
+                return file.read(_LARGEST)
     raise DefectError(f"the template hooks/{template} is missing", mend="install pyctrigger again")
 
 

@@ -13,7 +13,11 @@ import json
 import os
 from typing import Any
 
+from ..bounded import read_regular
+
 _TEMPORARY = ".tmp"
+#: Bytes that a file of ours may have: the notes on half a million directories.
+_LARGEST = 64 << 20
 _OPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What a kernel, a file system or a sandbox says that doesn't have a call, or forbids it.
 NO_SUCH_CALL = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
@@ -133,7 +137,6 @@ def hold_directory(directory: str) -> int | None:
 def read(path: str) -> Any:
     """The value in a file of ours; None where there is none, or none that can be read."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
+        return json.loads(read_regular(path, _LARGEST))
     except (OSError, ValueError, RecursionError):
         return None

@@ -105,7 +105,7 @@ def _named() -> frozenset[int]:
     """The ids that this system has given a name."""
     try:
         with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
-            fields = [line.split(":") for line in file]
+            fields = [line.split(":") for line in file.read(1 << 24).splitlines()]
     except OSError:
         return frozenset()
     return frozenset(int(each[2]) for each in fields if len(each) > 2 and each[2].isdigit())

@@ -72,6 +72,6 @@ def _cgroup_files(name: str) -> list[str]:
 def _read(path: str) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().strip()
+            return file.read(1 << 16).strip()
     except OSError:
         return ""  # a bound that can't be read doesn't bind
