@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conftest import absent
 from packages import write_tree
+from pyctrigger.target.flavour import Flavour
 
 if TYPE_CHECKING:
     from command import Command, Outcome
@@ -144,7 +147,7 @@ def test_what_was_made_by_hand_elsewhere_is_a_first_hook_too(system: System) -> 
         ("dpkg", PACKAGED["dpkg"], ["every"]),
         ("dpkg", {}, ["py312 absent"]),
         ("dpkg", {"etc/apt/apt.conf.d/99mine": OWN.replace("3.12", "3.11")}, ["py312 absent"]),
-        ("pacman", PACKAGED["pacman"], ["py312 absent", "py312 absent", "py312"]),  # for upgrades and removals
+        ("pacman", PACKAGED["pacman"], ["py312 absent", "py312"]),  # for upgrades and removals
     ],
 )
 def test_what_is_absent_is_listed_where_nothing_does_its_work(
@@ -167,13 +170,46 @@ def test_lines_for_a_person(system: System) -> None:
     rows = [line.split(maxsplit=5) for line in listed.out.splitlines()]
     assert [
         ["pacman", "py312", "different", "hand", "yes", f"/{BY_HAND}"],
-        ["pacman", "py312", "absent", "-", "no", "/etc/pacman.d/hooks/pyctrigger-py312-upgrade.hook"],
-        ["pacman", "py312", "absent", "-", "no", "/etc/pacman.d/hooks/pyctrigger-py312-remove.hook"],
-    ] == rows[1:4]
+        ["pacman", "py312", "absent", "-", "no", "/etc/pacman.d/hooks/pyctrigger-py312-*e.hook"],
+    ] == rows[1:3]
     assert f"package pyctrigger  no: /{BY_HAND} replaces it  /{ALPM}" in listed.out
     (system.root / BY_HAND).write_text("somebody's\n")
     refused = system.text("install", "pacman")
     assert f"refused: /{BY_HAND}: a file that isn't ours stands there; --force installs it all the same" in refused.out
+
+
+def test_a_table_of_many_hooks_stays_short(system: System) -> None:
+    """A row for the files of one hook, and one for all Pythons that aren't here: a package has 48 files for 16."""
+    named = [f"{os.path.dirname(BY_HAND)}/pyctrigger-py3{minor}" for minor in range(1, 6)]
+    system.put({f"{name}-{kind}.hook": OWN for name in named for kind in ("install", "remove", "upgrade")})
+    scope = ("--stateless", "--root", str(system.root), "--manager", "pacman")
+
+    rows = [line.split() for line in system.command.text("hooks", "list", *scope).out.splitlines()]
+
+    pattern = f"/{os.path.dirname(BY_HAND)}/pyctrigger-py3*.hook"
+    row = ["pacman", "py31,", "py32,", "py33", "and", "2", "more", "installed", "hand", "yes", pattern]
+    assert [row] == [each for each in rows if "installed" in each]
+
+
+@pytest.mark.parametrize("manager", ["dpkg", "pacman", "apk", "pkg"])
+@pytest.mark.parametrize("names", [("{version}", "{path}"), ("{path}", "{version}")], ids=["version", "path"])
+def test_one_interpreter_has_one_hook_under_both_of_its_names(
+    system: System, interpreters: list[Interpreter], manager: str, names: tuple[str, str]
+) -> None:
+    """Installed for a version, it is listed for its first executable, and goes with it; and the other way round."""
+    dotted = ["{}.{}".format(*each.version) for each in interpreters if each.implementation == "cpython"]
+    first = next(((each, found[0]) for each in dotted if (found := Flavour.parse(each).candidates())), None)
+    if first is None:
+        absent("a Python in a standard directory")
+    made, named = (name.format(version=first[0], path=first[1]) for name in names)
+    common = ("--stateless", "--root", str(system.root), "--manager", manager, "--python")
+    assert 0 == system.command.text("hooks", "install", *common, made).code
+
+    listed = json.loads(system.command.text("hooks", "list", *common, named, "--json").out)
+    gone = system.command.text("hooks", "uninstall", *common, named)
+
+    assert {"installed"} == {each["state"] for each in listed["hooks"]}
+    assert (0, True) == (gone.code, gone.out.startswith("removed: ")), gone.out
 
 
 @pytest.mark.parametrize("manager", ["dpkg", "pacman", "apk", "pkg"])

@@ -133,9 +133,9 @@ def _manage(request: HookRequest) -> HookReport:
             for subject in subjects:
                 for file in HOOKS[name](subject):
                     place = HookPlace(request.root, file.path, past)
-                    places.append(
-                        (Hook(name, subject.flavour, file, _state(place.look(), file), served=subject.served), place)
-                    )
+                    found = file if request.action == "install" else _as_it_stands(place, file, name, subject, request)
+                    state = _state(place.look(), found)
+                    places.append((Hook(name, subject.flavour, found, state, served=subject.served), place))
         if request.action in ("list", "install"):
             standing = standing_hooks(request.root, report.notices.append)
             if request.action == "list":
@@ -147,6 +147,22 @@ def _manage(request: HookRequest) -> HookReport:
             return report
         report.hooks += [_serve(request, hook, place, past) for hook, place in places]
     return report
+
+
+def _as_it_stands(place: HookPlace, file: HookFile, manager: str, subject: Subject, request: HookRequest) -> HookFile:
+    """The hook for the same interpreter that was made for it under its other name, if that is what stands there."""
+    if _state(place.look(), file) == "different":
+        for text in _other_names(subject):
+            with contextlib.suppress(PyctriggerError):  # nothing was made for what can't be asked
+                for other in HOOKS[manager](_subject(text, request)):
+                    if other.path == file.path and _state(place.look(), other) == "installed":
+                        return other
+    return file
+
+
+def _other_names(subject: Subject) -> list[str]:
+    """The path of a version's first executable, and that version of such a path."""
+    return [subject.version] if subject.path else Flavour.parse(subject.version).candidates()[:1]
 
 
 def _list_standing(report: HookReport, request: HookRequest, standing: list[StandingHook], served: list[str]) -> None:

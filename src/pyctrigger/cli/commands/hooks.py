@@ -11,11 +11,15 @@ from ..text import shown
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from ...run.hook_files import Hook, HookReport
     from ...run.report import FlavourReport
     from ...run.standing_hooks import StandingHook
     from ..table import Table
+
+#: Pythons that are named, where there are more of them.
+_FEW = 3
 
 HELP = "list, print, install or remove package managers' hooks"
 
@@ -81,7 +85,8 @@ def _table(report: HookReport) -> Table:
     from ..table import Table
 
     standing = {hook.path: hook for hook in report.standing}
-    rows = []
+    here = {hook.flavour for hook in report.hooks}
+    rows: list[tuple[str, ...]] = []
     for hook in report.hooks:
         found = standing.pop(hook.file.path, None)
         if found is None and hook.state == "absent" and _is_served(hook, report):
@@ -89,14 +94,52 @@ def _table(report: HookReport) -> Table:
         by, fires = ("-", "no") if found is None else (found.origin, _fires(found))
         rows.append((hook.manager, hook.flavour, hook.state, by, fires, hook.file.path))
     rows += [
-        (hook.manager, ", ".join(hook.pythons) or "every", "installed", hook.origin, _fires(hook), hook.path)
+        (hook.manager, _named(hook.pythons, here) or "every", "installed", hook.origin, _fires(hook), hook.path)
         for hook in standing.values()
     ]
     return Table(
         ("manager", "flavour", "state", "made by", "fires", "path"),
-        rows,
+        _together(rows, here),
         styles={"installed": "good", "different": "warning", "absent": "dim"},
     )
+
+
+def _together(rows: list[tuple[str, ...]], here: set[str]) -> list[tuple[str, ...]]:
+    """One row for the files that are one hook, and one for all Pythons that aren't here and are alike otherwise."""
+    alike: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for row in rows:
+        manager, flavour, *rest, path = row
+        one = (manager, *rest, os.path.dirname(path), flavour if flavour in here else "")
+        alike.setdefault(one, []).append(row)
+    return [
+        (
+            each[0][0],
+            _named(dict.fromkeys(row[1] for row in each), here),
+            *each[0][2:-1],
+            _pattern([row[-1] for row in each]),
+        )
+        for each in alike.values()
+    ]
+
+
+def _named(pythons: Iterable[str], here: set[str]) -> str:
+    """Those that are here, of many; a package has hooks for each that there may ever be."""
+    names = list(pythons)
+    few = [name for name in names if name in here] or names[:_FEW]
+    return ", ".join(names) if len(names) <= _FEW + 1 else f"{', '.join(few)} and {len(names) - len(few)} more"
+
+
+def _pattern(paths: list[str]) -> str:
+    """What a shell makes the paths of, which lie in one directory."""
+    if len(paths) == 1:
+        return paths[0]
+    first, last = _common(paths), _common([path[::-1] for path in paths])[::-1]
+    return f"{first}*{last}"
+
+
+def _common(texts: list[str]) -> str:
+    least, most = min(texts), max(texts)
+    return least[: next((at for at, (one, other) in enumerate(zip(least, most)) if one != other), len(least))]
 
 
 def _is_served(hook: Hook, report: HookReport) -> bool:
