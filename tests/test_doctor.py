@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -290,10 +291,25 @@ def python(
         ([], {"pending": 1, "holder": Holder(1, "pyctrigger run", 0.0)}, []),
         (
             [],
-            {"last_failure": time.time(), "last_failed": True},
-            [("py313: the last run failed", "pyctrigger history last")],
+            {"last_failure": time.time(), "last_failed": True, "failed_run": 12},
+            [("py313: the last run failed", "pyctrigger history 12")],
         ),
         ([], {"last_failure": 1.0, "last_failed": True}, []),  # long ago
+        (
+            [],
+            {"prefix": "/srv/my env", "pending": 1},
+            [("/srv/my env (py313): work is pending", "pyctrigger run --prefix '/srv/my env'")],
+        ),
+        (
+            [Python("py313", "/usr/bin/python3.13")],
+            {"interpreter": SimpleNamespace(executable="/opt/bin/python3.13"), "parked": 1},
+            [("py313: work failed three times and is parked", "pyctrigger repair --python /opt/bin/python3.13")],
+        ),
+        (
+            [Python("py313", "/usr/bin/python3.13")],
+            {"interpreter": SimpleNamespace(executable="/usr/bin/python3.13"), "parked": 1},
+            [("py313: work failed three times and is parked", "pyctrigger repair")],
+        ),
         ([], {"previous_magic_number": b"abcd"}, [("py313: its magic number has changed", "pyctrigger run")]),
     ],
 )
@@ -301,7 +317,7 @@ def test_each_finding_has_its_command(
     as_root: None, pythons: list[Python], health: dict[str, Any], expected: list[tuple[str, str | None]]
 ) -> None:
     """What to type, where there is something to type."""
-    report = DoctorReport()
+    report = DoctorReport(["pyctrigger"])
     report.managers = ["pacman", "rpm"]
     report.pythons = pythons
     report.health = CheckReport(Thresholds(), nagios=True)

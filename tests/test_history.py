@@ -206,10 +206,11 @@ def test_no_such_run(pyctrigger: Command, scope: list[Argument]) -> None:
     pyctrigger.json("run", *scope)
     pyctrigger.json("run", *scope)
 
-    outcome = pyctrigger.text("history", "2", "7", "x")
+    outcome = pyctrigger.text("history", "2", "last", "7", "2", "x")
 
     assert outcome.code == 2
     assert outcome.out.startswith("run 2: ")
+    assert outcome.out.count("run 2: ") == 1
     assert outcome.err.splitlines() == [
         "pyctrigger: no run 7 in the history; known are 1 to 2",
         "pyctrigger: no run x in the history; known are 1 to 2",

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -14,6 +15,7 @@ from confinement import NOBODY, command_for, cpython_for, private_mounts, public
 from conftest import absent
 from environment import CHECKOUT
 from packages import pycs_below, snapshot, write_tree
+from pyctrigger.cli.rights import command_for as called_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -263,3 +265,79 @@ def test_the_hint_names_the_verb_that_failed(pyctrigger: Command, site: Path, ne
 
     (line,) = [line for line in said.out.splitlines() if line.startswith("hint:")]
     assert (1, f"hint: refused: once the reason is gone: pyctrigger {verb}") == (said.code, line), said
+
+
+def test_what_only_root_may_do_is_no_failure_of_this_accounts(account: Account) -> None:
+    """Its own monitor isn't told; of what failed otherwise it is, whatever root's part in it."""
+    account.own("mine", "e.py")
+    assert account.text("run", *account.scope).code == 1
+    denied = account.text("status", "--check")
+    (past,) = account.json("history").document["history"]
+    account.own("")
+    account.disown("theirs")
+    (account.site / "mine/bad.py").write_text("x = (\n")
+
+    assert account.text("run", *account.scope).code == 1
+
+    assert (0, ("failed", [True])) == (denied.code, (past["outcome"], [each["is_denied"] for each in past["flavours"]]))
+    failed = account.text("status", "--check")
+    assert (1, True) == (failed.code, "the last run failed" in failed.out), failed.out
+
+
+@pytest.mark.parametrize(("words", "code"), [(("history",), 1), (("doctor",), 1), (("status", "--check"), 3)])
+def test_state_that_this_account_may_not_read(account: Account, words: tuple[str, ...], code: int) -> None:
+    """It isn't the same as none: nobody is told that all is well, or that no run was recorded."""
+    account.compile()
+    account.command.text("run", *account.scope)
+    account.command.state.chmod(0o700)
+
+    said = account.text(*words)
+
+    denied = f"--state-dir {account.command.state}: Permission denied; you need root"
+    assert (code, True) == (said.code, denied in said.out + said.err), said
+
+
+def test_state_that_is_no_directory(pyctrigger: Command, tmp_path: Path) -> None:
+    """A slip of the keyboard, as any other name that is wrong."""
+    (tmp_path / "file").touch()
+
+    said = pyctrigger.text("history", "--state-dir", str(tmp_path / "file"))
+
+    assert (2, f"pyctrigger: --state-dir {tmp_path}/file: Not a directory; name a directory\n") == (said.code, said.err)
+
+
+def test_an_interpreter_that_this_account_may_not_reach(account: Account) -> None:
+    """It is there, for others: nothing is to be made anew."""
+    account.own("")
+    base = account.home.parent / "base"
+    write_tree(base, {"python3": ""}).chmod(0o700)
+    write_tree(account.site, {"env/pyvenv.cfg": "", "env/bin/activate": ""})
+    (account.site / "env/bin/python").symlink_to(base / "python3")
+
+    said = account.text("run", "--prefix", str(account.site / "env"))
+
+    reason = f"{account.site}/env/bin/python leads to {base}/python3: Permission denied"
+    assert (69, True) == (said.code, said.err.startswith(f"pyctrigger: {reason}; run it as an account that may, or "))
+
+
+@pytest.mark.parametrize(
+    ("script", "found", "expected"),
+    [
+        ("path/pyctrigger", True, "pyctrigger"),
+        ("venv/bin/pyctrigger", False, "{top}/venv/bin/pyctrigger"),
+        ("venv/bin/pyctrigger", True, "{top}/venv/bin/pyctrigger"),  # another one is found
+        ("src/pyctrigger/__main__.py", True, "pyctrigger"),
+        ("my dir/pyctrigger", False, "{top}/my dir/pyctrigger"),
+    ],
+)
+def test_root_is_told_a_name_that_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, found: bool, expected: str
+) -> None:
+    """sudo looks on a path of its own, which has no environment and nothing of the account's."""
+    for name in (script, *(["path/pyctrigger"] if found else [])):
+        write_tree(tmp_path, {name: "#!/bin/sh\n"})
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / script), "run"])
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+
+    assert expected.format(top=tmp_path) == called_for(str(tmp_path / "path"))

@@ -303,7 +303,8 @@ def test_failed_last_run(pyctrigger: Command, scope: list[Argument], site: Path,
     code, state, text = checked(pyctrigger.text("status", "--check"))
 
     assert (code, state) == (1, "WARNING")
-    assert re.fullmatch(rf"{newest.flavour}: the last run failed, \d+ s ago; pyctrigger history last shows it", text)
+    shown_by = f"pyctrigger history 1 --state-dir {pyctrigger.state}"
+    assert re.fullmatch(rf"{newest.flavour}: the last run failed, \d+ s ago; {shown_by} shows it", text)
     assert pyctrigger.text("status", "--check", "--failure-age", "0s").code == 0
     (site / "bad.py").write_text("x = ()\n")
     pyctrigger.json("run", *scope)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
+import shlex
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from ..state.environments import served
 from ..state.history import History, elapsed
 from ..state.locations import lock_directory
 from ..state.lock import current_holder
+from .past import require_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +73,8 @@ class Health(NamedTuple):
     last_failure: float | None = None
     last_failed: bool = False
     """Whether the last recorded run for this flavour is that failure."""
+    failed_run: int | None = None
+    """The number in the history of the last run that failed."""
     failures: int = 0
     """How many files failed in the last recorded run."""
     previous_magic_number: bytes | None = None
@@ -113,6 +117,8 @@ class CheckReport(Report):
         self.thresholds = thresholds
         self.nagios = nagios
         self.now = time.time()
+        #: What makes other commands be about the same state.
+        self.options: list[str] = []
         self.flavours: list[Health] = []
         self.state = State.OK
         #: What is wrong, worst first, each with its state.
@@ -171,7 +177,10 @@ def _require_sense(request: Request, thresholds: Thresholds) -> None:
 
 
 def _fill(report: CheckReport, request: Request) -> None:
+    require_readable(request.state_dir)
     settings, store, probed = open_state(request)
+    report.options += [] if request.root is None else ["--root", request.root]
+    report.options += [] if request.state_dir is None else ["--state-dir", request.state_dir]
     base = store.base
     if base is None or not os.path.isdir(base):
         raise UsageError(
@@ -220,7 +229,8 @@ def _subjects(request: Request, settings: Settings, probed: ProbedInterpreters, 
         yield from _named(request, settings, probed)
         return
     root = None if request.root is None else os.path.realpath(request.root)
-    for known in probed.known():
+    # Of an environment's interpreter and the one that it borrows from, that one is meant by what both have in common.
+    for known in sorted(probed.known(), key=lambda each: each.environment is not None):
         if known.is_gone or known.root not in (None, root):
             continue
         if known.environment and not os.path.isdir(os.path.join(base, known.installation)):
@@ -254,15 +264,18 @@ def _asked(known: Interpreter, probed: ProbedInterpreters) -> _Subject:
 def _health(target: Target, store: Store, runs: list[PastRun]) -> Health:
     interpreter, installation = target.interpreter, target.installation
     entries = [*Unidentified(store).entries(interpreter, target.environment), *store.pending(installation)]
-    past = [(run, each) for run in runs for each in run.flavours if each.installation == installation]
+    # What may only be written by root says nothing of what this account keeps.
+    own = [(run, each) for run in runs for each in run.flavours if each.installation == installation]
+    past = [(run, each) for run, each in own if not each.is_denied]
     failed = [(run, each) for run, each in past if each.exit_code]
     known = store.magic_number(installation)
     health = Health(
         interpreter.flavour,
         installation,
         interpreter,
-        last_run=_when(past),
+        last_run=_when(own),
         last_failure=_when(failed),
+        failed_run=failed[-1][0].number if failed else None,
         last_failed=bool(failed) and past[-1] == failed[-1],
         failures=past[-1][1].failure_count if past else 0,
         previous_magic_number=None if known == interpreter.magic_number else known,
@@ -294,7 +307,8 @@ def _judge(report: CheckReport, health: Health) -> None:
         report.tell(State.WARNING, f"{name}: {health.parked} entries of the journal failed three times and are parked")
     ago = limits.failure if health.last_failure is None else elapsed(health.last_failure, report.now)
     if health.last_failed and ago < limits.failure:
-        report.tell(State.WARNING, f"{name}: the last run failed, {ago:.0f} s ago; pyctrigger history last shows it")
+        shown_by = shlex.join(["pyctrigger", "history", str(health.failed_run), *report.options])
+        report.tell(State.WARNING, f"{name}: the last run failed, {ago:.0f} s ago; {shown_by} shows it")
     if health.previous_magic_number is not None:
         report.tell(State.WARNING, f"{name}: its magic number has changed, and not everything was compiled since")
 

@@ -8,6 +8,7 @@ was written a moment ago can't be told from what is being written.
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,10 +26,11 @@ from ..run.trigger import open_state, perform
 from ..run.wanted import wanted_bytecode
 from ..state.history import elapsed
 from ..state.locations import configuration_files, is_root, state_directory
-from .check import CheckReport, Thresholds, check
+from .check import CheckReport, Health, Thresholds, check
+from .past import require_readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..run.targets import Target
     from ..state.interpreters import ProbedInterpreters
@@ -75,8 +77,9 @@ class Finding(NamedTuple):
 class DoctorReport(Report):
     """The answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
         super().__init__("doctor")
+        self._command = command
         self.managers: list[str] = []
         self.hooks: list[StandingHook] = []
         self.hooks_enabled = True
@@ -89,6 +92,10 @@ class DoctorReport(Report):
         self.health: CheckReport | None = None
         """None: whose state matters can't be read by this account."""
         self.findings: list[Finding] = []
+
+    def to_type(self, *words: str) -> str:
+        """A command, with the rights that it needs."""
+        return shlex.join([*self._command, *words])
 
     @property
     def verdict(self) -> str:
@@ -127,9 +134,13 @@ def _place(name: str, path: str | None) -> dict[str, Any]:
     return {name: None} if path is None else path_fields(name, path)
 
 
-def examine(state_dir: str | None, config: str | None) -> DoctorReport:
-    """Look at this system. Raises UsageError and RefusedError for options that can't be followed."""
-    report = DoctorReport()
+def examine(state_dir: str | None, config: str | None, command: Sequence[str]) -> DoctorReport:
+    """Look at this system. `command` is what to type for pyctrigger with the rights that it needs.
+
+    Raises UsageError and RefusedError for options that can't be followed.
+    """
+    report = DoctorReport(command)
+    require_readable(state_dir)
     request = Request(Work.STATUS, state_dir=state_dir, config=config)
     report.managers = [name for name, kind in MANAGERS.items() if kind().is_present]
     report.hooks = standing_hooks(None, report.notices.append)
@@ -212,34 +223,33 @@ def _outdated(target: Target, request: Request, settings: Settings, store: Store
 
 def findings(report: DoctorReport) -> Iterator[Finding]:
     """What is to be done, most urgent first."""
-    sudo = "" if is_root() else "sudo "
     if report.trouble is not None:
         yield Finding(str(report.trouble))
-    yield from _missing_hooks(report, sudo)
+    yield from _missing_hooks(report)
     for first, second in rivals(report.hooks):
-        uninstall = f"{sudo}pyctrigger hooks uninstall --manager {second.manager} "
-        pythons = " ".join(f"--python {python}" for python in second.pythons)
+        pythons = [word for python in second.pythons for word in ("--python", python)]
+        uninstall = report.to_type("hooks", "uninstall", "--manager", second.manager, *pythons)
         yield Finding(
             f"{first.manager} calls pyctrigger twice: by {first.path} and by {second.path}",
-            uninstall + pythons if second.package is None and pythons else None,
+            uninstall if second.package is None and pythons else None,
         )
     for python in report.pythons:
         if python.error is not None:
             yield Finding(str(python.error))
     if report.health is not None:
         if report.trouble is None and not report.health.flavours and any(python.is_served for python in report.pythons):
-            yield Finding("no run has served any Python yet", f"{sudo}pyctrigger run")
-        yield from _of_state(report.health, sudo)
+            yield Finding("no run has served any Python yet", report.to_type("run"))
+        yield from _of_state(report, report.health)
         outdated = [f"{python.flavour} ({_files(python.outdated)})" for python in report.pythons if python.outdated]
         if outdated:
-            yield Finding(f"bytecode is out of date for {', '.join(outdated)}", f"{sudo}pyctrigger run")
+            yield Finding(f"bytecode is out of date for {', '.join(outdated)}", report.to_type("run"))
 
 
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
 
 
-def _missing_hooks(report: DoctorReport, sudo: str) -> Iterator[Finding]:
+def _missing_hooks(report: DoctorReport) -> Iterator[Finding]:
     for name in report.managers:
         bare = [each for each in report.pythons if name in each.managers and name not in each.hooked_by]
         if not bare:
@@ -249,22 +259,32 @@ def _missing_hooks(report: DoctorReport, sudo: str) -> Iterator[Finding]:
         if package is not None:
             yield Finding(f"{lack}: install the package {package}, which has its hooks")
         else:
-            pythons = " ".join(f"--python {python.flavour}" for python in bare)
-            command = f"{sudo}pyctrigger hooks install --manager {name} {pythons}"
-            yield Finding(lack, command)
+            pythons = [word for python in bare for word in ("--python", python.flavour)]
+            yield Finding(lack, report.to_type("hooks", "install", "--manager", name, *pythons))
 
 
-def _of_state(health: CheckReport, sudo: str) -> Iterator[Finding]:
+def _of_state(report: DoctorReport, health: CheckReport) -> Iterator[Finding]:
     """What a monitor would be told, with the command for each."""
+    found = [python.executable for python in report.pythons]
     for each in health.flavours:
+        name, scope = each.name, _scope_of(each, found)
         if each.error is not None:
-            yield Finding(f"{each.flavour}: {each.error}")
+            yield Finding(f"{name}: {each.error}")
         if each.parked:
-            yield Finding(f"{each.flavour}: work failed three times and is parked", f"{sudo}pyctrigger repair")
+            yield Finding(f"{name}: work failed three times and is parked", report.to_type("repair", *scope))
         if each.pending and each.holder is None:
-            yield Finding(f"{each.flavour}: work is pending", f"{sudo}pyctrigger run")
+            yield Finding(f"{name}: work is pending", report.to_type("run", *scope))
         ago = None if each.last_failure is None else elapsed(each.last_failure, time.time())
         if each.last_failed and ago is not None and ago < health.thresholds.failure:
-            yield Finding(f"{each.flavour}: the last run failed", f"{sudo}pyctrigger history last")
+            yield Finding(f"{name}: the last run failed", report.to_type("history", str(each.failed_run)))
         if each.previous_magic_number is not None:
-            yield Finding(f"{each.flavour}: its magic number has changed", f"{sudo}pyctrigger run")
+            yield Finding(f"{name}: its magic number has changed", report.to_type("run", *scope))
+
+
+def _scope_of(health: Health, found: list[str]) -> list[str]:
+    """What makes a command be about an environment, or an interpreter that isn't found by itself."""
+    if health.prefix is not None:
+        return ["--prefix", health.prefix]
+    if health.interpreter is None or health.interpreter.executable in found:
+        return []
+    return ["--python", health.interpreter.executable]

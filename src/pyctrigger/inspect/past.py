@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import RightsError, UsageError
 from ..run.outcome import path_fields
 from ..run.report import Report, as_printable
 from ..run.request import Request, Work
@@ -45,6 +45,7 @@ def read_history(
     """
     if root is not None and not os.path.isdir(root):
         raise UsageError(f"--root {root}: no such directory", mend="name the directory of a staged root")
+    require_readable(state_dir)
     base = open_store(Request(Work.EXPLAIN, root=root, state_dir=state_dir)).base
     runs = History(base).runs() if base is not None else []
     report = HistoryReport(is_list=not wanted)
@@ -56,11 +57,25 @@ def read_history(
         number = runs[-1].number if text == _LAST and runs else int(text) if text.isdigit() and len(text) < 16 else -1
         run = next((run for run in runs if run.number == number), None)
         if run is not None:
-            report.past.append(run)
+            report.past += [] if run in report.past else [run]
             continue
         known = f"known are {runs[0].number} to {runs[-1].number}" if runs else "none is recorded"
-        report.errors.append(UsageError(f"no run {text} in the history", mend=known))
+        report.errors.append(UsageError(f"no run {text or repr(text)} in the history", mend=known))
     return report
+
+
+def require_readable(state_dir: str | None) -> None:
+    """Raise RightsError or UsageError for state that was named, is there, and can't be read: that isn't none."""
+    if state_dir is None:
+        return
+    try:
+        os.scandir(state_dir).close()
+    except FileNotFoundError:
+        pass
+    except PermissionError as error:
+        raise RightsError(f"--state-dir {state_dir}: {error.strerror}") from error
+    except OSError as error:
+        raise UsageError(f"--state-dir {state_dir}: {error.strerror}", mend="name a directory") from error
 
 
 def _fields(run: PastRun) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def _flavour(run: FlavourReport, room: int) -> PastFlavour:
         deferred=run.deferred,
         taken_over=run.taken_over,
         prefix=run.prefix,
+        is_denied=run.error is None and bool(everything) and all(each.needs_root for each in everything),
     )
 
 

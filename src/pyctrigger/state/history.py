@@ -53,6 +53,8 @@ class PastFlavour(NamedTuple):
     """Entries of other runs in the journal whose work it did."""
     prefix: str | None = None
     """The environment that was served."""
+    is_denied: bool = False
+    """All that failed may only be written by root."""
 
 
 class PastRun(NamedTuple):
@@ -251,6 +253,7 @@ def _load_flavour(said: Any) -> PastFlavour:
         deferred=bool(said["deferred"]),
         taken_over=_natural(said["taken_over"]),
         prefix=None if said.get("prefix") is None else _text(said["prefix"]),
+        is_denied=said.get("is_denied") is True,
     )
 
 

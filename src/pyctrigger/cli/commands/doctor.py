@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from ...state.history import elapsed
+from ...state.locations import is_root
+from ..rights import ROOTS_PATH, command_for
 from ..table import Table
 from ..text import age
 
@@ -33,8 +35,12 @@ def perform(options: argparse.Namespace, program: tuple[str, ...]) -> DoctorRepo
     from ...inspect.doctor import examine
 
     del program
-    places = [None if each is None else os.path.abspath(each) for each in (options.state_dir, options.config)]
-    return examine(*places)
+    state_dir, config = (
+        None if each is None else os.path.abspath(each) for each in (options.state_dir, options.config)
+    )
+    # Root has typed its name a moment ago; sudo looks for it elsewhere.
+    command = ["pyctrigger"] if is_root() else ["sudo", command_for(ROOTS_PATH)]
+    return examine(state_dir, config, command)
 
 
 def summary(run: FlavourReport) -> list[str]:
@@ -68,7 +74,7 @@ def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
     for finding in report.findings:
         yield "to do", finding.message
     if report.verdict == "unknown" and report.next is None:
-        yield "next", "sudo pyctrigger doctor"
+        yield "next", f"sudo {command_for(ROOTS_PATH)} doctor"
     else:
         yield "next", report.next or ("nothing" if not report.findings else "see above")
 
