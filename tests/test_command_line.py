@@ -811,6 +811,18 @@ def test_library_takes_paths_as_the_command_does(
     assert done == [0, 0, 1, 1, 1, 1]
 
 
+def test_library_takes_environments_as_the_command_does(silent: None, newest: Found, tmp_path: Path) -> None:
+    """Some by name, or all below a directory; a version is what they have to be of."""
+    packages = tmp_path / "envs/one" / "lib/python{}.{}/site-packages".format(*newest.version)
+    write_tree(tmp_path / "envs/one", {"pyvenv.cfg": ""})
+    write_tree(packages, {"module.py": ""})
+    scopes: list[dict[str, Any]] = [{"prefixes": [tmp_path / "envs/one"]}, {"prefixes_below": [tmp_path / "envs"]}]
+    for scope in scopes:
+        report = library.run_trigger(newest.path, None, stateless=True, **scope)
+        assert [str(tmp_path / "envs/one")] == [run.prefix for run in report.runs]
+    assert len(pycs_below(packages)) == 1
+
+
 def test_library_dry_run(silent: None, site: Path, newest: Found, tmp_path: Path) -> None:
     """Tells what would be done."""
     write_tree(site, {"module.py": ""})

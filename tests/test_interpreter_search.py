@@ -97,7 +97,6 @@ NONSENSE = [
     "py27",
     "4.0",
     "three",
-    "3.11.2",
     "3.x",
     "cpython",
     "3.11 ",
@@ -118,6 +117,34 @@ def test_nonsense_is_wrong_usage(pyctrigger: Command, site: Path, text: str) -> 
         "hint": (hint := "say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"),
         "mend": hint,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "likely"),
+    [
+        ("3.11.2", "3.11"),
+        ("311", "3.11"),
+        ("cpython-313", "3.13"),
+        ("Python3.12", "3.12"),
+        ("PYPY311", "pypy3.11"),
+        ("3.13T", "3.13t"),
+    ],
+)
+def test_what_is_nearly_a_version(text: str, likely: str) -> None:
+    """As `python --version`, a cache tag or a file of tox has it; the suggestion would be taken."""
+    with pytest.raises(UsageError) as caught:
+        Flavour.parse(text)
+    assert caught.value.message.endswith(f" (did you mean {likely}?)")
+    assert likely == Flavour.parse(likely).dotted
+
+
+def test_a_directory_is_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment has an option of its own."""
+    (tmp_path / "venv").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        Flavour.parse("venv")
+    assert "venv is a directory: an environment is named with --prefix venv" == caught.value.mend
 
 
 def test_version_finds_an_installed_interpreter(pyctrigger: Command, site: Path) -> None:

@@ -283,7 +283,7 @@ def test_path_outside_ends_the_command(pyctrigger: Command, tree: Path, scope: l
     flavour = pyctrigger.json("run", *scope, "").run["flavour"]
     assert outcome.err == (
         f"pyctrigger: outside the scope of {flavour}: /etc/passwd, {tree.parent}; "
-        f"the scope is {tree}; add a directory with --site-dir, --prefix or --stdlib\n"
+        f"the scope is {tree}; name their directory with --site-dir as well\n"
     )
     assert snapshot(tree) == before
     document = pyctrigger.json("run", *scope, tree / "one", "/etc/passwd").document

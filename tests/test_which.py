@@ -222,13 +222,17 @@ def test_two_flavours_with_names_of_their_own(pyctrigger: Command, site: Path, i
 def test_outside_of_the_scope(
     pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter, tmp_path: Path
 ) -> None:
-    """Looked at all the same; no run would touch it, and that is said."""
+    """Looked at all the same; no run would touch it, and so nothing is missing there."""
     elsewhere = write_tree(tmp_path / "elsewhere", {"m.py": ""})
     pyctrigger.json("run", "--python", newest.path, "--site-dir", elsewhere, "--stateless")
 
     (answer,) = found(pyctrigger, *scope, elsewhere / f"__pycache__/m.{tag_of(newest)}.pyc")
 
     assert (answer["state"], answer["in_scope"]) == ("unproven", False)
+    assert found(pyctrigger, *scope, elsewhere / "m.py") == [answer]
+    bare = pyctrigger.text("which", *scope, write_tree(tmp_path / "bare", {"m.py": ""}) / "m.py")
+    assert (bare.code, bare.out) == (0, "")
+    assert bare.err.endswith("m.py has no bytecode, and lies in the scope of no interpreter that was found\n")
 
 
 def test_what_is_no_pyc(pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter) -> None:

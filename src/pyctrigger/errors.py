@@ -68,13 +68,10 @@ class NoEnvironmentError(UsageError):
 class OutsideScopeError(UsageError):
     """Paths were given that lie in no site directory of the target."""
 
-    def __init__(self, paths: Sequence[str], flavour: str, site_directories: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], flavour: str, site_directories: Sequence[str], *, mend: str) -> None:
         listed = ", ".join(paths)
         scope = ", ".join(site_directories) or "nothing that exists"
-        super().__init__(
-            f"outside the scope of {flavour}: {listed}",
-            mend=f"the scope is {scope}; add a directory with --site-dir, --prefix or --stdlib",
-        )
+        super().__init__(f"outside the scope of {flavour}: {listed}", mend=f"the scope is {scope}; {mend}")
         self.paths = tuple(paths)
 
 

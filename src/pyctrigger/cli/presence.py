@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..pyc.names import PYCACHE, SOURCE_SUFFIX, cached_name
+from ..run.targets import as_seen_inside
 from ..tree.directory import open_in_root
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ def require_there(typed: Sequence[str], paths: Sequence[str], *, root: str | Non
         return
     named = ", ".join(gone[:_MOST_NAMED])
     more = f" and {len(gone) - _MOST_NAMED} more" if len(gone) > _MOST_NAMED else ""
-    raise UsageError(
-        f"{named}{more}: no such file or directory",
-        mend="check the path; --paths-from takes paths that may be gone",
-    )
+    inside = as_seen_inside(os.path.abspath(gone[0]), root)
+    mend = "check the path; --paths-from takes paths that may be gone"
+    if inside is not None:
+        mend = f"as seen inside {root}, it is {inside}"
+    raise UsageError(f"{named}{more}: no such file or directory", mend=mend)
 
 
 def _is_there(path: str, root: str | None, prefix: str | None) -> bool:

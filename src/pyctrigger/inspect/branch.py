@@ -13,7 +13,7 @@ from ..run.steps import DirectoryPlan, Emptied, Totals, Unexamined
 from ..run.transaction import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..run.steps import Step
     from ..tree.layout import Layout
@@ -59,8 +59,11 @@ class Branch(NamedTuple):
         }
 
 
-def look_below(examiner: Examiner, path: str, home: tuple[str, str]) -> Branch:
-    """Look at a directory in the scope, or at that of a `__pycache__`. Raises OSError where it can't be opened."""
+def look_below(examiner: Examiner, path: str, home: tuple[str, str], looked: Callable[[int], None]) -> Branch:
+    """Look at a directory in the scope, or at that of a `__pycache__`. Raises OSError where it can't be opened.
+
+    `looked` is told how many sources were looked at by then.
+    """
     site, relative = home
     if relative.rpartition("/")[2] == PYCACHE:
         relative, path = relative.rpartition("/")[0], path.rpartition("/")[0]
@@ -68,7 +71,9 @@ def look_below(examiner: Examiner, path: str, home: tuple[str, str]) -> Branch:
     actions: Counter[str] = Counter()
     items: list[Item] = []
     totals = Totals()
-    for step in examiner.planner(site).plan([Unit(relative, deep=True)]):
+    planner = examiner.planner(site)
+    planner.looked = looked
+    for step in planner.plan([Unit(relative, deep=True)]):
         if isinstance(step, Totals):
             totals = step
         elif _is_below(step.relative, relative):

@@ -11,6 +11,7 @@ from ..run.apart import look_as_others
 from ..run.outcome import path_fields
 from ..run.report import Report, printable
 from ..run.root_files import files_of
+from ..run.targets import told_apart
 from ..run.trigger import prepare
 from ..state.history import History
 from ..tree.directory import open_in_root
@@ -72,6 +73,8 @@ class FlavourView(NamedTuple):
     failed: Failed | None = None
     note: str | None = None
     """Why there is nothing more to say."""
+    called: str = ""
+    """What people call the interpreter: its flavour, unless there are two of it."""
 
     def as_dict(self) -> dict[str, Any]:
         """The flavour's part of the JSON object."""
@@ -156,14 +159,16 @@ def _explain(request: Request, observer: Observer) -> ExplainReport:
     tags = [target.interpreter.cache_tag for target in prepared.targets]
     named = {path: read_name(path, tags, request.pycache_prefix) for path in views}
     failures = _past_failures(prepared)
-    for target, own in prepared.parts:
+    for (target, own), called in zip(prepared.parts, told_apart(prepared.targets)):
         asked = {each for path in clean_paths(own.paths or ()) for each in places[path]}
         with Examiner(target, prepared) as examiner:
             for path, pyc in named.items():
                 if path not in asked:
                     continue
-                view, status = _View(examiner, target, failures).of(path, pyc, prepared)
-                views[path].append(view)
+                observer.started(called)
+                view, status = _View(examiner, target, failures, observer).of(path, pyc, prepared)
+                observer.finished()
+                views[path].append(view._replace(called=called))
                 if status is not None:
                     statuses[path] = status
     for path, pyc in named.items():
@@ -180,10 +185,11 @@ def _explain(request: Request, observer: Observer) -> ExplainReport:
 class _View:
     """Makes the view of one flavour."""
 
-    def __init__(self, examiner: Examiner, target: Target, failures: dict[str, Failed]) -> None:
+    def __init__(self, examiner: Examiner, target: Target, failures: dict[str, Failed], observer: Observer) -> None:
         self._examiner = examiner
         self._target = target
         self._failures = failures
+        self._observer = observer
 
     def of(self, path: str, pyc: PycPath | None, prepared: Prepared) -> tuple[FlavourView, os.stat_result | None]:
         """The view of a path, and the status of its source where it has one."""
@@ -212,7 +218,7 @@ class _View:
             if source is not None:
                 return self._source(view, source, None if pyc is None else pyc.level)
             if home and _is_directory(prepared.request, path):
-                return view._replace(branch=look_below(self._examiner, path, home)), None
+                return view._replace(branch=look_below(self._examiner, path, home, self._observer.looked)), None
         except OSError as error:
             return view._replace(note=view.note or f"{directory}: {error.strerror or error}"), None
         return view._replace(note=view.note or "neither a source, nor bytecode, nor a directory"), None

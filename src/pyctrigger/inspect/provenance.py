@@ -121,12 +121,14 @@ def _of_source(path: str, prepared: Prepared, tags: list[str], report: WhichRepo
         there += [os.path.join(place, each) for each in _names_in(tree)]
     for target in prepared.targets:
         with Examiner(target, prepared) as examiner, contextlib.suppress(OSError):
+            if examiner.site_of(path) is None:
+                continue  # nothing is wanted there
             look = examiner.source(path)
             there += [os.path.join(place, level.name) for level in look.levels]
     named = (read_name(each, tags, prefix) for each in there)
     found = list(dict.fromkeys(pyc for pyc in named if pyc is not None and pyc.source == path))
     if not found:
-        report.notices.append(f"{path} has no bytecode, and no interpreter was found for it")
+        report.notices.append(f"{path} has no bytecode, and lies in the scope of no interpreter that was found")
     return found
 
 
@@ -140,7 +142,12 @@ def _judged(prepared: Prepared, pycs: list[PycPath]) -> dict[PycPath, list[Prove
                 is_asked = pyc.path in asked or pyc.source in asked
                 if is_asked and pyc.cache_tag == target.interpreter.cache_tag:
                     found.setdefault(pyc, []).append(_judge(pyc, target, examiner))
-    return found
+    return {pyc: _telling(answers) for pyc, answers in found.items()}
+
+
+def _telling(answers: list[Provenance]) -> list[Provenance]:
+    """Each answer once; and where it is in somebody's scope, nobody else's counts."""
+    return list(dict.fromkeys([each for each in answers if each.in_scope] or answers))
 
 
 def _judge(pyc: PycPath, target: Target, examiner: Examiner) -> Provenance:

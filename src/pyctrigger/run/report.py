@@ -29,9 +29,17 @@ class FlavourReport:
     """What became of one flavour. `interpreter` is None when it is gone, as it may be for a purge."""
 
     def __init__(
-        self, flavour: str, installation: str, interpreter: Interpreter | None, prefix: str | None = None
+        self,
+        flavour: str,
+        installation: str,
+        interpreter: Interpreter | None,
+        prefix: str | None = None,
+        *,
+        called: str | None = None,
     ) -> None:
         self.flavour = flavour
+        #: What people call the interpreter: its flavour, unless there are two of it.
+        self._called = flavour if called is None else called
         self.installation = installation
         self.interpreter = interpreter
         #: The environment that was served.
@@ -54,7 +62,7 @@ class FlavourReport:
     @property
     def name(self) -> str:
         """What people call it: an environment by its path, everything else by its flavour."""
-        return self.flavour if self.prefix is None else f"{shown(self.prefix)} ({self.flavour})"
+        return shown(self._called) if self.prefix is None else f"{shown(self.prefix)} ({shown(self._called)})"
 
     @property
     def outcome(self) -> str:

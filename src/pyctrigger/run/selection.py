@@ -36,9 +36,9 @@ def find_interpreters(request: Request, settings: Settings, probed: ProbedInterp
         yield from _every_one(request, probed)
 
 
-def _answer(ask: Callable[..., Interpreter], *arguments: object) -> Found:
+def _answer(ask: Callable[..., Interpreter], *arguments: object, **options: object) -> Found:
     try:
-        return ask(*arguments)
+        return ask(*arguments, **options)
     except (InterpreterError, RefusedError, UsageError) as error:
         return error
 
@@ -89,11 +89,14 @@ def _with_cache_tag(tag: str, probed: ProbedInterpreters) -> Iterator[Found]:
 
 
 def _own_of_environment(flavour: Flavour, request: Request, probed: ProbedInterpreters) -> Interpreter | None:
-    """An environment's own interpreter, where a flavour is wanted, and it can be had."""
-    if flavour.path is not None or request.root is not None or not request.prefixes:
+    """An environment's own interpreter, where a flavour is wanted, or what it calls by that name, and it can be had."""
+    if request.root is not None or not request.prefixes or (flavour.path is not None and flavour.called is None):
         return None
     try:
-        return _of_environment(request.prefixes[0], probed)
+        if flavour.called is None:
+            return _of_environment(request.prefixes[0], probed)
+        named = os.path.join(request.prefixes[0], "bin", flavour.called)
+        return probed.ask(named) if os.path.isfile(named) else None
     except (InterpreterError, RefusedError, UsageError):
         return None  # another of its flavour may do
 
@@ -114,20 +117,34 @@ def _of_environment(prefix: str, probed: ProbedInterpreters) -> Interpreter:
             return probed.ask(path)
         broken = broken or (path if os.path.islink(path) else None)
     if broken is not None:
-        raise InterpreterError(
-            f"{broken} leads to {os.path.realpath(broken)}, which isn't there",
-            mend="make the environment anew, or name an interpreter with --python PATH",
-        )
+        raise _broken(broken)
     raise UsageError(f"{prefix} has no interpreter in its bin", mend="name one with --python PATH")
+
+
+def _broken(link: str) -> InterpreterError:
+    """The error for an environment's interpreter that can't be reached: it went, or this account may not."""
+    goal = os.path.realpath(link)
+    try:
+        os.stat(goal)
+    except PermissionError as error:
+        reason = f"{link} leads to {goal}: {error.strerror}"
+        return InterpreterError(reason, mend="run it as an account that may, or name an interpreter with --python PATH")
+    except OSError:
+        pass
+    return InterpreterError(
+        f"{link} leads to {goal}, which isn't there",
+        mend="make the environment anew, or name an interpreter with --python PATH",
+    )
 
 
 def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
     seen = set()
-    for path in installed():
-        found = _answer(_ask_installed, path, request, probed)
+    is_told = False
+    for found in _all_installed(request, probed):
         if isinstance(found, PyctriggerError):
+            is_told = True
             yield found
-        elif found.installation not in seen and _has_scope(found, request):
+        elif found.installation not in seen:
             seen.add(found.installation)
             yield found
     if request.root is None and (request.work is Work.PURGE or (request.hook and not request.defer)):
@@ -136,31 +153,46 @@ def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
         for gone in absent.remembered(probed):
             seen.add(gone.installation)
             yield gone
+    if is_told and request.root is not None:
+        return
     if not seen and request.prefixes:
         message = f"{request.prefixes[0]} in {request.root}: no environment of an interpreter of this system"
         yield UsageError(message, mend="install that Python here, or let the root's own run with --trust-root")
+    elif not seen and request.root is not None:
+        message = f"--root {request.root}: no packages of a Python of this system lie in it"
+        yield InterpreterError(
+            message, mend="say which Python with --python V, and let the root's run with --trust-root"
+        )
     elif not seen:
         yield InterpreterError("no interpreter was found", mend="name one with --python PATH")
 
 
-def _has_scope(interpreter: Interpreter, request: Request) -> bool:
+def _all_installed(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
+    """Every installed interpreter; for a staged root one of each flavour that it has anything of."""
+    stand_ins: dict[Flavour, list[str]] = {}
+    for path in installed():
+        found = _answer(probed.ask, path)
+        if request.root is None or isinstance(found, PyctriggerError):
+            yield found
+        elif _has_scope(found, request, request.root):
+            flavour = Flavour(found.implementation, found.version[:2], found.free_threaded)
+            stand_ins.setdefault(flavour, []).append(path)
+    if request.root is None:
+        return
+    from .staged import staged_interpreter
+
+    for flavour, paths in stand_ins.items():
+        yield _answer(staged_interpreter, flavour, paths, request.root, probed, execute=request.trust_root)
+
+
+def _has_scope(interpreter: Interpreter, request: Request, root: str) -> bool:
     """Whether a staged root has anything for an interpreter of this machine; unasked, the others don't matter."""
-    if request.root is None or request.site_dirs:
+    if request.site_dirs:
         return True
     from .staged import staged_library, staged_site_directories
 
     if request.prefixes:
-        return has_packages(interpreter, request.prefixes[0], lambda path: locate(request.root, path))
-    if request.stdlib:
-        return bool(staged_library(interpreter, request.root))
-    return bool(staged_site_directories(interpreter, request.root))
-
-
-def _ask_installed(path: str, request: Request, probed: ProbedInterpreters) -> Interpreter:
-    interpreter = probed.ask(path)
-    if request.root is None or not _has_scope(interpreter, request):
-        return interpreter
-    from .staged import staged_interpreter
-
-    flavour = Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
-    return staged_interpreter(flavour, [path], request.root, probed, execute=request.trust_root)
+        return has_packages(interpreter, request.prefixes[0], lambda path: locate(root, path))
+    if staged_site_directories(interpreter, root):
+        return True
+    return request.stdlib and bool(staged_library(interpreter, root))

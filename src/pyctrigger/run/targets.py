@@ -24,7 +24,7 @@ from ..tuples import NamedTuple
 from .transaction import Touched, Unit, touched, widened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..target.interpreter import Interpreter
     from .config import Settings
@@ -116,7 +116,16 @@ def require_named(request: Request) -> None:
         if locate(request.root, path) is None:
             _require_no_fuse(request.root, option, path)
             where = "" if request.root is None else f" in {request.root}"
-            raise UsageError(f"{option} {path}: no such directory{where}", mend="name a directory that exists")
+            inside = as_seen_inside(path, request.root)
+            mend = "name a directory that exists" if inside is None else f"as seen inside, it is {inside}"
+            raise UsageError(f"{option} {path}: no such directory{where}", mend=mend)
+
+
+def as_seen_inside(path: str, root: str | None) -> str | None:
+    """What an absolute path that was named as seen outside of a root is inside; None for any other one."""
+    if root is None or not path.startswith(f"{root.rstrip('/')}/") or not os.path.lexists(path):
+        return None
+    return path[len(root.rstrip("/")) :]
 
 
 def _require_no_fuse(root: str | None, option: str, path: str) -> None:
@@ -260,6 +269,15 @@ def real_prefix(root: str | None, prefix: str) -> str:
         return os.path.realpath(prefix)
     where = locate(root, prefix)
     return os.path.normpath(prefix) if where is None else f"{where[0]}:{where[1]}"
+
+
+def told_apart(targets: Sequence[Target]) -> list[str]:
+    """What people call each: its flavour, and where two of one place have the same, its executable as well."""
+    flavours = [(target.interpreter.flavour, target.prefix) for target in targets]
+    return [
+        flavour if flavours.count((flavour, prefix)) == 1 else f"{flavour} ({target.interpreter.executable or 'gone'})"
+        for target, (flavour, prefix) in zip(targets, flavours)
+    ]
 
 
 def keep_shared(target: Target, others: list[Target], root: str | None) -> tuple[Target, list[str]]:

@@ -13,6 +13,7 @@ from ..state.interpreters import ProbedInterpreters
 from ..state.locations import require_private, state_directory
 from ..state.store import Store
 from ..target.flavour import not_found
+from ..target.scope import own_directories
 from ..tuples import NamedTuple
 from . import config as configuration
 from .backlog import KEPT, Unidentified, drop_entries_of_gone, drop_gone_environments
@@ -22,11 +23,11 @@ from .observer import Observer
 from .report import FlavourReport, Report
 from .request import Request, Work
 from .selection import find_interpreters
-from .targets import find_target, is_inside, keep_shared, require_named
-from .transaction import absolute
+from .targets import find_target, is_inside, keep_shared, require_named, told_apart
+from .transaction import absolute, home_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .config import Settings
     from .recording import Recording
@@ -43,6 +44,7 @@ def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one opt
     root: str | os.PathLike[str] | None = None,
     site_dirs: Sequence[str | os.PathLike[str]] = (),
     prefixes: Sequence[str | os.PathLike[str]] = (),
+    prefixes_below: Sequence[str | os.PathLike[str]] = (),
     state_dir: str | os.PathLike[str] | None = None,
     stateless: bool = False,
     dry_run: bool = False,
@@ -64,6 +66,7 @@ def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one opt
         root=os.path.abspath(os.fspath(root)) if root is not None else None,
         site_dirs=tuple(os.path.abspath(os.fspath(path)) for path in site_dirs),
         prefixes=tuple(os.path.abspath(os.fspath(path)) for path in prefixes),
+        prefixes_below=tuple(os.path.abspath(os.fspath(path)) for path in prefixes_below),
         state_dir=os.path.abspath(os.fspath(state_dir)) if state_dir is not None else None,
         stateless=stateless,
         dry_run=dry_run,
@@ -213,9 +216,10 @@ def carry_out(prepared: Prepared) -> Report:
     if not _paths_lie_inside(request, parts, report, observer):
         record.end(report)
         return report
-    for target, own in parts:
+    for (target, own), called in zip(parts, told_apart(prepared.targets)):
         served = _request_for(target, own)
-        flavour = FlavourReport(target.interpreter.flavour, target.installation, target.interpreter, target.prefix)
+        interpreter = target.interpreter
+        flavour = FlavourReport(interpreter.flavour, target.installation, interpreter, target.prefix, called=called)
         report.runs.append(flavour)
         observer.started(flavour.name)
         started = time.perf_counter()
@@ -297,7 +301,9 @@ def _parts(
             target = find_target(found, request, settings)
             if (request.work is Work.PURGE and request.pythons) or target.interpreter.is_gone:
                 target = _spare_shared(target, request, settings, probed, report)
-            parts.append(Part(target, request))
+            # Under two names, as `3.13` and `python3`, it is served once.
+            if all((target.installation, target.sites) != (each.installation, each.sites) for each, _ in parts):
+                parts.append(Part(target, request))
         except PyctriggerError as error:
             errors.append(error)
     # An environment is of one of the flavours that were named, not of all; and one that was found may be of none.
@@ -343,13 +349,26 @@ def _paths_lie_inside(request: Request, parts: list[Part], report: Report, obser
     if not outside:
         return True
     concerned = [part.target for part in parts if not outside.isdisjoint(part.request.paths or ())]
-    flavours = ", ".join(target.interpreter.flavour for target in concerned)
-    error = OutsideScopeError(sorted(outside), flavours, [site.path for target in concerned for site in target.sites])
+    sites = list(dict.fromkeys(site.path for target in concerned for site in target.sites))
+    error = OutsideScopeError(
+        sorted(outside), ", ".join(told_apart(concerned)), sites, mend=_widening(request, outside, concerned)
+    )
     if request.hook:
         observer.notice(str(error))
         return True
     report.errors.append(error)
     return False
+
+
+def _widening(request: Request, outside: Iterable[str], targets: Iterable[Target]) -> str:
+    """What takes the paths into the scope."""
+    if request.prefixes or request.prefixes_below:
+        return "leave out --prefix, or name paths inside it"
+    if request.site_dirs:
+        return "name their directory with --site-dir as well"
+    library = [path for target in targets for path in own_directories(target.interpreter).library]
+    is_library = not request.stdlib and all(home_of(path, library) for path in outside)
+    return "add --stdlib" if is_library else "name their directory with --site-dir, or their environment with --prefix"
 
 
 def _state(request: Request, observer: Observer) -> tuple[Store, ProbedInterpreters]:

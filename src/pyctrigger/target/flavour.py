@@ -21,6 +21,8 @@ _SHORT = re.compile(r"(pypy|py)3([0-9]{1,3})(t?)\Z", re.ASCII)
 #: Only what is called like an interpreter is started for its name.
 _NAME = re.compile(r"(?:python|pypy)[A-Za-z0-9._+-]*\Z", re.ASCII)
 _ALIASES = {"3": "python3", "py3": "python3"}
+#: What is written like a version: 3.11.7, 311, cpython-311.
+_NEARLY = re.compile(r"(?:c?python-?|py-?|(pypy)-?)?3\.?([0-9]{1,2})(?:\.[0-9]+)?(t?)\Z", re.ASCII)
 #: Interpreters that are listed where another one was asked for.
 _MOST_NAMED = 8
 _TAG = re.compile(r"(cpython-|pypy)3([0-9]+)\Z", re.ASCII)
@@ -79,10 +81,7 @@ class Flavour(NamedTuple):
                 raise not_found(name)
             return cls("", (0, 0), False, path, name)
         if not match:
-            raise UsageError(
-                f"--python {text}: no version, name or path of a Python",
-                mend="say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable",
-            )
+            raise _no_flavour(text)
         implementation = "pypy" if match[1] == "pypy" else "cpython"
         return cls(implementation, (3, int(match[2])), bool(match[3]))
 
@@ -110,6 +109,16 @@ class Flavour(NamedTuple):
                 f"{interpreter.executable} was asked for as {self.name} and answers as {interpreter.flavour}",
                 mend=f"say --python {interpreter.flavour}, or mend the executable of {self.name} in the configuration",
             )
+
+
+def _no_flavour(text: str) -> UsageError:
+    """The error for what stands behind `--python` and names no Python."""
+    mend = "say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"
+    if text and os.path.isdir(text):
+        mend = f"{text} is a directory: an environment is named with --prefix {text}"
+    match = _NEARLY.match(text.lower())
+    likely = f" (did you mean {match[1] or ''}3.{match[2]}{match[3]}?)" if match else ""
+    return UsageError(f"--python {text}: no version, name or path of a Python{likely}", mend=mend)
 
 
 def flavour_of_tag(cache_tag: str) -> str | None:

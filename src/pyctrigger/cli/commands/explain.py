@@ -65,7 +65,7 @@ def _explanation(each: Explanation, report: ExplainReport) -> Iterator[Piece]:
 
 
 def _flavour(view: FlavourView, report: ExplainReport) -> Iterator[Piece]:
-    yield f"  {view.flavour}:{'' if view.note is None else ' ' + shown(view.note)}"
+    yield f"  {shown(view.called)}:{'' if view.note is None else ' ' + shown(view.note)}"
     if view.site is not None:
         package = f", in the package {shown(view.package)}" if view.package else ""
         yield f"    site directory {shown(view.site)}{package}"
