@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,33 +22,28 @@ from interpreters import tag_of
 from packages import write_tree
 from pyctrigger.cli.main import _main
 from pyctrigger.cli.parser import build_parser
+from pyctrigger.inspect.audit.crew import Crew
 from pyctrigger.state.locations import lock_directory
 from pyctrigger.state.lock import InstallationLock
 from pyctrigger.target.probe import probe
 from pyctrigger.workers.pool import Pool
+from test_progress import PLAIN, watched
 from test_staged_root import library_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from command import Command
     from interpreters import Interpreter
 
-TESTS = Path(__file__).parent
 WRITING = ("run", "repair", "sweep", "purge")
 LOOKING = ("verify", "status", "explain", "which")
-#: Shown where the work is that they are about: by files that call the verb with them.
-SHOWN_BY = {
-    "--no-progress": "test_progress.py",
-    ("run", "--jobs"): "test_options_bind.py",
-    ("repair", "--jobs"): "test_options_bind.py",
-    ("verify", "--compare-code"): "test_manifest.py",
-    ("hooks", "--force"): "test_hooks.py",
-    ("measure", "*"): "test_measure.py",
-    ("audit", "--jobs"): "test_audit_hostile.py",
-    ("audit", "--timeout"): "test_audit_hostile.py",
-    ("audit", "--max-size"): "test_audit_hostile.py",
-    ("audit", "--color"): "test_output.py",
-    ("audit", "*"): "test_audit.py",
+#: Shown by a test of their own, since they change nothing that is left behind.
+SHOWN_BELOW = {
+    "--no-progress": "test_no_progress_is_shown",
+    ("run", "--jobs"): "test_jobs_is_the_number_of_workers",
+    ("repair", "--jobs"): "test_jobs_is_the_number_of_workers",
+    ("audit", "--jobs"): "test_jobs_of_an_audit_are_its_readers",
 }
 
 
@@ -115,6 +111,7 @@ COMMON = {
     "--color": Row("--color always", "--python {python} --site-dir {top}/gone " + _STATE),
     "--verbose": Row("--verbose"),
 }
+_MEASURE = "--python {python} --runs 1 "
 _EXTRA = {"explain": " {top}/prefix/{lib}/os.py", "which": " {top}/prefix/{lib}/__pycache__/os.{tag}.pyc"}
 #: What is another option there, or shows only in another call.
 OWN = {
@@ -139,6 +136,9 @@ OWN = {
     ("explain", "--trust-root"): COMMON["--trust-root"]._replace(asked=" /srv/code/code.py"),
     ("which", "--root"): COMMON["--root"]._replace(asked=" /srv/code/__pycache__/code.{tag}.pyc"),
     ("which", "--trust-root"): COMMON["--trust-root"]._replace(asked=" /srv/code/__pycache__/code.{tag}.pyc"),
+    ("which", "--prefix-below"): COMMON["--prefix-below"]._replace(
+        asked=" {top}/below/env/{lib}/site-packages/late.py"
+    ),
     ("which", "--site-dir"): COMMON["--site-dir"]._replace(
         option="--site-dir {top}/prefix/extra --json",
         instead="--json",
@@ -149,6 +149,28 @@ OWN = {
         (verb, "--stdlib"): COMMON["--stdlib"]._replace(option="--stdlib --json", instead="--json", asked=_EXTRA[verb])
         for verb in _EXTRA
     },
+    ("verify", "--compare-code"): Row("--compare-code", _SCOPE + "--stateless "),
+    ("hooks", "--force"): Row("--force", "install --manager apk --python {flavour} --root {top}/taken --stateless "),
+    ("audit", "--python"): Row("--python {other}", "{top}/shelf "),
+    ("audit", "--needs-rebuild"): Row("--needs-rebuild", "--python {python} {top}/shelf "),
+    ("audit", "--null"): Row("--null", "--python {python} --needs-rebuild {top}/shelf "),
+    ("audit", "--format"): Row("--format csv", "{top}/shelf "),
+    ("audit", "--config"): Row("--config {top}/wrong.toml", "--python {flavour} {top}/shelf "),
+    ("audit", "--timeout"): Row("--timeout 0.000001", "{top}/shelf "),
+    ("audit", "--max-size"): Row("--max-size 1", "{top}/shelf "),
+    ("audit", "--json"): Row("--json", "{top}/shelf "),
+    ("audit", "--quiet"): Row("--quiet", "{top}/shelf "),
+    ("audit", "--color"): Row("--color always", "--python nonsense {top}/shelf "),
+    ("measure", "--python"): Row("--python {other}", "--python {python} no_such_module "),
+    ("measure", "--prefix"): Row("--prefix {top}/below/env", "--python {python} no_such_module "),
+    ("measure", "--site-dir"): Row("--site-dir {top}/lib", _MEASURE + "measured "),
+    ("measure", "--script"): Row("--script {top}/lib/measured.py", _MEASURE + "no_such_module "),
+    ("measure", "--stdlib"): Row("--stdlib", _MEASURE + "json "),
+    ("measure", "--stale"): Row("--stale mtime", _MEASURE + "--site-dir {top}/lib measured "),
+    ("measure", "--runs"): Row("--runs 2", "--python {python} --site-dir {top}/lib measured ", "--runs 1"),
+    ("measure", "--timeout"): Row("--timeout 0.001", _MEASURE + "no_such_module "),
+    ("measure", "--json"): Row("--json", _MEASURE + "no_such_module "),
+    ("measure", "--color"): Row("--color always", _MEASURE + "no_such_module "),
     ("measure", "--config"): Row("--config {top}/wrong.toml", "--python {flavour} no_such_module "),
     ("doctor", "--config"): Row("--config {top}/wrong.toml", ""),
     ("doctor", "--state-dir"): Row("--state-dir {top}/state", ""),
@@ -190,9 +212,9 @@ def options_of_verbs() -> list[tuple[str, str]]:
 
 
 def row_of(verb: str, option: str) -> Row | str | None:
-    """The row of an option, or the file that shows it."""
-    own: Row | str | None = OWN.get((verb, option)) or SHOWN_BY.get((verb, option)) or SHOWN_BY.get(option)
-    return own or SHOWN_BY.get((verb, "*")) or (COMMON.get(option) if verb in (*WRITING, *LOOKING) else None)
+    """The row of an option, or the test that shows it."""
+    shown: Row | str | None = OWN.get((verb, option)) or SHOWN_BELOW.get((verb, option)) or SHOWN_BELOW.get(option)
+    return shown or (COMMON.get(option) if verb in (*WRITING, *LOOKING) else None)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +233,7 @@ def template(newest: Interpreter, interpreters: list[Interpreter], tmp_path_fact
         "lib": f"lib/{library_name(newest)}",
     }
     stage = Stage(top, newest.path, other.path, words)
-    sources = [f"package/{name}.py" for name in ("__init__", "fresh", "stale", "damaged", "gone", "wrong")] + [
+    sources = [f"package/{name}.py" for name in ("__init__", "fresh", "stale", "damaged", "gone", "wrong", "sly")] + [
         "other/ok.py"
     ]
     write_tree(top / "site", {**dict.fromkeys(sources, "x = 1\n"), "package/bad.py": "x = (\n", "right.py": "y = 2\n"})
@@ -231,6 +253,15 @@ def template(newest: Interpreter, interpreters: list[Interpreter], tmp_path_fact
         top,
         {"relative": "site/package\n", "wrong.toml": "nonsense = 1\n", "hasty.toml": "[defaults]\nlock_timeout = 0\n"},
     )
+    write_tree(top / "lib", {"measured.py": "x = 1\n"})
+    write_tree(top / "taken/etc/apk/commit_hooks.d", {f"pyctrigger-{newest.flavour}": "somebody's\n"})
+    (top / "shelf").mkdir()
+    for name, interpreter in (("own", newest), ("others", other)):
+        with zipfile.ZipFile(top / f"shelf/{name}.whl", "w") as archive:
+            archive.writestr("m.py", "")
+            magic = probe(interpreter.path).interpreter.magic_number
+            pyc = f"__pycache__/m.{tag_of(newest)}.pyc"  # of another interpreter, it has to be built anew
+            archive.writestr(pyc, magic + bytes(12) + b"N")
     (top / "cache").mkdir()
     (top / "hooked").mkdir()
     write_tree(top / "below/env", {"pyvenv.cfg": "", f"{words['lib']}/site-packages/late.py": ""})
@@ -244,6 +275,10 @@ def template(newest: Interpreter, interpreters: list[Interpreter], tmp_path_fact
         )
     (top / "site/package/gone.py").unlink()
     (top / "site/package/stale.py").write_text("x = 12\n")
+    sly = top / "site/package/sly.py"  # another content of the same time and size
+    before = sly.stat()
+    sly.write_text("x = 2\n")
+    os.utime(sly, ns=(before.st_atime_ns, before.st_mtime_ns))
     damaged = next((top / "site/package/__pycache__").glob(f"damaged.{words['tag']}.pyc"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     right, wrong = (next((top / "site").rglob(f"{name}.{words['tag']}.pyc")) for name in ("right", "wrong"))
@@ -265,7 +300,7 @@ class Stages:
 
     def of(self, verb: str) -> Stage:
         """The one for a verb."""
-        if verb in (*LOOKING, "doctor", "history", "completion"):
+        if verb in (*LOOKING, "doctor", "history", "completion", "audit", "measure"):
             return self._template
         shutil.rmtree(self._top, ignore_errors=True)
         shutil.copytree(self._template.top, self._top, symlinks=True)
@@ -282,7 +317,9 @@ def stages(template: Stage, tmp_path_factory: pytest.TempPathFactory) -> Stages:
 
 
 _VARYING = re.compile(
-    r"[0-9.]+ ?(?:s|min)\b|\"(?:elapsed|\w*_seconds|began|ended|now|pid)\w*\": [0-9.a-z]+|process \d+"
+    r"\"(?:elapsed|\w*_seconds|began|ended|now|pid)\w*\": [0-9.a-z]+|process \d+|"
+    r"\d\.\d+ to \d+\.\d+|\d+\.\d+ x fresh|[0-9.]+ ?(?:s|min)\b|[=-]{2,}$|no clear difference.*|.* is clear.*",
+    re.MULTILINE,
 )
 
 
@@ -313,8 +350,7 @@ def test_an_option_changes_what_its_verb_does(
     row = row_of(verb, option)
     assert row is not None, f"{verb} {option} has no row: what does it change?"
     if isinstance(row, str):
-        text = (TESTS / row).read_text(encoding="utf-8")
-        assert option in text or (option == "--quiet" and '"-q"' in text)
+        assert callable(globals()[row])
         return
     asked = _ASKED.get(verb, "") if row.asked is None else row.asked
     without = f"{verb} {row.base}{row.instead} {asked} {option == '--lock-timeout'}"
@@ -347,6 +383,42 @@ def test_jobs_is_the_number_of_workers(
         assert 0 == _main([verb, "--quiet", "--stateless", *arguments], ())
 
     assert [1, 3] == sizes
+
+
+def test_jobs_of_an_audit_are_its_readers(template: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That many archives may be read at the same time."""
+    sizes: list[int] = []
+    make = Crew.__init__
+
+    def noted(self: Crew, size: int, settings: Any) -> None:
+        sizes.append(size)
+        make(self, size, settings)
+
+    monkeypatch.setattr(Crew, "__init__", noted)
+    for jobs in ("1", "2"):
+        assert 1 == _main(["audit", "--quiet", "--jobs", jobs, f"{template.top}/shelf"], ())
+
+    assert [1, 2] == sizes
+
+
+#: Calls that take long enough for progress, on a terminal that shows each step.
+_WATCHED = {
+    **{verb: _SCOPE + _STATE + _ASKED.get(verb, "") for verb in (*WRITING, *LOOKING)},
+    "explain": _SCOPE + _STATE + "{top}/site",
+    "audit": "{top}/shelf ",
+    "measure": _MEASURE + "--site-dir {top}/lib measured ",
+}
+
+
+@pytest.mark.parametrize("verb", [verb for verb, option in options_of_verbs() if option == "--no-progress"])
+def test_no_progress_is_shown(pyctrigger: Command, stages: Stages, verb: str) -> None:
+    """On a terminal, where there is some without the option."""
+    frames = []
+    for option in ([], ["--no-progress"]):
+        words = stages.of(verb).fill(_WATCHED[verb])
+        frames.append(watched(pyctrigger, PLAIN, [verb, *words, *option])[1].frames)
+
+    assert len(frames[1]) < len(frames[0])
 
 
 @contextlib.contextmanager

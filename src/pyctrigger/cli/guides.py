@@ -93,8 +93,8 @@ GUIDES = {
     "measure": Guide(
         "Use it to find out whether fresh bytecode matters for your program. Your files aren't touched.",
         (
-            ("time the import of a module", "pyctrigger measure --python 3.11 asyncio"),
-            ("time a script", "pyctrigger measure --script /srv/app/main.py"),
+            ("time the import of a module", "pyctrigger measure --prefix /srv/app/venv requests"),
+            ("time a script", "pyctrigger measure --prefix /srv/app/venv --script /srv/app/main.py"),
         ),
     ),
     "hooks": Guide(

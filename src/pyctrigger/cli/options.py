@@ -105,6 +105,14 @@ _EVERY = (*_ALL, "doctor", "history", "audit", "measure", "hooks", "completion")
 _LIST: dict[str, Any] = {"action": "append", "default": []}
 _SWITCH: dict[str, Any] = {"action": "store_true"}
 
+#: What it shows more, by verb; -vv shows of each where a defect is.
+_VERBOSE = {
+    _WRITE: "name each file; -vv: and why",
+    ("status",): "show numbers that are 0, too",
+    ("audit",): "list all findings",
+    ("measure",): "show each run",
+    ("verify", "explain", "which", "doctor", "history", "hooks", "completion"): "-vv: show where a defect is",
+}
 #: In the order of the help. The verbs' own options are declared in their modules (`cli/commands`).
 OPTIONS = (
     Option(
@@ -201,11 +209,9 @@ OPTIONS = (
         ("-q", "--quiet"),
         {**_SWITCH, "help": "print errors and failures only"},
     ),
-    Option(
-        "output",
-        _EVERY,
-        ("-v", "--verbose"),
-        {"action": "count", "default": 0, "help": "name each file; -vv: and why"},
+    *(
+        Option("output", verbs, ("-v", "--verbose"), {"action": "count", "default": 0, "help": text})
+        for verbs, text in _VERBOSE.items()
     ),
     Option("output", (*_LOOK, "audit", "measure"), ("--no-progress",), {**_SWITCH, "help": "show no progress"}),
     Option(

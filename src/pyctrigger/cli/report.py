@@ -150,7 +150,8 @@ class Printer(Observer):
             if report.dry_run:
                 for action in run.tally.actions:
                     levels = f" at level {', '.join(map(str, action.levels))}" if action.levels else ""
-                    self._say(self._output, f"would {action.action}{levels} {shown(action.path)} ({action.reason})")
+                    reason = f" ({action.reason})" if action.reason != "pyc" else ""  # all go: what was asked for
+                    self._say(self._output, f"would {action.action}{levels} {shown(action.path)}{reason}")
                 self._say(self._output, f"{run.name}: {len(run.tally.actions)} to do, nothing was done")
             elif self._tells(run):
                 for line in verb.summary(run):

@@ -10,10 +10,18 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import InterpreterError, MeasurementError, PyctriggerError, RefusedError, ShortageError, UsageError
+from ..errors import (
+    InterpreterError,
+    MeasurementError,
+    NoEnvironmentError,
+    PyctriggerError,
+    RefusedError,
+    ShortageError,
+    UsageError,
+)
 from ..run import config as configuration
 from ..run.request import Request, Work
-from ..run.selection import find_interpreters
+from ..run.selection import Found, find_interpreters
 from ..state.interpreters import ProbedInterpreters
 from ..target.flavour import Flavour
 from .measure_barrier import has_barrier
@@ -105,14 +113,21 @@ def _interpreters(request: MeasureRequest, settings: Settings) -> Iterator[Inter
     environments = Request(Work.STATUS, prefixes=request.prefixes)
     named = Request(Work.STATUS, pythons=request.pythons)
     for found in find_interpreters(environments if request.prefixes else named, settings, ProbedInterpreters(None)):
-        if request.prefixes and not isinstance(found, PyctriggerError):
-            try:
-                for text in request.pythons:
-                    Flavour.parse(text).require(found)
-            except PyctriggerError as error:
-                yield error
-                continue
-        yield found
+        yield _require_named(found, request) if request.prefixes else found
+
+
+def _require_named(found: Found, request: MeasureRequest) -> Found:
+    if isinstance(found, PyctriggerError):
+        return found
+    for text in request.pythons:
+        try:
+            Flavour.parse(text).require(found)
+        except PyctriggerError:
+            return NoEnvironmentError(
+                f"{found.environment or found.prefix} is an environment of {found.flavour}, not of {text}",
+                mend=f"say --python {found.flavour}, or leave it out",
+            )
+    return found
 
 
 class _Session:
