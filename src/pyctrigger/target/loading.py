@@ -73,7 +73,9 @@ def examine_loading(executable: str) -> Loading:
     """
     holders = Holders("interpreter", executable)
     if os.path.exists(executable) and not os.path.isfile(executable):
-        raise InterpreterError(f"{executable} can't be started: it is no regular file")
+        is_environment = os.path.lexists(os.path.join(executable, "bin", "python"))
+        mend = f"name an environment with --prefix {executable}" if is_environment else None
+        raise InterpreterError(f"{executable} can't be started: it is no regular file", mend=mend)
     real = holders.follow(executable)
     if holders.steps[real].st_mode & (stat.S_ISUID | stat.S_ISGID):
         holders.refuse("it gives rights to whoever runs it (set-user-ID)", f"chmod ug-s {executable}")
