@@ -264,7 +264,7 @@ def _settle_rights(descriptor: int, readers: Readers, uid: int, gid: int, *, by_
             if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
                 return written  # it was made for nobody but its owner
     mode = _mode(readers, written.st_uid, written.st_gid)
-    if stat.S_IMODE(written.st_mode) != mode:
+    if by_list or stat.S_IMODE(written.st_mode) != mode:
         _change_mode(descriptor, mode)
         written = os.fstat(descriptor)
         if written.st_mode & 0o066 & ~mode:
