@@ -46,8 +46,10 @@ def test_every_reason_is_counted_apart(
     pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter
 ) -> None:
     """One of each state and reason, or two, in numbers and in rows, under the names that `verify` has for them."""
+    write_tree(site, {"package/shown.py": "x = 10\n"})
     pyctrigger.json("run", *scope)
     package, pycache = site / "package", site / "package/__pycache__"
+    (pycache / f"shown.{tag_of(newest)}.pyc").chmod(0o666)
     pyc = [pycache / f"module{number}.{tag_of(newest)}.pyc" for number in range(9)]
     content = pyc[0].read_bytes()
     pyc[0].write_bytes(b"\x99\x99\r\n" + content[4:])
@@ -73,16 +75,16 @@ def test_every_reason_is_counted_apart(
 
     found = status.run["status"]
     assert (status.code, status.findings, status.failures) == (0, [], [])
-    assert found["stale"] == {"magic": 1, "mtime": 1, "size": 1, "digest": 1, "mode": 1}
+    assert found["stale"] == {"magic": 1, "mtime": 1, "size": 1, "digest": 1, "mode": 1, "rights": 1}
     expected = {
-        "sources": 9, "fresh": 0, "missing": 1, "corrupt": 2, "mismatched": 0, "obstructed": 0, "damaged": 2,
+        "sources": 10, "fresh": 0, "missing": 1, "corrupt": 2, "mismatched": 0, "obstructed": 0, "damaged": 2,
         "foreign_magic": 1, "orphans": 1, "excluded": 1, "refused": 0,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
     rows = table(pyctrigger.text("status", *scope).out)
-    shown = {"mtime": 1, "size": 1, "digest": 1, "mode": 1, "corrupt": 2, "foreign-magic": 1, "orphans": 1}
+    shown = {"mtime": 1, "size": 1, "digest": 1, "mode": 1, "rights": 1, "corrupt": 2, "foreign-magic": 1, "orphans": 1}
     assert {name: int(rows[name][-1]) for name in shown} == shown
-    assert (rows["stale"][-1].strip(), rows["missing"][-1].strip()) == ("4", "2")
+    assert (rows["stale"][-1].strip(), rows["missing"][-1].strip()) == ("5", "2")
 
 
 def test_residue_is_counted_once_it_is_old(
