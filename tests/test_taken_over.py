@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from command import Command
-from confinement import cpython_for, public_directory, wait_for
+from confinement import cpython_for, private_mounts, public_directory, wait_for
 from conftest import absent
 from packages import pycs_below, write_tree
 
@@ -313,3 +313,34 @@ def test_two_runs_at_once_have_other_accounts(as_root: None) -> None:
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, text=True)
 
     assert (0, "") == (child.returncode, child.stderr)
+
+
+def test_a_trusted_roots_interpreter_has_no_rights_outside(as_root: None) -> None:
+    """With --trust-root it runs after chroot, and from its first question on with an account of its own."""
+    real = cpython_for(ALICE)
+    if real is None:
+        absent("a CPython that any account may execute")
+    with public_directory() as top:
+        seen, python = top / "seen", top / "python"
+        os.mkfifo(seen)
+        seen.chmod(0o666)
+        python.write_text(f'#!/bin/sh\necho $(id -u) $(id -g) >{seen}\nexec {real} "$@"\n')
+        python.chmod(0o755)
+        write_tree(top / "site", {"good.py": "x = 1\n"})
+        witness = os.open(seen, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            with private_mounts("mount -t tmpfs none /mnt; mkdir -p /mnt/root; mount --bind / /mnt/root") as inside:
+                command = Command(top / "state")
+                command.program = [*inside, *command.program]
+
+                outcome = command.json(
+                    *("run", "--root", "/mnt/root", "--trust-root"),
+                    *("--python", str(python), "--site-dir", str(top / "site")),
+                )
+
+            assert (0, 1) == (outcome.code, outcome.counts["compiled"]), outcome.err
+            ids = os.read(witness, 1 << 16).decode().splitlines()
+        finally:
+            os.close(witness)
+        assert len(ids) >= 2  # the probe, and the worker
+        assert [] == [each for each in ids if int(each.split()[0]) not in LEASED or len(set(each.split())) != 1]

@@ -87,6 +87,7 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     bound: Callable[[int], None] | None = None,
     is_strangers: bool = False,
     is_leased: bool = False,
+    is_confined: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start one of the programs in `executable`, with pipes for its three streams.
 
@@ -128,10 +129,10 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
 
     try:
         sources += map(open_file, PROGRAMS[program])  # by us: an account without rights may not reach our files
-        if bound is None:
+        if bound is None and not is_confined:
             return popen(account)
         # A stranger's interpreter could do something to a thread that has its account.
-        return confined(lambda _: popen(account)) if is_watched else confined(popen, account)
+        return confined(lambda _: popen(account)) if is_watched or is_confined else confined(popen, account)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         if account and is_leased:

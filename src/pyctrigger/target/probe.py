@@ -6,13 +6,12 @@ import contextlib
 import os
 import select
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, RefusedError
+from .accounts import lease
 from .answer import is_complete, parse_answer, require_modest
 from .child import describe_death, kill, printable, start
-from .confinement import confined
 from .loading import examine_loading
 from .witness import Probed, Witness, environment_of, facts_of
 
@@ -67,8 +66,16 @@ def _loaded(executable: str, paths: tuple[str, ...], holders: Holders) -> list[W
 
 
 def _ask(executable: str, account: Account | None, root: str | None, timeout: float) -> bytes:
-    begin = partial(start, executable, "probe", account=account, root=root)
-    child = begin() if account is None else confined(begin)
+    given = lease(None) if root is not None else None
+    account = given.account if given is not None else account
+    child = start(
+        executable,
+        "probe",
+        account=account,
+        root=root,
+        is_leased=given is not None,
+        is_confined=account is not None,
+    )
     try:
         assert child.stdin is not None
         child.stdin.close()
@@ -89,6 +96,8 @@ def _ask(executable: str, account: Account | None, root: str | None, timeout: fl
         for stream in (child.stdout, child.stderr):
             if stream:
                 stream.close()
+        if given is not None:
+            given.end()
 
 
 def _hear(child: subprocess.Popen[bytes], timeout: float, executable: str) -> tuple[bytes, bytes]:
