@@ -391,3 +391,46 @@ def test_a_root_that_is_none_is_named(pyctrigger: Command, newest: Interpreter, 
         outcome = perform(pyctrigger, "run", "--stateless", "--root", tmp_path / name, "--python", newest.path)
         assert 2 == outcome.code
         assert f"--root {tmp_path}/{name}: no such directory" == outcome.document["errors"][0]["message"]
+
+
+# -- mounts below it -------------------------------------------------------------------------------------------------
+
+
+def mounting(pyctrigger: Command, command: str) -> Command:
+    """The command after a mount that ends with it; nobody else sees that."""
+    words = ["unshare", "-m", "sh", "-c", f'{command} && exec "$@"', "sh"]
+    if os.geteuid() != 0 or subprocess.run([*words[:2], "true"], capture_output=True, check=False).returncode:
+        absent("no mounts of one's own here")
+    pyctrigger.program = [*words, *pyctrigger.program]
+    return pyctrigger
+
+
+@pytest.mark.parametrize("place", ["/usr", "{site}", "{site}/package"])
+def test_a_mount_below_a_root_is_not_entered(
+    pyctrigger: Command, newest: Interpreter, tmp_path: Path, place: str
+) -> None:
+    """A directory of this machine that is bound there, on the same file system: nothing is written, and it is said."""
+    root, site = make_root(tmp_path / "root", newest), inside(newest)
+    victim = write_tree(tmp_path / "victim", PACKAGE)
+    before = snapshot(victim)
+    place = place.format(site=site)
+    mounting(pyctrigger, f"mount --bind {victim} {root}{place}")
+
+    outcome = perform(pyctrigger, "run", "--stateless", "--root", root, "--python", newest.path)
+
+    assert before == snapshot(victim)
+    if place == f"{site}/package":  # the rest is done
+        assert (3, 1) == (outcome.code, outcome.counts["compiled"])
+        assert [f"{place}: Invalid cross-device link"] == [
+            f"{each['path']}: {each['message']}" for each in outcome.run["unexamined"]
+        ]
+    elif place == site:
+        assert [f"{site}: mounts below a root aren't entered; run pyctrigger inside the root (chroot)"] == outcome.run[
+            "notices"
+        ]
+    else:
+        assert 69 == outcome.code
+        assert "can't be seen" in outcome.document["errors"][0]["message"]
+    named = perform(pyctrigger, "run", "--stateless", "--root", root, "--python", newest.path, "--site-dir", site)
+    assert (3 if place == f"{site}/package" else 2) == named.code
+    assert before == snapshot(victim)

@@ -12,6 +12,7 @@ from ..tree.directory import make_directories
 from ..tree.identity import ForeignPlaceError
 
 if TYPE_CHECKING:
+    from ..target.interpreter import Interpreter
     from .request import Request
     from .targets import Target
 
@@ -21,6 +22,8 @@ def check_target(target: Target, request: Request) -> list[str]:
     notices = []
     if request.pycache_prefix is not None:
         notices += _check_pycache_prefix(target, request, request.pycache_prefix)
+    if request.root is not None and not (request.site_dirs or request.prefixes):
+        notices += _tell_mounts(target.interpreter, request.root)
     mode = request.invalidation_mode
     if mode not in (None, InvalidationMode.TIMESTAMP) and not target.header.has_modes:
         flavour = target.interpreter.flavour
@@ -39,6 +42,15 @@ def _make(prefix: str) -> None:
             Apart(Observer()).perform(lambda line, relay: make_directories(prefix))
         except (DeathError, NoProcessError) as error:
             raise OSError(0, f"no process can be had that acts as whose place it is ({error})") from error
+
+
+def _tell_mounts(interpreter: Interpreter, root: str) -> list[str]:
+    """A site directory below a mount isn't there for us, and somebody misses it."""
+    from .staged import staged_places
+    from .targets import MEND_FOR_MOUNT, lies_on_mount
+
+    found = [path for path in staged_places(interpreter, root) if lies_on_mount(root, path)]
+    return [f"{', '.join(found)}: mounts below a root aren't entered; {MEND_FOR_MOUNT}"] if found else []
 
 
 def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..managers.files import Files, ManagerError
 from ..tree.beneath import open_beneath, open_root, read_link, status_of_regular
+from ..tree.opened import is_confined
 from .reader import ReaderError, ask_reader
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _TICK = 20_000_000
 
 def files_of(root: str | None) -> Files:
     """Where package managers have their databases; None: on this system."""
-    return Files() if root is None else RootFiles(root)
+    return RootFiles(root) if root is not None and is_confined(root) else Files()
 
 
 class RootFiles(Files):

@@ -6,8 +6,10 @@ number compiles instead. Where that can't be shown to be the same, nothing is do
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -60,8 +62,13 @@ def staged_interpreter(
 
 def staged_site_directories(interpreter: Interpreter, root: str) -> list[SiteDirectory]:
     """The scope inside a root, from what stands there: no `sysconfig` of the root's can be asked."""
-    candidates = (
-        SiteDirectory(f"{prefix}/{library}/{directory}")
+    return existing(map(SiteDirectory, staged_places(interpreter, root)), partial(identity_in_root, root))
+
+
+def staged_places(interpreter: Interpreter, root: str) -> list[str]:
+    """Where site directories may be inside a root."""
+    return [
+        f"{prefix}/{library}/{directory}"
         for prefix in _standing(interpreter, root) or ["/usr"]
         for library in ("lib", "lib64")
         for directory in (
@@ -69,8 +76,7 @@ def staged_site_directories(interpreter: Interpreter, root: str) -> list[SiteDir
             f"{interpreter.library}/site-packages",
             f"{interpreter.library}/dist-packages",
         )
-    )
-    return existing(candidates, partial(identity_in_root, root))
+    ]
 
 
 def staged_library(interpreter: Interpreter, root: str) -> list[SiteDirectory]:
@@ -175,8 +181,9 @@ def _magic_of(interpreter: Interpreter, root: str, prefix: str) -> bytes | None:
 def _read_inside(root: str, directory: str, name: str, most: int) -> bytes | None:
     try:
         at = open_in_root(root, directory)
-    except OSError:
-        return None
+    except OSError as error:
+        # What is mounted there isn't looked at: then an interpreter may stand in it, and nobody sees which.
+        return b"" if error.errno == errno.EXDEV else None
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
     except OSError:
@@ -185,7 +192,7 @@ def _read_inside(root: str, directory: str, name: str, most: int) -> bytes | Non
     finally:
         os.close(at)
     try:
-        return os.read(descriptor, most)
+        return os.read(descriptor, most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     except OSError:
         return None
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -116,6 +117,11 @@ def require_named(request: Request) -> None:
         if locate(request.root, path) is None:
             _require_no_fuse(request.root, option, path)
             where = "" if request.root is None else f" in {request.root}"
+            if request.root is not None and lies_on_mount(request.root, path):
+                raise UsageError(
+                    f"{option} {path}: lies on a mount{where}, and those below a root aren't entered",
+                    mend=MEND_FOR_MOUNT,
+                )
             inside = as_seen_inside(path, request.root)
             mend = "name a directory that exists" if inside is None else f"as seen inside, it is {inside}"
             raise UsageError(f"{option} {path}: no such directory{where}", mend=mend)
@@ -205,6 +211,21 @@ def locate(root: str | None, path: str) -> tuple[int, int] | None:
         return _as_others(lambda: identity_as_others(root, path)) if os.geteuid() == 0 else None
     except (OSError, ValueError):
         return None
+
+
+#: What to do about what isn't entered.
+MEND_FOR_MOUNT = "run pyctrigger inside the root (chroot)"
+
+
+def lies_on_mount(root: str, path: str) -> bool:
+    """Whether a path leads to what is mounted below a root: none of that is looked at."""
+    try:
+        os.close(open_in_root(root, path))
+    except OSError as error:
+        return error.errno == errno.EXDEV
+    except ValueError:
+        pass
+    return False
 
 
 def lies_in(root: str | None, path: str, above: str) -> bool:

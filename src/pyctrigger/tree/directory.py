@@ -15,7 +15,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from .identity import Acting, Identity, identity_of, is_root, masking_nothing_of
-from .opened import Opened, account_of_owner, open_below
+from .opened import Opened, account_of_owner, is_confined, open_below, open_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,8 +130,8 @@ class Tree:
     def _opened(self, above: Opened, relative: str, name: str) -> Opened:
         if not self.is_judged or above.identity is not None:
             with above as parent:
-                return Opened(os.open(name, _DIRECTORY, dir_fd=parent), above.identity)
-        opened = open_below(above.descriptor, name, _DIRECTORY)
+                return Opened(open_name(name, _DIRECTORY, parent, is_confined(self._staged)), above.identity)
+        opened = open_below(above.descriptor, name, _DIRECTORY, confined=is_confined(self._staged))
         if opened.identity is not None:
             self._foreign[relative] = opened.identity
         return opened
@@ -170,7 +170,7 @@ class Tree:
     def open_file(self, relative: str, name: str) -> int:
         """A descriptor for reading a file of any kind; never blocks, never follows a link. Raises OSError."""
         with self.entered(relative) as directory:
-            return os.open(name, _FILE, dir_fd=directory)
+            return open_name(name, _FILE, directory, is_confined(self._staged))
 
     def read_link(self, relative: str, name: str) -> str:
         """Where a link leads. Raises OSError."""
@@ -338,6 +338,7 @@ class _Way:
         self._accept = accept
         self._identity: Identity | None = None
         self._is_judged = judged
+        self._is_confined = False
         #: The directories down to this one, each with its status where that decides about links in it.
         self._ancestry: list[int] = []
         self._links = 0
@@ -356,6 +357,7 @@ class _Way:
                 self._ancestry.append(top)
             else:
                 self._ancestry.append(os.open(root, _PASSAGE & ~os.O_NOFOLLOW))
+            self._is_confined = is_confined(root)
         except BaseException:
             self._close()
             raise
@@ -417,11 +419,11 @@ class _Way:
 
     def _descend(self, name: str) -> None:
         if self._is_judged:
-            opened = open_below(self._ancestry[-1], name, _PASSAGE, self._identity)
+            opened = open_below(self._ancestry[-1], name, _PASSAGE, self._identity, confined=self._is_confined)
             self._identity = opened.identity
             self._ancestry.append(opened.descriptor)
         else:
-            self._ancestry.append(os.open(name, _PASSAGE, dir_fd=self._ancestry[-1]))
+            self._ancestry.append(open_name(name, _PASSAGE, self._ancestry[-1], self._is_confined))
 
     def _goal(self, name: str, link: os.stat_result) -> str:
         self._links += 1

@@ -35,21 +35,35 @@ def account_of_owner(descriptor: int, status: os.stat_result) -> int:
     return os.geteuid() if is_nobodys else status.st_uid
 
 
-def open_below(above: int, name: str, flags: int, inherited: Identity | None = None) -> Opened:
+def is_confined(root: str | None) -> bool:
+    """Whether mounts aren't entered: below a root, but for the one that is this system."""
+    return root not in (None, "/")
+
+
+def open_name(name: str, flags: int, directory: int, confined: bool) -> int:
+    """Open one name in a directory; where that is `confined`, none that is on a mount. Raises OSError."""
+    if not confined:
+        return os.open(name, flags, dir_fd=directory)
+    from .beneath import open_component  # no run over this system's own tree needs it
+
+    return open_component(name, flags, directory)
+
+
+def open_below(above: int, name: str, flags: int, inherited: Identity | None = None, confined: bool = False) -> Opened:
     """Open a directory in one of root's, or in that of the account `inherited`, and tell whose place it is.
 
     Raises OSError, ForeignPlaceError and IdentityRefusedError.
     """
     with Acting(inherited):
         try:
-            descriptor = os.open(name, flags, dir_fd=above)
+            descriptor = open_name(name, flags, above, confined)
         except PermissionError:
             # A network file system takes root for nobody, and root may have no more rights than others.
             status = os.stat(name, dir_fd=above, follow_symlinks=False)
             if inherited is not None or status.st_uid in (0, os.geteuid()) or not stat.S_ISDIR(status.st_mode):
                 raise
             with Acting(identity_of(status.st_uid)):
-                descriptor = os.open(name, flags, dir_fd=above)
+                descriptor = open_name(name, flags, above, confined)
     try:
         return Opened(descriptor, inherited or _identity_in(descriptor, os.fstat(descriptor)))
     except BaseException:
