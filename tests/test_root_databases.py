@@ -70,7 +70,7 @@ def test_nothing_in_the_place_of_a_database_harms_or_holds_anybody(root: Root, t
 
     assert (0, 3) == (cost.code, cost.compiled), cost.err
     assert outside.is_as_it_was
-    assert cost.seconds < MOST_SECONDS + 1, cost.err
+    assert cost.seconds < MOST_SECONDS, cost.err
     assert cost.memory < MOST_MEMORY
     assert [0] == [run["counts"]["removed"] for run in cost.document["runs"]]
     assert "nothing is removed or replaced, a package may own it" in cost.err
@@ -105,7 +105,7 @@ def test_each_by_itself(root: Root, tmp_path: Path, place: str, kind: str) -> No
     cost = run_measured(root.pyctrigger, "run", *root.arguments)
 
     assert (0, 3) == (cost.code, cost.compiled), cost.err
-    assert cost.seconds < MOST_SECONDS + 1, cost.err
+    assert cost.seconds < MOST_SECONDS, cost.err
     assert cost.memory < MOST_MEMORY
     is_ignored = kind == "random bytes"  # a log without a valid beginning is none, as SQLite has it
     assert is_ignored or f"{root.path}/" in cost.err
@@ -299,21 +299,21 @@ def test_an_answer_that_no_reader_of_ours_gives_is_none(
 
 
 @pytest.mark.parametrize(
-    ("program", "words"),
+    ("program", "seconds", "words"),
     [
-        ("import time; time.sleep(60)", "takes too long"),
-        ("import os\nwhile True: os.write(1, b'f' * 65536)", "too much"),
+        ("import time; time.sleep(60)", 1, "takes too long"),
+        ("import os\nwhile True: os.write(1, b'f' * 65536)", 30, "too much"),
     ],
 )
 def test_a_reader_that_doesnt_end_is_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, seconds: int, words: str
 ) -> None:
     """By the clock, or for what it says."""
     monkeypatch.setattr(reader, "START", program)
     began = time.monotonic()
     with open(tmp_path / "texts", "w+b") as texts, pytest.raises(ReaderError, match=words):
-        ask_reader("pkg", None, texts, str(tmp_path), began + 1.5)
-    assert time.monotonic() - began < 4
+        ask_reader("pkg", None, texts, str(tmp_path), began + seconds)
+    assert time.monotonic() - began < seconds + 5
 
 
 # -- while it changes ------------------------------------------------------------------------------------------------

@@ -11,13 +11,12 @@ import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..managers.confined import ANSWER, END, FOUND, QUESTION, START, TEXT, TROUBLE
-from ..namespaces import is_mapped
+from ..state.locations import lock_directory
+from ..target.accounts import lease
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-#: The account without rights of Linux and FreeBSD alike, with its group.
-_NOBODY = 65534
 #: What an answer may have: bytes, paths, and the bytes of a path and of a package's name.
 _MOST_BYTES = 48 << 20
 _MOST_PATHS = 400_000
@@ -42,29 +41,28 @@ def ask_reader(
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise ReaderError("it takes too long")
-    account = _NOBODY if os.geteuid() == 0 and is_mapped(_NOBODY) else 0
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    child = subprocess.Popen(
-        [
-            *(sys.executable or "python3", "-I", "-S", "-B", "-W", "ignore", "-c", START),
-            *(package, manager, f"{seconds:.3f}", str(account), str(account), place),
-        ],
-        stdin=texts,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env=_ENVIRONMENT,
-        close_fds=True,
-    )
+    lent = lease(lock_directory())
+    account = str(0 if lent is None else lent.account.uid)
+    words = [sys.executable or "python3", "-I", "-S", "-B", "-W", "ignore", "-c", START]
     try:
-        assert child.stdout is not None
-        answer = _read(child.stdout.fileno(), deadline)
+        with subprocess.Popen(
+            [*words, package, manager, f"{seconds:.3f}", account, account, place],
+            stdin=texts,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=_ENVIRONMENT,
+        ) as child:
+            assert child.stdout is not None
+            try:
+                answer = _read(child.stdout.fileno(), deadline)
+            finally:
+                with contextlib.suppress(OSError):
+                    child.kill()
     finally:
-        with contextlib.suppress(OSError):
-            child.kill()
-        child.wait()
-        if child.stdout is not None:
-            child.stdout.close()
+        if lent is not None:
+            lent.end()
     return list(_checked(answer, paths))
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..managers.files import Files, ManagerError
 from ..tree.beneath import open_beneath, open_root, read_link, status_of_regular
+from ..tree.identity import ActingAsOurselves, masking_nothing_of
 from ..tree.opened import is_confined
 from .reader import ReaderError, ask_reader
 
@@ -42,6 +43,8 @@ _MOST_NAMES = 200_000
 _MOST_OF_DATABASE = 512 << 20
 #: How a rollback journal begins that isn't done (sqlite.org/fileformat2.html, 3).
 _HOT = bytes.fromhex("d9d505f920a163d7")
+#: Modes of the copies: the reader goes into their directory and lists it not, and locks a database.
+_ENTERED, _LOCKABLE = 0o711, 0o666
 _FRAME = struct.Struct(">IQ")
 _ATTEMPTS = 3
 #: Nanoseconds: a change within a tick of the clock shows in no time (see `state.record`).
@@ -117,7 +120,8 @@ class RootFiles(Files):
         began = time.monotonic()
         deadline = began + self._left
         try:
-            with _workplace() as (private, place), tempfile.TemporaryFile(dir=private) as texts:
+            # Nobody else may see the copies, nor have a hand in the child, whoever's place we are at work in.
+            with ActingAsOurselves(), _workplace() as (private, place), tempfile.TemporaryFile(dir=private) as texts:
                 copy = _Copy(self, place, texts, deadline)
                 for source in manager.sources:
                     copy.take(source)
@@ -137,11 +141,12 @@ class RootFiles(Files):
             os.close(descriptor)
 
     def _open(self, path: str, flags: int = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) -> int:
-        root = open_root(self._root)
-        try:
-            return open_beneath(root, path, flags)
-        finally:
-            os.close(root)
+        with ActingAsOurselves():
+            root = open_root(self._root)
+            try:
+                return open_beneath(root, path, flags)
+            finally:
+                os.close(root)
 
 
 _PATH = getattr(os, "O_PATH", _FILE) | os.O_CLOEXEC
@@ -261,8 +266,8 @@ class _Copy:
 
     def _copy(self, descriptor: int, path: str) -> None:
         # The reader may lock it, which takes a file open for writing; it can't make one, nor let it grow.
-        with _exact_modes():
-            copy = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        with masking_nothing_of(_LOCKABLE):
+            copy = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _LOCKABLE)
         try:
             offset = 0
             while piece := os.pread(descriptor, _PIECE, offset):
@@ -286,17 +291,8 @@ def _workplace() -> Iterator[tuple[str, str]]:
     private = tempfile.mkdtemp(prefix="pyctrigger-", dir="/var/tmp" if os.geteuid() == 0 else None)  # noqa: S108
     try:
         place = os.path.join(private, "root")
-        with _exact_modes():
-            os.mkdir(place, 0o711)
+        with masking_nothing_of(_ENTERED):
+            os.mkdir(place, _ENTERED)
         yield private, place
     finally:
         shutil.rmtree(private, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _exact_modes() -> Iterator[None]:
-    umask = os.umask(0)
-    try:
-        yield
-    finally:
-        os.umask(umask)
