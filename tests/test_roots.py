@@ -168,6 +168,21 @@ def test_what_was_deferred_is_done_by_the_next_run_of_the_host(root: Root) -> No
     assert (3, 0) == (root.run("").counts["compiled"], root.pending())
 
 
+def test_doctor_names_the_roots_that_have_work_waiting(root: Root) -> None:
+    """With the command that does it; nothing of a root that has none."""
+
+    def findings() -> list[tuple[str, str]]:
+        document = root.pyctrigger.json("doctor").document
+        return [(each["message"], each["command"]) for each in document["findings"] if "root" in each["message"]]
+
+    root.run()
+    assert [] == findings()
+    root.run("--defer", f"{root.inside}/package")
+    assert [(f"work is pending for the root {root.path}", f"pyctrigger run --root {root.path}")] == [
+        (message, command.replace("sudo ", "")) for message, command in findings()
+    ]
+
+
 @pytest.mark.parametrize("place", ["root/var/state", "root", "link/state"])
 def test_a_state_directory_inside_the_root_is_refused(root: Root, tmp_path: Path, place: str) -> None:
     """By whatever name: what lies there is a stranger's."""

@@ -26,6 +26,7 @@ from ..run.trigger import open_state, perform
 from ..run.wanted import wanted_bytecode
 from ..state.history import elapsed
 from ..state.locations import configuration_files, is_root, state_directory
+from ..state.roots import with_pending_work
 from .check import CheckReport, Health, Thresholds, check
 from .past import require_readable
 
@@ -91,6 +92,8 @@ class DoctorReport(Report):
         self.state: str | None = None
         self.health: CheckReport | None = None
         """None: whose state matters can't be read by this account."""
+        #: Those that are seen from outside, and have work waiting.
+        self.roots: list[str] = []
         self.findings: list[Finding] = []
 
     def to_type(self, *words: str) -> str:
@@ -151,6 +154,7 @@ def examine(state_dir: str | None, config: str | None, command: Sequence[str]) -
     # What hooks have done is in root's state, which nobody else can read.
     if is_root() or state_dir is not None:
         report.health = check(request, Thresholds(), nagios=True)
+        report.roots = list(with_pending_work(report.state)) if report.state is not None else []
     report.findings += findings(report)
     return report
 
@@ -240,6 +244,8 @@ def findings(report: DoctorReport) -> Iterator[Finding]:
         if report.trouble is None and not report.health.flavours and any(python.is_served for python in report.pythons):
             yield Finding("no run has served any Python yet", report.to_type("run"))
         yield from _of_state(report, report.health)
+        for root in report.roots:
+            yield Finding(f"work is pending for the root {root}", report.to_type("run", "--root", root))
         outdated = [f"{python.flavour} ({_files(python.outdated)})" for python in report.pythons if python.outdated]
         if outdated:
             yield Finding(f"bytecode is out of date for {', '.join(outdated)}", report.to_type("run"))

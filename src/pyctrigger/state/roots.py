@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import files
 from .birth import birth_of
+from .journal import Journal
 from .locations import make_own
 from .quota import Quota, measure
 
@@ -29,6 +30,8 @@ _PLACE = "roots"
 _NOTE = "root.json"
 #: The note's modification time is when the root was last served; this file's when it was first found missing.
 _MISSING = "missing"
+#: In an installation's directory: the name of the debt that it has paid.
+PAID = "looked-at-everything"
 #: Bytes that the state of one root may take, and that of all of them.
 LARGEST = 128 << 20
 LARGEST_TOGETHER = 1 << 30
@@ -214,6 +217,20 @@ def drop_gone(place: str, notice: Notice, *, keep: str | None = None) -> None:
 def drop_gone_roots(base: str, notice: Notice) -> None:
     """The same below a state directory."""
     drop_gone(os.path.join(base, _PLACE), notice)
+
+
+def with_pending_work(base: str) -> Iterator[str]:
+    """The roots that stand where they did, and have work in their journals, or owe a look at everything."""
+    for directory in _all(os.path.join(base, _PLACE)):
+        note = _read_note(directory)
+        if note is None or not os.path.isdir(note.path):
+            continue
+        installations = [os.path.join(directory, name) for name in os.listdir(directory)]
+        paid = note.debt is None or any(
+            files.read(os.path.join(each, PAID)) == note.debt.name for each in installations
+        )
+        if not paid or any(any(Journal(each).entries()) for each in installations):
+            yield note.path
 
 
 def _has_gone_for_long(directory: str, path: str) -> bool:

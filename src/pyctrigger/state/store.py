@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 _MAGIC = "magic_number"
-#: Holds the name of the debt that was paid.
-_PAID = "looked-at-everything"
 #: Bytes of an installation's own directory and that of its journal.
 _DIRECTORIES = 8192
 
@@ -105,8 +103,12 @@ class Store:
 
     def debt(self, installation: str) -> Debt | None:
         """The look at everything that an installation owes a root whose state was forgotten."""
-        debt = self._root.debt if self._root is not None else None
-        paid = files.read(os.path.join(self._base, installation, _PAID)) if debt and self._base else None
+        if self._root is None:
+            return None
+        from .roots import PAID
+
+        debt = self._root.debt
+        paid = files.read(os.path.join(self._base, installation, PAID)) if debt and self._base else None
         return debt if debt is not None and paid != debt.name else None
 
     def pending(self, installation: str) -> list[Entry]:
@@ -119,7 +121,9 @@ class Store:
         """It is in the journal now. Raises OSError."""
         directory = self.directory(installation)
         if directory is not None and self._root is not None and self._root.debt is not None:
-            files.write_durably(os.path.join(directory, _PAID), self._root.debt.name)
+            from .roots import PAID
+
+            files.write_durably(os.path.join(directory, PAID), self._root.debt.name)
 
     def magic_number(self, installation: str) -> bytes | None:
         """The interpreter's magic number when all of its directories were last looked at; None where nobody knows.
