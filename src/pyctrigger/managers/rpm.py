@@ -79,7 +79,7 @@ class Rpm(Manager):
         program = next((path for path in _PROGRAMS if os.access(path, os.X_OK)), None)
         if program is None:
             raise ManagerError(f"{self._files.describe(self.database)} is there, but no rpm to read it")
-        return ask([program, "--dbpath", os.path.dirname(self.database), *words], _PATIENCE)
+        return ask([program, "--dbpath", os.path.dirname(self._files.describe(self.database)), *words], _PATIENCE)
 
     def _unreadable(self) -> ManagerError:
         """Only rpm itself can read it, which would trust whoever wrote it."""

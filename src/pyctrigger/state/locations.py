@@ -98,10 +98,14 @@ def make_own(directory: str) -> str:
 
 
 def require_private(directory: str) -> None:
-    """Raise RefusedError if somebody else could put another one in the place of a directory that root is to trust."""
+    """Raise RefusedError if somebody else could put another one in the place of a directory that root is to trust.
+
+    Whose it is itself, `make_own` sees.
+    """
     from ..target.trust import require_own  # only for a directory that was named
 
     existing = os.path.abspath(directory)
+    existing = existing if os.path.islink(existing) else os.path.dirname(existing)
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
     require_own(existing, "state directory")
