@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from pyctrigger.managers.files import ManagerError
 from pyctrigger.run import reader
 from pyctrigger.run.reader import ReaderError, ask_reader
 from pyctrigger.run.root_files import RootFiles
+from pyctrigger.state.files import hold_directory
 from strangers import KINDS, MOST_MEMORY, MOST_SECONDS, Outside, plant, run_measured, swapping
 from test_roots import Root
 
@@ -338,9 +340,19 @@ def test_a_database_that_is_exchanged_again_and_again_is_read_whole_or_not_at_al
 
 
 def test_nothing_is_left_behind(root: Root) -> None:
-    """No copy of a database, whatever became of its reader."""
+    """No copy of a database: a run takes away its own, and that of one that was killed; not that of one at work."""
     make_database(root.path / PLACES["pkg"])
-    where = Path("/var/tmp" if os.geteuid() == 0 else os.environ.get("TMPDIR", "/tmp"))
-    before = set(where.glob("pyctrigger-*"))
-    root.run()
-    assert before == set(where.glob("pyctrigger-*"))
+    where = Path("/var/tmp" if os.geteuid() == 0 else tempfile.gettempdir())
+    killed, at_work = (where / f"pyctrigger-databases-{os.getpid()}-{name}" for name in ("killed", "at-work"))
+    killed.mkdir()
+    at_work.mkdir()
+    held = hold_directory(str(at_work))
+    assert held is not None
+    try:
+        root.run()
+        assert [at_work] == [path for path in (killed, at_work) if path.exists()]
+        mine = f"pyctrigger-databases-{os.getpid()}-*"
+        assert [at_work] == list(where.glob(mine))
+    finally:
+        os.close(held)
+        at_work.rmdir()

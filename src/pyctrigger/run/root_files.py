@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..managers.files import Files, ManagerError
+from ..state.files import hold_directory
 from ..tree.beneath import open_beneath, open_root, read_link, status_of_regular
 from ..tree.identity import ActingAsOurselves, masking_nothing_of
 from ..tree.opened import is_confined
@@ -43,6 +44,7 @@ _MOST_NAMES = 200_000
 _MOST_OF_DATABASE = 512 << 20
 #: How a rollback journal begins that isn't done (sqlite.org/fileformat2.html, 3).
 _HOT = bytes.fromhex("d9d505f920a163d7")
+_PREFIX = "pyctrigger-databases-"
 #: Modes of the copies: the reader goes into their directory and lists it not, and locks a database.
 _ENTERED, _LOCKABLE = 0o711, 0o666
 _FRAME = struct.Struct(">IQ")
@@ -286,9 +288,11 @@ class _Copy:
 
 @contextlib.contextmanager
 def _workplace() -> Iterator[tuple[str, str]]:
-    """A private directory, and one in it that the reader may enter and not change."""
+    """A private directory, and one in it that the reader may enter and not change. Raises OSError."""
     # No variable of the environment moves root's; a database may be larger than memory has room for.
-    private = tempfile.mkdtemp(prefix="pyctrigger-", dir="/var/tmp" if os.geteuid() == 0 else None)  # noqa: S108
+    above = "/var/tmp" if os.geteuid() == 0 else tempfile.gettempdir()  # noqa: S108
+    _sweep(above)
+    private, held = _held_directory(above)
     try:
         place = os.path.join(private, "root")
         with masking_nothing_of(_ENTERED):
@@ -296,3 +300,26 @@ def _workplace() -> Iterator[tuple[str, str]]:
         yield private, place
     finally:
         shutil.rmtree(private, ignore_errors=True)
+        os.close(held)
+
+
+def _held_directory(above: str) -> tuple[str, int]:
+    """A new directory, and a descriptor with the lock that says that somebody is at work in it. Raises OSError."""
+    while True:
+        private = tempfile.mkdtemp(prefix=_PREFIX, dir=above)
+        with contextlib.suppress(FileNotFoundError):  # somebody swept it before it was held
+            held = hold_directory(private)
+            if held is not None:
+                return private, held
+
+
+def _sweep(above: str) -> None:
+    """Remove what hosts that were killed have left."""
+    for name in os.listdir(above):
+        path = os.path.join(above, name)
+        with contextlib.suppress(OSError):
+            if name.startswith(_PREFIX) and os.lstat(path).st_uid == os.geteuid():
+                held = hold_directory(path)
+                if held is not None:
+                    shutil.rmtree(path, ignore_errors=True)
+                    os.close(held)
