@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,6 +29,7 @@ def python_without(modules: Iterable[str], interpreter: Interpreter, top: Path) 
         if entry.name not in ("lib-dynload", "site-packages"):  # `__pycache__` is only read: give it -B
             (library / entry.name).symlink_to(entry)
     (library / "site-packages").mkdir()
+    (library / "site-packages" / "pyctrigger.pth").write_text("\n".join(_search_path()) + "\n")
     for entry in (Path(interpreter.prefix) / "lib").glob("libpython*"):
         (top / "lib" / entry.name).symlink_to(entry)
     for entry in (original / "lib-dynload").iterdir():
@@ -41,12 +41,12 @@ def python_without(modules: Iterable[str], interpreter: Interpreter, top: Path) 
     return executable if said == b"[]\n" else None
 
 
-def search_path() -> str:
-    """What lets such a Python find pyctrigger, and what it needs: `PYTHONPATH`."""
+def _search_path() -> list[str]:
+    """Where such a Python finds pyctrigger, and what it needs."""
     import filelock
     import platformdirs
 
     import pyctrigger
 
     packages = [Path(each.__file__ or "").parent.parent for each in (pyctrigger, filelock, platformdirs)]
-    return os.pathsep.join(map(str, dict.fromkeys(packages)))
+    return list(dict.fromkeys(map(str, packages)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import absent
-from incomplete_python import python_without, search_path
+from incomplete_python import python_without
 from packages import not_fresh, sources_below, write_tree
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class TestWithout:
         pyctrigger.program = [str(host), "-m", "pyctrigger"]
         write_tree(site, SOURCES)
         options = ["--python", newest.path, "--site-dir", str(site)]
-        environment = {"PYTHONPATH": search_path(), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {"PYTHONDONTWRITEBYTECODE": "1"}
 
         codes, said = [], []
         for verb, *more in (["status"], ["run"], ["run", "--hook"], ["repair"], ["verify"]):
@@ -124,7 +124,7 @@ def test_audit_without_zlib_says_so(
         absent("a Python of our own version with its modules in files")
     pyctrigger.program = [str(host), "-m", "pyctrigger"]
 
-    outcome = pyctrigger.text("audit", site, env={"PYTHONPATH": search_path(), "PYTHONDONTWRITEBYTECODE": "1"})
+    outcome = pyctrigger.text("audit", site, env={"PYTHONDONTWRITEBYTECODE": "1"})
 
     said = f"pyctrigger: {host} lacks the module zlib; install it, or run pyctrigger with another Python\n"
     assert (3, said) == (outcome.code, outcome.err)

@@ -1,8 +1,7 @@
 """A package-manager trigger that keeps Python bytecode in step with its sources."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+# Nothing is imported for good reason: see `__main__`. Type checkers know this name.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from .errors import PyctriggerError
