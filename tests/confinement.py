@@ -41,9 +41,9 @@ if sys.version_info < (3, 11):
 
 
 @contextmanager
-def public_directory(below: str | None = None) -> Iterator[Path]:
+def public_directory() -> Iterator[Path]:
     """A directory of ours that everybody may enter; pytest's own are for their owner alone."""
-    directory = Path(tempfile.mkdtemp(prefix="pyctrigger-test-", dir=below)).resolve()
+    directory = Path(tempfile.mkdtemp(prefix="pyctrigger-test-")).resolve()
     directory.chmod(0o755)
     try:
         yield directory

@@ -11,7 +11,9 @@ getpath does is done here, from outside (CPython's Modules/getpath.py, up to 3.1
   prefix that the executable was built with: an absolute path in its bytes that has such a library;
 - in the library found, every file but packages and tests, and what extension modules need.
 
-What can't be told apart is taken together: for an executable that doesn't say its version each library counts.
+What can't be told apart is taken together: for an executable that doesn't say its version each library counts. What
+isn't there, and anybody could put there, as `/tmp/lib` is for an executable below `/tmp`, is looked for again after the
+start, and whenever an answer that was kept is used.
 """
 
 from __future__ import annotations
@@ -80,16 +82,16 @@ def examine_loading(executable: str) -> Loading:
     if holders.steps[real].st_mode & (stat.S_ISUID | stat.S_ISGID):
         holders.refuse("it gives rights to whoever runs it (set-user-ID)", f"chmod ug-s {executable}")
     homes: list[str] = []
-    absent = []
     for beside in (os.path.dirname(os.path.dirname(executable)), os.path.dirname(executable)):
         configuration = os.path.join(beside, "pyvenv.cfg")
         text = _read_configuration(configuration, holders)
         homes += _homes(text or "")
-        absent += [Witness(configuration, None)] if text is None else []
+        holders.absent += [configuration] if text is None else []
     if os.geteuid() == 0:
         _Search(holders, executable, real).look(homes)
-    kept = [Witness(path, facts_of(status)) for path, status in holders.kept.items()]
-    return Loading(holders.account, environment_of(executable), (*kept, *absent), holders)
+    witnesses = [Witness(path, facts_of(status)) for path, status in holders.kept.items()]
+    witnesses += [Witness(path, None) for path in dict.fromkeys(holders.absent)]
+    return Loading(holders.account, environment_of(executable), tuple(witnesses), holders)
 
 
 def _read_configuration(path: str, holders: Holders) -> str | None:

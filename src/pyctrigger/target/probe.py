@@ -13,7 +13,7 @@ from .accounts import lease
 from .answer import is_complete, parse_answer, require_modest
 from .child import describe_death, kill, printable, start
 from .loading import examine_loading
-from .witness import Probed, Witness, environment_of, facts_of
+from .witness import Probed, Witness, environment_of, facts_of, is_unchanged
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,7 +39,10 @@ def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TI
     # A root that is trusted (`--trust-root`) is trusted as a whole; its links mean something else out here.
     loading = examine_loading(seen) if root is None else None
     account = loading.account if loading else None
-    answer = parse_answer(executable, _ask(executable, account, root, timeout))
+    said = _ask(executable, account, root, timeout)
+    if loading is not None and not all(map(is_unchanged, loading.witnesses)):
+        raise RefusedError(f"{executable}, or what it loads, changed while it was asked", mend="run it again")
+    answer = parse_answer(executable, said)
     interpreter = answer.interpreter._replace(account=account, root=root, environment=environment_of(seen))
     if loading is None:
         paths = [seen, *((root or "") + path for path in answer.witnesses)]

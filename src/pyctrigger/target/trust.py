@@ -36,6 +36,8 @@ class Holders:
         #: Whether the steps that are looked at now are kept, to be looked at another time; and those that are.
         self.keeps = True
         self.kept: dict[str, os.stat_result] = {}
+        #: Where there was nothing, and anybody could put something.
+        self.absent: list[str] = []
 
     def follow(self, path: str) -> str:
         """Look at every step of the way to `path`, and return where it leads.
@@ -48,14 +50,17 @@ class Holders:
             raise InterpreterError(f"{self._what} {path}: {error.strerror}", mend="name one that is there") from error
 
     def follow_existing(self, path: str) -> str | None:
-        """As `follow`, as far as the way exists; None where its end doesn't, and nobody but its holders can make it."""
+        """As `follow`, as far as the way exists; None where its end doesn't.
+
+        What anybody could make there is kept as absent.
+        """
         try:
             return self._follow(path)
         except FileNotFoundError as error:
             step = os.fspath(error.filename)
             above = self.steps[os.path.dirname(step)]
             if above.st_mode & stat.S_ISVTX and above.st_mode & _OTHERS_WRITE:
-                self.refuse(f"anybody could make {step}", "move it to where only one account may write")
+                self.absent.append(step)
             return None
         except OSError:
             return None
