@@ -63,11 +63,11 @@ class Notes:
         if self._name is None:
             return
         owned = tuple(self._owned)
-        if not self._is_there:
-            pass  # a glance goes by directories, and would forget it every time
-        elif self._entries and self._is_old and (not self._needs or (self.again and self._is_untouched)):
+        is_served = self._is_old and (not self._needs or (self.again and self._is_untouched))
+        # A glance goes by directories: the note of anything else it would forget every time.
+        if self._is_there and self._entries and is_served:
             self.served[self._name] = Part.of(self._entries, self._until, owned)
-        else:
+        elif self._is_there or owned:
             self.unserved[self._name] = owned
         self._name = None
 
