@@ -87,7 +87,8 @@ def _check(command: Command, options: Sequence[Argument], library: Path, broken:
     made = {str(Path(pyc.decode()).relative_to(library)) for pyc in pycs_below(library)}
     meant = {*sources_of(library)} - broken
     expected = {_pyc(source, run.run["interpreter"]["cache_tag"], level) for source in meant for level in LEVELS}
-    problems = [f"{failure['path']}: {failure['message']}" for failure in run.failures]
+    problems = [error["message"] for outcome in (run, again, verified) for error in outcome.document["errors"]]
+    problems += [f"{failure['path']}: {failure['message']}" for failure in run.failures]
     problems += [f"{finding['kind']}: {finding['source']}" for finding in verified.findings]
     problems += [f"left out, or not: {path}" for path in sorted(made ^ expected)]
     if (run.code, again.code, again.counts["compiled"], verified.code) != (0, 0, 0, 0):
