@@ -76,6 +76,14 @@ def stdlib(session: nox.Session) -> None:
 
 
 @nox.session
+def attacks(session: nox.Session) -> None:
+    """The exchanges of tests/test_identity.py, 10,000 for each case: as root, and for some hours."""
+    install_locked(session, "test")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    session.run("pytest", "-k", "exchange", "tests/test_identity.py", *session.posargs, env={"EXCHANGES": "10000"})
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write tests/locks/*.txt with today's releases and their hashes.
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ALICE, BOB = 64501, 64502
 #: Exchanges for each case, at least: `nox -s attacks` sets 10000.
-EXCHANGES = int(os.environ.get("PYCTRIGGER_EXCHANGES", "100"))
+EXCHANGES = int(os.environ.get("EXCHANGES", "100"))
 _PACKAGES = 50
 #: Rights by which root may do what an account may not.
 _OVERRIDING = "dac_override,dac_read_search,fowner,chown"
