@@ -29,7 +29,7 @@ def python_without(modules: Iterable[str], interpreter: Interpreter, top: Path) 
         if entry.name not in ("lib-dynload", "site-packages"):  # `__pycache__` is only read: give it -B
             (library / entry.name).symlink_to(entry)
     (library / "site-packages").mkdir()
-    (library / "site-packages" / "pyctrigger.pth").write_text("\n".join(_search_path()) + "\n")
+    (library / "site-packages" / "pyctrigger.pth").write_text("\n".join(search_path()) + "\n")
     for entry in (Path(interpreter.prefix) / "lib").glob("libpython*"):
         (top / "lib" / entry.name).symlink_to(entry)
     for entry in (original / "lib-dynload").iterdir():
@@ -41,7 +41,7 @@ def python_without(modules: Iterable[str], interpreter: Interpreter, top: Path) 
     return executable if said == b"[]\n" else None
 
 
-def _search_path() -> list[str]:
+def search_path() -> list[str]:
     """Where such a Python finds pyctrigger, and what it needs."""
     import filelock
     import platformdirs
@@ -50,3 +50,8 @@ def _search_path() -> list[str]:
 
     packages = [Path(each.__file__ or "").parent.parent for each in (pyctrigger, filelock, platformdirs)]
     return list(dict.fromkeys(map(str, packages)))
+
+
+def start_from(places: list[str]) -> str:
+    """What a Python with `-I` is given after `-c`: pyctrigger's command, from these places."""
+    return f"import sys; sys.path += {places!r}; from pyctrigger.__main__ import main; sys.exit(main())"

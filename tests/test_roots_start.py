@@ -67,7 +67,13 @@ def ways() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("way", ["module", "script"])
 @pytest.mark.parametrize(
-    "variables", [(), ("PYTHONPATH",), ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONPYCACHEPREFIX", "PYTHONINSPECT")]
+    "variables",
+    [
+        (),
+        ("PYTHONUNBUFFERED",),
+        ("PYTHONPATH",),
+        ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONPYCACHEPREFIX", "PYTHONINSPECT"),
+    ],
 )
 def test_nothing_of_the_callers_is_imported(
     tmp_path: Path, hostile: Hostile, scope: list[str], site: Path, way: str, variables: tuple[str, ...]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import absent
-from incomplete_python import python_without, search_path
+from incomplete_python import python_without, search_path, start_from
 from packages import write_tree
 from pyctrigger.target.flavour import STANDARD_DIRECTORIES
 from test_staged_root import make_root
@@ -90,9 +90,8 @@ def test_in_a_root_one_of_them_stands_for_both(interpreters: list[Interpreter], 
     root = make_root(tmp_path / "root", host)
 
     child = subprocess.run(
-        [twin, "-B", "-m", "pyctrigger", "run", "--stateless", "--root", root],
+        [twin, "-I", "-B", "-c", start_from(search_path()), "run", "--stateless", "--root", root],
         capture_output=True,
-        env={**os.environ, "PYTHONPATH": search_path()},
         check=False,
     )
 

@@ -1,12 +1,23 @@
 """`python -m pyctrigger`, and what `pyctrigger` is installed as.
 
-As root it starts once more with `-I` before it imports anything, unless it was started so: by then Python has put the
-current directory, `PYTHONPATH` and a user's site before its own modules, and they may be anybody's. What this file and
-`__init__` need is built in; even `from __future__` would be looked for there.
+As root, unless it was started with `-I`, it leaves the current directory and a user's site before it imports anything:
+Python has put them where modules are looked for, and they may be anybody's. Where a variable of Python's own may have
+done more, it starts once more with `-I`, which takes 20 ms. What this file and `__init__` need is built in; even
+`from __future__` would be looked for there.
 """
 
 import sys
 
+#: Variables that change nothing of what is imported (python(1), "ENVIRONMENT VARIABLES").
+_HARMLESS = {
+    b"PYTHONDONTWRITEBYTECODE",
+    b"PYTHONHASHSEED",
+    b"PYTHONIOENCODING",
+    b"PYTHONNOUSERSITE",
+    b"PYTHONSAFEPATH",
+    b"PYTHONUNBUFFERED",
+    b"PYTHONUTF8",
+}
 #: The package that runs is the one that was started; of what else lies beside it everything else comes first.
 _AGAIN = """\
 import sys
@@ -26,7 +37,10 @@ def main() -> int:
 
     if posix.geteuid() == 0 and not sys.flags.isolated:
         try:
-            _start_again()
+            if any(name.startswith(b"PYTHON") and name not in _HARMLESS for name in posix.environ):
+                _start_again()
+            else:
+                _leave_what_may_be_anybodys()
         except (OSError, ValueError) as error:
             sys.stderr.write(f"pyctrigger: it can't be started anew with -I: {error}; say python -I -m pyctrigger\n")
             return 0 if "--hook" in sys.argv else 77
@@ -41,14 +55,32 @@ def main() -> int:
     return run()
 
 
+def _leave_what_may_be_anybodys() -> None:
+    """Look nowhere for modules that `-I` leaves out, but in what lies beside this package, and there last."""
+    if not getattr(sys.flags, "safe_path", False):
+        del sys.path[0]  # of the script, or the current one
+    site = sys.modules.get("site")
+    users = getattr(site, "USER_SITE", None) if getattr(site, "ENABLE_USER_SITE", False) else None
+    beside = _beside()
+    kept = [path for path in sys.path if path not in ("", users, beside)]
+    sys.path[:] = [*kept, beside]
+
+
+def _beside() -> str:
+    """The directory in which this package lies."""
+    import posix
+
+    here = __file__ if __file__.startswith("/") else f"{posix.getcwd()}/{__file__}"
+    return here.rpartition("/")[0].rpartition("/")[0] or "/"
+
+
 def _start_again() -> None:
     import _signal  # type: ignore[import-not-found]
     import posix
 
     if not sys.executable:
         raise ValueError("this Python doesn't know its own path")
-    here = __file__ if __file__.startswith("/") else f"{posix.getcwd()}/{__file__}"
-    beside = here.rpartition("/")[0].rpartition("/")[0] or "/"
+    beside = _beside()
     options = ["-I"]
     options += ["-B"] if sys.dont_write_bytecode else []
     options += ["-S"] if sys.flags.no_site else []

@@ -21,7 +21,7 @@ from ..errors import (
 )
 from ..run import config as configuration
 from ..run.request import Request, Work
-from ..run.selection import Found, find_interpreters
+from ..run.selection import find_interpreters
 from ..state.interpreters import ProbedInterpreters
 from ..target.flavour import Flavour
 from .measure_barrier import has_barrier
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..run.config import Settings
+    from ..run.selection import Found
     from ..target.interpreter import Interpreter
 
 #: How often sources may turn up that no run before has imported.

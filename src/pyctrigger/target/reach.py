@@ -7,6 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from .elf import read_needs
+
 if TYPE_CHECKING:
     from .interpreter import Interpreter
 
@@ -16,10 +18,25 @@ _READ_AND_SEARCH = stat.S_IROTH | stat.S_IXOTH
 
 
 def is_for_everybody(interpreter: Interpreter) -> bool:
-    """Whether everybody may execute it and list its standard library, as far as modes say."""
+    """Whether everybody may execute it, load the libraries that it names a place for, and list its standard library.
+
+    As far as modes say.
+    """
     scheme = interpreter.schemes.get(interpreter.default_scheme, {})
     paths = [interpreter.executable, *(scheme[key] for key in ("stdlib", "platstdlib") if key in scheme)]
-    return all(_is_open((interpreter.root or "") + path) for path in paths)
+    if not all(_is_open((interpreter.root or "") + path) for path in paths):
+        return False
+    return interpreter.root is not None or all(map(_is_open, _named_libraries(interpreter.executable)))
+
+
+@functools.lru_cache(maxsize=16)
+def _named_libraries(executable: str) -> tuple[str, ...]:
+    """The libraries of a program that lie where it says, as libpython may; the system's own are for everybody."""
+    needs = read_needs(os.path.realpath(executable))
+    if needs is None:
+        return ()
+    places = [(place, name) for name in needs.libraries for place in needs.runpath or needs.rpath]
+    return tuple(path for path in (os.path.join(place, name) for place, name in places) if os.path.exists(path))
 
 
 @functools.lru_cache(maxsize=256)  # asked for each worker, and a path takes ten system calls
