@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from command import Command
-from confinement import cpython_for, private_mounts, public_directory, wait_for
+from confinement import NOBODY, cpython_for, private_mounts, public_directory, wait_for
 from conftest import absent
 from packages import pycs_below, write_tree
 
@@ -107,7 +107,12 @@ DEEDS = {
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
     """,
-    "make a namespace": "call('unshare', 0x10000000)",
+    "make a namespace": """
+        child = os.fork()
+        if not child:
+            os._exit(0 if libc.unshare(0x10000000) == 0 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    """,
 }
 #: What doesn't fail, and must not outlive the run.
 LINGERING = """\
@@ -239,6 +244,48 @@ def test_nothing_outlives_the_run(as_root: None, owner: int, close: str) -> None
         assert (0, 1) == (outcome.code, outcome.counts["compiled"])
         assert time.monotonic() - began < 60
         assert wait_for(lambda: [] == place.remains())
+
+
+#: What whoever shares its account can do to a worker, each in a process of its own.
+MEDDLING = {
+    "signal it": "os.kill(WORKER, 0)",
+    "read its memory": "open('/proc/WORKER/mem', 'rb').close()",
+    "trace it": "call('ptrace', 0x4206, WORKER, None, None)",
+    "take its pipes": "call('syscall', 438, call('syscall', 434, WORKER, 0), 1, 0)",
+    "open its pipes": "os.close(os.open('/proc/WORKER/fd/1', os.O_WRONLY))",
+}
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700], ids=["everybody's", "root's alone"])
+def test_nobody_meddles_with_a_worker(as_root: None, mode: int) -> None:
+    """Neither the owner of what it compiles, nor `nobody`."""
+    head = TAKEN.partition("real =")[0]
+    with ground(mode) as place:
+        place.plant({"wait": "time.sleep(100)\n"}, ALICE)
+        python = cpython_for(ALICE)
+        assert python
+        with place.command.start("run", *place.on(), "--jobs", "1") as child:
+            try:
+                assert wait_for(lambda: bool(place.remains()))
+                (worker,) = place.remains()
+                done = [
+                    (uid, deed)
+                    for uid in (ALICE, NOBODY)
+                    for deed, code in MEDDLING.items()
+                    if not subprocess.run(
+                        [python, "-c", head + code.replace("WORKER", str(worker))],
+                        user=uid,
+                        group=uid,
+                        extra_groups=[],
+                        cwd="/",
+                        env={},
+                        check=False,
+                        capture_output=True,
+                    ).returncode
+                ]
+            finally:
+                child.kill()
+    assert [] == done
 
 
 def test_a_worker_that_dies_with_its_pipes_held_is_missed(as_root: None) -> None:

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import ShortageError
+from ...target.accounts import lease
 from ...target.child import FRESH_START, describe_death, kill, printable
 from ...target.confinement import confined
 
@@ -38,7 +39,7 @@ _AHEAD = 64
 _BOOTSTRAP = (
     f"{FRESH_START}\n"
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from pyctrigger.inspect.audit.reader import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
+    "from pyctrigger.inspect.audit.reader import serve; serve(*map(int, sys.argv[1:4]))"
 )
 
 
@@ -77,11 +78,15 @@ class _Reader:
         self._heard = bytearray()
         life, self._life = os.pipe()
         ours, theirs = socket.socketpair()
+        #: Its account, which it takes itself: this Python may lie where only root can reach it.
+        self._lease = lease(None)
+        uid = -1 if self._lease is None else self._lease.account.uid
         try:
-            self._child = confined(lambda _: _start(theirs.fileno(), life))
+            self._child = confined(lambda _: _start(theirs.fileno(), life, uid))
         except (OSError, subprocess.SubprocessError) as error:
             ours.close()
             os.close(self._life)
+            self._give_back()
             reason = getattr(error, "strerror", None) or str(error)
             raise ShortageError(
                 f"no process to read archives can be started: {reason}",
@@ -144,11 +149,16 @@ class _Reader:
             kill(self._child)
         died = self._child.wait()
         os.close(self._life)
+        self._give_back()
         assert self._child.stderr is not None
         os.set_blocking(self._child.stderr.fileno(), False)
         with self._child.stderr as stream:
             noise = printable(stream.read(_MOST_NOISE) or b"")
         return describe_death(died) + (f", it said: {noise}" if noise else "")
+
+    def _give_back(self) -> None:
+        if self._lease is not None:
+            self._lease.end()
 
     def kill(self) -> None:
         """End it now."""
@@ -156,8 +166,8 @@ class _Reader:
         self.end()
 
 
-def _start(channel: int, life: int) -> subprocess.Popen[bytes]:
-    arguments = [json.dumps(_search_path()), str(channel), str(life)]
+def _start(channel: int, life: int, uid: int) -> subprocess.Popen[bytes]:
+    arguments = [json.dumps(_search_path()), str(channel), str(life), str(uid)]
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-B", "-W", "ignore", "-c", _BOOTSTRAP, *arguments],
         stdin=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """What the process that reads archives does: one archive after the other, without rights, and nothing written.
 
-It starts with the rights of the command, takes in what it needs, and then gives them up: root's for `nobody`'s. What
-it reads comes as open descriptors.
+It starts with the rights of the command, takes in what it needs, and then gives them up: as root for an account that is
+its own. What it reads comes as open descriptors.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ import os
 import socket
 from typing import Any
 
-from ...namespaces import is_mapped
 from ...pyc import source_hash  # noqa: F401 - read while it may be
-from ...target.remote.serve import die_with_host, limit
+from ...target.remote.powerless import become, bound
+from ...target.remote.serve import die_with_host
 from .examination import examine
 from .judgement import Judge
 from .limits import Limits
 from .streams import zstd_module
 
-_NOBODY = 65534
+#: The reader itself: nothing that it does needs another.
+_MOST_PROCESSES = 1
 _READY = b"pyctrigger-reader-1\n"
 #: All that is imported late by what is used here: whoever has no rights may not be able to read it any more.
-_PRELOADED = ("bz2", "gzip", "lzma", "tarfile", "zipfile", "zlib", "encodings.cp437", "_imp", "pwd", "resource")
+_PRELOADED = ("bz2", "gzip", "lzma", "tarfile", "zipfile", "zlib", "encodings.cp437", "_imp", "resource")
 
 
-def serve(channel_number: int, life: int) -> None:
-    """Answer until the other side has gone."""
+def serve(channel_number: int, life: int, uid: int) -> None:
+    """Answer until the other side has gone, with the account `uid`; -1: with that of the command."""
     import importlib
 
     die_with_host(life)
@@ -39,8 +40,9 @@ def serve(channel_number: int, life: int) -> None:
     settings = json.loads(_line(channel))
     limits = Limits(**settings["limits"])
     target = _judge(settings["target"])
-    _give_up_rights()
-    limit(limits.memory)
+    bound(_MOST_PROCESSES if uid >= 0 else 0, limits.memory)
+    if uid >= 0:
+        become(uid, uid)
     channel.sendall(_READY)
     while True:
         _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
@@ -82,18 +84,3 @@ def _judge(fields: dict[str, Any] | None) -> Judge | None:
         (fields["version"][0], fields["version"][1]),
         fields["library"],
     )
-
-
-def _give_up_rights() -> None:
-    if os.geteuid() != 0 or not is_mapped(_NOBODY):
-        return
-    import pwd
-
-    try:
-        account = pwd.getpwnam("nobody")
-        uid, gid = account.pw_uid, account.pw_gid
-    except KeyError:
-        uid = gid = _NOBODY
-    os.setgroups([])
-    os.setgid(gid)
-    os.setuid(uid)

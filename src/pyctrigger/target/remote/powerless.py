@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from typing import Any, Callable  # noqa: F401 - in a comment
 
 
-def bound(processes: int = 2, files: int = 64) -> bool:
+def bound(processes: int = 2, memory: int = 0) -> bool:
     """Bound this process: how many of its account's there are, its core file, what it writes, what it has open.
+
+    `memory` is its address space in bytes; 0: as it is, and so for the processes.
 
     False where a limit can't be had: whoever started us may see to it.
     """
@@ -22,12 +24,13 @@ def bound(processes: int = 2, files: int = 64) -> bool:
         return False
     good = True
     for name, wanted in (
-        ("RLIMIT_NPROC", processes),
         ("RLIMIT_CORE", 0),
         ("RLIMIT_FSIZE", 0),
-        ("RLIMIT_NOFILE", files),
+        ("RLIMIT_NOFILE", 64),
+        ("RLIMIT_NPROC", processes),
+        ("RLIMIT_AS", memory),
     ):
-        if not wanted and name == "RLIMIT_NPROC":
+        if not wanted and name in ("RLIMIT_NPROC", "RLIMIT_AS"):
             continue
         kind = getattr(resource, name, None)
         if kind is None:

@@ -117,14 +117,7 @@ def limit(memory: int, processes: int = 0) -> int:
     except ImportError:  # Debian's python3.15-minimal has none; the host sees to it
         return memory
 
-    if not bound(processes):
-        lack("setrlimit")
-    try:
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        allowed = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
-        if memory:
-            resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    except (AttributeError, ValueError, OSError):
+    if not bound(processes, memory):
         lack("setrlimit")
     try:
         left = resource.getrlimit(resource.RLIMIT_AS)[0]
