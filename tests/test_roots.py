@@ -206,6 +206,15 @@ def test_root_refuses_a_state_directory_that_another_account_could_exchange(root
     assert [] == os.listdir(tmp_path / "theirs")
 
 
+def test_runs_that_begin_at_once_share_the_state_of_a_root(root: Root) -> None:
+    """The first of all, four times: one makes it, none goes without, and none takes it for another root's."""
+    children = [root.pyctrigger.start("run", *root.arguments) for _ in range(4)]
+    said = [child.communicate(timeout=120) for child in children]
+
+    assert [(0, b"")] * 4 == [(child.returncode, err) for child, (_, err) in zip(children, said)]
+    assert (0, 3) == (root.pending(), root.run().counts["fresh"])
+
+
 # -- another root in the place ---------------------------------------------------------------------------------------
 
 

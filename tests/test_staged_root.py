@@ -431,6 +431,14 @@ def test_a_mount_below_a_root_is_not_entered(
     else:
         assert 69 == outcome.code
         assert "can't be seen" in outcome.document["errors"][0]["message"]
+    (victim / "pyvenv.cfg").touch()
+    below = perform(pyctrigger, "run", "--stateless", "--root", root, "--prefix-below", "/")
+    assert ([2], "no environment below it") == (
+        [error["code"] for error in below.document["errors"]],
+        below.document["errors"][0]["message"].rpartition(": ")[2],
+    )
+    (victim / "pyvenv.cfg").unlink()
+    before = snapshot(victim)
     named = perform(pyctrigger, "run", "--stateless", "--root", root, "--python", newest.path, "--site-dir", site)
     assert (3 if place == f"{site}/package" else 2) == named.code
     assert before == snapshot(victim)

@@ -150,13 +150,11 @@ def _tell(error: BaseException) -> None:
 def give_up_rights(uid: int, gid: int, place: str, seconds: float) -> str:
     """Keep nothing but what is open, and a directory with copies; its name from then on. Raises OSError."""
     _leave_network()
-    for kind, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, int(seconds) + 1),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_AS, _MEMORY),
-        (resource.RLIMIT_NPROC, 0),
-    ):
+    limits = {"CORE": 0, "CPU": int(seconds) + 1, "FSIZE": 0, "AS": _MEMORY, "NPROC": 0}
+    for name, most in limits.items():
+        kind = getattr(resource, f"RLIMIT_{name}", None)
+        if kind is None:
+            continue  # a system without it
         hard = resource.getrlimit(kind)[1]
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (least, least))

@@ -11,6 +11,7 @@ from ..errors import UnexaminedError, UsageError
 from ..target.flavour import Flavour
 from ..target.witness import environment_of
 from ..tree.directory import open_in_root, status_in_root
+from ..tree.opened import is_confined, open_name
 from .request import Request, Work
 from .targets import lies_in, real_prefix
 
@@ -36,6 +37,8 @@ _MOST_DIRECTORIES = 1_000_000
 _DEEPEST = 40
 #: Directories that are named, of those that couldn't be looked at.
 _FEW = 3
+#: It went, is another thing now, or is mounted below a root.
+_NOT_ENTERED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -245,9 +248,9 @@ class _Search:
         for name in names:
             inside = os.path.join(path, name)
             try:
-                descriptor = os.open(name, _DIRECTORY, dir_fd=directory)
+                descriptor = open_name(name, _DIRECTORY, directory, is_confined(self._root))
             except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # it went, or is another thing now
+                if error.errno not in _NOT_ENTERED:
                     self.unexamined.append(f"{inside}: {error.strerror}")
                 continue
             try:

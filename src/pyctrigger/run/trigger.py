@@ -170,7 +170,7 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
         drop_entries_of_gone(store, probed, settings, observer)
         if not request.hook:
             drop_gone_environments(store, probed, observer)
-            if request.root is None and store.base is not None:
+            if request.root is None and store.base is not None and os.path.isdir(os.path.join(store.base, "roots")):
                 from ..state.roots import drop_gone_roots
 
                 drop_gone_roots(store.base, observer.notice)
