@@ -47,6 +47,7 @@ def test_what_is_said_of_each_names_its_executable(
     outside = pyctrigger.text("run", *named, "--site-dir", site, "/etc/passwd").err
     alone = pyctrigger.text("run", *named[:2], "--site-dir", site).out
 
+    assert (0, "") == (done.code, done.err)
     assert called == [line.partition(": ")[0] for line in done.out.splitlines()]
     assert all(f"  {name}:\n" in explained for name in called)
     assert f"outside the scope of {', '.join(called)}: /etc/passwd; the scope is {site}; " in outside
