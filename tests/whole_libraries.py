@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import command as commands
 import corpus
 from command import Command
 from debian_chroot import EXECUTABLES, sid_chroot
@@ -35,6 +36,7 @@ _TESTS_INSIDE = ("libpython3.14-testsuite", "libpython3.15-testsuite", "pypy3-li
 
 def main() -> int:
     """The exit code."""
+    commands.PATIENCE = 3600  # PyPy compiles a library at three levels for minutes, and a machine may be busy
     codes = [_check_installed(interpreter) for interpreter in one_per_flavour(find_interpreters())]
     return max([*codes, *_check_sid()])
 
