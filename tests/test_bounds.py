@@ -8,6 +8,7 @@ import resource
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -46,9 +47,12 @@ def cost(command: Command, verb: str, *arguments: str) -> Cost:
     began = time.monotonic()
     child = subprocess.Popen(command.command_line(verb, arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert child.stderr
+    alarm = threading.Timer(60, child.kill)  # what hangs fails
+    alarm.start()
     child.stderr.read()
     child.stderr.close()
     _, status, used = os.wait4(child.pid, 0)
+    alarm.cancel()
     child.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - began
     return Cost(child.returncode, seconds, used.ru_maxrss * 1024, used.ru_utime + used.ru_stime)
