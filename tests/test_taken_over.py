@@ -1,12 +1,13 @@
 """What a worker can do that was taken over: a payload stands where the compiler is, and every deed of it fails.
 
-The interpreter is a script that becomes the real one with another `source_to_code`: from its first source on, and so
-when it has been given its account, it runs what that source says, whatever a corrupted memory could make it do.
+The interpreter is a copy whose library has another `source_to_code`: from its first source on, and so when it has been
+given its account, it runs what that source says, whatever a corrupted memory could make it do.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -50,9 +51,6 @@ def source_to_code(self, data, path, *, _optimize=-1):
         pass
     return compile("said = %r" % said, path, "exec")
 SourceFileLoader.source_to_code = source_to_code
-at = sys.argv.index("-c")
-code, sys.argv = sys.argv[at + 1], ["-c", *sys.argv[at + 2:]]
-exec(code)
 """
 #: What it tries; HOST, TREE, OPEN and SOCKET are put in.
 DEEDS = {
@@ -169,6 +167,23 @@ class Ground(NamedTuple):
         return found
 
 
+def copy_of(real: str, prefix: Path) -> Path:
+    """An interpreter with a library of links to the real one's, but for the module that is taken over."""
+    question = "import os, sys; print(os.path.dirname(os.__file__)); print(*sys.version_info[:2], sep='.')"
+    said = subprocess.run([real, "-I", "-S", "-c", question], capture_output=True, check=True, text=True)
+    library, version = said.stdout.split()
+    own = prefix / "lib" / f"python{version}"
+    own.mkdir(parents=True)
+    for entry in Path(library).iterdir():
+        if entry.name not in ("struct.py", "__pycache__"):
+            (own / entry.name).symlink_to(entry)
+    (own / "struct.py").write_text(Path(library, "struct.py").read_text() + TAKEN)
+    python = prefix / "bin" / f"python{version}"
+    python.parent.mkdir()
+    shutil.copy(real, python)
+    return python
+
+
 @contextmanager
 def ground(mode: int = 0o755) -> Iterator[Ground]:
     """A place where the interpreter's directory has this mode."""
@@ -177,11 +192,7 @@ def ground(mode: int = 0o755) -> Iterator[Ground]:
         absent("a CPython that any account may execute")
     with public_directory() as top:
         place = top / "place"
-        place.mkdir()
-        python, program = place / "python", place / "taken.py"
-        program.write_text(TAKEN)
-        python.write_text(f'#!/bin/sh\nexec {real} -I -S -B -W ignore {program} "$@"\n')
-        python.chmod(0o755)
+        python = copy_of(real, place)
         place.chmod(mode)
         (top / "open").mkdir()
         (top / "open").chmod(0o777)

@@ -1,7 +1,8 @@
 """System calls that no worker ever makes, not even to start, refused by the kernel where it can (seccomp(2), Linux).
 
 A filter belongs to the thread that asks for it, and a child inherits it: so the target needs nothing for it. Opening
-files and starting processes are limits' and the account's to bound: an interpreter may be a script that needs both.
+files and starting processes are limits' and the account's to bound, and names are refused only to what is no script: an
+interpreter may be a script, and need them.
 """
 
 from __future__ import annotations
@@ -28,40 +29,6 @@ _REFUSED = {
     "pidfd_getfd": (438, 438),
     "pidfd_send_signal": (424, 424),
     "kcmp": (312, 272),
-    # Names, and what they show: in a directory that everybody may write the account alone doesn't help.
-    "unlink": (87, 0),
-    "unlinkat": (263, 35),
-    "rename": (82, 0),
-    "renameat": (264, 38),
-    "renameat2": (316, 276),
-    "link": (86, 0),
-    "linkat": (265, 37),
-    "symlink": (88, 0),
-    "symlinkat": (266, 36),
-    "mkdir": (83, 0),
-    "mkdirat": (258, 34),
-    "rmdir": (84, 0),
-    "mknod": (133, 0),
-    "mknodat": (259, 33),
-    "chmod": (90, 0),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
-    "chown": (92, 0),
-    "lchown": (94, 0),
-    "fchown": (93, 55),
-    "fchownat": (260, 54),
-    "truncate": (76, 45),
-    "utime": (132, 0),
-    "utimes": (235, 0),
-    "futimesat": (261, 0),
-    "utimensat": (280, 88),
-    "setxattr": (188, 5),
-    "lsetxattr": (189, 6),
-    "fsetxattr": (190, 7),
-    "removexattr": (197, 14),
-    "lremovexattr": (198, 15),
-    "fremovexattr": (199, 16),
     # Mounts, namespaces, and other ways into the kernel.
     "mount": (165, 40),
     "umount2": (166, 39),
@@ -101,6 +68,42 @@ _REFUSED = {
     "delete_module": (176, 106),
     "acct": (163, 89),
 }
+#: Names, and what they show: in a directory that everybody may write an account alone doesn't help.
+_NAMES = {
+    "unlink": (87, 0),
+    "unlinkat": (263, 35),
+    "rename": (82, 0),
+    "renameat": (264, 38),
+    "renameat2": (316, 276),
+    "link": (86, 0),
+    "linkat": (265, 37),
+    "symlink": (88, 0),
+    "symlinkat": (266, 36),
+    "mkdir": (83, 0),
+    "mkdirat": (258, 34),
+    "rmdir": (84, 0),
+    "mknod": (133, 0),
+    "mknodat": (259, 33),
+    "chmod": (90, 0),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, 0),
+    "lchown": (94, 0),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "truncate": (76, 45),
+    "utime": (132, 0),
+    "utimes": (235, 0),
+    "futimesat": (261, 0),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+}
 #: The same for calls that are said not to exist: their callers know what to do without.
 _ABSENT = {
     "clone3": (435, 435),
@@ -124,16 +127,20 @@ _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 
 
 @functools.cache
-def filter_of_calls() -> bytes | None:
-    """The filter's program (bpf(4)), eight bytes an instruction; None where this machine's numbers aren't known."""
+def filter_of_calls(*, names: bool) -> bytes | None:
+    """The filter's program (bpf(4)), eight bytes an instruction; None where this machine's numbers aren't known.
+
+    With `names` it refuses also what changes the names of files: a script that becomes the interpreter may need that.
+    """
     known = _MACHINES.get(os.uname().machine)
     if not sys.platform.startswith("linux") or known is None or sys.maxsize < 1 << 32 or sys.byteorder != "little":
         return None
     column, architecture = known
     refuse, no_such_call, allow = (_return(_ERRNO | errno.EPERM), _return(_ERRNO | errno.ENOSYS), _return(_ALLOW))
+    refused = {**_REFUSED, **_NAMES} if names else _REFUSED
     program = [_step(_LOAD, _ARCHITECTURE), _step(_EQUAL, architecture, 1, 0), refuse, _step(_LOAD, _NUMBER)]
     program += [_step(_AT_LEAST, _X32, 0, 1), refuse]
-    for numbers, answer in [(each, refuse) for each in _REFUSED.values()] + [
+    for numbers, answer in [(each, refuse) for each in refused.values()] + [
         (each, no_such_call) for each in _ABSENT.values()
     ]:
         if numbers[column]:

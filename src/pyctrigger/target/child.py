@@ -132,7 +132,10 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
         if bound is None and not is_confined:
             return popen(account)
         # A stranger's interpreter could do something to a thread that has its account.
-        return confined(lambda _: popen(account)) if is_watched or is_confined else confined(popen, account)
+        script = _is_script((root or "") + executable)
+        if is_watched or is_confined:
+            return confined(lambda _: popen(account), is_script=script)
+        return confined(popen, account, is_script=script)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         if account and is_leased:
@@ -150,6 +153,15 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
 def open_file(name: str) -> int:
     """A descriptor of one file of a program. Raises OSError."""
     return os.open(os.path.join(os.path.dirname(__file__), "remote", name + ".py"), os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _is_script(executable: str) -> bool:
+    """Whether it becomes the interpreter later; also where nobody can tell."""
+    try:
+        with open(executable, "rb", buffering=0) as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return True
 
 
 def _enter(root: str | None, account: Account | None, processes: int) -> Callable[[], None]:

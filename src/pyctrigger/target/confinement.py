@@ -43,11 +43,14 @@ _networks: list[int] = []
 _could_become: list[bool] = []
 
 
-def confined(start: Callable[[Account | None], _Child], account: Account | None = None) -> _Child:
+def confined(
+    start: Callable[[Account | None], _Child], account: Account | None = None, *, is_script: bool = False
+) -> _Child:
     """What `start` returns or raises; the child that it starts has no network, where the system lets us say so.
 
     `start` is told what account the child has still to take: `account`, or None if it has that already. What is started
-    with an account has to be trusted until it is asked something: for a moment it can signal the thread.
+    with an account has to be trusted until it is asked something: for a moment it can signal the thread. What
+    `is_script` may change names of files.
     """
     if not sys.platform.startswith("linux"):
         return start(account)
@@ -56,7 +59,7 @@ def confined(start: Callable[[Account | None], _Child], account: Account | None 
 
     def run() -> None:
         try:
-            library = _give_up()
+            library = _give_up(is_script=is_script)
             is_it = library is not None and account is not None and _become(library, account)
             children.append(start(None if is_it else account))
         except BaseException as error:  # noqa: BLE001 - the caller's to see
@@ -192,7 +195,7 @@ def _leave_network(library: ctypes.CDLL) -> None:
         _networks.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
 
 
-def _give_up() -> ctypes.CDLL | None:
+def _give_up(*, is_script: bool) -> ctypes.CDLL | None:
     """For this thread and its children. A container that forbids it, or a kernel without it, is no reason to stop."""
     library = _library()
     if library is None:
@@ -204,16 +207,16 @@ def _give_up() -> ctypes.CDLL | None:
         library.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero)
         if os.geteuid() == 0:
             _leave_network(library)
-        _refuse_calls(library)
+        _refuse_calls(library, names=not is_script)
     except (AttributeError, OSError):
         pass
     return library
 
 
-def _refuse_calls(library: ctypes.CDLL) -> None:
+def _refuse_calls(library: ctypes.CDLL, *, names: bool) -> None:
     import ctypes
 
-    program = filter_of_calls()
+    program = filter_of_calls(names=names)
     if program is None:
         return
     instructions = ctypes.create_string_buffer(program, len(program))

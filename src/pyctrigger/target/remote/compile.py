@@ -61,7 +61,7 @@ FLAGS_MODULE = sys.version_info < (3, 15)
 #: PyPy flags a string as interned if any equal one is, also one that compiling has left and nothing holds any more.
 FLAGS_BY_GARBAGE = sys.implementation.name == "pypy"
 #: Whether this process only forks, and so has compiled nothing whenever it is asked.
-APART = FLAGS_BY_GARBAGE or (len(sys.argv) > 8 and sys.argv[8] == "apart")
+APART = FLAGS_BY_GARBAGE or "apart" in sys.argv[6:]
 LIFE = int(sys.argv[2]) if len(sys.argv) > 2 else -1
 OURS, THEIRS = os.pipe() if APART else (-1, -1)
 #: inspect.CO_OPTIMIZED: the code of a function, whose first constant is its docstring or None. From 3.14 on it may be

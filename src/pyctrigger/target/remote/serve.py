@@ -432,7 +432,8 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
     import signal
 
     life, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
-    account, codec = int(sys.argv[6]), sys.argv[7]
+    options = dict(each.partition("=")[::2] for each in sys.argv[6:])
+    account, codec = int(options.get("account", -1)), options.get("codec", "")
     die_with_host(life)
     memory = limit(memory, 2 if account > 0 else 0)
     hash_of = importlib.util.source_hash if hashes else no_hash
