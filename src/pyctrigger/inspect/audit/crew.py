@@ -20,6 +20,7 @@ from ...errors import ShortageError
 from ...target.accounts import lease
 from ...target.child import FRESH_START, describe_death, kill, printable
 from ...target.confinement import confined
+from .answer import NoAnswerError, parse_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 _READY = b"pyctrigger-reader-1\n"
 #: Seconds until a reader has imported what it needs.
 _START_TIMEOUT = 60.0
-#: Bytes. The longest list of findings with the longest names.
-_LARGEST_ANSWER = 64 << 20
+#: Bytes. The longest list of findings that a reader gives, each character escaped.
+_LARGEST_ANSWER = 8 << 20
 #: Bytes of its standard error that are kept for a message: it has nothing to say, unless it can't start.
 _MOST_NOISE = 4096
 #: Answers that may wait for one before them in the order, for each reader.
@@ -74,7 +75,7 @@ class _Reader:
     def __init__(self, settings: Settings) -> None:
         self.number: int | None = None
         self.is_ready = False
-        self._timeout = settings.limits.timeout
+        self._limits = settings.limits
         self._heard = bytearray()
         life, self._life = os.pipe()
         ours, theirs = socket.socketpair()
@@ -104,7 +105,7 @@ class _Reader:
     def give(self, number: int, descriptor: int) -> None:
         """Give it the next archive, and close that here."""
         self.number = number
-        self.deadline = time.monotonic() + self._timeout if self._timeout else float("inf")
+        self.deadline = time.monotonic() + self._limits.timeout if self._limits.timeout else float("inf")
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 socket.send_fds(self._channel, [b"\0"], [descriptor])
@@ -129,16 +130,20 @@ class _Reader:
         length = int.from_bytes(self._heard[:4], "little")
         if length > _LARGEST_ANSWER:
             return False, None
+        if self._heard and self.number is None:
+            return False, None  # nobody has asked
         if len(self._heard) < 4 + length or length == 0:
             return True, None
         try:
-            answer = json.loads(bytes(self._heard[4:]))
-        except ValueError:
+            if len(self._heard) != 4 + length:
+                return False, None  # more than was asked for
+            answer = parse_answer(bytes(self._heard[4:]), self._limits)
+        except NoAnswerError:
             return False, None
         self._heard.clear()
         self.number = None
         self.deadline = float("inf")
-        return isinstance(answer, dict), answer
+        return True, answer
 
     def end(self) -> str:
         """Have it ended, whatever it does; how it had ended by itself."""

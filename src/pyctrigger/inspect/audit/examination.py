@@ -6,16 +6,21 @@ import os
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ...pyc.magic import number_of, release_of
 from ...pyc.source_hash import source_hash
+from .answer import MOST_MAGIC_NUMBERS, MOST_TAGS
 from .contents import Contents, files_named, normal, read_whole
 from .formats import open_archive, tar_kind
-from .judgement import ArchiveFinding, judge
+from .judgement import KINDS, ArchiveFinding, judge
 from .limits import ArchiveError, Budget
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .judgement import Doubt, Judge, Verdicts
     from .limits import Limits
+
+#: Characters in the names of all findings that are listed.
+_MOST_TEXT = 1 << 20
 
 
 def examine(descriptor: int, limits: Limits, target: Judge | None) -> dict[str, Any]:
@@ -85,12 +90,10 @@ def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limi
     climbing = contents.climbing(answer["format"])
     findings = sorted(verdicts.findings, key=lambda finding: (finding.pyc or "", finding.kind, finding.reason))
     findings += [ArchiveFinding("climbing", each.reason, None, None, each.name) for each in climbing]
-    counts = dict.fromkeys(("stale", "orphan", "mismatched", "corrupt", "climbing"), 0)
+    counts = dict.fromkeys(KINDS, 0)
     for finding in findings:
         counts[finding.kind] += 1
-    answer["bytecode"] = [
-        _bytecode(magic_number, tags) for magic_number, tags in sorted(verdicts.magic_numbers.items(), key=_by_number)
-    ]
+    answer["magic_numbers"] = _bounded({number.hex(): tags for number, tags in verdicts.magic_numbers.items()}, answer)
     answer["counts"] = {
         "members": contents.members,
         "sources": len(contents.sources),
@@ -98,27 +101,25 @@ def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limi
         "foreign": verdicts.foreign,
         **counts,
     }
-    answer["findings"] = [list(finding) for finding in findings[: limits.findings]]
+    answer["findings"] = list(_few(findings[: limits.findings]))
 
 
-def _by_number(item: tuple[bytes, dict[str, int]]) -> int:
-    return number_of(item[0])
+def _few(findings: list[ArchiveFinding]) -> Iterator[list[str | None]]:
+    """As many of them as an answer has room for."""
+    left = _MOST_TEXT
+    for finding in findings:
+        left -= sum(len(each) for each in finding if each is not None)
+        if left < 0:
+            return
+        yield list(finding)
 
 
-def _bytecode(magic_number: bytes, tags: dict[str, int]) -> dict[str, Any]:
-    number = number_of(magic_number)
-    release = release_of(number)
-    return {
-        "magic_number": magic_number.hex(),
-        "number": number,
-        "implementation": release.implementation or None,
-        "version": ".".join(map(str, release.version)) if release.version[0] else None,
-        "release": release.text,
-        "is_final": release.is_final,
-        "pycs": sum(tags.values()),
-        "cache_tags": sorted(tag for tag in tags if tag),
-        "without_cache_tag": tags.get("", 0),
-    }
+def _bounded(numbers: dict[str, dict[str, int]], answer: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """As many magic numbers and cache tags as an answer may have; where there are more, that is said."""
+    if len(numbers) > MOST_MAGIC_NUMBERS or any(len(tags) > MOST_TAGS for tags in numbers.values()):
+        answer["failure"] = _failure(ArchiveError("limit", "has bytecode of too many magic numbers or cache tags"))
+    few = sorted(numbers.items())[:MOST_MAGIC_NUMBERS]
+    return {number: dict(sorted(tags.items())[:MOST_TAGS]) for number, tags in few}
 
 
 def _failure(error: ArchiveError) -> dict[str, str]:

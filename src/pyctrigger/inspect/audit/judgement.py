@@ -32,13 +32,22 @@ class Judge(NamedTuple):
     """The name of its library's directory, such as `python3.14`: where sourceless bytecode of its own lies."""
 
 
+#: Every kind of finding, and its reasons.
+REASONS = {
+    "stale": ("magic",),
+    "orphan": ("source", "sourceless"),
+    "mismatched": ("mtime", "size", "hash"),
+    "corrupt": ("magic", "header", "body"),
+    "climbing": ("absolute", "parent", "link-absolute", "link-parent", "hardlink-parent"),
+}
+KINDS = tuple(REASONS)
+
+
 class ArchiveFinding(NamedTuple):
-    """Something in an archive that isn't as it should be."""
+    """Something in an archive that isn't as it should be: its kind, and the reason, of `REASONS`."""
 
     kind: str
-    """stale, orphan, mismatched, corrupt, climbing."""
     reason: str
-    """stale: magic; orphan: source, sourceless; mismatched: mtime, size, hash; corrupt: magic, header, body."""
     pyc: str | None
     source: str | None = None
     member: str | None = None

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...run.outcome import path_fields
 from ...run.report import Report, printable
+from .answer import COUNTS
+from .judgement import KINDS
 
 if TYPE_CHECKING:
     from ...target.interpreter import Interpreter
-
-KINDS = ("stale", "orphan", "mismatched", "corrupt", "climbing")
-_COUNTS = ("members", "sources", "pycs", "foreign", *KINDS)
 
 
 class ArchiveReport:
@@ -21,7 +20,7 @@ class ArchiveReport:
         self.path = path
         self.format: str | None = answer["format"]
         self.failure: dict[str, str] | None = answer["failure"]
-        self.counts: dict[str, int] = answer.get("counts") or dict.fromkeys(_COUNTS, 0)
+        self.counts: dict[str, int] = answer.get("counts") or dict.fromkeys(COUNTS, 0)
         #: One for each magic number, by its bytes.
         self.bytecode: list[dict[str, Any]] = answer.get("bytecode") or []
         #: Kind, reason, pyc, source, member; at most so many as the limits say.
@@ -63,7 +62,7 @@ class AuditReport(Report):
         self.examined = self.with_bytecode = self.to_rebuild = self.failed = self.defects = 0
         #: Archives, and pycs in them, by the release that wrote them, in the order of their numbers.
         self.magic_numbers: dict[str, dict[str, Any]] = {}
-        self.totals = dict.fromkeys(_COUNTS, 0)
+        self.totals = dict.fromkeys(COUNTS, 0)
 
     def add(self, archive: ArchiveReport) -> None:
         """Take one in."""
@@ -74,7 +73,7 @@ class AuditReport(Report):
         self.to_rebuild += archive.needs_rebuild
         self.failed += archive.failure is not None
         self.defects += archive.failure is not None and archive.failure["kind"] == "defect"
-        for key in _COUNTS:
+        for key in COUNTS:
             self.totals[key] += archive.counts[key]
         for each in archive.bytecode:
             names = {key: each[key] for key in ("magic_number", "number", "release")}

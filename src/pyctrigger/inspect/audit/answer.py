@@ -1,0 +1,135 @@
+"""A reader's answer, checked as a stranger's: the archive that it has read may have taken it over.
+
+What follows from the magic numbers is worked out here; of the rest each value has its type, its range and its length.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ...pyc.magic import number_of, release_of
+from .judgement import KINDS, REASONS
+
+if TYPE_CHECKING:
+    from .limits import Limits
+
+FORMATS = frozenset({"wheel", "egg", "sdist", "zip", "conda", "deb", "rpm", "tar", "pkg", "arch", "apk"})
+FAILURES = frozenset({"damaged", "limit", "unsupported", "memory", "io", "defect"})
+COUNTS = ("members", "sources", "pycs", "foreign", *KINDS)
+#: Different magic numbers, and tags for one of them, that an archive may have: there were 200 in 30 years.
+MOST_MAGIC_NUMBERS = 1000
+MOST_TAGS = 100
+_LONGEST_MESSAGE = 1000
+_MAGIC = re.compile(r"[0-9a-f]{4}0d0a\Z", re.ASCII)
+#: Of a name in a directory (NAME_MAX).
+_LONGEST_TAG = 255
+
+
+class NoAnswerError(Exception):
+    """What was said is none."""
+
+
+def parse_answer(said: bytes, limits: Limits) -> dict[str, Any]:
+    """The answer in a frame. Raises NoAnswerError."""
+    try:
+        answer = json.loads(said)
+    except (ValueError, RecursionError) as error:
+        raise NoAnswerError(f"{type(error).__name__}") from error
+    _require(isinstance(answer, dict) and set(answer) <= {"format", "failure", "magic_numbers", "counts", "findings"})
+    checked = {"format": _format(answer.get("format")), "failure": _failure(answer.get("failure"))}
+    if "counts" not in answer:
+        _require(checked["failure"] is not None)
+        return checked
+    counts = _counts(answer["counts"], limits)
+    findings = [_finding(each, limits) for each in _list(answer.get("findings"), limits.findings)]
+    _require(len(findings) <= sum(counts[kind] for kind in KINDS))
+    bytecode = _bytecode(answer.get("magic_numbers"), counts["pycs"])
+    return {**checked, "counts": counts, "findings": findings, "bytecode": bytecode}
+
+
+def _require(holds: bool) -> None:
+    if not holds:
+        raise NoAnswerError("it is none")
+
+
+def _list(value: Any, most: int) -> list[Any]:
+    _require(isinstance(value, list) and len(value) <= most)
+    return list(value)
+
+
+def _dictionary(value: Any, most: int) -> dict[str, Any]:
+    _require(isinstance(value, dict) and len(value) <= most)
+    return dict(value)
+
+
+def _number(value: Any, most: int) -> int:
+    _require(type(value) is int and 0 <= value <= most)
+    return int(value)
+
+
+def _text(value: Any, longest: int) -> str:
+    _require(isinstance(value, str) and len(value) <= longest)
+    return str(value)
+
+
+def _format(value: Any) -> str | None:
+    _require(value is None or (isinstance(value, str) and value in FORMATS))
+    return None if value is None else str(value)
+
+
+def _failure(value: Any) -> dict[str, str] | None:
+    if value is None:
+        return None
+    failure = {str(key): _text(text, _LONGEST_MESSAGE) for key, text in _dictionary(value, 3).items()}
+    _require({"kind", "message"} <= set(failure) <= {"kind", "message", "mend"} and failure["kind"] in FAILURES)
+    return failure
+
+
+def _counts(value: Any, limits: Limits) -> dict[str, int]:
+    counts = _dictionary(value, len(COUNTS))
+    _require(set(counts) == set(COUNTS))
+    # One source may have one finding for each level and tag that there is.
+    return {key: _number(counts[key], limits.entries * 2) for key in COUNTS}
+
+
+def _finding(value: Any, limits: Limits) -> list[str | None]:
+    fields = _list(value, 5)
+    _require(len(fields) == 5 and all(isinstance(each, str) for each in fields[:2]))
+    kind, reason, *paths = fields
+    _require(reason in REASONS.get(kind, ()))
+    for path in paths:
+        _require(path is None or (isinstance(path, str) and len(path) <= limits.name))
+    for inside in paths[:2]:
+        _require(inside is None or not (inside.startswith("/") or ".." in inside.split("/")))
+    _require((paths[2] is None) == (kind != "climbing") and (paths[0] is None) == (kind == "climbing"))
+    return fields
+
+
+def _bytecode(value: Any, most: int) -> list[dict[str, Any]]:
+    numbers: dict[bytes, dict[str, int]] = {}
+    for digits, tags in _dictionary(value, MOST_MAGIC_NUMBERS).items():
+        _require(_MAGIC.match(digits) is not None)
+        held = numbers[bytes.fromhex(digits)] = {}
+        for tag, count in _dictionary(tags, MOST_TAGS).items():
+            _require(len(tag) <= _LONGEST_TAG and "/" not in tag)
+            held[tag] = _number(count, most)
+    _require(sum(sum(tags.values()) for tags in numbers.values()) <= most)
+    return [_described(magic_number, numbers[magic_number]) for magic_number in sorted(numbers, key=number_of)]
+
+
+def _described(magic_number: bytes, tags: dict[str, int]) -> dict[str, Any]:
+    number = number_of(magic_number)
+    release = release_of(number)
+    return {
+        "magic_number": magic_number.hex(),
+        "number": number,
+        "implementation": release.implementation or None,
+        "version": ".".join(map(str, release.version)) if release.version[0] else None,
+        "release": release.text,
+        "is_final": release.is_final,
+        "pycs": sum(tags.values()),
+        "cache_tags": sorted(tag for tag in tags if tag),
+        "without_cache_tag": tags.get("", 0),
+    }
