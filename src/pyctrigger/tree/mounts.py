@@ -21,7 +21,7 @@ def _mounts() -> list[tuple[str, bytes]]:
     """Each mount's point and type, in their order (proc(5), mountinfo)."""
     try:
         with open("/proc/self/mountinfo", "rb") as file:
-            rows = [line.split() for line in file]
+            rows = [line.split() for line in file.read(1 << 25).splitlines()]
     except OSError:  # a system without
         return []
     return [(_plain(row[4]), row[row.index(b"-") + 1]) for row in rows if b"-" in row]
