@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from command import Command
-from confinement import NOBODY, cpython_for, private_mounts, public_directory, wait_for
+from confinement import NOBODY, command_for, cpython_for, private_mounts, public_directory, wait_for
 from conftest import absent
 from packages import pycs_below, write_tree
+from system_tools import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -402,3 +403,45 @@ def test_a_trusted_roots_interpreter_has_no_rights_outside(as_root: None) -> Non
             os.close(witness)
         assert len(ids) >= 2  # the probe, and the worker
         assert [] == [each for each in ids if int(each.split()[0]) not in LEASED or len(set(each.split())) != 1]
+
+
+#: What can't fail where a worker is its caller: the page on security says so.
+UNAVOIDABLE = {
+    "read the host's memory by its file",
+    "signal the host",
+    "list the host's descriptors",
+    "make a file in the tree",
+    "write a file in the tree",
+    "make a file where everybody may",
+    "fork past its limit",
+}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "more"),
+    [((), set()), (("unshare", "--map-root-user"), {"have root's account again"})],
+    ids=["not root", "one id"],
+)
+def test_the_deeds_of_a_worker_that_is_its_caller(as_root: None, namespace: tuple[str, ...], more: set[str]) -> None:
+    """The filter of calls is what is left; the root that a namespace of one id has is that caller."""
+    setpriv, unshare = find_tool("setpriv"), find_tool("unshare")
+    if setpriv is None or unshare is None:
+        absent("no setpriv or unshare (Debian package util-linux)")
+    with ground() as place:
+        made = command_for(ALICE, place.top, place.top / "unused")
+        if made is None:
+            absent("a Python that any account may execute")
+        place.plant(DEEDS, ALICE)
+        as_alice = [setpriv, "--reuid", str(ALICE), "--regid", str(ALICE), "--clear-groups"]
+        child = subprocess.run(
+            [*as_alice, *namespace, *made.program, "run", *place.on(), "--stateless"],
+            env={"PATH": os.defpath, "HOME": str(place.top)},
+            cwd="/",
+            capture_output=True,
+            check=False,
+        )
+
+        assert 0 == child.returncode, child.stderr
+        answers = said_by(place)
+        assert UNAVOIDABLE | more >= {deed for deed, answer in answers.items() if answer != "refused"}
+        assert set(DEEDS) == set(answers)
