@@ -287,9 +287,7 @@ def test_what_only_root_may_do_is_no_failure_of_this_accounts(account: Account) 
 @pytest.mark.parametrize(("words", "code"), [(("history",), 1), (("doctor",), 1), (("status", "--check"), 3)])
 def test_state_that_this_account_may_not_read(account: Account, words: tuple[str, ...], code: int) -> None:
     """It isn't the same as none: nobody is told that all is well, or that no run was recorded."""
-    account.compile()
-    account.command.text("run", *account.scope)
-    account.command.state.chmod(0o700)
+    account.command.state.mkdir(mode=0o700)
 
     said = account.text(*words)
 
