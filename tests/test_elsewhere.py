@@ -155,6 +155,8 @@ def test_a_staged_root_is_seen_from_inside(pyctrigger: Command, newest: Interpre
         *pyctrigger.program,
         "run",
         "--json",
+        "--state-dir",
+        str(pyctrigger.state),
         "--root",
         str(root),
         "--python",
@@ -169,8 +171,8 @@ def test_a_staged_root_is_seen_from_inside(pyctrigger: Command, newest: Interpre
     (pyc,) = pycs_below(root)
     code = f"import marshal; print(marshal.loads(open({os.fsdecode(pyc)!r}, 'rb').read()[16:]).co_filename)"
     assert _said_by(newest, code) == f"/{library}/package/__init__.py"
-    state = next(path for path in (root / "var/lib/pyctrigger", root / "var/db/pyctrigger") if path.exists())
-    assert state.stat().st_mode & 0o077 == 0
+    assert sorted(os.listdir(root)) == ["lib", "usr"]
+    assert (pyctrigger.state / "roots").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.usefixtures("as_root")

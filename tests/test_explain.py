@@ -429,22 +429,21 @@ def test_site_directory_inside_another(pyctrigger: Command, scope: list[Argument
 
 @pytest.mark.usefixtures("as_root")
 def test_staged_root(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
-    """Paths are as seen inside, and so is the state: journal, manifest and history."""
+    """Paths are as seen inside; the state is the root's own: journal, manifest and history."""
     library = f"usr/lib/python{newest.version[0]}.{newest.version[1]}/site-packages"
     root = write_tree(tmp_path / "root", {f"{library}/m.py": "", f"{library}/bad.py": "x = (\n"})
     scope: list[Argument] = ["--python", newest.path, "--root", root]
-    whole: list[Argument] = ["--state-dir", root / "var/lib/pyctrigger"]
-    pyctrigger.json("run", *scope, *whole)
+    pyctrigger.json("run", *scope)
 
-    good, bad = explained(pyctrigger, *scope, *whole, f"/{library}/m.py", f"/{library}/bad.py")
+    good, bad = explained(pyctrigger, *scope, f"/{library}/m.py", f"/{library}/bad.py")
 
     assert (level_of(good)["state"], level_of(good)["pyc"]) == (
         "fresh", f"/{library}/__pycache__/m.{tag_of(newest)}.pyc",
     )  # fmt: skip
     assert bad["flavours"][0]["last_failure"]["run"] == 1
-    history = pyctrigger.text("history", "--root", root, *whole)
+    history = pyctrigger.text("history", "--root", root)
     assert (history.code, len(history.out.splitlines())) == (0, 2)
-    check = pyctrigger.text("status", "--check", "--root", root, *whole)
+    check = pyctrigger.text("status", "--check", "--root", root)
     assert (check.code, "the last run failed" in check.out) == (1, True)
 
 

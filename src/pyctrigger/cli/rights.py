@@ -39,9 +39,28 @@ def tell_rights(
         # sudo passes on no variable that says which environment is active: the command would serve the system.
         active = dict.fromkeys(run.prefix for run in report.runs if run.prefix is not None)
         arguments = [*arguments, *(f"--prefix={prefix}" for prefix in active)]
+    arguments = _without_own_state(arguments, getattr(options, "state_dir", None))
     for error in report.errors:
         if isinstance(error, RightsError):
             error.mend = f"you need root: {shlex.join(['sudo', command_for(ROOTS_PATH), *arguments])}"
+
+
+def _without_own_state(arguments: Sequence[str], state_dir: str | None) -> Sequence[str]:
+    """What root is to be told: a state directory that this account could exchange is refused there."""
+    if state_dir is None:
+        return arguments
+    above = os.path.dirname(os.path.abspath(state_dir))
+    while not os.path.exists(above):
+        above = os.path.dirname(above)
+    if os.stat(above).st_uid != os.geteuid():
+        return arguments
+    kept, words = [], iter(arguments)
+    for word in words:
+        if word == "--state-dir":
+            next(words, None)
+        elif not word.startswith("--state-dir="):
+            kept.append(word)
+    return kept
 
 
 #: Where sudo looks, as its vendors set it (`secure_path` in sudoers(5)).
