@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from command import Argument, Command
 
-#: What a run may cost: five seconds for all that is hostile, and its own on a machine that has more to do.
-MOST_SECONDS = 10.0
+#: What all that is hostile may cost a run.
+MOST_SECONDS = 5.0
+#: Seconds that an ordinary run takes on an idle machine, with some to spare.
+_ORDINARY = 2.0
 MOST_MEMORY = 200 << 20
 _SPARSE = 100 << 30
 _ENDLESS = (
@@ -148,6 +150,11 @@ class Cost(NamedTuple):
         return sum(run["counts"]["compiled"] for run in self.document["runs"])
 
 
+def is_in_time(cost: Cost, control: Callable[[], Cost]) -> bool:
+    """Whether a run took no longer than it may; `control` is one without anything hostile, where a machine is busy."""
+    return cost.seconds < MOST_SECONDS + _ORDINARY or cost.seconds < MOST_SECONDS + 3 * control().seconds
+
+
 #: A small parent: a child's peak begins with that of the process that it was forked from.
 _WATCH = """
 import os, resource, subprocess, sys
@@ -171,7 +178,7 @@ def run_measured(pyctrigger: Command, verb: str, *arguments: Argument) -> Cost:
     )
     os.close(writer)
     try:
-        out, err = child.communicate(timeout=PATIENCE / 10)
+        out, err = child.communicate(timeout=PATIENCE / 3)
         peak = int(os.read(reader, 32) or b"0") << 10
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
