@@ -23,6 +23,7 @@ from ..tree.source import SourceRefused, source_status
 from .emptying import Seen, emptied_directories, emptied_prefix
 from .judgement import Judge
 from .removals import Weeder
+from .results import refused_as
 from .settlement import Settlement
 from .steps import DirectoryPlan, Foreign, LevelState, Refused, Stale, Step, Totals, Unexamined
 from .transaction import Unit
@@ -183,7 +184,10 @@ class Planner:
             yield Refused(relative, str(refusal.strerror))
             return None
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+            account = self._layout.pycs.account_at(relative) or self._layout.sources.account_at(relative)
+            if account is not None and error.errno in (errno.EACCES, errno.EPERM):
+                yield Refused(relative, refused_as(account.uid, error.strerror or str(error)))
+            elif error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
                 yield Unexamined(relative, error.strerror or str(error))
             return None  # gone meanwhile, or never a directory: nothing below it is ours
 

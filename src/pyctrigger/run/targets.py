@@ -19,6 +19,7 @@ from ..target.scope import (
 )
 from ..tree.directory import Tree, identity_as_others, identity_on_way, open_in_root, open_way
 from ..tree.elsewhere import is_below
+from ..tree.identity import ForeignPlaceError, IdentityRefusedError
 from ..tree.layout import Layout
 from ..tree.opened import Opened
 from ..tuples import NamedTuple
@@ -316,6 +317,8 @@ def open_layout(site: SiteDirectory, request: Request) -> Layout:
             return Layout(sources)
         try:
             return Layout(sources, Tree.open(request.pycache_prefix, request.root))
+        except (ForeignPlaceError, IdentityRefusedError):
+            raise
         except OSError as error:
             raise OSError(error.errno, f"the pycache prefix {request.pycache_prefix}: {error.strerror}") from error
     except BaseException:

@@ -13,6 +13,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from ..namespaces import is_unmapped_group
 from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -128,6 +129,82 @@ class Acting:
     ) -> None:
         if self.identity is not None and _process.blocks.pop():
             _resume()
+
+
+class MakingFor:
+    """A block in which what we make as an account is a group's, also one that the account isn't in.
+
+    Nothing but one call belongs in it, on a name in an open directory of that account's place: there a group gives it
+    no right that it hasn't. Nothing happens where we act as ourselves.
+    """
+
+    __slots__ = ("_gid", "_identity")
+
+    def __init__(self, gid: int) -> None:
+        self._gid = gid
+        self._identity: Identity | None = None
+
+    def __enter__(self) -> None:
+        identity = _process.current
+        if identity is None or identity.gid == self._gid or is_unmapped_group(self._gid):
+            return
+        _resume()
+        try:
+            _assume(identity._replace(gid=self._gid))
+        except OSError:  # no group of this user namespace
+            _assume(identity)
+            return
+        self._identity = identity
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._identity is not None:
+            _resume()
+            _assume(self._identity)
+
+
+def acts_as_other() -> bool:
+    """Whether we act as an account at the moment."""
+    return _process.current is not None
+
+
+def make_directory(parent: int, name: str, mode: int, gid: int) -> None:
+    """Make a directory with its mode and group from the start. Raises OSError.
+
+    What is opened afterwards under its name may be another one, which a chmod or chown would give away. As root, in a
+    process that keeps its ids, another one makes it.
+    """
+    if acts_as_other():
+        with MakingFor(gid):
+            os.mkdir(name, mode, dir_fd=parent)
+    elif os.geteuid() != 0 or gid == os.getegid() or is_unmapped_group(gid):
+        os.mkdir(name, mode, dir_fd=parent)
+    elif _process.acts:
+        os.setegid(gid)
+        try:
+            os.mkdir(name, mode, dir_fd=parent)
+        finally:
+            os.setegid(_process.own_group)
+    else:
+        _make_apart(parent, name, mode, gid)
+
+
+def _make_apart(parent: int, name: str, mode: int, gid: int) -> None:
+    child = os.fork()
+    if not child:
+        try:
+            os.setegid(gid)
+            os.mkdir(name, mode, dir_fd=parent)
+            os._exit(0)
+        except OSError as error:
+            os._exit(min(error.errno or errno.EIO, 255))
+        finally:
+            os._exit(errno.EIO)
+    code = os.waitpid(child, 0)[1]
+    number = os.WEXITSTATUS(code) if os.WIFEXITED(code) else errno.EIO
+    if number:
+        raise OSError(number, os.strerror(number))
 
 
 class ActingAsOurselves:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..tuples import NamedTuple
 from .access_lists import GROUP, GROUP_OBJ, MASK, OTHER, READ, USER, USER_OBJ, WRITE, Entry, parse_list
+from .identity import acts_as_other
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Mapping
@@ -219,7 +220,7 @@ def are_alike(source: os.stat_result, pyc: os.stat_result) -> bool:
 
 def _can_give(gid: int) -> bool:
     """Whether we can give a file of ours to a group."""
-    return os.geteuid() == 0 or gid == os.getegid() or gid in os.getgroups()
+    return os.geteuid() == 0 or acts_as_other() or gid == os.getegid() or gid in os.getgroups()
 
 
 @lru_cache(maxsize=64)

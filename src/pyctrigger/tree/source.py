@@ -214,8 +214,14 @@ def _open(tree: Tree, relative: str, name: str) -> tuple[int, str]:
 @contextmanager
 def _behind(tree: Tree, relative: str, name: str, link: os.stat_result) -> Iterator[tuple[Tree, str, str]]:
     """What a link to a regular file leads to: a tree, a directory in it, and a name there."""
-    behind = tree.resolve(relative, name)
-    goal = tree.follow(relative, name) if behind is None else tree.lstat(*behind)
+    try:
+        behind = tree.resolve(relative, name)
+        goal = tree.follow(relative, name) if behind is None else tree.lstat(*behind)
+    except PermissionError as error:
+        account = tree.account_at(relative)
+        if account is None:
+            raise
+        raise SourceRefused(f"a link to what account {account.uid}, whose it is, may not read") from error
     if not stat.S_ISREG(goal.st_mode):
         raise OSError(errno.EINVAL, "is no regular file")  # nor does import take it for a source
     if behind is None:

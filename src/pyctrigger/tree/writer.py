@@ -17,6 +17,7 @@ from ..namespaces import is_unmapped_group
 from ..pieces import write_pieces
 from ..pyc.names import PYCACHE, temporary_names
 from .access_lists import drop_list, give_list, has_default_list
+from .identity import MakingFor, acts_as_other, make_directory
 from .opened import account_of_owner
 from .readers import is_kept_from_visitors, mode_for_visitors
 
@@ -89,11 +90,12 @@ class Writer:
         mode = stat.S_IMODE(above.st_mode) & _DIRECTORY_MODE
         if above.st_mode & stat.S_ISVTX:
             mode &= ~stat.S_IWGRP  # where not even who may write may remove another's
-        if _group_in(above) != above.st_gid:
+        is_its_group = _group_in(above) == above.st_gid
+        if not is_its_group and not _can_make_for(above.st_gid):
             # Another group gets no more than everybody has.
             mode &= ~0o020 if mode & 0o055 == 0o055 else ~0o070
         with self._masking_nothing_of(mode):
-            os.mkdir(name, mode, dir_fd=parent)
+            make_directory(parent, name, mode, os.getegid() if is_its_group else above.st_gid)
 
     def open_pycache(self, relative: str) -> bool:
         """Let into the `__pycache__` of a directory whom that lets in, if it is the same owner's; whether it does then.
@@ -127,9 +129,10 @@ class Writer:
             raise WriteRefused("the directory's owner may not read this source")
         gid = readers.group_for(uid, above.st_gid)
         by_list = readers.need_list(uid, gid) or self._has_default_list(relative, directory)
-        first = 0o600 if by_list else _mode(readers, uid, _group_in(above))
+        made_for = gid if acts_as_other() and _can_make_for(gid) else _group_in(above)
+        first = 0o600 if by_list else _mode(readers, uid, made_for)
         temporary = next(self._names)
-        with self._masking_nothing_of(first):
+        with self._masking_nothing_of(first), MakingFor(gid):
             descriptor = os.open(temporary, _CREATE, first, dir_fd=directory)
         try:
             try:
@@ -242,6 +245,11 @@ def _group_in(directory: os.stat_result) -> int:
     """The group that we make things with in a directory."""
     inherits = directory.st_mode & stat.S_ISGID or not sys.platform.startswith("linux")  # BSDs: always
     return directory.st_gid if inherits else os.getegid()
+
+
+def _can_make_for(gid: int) -> bool:
+    """Whether what we make as root, or as an account, can have another group than ours from the start."""
+    return (os.geteuid() == 0 or acts_as_other()) and not is_unmapped_group(gid)
 
 
 def _settle_rights(descriptor: int, readers: Readers, uid: int, gid: int, *, by_list: bool) -> os.stat_result:
