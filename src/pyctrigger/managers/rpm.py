@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _DIRECTORIES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 _FILES = ("rpmdb.sqlite", "Packages.db", "Packages")
 _PROGRAMS = ("/usr/bin/rpm", "/bin/rpm")
+#: Our own, as the package has it.
+_COMMAND = b"/usr/bin/pyctrigger"
 #: Seconds.
 _PATIENCE = 60
 
@@ -63,6 +65,10 @@ class Rpm(Manager):
         return found
 
     def package_trigger(self) -> tuple[str, tuple[str, ...]] | None:
+        if self._files.is_foreign:
+            # Whether the package is there can be read; its triggers, which only rpm can tell, are for every Python.
+            owners = self._files.owners(self, {_COMMAND})
+            return (self.database, ()) if owners.get(_COMMAND) == "pyctrigger" else None
         packages = self._ask("%{NAME}\\n").split(b"\n")
         if b"pyctrigger" not in packages:
             return None
