@@ -153,8 +153,8 @@ class ManagerTransactions:
         assert {(self.manager, "pyctrigger", None)} == {
             (hook["manager"], hook["package"], hook["masked_by"]) for hook in hooks
         }
-        served = {python for hook in hooks for python in hook["pythons"]}
-        assert system.pythons[0].flavour in served
+        # Of an rpm in a root only rpm could tell which ones: the hook is for every Python.
+        assert any(system.pythons[0].flavour in hook["pythons"] or not hook["pythons"] for hook in hooks)
         assert (second.returncode, b"package" in second.stdout + second.stderr) == (self.refusal, True)
 
     def test_a_transaction_that_was_killed_is_healed_by_the_next(self, system: ManagedRoot, make: Make) -> None:
