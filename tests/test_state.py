@@ -744,7 +744,8 @@ def test_changed_executable_is_asked_anew(probed: Probe, own_python: Path, oldes
     for number in range(len(entry["witnesses"])):
         entry["interpreter"]["release"] = "3.98.7"
         changed = json.loads(json.dumps(entry))
-        changed["witnesses"][number][1][3] += 1
+        facts = changed["witnesses"][number][1]  # none, where nothing was in that place
+        changed["witnesses"][number][1] = [*facts[:3], facts[3] + 1, *facts[4:]] if facts else [0] * 6
         probed.path.write_text(json.dumps(changed))
         assert probed.release() == oldest.release
 

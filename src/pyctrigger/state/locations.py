@@ -108,7 +108,8 @@ def require_private(directory: str) -> None:
     existing = existing if os.path.islink(existing) else os.path.dirname(existing)
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
-    require_own(existing, "state directory")
+    if os.path.isdir(existing) or os.path.islink(existing):  # below anything else there is no directory
+        require_own(existing, "state directory")
 
 
 def _can_be_made(directory: str) -> bool:
