@@ -385,7 +385,8 @@ def test_dry_run_says_what_the_real_run_does(
     assert len(lines) == len(actions) + 1
     for line, action in zip(lines, actions):
         levels = " at level 0" if "levels" in action else ""
-        assert line == f"would {action['action']}{levels} {action['path']} ({action['reason']})"
+        reason = "" if verb == "purge" and action["reason"] == "pyc" else f" ({action['reason']})"
+        assert line == f"would {action['action']}{levels} {action['path']}{reason}"
 
     done = pyctrigger.json(verb, *orphaned)
     kinds = [action["action"] for action in actions]

@@ -6,6 +6,9 @@ import errno
 import os
 import stat
 
+#: Bytes.
+_PIECE = 1 << 16
+
 
 def read_regular(path: str, largest: int) -> bytes:
     """The bytes of a file, at most `largest` of them. Never waits for a writer. Raises OSError."""
@@ -16,7 +19,9 @@ def read_regular(path: str, largest: int) -> bytes:
             raise OSError(errno.EINVAL, "is no regular file")
         data, piece = b"", b"\0"
         while piece and status.st_size <= largest >= len(data):
-            piece = os.read(descriptor, largest + 1 - len(data))
+            # What is asked for is held, however little comes: and some files, as those of /proc, don't say their size.
+            wanted = max(status.st_size + 1 - len(data), _PIECE)
+            piece = os.read(descriptor, min(wanted, largest + 1 - len(data)))
             data += piece
     finally:
         os.close(descriptor)
