@@ -41,6 +41,7 @@ _MOST_WAITING, _LONGEST_WAIT = 64, 0.05
 
 
 _Found = TypeVar("_Found")
+_RAISE_LIMITS = "raise the limits that it runs under (ulimit -a)"
 
 
 class DeathError(Exception):
@@ -68,7 +69,10 @@ def look_as_others(look: Callable[[Observer], _Found], observer: Observer) -> _F
     try:
         found: _Found = Apart(observer).perform(lambda line, relay: look(Observer()))
     except (NoProcessError, DeathError) as error:
-        raise RefusedError(f"others may rename there, and no process can be had that acts as they ({error})") from error
+        raise RefusedError(
+            f"others may rename there, and no process can be had that acts as they ({error})",
+            mend="run it as the account whose place it is",
+        ) from error
     return found
 
 
@@ -285,7 +289,7 @@ def _be_apart(
         except OSError as error:
             line.tell("error", error)
         except MemoryError:
-            line.tell("error", ShortageError("the process that acts as others ran out of memory"))
+            line.tell("error", ShortageError("the process that acts as others ran out of memory", mend=_RAISE_LIMITS))
         except Exception as error:  # noqa: BLE001 - the parent says it
             line.tell("error", DefectError(f"{type(error).__name__}: {error} {_where(error)}"))
         line.flush()

@@ -299,7 +299,7 @@ def open_way(path: str, root: str | None) -> Opened:
     That is the account of the first one on the way from "/", through all links, who may rename there and isn't root.
     Raises OSError, ForeignPlaceError and IdentityRefusedError.
     """
-    found = _Way(root, judged=is_root()).go(path if root is not None else os.path.join(os.getcwd(), path))
+    found = _Way(root, judged=is_root()).go(path if root is not None else _absolute(path))
     if isinstance(found, Opened):
         return found
     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -351,7 +351,7 @@ class _Way:
             return
         try:
             if judged:
-                self._walk(os.path.join(os.getcwd(), root))
+                self._walk(_absolute(root))
                 top = self._ancestry.pop()
                 self._close()
                 self._ancestry.append(top)
@@ -460,3 +460,8 @@ def _is_ours_and_open(way: list[int], step: os.stat_result) -> bool:
         return not has_list(listed)
     finally:
         os.close(listed)
+
+
+def _absolute(path: str) -> str:
+    """A path from "/" on; the current directory, which may be gone, is asked for only where that matters."""
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
