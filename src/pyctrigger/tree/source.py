@@ -107,12 +107,7 @@ def _read_source(tree: Tree, relative: str, name: str) -> SourceText:
 
 def read_pyc(tree: Tree, relative: str, name: str, source_size: int) -> bytearray:
     """Read the pyc `name` of a source of this size, a regular file and no link. Raises SourceRefused and OSError."""
-    for _ in range(_TRIES):
-        with tree.entered(relative):
-            data = _read_still(tree.open_file(relative, name), largest_pyc(source_size), _read_whole)
-        if data is not None:
-            return data
-    raise SourceRefused(_CHANGES)
+    return _of_pyc(tree, relative, name, source_size, _read_whole)
 
 
 def digest_pyc(
@@ -124,6 +119,10 @@ def digest_pyc(
         header = os.read(descriptor, header_size)
         return PycDigest(header, digest(_pieces(descriptor, status.st_size - len(header))), status, when)
 
+    return _of_pyc(tree, relative, name, source_size, read)
+
+
+def _of_pyc(tree: Tree, relative: str, name: str, source_size: int, read: Callable[[int, os.stat_result, int], T]) -> T:
     for _ in range(_TRIES):
         with tree.entered(relative):
             found = _read_still(tree.open_file(relative, name), largest_pyc(source_size), read)
