@@ -136,6 +136,7 @@ class ShortageError(PyctriggerError):
     """The system has too little of something for us to go on: descriptors, or memory."""
 
     exit_code = 3
+    usual_mend = "raise the limits that it runs under (ulimit -a)"
 
 
 class InterruptedRunError(PyctriggerError):

@@ -162,9 +162,9 @@ def _shortage(error: BaseException) -> ShortageError | None:
             f"{sys.executable} lacks the module {error.name}", mend="install it, or run pyctrigger with another Python"
         )
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        return ShortageError(error.strerror or str(error), mend="raise the limits that it runs under (ulimit -a)")
+        return ShortageError(error.strerror or str(error))
     if isinstance(error, MemoryError):
-        return ShortageError("out of memory", mend="raise the limits that it runs under (ulimit -a)")
+        return ShortageError("out of memory")
     return None
 
 

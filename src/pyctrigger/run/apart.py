@@ -41,7 +41,6 @@ _MOST_WAITING, _LONGEST_WAIT = 64, 0.05
 
 
 _Found = TypeVar("_Found")
-_RAISE_LIMITS = "raise the limits that it runs under (ulimit -a)"
 
 
 class DeathError(Exception):
@@ -289,7 +288,7 @@ def _be_apart(
         except OSError as error:
             line.tell("error", error)
         except MemoryError:
-            line.tell("error", ShortageError("the process that acts as others ran out of memory", mend=_RAISE_LIMITS))
+            line.tell("error", ShortageError("the process that acts as others ran out of memory"))
         except Exception as error:  # noqa: BLE001 - the parent says it
             line.tell("error", DefectError(f"{type(error).__name__}: {error} {_where(error)}"))
         line.flush()

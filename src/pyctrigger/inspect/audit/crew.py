@@ -91,7 +91,6 @@ class _Reader:
             reason = getattr(error, "strerror", None) or str(error)
             raise ShortageError(
                 f"no process to read archives can be started: {reason}",
-                mend="raise the limits that it runs under (ulimit -a)",
             ) from error
         finally:
             theirs.close()
@@ -274,7 +273,6 @@ class Crew:
             reason = "it did not get ready in time" if kind == "timeout" else message.partition(": ")[2]
             raise ShortageError(
                 f"the process to read archives did not start: {reason}",
-                mend="raise the limits that it runs under (ulimit -a)",
             )
         if number is not None:
             self._answers[number] = failure(kind, message)
