@@ -80,7 +80,8 @@ def attacks(session: nox.Session) -> None:
     """The exchanges of tests/test_identity.py, 10,000 for each case: as root, and for some hours."""
     install_locked(session, "test")
     session.install("--no-deps", "--no-build-isolation", "--editable", ".")
-    session.run("pytest", "-k", "exchange", "tests/test_identity.py", *session.posargs, env={"EXCHANGES": "10000"})
+    counted = ["-rP", "-k", "exchange", "tests/test_identity.py"]
+    session.run("pytest", *counted, *session.posargs, env={"EXCHANGES": "10000"})
 
 
 @nox.session

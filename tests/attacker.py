@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -14,16 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 #: Exchanges pairs of names until it is ended; a pair of which one is gone is left out for the moment. The first line
-#: says that it has begun.
+#: says that it has begun, the last how many exchanges there were.
 _PROGRAM = """
-import ctypes, os, sys
+import ctypes, os, signal, sys
 renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
 pairs = [tuple(os.fsencode(name) for name in pair.split("|")) for pair in sys.argv[2:]]
+ended, done = [], 0
+signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
 print("ready", flush=True)
-while True:
+while not ended:
     for one, other in pairs:
-        renameat2(-100, one, -100, other, 2)
+        done += renameat2(-100, one, -100, other, 2) == 0
+print(done)
 """
+
+
+class Exchanges:
+    """How many there were, once they have ended."""
+
+    done = 0
 
 
 def can_exchange() -> bool:
@@ -34,7 +42,7 @@ def can_exchange() -> bool:
 @contextlib.contextmanager
 def exchanging(
     pairs: Sequence[tuple[os.PathLike[str], os.PathLike[str]]], uid: int, gid: int, groups: Sequence[int] = ()
-) -> Iterator[None]:
+) -> Iterator[Exchanges]:
     """An account exchanges the names of each pair, again and again."""
     named = [f"{os.fspath(one)}|{os.fspath(other)}" for one, other in pairs]
     child = subprocess.Popen(
@@ -46,10 +54,13 @@ def exchanging(
         cwd="/",
     )
     assert child.stdout
+    exchanges = Exchanges()
     try:
         assert child.stdout.readline() == b"ready\n"
-        yield
+        yield exchanges
+        child.terminate()
+        exchanges.done = int(child.stdout.readline())
     finally:
-        child.send_signal(signal.SIGKILL)
+        child.kill()
         child.wait()
         child.stdout.close()

@@ -6,6 +6,7 @@ import contextlib
 import grp
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 import sys
@@ -211,15 +212,22 @@ CASES = {
 
 
 class Prize:
-    """A directory or file of root's own, held open: what becomes of it whatever its name."""
+    """A directory or file of root's own, held open: what becomes of it whatever its name.
 
-    def __init__(self, path: Path) -> None:
+    `with_names`: of a directory also what is in it.
+    """
+
+    def __init__(self, path: Path, *, with_names: bool = True) -> None:
         self._descriptor = os.open(path, os.O_RDONLY)
+        self._with_names = with_names
         self._before = self._state()
 
     def _state(self) -> tuple[int, int, int, object]:
         status = os.fstat(self._descriptor)
-        content = None if stat.S_ISDIR(status.st_mode) else os.pread(self._descriptor, 100, 0)
+        if not stat.S_ISDIR(status.st_mode):
+            content: object = os.pread(self._descriptor, 100, 0)
+        else:
+            content = os.listdir(self._descriptor) if self._with_names else None
         return status.st_uid, status.st_gid, status.st_mode, content
 
     def is_won(self) -> bool:
@@ -237,40 +245,68 @@ def test_no_exchange_is_won(stage: Stage, kind: str, at_once: int) -> None:
     if not can_exchange():
         absent("renameat2(2)")
     case = CASES[kind]
-    done, won, nothing = 0, 0, subprocess.DEVNULL
-    while done < EXCHANGES:
-        site, prefix = stage.top / f"site{done}", stage.top / f"prefix{done}"
+    made, won, exchanged, nothing = 0, 0, 0, subprocess.DEVNULL
+    while made < EXCHANGES:
+        site, prefix = stage.top / f"site{made}", stage.top / f"prefix{made}"
         site.mkdir()
         prefix.mkdir()
         pairs = case.prepare(site, prefix)
-        prizes = [Prize(secret) for _, secret in pairs]
+        # Whom the administrator lets write there decides which directory is the `__pycache__`.
+        prizes = [Prize(secret, with_names=not case.groups) for _, secret in pairs]
         more = ["--pycache-prefix", str(prefix)] if case.prefix else []
         line = stage.command.command_line("run", ["--stateless", "--jobs", "1", *stage.scope(site), *more])
-        with exchanging(pairs, case.uid, case.uid, case.groups):
+        with exchanging(pairs, case.uid, case.uid, case.groups) as exchanges:
             runs = [subprocess.Popen(line, stdout=nothing, stderr=nothing) for _ in range(at_once)]
             assert {0, 1, 3} >= {run.wait(300) for run in runs}
         won += sum([prize.is_won() for prize in prizes])
-        done += len(pairs)
+        made += len(pairs)
+        exchanged += exchanges.done
+        for top in (site, prefix):
+            shutil.rmtree(top)
+    print(f"{won} of {made} names won, {exchanged} exchanges")
     assert 0 == won
+    assert exchanged > made
 
 
-def test_no_exchange_of_hook_files_is_won(stage: Stage) -> None:
+#: The command again and again in one process: it has no time to start, and the attacker all of it.
+_AGAIN = """
+import sys
+from pyctrigger.cli.main import main
+for _ in range(int(sys.argv[1])):
+    for action in ("install", "uninstall"):
+        main(["hooks", action, *sys.argv[2:]])
+"""
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_no_exchange_of_hook_files_is_won(stage: Stage, at_once: int) -> None:
     """In a staged root that is an account's: the directories that hooks need, and the hooks."""
     if not can_exchange():
         absent("renameat2(2)")
     root = stage.top / "root"
     (root / "etc").mkdir(parents=True)
     give(root, BOB)
-    secret = root / "etc/secret"
-    secret.mkdir(0o700)
-    prize = Prize(secret)
+    hooks = [f"pacman.d/hooks/pyctrigger-py311-{action}.hook" for action in ("install", "upgrade", "remove")]
+    pairs = [
+        _pair(root / "etc", name, root / f"etc/secret{number}")
+        for number, name in enumerate(("pacman.d", "pacman.d/hooks"))
+    ]
+    for number, name in enumerate(hooks):
+        secret = root / f"etc/file{number}"
+        secret.write_text("root's own\n")
+        secret.chmod(0o600)
+        pairs.append((root / "etc" / name, secret))
+    prizes = [Prize(secret) for _, secret in pairs]
     arguments = ["--manager", "pacman", "--python", "3.11", "--root", str(root), "--state-dir", str(stage.top / "s")]
-    with exchanging([(root / "etc/pacman.d", secret)], BOB, BOB):
-        for _ in range(10):
-            for action in ("install", "uninstall"):
-                line = [*stage.command.program, "hooks", action, *arguments]
-                subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=60)
-    assert not prize.is_won()
+    line = [sys.executable, "-c", _AGAIN, str(-(-EXCHANGES // len(pairs))), *arguments]
+    nothing = subprocess.DEVNULL
+    with exchanging(pairs, BOB, BOB) as exchanges:
+        runs = [subprocess.Popen(line, stdout=nothing, stderr=nothing) for _ in range(at_once)]
+        assert {0} == {run.wait(3600) for run in runs}
+    won = sum([prize.is_won() for prize in prizes])
+    print(f"{won} of {EXCHANGES} names won, {exchanges.done} exchanges")
+    assert 0 == won
+    assert exchanges.done > 0
 
 
 # -- whose place it is -----------------------------------------------------------------------------------------------
