@@ -363,20 +363,34 @@ def test_the_host_looks_away_while_half_of_the_work_is_done() -> None:
 
 
 def test_few_turns_for_many_answers(target: Interpreter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that wakes up for each answer takes a CPU from a worker each time."""
-    turns = 0
-    turn = Pool._turn
+    """A host that wakes up for each answer takes a CPU from a worker each time: it looks away before each turn.
 
-    def counted(pool: Pool) -> Iterator[tuple[Job, Answer]]:
-        nonlocal turns
-        turns += 1
-        return turn(pool)
+    Not before the first answer, nor when there is nothing left to send. How many turns that makes depends on who else
+    is at work; how long it looks away, on the pace alone.
+    """
+    pauses: list[float] = []
+    drawn = answered = 0
+    pause = Pool._pause
 
-    monkeypatch.setattr(Pool, "_turn", counted)
+    def noted(pool: Pool) -> float:
+        seconds = pause(pool)
+        if answered and drawn < 400:
+            pauses.append(seconds)
+        return seconds
+
+    def draw(source: bytes) -> Iterator[Job]:
+        nonlocal drawn
+        for drawn in range(1, 401):
+            yield job(source, drawn)
+
+    monkeypatch.setattr(Pool, "_pause", noted)
     source = b"".join(b"def f%d(x):\n    return [x, %d]\n" % (number, number) for number in range(300))
     with Pool(target, Limits(), 2) as pool:
-        assert len(list(pool.map(job(source, number) for number in range(400)))) == 400
-    assert turns < 200
+        for answered, _ in enumerate(pool.map(draw(source)), 1):
+            pass
+    assert answered == 400
+    assert pauses
+    assert min(pauses) > 0.001
 
 
 def test_bytes_on_the_way_are_bounded_too(target: Interpreter) -> None:
