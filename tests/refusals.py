@@ -20,6 +20,8 @@ NUMBERS = {
     "capget": (125, 90),
     "chdir": (80, 49),
     "clock_nanosleep": (230, 115),
+    "clone": (56, 220),
+    "clone3": (435, 435),
     "close_range": (436, 436),
     "faccessat": (269, 48),
     "faccessat2": (439, 439),
@@ -32,6 +34,7 @@ NUMBERS = {
     "fgetxattr": (193, 10),
     "flistxattr": (196, 13),
     "flock": (73, 32),
+    "fork": (57, 0),
     "fsetxattr": (190, 7),
     "fstatfs": (138, 44),
     "fsync": (74, 82),
@@ -83,6 +86,7 @@ NUMBERS = {
     "uname": (63, 160),
     "unshare": (272, 97),
     "utimensat": (280, 88),
+    "vfork": (58, 0),
     "writev": (20, 66),
 }
 _MACHINES = {"x86_64": 0, "aarch64": 1}

@@ -31,6 +31,7 @@ FLOORS = {
     "managers": 1,
     "bounded": 0,
     "errors": 0,
+    "forking": 0,
     "interruption": 0,
     "namespaces": 0,
     "pieces": 0,
@@ -194,7 +195,7 @@ def speaks(path: Path) -> list[str]:
             found.append(f"{path.name}:{node.lineno}: {node.func.id}()")
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             name = f"{node.value.id}.{node.attr}"
-            if name == "os._exit" and b"os.fork()" in path.read_bytes():
+            if name == "os._exit" and b"fork()" in path.read_bytes():
                 continue  # how a child ends that is a copy of this process
             if name in ("sys.exit", "sys.stdout", "sys.stderr", "os._exit", "os.abort"):
                 found.append(f"{path.name}:{node.lineno}: {name}")

@@ -16,10 +16,10 @@ import socket
 import struct
 import sys
 import time
-import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DefectError, PyctriggerError, RefusedError, ShortageError
+from ..forking import fork
 from ..target.child import describe_death
 from ..tree.identity import begin_acting, places_met
 from .observer import Observer
@@ -173,7 +173,7 @@ class Apart:
             stack.callback(ours.close)
             stack.callback(os.close, held)
             try:
-                child = _fork()
+                child = fork()
             except OSError as error:
                 theirs.close()
                 os.close(life)
@@ -259,14 +259,6 @@ class _Ending:
         """How it ended, in words."""
         status = self._status or 0
         return describe_death(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
-
-
-def _fork() -> int:
-    with warnings.catch_warnings():
-        # Of other threads, which aren't in the child: it takes no lock that one of them may hold, but for those that
-        # Python and the C library free in a child.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
 
 
 def _be_apart(

@@ -17,9 +17,9 @@ import os
 import signal
 import stat
 import time
-import warnings
 from typing import TYPE_CHECKING
 
+from ..forking import fork
 from ..namespaces import mapped_for_both
 from .confinement import can_become
 from .interpreter import Account
@@ -189,10 +189,7 @@ def _empty(uid: int) -> bool:
     killer = next(iter(_draws()), None)
     if killer is None or killer == uid:
         return False
-    with warnings.catch_warnings():
-        # Other threads may hold locks: the child takes none, and makes nothing but system calls.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+    child = fork()  # it makes nothing but system calls
     if not child:
         status = 1
         try:

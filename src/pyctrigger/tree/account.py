@@ -12,11 +12,13 @@ import select
 import signal
 import time
 
+from ..forking import fork
 from ..namespaces import group_ranges, is_unmapped_group
 from .identity import Identity
 
-#: Seconds until a database that doesn't answer is given up.
+#: Seconds until a database that doesn't answer is given up, and for how long it isn't asked again.
 PATIENCE = 10.0
+_REST = 60.0
 #: What systemd, containers and directories leave free (https://systemd.io/UIDS-GIDS).
 _FIRST, _LAST = 2000200001, 2147352575
 _END = b"."
@@ -28,10 +30,32 @@ class AccountUnknownError(Exception):
     """Nobody can say which groups an account has; the text says why."""
 
 
+class _Databases:
+    """When they may be asked: a tree may be of any number of accounts, and the lock is held meanwhile."""
+
+    silent_until = 0.0
+
+
 def look_up(uid: int) -> Identity:
-    """The identity of an account. Raises AccountUnknownError where the databases don't answer."""
+    """The identity of an account. Raises AccountUnknownError where the databases don't answer, or haven't lately."""
+    deadline = time.monotonic() + PATIENCE
+    answer = _asked(uid, deadline) if time.monotonic() >= _Databases.silent_until else []
+    if not answer:
+        raise AccountUnknownError(f"the system doesn't say which groups account {uid} has, whose place it is")
+    gid, *groups = answer
+    return Identity(uid, gid, tuple(groups))
+
+
+def _asked(uid: int, deadline: float) -> list[int]:
+    """What a child says of an account: its group, and then all of its groups; nothing if it says nothing in time."""
     reading, writing = os.pipe()
-    child = os.fork()
+    try:
+        child = fork()
+    except OSError as error:
+        os.close(reading)
+        os.close(writing)
+        reason = f"no process can be had that asks which groups account {uid} has, whose place it is"
+        raise AccountUnknownError(f"{reason} ({error.strerror})") from error
     if child == 0:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -40,17 +64,16 @@ def look_up(uid: int) -> Identity:
             os._exit(0)
     os.close(writing)
     try:
-        answer = _answer(reading, time.monotonic() + PATIENCE)
+        answer = _answer(reading, deadline)
     finally:
         os.close(reading)
         with contextlib.suppress(OSError):
             os.kill(child, signal.SIGKILL)
         with contextlib.suppress(OSError):
             os.waitpid(child, 0)
-    if not answer:
-        raise AccountUnknownError(f"the system doesn't say which groups account {uid} has, whose place it is")
-    gid, *groups = answer
-    return Identity(uid, gid, tuple(groups))
+    if not answer and time.monotonic() >= deadline:
+        _Databases.silent_until = deadline + _REST
+    return answer
 
 
 def _answer(reading: int, deadline: float) -> list[int]:

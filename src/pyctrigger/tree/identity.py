@@ -191,7 +191,9 @@ def make_directory(parent: int, name: str, mode: int, gid: int) -> None:
 
 
 def _make_apart(parent: int, name: str, mode: int, gid: int) -> None:
-    child = os.fork()
+    from ..forking import fork  # few directories are of a group that isn't root's
+
+    child = fork()
     if not child:
         try:
             os.setegid(gid)
