@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from interpreters import Interpreter
 
 
+#: What such a Python has of its own; the last one is Debian's.
+OTHERS = ("lib-dynload", "site-packages", "dist-packages")
+
+
 def python_without(modules: Iterable[str], interpreter: Interpreter, top: Path) -> Path | None:
     """Its executable; None where the original has one of these modules built in, so that nobody can leave it out."""
     wanted = tuple(modules)
@@ -26,10 +30,11 @@ def python_without(modules: Iterable[str], interpreter: Interpreter, top: Path) 
     (library / "lib-dynload").mkdir(parents=True)
     shutil.copy2(interpreter.path, executable)
     for entry in original.iterdir():
-        if entry.name not in ("lib-dynload", "site-packages"):  # `__pycache__` is only read: give it -B
+        if entry.name not in OTHERS:  # `__pycache__` is only read: give it -B
             (library / entry.name).symlink_to(entry)
-    (library / "site-packages").mkdir()
-    (library / "site-packages" / "pyctrigger.pth").write_text("\n".join(search_path()) + "\n")
+    for name in OTHERS[1:]:
+        (library / name).mkdir()
+        (library / name / "pyctrigger.pth").write_text("\n".join(search_path()) + "\n")
     for entry in (Path(interpreter.prefix) / "lib").glob("libpython*"):
         (top / "lib" / entry.name).symlink_to(entry)
     for entry in (original / "lib-dynload").iterdir():

@@ -531,7 +531,8 @@ def namespace_of(count: int) -> Iterator[list[str]]:
     assert keeper.stdin
     assert keeper.stdout
     try:
-        assert keeper.stdout.readline() == b"ready\n"
+        if keeper.stdout.readline() != b"ready\n":
+            absent("a user namespace: in a chroot, and in many containers, none is to be had")
         for kind in ("uid", "gid"):
             with open(f"/proc/{keeper.pid}/{kind}_map", "w", encoding="ascii") as file:
                 file.write(f"0 {FIRST} {count}\n")

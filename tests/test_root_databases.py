@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from confinement import private_mounts
 from interpreters import tag_of
 from packages import write_tree
 from pyctrigger.managers.every import MANAGERS
@@ -215,11 +216,9 @@ def test_a_database_on_a_mount_below_the_root_isnt_read(root: Root, options: lis
     """It may be a program's that never answers, or the host's own; what it owns isn't known."""
     place = root.path / "var/lib/dpkg"
     place.mkdir(parents=True)
-    root.pyctrigger.program = [
-        *("unshare", "-m", "sh", "-c", f'mount {" ".join(options)} {place} && mkdir -p {place}/info; exec "$@"', "sh"),
-        *root.pyctrigger.program,
-    ]
-    outcome = root.run()
+    with private_mounts(f"mount {' '.join(options)} {place}; mkdir -p {place}/info") as inside:
+        root.pyctrigger.program = [*inside, *root.pyctrigger.program]
+        outcome = root.run()
 
     assert (0, 3, 0) == (outcome.code, outcome.counts["compiled"], outcome.counts["removed"])
     assert f"{place}/info can't be read: Invalid cross-device link" in outcome.err

@@ -1,4 +1,4 @@
-"""What a package's scripts do for a root seen from outside (DPKG_ROOT): nothing by name, where a link leads anywhere."""
+"""A package's scripts for a root seen from outside (DPKG_ROOT) remove nothing by name: a link may lead anywhere."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def everything(top: Path) -> list[tuple[str, int, int]]:
 def test_a_link_in_a_root_takes_no_script_out_of_it(tmp_path: Path) -> None:
     """The host has files where the link leads: they stay, whatever the script is called for."""
     changed = [
-        (place, call) for place in PLACES for call in CALLS if not keeps(tmp_path / str(PLACES.index(place)), place, call)
+        (place, call)
+        for place in PLACES
+        for call in CALLS
+        if not keeps(tmp_path / str(PLACES.index(place)), place, call)
     ]
     assert [] == changed
 

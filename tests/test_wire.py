@@ -25,7 +25,7 @@ from pyctrigger.target.probe import probe
 from pyctrigger.workers import wire
 from pyctrigger.workers.limits import Limits
 from pyctrigger.workers.pace import Pace
-from pyctrigger.workers.pool import Answer, Lost, Pool
+from pyctrigger.workers.pool import Lost, Pool
 from pyctrigger.workers.worker import Job
 
 if TYPE_CHECKING:
@@ -386,9 +386,7 @@ def test_few_turns_for_many_answers(target: Interpreter, monkeypatch: pytest.Mon
     monkeypatch.setattr(Pool, "_pause", noted)
     source = b"".join(b"def f%d(x):\n    return [x, %d]\n" % (number, number) for number in range(300))
     with Pool(target, Limits(), 2) as pool:
-        for answered, _ in enumerate(pool.map(draw(source)), 1):
-            pass
-    assert answered == 400
+        assert 400 == sum(1 for _ in pool.map(draw(source)))
     assert pauses
     assert min(pauses) > 0.001
 

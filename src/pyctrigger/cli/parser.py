@@ -108,6 +108,11 @@ class _Unmeasured(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=80)
 
+    def _set_color(self, color: bool, **options: Any) -> None:
+        # For a theme that is never seen 3.14 imports dataclasses and inspect: 20 modules, for each hook.
+        if sys.version_info[:2] != (3, 14):
+            super()._set_color(color, **options)  # type: ignore[misc]
+
 
 def _parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of each verb."""
