@@ -464,34 +464,6 @@ def test_a_hook_is_quiet_about_the_places_of_others(stage: Stage) -> None:
     assert 3 == len(pycs_below(site))
 
 
-#: Mounts a file system of an account's that nobody serves, until its input ends: others aren't let in anyway.
-_FUSE = """
-import ctypes, os, sys
-device, libc = os.open("/dev/fuse", os.O_RDWR), ctypes.CDLL(None)
-options = f"fd={device},rootmode=40000,user_id={sys.argv[2]},group_id={sys.argv[2]}"
-print(libc.mount(b"none", os.fsencode(sys.argv[1]), b"fuse", ctypes.c_ulong(0), options.encode()), flush=True)
-sys.stdin.read()
-libc.umount2(os.fsencode(sys.argv[1]), 2)
-"""
-
-
-def test_a_fuse_mount_that_keeps_root_out_says_so(stage: Stage) -> None:
-    """Its kernel side compares the real ids, too, which stay root's: refused, and not called missing."""
-    if not os.path.exists("/dev/fuse"):
-        absent("/dev/fuse")
-    site = stage.top / "home/site"
-    site.mkdir(parents=True)
-    give(stage.top / "home", BOB)
-    command = [sys.executable, "-c", _FUSE, str(site), str(BOB)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as mount:
-        assert mount.stdout
-        if mount.stdout.readline() != b"0\n":
-            absent("the right to mount FUSE")
-        outcome = stage.command.text("run", *stage.scope(site))
-        mount.communicate(b"")
-    assert (77, True) == (outcome.code, "it lies on a FUSE mount that lets in nobody but its owner" in outcome.err)
-
-
 @pytest.mark.parametrize("above", [True, False])
 def test_a_group_that_may_write_is_told_once_and_never_by_a_hook(stage: Stage, above: bool) -> None:
     """And who may exchange a directory on the way, as everybody can in a 0777 one, gets nothing written below."""

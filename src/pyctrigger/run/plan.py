@@ -23,7 +23,7 @@ from ..tree.source import SourceRefused, source_status
 from .emptying import Seen, emptied_directories, emptied_prefix
 from .judgement import Judge
 from .removals import Weeder
-from .results import refused_as
+from .results import reason_to_refuse
 from .settlement import Settlement
 from .steps import DirectoryPlan, Foreign, LevelState, Refused, Stale, Step, Totals, Unexamined
 from .transaction import Unit
@@ -184,9 +184,11 @@ class Planner:
             yield Refused(relative, str(refusal.strerror))
             return None
         except OSError as error:
-            account = self._layout.pycs.account_at(relative) or self._layout.sources.account_at(relative)
-            if account is not None and error.errno in (errno.EACCES, errno.EPERM):
-                yield Refused(relative, refused_as(account.uid, error.strerror or str(error)))
+            layout = self._layout
+            account = layout.pycs.account_at(relative) or layout.sources.account_at(relative)
+            places = layout.describe_source(relative), layout.describe_pyc(relative)
+            if error.errno in (errno.EACCES, errno.EPERM) and (reason := reason_to_refuse(account, error, *places)):
+                yield Refused(relative, reason)
             elif error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
                 yield Unexamined(relative, error.strerror or str(error))
             return None  # gone meanwhile, or never a directory: nothing below it is ours

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from ..tree.identity import Identity, is_root
 from ..tree.sweep import remove_files
 from .outcome import Failure, Finding, Tally
 
@@ -159,9 +160,9 @@ class Results:
                 self.tally.counts.failed += source
                 return
             self._denied.add(id(layout))
-            account = layout.pycs.account_at(layout.pycache(relative))
-            if account is not None:
-                kind, reason = "refused", refused_as(account.uid, reason)
+            refusal = reason_to_refuse(layout.pycs.account_at(layout.pycache(relative)), error, path)
+            if refusal is not None:
+                kind, reason = "refused", refusal
             reason += f" (what else may not be written below {layout.pycs.path} is counted, not listed)"
         failure = Failure(path, kind, reason)
         if source:
@@ -175,9 +176,19 @@ class Results:
         self.tally.findings.append(Finding("uncompilable", None, path, known=True))
 
 
-def refused_as(account: int, reason: str) -> str:
-    """What to say where the account can't do it that has to."""
-    return f"account {account}, whose place it is, can't do it ({reason}): chown -R {account} what others have there"
+def reason_to_refuse(account: Identity | None, error: OSError, *paths: str) -> str | None:
+    """What keeps an account from its place, or us from a mount of its; None where nothing is refused."""
+    from ..tree.mounts import KEPT_OUT, MEND, lies_on_fuse  # seldom needed
+
+    if is_root() and any(map(lies_on_fuse, paths)):
+        return f"{KEPT_OUT}; {MEND}"
+    if account is None:
+        return None
+    reason = error.strerror or str(error)
+    return (
+        f"account {account.uid}, whose place it is, can't do it ({reason}): "
+        f"chown -R {account.uid} what others have there"
+    )
 
 
 def _is_below(path: str, top: str) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Union
 
-from ..tree.identity import ForeignPlaceError, IdentityRefusedError, is_root
+from ..tree.identity import ForeignPlaceError, IdentityRefusedError
 from .outcome import Failure
 from .plan import Planner
+from .results import reason_to_refuse
 from .steps import Foreign, Totals
 from .targets import open_layout, require_account_owns
 from .transaction import Unit
@@ -83,13 +84,10 @@ class Survey:
         return self
 
     def _note_closed(self, path: str, error: OSError) -> None:
-        from ..tree.mounts import lies_on_fuse  # most trees can be opened
-
         if isinstance(error, IdentityRefusedError):
             self.refused.append(Failure(path, "refused", str(error.strerror)))
-        elif isinstance(error, PermissionError) and is_root() and lies_on_fuse(path):
-            reason = "it lies on a FUSE mount that lets in nobody but its owner; mount it with allow_root"
-            self.refused.append(Failure(path, "refused", f"{reason}, or run it as that account"))
+        elif isinstance(error, PermissionError) and (reason := reason_to_refuse(None, error, path)):
+            self.refused.append(Failure(path, "refused", reason))
         else:
             self.unexamined.append(Failure(path, "io", error.strerror or str(error)))
 

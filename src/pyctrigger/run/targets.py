@@ -136,17 +136,11 @@ def as_seen_inside(path: str, root: str | None) -> str | None:
 
 
 def _require_no_fuse(root: str | None, option: str, path: str) -> None:
-    """Raise RefusedError where a path may be there, and root may not look. Nobody can act as its owner for that.
-
-    Such a mount lets in a process only if all of its ids are its owner's, the real ones, too (fuse(4), allow_root).
-    """
-    from ..tree.mounts import lies_on_fuse
+    """Raise RefusedError where a path may be there, and root may not look."""
+    from ..tree.mounts import KEPT_OUT, MEND, lies_on_fuse
 
     if os.geteuid() == 0 and lies_on_fuse(path if root is None else root + path):
-        raise RefusedError(
-            f"{option} {path}: it lies on a FUSE mount that lets in nobody but its owner",
-            mend="mount it with allow_root, or run it as that account",
-        )
+        raise RefusedError(f"{option} {path}: {KEPT_OUT}", mend=MEND)
 
 
 def find_target(interpreter: Interpreter, request: Request, settings: Settings) -> Target:

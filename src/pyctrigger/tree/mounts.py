@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 
+#: Nobody can act as its owner there: all ids of a process have to be his, the real ones, too (fuse(4), allow_root).
+KEPT_OUT = "it lies on a FUSE mount that lets in nobody but its owner"
+MEND = "mount it with allow_root, or run it as that account"
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
