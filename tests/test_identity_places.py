@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from confinement import private_mounts
 from conftest import absent
-from packages import write_tree
-from test_identity import BOB, Stage, give, stage
+from packages import pycs_below, write_tree
+from system_tools import find_tool
+from test_identity import ALICE, BOB, Stage, give, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,3 +76,92 @@ def test_one_further_down_is_a_failure(stage: Stage, owner: int, at: str) -> Non
     assert failures == [(each["path"], each["kind"], each["message"]) for each in outcome.failures]
     assert (1, 1) == (outcome.code, outcome.counts["compiled"])
     assert failures == [(each["path"], each["kind"], each["message"]) for each in verified.failures]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-o", "allow_other"), None),
+        (("--force-user={BOB}", "--force-group={BOB}"), None),
+        (
+            ("--force-user=root",),
+            "it belongs to account 0, and account {BOB}, in whose directory it lies, may not write",
+        ),
+        (("--chmod-deny", "--chown-deny"), None),
+    ],
+)
+def test_a_file_system_that_lets_root_in_has_its_own_word(
+    stage: Stage, options: tuple[str, ...], said: str | None
+) -> None:
+    """What it lets the account do is done, and the rest is refused, whatever root could do there."""
+    bindfs = find_tool("bindfs") or absent("no bindfs (Debian package bindfs)")
+    behind, site = write_tree(stage.top / "behind", {"pkg/m.py": "x = 1\n"}), stage.top / "home/site"
+    site.mkdir(parents=True)
+    give(stage.top / "home", BOB)
+    give(behind, BOB)
+    named = " ".join([bindfs, *(each.format(BOB=BOB) for each in options), str(behind), str(site)])
+    with private_mounts(f"test -c /dev/fuse; {named}") as inside:
+        stage.command.program = [*inside, *stage.command.program]
+        outcome = stage.command.json("run", *stage.scope(site))
+        found = [(each["kind"], each["message"][: len(said or "")]) for each in outcome.failures]
+    assert ([] if said is None else [("refused", said.format(BOB=BOB))]) == [(kind, text) for kind, text in found]
+    assert ([BOB] if said is None else []) == [os.stat(pyc).st_uid for pyc in pycs_below(behind)]
+
+
+def test_deep_below_each_first_stranger_has_a_say(stage: Stage) -> None:
+    """Bob's, far below root's, is done as he; a second account's, or root's, below that is refused, named once."""
+    site = write_tree(
+        stage.top / "site",
+        {
+            "pkg/a/m.py": "",
+            "pkg/a/b/bobs/m.py": "",
+            "pkg/a/b/bobs/c/d/m.py": "",
+            "pkg/a/b/bobs/c/alices/m.py": "",
+            "pkg/a/b/bobs/c/alices/bobs/m.py": "",
+            "pkg/a/b/bobs/c/roots/e/m.py": "",
+            "pkg/a/alices/m.py": "",
+        },
+    )
+    bobs = give(site / "pkg/a/b/bobs", BOB)
+    give(bobs / "c/alices", ALICE)
+    give(bobs / "c/alices/bobs", BOB)
+    give(bobs / "c/roots", 0)
+    give(site / "pkg/a/alices", ALICE)
+
+    outcome = stage.command.json("run", *stage.scope(site))
+
+    refused = [f"{bobs}/c/alices", f"{bobs}/c/roots"]
+    assert [(path, "refused") for path in refused] == sorted((each["path"], each["kind"]) for each in outcome.failures)
+    owners = {
+        os.fsdecode(pyc)[len(str(site)) + 1 :].partition("/__pyc")[0]: os.stat(pyc).st_uid for pyc in pycs_below(site)
+    }
+    assert {
+        "pkg/a": 0,
+        "pkg/a/b/bobs": BOB,
+        "pkg/a/b/bobs/c/d": BOB,
+        "pkg/a/b/bobs/c/alices/bobs": BOB,
+        "pkg/a/alices": ALICE,
+    } == owners
+
+
+def test_what_is_made_has_the_group_of_its_directory(stage: Stage) -> None:
+    """A pycache prefix and hooks, too: who has no entry acts with a group that is nobody's, another one each time."""
+    site, home = write_tree(stage.top / "site", {"m.py": "x = 1\n"}), stage.top / "home"
+    (home / "root").mkdir(parents=True)
+    give(home, BOB)
+    prefix = ["--pycache-prefix", str(home / "new/prefix")]
+    assert 0 == stage.command.text("run", "--hook", *stage.scope(site), *prefix).code
+    where = [
+        "--manager",
+        "pacman",
+        "--python",
+        "3.11",
+        "--root",
+        str(home / "root"),
+        "--state-dir",
+        str(stage.top / "s"),
+    ]
+    assert 0 == stage.command.text("hooks", "install", "--manager", "pacman", "--python", "3.11", *where).code
+    found = [path for path in home.rglob("*") if path not in (home, home / "root")]
+    assert {(BOB, BOB)} == {(status.st_uid, status.st_gid) for status in map(os.lstat, found)}
+    assert {".pyc", ".hook"} <= {path.suffix for path in found}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import PyctriggerError, RightsError, UsageError
 from ..state.before import ABSENT, Standing, is_alive
 from ..tree.directory import open_way
-from ..tree.identity import ForeignPlaceError, masking_nothing_of
+from ..tree.identity import ForeignPlaceError, MakingFor, masking_nothing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,11 +133,14 @@ class HookPlace:
         return self.key[: len(self.key) - len(self._path)] + directory
 
     def _write(self, name: str, standing: Standing, directory: int, *, as_it_was: bool) -> None:
+        making = MakingFor(os.fstat(directory).st_gid)
         if standing.kind == "link":
-            os.symlink(standing.content, os.fsencode(name), dir_fd=directory)
+            with making:
+                os.symlink(standing.content, os.fsencode(name), dir_fd=directory)
         else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+            with making:
+                descriptor = os.open(name, flags, 0o600, dir_fd=directory)
             with open(descriptor, "wb") as file:
                 file.write(standing.content)
                 file.flush()
@@ -169,7 +172,7 @@ class HookPlace:
         origin.
         """
         temporary = f".pyctrigger-{os.getpid()}-{os.urandom(4).hex()}.tmp"
-        with opened as above, masking_nothing_of(0o755):
+        with opened as above, masking_nothing_of(0o755), MakingFor(os.fstat(above).st_gid):
             os.mkdir(temporary, 0o755, dir_fd=above)
         try:
             with opened as above:

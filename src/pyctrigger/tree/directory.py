@@ -14,7 +14,7 @@ import stat
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from .identity import Acting, Identity, identity_of, is_root, masking_nothing_of
+from .identity import Acting, Identity, MakingFor, identity_of, is_root, masking_nothing_of
 from .opened import Opened, account_of_owner, is_confined, open_below, open_name
 
 if TYPE_CHECKING:
@@ -319,9 +319,14 @@ def make_directories(path: str) -> None:
         opened = open_way(above, "/")
         try:
             with opened as directory, masking_nothing_of(0o755), contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o755, dir_fd=directory)
+                _make_for_its_group(directory, name)
         finally:
             os.close(opened.descriptor)
+
+
+def _make_for_its_group(directory: int, name: str) -> None:
+    with MakingFor(os.fstat(directory).st_gid):
+        os.mkdir(name, 0o755, dir_fd=directory)
 
 
 def _exposed(directory: int, name: str) -> str | None:

@@ -134,6 +134,7 @@ class Acting:
 class MakingFor:
     """A block in which what we make as an account is a group's, also one that the account isn't in.
 
+    That is the group of its directory: an account without an entry acts with a group that is nobody's, and drawn anew.
     Nothing but one call belongs in it, on a name in an open directory of that account's place: there a group gives it
     no right that it hasn't. Nothing happens where we act as ourselves.
     """
