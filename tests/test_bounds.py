@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -293,3 +294,48 @@ def test_a_directory_of_slow_sources_has_a_time(
         assert rest["message"].startswith("not tried, like ")
         assert 20 == len(list((site / "__pycache__").glob("quick*.pyc")))
         assert 1 == pyctrigger.json("status", *limited).run["status"]["pending"]
+
+
+def with_fitting_headers(command: Command, site: Path, scope: list[str], sources: dict[str, str], tag: str) -> None:
+    """Sources that have a pyc with their mtime and size in it, and other code."""
+    write_tree(site, {"quick.py": "x = 1\n"})
+    command.json("run", *scope)
+    pyc = (site / "__pycache__" / f"quick.{tag}.pyc").read_bytes()
+    for name, text in sources.items():
+        write_tree(site, {f"{name}.py": text})
+        status = (site / f"{name}.py").stat()
+        facts = struct.pack("<II", int(status.st_mtime), status.st_size)
+        (site / "__pycache__" / f"{name}.{tag}.pyc").write_bytes(pyc[:8] + facts + pyc[16:])
+
+
+def test_a_look_at_slow_sources_has_a_time(
+    pyctrigger: Command, site: Path, tmp_path: Path, scope: list[str], newest: Interpreter
+) -> None:
+    """Of thirty whose code is to be compared, six are tried; what is left is named once, as not examined."""
+    slow = {f"slow{number}": f"y = {number}\n{SLOW}" for number in range(30)}
+    with_fitting_headers(pyctrigger, site, scope, slow, tag_of(newest))
+    limit = LIMIT / 2
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    look = pyctrigger.json("verify", "--compare-code", *limited_to(tmp_path, scope, limit))
+
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime < 10 * limit + 2
+    tried = [each for each in look.findings if each["kind"] == "uncompilable"]
+    assert 6 <= len(tried) <= 7
+    (rest,) = look.run["unexamined"]
+    assert f"not tried, like {29 - len(tried)} others: slow sources have used up their time" == rest["message"]
+    assert 3 == look.code
+
+
+def test_a_look_tries_equal_content_once(
+    pyctrigger: Command, site: Path, limited: list[str], scope: list[str], newest: Interpreter
+) -> None:
+    """Eight copies of one slow source cost one time-out, and none where a run has remembered it."""
+    with_fitting_headers(pyctrigger, site, scope, {f"slow{number}": SLOW for number in range(8)}, tag_of(newest))
+    assert 1 == attempts(cost(pyctrigger, "verify", "--compare-code", *limited))
+    pyctrigger.json("run", *limited)
+    assert 0 == attempts(cost(pyctrigger, "verify", "--compare-code", *limited))
+    found = pyctrigger.json("verify", "--compare-code", *limited).findings
+    assert {"uncompilable"} == {each["kind"] for each in found}
+    assert 8 == len(found)

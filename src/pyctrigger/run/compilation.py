@@ -16,6 +16,7 @@ from ..tree.writer import Writer, WriteRefused
 from ..workers import wire
 from ..workers.pool import Lost
 from ..workers.worker import Job
+from .exceeded import known_to_exceed
 from .outcome import LASTING_KINDS, Failure
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Compilation:
         self._later: deque[Task] = deque()
         self._has_lost_time = False
         if not wanted.trust_nothing:
-            self._recall_exceeded()
+            self._exceeded, self._suspects = known_to_exceed(manifest, interpreter.magic_number, wanted.limits)
         #: The first one that wasn't tried for want of time, and how many there are.
         self._untried = "", 0
 
@@ -143,15 +144,6 @@ class Compilation:
         else:
             self._waiting.setdefault(asked.digest, [])
             yield self._job(asked)
-
-    def _recall_exceeded(self) -> None:
-        """What is known to take more than a limit, and what took more than it got."""
-        magic_number, limits = self._interpreter.magic_number, self._wanted.limits
-        for fact in self._manifest.uncompilable.values():
-            if fact.kind in limits and fact.holds(magic_number, limits):
-                self._exceeded[fact.digest] = Lost(fact.kind, fact.message, fact.tried_with)
-            elif fact.kind in limits and fact.magic_number == magic_number:
-                self._suspects.add(fact.digest)
 
     def tell_untried(self) -> None:
         """Name once what wasn't tried for want of time; the next run goes on with it."""

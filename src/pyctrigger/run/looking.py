@@ -67,11 +67,12 @@ class Look:
         with (
             contextlib.closing(manifest),
             Survey(self._target, request, wanted, knowledge, observer=service.observer, places=places) as survey,
-            Pools(service.settings, request, wanted).prover(self._target.interpreter) as prover,
+            Pools(service.settings, request, wanted).prover(self._target.interpreter, manifest) as prover,
         ):
             takings = Takings(manifest) if request.work is Work.PURGE else None
             inspection = Inspection(prover.prove, would_act=request.dry_run, takings=takings)
             inspection.read(survey.steps())
+            inspection.tell_untried()
             inspection.tally.unexamined += survey.unexamined
             inspection.tally.failures += survey.refused
             return inspection, takings.by_site() if takings else [], survey.foreign

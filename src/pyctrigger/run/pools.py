@@ -10,9 +10,10 @@ from .proof import Prover
 from .warm_pool import WarmPool
 
 if TYPE_CHECKING:
+    from ..state.manifest import Manifest
     from ..target.interpreter import Interpreter
     from ..workers.allowance import Allowance
-    from ..workers.pool import Pool
+    from ..workers.pool import Lost, Pool
     from .config import Settings
     from .request import Request
     from .wanted import Wanted
@@ -31,9 +32,15 @@ class Pools:
         """For sources, whoever owns them."""
         return WarmPool(lambda: self._open(interpreter, None, "compile"))
 
-    def prover(self, interpreter: Interpreter) -> Prover:
+    def prover(self, interpreter: Interpreter, manifest: Manifest) -> Prover:
         """For bytecode that nobody knows: one worker, and not before the first question."""
-        return Prover(interpreter, lambda each: self._open(each, 1, "compare"), self._wanted.header.size)
+
+        def known() -> dict[bytes, Lost]:
+            from .exceeded import known_to_exceed
+
+            return known_to_exceed(manifest, interpreter.magic_number, self._wanted.limits)[0]
+
+        return Prover(interpreter, lambda each: self._open(each, 1, "compare"), self._wanted.header.size, known)
 
     def _open(self, interpreter: Interpreter, size: int | None, program: str) -> Pool:
         from ..workers.allowance import Allowance
@@ -53,5 +60,5 @@ class Pools:
             hashes=self._wanted.mode is not InvalidationMode.TIMESTAMP,
             program=program,
             leases=lock_directory() if is_root() and not request.stateless else None,
-            allowance=self._allowance if program == "compile" else None,
+            allowance=self._allowance,
         )

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..pyc.header import Verdict
+from ..state.record import digest_of
 from ..tree.source import SourceRefused, read_pyc, read_source
 
 if TYPE_CHECKING:
@@ -17,21 +18,43 @@ if TYPE_CHECKING:
 
     from ..target.interpreter import Interpreter
     from ..tree.layout import Layout
-    from ..workers.pool import Answer, Pool
+    from ..workers.pool import Answer, Lost, Pool
     from ..workers.wire import Frame
     from .steps import LevelState, Stale
 
 
-class Prover:
-    """Asks a worker, which starts with the first question. Use it as a context manager."""
+class UnprovenError(Exception):
+    """What a pyc is couldn't be found out in the time, or with the memory, that there is."""
 
-    def __init__(self, interpreter: Interpreter, open_pool: Callable[[Interpreter], Pool], header_size: int) -> None:
+    def __init__(self, lost: Lost, *, known: bool) -> None:
+        super().__init__(lost.message)
+        self.lost = lost
+        #: Whether the same content took too much before.
+        self.known = known
+
+
+class Prover:
+    """Asks a worker, which starts with the first question. Use it as a context manager.
+
+    `known` says which sources took more than a limit in an earlier run, by digest; they aren't compiled again.
+    """
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        open_pool: Callable[[Interpreter], Pool],
+        header_size: int,
+        known: Callable[[], dict[bytes, Lost]] = dict,
+    ) -> None:
         self._interpreter = interpreter
         self._open_pool = open_pool
         self._pool: Pool | None = None
         #: Whose bytecode it is asked of.
         self._owner = -1
         self._header_size = header_size
+        self._known = known
+        #: The answer to what took too long, by the digest of what was loaded or compiled.
+        self._exceeded: dict[bytes, Lost] | None = None
 
     def __enter__(self) -> Prover:
         return self
@@ -42,7 +65,10 @@ class Prover:
             self._pool = None
 
     def prove(self, layout: Layout, relative: str, stale: Stale) -> list[LevelState]:
-        """The levels of a source with a verdict in the place of each doubt; what turns out to be fresh is left out."""
+        """The levels of a source with a verdict in the place of each doubt; what turns out to be fresh is left out.
+
+        Raises UnprovenError.
+        """
         states = []
         by_hash = [state for state in stale.levels if _needs_hash(state)]
         changed = self._changed_levels(layout, relative, stale, by_hash) if by_hash else frozenset()
@@ -75,6 +101,7 @@ class Prover:
     def _body(self, layout: Layout, relative: str, stale: Stale, state: LevelState) -> Verdict:
         """What the body of a pyc is: nobody knows it, or it isn't the one that was recorded."""
         from ..workers import wire
+        from ..workers.pool import Lost
 
         compare = state.verdict is Verdict.SUSPECT
         try:
@@ -83,9 +110,19 @@ class Prover:
         except (OSError, SourceRefused):
             return Verdict.CORRUPT  # what can't be read can't be imported
         path = os.fsencode(layout.describe_source(relative, stale.name))
-        answer = self._ask(
-            layout, wire.question([state.level], path, source, [memoryview(pyc)[self._header_size :]], compare=compare)
-        )
+        body = memoryview(pyc)[self._header_size :]
+        digest = digest_of(source if compare else body)
+        if compare and (lost := self._known_to_exceed.get(digest)):
+            raise UnprovenError(lost, known=True)
+        try:
+            answer = self._ask(layout, wire.question([state.level], path, source, [body], compare=compare))
+        except UnprovenError as error:
+            if error.lost.is_tried:
+                self._known_to_exceed[digest] = error.lost
+            raise
+        if isinstance(answer, Lost) and answer.limit and compare:
+            self._known_to_exceed[digest] = answer
+            raise UnprovenError(answer, known=False)
         if isinstance(answer, wire.Compiled) and len(answer.levels) == 1:
             verdicts = {wire.SAME: Verdict.FRESH, wire.CHANGED: Verdict.MISMATCHED}
             return verdicts.get(answer.levels[0].state, Verdict.CORRUPT)
@@ -94,6 +131,7 @@ class Prover:
         return Verdict.CORRUPT  # it ended the process that loaded it
 
     def _ask(self, layout: Layout, request: Frame) -> Answer:
+        from ..workers.pool import Lost
         from ..workers.worker import Job  # it brings subprocess, and most runs have nothing to ask
 
         # What took a worker over must not answer for what belongs to somebody else.
@@ -102,7 +140,16 @@ class Prover:
         if self._pool is None:
             self._owner = layout.sources.owner
             self._pool = self._open_pool(self._interpreter)
-        return self._pool.ask(Job(request, None))
+        answer = self._pool.ask(Job(request, None))
+        if isinstance(answer, Lost) and answer.kind != "crash" and not answer.limit:
+            raise UnprovenError(answer, known=False)  # it is the fault of others, or of the surroundings
+        return answer
+
+    @property
+    def _known_to_exceed(self) -> dict[bytes, Lost]:
+        if self._exceeded is None:
+            self._exceeded = self._known()
+        return self._exceeded
 
 
 def _needs_hash(state: LevelState) -> bool:

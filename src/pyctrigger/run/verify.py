@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..pyc.header import Verdict
 from .observer import Observer
 from .outcome import Action, Failure, Finding, Link, Tally
+from .proof import UnprovenError
 from .results import Results
 from .states import STATES, word_for
 from .steps import DirectoryPlan, Emptied, Refused, Stale, Totals, Unexamined
@@ -55,6 +56,8 @@ class Inspection:
         #: How many pycs are in each state that isn't fresh, and of the stale ones, for which reason.
         self._states: Counter[str] = Counter()
         self._reasons: Counter[str | None] = Counter()
+        #: The first source that wasn't tried for want of time, and how many there are.
+        self._untried = "", 0
 
     def read(self, steps: Iterable[tuple[Layout, Step]]) -> Tally:
         """Go through all steps."""
@@ -71,6 +74,14 @@ class Inspection:
             elif isinstance(step, Unexamined):
                 self._unexamined(layout, step)
         return self.tally
+
+    def tell_untried(self) -> None:
+        """Name once what wasn't looked into for want of time."""
+        path, count = self._untried
+        if count:
+            others = f", like {count - 1} others" if count > 1 else ""
+            reason = f"not tried{others}: slow sources have used up their time"
+            self.tally.unexamined.append(Failure(path, "timeout", reason))
 
     @property
     def found(self) -> Inspected:
@@ -137,7 +148,11 @@ class Inspection:
         if self._would_act:  # a run compiles what a look only loads
             states = [each._replace(verdict=_AS_A_RUN_HAS_IT.get(each.verdict, each.verdict)) for each in states]
         if any(state.verdict in _DOUBTS for state in states):
-            states = self._prove(layout, plan.relative, stale._replace(levels=tuple(states)))
+            try:
+                states = self._prove(layout, plan.relative, stale._replace(levels=tuple(states)))
+            except UnprovenError as error:
+                self._unproven(layout.describe_source(plan.relative, stale.name), error)
+                return
         if not states:
             self.tally.counts.fresh += 1
             return
@@ -153,11 +168,25 @@ class Inspection:
         reasons = ", ".join(sorted({word_for(state.verdict) for state in states}))
         self.tally.actions.append(Action("compile", source, reasons, tuple(state.level for state in states)))
 
+    def _unproven(self, source: str, error: UnprovenError) -> None:
+        """A source that takes more than a limit can't be compared; what others are to blame for wasn't examined."""
+        if not error.lost.is_tried:
+            self._untried = self._untried[0] or source, self._untried[1] + 1
+        elif error.lost.limit:
+            self.tally.counts.skipped += 1
+            self._find("uncompilable", None, source, error.lost.message, known=error.known)
+        else:
+            self.tally.unexamined.append(Failure(source, error.lost.kind, error.lost.message))
+
     def _unwanted(self, layout: Layout, relative: str, unwanted: Unwanted) -> None:
         """A level that a run once kept is no longer asked for; one that it never did is no fault while it is fresh."""
         states = list(unwanted.stale.levels)
         if any(state.verdict in _DOUBTS for state in states):
-            states = self._prove(layout, relative, unwanted.stale)
+            try:
+                states = self._prove(layout, relative, unwanted.stale)
+            except UnprovenError as error:
+                self._unproven(layout.describe_source(relative, unwanted.stale.name), error)
+                return
         if unwanted.is_owned and not states:
             return  # as its package made it, and nothing of ours removes it
         state = STATES[states[0].verdict] if states else None

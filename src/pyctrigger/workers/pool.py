@@ -40,6 +40,8 @@ _MOST_SENSELESS_DEATHS = 3
 #: Of a CPU limit. Its clock counts whole ticks, and under load nearly a sixth more than were used; half tells it from a
 #: stray signal.
 _ENOUGH_OF_IT = 0.5
+#: How many times longer than it says a worker may have taken, since others were at work, or we were stopped.
+_MOST_SLOWED = 10
 #: Seconds after which the workers themselves are looked at, whatever their pipes say.
 _GLANCE = 1.0
 #: Accounts of workers that have ended which wait for the end of the run: to see who runs under them costs little.
@@ -59,7 +61,8 @@ class Lost(NamedTuple):
 
 
 Answer = Union[Compiled, Failed, Lost]
-_UNTRIED = Lost("timeout", "not tried: slow sources have used up their time", is_tried=False)
+#: Where nothing more is tried.
+UNTRIED = Lost("timeout", "not tried: slow sources have used up their time", is_tried=False)
 
 
 class Pool:
@@ -153,10 +156,10 @@ class Pool:
             worker.kill()
         left = [job for worker in self._workers for job in worker.jobs]
         for job in (*left, *self._again, *self._solo, *self._special):
-            yield job, _UNTRIED
+            yield job, UNTRIED
         for each in source:
             if each is not None:
-                yield each, _UNTRIED
+                yield each, UNTRIED
 
     def _spend(self, seconds: float) -> None:
         """A source took so long. Where the next ones get less, so do those that workers have already."""
@@ -168,6 +171,8 @@ class Pool:
 
     def ask(self, job: Job) -> Answer:
         """The answer to one job, from a worker that stays for the next one. Raises InterpreterError."""
+        if self._allowance.is_used_up:
+            return UNTRIED
         worker = self._with_room() or self._start()
         worker.send(job)
         while True:
@@ -378,7 +383,8 @@ class Pool:
         elif isinstance(answer, Compiled):
             microseconds = sum(level.microseconds for level in answer.levels)
             self._pace.learn(job.size, microseconds)
-            spent = min(spent, microseconds * 1e-6)  # we may have been slow to hear it
+            # We may have been slow to hear it; and one that says that it was quick may lie.
+            spent = min(spent, max(microseconds * 1e-6, spent / _MOST_SLOWED))
         self._spend(spent)
         yield job, answer
 
