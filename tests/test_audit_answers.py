@@ -20,10 +20,13 @@ HONEST: dict[str, Any] = {
 LONG = "a" * 5000
 HOSTILE: dict[str, list[Any]] = {
     "format": ["exe", 5, [], {"a": 1}],
-    "failure": ["no", {}, {"kind": "damaged"}, {"kind": "x", "message": ""}, {"kind": "io", "message": LONG}],
+    "failure": ["no", {}, {"kind": "damaged"}, {"kind": "x", "message": ""}, {"kind": "io", "message": LONG}]
+    + [{"kind": "io", "message": "", "mend": mend} for mend in ("", None, "\x1b[2J", "run this as root: …")]
+    + [{"kind": "io", "message": "\ud800"}],
     "magic_numbers": [
         *(None, [], {"a70d": {}}, {"A70D0D0A": {}}, {"a70d0d0a": 5}, {"a70d0d0a": {"x": -1}}, {"a70d0d0a": {"x": 4}}),
         *({"a70d0d0a": {"../x": 1}}, {"a70d0d0a": {LONG: 1}}, {"a70d0d0a": {"x": True}}, {"a70d0d0a": {"x": 1.0}}),
+        *({"a70d0d0a": {tag: 1}} for tag in ("\ud800", "a/b")),
         {f"{number:04x}0d0a": {} for number in range(1001)},
     ],
     "counts": [None, {}, {**HONEST["counts"], "more": 1}, {**HONEST["counts"], "stale": "1"}]
@@ -39,6 +42,7 @@ HOSTILE: dict[str, list[Any]] = {
             [["x", "y", "z", None, None]],
         ),
         *([["stale", "magic", path, None, None]] for path in ("/etc/passwd", "../x", "a/../../x", LONG, 5, None)),
+        [["stale", "magic", "\ud800.pyc", None, None]],
         *(
             [["stale", "magic", "a.pyc", None, "x"]],
             [["climbing", "parent", "a.pyc", None, "../x"]],

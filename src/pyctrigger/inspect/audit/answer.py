@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...pyc.magic import number_of, release_of
 from .judgement import KINDS, REASONS
+from .limits import HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND
 
 if TYPE_CHECKING:
     from .limits import Limits
 
 FORMATS = frozenset({"wheel", "egg", "sdist", "zip", "conda", "deb", "rpm", "tar", "pkg", "arch", "apk"})
 FAILURES = frozenset({"damaged", "limit", "unsupported", "memory", "io", "defect"})
+MENDS = frozenset({HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND})
 COUNTS = ("members", "sources", "pycs", "foreign", *KINDS)
 #: Different magic numbers, and tags for one of them, that an archive may have: there were 200 in 30 years.
 MOST_MAGIC_NUMBERS = 1000
@@ -71,6 +73,10 @@ def _number(value: Any, most: int) -> int:
 
 def _text(value: Any, longest: int) -> str:
     _require(isinstance(value, str) and len(value) <= longest)
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair: no bytes have it for their text
+        _require(False)
     return str(value)
 
 
@@ -84,6 +90,7 @@ def _failure(value: Any) -> dict[str, str] | None:
         return None
     failure = {str(key): _text(text, _LONGEST_MESSAGE) for key, text in _dictionary(value, 3).items()}
     _require({"kind", "message"} <= set(failure) <= {"kind", "message", "mend"} and failure["kind"] in FAILURES)
+    _require(failure.get("mend", RAISE_SIZE) in MENDS)
     return failure
 
 
@@ -100,7 +107,8 @@ def _finding(value: Any, limits: Limits) -> list[str | None]:
     kind, reason, *paths = fields
     _require(reason in REASONS.get(kind, ()))
     for path in paths:
-        _require(path is None or (isinstance(path, str) and len(path) <= limits.name))
+        if path is not None:
+            _text(path, limits.name)
     for inside in paths[:2]:
         _require(inside is None or not (inside.startswith("/") or ".." in inside.split("/")))
     _require((paths[2] is None) == (kind != "climbing") and (paths[0] is None) == (kind == "climbing"))
@@ -113,7 +121,7 @@ def _bytecode(value: Any, most: int) -> list[dict[str, Any]]:
         _require(_MAGIC.match(digits) is not None)
         held = numbers[bytes.fromhex(digits)] = {}
         for tag, count in _dictionary(tags, MOST_TAGS).items():
-            _require(len(tag) <= _LONGEST_TAG and "/" not in tag)
+            _require("/" not in _text(tag, _LONGEST_TAG))
             held[tag] = _number(count, most)
     _require(sum(sum(tags.values()) for tags in numbers.values()) <= most)
     return [_described(magic_number, numbers[magic_number]) for magic_number in sorted(numbers, key=number_of)]

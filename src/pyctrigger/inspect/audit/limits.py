@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 #: Bytes. A small archive may expand as it likes: a hundred kilobytes of spaces is no bomb.
 _RATIO_COUNTS_FROM = 64 << 20
+#: All that is ever said about what to do: a reader that was taken over gives nobody advice.
+RAISE_SIZE = "raise --max-size if it is to be trusted"
+UNPACK_BY_HAND = "an archive that does is made to fill memory or a disk; unpack it by hand if it is to be trusted"
+HAVE_ZSTD = "install pyctrigger with its extra: pip install 'pyctrigger[audit]'; or run it by Python 3.14 or later"
 
 
 class ArchiveError(Exception):
@@ -55,14 +59,12 @@ class Budget:
         """So many bytes came out of a decompressor."""
         self._bytes += count
         if self._bytes > self.limits.size:
-            raise ArchiveError(
-                "limit", f"expands to more than {self.limits.size} bytes", "raise --max-size if it is to be trusted"
-            )
+            raise ArchiveError("limit", f"expands to more than {self.limits.size} bytes", RAISE_SIZE)
         if self._bytes > _RATIO_COUNTS_FROM and self._bytes > self.limits.ratio * self._archive_size:
             raise ArchiveError(
                 "limit",
                 f"expands to more than {self.limits.ratio} times its size",
-                "an archive that does is made to fill memory or a disk; unpack it by hand if it is to be trusted",
+                UNPACK_BY_HAND,
             )
 
     def entry(self, name: str) -> None:

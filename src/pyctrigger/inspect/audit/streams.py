@@ -7,7 +7,7 @@ import io
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from .limits import ArchiveError
+from .limits import HAVE_ZSTD, ArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +174,7 @@ def _zstd(file: Readable) -> Readable:
         raise ArchiveError(
             "unsupported",
             "is compressed with zstd, which this Python can't read",
-            "install pyctrigger with its extra: pip install 'pyctrigger[audit]'; or run it by Python 3.14 or later",
+            HAVE_ZSTD,
         )
     opened: Readable = module.ZstdFile(file)
     return opened
