@@ -22,6 +22,7 @@ import pytest
 
 import pyctrigger as package
 from archives import BUILDERS, SITE, build_deb, build_tar, build_zip, compile_tree, package_tree
+from confinement import wait_for
 from conftest import absent
 from package_index import IndexUnusable, fetch_wheel
 from packages import snapshot
@@ -472,6 +473,29 @@ def test_reader_has_no_rights(reader: tuple[subprocess.Popen[bytes], int]) -> No
     limits = Path(f"/proc/{child}/limits").read_text()
     assert ["0", "0", "bytes"] == next(line for line in limits.splitlines() if "Max file size" in line).split()[3:]
     assert os.readlink(f"/proc/{child}/ns/net") != os.readlink(f"/proc/{command.pid}/ns/net")
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_each_reader_has_an_account_of_its_own(pyctrigger: Command, slow: Path) -> None:
+    """One that was taken over reaches neither a person nor the one beside it."""
+    other = slow.with_name(f"other-{slow.name}")
+    os.link(slow, other)
+    command = pyctrigger.start("audit", "--json", "--jobs", "2", slow, other)
+    try:
+        assert wait_for(lambda: len(_accounts_below(command.pid)) == 2), _accounts_below(command.pid)
+        assert all(2_000_200_001 <= int(account) <= 2_147_352_575 for account in _accounts_below(command.pid))
+    finally:
+        command.kill()
+        command.communicate()
+
+
+def _accounts_below(parent: int) -> set[str]:
+    """The accounts of the children of a process that have given up root's."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    lines = [Path(f"/proc/{child}/status").read_text().split("Uid:\t")[1].splitlines()[0] for child in children]
+    assert all(len(set(line.split())) == 1 for line in lines)
+    return {line.split()[0] for line in lines} - {"0"}
 
 
 def test_unreadable_archives_of_others(pyctrigger: Command, tmp_path: Path, every_format: dict[str, Path]) -> None:
