@@ -60,6 +60,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def earlier(session: nox.Session) -> None:
+    """Measure beside an earlier commit, as root: `nox -s earlier -- COMMIT`; as tests/bench/earlier.py takes them."""
+    install_locked(session, "run")
+    session.run("python", "tests/bench/earlier.py", *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Random transactions, judged after each: `nox -s soak -- --minutes 120`; arguments go to tests/soak.py."""
     install_locked(session, "test")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from scaling import Scaled
     from timing import Figure
 
-_BEGIN, _END = "<!-- measured -->", "<!-- /measured -->"
-
 
 def machine(bench: Bench, count: int) -> str:
     """What was measured, on what."""
@@ -32,11 +30,15 @@ def machine(bench: Bench, count: int) -> str:
     uv = subprocess.run([bench.uv, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
     kind = subprocess.run(["stat", "-f", "-c", "%T", bench.tree], capture_output=True, text=True, check=False)
     return (
-        f"{len(os.sched_getaffinity(0))} CPUs ({_processor()}), "
-        f"{platform.system()} {platform.release().split('-')[0]}, "
-        f"host {sys.implementation.name} {sys.version.split()[0]}, target {version}, uv {uv}; "
+        f"{system()}, host {sys.implementation.name} {sys.version.split()[0]}, target {version}, uv {uv}; "
         f"{count} sources on {kind.stdout.strip() or 'an unknown file system'}."
     )
+
+
+def system() -> str:
+    """The machine and its system."""
+    release = platform.release().split("-")[0]
+    return f"{len(os.sched_getaffinity(0))} CPUs ({_processor()}), {platform.system()} {release}"
 
 
 def _processor() -> str:
@@ -77,9 +79,14 @@ def write(path: Path, about: str, figures: list[Figure], scaled: list[Scaled]) -
         ),
     ]
     chart = f"![{TITLE}]({path.with_suffix('.svg').name})"
-    measured = "\n".join([_BEGIN, "", about, "", *table, "", chart, "", *(sizes if scaled else []), "", _END])
-    old = path.read_text(encoding="utf-8")
-    pattern = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)
-    new = pattern.sub(lambda _: measured, old)
-    path.write_text(new, encoding="utf-8")
+    new = replace_between(path, "measured", [about, "", *table, "", chart, "", *(sizes if scaled else [])])
     path.with_suffix(".svg").write_text(draw(read_rows(new)), encoding="utf-8")
+
+
+def replace_between(path: Path, mark: str, lines: list[str]) -> str:
+    """Put these lines between two marks of a page; what is written around them stays. The whole page."""
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    new = pattern.sub(lambda _: "\n".join([begin, "", *lines, "", end]), path.read_text(encoding="utf-8"))
+    path.write_text(new, encoding="utf-8")
+    return new
