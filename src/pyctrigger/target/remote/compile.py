@@ -10,11 +10,11 @@ and from 3.12 on the few sources where it can matter are compiled in a fork of a
 The order of some sets depends on the process as well, up to 3.10: `sets.py` comes along there and sees to it.
 """
 
+import _signal as signal  # type: ignore[import-not-found]
 import gc
 import marshal
 import os
 import select
-import signal
 import struct
 import sys
 import time
@@ -62,6 +62,10 @@ FLAGS_MODULE = sys.version_info < (3, 15)
 FLAGS_BY_GARBAGE = sys.implementation.name == "pypy"
 #: Whether this process only forks, and so has compiled nothing whenever it is asked.
 APART = FLAGS_BY_GARBAGE or "apart" in sys.argv[6:]
+if HOLDS_NAMES or APART:
+    # What py_compile brings along shows in what these write: its names are interned.
+    import importlib.util  # noqa: F401
+    import signal
 LIFE = int(sys.argv[2]) if len(sys.argv) > 2 else -1
 OURS, THEIRS = os.pipe() if APART else (-1, -1)
 #: inspect.CO_OPTIMIZED: the code of a function, whose first constant is its docstring or None. From 3.14 on it may be
@@ -70,9 +74,8 @@ MAY_HAVE_DOCSTRING = 0x4000000 if sys.version_info >= (3, 14) else 1
 
 
 class State:
-    """What this process has done that later answers may show."""
+    """What this process has loaded that later answers may show."""
 
-    compiled = 0
     modules = 0
 
 
@@ -230,7 +233,7 @@ def compiled_apart(source: bytes, path: str, level: int, last: bool, memory: int
 
 
 class Unsettled(Exception):
-    """What this process compiled before may show in the bytes."""
+    """What this process has loaded, or compiled before, may show in the bytes."""
 
 
 class Failed(Exception):
@@ -254,7 +257,7 @@ class Compiler:
             spent, body, self.documents, _ = compiled_apart(self.source, self.path, level, last, self.memory)
         else:
             spent, body, self.documents, split = compiled(self.source, self.path, level, last)
-            if split and (State.compiled or self.level >= 0):
+            if split:
                 raise Unsettled
         self.level = level
         return BODY, spent, body
@@ -285,8 +288,6 @@ def answer(request: "Request", memory: int) -> bytes:
         (said,) = answered.args
     except Exception as error:
         said = failed(error, source, memory)
-    finally:
-        State.compiled += 1
     if request.flags & WARM_UP:
         gc.collect()
         State.modules = len(sys.modules)

@@ -10,12 +10,15 @@ Where it has an account of its own, it opens no file after that: it has loaded t
 sends the host to a worker that has loaded that.
 """
 
+# What `signal` and `importlib.util` bring along (enum, collections, functools) is a fifth of a worker's start.
+import _signal as signal  # type: ignore[import-not-found]
 import errno
 import gc
-import importlib.util
+import importlib
 import os
 import struct
 import sys
+from importlib._bootstrap_external import MAGIC_NUMBER
 from importlib.machinery import PathFinder, SourceFileLoader
 
 TYPE_CHECKING = False  # `typing` itself would be one more module that marshal's flags depend on
@@ -74,7 +77,6 @@ def die_with_host(life: int) -> None:
     """
     import fcntl
     import select
-    import signal
 
     if sys.platform.startswith("freebsd"):
         import ctypes
@@ -128,8 +130,6 @@ def limit(memory: int, processes: int = 0) -> int:
 
 def set_clock(seconds: float) -> None:
     """End this process after so much more CPU time; 0: never. Without it the host's patience has to do."""
-    import signal
-
     try:
         signal.setitimer(signal.ITIMER_PROF, seconds)
     except OSError:
@@ -138,10 +138,8 @@ def set_clock(seconds: float) -> None:
 
 def clock() -> float:
     """How much CPU time is left until then."""
-    import signal
-
     try:
-        return signal.getitimer(signal.ITIMER_PROF)[0]
+        return float(signal.getitimer(signal.ITIMER_PROF)[0])
     except OSError:
         return 0.0
 
@@ -269,7 +267,7 @@ def load(more: str) -> None:
 
     missed = False
     wanted = ["encodings." + name for name in (*USUAL_CODECS, *filter(None, [more]))]
-    for name in [*wanted, "unicodedata", "signal"]:
+    for name in [*wanted, "unicodedata"]:
         try:
             importlib.import_module(name)
         except (ImportError, OSError):  # also what this system leaves out
@@ -429,14 +427,12 @@ def no_hash(data: bytes) -> bytes:
 
 def serve(answer: "Callable[[Request, int], bytes]") -> None:
     """Answer requests with `answer(request, memory)` until the host is gone; an empty answer is none."""
-    import signal
-
     life, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
     options = dict(each.partition("=")[::2] for each in sys.argv[6:])
     account, codec = int(options.get("account", -1)), options.get("codec", "")
     die_with_host(life)
     memory = limit(memory, 2 if account > 0 else 0)
-    hash_of = importlib.util.source_hash if hashes else no_hash
+    hash_of = importlib.import_module("importlib.util").source_hash if hashes else no_hash
     # CPU time, not time of day: an emulated or overloaded machine must not fail good files. The default action of
     # SIGPROF ends the process, also inside compile(), where no handler of Python's would run.
     if seconds:
@@ -460,7 +456,7 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
             become(account, account)
     tag = (sys.implementation.cache_tag or "").encode("utf-8")
     lacks = "".join("\0" + each for each in LACKS).encode("ascii")
-    write_frame(b"pyctrigger-worker-1" + bytes(importlib.util.MAGIC_NUMBER) + tag + lacks)
+    write_frame(b"pyctrigger-worker-1" + bytes(MAGIC_NUMBER) + tag + lacks)
     while True:
         frame = read_frame()
         if seconds:
