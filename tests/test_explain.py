@@ -204,7 +204,7 @@ def test_levels(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
     (view,) = explained(pyctrigger, *scope, "--optimize", "0,1", site / "package/module.py")[0]["flavours"]
 
     assert [(each["level"], each["state"], each["action"]) for each in view["levels"]] == [
-        (0, "stale", "refresh"), (1, "missing", "compile"), (2, "stale", "unwanted"),
+        (0, "stale", "refresh"), (1, "missing", "compile"), (2, "unwanted", "unwanted"),
     ]  # fmt: skip
     assert view["levels"][2]["because"] == "level 2 is none that runs write (0, 1)"
 
@@ -218,7 +218,7 @@ def test_uncompilable_and_its_last_failure(pyctrigger: Command, scope: list[Argu
     (view,) = explained(pyctrigger, *scope, site / "package/bad.py")[0]["flavours"]
 
     (level,) = view["levels"]
-    assert (level["state"], level["action"]) == ("missing", "uncompilable")
+    assert (level["state"], level["action"]) == ("uncompilable", "uncompilable")
     assert level["because"] == "its source is known not to compile: syntax, line 2, SyntaxError"
     failure = view["last_failure"]
     assert (failure["kind"], failure["message"], failure["run"]) == ("syntax", "line 2, SyntaxError", 1)

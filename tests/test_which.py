@@ -61,12 +61,12 @@ def test_source_flavour_level_and_state(
         "package": None, "manager": None,
     }  # fmt: skip
     assert (second["source"], second["level"], second["state"], second["reason"]) == (
-        f"{site}/package/more.py", 2, "stale", "mtime",
+        f"{site}/package/more.py", 2, "unwanted", "mtime",
     )  # fmt: skip
     lines = pyctrigger.text("which", *scope, good, optimized).out.splitlines()
     assert lines[0].split() == ["flavour", "level", "state", "package", "source", "pyc"]
     assert lines[1].split() == [newest.flavour, "0", "fresh", "-", first["source"], str(good)]
-    assert lines[2].split() == [newest.flavour, "2", "stale", "(mtime)", "-", second["source"], str(optimized)]
+    assert lines[2].split() == [newest.flavour, "2", "unwanted", "(mtime)", "-", second["source"], str(optimized)]
     assert snapshot(site) == before
 
 
@@ -136,7 +136,7 @@ def test_all_that_a_source_has(
         ("m.pyc", None, None, "legacy"),
         ("m.cpython-30.pyc", "py30", 0, "unknown"),
         (f"m.{tag}.pyc", newest.flavour, 0, "stale"),
-        (f"m.{tag}.opt-1.pyc", newest.flavour, 1, "stale"),
+        (f"m.{tag}.opt-1.pyc", newest.flavour, 1, "unwanted"),
         (f"m.{tag}.pyc.140", newest.flavour, 0, "residue"),
         (f"m.{tag_of(oldest)}.pyc", oldest.flavour, 0, "missing"),
     }

@@ -207,6 +207,10 @@ class Examiner:
             found.append(Level(level, pyc, verdict, head, is_wanted))
         return tuple(found)
 
+    def is_owned(self, seen: Directory, level: Level) -> bool:
+        """Whether a package owns the pyc."""
+        return self._knowledge.is_owned(seen.layout.describe_pyc(seen.relative), level.name)
+
     def obstacle(self, seen: Directory) -> str | None:
         """Why a run would write nothing into a directory; None if it would."""
         if seen.layout.is_read_only(seen.relative):

@@ -162,16 +162,13 @@ def _judge(pyc: PycPath, target: Target, examiner: Examiner) -> Provenance:
         state = "gone" if isinstance(error, FileNotFoundError) else "unknown"
         return Provenance(pyc, flavour, state, error.strerror, examiner.site_of(pyc.source) is not None)
     in_scope = seen.in_scope
-    if os.path.basename(pyc.path) not in seen.names:
-        if look.status is None:
-            return Provenance(pyc, flavour, "gone", "and its source with it", in_scope)
-        is_wanted = any(level.level == pyc.level and level.wanted for level in look.levels)
-        return Provenance(pyc, flavour, "missing" if is_wanted else "gone", None, in_scope)
     for level in look.levels:
         if level.level == pyc.level:
             decision = decide(examiner, seen, look, level)
             return Provenance(pyc, flavour, decision.state, decision.reason, in_scope)
-    return Provenance(pyc, flavour, "unknown", f"no interpreter has a level {pyc.level}", in_scope)
+    if os.path.basename(pyc.path) in seen.names:
+        return Provenance(pyc, flavour, "unknown", f"no interpreter has a level {pyc.level}", in_scope)
+    return Provenance(pyc, flavour, "gone", "and its source with it" if look.status is None else None, in_scope)
 
 
 def _by_name(pyc: PycPath, prepared: Prepared) -> Provenance:

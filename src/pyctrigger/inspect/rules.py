@@ -54,9 +54,10 @@ class Decision(NamedTuple):
     """What holds for one pyc."""
 
     state: str
-    """fresh, missing, stale, corrupt, …; orphan."""
+    """fresh, missing, stale, corrupt, …; orphan; unwanted, excluded, uncompilable."""
     reason: str | None
-    """Of a stale one: mtime, size, digest, mode; of an unproven one: hash, no record, body."""
+    """Of a stale one: mtime, size, digest, mode; of an unproven one: hash, no record, body; of one that a run leaves
+    either of these, or another state."""
     rule: str
     """Why it is in this state."""
     action: str
@@ -71,10 +72,18 @@ def decide(examiner: Examiner, seen: Directory, look: SourceLook, level: Level) 
     """The decision about one level of a source."""
     if look.status is None:
         return _without_source(seen, look, level)
-    state, reason, _ = STATES[level.verdict]
     rule = _rule(examiner.wanted, look, level)
     action, because = _action(examiner, seen, look, level)
-    return Decision(state, reason, rule, action, because)
+    return Decision(*_state(examiner, seen, level, action), rule, action, because)
+
+
+def _state(examiner: Examiner, seen: Directory, level: Level, action: str) -> tuple[str, str | None]:
+    """The name of a state, and the reason: `verify` has the same for what a run leaves as it is."""
+    state = STATES[level.verdict]
+    is_there = level.verdict is not Verdict.MISSING
+    if action in _LEFT and not (action == "unwanted" and (not is_there or examiner.is_owned(seen, level))):
+        return action, (state.reason or state.name) if is_there and level.verdict is not Verdict.FRESH else None
+    return state.name, state.reason
 
 
 def _without_source(seen: Directory, look: SourceLook, level: Level) -> Decision:
@@ -116,6 +125,8 @@ def _action(examiner: Examiner, seen: Directory, look: SourceLook, level: Level)
     return _ACTIONS.get(level.verdict, ("compile", "it doesn't fit its source"))
 
 
+#: What isn't judged by how it fits its source.
+_LEFT = frozenset({"unwanted", "excluded", "uncompilable"})
 _ACTIONS = {
     Verdict.MISSING: ("compile", "every source of the scope is to have bytecode"),
     Verdict.REFRESHABLE: ("refresh", "the same code gets a new header"),
