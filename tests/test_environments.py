@@ -319,6 +319,42 @@ def test_each_environment_has_an_id_whatever_it_is_called(
     assert len(names) == len(set.union(*found.values()))
 
 
+#: What leads to one environment, all beside it, or to the directory of its packages.
+NAMES = (
+    "one",
+    "--prefix one",
+    "--prefix current",
+    "--prefix elsewhere/one",
+    "current/lib",
+    "one/{packages}/single.py elsewhere/one/{packages}/api",
+    "--prefix-below elsewhere",
+    "--python current/bin/python",
+    "--python {python} --site-dir elsewhere/one/{packages}",
+    "--python current/bin/python --site-dir one/{packages}",
+)
+
+
+def test_an_environment_that_has_several_names_is_compiled_once(
+    pyctrigger: Command, newest: Interpreter, tmp_path: Path
+) -> None:
+    """By whatever name in turns: it is fresh, all code is its source's, and a repair finds nothing to write."""
+    top = tmp_path / "top"
+    fill(make_venv(newest, top / "store/one"))
+    for name, goal in (("one", "store/one"), ("elsewhere", "store"), ("current", "elsewhere/one")):
+        (top / name).symlink_to(goal)
+    words = {"packages": f"lib/{library(newest)}/site-packages", "python": newest.path}
+    ways = [name.format(**words).split() for name in NAMES]
+    assert 3 == pyctrigger.json("run", *ways[0], cwd=top).counts["compiled"]
+    before = snapshot(top)
+
+    done = [pyctrigger.json(verb, *way, cwd=top).counts["compiled"] for way in ways for verb in ("run", "repair")]
+    found = pyctrigger.json("verify", "--compare-code", *ways[2], cwd=top).findings
+
+    assert [0] * 2 * len(ways) == done
+    assert [] == found
+    assert before == snapshot(top)
+
+
 @pytest.fixture
 def pair(newest: Interpreter, tmp_path: Path) -> list[Path]:
     """Two environments of one interpreter; their site directories."""

@@ -324,3 +324,34 @@ def test_what_only_looks_like_an_environment_is_none(pyctrigger: Command, newest
     outcome = pyctrigger.json("sweep", "--dry-run", "--prefix-below", tmp_path / "envs")
 
     assert (0, [str(tmp_path / "envs/one")]) == (outcome.code, served(outcome))
+
+
+@pytest.mark.parametrize(
+    "named", ["--prefix-below {top}", "--prefix {top}/one --prefix {top}/two", "{top}/one {top}/two"]
+)
+@pytest.mark.parametrize("verb", ["run", "verify", "purge --all", "status"])
+def test_environments_without_a_standard_library_are_one_error(
+    pyctrigger: Command, newest: Interpreter, tmp_path: Path, named: str, verb: str
+) -> None:
+    """However many are named: all of them, and where the library lies that they borrow."""
+    top = tmp_path / "top"
+    for name in ("one", "two"):
+        fill(imitate_venv(newest, top / name))
+    before = snapshot(top)
+
+    said = pyctrigger.text(*verb.split(), "--stdlib", *named.format(top=top).split())
+
+    reason = f"--stdlib: {top}/one, {top}/two have no standard library of {newest.flavour}; it lies in "
+    assert (2, "", before) == (said.code, said.out, snapshot(top))
+    assert said.err.startswith(f"pyctrigger: {reason}")
+    assert 1 == said.err.count("\n")
+
+
+def test_what_is_wrong_for_each_of_many_is_said_once(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
+    """And nothing is said of what wasn't done."""
+    for name in ("one", "two"):
+        fill(imitate_venv(newest, tmp_path / "top" / name))
+
+    said = pyctrigger.text("sweep", "--unwanted", "--optimize", "0", "--prefix-below", tmp_path / "top")
+
+    assert (2, "", 1) == (said.code, said.out, said.err.count("\n"))

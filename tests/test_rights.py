@@ -299,15 +299,6 @@ def test_state_that_this_account_may_not_read(account: Account, words: tuple[str
     assert (code, True) == (said.code, denied in said.out + said.err), said
 
 
-def test_state_that_is_no_directory(pyctrigger: Command, tmp_path: Path) -> None:
-    """A slip of the keyboard, as any other name that is wrong."""
-    (tmp_path / "file").touch()
-
-    said = pyctrigger.text("history", "--state-dir", str(tmp_path / "file"))
-
-    assert (2, f"pyctrigger: --state-dir {tmp_path}/file: Not a directory; name a directory\n") == (said.code, said.err)
-
-
 def test_an_interpreter_that_this_account_may_not_reach(account: Account) -> None:
     """It is there, for others: nothing is to be made anew."""
     account.own("")

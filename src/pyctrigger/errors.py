@@ -65,6 +65,27 @@ class NoEnvironmentError(UsageError):
     """A directory is no environment of the interpreter that was named."""
 
 
+class NoLibraryError(UsageError):
+    """Environments were named together with `--stdlib`, and have no standard library inside."""
+
+    usual_mend = "leave out --stdlib"
+
+    def __init__(self, places: Sequence[str], flavours: Sequence[str], elsewhere: Sequence[str]) -> None:
+        named = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+        lies = f"; it lies in {', '.join(elsewhere)}" if elsewhere else ""
+        verb = "has" if len(places) == 1 else "have"
+        super().__init__(f"--stdlib: {named} {verb} no standard library of {', '.join(flavours)}{lies}")
+        self.places = tuple(places)
+        self.flavours = tuple(flavours)
+        self.elsewhere = tuple(elsewhere)
+
+    @classmethod
+    def of_all(cls, errors: Sequence[NoLibraryError]) -> NoLibraryError:
+        """One for all."""
+        fields = [(each.places, each.flavours, each.elsewhere) for each in errors]
+        return cls(*(list(dict.fromkeys(name for part in parts for name in part)) for parts in zip(*fields)))
+
+
 class OutsideScopeError(UsageError):
     """Paths were given that lie in no site directory of the target."""
 

@@ -119,7 +119,7 @@ class Printer(Observer):
             self.show_json(report.as_dict())
         else:
             self._show_text(report)
-        for error in report.errors:
+        for error in {str(error): error for error in report.errors}.values():  # of several flavours, once
             self.show_error(error)
 
     def show_json(self, document: dict[str, Any]) -> None:
@@ -165,8 +165,8 @@ class Printer(Observer):
 
     def _tells(self, run: FlavourReport) -> bool:
         """Whether a summary is worth a line: not in each of a day's transactions that left a flavour as it was."""
-        if self._call.quiet:
-            return False
+        if self._call.quiet or (run.error is not None and not (run.tally.counts.changes or run.tally.findings)):
+            return False  # the error says it all
         return not self._call.hook or self._call.verbosity > 0 or run.tally.counts.changes > 0
 
     def _name(self, did: str, path: str, why: str) -> None:

@@ -7,7 +7,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import RefusedError, UsageError
+from ..errors import NoLibraryError, RefusedError, UsageError
 from ..pyc.header import HeaderFormat
 from ..target.scope import (
     Bounds,
@@ -161,10 +161,25 @@ def find_target(interpreter: Interpreter, request: Request, settings: Settings) 
         sites = site_directories(interpreter, bounds, site_dirs)
     if request.stdlib:
         sites = existing([*sites, *_library(interpreter, request, bounds)], bounds.locate)
+    if (site_dirs or prefixes or interpreter.environment) and request.root is None and request.pycache_prefix is None:
+        sites = _under_their_own_names(sites, interpreter)
     # An interpreter that is an environment's own means that environment, unless another place is named.
     prefix = prefixes[0] if prefixes else None if site_dirs or request.root else interpreter.environment
     environment = None if prefix is None else real_prefix(request.root, prefix)
     return bare._replace(sites=tuple(sites), prefix=prefix, environment=environment)
+
+
+def _under_their_own_names(sites: Sequence[SiteDirectory], interpreter: Interpreter) -> list[SiteDirectory]:
+    """Directories that somebody named, as everybody has to call them: a record and the code in a pyc name the source.
+
+    By two names in turns, each run would find the other's bytecode and replace it; an import puts in the name that it
+    goes by. Of a pycache prefix each name has its own bytecode.
+    """
+    own = {}
+    if interpreter.environment is None:
+        directories = own_directories(interpreter)
+        own = {locate(None, path): path for path in (*directories.library, *directories.packages)}
+    return [site._replace(path=own.get(locate(None, site.path)) or os.path.realpath(site.path)) for site in sites]
 
 
 def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list[SiteDirectory]:
@@ -181,10 +196,7 @@ def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list
         found = standard_library(interpreter, bounds)
     if inside is not None and not found and not request.hook:
         elsewhere = next(filter(os.path.isdir, own_directories(interpreter).library), None)
-        where = "" if elsewhere is None else f"; it lies in {elsewhere}"
-        raise UsageError(
-            f"--stdlib: {inside} has no standard library of {interpreter.flavour}{where}", mend="leave out --stdlib"
-        )
+        raise NoLibraryError([inside], [interpreter.flavour], [] if elsewhere is None else [elsewhere])
     return found
 
 

@@ -6,11 +6,18 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from ..errors import InterpreterError, NoEnvironmentError, OutsideScopeError, PyctriggerError, UsageError
+from ..errors import (
+    InterpreterError,
+    NoEnvironmentError,
+    NoLibraryError,
+    OutsideScopeError,
+    PyctriggerError,
+    UsageError,
+)
 from ..managers.files import Files
 from ..managers.ownership import Ownership
 from ..state.interpreters import ProbedInterpreters
-from ..state.locations import require_private, state_directory
+from ..state.locations import require_private, require_there, state_directory
 from ..state.store import Store
 from ..target.flavour import not_found
 from ..target.scope import own_directories
@@ -180,6 +187,11 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
         told = len(report.errors)
         parts += _parts(part, settings, store, probed, report)
         unserved += [(part, error) for error in report.errors[told:]]
+    without_library = [error for error in report.errors if isinstance(error, NoLibraryError)]
+    if len(without_library) > 1:
+        one = NoLibraryError.of_all(without_library)
+        report.errors = [one, *(error for error in report.errors if error not in without_library)]
+        unserved = [(part, one if error in without_library else error) for part, error in unserved]
     if request.prefixes_below and not (parts or report.errors):
         message = f"--prefix-below {', '.join(request.prefixes_below)}: no environment of {', '.join(request.pythons)}"
         report.errors.append(NoEnvironmentError(message, mend="leave out --python to serve those that are there"))
@@ -391,6 +403,8 @@ def _state_base(request: Request) -> str | None:
     if request.state_dir is None:
         return state_directory()
     require_private(request.state_dir)
+    if not request.work.writes:
+        require_there(request.state_dir)
     if request.root not in (None, "/") and is_inside(request.state_dir, str(request.root)):
         raise UsageError(
             f"--state-dir {request.state_dir}: lies in {request.root}, and state that lies there isn't trusted",
