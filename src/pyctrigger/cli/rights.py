@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..errors import RightsError
+from ..tree.directory import account_on_way
 from .text import shown
 
 if TYPE_CHECKING:
@@ -31,18 +32,50 @@ def tell_rights(
     report: Report, denied: Sequence[Failure], arguments: Sequence[str], options: argparse.Namespace
 ) -> None:
     """Make one error of all the places that may not be written, and give each such error the command to type."""
-    if denied:
-        paths = list(dict.fromkeys(shown(failure.path) for failure in denied))
-        more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""
-        report.errors.append(RightsError(f"no right to write in {', '.join(paths[:_MOST_NAMED])}{more}"))
     if not any(getattr(options, name, None) for name in _SCOPE):
         # sudo passes on no variable that says which environment is active: the command would serve the system.
         active = dict.fromkeys(run.prefix for run in report.runs if run.prefix is not None)
         arguments = [*arguments, *(f"--prefix={prefix}" for prefix in active)]
     arguments = _without_own_state(arguments, getattr(options, "state_dir", None))
+    command = [command_for(ROOTS_PATH), *arguments]
+    places: dict[int | None, list[str]] = {}
+    for path in dict.fromkeys(failure.path for failure in denied):
+        places.setdefault(_kept_out(path), []).append(path)
+    for account, paths in sorted(places.items(), key=lambda each: each[0] or 0):
+        if account is None:
+            report.errors.append(RightsError(f"no right to write in {_listed(paths)}"))
+            continue
+        reason = f"no right to write in {_listed(paths)}, nor has root below a directory of account {account}"
+        given = shlex.join(["sudo", "chown", "-R", str(account), *_few(paths, account)])
+        report.errors.append(RightsError(reason, mend=f"you need root: {given}, and run it again"))
     for error in report.errors:
-        if isinstance(error, RightsError):
-            error.mend = f"you need root: {shlex.join(['sudo', command_for(ROOTS_PATH), *arguments])}"
+        if isinstance(error, RightsError) and error.mend == RightsError.usual_mend:
+            error.mend = f"you need root: {shlex.join(['sudo', *command])}"
+
+
+def _kept_out(path: str) -> int | None:
+    """The account in whose place this directory of another one's lies; as that account root has no right here either.
+
+    None: as whom root does it, that account may.
+    """
+    account = account_on_way(path)
+    try:
+        owner = os.stat(path).st_uid
+    except OSError:
+        return None
+    return None if account == owner else account
+
+
+def _listed(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""
+    return f"{', '.join(map(shown, paths[:_MOST_NAMED]))}{more}"
+
+
+def _few(paths: Sequence[str], account: int) -> Sequence[str]:
+    """What has to be named for all of them, in the account's place."""
+    common = os.path.commonpath(paths)
+    is_its_own = account in (account_on_way(common), os.stat(common).st_uid)
+    return [common] if len(paths) > _MOST_NAMED and is_its_own else paths
 
 
 def _without_own_state(arguments: Sequence[str], state_dir: str | None) -> Sequence[str]:

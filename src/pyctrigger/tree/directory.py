@@ -305,6 +305,25 @@ def open_way(path: str, root: str | None) -> Opened:
     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
+def account_on_way(path: str) -> int | None:
+    """The account, but root, of the first directory above what `path` means: as which root does everything there.
+
+    None where all are root's, or where it can't be seen. For who isn't root.
+    """
+    accounts: list[int] = []
+
+    def note(way: list[int], step: os.stat_result) -> bool:
+        owner = os.fstat(way[-1]).st_uid
+        accounts.extend([owner] if owner != 0 else [])
+        return True
+
+    try:
+        _Way("/", judged=False, accept=note).go(path)
+    except OSError:
+        return None
+    return accounts[0] if accounts else None
+
+
 class _RejectedStep(Exception):
     """A step of a way that isn't to be taken."""
 
