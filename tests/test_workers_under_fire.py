@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import signal
+import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,6 +96,25 @@ def target(newest: Interpreter, tmp_path: Path) -> Iterator[Target]:
     """The newest CPython."""
     with Target(newest, tmp_path) as target:
         yield target
+
+
+def test_what_a_worker_waited_is_not_what_its_source_took(pyctrigger: Command, site: Path, target: Target) -> None:
+    """On a machine that is busy for minutes a source is no slower: a worker stands still here while it compiles."""
+    write_tree(site, {"module.py": lingers(6_000)})  # a second or two
+    with pyctrigger.start("run", *target.on(site)) as child:
+        wait_until(lambda: bool(target.busy_workers()))
+        stopped = target.busy_workers()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(8)
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        assert 0 == child.wait(60)
+
+    (manifest,) = pyctrigger.state.glob("*/manifest.sqlite")
+    with contextlib.closing(sqlite3.connect(manifest)) as database:
+        ((microseconds,),) = database.execute("select microseconds from pycs").fetchall()
+    assert 0 < microseconds < 7_000_000
 
 
 # -- sources that hurt -----------------------------------------------------------------------------------------------
