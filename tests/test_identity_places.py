@@ -165,3 +165,26 @@ def test_what_is_made_has_the_group_of_its_directory(stage: Stage) -> None:
     found = [path for path in home.rglob("*") if path not in (home, home / "root")]
     assert {(BOB, BOB)} == {(status.st_uid, status.st_gid) for status in map(os.lstat, found)}
     assert {".pyc", ".hook"} <= {path.suffix for path in found}
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("u:{BOB}:rwx", "account {BOB} may write {path}, which is root's: it decides"),
+        ("g:{BOB}:rwx", "group {BOB} may write {path}, which is root's: its members decide"),
+        ("u:{BOB}:rx", None),
+        ("m::rx,u:{BOB}:rwx", None),
+    ],
+)
+def test_whom_an_access_list_lets_write_is_told(stage: Stage, entry: str, said: str | None) -> None:
+    """As a group is that the mode lets write: what such an entry grants stands in the group's bits."""
+    setfacl = find_tool("setfacl") or absent("no setfacl (Debian package acl)")
+    site = write_tree(stage.top / "site", {"pkg/m.py": "x = 1\n"})
+    subprocess.run([setfacl, "-m", entry.format(BOB=BOB), site / "pkg"], check=True)
+
+    outcome = stage.command.json("run", *stage.scope(site))
+
+    told = [notice for notice in outcome.run["notices"] if "may write" in notice]
+    assert (0, 1) == (outcome.code, outcome.counts["compiled"])
+    wanted = [] if said is None else [said.format(BOB=BOB, path=site / "pkg")]
+    assert wanted == [notice.partition(" what root imports")[0] for notice in told]

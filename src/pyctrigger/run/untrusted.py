@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ..tree.custody import reason_to_distrust
+from ..tree.custody import reason_to_distrust, writers_beside_root
 from ..tree.listing import source_owners
 from .outcome import Failure
 
@@ -27,8 +27,8 @@ class Gatekeeper:
         self._tally = tally
         self._allows_all = allows_all
         self._tells_shared = tells_shared
-        #: By group: the directories of root's that it may write, and in which something was changed.
-        self._shared: dict[int, list[str]] = {}
+        #: By group or account: the directories of root's that it may write, and in which something was changed.
+        self._shared: dict[str, list[str]] = {}
         self._refused: set[str] = set()
         #: The last one that may be changed: its files come in a row.
         self._permitted = ""
@@ -59,16 +59,19 @@ class Gatekeeper:
             source_only or self._may_change(layout.pycs, layout.pycache(relative), owners)
         )
 
-    def _note_shared(self, path: str, status: os.stat_result) -> None:
-        if self._tells_shared and status.st_uid == 0 and status.st_gid != 0 and status.st_mode & stat.S_IWGRP:
-            self._shared.setdefault(status.st_gid, []).append(path)
+    def _note_shared(self, path: str, directory: int) -> None:
+        status = os.fstat(directory)
+        if self._tells_shared and status.st_uid == 0 and status.st_mode & stat.S_IWGRP:
+            for who in writers_beside_root(directory, status):
+                self._shared.setdefault(who, []).append(path)
 
     def tell_shared(self) -> None:
-        """Say once which groups may write where something was changed for root: they are trusted like root."""
-        for group, paths in self._shared.items():
+        """Say once who may write where something was changed for root: they are trusted like root."""
+        for who, paths in self._shared.items():
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            they = "its members decide" if who.startswith("group") else "it decides"
             self._tally.notices.append(
-                f"group {group} may write {paths[0]}{more}, which is root's: its members decide what root imports from "
+                f"{who} may write {paths[0]}{more}, which is root's: {they} what root imports from "
                 "there; chmod g-w it unless that is meant"
             )
         self._shared.clear()
@@ -91,7 +94,7 @@ class Gatekeeper:
             reason = f"everybody may write {tree.exposed} on the way to it, without a sticky bit; chmod o-w that"
         if reason is None:
             self._permitted = path
-            self._note_shared(path, os.fstat(directory))
+            self._note_shared(path, directory)
             return True
         self._refused.add(path)
         self._tally.failures.append(Failure(path, "refused", f"{reason}, or {_CONFIGURED}"))

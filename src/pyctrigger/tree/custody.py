@@ -6,7 +6,9 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from .access_lists import WRITE, access_list
 from .opened import account_of_owner
+from .readers import Grants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,6 +44,18 @@ def reason_to_distrust(
         f"it belongs to account {status.st_uid}, and what is in it to {_accounts(trusted)}; "
         "chown it to the owner of its sources or to root"
     )
+
+
+def writers_beside_root(directory: int, status: os.stat_result) -> list[str]:
+    """Whom the group bits of a directory of root's stand for: its group, or those that an access list names."""
+    grants = Grants.of(status, access_list(directory, status), WRITE)
+    groups = {status.st_gid: grants.to_group, **grants.groups}
+    return [
+        f"{kind} {number}"
+        for kind, lets in (("account", grants.users), ("group", groups))
+        for number, may in lets.items()
+        if may and number
+    ]
 
 
 def _accounts(uids: list[int]) -> str:
