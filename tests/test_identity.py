@@ -452,14 +452,18 @@ def test_a_program_with_threads_keeps_its_ids(stage: Stage) -> None:
     assert BOB == os.stat(pycs_below(site)[0]).st_uid
 
 
-def test_a_hook_is_quiet_about_the_places_of_others(stage: Stage) -> None:
-    """Once nothing more can be done there, it says nothing, and starts nothing; a change is found by its glance."""
-    site = write_tree(stage.top / "site", {"bobs/m.py": "x = 1\n", "roots/m.py": "y = 1\n"})
-    give(site / "bobs", BOB)
+@pytest.mark.parametrize("bobs", ["bobs", "pkg/sub/bobs"])
+def test_a_hook_is_quiet_about_the_places_of_others(stage: Stage, bobs: str) -> None:
+    """Once nothing more can be done there, it says nothing, and starts nothing; a change is found by its glance.
+
+    Where such a place lies deeper, the part of root's that it lies in is looked at each time.
+    """
+    site = write_tree(stage.top / "site", {f"{bobs}/m.py": "x = 1\n", "roots/m.py": "y = 1\n"})
+    give(site / bobs, BOB)
     assert 0 == stage.command.json("run", *stage.scope(site)).code
     hook = ["--hook", "--quiet", *stage.scope(site), str(site / "roots")]
     assert "" == stage.command.text("run", *hook).err
-    give(write_tree(site / "bobs", {"n.py": "z = 1\n"}), BOB)
+    give(write_tree(site / bobs, {"n.py": "z = 1\n"}), BOB)
     assert "" == stage.command.text("run", *hook).err
     assert 3 == len(pycs_below(site))
 

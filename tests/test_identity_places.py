@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -188,3 +189,38 @@ def test_whom_an_access_list_lets_write_is_told(stage: Stage, entry: str, said: 
     assert (0, 1) == (outcome.code, outcome.counts["compiled"])
     wanted = [] if said is None else [said.format(BOB=BOB, path=site / "pkg")]
     assert wanted == [notice.partition(" what root imports")[0] for notice in told]
+
+
+#: Holds a lease on each file: who opens one waits for 45 s, unless he says that he doesn't (fcntl(2), F_SETLEASE).
+_LEASES = """
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+held = [os.open(name, os.O_RDWR) for name in sys.argv[1:]]
+for descriptor in held:
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nobody_waits_for_a_lease(stage: Stage) -> None:
+    """On his source and on his pyc: what can't be had at once is a failure, or replaced."""
+    if not sys.platform.startswith("linux"):
+        absent("leases")
+    site = give(write_tree(stage.top / "site", {"a.py": "x = 1\n", "b.py": "y = 1\n"}), BOB)
+    assert 0 == stage.command.json("run", *stage.scope(site)).code
+    give(write_tree(site, {"a.py": "x = 22\n", "b.py": "y = 22\n"}), BOB)
+    leased = [str(site / "a.py"), *(os.fsdecode(pyc) for pyc in pycs_below(site))]
+    command = ["/usr/bin/python3", "-I", "-c", _LEASES, *leased]
+    with subprocess.Popen(
+        command, user=BOB, group=BOB, extra_groups=[], cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert b"ready\n" == holder.stdout.readline()
+        began = time.monotonic()
+        outcome = stage.command.json("run", *stage.scope(site))
+        elapsed = time.monotonic() - began
+        holder.communicate(b"")
+    assert [(f"{site}/a.py", "io")] == [(each["path"], each["kind"]) for each in outcome.failures]
+    assert (1, 1) == (outcome.code, outcome.counts["compiled"])
+    assert elapsed < 40
