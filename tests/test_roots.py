@@ -215,6 +215,22 @@ def test_root_refuses_a_state_directory_that_another_account_could_exchange(root
     assert [] == os.listdir(tmp_path / "theirs")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has anybody whom it trusts less than itself")
+def test_root_makes_one_directory_where_everybody_may_make_some(root: Root, tmp_path: Path) -> None:
+    """It is root's, or refused; of two, somebody else could make the first meanwhile, and exchange the second."""
+    sticky = tmp_path / "sticky"
+    sticky.mkdir()
+    sticky.chmod(0o1777)
+
+    codes = [
+        root.pyctrigger.json("run", "--state-dir", sticky / place, *root.arguments).code
+        for place in ("one/two", "one", "one/two")
+    ]
+
+    assert [77, 0, 0] == codes
+    assert 0o700 == (sticky / "one").stat().st_mode & 0o7777
+
+
 def test_runs_that_begin_at_once_share_the_state_of_a_root(root: Root) -> None:
     """The first of all, four times: one makes it, none goes without, and none takes it for another root's."""
     children = [root.pyctrigger.start("run", *root.arguments) for _ in range(4)]

@@ -110,6 +110,13 @@ def require_private(directory: str) -> None:
         existing = os.path.dirname(existing)
     if os.path.isdir(existing) or os.path.islink(existing):  # below anything else there is no directory
         require_own(existing, "state directory")
+    # In a sticky directory nobody takes away what root has made; of several to be made anybody can make the first.
+    missing = os.path.relpath(os.path.dirname(os.path.abspath(directory)), existing)
+    if is_root() and missing != "." and not os.path.islink(existing) and os.stat(existing).st_mode & stat.S_IWOTH:
+        raise RefusedError(
+            f"state directory {directory}: everybody may make {os.path.join(existing, missing.split('/')[0])}",
+            mend="make the directory above it first, or name one that lies elsewhere",
+        )
 
 
 def require_there(directory: str) -> None:
