@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -20,14 +22,19 @@ from interpreters import tag_of
 from packages import write_tree
 from pyctrigger.managers.every import MANAGERS
 from pyctrigger.managers.files import ManagerError
+from pyctrigger.managers.owners import owners_of
 from pyctrigger.run import reader
+from pyctrigger.run.patience import Patience
 from pyctrigger.run.reader import ReaderError, ask_reader
 from pyctrigger.run.root_files import RootFiles
 from pyctrigger.state.files import hold_directory
 from strangers import KINDS, MOST_MEMORY, Outside, is_in_time, plant, run_measured, swapping
+from test_roots import FILES as STATE_FILES
 from test_roots import Root
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from command import Command
     from interpreters import Interpreter
 
@@ -38,11 +45,15 @@ PLACES = {
     "dpkg diversions": "var/lib/dpkg/diversions",
     "rpm": "var/lib/rpm/rpmdb.sqlite",
     "rpm log": "var/lib/rpm/rpmdb.sqlite-wal",
+    "rpm journal": "var/lib/rpm/rpmdb.sqlite-journal",
     "rpm in usr": "usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "rpm log in usr": "usr/lib/sysimage/rpm/rpmdb.sqlite-wal",
+    "rpm journal in usr": "usr/lib/sysimage/rpm/rpmdb.sqlite-journal",
     "pacman local": "var/lib/pacman/local",
     "pacman files": "var/lib/pacman/local/owner-1-1/files",
     "pkg": "var/db/pkg/local.sqlite",
     "pkg log": "var/db/pkg/local.sqlite-wal",
+    "pkg journal": "var/db/pkg/local.sqlite-journal",
     "pkg configuration": "usr/local/etc/pkg.conf",
     "apk": "lib/apk/db/installed",
 }
@@ -80,6 +91,96 @@ def test_nothing_in_the_place_of_a_database_harms_or_holds_anybody(root: Root, t
     assert "Traceback" not in cost.err
 
 
+class NotingFiles(RootFiles):
+    """Those of a root, and which of them were opened so that they could be read."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.opened: set[str] = set()
+
+    def _open(self, path: str, flags: int = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) -> int:
+        if not flags & getattr(os, "O_PATH", 0):
+            self.opened.add(path.lstrip("/"))
+        return super()._open(path, flags)
+
+
+def looked_into(root: Path) -> set[str]:
+    """All that the managers of a root open, whatever they are asked."""
+    files = NotingFiles(str(root))
+    for kind in MANAGERS.values():
+        manager = kind(files)
+        for question in (
+            lambda manager=manager: manager.is_present,
+            lambda manager=manager: list(files.owned_pycs(manager)),
+            lambda manager=manager: files.owners(manager, [b"/usr/a.py"]),
+            lambda manager=manager: manager.package_trigger(),
+        ):
+            with contextlib.suppress(ManagerError, OSError):
+                question()
+    owners_of(["/usr/a.py"], files, lambda message: None)
+    return files.opened
+
+
+def test_the_table_has_every_place_that_is_looked_into(tmp_path: Path) -> None:
+    """In an empty root, and in one where everything is there that a manager could read: a new one belongs into it."""
+    for place in PLACES.values():
+        if place.endswith(".sqlite"):
+            make_database(tmp_path / "full" / place)
+        elif "." in place or place.endswith(("files", "installed", "diversions")):
+            write_tree(tmp_path / "full", {place: ""})
+    write_tree(tmp_path, {"empty/usr/a.py": "", "full/usr/local/sbin/pkg": ""})
+    opened = looked_into(tmp_path / "empty") | looked_into(tmp_path / "full")
+
+    assert [] == sorted(opened - set(PLACES.values()) - {""})
+    assert len(opened) > 10
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify(7)")
+def test_nothing_else_in_a_root_is_opened(root: Root, newest: Interpreter) -> None:
+    """With a file in every place where a system has state, configuration or hooks: they are never read."""
+    decoys = [*PLACES.values(), *(os.path.normpath(f"var/lib/pyctrigger/{name}") for name in STATE_FILES)]
+    decoys += ["etc/pyctrigger.toml", "usr/local/etc/pyctrigger.toml", "run/pyctrigger/x.lock", "etc/passwd"]
+    for place in decoys:
+        if not any(each.startswith(f"{place}/") for each in decoys):
+            write_tree(root.path, {place: ""})
+    above = sorted({(root.path / place).parent for place in decoys})
+
+    with opens_in(above) as opened:
+        for verb in ("run", "status", "verify", "sweep"):
+            root.pyctrigger.json(verb, *root.arguments)
+        seen = {os.path.relpath(path, root.path) for path in opened()}
+
+    assert [] == sorted(seen - set(PLACES.values()))
+    assert "lib/apk/db/installed" in seen
+
+
+@contextlib.contextmanager
+def opens_in(directories: list[Path]) -> Iterator[Callable[[], list[Path]]]:
+    """What gives the files that were opened in these directories (inotify(7), IN_OPEN)."""
+    library = ctypes.CDLL(None)
+    descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    assert descriptor >= 0
+    watched = {library.inotify_add_watch(descriptor, os.fsencode(path), 0x20): path for path in directories}
+    assert -1 not in watched
+
+    def opened() -> list[Path]:
+        found, events = [], b""
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(descriptor, 1 << 20):
+                events += piece
+        while events:
+            watch, mask, _, size = struct.unpack_from("iIII", events)
+            name, events = events[16 : 16 + size].rstrip(b"\0"), events[16 + size :]
+            if not mask & 0x40000000:  # of a directory
+                found.append(watched[watch] / os.fsdecode(name))
+        return found
+
+    try:
+        yield opened
+    finally:
+        os.close(descriptor)
+
+
 @pytest.mark.parametrize(
     ("place", "kind"),
     [
@@ -93,14 +194,15 @@ def test_nothing_in_the_place_of_a_database_harms_or_holds_anybody(root: Root, t
         ("pacman files", "fifo"),
         ("apk", "link to a device"),
         ("pkg log", "fifo"),
+        ("pkg journal", "fifo"),
         ("rpm log", "random bytes"),
     ],
 )
 def test_each_by_itself(root: Root, tmp_path: Path, place: str, kind: str) -> None:
     """One alone ends in time as well, and says which it is."""
     outside = Outside(tmp_path / "outside")
-    if place.endswith(" log"):
-        make_database(root.path / PLACES[place[: -len(" log")]])
+    if place.endswith((" log", " journal")):
+        make_database(root.path / PLACES[place.partition(" ")[0]])
     plant(kind, root.path / PLACES[place], outside)
     if place == "dpkg diversions":
         (root.path / PLACES["dpkg info"]).mkdir()
@@ -296,7 +398,7 @@ def test_an_answer_that_no_reader_of_ours_gives_is_none(
     """What comes from the child may be the stranger's."""
     monkeypatch.setattr(reader, "START", f"import os; os.write(1, {ANSWERS[answer]!r})")
     with open(tmp_path / "texts", "w+b") as texts, pytest.raises(ReaderError, match="its reader"):
-        ask_reader("pkg", None, texts, str(tmp_path), time.monotonic() + 5)
+        ask_reader("pkg", None, texts, str(tmp_path), Patience(5))
 
 
 @pytest.mark.parametrize(
@@ -313,8 +415,26 @@ def test_a_reader_that_doesnt_end_is_ended(
     monkeypatch.setattr(reader, "START", program)
     began = time.monotonic()
     with open(tmp_path / "texts", "w+b") as texts, pytest.raises(ReaderError, match=words):
-        ask_reader("pkg", None, texts, str(tmp_path), began + seconds)
-    assert time.monotonic() - began < seconds + 5
+        ask_reader("pkg", None, texts, str(tmp_path), Patience(seconds))
+    assert time.monotonic() - began < seconds + 60
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sched_setaffinity(2), and what /proc says")
+def test_a_reader_that_isnt_run_isnt_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shares a processor with one that has nearly all of it: what it needs is little, though it takes long."""
+    work = "import os, time\nos.sched_setaffinity(0, {PROCESSOR})\nos.nice(10)\n"
+    work += "while time.process_time() < 0.12: pass\nos.write(1, b'e' + bytes(8))"
+    processor = max(os.sched_getaffinity(0))
+    monkeypatch.setattr(reader, "START", work.replace("PROCESSOR", str(processor)))
+    busy = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", busy, str(processor)]) as other:
+        began = time.monotonic()
+        try:
+            with open(tmp_path / "texts", "w+b") as texts:
+                assert [] == ask_reader("pkg", None, texts, str(tmp_path), Patience(0.6))
+        finally:
+            other.kill()
+    assert time.monotonic() - began > 0.6
 
 
 # -- while it changes ------------------------------------------------------------------------------------------------

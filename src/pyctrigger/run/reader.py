@@ -7,7 +7,6 @@ import os
 import select
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..managers.confined import ANSWER, END, FOUND, QUESTION, START, TEXT, TROUBLE
@@ -16,6 +15,8 @@ from ..target.accounts import lease
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from .patience import Patience
 
 #: What an answer may have: bytes, paths, and the bytes of a path and of a package's name.
 _MOST_BYTES = 48 << 20
@@ -31,15 +32,15 @@ class ReaderError(Exception):
 
 
 def ask_reader(
-    manager: str, paths: Collection[bytes] | None, texts: BinaryIO, place: str, deadline: float
+    manager: str, paths: Collection[bytes] | None, texts: BinaryIO, place: str, patience: Patience
 ) -> list[tuple[bytes, bytes]]:
     """The pycs that packages own, or the owners of `paths`, by what was copied. Raises ReaderError and OSError."""
     if paths is not None:
         question = b"\0".join(paths)
         texts.write(TEXT.pack(len(QUESTION), len(question)) + QUESTION + question)
     texts.flush()
-    seconds = deadline - time.monotonic()
-    if seconds <= 0:
+    seconds = patience.left
+    if not seconds:
         raise ReaderError("it takes too long")
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     lent = lease(lock_directory())
@@ -56,7 +57,8 @@ def ask_reader(
         ) as child:
             assert child.stdout is not None
             try:
-                answer = _read(child.stdout.fileno(), deadline)
+                patience.follow(child.pid)
+                answer = _read(child.stdout.fileno(), patience)
             finally:
                 with contextlib.suppress(OSError):
                     child.kill()
@@ -66,16 +68,18 @@ def ask_reader(
     return list(_checked(answer, paths))
 
 
-def _read(stream: int, deadline: float) -> bytes:
+def _read(stream: int, patience: Patience) -> bytes:
     """All that it says. Raises ReaderError where that is too much, or takes too long."""
     os.set_blocking(stream, False)
     answer = bytearray()
     poll = select.poll()
     poll.register(stream, select.POLLIN)
     while True:
-        left = deadline - time.monotonic()
-        if left <= 0 or not poll.poll(left * 1000):
+        left = patience.left
+        if not left:
             raise ReaderError("it takes too long")
+        if not poll.poll(left * 1000 + 1):
+            continue
         try:
             piece = os.read(stream, _PIECE)
         except BlockingIOError:

@@ -21,6 +21,7 @@ from ..state.files import hold_directory
 from ..tree.beneath import open_beneath, open_root, read_link, status_of_regular
 from ..tree.identity import ActingAsOurselves, masking_nothing_of
 from ..tree.opened import is_confined
+from .patience import Patience
 from .reader import ReaderError, ask_reader
 
 if TYPE_CHECKING:
@@ -119,20 +120,19 @@ class RootFiles(Files):
 
     def _ask(self, manager: Manager, paths: Collection[bytes] | None) -> list[tuple[bytes, bytes]]:
         """Copy what a manager reads, and have a child read it. Raises ManagerError."""
-        began = time.monotonic()
-        deadline = began + self._left
+        patience = Patience(self._left)
         try:
             # Nobody else may see the copies, nor have a hand in the child, whoever's place we are at work in.
             with ActingAsOurselves(), _workplace() as (private, place), tempfile.TemporaryFile(dir=private) as texts:
-                copy = _Copy(self, place, texts, deadline)
+                copy = _Copy(self, place, texts, patience)
                 for source in manager.sources:
                     copy.take(source)
-                return ask_reader(manager.name, paths, texts, place, deadline)
+                return ask_reader(manager.name, paths, texts, place, patience)
         except (OSError, ReaderError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ManagerError(f"{self.describe(manager.database)} can't be read: {reason}") from error
         finally:
-            self._left -= time.monotonic() - began
+            self._left = patience.left
 
     @contextlib.contextmanager
     def _opened(self, path: str) -> Iterator[int]:
@@ -171,11 +171,11 @@ class _Seen(NamedTuple):
 class _Copy:
     """Copies what a manager reads: texts one after the other into a file, a database to a place of its own."""
 
-    def __init__(self, files: RootFiles, place: str, texts: BinaryIO, deadline: float) -> None:
+    def __init__(self, files: RootFiles, place: str, texts: BinaryIO, patience: Patience) -> None:
         self._files = files
         self._place = place
         self._texts = texts
-        self._deadline = deadline
+        self._patience = patience
         self._left = _MOST_OF_TEXTS
 
     def take(self, source: Source) -> None:
@@ -282,7 +282,7 @@ class _Copy:
             os.close(copy)
 
     def _check_clock(self) -> None:
-        if time.monotonic() > self._deadline:
+        if not self._patience.left:
             raise TimeoutError(errno.ETIMEDOUT, "it takes too long")
 
 
