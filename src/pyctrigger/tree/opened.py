@@ -14,7 +14,7 @@ class Opened(Acting):
     __slots__ = ("descriptor", "exposed")
 
     def __init__(self, descriptor: int, identity: Identity | None) -> None:
-        super().__init__(identity)
+        self.identity = identity
         self.descriptor = descriptor
         #: A directory on the way in which everybody may rename.
         self.exposed: str | None = None
@@ -54,18 +54,20 @@ def open_below(above: int, name: str, flags: int, inherited: Identity | None = N
 
     Raises OSError, ForeignPlaceError and IdentityRefusedError.
     """
-    with Acting(inherited):
-        try:
-            descriptor = open_name(name, flags, above, confined)
-        except PermissionError:
-            # A network file system takes root for nobody, and root may have no more rights than others.
-            status = os.stat(name, dir_fd=above, follow_symlinks=False)
-            if inherited is not None or status.st_uid in (0, os.geteuid()) or not stat.S_ISDIR(status.st_mode):
-                raise
-            with Acting(identity_of(status.st_uid)):
-                descriptor = open_name(name, flags, above, confined)
+    if inherited is not None:
+        with Acting(inherited):
+            return Opened(open_name(name, flags, above, confined), inherited)
     try:
-        return Opened(descriptor, inherited or _identity_in(descriptor, os.fstat(descriptor)))
+        descriptor = open_name(name, flags, above, confined)
+    except PermissionError:
+        # A network file system takes root for nobody, and root may have no more rights than others.
+        status = os.stat(name, dir_fd=above, follow_symlinks=False)
+        if status.st_uid in (0, os.geteuid()) or not stat.S_ISDIR(status.st_mode):
+            raise
+        with Acting(identity_of(status.st_uid)):
+            descriptor = open_name(name, flags, above, confined)
+    try:
+        return Opened(descriptor, _identity_in(descriptor, os.fstat(descriptor)))
     except BaseException:
         os.close(descriptor)
         raise
