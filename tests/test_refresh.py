@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 MODULES = {f"package/module{number}.py": f"def value():\n    return {number}\n" for number in range(20)}
 LATER = 1_500_000_000
+#: Says of each file that it opens in an open directory what it is called.
+OPENING = """
+import sys
+opened = []
+sys.addaudithook(lambda event, about: event == "open" and opened.append(str(about[0])))
+from pyctrigger.cli import main
+code = main()
+print(*(name for name in opened if "/" not in name), sep="\\n", file=sys.stderr)
+sys.exit(code)
+"""
 
 
 def touch(site: Path, mtime: int = LATER) -> None:
@@ -178,3 +189,23 @@ def test_the_summary_counts_it(pyctrigger: Command, site: Path, scope: list[str]
     touch(site)
 
     assert " 0 compiled, 1 refreshed, 0 removed, 0 failed in " in pyctrigger.text("run", *scope).out
+
+
+@pytest.mark.parametrize("content", [b"", b"# edited\n"], ids=["other times", "other content"])
+def test_headers_that_are_as_they_were_recorded_are_not_read(
+    pyctrigger: Command, site: Path, newest: Interpreter, content: bytes
+) -> None:
+    """They are known: what is opened to decide is the source."""
+    scope = ["--python", newest.path, "--site-dir", str(site)]
+    write_tree(site, MODULES)
+    pyctrigger.json("run", *scope)
+    for source in site.rglob("*.py"):
+        with source.open("ab") as file:
+            file.write(content)
+    touch(site)
+
+    pyctrigger.program = [sys.executable, "-c", OPENING]
+    looked = pyctrigger.text("run", "--dry-run", *scope)
+
+    opened = set(looked.err.split())
+    assert ({"package", "__pycache__"} <= opened, []) == (True, [name for name in opened if name.endswith(".pyc")])

@@ -22,6 +22,7 @@ from ..tree.source import (
     SourceRefused,
     SourceText,
     digest_pyc,
+    is_unchanged,
     largest_pyc,
     look_at_pyc,
     pyc_rights,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 #: Those of a pyc that is kept, or may be: what is written anew gets the rights that it should have.
 _MAY_FIT = frozenset({Verdict.FRESH, Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
+#: The byte behind a header: that of a pyc with a record was followed by code.
+_SOME = b"\0"
 
 
 class Judge:
@@ -91,14 +94,15 @@ class Judge:
             pyc = name[:-3] + suffix
             record = self._records.get(pyc)
             # The way of an idle run: source and pyc are what they were when they fitted each other.
+            known = self._untouched(record, pyc) if record is not None and self._names.get(pyc) else None
             if (
                 record is not None
+                and known is not None
                 and record.source == identity
                 and self._fits(record.header, expected)
-                and self._names.get(pyc)
-                and (found := self._untouched(record, pyc))
-                and (self._are_alike(name, status, found) or not self._wrong_rights(name, status, pyc, record))
+                and (self._are_alike(name, status, known) or not self._wrong_rights(name, status, pyc, record))
             ):
+                self.proven.append(known)
                 continue
             regular = self._names.get(pyc)
             if regular is None:
@@ -108,7 +112,7 @@ class Judge:
             if not regular:
                 states.append(LevelState(level, pyc, Verdict.OBSTRUCTED))
                 continue
-            head, size = self._look(pyc, header.size + 1)
+            head, size = self._look(pyc, header.size + 1, record, known)
             verdict = header.judge(head, self._wanted.mode, expected)
             if size > largest_pyc(status.st_size):
                 verdict = Verdict.CORRUPT
@@ -118,14 +122,14 @@ class Judge:
                 verdict = self._believed(verdict, record, pyc, text)
             elif verdict is Verdict.OTHER_MTIME and record is not None and not self._doubts_all:
                 text = text or self._read(name)
-                verdict = self._refreshable(record, pyc, status, text)
+                verdict = self._refreshable(record, pyc, status, text, is_untouched=known is not None)
             if (verdict in _MAY_FIT or not head) and (wrong := self._wrong_rights(name, status, pyc, record)):
                 verdict = wrong
                 if self._manifest is not None:
                     self._manifest.forget(self._directory, pyc)
             if verdict is not Verdict.FRESH:
-                known = None if self._by_time else header.source_hash(head)
-                states.append(LevelState(level, pyc, verdict, known))
+                source_hash = None if self._by_time else header.source_hash(head)
+                states.append(LevelState(level, pyc, verdict, source_hash))
         return states
 
     def _are_alike(self, name: str, source: os.stat_result, pyc: os.stat_result) -> bool:
@@ -161,13 +165,15 @@ class Judge:
             return Verdict.SUSPECT
         return verdict if self._manifest is None else self._compare(record, pyc, text)
 
-    def _refreshable(self, record: Record, pyc: str, status: os.stat_result, text: SourceText | None) -> Verdict:
+    def _refreshable(
+        self, record: Record, pyc: str, status: os.stat_result, text: SourceText | None, *, is_untouched: bool
+    ) -> Verdict:
         """Whether only the times have changed since the pyc was made; its body has to be just as it was then."""
-        if text is None or identity_of(text.status) != identity_of(status):
+        if text is None or not is_unchanged(status, text.status):
             return Verdict.OTHER_MTIME
         if digest_of(text.data) != record.source_digest:
             return Verdict.OTHER_MTIME
-        is_good = self._untouched(record, pyc) or self._has_the_same_body(record, pyc, text)
+        is_good = is_untouched or self._has_the_same_body(record, pyc, text)
         return Verdict.REFRESHABLE if is_good else Verdict.OTHER_MTIME
 
     def _has_the_same_body(self, record: Record, pyc: str, text: SourceText) -> bool:
@@ -193,8 +199,10 @@ class Judge:
         with self._pycs as directory:
             return os.stat(pyc, dir_fd=directory, follow_symlinks=False)
 
-    def _look(self, pyc: str, size: int) -> tuple[bytes, int]:
-        """The first bytes of a pyc, and how large it is."""
+    def _look(self, pyc: str, size: int, record: Record | None, untouched: os.stat_result | None) -> tuple[bytes, int]:
+        """The first bytes of a pyc, and how large it is; one that is as it was recorded isn't opened for that."""
+        if record is not None and untouched is not None:
+            return record.header + _SOME, untouched.st_size
         if self._pycs is None:
             return b"", 0
         with self._pycs as directory:
@@ -206,10 +214,7 @@ class Judge:
             status = self._status(pyc)
         except OSError:
             return None
-        if record.pyc != identity_of(status):
-            return None
-        self.proven.append(status)
-        return status
+        return status if record.pyc == identity_of(status) else None
 
     def _fits(self, header: bytes, expected: bytes) -> bool:
         if self._by_time:

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from ..pyc.header import Verdict
 from ..state.record import UNSEEN, digest_of, identity_at, identity_of, identity_written
-from ..tree.source import SourceRefused, read_pyc, source_rights, source_status
+from ..tree.source import SourceRefused, is_unchanged, read_pyc, source_rights
 from ..tree.writer import WriteRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..state.manifest import Manifest
+    from ..state.paged_records import PagedRecords
     from ..state.record import Record
-    from ..tree.layout import Layout, Place
+    from ..tree.layout import Layout
+    from ..tree.readers import Readers
     from ..tree.writer import Writer
     from .order import Task
     from .steps import LevelState
@@ -45,10 +47,11 @@ class Refresher:
         left = [state for state in stale.levels if state.verdict is not Verdict.REFRESHABLE]
         header = self._wanted.header.timestamp(self._wanted.mtime(stale.status), stale.status.st_size)
         source = identity_at(stale.status, self._began)
-        is_still = _is_still(task)
-        for states in self._by_file(place, stale.levels):
-            record = self._manifest.records(place.pyc_directory).get(states[0].pyc)
-            identity = self._rewrite(task, states, header, record) if is_still and record else None
+        readers = _readers(task)
+        records = self._manifest.records(place.pyc_directory)
+        for states in _by_file(records, stale.levels):
+            record = records.get(states[0].pyc)
+            identity = self._rewrite(task, states, header, record, readers) if readers and record else None
             if record is None or identity is None:
                 left += states
                 continue
@@ -58,30 +61,21 @@ class Refresher:
         left.sort(key=lambda state: state.level)
         return task._replace(stale=stale._replace(levels=tuple(left))) if left else None
 
-    def _by_file(self, place: Place, levels: tuple[LevelState, ...]) -> list[list[LevelState]]:
-        """The levels to refresh; those that are names of one file together."""
-        records = self._manifest.records(place.pyc_directory)
-        files: dict[str, list[LevelState]] = {}
-        for state in levels:
-            if state.verdict is Verdict.REFRESHABLE:
-                record = records.get(state.pyc)
-                files.setdefault(record.pyc if record else state.pyc, []).append(state)
-        return list(files.values())
-
-    def _rewrite(self, task: Task, states: list[LevelState], header: bytes, record: Record) -> str | None:
+    def _rewrite(
+        self, task: Task, states: list[LevelState], header: bytes, record: Record, readers: Readers
+    ) -> str | None:
         """Write the same code into a new file, with the rights that its source has now; its identity then.
 
         Never into the one that is there: it may be read at this moment, and have more names than ours. None where its
         code isn't the recorded one.
         """
-        place, layout = task.place, task.place.layout
+        place = task.place
         try:
-            found = read_pyc(layout.pycs, place.pycache, states[0].pyc, task.stale.status.st_size)
-            readers = layout.readers(place.relative, source_rights(layout.sources, place.relative, task.stale.name))
+            found, status = read_pyc(place.layout.pycs, place.pycache, states[0].pyc, task.stale.status.st_size)
         except (OSError, SourceRefused):
             return None
         body = memoryview(found)[self._wanted.header.size :]
-        if digest_of(body) != record.body_digest:
+        if identity_of(status) != record.pyc and digest_of(body) != record.body_digest:
             return None
         writer = self._writer(place.layout)
         try:
@@ -98,10 +92,21 @@ class Refresher:
         return identity_written(first) if len(states) == 1 else UNSEEN
 
 
-def _is_still(task: Task) -> bool:
-    layout = task.place.layout
+def _by_file(records: dict[str, Record] | PagedRecords, levels: tuple[LevelState, ...]) -> list[list[LevelState]]:
+    """The levels to refresh; those that are names of one file together."""
+    files: dict[str, list[LevelState]] = {}
+    for state in levels:
+        if state.verdict is Verdict.REFRESHABLE:
+            record = records.get(state.pyc)
+            files.setdefault(record.pyc if record else state.pyc, []).append(state)
+    return list(files.values())
+
+
+def _readers(task: Task) -> Readers | None:
+    """Who may read a source; None where it isn't the one any more that was looked at."""
+    layout, relative = task.place.layout, task.place.relative
     try:
-        status = source_status(layout.sources, task.place.relative, task.stale.name)
+        rights = source_rights(layout.sources, relative, task.stale.name)
+        return layout.readers(relative, rights) if is_unchanged(task.stale.status, rights.status) else None
     except (OSError, SourceRefused):
-        return False
-    return identity_of(status) == identity_of(task.stale.status)
+        return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..pyc.names import PYCACHE
 from .access_lists import has_list
 from .identity import Acting
-from .readers import is_kept_from_visitors
+from .readers import Readers, is_kept_from_visitors
 from .source import SourceRefused, read_source
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .directory import Tree
     from .opened import Opened
-    from .readers import Grants, Readers
+    from .readers import Grants
     from .source import SourceRights, SourceText
     from .ways import WaysFromAbove
 
@@ -39,6 +39,8 @@ class Layout:
         self.has_prefix = prefix is not None
         self._base = sources.path.strip("/") if prefix else ""
         self._from_above: WaysFromAbove | None = None
+        #: Those of the last source, and all that they follow from: few sources differ from the one before.
+        self._readers: tuple[tuple[object, ...], Readers | None] = ((), None)
 
     def __enter__(self) -> Layout:
         return self
@@ -61,9 +63,13 @@ class Layout:
 
     def readers(self, relative: str, rights: SourceRights) -> Readers:
         """Who may read a source of the directory `relative`. Raises OSError."""
-        from .readers import Readers
-
-        return Readers(rights.status, rights.acl, self.ways(relative, rights.directory))
+        status, ways = rights.status, self.ways(relative, rights.directory)
+        reasons = status.st_mode, status.st_uid, status.st_gid, rights.acl, ways
+        known, readers = self._readers
+        if readers is None or known != reasons:
+            readers = Readers(status, rights.acl, ways)
+            self._readers = reasons, readers
+        return readers
 
     def ways(self, relative: str, directory: str) -> tuple[Grants, ...]:
         """What keeps accounts from the sources in `directory`, and not from the pycs of `relative`. Raises OSError."""

@@ -129,6 +129,8 @@ class Readers:
         self._all = (self._source, *ways)
         self.have_ways = len(self._all) > 1
         """Whether directories keep somebody out."""
+        #: What was worked out already, by owner, group, and whether by a list.
+        self._granted: dict[tuple[int, int, bool], Grants] = {}
 
     def include(self, uid: int) -> bool:
         """Whether an account is one of them. We are: it was read."""
@@ -156,6 +158,12 @@ class Readers:
 
     def grants(self, uid: int, gid: int, *, by_list: bool) -> Grants:
         """The most that a pyc of this owner and group may grant."""
+        found = self._granted.get((uid, gid, by_list))
+        if found is None:
+            found = self._granted[uid, gid, by_list] = self._most(uid, gid, by_list=by_list)
+        return found
+
+    def _most(self, uid: int, gid: int, *, by_list: bool) -> Grants:
         every, source = self._all, self._source
         named = {account for account in self._named_apart() if account != uid} if by_list else set()
         groups = {group for each in every for group in (*each.groups, each.group)} - {gid} if by_list else set()

@@ -93,8 +93,10 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
 
 def _read_source(tree: Tree, relative: str, name: str) -> SourceText:
 
-    def read(descriptor: int, status: os.stat_result, when: int) -> SourceText:
+    def read(descriptor: int, status: os.stat_result, when: int) -> SourceText | None:
         data = _read_all(descriptor, status.st_size)
+        if data is None:
+            return None
         return SourceText(data, status, when, SourceRights(status, access_list(descriptor, status), directory))
 
     directory = relative
@@ -105,9 +107,17 @@ def _read_source(tree: Tree, relative: str, name: str) -> SourceText:
     raise SourceRefused(_CHANGES)
 
 
-def read_pyc(tree: Tree, relative: str, name: str, source_size: int) -> bytearray:
-    """Read the pyc `name` of a source of this size, a regular file and no link. Raises SourceRefused and OSError."""
-    return _of_pyc(tree, relative, name, source_size, _read_whole)
+def read_pyc(tree: Tree, relative: str, name: str, source_size: int) -> tuple[bytes, os.stat_result]:
+    """Read the pyc `name` of a source of this size, a regular file and no link, and its status.
+
+    Raises SourceRefused and OSError.
+    """
+
+    def read(descriptor: int, status: os.stat_result, _: int) -> tuple[bytes, os.stat_result] | None:
+        data = _read_all(descriptor, status.st_size)
+        return None if data is None else (data, status)
+
+    return _of_pyc(tree, relative, name, source_size, read)
 
 
 def digest_pyc(
@@ -115,14 +125,17 @@ def digest_pyc(
 ) -> PycDigest:
     """Header and digest of such a pyc, of which no more than a piece is held. Raises SourceRefused and OSError."""
 
-    def read(descriptor: int, status: os.stat_result, when: int) -> PycDigest:
+    def read(descriptor: int, status: os.stat_result, when: int) -> PycDigest | None:
         header = os.read(descriptor, header_size)
-        return PycDigest(header, digest(_pieces(descriptor, status.st_size - len(header))), status, when)
+        found = PycDigest(header, digest(_pieces(descriptor, status.st_size - len(header))), status, when)
+        return None if os.read(descriptor, 1) else found
 
     return _of_pyc(tree, relative, name, source_size, read)
 
 
-def _of_pyc(tree: Tree, relative: str, name: str, source_size: int, read: Callable[[int, os.stat_result, int], T]) -> T:
+def _of_pyc(
+    tree: Tree, relative: str, name: str, source_size: int, read: Callable[[int, os.stat_result, int], T | None]
+) -> T:
     for _ in range(_TRIES):
         with tree.entered(relative):
             found = _read_still(tree.open_file(relative, name), largest_pyc(source_size), read)
@@ -131,8 +144,11 @@ def _of_pyc(tree: Tree, relative: str, name: str, source_size: int, read: Callab
     raise SourceRefused(_CHANGES)
 
 
-def _read_still(descriptor: int, largest: int, read: Callable[[int, os.stat_result, int], T]) -> T | None:
-    """What `read` makes of a file of at most `largest` bytes, and close it; None where it changed meanwhile."""
+def _read_still(descriptor: int, largest: int, read: Callable[[int, os.stat_result, int], T | None]) -> T | None:
+    """What `read` makes of a file of at most `largest` bytes, and close it; None where it changed meanwhile.
+
+    `read` gets the status that goes with what is read, and returns None where the file is longer than that says.
+    """
     try:
         when = time.time_ns()
         before = os.fstat(descriptor)
@@ -141,8 +157,7 @@ def _read_still(descriptor: int, largest: int, read: Callable[[int, os.stat_resu
         if before.st_size > largest:
             raise SourceRefused(f"larger than {largest >> 20} MiB")
         found = read(descriptor, before, when)
-        # One byte more, and it has grown; `before` is the status that goes with what was read.
-        return found if _same(before, os.fstat(descriptor)) and not os.read(descriptor, 1) else None
+        return found if is_unchanged(before, os.fstat(descriptor)) else None
     finally:
         os.close(descriptor)
 
@@ -236,17 +251,12 @@ def _behind(tree: Tree, relative: str, name: str, link: os.stat_result) -> Itera
     yield tree, *behind
 
 
-def _read_all(descriptor: int, size: int) -> bytes:
-    """The bytes of a file, which is as long as that or has changed."""
-    data = os.read(descriptor, size)
-    return data if len(data) == size else data + b"".join(_pieces(descriptor, size - len(data)))
-
-
-def _read_whole(descriptor: int, status: os.stat_result, _: int) -> bytearray:
-    data = bytearray()
-    for piece in _pieces(descriptor, status.st_size):
-        data += piece
-    return data
+def _read_all(descriptor: int, size: int) -> bytes | None:
+    """The bytes of a file, which is as long as that; None where it is longer, or has changed."""
+    data = os.read(descriptor, size + 1)
+    if len(data) < size:
+        data += b"".join(_pieces(descriptor, size + 1 - len(data)))
+    return data if len(data) == size else None
 
 
 def _pieces(descriptor: int, size: int) -> Iterator[bytes]:
@@ -256,10 +266,12 @@ def _pieces(descriptor: int, size: int) -> Iterator[bytes]:
         yield piece
 
 
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (
-        other.st_ino,
-        other.st_size,
-        other.st_mtime_ns,
-        other.st_ctime_ns,
+def is_unchanged(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether both are the status of one file, in one state."""
+    return (
+        before.st_ino == after.st_ino
+        and before.st_ctime_ns == after.st_ctime_ns
+        and before.st_mtime_ns == after.st_mtime_ns
+        and before.st_size == after.st_size
+        and before.st_dev == after.st_dev
     )
