@@ -146,6 +146,24 @@ def test_bytecode_elsewhere_counts(pyctrigger: Command, tree: Path, scope: list[
     assert [0, 0, 0, 2, 2] == codes
 
 
+@pytest.mark.parametrize("verb", ["explain", "which"])
+def test_an_empty_path_asks_for_nothing(pyctrigger: Command, verb: str) -> None:
+    """Who asks has an answer; of a shell's variable that isn't set it is that nothing was asked."""
+    said = pyctrigger.text(verb, "", "")
+
+    assert (2, "", True) == (said.code, said.out, said.err.startswith("pyctrigger: nothing to "))
+
+
+def test_an_environment_to_measure_that_is_not_there(pyctrigger: Command, tmp_path: Path) -> None:
+    """It isn't one without an interpreter."""
+    said = pyctrigger.text("measure", "--prefix", tmp_path / "gone", "os")
+
+    assert (2, f"pyctrigger: --prefix {tmp_path}/gone: no such directory; name a directory that exists\n") == (
+        said.code,
+        said.err,
+    )
+
+
 LOOKS: tuple[tuple[str, ...], ...] = (
     ("verify",),
     ("status",),

@@ -461,12 +461,13 @@ def test_quietly(pyctrigger: Command, shelf: Path, newest: Interpreter) -> None:
         (["x", "--needs-rebuild"], "--needs-rebuild goes with --python"),
         (["x", "--null"], "--null goes with --needs-rebuild"),
         (["x", "--json", "--format", "csv"], "--json and --format don't go together"),
-        (["x", "--python", "3.x"], "--python 3.x: no version, name or path of a Python"),
+        ([__file__, "--python", "3.x"], "--python 3.x: no version, name or path of a Python"),
         (["x", "--timeout", "-1"], "say a number of seconds"),
         (["x", "--max-size", "much"], "write a size such as"),
         (["x", "--jobs", "many"], "say a number from 0 to 4096"),
         ([""], "an empty path was given"),
-        ([], "audit needs one of these: ARCHIVE|DIR"),
+        ([__file__, "nosuch.whl", "nosuch/"], "nosuch.whl, nosuch/: no such file or directory; check the path"),
+        ([], "audit needs ARCHIVE|DIR"),
     ],
 )
 def test_wrong_usage(pyctrigger: Command, arguments: list[str], message: str) -> None:

@@ -356,6 +356,7 @@ def test_what_is_named_and_is_not_there_is_an_error_and_is_not_made(
 ) -> None:
     """Exit 2 before anything is made for it: no state, no lock, no journal, and no directory."""
     fresh, gone, before = system._replace(state=tmp_path / "state"), tmp_path / "gone", everything(system)
+    (file := tmp_path / "file").touch()
     pyc = f"{system.top}/site/package/__pycache__/stale.{system.tag}.pyc"
     locks = os.listdir(lock_directory() or "/nowhere")
 
@@ -364,6 +365,9 @@ def test_what_is_named_and_is_not_there_is_an_error_and_is_not_made(
         code, said, _ = act(fresh, verb, ["--python", str(system.python), option, str(gone), *paths])
 
         assert (2, GONE[option].format(gone=gone)) == (code, said), verb
+        if option != "--config":
+            _, said, _ = act(fresh, verb, ["--python", str(system.python), option, str(file), *paths])
+            assert GONE[option].replace("no such", "is no").format(gone=file) == said, verb
         assert [] == [path for path in (fresh.state, gone) if path.exists()], verb
         assert locks == os.listdir(lock_directory() or "/nowhere"), verb
     assert before == everything(system)

@@ -128,7 +128,7 @@ def test_the_version_stands_anywhere(arguments: list[str], capsys: pytest.Captur
     assert f"pyctrigger {VERSION}\n" == capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("word", "verb"), suggestions.SYNONYMS.items())
+@pytest.mark.parametrize(("word", "verb"), suggestions.COMMANDS.items())
 def test_words_of_other_tools(word: str, verb: str) -> None:
     """No typing error, and no command of ours; it is never suggested that there is one where there isn't."""
     assert word not in VERBS
@@ -136,11 +136,19 @@ def test_words_of_other_tools(word: str, verb: str) -> None:
         assert f"(did you mean {verb}?)" in str(complaint(word))
 
 
+@pytest.mark.parametrize(("word", "manager"), suggestions.MANAGERS.items())
+def test_programs_of_package_managers(word: str, manager: str) -> None:
+    """`apt` is like `apk` by its letters only."""
+    for verb in ("run", "hooks list"):
+        assert f"(did you mean {manager}?)" in str(complaint(*verb.split(), "--manager", word))
+
+
 @pytest.mark.parametrize("word", ["xyzzy", "", "42", "--", "\x1b[31m"])
 def test_nothing_is_suggested_where_nothing_is_like_it(word: str) -> None:
     """No guess is better than a wrong one."""
     assert "did you mean" not in str(complaint(word))
     assert "did you mean" not in str(complaint("run", "--event", word))
+    assert "did you mean" not in str(complaint("run", f"--{word.strip('-') or 'wrong'}"))
 
 
 def _keys() -> Iterator[tuple[str, str]]:

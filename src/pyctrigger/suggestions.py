@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 #: What other tools call our commands: their spelling is no mistake that letters would show.
-SYNONYMS = {
+COMMANDS = {
     **dict.fromkeys(("build", "compile", "compileall", "update", "trigger"), "run"),
     **dict.fromkeys(("fix", "mend", "rebuild"), "repair"),
     **dict.fromkeys(("check", "lint", "validate", "diff"), "verify"),
@@ -24,14 +24,23 @@ SYNONYMS = {
     "version": "--version",
     "help": "--help",
 }
+#: The programs that people type, of package managers that have another name.
+MANAGERS = {
+    **dict.fromkeys(("apt", "apt-get", "aptitude", "deb", "debian"), "dpkg"),
+    **dict.fromkeys(("dnf", "dnf5", "yum", "zypper", "microdnf"), "rpm"),
+    **dict.fromkeys(("arch", "paru", "yay"), "pacman"),
+    **dict.fromkeys(("alpine",), "apk"),
+    **dict.fromkeys(("freebsd", "pkgng", "ports"), "pkg"),
+}
 
 
-def did_you_mean(word: str, known: Iterable[str], *, synonyms: bool = False) -> str:
+def did_you_mean(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
     """`` (did you mean status?)`` for a word that is like a known one; nothing for any other."""
     import difflib  # whoever makes no mistake doesn't pay for it
 
-    words = list(known)
-    other = SYNONYMS.get(word.lower()) if synonyms else None
+    words = {each.lstrip("-"): each for each in known}  # that both are options makes no two words alike
+    other = (synonyms or {}).get(word.lower())
     if other is None or not (other in words or other.startswith("--")):
-        other = next(iter(difflib.get_close_matches(word.lower(), words, 1)), None)
+        like = difflib.get_close_matches(word.lower().lstrip("-"), words, 1)
+        other = words[like[0]] if like else None
     return f" (did you mean {other}?)" if other else ""

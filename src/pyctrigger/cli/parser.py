@@ -85,15 +85,16 @@ class _Parser(argparse.ArgumentParser):
         if not message.startswith("the following arguments are required"):
             return message.removeprefix("argument ")
         needed = next(each for each in self._actions if not each.option_strings and each.nargs in (None, "+"))
-        names = _listed(needed.choices) if needed.choices else needed.metavar
-        return f"{self.prog.rpartition(' ')[2]} needs one of these: {names}"
+        verb = self.prog.rpartition(" ")[2]
+        names = needed.metavar if needed.choices is None else f"one of these: {_listed(needed.choices)}"
+        return f"{verb} needs {names}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
             return
-        from ..suggestions import did_you_mean
+        from ..suggestions import MANAGERS, did_you_mean
 
-        likely = did_you_mean(str(value), map(str, action.choices))
+        likely = did_you_mean(str(value), map(str, action.choices), MANAGERS)
         raise argparse.ArgumentError(action, f"{value!r}: say {_listed(action.choices)}{likely}")
 
 
@@ -136,7 +137,7 @@ def _refusal(verb: str, left: list[str]) -> str:
 
 def _with_verb_first(arguments: list[str]) -> list[str]:
     """The arguments with the verb before the options that stand in front of it. Raises UsageError."""
-    from ..suggestions import did_you_mean
+    from ..suggestions import COMMANDS, did_you_mean
 
     known: dict[str, argparse.Action] = {}
     for parser in _parsers().values():
@@ -154,7 +155,7 @@ def _with_verb_first(arguments: list[str]) -> list[str]:
         raise UsageError("no command", mend="try pyctrigger doctor, or see pyctrigger --help")
     verb = arguments[number]
     if verb not in VERBS:
-        suggestion = did_you_mean(verb, VERBS, synonyms=True)
+        suggestion = did_you_mean(verb, VERBS, COMMANDS)
         raise UsageError(f"no such command: {verb}{suggestion}", mend="see pyctrigger --help")
     return [verb, *arguments[:number], *arguments[number + 1 :]]
 

@@ -22,6 +22,7 @@ from ..errors import (
 from ..run import config as configuration
 from ..run.request import Request, Work
 from ..run.selection import find_interpreters
+from ..run.targets import no_directory
 from ..state.interpreters import ProbedInterpreters
 from ..target.flavour import Flavour
 from .measure_barrier import has_barrier
@@ -62,6 +63,9 @@ class MeasureRequest(NamedTuple):
         self.subject.check()
         if not self.pythons and not self.prefixes:
             raise UsageError("measure needs --python V or --prefix DIR", mend="say which interpreter is to start")
+        for path in self.prefixes:
+            if not os.path.isdir(path):
+                raise no_directory("--prefix", path)
         if self.subject.site_dirs and self.prefixes:
             raise UsageError("--site-dir and --prefix contradict each other", mend="leave one of them out")
         if len(self.pythons) > 1 and self.prefixes:

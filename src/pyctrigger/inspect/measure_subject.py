@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import RefusedError, UsageError
+from ..run.targets import no_directory
 from ..target.child import BOOTSTRAP, PROGRAMS, open_file
 from ..target.scope import own_directories
 from ..target.trust import account_for
@@ -45,7 +46,7 @@ class Subject(NamedTuple):
             raise UsageError(f"--script {self.script}: no such file", mend="name a Python program")
         for path in self.site_dirs:
             if not os.path.isdir(path):
-                raise UsageError(f"--site-dir {path}: no such directory", mend="name a directory that exists")
+                raise no_directory("--site-dir", path)
 
     def require_own(self, interpreter: Interpreter) -> None:
         """Raise RefusedError where root would run what belongs to somebody else, or what others may change."""

@@ -44,8 +44,6 @@ def read_history(
 
     Raises UsageError and RefusedError.
     """
-    if root is not None and not os.path.isdir(root):
-        raise UsageError(f"--root {root}: no such directory", mend="name the directory of a staged root")
     require_readable(state_dir)
     base = open_store(Request(Work.EXPLAIN, root=root, state_dir=state_dir)).base
     runs = History(base).runs() if base is not None else []

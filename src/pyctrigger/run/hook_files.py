@@ -22,6 +22,7 @@ from .outcome import path_fields
 from .report import Report
 from .root_files import files_of
 from .standing_hooks import StandingHook, is_first_of_version, is_ours, rivals, standing_hooks
+from .targets import require_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -236,8 +237,8 @@ def _check(request: HookRequest) -> None:
         raise UsageError(
             f"{request.manager} takes hooks from packages only", mend=f"{verb} the package {package}, which has them"
         )
-    if request.root is not None and not os.path.isdir(request.root):
-        raise UsageError(f"--root {request.root}: no such directory", mend="name the directory of a staged root")
+    if request.root is not None:
+        require_root(request.root)
 
 
 def _managers_of(root: str | None) -> list[str]:

@@ -108,7 +108,7 @@ def require_named(request: Request) -> None:
     What a hook names may be gone, but for its root: below that its state would be made.
     """
     if request.root is not None:
-        _identity(request.root)
+        require_root(request.root)
     if request.hook:
         return
     named = [("--prefix", path) for path in request.prefixes] + [("--site-dir", path) for path in request.site_dirs]
@@ -117,15 +117,16 @@ def require_named(request: Request) -> None:
     for option, path in named:
         if locate(request.root, path) is None:
             _require_no_fuse(request.root, option, path)
-            where = "" if request.root is None else f" in {request.root}"
-            if request.root is not None and lies_on_mount(request.root, path):
-                raise UsageError(
-                    f"{option} {path}: lies on a mount{where}, and those below a root aren't entered",
-                    mend=MEND_FOR_MOUNT,
-                )
-            inside = as_seen_inside(path, request.root)
-            mend = "name a directory that exists" if inside is None else f"as seen inside, it is {inside}"
-            raise UsageError(f"{option} {path}: no such directory{where}", mend=mend)
+            raise no_directory(option, path) if request.root is None else _none_in_root(option, path, request.root)
+
+
+def _none_in_root(option: str, path: str, root: str) -> UsageError:
+    if lies_on_mount(root, path):
+        reason = f"lies on a mount in {root}, and those below a root aren't entered"
+        return UsageError(f"{option} {path}: {reason}", mend=MEND_FOR_MOUNT)
+    inside = as_seen_inside(path, root)
+    mend = "name a directory that exists" if inside is None else f"as seen inside, it is {inside}"
+    return UsageError(f"{option} {path}: no such directory in {root}", mend=mend)
 
 
 def as_seen_inside(path: str, root: str | None) -> str | None:
@@ -145,7 +146,7 @@ def _require_no_fuse(root: str | None, option: str, path: str) -> None:
 
 def find_target(interpreter: Interpreter, request: Request, settings: Settings) -> Target:
     """The scope of an interpreter under a request. Raises UsageError."""
-    root = _identity(request.root) if request.root is not None else None
+    root = require_root(request.root) if request.root is not None else None
     bare = Target(interpreter, (), root)
     site_dirs, prefixes = request.site_dirs, request.prefixes
     configured = settings.flavours.get(bare.dotted)
@@ -200,11 +201,25 @@ def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list
     return found
 
 
-def _identity(root: str) -> tuple[int, int]:
+def require_root(root: str) -> tuple[int, int]:
+    """Device and inode of a staged root. Raises UsageError where there is none."""
     found = locate(None, root)
     if found is None:
-        raise UsageError(f"--root {root}: no such directory", mend="name the directory of a staged root")
+        raise no_directory("--root", root, mend="name the directory of a staged root")
     return found
+
+
+def no_directory(option: str, path: str, *, mend: str = "name a directory that exists") -> UsageError:
+    """The error for what was named and is no directory, or can't be looked at."""
+    reason = "no such directory"
+    try:
+        os.stat(path)
+        reason = "is no directory"
+    except PermissionError as error:
+        reason, mend = str(error.strerror), "run it as an account that may look there"
+    except (OSError, ValueError):
+        pass  # there is nothing of the name
+    return UsageError(f"{option} {path}: {reason}", mend=mend)
 
 
 def locate(root: str | None, path: str) -> tuple[int, int] | None:
