@@ -365,6 +365,15 @@ def test_nothing_is_served(pyctrigger: Command, scope: list[Argument], site: Pat
     assert 0 == pyctrigger.text("status", "--check").code
 
 
+def test_a_slip_of_a_persons_is_no_run_that_failed(pyctrigger: Command, scope: list[Argument]) -> None:
+    """Whoever is paged for it finds nothing wrong."""
+    pyctrigger.json("run", *scope)
+    assert 2 == pyctrigger.json("run", *scope, "--prefix-below", pyctrigger.state).code
+
+    assert (0, "OK") == checked(pyctrigger.text("status", "--check"))[:2]
+    assert 2 == len(pyctrigger.json("history").document["history"])
+
+
 def test_hooks_that_find_no_interpreter_are_told(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
     """They serve no flavour, and so are no flavour's last run."""
     pyctrigger.json("run", *scope)

@@ -313,9 +313,13 @@ def _judge(report: CheckReport, health: Health) -> None:
         report.tell(State.WARNING, f"{name}: its magic number has changed, and not everything was compiled since")
 
 
+def _is_slip(run: PastRun) -> bool:
+    return not run.hook and not run.flavours and {code for code, _ in run.errors} == {UsageError.exit_code}
+
+
 def _judge_errors(report: CheckReport, runs: list[PastRun]) -> None:
-    """A run that served no flavour, since it could find none, is nobody's last run."""
-    last = next((run for run in reversed(runs) if run.ended is not None), None)
+    """A run that served no flavour, since it could find none, is nobody's last run. A slip of a person's is no run."""
+    last = next((run for run in reversed(runs) if run.ended is not None and not _is_slip(run)), None)
     if last is None or last.flavours or not last.errors or last.ended is None:
         return
     if elapsed(last.ended, report.now) < report.thresholds.failure:

@@ -146,7 +146,7 @@ def explain(request: Request, observer: Observer) -> ExplainReport:
 
 
 def _explain(request: Request, observer: Observer) -> ExplainReport:
-    if not any(request.paths or ()):
+    if request.paths is None or not any(request.paths):
         raise UsageError("nothing to explain", mend="name a source, a pyc or a directory")
     prepared = prepare(request, observer)
     report = ExplainReport()

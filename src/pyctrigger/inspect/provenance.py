@@ -82,7 +82,7 @@ def trace(request: Request, observer: Observer) -> WhichReport:
 
 
 def _trace(request: Request, observer: Observer) -> WhichReport:
-    if not any(request.paths or ()):
+    if request.paths is None or not any(request.paths):
         raise UsageError("nothing to look at", mend="name a source, or a pyc such as __pycache__/six.cpython-311.pyc")
     prepared = prepare(request, observer)
     report = WhichReport()
