@@ -460,6 +460,7 @@ def test_quietly(pyctrigger: Command, shelf: Path, newest: Interpreter) -> None:
     [
         (["x", "--needs-rebuild"], "--needs-rebuild goes with --python"),
         (["x", "--null"], "--null goes with --needs-rebuild"),
+        (["x", "--config", "x"], "--config goes with --python"),
         (["x", "--json", "--format", "csv"], "--json and --format don't go together"),
         ([__file__, "--python", "3.x"], "--python 3.x: no version, name or path of a Python"),
         (["x", "--timeout", "-1"], "say a number of seconds"),

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Union
-
     from ..pyc.header import InvalidationMode
-
-    Place = Union[argparse.ArgumentParser, argparse._ArgumentGroup]
 
 
 def levels(text: str) -> tuple[int, ...]:
@@ -124,25 +120,28 @@ OPTIONS = (
     Option("paths", _ALL, ("--null",), {**_SWITCH, "help": "PATHs in that file are separated by NUL"}),
     Option(
         "scope",
-        _ALL,
+        (*_ALL, "measure", "hooks"),
         ("--python",),
         {"metavar": "V", **_LIST, "help": "which Python: 3.11, 3.13t, pypy3.11, python3 or a path; repeatable"},
     ),
     Option(
         "scope",
-        _ALL,
+        (*_ALL, "history", "hooks"),
         ("--root",),
         {"metavar": "DIR", "action": Once, "help": "a chroot, jail or image, seen from outside"},
     ),
     Option("scope", _ALL, ("--trust-root",), {**_SWITCH, "help": "run the Python inside the root"}),
     Option(
         "scope",
-        _ALL,
+        (*_ALL, "measure", "hooks"),
         ("--site-dir",),
         {"metavar": "DIR", **_LIST, "help": "this directory instead of the target's own; repeatable"},
     ),
     Option(
-        "scope", _ALL, ("--prefix",), {"metavar": "DIR", **_LIST, "help": "a venv or conda environment; repeatable"}
+        "scope",
+        (*_ALL, "measure"),
+        ("--prefix",),
+        {"metavar": "DIR", **_LIST, "help": "a venv or conda environment; repeatable"},
     ),
     Option(
         "scope",
@@ -188,7 +187,7 @@ OPTIONS = (
     ),
     Option(
         "running",
-        (*_COMPILE, "status"),
+        (*_COMPILE, "status", "audit"),
         ("--jobs",),
         {"metavar": "N", "type": processes, "help": "how many workers; 0: as many as the machine allows"},
     ),
@@ -198,10 +197,22 @@ OPTIONS = (
         ("--lock-timeout",),
         {"metavar": "SECONDS", "type": time_limit, "help": "how long to wait for another run to end"},
     ),
-    Option("running", _ALL, ("--state-dir",), {"metavar": "DIR", "help": "where the state is kept"}),
-    Option("running", _ALL, ("--stateless",), {**_SWITCH, "help": "keep no state and take no lock"}),
-    Option("running", _ALL, ("--config",), {"metavar": "FILE", "help": "the configuration file"}),
-    Option("running", _WRITE, ("--dry-run",), {**_SWITCH, "help": "show what would be done, and do nothing"}),
+    Option(
+        "running",
+        (*_ALL, "doctor", "history", "hooks"),
+        ("--state-dir",),
+        {"metavar": "DIR", "help": "where the state is kept"},
+    ),
+    Option("running", (*_ALL, "hooks"), ("--stateless",), {**_SWITCH, "help": "keep no state and take no lock"}),
+    Option(
+        "running",
+        (*_ALL, "doctor", "audit", "measure"),
+        ("--config",),
+        {"metavar": "FILE", "help": "the configuration file"},
+    ),
+    Option(
+        "running", (*_WRITE, "hooks"), ("--dry-run",), {**_SWITCH, "help": "show what would be done, and do nothing"}
+    ),
     Option("output", _EVERY, ("--json",), {**_SWITCH, "help": "print one JSON object"}),
     Option(
         "output",
@@ -235,23 +246,3 @@ def add_shared_options(parser: argparse.ArgumentParser, verb: str) -> None:
             group = groups.get(option.group) or parser.add_argument_group(option.group)
             groups[option.group] = group
             group.add_argument(*option.names, **option.argparse)
-
-
-def add_python(place: Place) -> None:
-    """`--python`: the flavours that are meant, in a list, which is empty without it."""
-    _add(place, "--python")
-
-
-def add_site_dir(place: Place, *, whose: str = "the target's") -> None:
-    """`--site-dir`: directories that count instead of those that are known, in a list, which is empty without it."""
-    _add(place, "--site-dir", help=f"this directory instead of {whose} own; repeatable")
-
-
-def add_prefix(place: Place) -> None:
-    """`--prefix`: environments, in a list, which is empty without it."""
-    _add(place, "--prefix")
-
-
-def _add(place: Place, name: str, **changes: Any) -> None:
-    (option,) = (each for each in OPTIONS if name in each.names)
-    place.add_argument(*option.names, **{**option.argparse, **changes})

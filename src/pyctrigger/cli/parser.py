@@ -175,9 +175,8 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         subparser = verbs.add_parser(verb, help=module.HELP, description=module.HELP, allow_abbrev=False)
         module.add_options(subparser)
         if not hasattr(module, "perform"):
-            subparser.add_argument(
-                "paths", nargs="*", metavar="PATH", help="a file or directory to look at (default: everything)"
-            )
+            what = getattr(module, "PATH", "a file or directory to look at (default: everything)")
+            subparser.add_argument("paths", nargs="*", metavar="PATH", help=what)
         add_shared_options(subparser, verb)
     return parser
 

@@ -1,7 +1,7 @@
 """The verbs, in the order in which the help lists them.
 
-One that has a `perform` of its own is no request about bytecode, and adds all of its options itself. One that has a
-`look` is a request that it answers itself, by looking only, or by looking first.
+One that has a `perform` of its own is no request about bytecode. Options that several verbs have are declared in
+`cli/options`. One that has a `look` is a request that it answers itself, by looking only, or by looking first.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ...errors import UsageError
-from ..options import processes, time_limit
+from ..options import time_limit
 from ..presence import require_files
 from ..text import flush_output, say, seconds, shown
 
@@ -24,7 +24,7 @@ _FORMATS = ("text", "jsonl", "csv")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """All of its own: it works on archives, not on site directories."""
+    """Those about archives."""
     parser.add_argument(
         "paths", nargs="+", metavar="ARCHIVE|DIR", help="a package, an archive, or a directory tree of them"
     )
@@ -38,11 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=_FORMATS, help="how to print: text, csv, or jsonl (a JSON object for each archive)"
     )
-    group = parser.add_argument_group("running")
-    group.add_argument(
-        "--jobs", metavar="N", type=processes, default=0, help="how many processes; 0: as many as the machine allows"
-    )
-    group.add_argument("--config", metavar="FILE", help="the configuration file")
+    parser.set_defaults(jobs=0)  # no run's
+    group = parser.add_argument_group("limits")
     group.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -227,6 +224,8 @@ def _count(number: int, noun: str) -> str:
 def _check(options: argparse.Namespace) -> None:
     if options.needs_rebuild and options.python is None:
         raise UsageError("--needs-rebuild goes with --python", mend="name the interpreter to compare with")
+    if options.config is not None and options.python is None:
+        raise UsageError("--config goes with --python", mend="name the interpreter to compare with, or leave it out")
     if options.null and not options.needs_rebuild:
         raise UsageError("--null goes with --needs-rebuild", mend="leave it out")
     chosen = [f"--{name}" for name in ("json", "needs_rebuild", "format") if getattr(options, name)]

@@ -25,9 +25,7 @@ _STYLES = {"yes": "good", "no": "warning", "nothing": "good"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """All of its own: it looks at this system, and changes nothing."""
-    parser.add_argument("--config", metavar="FILE", help="the configuration")
-    parser.add_argument("--state-dir", metavar="DIR", help="where journal and manifest live")
+    """None of its own."""
 
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> DoctorReport:

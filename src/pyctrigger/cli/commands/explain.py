@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..table import Piece
 
 HELP = "explain why bytecode is as it is, and what a run would do"
+PATH = "a source, a pyc or a directory"
 #: Files of a directory that are named one by one.
 _MOST_ITEMS = 20
 
@@ -104,7 +105,7 @@ _VERBS = {
 
 
 def _branch(branch: Branch) -> Iterator[Piece]:
-    yield f"    {branch.sources} sources, {branch.fresh} of them fresh"
+    yield f"    {branch.sources} {'source' if branch.sources == 1 else 'sources'}, {branch.fresh} of them fresh"
     if branch.obstacle is not None:
         yield f"    nothing would be written into it: {shown(branch.obstacle)}"
     # The first cell is the margin of the paragraph.

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from ...state.history import elapsed
-from ..options import Once
 from ..table import Table
 from ..text import moment, seconds, shown
 
@@ -26,12 +25,10 @@ _STYLES = {"failed": "error", "error": "error", "interrupted": "warning", "defer
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """All of its own: it touches no bytecode."""
+    """Which runs."""
     parser.add_argument("numbers", nargs="*", metavar="ID", help="runs to show in full; last: the newest")
     parser.add_argument("--limit", metavar="N", type=_limit, default=20, help="how many to list; 0: all (default: 20)")
     parser.add_argument("--failed", action="store_true", help="only runs that failed or were cut short")
-    parser.add_argument("--root", metavar="DIR", action=Once, help="a chroot, jail or image, seen from outside")
-    parser.add_argument("--state-dir", metavar="DIR", help="where the state is kept")
 
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HistoryReport:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ...run.request import MANAGERS
-from ..options import Once, add_python, add_site_dir
+from ..options import Once
 from ..text import shown
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ HELP = "list, print, install or remove package managers' hooks"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """All of its own: it touches no bytecode."""
+    """What is to be done, and whose hooks are meant."""
     parser.add_argument(
         "action", choices=("list", "render", "install", "uninstall"), help="what to do; render prints them"
     )
@@ -35,15 +35,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=(*MANAGERS, "sh"),
         help="whose hooks (default: those of the managers in use)",
     )
-    add_python(parser)
-    parser.add_argument("--root", metavar="DIR", action=Once, help="a chroot, jail or image, seen from outside")
-    add_site_dir(parser, whose="the manager's")
-    parser.add_argument("--state-dir", metavar="DIR", help="where to keep what a hook replaces")
-    parser.add_argument("--stateless", action="store_true", help="keep no state: for package builds")
     parser.add_argument(
         "--force", action="store_true", help="replace a file that isn't ours, and install beside another hook"
     )
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
 
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HookReport:

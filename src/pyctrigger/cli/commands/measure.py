@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..options import add_prefix, add_python, add_site_dir, positive_time_limit, whole_number
+from ..options import positive_time_limit, whole_number
 from ..text import say, shown
 
 if TYPE_CHECKING:
@@ -32,13 +32,10 @@ _STYLES = {"stale": "error", "absent": "warning", "fresh": "good"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """All of its own: it touches no bytecode but what it makes for itself."""
+    """What is started, and how often."""
     parser.add_argument(
         "modules", nargs="*", metavar="MODULE", help="what to import; with --script: the script's arguments"
     )
-    add_python(parser)
-    add_prefix(parser)
-    add_site_dir(parser)
     parser.add_argument("--script", metavar="FILE", help="run this instead of importing modules")
     parser.add_argument("--stdlib", action="store_true", help="make the standard library's bytecode stale, too")
     parser.add_argument(
@@ -52,7 +49,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=60.0,
         help="how long one start may take (default: 60)",
     )
-    parser.add_argument("--config", metavar="FILE", help="the configuration file")
 
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> MeasureReport:

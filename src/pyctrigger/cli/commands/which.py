@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ...run.request import Request
 
 HELP = "show where bytecode comes from: source, Python, level, state and package"
+PATH = "a source or a pyc"
 HEADERS = ("flavour", "level", "state", "package", "source", "pyc")
 _STYLES = {"fresh": "good", "missing": "warning", "orphan": "warning", "corrupt": "error"}
 
