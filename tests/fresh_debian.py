@@ -66,7 +66,7 @@ def _make(command: str, made: Path, kept: Path) -> None:
 
 
 def network() -> dict[str, str]:
-    """What this machine needs to reach a package index, where pip tells of no release of its own: days differ in that."""
+    """What this machine needs to reach a package index; pip then names no new release, which changes by the day."""
     needed = {name: os.environ[name] for name in (*_NETWORK, *_CERTIFICATES) if os.environ.get(name)}
     return {**needed, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
