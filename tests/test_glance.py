@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -373,3 +374,20 @@ def test_damaged_notes_cost_a_look(
 
     assert {"compiled": 1} == changed(hook(pyctrigger, scope))
     settle(pyctrigger, noted, scope)
+
+
+def test_what_is_held_about_a_tree_has_a_bound(pyctrigger: Command, tree: Path, scope: list[str]) -> None:
+    """As if it were lower: the parts that have no room aren't noted, and are looked at each time."""
+    for number in range(30):
+        write_tree(tree, {f"large/part{number}/__init__.py": ""})
+    limit = "import sys; from pyctrigger.run import notes; notes._MOST_HELD = 1500; from pyctrigger.cli import main"
+    pyctrigger.program = [sys.executable, "-c", f"{limit}; sys.exit(main())"]
+    pyctrigger.json("run", *scope)
+    wait_for_the_next_tick(tree)
+    hook(pyctrigger, scope)
+
+    noted = parts(pyctrigger)
+    assert {"other", "package"} == {name for name, part in noted.items() if name and part[0]} - {"package-1.dist-info"}
+    assert not noted.get("large", [""])[0]
+    (tree / "large/part7/__init__.py").write_text("x = 1\n")
+    assert {"compiled": 1} == changed(hook(pyctrigger, scope))

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Bytes of a path below a site directory. Import paths end at PATH_MAX.
 _LONGEST = 4000
+#: Bytes of names and identities that are held; whoever owns a tree decides how many it has. What is beyond that is
+#: looked at each time.
+_MOST_HELD = 16 << 20
 _NOTHING = PACKED.pack(*ABSENT)
 _READ_ONLY = PACKED.pack(*READ_ONLY)
 
@@ -43,6 +46,8 @@ class Notes:
         self._when = 0
         self._until: float | None = None
         self._owned: list[str] = []
+        #: Bytes of what is held about this part, and about all that are served.
+        self._size = self._held = 0
         #: The parts that are served.
         self.served: dict[str, Part] = {}
         #: The pycs of the others that are left to the packages that own them.
@@ -52,7 +57,7 @@ class Notes:
         """Go on with another part, by the first component of its paths; "" is the modules directly here."""
         self.end()
         self._name = name
-        self._entries, self._owned, self._until = {}, [], None
+        self._entries, self._owned, self._until, self._size = {}, [], None, 0
         self._is_old = self._is_untouched = True
         self._needs = False
         self._is_there = not name
@@ -67,6 +72,7 @@ class Notes:
         # A glance goes by directories: the note of anything else it would forget every time.
         if self._is_there and self._entries and is_served:
             self.served[self._name] = Part.of(self._entries, self._until, owned)
+            self._held += self._size
         elif self._is_there or owned:
             self.unserved[self._name] = owned
         self._name = None
@@ -147,5 +153,10 @@ class Notes:
             self._is_old = False  # of no time that can be told
 
     def _enter(self, name: str, seen: bytes) -> None:
-        if len(name) < _LONGEST:
+        if len(name) >= _LONGEST:
+            return
+        self._size += len(name) + len(seen)
+        if self._held + self._size > _MOST_HELD:
+            self._entries, self._is_old = {}, False
+        else:
             self._entries[name] = seen
