@@ -322,9 +322,14 @@ def test_a_link_of_an_accounts_leads_to_nothing_of_roots(stage: Stage) -> None:
     give(home, BOB)
     before = snapshot(tree)
 
-    outcome = stage.command.json("run", *stage.scope(home / "site-packages"))
-    assert (1, ["refused"]) == (outcome.code, [each["kind"] for each in outcome.failures])
-    assert before == snapshot(tree)
+    everybodys = stage.top / "everybodys"
+    everybodys.mkdir()
+    everybodys.chmod(0o777)
+    (everybodys / "site").symlink_to(tree)
+    for named in (home / "site-packages", everybodys / "site"):
+        outcome = stage.command.json("run", *stage.scope(named))
+        assert (1, ["refused"]) == (outcome.code, [each["kind"] for each in outcome.failures])
+        assert before == snapshot(tree)
     outcome = stage.command.json("run", *stage.scope(home / "own"))
     assert (1, 1) == (outcome.code, outcome.counts["compiled"])
     assert before == snapshot(tree)

@@ -180,7 +180,31 @@ def _under_their_own_names(sites: Sequence[SiteDirectory], interpreter: Interpre
     if interpreter.environment is None:
         directories = own_directories(interpreter)
         own = {locate(None, path): path for path in (*directories.library, *directories.packages)}
-    return [site._replace(path=own.get(locate(None, site.path)) or os.path.realpath(site.path)) for site in sites]
+    return [
+        site._replace(path=_own_name(site.path, own.get(locate(None, site.path)) or os.path.realpath(site.path)))
+        for site in sites
+    ]
+
+
+def _own_name(named: str, real: str) -> str:
+    """The real name, unless it would hide that somebody else may lead the other one elsewhere."""
+    try:
+        return real if real == named or _whose_place(real) == _whose_place(named) else named
+    except OSError:
+        return named
+
+
+def _whose_place(path: str) -> tuple[int | None, bool]:
+    """The account as which everything is done there, None for our own; and whether everybody may rename on the way.
+
+    Raises OSError where nothing is done.
+    """
+    try:
+        opened = open_way(path, None)
+    except ForeignPlaceError as place:
+        return place.uid, False
+    os.close(opened.descriptor)
+    return opened.identity.uid if opened.identity else None, opened.exposed is not None
 
 
 def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list[SiteDirectory]:
