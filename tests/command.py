@@ -19,8 +19,6 @@ Argument = Union[str, bytes, "os.PathLike[str]"]
 
 #: Verbs that have no option for it.
 KEEP_NO_STATE = ("audit", "completion", "hooks", "measure")
-#: Verbs that make no directory for state, and miss the one that is named.
-LOOKS = ("verify", "status", "explain", "which", "doctor", "history")
 #: Seconds. A run that takes longer hangs.
 PATIENCE = 300
 #: What needs more memory than `leave_little_memory` leaves, and far less than our own limit.
@@ -95,10 +93,6 @@ class Command:
         line = [os.fsencode(part) for part in [*self.program, verb, *arguments]]
         if verb not in KEEP_NO_STATE and not {b"--state-dir", b"--stateless"} & set(line):
             line[len(self.program) + 1 : len(self.program) + 1] = [b"--state-dir", os.fsencode(self.state)]
-            if verb in LOOKS and not self.state.exists():
-                self.state.mkdir(mode=0o700, parents=True)
-                owner = self.state.parent.stat()
-                os.chown(self.state, owner.st_uid, owner.st_gid)
         return line
 
     def text(

@@ -162,35 +162,3 @@ def test_an_environment_to_measure_that_is_not_there(pyctrigger: Command, tmp_pa
         said.code,
         said.err,
     )
-
-
-LOOKS: tuple[tuple[str, ...], ...] = (
-    ("verify",),
-    ("status",),
-    ("status", "--check", "--format", "prometheus"),
-    ("explain", "{module}"),
-    ("which", "{module}"),
-    ("doctor",),
-    ("history",),
-    ("history", "last"),
-    ("hooks", "list"),
-    ("hooks", "render", "--manager", "apk"),
-    ("hooks", "uninstall", "--manager", "apk"),
-)
-
-
-@pytest.mark.parametrize("words", LOOKS, ids=" ".join)
-def test_a_state_directory_that_is_not_there_is_an_error_for_who_only_reads_it(
-    pyctrigger: Command, tree: Path, scope: list[str], tmp_path: Path, words: tuple[str, ...]
-) -> None:
-    """Whoever writes makes it; to all others the name is a slip, and nothing is said about another state."""
-    (tmp_path / "file").touch()
-    verb, *rest = (word.format(module=tree / "package/module.py") for word in words)
-    about = () if verb in ("doctor", "history") else scope[:2]
-    before = snapshot(tmp_path)
-
-    for name, reason in (("NOSUCH", "No such file or directory"), ("file", "Not a directory")):
-        said = pyctrigger.text(verb, *about, "--state-dir", str(tmp_path / name), *rest)
-        line = f"pyctrigger: --state-dir {tmp_path / name}: {reason}; name a directory that exists\n"
-        assert (2, "", line) == (said.code, said.out, said.err)
-    assert before == snapshot(tmp_path)

@@ -127,7 +127,7 @@ def test_a_path_means_the_environment_that_it_lies_in(
     else:
         assert [str(layout / environment)] == served(outcome)
         assert {"missing"} == {finding["kind"] for finding in outcome.findings}
-        assert (layout / environment) in {*map(Path, outcome.findings[0]["source"].split("/lib/")[:1])}
+        assert [str((layout / environment).resolve())] == outcome.findings[0]["source"].split("/lib/")[:1]
 
 
 @pytest.mark.parametrize(

@@ -457,9 +457,9 @@ def test_nothing_to_explain(pyctrigger: Command, scope: list[Argument], tmp_path
 
 def test_it_writes_nothing(pyctrigger: Command, scope: list[Argument], site: Path, tmp_path: Path) -> None:
     """No state where there was none, and nothing in the tree."""
-    pyctrigger.state.mkdir(mode=0o700)
     before = snapshot(tmp_path)
 
     explained(pyctrigger, *scope, site / "package/module.py", site / "package")
 
     assert snapshot(tmp_path) == before
+    assert not pyctrigger.state.exists()

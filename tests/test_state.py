@@ -651,7 +651,7 @@ def test_looking_leaves_no_trace(pyctrigger: Command, scope: list[Argument], com
     verb, *options = command
     stateless = "--stateless" in options
     pyctrigger.text(verb, *options, *scope)
-    assert [] == list(pyctrigger.state.rglob("*"))
+    assert not pyctrigger.state.exists()
     pyctrigger.text("run", *scope, "--optimize", "1")
     before = snapshot(pyctrigger.state)
     place: list[Argument] = [] if stateless else ["--state-dir", pyctrigger.state]

@@ -11,7 +11,6 @@ from ..run.report import Report, as_printable
 from ..run.request import Request, Work
 from ..run.trigger import open_store
 from ..state.history import History
-from ..state.locations import require_there
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,14 +63,17 @@ def read_history(
 
 
 def require_readable(state_dir: str | None) -> None:
-    """Raise UsageError for state that was named and isn't there, RightsError where it can't be read."""
+    """Raise RightsError or UsageError for state that was named, is there, and can't be read: that isn't none."""
     if state_dir is None:
         return
-    require_there(state_dir)
     try:
         os.scandir(state_dir).close()
-    except OSError as error:
+    except FileNotFoundError:
+        pass
+    except PermissionError as error:
         raise RightsError(f"--state-dir {state_dir}: {error.strerror}") from error
+    except OSError as error:
+        raise UsageError(f"--state-dir {state_dir}: {error.strerror}", mend="name a directory") from error
 
 
 def _fields(run: PastRun) -> dict[str, Any]:

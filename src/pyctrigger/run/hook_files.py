@@ -13,7 +13,7 @@ from ..managers.hook import HookFile, Subject
 from ..managers.owners import owners_of
 from ..state.before import ABSENT, Past, Record, Standing
 from ..state.interpreters import ProbedInterpreters
-from ..state.locations import require_there, state_directory
+from ..state.locations import state_directory
 from ..target.flavour import Flavour, installed
 from ..target.scope import own_directories
 from ..tree.identity import ForeignPlaceError
@@ -124,8 +124,6 @@ def manage_hooks(request: HookRequest) -> HookReport:
 
 def _manage(request: HookRequest) -> HookReport:
     _check(request)
-    if request.state_dir is not None and request.action != "install":
-        require_there(request.state_dir)
     report = HookReport(request.action, dry_run=request.dry_run)
     subjects = list(_subjects(request))
     past = Past(None if request.stateless else request.state_dir or state_directory())

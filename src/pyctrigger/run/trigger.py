@@ -17,7 +17,7 @@ from ..errors import (
 from ..managers.files import Files
 from ..managers.ownership import Ownership
 from ..state.interpreters import ProbedInterpreters
-from ..state.locations import require_private, require_there, state_directory
+from ..state.locations import require_private, state_directory
 from ..state.store import Store
 from ..target.flavour import not_found
 from ..target.scope import own_directories
@@ -403,8 +403,6 @@ def _state_base(request: Request) -> str | None:
     if request.state_dir is None:
         return state_directory()
     require_private(request.state_dir)
-    if not request.work.writes:
-        require_there(request.state_dir)
     if request.root not in (None, "/") and is_inside(request.state_dir, str(request.root)):
         raise UsageError(
             f"--state-dir {request.state_dir}: lies in {request.root}, and state that lies there isn't trusted",

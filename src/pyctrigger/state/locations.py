@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 
-from ..errors import RefusedError, UsageError
+from ..errors import RefusedError
 from ..tuples import NamedTuple
 
 _NAME = "pyctrigger"
@@ -117,18 +117,6 @@ def require_private(directory: str) -> None:
             f"state directory {directory}: everybody may make {os.path.join(existing, missing.split('/')[0])}",
             mend="make the directory above it first, or name one that lies elsewhere",
         )
-
-
-def require_there(directory: str) -> None:
-    """Raise UsageError where a directory of state was named, and is none: who only looks makes nothing there."""
-    try:
-        is_directory = stat.S_ISDIR(os.stat(directory).st_mode)
-    except OSError as error:
-        reason = error.strerror if isinstance(error, (FileNotFoundError, NotADirectoryError)) else None
-    else:
-        reason = None if is_directory else os.strerror(errno.ENOTDIR)
-    if reason is not None:  # one that can't be looked at is said to be unreadable by who needs it
-        raise UsageError(f"--state-dir {directory}: {reason}", mend="name a directory that exists")
 
 
 def _can_be_made(directory: str) -> bool:
