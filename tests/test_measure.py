@@ -714,7 +714,7 @@ def test_an_error_is_in_the_object(measure: Measure) -> None:
         (["--python", "three", "x"], "--python three: no version, name or path of a Python; say 3.11, 3.13t"),
         (
             ["--prefix", "/no/such", "x"],
-            "/no/such has no interpreter in its bin; name one with --python PATH",
+            "--prefix /no/such: no such directory; name a directory that exists",
         ),
         (["--python", "3.11", "--runs", "0", "x"], "--runs: '0': say a number from 1 to 1000; see"),
         (["--python", "3.11", "--timeout", "nan", "x"], "--timeout: 'nan': say a number of seconds; see"),

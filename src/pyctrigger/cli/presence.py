@@ -30,22 +30,15 @@ def require_there(typed: Sequence[str], paths: Sequence[str], *, root: str | Non
     the target's `sys.pycache_prefix` names.
     """
     gone = [name for name, path in zip(typed, paths) if path and not _is_there(path, root, prefix)]
-    if gone:
-        inside = as_seen_inside(os.path.abspath(gone[0]), root)
-        mend = "check the path; --paths-from takes paths that may be gone"
-        raise _absent(gone, mend if inside is None else f"as seen inside {root}, it is {inside}")
-
-
-def require_files(typed: Sequence[str]) -> None:
-    """Raise UsageError for paths that aren't there."""
-    if gone := [name for name in typed if not _exists(name, None)]:
-        raise _absent(gone, "check the path")
-
-
-def _absent(gone: Sequence[str], mend: str) -> UsageError:
+    if not gone:
+        return
     named = ", ".join(gone[:_MOST_NAMED])
     more = f" and {len(gone) - _MOST_NAMED} more" if len(gone) > _MOST_NAMED else ""
-    return UsageError(f"{named}{more}: no such file or directory", mend=mend)
+    inside = as_seen_inside(os.path.abspath(gone[0]), root)
+    mend = "check the path; --paths-from takes paths that may be gone"
+    if inside is not None:
+        mend = f"as seen inside {root}, it is {inside}"
+    raise UsageError(f"{named}{more}: no such file or directory", mend=mend)
 
 
 def _is_there(path: str, root: str | None, prefix: str | None) -> bool:

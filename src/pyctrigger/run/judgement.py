@@ -209,12 +209,12 @@ class Judge:
             return look_at_pyc(directory, pyc, size)
 
     def _untouched(self, record: Record, pyc: str) -> os.stat_result | None:
-        """The status of a pyc that is as it was recorded."""
+        """The status of a pyc that is as it was recorded, header included: a row of the manifest may hold anything."""
         try:
             status = self._status(pyc)
         except OSError:
             return None
-        return status if record.pyc == identity_of(status) else None
+        return status if record.pyc == identity_of(status) and isinstance(record.header, bytes) else None
 
     def _fits(self, header: bytes, expected: bytes) -> bool:
         if self._by_time:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ...errors import UsageError
 from ..options import time_limit
-from ..presence import require_files
 from ..text import flush_output, say, seconds, shown
 
 if TYPE_CHECKING:
@@ -63,7 +62,6 @@ def perform(options: argparse.Namespace, program: tuple[str, ...]) -> AuditRepor
 
     _check(options)
     require_paths(tuple(options.paths))
-    require_files(options.paths)
     limits = Limits(size=options.max_size, timeout=options.timeout)
     config = None if options.config is None else os.path.abspath(options.config)
     request = AuditRequest(tuple(options.paths), options.python, config, options.jobs, limits, keep=options.json)
