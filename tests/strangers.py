@@ -198,9 +198,10 @@ def swapping(account: int, pairs: Sequence[tuple[Path, Path]]) -> Iterator[None]
     child = os.fork()
     if child == 0:
         try:
-            os.setgroups([])
-            os.setgid(account)
-            os.setuid(account)
+            if account != os.geteuid():
+                os.setgroups([])
+                os.setgid(account)
+                os.setuid(account)
             while True:
                 for first, second in names:
                     library.renameat2(-100, first, -100, second, 2)  # AT_FDCWD, RENAME_EXCHANGE

@@ -319,7 +319,7 @@ def test_each_environment_has_an_id_whatever_it_is_called(
     assert len(names) == len(set.union(*found.values()))
 
 
-#: What leads to one environment, all beside it, or to the directory of its packages.
+#: What leads to one environment, all beside it.
 NAMES = (
     "one",
     "--prefix one",
@@ -329,8 +329,6 @@ NAMES = (
     "one/{packages}/single.py elsewhere/one/{packages}/api",
     "--prefix-below elsewhere",
     "--python current/bin/python",
-    "--python {python} --site-dir elsewhere/one/{packages}",
-    "--python current/bin/python --site-dir one/{packages}",
 )
 
 

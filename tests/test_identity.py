@@ -314,11 +314,13 @@ def test_no_exchange_of_hook_files_is_won(stage: Stage, at_once: int) -> None:
 
 def test_a_link_of_an_accounts_leads_to_nothing_of_roots(stage: Stage) -> None:
     """Above the site directory and in it: what lies behind it is reached with that account's rights."""
-    tree = write_tree(stage.top / "root/site-packages", {"pkg/m.py": "x = 1\n", "pkg/__pycache__/gone.pyc": ""})
+    library = f"root/lib/python{stage.python.rpartition('python')[2]}/site-packages"
+    tree = write_tree(stage.top / library, {"pkg/m.py": "x = 1\n", "pkg/__pycache__/gone.pyc": ""})
     home = write_tree(stage.top / "home", {"own/m.py": "y = 1\n"})
     (home / "site-packages").symlink_to(tree)
     (home / "own/package").symlink_to(tree / "pkg")
     (home / "own/linked.py").symlink_to(tree / "pkg/m.py")
+    (home / "environment").symlink_to(stage.top / "root")
     give(home, BOB)
     before = snapshot(tree)
 
@@ -326,8 +328,9 @@ def test_a_link_of_an_accounts_leads_to_nothing_of_roots(stage: Stage) -> None:
     everybodys.mkdir()
     everybodys.chmod(0o777)
     (everybodys / "site").symlink_to(tree)
-    for named in (home / "site-packages", everybodys / "site"):
-        outcome = stage.command.json("run", *stage.scope(named))
+    prefix = ["--python", stage.python, "--prefix", str(home / "environment")]
+    for named in (stage.scope(home / "site-packages"), stage.scope(everybodys / "site"), prefix):
+        outcome = stage.command.json("run", *named)
         assert (1, ["refused"]) == (outcome.code, [each["kind"] for each in outcome.failures])
         assert before == snapshot(tree)
     outcome = stage.command.json("run", *stage.scope(home / "own"))

@@ -162,7 +162,8 @@ def find_target(interpreter: Interpreter, request: Request, settings: Settings) 
         sites = site_directories(interpreter, bounds, site_dirs)
     if request.stdlib:
         sites = existing([*sites, *_library(interpreter, request, bounds)], bounds.locate)
-    if (site_dirs or prefixes or interpreter.environment) and request.root is None and request.pycache_prefix is None:
+    is_environment = (prefixes or interpreter.environment) and not site_dirs
+    if is_environment and request.root is None and request.pycache_prefix is None:
         sites = _under_their_own_names(sites, interpreter)
     # An interpreter that is an environment's own means that environment, unless another place is named.
     prefix = prefixes[0] if prefixes else None if site_dirs or request.root else interpreter.environment
@@ -171,10 +172,11 @@ def find_target(interpreter: Interpreter, request: Request, settings: Settings) 
 
 
 def _under_their_own_names(sites: Sequence[SiteDirectory], interpreter: Interpreter) -> list[SiteDirectory]:
-    """Directories that somebody named, as everybody has to call them: a record and the code in a pyc name the source.
+    """The directories of an environment under one name, whatever it was called: code and records name the source.
 
     By two names in turns, each run would find the other's bytecode and replace it; an import puts in the name that it
-    goes by. Of a pycache prefix each name has its own bytecode.
+    goes by. A directory that was named itself (`--site-dir`) keeps that name, and with a pycache prefix each name has
+    bytecode of its own.
     """
     own = {}
     if interpreter.environment is None:
@@ -187,9 +189,10 @@ def _under_their_own_names(sites: Sequence[SiteDirectory], interpreter: Interpre
 
 
 def _own_name(named: str, real: str) -> str:
-    """The real name, unless it would hide that somebody else may lead the other one elsewhere."""
+    """The real name, unless it would hide from root that somebody else may lead the other one elsewhere."""
     try:
-        return real if real == named or _whose_place(real) == _whose_place(named) else named
+        is_the_same = real == named or os.geteuid() != 0 or _whose_place(real) == _whose_place(named)
+        return real if is_the_same else named
     except OSError:
         return named
 
