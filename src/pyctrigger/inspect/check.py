@@ -279,7 +279,7 @@ def _health(target: Target, store: Store, runs: list[PastRun]) -> Health:
         last_failed=bool(failed) and past[-1] == failed[-1],
         failures=past[-1][1].failure_count if past else 0,
         previous_magic_number=None if known == interpreter.magic_number else known,
-        holder=current_holder(lock_directory(), installation),
+        holder=current_holder(lock_directory(store.base), installation),
         prefix=target.prefix,
     )
     return _with_entries(health, entries)

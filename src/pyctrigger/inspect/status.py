@@ -46,7 +46,7 @@ def _describe(target: Target, store: Store, run: FlavourReport) -> dict[str, Any
         *Unidentified(store).entries(target.interpreter, target.environment),
         *store.pending(target.installation),
     ]
-    holder = current_holder(lock_directory(), target.installation)
+    holder = current_holder(lock_directory(store.base), target.installation)
     known = store.magic_number(target.installation)
     changed = known not in (None, target.interpreter.magic_number)
     return {

@@ -47,7 +47,7 @@ class Entrance:
         """
         from ..state.lock import InstallationLock, NoLocksError
 
-        directory = lock_directory()
+        directory = lock_directory(self._store.base)
         try:
             if directory is None:
                 raise NoLocksError(errno.ENOENT, "this account has no directory of its own")

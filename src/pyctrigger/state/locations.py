@@ -36,15 +36,15 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
-def lock_directory() -> str | None:
-    """The directory of the locks; None for an account without any place of its own."""
+def lock_directory(named: str | None = None) -> str | None:
+    """The directory of the locks: below `named`, its state, for an account that has no place of its own; else None."""
     if is_root():
         return _SYSTEM.lock
     directory = _platform("user_runtime_dir")
     # Without a session, as under cron, older platformdirs name a /run/user/UID that isn't there.
     if directory is not None and _can_be_made(directory):
         return directory
-    state = _platform("user_state_dir")
+    state = _platform("user_state_dir") or named
     return None if state is None else os.path.join(state, "run")
 
 
