@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,9 @@ class Tree:
             child.send_signal(signal.SIGCONT)
             if done.returncode == 0:
                 return
+            time.sleep(0.002)  # on a busy machine it would be stopped again where it was
+        child.kill()
+        child.communicate()
         raise AssertionError(done.stderr)
 
     @property
