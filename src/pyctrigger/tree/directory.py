@@ -337,15 +337,15 @@ def make_directories(path: str) -> None:
         make_directories(above)
         opened = open_way(above, "/")
         try:
-            with opened as directory, masking_nothing_of(0o755), contextlib.suppress(FileExistsError):
-                _make_for_its_group(directory, name)
+            with (
+                opened as directory,
+                masking_nothing_of(0o755),
+                contextlib.suppress(FileExistsError),
+                MakingFor(os.fstat(directory).st_gid),
+            ):
+                os.mkdir(name, 0o755, dir_fd=directory)
         finally:
             os.close(opened.descriptor)
-
-
-def _make_for_its_group(directory: int, name: str) -> None:
-    with MakingFor(os.fstat(directory).st_gid):
-        os.mkdir(name, 0o755, dir_fd=directory)
 
 
 def _exposed(directory: int, name: str) -> str | None:
