@@ -17,7 +17,7 @@ from ..workers import wire
 from ..workers.pool import Lost
 from ..workers.worker import Job
 from .exceeded import known_to_exceed
-from .outcome import LASTING_KINDS, Failure
+from .outcome import LASTING_KINDS, Failure, Untried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -99,8 +99,7 @@ class Compilation:
         self._has_lost_time = False
         if not wanted.trust_nothing:
             self._exceeded, self._suspects = known_to_exceed(manifest, interpreter.magic_number, wanted.limits)
-        #: The first one that wasn't tried for want of time, and how many there are.
-        self._untried = "", 0
+        self._untried = Untried()
 
     def jobs(self, tasks: Iterable[Task], progress: Callable[[], None]) -> Iterator[Job | None]:
         """The requests for sources; None where nothing can be asked before another answer has come.
@@ -147,11 +146,9 @@ class Compilation:
 
     def tell_untried(self) -> None:
         """Name once what wasn't tried for want of time; the next run goes on with it."""
-        path, count = self._untried
-        if count:
-            others = f", like {count - 1} others" if count > 1 else ""
-            self._tally.counts.failed += count - 1
-            self._tally.fail(Failure(path, "timeout", f"not tried{others}: slow sources have used up their time"))
+        if self._untried.count:
+            self._tally.counts.failed += self._untried.count - 1
+            self._tally.fail(self._untried.failure())
 
     def _asked_for(self, task: Task) -> Asked | None:
         """A source, read; None where there is nothing to ask, and the results know why."""
@@ -223,7 +220,7 @@ class Compilation:
             is_all = 0 < self._wanted.limits.get(answer.kind, 0) <= answer.limit
             self._failed(asked, Failure(path, answer.kind, answer.message, is_remembered=is_all), answer.limit)
         else:
-            self._untried = self._untried[0] or path, self._untried[1] + 1
+            self._untried.add(path)
 
     def _is_too_large(self, asked: Asked, answer: wire.Compiled) -> bool:
         """Whether it would be corrupt when it is there."""

@@ -25,6 +25,24 @@ class Failure(NamedTuple):
     """A place that this account may not write, and root may; told once for all that lies below."""
 
 
+class Untried:
+    """Sources that weren't tried for want of time: the first one, and how many there are."""
+
+    def __init__(self) -> None:
+        self._first = ""
+        self.count = 0
+
+    def add(self, path: str) -> None:
+        """One more."""
+        self._first = self._first or path
+        self.count += 1
+
+    def failure(self) -> Failure:
+        """What names them all, once."""
+        others = f", like {self.count - 1} others" if self.count > 1 else ""
+        return Failure(self._first, "timeout", f"not tried{others}: slow sources have used up their time")
+
+
 class Finding(NamedTuple):
     """Something that isn't as it should be, found by looking only."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..pyc.header import Verdict
 from .observer import Observer
-from .outcome import Action, Failure, Finding, Link, Tally
+from .outcome import Action, Failure, Finding, Link, Tally, Untried
 from .proof import UnprovenError
 from .results import Results
 from .states import STATES, word_for
@@ -56,8 +56,7 @@ class Inspection:
         #: How many pycs are in each state that isn't fresh, and of the stale ones, for which reason.
         self._states: Counter[str] = Counter()
         self._reasons: Counter[str | None] = Counter()
-        #: The first source that wasn't tried for want of time, and how many there are.
-        self._untried = "", 0
+        self._untried = Untried()
 
     def read(self, steps: Iterable[tuple[Layout, Step]]) -> Tally:
         """Go through all steps."""
@@ -77,11 +76,8 @@ class Inspection:
 
     def tell_untried(self) -> None:
         """Name once what wasn't looked into for want of time."""
-        path, count = self._untried
-        if count:
-            others = f", like {count - 1} others" if count > 1 else ""
-            reason = f"not tried{others}: slow sources have used up their time"
-            self.tally.unexamined.append(Failure(path, "timeout", reason))
+        if self._untried.count:
+            self.tally.unexamined.append(self._untried.failure())
 
     @property
     def found(self) -> Inspected:
@@ -171,7 +167,7 @@ class Inspection:
     def _unproven(self, source: str, error: UnprovenError) -> None:
         """A source that takes more than a limit can't be compared; what others are to blame for wasn't examined."""
         if not error.lost.is_tried:
-            self._untried = self._untried[0] or source, self._untried[1] + 1
+            self._untried.add(source)
         elif error.lost.limit:
             self.tally.counts.skipped += 1
             self._find("uncompilable", None, source, error.lost.message, known=error.known)
