@@ -21,9 +21,9 @@ from ..run.wanted import wanted_bytecode
 from .pace import Pace
 
 if TYPE_CHECKING:
-    from ..run.installation import Service
     from ..run.observer import Observer
     from ..run.request import Request
+    from ..run.service import Service
     from ..run.steps import Stale
     from ..run.wanted import Wanted
     from ..state.manifest import Manifest

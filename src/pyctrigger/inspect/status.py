@@ -31,7 +31,7 @@ def take_status(request: Request, observer: Observer) -> Report:
     prepared = prepare(request, observer)
     report = carry_out(prepared)
     for part, run in zip(prepared.parts, report.runs):
-        if run.inspection is not None:
+        if run.summary is not None:
             run.status = _describe(part.target, prepared.service.store, run)
         run.tally.findings.clear()
         run.tally.failures.clear()
@@ -41,7 +41,7 @@ def take_status(request: Request, observer: Observer) -> Report:
 
 def _describe(target: Target, store: Store, run: FlavourReport) -> dict[str, Any]:
     """The status object of one installation."""
-    assert run.inspection is not None
+    assert run.summary is not None
     entries = [
         *Unidentified(store).entries(target.interpreter, target.environment),
         *store.pending(target.installation),
@@ -50,7 +50,7 @@ def _describe(target: Target, store: Store, run: FlavourReport) -> dict[str, Any
     known = store.magic_number(target.installation)
     changed = known not in (None, target.interpreter.magic_number)
     return {
-        **run.inspection.summary(),
+        **run.summary,
         #: Another one than the interpreter's: the next run will look at everything.
         "previous_magic_number": known.hex() if known and changed else None,
         #: Whether any run has served it, as far as the state knows.

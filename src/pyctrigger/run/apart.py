@@ -23,13 +23,9 @@ from ..forking import fork
 from ..target.child import describe_death
 from ..tree.identity import begin_acting, places_met
 from .observer import Observer
-from .outcome import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from .outcome import Tally
-    from .survey import Places
+    from collections.abc import Callable, Sequence
 
 _LENGTH = struct.Struct("<I")
 #: Bytes of one message: what became of a million files is less.
@@ -73,22 +69,6 @@ def look_as_others(look: Callable[[Observer], _Found], observer: Observer) -> _F
             mend="run it as the account whose place it is",
         ) from error
     return found
-
-
-@contextlib.contextmanager
-def trouble_with(places: Places, tally: Tally) -> Iterator[None]:
-    """Where there is no process for these places, or it has died, that is one failure for each of them."""
-    try:
-        yield
-    except NoProcessError as error:
-        kind, reason = "refused", f"others may rename here, and no process can be had that acts as they ({error})"
-    except DeathError as error:
-        kind, reason = "crash", f"the process that acted as whose place it is has ended ({error})"
-    else:
-        return
-    for site, found in places.items():
-        names = [""] if found is None else [each.relative for each in found if not each.if_dead]
-        tally.failures += [Failure(f"{site}/{name}".rstrip("/"), kind, reason) for name in names]
 
 
 class Line:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InterpreterError, LockTimeoutError, PyctriggerError, UsageError
 from ..tree.identity import ForeignPlaceError
-from ..tuples import NamedTuple
 from .ability import check_target
 from .backlog import KEPT, Backlog, Unidentified
 from .entrance import Entrance
@@ -21,20 +20,16 @@ from .wanted import wanted_bytecode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..managers.ownership import Ownership
-    from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
     from ..state.manifest import Manifest
     from ..state.parts import Parts
-    from ..state.store import Store
     from .apart import Line, Relay
-    from .config import Settings
     from .execution import Execution
+    from .foreign import Places
     from .knowledge import Knowledge
-    from .observer import Observer
     from .overview import Overview
     from .report import FlavourReport
-    from .survey import Places
+    from .service import Service
     from .targets import Target
     from .wanted import Wanted
 
@@ -44,23 +39,6 @@ _UNLOCKED_WRITER = "stateless"
 
 class _WaitedError(Exception):
     """Somebody else held the lock meanwhile: what was read before is out of date."""
-
-
-class Service(NamedTuple):
-    """What all installations of one call share."""
-
-    settings: Settings
-    store: Store
-    probed: ProbedInterpreters
-    observer: Observer
-    ownership: Ownership
-    begin: Callable[[], None]
-    """To be called before the first change."""
-
-    def apart(self, observer: Observer) -> Service:
-        """The same in a process that was forked: it has read nothing yet, and tells what it has to by its parent."""
-        self.store.tell_to(observer.notice)
-        return self._replace(observer=observer, ownership=self.ownership.anew(observer.notice))
 
 
 class InstallationRun:
@@ -335,7 +313,8 @@ class InstallationRun:
 
     def _attempt_apart(self, request: Request, places: Places) -> Tally:
         """Do the work in the places of others, as they."""
-        from .apart import Apart, trouble_with
+        from .apart import Apart
+        from .foreign import trouble_with
 
         held = self._entrance.descriptor
         apart = Apart(self._observer, lambda: self._enter_for_another(request), [] if held is None else [held])

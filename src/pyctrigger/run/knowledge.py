@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..managers.ownership import Ownership
     from ..state.manifest import Manifest
     from ..tree.layout import Layout
-    from .installation import Service
     from .request import Request
+    from .service import Service
     from .targets import Target
 
 

@@ -15,11 +15,10 @@ from .wanted import wanted_bytecode
 
 if TYPE_CHECKING:
     from .apart import Relay
-    from .installation import Service
-    from .report import FlavourReport
+    from .foreign import Places
+    from .report import FlavourReport, Taking
     from .request import Request
-    from .survey import Places
-    from .takings import Taking
+    from .service import Service
     from .targets import Target
     from .verify import Inspected
 
@@ -37,7 +36,8 @@ class Look:
         """Look at everything. Raises PyctriggerError."""
         inspection, takings, foreign = self._inspect()
         if foreign:
-            from .apart import Apart, trouble_with
+            from .apart import Apart
+            from .foreign import trouble_with
 
             apart = Apart(self._service.observer)
             with trouble_with(foreign, inspection.tally):
@@ -50,7 +50,7 @@ class Look:
         else:
             tally.actions.clear()
         self._report.tally.add(tally)
-        self._report.inspection = inspection
+        self._report.summary = inspection.summary()
         self._report.takings = takings
 
     def _inspect_as_others(self, relay: Relay, places: Places) -> tuple[Inspected, list[Taking]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ..tuples import NamedTuple
 from ..version import VERSION
 from .outcome import Action, Failure, Finding, Tally, path_fields
 
 if TYPE_CHECKING:
     from ..errors import PyctriggerError
     from ..target.interpreter import Interpreter
-    from .takings import Taking
-    from .verify import Inspection
 
 #: The version of the JSON object; it may grow without a new number.
 SCHEMA = 1
@@ -23,6 +22,26 @@ OUTCOMES = (
     *("done", "looked", "nothing-to-do"),
 )
 _OUTCOMES_OF_ERRORS = {75: "locked", 77: "refused", 130: "interrupted"}
+
+
+class Taking(NamedTuple):
+    """What goes from one site directory."""
+
+    site: str
+    pycs: int = 0
+    """Files: bytecode, and what killed writers left."""
+    bytes: int = 0
+    by_others: int = 0
+    """Of the files, those that something else than pyctrigger has written, or that nothing says otherwise of."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The site directory's part of the JSON object."""
+        return {
+            **path_fields("site_directory", self.site),
+            "pycs": self.pycs,
+            "bytes": self.bytes,
+            "by_others": self.by_others,
+        }
 
 
 class FlavourReport:
@@ -52,8 +71,8 @@ class FlavourReport:
         self.deferred = False
         #: How many entries of other runs in the journal it took over.
         self.taken_over = 0
-        #: The numbers of one that only looked.
-        self.inspection: Inspection | None = None
+        #: The numbers of one that only looked: sources, and pycs by what is wrong with them.
+        self.summary: dict[str, Any] | None = None
         #: What a purge takes, by site directory.
         self.takings: list[Taking] = []
         #: What `status` shows: reasons, bytes, journal, lock.
@@ -76,7 +95,7 @@ class FlavourReport:
             return "failed"
         if tally.unexamined:
             return "incomplete"
-        if self.inspection is not None:
+        if self.summary is not None:
             return "looked"
         if tally.left_read_only:
             return "read-only"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from ..tree.identity import ForeignPlaceError, IdentityRefusedError
 from .outcome import Failure
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..target.scope import SiteDirectory
     from ..tree.layout import Layout
+    from .foreign import Places
     from .knowledge import Knowledge
     from .notes import Notes
     from .observer import Observer
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from .steps import Step
     from .targets import Target
     from .wanted import Wanted
-
-    #: By site directory: what another process has to look at in it; None: all that is asked for.
-    Places = dict[str, Union[list[Foreign], None]]
 
 
 class Survey:

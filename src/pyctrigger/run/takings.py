@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..pyc.names import writer_of
 from ..state.record import digest_of_pieces, identity_of
 from ..tree.source import LARGEST_SOURCE, SourceRefused, digest_pyc
-from .outcome import path_fields
+from .report import Taking
 
 if TYPE_CHECKING:
     import os
@@ -16,26 +16,6 @@ if TYPE_CHECKING:
     from ..state.manifest import Manifest
     from ..tree.layout import Layout
     from .steps import Removal
-
-
-class Taking(NamedTuple):
-    """What goes from one site directory."""
-
-    site: str
-    pycs: int = 0
-    """Files: bytecode, and what killed writers left."""
-    bytes: int = 0
-    by_others: int = 0
-    """Of the files, those that something else than pyctrigger has written, or that nothing says otherwise of."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The site directory's part of the JSON object."""
-        return {
-            **path_fields("site_directory", self.site),
-            "pycs": self.pycs,
-            "bytes": self.bytes,
-            "by_others": self.by_others,
-        }
 
 
 class Takings:

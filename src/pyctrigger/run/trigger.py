@@ -25,11 +25,12 @@ from ..tuples import NamedTuple
 from . import config as configuration
 from .backlog import KEPT, Unidentified, drop_entries_of_gone, drop_gone_environments
 from .entrance import HOOK_LOCK_TIMEOUT
-from .installation import InstallationRun, Service
+from .installation import InstallationRun
 from .observer import Observer
 from .report import FlavourReport, Report
 from .request import Request, Work
 from .selection import find_interpreters
+from .service import Service
 from .targets import find_target, is_inside, keep_shared, require_named, told_apart
 from .transaction import absolute, home_of
 
