@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from pyctrigger.target.probe import probe
+from pyctrigger.interpreter.probe import probe
 from pyctrigger.workers import wire
 from pyctrigger.workers.limits import Limits
 from pyctrigger.workers.pool import Pool

@@ -146,7 +146,7 @@ def oldest(interpreters: list[Interpreter]) -> Interpreter:
 def outsider(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
     """The newest CPython, outside of the standard directories: a copy of it where it is the system's own."""
     from installations import make_prefix
-    from pyctrigger.target.flavour import directories
+    from pyctrigger.interpreter.flavour import directories
 
     if os.path.dirname(newest.path) not in directories():
         return newest

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyctrigger.target.probe import probe
-from pyctrigger.target.scope import own_directories
+from pyctrigger.interpreter.probe import probe
+from pyctrigger.interpreter.scope import own_directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pyctrigger.managers.files import Files
+from pyctrigger.packages.files import Files
 
 if TYPE_CHECKING:
     import sqlite3

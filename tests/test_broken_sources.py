@@ -11,7 +11,7 @@ import pytest
 
 from libraries import copy_sources, left_out, library_of, sources_of
 from packages import pycs_below, write_tree
-from pyctrigger.target.broken import is_broken_on_purpose
+from pyctrigger.interpreter.broken import is_broken_on_purpose
 from test_staged_root import library_name
 
 if TYPE_CHECKING:

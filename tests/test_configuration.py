@@ -14,7 +14,7 @@ from conftest import absent
 from packages import pycs_below, write_tree
 from pyctrigger.errors import ConfigurationError
 from pyctrigger.pyc.header import InvalidationMode
-from pyctrigger.run.config import FlavourSettings, Settings, parse
+from pyctrigger.run.scope.config import FlavourSettings, Settings, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from command import HEAVY, leave_little_memory
 from conftest import absent
 from packages import not_fresh, pycs_below, sources_below, write_tree
 from pyctrigger import run_trigger
-from pyctrigger.run.request import Request, Work
+from pyctrigger.run.scope.request import Request, Work
 from pyctrigger.state.journal import Journal
 from system_tools import find_tool
 

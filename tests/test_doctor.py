@@ -15,10 +15,10 @@ import pytest
 from confinement import NOBODY, command_for, public_directory
 from conftest import absent
 from packages import write_tree
-from pyctrigger.inspect.check import CheckReport, Health, Thresholds
-from pyctrigger.inspect.doctor import DoctorReport, Python, findings
+from pyctrigger.inspect.status.check import CheckReport, Health, Thresholds
+from pyctrigger.inspect.status.doctor import DoctorReport, Python, findings
+from pyctrigger.interpreter.flavour import directories
 from pyctrigger.state.lock import Holder
-from pyctrigger.target.flavour import directories
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ import pytest
 from conftest import require_two
 from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
+from pyctrigger.interpreter.probe import probe
 from pyctrigger.state.locations import lock_directory
-from pyctrigger.target.probe import probe
 from test_prefixes import make_venv
 
 if TYPE_CHECKING:

@@ -23,15 +23,15 @@ from faults import SOURCES, Place
 from packages import snapshot, write_tree
 from pyctrigger.cli.parser import make_request, parse
 from pyctrigger.errors import ConfigurationError, UsageError
-from pyctrigger.run import config
-from pyctrigger.run.request import Request, Work
+from pyctrigger.interpreter.child import start
+from pyctrigger.run.scope import config
+from pyctrigger.run.scope.request import Request, Work
 from pyctrigger.run.trigger import perform
-from pyctrigger.target.child import start
 from pyctrigger.workers import wire
 
 if TYPE_CHECKING:
     from interpreters import Interpreter
-    from pyctrigger.run.report import Report
+    from pyctrigger.outcome.report import Report
 
 _KINDS = {"missing", "stale", "corrupt", "mismatched", "orphan", "residue", "obstructed", "foreign-magic", "unreadable"}
 #: Examples that start processes are worth a hundred of the others.

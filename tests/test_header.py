@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyctrigger.outcome.states import STATES
 from pyctrigger.pyc.header import HeaderFormat, InvalidationMode, Verdict
-from pyctrigger.run.states import STATES
 
 if TYPE_CHECKING:
     from pathlib import Path

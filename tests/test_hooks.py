@@ -19,11 +19,11 @@ from environment import CHECKOUT
 from packages import snapshot
 from pinned import UNBUILT
 from pyctrigger.errors import UsageError
-from pyctrigger.managers.every import HOOKS
-from pyctrigger.managers.hook import Subject
-from pyctrigger.target.flavour import directories
-from pyctrigger.target.probe import probe
-from pyctrigger.target.scope import own_directories
+from pyctrigger.interpreter.flavour import directories
+from pyctrigger.interpreter.probe import probe
+from pyctrigger.interpreter.scope import own_directories
+from pyctrigger.packages.every import HOOKS
+from pyctrigger.packages.hook import Subject
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ def test_apk_commit_hook_runs_after_the_transaction_only(tmp_path: Path, newest:
 
 def test_apks_package_trigger_passes_its_directories(tmp_path: Path) -> None:
     """One pattern for each depth; directories on, one by one; where none matched apk gives an empty one."""
-    from pyctrigger.managers.apk import Apk
+    from pyctrigger.packages.apk import Apk
 
     seen = tmp_path / "seen"
     program = tmp_path / "program"

@@ -22,13 +22,13 @@ from environment import CHECKOUT
 from interpreters import find_interpreters
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.errors import InterpreterError, RefusedError, UsageError
-from pyctrigger.run.config import Settings
-from pyctrigger.run.request import Request, Work
-from pyctrigger.run.targets import find_target
-from pyctrigger.target.flavour import STANDARD_DIRECTORIES, Flavour, directories, installed, not_found
-from pyctrigger.target.loading import examine_loading
-from pyctrigger.target.probe import probe
-from pyctrigger.target.trust import account_for
+from pyctrigger.interpreter.flavour import STANDARD_DIRECTORIES, Flavour, directories, installed, not_found
+from pyctrigger.interpreter.loading import examine_loading
+from pyctrigger.interpreter.probe import probe
+from pyctrigger.interpreter.trust import account_for
+from pyctrigger.run.scope.config import Settings
+from pyctrigger.run.scope.request import Request, Work
+from pyctrigger.run.scope.target import find_target
 from system_tools import is_debian
 
 if TYPE_CHECKING:
@@ -574,7 +574,7 @@ def test_others_than_root_run_what_they_name(public: Path, shared_python: str) -
     question = f"""
 import sys
 sys.path.insert(0, {str(Path(sys.modules["pyctrigger"].__file__ or "").parent.parent)!r})
-from pyctrigger.target.trust import account_for
+from pyctrigger.interpreter.trust import account_for
 print(account_for({str(path)!r}, "interpreter"))
 """
     child = subprocess.run(

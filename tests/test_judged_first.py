@@ -23,12 +23,12 @@ from conftest import absent
 from interpreters import find_interpreters
 from packages import pycs_below, write_tree
 from pyctrigger.errors import InterpreterError, RefusedError
+from pyctrigger.interpreter.answer import parse_answer
+from pyctrigger.interpreter.child import PROGRAMS, open_file
+from pyctrigger.interpreter.elf import read_needs
+from pyctrigger.interpreter.interpreter import Account
+from pyctrigger.interpreter.loading import examine_loading
 from pyctrigger.state.interpreters import ProbedInterpreters
-from pyctrigger.target.answer import parse_answer
-from pyctrigger.target.child import PROGRAMS, open_file
-from pyctrigger.target.elf import read_needs
-from pyctrigger.target.interpreter import Account
-from pyctrigger.target.loading import examine_loading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

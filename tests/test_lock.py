@@ -17,10 +17,10 @@ from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, public_dir
 from conftest import absent
 from packages import pycs_below, snapshot, write_tree
 from pyctrigger.errors import RefusedError
+from pyctrigger.interpreter.interpreter import Interpreter
+from pyctrigger.interpreter.probe import probe
 from pyctrigger.state.locations import make_own
 from pyctrigger.state.lock import current_holder
-from pyctrigger.target.interpreter import Interpreter
-from pyctrigger.target.probe import probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,9 +28,9 @@ from generator.roles import Words
 from generator.trouble import ProseError
 from pyctrigger import errors
 from pyctrigger.cli.parser import build_parser, parse
-from pyctrigger.run import schema
-from pyctrigger.run.config import FlavourSettings, Settings
-from pyctrigger.run.config import parse as parse_configuration
+from pyctrigger.run.scope import settings as schema
+from pyctrigger.run.scope.config import FlavourSettings, Settings
+from pyctrigger.run.scope.config import parse as parse_configuration
 from pyctrigger.state.locations import BSD, LINUX
 from system_tools import find_tool
 

@@ -25,7 +25,7 @@ from command import PATIENCE, Command, Outcome, heed_signals
 from confinement import NOBODY, command_for, public_directory
 from conftest import absent
 from packages import write_tree
-from pyctrigger.cli.chart import Bar, chart
+from pyctrigger.cli.output.chart import Bar, chart
 from pyctrigger.inspect.measure_report import Spread
 from terminal import heard
 

@@ -23,9 +23,9 @@ from packages import write_tree
 from pyctrigger.cli.main import _main
 from pyctrigger.cli.parser import build_parser
 from pyctrigger.inspect.audit.crew import Crew
+from pyctrigger.interpreter.probe import probe
 from pyctrigger.state.locations import lock_directory
 from pyctrigger.state.lock import InstallationLock
-from pyctrigger.target.probe import probe
 from pyctrigger.workers.pool import Pool
 from test_progress import PLAIN, watched
 from test_staged_root import library_name

@@ -16,7 +16,7 @@ from command import PATIENCE, heed_signals
 from confinement import NOBODY, SLOW, private_mounts, public_directory, wait_for
 from packages import pycs_below, write_tree
 from pyctrigger.cli.commands.run import summary
-from pyctrigger.run.report import OUTCOMES, FlavourReport
+from pyctrigger.outcome.report import OUTCOMES, FlavourReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

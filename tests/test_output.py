@@ -23,7 +23,7 @@ import pyctrigger
 from command import Command
 from packages import write_tree
 from pyctrigger import errors
-from pyctrigger.cli.table import Table, lines_of
+from pyctrigger.cli.output.table import Table, lines_of
 from terminal import heard
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def test_nothing_in_a_cell_reaches_the_terminal_as_a_command(tmp_path: Path) -> 
     root.mkdir()
     evil = "/srv/[red]\x1b[31m\n/site"
     code = (
-        "import sys; from pyctrigger.cli.table import *\n"
+        "import sys; from pyctrigger.cli.output.table import *\n"
         "for line in lines_of(Table(('path',), [(sys.argv[1],), ('x',)]), sys.stdout): print(line)"
     )
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from other_system import FilesBelow
 from owner_packages import MANAGERS, with_apk, with_rpm
 from packages import snapshot, write_tree
-from pyctrigger.managers.files import ManagerError
-from pyctrigger.managers.ownership import Ownership
-from pyctrigger.managers.rpm import Rpm
-from pyctrigger.run.request import Request, Work
-from pyctrigger.run.root_files import RootFiles
+from pyctrigger.packages.files import ManagerError
+from pyctrigger.packages.ownership import Ownership
+from pyctrigger.packages.rpm import Rpm
+from pyctrigger.run.scope.request import Request, Work
+from pyctrigger.run.scope.root_files import RootFiles
 from pyctrigger.run.trigger import perform
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from command import Command
     from interpreters import Interpreter
     from owner_packages import Install
-    from pyctrigger.managers.manager import Manager
+    from pyctrigger.packages.manager import Manager
 
 
 @pytest.mark.usefixtures("as_root")

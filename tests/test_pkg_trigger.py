@@ -21,8 +21,8 @@ from interpreters import Interpreter, tag_of
 from other_system import FilesBelow
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pkg_stand_in import load
-from pyctrigger.managers.hook import Subject
-from pyctrigger.managers.pkg import Pkg
+from pyctrigger.packages.hook import Subject
+from pyctrigger.packages.pkg import Pkg
 from system_tools import find_tool
 
 if TYPE_CHECKING:

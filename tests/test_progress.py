@@ -32,7 +32,8 @@ WORK = {f"package{number % 3}/module_{number}.py": "x = {'a': [1, 2, (3, 4)]}\n"
 #: Shows each step at once, where a person would see one in a tenth of a second.
 EAGER = """
 import sys
-from pyctrigger.cli import main, progress
+from pyctrigger.cli import main
+from pyctrigger.cli.output import progress
 progress._PATIENCE = progress._PAUSE = 0
 sys.exit(main())
 """

@@ -18,7 +18,7 @@ from corpus import room
 from faults import change_attribute
 from interpreters import tag_of
 from packages import LEVEL_FLAGS, not_fresh, pycs_below, snapshot, sources_below, write_tree
-from pyctrigger.run.request import Request, Work
+from pyctrigger.run.scope.request import Request, Work
 from pyctrigger.run.trigger import perform
 from pyctrigger.state.locations import lock_directory
 from system_tools import find_tool

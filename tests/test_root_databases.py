@@ -20,13 +20,13 @@ import pytest
 from confinement import private_mounts
 from interpreters import tag_of
 from packages import write_tree
-from pyctrigger.managers.every import MANAGERS
-from pyctrigger.managers.files import ManagerError
-from pyctrigger.managers.owners import owners_of
-from pyctrigger.run import reader
-from pyctrigger.run.patience import Patience
-from pyctrigger.run.reader import ReaderError, ask_reader
-from pyctrigger.run.root_files import RootFiles
+from pyctrigger.packages.every import MANAGERS
+from pyctrigger.packages.files import ManagerError
+from pyctrigger.packages.owners import owners_of
+from pyctrigger.run.scope import reader
+from pyctrigger.run.scope.patience import Patience
+from pyctrigger.run.scope.reader import ReaderError, ask_reader
+from pyctrigger.run.scope.root_files import RootFiles
 from pyctrigger.state.files import hold_directory
 from strangers import KINDS, MOST_MEMORY, Outside, is_in_time, plant, run_measured, swapping
 from test_roots import FILES as STATE_FILES
@@ -364,7 +364,7 @@ def test_a_reader_that_was_taken_over_can_do_nothing(tmp_path: Path, deed: str) 
         where = DEEDS[deed].count("'/database'")
         free = attempt(act.replace("'/database'", f"'{place}/database'") if where else act, "", tmp_path)
         assert "did" == free.splitlines()[0]
-        give_up = f"from pyctrigger.managers import confined; confined.give_up_rights(65534, 65534, {str(place)!r}, 5)"
+        give_up = f"from pyctrigger.packages import confined; confined.give_up_rights(65534, 65534, {str(place)!r}, 5)"
         assert "failed" == attempt(act, give_up, tmp_path).splitlines()[0]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from conftest import absent
 from packages import pycs_below, write_tree
-from pyctrigger.target.probe import probe
+from pyctrigger.interpreter.probe import probe
 from strangers import KINDS, MOST_MEMORY, Outside, is_in_time, plant, run_measured, swapping
 from test_staged_root import inside, make_root
 

@@ -14,15 +14,15 @@ from packages import write_tree
 from pyctrigger.cli.commands import VERBS
 from pyctrigger.cli.parser import make_request, parse
 from pyctrigger.errors import PyctriggerError
-from pyctrigger.run.observer import Observer
+from pyctrigger.interpreter.probe import probe
+from pyctrigger.outcome.observer import Observer
 from pyctrigger.run.trigger import perform as carry_out
 from pyctrigger.state.locations import lock_directory
-from pyctrigger.target.probe import probe
 from test_staged_root import library_name
 
 if TYPE_CHECKING:
     from interpreters import Interpreter
-    from pyctrigger.run.report import Report
+    from pyctrigger.outcome.report import Report
 
 LOOKING = ("verify", "status", "explain", "which")
 WRITING = ("sweep", "run", "repair", "purge")

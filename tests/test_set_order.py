@@ -12,7 +12,7 @@ import pytest
 import corpus
 from bytes_of_workers import PAIRS, bodies, bodies_of_levels
 from packages import sources_below, write_tree
-from pyctrigger.target import child
+from pyctrigger.interpreter import child
 
 if TYPE_CHECKING:
     from command import Command

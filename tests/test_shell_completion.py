@@ -18,7 +18,7 @@ import pytest
 from conftest import absent
 from environment import CHECKOUT
 from pyctrigger.cli.parser import build_parser
-from pyctrigger.target.flavour import STANDARD_DIRECTORIES
+from pyctrigger.interpreter.flavour import STANDARD_DIRECTORIES
 from system_tools import find_tool
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from conftest import absent
 from installations import make_prefix
 from interpreters import find_interpreters, tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
-from pyctrigger.target.flavour import directories
+from pyctrigger.interpreter.flavour import directories
 
 if TYPE_CHECKING:
     from command import Argument, Command

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import absent
 from packages import write_tree
-from pyctrigger.target.flavour import Flavour
+from pyctrigger.interpreter.flavour import Flavour
 
 if TYPE_CHECKING:
     from command import Command, Outcome

@@ -17,7 +17,8 @@ from pyctrigger.cli import parser as command_line
 from pyctrigger.cli.commands import VERBS
 from pyctrigger.cli.parser import parse
 from pyctrigger.errors import ConfigurationError, UsageError
-from pyctrigger.run import config, schema
+from pyctrigger.run.scope import config
+from pyctrigger.run.scope import settings as schema
 from pyctrigger.version import VERSION
 
 if TYPE_CHECKING:

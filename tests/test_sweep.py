@@ -16,7 +16,7 @@ from conftest import absent
 from corpus import room
 from interpreters import tag_of
 from packages import pycs_below, snapshot, write_tree
-from pyctrigger.run.request import Request, Work
+from pyctrigger.run.scope.request import Request, Work
 from pyctrigger.run.trigger import perform
 from pyctrigger.state.locations import lock_directory
 

@@ -361,7 +361,7 @@ def test_what_a_killed_host_left_is_ended_by_the_next(as_root: None) -> None:
 def test_two_runs_at_once_have_other_accounts(as_root: None) -> None:
     """An id is leased to one host: what another one took is drawn again."""
     program = (
-        "from pyctrigger.target import accounts\n"
+        "from pyctrigger.interpreter import accounts\n"
         "accounts._FREE, accounts._FREE_BELOW_64K = ((2000200001, 2000200002),), ()\n"
         "one, two = accounts.lease('/run/pyctrigger'), accounts.lease('/run/pyctrigger')\n"
         "assert {one.account.uid, two.account.uid} == {2000200001, 2000200002}\n"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pyctrigger
-from pyctrigger.target import child
+from pyctrigger.interpreter import child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

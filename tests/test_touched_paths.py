@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packages import pycs_below, snapshot, write_tree
-from pyctrigger.run.transaction import Touched, Unit, absolute, touched
+from pyctrigger.run.scope.paths import Touched, Unit, absolute, touched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ import pytest
 from conftest import absent
 from incomplete_python import python_without, search_path, start_from
 from packages import write_tree
-from pyctrigger.target.flavour import STANDARD_DIRECTORIES
+from pyctrigger.interpreter.flavour import STANDARD_DIRECTORIES
 from test_staged_root import make_root
 
 if TYPE_CHECKING:

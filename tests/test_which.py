@@ -13,7 +13,7 @@ from interpreters import tag_of
 from other_system import FilesBelow
 from owner_packages import MANAGERS, with_apk, with_dpkg, with_rpm
 from packages import snapshot, write_tree
-from pyctrigger.managers.rpm import Rpm
+from pyctrigger.packages.rpm import Rpm
 
 if TYPE_CHECKING:
     from pathlib import Path

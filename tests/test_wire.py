@@ -21,7 +21,7 @@ from bytes_of_workers import framed
 from confinement import PATIENCE, SLOW, children_of, wait_for
 from conftest import absent
 from pyctrigger.errors import InterpreterChangedError, InterpreterError
-from pyctrigger.target.probe import probe
+from pyctrigger.interpreter.probe import probe
 from pyctrigger.workers import wire
 from pyctrigger.workers.limits import Limits
 from pyctrigger.workers.pace import Pace
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interpreters import Interpreter as Found
-    from pyctrigger.target.interpreter import Interpreter
+    from pyctrigger.interpreter.interpreter import Interpreter
 
 READY = b"pyctrigger-worker-1"
 
@@ -608,7 +608,7 @@ def test_workers_that_end_by_themselves_are_an_error(target: Interpreter, tmp_pa
 
 _HOST = """
 import sys
-from pyctrigger.target.probe import probe
+from pyctrigger.interpreter.probe import probe
 from pyctrigger.workers import wire
 from pyctrigger.workers.pool import Pool
 from pyctrigger.workers.limits import Limits

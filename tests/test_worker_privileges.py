@@ -327,8 +327,8 @@ def test_a_damaged_body_never_has_more_rights(newest: Interpreter) -> None:
 
 CHANGING_IDS = """
 import os
-from pyctrigger.target.confinement import confined
-from pyctrigger.target.interpreter import Account
+from pyctrigger.interpreter.confinement import confined
+from pyctrigger.interpreter.interpreter import Account
 for _ in range(300):
     confined(lambda account: None, Account(2000200007, 2000200007))
     os.setgroups([])

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pyctrigger.cli.parser import build_parser
-from pyctrigger.run import schema
+from pyctrigger.run.scope import settings as schema
 
 from . import pages
 from .library import open_library

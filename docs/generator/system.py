@@ -6,8 +6,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from builder.platforms import PLATFORMS
-from pyctrigger.run import schema
-from pyctrigger.run.config import Settings
+from pyctrigger.run.scope import settings as schema
+from pyctrigger.run.scope.config import Settings
 from pyctrigger.state.locations import BSD, LINUX
 
 from .document import Entries, Entry, Item, Items, Paragraph, Section, Span, Spans, code, text
@@ -76,7 +76,7 @@ def _table(keys: Mapping[str, schema.Key], defaults: Mapping[str, str]) -> Entri
 
 def _meaning(name: str, key: schema.Key) -> Spans:
     if not key.meaning.endswith("."):
-        raise ProseError(f"src/pyctrigger/run/schema.py: {name} has no meaning in whole sentences; write them there")
+        raise ProseError(f"{name} has no meaning in whole sentences; write them in run/scope/settings.py")
     return spans(key.meaning)
 
 

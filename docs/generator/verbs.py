@@ -9,7 +9,7 @@ import argparse
 import re
 from typing import Any, NamedTuple
 
-from pyctrigger.run import schema
+from pyctrigger.run.scope import settings as schema
 
 from .trouble import ProseError
 

@@ -70,7 +70,7 @@ def keep_own_bytecode():
 
     from pyctrigger.errors import PyctriggerError
     from pyctrigger.pyc.header import InvalidationMode
-    from pyctrigger.run.request import Request, Work
+    from pyctrigger.run.scope.request import Request, Work
     from pyctrigger.run.trigger import perform
 
     own = Request(

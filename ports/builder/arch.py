@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyctrigger.managers.pacman import Pacman
+from pyctrigger.packages.pacman import Pacman
 
 from .stage import compressed, put, settle, source_date_epoch
 from .trouble import BuildError

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyctrigger.managers.hook import Subject
-from pyctrigger.managers.pkg import Pkg
+from pyctrigger.packages.hook import Subject
+from pyctrigger.packages.pkg import Pkg
 
 from .distfiles import pinned
 from .platforms import PLATFORMS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pyctrigger.managers.every import MANAGERS
-from pyctrigger.managers.hook import Subject
+from pyctrigger.packages.every import MANAGERS
+from pyctrigger.packages.hook import Subject
 
 #: Targets that hooks are made for. A hook of an interpreter that isn't there never fires.
 CPYTHONS = range(6, 16)

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyctrigger.managers.rpm import Rpm
+from pyctrigger.packages.rpm import Rpm
 
 from .platforms import HOST_TAGS, PLATFORMS
 from .stage import fill_in, manuals, put, source_date_epoch, stage, version_of

@@ -5,7 +5,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from .errors import PyctriggerError
-    from .run.report import Report
+    from .outcome.report import Report
     from .run.trigger import run_trigger
     from .version import VERSION as __version__
 
@@ -13,7 +13,7 @@ __all__ = ["PyctriggerError", "Report", "__version__", "run_trigger"]
 
 _HOMES = {
     "PyctriggerError": (".errors", "PyctriggerError"),
-    "Report": (".run.report", "Report"),
+    "Report": (".outcome.report", "Report"),
     "__version__": (".version", "VERSION"),
     "run_trigger": (".run.trigger", "run_trigger"),
 }

@@ -1,6 +1,6 @@
 """What can go wrong with the machinery: one root, plain classes, an exit code on each class.
 
-Trouble with a single file is no exception but a value, see `pyctrigger.run.outcome`.
+Trouble with a single file is no exception but a value, see `pyctrigger.outcome.outcome`.
 """
 
 from __future__ import annotations

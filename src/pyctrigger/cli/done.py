@@ -10,10 +10,10 @@ import stat
 from typing import TYPE_CHECKING
 
 from ..errors import LockTimeoutError, RefusedError, UsageError
-from ..target.trust import require_own
+from ..interpreter.trust import require_own
 
 if TYPE_CHECKING:
-    from ..run.report import Report
+    from ..outcome.report import Report
 
 _WORD = b"done\n"
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from .. import interruption
 from ..errors import DefectError, InterruptedRunError, PyctriggerError, RightsError, ShortageError
-from ..run.report import Report
+from ..outcome.report import Report
 from ..run.trigger import perform
 from .commands import VERBS
 from .inherited import reset_inherited
+from .output.text import lost_output, say, shown
 from .parser import make_request, parse
 from .report import Printer
-from .text import lost_output, say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..run.request import Request
+    from ..run.scope.request import Request
     from .parser import Call
 
 
@@ -102,7 +102,7 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
 
 def _uncalled(error: PyctriggerError, arguments: list[str]) -> str:
     """What is wrong with a command line that can't be parsed: of its options, only colour is heard."""
-    from .colour import is_wanted, painted
+    from .output.colour import is_wanted, painted
 
     said = " ".join(arguments).replace("--color ", "--color=")
     when = next((when for when in ("always", "never") if f"--color={when}" in said), "auto")
@@ -135,7 +135,7 @@ def _request(call: Call, printer: Printer) -> Request:
     request = make_request(call.options)
     if request.hook:  # whatever the shell says that somebody started the package manager in
         return request
-    from ..run.environments import with_active
+    from ..run.scope.environments import with_active
 
     return with_active(request, os.environ, printer.notice)
 

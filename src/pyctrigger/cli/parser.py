@@ -8,13 +8,13 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import UsageError
-from ..run.request import Request, Work
-from ..run.transaction import absolute
+from ..run.scope.paths import absolute
+from ..run.scope.request import Request, Work
 from ..tuples import NamedTuple
 from ..version import VERSION
 from .commands import VERBS
 from .options import add_shared_options
-from .text import say
+from .output.text import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

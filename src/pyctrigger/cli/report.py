@@ -6,22 +6,22 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import ConfigurationError
-from ..run.observer import Observer
-from ..run.report import Report
+from ..outcome.observer import Observer
+from ..outcome.report import Report
 from .commands import VERBS
-from .text import say, shown
+from .output.text import say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..errors import PyctriggerError
+    from ..outcome.outcome import Failure, Link
+    from ..outcome.report import FlavourReport
     from ..pyc.header import Verdict
-    from ..run.outcome import Failure, Link
-    from ..run.report import FlavourReport
-    from .colour import Words
+    from .output.colour import Words
+    from .output.progress import Progress
+    from .output.table import Table
     from .parser import Call
-    from .progress import Progress
-    from .table import Table
 
 #: Why something goes, by the kind of its removal.
 _REMOVED = {
@@ -49,7 +49,7 @@ class Printer(Observer):
         self._held_back = ""
         self._progress: Progress | None = None
         if call.progress and not (call.json or call.quiet or call.hook):
-            from .progress import show_progress
+            from .output.progress import show_progress
 
             self._progress = show_progress(color=self._color)
         self.is_watched = self._progress is not None
@@ -84,7 +84,7 @@ class Printer(Observer):
 
     def compiled(self, path: str, verdicts: Sequence[Verdict]) -> None:
         if self._call.verbosity:
-            from ..run.states import cause
+            from ..outcome.states import cause
 
             self._name("compiled", path, cause(verdicts))
 
@@ -158,7 +158,7 @@ class Printer(Observer):
                     self._say(self._output, line)
         failures = [failure.kind for run in report.runs for failure in _by_themselves(run)]
         if failures and not self._call.quiet and (self._call.verbosity or not self._call.hook):
-            from .mends import mends
+            from .output.hints import mends
 
             for line in mends(failures, report.command):
                 self._say(self._output, line)
@@ -185,12 +185,12 @@ class Printer(Observer):
             say(stream, text)
 
     def _painted(self, stream: TextIO, line: Words | Table) -> list[str]:
-        from .colour import is_wanted, painted
+        from .output.colour import is_wanted, painted
 
         colour = is_wanted(self._color, stream)
         if isinstance(line, tuple):
             return [painted(line, colour=colour)]
-        from .table import lines_of
+        from .output.table import lines_of
 
         return lines_of(line, stream, colour=colour)
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import RightsError
 from ..tree.directory import account_on_way
-from .text import shown
+from .output.text import shown
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from ..run.outcome import Failure
-    from ..run.report import Report
+    from ..outcome.outcome import Failure
+    from ..outcome.report import Report
 
 #: Places that are named, where there are more of them.
 _MOST_NAMED = 3

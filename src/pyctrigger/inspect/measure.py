@@ -19,12 +19,12 @@ from ..errors import (
     ShortageError,
     UsageError,
 )
-from ..run import config as configuration
-from ..run.request import Request, Work
-from ..run.selection import find_interpreters
-from ..run.targets import no_directory
+from ..interpreter.flavour import Flavour
+from ..run.scope import config as configuration
+from ..run.scope.interpreters import find_interpreters
+from ..run.scope.request import Request, Work
+from ..run.scope.target import no_directory
 from ..state.interpreters import ProbedInterpreters
-from ..target.flavour import Flavour
 from .measure_barrier import has_barrier
 from .measure_process import run_timed
 from .measure_report import Measurement, MeasureReport, Sample
@@ -34,9 +34,9 @@ from .measure_trees import STATES, Kind, Trees
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..run.config import Settings
-    from ..run.selection import Found
-    from ..target.interpreter import Interpreter
+    from ..interpreter.interpreter import Interpreter
+    from ..run.scope.config import Settings
+    from ..run.scope.interpreters import Found
 
 #: How often sources may turn up that no run before has imported.
 _MOST_SURVEYS = 3

@@ -6,15 +6,15 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from ..outcome.observer import Observer
+from ..outcome.outcome import Failure
 from ..pyc.header import HeaderFormat, InvalidationMode, Verdict
-from ..run.apart import look_as_others
-from ..run.compilation import Compilation
-from ..run.observer import Observer
-from ..run.order import Task
-from ..run.outcome import Failure
-from ..run.results import Results
-from ..run.steps import LevelState, Stale
-from ..run.wanted import Wanted
+from ..run.apply.compile import Compilation
+from ..run.apply.queue import Task
+from ..run.plan.results import Results
+from ..run.plan.steps import LevelState, Stale
+from ..run.plan.wanted import Wanted
+from ..run.scope.forked import look_as_others
 from ..state.manifest import Manifest
 from ..tree.directory import Tree
 from ..tree.layout import Layout, Place
@@ -26,8 +26,8 @@ from ..workers.pool import Pool
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..run.config import Settings
-    from ..target.interpreter import Interpreter
+    from ..interpreter.interpreter import Interpreter
+    from ..run.scope.config import Settings
     from .measure_trees import Pyc
 
 

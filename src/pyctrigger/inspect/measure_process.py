@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InterpreterError
-from ..target.child import describe_death, printable
+from ..interpreter.child import describe_death, printable
 from .measure_barrier import behind_barrier
 
 if TYPE_CHECKING:

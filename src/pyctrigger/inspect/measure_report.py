@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..run.outcome import path_fields
-from ..run.report import Report, interpreter_fields, printable
+from ..outcome.outcome import path_fields
+from ..outcome.report import Report, interpreter_fields, printable
 from .measure_trees import STATES, Kind, foreign_magic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..target.interpreter import Interpreter
+    from ..interpreter.interpreter import Interpreter
     from .measure_subject import Subject
 
 

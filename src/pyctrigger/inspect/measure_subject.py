@@ -7,16 +7,16 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import RefusedError, UsageError
-from ..run.targets import no_directory
-from ..target.child import BOOTSTRAP, PROGRAMS, open_file
-from ..target.scope import own_directories
-from ..target.trust import account_for
+from ..interpreter.child import BOOTSTRAP, PROGRAMS, open_file
+from ..interpreter.scope import own_directories
+from ..interpreter.trust import account_for
+from ..run.scope.target import no_directory
 from .measure_process import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..target.interpreter import Interpreter
+    from ..interpreter.interpreter import Interpreter
 
 #: What decides where a program keeps its own files; they go below a home of the measurement's own.
 _HOMES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")

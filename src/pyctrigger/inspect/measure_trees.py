@@ -14,17 +14,17 @@ import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import MeasurementError
+from ..interpreter.scope import PACKAGE_DIRECTORIES, own_directories
 from ..pyc.header import HeaderFormat, InvalidationMode
 from ..pyc.names import PycNames
-from ..target.scope import PACKAGE_DIRECTORIES, own_directories
 from .measure_compile import compile_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..run.config import Settings
-    from ..run.outcome import Failure
-    from ..target.interpreter import Interpreter
+    from ..interpreter.interpreter import Interpreter
+    from ..outcome.outcome import Failure
+    from ..run.scope.config import Settings
 
 #: Bytes. No pyc is larger.
 _LARGEST = 128 << 20

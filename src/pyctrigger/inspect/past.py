@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RightsError, UsageError
-from ..run.outcome import path_fields
-from ..run.report import Report, as_printable
-from ..run.request import Request, Work
+from ..outcome.outcome import path_fields
+from ..outcome.report import Report, as_printable
+from ..run.scope.request import Request, Work
 from ..run.trigger import open_store
 from ..state.history import History
 

@@ -6,22 +6,22 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from ..interpreter.flavour import Flavour
 from ..state.journal import MOST_ATTEMPTS, Journal
-from ..target.flavour import Flavour
-from .request import Work
+from .scope.request import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..interpreter.interpreter import Interpreter
+    from ..outcome.observer import Observer
+    from ..outcome.outcome import Tally
     from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
     from ..state.store import Store
-    from ..target.interpreter import Interpreter
-    from .config import Settings
-    from .observer import Observer
-    from .outcome import Tally
-    from .request import Request
-    from .targets import Target
+    from .scope.config import Settings
+    from .scope.request import Request
+    from .scope.target import Target
 
     #: Whether a path is part of what an entry means to look at.
     Concerns = Callable[[Entry, str], bool]

@@ -11,8 +11,8 @@ from ..state.locations import lock_directory
 
 if TYPE_CHECKING:
     from ..state.lock import InstallationLock
-    from .request import Request
-    from .service import Service
+    from .scope.request import Request
+    from .scope.service import Service
 
 #: Seconds that a hook waits for the lock before it leaves its work in the journal.
 HOOK_LOCK_TIMEOUT = 30.0

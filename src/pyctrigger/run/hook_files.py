@@ -8,21 +8,21 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import PyctriggerError, RefusedError, UsageError
-from ..managers.every import HOOKS, MANAGERS
-from ..managers.hook import HookFile, Subject
-from ..managers.owners import owners_of
+from ..interpreter.flavour import Flavour, installed
+from ..interpreter.scope import own_directories
+from ..outcome.outcome import path_fields
+from ..outcome.report import Report
+from ..packages.every import HOOKS, MANAGERS
+from ..packages.hook import HookFile, Subject
+from ..packages.owners import owners_of
 from ..state.before import ABSENT, Past, Record, Standing
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import state_directory
-from ..target.flavour import Flavour, installed
-from ..target.scope import own_directories
 from ..tree.identity import ForeignPlaceError
 from .hook_place import HookPlace
-from .outcome import path_fields
-from .report import Report
-from .root_files import files_of
+from .scope.root_files import files_of
+from .scope.target import require_root
 from .standing_hooks import StandingHook, is_first_of_version, is_ours, rivals, standing_hooks
-from .targets import require_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,8 +108,8 @@ def manage_hooks(request: HookRequest) -> HookReport:
     try:
         return _manage(request)
     except ForeignPlaceError as foreign:
-        from .apart import Apart, DeathError, NoProcessError
-        from .observer import Observer
+        from ..outcome.observer import Observer
+        from .scope.forked import Apart, DeathError, NoProcessError
 
         try:
             report: HookReport = Apart(Observer()).perform(lambda line, relay: _manage(request))

@@ -7,31 +7,31 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InterpreterError, LockTimeoutError, PyctriggerError, UsageError
+from ..outcome.outcome import Tally
 from ..tree.identity import ForeignPlaceError
-from .ability import check_target
 from .backlog import KEPT, Backlog, Unidentified
 from .entrance import Entrance
-from .outcome import Tally
-from .request import Request, Work
-from .targets import find_target
-from .transaction import lies_in
-from .wanted import wanted_bytecode
+from .plan.wanted import wanted_bytecode
+from .scope.ability import check_target
+from .scope.paths import lies_in
+from .scope.request import Request, Work
+from .scope.target import find_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..outcome.report import FlavourReport
     from ..state.journal import Entry
     from ..state.manifest import Manifest
     from ..state.parts import Parts
-    from .apart import Line, Relay
-    from .execution import Execution
-    from .foreign import Places
-    from .knowledge import Knowledge
-    from .overview import Overview
-    from .report import FlavourReport
-    from .service import Service
-    from .targets import Target
-    from .wanted import Wanted
+    from .apply.execution import Execution
+    from .plan.foreign import Places
+    from .plan.glance import Overview
+    from .plan.knowledge import Knowledge
+    from .plan.wanted import Wanted
+    from .scope.forked import Line, Relay
+    from .scope.service import Service
+    from .scope.target import Target
 
 #: The writer's id of runs without a lock, each with a number of its own: their residue has to be old to be swept.
 _UNLOCKED_WRITER = "stateless"
@@ -128,7 +128,7 @@ class InstallationRun:
     def _may_announce(self) -> bool:
         """What can't be written isn't journalled: nothing can be done there later either."""
         from ..state.manifest import Manifest
-        from .survey import Survey
+        from .plan.survey import Survey
 
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)
         knowledge = self._knowledge(Manifest(None))
@@ -202,7 +202,7 @@ class InstallationRun:
             return request
         if not self._parts.are_kept:
             return request  # or it would look at everything each time
-        from .overview import Overview
+        from .plan.glance import Overview
 
         wanted = wanted_bytecode(self._target, request, self._settings, self._target.installation)
         try:
@@ -218,8 +218,8 @@ class InstallationRun:
 
     def _changed_for_others(self, request: Request, wanted: Wanted) -> tuple[str, ...] | None:
         """What a glance tells that looks into the places of others, too."""
-        from .apart import Apart, DeathError, NoProcessError
-        from .overview import Overview
+        from .plan.glance import Overview
+        from .scope.forked import Apart, DeathError, NoProcessError
 
         overview = Overview(self._target, request, wanted, self._parts)
         try:
@@ -313,8 +313,8 @@ class InstallationRun:
 
     def _attempt_apart(self, request: Request, places: Places) -> Tally:
         """Do the work in the places of others, as they."""
-        from .apart import Apart
-        from .foreign import trouble_with
+        from .plan.foreign import trouble_with
+        from .scope.forked import Apart
 
         held = self._entrance.descriptor
         apart = Apart(self._observer, lambda: self._enter_for_another(request), [] if held is None else [held])
@@ -348,9 +348,9 @@ class InstallationRun:
 
     def _attempt_here(self, request: Request, places: Places | None = None) -> tuple[Tally, Places]:
         """Do what this process can do: all but the places of others, or, in one for them, those."""
-        from .execution import Execution
-        from .pools import Pools
-        from .survey import Survey
+        from .apply.execution import Execution
+        from .apply.pools import Pools
+        from .plan.survey import Survey
 
         wanted = wanted_bytecode(self._target, request, self._settings, self._target.installation)
         pools = Pools(self._settings, self._request, wanted)
@@ -401,7 +401,7 @@ class InstallationRun:
         """What a run learns for the glance of the next hook."""
         if request.work is not Work.RUN or not (self._parts.are_kept or request.hook):
             return None
-        from .overview import Overview
+        from .plan.glance import Overview
 
         return Overview(self._target, request, wanted, self._parts)
 
@@ -427,7 +427,7 @@ class InstallationRun:
             raise _WaitedError
 
     def _knowledge(self, manifest: Manifest) -> Knowledge:
-        from .knowledge import knowledge_of
+        from .plan.knowledge import knowledge_of
 
         return knowledge_of(self._target, self._request, self._service, manifest)
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from .knowledge import knowledge_of
-from .pools import Pools
-from .request import Work
-from .survey import Survey
-from .takings import Takings
-from .verify import Inspection
-from .wanted import wanted_bytecode
+from .apply.pools import Pools
+from .plan.findings import Inspection
+from .plan.knowledge import knowledge_of
+from .plan.survey import Survey
+from .plan.takings import Takings
+from .plan.wanted import wanted_bytecode
+from .scope.request import Work
 
 if TYPE_CHECKING:
-    from .apart import Relay
-    from .foreign import Places
-    from .report import FlavourReport, Taking
-    from .request import Request
-    from .service import Service
-    from .targets import Target
-    from .verify import Inspected
+    from ..outcome.report import FlavourReport, Taking
+    from .plan.findings import Inspected
+    from .plan.foreign import Places
+    from .scope.forked import Relay
+    from .scope.request import Request
+    from .scope.service import Service
+    from .scope.target import Target
 
 
 class Look:
@@ -36,8 +36,8 @@ class Look:
         """Look at everything. Raises PyctriggerError."""
         inspection, takings, foreign = self._inspect()
         if foreign:
-            from .apart import Apart
-            from .foreign import trouble_with
+            from .plan.foreign import trouble_with
+            from .scope.forked import Apart
 
             apart = Apart(self._service.observer)
             with trouble_with(foreign, inspection.tally):

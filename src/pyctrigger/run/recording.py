@@ -6,15 +6,15 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..outcome.report import printable
 from ..state.history import History, PastFlavour, PastRun, birth_of
-from .report import printable
-from .request import Request
+from .scope.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ..outcome.report import FlavourReport, Report
     from ..state.store import Store
-    from .report import FlavourReport, Report
 
 #: Bytes of paths in one record, and of what failed; the numbers beside them count all.
 _MOST_PATHS = 8 << 10

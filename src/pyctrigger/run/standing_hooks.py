@@ -8,15 +8,15 @@ import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import PyctriggerError
-from ..managers.every import HOOK_PLACES, MANAGERS
-from ..managers.files import ManagerError
-from ..managers.owners import owners_of
-from ..target.flavour import Flavour, installed
-from ..target.witness import environment_of
+from ..interpreter.flavour import Flavour, installed
+from ..interpreter.witness import environment_of
+from ..outcome.outcome import path_fields
+from ..packages.every import HOOK_PLACES, MANAGERS
+from ..packages.files import ManagerError
+from ..packages.owners import owners_of
 from ..tree.directory import open_way
 from ..tree.identity import ForeignPlaceError
-from .outcome import path_fields
-from .root_files import files_of
+from .scope.root_files import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -14,32 +14,32 @@ from ..errors import (
     PyctriggerError,
     UsageError,
 )
-from ..managers.files import Files
-from ..managers.ownership import Ownership
+from ..interpreter.flavour import not_found
+from ..interpreter.scope import own_directories
+from ..outcome.observer import Observer
+from ..outcome.report import FlavourReport, Report
+from ..packages.files import Files
+from ..packages.ownership import Ownership
 from ..state.interpreters import ProbedInterpreters
 from ..state.locations import require_private, state_directory
 from ..state.store import Store
-from ..target.flavour import not_found
-from ..target.scope import own_directories
 from ..tuples import NamedTuple
-from . import config as configuration
 from .backlog import KEPT, Unidentified, drop_entries_of_gone, drop_gone_environments
 from .entrance import HOOK_LOCK_TIMEOUT
 from .installation import InstallationRun
-from .observer import Observer
-from .report import FlavourReport, Report
-from .request import Request, Work
-from .selection import find_interpreters
-from .service import Service
-from .targets import find_target, is_inside, keep_shared, require_named, told_apart
-from .transaction import absolute, home_of
+from .scope import config as configuration
+from .scope.interpreters import find_interpreters
+from .scope.paths import absolute, home_of
+from .scope.request import Request, Work
+from .scope.service import Service
+from .scope.target import find_target, is_inside, keep_shared, require_named, told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from .config import Settings
     from .recording import Recording
-    from .targets import Target
+    from .scope.config import Settings
+    from .scope.target import Target
 
 
 def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one option of the command
@@ -151,7 +151,7 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     request.check()
     settings, trouble = _settings(request)
     if settings.log == "syslog" and request.work.writes and not request.dry_run:
-        from .log import logged
+        from .syslog import logged
 
         def listened(listener: Observer) -> Report:
             return carry_out(_prepared(request, settings, trouble, listener))
@@ -207,7 +207,7 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
 def _files(root: str | None) -> Files:
     if root is None:
         return Files()
-    from .root_files import files_of  # not for this system's own hooks
+    from .scope.root_files import files_of  # not for this system's own hooks
 
     return files_of(root)
 
@@ -294,7 +294,7 @@ def divided(request: Request, notice: Callable[[str], None], errors: list[Pyctri
     names_one = len(request.prefixes) < 2 and not request.prefixes_below
     if names_one and (request.hook or request.site_dirs or request.prefixes or not request.paths):
         return [request]
-    from .environments import divide  # not for a hook of the system's
+    from .scope.environments import divide  # not for a hook of the system's
 
     return divide(request, notice, errors)
 
@@ -337,7 +337,7 @@ def _spare_shared(
     target: Target, request: Request, settings: Settings, probed: ProbedInterpreters, report: Report
 ) -> Target:
     """A purge of one flavour leaves the directories whose pycs another flavour of the same cache tag uses."""
-    from . import absent
+    from .scope import absent
 
     if request.site_dirs or request.prefixes:
         return target  # they are no other interpreter's own
@@ -389,7 +389,7 @@ def _state(request: Request, observer: Observer) -> tuple[Store, ProbedInterpret
     changes = request.work.writes and not request.dry_run
     base = _state_base(request)
     if request.root is not None and base is not None:
-        from .staged import store_of_root  # not for this system's own hooks
+        from .scope.staged import store_of_root  # not for this system's own hooks
 
         store = store_of_root(base, request, observer.notice, create=changes)
     else:

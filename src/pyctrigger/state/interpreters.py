@@ -11,8 +11,8 @@ import os
 from binascii import crc32
 from typing import TYPE_CHECKING, Any
 
-from ..target.interpreter import Account, Interpreter
-from ..target.witness import Probed, Witness, is_unchanged
+from ..interpreter.interpreter import Account, Interpreter
+from ..interpreter.witness import Probed, Witness, is_unchanged
 from . import files
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ProbedInterpreters:
                 probed = _load(known)
                 if self._holds(probed, executable, root):
                     return probed.interpreter
-        from ..target.probe import probe  # starting a child costs more imports than a run that starts none
+        from ..interpreter.probe import probe  # starting a child costs more imports than a run that starts none
 
         probed = probe(executable, root=root)
         if path and self._keep:

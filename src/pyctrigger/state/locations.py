@@ -102,7 +102,7 @@ def require_private(directory: str) -> None:
 
     Whose it is itself, `make_own` sees.
     """
-    from ..target.trust import require_own  # only for a directory that was named
+    from ..interpreter.trust import require_own  # only for a directory that was named
 
     existing = os.path.abspath(directory)
     existing = existing if os.path.islink(existing) else os.path.dirname(existing)

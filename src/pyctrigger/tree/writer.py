@@ -13,8 +13,8 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from ..buffers import write_pieces
 from ..namespaces import is_unmapped_group
-from ..pieces import write_pieces
 from ..pyc.names import PYCACHE, temporary_names
 from .access_lists import drop_list, give_list, has_default_list
 from .identity import MakingFor, acts_as_other, make_directory
@@ -24,7 +24,7 @@ from .readers import is_kept_from_visitors, mode_for_visitors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..pieces import Buffer
+    from ..buffers import Buffer
     from .directory import Tree
     from .readers import Readers
 

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from ..errors import InterpreterChangedError, InterpreterError
-from ..target.child import describe_death
+from ..interpreter.child import describe_death
 from .allowance import Allowance
 from .limits import is_memory_ours
 from .pace import Pace
@@ -25,8 +25,8 @@ from .worker import Job, Worker
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..target.accounts import Lease
-    from ..target.interpreter import Interpreter
+    from ..interpreter.accounts import Lease
+    from ..interpreter.interpreter import Interpreter
     from .limits import Limits
     from .wire import Reply
 
@@ -260,7 +260,7 @@ class Pool:
     def _lease(self) -> Lease | None:
         if os.geteuid() != 0:
             return None
-        from ..target.accounts import lease  # nobody but root has accounts to give
+        from ..interpreter.accounts import lease  # nobody but root has accounts to give
 
         if len(self._leases) >= _MOST_LEASES:
             self._end_leases()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..target.reach import is_for_everybody
+from ..interpreter.reach import is_for_everybody
 
 if TYPE_CHECKING:
-    from ..target.accounts import Lease
-    from ..target.interpreter import Account, Interpreter
+    from ..interpreter.accounts import Lease
+    from ..interpreter.interpreter import Account, Interpreter
 
 #: A worker, and the fork in which it compiles some sources.
 _MOST_PROCESSES = 2

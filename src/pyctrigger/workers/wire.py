@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple, Union
 
-from ..pieces import Buffer
+from ..buffers import Buffer
 
 _LENGTH = struct.Struct("<I").unpack_from
 _READY = b"pyctrigger-worker-1"

@@ -11,18 +11,18 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ..buffers import write_pieces
 from ..errors import InterpreterError
-from ..pieces import write_pieces
-from ..target.child import MEND_FOR_ACCOUNT, MEND_FOR_EVERYBODY, describe_death, kill, printable, start
+from ..interpreter.child import MEND_FOR_ACCOUNT, MEND_FOR_EVERYBODY, describe_death, kill, printable, start
 from . import warming
 from .limits import dont_wait, restrict, restrict_processes, widen
 from .rights import rights_for
 from .wire import FrameReader, Ready, largest_answer, parse_ready
 
 if TYPE_CHECKING:
-    from ..pieces import Buffer
-    from ..target.accounts import Lease
-    from ..target.interpreter import Interpreter
+    from ..buffers import Buffer
+    from ..interpreter.accounts import Lease
+    from ..interpreter.interpreter import Interpreter
     from .limits import Limits
     from .wire import Frame
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ...errors import UsageError
 from ..options import time_limit
-from ..text import flush_output, say, seconds, shown
+from ..output.text import flush_output, say, seconds, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...inspect.audit.report import ArchiveReport, AuditReport
-    from ...run.report import FlavourReport
+    from ...outcome.report import FlavourReport
 
 HELP = "find stale bytecode in packages that aren't installed"
 
@@ -108,7 +108,7 @@ class _Teller:
         self._options = options
         self._bar: Any = None
         if not (options.no_progress or options.json or options.quiet):
-            from ..progress import show_progress
+            from ..output.progress import show_progress
 
             self._bar = show_progress("examining", color=options.color)
         if options.format == "csv":
@@ -233,7 +233,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _size(text: str) -> int:
-    from ...run.schema import size
+    from ...run.scope.settings import size
 
     try:
         return size(int(text) if text.isdigit() else text)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...run.report import Report
+from ...outcome.report import Report
 
 if TYPE_CHECKING:
     import argparse
 
-    from ...run.report import FlavourReport
+    from ...outcome.report import FlavourReport
 
 HELP = "print the completion script for a shell"
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from ...state.history import elapsed
 from ...state.locations import is_root
+from ..output.table import Table
+from ..output.text import age
 from ..rights import ROOTS_PATH, command_for
-from ..table import Table
-from ..text import age
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from ...inspect.doctor import DoctorReport, Python
-    from ...run.report import FlavourReport
+    from ...inspect.status.doctor import DoctorReport, Python
+    from ...outcome.report import FlavourReport
     from ...run.standing_hooks import StandingHook
 
 HELP = "say whether hooks are in place, for which Pythons, and what to do next"
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> DoctorReport:
     """Look. Raises UsageError and RefusedError."""
-    from ...inspect.doctor import examine
+    from ...inspect.status.doctor import examine
 
     del program
     state_dir, config = (

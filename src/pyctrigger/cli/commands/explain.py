@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..table import Table
-from ..text import moment, shown
+from ..output.table import Table
+from ..output.text import moment, shown
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from ...inspect.branch import Branch
-    from ...inspect.explanation import ExplainReport, Explanation, FlavourView, LevelView
-    from ...run.observer import Observer
-    from ...run.report import FlavourReport
-    from ...run.request import Request
-    from ..table import Piece
+    from ...inspect.explain.branch import Branch
+    from ...inspect.explain.explanation import ExplainReport, Explanation, FlavourView, LevelView
+    from ...outcome.observer import Observer
+    from ...outcome.report import FlavourReport
+    from ...run.scope.request import Request
+    from ..output.table import Piece
 
 HELP = "explain why bytecode is as it is, and what a run would do"
 PATH = "a source, a pyc or a directory"
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def look(request: Request, options: argparse.Namespace, observer: Observer) -> ExplainReport:
     """Explain. Raises PyctriggerError."""
-    from ...inspect.explanation import explain
+    from ...inspect.explain.explanation import explain
 
     del options
     return explain(request, observer)

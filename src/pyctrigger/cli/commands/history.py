@@ -6,17 +6,17 @@ import os
 from typing import TYPE_CHECKING
 
 from ...state.history import elapsed
-from ..table import Table
-from ..text import moment, seconds, shown
+from ..output.table import Table
+from ..output.text import moment, seconds, shown
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from ...inspect.past import HistoryReport
-    from ...run.report import FlavourReport
+    from ...outcome.report import FlavourReport
     from ...state.history import PastFlavour, PastRun
-    from ..table import Piece
+    from ..output.table import Piece
 
 HELP = "list past runs, or show one in full"
 HEADERS = ("id", "date", "command", "event", "manager", "paths", "changes", "failures", "outcome", "duration")

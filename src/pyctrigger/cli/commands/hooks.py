@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ...run.request import MANAGERS
+from ...run.scope.request import MANAGERS
 from ..options import Once
-from ..text import shown
+from ..output.text import shown
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+    from ...outcome.report import FlavourReport
     from ...run.hook_files import Hook, HookReport
-    from ...run.report import FlavourReport
     from ...run.standing_hooks import StandingHook
-    from ..table import Table
+    from ..output.table import Table
 
 #: Pythons that are named, where there are more of them.
 _FEW = 3
@@ -76,7 +76,7 @@ def lines(report: HookReport) -> list[str] | list[Table]:
 
 
 def _table(report: HookReport) -> Table:
-    from ..table import Table
+    from ..output.table import Table
 
     standing = {hook.path: hook for hook in report.standing}
     here = {hook.flavour for hook in report.hooks}

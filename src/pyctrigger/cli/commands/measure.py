@@ -9,16 +9,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..options import positive_time_limit, whole_number
-from ..text import say, shown
+from ..output.text import say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...inspect.measure_report import Measurement, MeasureReport, Sample
-    from ...run.report import FlavourReport
-    from ...target.interpreter import Interpreter
-    from ..chart import Bar
-    from ..table import Piece
+    from ...interpreter.interpreter import Interpreter
+    from ...outcome.report import FlavourReport
+    from ..output.chart import Bar
+    from ..output.table import Piece
 
 HELP = "measure what stale bytecode costs at start-up"
 
@@ -109,7 +109,7 @@ def _ended_in_order() -> Iterator[None]:
 
 def _view(options: argparse.Namespace) -> Any:
     from ...inspect.measure import Watcher
-    from ..progress import show_progress
+    from ..output.progress import show_progress
 
     class View(Watcher):
         """Shows how far it is; with `-v` every time that was taken."""
@@ -150,7 +150,7 @@ def lines(report: MeasureReport) -> list[Piece]:
 
 
 def _lines(measurement: Measurement) -> list[Piece]:
-    from ..chart import chart
+    from ..output.chart import chart
 
     interpreter, subject = measurement.interpreter, measurement.subject
     what = (
@@ -170,7 +170,7 @@ def _lines(measurement: Measurement) -> list[Piece]:
 
 
 def _bar(measurement: Measurement, state: str) -> Bar:
-    from ..chart import Bar
+    from ..output.chart import Bar
 
     spread, cpu = measurement.spread(state), measurement.cpu(state)
     extent = f"({spread.minimum:.3f} to {spread.maximum:.3f})"

@@ -7,20 +7,20 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...run import trigger
-from ..colour import is_wanted
 from ..options import Once
-from ..table import Table, lines_of
-from ..text import say, shown, size
+from ..output.colour import is_wanted
+from ..output.table import Table, lines_of
+from ..output.text import say, shown, size
 from .sweep import summary
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from ...run.observer import Observer
-    from ...run.report import Report
-    from ...run.request import Request
-    from ...target.interpreter import Interpreter
+    from ...interpreter.interpreter import Interpreter
+    from ...outcome.observer import Observer
+    from ...outcome.report import Report
+    from ...run.scope.request import Request
 
 HELP = "remove all bytecode of one Python"
 _HEADERS = ("flavour", "pycs", "size", "by others", "site directory")
@@ -82,8 +82,8 @@ def _announce(preview: Report, request: Request, observer: Observer, color: str)
 
 def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator[str]:
     """What brings back the bytecode of dpkg's packages: to dpkg it is nobody's, so that reinstalling is no need."""
-    from ...managers.owners import owners_of
-    from ...run.root_files import files_of
+    from ...packages.owners import owners_of
+    from ...run.scope.root_files import files_of
 
     sites = [taking.site for run in preview.runs for taking in run.takings]
     owners = owners_of(sites, files_of(request.root), observer.notice)
@@ -102,8 +102,8 @@ def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator
 
 def _restoring_command(flavour: str, interpreter: Interpreter, site: str, request: Request) -> str:
     """Debian's own command, where it writes what goes; else a run for the same scope."""
-    from ...managers.dpkg import Dpkg
-    from ...managers.hook import shell
+    from ...packages.dpkg import Dpkg
+    from ...packages.hook import shell
 
     major, minor, _ = interpreter.version
     is_plain = interpreter.implementation == "cpython" and not interpreter.free_threaded
@@ -137,7 +137,7 @@ def _agrees() -> bool:
 def _refuse(preview: Report, message: str, *, declined: bool = False) -> Report:
     """The report of a purge that didn't take place."""
     from ...errors import DeclinedError, UsageError
-    from ...run.report import Report
+    from ...outcome.report import Report
 
     report = Report(preview.command)
     report.errors = [

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...run.request import EVENTS, MANAGERS
+from ...run.scope.request import EVENTS, MANAGERS
 from ..options import Once
-from ..text import seconds
+from ..output.text import seconds
 
 if TYPE_CHECKING:
     import argparse
 
-    from ...run.report import FlavourReport
+    from ...outcome.report import FlavourReport
 
 HELP = "compile what changed, and remove bytecode whose source is gone"
 

@@ -6,19 +6,19 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..options import Once
-from ..table import Table
-from ..text import age, moment, seconds, shown, size
+from ..output.table import Table
+from ..output.text import age, moment, seconds, shown, size
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
-    from ...inspect.migration import MigrationReport
-    from ...run.observer import Observer
-    from ...run.report import FlavourReport, Report
-    from ...run.request import Request
-    from ...target.interpreter import Interpreter
-    from ..table import Piece
+    from ...inspect.status.migration import MigrationReport
+    from ...interpreter.interpreter import Interpreter
+    from ...outcome.observer import Observer
+    from ...outcome.report import FlavourReport, Report
+    from ...run.scope.request import Request
+    from ..output.table import Piece
 
 HELP = "show sources, bytecode, pending work and the lock"
 
@@ -108,16 +108,16 @@ def look(request: Request, options: argparse.Namespace, observer: Observer) -> R
     if options.check and options.format == "prometheus" and options.json:
         raise UsageError("--format prometheus and --json contradict each other", mend="leave one of them out")
     if options.against is not None:
-        from ...inspect.migration import compare_with
+        from ...inspect.status.migration import compare_with
 
         return compare_with(request, options.against, observer)
     if options.check:
-        from ...inspect.check import Thresholds, check
+        from ...inspect.status.check import Thresholds, check
 
         chosen = {"warning": options.warning, "critical": options.critical, "failure": options.failure_age}
         limits = Thresholds()._replace(**{name: value for name, value in chosen.items() if value is not None})
         return check(request, limits, nagios=options.format != "prometheus")
-    from ...inspect.status import take_status
+    from ...inspect.status.status import take_status
 
     report = take_status(request, observer)
     report.is_whole = options.verbose > 0
@@ -131,11 +131,11 @@ def summary(run: FlavourReport) -> list[str]:
 
 def lines(report: Report) -> list[Piece]:
     """The answer."""
-    from ...inspect.check import CheckReport
-    from ...inspect.migration import MigrationReport
+    from ...inspect.status.check import CheckReport
+    from ...inspect.status.migration import MigrationReport
 
     if isinstance(report, CheckReport):
-        from ..monitoring import nagios_line, prometheus_lines
+        from ..output.monitoring import nagios_line, prometheus_lines
 
         return [nagios_line(report)] if report.nagios else [*prometheus_lines(report)]
     if isinstance(report, MigrationReport):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..text import seconds
+from ..output.text import seconds
 
 if TYPE_CHECKING:
     import argparse
 
-    from ...run.report import FlavourReport
+    from ...outcome.report import FlavourReport
 
 HELP = "remove bytecode whose source is gone, and what killed writers left"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ..text import seconds, shown
+from ..output.text import seconds, shown
 
 if TYPE_CHECKING:
     import argparse
 
-    from ...run.outcome import Finding
-    from ...run.report import FlavourReport
-    from ..colour import Words
+    from ...outcome.outcome import Finding
+    from ...outcome.report import FlavourReport
+    from ..output.colour import Words
 
 HELP = "report what is wrong with bytecode, and change nothing"
 
@@ -41,7 +41,7 @@ def summary(run: FlavourReport) -> list[str | Words]:
 
 
 def _because(finding: Finding) -> str:
-    from ...run.states import why
+    from ...outcome.states import why
 
     reason = why(finding)
     return f" ({shown(reason)})" if reason else ""

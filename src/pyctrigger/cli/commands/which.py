@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..table import Table
+from ..output.table import Table
 
 if TYPE_CHECKING:
     import argparse
 
-    from ...inspect.provenance import Provenance, WhichReport
-    from ...run.observer import Observer
-    from ...run.report import FlavourReport
-    from ...run.request import Request
+    from ...inspect.explain.provenance import Provenance, WhichReport
+    from ...outcome.observer import Observer
+    from ...outcome.report import FlavourReport
+    from ...run.scope.request import Request
 
 HELP = "show where bytecode comes from: source, Python, level, state and package"
 PATH = "a source or a pyc"
@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def look(request: Request, options: argparse.Namespace, observer: Observer) -> WhichReport:
     """Look at them. Raises PyctriggerError."""
-    from ...inspect.provenance import trace
+    from ...inspect.explain.provenance import trace
 
     del options
     return trace(request, observer)

@@ -6,8 +6,8 @@ import argparse
 from enum import Enum
 from typing import NamedTuple
 
+from ...interpreter.flavour import STANDARD_DIRECTORIES
 from ...pyc.header import InvalidationMode
-from ...target.flavour import STANDARD_DIRECTORIES
 
 
 class Kind(Enum):

@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ...errors import PyctriggerError, UsageError
-from ...run.config import load
-from ...run.request import Request, Work
-from ...run.selection import find_interpreters
+from ...run.scope.config import load
+from ...run.scope.interpreters import find_interpreters
+from ...run.scope.request import Request, Work
 from ...state.interpreters import ProbedInterpreters
 from ...workers.capacity import worker_count
 from .collection import Collection
@@ -18,7 +18,7 @@ from .limits import Limits
 from .report import ArchiveReport, AuditReport
 
 if TYPE_CHECKING:
-    from ...target.interpreter import Interpreter
+    from ...interpreter.interpreter import Interpreter
 
 
 class AuditRequest(NamedTuple):

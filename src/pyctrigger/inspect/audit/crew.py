@@ -17,9 +17,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import ShortageError
-from ...target.accounts import lease
-from ...target.child import FRESH_START, describe_death, kill, printable
-from ...target.confinement import confined
+from ...interpreter.accounts import lease
+from ...interpreter.child import FRESH_START, describe_death, kill, printable
+from ...interpreter.confinement import confined
 from .answer import NoAnswerError, parse_answer
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import os
 import socket
 from typing import Any
 
+from ...interpreter.remote.powerless import become, bound
+from ...interpreter.remote.serve import die_with_host
 from ...pyc import source_hash  # noqa: F401 - read while it may be
-from ...target.remote.powerless import become, bound
-from ...target.remote.serve import die_with_host
 from .examination import examine
 from .judgement import Judge
 from .limits import Limits

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...run.outcome import path_fields
-from ...run.report import Report, printable
+from ...outcome.outcome import path_fields
+from ...outcome.report import Report, printable
 from .answer import COUNTS
 from .judgement import KINDS
 
 if TYPE_CHECKING:
-    from ...target.interpreter import Interpreter
+    from ...interpreter.interpreter import Interpreter
 
 
 class ArchiveReport:

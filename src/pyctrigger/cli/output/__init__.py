@@ -1,0 +1,1 @@
+"""Text, tables, colours and progress: what a person or a monitor reads."""

@@ -1,0 +1,87 @@
+"""Words and numbers for people: paths that can't break a line or a terminal, times with a unit."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from ...errors import OutputError
+from ...outcome.report import shown
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+
+def say(stream: TextIO, line: str, *, end: str = "\n", flush: bool = False) -> None:
+    """Print a line. If it can't be written the work goes on, and `lost_output` says so at the end."""
+    if stream is sys.stderr:
+        # In a pipe that takes both, what was said first is to come first.
+        flush_output()
+    try:
+        print(line, end=end, file=stream, flush=flush)
+    except OSError as error:
+        _lose(stream, error)
+
+
+def flush_output() -> None:
+    """Write what was said to standard output so far: nothing where nothing was, since even that can fail."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _lose(sys.stdout, error)
+
+
+def _lose(stream: TextIO, error: OSError) -> None:
+    deaf = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(deaf, stream.fileno())
+    os.close(deaf)
+    # Whoever closes a pipe, as `head -1` does, has read enough.
+    if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
+        lost = OutputError(f"cannot write to standard output: {error.strerror}")
+        _lost.append(lost)
+        say(sys.stderr, f"pyctrigger: {lost}")
+
+
+#: A process has one standard output, and loses it once.
+_lost: list[OutputError] = []
+
+
+def lost_output() -> OutputError | None:
+    """Flush standard output. Returns the error if any of it could not be written, which was said by then."""
+    flush_output()
+    return _lost[0] if _lost else None
+
+
+def seconds(duration: float) -> str:
+    """A duration: `0.31 s`, `2 min 5 s`."""
+    if duration < 60:
+        return f"{duration:.2f} s"
+    minutes, rest = divmod(round(duration), 60)
+    return f"{minutes} min {rest} s"
+
+
+def size(count: float) -> str:
+    """Bytes: `512 B`, `1.5 MiB`."""
+    if count < 1 << 10:
+        return f"{count:.0f} B"
+    if count < 1 << 20:
+        return f"{count / (1 << 10):.1f} KiB"
+    return f"{count / (1 << 20):.1f} MiB" if count < 1 << 30 else f"{count / (1 << 30):.1f} GiB"
+
+
+def moment(when: float) -> str:
+    """A time in the system's zone: `2026-11-21 20:17:07`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+
+
+def age(duration: float) -> str:
+    """How long ago, in the unit that fits: `40 s`, `12 min`, `3 h`, `9 days`."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if duration >= 2 * length:
+            return f"{duration / length:.0f} {unit}"
+    return f"{duration:.0f} s"
+
+
+__all__ = ["age", "flush_output", "moment", "say", "seconds", "shown", "size"]

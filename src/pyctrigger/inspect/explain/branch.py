@@ -1,0 +1,124 @@
+"""A directory and all below it, as a run would go through it: how much is fresh, and what the rest needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...outcome.outcome import path_fields
+from ...outcome.states import word_for
+from ...pyc.header import Verdict
+from ...pyc.names import PYCACHE
+from ...run.plan.steps import DirectoryPlan, Emptied, Totals, Unexamined
+from ...run.scope.paths import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ...run.plan.steps import Step
+    from ...tree.layout import Layout
+    from .examination import Examiner
+
+#: Files that are named one by one; the numbers count all.
+_MOST_ITEMS = 100
+_DOUBTS = frozenset({Verdict.UNKNOWN, Verdict.UNPROVEN, Verdict.SUSPECT})
+
+
+class Item(NamedTuple):
+    """One file that isn't simply fresh."""
+
+    action: str
+    """As in `rules`, and: remove-directory, skip, refuse, keep (it is a package's), none (it can't be looked at)."""
+    path: str
+    reason: str
+
+
+class Branch(NamedTuple):
+    """What a run would find."""
+
+    sources: int
+    fresh: int
+    actions: dict[str, int]
+    """How often each action."""
+    items: tuple[Item, ...]
+    """The first of them."""
+    obstacle: str | None
+    """Why nothing would be written directly into it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The directory's part of the JSON object."""
+        items = [
+            {"action": each.action, **path_fields("path", each.path), "reason": each.reason} for each in self.items
+        ]
+        return {
+            "sources": self.sources,
+            "fresh": self.fresh,
+            "actions": self.actions,
+            "items": items,
+            "obstacle": self.obstacle,
+        }
+
+
+def look_below(examiner: Examiner, path: str, home: tuple[str, str], looked: Callable[[int], None]) -> Branch:
+    """Look at a directory in the scope, or at that of a `__pycache__`. Raises OSError where it can't be opened.
+
+    `looked` is told how many sources were looked at by then.
+    """
+    site, relative = home
+    if relative.rpartition("/")[2] == PYCACHE:
+        relative, path = relative.rpartition("/")[0], path.rpartition("/")[0]
+    seen = examiner.directory(path)
+    actions: Counter[str] = Counter()
+    items: list[Item] = []
+    totals = Totals()
+    planner = examiner.planner(site)
+    planner.looked = looked
+    for step in planner.plan([Unit(relative, deep=True)]):
+        if isinstance(step, Totals):
+            totals = step
+        elif _is_below(step.relative, relative):
+            for item in _items(seen.layout, step):
+                actions[item.action] += 1
+                if len(items) < _MOST_ITEMS:
+                    items.append(item)
+    return Branch(totals.sources, totals.fresh, dict(actions), tuple(items), examiner.obstacle(seen))
+
+
+def _is_below(relative: str, top: str) -> bool:
+    return not top or f"{relative}/".startswith(f"{top}/")
+
+
+def _items(layout: Layout, step: Step) -> Iterator[Item]:
+    if isinstance(step, Emptied):
+        path = layout.describe_pyc(step.relative) if step.pycache else layout.describe_source(step.relative)
+        yield Item("remove-directory", path, "emptied")
+    elif isinstance(step, Unexamined):
+        yield Item("none", layout.describe_source(step.relative), step.reason)
+    elif isinstance(step, DirectoryPlan):
+        yield from _of_plan(layout, step)
+
+
+def _of_plan(layout: Layout, plan: DirectoryPlan) -> Iterator[Item]:
+    if plan.is_closed and not plan.goes_on:
+        yield Item("chmod", layout.describe_pyc(plan.relative), "unreadable")
+    for stale in plan.stale:
+        verdicts = {state.verdict for state in stale.levels}
+        action = "compile"
+        if plan.obstacle:
+            action = "refuse"
+        elif verdicts <= {Verdict.REFRESHABLE}:
+            action = "refresh"
+        elif verdicts <= _DOUBTS:
+            action = "compare"
+        reason = ", ".join(sorted(map(word_for, verdicts)))
+        yield Item(action, layout.describe_source(plan.relative, stale.name), reason)
+    for name, reason in plan.skipped:
+        yield Item("skip", layout.describe_source(plan.relative, name), reason)
+    for name, reason in plan.refused:
+        yield Item("refuse", layout.describe_source(plan.relative, name), reason)
+    for name, goal in plan.links:
+        yield Item("skip", layout.describe_source(plan.relative, name), f"a link to {goal}")
+    for pyc, _ in plan.owned:
+        yield Item("keep", layout.describe_pyc(plan.relative, pyc), "a package owns it")
+    for removal in plan.removals:
+        yield Item("remove", layout.describe_pyc(plan.relative, removal.name), removal.kind)

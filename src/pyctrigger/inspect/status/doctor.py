@@ -1,0 +1,296 @@
+"""Where this system stands: is it hooked, for which Pythons, is all well, and what is to be done next?
+
+Nothing is written, and no worker is started: hooks, state, and one status a directory, as a hook glances at its scope.
+What isn't known to be unchanged is looked at as in a dry run: a run leaves much of it that needs nothing, since what
+was written a moment ago can't be told from what is being written.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...errors import PyctriggerError
+from ...outcome.outcome import path_fields
+from ...outcome.report import Report, error_fields, printable
+from ...packages.every import MANAGERS
+from ...run.plan.glance import Overview
+from ...run.plan.wanted import wanted_bytecode
+from ...run.scope.config import Settings
+from ...run.scope.interpreters import find_interpreters
+from ...run.scope.request import Request, Work
+from ...run.scope.target import find_target
+from ...run.standing_hooks import StandingHook, rivals, standing_hooks
+from ...run.trigger import open_state, perform
+from ...state.history import elapsed
+from ...state.locations import configuration_files, is_root, state_directory
+from ...state.roots import with_pending_work
+from ..past import require_readable
+from .check import CheckReport, Health, Thresholds, check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ...run.scope.target import Target
+    from ...state.interpreters import ProbedInterpreters
+    from ...state.store import Store
+
+
+class Python(NamedTuple):
+    """One interpreter that was found, and what hooks it."""
+
+    flavour: str
+    executable: str
+    error: PyctriggerError | None = None
+    managers: tuple[str, ...] = ()
+    """The package managers of this system that install for it."""
+    hooked_by: tuple[str, ...] = ()
+    """Those of them that call pyctrigger for it."""
+    outdated: int | None = None
+    """Files that a run would compile or remove; None where that isn't known."""
+
+    @property
+    def is_served(self) -> bool:
+        """Whether each manager that installs for it calls pyctrigger."""
+        return bool(self.managers) and set(self.managers) <= set(self.hooked_by)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The interpreter's part of the JSON object."""
+        return {
+            "flavour": self.flavour,
+            **path_fields("executable", self.executable),
+            "error": None if self.error is None else error_fields(self.error),
+            "managers": list(self.managers),
+            "hooked_by": list(self.hooked_by),
+            "outdated": self.outdated,
+        }
+
+
+class Finding(NamedTuple):
+    """Something to do, and what to type."""
+
+    message: str
+    command: str | None = None
+
+
+class DoctorReport(Report):
+    """The answer."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        super().__init__("doctor")
+        self._command = command
+        self.managers: list[str] = []
+        self.hooks: list[StandingHook] = []
+        self.hooks_enabled = True
+        self.pythons: list[Python] = []
+        self.configuration: str | None = None
+        """The file that is used, if there is one."""
+        self.trouble: PyctriggerError | None = None
+        """Why it can't be used."""
+        self.state: str | None = None
+        self.health: CheckReport | None = None
+        """None: whose state matters can't be read by this account."""
+        #: Those that are seen from outside, and have work waiting.
+        self.roots: list[str] = []
+        self.findings: list[Finding] = []
+
+    def to_type(self, *words: str) -> str:
+        """A command, with the rights that it needs."""
+        return shlex.join([*self._command, *words])
+
+    @property
+    def verdict(self) -> str:
+        """Whether all is well, something is to be done, or that can't be told."""
+        if self.health is None:
+            return "unknown"
+        return "to do" if self.findings else "healthy"
+
+    @property
+    def exit_code(self) -> int:
+        """0 healthy, 1 something to do, 3 can't tell."""
+        return {"healthy": 0, "to do": 1, "unknown": 3}[self.verdict]
+
+    @property
+    def next(self) -> str | None:
+        """What to type now."""
+        return next((finding.command for finding in self.findings if finding.command is not None), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **super().as_dict(),
+            "verdict": self.verdict,
+            "managers": self.managers,
+            "standing": [hook.as_dict() for hook in self.hooks],
+            "hooks_enabled": self.hooks_enabled,
+            "pythons": [python.as_dict() for python in self.pythons],
+            **_place("configuration", self.configuration),
+            **_place("state", self.state),
+            "health": None if self.health is None else self.health.state.name,
+            "findings": [{"message": printable(text), "command": command} for text, command in self.findings],
+            "next": self.next,
+        }
+
+
+def _place(name: str, path: str | None) -> dict[str, Any]:
+    return {name: None} if path is None else path_fields(name, path)
+
+
+def examine(state_dir: str | None, config: str | None, command: Sequence[str]) -> DoctorReport:
+    """Look at this system. `command` is what to type for pyctrigger with the rights that it needs.
+
+    Raises UsageError and RefusedError for options that can't be followed.
+    """
+    report = DoctorReport(command)
+    require_readable(state_dir)
+    request = Request(Work.STATUS, state_dir=state_dir, config=config)
+    report.managers = [name for name, kind in MANAGERS.items() if kind().is_present]
+    report.hooks = standing_hooks(None, report.notices.append)
+    settings, store, probed = _opened(report, request)
+    report.hooks_enabled = settings.hooks_enabled
+    report.pythons = list(_pythons(report, request, settings, store, probed))
+    report.state = state_dir or state_directory()
+    # What hooks have done is in root's state, which nobody else can read.
+    if is_root() or state_dir is not None:
+        report.health = check(request, Thresholds(), nagios=True)
+        report.roots = list(with_pending_work(report.state)) if report.state is not None else []
+    report.findings += findings(report)
+    return report
+
+
+def _opened(report: DoctorReport, request: Request) -> tuple[Settings, Store, ProbedInterpreters]:
+    """What is known; with the defaults where the configuration can't be used."""
+    places = [request.config] if request.config is not None else configuration_files(hook=False)
+    report.configuration = next((path for path in places if os.path.exists(path)), None)
+    try:
+        return open_state(request)
+    except PyctriggerError as error:
+        if report.configuration is None:
+            raise
+        report.trouble = error
+    from ...run.trigger import open_store
+    from ...state.interpreters import ProbedInterpreters
+
+    store = open_store(request)
+    return Settings(), store, ProbedInterpreters(store.base, keep=False)
+
+
+def _pythons(
+    report: DoctorReport, request: Request, settings: Settings, store: Store, probed: ProbedInterpreters
+) -> Iterator[Python]:
+    for found in find_interpreters(request, settings, probed):
+        if isinstance(found, PyctriggerError):
+            yield Python("", "", found)
+            continue
+        target = find_target(found, request, settings)
+        managers = tuple(name for name in report.managers if _installs_for(name, target))
+        hooked = tuple(
+            name
+            for name in managers
+            if any(hook.manager == name and hook.serves(found.flavour, found.executable) for hook in report.hooks)
+        )
+        # Only whose state can be read is told what is to be done about it.
+        outdated = _outdated(target, request, settings, store) if is_root() or request.state_dir is not None else None
+        yield Python(found.flavour, found.executable, None, managers, hooked, outdated)
+
+
+def _installs_for(manager: str, target: Target) -> bool:
+    """Whether a package manager puts packages into the scope of a target."""
+    major, minor, _ = target.interpreter.version
+    stem = "python" if target.interpreter.implementation == "cpython" else target.interpreter.implementation
+    library = f"{stem}{major}.{minor}{'t' if target.interpreter.free_threaded else ''}"
+    theirs = {os.path.realpath(path) for path in MANAGERS[manager].site_directories(library)}
+    return not theirs.isdisjoint(os.path.realpath(site.path) for site in target.sites)
+
+
+def _outdated(target: Target, request: Request, settings: Settings, store: Store) -> int | None:
+    """How many files a run would compile or remove; None where no run has taken down anything to compare with."""
+    parts = store.parts(target.installation)
+    hook = request._replace(work=Work.RUN, hook=True)
+    if not (parts.are_kept and parts.know_records):
+        return None
+    wanted = wanted_bytecode(target, hook, settings, target.installation)
+    changed = Overview(target, hook, wanted, parts).changed()
+    if changed == ():
+        return 0
+    python = (target.interpreter.executable,)
+    try:
+        report = perform(request._replace(work=Work.RUN, pythons=python, paths=changed, dry_run=True))
+    except PyctriggerError:  # the configuration can't be used, which is a finding of its own
+        return None
+    return sum(len(run.tally.actions) for run in report.runs)
+
+
+# -- what is to be done ----------------------------------------------------------------------------------------------
+
+
+def findings(report: DoctorReport) -> Iterator[Finding]:
+    """What is to be done, most urgent first."""
+    if report.trouble is not None:
+        yield Finding(str(report.trouble))
+    yield from _missing_hooks(report)
+    for first, second in rivals(report.hooks):
+        pythons = [word for python in second.pythons for word in ("--python", python)]
+        uninstall = report.to_type("hooks", "uninstall", "--manager", second.manager, *pythons)
+        yield Finding(
+            f"{first.manager} calls pyctrigger twice: by {first.path} and by {second.path}",
+            uninstall if second.package is None and pythons else None,
+        )
+    for python in report.pythons:
+        if python.error is not None:
+            yield Finding(str(python.error))
+    if report.health is not None:
+        if report.trouble is None and not report.health.flavours and any(python.is_served for python in report.pythons):
+            yield Finding("no run has served any Python yet", report.to_type("run"))
+        yield from _of_state(report, report.health)
+        for root in report.roots:
+            yield Finding(f"work is pending for the root {root}", report.to_type("run", "--root", root))
+        outdated = [f"{python.flavour} ({_files(python.outdated)})" for python in report.pythons if python.outdated]
+        if outdated:
+            yield Finding(f"bytecode is out of date for {', '.join(outdated)}", report.to_type("run"))
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _missing_hooks(report: DoctorReport) -> Iterator[Finding]:
+    for name in report.managers:
+        bare = [each for each in report.pythons if name in each.managers and name not in each.hooked_by]
+        if not bare:
+            continue
+        lack = f"{name} doesn't call pyctrigger for {', '.join(python.flavour for python in bare)}"
+        package = MANAGERS[name].package_with_hooks
+        if package is not None:
+            yield Finding(f"{lack}: install the package {package}, which has its hooks")
+        else:
+            pythons = [word for python in bare for word in ("--python", python.flavour)]
+            yield Finding(lack, report.to_type("hooks", "install", "--manager", name, *pythons))
+
+
+def _of_state(report: DoctorReport, health: CheckReport) -> Iterator[Finding]:
+    """What a monitor would be told, with the command for each."""
+    found = [python.executable for python in report.pythons]
+    for each in health.flavours:
+        name, scope = each.name, _scope_of(each, found)
+        if each.error is not None:
+            yield Finding(f"{name}: {each.error}")
+        if each.parked:
+            yield Finding(f"{name}: work failed three times and is parked", report.to_type("repair", *scope))
+        if each.pending and each.holder is None:
+            yield Finding(f"{name}: work is pending", report.to_type("run", *scope))
+        ago = None if each.last_failure is None else elapsed(each.last_failure, time.time())
+        if each.last_failed and ago is not None and ago < health.thresholds.failure:
+            yield Finding(f"{name}: the last run failed", report.to_type("history", str(each.failed_run)))
+        if each.previous_magic_number is not None:
+            yield Finding(f"{name}: its magic number has changed", report.to_type("run", *scope))
+
+
+def _scope_of(health: Health, found: list[str]) -> list[str]:
+    """What makes a command be about an environment, or an interpreter that isn't found by itself."""
+    if health.prefix is not None:
+        return ["--prefix", health.prefix]
+    if health.interpreter is None or health.interpreter.executable in found:
+        return []
+    return ["--python", health.interpreter.executable]

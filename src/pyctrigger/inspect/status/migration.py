@@ -1,0 +1,180 @@
+"""What moving to another interpreter makes stale: these sources, that interpreter, and the time it will take."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...errors import PyctriggerError
+from ...outcome.outcome import Failure, path_fields
+from ...outcome.report import Report, interpreter_fields
+from ...outcome.states import word_for
+from ...pyc.header import Verdict
+from ...run.plan.knowledge import Knowledge
+from ...run.plan.steps import DirectoryPlan, Totals, Unexamined
+from ...run.plan.survey import Survey
+from ...run.plan.wanted import wanted_bytecode
+from ...run.scope.forked import look_as_others
+from ...run.scope.interpreters import find_interpreters
+from ...run.scope.target import Target
+from ...run.trigger import prepare
+from .pace import Pace
+
+if TYPE_CHECKING:
+    from ...interpreter.interpreter import Interpreter
+    from ...outcome.observer import Observer
+    from ...run.plan.steps import Stale
+    from ...run.plan.wanted import Wanted
+    from ...run.scope.request import Request
+    from ...run.scope.service import Service
+    from ...state.manifest import Manifest
+    from ...tree.layout import Layout
+
+
+class SiteNeeds(NamedTuple):
+    """What one site directory would need."""
+
+    flavour: str
+    """The one whose directory it is today."""
+    path: str
+    sources: int
+    reasons: dict[str, int]
+    """How many sources need bytecode, by the reason."""
+    pace: Pace
+
+    @property
+    def needed(self) -> int:
+        """How many sources need bytecode in all."""
+        return sum(self.reasons.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The directory's part of the JSON object."""
+        return {
+            "flavour": self.flavour,
+            **path_fields("site_directory", self.path),
+            "sources": self.sources,
+            "needed": self.needed,
+            "reasons": self.reasons,
+            "timed": self.pace.timed,
+            "compile_seconds": None if self.pace.seconds is None else round(self.pace.seconds, 6),
+        }
+
+
+class MigrationReport(Report):
+    """The answer to `status --against`."""
+
+    def __init__(self, goal: Interpreter, workers: int) -> None:
+        super().__init__("status")
+        self.goal = goal
+        self.workers = workers
+        self.sites: list[SiteNeeds] = []
+        self.origins: list[Interpreter] = []
+        self.unexamined: list[Failure] = []
+
+    @property
+    def has_answer(self) -> bool:
+        return bool(self.sites) or not self.errors
+
+    @property
+    def exit_code(self) -> int:
+        return max(super().exit_code, 3 if self.unexamined else 0)
+
+    @property
+    def pace(self) -> Pace:
+        """All directories' together."""
+        total = Pace(None, "", ())
+        for site in self.sites:
+            total.merge(site.pace)
+        return total
+
+    def as_dict(self) -> dict[str, Any]:
+        pace = self.pace
+        seconds = pace.seconds
+        return {
+            **super().as_dict(),
+            "against": {
+                "flavour": self.goal.flavour,
+                "interpreter": interpreter_fields(self.goal),
+                "from": [{"flavour": each.flavour, "interpreter": interpreter_fields(each)} for each in self.origins],
+                "sources": sum(site.sources for site in self.sites),
+                "needed": sum(site.needed for site in self.sites),
+                "timed": pace.timed,
+                "compile_seconds": None if seconds is None else round(seconds, 6),
+                "workers": self.workers,
+                "estimated_seconds": None if seconds is None else round(seconds / self.workers, 6),
+                "site_directories": [site.as_dict() for site in self.sites],
+                "unexamined": [{**path_fields("path", each.path), "message": each.message} for each in self.unexamined],
+            },
+        }
+
+
+def compare_with(request: Request, against: str, observer: Observer) -> MigrationReport:
+    """Look at the sources of every flavour that is meant, with the eyes of another interpreter.
+
+    Raises UsageError, InterpreterError, RefusedError for that interpreter, and what `prepare` raises.
+    """
+    return look_as_others(lambda listener: _compare(request, against, listener), observer)
+
+
+def _compare(request: Request, against: str, observer: Observer) -> MigrationReport:
+    from ...workers.capacity import worker_count
+
+    prepared = prepare(request, observer)
+    service = prepared.service
+    goal = _interpreter(request, against, service)
+    jobs = service.settings.jobs if request.jobs is None else request.jobs
+    report = MigrationReport(goal, worker_count(jobs))
+    report.errors += prepared.report.errors
+    for target, own in prepared.parts:
+        report.origins.append(target.interpreter)
+        try:
+            _look(target, own, service, report)
+        except PyctriggerError as error:
+            report.errors.append(error)
+    return report
+
+
+def _interpreter(request: Request, against: str, service: Service) -> Interpreter:
+    wanted = request._replace(pythons=(against,), prefixes=(), prefixes_below=(), root=None, trust_root=False)
+    (found,) = find_interpreters(wanted, service.settings, service.probed)
+    if isinstance(found, PyctriggerError):
+        raise found
+    return found
+
+
+def _look(target: Target, request: Request, service: Service, report: MigrationReport) -> None:
+    goal = Target(report.goal, target.sites, target.root)
+    wanted = wanted_bytecode(goal, request, service.settings, "")
+    wanted = wanted._replace(create_missing=True, measure=False)
+    with contextlib.ExitStack() as stack:
+        times, known = (
+            stack.enter_context(contextlib.closing(service.store.manifest(each.installation)))
+            for each in (target, goal)
+        )
+        knowledge = Knowledge(known, report.goal.magic_number, service.ownership, limits={}, compares_records=False)
+        survey = stack.enter_context(Survey(target, request, wanted, knowledge))
+        report.unexamined += survey.unexamined
+        _read(survey, target, times, wanted, report)
+
+
+def _read(survey: Survey, target: Target, times: Manifest, wanted: Wanted, report: MigrationReport) -> None:
+    tag, flavour = target.interpreter.cache_tag, target.interpreter.flavour
+    reasons: dict[str, int] = {}
+    pace = Pace(times, tag, wanted.levels)
+    for layout, step in survey.steps():
+        if isinstance(step, DirectoryPlan):
+            for stale in step.stale:
+                _count(layout, step, stale, reasons, pace)
+        elif isinstance(step, Totals):
+            report.sites.append(SiteNeeds(flavour, layout.sources.path, step.sources, reasons, pace))
+            reasons, pace = {}, Pace(times, tag, wanted.levels)
+        elif isinstance(step, Unexamined):
+            report.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.reason))
+
+
+def _count(layout: Layout, plan: DirectoryPlan, stale: Stale, reasons: dict[str, int], pace: Pace) -> None:
+    verdicts = [state.verdict for state in stale.levels if state.verdict is not Verdict.UNPROVEN]
+    if verdicts:
+        reason = "magic" if verdicts[0] is Verdict.FOREIGN_MAGIC else word_for(verdicts[0])
+        reasons[reason] = reasons.get(reason, 0) + 1
+        pace.add(layout.describe_pyc(plan.relative), stale.name, stale.status.st_size)

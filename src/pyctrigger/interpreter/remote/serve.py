@@ -1,0 +1,479 @@
+"""Run by the target: the frames, the limits and the end of every worker; what it answers stands in the file behind.
+
+Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported. Both directions carry frames:
+a 32-bit little-endian length, then as many bytes. The layouts stand in `pyctrigger/workers/wire.py`. `powerless.py`
+comes before it in the same namespace; `compile.py` or `compare.py` follows and calls `serve`.
+
+A source goes in as bytes and its code objects come out as marshalled bytes; the host reads and writes the files. So
+this process needs no rights at all, and its limits (memory, CPU time, no files) are set before the first source comes.
+Where it has an account of its own, it opens no file after that: it has loaded the usual codecs, and for another one it
+sends the host to a worker that has loaded that.
+"""
+
+# What `signal` and `importlib.util` bring along (enum, collections, functools) is a fifth of a worker's start.
+import _signal as signal  # type: ignore[import-not-found]
+import errno
+import gc
+import importlib
+import os
+import struct
+import sys
+from importlib._bootstrap_external import MAGIC_NUMBER
+from importlib.machinery import PathFinder, SourceFileLoader
+
+TYPE_CHECKING = False  # `typing` itself would be one more module that marshal's flags depend on
+if TYPE_CHECKING:
+    import types
+    from typing import Callable
+
+    from pyctrigger.interpreter.remote.powerless import become, bound, require_powerless
+
+RETIRING = 0x80
+COMPILED, FAILED, UNSETTLED, LACKING = 0, 1, 2, 3
+SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
+KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable", "crash")
+#: What compile() can say of a source. Anything else, and all that our own code raises, is a matter of the moment.
+REASONS = (SyntaxError, ValueError, LookupError, RecursionError, OverflowError, SystemError, MemoryError)
+#: Bytes. With less of them a source that others compile may be nested too deeply for us, or be too large.
+USUAL_STACK, USUAL_MEMORY = 8 << 20, 2 << 30
+#: The codecs that nearly all sources have; what loads them is loaded before the first source comes.
+USUAL_CODECS = ("ascii", "latin_1", "utf_8_sig", "cp1252", "iso8859_15")
+#: What the kernel refused of that which keeps a source, or a worker without a host, from going on for ever.
+LACKS = []  # type: list[str]
+
+
+class Library:
+    """What of the standard library this process can still load."""
+
+    #: The codecs that it had when it was closed; None: it is open.
+    closed = None  # type: frozenset[str] | None
+    #: Whether all of it could be read.
+    readable = True
+
+
+def read_exactly(count: int) -> bytes:
+    """`count` bytes of standard input; ends the process at its end: the host is gone or has no more work."""
+    data = sys.stdin.buffer.read(count)
+    if len(data) < count:
+        os._exit(0)
+    return data
+
+
+def read_frame() -> bytes:
+    (length,) = struct.unpack("<I", read_exactly(4))
+    return read_exactly(length)
+
+
+def write_frame(payload: bytes) -> None:
+    data = memoryview(struct.pack("<I", len(payload)) + payload)
+    while data:
+        data = data[os.write(OUTPUT, data) :]
+
+
+def die_with_host(life: int) -> None:
+    """Have the kernel end us when the host's end of the pipe `life` closes, also in the middle of compile().
+
+    SIGIO's default action ends a process on Linux (fcntl(2), F_SETOWN); FreeBSD ignores SIGIO, but has procctl(2).
+    """
+    import fcntl
+    import select
+
+    if sys.platform.startswith("freebsd"):
+        import ctypes
+
+        PROC_PDEATHSIG_CTL, P_PID = 11, 0
+        wanted = ctypes.c_int(signal.SIGKILL)
+        procctl = ctypes.CDLL(None, use_errno=True).procctl
+        procctl.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int, ctypes.c_void_p]
+        procctl(P_PID, 0, PROC_PDEATHSIG_CTL, ctypes.byref(wanted))
+    else:
+        try:
+            signal.signal(signal.SIGIO, signal.SIG_DFL)
+            fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+        except OSError:
+            lack("fcntl(F_SETOWN)")
+    # The host may have died before the kernel knew whom to tell.
+    try:
+        is_over = bool(select.select([life], [], [], 0)[0])  # poll(2) wants room for a descriptor
+    except ValueError:  # one that is too high for select(2)
+        poller = select.poll()
+        poller.register(life, 0)
+        is_over = bool(poller.poll(0))
+    if is_over:
+        os._exit(0)
+
+
+def lack(call: str) -> None:
+    if call not in LACKS:
+        LACKS.append(call)
+
+
+def limit(memory: int, processes: int = 0) -> int:
+    """Bound this process, its address space in bytes.
+
+    Returns the address space that it has then: whoever started us may have left us less.
+    """
+    try:
+        import resource
+    except ImportError:  # Debian's python3.15-minimal has none; the host sees to it
+        return memory
+
+    if not bound(processes, memory):
+        lack("setrlimit")
+    try:
+        left = resource.getrlimit(resource.RLIMIT_AS)[0]
+    except (AttributeError, OSError):
+        return memory
+    return memory if left == resource.RLIM_INFINITY or not memory else min(memory, left)
+
+
+def set_clock(seconds: float) -> None:
+    """End this process after so much more CPU time; 0: never. Without it the host's patience has to do."""
+    try:
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+    except OSError:
+        lack("setitimer")
+
+
+def clock() -> float:
+    """How much CPU time is left until then."""
+    try:
+        return float(signal.getitimer(signal.ITIMER_PROF)[0])
+    except OSError:
+        return 0.0
+
+
+def used_memory() -> int:
+    """The most memory that this process ever held, in bytes; 0 where nothing here can tell."""
+    try:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    except (ImportError, OSError):
+        pass
+    try:
+        with open("/proc/self/status", "rb") as status:
+            return max(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM:"))
+    except (OSError, ValueError):
+        return 0
+
+
+def soft_limit(name: str) -> int:
+    """A limit of this process; 0: none, or none that can be read."""
+    try:
+        import resource
+
+        soft = resource.getrlimit(getattr(resource, name))[0]
+    except (ImportError, AttributeError, OSError, ValueError):
+        return 0
+    return 0 if soft == resource.RLIM_INFINITY else soft
+
+
+def is_short_of_memory(memory: int) -> bool:
+    """Whether a MemoryError can be meant as it says, by whatever limit: ours, the caller's, or the machine's."""
+    used = used_memory()
+    bounds = [bound for bound in (soft_limit("RLIMIT_AS"), soft_limit("RLIMIT_DATA")) if bound]
+    if not used or (memory and used > memory // 4) or any(bound < (memory or USUAL_MEMORY) for bound in bounds):
+        return True  # where nothing tells, it isn't blamed on the source: that would be remembered
+    try:
+        bytes(1 << 26)
+    except MemoryError:
+        return True
+    return False
+
+
+def kind_of(error: Exception, data: bytes, memory: int) -> str:
+    """Which kind of failure a compile error is; the text of a source never leaves this function.
+
+    CPython's parser says MemoryError, too, when its own stack is full: a fact about the source, and no memory is short.
+    """
+    if isinstance(error, (MemoryError, RecursionError)):
+        stack = soft_limit("RLIMIT_STACK")
+        is_cramped = 0 < stack < USUAL_STACK
+        is_cramped = is_cramped or (isinstance(error, MemoryError) and is_short_of_memory(memory))
+        return "memory" if is_cramped else "recursion"
+    if isinstance(error, (UnicodeError, LookupError)):
+        return "encoding"
+    if isinstance(error, SyntaxError):
+        try:
+            return "syntax" if is_text(data) else "encoding"
+        except MemoryError:
+            return "memory"
+    return "syntax"
+
+
+def cookie(data: bytes) -> "str | None":
+    """The name of the encoding that a source declares in one of its first two lines (PEP 263)."""
+    for line in data[: 1 << 16].split(b"\n", 2)[:2]:
+        text = line.strip(b" \t\f\r")
+        at = text.find(b"coding") if text.startswith(b"#") else -1
+        while at >= 0:
+            rest = text[at + 6 :]
+            if rest[:1] in (b":", b"="):
+                rest = rest[1:].lstrip(b" \t")
+                name = rest[: len(rest) - len(rest.lstrip(NAME_OF_CODEC))]
+                if name:
+                    return name.decode("ascii")
+            at = text.find(b"coding", at + 1)
+        if text and not text.startswith(b"#"):
+            return None
+    return None
+
+
+NAME_OF_CODEC = b"-_.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def is_text(data: bytes) -> bool:
+    """Whether a source is text in the encoding that it declares, as `tokenize.detect_encoding` reads it.
+
+    That module costs a third of a worker's start. Raises MemoryError.
+    """
+    name = cookie(data)
+    if data.startswith(b"\xef\xbb\xbf"):
+        if name is not None and modules_of(name)[-1] not in ("utf_8", "utf8", "utf_8_sig"):
+            return False
+        name = "utf-8"
+    try:
+        data.decode(name or "utf-8")
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
+def modules_of(name: str) -> "list[str]":
+    """The modules in which `encodings` looks for a codec of that name, in their order."""
+    from encodings import aliases, normalize_encoding
+
+    norm = normalize_encoding(name).lower()
+    aliased = aliases.aliases.get(norm) or aliases.aliases.get(norm.replace(".", "_"))
+    return [each for each in (aliased, norm) if each and "." not in each]
+
+
+def lacking_codec(data: bytes) -> "str | None":
+    """The codec that a source declares, and that this process can't load any more."""
+    if Library.closed is None or b"coding" not in data[:400] or not Library.readable:
+        return None
+    name = cookie(data)
+    names = [] if name is None else modules_of(name)
+    if any("encodings." + each in sys.modules for each in names):
+        return None
+    return next((each for each in names if each in Library.closed), None)
+
+
+def load(more: str) -> None:
+    """Load what compiling may need: when the library is closed, nobody can."""
+    import encodings
+
+    missed = False
+    wanted = ["encodings." + name for name in (*USUAL_CODECS, *filter(None, [more]))]
+    for name in [*wanted, "unicodedata"]:
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError):  # also what this system leaves out
+            missed = True
+    if missed:
+        Library.readable = can_read_library()
+    try:
+        names = os.listdir(os.path.dirname(encodings.__file__ or ""))
+    except OSError:
+        names = []
+    Library.closed = frozenset(name.partition(".")[0] for name in names if not name.startswith("_"))
+
+
+def close_library() -> None:
+    """From now on this process opens nothing more.
+
+    What isn't loaded isn't there: an import that may open nothing raises whatever the kernel says.
+    """
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    except (ImportError, AttributeError, ValueError, OSError):
+        pass  # its account protects all the same
+
+
+def is_open(path: str, mode: int) -> bool:
+    """Whether this account may use a file; access(2) may itself be refused."""
+    if os.access(path, mode):
+        return True
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError as error:
+        return error.errno == errno.ENOENT  # a link to nothing
+    return True
+
+
+def lacks_module(error: Exception) -> bool:
+    """Whether compile() missed a module that others have: some systems leave codecs and names of characters out."""
+    said = getattr(error, "msg", None) or str(error)  # the rest of it is the source's
+    if "unicodedata" in said:
+        try:
+            importlib.import_module("unicodedata")
+        except (ImportError, OSError):
+            return True
+    if "encoding" not in said:
+        return False
+    from encodings import aliases
+
+    name = next(iter(modules_of(said.rpartition(":")[2].strip())), "")
+    if name not in aliases.aliases.values():
+        return False
+    try:
+        importlib.import_module("encodings." + name)
+    except (ImportError, OSError):
+        return True
+    return False
+
+
+def can_read_library() -> bool:
+    """Whether this account may read what compile() loads as it needs it: codecs, and the names of characters.
+
+    A codec that can't be read is "unknown encoding: cp1252" and says nothing about the source.
+    """
+    if Library.closed is not None:
+        return Library.readable
+    for directory in [path for entry in sys.path for path in (entry, os.path.join(entry, "encodings"))]:
+        if not os.path.isdir(directory):
+            continue
+        if not is_open(directory, os.R_OK | os.X_OK):
+            return False
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if name.endswith((".py", ".so")) and not is_open(path, os.R_OK):
+                return False
+    return True
+
+
+class Refusal(Exception):
+    """What the compiler itself said of a source: the only thing that is ever remembered of one. `args` is its error."""
+
+
+class Lacking(Exception):
+    """A codec that this process can't load any more. `args` is the name of its module."""
+
+
+class Unmarshallable(Refusal):
+    """marshal refused what compile accepted."""
+
+
+def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
+    """The code object as `py_compile` gets it: by the loader's own method, which differs between versions.
+
+    Raises Refusal and Lacking.
+    """
+    codec = lacking_codec(data)
+    if codec is not None:
+        raise Lacking(codec)
+    loader = SourceFileLoader("<py_compile>", path)
+    try:
+        return loader.source_to_code(data, path, _optimize=level)
+    except REASONS as error:
+        raise Refusal(error) from None
+
+
+class Request:
+    """What is asked of a source. `rest` is the source, with bodies before it where some are to be looked at."""
+
+    def __init__(self, frame: bytes, hash_of: "Callable[[bytes], bytes]") -> None:
+        self.flags, count, length = struct.unpack_from("<BBI", frame, 0)
+        path = 6 + 10 * count
+        #: (level, whether the hash in its pyc is known, that hash)
+        self.levels = [struct.unpack_from("<BB8s", frame, offset) for offset in range(6, path, 10)]
+        self.path = frame[path : path + length].decode("utf-8", "surrogateescape")
+        self.rest = frame[path + length :]
+        self.hash_of = hash_of
+
+
+def reply(source_hash: bytes, answers: "list[tuple[int, int, bytes]]") -> bytes:
+    """The answer for every level: (state, microseconds, body)."""
+    pieces = [struct.pack("<B8sB", COMPILED, source_hash, len(answers))]
+    for state, microseconds, body in answers:
+        pieces.append(struct.pack("<BII", state, min(microseconds, 0xFFFFFFFF), len(body)))
+        pieces.append(body)
+    return b"".join(pieces)
+
+
+def failure(kind: str, line: "object" = 0, name: str = "ValueError") -> bytes:
+    number = max(0, min(line, 0xFFFFFFFF)) if isinstance(line, int) else 0
+    return struct.pack("<BBI", FAILED, KINDS.index(kind), number) + name.encode("ascii", "replace")
+
+
+def failed(error: Exception, source: bytes, memory: int) -> bytes:
+    """The answer where a source can't be compiled: for what reason of its own, or of the moment."""
+    if isinstance(error, Lacking):
+        return bytes(bytearray([LACKING])) + str(error).encode("ascii")
+    if isinstance(error, Unmarshallable):
+        return failure("unmarshallable")
+    if not isinstance(error, Refusal):
+        kind = "memory" if isinstance(error, MemoryError) else "crash"
+        if isinstance(error, (PermissionError, ImportError)) and not can_read_library():
+            kind = "unreadable"
+        return failure(kind, 0, type(error).__name__)
+    (reason,) = error.args
+    kind = kind_of(reason, source, memory)
+    if kind in ("syntax", "encoding") and not can_read_library():
+        kind = "unreadable"
+    elif kind in ("syntax", "encoding") and lacks_module(reason):
+        kind = "crash"
+    return failure(kind, getattr(reason, "lineno", 0), type(reason).__name__)
+
+
+def no_hash(data: bytes) -> bytes:
+    return bytes(8)
+
+
+def serve(answer: "Callable[[Request, int], bytes]") -> None:
+    """Answer requests with `answer(request, memory)` until the host is gone; an empty answer is none."""
+    life, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+    options = dict(each.partition("=")[::2] for each in sys.argv[6:])
+    account, codec = int(options.get("account", -1)), options.get("codec", "")
+    die_with_host(life)
+    memory = limit(memory, 2 if account > 0 else 0)
+    hash_of = importlib.import_module("importlib.util").source_hash if hashes else no_hash
+    # CPU time, not time of day: an emulated or overloaded machine must not fail good files. The default action of
+    # SIGPROF ends the process, also inside compile(), where no handler of Python's would run.
+    if seconds:
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        set_clock(seconds)
+        set_clock(0)
+    if sys.implementation.name == "pypy":
+        # A traced loop makes another string of "", and marshal tells the two apart. compile() gains nothing from it.
+        importlib.import_module("pypyjit").set_param("off")
+        # What starting has left behind is interned until it is collected; an object dies in two rounds, or three.
+        for _ in range(3):
+            gc.collect()
+    else:
+        gc.disable()  # compiling makes no cycles worth the time; the memory check below bounds the rest
+    if account > 0:
+        load(codec)
+        close_library()
+        if os.getuid() == account:
+            require_powerless(account, account)
+        else:
+            become(account, account)
+    tag = (sys.implementation.cache_tag or "").encode("utf-8")
+    lacks = "".join("\0" + each for each in LACKS).encode("ascii")
+    write_frame(b"pyctrigger-worker-1" + bytes(MAGIC_NUMBER) + tag + lacks)
+    while True:
+        frame = read_frame()
+        if seconds:
+            set_clock(seconds)
+        said = answer(Request(frame, hash_of), memory)
+        if seconds:
+            set_clock(0)
+        del frame
+        if not said:
+            continue
+        spent = said[:2] == struct.pack("<BB", FAILED, KINDS.index("memory"))
+        if spent or said[0] & RETIRING or (memory and used_memory() > memory // 2):
+            write_frame(bytes(bytearray([said[0] | RETIRING])) + said[1:])
+            os._exit(0)
+        write_frame(said)
+
+
+# What anything prints goes to standard error; the frames have a descriptor of their own.
+OUTPUT = os.dup(1)
+os.dup2(2, 1)

@@ -1,0 +1,246 @@
+"""What a command did, as a value: the numbers, failures and findings of every flavour."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..tuples import NamedTuple
+from ..version import VERSION
+from .outcome import Action, Failure, Finding, Tally, path_fields
+
+if TYPE_CHECKING:
+    from ..errors import PyctriggerError
+    from ..interpreter.interpreter import Interpreter
+
+#: The version of the JSON object; it may grow without a new number.
+SCHEMA = 1
+
+#: What became of the work as a whole, worst first: of several, the first counts.
+OUTCOMES = (
+    *("error", "refused", "interrupted", "locked", "failed", "incomplete", "read-only", "deferred"),
+    *("done", "looked", "nothing-to-do"),
+)
+_OUTCOMES_OF_ERRORS = {75: "locked", 77: "refused", 130: "interrupted"}
+
+
+class Taking(NamedTuple):
+    """What goes from one site directory."""
+
+    site: str
+    pycs: int = 0
+    """Files: bytecode, and what killed writers left."""
+    bytes: int = 0
+    by_others: int = 0
+    """Of the files, those that something else than pyctrigger has written, or that nothing says otherwise of."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The site directory's part of the JSON object."""
+        return {
+            **path_fields("site_directory", self.site),
+            "pycs": self.pycs,
+            "bytes": self.bytes,
+            "by_others": self.by_others,
+        }
+
+
+class FlavourReport:
+    """What became of one flavour. `interpreter` is None when it is gone, as it may be for a purge."""
+
+    def __init__(
+        self,
+        flavour: str,
+        installation: str,
+        interpreter: Interpreter | None,
+        prefix: str | None = None,
+        *,
+        called: str | None = None,
+    ) -> None:
+        self.flavour = flavour
+        #: What people call the interpreter: its flavour, unless there are two of it.
+        self._called = flavour if called is None else called
+        self.installation = installation
+        self.interpreter = interpreter
+        #: The environment that was served.
+        self.prefix = prefix
+        self.tally = Tally()
+        self.elapsed_seconds = 0.0
+        #: What ended its work early; it stands in the report as well.
+        self.error: PyctriggerError | None = None
+        #: Whether its work was left in the journal, as it was asked or configured.
+        self.deferred = False
+        #: How many entries of other runs in the journal it took over.
+        self.taken_over = 0
+        #: The numbers of one that only looked: sources, and pycs by what is wrong with them.
+        self.summary: dict[str, Any] | None = None
+        #: What a purge takes, by site directory.
+        self.takings: list[Taking] = []
+        #: What `status` shows: reasons, bytes, journal, lock.
+        self.status: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it: an environment by its path, everything else by its flavour."""
+        return shown(self._called) if self.prefix is None else f"{shown(self.prefix)} ({shown(self._called)})"
+
+    @property
+    def outcome(self) -> str:
+        """What became of its work, as a whole: one of `OUTCOMES`."""
+        tally = self.tally
+        if self.error is not None:
+            return _outcome_of(self.error)
+        if self.deferred:
+            return "deferred"
+        if tally.failures or tally.counts.failed:
+            return "failed"
+        if tally.unexamined:
+            return "incomplete"
+        if self.summary is not None:
+            return "looked"
+        if tally.left_read_only:
+            return "read-only"
+        return "done" if tally.counts.changes else "nothing-to-do"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The flavour's part of the JSON object."""
+        tally = self.tally
+        document: dict[str, Any] = {
+            "flavour": self.flavour,
+            "installation": self.installation,
+            **({"prefix": None} if self.prefix is None else path_fields("prefix", self.prefix)),
+            "outcome": self.outcome,
+            "interpreter": interpreter_fields(self.interpreter)
+            if self.interpreter and self.interpreter.executable
+            else None,
+            "counts": tally.counts.as_dict(),
+            "failures": [_failure(failure) for failure in tally.failures],
+            "findings": [_finding(finding) for finding in tally.findings],
+            "unexamined": [_failure(failure) for failure in tally.unexamined],
+            "actions": [_action(action) for action in tally.actions],
+            "links": [{**path_fields("path", path), **path_fields("leads_to", goal)} for path, goal in tally.links],
+            "notices": [printable(notice) for notice in tally.notices],
+            "elapsed_seconds": round(self.elapsed_seconds, 6),
+        }
+        if self.takings:
+            document["takings"] = [taking.as_dict() for taking in self.takings]
+        if self.status is not None:
+            document["status"] = as_printable(self.status)
+        return document
+
+
+class Report:
+    """What a command did: one `FlavourReport` for each flavour, and the errors that ended some of them."""
+
+    def __init__(self, command: str, *, dry_run: bool = False) -> None:
+        self.command = command
+        self.dry_run = dry_run
+        self.runs: list[FlavourReport] = []
+        self.errors: list[PyctriggerError] = []
+        #: Whether a person asked for all of it, also for what has nothing to say.
+        self.is_whole = False
+        #: Lines that a person should read, about no flavour in particular.
+        self.notices: list[str] = []
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is something to show beside the errors."""
+        return type(self) is not Report or bool(self.runs)
+
+    @property
+    def outcome(self) -> str:
+        """The worst of all flavours'; of a verb that serves none, done, unless there are errors."""
+        found = {*map(_outcome_of, self.errors), *(run.outcome for run in self.runs)}
+        return next((each for each in OUTCOMES if each in found), "done")
+
+    @property
+    def exit_code(self) -> int:
+        """The highest of all flavours' (the contract's table)."""
+        codes = [error.exit_code for error in self.errors]
+        return max([0, *codes, *(run.tally.exit_code for run in self.runs)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON object of the contract."""
+        return {
+            "schema": SCHEMA,
+            "command": self.command,
+            "version": VERSION,
+            "exit_code": self.exit_code,
+            "outcome": self.outcome,
+            "dry_run": self.dry_run,
+            "errors": [error_fields(error) for error in self.errors],
+            "notices": [printable(notice) for notice in self.notices],
+            "runs": [run.as_dict() for run in self.runs],
+        }
+
+
+def _outcome_of(error: PyctriggerError) -> str:
+    return _OUTCOMES_OF_ERRORS.get(error.exit_code, "error")
+
+
+def error_fields(error: PyctriggerError) -> dict[str, Any]:
+    """An error for JSON."""
+    fields: dict[str, Any] = {"code": error.exit_code, "message": printable(error.message)}
+    if error.mend:
+        fields["hint"] = fields["mend"] = printable(error.mend)
+    return fields
+
+
+def printable(text: str) -> str:
+    """Text that any stream can carry: bytes that are no UTF-8 become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def shown(path: str) -> str:
+    """A path fit for one line: what doesn't print, and bytes that are no UTF-8, as escapes."""
+    text = os.fsencode(path).decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable()
+        else f"\\x{ord(character) - 0xDC00:02x}"
+        if 0xDC80 <= ord(character) <= 0xDCFF
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def as_printable(value: Any) -> Any:
+    """A value of JSON with every text in it printable."""
+    if isinstance(value, dict):
+        return {key: as_printable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [as_printable(each) for each in value]
+    return printable(value) if isinstance(value, str) else value
+
+
+def interpreter_fields(interpreter: Interpreter) -> dict[str, Any]:
+    """An interpreter for JSON."""
+    return {
+        **path_fields("executable", interpreter.executable),
+        "implementation": interpreter.implementation,
+        "version": interpreter.release,
+        "cache_tag": interpreter.cache_tag,
+        "magic_number": interpreter.magic_number.hex(),
+    }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {**path_fields("path", failure.path), "kind": failure.kind, "message": printable(failure.message)}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    from .states import why  # nobody pays for it who found nothing
+
+    fields: dict[str, Any] = {"kind": finding.kind}
+    fields.update(path_fields("pyc", finding.pyc) if finding.pyc is not None else {"pyc": None})
+    fields.update(path_fields("source", finding.source) if finding.source is not None else {"source": None})
+    fields["reason"] = why(finding)
+    return fields
+
+
+def _action(action: Action) -> dict[str, Any]:
+    fields: dict[str, Any] = {"action": action.action, **path_fields("path", action.path), "reason": action.reason}
+    if action.levels:
+        fields["levels"] = list(action.levels)
+    return fields

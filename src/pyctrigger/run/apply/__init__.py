@@ -1,0 +1,1 @@
+"""Doing what a plan says: compile, refresh, sweep, and what became of it."""

@@ -1,0 +1,1 @@
+"""What a tree needs, found by reading only."""

@@ -1,0 +1,219 @@
+"""The same plan, read as findings: what `verify` reports, and what `--dry-run` would do. Nothing is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...outcome.observer import Observer
+from ...outcome.outcome import Action, Failure, Finding, Link, Tally, Untried
+from ...outcome.states import STATES, word_for
+from ...pyc.header import Verdict
+from .proof import UnprovenError
+from .results import Results
+from .steps import DirectoryPlan, Emptied, Refused, Stale, Totals, Unexamined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ...tree.layout import Layout
+    from .steps import LevelState, Removal, Step, Unwanted
+    from .takings import Takings
+
+    #: The levels of a source that aren't fresh, once the target has told of the doubtful ones.
+    Prove = Callable[[Layout, str, Stale], "list[LevelState]"]
+
+#: Why bytecode needs to be written anew although it is well-formed, as `status` counts it.
+_REASONS = ("magic", "mtime", "size", "digest", "mode", "rights")
+_AS_A_RUN_HAS_IT = {Verdict.UNKNOWN: Verdict.SUSPECT}
+_DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
+#: What `status` counted under one name in its first editions.
+_DAMAGED = ("corrupt", "mismatched", "obstructed")
+
+
+class Inspected(NamedTuple):
+    """What an inspection has found, to be added to another one's."""
+
+    tally: Tally
+    totals: Totals
+    states: Counter[str]
+    reasons: Counter[str | None]
+
+
+class Inspection:
+    """Reads steps as findings and actions, and counts what `status` shows.
+
+    With `would_act` what a run would leave, since it can't be written, is no action; it is told as the run tells it.
+    """
+
+    def __init__(self, prove: Prove, *, would_act: bool = False, takings: Takings | None = None) -> None:
+        self._prove = prove
+        self._takings = takings
+        self._would_act = would_act
+        self._results = Results(Observer())
+        self.tally = self._results.tally
+        self.totals = Totals()
+        #: How many pycs are in each state that isn't fresh, and of the stale ones, for which reason.
+        self._states: Counter[str] = Counter()
+        self._reasons: Counter[str | None] = Counter()
+        self._untried = Untried()
+
+    def read(self, steps: Iterable[tuple[Layout, Step]]) -> Tally:
+        """Go through all steps."""
+        for layout, step in steps:
+            if isinstance(step, DirectoryPlan):
+                self._directory(layout, step)
+            elif isinstance(step, Emptied):
+                self._emptied(layout, step)
+            elif isinstance(step, Totals):
+                self.tally.counts.fresh += step.fresh
+                self.totals = Totals(*map(sum, zip(self.totals, step)))
+            elif isinstance(step, Refused):
+                self.tally.failures.append(Failure(layout.describe_source(step.relative), "refused", step.reason))
+            elif isinstance(step, Unexamined):
+                self._unexamined(layout, step)
+        return self.tally
+
+    def tell_untried(self) -> None:
+        """Name once what wasn't looked into for want of time."""
+        if self._untried.count:
+            self.tally.unexamined.append(self._untried.failure())
+
+    @property
+    def found(self) -> Inspected:
+        """What it has found."""
+        return Inspected(self.tally, self.totals, self._states, self._reasons)
+
+    def add(self, other: Inspected) -> None:
+        """Take in what another one has found elsewhere."""
+        self.tally.add(other.tally)
+        self.totals = Totals(*map(sum, zip(self.totals, other.totals)))
+        self._states += other.states
+        self._reasons += other.reasons
+
+    def summary(self) -> dict[str, Any]:
+        """What `status` shows of the tree: sources, and pycs by what is wrong with them."""
+        kinds = Counter(finding.kind for finding in self.tally.findings)
+        states, excluded = self._states, self.tally.counts.skipped - kinds["uncompilable"]
+        return {
+            "sources": self.totals.sources,
+            "source_bytes": self.totals.source_bytes,
+            "pyc_bytes": self.totals.pyc_bytes,
+            "fresh": self.tally.counts.fresh,
+            "stale": {**{reason: self._reasons[reason] for reason in _REASONS}, "magic": states["foreign-magic"]},
+            "foreign_magic": states["foreign-magic"],
+            "missing": states["missing"],
+            **{state: states[state] for state in _DAMAGED},
+            "damaged": sum(states[state] for state in _DAMAGED),
+            "unreadable": kinds["unreadable"],
+            "uncompilable": kinds["uncompilable"],
+            "excluded": excluded,
+            "refused": len(self.tally.failures),
+            "orphans": kinds["orphan"],
+            "residue": kinds["residue"],
+            "unwanted": kinds["unwanted"],
+        }
+
+    def _directory(self, layout: Layout, plan: DirectoryPlan) -> None:
+        self.tally.counts.skipped += len(plan.skipped)
+        for name, reason in plan.skipped:
+            if reason == "uncompilable":
+                self._find("uncompilable", None, layout.describe_source(plan.relative, name), known=True)
+        for name, reason in plan.refused:
+            self.tally.failures.append(Failure(layout.describe_source(plan.relative, name), "refused", reason))
+        self.tally.links += [Link(layout.describe_source(plan.relative, name), goal) for name, goal in plan.links]
+        if (plan.stale or plan.removals or plan.is_closed) and self._is_left(layout, plan.relative):
+            self._results.leave(layout, plan.relative, len(plan.stale))
+            return
+        if plan.obstacle and not plan.goes_on:
+            self._states["obstructed"] += 1
+            self._find("obstructed", layout.describe_pyc(plan.relative), None, f"it {plan.obstacle}")
+        if plan.is_closed and not plan.goes_on:
+            path = layout.describe_pyc(plan.relative)
+            self._find("unreadable", path, None)
+            self.tally.actions.append(Action("chmod", path, "unreadable"))
+        for stale in plan.stale:
+            self._stale(layout, plan, stale)
+        for unwanted in plan.unwanted:
+            self._unwanted(layout, plan.relative, unwanted)
+        for removal in plan.removals:
+            self._removal(layout, plan.relative, removal)
+
+    def _stale(self, layout: Layout, plan: DirectoryPlan, stale: Stale) -> None:
+        states = list(stale.levels)
+        if self._would_act:  # a run compiles what a look only loads
+            states = [each._replace(verdict=_AS_A_RUN_HAS_IT.get(each.verdict, each.verdict)) for each in states]
+        if any(state.verdict in _DOUBTS for state in states):
+            try:
+                states = self._prove(layout, plan.relative, stale._replace(levels=tuple(states)))
+            except UnprovenError as error:
+                self._unproven(layout.describe_source(plan.relative, stale.name), error)
+                return
+        if not states:
+            self.tally.counts.fresh += 1
+            return
+        source = layout.describe_source(plan.relative, stale.name)
+        for state in states:
+            name, reason, sentence = STATES[state.verdict]
+            self._states[name] += 1
+            if name == "stale":
+                self._reasons[reason] += 1
+            if not plan.obstacle:
+                why = f"{sentence} for level {state.level}" if name == "missing" else sentence
+                self._find(name, layout.describe_pyc(plan.relative, state.pyc), source, why)
+        reasons = ", ".join(sorted({word_for(state.verdict) for state in states}))
+        self.tally.actions.append(Action("compile", source, reasons, tuple(state.level for state in states)))
+
+    def _unproven(self, source: str, error: UnprovenError) -> None:
+        """A source that takes more than a limit can't be compared; what others are to blame for wasn't examined."""
+        if not error.lost.is_tried:
+            self._untried.add(source)
+        elif error.lost.limit:
+            self.tally.counts.skipped += 1
+            self._find("uncompilable", None, source, error.lost.message, known=error.known)
+        else:
+            self.tally.unexamined.append(Failure(source, error.lost.kind, error.lost.message))
+
+    def _unwanted(self, layout: Layout, relative: str, unwanted: Unwanted) -> None:
+        """A level that a run once kept is no longer asked for; one that it never did is no fault while it is fresh."""
+        states = list(unwanted.stale.levels)
+        if any(state.verdict in _DOUBTS for state in states):
+            try:
+                states = self._prove(layout, relative, unwanted.stale)
+            except UnprovenError as error:
+                self._unproven(layout.describe_source(relative, unwanted.stale.name), error)
+                return
+        if unwanted.is_owned and not states:
+            return  # as its package made it, and nothing of ours removes it
+        state = STATES[states[0].verdict] if states else None
+        kind = state.name if unwanted.is_owned and state else "unwanted"
+        why = "its level isn't asked for" + (f", and {state.sentence}" if state else "")
+        source = layout.describe_source(relative, unwanted.stale.name)
+        is_fault = bool(states) or unwanted.is_recorded
+        self._find(kind, layout.describe_pyc(relative, unwanted.pyc), source, why, known=not is_fault)
+
+    def _removal(self, layout: Layout, relative: str, removal: Removal) -> None:
+        pyc = layout.describe_pyc(relative, removal.name)
+        if removal.kind != "pyc":
+            source = layout.describe_source(relative, removal.source) if removal.source else None
+            self._find(removal.kind, pyc, source)
+        self.tally.actions.append(Action("remove", pyc, removal.kind))
+        if self._takings is not None:
+            self._takings.add(layout, relative, removal)
+
+    def _is_left(self, layout: Layout, relative: str) -> bool:
+        return self._would_act and not self._results.can_write(layout, relative)
+
+    def _emptied(self, layout: Layout, step: Emptied) -> None:
+        if self._is_left(layout, step.relative if step.pycache else step.relative.rpartition("/")[0]):
+            return
+        path = layout.describe_pyc(step.relative) if step.pycache else layout.describe_source(step.relative)
+        self.tally.actions.append(Action("remove-directory", path, "emptied"))
+
+    def _unexamined(self, layout: Layout, step: Unexamined) -> None:
+        self.tally.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.reason))
+
+    def _find(
+        self, kind: str, pyc: str | None, source: str | None, reason: str | None = None, *, known: bool = False
+    ) -> None:
+        self.tally.findings.append(Finding(kind, pyc, source, known, reason))

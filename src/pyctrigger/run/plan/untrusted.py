@@ -1,0 +1,101 @@
+"""Directories that nothing is written into, since the wrong people may write there: each is told once."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from ...outcome.outcome import Failure
+from ...tree.custody import reason_to_distrust, writers_beside_root
+from ...tree.listing import source_owners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...outcome.outcome import Tally
+    from ...tree.directory import Tree
+    from ...tree.layout import Layout
+
+_CONFIGURED = 'untrusted_directories = "allow" in the configuration permits it'
+
+
+class Gatekeeper:
+    """Judges a directory before the first change to it. What it refuses goes into `tally`."""
+
+    def __init__(self, tally: Tally, *, allows_all: bool, tells_shared: bool = False) -> None:
+        self._tally = tally
+        self._allows_all = allows_all
+        self._tells_shared = tells_shared
+        #: By group or account: the directories of root's that it may write, and in which something was changed.
+        self._shared: dict[str, list[str]] = {}
+        self._refused: set[str] = set()
+        #: The last one that may be changed: its files come in a row.
+        self._permitted = ""
+        self._entered: tuple[Layout, str] | None = None
+
+    def permits(self, layout: Layout, relative: str, *, source_only: bool = False) -> bool:
+        """Whether the bytecode of a source directory may be changed; if `source_only`, the entries of that directory.
+
+        With a pycache prefix, what belongs to the owner of that tree stands for a source directory.
+        """
+        if self._allows_all or (self._entered == (layout, relative) and not source_only):
+            return True
+        permitted = self._judge(layout, relative, source_only=source_only)
+        # Who may make a `__pycache__` that isn't there yet was judged with the directory; a prefix has a tree above it.
+        if permitted and not (source_only or layout.has_prefix):
+            self._entered = layout, relative
+        return permitted
+
+    def _judge(self, layout: Layout, relative: str, *, source_only: bool) -> bool:
+        if layout.has_prefix:
+            return self._may_change(layout.pycs, layout.pycache(relative), lambda: {layout.pycs.owner})
+
+        def owners() -> set[int]:
+            with layout.sources.entered(relative) as directory:
+                return source_owners(directory) or {layout.sources.owner_at(relative)}
+
+        return self._may_change(layout.sources, relative, owners) and (
+            source_only or self._may_change(layout.pycs, layout.pycache(relative), owners)
+        )
+
+    def _note_shared(self, path: str, directory: int) -> None:
+        status = os.fstat(directory)
+        if self._tells_shared and status.st_uid == 0 and status.st_mode & stat.S_IWGRP:
+            for who in writers_beside_root(directory, status):
+                self._shared.setdefault(who, []).append(path)
+
+    def tell_shared(self) -> None:
+        """Say once who may write where something was changed for root: they are trusted like root."""
+        for who, paths in self._shared.items():
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            they = "its members decide" if who.startswith("group") else "it decides"
+            self._tally.notices.append(
+                f"{who} may write {paths[0]}{more}, which is root's: {they} what root imports from "
+                "there; chmod g-w it unless that is meant"
+            )
+        self._shared.clear()
+
+    def _may_change(self, tree: Tree, relative: str, owners: Callable[[], set[int]]) -> bool:
+        path = tree.describe(relative)
+        if path == self._permitted:
+            return True
+        if path in self._refused:
+            return False
+        try:
+            directory = tree.directory(relative)
+        except OSError:
+            return True  # it isn't there, or is no directory: whoever makes or opens it says what is wrong
+        try:
+            reason = reason_to_distrust(directory, owners, tree.account_at(relative))
+        except OSError as error:
+            reason = f"it can't be looked at ({error.strerror})"
+        if reason is None and tree.exposed:
+            reason = f"everybody may write {tree.exposed} on the way to it, without a sticky bit; chmod o-w that"
+        if reason is None:
+            self._permitted = path
+            self._note_shared(path, directory)
+            return True
+        self._refused.add(path)
+        self._tally.failures.append(Failure(path, "refused", f"{reason}, or {_CONFIGURED}"))
+        return False

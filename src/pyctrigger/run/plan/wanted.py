@@ -1,0 +1,126 @@
+"""The bytecode that every source of a target should have."""
+
+from __future__ import annotations
+
+import os
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ...errors import UsageError
+from ...pyc.header import InvalidationMode
+from ...tuples import NamedTuple
+from ...version import VERSION
+from ..scope.request import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ...pyc.header import HeaderFormat
+    from ..scope.config import Settings
+    from ..scope.request import Request
+    from ..scope.target import Target
+
+
+EVERY_LEVEL = (0, 1, 2)
+#: To be raised with what a directory that needs nothing is looked at for, between two versions.
+_RULES = 3
+
+
+class Wanted(NamedTuple):
+    """What is wanted of a tree, and how much of what stands there is to be believed."""
+
+    cache_tag: str
+    header: HeaderFormat
+    levels: tuple[int, ...]
+    mode: InvalidationMode
+    writer: str
+    """The id in our temporary names; residue of this writer is known to be dead once the lock is ours."""
+    exclude: tuple[str, ...] = ()
+    create_missing: bool = True
+    source_date_epoch: int | None = None
+    """No timestamp in a pyc is later than this (seconds): the sources' own will be clamped to it."""
+    trust_nothing: bool = False
+    """A repair: every pyc is compared with a new compilation."""
+    compare_code: bool = False
+    """A thorough look: the same, and nothing is written."""
+    sweep_only: bool = False
+    purge: bool = False
+    """Every pyc of this cache tag goes, its source or not."""
+    bound: frozenset[int] | None = None
+    """The only levels that a sweep, a purge or a look is about; None: every level."""
+    tells_unwanted: bool = False
+    """A look: also pycs of levels that aren't wanted are judged."""
+    sweeps_unwanted: bool = False
+    """A sweep: also pycs of levels that aren't wanted go."""
+    trust_all_directories: bool = False
+    """Also those that everybody, or an account that owns none of the sources, may write into."""
+    tells_shared: bool = False
+    """Say where a group may write beside root: to who calls it, not with each transaction."""
+    links_twins: bool = True
+    """Equal code at several levels is one file with several names."""
+    keep_owned: bool = True
+    """A package's own pyc stays as it is, stale or not."""
+    limits: Mapping[str, float] = MappingProxyType({})
+    """By kind of failure (`timeout`, `memory`): what one source may use."""
+    measure: bool = False
+    """Count the bytes of the pycs, which costs a call for each."""
+
+    def mtime(self, status: os.stat_result) -> int:
+        """The mtime that belongs into a pyc, as importlib computes it: `int()` of the float, not the nanoseconds."""
+        mtime = int(status.st_mtime)
+        return mtime if self.source_date_epoch is None else min(mtime, self.source_date_epoch)
+
+    @property
+    def terms(self) -> str:
+        """What decides whether a directory needs something; another version may judge otherwise."""
+        files = (self.cache_tag, *self.header, self.levels, self.mode.value, self.source_date_epoch)
+        return repr((VERSION, _RULES, *files, self.exclude, self.create_missing))
+
+
+def wanted_bytecode(target: Target, request: Request, settings: Settings, writer: str) -> Wanted:
+    """What every source of this target should have. `writer` is the id in the names of files in the making."""
+    header = target.header
+    mode = request.invalidation_mode or settings.invalidation_mode
+    bound = _bound(request)
+    # Of a sweep `--optimize` says what it takes; which levels are wanted says the configuration alone.
+    asked = request._replace(optimize=None) if request.work is Work.SWEEP else request
+    levels = asked.levels(settings, target.dotted)
+    if request.unwanted and bound is not None and bound <= set(levels):
+        named = ", ".join(map(str, sorted(bound)))
+        raise UsageError(
+            f"--unwanted --optimize {named.replace(' ', '')}: the configuration wants level {named}",
+            mend="name the levels that are to go, or leave --optimize out",
+        )
+    return Wanted(
+        cache_tag=target.interpreter.cache_tag,
+        header=header,
+        levels=levels,
+        # 3.6 knows no other: asking it for a hash can only mean the nearest that it has.
+        mode=mode if header.has_modes else InvalidationMode.TIMESTAMP,
+        writer=writer,
+        exclude=(*settings.exclude, *request.exclude),
+        create_missing=settings.create_missing,
+        source_date_epoch=request.source_date_epoch,
+        trust_nothing=request.work is Work.REPAIR,
+        compare_code=request.compare_code,
+        sweep_only=request.work is Work.SWEEP,
+        purge=request.work is Work.PURGE,
+        bound=bound,
+        tells_unwanted=request.work in (Work.VERIFY, Work.STATUS),
+        sweeps_unwanted=request.unwanted,
+        trust_all_directories=settings.untrusted_directories == "allow",
+        tells_shared=os.geteuid() == 0 and not request.hook,
+        links_twins=settings.duplicates == "hardlink",
+        # Who only looks is told of every stale pyc, whosever it is.
+        keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.replaces_owned,
+        limits=settings.limits,
+        measure=request.work is Work.STATUS,
+    )
+
+
+def _bound(request: Request) -> frozenset[int] | None:
+    """The levels that a request is about. To a run `--optimize` says what to write; orphans are dead at every level."""
+    if request.optimize is None or request.work in (Work.RUN, Work.REPAIR):
+        return None
+    named = frozenset(request.optimize)
+    return None if named == frozenset(EVERY_LEVEL) else named

@@ -1,0 +1,186 @@
+"""The configuration: a TOML file read into one frozen value, every fault in it reported at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ...bounded import read_regular
+from ...errors import ConfigurationError, PyctriggerError, UsageError
+from ...interpreter.flavour import Flavour
+from ...interpreter.trust import require_own
+from ...pyc.header import InvalidationMode
+from ...state.locations import configuration_files
+from ...tuples import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from .settings import Key
+
+#: Bytes.
+_LARGEST = 1 << 20
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z", re.ASCII)
+
+
+class FlavourSettings(NamedTuple):
+    """What the configuration says about one flavour, `[flavours."3.11"]`; None means: as in `[defaults]`."""
+
+    executable: str | None = None
+    optimize: tuple[int, ...] | None = None
+    site_dirs: tuple[str, ...] | None = None
+
+
+class Settings(NamedTuple):
+    """The configuration's values, or their defaults."""
+
+    optimize: tuple[int, ...] = (0,)
+    """Optimization levels (PEP 488)."""
+    invalidation_mode: InvalidationMode = InvalidationMode.TIMESTAMP
+    exclude: tuple[str, ...] = ()
+    """Shell patterns of full paths that are not compiled; `*` crosses `/`."""
+    create_missing: bool = True
+    owned_stale: str = "keep"
+    untrusted_directories: str = "refuse"
+    duplicates: str = "hardlink"
+    jobs: int = 0
+    """Workers; 0: what the machine allows."""
+    file_timeout: float = 60
+    """CPU seconds for one source."""
+    memory_limit: int = 2 << 30
+    """Bytes of address space for one worker."""
+    lock_timeout: float = 300
+    """Seconds."""
+    log: str = "none"
+    hooks_enabled: bool = True
+    flavours: Mapping[str, FlavourSettings] = {}
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """What one source may use, by the kind of failure of one that needs more; 0: whatever it needs."""
+        return {"timeout": self.file_timeout, "memory": self.memory_limit}
+
+
+def load(path: str | None = None, *, hook: bool = False) -> Settings:
+    """Read the configuration: `path`, or the first that exists of the places the contract names, or the defaults.
+
+    Raises ConfigurationError with every fault, UsageError if a file that was named can't be read, and RefusedError if
+    root is asked to trust a file that somebody else can change.
+    """
+    chosen = path
+    if chosen is None:
+        chosen = next((each for each in configuration_files(hook=hook) if os.path.exists(each)), None)
+        if chosen is None:
+            return Settings()
+    require_own_file(chosen)
+    try:
+        text = read_regular(chosen, _LARGEST)
+    except OSError as error:
+        raise UsageError(f"configuration {chosen}: {error.strerror}", mend="name a readable file") from error
+    return parse(text, chosen)
+
+
+def require_own_file(path: str) -> None:
+    """Raise UsageError where there is no such file, RefusedError where root shouldn't trust it."""
+    if not os.path.exists(path):
+        raise UsageError(f"configuration {path}: no such file", mend="name a readable file")
+    require_own(os.path.abspath(path), "configuration")
+
+
+def parse(text: bytes, path: str) -> Settings:
+    """Read the bytes of a configuration file. Raises ConfigurationError."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        document = tomllib.loads(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(path, [f"byte {error.start} is no UTF-8; save the file as UTF-8"]) from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
+        raise ConfigurationError(path, [f"no valid TOML: {error}"]) from error
+    return _Reader(path).read(document)
+
+
+class _Reader:
+    """Collects values and faults."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._problems: list[str] = []
+
+    def read(self, document: dict[str, Any]) -> Settings:
+        from . import settings as schema  # nobody pays for it who has no configuration
+
+        self._only(document, "", ("defaults", "hooks", "flavours"), elsewhere=schema.DEFAULTS)
+        values: dict[str, Any] = {}
+        self._table(document, "defaults", schema.DEFAULTS, values)
+        hooks: dict[str, Any] = {}
+        self._table(document, "hooks", schema.HOOKS, hooks)
+        flavours = {}
+        for name, table in self._mapping(document, "flavours").items():
+            if not _is_version(name):
+                self._problems.append(f'flavours.{_key(name)} is no version; write "3.11" or "pypy3.11", with quotes')
+                continue
+            found: dict[str, Any] = {}
+            self._table({name: table}, name, schema.FLAVOUR, found, f'flavours."{name}"')
+            flavours[name] = FlavourSettings(**found)
+        if self._problems:
+            raise ConfigurationError(self._path, self._problems)
+        return Settings(**values, hooks_enabled=hooks.get("enabled", True), flavours=flavours)
+
+    def _mapping(self, document: dict[str, Any], key: str, shown: str | None = None) -> dict[str, Any]:
+        table = document.get(key, {})
+        if not isinstance(table, dict):
+            self._problems.append(f"{shown or key} is no table; write [{shown or key}]")
+            return {}
+        return table
+
+    def _only(self, table: dict[str, Any], shown: str, known: tuple[str, ...], elsewhere: Container[str] = ()) -> None:
+        for key in table:
+            if key not in known:
+                from ...suggestions import did_you_mean
+
+                where = f"{shown}.{_key(key)}" if shown else _key(key)
+                likely = " (it belongs in [defaults])" if key in elsewhere else did_you_mean(key, known)
+                self._problems.append(f"{where} is not known{likely}; known are {', '.join(known)}")
+
+    def _table(
+        self,
+        document: dict[str, Any],
+        key: str,
+        keys: Mapping[str, Key],
+        values: dict[str, Any],
+        shown: str | None = None,
+    ) -> None:
+        table = self._mapping(document, key, shown)
+        self._only(table, shown or key, tuple(keys))
+        for name, known in keys.items():
+            if name in table:
+                try:
+                    values[name] = known.kind.convert(table[name])
+                except ValueError as error:
+                    self._problems.append(f"{shown or key}.{name} = {_short(table[name])}: {error}")
+
+
+def _is_version(name: str) -> bool:
+    """Whether a flavour can have this name: a table that nothing reads would be a silent fault."""
+    try:
+        return Flavour.parse(name).dotted == name
+    except PyctriggerError:
+        return False
+
+
+def _key(key: str) -> str:
+    """A key as it stands in the file, on one line."""
+    return key if _BARE_KEY.match(key) else _short(key)
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,282 @@
+"""Which environments a request means: those that it names, those that its paths lie in, those below a directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from ...errors import UnexaminedError, UsageError
+from ...interpreter.flavour import Flavour
+from ...interpreter.witness import environment_of
+from ...tree.directory import open_in_root, status_in_root
+from ...tree.opened import is_confined, open_name
+from .request import Request, Work
+from .target import lies_in, real_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from ...errors import PyctriggerError
+
+#: What makes a directory an environment: the file of PEP 405, and the records of conda's packages.
+_MARKS = ("pyvenv.cfg", "conda-meta")
+#: What a shell says in which an environment is active, the innermost first.
+_VARIABLES = ("VIRTUAL_ENV", "CONDA_PREFIX")
+#: Verbs that serve the whole scope of the environment that is active. Whose bytecode is to be purged has to be said.
+_SERVING = frozenset({Work.RUN, Work.REPAIR, Work.VERIFY, Work.SWEEP, Work.STATUS})
+#: No environment is kept in them; they are large, or somebody else's.
+_NEVER_ENTERED = frozenset(
+    {"site-packages", "dist-packages", "__pycache__", "node_modules", ".git", ".hg", ".svn", "lost+found"}
+)
+#: File systems of the kernel's own, and not of files.
+_PSEUDO = ("/proc", "/sys", "/dev")
+#: Directories that are looked at below one that is named.
+_MOST_DIRECTORIES = 1_000_000
+_DEEPEST = 40
+#: Directories that are named, of those that couldn't be looked at.
+_FEW = 3
+#: It went, is another thing now, or is mounted below a root.
+_NOT_ENTERED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def divide(request: Request, notice: Callable[[str], None], errors: list[PyctriggerError]) -> list[Request]:
+    """One request for each environment that is meant, and one for the paths that lie in none."""
+    if not (request.prefixes or request.prefixes_below):
+        return list(_by_paths(request))
+    parts: dict[str, Request] = {}  # each environment once, by its first name
+    for prefix in request.prefixes:
+        parts.setdefault(real_prefix(request.root, prefix), _about(prefix, request))
+    for directory in request.prefixes_below:
+        for prefix in _search(directory, request.root, notice, errors):
+            found = _about(prefix, request)._replace(prefixes_below=(directory,))
+            parts.setdefault(real_prefix(request.root, prefix), found)
+    return _with_site_dirs(request, list(parts.values())) if request.site_dirs else list(parts.values())
+
+
+def _about(prefix: str, request: Request) -> Request:
+    return request._replace(prefixes=(prefix,), prefixes_below=())
+
+
+def with_active(request: Request, variables: Mapping[str, str], notice: Callable[[str], None]) -> Request:
+    """The request about the environment that is active, if it is a person's that says nothing about its scope."""
+    has_scope = request.pythons or request.root or request.site_dirs or request.prefixes or request.prefixes_below
+    if request.hook or has_scope or request.paths is not None or request.work not in _SERVING:
+        return request
+    for name in _VARIABLES:
+        if not variables.get(name):
+            continue
+        prefix = os.path.abspath(variables[name])
+        if _is_environment(prefix, None):
+            notice(f"serving the active environment {prefix}; pass --python to serve the system's")
+            return request._replace(prefixes=(prefix,))
+        reason = "is no environment" if os.path.isdir(prefix) else "isn't there"
+        notice(f"{name} is ignored: {prefix} {reason}")
+    return request
+
+
+def _with_site_dirs(request: Request, parts: list[Request]) -> list[Request]:
+    """The parts in which a named site directory lies, each with its own. Raises UsageError if it lies in none."""
+    inside = {
+        part: tuple(path for path in request.site_dirs if lies_in(request.root, path, part.prefixes[0]))
+        for part in parts
+    }
+    stray = [path for path in request.site_dirs if parts and not any(path in own for own in inside.values())]
+    if stray:
+        prefixes = ", ".join(part.prefixes[0] for part in parts[:_FEW])
+        raise UsageError(f"--site-dir {stray[0]}: lies outside of --prefix {prefixes}", mend="leave one of them out")
+    return [part._replace(site_dirs=own) for part, own in inside.items() if own]
+
+
+# -- paths -----------------------------------------------------------------------------------------------------------
+
+
+def _by_paths(request: Request) -> Iterator[Request]:
+    """The paths of each environment by themselves, under the name that the first of them has for it."""
+    environments = {} if _is_bound(request.pythons) else _Environments(request).of_paths()
+    groups: dict[str, tuple[str, list[str]]] = {}
+    others = []
+    for path in request.paths or ():
+        prefix = environments.get(path)
+        if prefix is None:
+            others.append(path)
+        else:
+            groups.setdefault(real_prefix(request.root, prefix), (prefix, []))[1].append(path)
+    if any(others) or not groups:
+        yield request._replace(paths=tuple(others))
+    for prefix, paths in groups.values():
+        yield request._replace(paths=tuple(paths), prefixes=(prefix,))
+
+
+def _is_bound(pythons: Iterable[str]) -> bool:
+    """Whether an interpreter is named that is an environment's own: then no path leads to another environment."""
+    named = [path for text in pythons if "/" in text and (path := Flavour.parse(text).path)]
+    return any(environment_of(path) for path in named)
+
+
+class _Environments:
+    """Finds the nearest environment above each of a request's paths."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._known: dict[str, str | None] = {"/": None}
+        self._resolved: dict[str, str] = {}
+
+    def of_paths(self) -> dict[str, str]:
+        """The environment of each path that lies in one, or is one."""
+        found = {}
+        for path in filter(None, self._request.paths or ()):
+            prefix = None if "\0" in path else self._of(self._source_side(os.path.normpath(path)))
+            if prefix is not None:
+                found[path] = prefix
+        return found
+
+    def _of(self, path: str) -> str | None:
+        """By the name that was given, else by what its links lead to; inside a root only by its name."""
+        prefix = self._above(path)
+        if prefix is not None or self._request.root is not None:
+            return prefix
+        directory, name = os.path.split(path)
+        if directory not in self._resolved:  # thousands of paths may come from one
+            self._resolved[directory] = os.path.realpath(directory)
+        return self._above(os.path.join(self._resolved[directory], name))
+
+    def _above(self, path: str) -> str | None:
+        """The nearest directory that is an environment, from a path on and up."""
+        path = f"/{path.lstrip('/')}"
+        passed = []
+        while path not in self._known:
+            passed.append(path)
+            if _is_environment(path, self._request.root):
+                self._known[path] = path
+            else:
+                path = os.path.dirname(path)
+        self._known.update(dict.fromkeys(passed, self._known[path]))
+        return self._known[path]
+
+    def _source_side(self, path: str) -> str:
+        """A pyc in the tree of a pycache prefix belongs where its source is."""
+        prefix = (self._request.pycache_prefix or "").rstrip("/")
+        return path[len(prefix) :] if prefix and path.startswith(f"{prefix}/") else path
+
+
+def _is_environment(path: str, root: str | None) -> bool:
+    for mark, is_kind in zip(_MARKS, (stat.S_ISREG, stat.S_ISDIR)):
+        inside = os.path.join(path, mark)
+        try:
+            status = os.stat(inside) if root is None else status_in_root(root, inside)
+        except (OSError, ValueError):
+            continue
+        if is_kind(status.st_mode):
+            return True
+    return False
+
+
+# -- below a directory -----------------------------------------------------------------------------------------------
+
+
+def _search(
+    directory: str, root: str | None, notice: Callable[[str], None], errors: list[PyctriggerError]
+) -> list[str]:
+    """The environments below a directory, sorted; what keeps some of them from being found is an error."""
+    search = _Search(directory, root)
+    try:
+        found = sorted(search.run())
+    except OSError as error:
+        errors.append(UsageError(f"--prefix-below {directory}: {error.strerror}", mend="name a directory that exists"))
+        return []
+    for path in search.without_python:
+        notice(f"{path} is a conda environment without a Python: there is nothing to serve")
+    if search.unexamined:
+        first, more = "; ".join(search.unexamined[:_FEW]), len(search.unexamined) - _FEW
+        rest = f"; and {more} more" if more > 0 else ""
+        message = f"--prefix-below {directory}: not everything could be looked at: {first}{rest}"
+        errors.append(UnexaminedError(message, mend="run it as an account that may, or name directories inside"))
+    if not found:
+        errors.append(UsageError(f"--prefix-below {directory}: no environment below it", mend="name another directory"))
+    return found
+
+
+class _Search:
+    """Goes down from a directory, by descriptors, through no link, and not into the environments that it finds."""
+
+    def __init__(self, directory: str, root: str | None) -> None:
+        self._top = directory
+        self._root = root
+        self._seen: set[tuple[int, int]] = set()
+        self._pseudo = {os.stat(path).st_dev for path in _PSEUDO if os.path.ismount(path)}
+        #: Environments of conda's for other languages.
+        self.without_python: list[str] = []
+        #: What couldn't be looked at, with the reason.
+        self.unexamined: list[str] = []
+
+    def run(self) -> Iterator[str]:
+        """Every environment. Raises OSError where the directory can't be opened."""
+        if self._root is None:
+            descriptor = os.open(self._top, _DIRECTORY & ~os.O_NOFOLLOW)
+        else:
+            descriptor = open_in_root(self._root, self._top)
+        try:
+            yield from self._look_into(descriptor, self._top, 0)
+        finally:
+            os.close(descriptor)
+
+    def _look_into(self, directory: int, path: str, depth: int) -> Iterator[str]:
+        if self._is_enough(directory, path, depth):
+            return
+        try:
+            with os.scandir(directory) as entries:
+                kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        except OSError as error:
+            self.unexamined.append(f"{path}: {error.strerror}")
+            return
+        below = sorted(name for name, is_directory in kinds.items() if is_directory)
+        if kinds.get("pyvenv.cfg") is False:
+            yield path
+        elif kinds.get("conda-meta"):
+            if _has_python(directory):
+                yield path
+            else:
+                self.without_python.append(path)
+            yield from self._go_down(directory, path, {"envs"}.intersection(below), depth)  # its home of the others
+        else:
+            yield from self._go_down(directory, path, [name for name in below if name not in _NEVER_ENTERED], depth)
+
+    def _go_down(self, directory: int, path: str, names: Iterable[str], depth: int) -> Iterator[str]:
+        for name in names:
+            inside = os.path.join(path, name)
+            try:
+                descriptor = open_name(name, _DIRECTORY, directory, is_confined(self._root))
+            except OSError as error:
+                if error.errno not in _NOT_ENTERED:
+                    self.unexamined.append(f"{inside}: {error.strerror}")
+                continue
+            try:
+                yield from self._look_into(descriptor, inside, depth + 1)
+            finally:
+                os.close(descriptor)
+
+    def _is_enough(self, directory: int, path: str, depth: int) -> bool:
+        """Whether nothing is to be looked for here: seen before, by a mount of the same; the kernel's own; too deep."""
+        status = os.fstat(directory)
+        identity = (status.st_dev, status.st_ino)
+        if identity in self._seen or status.st_dev in self._pseudo:
+            return True
+        self._seen.add(identity)
+        if len(self._seen) == _MOST_DIRECTORIES:
+            self.unexamined.append(f"{path} and what follows: there are more than {_MOST_DIRECTORIES} directories")
+        if depth == _DEEPEST:
+            self.unexamined.append(f"{path}: more than {_DEEPEST} directories down")
+        return len(self._seen) >= _MOST_DIRECTORIES or depth >= _DEEPEST
+
+
+def _has_python(directory: int) -> bool:
+    for name in ("python", "python3", "pypy3"):
+        try:
+            os.stat(f"bin/{name}", dir_fd=directory, follow_symlinks=False)
+        except OSError:
+            continue
+        return True
+    return False

@@ -1,0 +1,152 @@
+"""What a transaction touched, bounded by the scope and widened to what has to be looked at.
+
+A package manager's list is never the whole truth. pkg reports only the immediate parents of files, and nothing of what
+only the old version of a package had; dpkg names the site directory for everything; all of them name what is gone.
+So a touched path stands for the whole top-level package that it lies in.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ...interpreter.scope import PACKAGE_DIRECTORIES
+from ...pyc.names import PYCACHE
+from ...tuples import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Unit(NamedTuple):
+    """A part of a site directory to look at."""
+
+    relative: str
+    """Path below the site directory; "" is the directory itself."""
+    deep: bool
+    """Everything below it, or only the modules directly in it."""
+
+
+class Touched(NamedTuple):
+    """What was touched, by site directory, and the paths that lie in none."""
+
+    units: dict[str, list[Unit]]
+    outside: tuple[str, ...]
+
+
+def absolute(path: str, *, manager: str | None, cwd: str) -> str:
+    """A path as the target sees it: pacman's are relative to the root, everybody else's to the caller's cwd."""
+    return os.path.join("/" if manager == "pacman" else cwd, path)
+
+
+def touched(
+    paths: Sequence[str] | None, site_directories: Iterable[str], *, manager: str | None = None, staged: bool = False
+) -> Touched:
+    """Sort absolute paths into units. None means everything; an empty list, and an empty path, mean nothing.
+
+    With a `staged` root the links on this machine say nothing about the paths, and aren't followed.
+    """
+    roots = _roots(site_directories, staged=staged)
+    if paths is None:
+        return Touched({site: [Unit("", deep=True)] for _, site in roots}, ())
+    tops: dict[str, set[str]] = {}
+    whole: set[str] = set()
+    outside = []
+    for path in paths:
+        if not path:
+            continue
+        if "\0" in path:  # from a list or a library call; no file has such a name
+            outside.append(path)
+            continue
+        home = _home(_clean(path), roots) or (None if staged else _home(_resolved(path), roots))
+        if home is None:
+            outside.append(path)
+            continue
+        site, relative = home
+        top = relative.split("/", 1)[0]
+        # pkg names a site directory because a module directly in it changed; for others it stands for everything.
+        if not top and manager != "pkg":
+            whole.add(site)
+        tops.setdefault(site, set()).add(top)
+    return Touched({site: _units(names, whole=site in whole) for site, names in tops.items()}, tuple(outside))
+
+
+def lies_in(units: dict[str, list[Unit]], path: str) -> bool:
+    """Whether a path is part of what these units, by their site directories, mean to look at."""
+    for site, found in units.items():
+        if path == site:
+            return True
+        top, _, rest = path[len(site.rstrip("/")) + 1 :].partition("/")
+        if path.startswith(site.rstrip("/") + "/") and any(
+            unit.relative == top or (not unit.relative and (unit.deep or not rest)) for unit in found
+        ):
+            return True
+    return False
+
+
+def home_of(path: str, site_directories: Iterable[str], *, staged: bool = False) -> tuple[str, str] | None:
+    """The site directory that an absolute path lies in, and where in it; None where it lies in none."""
+    roots = _roots(site_directories, staged=staged)
+    return _home(_clean(path), roots) or (None if staged else _home(_resolved(path), roots))
+
+
+def widened(found: Touched, sites: Iterable[str], packages: Iterable[str], library: Iterable[str]) -> Touched:
+    """What a hook's paths outside the scope mean for an interpreter with these directories.
+
+    What lay in a directory of packages that is gone left nothing to do. A part of the standard library (not of the
+    packages that some systems keep below it) means that the interpreter itself came, went or changed: everything is
+    to be looked at.
+    """
+    homes = _roots(packages, staged=False)
+    libraries = _roots(library, staged=False)
+    outside, touches_interpreter = [], False
+    for path in found.outside:
+        if _home(_clean(path), homes):
+            continue
+        inside = _home(_clean(path), libraries)
+        if inside is None or not PACKAGE_DIRECTORIES.isdisjoint(inside[1].split("/")):
+            outside.append(path)
+        else:
+            touches_interpreter = True
+    units = {site: [Unit("", deep=True)] for site in sites} if touches_interpreter else found.units
+    return Touched(units, tuple(outside))
+
+
+def _units(names: set[str], *, whole: bool) -> list[Unit]:
+    if whole:
+        return [Unit("", deep=True)]
+    # The modules directly in the site directory come along: it's one look, and pkg may not report them.
+    return [Unit("", deep=False), *(Unit(name, deep=True) for name in sorted(names) if name and name != PYCACHE)]
+
+
+def _roots(site_directories: Iterable[str], *, staged: bool) -> list[tuple[str, str]]:
+    """Each name of each site directory, with the site directory; of nested ones the innermost comes first."""
+    names: dict[str, str] = {}
+    for site in site_directories:
+        names.setdefault(_clean(site), site)
+        if not staged:
+            names.setdefault(os.path.realpath(site), site)
+    return sorted(names.items(), key=lambda each: len(each[0]), reverse=True)
+
+
+def _home(path: str, roots: list[tuple[str, str]]) -> tuple[str, str] | None:
+    """The site directory that a path lies in, and where in it."""
+    for name, site in roots:
+        if path == name:
+            return site, ""
+        if path.startswith(name) and (path[len(name)] == "/" or name == "/"):
+            return site, path[len(name) :].lstrip("/")
+    return None
+
+
+def _clean(path: str) -> str:
+    cleaned = os.path.normpath(path)
+    return cleaned[1:] if cleaned.startswith("//") else cleaned
+
+
+def _resolved(path: str) -> str:
+    """The path with the links above its last component followed: `/lib/…` for `/usr/lib/…`."""
+    directory, name = os.path.split(path.rstrip("/"))
+    if name in ("", ".", ".."):
+        return os.path.realpath(path)
+    return os.path.join(os.path.realpath(directory or "/"), name)

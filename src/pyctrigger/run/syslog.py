@@ -1,0 +1,115 @@
+"""The system's log: one line for each run, so that what a hook printed isn't lost with the terminal."""
+
+from __future__ import annotations
+
+import syslog
+from typing import TYPE_CHECKING
+
+from ..errors import PyctriggerError
+from ..outcome.observer import Observer
+from ..outcome.report import Report, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..outcome.report import FlavourReport
+    from .scope.request import Request
+
+#: Bytes. Every receiver should take as much (RFC 5424, 6.1), and some cut off what is longer.
+_MOST_BYTES = 1900
+#: Bytes of one path, reason or notice.
+_MOST_BYTES_OF_ONE = 600
+#: Seconds. A daemon that is stopped takes no more datagrams, and syslog(3) would wait for it for ever.
+_PATIENCE = 2.0
+
+
+def logged(request: Request, observer: Observer, work: Callable[[Observer], Report]) -> Report:
+    """Do the work, and log what became of it, also where it ends in an exception."""
+    listener = _Listener(observer)
+    report = Report(request.work.value)
+    try:
+        report = work(listener)
+    except BaseException as error:
+        reason = str(error) if isinstance(error, PyctriggerError) else f"ended by {type(error).__name__}"
+        _write(syslog.LOG_ERR, _line(request, [f"error: {reason}", *_notices(report, listener)]))
+        raise
+    pieces = [_numbers(run) for run in report.runs]
+    pieces += [f"error: {error}" for error in report.errors]
+    for run in report.runs:
+        failures = (*run.tally.failures, *run.tally.unexamined)
+        pieces += [f"{shown(each.path)}: {each.kind}: {each.message}" for each in failures]
+    pieces += _notices(report, listener)
+    priority = syslog.LOG_ERR if report.errors else syslog.LOG_WARNING if report.exit_code else syslog.LOG_INFO
+    if not _write(priority, _line(request, pieces)):
+        report.notices.append(
+            f"the system's log took nothing within {_PATIENCE:g} s; see that its daemon runs, or set log to none"
+        )
+    return report
+
+
+class _Listener(Observer):
+    """Hears the notices, and passes everything on."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.heard: list[str] = []
+        for name in vars(Observer):
+            if not name.startswith("_") and name != "notice":
+                setattr(self, name, getattr(observer, name))
+        self._pass_on = observer.notice
+
+    def notice(self, text: str) -> None:
+        self.heard.append(text)
+        self._pass_on(text)
+
+
+def _notices(report: Report, listener: _Listener) -> list[str]:
+    told = [*listener.heard, *report.notices, *(notice for run in report.runs for notice in run.tally.notices)]
+    return list(dict.fromkeys(told))
+
+
+def _numbers(run: FlavourReport) -> str:
+    counts = run.tally.counts.as_dict()
+    numbers = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+    return f"{run.flavour}: {numbers or 'nothing to do'} in {run.elapsed_seconds:.2f} s"
+
+
+def _line(request: Request, pieces: list[str]) -> str:
+    """As many of the pieces as fit, and how many more there are."""
+    words = [request.work.value, "--hook" if request.hook else "", request.manager or ""]
+    words.append(request.event if request.event != "unknown" else "")
+    line = " ".join(filter(None, words)) + ": "
+    room = _MOST_BYTES - len(line)
+    fitting = []
+    for piece in map(_cut, pieces):
+        room -= len(piece.encode("utf-8", "replace")) + len("; ")
+        if room < 0:
+            break
+        fitting.append(piece)
+    if len(fitting) < len(pieces):
+        fitting.append(f"and {len(pieces) - len(fitting)} more")
+    return line + ("; ".join(fitting) or "nothing to do")
+
+
+def _cut(text: str) -> str:
+    """One line of it that no reader of a log can take for two, or for a terminal's command; its middle may go."""
+    data = shown(text).encode("utf-8", "replace")
+    if len(data) > _MOST_BYTES_OF_ONE:
+        half = _MOST_BYTES_OF_ONE // 2
+        data = data[:half] + b"[...]" + data[-half:]
+    return data.decode("utf-8", "ignore")
+
+
+def _write(priority: int, line: str) -> bool:
+    """Give it to syslog(3); whether that came to its end."""
+    import threading  # only here, and only where a log is wanted
+
+    def write() -> None:
+        syslog.openlog("pyctrigger", syslog.LOG_PID, syslog.LOG_DAEMON)
+        syslog.syslog(priority, line)
+        syslog.closelog()
+
+    # A thread that waits in the C library for ever ends with the process.
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    return not thread.is_alive()
