@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from conftest import absent
 from environment import CHECKOUT
 from interpreters import Interpreter
 from packages import not_fresh, snapshot, sources_below, write_tree
+from refusals import can_refuse, refusing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -141,6 +143,24 @@ def test_every_host_runs_it(installed: Installed, interpreters: list[Interpreter
 
         assert (0, "") == (child.returncode, child.stderr), host.flavour
         assert not_fresh(target, sources_below(site)) == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
+def test_its_own_filelock_goes_without_fchmod(
+    installed: Installed, interpreters: list[Interpreter], site: Path, number: int
+) -> None:
+    """The one that every package carries knows one way only in which fchmod(2) is refused."""
+    if not can_refuse():
+        absent("a Linux with seccomp whose numbers of system calls are known")
+    host = fitting(interpreters)
+    installed.put("python3", host)
+    write_tree(site, {"package/m.py": "x = 1\n"})
+    arguments = ["run", "--python", host.path, "--site-dir", str(site), "--state-dir", str(installed.state)]
+
+    child = installed.run(*arguments, preexec_fn=refusing("fchmod", number=number))
+
+    assert (0, "") == (child.returncode, child.stderr)
+    assert [] == not_fresh(host, sources_below(site))
 
 
 def test_nothing_of_the_systems_packages_is_imported(

@@ -20,7 +20,7 @@ from ..errors import LockTimeoutError
 from .locations import make_own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: Seconds of waiting before the wait is announced.
 _ANNOUNCE_AFTER = 2.0
@@ -51,6 +51,7 @@ class InstallationLock:
         make_own(directory)
         self._note = os.path.join(directory, installation + ".owner")
         self._lock = _hard_lock(os.path.join(directory, installation + ".lock"))
+        self._lacks_fchmod = False
 
     @property
     def held(self) -> bool:
@@ -70,7 +71,7 @@ class InstallationLock:
         A wait of more than two seconds is announced, with the holder. Raises LockTimeoutError.
         """
         waited = False
-        self._require_flock()
+        self._find_refusals()
         deadline = time.monotonic() + timeout
         for patience in (0.0, min(_ANNOUNCE_AFTER, timeout), None):
             left = max(0.0, deadline - time.monotonic())
@@ -85,19 +86,24 @@ class InstallationLock:
 
     def _try(self, seconds: float) -> bool:
         try:
-            self._lock.acquire(timeout=seconds, poll_interval=_POLL)
+            with _forgiving_fchmod() if self._lacks_fchmod else contextlib.nullcontext():
+                self._lock.acquire(timeout=seconds, poll_interval=_POLL)
         except TimeoutError as error:
             if error.errno is not None:  # a network file system's, not the lock's
                 raise
             return False
         return True
 
-    def _require_flock(self) -> None:
+    def _find_refusals(self) -> None:
         """Raise NoLocksError where filelock would take a refusal for somebody else's lock, and wait for its end."""
         import fcntl
 
         descriptor = os.open(self._lock.lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
+            try:
+                os.fchmod(descriptor, 0o600)
+            except OSError:
+                self._lacks_fchmod = True
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             pass
@@ -157,6 +163,26 @@ def current_holder(directory: str | None, installation: str) -> Holder | None:
     finally:
         os.close(descriptor)
     return None
+
+
+@contextlib.contextmanager
+def _forgiving_fchmod() -> Iterator[None]:
+    """Make each refusal of fchmod(2) a PermissionError, the only one that filelock goes on after.
+
+    Up to 4.3 at least it ends with any other, like the ENOSYS of a sandbox's filter. open(2) gave the file its mode.
+    """
+
+    def fchmod(fd: int, mode: int) -> None:
+        try:
+            kernels(fd, mode)
+        except OSError as error:
+            raise PermissionError(error.errno, error.strerror) from error
+
+    kernels, os.fchmod = os.fchmod, fchmod
+    try:
+        yield
+    finally:
+        os.fchmod = kernels
 
 
 def _hard_lock(path: str) -> Any:
