@@ -92,6 +92,13 @@ def attacks(session: nox.Session) -> None:
 
 
 @nox.session
+def completion(session: nox.Session) -> None:
+    """Write src/pyctrigger/completions from the parser, after a verb or an option changed."""
+    install_locked(session, "test")
+    session.run("python", "-m", "builder.completion", env={"PYTHONPATH": "ports:src"})
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write tests/locks/*.txt with today's releases and their hashes.
 

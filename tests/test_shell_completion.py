@@ -11,10 +11,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from builder import completion
 from conftest import absent
 from environment import CHECKOUT
 from pyctrigger.cli.parser import build_parser
@@ -23,7 +25,6 @@ from system_tools import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 SHELLS = ("bash", "zsh", "fish")
 #: Seconds. A shell that says nothing for so long hangs.
@@ -215,6 +216,15 @@ def words_of(action: argparse.Action) -> list[str]:
     return sorted(map(str, action.choices or ()))
 
 
+def test_the_files_are_current() -> None:
+    """What `nox -s completion` would write is what is committed, and nothing else is there."""
+    directory = Path(CHECKOUT, completion.DIRECTORY)
+
+    assert {f"pyctrigger.{name}": completion.generate(name) for name in completion.SHELLS} == {
+        path.name: path.read_text() for path in directory.iterdir()
+    }
+
+
 @pytest.mark.parametrize("name", SHELLS)
 def test_every_verb_option_and_choice_is_offered(
     name: str, offers: Callable[[str, list[list[str]]], list[list[str]]]
@@ -298,6 +308,10 @@ def test_what_is_typed_with_tab_is_what_the_command_gets(
     assert (["verify", "--site-dir"], "a dir/inner $x") == (words, inner.rstrip("/"))  # zsh takes the slash away
     assert ["run", "--config", "b it's.toml"] == terminal.noted("pyctrigger run --config b\t\n")
     assert ["run", "--event", "upgrade", "b it's.toml"] == terminal.noted("pyctrigger run --event upg\tb\t\n")
+    assert ["run", "--event=upgrade", "a file", "b it's.toml"] == terminal.noted(
+        "pyctrigger run --event=upg\ta\\ f\tb\t\n"
+    )
+    assert ["run", "--config=b it's.toml"] == terminal.noted("pyctrigger run --config=b\t\n")
 
 
 #: What each system's own packages of completions do.

@@ -12,9 +12,6 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyctrigger.cli.parser import build_parser
-from pyctrigger.cli.shell_completion import SHELLS, read_grammar
-
 from . import distfiles
 from .trouble import BuildError
 
@@ -61,9 +58,8 @@ def stage(checkout: Path, platform: Platform, root: Path) -> None:
     put(_inside(root, platform.launcher), fill_in(templates / "launcher", words), 0o755)
     put(_inside(root, platform.configuration), fill_in(templates / "pyctrigger.toml", words))
     _stage_manuals(checkout, platform, root)
-    grammar = read_grammar(build_parser())
     for shell, place in platform.completions.items():
-        put(_inside(root, place), SHELLS[shell](grammar))
+        put(_inside(root, place), (package / f"completions/pyctrigger.{shell}").read_text(encoding="utf-8"))
 
 
 def manuals(checkout: Path, platform: Platform) -> dict[str, Path]:
