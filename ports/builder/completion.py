@@ -14,7 +14,7 @@ import shtab
 
 from pyctrigger.cli.parser import build_parser
 from pyctrigger.pyc.header import InvalidationMode
-from pyctrigger.target.flavour import STANDARD_DIRECTORIES
+from pyctrigger.interpreter.flavour import STANDARD_DIRECTORIES
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 DIRECTORY = "src/pyctrigger/completions"
