@@ -24,7 +24,7 @@ from debian_chroot import OwnState
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.state.journal import Journal
 from pyctrigger.state.locations import make_own
-from pyctrigger.state.manifest import Manifest, Uncompilable
+from pyctrigger.state.records.manifest import Manifest, Uncompilable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

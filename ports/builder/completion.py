@@ -13,8 +13,8 @@ from pathlib import Path
 import shtab
 
 from pyctrigger.cli.parser import build_parser
-from pyctrigger.pyc.header import InvalidationMode
 from pyctrigger.interpreter.flavour import STANDARD_DIRECTORIES
+from pyctrigger.pyc.header import InvalidationMode
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 DIRECTORY = "src/pyctrigger/completions"

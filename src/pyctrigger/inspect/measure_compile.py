@@ -15,7 +15,7 @@ from ..run.plan.results import Results
 from ..run.plan.steps import LevelState, Stale
 from ..run.plan.wanted import Wanted
 from ..run.scope.forked import look_as_others
-from ..state.manifest import Manifest
+from ..state.records.manifest import Manifest
 from ..tree.directory import Tree
 from ..tree.layout import Layout, Place
 from ..tree.source import SourceRefused, source_status

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from ..outcome.report import FlavourReport
     from ..state.journal import Entry
-    from ..state.manifest import Manifest
-    from ..state.parts import Parts
+    from ..state.records.manifest import Manifest
+    from ..state.records.parts import Parts
     from .apply.execution import Execution
     from .plan.foreign import Places
     from .plan.glance import Overview
@@ -127,7 +127,7 @@ class InstallationRun:
 
     def _may_announce(self) -> bool:
         """What can't be written isn't journalled: nothing can be done there later either."""
-        from ..state.manifest import Manifest
+        from ..state.records.manifest import Manifest
         from .plan.survey import Survey
 
         wanted = wanted_bytecode(self._target, self._request, self._settings, self._target.installation)

@@ -15,8 +15,8 @@ from .quota import Quota, StateFullError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .manifest import Manifest
-    from .parts import Parts
+    from .records.manifest import Manifest
+    from .records.parts import Parts
     from .roots import Debt, RootState
 
 
@@ -147,13 +147,17 @@ class Store:
 
     def manifest(self, installation: str) -> Manifest:
         """The manifest of an installation; without state, one that forgets."""
-        from .manifest import HOOK_PATIENCE, PATIENCE, Manifest  # most transactions touch nothing of most flavours
+        from .records.manifest import (  # most transactions touch nothing of most flavours
+            HOOK_PATIENCE,
+            PATIENCE,
+            Manifest,
+        )
 
         patience = HOOK_PATIENCE if self._hurries else PATIENCE
         return Manifest(self.directory(installation), patience=patience, notice=self._notice, quota=self._quota)
 
     def parts(self, installation: str) -> Parts:
         """What an installation's hooks compare at a glance; without state, nothing."""
-        from .parts import Parts  # only hooks and runs need it
+        from .records.parts import Parts  # only hooks and runs need it
 
         return Parts(self.directory(installation), self._quota)

@@ -477,7 +477,7 @@ def _is_ours_and_open(way: list[int], step: os.stat_result) -> bool:
         return True  # whom the first directory keeps out comes to neither end
     if status.st_mode & 0o111 != 0o111:
         return False
-    from .access_lists import has_list  # few links lead out of a tree
+    from .permission.access_lists import has_list  # few links lead out of a tree
 
     listed = os.open(".", _DIRECTORY, dir_fd=way[-1])
     try:

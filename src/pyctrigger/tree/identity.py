@@ -72,7 +72,7 @@ _process = _Process()
 
 def begin_acting() -> None:
     """Make this process one that acts as accounts: it was forked for that, and has one thread. Raises OSError."""
-    from . import access_lists  # noqa: F401 - an account may not be able to read root's own Python when it is needed
+    from .permission import access_lists  # noqa: F401 - an account may not be able to read root's own Python when it is needed
 
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)

@@ -11,9 +11,9 @@ import os
 from typing import TYPE_CHECKING
 
 from ..pyc.names import PYCACHE
-from .access_lists import has_list
 from .identity import Acting
-from .readers import Readers, is_kept_from_visitors
+from .permission.access_lists import has_list
+from .permission.readers import Readers, is_kept_from_visitors
 from .source import SourceRefused, read_source
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from .directory import Tree
     from .opened import Opened
-    from .readers import Grants
+    from .permission.readers import Grants
+    from .permission.ways import WaysFromAbove
     from .source import SourceRights, SourceText
-    from .ways import WaysFromAbove
 
 #: ST_RDONLY of statvfs(3), which PyPy doesn't name.
 _READ_ONLY = getattr(os, "ST_RDONLY", 1)
@@ -75,13 +75,13 @@ class Layout:
         """What keeps accounts from the sources in `directory`, and not from the pycs of `relative`. Raises OSError."""
         if self.has_prefix:
             if self._from_above is None:
-                from .ways import WaysFromAbove
+                from .permission.ways import WaysFromAbove
 
                 self._from_above = WaysFromAbove(self.sources, self.pycs)
             return self._from_above.to(directory)
         if directory == relative:
             return ()
-        from .ways import ways_inside
+        from .permission.ways import ways_inside
 
         return ways_inside(self.sources, directory, relative)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..tuples import NamedTuple
-from .access_lists import access_list
+from .permission.access_lists import access_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -31,7 +31,7 @@ from ...tree.source import SourceRefused, look_at_pyc, source_status
 if TYPE_CHECKING:
     from ...run.scope.target import Target
     from ...run.trigger import Prepared
-    from ...state.manifest import Uncompilable
+    from ...state.records.manifest import Uncompilable
     from ...tree.layout import Layout
 
 _EVERY_LEVEL = (0, 1, 2)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...run.plan.wanted import Wanted
     from ...run.scope.request import Request
     from ...run.scope.service import Service
-    from ...state.manifest import Manifest
+    from ...state.records.manifest import Manifest
     from ...tree.layout import Layout
 
 

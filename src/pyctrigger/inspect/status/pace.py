@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ...pyc.names import pyc_suffix
 
 if TYPE_CHECKING:
-    from ...state.manifest import Manifest
+    from ...state.records.manifest import Manifest
 
 
 class Pace:

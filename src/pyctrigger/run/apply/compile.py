@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...outcome.outcome import LASTING_KINDS, Failure, Untried
 from ...pyc.header import NO_PYC, InvalidationMode, Verdict
-from ...state.manifest import Uncompilable
-from ...state.record import UNSEEN, Record, digest_of, digest_of_pieces, identity_at, identity_written, learn_clock
+from ...state.records.manifest import Uncompilable
+from ...state.records.record import (
+    UNSEEN,
+    Record,
+    digest_of,
+    digest_of_pieces,
+    identity_at,
+    identity_written,
+    learn_clock,
+)
 from ...tree.source import SourceRefused, SourceText, digest_pyc, largest_pyc, source_status
 from ...tree.writer import Writer, WriteRefused
 from ...workers import wire
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
 
     from ...buffers import Buffer
     from ...interpreter.interpreter import Interpreter
-    from ...state.manifest import Manifest
+    from ...state.records.manifest import Manifest
     from ...tree.layout import Layout, Place
     from ...tree.source import PycDigest
     from ...workers.pool import Answer

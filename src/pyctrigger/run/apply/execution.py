@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ...outcome.outcome import Failure, Finding, Link, Tally
 from ...pyc.header import Verdict
-from ...state.manifest import Uncompilable
-from ...state.record import identity_at
+from ...state.records.manifest import Uncompilable
+from ...state.records.record import identity_at
 from ...tree.layout import Place
 from ...tree.sweep import remove_package, remove_pycache
 from ..plan.results import Results
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ...interpreter.interpreter import Interpreter
     from ...outcome.observer import Observer
-    from ...state.manifest import Manifest
+    from ...state.records.manifest import Manifest
     from ...tree.layout import Layout
     from ..plan.steps import Stale, Step
     from ..plan.wanted import Wanted

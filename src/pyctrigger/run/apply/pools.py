@@ -11,7 +11,7 @@ from .warm_pool import WarmPool
 
 if TYPE_CHECKING:
     from ...interpreter.interpreter import Interpreter
-    from ...state.manifest import Manifest
+    from ...state.records.manifest import Manifest
     from ...workers.allowance import Allowance
     from ...workers.pool import Lost, Pool
     from ..plan.wanted import Wanted

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...pyc.header import Verdict
-from ...state.record import UNSEEN, digest_of, identity_at, identity_of, identity_written
+from ...state.records.record import UNSEEN, digest_of, identity_at, identity_of, identity_written
 from ...tree.source import SourceRefused, is_unchanged, read_pyc, source_rights
 from ...tree.writer import WriteRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...state.manifest import Manifest
-    from ...state.paged_records import PagedRecords
-    from ...state.record import Record
+    from ...state.records.manifest import Manifest
+    from ...state.records.pages import PagedRecords
+    from ...state.records.record import Record
     from ...tree.layout import Layout
-    from ...tree.readers import Readers
+    from ...tree.permission.readers import Readers
     from ...tree.writer import Writer
     from ..plan.steps import LevelState
     from ..plan.wanted import Wanted

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...state.record import Record, digest_of, digest_of_pieces, identity_at
+from ...state.records.record import Record, digest_of, digest_of_pieces, identity_at
 from ...tree.source import SourceRefused, digest_pyc, read_source
 
 if TYPE_CHECKING:
-    from ...state.manifest import Manifest
+    from ...state.records.manifest import Manifest
     from ...tree.layout import Layout
 
 

@@ -9,7 +9,7 @@ from ...workers.pool import Lost
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...state.manifest import Manifest
+    from ...state.records.manifest import Manifest
 
 
 def known_to_exceed(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ...interpreter.scope import PACKAGE_DIRECTORIES
 from ...pyc.names import PYCACHE
-from ...state.parts import ABSENT, CLOSED, LINK, PREFIXED, READ_ONLY, Part, identity
+from ...state.records.parts import ABSENT, CLOSED, LINK, PREFIXED, READ_ONLY, Part, identity
 from ...tree.identity import ForeignPlaceError
 from ..scope.target import open_layout
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...interpreter.scope import SiteDirectory
-    from ...state.parts import Parts
+    from ...state.records.parts import Parts
     from ...tree.layout import Layout
     from ..scope.request import Request
     from ..scope.target import Target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...state.record import identity_of
+from ...state.records.record import identity_of
 from ..scope.request import Work
 from .adoption import adopt
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
     from ...packages.ownership import Ownership
-    from ...state.manifest import Manifest
+    from ...state.records.manifest import Manifest
     from ...tree.layout import Layout
     from ..scope.request import Request
     from ..scope.service import Service

@@ -13,8 +13,8 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from ...state.parts import ABSENT, CLOSED, LINK, PACKED, PREFIXED, READ_ONLY, TOP, Part, identity
-from ...state.record import is_older
+from ...state.records.parts import ABSENT, CLOSED, LINK, PACKED, PREFIXED, READ_ONLY, TOP, Part, identity
+from ...state.records.record import is_older
 from .steps import DirectoryPlan, Emptied, Foreign, Refused, Unexamined
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ...pyc.header import Verdict
-from ...state.record import digest_of
+from ...state.records.record import digest_of
 from ...tree.source import SourceRefused, read_pyc, read_source
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from ...outcome.report import Taking
 from ...pyc.names import writer_of
-from ...state.record import digest_of_pieces, identity_of
+from ...state.records.record import digest_of_pieces, identity_of
 from ...tree.source import LARGEST_SOURCE, SourceRefused, digest_pyc
 
 if TYPE_CHECKING:
     import os
 
-    from ...state.manifest import Manifest
+    from ...state.records.manifest import Manifest
     from ...tree.layout import Layout
     from .steps import Removal
 

@@ -12,14 +12,14 @@ import time
 from typing import TYPE_CHECKING
 
 from ...pyc.names import PYCACHE, pyc_suffix
-from ...state.parts import PACKED, identity
-from ...state.record import is_older
-from ...state.settled import MOST_NOTED, Settled, key_of
+from ...state.records.parts import PACKED, identity
+from ...state.records.record import is_older
+from ...state.records.unchanged import MOST_NOTED, Settled, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ...state.settled import SettledDirectories
+    from ...state.records.unchanged import SettledDirectories
     from ...tree.layout import Layout
     from ...tree.listing import SourceListing
     from .wanted import Wanted

@@ -7,8 +7,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from ...outcome.outcome import Failure
-from ...tree.custody import reason_to_distrust, writers_beside_root
 from ...tree.listing import source_owners
+from ...tree.permission.custody import reason_to_distrust, writers_beside_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable

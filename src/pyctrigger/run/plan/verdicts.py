@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from ...pyc.header import InvalidationMode, Verdict
 from ...pyc.names import pyc_suffix
-from ...state.record import Record, digest_of, digest_of_pieces, identity_at, identity_of
-from ...tree.access_lists import takes_lists
+from ...state.records.record import Record, digest_of, digest_of_pieces, identity_at, identity_of
 from ...tree.opened import account_of_owner
-from ...tree.readers import are_alike
+from ...tree.permission.access_lists import takes_lists
+from ...tree.permission.readers import are_alike
 from ...tree.source import (
     SourceRefused,
     SourceText,
@@ -34,8 +34,8 @@ from .steps import LevelState
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from ...state.manifest import Manifest
-    from ...state.paged_records import PagedRecords
+    from ...state.records.manifest import Manifest
+    from ...state.records.pages import PagedRecords
     from ...tree.layout import Layout
     from ...tree.opened import Opened
     from ...tree.source import PycDigest

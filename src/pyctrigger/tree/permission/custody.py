@@ -6,14 +6,14 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from ..opened import account_of_owner
 from .access_lists import WRITE, access_list
-from .opened import account_of_owner
 from .readers import Grants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .identity import Identity
+    from ..identity import Identity
 
 
 def reason_to_distrust(

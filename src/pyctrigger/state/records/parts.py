@@ -12,9 +12,9 @@ import struct
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ..tuples import NamedTuple
-from . import files
-from .quota import Quota
+from ...tuples import NamedTuple
+from .. import files
+from ..quota import Quota
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

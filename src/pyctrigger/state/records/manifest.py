@@ -13,12 +13,12 @@ import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from ..tuples import NamedTuple
-from .paged_records import PagedRecords
-from .quota import Quota, StateFullError
+from ...tuples import NamedTuple
+from ..quota import Quota, StateFullError
+from .pages import PagedRecords
 from .record import Record
-from .settled import TABLE, SettledDirectories
 from .spool import PAGE, Spool
+from .unchanged import TABLE, SettledDirectories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

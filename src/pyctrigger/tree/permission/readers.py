@@ -12,9 +12,9 @@ import stat
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ..tuples import NamedTuple
+from ...tuples import NamedTuple
+from ..identity import acts_as_other
 from .access_lists import GROUP, GROUP_OBJ, MASK, OTHER, READ, USER, USER_OBJ, WRITE, Entry, parse_list
-from .identity import acts_as_other
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Mapping
@@ -234,7 +234,7 @@ def _can_give(gid: int) -> bool:
 @lru_cache(maxsize=64)
 def _groups_of(uid: int) -> tuple[int, ...]:
     """The groups of an account; none where nobody says."""
-    from .account import AccountUnknownError, look_up  # only where modes leave it open
+    from ..account import AccountUnknownError, look_up  # only where modes leave it open
 
     try:
         identity = look_up(uid)

@@ -10,15 +10,15 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from ..identity import ActingAsOurselves
 from .access_lists import access_list
-from .identity import ActingAsOurselves
 from .readers import ENTER, Grants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .directory import Tree
-    from .opened import Opened
+    from ..directory import Tree
+    from ..opened import Opened
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: To look at a directory that may be entered and not be read (open(2), Linux).

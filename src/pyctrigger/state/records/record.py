@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..tuples import NamedTuple
+from ...tuples import NamedTuple
 
 if TYPE_CHECKING:
     import os
