@@ -16,6 +16,7 @@ from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.state.locations import lock_directory
+from pyctrigger.tree.directory import real_in_root
 from test_prefixes import make_venv
 
 if TYPE_CHECKING:
@@ -351,6 +352,82 @@ def test_an_environment_that_has_several_names_is_compiled_once(
     assert [0] * 2 * len(ways) == done
     assert [] == found
     assert before == snapshot(top)
+
+
+#: The same in a staged root, where every path is as seen inside.
+NAMES_IN_A_ROOT = (
+    "/app/one",
+    "--prefix /app/one",
+    "--prefix /app/current",
+    "--prefix /app/elsewhere/one",
+    "--prefix /srv/store/../store/one/",
+    "/app/current",
+    "/app/current/lib",
+    "/app/packages/single.py",
+    "/app/one/{packages}/single.py /app/elsewhere/one/{packages}/api",
+    "--prefix-below /app/elsewhere",
+    "--prefix-below /srv",
+)
+
+
+@pytest.mark.parametrize("links", ["below", "from the root"])
+def test_an_environment_in_a_root_has_one_name_there(
+    pyctrigger: Command, newest: Interpreter, tmp_path: Path, links: str
+) -> None:
+    """Its real one as seen inside: no other name of it finds work, code of another name, or another installation."""
+    root, packages = tmp_path / "root", f"lib/{library(newest)}/site-packages"
+    write_tree(root / "srv/store/one", {"pyvenv.cfg": "", **{f"{packages}/{name}": PACKAGE[name] for name in PACKAGE}})
+    (root / "app").mkdir()
+    up = "/" if links == "from the root" else "../"
+    goals = {"one": "srv/store/one", "elsewhere": "srv/store", "current": "app/elsewhere/one"}
+    for name, goal in {**goals, "packages": f"app/one/{packages}"}.items():
+        (root / "app" / name).symlink_to(f"{up}{goal}")
+    common = ["--root", str(root), "--python", newest.path]
+    ways = [name.format(packages=packages).split() for name in NAMES_IN_A_ROOT]
+    assert 3 == pyctrigger.json("run", *common, *ways[0]).counts["compiled"]
+    before = snapshot(root)
+
+    outcomes = [pyctrigger.json(verb, *common, *way) for way in ways for verb in ("run", "repair")]
+    found = pyctrigger.json("verify", "--compare-code", *common, *ways[2])
+    explained = pyctrigger.json("explain", *common, "/app/packages/single.py").document["explanations"]
+
+    assert [(0, 0)] * 2 * len(ways) == [(each.code, each.counts["compiled"]) for each in outcomes]
+    assert 1 == len({each.run["installation"] for each in outcomes})
+    assert (0, []) == (found.code, found.findings)
+    assert [f"/srv/store/one/{packages}"] == [view["site_directory"] for each in explained for view in each["flavours"]]
+    assert before == snapshot(root)
+
+
+#: What is named inside a root, and its real name there: what isn't there keeps its own.
+REAL_NAMES = {
+    "/": "/",
+    "//a/./b/": "/a/b",
+    "/a/../..": "/",
+    "/link": "/a",
+    "/link/b": "/a/b",
+    "/absolute/b": "/a/b",
+    "/out/a": "/a",
+    "/a/file": "/a/file",
+    "/to file": "/a/file",
+    "/link/gone/since": "/a/gone/since",
+    "/link/file/below": "/a/file/below",
+    "/dangling": "/dangling",
+    "/loop/x": "/loop/x",
+    "/gone/../a": "/a",
+    "/link/new\nline": "/a/new\nline",
+    "/link/\udcff": "/a/\udcff",
+}
+
+
+@pytest.mark.parametrize("named", REAL_NAMES)
+def test_a_name_in_a_root_is_resolved_in_there(tmp_path: Path, named: str) -> None:
+    """As realpath would after a chroot."""
+    write_tree(tmp_path, {"a/b/c": "", "a/file": "", "a/new\nline": ""})
+    goals = {"link": "a", "absolute": "/a", "out": "../../..", "to file": "a/file", "dangling": "nope", "loop": "loop"}
+    for name, goal in goals.items():
+        (tmp_path / name).symlink_to(goal)
+
+    assert REAL_NAMES[named] == real_in_root(str(tmp_path), named)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from packages import pycs_below, snapshot, write_tree
 from pyctrigger.run.scope.paths import Touched, Unit, absolute, touched
+from pyctrigger.tree.directory import real_in_root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,10 +140,14 @@ def test_link_inside_is_touched_itself(tmp_path: Path) -> None:
 
 
 def test_links_of_this_machine_say_nothing_about_a_staged_root(tmp_path: Path) -> None:
-    """There the path is as seen inside."""
+    """There the path is as seen inside, and so are the links on it."""
     (tmp_path / "lib").symlink_to("/usr/lib")
+    (tmp_path / "root/usr/lib/site").mkdir(parents=True)
+    (tmp_path / "root/lib").symlink_to("usr/lib")
+    inside = partial(real_in_root, str(tmp_path / "root"))
     outside = f"{tmp_path}/lib/site/foo"
-    assert touched([outside], ["/usr/lib/site"], staged=True) == Touched({}, (outside,))
+    assert touched([outside], ["/usr/lib/site"], real=inside) == Touched({}, (outside,))
+    assert touched(["/lib/site/foo"], ["/usr/lib/site"], real=inside) == Touched({"/usr/lib/site": package("foo")}, ())
     assert touched([outside], ["/usr/lib/site"]) == Touched({"/usr/lib/site": package("foo")}, ())
 
 

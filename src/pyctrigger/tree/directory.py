@@ -7,14 +7,13 @@ A name in somebody else's directory can mean something else at each call; so eve
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from .identity import Acting, Identity, MakingFor, identity_of, is_root, masking_nothing_of
+from .identity import Acting, Identity, identity_of, is_root
 from .opened import Opened, account_of_owner, is_confined, open_below, open_name
 
 if TYPE_CHECKING:
@@ -293,6 +292,21 @@ def status_in_root(root: str, path: str) -> os.stat_result:
         os.close(found.descriptor)
 
 
+def real_in_root(root: str, path: str) -> str:
+    """The name, as seen inside the staged root `root`, that has no links in it; what isn't there keeps its own.
+
+    As os.path.realpath, but after a chroot(2).
+    """
+    gone: list[str] = []
+    while path:
+        try:
+            return os.path.normpath("/" + "/".join([*_Way(root, judged=False).name(path), *gone]))
+        except OSError:
+            path, _, name = path.rstrip("/").rpartition("/")
+            gone.insert(0, name)
+    return os.path.normpath("/" + "/".join(gone))
+
+
 def open_way(path: str, root: str | None) -> Opened:
     """Open the directory that `path` means, inside the staged root `root` if there is one, and tell whose place it is.
 
@@ -328,26 +342,6 @@ class _RejectedStep(Exception):
     """A step of a way that isn't to be taken."""
 
 
-def make_directories(path: str) -> None:
-    """Make a directory, and those above it, as whose place each of them is to be in. Raises like `open_way`."""
-    above, name = os.path.split(path.rstrip("/"))
-    try:
-        os.close(open_way(path, "/").descriptor)
-    except FileNotFoundError:
-        make_directories(above)
-        opened = open_way(above, "/")
-        try:
-            with (
-                opened as directory,
-                masking_nothing_of(0o755),
-                contextlib.suppress(FileExistsError),
-                MakingFor(os.fstat(directory).st_gid),
-            ):
-                os.mkdir(name, 0o755, dir_fd=directory)
-        finally:
-            os.close(opened.descriptor)
-
-
 def _exposed(directory: int, name: str) -> str | None:
     """What to call a directory that everybody may rename in; None for every other."""
     mode = os.fstat(directory).st_mode
@@ -365,6 +359,8 @@ class _Way:
         self._is_confined = False
         #: The directories down to this one, each with its status where that decides about links in it.
         self._ancestry: list[int] = []
+        #: What those below the first are called, without links.
+        self._names: list[str] = []
         self._links = 0
         self._exposed: str | None = None
         #: Of the file at the end of the way.
@@ -379,6 +375,7 @@ class _Way:
                 top = self._ancestry.pop()
                 self._close()
                 self._ancestry.append(top)
+                self._names.clear()
             else:
                 self._ancestry.append(os.open(root, _PASSAGE & ~os.O_NOFOLLOW))
             self._is_confined = is_confined(root)
@@ -396,6 +393,14 @@ class _Way:
                 found = Opened(os.open(".", _DIRECTORY, dir_fd=self._ancestry[-1]), self._identity)
             found.exposed = self._exposed
             return found
+        finally:
+            self._close()
+
+    def name(self, path: str) -> list[str]:
+        """The components of what a path leads to, without links. Raises OSError where it leads nowhere."""
+        try:
+            status = self._walk(path)
+            return self._names if status is None else [*self._names, self._name]
         finally:
             self._close()
 
@@ -425,6 +430,7 @@ class _Way:
             if part == "..":
                 if len(self._ancestry) > 1:
                     os.close(self._ancestry.pop())
+                    self._names.pop()
                 continue
             with Acting(self._identity):
                 status = os.stat(part, dir_fd=self._ancestry[-1], follow_symlinks=False)
@@ -437,6 +443,7 @@ class _Way:
                     self._name = part
                     return status
                 self._descend(part)
+                self._names.append(part)
                 continue
             pending += self._goal(part, status).split("/")[::-1]
         return None
@@ -462,6 +469,7 @@ class _Way:
         if goal.startswith("/"):
             while len(self._ancestry) > 1:
                 os.close(self._ancestry.pop())
+            self._names.clear()
         return goal
 
 

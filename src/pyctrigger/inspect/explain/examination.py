@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...interpreter.scope import SiteDirectory
@@ -23,7 +24,7 @@ from ...run.plan.walk import Planner
 from ...run.plan.wanted import wanted_bytecode
 from ...run.scope.paths import home_of
 from ...run.scope.request import Work
-from ...run.scope.target import open_layout
+from ...run.scope.target import open_layout, real_name
 from ...tree.elsewhere import goal_of
 from ...tree.listing import list_pycs
 from ...tree.source import SourceRefused, look_at_pyc, source_status
@@ -115,7 +116,7 @@ class Examiner:
 
     def site_of(self, path: str) -> tuple[str, str] | None:
         """The site directory of the scope that a path lies in, and where in it."""
-        return home_of(path, [site.path for site in self.target.sites], staged=self.request.root is not None)
+        return home_of(path, [site.path for site in self.target.sites], partial(real_name, self.request.root))
 
     def directory(self, path: str) -> Directory:
         """The directory of sources `path`, and what a run would do in it. Raises OSError where there is none."""

@@ -153,16 +153,17 @@ def _explain(request: Request, observer: Observer) -> ExplainReport:
     report.errors += prepared.report.errors
     places = {path: [path] for path in clean_paths(request.paths)}
     for target, own in prepared.parts:
-        places.update({path: sites for path in clean_paths(own.paths or ()) if (sites := target.sites_below(path))})
+        named = {path: target.sites_below(path, request.root) for path in clean_paths(own.paths or ())}
+        places.update({path: sites for path, sites in named.items() if sites})
     views: dict[str, list[FlavourView]] = {each: [] for path in places for each in places[path]}
     statuses: dict[str, os.stat_result] = {}
     tags = [target.interpreter.cache_tag for target in prepared.targets]
-    named = {path: read_name(path, tags, request.pycache_prefix) for path in views}
+    pycs = {path: read_name(path, tags, request.pycache_prefix) for path in views}
     failures = _past_failures(prepared)
     for (target, own), called in zip(prepared.parts, told_apart(prepared.targets)):
         asked = {each for path in clean_paths(own.paths or ()) for each in places[path]}
         with Examiner(target, prepared) as examiner:
-            for path, pyc in named.items():
+            for path, pyc in pycs.items():
                 if path not in asked:
                     continue
                 observer.started(called)
@@ -171,7 +172,7 @@ def _explain(request: Request, observer: Observer) -> ExplainReport:
                 views[path].append(view._replace(called=called))
                 if status is not None:
                     statuses[path] = status
-    for path, pyc in named.items():
+    for path, pyc in pycs.items():
         source = pyc.source if pyc else path if is_source(path) else None
         kind = "pyc" if pyc else "source" if source else "directory" if _is_directory(request, path) else "other"
         report.explanations.append(Explanation(path, kind, source, tuple(views[path]), statuses.get(path)))

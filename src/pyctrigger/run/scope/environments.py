@@ -13,7 +13,7 @@ from ...interpreter.witness import environment_of
 from ...tree.directory import open_in_root, status_in_root
 from ...tree.opened import is_confined, open_name
 from .request import Request, Work
-from .target import lies_in, real_prefix
+from .target import lies_in, real_name, real_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -134,13 +134,13 @@ class _Environments:
         return found
 
     def _of(self, path: str) -> str | None:
-        """By the name that was given, else by what its links lead to; inside a root only by its name."""
+        """By the name that was given, else by what its links lead to."""
         prefix = self._above(path)
-        if prefix is not None or self._request.root is not None:
+        if prefix is not None:
             return prefix
         directory, name = os.path.split(path)
         if directory not in self._resolved:  # thousands of paths may come from one
-            self._resolved[directory] = os.path.realpath(directory)
+            self._resolved[directory] = real_name(self._request.root, directory)
         return self._above(os.path.join(self._resolved[directory], name))
 
     def _above(self, path: str) -> str | None:

@@ -15,7 +15,7 @@ from ...pyc.names import PYCACHE
 from ...tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 class Unit(NamedTuple):
@@ -40,13 +40,17 @@ def absolute(path: str, *, manager: str | None, cwd: str) -> str:
 
 
 def touched(
-    paths: Sequence[str] | None, site_directories: Iterable[str], *, manager: str | None = None, staged: bool = False
+    paths: Sequence[str] | None,
+    site_directories: Iterable[str],
+    *,
+    manager: str | None = None,
+    real: Callable[[str], str] = os.path.realpath,
 ) -> Touched:
     """Sort absolute paths into units. None means everything; an empty list, and an empty path, mean nothing.
 
-    With a `staged` root the links on this machine say nothing about the paths, and aren't followed.
+    `real` follows links: in a staged root those in there, as the links on this machine say nothing about the paths.
     """
-    roots = _roots(site_directories, staged=staged)
+    roots = _roots(site_directories, real)
     if paths is None:
         return Touched({site: [Unit("", deep=True)] for _, site in roots}, ())
     tops: dict[str, set[str]] = {}
@@ -58,7 +62,7 @@ def touched(
         if "\0" in path:  # from a list or a library call; no file has such a name
             outside.append(path)
             continue
-        home = _home(_clean(path), roots) or (None if staged else _home(_resolved(path), roots))
+        home = _home(_clean(path), roots) or _home(_resolved(path, real), roots)
         if home is None:
             outside.append(path)
             continue
@@ -84,10 +88,12 @@ def lies_in(units: dict[str, list[Unit]], path: str) -> bool:
     return False
 
 
-def home_of(path: str, site_directories: Iterable[str], *, staged: bool = False) -> tuple[str, str] | None:
+def home_of(
+    path: str, site_directories: Iterable[str], real: Callable[[str], str] = os.path.realpath
+) -> tuple[str, str] | None:
     """The site directory that an absolute path lies in, and where in it; None where it lies in none."""
-    roots = _roots(site_directories, staged=staged)
-    return _home(_clean(path), roots) or (None if staged else _home(_resolved(path), roots))
+    roots = _roots(site_directories, real)
+    return _home(_clean(path), roots) or _home(_resolved(path, real), roots)
 
 
 def widened(found: Touched, sites: Iterable[str], packages: Iterable[str], library: Iterable[str]) -> Touched:
@@ -97,8 +103,8 @@ def widened(found: Touched, sites: Iterable[str], packages: Iterable[str], libra
     packages that some systems keep below it) means that the interpreter itself came, went or changed: everything is
     to be looked at.
     """
-    homes = _roots(packages, staged=False)
-    libraries = _roots(library, staged=False)
+    homes = _roots(packages)
+    libraries = _roots(library)
     outside, touches_interpreter = [], False
     for path in found.outside:
         if _home(_clean(path), homes):
@@ -119,13 +125,12 @@ def _units(names: set[str], *, whole: bool) -> list[Unit]:
     return [Unit("", deep=False), *(Unit(name, deep=True) for name in sorted(names) if name and name != PYCACHE)]
 
 
-def _roots(site_directories: Iterable[str], *, staged: bool) -> list[tuple[str, str]]:
+def _roots(site_directories: Iterable[str], real: Callable[[str], str] = os.path.realpath) -> list[tuple[str, str]]:
     """Each name of each site directory, with the site directory; of nested ones the innermost comes first."""
     names: dict[str, str] = {}
     for site in site_directories:
         names.setdefault(_clean(site), site)
-        if not staged:
-            names.setdefault(os.path.realpath(site), site)
+        names.setdefault(real(site), site)
     return sorted(names.items(), key=lambda each: len(each[0]), reverse=True)
 
 
@@ -144,9 +149,9 @@ def _clean(path: str) -> str:
     return cleaned[1:] if cleaned.startswith("//") else cleaned
 
 
-def _resolved(path: str) -> str:
+def _resolved(path: str, real: Callable[[str], str]) -> str:
     """The path with the links above its last component followed: `/lib/…` for `/usr/lib/…`."""
     directory, name = os.path.split(path.rstrip("/"))
     if name in ("", ".", ".."):
-        return os.path.realpath(path)
-    return os.path.join(os.path.realpath(directory or "/"), name)
+        return real(path)
+    return os.path.join(real(directory or "/"), name)

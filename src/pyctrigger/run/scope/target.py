@@ -17,7 +17,7 @@ from ...interpreter.scope import (
     standard_library,
 )
 from ...pyc.header import HeaderFormat
-from ...tree.directory import Tree, identity_as_others, identity_on_way, open_in_root, open_way
+from ...tree.directory import Tree, identity_as_others, identity_on_way, open_in_root, open_way, real_in_root
 from ...tree.elsewhere import is_below
 from ...tree.identity import ForeignPlaceError, IdentityRefusedError
 from ...tree.layout import Layout
@@ -68,38 +68,33 @@ class Target(NamedTuple):
             request.paths if paths is None else paths,
             [site.path for site in self.sites],
             manager=request.manager,
-            staged=request.root is not None,
+            real=partial(real_name, request.root),
         )
         if self.prefix is not None and found.outside:
-            found = self._with_directories_above(found)
+            found = self._with_directories_above(found, request.root)
         if not (found.outside and request.hook) or request.site_dirs or request.prefixes:
             return found
         # A manager's patterns are wider than what is there at the moment.
         own = own_directories(self.interpreter)
         return widened(found, [site.path for site in self.sites], own.packages, own.library)
 
-    def _with_directories_above(self, found: Touched) -> Touched:
+    def _with_directories_above(self, found: Touched, root: str | None) -> Touched:
         """An environment's own directory, and those between it and its packages, stand for all packages in them."""
         outside, units = [], dict(found.units)
         for path in found.outside:
-            sites = self.sites_below(path)
+            sites = self.sites_below(path, root)
             units.update({site: [Unit("", deep=True)] for site in sites})
             outside += [] if sites else [path]
         return Touched(units, tuple(outside))
 
-    def sites_below(self, path: str) -> list[str]:
+    def sites_below(self, path: str, root: str | None) -> list[str]:
         """The site directories somewhere below a directory of this target's environment."""
         if self.prefix is None:
             return []
-        staged = self.root is not None
-        named = f"{_place(path, staged=staged)}/"
-        if not named.startswith(f"{_place(self.prefix, staged=staged)}/"):
+        named = f"{real_name(root, path)}/"
+        if not named.startswith(f"{real_name(root, self.prefix)}/"):
             return []
-        return [site.path for site in self.sites if _place(site.path, staged=staged).startswith(named)]
-
-
-def _place(path: str, *, staged: bool) -> str:
-    return os.path.normpath(path) if staged else os.path.realpath(path)
+        return [site.path for site in self.sites if real_name(root, site.path).startswith(named)]
 
 
 def require_named(request: Request) -> None:
@@ -163,15 +158,17 @@ def find_target(interpreter: Interpreter, request: Request, settings: Settings) 
     if request.stdlib:
         sites = existing([*sites, *_library(interpreter, request, bounds)], bounds.locate)
     is_environment = (prefixes or interpreter.environment) and not site_dirs
-    if is_environment and request.root is None and request.pycache_prefix is None:
-        sites = _under_their_own_names(sites, interpreter)
+    if is_environment and request.pycache_prefix is None:
+        sites = _under_their_own_names(sites, interpreter, request.root)
     # An interpreter that is an environment's own means that environment, unless another place is named.
     prefix = prefixes[0] if prefixes else None if site_dirs or request.root else interpreter.environment
     environment = None if prefix is None else real_prefix(request.root, prefix)
     return bare._replace(sites=tuple(sites), prefix=prefix, environment=environment)
 
 
-def _under_their_own_names(sites: Sequence[SiteDirectory], interpreter: Interpreter) -> list[SiteDirectory]:
+def _under_their_own_names(
+    sites: Sequence[SiteDirectory], interpreter: Interpreter, root: str | None
+) -> list[SiteDirectory]:
     """The directories of an environment under one name, whatever it was called: code and records name the source.
 
     By two names in turns, each run would find the other's bytecode and replace it; an import puts in the name that it
@@ -179,31 +176,36 @@ def _under_their_own_names(sites: Sequence[SiteDirectory], interpreter: Interpre
     bytecode of its own.
     """
     own = {}
-    if interpreter.environment is None:
+    if root is not None:
+        from .staged import staged_library, staged_places
+
+        paths = [*staged_places(interpreter, root), *(site.path for site in staged_library(interpreter, root))]
+        own = {locate(root, path): path for path in reversed(paths)}
+    elif interpreter.environment is None:
         directories = own_directories(interpreter)
         own = {locate(None, path): path for path in (*directories.library, *directories.packages)}
     return [
-        site._replace(path=_own_name(site.path, own.get(locate(None, site.path)) or os.path.realpath(site.path)))
+        site._replace(path=_own_name(root, site.path, own.get(locate(root, site.path)) or real_name(root, site.path)))
         for site in sites
     ]
 
 
-def _own_name(named: str, real: str) -> str:
+def _own_name(root: str | None, named: str, real: str) -> str:
     """The real name, unless it would hide from root that somebody else may lead the other one elsewhere."""
     try:
-        is_the_same = real == named or os.geteuid() != 0 or _whose_place(real) == _whose_place(named)
+        is_the_same = real == named or os.geteuid() != 0 or _whose_place(root, real) == _whose_place(root, named)
         return real if is_the_same else named
     except OSError:
         return named
 
 
-def _whose_place(path: str) -> tuple[int | None, bool]:
+def _whose_place(root: str | None, path: str) -> tuple[int | None, bool]:
     """The account as which everything is done there, None for our own; and whether everybody may rename on the way.
 
     Raises OSError where nothing is done.
     """
     try:
-        opened = open_way(path, None)
+        opened = open_way(path, root)
     except ForeignPlaceError as place:
         return place.uid, False
     os.close(opened.descriptor)
@@ -339,6 +341,11 @@ def real_prefix(root: str | None, prefix: str) -> str:
         return os.path.realpath(prefix)
     where = locate(root, prefix)
     return os.path.normpath(prefix) if where is None else f"{where[0]}:{where[1]}"
+
+
+def real_name(root: str | None, path: str) -> str:
+    """What has no links in it, and leads to the same; in a root as seen inside."""
+    return os.path.realpath(path) if root is None else real_in_root(root, path)
 
 
 def told_apart(targets: Sequence[Target]) -> list[str]:
