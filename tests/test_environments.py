@@ -690,6 +690,18 @@ def test_a_scope_that_is_named_is_served_whatever_is_active(
     assert str(layout / "one") not in served(outcomes[1])
 
 
+@pytest.mark.parametrize("verb", ["run", "repair", "verify", "sweep", "status"])
+def test_quietly_only_what_is_wrong_is_said_of_the_variables(pyctrigger: Command, layout: Path, verb: str) -> None:
+    """Which environment is served is no error; that a variable leads nowhere is one, for what follows is another's."""
+    dry = [] if verb in ("verify", "status") else ["--dry-run"]
+    names = {"VIRTUAL_ENV": str(layout / "gone"), "CONDA_PREFIX": str(layout / "conda")}
+
+    well = pyctrigger.text(verb, "-q", *dry, env={"VIRTUAL_ENV": str(layout / "one")})
+    stale = pyctrigger.text(verb, "-q", *dry, env=names)
+
+    assert ("", f"VIRTUAL_ENV is ignored: {layout}/gone isn't there\n") == (well.err, stale.err)
+
+
 @pytest.mark.parametrize(("place", "reason"), [("gone", "isn't there"), ("plain", "is no environment")])
 def test_a_stale_variable_is_told_and_ignored(pyctrigger: Command, layout: Path, place: str, reason: str) -> None:
     """The next one counts, else it is as if nothing were active."""

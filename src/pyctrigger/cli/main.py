@@ -137,7 +137,7 @@ def _request(call: Call, printer: Printer) -> Request:
         return request
     from ..run.scope.environments import with_active
 
-    return with_active(request, os.environ, printer.notice)
+    return with_active(request, os.environ, printer)
 
 
 def _failed(call: Call, error: PyctriggerError) -> Report:

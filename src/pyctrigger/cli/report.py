@@ -61,6 +61,10 @@ class Printer(Observer):
             self._told.add(text)
             self._say(self._errors, shown(text))
 
+    def remark(self, text: str) -> None:
+        if not self._call.quiet:
+            self.notice(text)
+
     def found(self, interpreters: list[str]) -> None:
         if self._call.quiet or self._call.json:
             return

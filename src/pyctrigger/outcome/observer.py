@@ -19,6 +19,9 @@ class Observer:
     def notice(self, text: str) -> None:
         """Something that a person should read now: a wait, state that can't be kept."""
 
+    def remark(self, text: str) -> None:
+        """What is as it should be, and good to know: not for who asked for errors only."""
+
     def found(self, interpreters: list[str]) -> None:
         """Nobody named an interpreter; these were found, each by flavour and path."""
 

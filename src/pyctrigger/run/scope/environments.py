@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ...errors import PyctriggerError
+    from ...outcome.observer import Observer
 
 #: What makes a directory an environment: the file of PEP 405, and the records of conda's packages.
 _MARKS = ("pyvenv.cfg", "conda-meta")
@@ -60,7 +61,7 @@ def _about(prefix: str, request: Request) -> Request:
     return request._replace(prefixes=(prefix,), prefixes_below=())
 
 
-def with_active(request: Request, variables: Mapping[str, str], notice: Callable[[str], None]) -> Request:
+def with_active(request: Request, variables: Mapping[str, str], observer: Observer) -> Request:
     """The request about the environment that is active, if it is a person's that says nothing about its scope."""
     has_scope = request.pythons or request.root or request.site_dirs or request.prefixes or request.prefixes_below
     if request.hook or has_scope or request.paths is not None or request.work not in _SERVING:
@@ -70,10 +71,10 @@ def with_active(request: Request, variables: Mapping[str, str], notice: Callable
             continue
         prefix = os.path.abspath(variables[name])
         if _is_environment(prefix, None):
-            notice(f"serving the active environment {prefix}; pass --python to serve the system's")
+            observer.remark(f"serving the active environment {prefix}; pass --python to serve the system's")
             return request._replace(prefixes=(prefix,))
         reason = "is no environment" if os.path.isdir(prefix) else "isn't there"
-        notice(f"{name} is ignored: {prefix} {reason}")
+        observer.notice(f"{name} is ignored: {prefix} {reason}")
     return request
 
 
