@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 
+from confinement import NOBODY, command_for, public_directory, usable_by
+from conftest import absent
 from interpreters import tag_of
 from owner_packages import with_apk
 from packages import snapshot, write_tree
@@ -265,6 +267,131 @@ def test_what_a_package_owns(pyctrigger: Command, newest: Interpreter, tmp_path:
     assert [level_of(each)["action"] for each in (module, gone, ours)] == ["owned", "owned", "compile"]
     counts = pyctrigger.json("run", *scope).counts
     assert (counts["compiled"], counts["skipped"], counts["removed"]) == (1, 1, 0)
+
+
+ALICE, BOB = 64501, 64502
+
+
+def _own(owner: int, *names: str) -> Callable[[Path], None]:
+    def give(site: Path) -> None:
+        for name in names:
+            os.chown(site / name, owner, owner)
+
+    return give
+
+
+def _open_on_the_way(site: Path) -> None:
+    site.parent.chmod(0o777)
+
+
+def _put_a_file(site: Path) -> None:
+    (site / "package/__pycache__").write_text("")
+
+
+def _make_open(name: str) -> Callable[[Path], None]:
+    def make(site: Path) -> None:
+        (site / name).mkdir(exist_ok=True)
+        (site / name).chmod(0o777)
+
+    return make
+
+
+def _make_huge(site: Path) -> None:
+    os.truncate(site / "package/module.py", (64 << 20) + 1)
+
+
+def _lock_up(site: Path) -> None:
+    """Alice's from the site directory on, with a source that is root's alone."""
+    _own(ALICE, ".", "package", "package/other.py")(site)
+    (site / "package/module.py").chmod(0o600)
+
+
+def _own_the_pycache(site: Path) -> None:
+    (site / "package/__pycache__").mkdir()
+    os.chown(site / "package/__pycache__", ALICE, ALICE)
+
+
+def _own_one_below_another(site: Path) -> None:
+    _own(ALICE, ".")(site)
+    _own(BOB, "package")(site)
+
+
+#: Whom root meets: each is a reason for a run to refuse a source.
+_REFUSALS: dict[str, Callable[[Path], None]] = {
+    "everybody may write the directory": _make_open("package"),
+    "everybody may write its pycache": _make_open("package/__pycache__"),
+    "everybody may write on the way": _open_on_the_way,
+    "its pycache is a file": _put_a_file,
+    "its pycache is a stranger's": _own_the_pycache,
+    "a stranger's, with sources of another": _own(ALICE, "package"),
+    "root's below a stranger's": _own(ALICE, "."),
+    "a stranger's below another one's": _own_one_below_another,
+    "whose place it is may not read it": _lock_up,
+    "too large": _make_huge,
+}
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("case", _REFUSALS)
+def test_what_a_run_refuses_is_explained_as_refused(
+    pyctrigger: Command, newest: Interpreter, site: Path, case: str
+) -> None:
+    """With the run's own reason and hint, for the source and for the directory above; and then the run refuses it."""
+    inner = site / "inner/site"
+    write_tree(inner, {"package/module.py": "x = 1\n", "package/other.py": "x = 1\n"})
+    _REFUSALS[case](inner)
+    options = ["--python", newest.path, "--site-dir", str(inner)]
+
+    (source,) = explained(pyctrigger, *options, inner / "package/module.py")
+    (above,) = explained(pyctrigger, *options, inner)
+    text = pyctrigger.text("explain", *options, inner / "package/module.py").out
+    outcome = pyctrigger.json("run", *options)
+
+    level, (view,) = level_of(source), above["flavours"]
+    reasons = {each["path"]: each["reason"] for each in view["directory"]["items"] if each["action"] == "refuse"}
+    assert f"      a run would refuse it: {level['because']}\n" in text
+    assert ("refused", level["because"]) == (level["action"], reasons[str(inner / "package/module.py")])
+    said = [each["message"].partition("; sources that were left")[0] for each in outcome.failures]
+    assert any(each in level["because"] for each in said), (said, level["because"])
+    assert len(reasons) == outcome.counts["failed"]
+
+
+@pytest.mark.usefixtures("as_root")
+def test_what_needs_root_is_explained_to_others(tmp_path: Path) -> None:
+    """An ordinary account asks about root's tree: its run would change nothing there."""
+    with public_directory() as public:
+        found, command = usable_by(NOBODY), command_for(NOBODY, public, tmp_path / "state")
+        if command is None:
+            absent("no Python that other accounts than root's may execute")
+        site = write_tree(public / "site", {"package/module.py": ""})
+        account = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "env": {"HOME": "/nonexistent"}, "cwd": "/"}
+
+        outcome = command.json(
+            "explain", "--stateless", "--python", found[0], "--site-dir", site, site / "package/module.py", **account
+        )
+
+    (explanation,) = outcome.document["explanations"]
+    level = level_of(explanation)
+    reason = f"{site}: you have no right to write here, account 0 has; run it as root"
+    assert ("refused", reason) == (level["action"], level["because"])
+
+
+@pytest.mark.usefixtures("as_root")
+def test_an_orphan_in_a_refused_directory_is_not_said_to_be_removed(
+    pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter
+) -> None:
+    """What a run sweeps it has to be allowed to change."""
+    orphan = f"package/__pycache__/gone.{tag_of(newest)}.pyc"
+    write_tree(site, {orphan: ""})
+    (site / "package").chmod(0o777)
+
+    (pyc,) = explained(pyctrigger, *scope, site / orphan)
+    (above,) = explained(pyctrigger, *scope, site)
+    pyctrigger.json("run", *scope)
+
+    items = {each["path"]: each["action"] for each in above["flavours"][0]["directory"]["items"]}
+    assert ("refused", "refuse") == (level_of(pyc)["action"], items[str(site / orphan)])
+    assert (site / orphan).exists()
 
 
 def test_refused(pyctrigger: Command, scope: list[Argument], site: Path) -> None:

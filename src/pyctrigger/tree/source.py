@@ -85,10 +85,7 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
         with tree.entered(relative):
             return _read_source(tree, relative, name)
     except PermissionError as error:
-        account = tree.account_at(relative)
-        if account is None:
-            raise
-        raise SourceRefused(f"account {account.uid}, whose directory it lies in, may not read it") from error
+        raise _kept_out(tree, relative, error) from error
 
 
 def _read_source(tree: Tree, relative: str, name: str) -> SourceText:
@@ -169,6 +166,22 @@ def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
         with tree.entered(relative), _behind(tree, relative, name, status) as (goals, directory, goal):
             return goals.lstat(directory, goal)
     return status
+
+
+def require_readable(tree: Tree, relative: str, name: str) -> None:
+    """See whether a source could be read now, without reading it. Raises like `read_source`."""
+    try:
+        with tree.entered(relative):
+            _read_still(_open(tree, relative, name)[0], LARGEST_SOURCE, lambda *_: True)
+    except PermissionError as error:
+        raise _kept_out(tree, relative, error) from error
+
+
+def _kept_out(tree: Tree, relative: str, error: PermissionError) -> Exception:
+    account = tree.account_at(relative)
+    if account is None:
+        return error
+    return SourceRefused(f"account {account.uid}, whose directory it lies in, may not read it")
 
 
 def source_rights(tree: Tree, relative: str, name: str) -> SourceRights:

@@ -101,6 +101,7 @@ _VERBS = {
     "refresh": "refresh it",
     "compare": "compare it",
     "remove": "remove it",
+    "refused": "refuse it",
 }
 
 

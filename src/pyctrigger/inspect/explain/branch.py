@@ -77,40 +77,40 @@ def look_below(examiner: Examiner, path: str, home: tuple[str, str], looked: Cal
         if isinstance(step, Totals):
             totals = step
         elif _is_below(step.relative, relative):
-            for item in _items(seen.layout, step):
+            for item in _items(examiner, seen.layout, step):
                 actions[item.action] += 1
                 if len(items) < _MOST_ITEMS:
                     items.append(item)
-    return Branch(totals.sources, totals.fresh, dict(actions), tuple(items), examiner.obstacle(seen))
+    obstacle = examiner.obstacle(seen.layout, relative, seen.plan.obstacle)
+    return Branch(totals.sources, totals.fresh, dict(actions), tuple(items), obstacle)
 
 
 def _is_below(relative: str, top: str) -> bool:
     return not top or f"{relative}/".startswith(f"{top}/")
 
 
-def _items(layout: Layout, step: Step) -> Iterator[Item]:
+def _items(examiner: Examiner, layout: Layout, step: Step) -> Iterator[Item]:
     if isinstance(step, Emptied):
         path = layout.describe_pyc(step.relative) if step.pycache else layout.describe_source(step.relative)
         yield Item("remove-directory", path, "emptied")
     elif isinstance(step, Unexamined):
         yield Item("none", layout.describe_source(step.relative), step.reason)
     elif isinstance(step, DirectoryPlan):
-        yield from _of_plan(layout, step)
+        yield from _of_plan(examiner, layout, step)
 
 
-def _of_plan(layout: Layout, plan: DirectoryPlan) -> Iterator[Item]:
+def _of_plan(examiner: Examiner, layout: Layout, plan: DirectoryPlan) -> Iterator[Item]:
     if plan.is_closed and not plan.goes_on:
         yield Item("chmod", layout.describe_pyc(plan.relative), "unreadable")
     for stale in plan.stale:
         verdicts = {state.verdict for state in stale.levels}
-        action = "compile"
-        if plan.obstacle:
-            action = "refuse"
+        action, reason = "compile", ", ".join(sorted(map(word_for, verdicts)))
+        if hindrance := examiner.hindrance(layout, plan, stale.name):
+            action, reason = "refuse", hindrance
         elif verdicts <= {Verdict.REFRESHABLE}:
             action = "refresh"
         elif verdicts <= _DOUBTS:
             action = "compare"
-        reason = ", ".join(sorted(map(word_for, verdicts)))
         yield Item(action, layout.describe_source(plan.relative, stale.name), reason)
     for name, reason in plan.skipped:
         yield Item("skip", layout.describe_source(plan.relative, name), reason)
@@ -120,5 +120,7 @@ def _of_plan(layout: Layout, plan: DirectoryPlan) -> Iterator[Item]:
         yield Item("skip", layout.describe_source(plan.relative, name), f"a link to {goal}")
     for pyc, _ in plan.owned:
         yield Item("keep", layout.describe_pyc(plan.relative, pyc), "a package owns it")
+    obstacle = examiner.obstacle(layout, plan.relative, None) if plan.removals else None
     for removal in plan.removals:
-        yield Item("remove", layout.describe_pyc(plan.relative, removal.name), removal.kind)
+        action, reason = ("remove", removal.kind) if obstacle is None else ("refuse", obstacle)
+        yield Item(action, layout.describe_pyc(plan.relative, removal.name), reason)

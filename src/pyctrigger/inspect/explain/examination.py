@@ -12,10 +12,12 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...errors import RefusedError
 from ...interpreter.scope import SiteDirectory
 from ...outcome.outcome import Tally
 from ...pyc.header import Verdict
 from ...pyc.names import NAME_MAX, PYCACHE, pyc_suffix
+from ...run.plan.denials import denials_of
 from ...run.plan.knowledge import Knowledge
 from ...run.plan.steps import DirectoryPlan, LevelState, Unexamined
 from ...run.plan.untrusted import Gatekeeper
@@ -24,10 +26,10 @@ from ...run.plan.walk import Planner
 from ...run.plan.wanted import wanted_bytecode
 from ...run.scope.paths import home_of
 from ...run.scope.request import Work
-from ...run.scope.target import open_layout, real_name
+from ...run.scope.target import open_layout, real_name, require_account_owns
 from ...tree.elsewhere import goal_of
 from ...tree.listing import list_pycs
-from ...tree.source import SourceRefused, look_at_pyc, source_status
+from ...tree.source import SourceRefused, look_at_pyc, require_readable, source_status
 
 if TYPE_CHECKING:
     from ...run.scope.target import Target
@@ -212,17 +214,37 @@ class Examiner:
         """Whether a package owns the pyc."""
         return self._knowledge.is_owned(seen.layout.describe_pyc(seen.relative), level.name)
 
-    def obstacle(self, seen: Directory) -> str | None:
-        """Why a run would write nothing into a directory; None if it would."""
-        if seen.layout.is_read_only(seen.relative):
+    def obstacle(self, layout: Layout, relative: str, pycache: str | None) -> str | None:
+        """Why a run would write nothing into a directory, whose `__pycache__` is that; None if it would."""
+        if layout.is_read_only(relative):
             return "its file system is mounted read-only"
-        if seen.plan.obstacle:
-            return f"its {PYCACHE} {seen.plan.obstacle}; pyctrigger repair replaces it"
+        try:
+            require_account_owns(self.target, layout)
+        except RefusedError as error:
+            return str(error)
+        if not layout.may_write(relative):
+            (denial,) = denials_of([(layout, relative)])
+            return f"{denial.path}: {denial.message}{'; run it as root' if denial.needs_root else ''}"
+        if pycache:
+            return f"its {PYCACHE} {pycache}; pyctrigger repair replaces it"
         tally = Tally()
         gate = Gatekeeper(tally, allows_all=self.wanted.trust_all_directories)
-        if gate.permits(seen.layout, seen.relative):
+        if gate.permits(layout, relative):
             return None
         return f"{tally.failures[-1].path}: {tally.failures[-1].message}"
+
+    def hindrance(self, layout: Layout, plan: DirectoryPlan, name: str) -> str | None:
+        """Why a run wouldn't do what a source of a directory needs; None if it would."""
+        obstacle = self.obstacle(layout, plan.relative, plan.obstacle)
+        if obstacle is not None:
+            return obstacle
+        try:
+            require_readable(layout.sources, plan.relative, name)
+        except SourceRefused as refusal:
+            return f"its source must not be read: {refusal}"
+        except OSError as error:
+            return f"its source can't be read: {error.strerror or error}"
+        return None
 
 
 def _status(seen: Directory, name: str) -> tuple[os.stat_result | None, str | None]:

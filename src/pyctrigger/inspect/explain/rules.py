@@ -71,7 +71,7 @@ class Decision(NamedTuple):
 def decide(examiner: Examiner, seen: Directory, look: SourceLook, level: Level) -> Decision:
     """The decision about one level of a source."""
     if look.status is None:
-        return _without_source(seen, look, level)
+        return _without_source(examiner, seen, look, level)
     rule = _rule(examiner.wanted, look, level)
     action, because = _action(examiner, seen, look, level)
     return Decision(*_state(examiner, seen, level, action), rule, action, because)
@@ -86,7 +86,7 @@ def _state(examiner: Examiner, seen: Directory, level: Level, action: str) -> tu
     return state.name, state.reason
 
 
-def _without_source(seen: Directory, look: SourceLook, level: Level) -> Decision:
+def _without_source(examiner: Examiner, seen: Directory, look: SourceLook, level: Level) -> Decision:
     if look.refused is not None:
         rule = f"its source must not be read: {look.refused}"
         return Decision("refused", None, rule, "refused", "a run names it as a failure, once")
@@ -94,6 +94,8 @@ def _without_source(seen: Directory, look: SourceLook, level: Level) -> Decision
     if not seen.in_scope:
         return Decision("orphan", None, rule, "outside", _OUTSIDE)
     if any(removal.name == level.name for removal in seen.plan.removals):
+        if obstacle := examiner.obstacle(seen.layout, seen.relative, None):
+            return Decision("orphan", None, rule, "refused", obstacle)
         return Decision("orphan", None, rule, "remove", "an orphan that no package owns is swept")
     return Decision("orphan", None, rule, "owned", "a package owns it, or can't be asked whether it does")
 
@@ -120,8 +122,8 @@ def _action(examiner: Examiner, seen: Directory, look: SourceLook, level: Level)
         if level.verdict is Verdict.MISSING:
             return "unwanted", "create_missing is false: nothing is added"
         return "nothing", "it is as it should be" if level.verdict is Verdict.FRESH else "its package made it so"
-    if obstacle := examiner.obstacle(seen):
-        return "refused", obstacle
+    if hindrance := examiner.hindrance(seen.layout, seen.plan, name):
+        return "refused", hindrance
     return _ACTIONS.get(level.verdict, ("compile", "it doesn't fit its source"))
 
 
