@@ -186,9 +186,8 @@ def test_install_list_uninstall_inside_a_root(hooks: Hooks, tmp_path: Path, mana
     assert sorted(each["text"] for each in first) == sorted(path.read_text() for path in files)
 
     gone = hooks.installed("uninstall", *scope)
-    assert ["restored", *["removed"] * (len(files) - 1)] == sorted((each["done"] for each in gone), reverse=True)
-    assert [files[0]] == [path for path in files if path.exists()]
-    assert files[0].read_text() == "something else\n"
+    assert {"removed"} == {each["done"] for each in gone}
+    assert [] == [path for path in files if path.exists()]
     assert {""} == {each["done"] for each in hooks.installed("uninstall", *scope)}
 
 

@@ -1,8 +1,9 @@
-"""Undo: hooks that go leave the system as it was, a purge takes one flavour's bytecode; whole trees are compared."""
+"""Undo: `hooks uninstall` removes what is ours to the letter, a purge one flavour's bytecode; trees are compared."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -86,32 +87,38 @@ def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-#: Whatever stands in a hook's place: here it is to come back.
-_FORCE = {"install": ("--force",)}
+def files(top: Path) -> dict[str, Entry]:
+    """All that is no directory."""
+    return {name: facts for name, facts in tree(top).items() if facts[0] != stat.S_IFDIR}
 
 
 class System:
-    """A staged root, and who remembers outside of it what was there before."""
+    """A staged root, and calls of `pyctrigger hooks` for it."""
 
     def __init__(self, top: Path) -> None:
         self.root = top / "root"
         self.root.mkdir(parents=True)
-        self.memory = top / "memory" / "state"
+        self.state = top / "state"
 
     def hooks(self, action: str, *options: str, code: int = 0, program: tuple[str, ...] = ()) -> str:
         """What the command says."""
+        return self.call(action, *options, code=code, program=program).stdout
+
+    def call(
+        self, action: str, *options: str, code: int = 0, program: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """The command, as it ended."""
         child = subprocess.run(
             [
                 *(program or (sys.executable, "-m", "pyctrigger")),
-                *("hooks", action, *_FORCE.get(action, ()), "--root", str(self.root)),
-                *("--state-dir", str(self.memory), *options),
+                *("hooks", action, "--root", str(self.root), "--state-dir", str(self.state), *options),
             ],
             capture_output=True,
             text=True,
             check=False,
         )
         assert code == child.returncode, child.stderr
-        return child.stdout
+        return child
 
     def die(self, deeds: int, action: str, *options: str) -> bool:
         """Whether the command was killed after so many deeds; otherwise there were no more."""
@@ -140,8 +147,8 @@ class System:
                 os.dup2(silence, 1)
                 os.dup2(silence, 2)
                 time.__dict__["sleep"] = pause
-                sys.argv = ["-c", str(deeds), "hooks", action, *_FORCE.get(action, ())]
-                sys.argv += ["--root", str(self.root), "--state-dir", str(self.memory), *options]
+                sys.argv = ["-c", str(deeds), "hooks", action]
+                sys.argv += ["--root", str(self.root), "--state-dir", str(self.state), *options]
                 exec(_MORTAL, {"ending": ending})
             except SystemExit as end:
                 code = int(end.code or 0)
@@ -171,8 +178,8 @@ def system(tmp_path: Path) -> System:
 
 @pytest.mark.parametrize("furnished", [False, True], ids=["bare", "furnished"])
 @pytest.mark.parametrize("manager", MANAGERS)
-def test_uninstall_leaves_the_system_as_it_was(system: System, manager: str, furnished: bool) -> None:
-    """With and without the directories and files of others; twice, and where nothing was installed at all."""
+def test_uninstall_removes_what_is_ours_and_nothing_else(system: System, manager: str, furnished: bool) -> None:
+    """With and without the files of others; twice, and where nothing was installed at all."""
     scope = ("--manager", manager, "--python", "3.11", "--python", "pypy3.10")
     if furnished:
         system.furnish(manager)
@@ -181,25 +188,26 @@ def test_uninstall_leaves_the_system_as_it_was(system: System, manager: str, fur
     assert "was not there" in system.hooks("uninstall", *scope)
     assert before == tree(system.root)
     system.hooks("install", *scope)
-    standing = tree(system.root)
-    assert before != standing
-    assert all(standing[name] == facts for name, facts in before.items())
+    installed = tree(system.root)
+    assert files(system.root).keys() > {name for name, facts in before.items() if facts[0] != stat.S_IFDIR}
+    assert all(installed[name] == facts for name, facts in before.items())
     system.hooks("install", *scope)
-    assert standing == tree(system.root)
+    assert installed == tree(system.root)
     would = system.hooks("uninstall", "--dry-run", *scope)
-    assert (True, standing) == ("would be removed" in would, tree(system.root))
+    assert (True, installed) == ("would be removed" in would, tree(system.root))
 
     for word in ("removed", "was not there"):
         said = system.hooks("uninstall", *scope)
         assert {word} == {line.partition(":")[0] for line in said.splitlines()}
-        assert before == tree(system.root)
-    assert not system.memory.exists()
+        after = tree(system.root)
+        directories = {name: facts for name, facts in installed.items() if facts[0] == stat.S_IFDIR}
+        assert {**before, **directories} == after
+    assert not system.state.exists()
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_flavours_go_one_by_one(system: System, manager: str) -> None:
-    """What the first needed and the second still needs stays until that goes."""
-    before = tree(system.root)
+    """What the second brought goes with it; what the first has stays until that goes."""
     system.hooks("install", "--manager", manager, "--python", "3.12")
     one = tree(system.root)
     system.hooks("install", "--manager", manager, "--python", "3.13t")
@@ -207,7 +215,7 @@ def test_flavours_go_one_by_one(system: System, manager: str) -> None:
     system.hooks("uninstall", "--manager", manager, "--python", "3.13t")
     assert one == tree(system.root)
     system.hooks("uninstall", "--manager", manager, "--python", "3.12")
-    assert before == tree(system.root)
+    assert {} == files(system.root)
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
@@ -215,7 +223,6 @@ def test_what_was_changed_since_stays(system: System, manager: str) -> None:
     """It is named, and exit 1; what wasn't changed goes all the same; changed back, so does this."""
     directory, _, own = PLACES[manager]
     scope = ("--manager", manager, "--python", "3.11")
-    before = tree(system.root)
     system.hooks("install", *scope)
     changed = system.root / directory / own
     original = changed.read_bytes()
@@ -223,14 +230,18 @@ def test_what_was_changed_since_stays(system: System, manager: str) -> None:
 
     for _ in range(2):
         said = system.hooks("uninstall", *scope, code=1)
-        line = f"kept: /{directory}/{own}: it is not what was installed; remove it by hand"
-        assert [line] == [each for each in said.splitlines() if not each.startswith(("removed: ", "was not there: "))]
+        kept = [each for each in said.splitlines() if not each.startswith(("removed: ", "was not there: "))]
+        assert [f"kept: /{directory}/{own}: {_OTHER}"] == kept
         assert [own] == os.listdir(system.root / directory)
         assert original + b"# by hand\n" == changed.read_bytes()
 
     changed.write_bytes(original)
     assert f"removed: /{directory}/{own}\n" in system.hooks("uninstall", *scope)
-    assert before == tree(system.root)
+    assert {} == files(system.root)
+
+
+#: What is said of a hook that isn't what these options install.
+_OTHER = "it isn't what these options install; remove it by hand, or name the options that it was installed with"
 
 
 def test_a_changed_mode_is_a_change(system: System) -> None:
@@ -246,113 +257,106 @@ def test_a_changed_mode_is_a_change(system: System) -> None:
 
 @pytest.mark.parametrize("manager", MANAGERS)
 @pytest.mark.parametrize("kind", ["file", "link", "dangling"])
-def test_what_stood_there_before_comes_back(system: System, manager: str, kind: str) -> None:
-    """A file of our name with its mode, owner and time, or a link with its goal, as if nothing had been."""
+def test_what_is_not_ours_is_replaced_by_force_only(system: System, manager: str, kind: str) -> None:
+    """Else it is named, exit 1, and nothing changes; a link is replaced itself, not what it leads to."""
     directory, other, own = PLACES[manager]
     system.furnish(manager)
     place = system.root / directory / own
     if kind == "file":
         place.write_bytes(b"somebody's\xff\n")
-        place.chmod(0o640)
-        os.utime(place, ns=(1, 1_234_567_890_123_456_789))
-        if os.geteuid() == 0:
-            os.chown(place, 77, 88)
     else:
         place.symlink_to(other if kind == "link" else "nowhere")
     scope = ("--manager", manager, "--python", "3.11")
     before = tree(system.root)
 
-    system.hooks("install", *scope)
-    assert place.is_file()
-    assert not place.is_symlink()
-    system.hooks("install", *scope, "--site-dir", "/srv/site")  # for some it reads otherwise
-
-    line = f"removed, and restored what was there before: /{directory}/{own}\n"
-    assert line in system.hooks("uninstall", *scope)
-    assert before == tree(system.root)
-    assert not system.memory.exists()
-
-
-def test_a_hook_of_other_options_is_known_again(system: System) -> None:
-    """What was put there is what counts, not what would be put there now; an older hook of ours is nobody's file."""
-    scope = ("--manager", "pacman", "--python", "3.11")
-    before = tree(system.root)
-    system.hooks("install", *scope, "--site-dir", "/srv/one")
-    system.hooks("uninstall", *scope)
+    refused = f"refused: /{directory}/{own}: a file that isn't ours stands there; --force installs it all the same\n"
+    assert refused in system.hooks("install", *scope, code=1)
+    assert f"left alone: /{directory}/{own}: it is somebody else's\n" in system.hooks("uninstall", *scope)
     assert before == tree(system.root)
 
+    system.hooks("install", "--force", *scope)
+    installed = tree(system.root)
+    del before[f"{directory}/{own}"]
+    assert stat.S_IFREG == installed[f"{directory}/{own}"][0]
+    assert all(installed[name] == facts for name, facts in before.items())
+    system.hooks("uninstall", *scope)
+    assert before == tree(system.root)
+    assert not system.state.exists()
+
+
+def test_a_hook_of_other_options_is_ours_but_not_to_the_letter(system: System) -> None:
+    """It is replaced without force, and removed by a call with its own options only."""
+    scope = ("--manager", "pacman", "--python", "3.11")
     system.hooks("install", *scope, "--site-dir", "/srv/one")
-    shutil.rmtree(system.memory)
+    one = files(system.root)
+
+    said = system.hooks("uninstall", *scope, code=1)
+    assert ([_OTHER] * 3, one) == ([line.split(": ", 2)[2] for line in said.splitlines()], files(system.root))
     system.hooks("install", *scope)
-    system.hooks("uninstall", *scope)
-    assert [] == [name for name, facts in tree(system.root).items() if facts[0] == stat.S_IFREG]
+    assert one.keys() == files(system.root).keys()
+    assert not [name for name, facts in files(system.root).items() if facts == one[name]]
+    system.hooks("install", *scope, "--site-dir", "/srv/one")
+    system.hooks("uninstall", *scope, "--site-dir", "/srv/one")
+    assert {} == files(system.root)
 
 
-def test_without_memory_only_what_is_ours_to_the_letter_goes(system: System) -> None:
-    """No directory is believed to be ours, and no file that says something else."""
+def contents(top: Path) -> dict[str, Entry]:
+    """All that is no directory, without owner and time, which differ between a system and another, or a copy."""
+    return {name: facts[:2] + facts[4:-1] for name, facts in files(top).items()}
+
+
+def test_killed_at_any_moment_of_an_install(tmp_path: Path) -> None:
+    """Each file is as before or whole; the next install leaves what a first one leaves, and an uninstall nothing."""
     scope = ("--manager", "pacman", "--python", "3.11")
-    system.hooks("install", *scope)
-    shutil.rmtree(system.memory)
-    changed = system.root / "etc/pacman.d/hooks/pyctrigger-py311-remove.hook"
-    changed.write_text("something else\n")
+    place = "etc/pacman.d/hooks/pyctrigger-py311-install.hook"
 
-    said = system.hooks("uninstall", *scope)
-    assert 2 == said.count("removed: ")
-    assert f"left alone: /{changed.relative_to(system.root)}: it is somebody else's\n" in said
-    assert "something else\n" == changed.read_text()
-    changed.unlink()
-    system.hooks("uninstall", *scope)
-    assert {"etc", "etc/pacman.d", "etc/pacman.d/hooks"} == set(tree(system.root))
+    def prepared(name: str) -> System:
+        system = System(tmp_path / name)
+        system.furnish("pacman")
+        write_tree(system.root, {place: "theirs\n"})
+        return system
 
-
-def test_directories_of_others_stay(system: System) -> None:
-    """One that was there and empty, one with a file in it since, and one that was made again by somebody else."""
-    (system.root / "etc").mkdir()
-    (system.root / "etc").chmod(0o700)
-    scope = ("--manager", "pacman", "--python", "3.11")
-    system.hooks("install", *scope)
-    theirs = system.root / "etc/pacman.d/theirs"
-    theirs.write_text("")
-
-    system.hooks("uninstall", *scope)
-    assert {"etc", "etc/pacman.d", "etc/pacman.d/theirs"} == set(tree(system.root))
-    theirs.unlink()
-    system.hooks("uninstall", *scope)
-    assert {"etc": 0o700} == {name: facts[1] for name, facts in tree(system.root).items()}
-
-    system.hooks("install", *scope)
-    hooks = system.root / "etc/pacman.d/hooks"
-    hooks.rename(system.root / "moved")
-    hooks.mkdir()
-    system.hooks("uninstall", *scope)
-    assert hooks.is_dir()
+    whole = prepared("whole")
+    before = contents(whole.root)
+    whole.live("install", "--force", *scope)
+    installed = contents(whole.root)
+    assert 3 == len([name for name, facts in installed.items() if facts != before.get(name)])
+    deeds = 0
+    while (system := prepared(f"{deeds}-again")).die(deeds, "install", "--force", *scope):
+        seen = {name: facts for name, facts in contents(system.root).items() if not name.endswith(".tmp")}
+        assert all(facts in (before.get(name), installed.get(name)) for name, facts in seen.items())
+        assert {name for name in before if not name.endswith(".tmp")} <= seen.keys()
+        undone = System(tmp_path / f"{deeds}-undone")
+        shutil.copytree(system.root, undone.root, symlinks=True, dirs_exist_ok=True)
+        system.live("install", "--force", *scope)
+        assert installed == contents(system.root), f"killed after {deeds} deeds"
+        for each in (system, undone):
+            each.live("uninstall", *scope)
+            left = contents(each.root)
+            left.pop(place, None)  # somebody else's, if the kill came before it was replaced
+            assert {name: facts for name, facts in before.items() if name != place} == left, f"after {deeds} deeds"
+        deeds += 1
+    assert deeds > 12
 
 
-@pytest.mark.parametrize("furnished", [False, True], ids=["bare", "replacing"])
-def test_killed_at_any_moment_of_an_install(tmp_path: Path, furnished: bool) -> None:
-    """Whatever it came to, an uninstall afterwards leaves the system as it was, and remembers nothing."""
+def test_killed_at_any_moment_of_an_uninstall(tmp_path: Path) -> None:
+    """Each file is whole or gone, and the next one finishes the work."""
     scope = ("--manager", "pacman", "--python", "3.11")
     deeds = 0
     while True:
-        top = tmp_path / str(deeds)
-        top.mkdir()
-        system = System(top)
-        if furnished:
-            system.furnish("pacman")
-            write_tree(system.root / "etc/pacman.d/hooks", {"pyctrigger-py311-install.hook": "theirs\n"})
-        before = tree(system.root)
-        killed = system.die(deeds, "install", *scope)
-        if killed:
-            # Nothing that a manager reads is ever half there.
-            for path in system.root.rglob("*.hook"):
-                assert path.read_text() == "theirs\n" or path.read_text().endswith("NeedsTargets\n")
+        system = System(tmp_path / str(deeds))
+        system.furnish("pacman")
+        before = contents(system.root)
+        system.live("install", *scope)
+        installed = contents(system.root)
+        killed = system.die(deeds, "uninstall", *scope)
+        assert before.items() <= contents(system.root).items() <= installed.items()
         system.live("uninstall", *scope)
-        assert before == tree(system.root), f"killed after {deeds} deeds"
-        assert not [path for path in system.memory.rglob("*") if path.is_file()]
+        assert before == contents(system.root), f"killed after {deeds} deeds"
         if not killed:
             break
         deeds += 1
-    assert deeds > 15
+    assert deeds > 4
 
 
 class Pause:
@@ -375,86 +379,75 @@ class Pause:
 
 
 @pytest.mark.parametrize(
-    ("action", "version", "furnished"),
-    [("uninstall", "3.12", False), ("uninstall", "3.11", True)],
+    ("actions", "version", "expected"),
+    [
+        (("install", "uninstall"), "3.11", {0, 3}),
+        (("uninstall", "install"), "3.11", {0, 3}),
+        (("install", "install"), "3.12", {6}),
+    ],
 )
-def test_another_call_at_any_moment_of_an_install(tmp_path: Path, action: str, version: str, furnished: bool) -> None:
-    """Stopped anywhere, it is waited for: nothing of what it has remembered is lost, and nothing fails."""
-    scope = ("--manager", "apk", "--python")
+def test_another_call_at_any_moment(tmp_path: Path, actions: tuple[str, str], version: str, expected: set[int]) -> None:
+    """Stopped anywhere, a call is waited for: a hook's three files are all there afterwards, or none of them."""
+    scope = ("--manager", "pacman", "--python")
     deeds = 0
     while True:
         system = System(tmp_path / str(deeds))
-        if furnished:
-            write_tree(system.root / "etc/apk/commit_hooks.d", {"pyctrigger-py311": "theirs\n"})
-        before = tree(system.root)
-        first = system.start(deeds, "install", *scope, "3.11", "--site-dir", "/srv/site", ending=signal.SIGSTOP)
+        if actions[0] == "uninstall":
+            system.live("install", *scope, "3.11")
+        first = system.start(deeds, actions[0], *scope, "3.11", ending=signal.SIGSTOP)
         stopped = os.WIFSTOPPED(os.waitpid(first, os.WUNTRACED)[1])
         pause = Pause()
-        second = system.start(_NEVER, action, *scope, version, pause=pause)
+        second = system.start(_NEVER, actions[1], *scope, version, pause=pause)
         pause.await_it()
         if stopped:
             os.kill(first, signal.SIGCONT)
             assert 0 == ended(first)
         assert 0 == ended(second)
-        for each in ("3.11", "3.12"):
-            system.live("uninstall", *scope, each)
-        assert before == tree(system.root), f"stopped after {deeds} deeds"
-        assert not system.memory.parent.exists(), f"stopped after {deeds} deeds"
+        assert len(files(system.root)) in expected, f"stopped after {deeds} deeds"
         if not stopped:
-            break
-        deeds += 1
-    assert deeds > 10
-
-
-@pytest.mark.parametrize("furnished", [False, True], ids=["bare", "restoring"])
-def test_killed_at_any_moment_of_an_uninstall(tmp_path: Path, furnished: bool) -> None:
-    """The next one finishes the work."""
-    scope = ("--manager", "apk", "--python", "3.11")
-    deeds = 0
-    while True:
-        top = tmp_path / str(deeds)
-        top.mkdir()
-        system = System(top)
-        if furnished:
-            system.furnish("apk")
-            write_tree(system.root / "etc/apk/commit_hooks.d", {"pyctrigger-py311": "theirs\n"})
-        before = tree(system.root)
-        system.live("install", *scope)
-        killed = system.die(deeds, "uninstall", *scope)
-        system.live("uninstall", *scope)
-        assert before == tree(system.root), f"killed after {deeds} deeds"
-        assert not [path for path in system.memory.rglob("*") if path.is_file()]
-        if not killed:
             break
         deeds += 1
     assert deeds > 4
 
 
 def test_a_directory_in_the_place_of_a_hook_is_left_alone(system: System) -> None:
-    """Neither replaced nor removed: path, reason and mend."""
-    place = system.root / "etc/apk/commit_hooks.d/pyctrigger-py311"
+    """Neither replaced nor removed, be it forced: path and reason, and none of the hook's other files comes."""
+    place = system.root / "etc/pacman.d/hooks/pyctrigger-py311-upgrade.hook"
     place.mkdir(parents=True)
     before = tree(system.root)
+    scope = ("--manager", "pacman", "--python", "3.11")
+
+    refused = f"{place}: something that is no file stands there"
+    assert refused in system.call("install", "--force", *scope, code=2).stderr
+    assert before == tree(system.root)
+    assert f"left alone: /{place.relative_to(system.root)}: " in system.hooks("uninstall", *scope)
+    assert before == tree(system.root)
+
+
+#: What release 0.1.0 wrote when it put its hook in the place of a file that said "theirs".
+_REMEMBERED: dict[str, Any] = {
+    "format": 1,
+    "put": {"kind": "file", "content": "", "mode": 0o644, "uid": 0, "gid": 0, "mtime_ns": 0},
+    "before": {"kind": "file", "content": b"theirs\n".hex(), "mode": 0o640, "uid": 0, "gid": 0, "mtime_ns": 1},
+}
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "absent"])
+def test_what_the_first_release_remembered_is_named_and_kept(system: System, kind: str) -> None:
+    """Nothing is put back, and the record with its content stays where it is."""
     scope = ("--manager", "apk", "--python", "3.11")
-
-    system.hooks("install", *scope, code=2)
-    assert before == tree(system.root)
-    assert system.hooks("uninstall", *scope).startswith("left alone: /etc/apk/commit_hooks.d/pyctrigger-py311: ")
-    assert before == tree(system.root)
-
-
-def test_what_cannot_be_remembered_is_not_replaced(system: System) -> None:
-    """Without state a stranger's file stays where it is; without a stranger the hook is installed all the same."""
-    scope = ("--manager", "apk", "--python", "3.11", "--stateless")
-    place = write_tree(system.root / "etc/apk/commit_hooks.d", {"pyctrigger-py311": "theirs\n"}) / "pyctrigger-py311"
-
-    system.hooks("install", *scope, code=2)
-    assert "theirs\n" == place.read_text()
-    place.unlink()
     system.hooks("install", *scope)
-    system.hooks("uninstall", *scope)
-    assert ["etc", "etc/apk", "etc/apk/commit_hooks.d"] == sorted(tree(system.root))
-    assert not system.memory.exists()
+    place = f"{system.root.resolve()}/etc/apk/commit_hooks.d/pyctrigger-py311"
+    name = f"hooks/hook-{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
+    before = {**_REMEMBERED["before"], "kind": kind}
+    record = {**_REMEMBERED, "path": place.encode().hex(), "before": before}
+    write_tree(system.state, {name: json.dumps(record)})
+
+    said = system.call("uninstall", *scope)
+
+    line = f"{place}: what stood there before release 0.1.0 put a hook there is kept in {system.state}/{name}, "
+    assert (kind != "absent", {}) == (line in said.stderr, files(system.root))
+    assert record == json.loads((system.state / name).read_text())
 
 
 #: Without `--root`: in copies of the directories that hooks come into, which only this process and its children see.
@@ -462,10 +455,10 @@ _WITHOUT_ROOT = """
 import json, subprocess, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from test_undo import tree
+from test_undo import files
 from os.path import join
 def look():
-    return {top: tree(Path(top)) for top in ("/etc", "/usr/local/share/pkg", "/usr/local/libexec", "/var/lib")}
+    return {top: files(Path(top)) for top in ("/etc", "/usr/local/share/pkg", "/usr/local/libexec", "/var/lib")}
 def hooks(action):
     for manager in ("dpkg", "pacman", "apk", "pkg", "sh"):
         command = [sys.executable, "-m", "pyctrigger", "hooks", action, "--manager", manager, "--python", "3.11"]
@@ -476,12 +469,12 @@ standing = look()
 hooks("uninstall")
 after = look()
 new = sorted(join(top, name) for top in before for name in set(standing[top]) - set(before[top]))
-print(json.dumps([new, before == after, standing == before]))
+print(json.dumps([new, before == after]))
 """
 
 
-def test_without_a_root_the_system_itself_is_as_before(as_root: None, tmp_path: Path) -> None:
-    """All managers' hooks come and go in this system's own directories, and the state with them."""
+def test_without_a_root_the_system_has_the_files_that_it_had(as_root: None, tmp_path: Path) -> None:
+    """All managers' hooks come and go in this system's own directories, and nothing else comes."""
     overlays = ""
     for top in ("/etc", "/usr/local", "/var/lib"):
         upper, work = (tmp_path / "layers" / kind / top[1:] for kind in ("upper", "work"))
@@ -501,11 +494,9 @@ def test_without_a_root_the_system_itself_is_as_before(as_root: None, tmp_path: 
         [unshare, "-m", "sh", "-c", f'{script} && exec "$@"', "sh", *program], stdout=subprocess.PIPE, check=True
     )
 
-    new, same, nothing_done = json.loads(child.stdout)
-    assert (True, False) == (same, nothing_done)
-    for directory, _, own in PLACES.values():
-        assert f"/{directory}/{own}" in new
-    assert any(path.startswith("/var/lib/pyctrigger/hooks/") for path in new)
+    new, same = json.loads(child.stdout)
+    places = {f"/{directory}/{own}" for directory, _, own in PLACES.values()}
+    assert (True, 7, True) == (same, len(new), places <= set(new))
 
 
 # ------------------------------------------------------------------------------------------------------------- purge

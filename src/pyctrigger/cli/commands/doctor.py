@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ...inspect.status.doctor import DoctorReport, Python
     from ...outcome.report import FlavourReport
-    from ...run.standing_hooks import StandingHook
+    from ...run.hooks.inventory import SystemHook
 
 HELP = "say whether hooks are in place, for which Pythons, and what to do next"
 _STYLES = {"yes": "good", "no": "warning", "nothing": "good"}
@@ -52,7 +52,7 @@ def lines(report: DoctorReport) -> list[Table]:
 
 
 def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
-    groups: dict[tuple[str, str], list[StandingHook]] = {}
+    groups: dict[tuple[str, str], list[SystemHook]] = {}
     for hook in report.hooks:
         if hook.masked_by is None:
             groups.setdefault(hook.group, []).append(hook)
@@ -77,7 +77,7 @@ def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
         yield "next", report.next or ("nothing" if not report.findings else "see above")
 
 
-def _hook(group: list[StandingHook], found: list[Python]) -> str:
+def _hook(group: list[SystemHook], found: list[Python]) -> str:
     first = group[0]
     if all(hook.pythons for hook in group):
         # A package has hooks for many a Python that isn't here.

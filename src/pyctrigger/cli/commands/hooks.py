@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ...outcome.report import FlavourReport
-    from ...run.hook_files import Hook, HookReport
-    from ...run.standing_hooks import StandingHook
+    from ...run.hooks.inventory import SystemHook
+    from ...run.hooks.manage import Hook, HookReport
     from ..output.table import Table
 
 #: Pythons that are named, where there are more of them.
@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HookReport:
     """Do it. Raises UsageError, InterpreterError, RefusedError."""
-    from ...run.hook_files import HookRequest, manage_hooks
+    from ...run.hooks.manage import HookRequest, manage_hooks
 
     return manage_hooks(
         HookRequest(
@@ -143,7 +143,7 @@ def _is_served(hook: Hook, report: HookReport) -> bool:
     )
 
 
-def _fires(hook: StandingHook) -> str:
+def _fires(hook: SystemHook) -> str:
     if hook.masked_by is not None:
         return f"no: {hook.masked_by} replaces it"
     return "if called" if hook.manager == "sh" else "yes"
@@ -155,10 +155,10 @@ def _line(hook: Hook, report: HookReport) -> str:
     if hook.owner is not None:
         return f"kept: {shown(hook.file.path)}: a package owns it: {shown(hook.owner)}"
     if hook.done == "kept":
-        return f"kept: {shown(hook.file.path)}: it is not what was installed; remove it by hand"
-    if hook.done == "restored":
-        words = "would be removed, and restored" if report.dry_run else "removed, and restored"
-        return f"{words} what was there before: {shown(hook.file.path)}"
+        return (
+            f"kept: {shown(hook.file.path)}: it isn't what these options install; remove it by hand, or name the "
+            "options that it was installed with"
+        )
     if report.action == "uninstall" and hook.state == "different" and not hook.done:
         return f"left alone: {shown(hook.file.path)}: it is somebody else's"
     if any(each.done == "refused" for each in report.hooks):

@@ -16,13 +16,13 @@ from ...errors import PyctriggerError
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, error_fields, printable
 from ...packages.every import MANAGERS
+from ...run.hooks.inventory import SystemHook, rivals, system_hooks
 from ...run.plan.glance import Overview
 from ...run.plan.wanted import wanted_bytecode
 from ...run.scope.config import Settings
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.request import Request, Work
 from ...run.scope.target import find_target
-from ...run.standing_hooks import StandingHook, rivals, standing_hooks
 from ...run.trigger import open_state, perform
 from ...state.history import elapsed
 from ...state.locations import configuration_files, is_root, state_directory
@@ -82,7 +82,7 @@ class DoctorReport(Report):
         super().__init__("doctor")
         self._command = command
         self.managers: list[str] = []
-        self.hooks: list[StandingHook] = []
+        self.hooks: list[SystemHook] = []
         self.hooks_enabled = True
         self.pythons: list[Python] = []
         self.configuration: str | None = None
@@ -146,7 +146,7 @@ def examine(state_dir: str | None, config: str | None, command: Sequence[str]) -
     require_readable(state_dir)
     request = Request(Work.STATUS, state_dir=state_dir, config=config)
     report.managers = [name for name, kind in MANAGERS.items() if kind().is_present]
-    report.hooks = standing_hooks(None, report.notices.append)
+    report.hooks = system_hooks(None, report.notices.append)
     settings, store, probed = _opened(report, request)
     report.hooks_enabled = settings.hooks_enabled
     report.pythons = list(_pythons(report, request, settings, store, probed))

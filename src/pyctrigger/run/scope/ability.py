@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
 
 from ...errors import RightsError, UsageError
 from ...pyc.header import InvalidationMode
-from ...tree.directory import open_way
-from ...tree.identity import ForeignPlaceError, MakingFor, masking_nothing_of
+from ...tree.identity import ForeignPlaceError
+from ...tree.making import make_directories
 
 if TYPE_CHECKING:
     from ...interpreter.interpreter import Interpreter
@@ -34,35 +33,15 @@ def check_target(target: Target, request: Request) -> list[str]:
 
 def _make(prefix: str) -> None:
     try:
-        _make_directories(prefix)
+        make_directories(prefix)
     except ForeignPlaceError:
         from ...outcome.observer import Observer
         from .forked import Apart, DeathError, NoProcessError
 
         try:
-            Apart(Observer()).perform(lambda line, relay: _make_directories(prefix))
+            Apart(Observer()).perform(lambda line, relay: make_directories(prefix))
         except (DeathError, NoProcessError) as error:
             raise OSError(0, f"no process can be had that acts as whose place it is ({error})") from error
-
-
-def _make_directories(path: str) -> None:
-    """Make a directory, and those above it, as whose place each of them is to be in. Raises like `open_way`."""
-    above, name = os.path.split(path.rstrip("/"))
-    try:
-        os.close(open_way(path, "/").descriptor)
-    except FileNotFoundError:
-        _make_directories(above)
-        opened = open_way(above, "/")
-        try:
-            with (
-                opened as directory,
-                masking_nothing_of(0o755),
-                contextlib.suppress(FileExistsError),
-                MakingFor(os.fstat(directory).st_gid),
-            ):
-                os.mkdir(name, 0o755, dir_fd=directory)
-        finally:
-            os.close(opened.descriptor)
 
 
 def _tell_mounts(interpreter: Interpreter, root: str) -> list[str]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import PyctriggerError
-from ..interpreter.flavour import Flavour, installed
-from ..interpreter.witness import environment_of
-from ..outcome.outcome import path_fields
-from ..packages.every import HOOK_PLACES, MANAGERS
-from ..packages.files import ManagerError
-from ..packages.owners import owners_of
-from ..tree.directory import open_way
-from ..tree.identity import ForeignPlaceError
-from .scope.root_files import files_of
+from ...errors import PyctriggerError
+from ...interpreter.flavour import Flavour, installed
+from ...outcome.outcome import path_fields
+from ...packages.every import HOOK_PLACES, MANAGERS
+from ...packages.files import ManagerError
+from ...packages.owners import owners_of
+from ..scope.root_files import files_of
+from .directory import HookDirectory
+from .subjects import is_first_of_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,11 +24,9 @@ _PYTHON = re.compile(rb"""(?:--python[ \t]+|\blocal python = )(?:'(?P<a>[^'\n]+)
 _NAMED = re.compile(r"(?:py|pypy)3[0-9]+t?(?=[.-]|\Z)", re.ASCII)
 #: pacman has a file for each kind of change.
 _KIND = re.compile(r"-(install|upgrade|remove)\.hook\Z")
-#: Of a hook that is looked at.
-_MOST_BYTES = 1 << 20
 
 
-class StandingHook(NamedTuple):
+class SystemHook(NamedTuple):
     """One hook of a system."""
 
     manager: str
@@ -85,7 +81,7 @@ def is_ours(content: bytes) -> bool:
     return b"pyctrigger" in content and b"--hook" in content
 
 
-def standing_hooks(root: str | None, notice: Callable[[str], None]) -> list[StandingHook]:
+def system_hooks(root: str | None, notice: Callable[[str], None]) -> list[SystemHook]:
     """All of a system: those in files, and those that are part of a package. What can't be read is told to `notice`."""
     found = [hook for name in HOOK_PLACES for hook in _in_files(name, root)]
     owners = owners_of([hook.path for hook in found], files_of(root), notice)
@@ -99,17 +95,11 @@ def standing_hooks(root: str | None, notice: Callable[[str], None]) -> list[Stan
             continue
         if trigger is not None:
             path, pythons = trigger
-            found.append(StandingHook(name, path, "pyctrigger", tuple(map(_label, pythons))))
+            found.append(SystemHook(name, path, "pyctrigger", tuple(map(_label, pythons))))
     return found
 
 
-def is_first_of_version(path: str, flavour: Flavour) -> bool:
-    """Whether an executable is what a flavour's version alone leads to; an environment's own never is."""
-    first = flavour.candidates()[:1]
-    return environment_of(path) is None and [os.path.realpath(path)] == [os.path.realpath(each) for each in first]
-
-
-def rivals(hooks: Sequence[StandingHook], *, python: str | None = None) -> Iterator[tuple[StandingHook, StandingHook]]:
+def rivals(hooks: Sequence[SystemHook], *, python: str | None = None) -> Iterator[tuple[SystemHook, SystemHook]]:
     """Two hooks that both fire for one manager and Python; what was made by hand comes second, where there is one.
 
     `python` asks for this flavour alone.
@@ -127,53 +117,20 @@ def rivals(hooks: Sequence[StandingHook], *, python: str | None = None) -> Itera
                 yield first, second
 
 
-def _in_files(name: str, root: str | None) -> Iterator[StandingHook]:
+def _in_files(manager: str, root: str | None) -> Iterator[SystemHook]:
     """Those of one manager that are files; a file in an earlier directory masks one of its name in a later one."""
-    places = HOOK_PLACES[name]
-    names: dict[str, str] = {}
-    for directory in places.directories:
-        for entry, mode, content in _files(root, directory):
-            path = os.path.join(directory, entry)
-            if not places.pattern.match(entry) or (places.is_program and not mode & 0o111):
+    places = HOOK_PLACES[manager]
+    masking: dict[str, str] = {}
+    for path in places.directories:
+        directory = HookDirectory(root, path)
+        for name in filter(places.pattern.match, directory.names()):
+            entry = directory.look(name)
+            if places.is_program and not entry.mode & 0o111:
                 continue
-            if is_ours(content):
-                yield StandingHook(name, path, None, _pythons(entry, content), names.get(entry))
-            names.setdefault(entry, path)
-
-
-def _files(root: str | None, directory: str) -> Iterator[tuple[str, int, bytes]]:
-    """Name, mode and content of each file of a directory; none of a link, or of what can't be read.
-
-    Raises ForeignPlaceError.
-    """
-    try:
-        opened = open_way(directory, root or "/")
-    except ForeignPlaceError:
-        raise
-    except OSError:
-        return
-    try:
-        with opened as descriptor:
-            names = sorted(os.listdir(descriptor))
-        for name in names:
-            try:
-                with opened as above:
-                    mode, content = _read(above, name)
-            except OSError:
-                yield name, 0, b""  # as a link to /dev/null, which masks a hook of pacman's
-                continue
-            yield name, mode, content
-    finally:
-        os.close(opened.descriptor)
-
-
-def _read(directory: int, name: str) -> tuple[int, bytes]:
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        return mode, os.read(descriptor, _MOST_BYTES) if stat.S_ISREG(mode) else b""
-    finally:
-        os.close(descriptor)
+            file = os.path.join(path, name)
+            if is_ours(entry.content):
+                yield SystemHook(manager, file, None, _pythons(name, entry.content), masking.get(name))
+            masking.setdefault(name, file)
 
 
 def _pythons(name: str, content: bytes) -> tuple[str, ...]:

@@ -1,0 +1,184 @@
+"""A directory of a manager's hooks: a file comes into it whole or not at all, and goes if it is ours to the letter.
+
+Names are used in the open directory only, and no link in it is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...errors import RightsError, UsageError
+from ...state.files import sync, try_lock
+from ...tree.directory import open_way
+from ...tree.identity import ForeignPlaceError, MakingFor
+from ...tree.making import make_directories
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ...packages.hook import HookFile
+
+#: Bytes of a file that is looked at.
+_MOST_BYTES = 1 << 20
+
+
+class Entry(NamedTuple):
+    """What has a hook's name."""
+
+    kind: str
+    """absent, file, link or other; what can't be read is other."""
+    content: bytes = b""
+    mode: int = 0
+
+    def is_file(self, file: HookFile) -> bool:
+        """Whether it says what a rendered hook says, with its mode."""
+        return self == Entry("file", file.text.encode(), file.mode)
+
+
+class HookDirectory:
+    """One directory, inside this system or a staged root."""
+
+    def __init__(self, root: str | None, path: str) -> None:
+        self._root = root or "/"
+        self._path = path
+
+    def look(self, name: str) -> Entry:
+        """What has a name. Raises ForeignPlaceError."""
+        try:
+            with self._entered() as directory:
+                return _look(directory, name)
+        except ForeignPlaceError:
+            raise
+        except OSError:
+            return Entry("absent")
+
+    def names(self) -> list[str]:
+        """All names in it. Raises ForeignPlaceError."""
+        try:
+            with self._entered() as directory:
+                return sorted(os.listdir(directory))
+        except ForeignPlaceError:
+            raise
+        except OSError:
+            return []
+
+    def sweep(self, files: Sequence[HookFile]) -> None:
+        """Remove the hidden files that killed processes left beside these."""
+        names = "|".join(re.escape(_name(file)) for file in files)
+        with contextlib.suppress(OSError), self._entered() as directory:
+            for name in os.listdir(directory):
+                if re.fullmatch(rf"\.(?:{names})\.[0-9a-f]+\.tmp", name):
+                    _remove_unless_locked(directory, name)
+
+    def put(self, files: Sequence[HookFile]) -> None:
+        """Put files in their places, in place of what is there; if one can't be written, none comes.
+
+        Raises PyctriggerError.
+        """
+        with self._explained(files[0]):
+            make_directories(self._path, self._root)
+        with self._explained(files[0]), self._entered() as directory, contextlib.ExitStack() as stack:
+            for file in files:
+                with self._explained(file):
+                    if _look(directory, _name(file)).kind == "other":
+                        raise FileExistsError(errno.EEXIST, "something that is no file stands there")
+            hidden = []
+            # What fails for want of space or rights fails here, before the first file has its name.
+            for file in files:
+                with self._explained(file):
+                    hidden.append(_write_hidden(directory, file, stack))
+            for temporary, file in zip(hidden, files):
+                with self._explained(file):
+                    os.replace(temporary, _name(file), src_dir_fd=directory, dst_dir_fd=directory)
+            sync(directory)
+
+    def remove(self, files: Sequence[HookFile]) -> None:
+        """Remove those of the files that are there to the letter. Raises PyctriggerError."""
+        with self._explained(files[0]), self._entered() as directory:
+            for file in files:
+                with self._explained(file):
+                    if _look(directory, _name(file)).is_file(file):
+                        os.unlink(_name(file), dir_fd=directory)
+            sync(directory)
+
+    @contextlib.contextmanager
+    def _entered(self) -> Iterator[int]:
+        """The open directory, in which we act as the account whose place it is. Raises OSError."""
+        opened = open_way(self._path, self._root)
+        try:
+            with opened as directory:
+                yield directory
+        finally:
+            os.close(opened.descriptor)
+
+    @contextlib.contextmanager
+    def _explained(self, file: HookFile) -> Iterator[None]:
+        """Say of an OSError which file it is about. Raises PyctriggerError."""
+        try:
+            yield
+        except ForeignPlaceError:
+            raise
+        except OSError as error:
+            message = f"{self._root.rstrip('/')}{file.path}: {error.strerror}"
+            if isinstance(error, PermissionError) and os.geteuid() != 0:
+                raise RightsError(message) from error
+            raise UsageError(message, mend="mend what stands there, and run it again") from error
+
+
+def _name(file: HookFile) -> str:
+    return os.path.basename(file.path)
+
+
+def _look(directory: int, name: str) -> Entry:
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISLNK(status.st_mode):
+            return Entry("link")
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            return Entry("other")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(name, flags, dir_fd=directory), "rb") as file:
+            return Entry("file", file.read(_MOST_BYTES), stat.S_IMODE(status.st_mode))
+    except FileNotFoundError:
+        return Entry("absent")
+    except OSError:
+        return Entry("other")
+
+
+def _write_hidden(directory: int, file: HookFile, stack: contextlib.ExitStack) -> str:
+    """Write a file under a hidden name, which no manager reads, and return that name. Raises OSError.
+
+    Until the stack unwinds it is open and locked, which tells it from what a killed process left.
+    """
+    temporary = f".{_name(file)}.{os.urandom(4).hex()}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with MakingFor(os.fstat(directory).st_gid):
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
+    stream = stack.enter_context(os.fdopen(descriptor, "wb"))
+    stack.callback(_remove_if_there, directory, temporary)
+    try_lock(descriptor)
+    stream.write(file.text.encode())
+    stream.flush()
+    os.fchmod(descriptor, file.mode)
+    sync(descriptor)
+    return temporary
+
+
+def _remove_if_there(directory: int, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+
+
+def _remove_unless_locked(directory: int, name: str) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            if try_lock(descriptor):
+                os.unlink(name, dir_fd=directory)
+        finally:
+            os.close(descriptor)

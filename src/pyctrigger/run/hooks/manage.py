@@ -1,0 +1,329 @@
+"""`pyctrigger hooks`: list, render, install and uninstall the hooks of a system.
+
+Each file is whole or not there, and other calls wait. What `uninstall` removes is ours to the letter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...errors import PyctriggerError, RefusedError, UsageError
+from ...outcome.outcome import path_fields
+from ...outcome.report import Report
+from ...packages.every import HOOKS, MANAGERS
+from ...packages.owners import owners_of
+from ...state.files import read
+from ...state.locations import lock_directory, state_directory
+from ...tree.identity import ForeignPlaceError
+from ..scope.root_files import files_of
+from ..scope.target import require_root
+from .directory import HookDirectory
+from .inventory import SystemHook, is_ours, rivals, system_hooks
+from .subjects import other_names, subject_of, subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ...packages.hook import HookFile, Subject
+    from .directory import Entry
+
+#: Seconds that a call waits for another one.
+_PATIENCE = 30.0
+
+
+class HookRequest(NamedTuple):
+    """One call of `pyctrigger hooks`."""
+
+    action: str
+    program: tuple[str, ...]
+    """What the hooks are to start."""
+    manager: str | None = None
+    pythons: tuple[str, ...] = ()
+    root: str | None = None
+    site_dirs: tuple[str, ...] = ()
+    dry_run: bool = False
+    state_dir: str | None = None
+    """Where release 0.1.0 remembered what hooks replaced; None: where all state is."""
+    stateless: bool = False
+    """Wait for no other call."""
+    force: bool = False
+    """Replace what isn't ours, and install a hook beside another one."""
+
+
+class Hook(NamedTuple):
+    """One hook file of a system, as it should be and as it is."""
+
+    manager: str
+    flavour: str
+    file: HookFile
+    state: str
+    """absent, installed, or different: a file of this name that says something else."""
+    done: str = ""
+    """What this call did: installed, removed, or nothing; kept: it isn't what this call would install, or a package
+    owns it; refused: somebody else's file has its name, or another hook does the same."""
+    owner: str | None = None
+    """The package that owns it, and that it so was kept for."""
+    reason: str | None = None
+    """Why it was refused."""
+    served: str = ""
+    """For which Python it is: its flavour, or the path of another interpreter of it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The hook's part of the JSON object."""
+        return {
+            "manager": self.manager,
+            "flavour": self.flavour,
+            **path_fields("path", self.file.path),
+            "state": self.state,
+            "done": self.done,
+            "owner": self.owner,
+            "reason": self.reason,
+            "text": self.file.text,
+        }
+
+
+class HookReport(Report):
+    """What became of the hooks."""
+
+    def __init__(self, action: str, *, dry_run: bool) -> None:
+        super().__init__("hooks", dry_run=dry_run)
+        self.action = action
+        self.hooks: list[Hook] = []
+        #: For `list`: all that the system has, whoever made them.
+        self.standing: list[SystemHook] = []
+
+    @property
+    def exit_code(self) -> int:
+        """1 where something that was to go, or was in the way, had to stay."""
+        return max(super().exit_code, any(hook.done in ("kept", "refused") for hook in self.hooks))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **super().as_dict(),
+            "action": self.action,
+            "hooks": [hook.as_dict() for hook in self.hooks],
+            "standing": [hook.as_dict() for hook in self.standing],
+        }
+
+
+def manage_hooks(request: HookRequest) -> HookReport:
+    """Do what is asked for. Raises UsageError, InterpreterError, RefusedError, LockTimeoutError."""
+    _check(request)
+    changes = request.action in ("install", "uninstall") and not (request.dry_run or request.stateless)
+    with _lock(request.state_dir) if changes else contextlib.nullcontext():
+        try:
+            return _manage(request)
+        except ForeignPlaceError as foreign:
+            from ...outcome.observer import Observer
+            from ..scope.forked import Apart, DeathError, NoProcessError
+
+            try:
+                report: HookReport = Apart(Observer()).perform(lambda line, relay: _manage(request))
+            except (NoProcessError, DeathError) as error:
+                raise RefusedError(
+                    f"account {foreign.uid} may rename in --root {request.root}, and no process can be had that acts "
+                    f"as it ({error})",
+                    mend="run it as that account",
+                ) from error
+            return report
+
+
+@contextlib.contextmanager
+def _lock(state_dir: str | None) -> Iterator[None]:
+    """Hold the lock of all calls that change hooks; where none can be had, as on a read-only disk, there is none.
+
+    Raises LockTimeoutError and RefusedError.
+    """
+    from ...state.lock import InstallationLock
+
+    lock = None
+    with contextlib.suppress(OSError):
+        directory = lock_directory(state_dir)
+        if directory is not None:
+            lock = InstallationLock(directory, "hooks")
+            lock.acquire(_PATIENCE, lambda line: None)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _manage(request: HookRequest) -> HookReport:
+    report = HookReport(request.action, dry_run=request.dry_run)
+    wanted = list(subjects(request.pythons, request.program, request.site_dirs))
+    for name in [request.manager] if request.manager else _managers_of(request.root):
+        for subject in wanted:
+            for file in HOOKS[name](subject):
+                found = file if request.action == "install" else _as_installed(file, name, subject, request)
+                state = _state(_look(request, found), found)
+                report.hooks.append(Hook(name, subject.flavour, found, state, served=subject.served))
+    if request.action == "list":
+        _list_standing(report, request, [subject.served for subject in wanted])
+    elif request.action == "install":
+        _install(report, request)
+    elif request.action == "uninstall":
+        _uninstall(report, request)
+    return report
+
+
+def _install(report: HookReport, request: HookRequest) -> None:
+    """Put them in their places; if one is refused, none: half of a hook would be worse than none."""
+    if not request.force:
+        standing = system_hooks(request.root, report.notices.append)
+        report.hooks = [_checked(hook, _look(request, hook.file), standing) for hook in report.hooks]
+        if any(hook.done == "refused" for hook in report.hooks):
+            return
+    report.hooks = [hook if hook.state == "installed" else hook._replace(done="installed") for hook in report.hooks]
+    _change(report, request, "installed", HookDirectory.put)
+
+
+def _uninstall(report: HookReport, request: HookRequest) -> None:
+    """Remove what is there to the letter and no package's; what else calls pyctrigger is kept, and named."""
+    paths = [hook.file.path for hook in report.hooks if hook.state != "absent"]
+    unknown: list[str] = []
+    owners = owners_of(paths, files_of(request.root), unknown.append) if paths else {}
+    # Where nobody knows whether a package owns it, what stands in the way of knowing is named in the package's place.
+    owned = {path: str(owners.get(path) or unknown[0]) for path in paths if path in owners or unknown}
+    report.hooks = [_judged(hook, request, owned.get(hook.file.path)) for hook in report.hooks]
+    report.notices += filter(None, [_remembered(request, hook.file.path) for hook in report.hooks])
+    _change(report, request, "removed", HookDirectory.remove)
+
+
+def _judged(hook: Hook, request: HookRequest, owner: str | None) -> Hook:
+    """The hook, with what `uninstall` does to it."""
+    if owner is not None:
+        return hook._replace(done="kept", owner=owner)
+    if hook.state == "installed":
+        return hook._replace(done="removed")
+    return hook._replace(done="kept") if is_ours(_look(request, hook.file).content) else hook
+
+
+def _as_installed(file: HookFile, manager: str, subject: Subject, request: HookRequest) -> HookFile:
+    """The hook for the same interpreter that was made for it under its other name, if that is what is there."""
+    entry = _look(request, file)
+    if _state(entry, file) == "different":
+        for python in other_names(subject):
+            with contextlib.suppress(PyctriggerError):  # nothing was made for what can't be asked
+                for other in HOOKS[manager](subject_of(python, request.program, request.site_dirs)):
+                    if other.path == file.path and entry.is_file(other):
+                        return other
+    return file
+
+
+def _list_standing(report: HookReport, request: HookRequest, served: list[str]) -> None:
+    """Of what the system has, that which the request is about, and where two of these fire for one Python."""
+    standing = system_hooks(request.root, report.notices.append)
+    if request.manager is not None:
+        standing = [hook for hook in standing if hook.manager == request.manager]
+    pairs = rivals(standing)
+    if request.pythons:
+        report.standing = [hook for hook in standing if any(map(hook.is_for, served))]
+        pairs = iter(dict.fromkeys(pair for python in served for pair in rivals(standing, python=python)))
+    else:
+        report.standing = standing
+    report.notices += map(_doubled, pairs)
+
+
+def _checked(hook: Hook, entry: Entry, standing: list[SystemHook]) -> Hook:
+    """The hook, refused if somebody else's file has its name, or if another one does the same."""
+    if hook.state == "installed":
+        return hook
+    if hook.state == "different" and not is_ours(entry.content):
+        return hook._replace(done="refused", reason="a file that isn't ours stands there")
+    own = SystemHook(hook.manager, hook.file.path, None, (hook.served,))
+    owned = next((each for each in standing if each.path == own.path and each.package is not None), None)
+    others = [each for each in standing if each.path != own.path]
+    other = next((first for first, second in rivals([*others, own], python=hook.served) if second == own), None)
+    masked = next((each for each in others if _masks(own, each)), None)
+    found = owned or other or masked
+    if found is None:
+        return hook
+    return hook._replace(done="refused", reason=f"{_named(found)} does the same for {hook.served}")
+
+
+def _masks(own: SystemHook, other: SystemHook) -> bool:
+    """Whether a manager would take our file in the place of the other, which a package has under the same name."""
+    return (
+        own.manager == other.manager
+        and other.package is not None
+        and other.masked_by is None
+        and os.path.basename(own.path) == os.path.basename(other.path)
+    )
+
+
+def _named(hook: SystemHook) -> str:
+    return f"the hook of {hook.origin} ({hook.path})" if hook.package else f"the hook {hook.path}"
+
+
+def _doubled(pair: tuple[SystemHook, SystemHook]) -> str:
+    first, second = pair
+    pythons = ", ".join([each for each in second.pythons if first.serves(each)] or first.pythons) or "every Python"
+    return (
+        f"{first.manager} calls pyctrigger twice for {pythons}: {_named(first)} and {_named(second)}; one is enough: "
+        "pyctrigger hooks uninstall removes what hooks install made"
+    )
+
+
+def _check(request: HookRequest) -> None:
+    if request.action != "list" and not (request.manager and request.pythons):
+        raise UsageError(f"hooks {request.action} needs --manager M and --python V", mend="say for what the hook is")
+    kind = MANAGERS.get(request.manager or "")
+    package = kind.package_with_hooks if kind else None
+    if package is not None and request.action in ("install", "uninstall"):
+        verb = "install" if request.action == "install" else "remove"
+        raise UsageError(
+            f"{request.manager} takes hooks from packages only", mend=f"{verb} the package {package}, which has them"
+        )
+    if request.root is not None:
+        require_root(request.root)
+
+
+def _managers_of(root: str | None) -> list[str]:
+    """Those that run the system, or all of them where none does."""
+    present = [name for name, kind in MANAGERS.items() if kind(files_of(root)).is_present]
+    return [name for name in present or MANAGERS if MANAGERS[name].package_with_hooks is None]
+
+
+def _change(
+    report: HookReport, request: HookRequest, done: str, change: Callable[[HookDirectory, list[HookFile]], None]
+) -> None:
+    """Do to the files what is said of them; all hooks of a manager lie in one directory."""
+    if request.dry_run:
+        return
+    directory = _directory(request, report.hooks[0].file)
+    directory.sweep([hook.file for hook in report.hooks])
+    files = [hook.file for hook in report.hooks if hook.done == done]
+    if files:
+        change(directory, files)
+
+
+def _directory(request: HookRequest, file: HookFile) -> HookDirectory:
+    return HookDirectory(request.root, os.path.dirname(file.path))
+
+
+def _look(request: HookRequest, file: HookFile) -> Entry:
+    return _directory(request, file).look(os.path.basename(file.path))
+
+
+def _state(entry: Entry, file: HookFile) -> str:
+    if entry.kind == "absent":
+        return "absent"
+    return "installed" if entry.is_file(file) else "different"
+
+
+def _remembered(request: HookRequest, path: str) -> str | None:
+    """What to say of a file that release 0.1.0 replaced with a hook: it isn't put back, and still in the state."""
+    base = request.state_dir or state_directory()
+    if base is None or request.stateless:
+        return None
+    place = os.path.realpath(request.root or "/").rstrip("/") + path
+    record = os.path.join(base, "hooks", f"hook-{hashlib.sha256(os.fsencode(place)).hexdigest()[:32]}.json")
+    stored = read(record)
+    before = stored.get("before") if isinstance(stored, dict) else None
+    if not isinstance(before, dict) or before.get("kind") not in ("file", "link"):
+        return None
+    return f"{place}: what stood there before release 0.1.0 put a hook there is kept in {record}, in hexadecimal"
