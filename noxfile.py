@@ -19,6 +19,12 @@ LOCKED = {
     "nox": [],
     "django": [],
     "corpus": [],
+    "docs": [],
+}
+#: Locks for later Pythons than the host's oldest: documents are made by 3.11 or later, the corpus is for one version.
+PYTHONS = {
+    "docs": ["--python-version", "3.11", "--universal", "--fork-strategy", "fewest"],
+    "corpus": ["--python-version", "3.13"],
 }
 
 
@@ -99,6 +105,12 @@ def completion(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Make docs/reference, docs/man and the site, in build/site; `nox -s docs -- --links` looks at outside links."""
+    session.run("python3", "docs/build", *session.posargs, external=True)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write tests/locks/*.txt with today's releases and their hashes.
 
@@ -111,7 +123,7 @@ def lock(session: nox.Session) -> None:
         own = LOCKS / f"{name}.in"
         inputs = [*sources, *([str(own)] if own.exists() else [])]
         agreed = [] if name in ("test", "corpus", "django") else ["--constraints", str(LOCKS / "test.txt")]
-        pythons = ["--python-version", "3.13"] if name == "corpus" else ["--python-version", "3.9", "--universal"]
+        pythons = PYTHONS.get(name, ["--python-version", "3.9", "--universal"])
         output = ["--custom-compile-command", "nox -s lock", "--output-file", str(LOCKS / f"{name}.txt")]
         session.run("uv", "pip", "compile", *common, *wanted, *pythons, *agreed, *inputs, *output)
 

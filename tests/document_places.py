@@ -47,7 +47,7 @@ USER_ID = 1000
 _NO_TALK = "/bin/true"
 #: Divides what a command printed from what we ask the shell afterwards.
 _END = "\036"
-_LEFT_OUT = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "out", "distfiles")
+_LEFT_OUT = (".git", ".venv", ".venv-docs", ".*_cache", ".hypothesis", "__pycache__", "out", "distfiles")
 
 
 class Said(NamedTuple):

@@ -117,7 +117,7 @@ def examples() -> list[tuple[str, str]]:
     """The commands in the reference, with where they stand."""
     found = []
     for page in sorted(GENERATED[0].rglob("*.md")):
-        for text in re.findall(r"^```sh$\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for text in re.findall(r"^```console$\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
             joined = text.replace("\\\n", " ")
             found += [(str(page.relative_to(CHECKOUT)), line) for line in joined.splitlines()]
     return found

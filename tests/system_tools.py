@@ -36,6 +36,7 @@ TOOLS = (
     Tool("lua5.4", "lua5.4", "runs pkg's triggers", version_flag="-v"),
     Tool("groff", "groff-base", "formats the manual pages"),
     Tool("mandoc", "mandoc", "checks the manual pages", version_flag="-V"),
+    Tool("chromium", "chromium", "looks at the site"),
     Tool("bash", "bash", "completes the command line"),
     Tool("zsh", "zsh", "completes the command line"),
     Tool("fish", "fish", "completes the command line"),

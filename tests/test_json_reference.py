@@ -12,9 +12,8 @@ import pytest
 from archives import build_zip, compile_tree, package_tree
 from command import Command
 from environment import CHECKOUT
-from generator.document import Items
-from generator.prose import read_prose
 from packages import write_tree
+from pages.prose import read_prose
 from pyctrigger.cli.commands import VERBS
 
 if TYPE_CHECKING:
@@ -54,10 +53,7 @@ def names_in(value: Any, name: str = "") -> Iterator[str]:
 
 def documented(name: str) -> set[str]:
     """The terms below `## JSON` of a verb's prose, or of the page of all of them."""
-    prose = read_prose(PROSE / f"{name}.md")
-    section = prose.section("JSON")
-    blocks = prose.blocks if name == "json" else section.blocks if section else ()
-    return {item.term[0].text for block in blocks if isinstance(block, Items) for item in block.items}
+    return set(read_prose(PROSE / f"{name}.md").terms("" if name == "json" else "JSON"))
 
 
 def pattern(term: str) -> re.Pattern[str]:

@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from environment import CHECKOUT
+from pages.main import OLDEST
 from pinned import LOCKS
 
 if sys.version_info >= (3, 11):
@@ -19,8 +20,10 @@ else:
     import tomli as tomllib
 
 HOSTS = [f"3.{minor}" for minor in range(9, 15)]
-#: The locks that hold for every host; the corpus is one Python's.
-UNIVERSAL = ["bench", "django", "nox", "pip", "run", "test"]
+#: The hosts that make documents.
+DOCUMENTING = [host for host in HOSTS if int(host[2:]) >= OLDEST[1]]
+#: The locks, by the hosts that they hold for; the corpus is one Python's.
+LOCKED = {**dict.fromkeys(["bench", "django", "nox", "pip", "run", "test"], HOSTS), "docs": DOCUMENTING}
 
 
 def pins(name: str, host: str) -> dict[str, Any]:
@@ -55,8 +58,7 @@ def asked_for(name: str) -> list[Requirement]:
     return [Requirement(each) for each in [*wanted, *lines] if each and not each.startswith("#")]
 
 
-@pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("name", UNIVERSAL)
+@pytest.mark.parametrize(("name", "host"), [(name, host) for name, hosts in LOCKED.items() for host in hosts])
 def test_lock_fits_what_is_asked_for(name: str, host: str) -> None:
     """An edit of pyproject.toml that no lock follows would be seen by its users first."""
     locked = pins(name, host)
@@ -71,16 +73,23 @@ def test_lock_fits_what_is_asked_for(name: str, host: str) -> None:
 def test_locks_agree(host: str) -> None:
     """Two locks in one environment install each project once."""
     found: dict[str, set[str]] = {}
-    for name in ("bench", "pip", "run", "test"):
+    for name in ("bench", "pip", "run", "test", *(["docs"] if host in DOCUMENTING else [])):
         for project, version in pins(name, host).items():
             found.setdefault(project, set()).add(version)
     assert {} == {project: versions for project, versions in found.items() if len(versions) > 1}
 
 
+def test_documents_are_made_by_the_same_releases_everywhere() -> None:
+    """Or manual pages would differ with the Python that made them."""
+    first, *others = (pins("docs", host) for host in DOCUMENTING)
+    assert others
+    assert all(each == first for each in others)
+
+
 def test_every_lock_is_pinned_and_names_no_place() -> None:
     """Where the files come from is for each machine's own settings to say."""
     names = {path.stem for path in LOCKS.glob("*.txt")}
-    assert names == {*UNIVERSAL, "corpus"}
+    assert names == {*LOCKED, "corpus"}
     assert names == {path.stem for path in LOCKS.glob("*.in")} | {"test"}
     assert len(pins("corpus", "3.13")) > 100
     for path in LOCKS.iterdir():

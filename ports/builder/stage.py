@@ -69,21 +69,18 @@ def manuals(checkout: Path, platform: Platform) -> dict[str, Path]:
     return {f"{platform.manual}/man{page.suffix[1:]}/{page.name}{suffix}": page for page in pages}
 
 
-def manual_words(checkout: Path, platform: Platform) -> dict[str, str]:
+def manual_words(checkout: Path) -> dict[str, str]:
     """What the words in a manual page mean."""
     day = datetime.datetime.fromtimestamp(source_date_epoch(checkout), datetime.timezone.utc)
     return {
         "VERSION": version_of(checkout),
-        "PREFIX": platform.prefix,
-        # As it is read: a port's sample has a suffix.
-        "CONFIGURATION": platform.configuration.removesuffix(".sample"),
         # Not strftime: the builder's locale is no business of the page's.
         "DATE": f"{_MONTHS[day.month - 1]} {day.day}, {day.year}",
     }
 
 
 def _stage_manuals(checkout: Path, platform: Platform, root: Path) -> None:
-    words = manual_words(checkout, platform)
+    words = manual_words(checkout)
     for place, page in manuals(checkout, platform).items():
         text = fill_in(page, words).encode("utf-8")
         put(_inside(root, place), compressed(text) if platform.compressed_manual else text)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pyctrigger.run.scope import settings as schema
 
-from .trouble import ProseError
+from .prose import ProseError
 
 _DEFAULT = re.compile(r"(?:;)? ?\((?:default: ([^)]*)|(?:the )?default)\)")
 _REPEATABLE = re.compile(r"(?:; |, |\()repeatable\)?")
@@ -63,7 +63,7 @@ class Verb(NamedTuple):
 
     @property
     def form(self) -> str:
-        """The synopsis, for who has no better one."""
+        """The synopsis, where the prose has no better one."""
         arguments = [option for group in self.groups for option in group.options if not option.names]
         values = [" ".join(each.terms) for each in arguments]
         return " ".join(["pyctrigger", self.name, "[options]", *(f"[{value}]" for value in values)])
