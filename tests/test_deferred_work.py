@@ -13,7 +13,7 @@ from command import HEAVY, leave_little_memory
 from conftest import absent
 from packages import not_fresh, pycs_below, sources_below, write_tree
 from pyctrigger import run_trigger
-from pyctrigger.run.scope.request import Request, Work
+from pyctrigger.run.scope.request import Bytecode, Request, Scope, Work
 from pyctrigger.state.journal import Journal
 from system_tools import find_tool
 
@@ -121,7 +121,7 @@ def test_pending_work_is_joined(pyctrigger: Command, site: Path, oldest: Interpr
     arguments = ["--python", oldest.path, "--site-dir", str(site), "--jobs", "1"]
     pyctrigger.text("run", *arguments, "")
     for number in range(200):
-        request = Request(Work.RUN, site_dirs=(str(site),), optimize=(1 + number % 2,))
+        request = Request(Work.RUN, Scope(site_dirs=(str(site),)), Bytecode(optimize=(1 + number % 2,)))
         journal_of(pyctrigger).write("upgrade", (f"{site}/p{number}",), request.replayable())
 
     trace = tmp_path / "trace"
@@ -142,7 +142,7 @@ def test_joined_work_that_fails_is_the_only_one_that_stays(
     write_tree(site, {**{f"p{number}/m.py": "" for number in range(6)}, "p3/heavy.py": HEAVY})
     arguments = ["--python", oldest.path, "--site-dir", str(site)]
     pyctrigger.text("run", *arguments, "")
-    request = Request(Work.RUN, site_dirs=(str(site),), optimize=(1,))
+    request = Request(Work.RUN, Scope(site_dirs=(str(site),)), Bytecode(optimize=(1,)))
     for number in range(6):
         journal_of(pyctrigger).write("upgrade", (f"{site}/p{number}/m.py",), request.replayable())
 

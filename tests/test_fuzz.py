@@ -25,7 +25,7 @@ from pyctrigger.cli.parser import make_request, parse
 from pyctrigger.errors import ConfigurationError, UsageError
 from pyctrigger.interpreter.child import start
 from pyctrigger.run.scope import config
-from pyctrigger.run.scope.request import Request, Work
+from pyctrigger.run.scope.request import Request, Running, Scope, Work
 from pyctrigger.run.trigger import perform
 from pyctrigger.workers import wire
 
@@ -58,7 +58,9 @@ class World:
         self.state = top / "state"
         self.pyc = Place(self.site / "package", interpreter, top).pyc()
         self.request = Request(
-            Work.RUN, pythons=(interpreter.path,), site_dirs=(str(self.site),), state_dir=str(self.state), jobs=1
+            Work.RUN,
+            Scope(pythons=(interpreter.path,), site_dirs=(str(self.site),)),
+            running=Running(state_dir=str(self.state), jobs=1),
         )
         assert 0 == perform(self.request).exit_code
         shutil.copytree(self.state, top / "good")
@@ -214,7 +216,7 @@ def test_any_list_of_paths_is_served_or_refused(
     world.restore()
     listed = world.state.parent / "paths"
     listed.write_bytes((os.fsencode(world.site) + b"/" if under_site else b"") + b"".join(pieces))
-    arguments = [verb, "--python", world.request.pythons[0], "--site-dir", str(world.site)]
+    arguments = [verb, "--python", world.request.scope.pythons[0], "--site-dir", str(world.site)]
     arguments += ["--state-dir", str(world.state), "--paths-from", str(listed), *(["--null"] if null else [])]
     before = snapshot(world.site)
     with contextlib.suppress(UsageError):

@@ -27,7 +27,7 @@ from pyctrigger.interpreter.loading import examine_loading
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.interpreter.trust import account_for
 from pyctrigger.run.scope.config import Settings
-from pyctrigger.run.scope.request import Request, Work
+from pyctrigger.run.scope.request import Request, Scope, Work
 from pyctrigger.run.scope.target import find_target
 from system_tools import is_debian
 
@@ -595,9 +595,9 @@ print(account_for({str(path)!r}, "interpreter"))
 # -------------------------------------------------------------------------------------------------------- the scope
 
 
-def scope_of(executable: str | Path, **options: Any) -> list[str]:
+def scope_of(executable: str | Path, **scope: Any) -> list[str]:
     """The site directories of an interpreter, as a request sees them."""
-    request = Request(Work.RUN, pythons=(str(executable),), **options)
+    request = Request(Work.RUN, Scope(pythons=(str(executable),), **scope))
     return [site.path for site in find_target(probe(str(executable)).interpreter, request, Settings()).sites]
 
 
@@ -630,7 +630,7 @@ def test_debians_python_has_the_systems_directory() -> None:
 
 def test_standard_library_only_when_asked(interpreter: Found) -> None:
     """Its own directory, told apart: it is never removed, and the packages inside it are no part of it."""
-    request = Request(Work.RUN, pythons=(interpreter.path,), stdlib=True)
+    request = Request(Work.RUN, Scope(pythons=(interpreter.path,), stdlib=True))
     sites = find_target(probe(interpreter.path).interpreter, request, Settings()).sites
     library = [site.path for site in sites if site.is_stdlib]
     assert [os.path.realpath(path) for path in library] == [os.path.realpath(own_word(interpreter.path)[2])]

@@ -19,7 +19,7 @@ from packages import snapshot, write_tree
 from pyctrigger.packages.files import ManagerError
 from pyctrigger.packages.ownership import Ownership
 from pyctrigger.packages.rpm import Rpm
-from pyctrigger.run.scope.request import Request, Work
+from pyctrigger.run.scope.request import Request, Running, Scope, Work
 from pyctrigger.run.scope.root_files import RootFiles
 from pyctrigger.run.trigger import perform
 
@@ -115,7 +115,11 @@ def test_packages_are_asked_once_a_run_and_never_without_need(
     install(payload, root, scratch)
     asked: list[str] = []
     monkeypatch.setattr(RootFiles, "owned_pycs", _counted(RootFiles.owned_pycs, asked))
-    request = Request(Work.RUN, pythons=tuple(each.path for each in chosen), root=str(root), stateless=True)
+    request = Request(
+        Work.RUN,
+        Scope(pythons=tuple(each.path for each in chosen), root=str(root)),
+        running=Running(stateless=True),
+    )
 
     assert perform(request).exit_code == 0
     assert asked == []

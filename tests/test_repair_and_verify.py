@@ -18,7 +18,7 @@ from corpus import room
 from faults import change_attribute
 from interpreters import tag_of
 from packages import LEVEL_FLAGS, not_fresh, pycs_below, snapshot, sources_below, write_tree
-from pyctrigger.run.scope.request import Request, Work
+from pyctrigger.run.scope.request import Request, Running, Scope, Work
 from pyctrigger.run.trigger import perform
 from pyctrigger.state.locations import lock_directory
 from system_tools import find_tool
@@ -415,7 +415,11 @@ def test_no_bytes_whatsoever_survive_a_repair(
     pyc = f"d.{tag_of(newest)}.pyc"
     with room() as site:
         write_tree(site, {"d.py": MODULES["package/d.py"]})
-        request = Request(Work.RUN, pythons=(newest.path,), site_dirs=(str(site),), state_dir=str(state))
+        request = Request(
+            Work.RUN,
+            Scope(pythons=(newest.path,), site_dirs=(str(site),)),
+            running=Running(state_dir=str(state)),
+        )
         assert 0 == perform(request).exit_code
         path = site / "__pycache__" / pyc
         whole = path.read_bytes()

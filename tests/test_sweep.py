@@ -16,7 +16,7 @@ from conftest import absent
 from corpus import room
 from interpreters import tag_of
 from packages import pycs_below, snapshot, write_tree
-from pyctrigger.run.scope.request import Request, Work
+from pyctrigger.run.scope.request import Request, Running, Scope, Work
 from pyctrigger.run.trigger import perform
 from pyctrigger.state.locations import lock_directory
 
@@ -666,9 +666,8 @@ def test_on_any_tree_the_sweep_takes_exactly_the_orphans_and_what_they_leave_emp
 
         request = Request(
             Work.SWEEP,
-            pythons=(newest.path,),
-            site_dirs=(str(site),),
-            state_dir=str(tmp_path_factory.getbasetemp() / "sweep-state"),
+            Scope(pythons=(newest.path,), site_dirs=(str(site),)),
+            running=Running(state_dir=str(tmp_path_factory.getbasetemp() / "sweep-state")),
         )
         report = perform(request)
 

@@ -133,7 +133,7 @@ def _perform(call: Call, printer: Printer, program: tuple[str, ...]) -> Report:
 
 def _request(call: Call, printer: Printer) -> Request:
     request = make_request(call.options)
-    if request.hook:  # whatever the shell says that somebody started the package manager in
+    if request.running.hook:  # whatever the shell says that somebody started the package manager in
         return request
     from ..run.scope.environments import with_active
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import UsageError
 from ..run.scope.paths import absolute
-from ..run.scope.request import Request, Work
+from ..run.scope.request import Bytecode, Request, Running, Scope, Transaction, Work
 from ..tuples import NamedTuple
 from ..version import VERSION
 from .commands import VERBS
@@ -206,11 +206,10 @@ def parse(arguments: Sequence[str]) -> Call:
 def make_request(options: argparse.Namespace) -> Request:
     """What is to be done; reads the lists of paths that the options name. Raises UsageError.
 
-    What the verb has no option for is as `Request` has it.
+    What the verb has no option for is as the values have it.
     """
-    said: dict[str, Any] = vars(options)
-    taken = {name: said[name] for name in Request._fields if name in said}
-    made: dict[str, Any] = {
+    said: dict[str, Any] = {
+        **vars(options),
         "pythons": tuple(options.python),
         "paths": _paths(options),
         "root": _absolute(options.root),
@@ -218,11 +217,15 @@ def make_request(options: argparse.Namespace) -> Request:
         "prefixes": tuple(_inside(path, options.root) for path in options.prefix),
         "prefixes_below": tuple(_inside(path, options.root) for path in options.prefix_below),
         "pycache_prefix": _pycache_prefix(options.pycache_prefix),
-        "exclude": tuple(said.get("exclude", ())),
+        "exclude": tuple(getattr(options, "exclude", ())),
         "state_dir": _absolute(options.state_dir),
         "config": _absolute(options.config),
     }
-    return Request(**{**taken, **made, "work": Work(options.verb)})
+
+    def of(kind: Any) -> Any:
+        return kind(**{name: said[name] for name in kind._fields if name in said})
+
+    return Request(Work(options.verb), of(Scope), of(Bytecode), of(Transaction), of(Running))
 
 
 def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:

@@ -22,7 +22,7 @@ from ..errors import (
 from ..interpreter.flavour import Flavour
 from ..run.scope import config as configuration
 from ..run.scope.interpreters import find_interpreters
-from ..run.scope.request import Request, Work
+from ..run.scope.request import Request, Scope, Work
 from ..run.scope.target import no_directory
 from ..state.interpreters import ProbedInterpreters
 from .measure_barrier import has_barrier
@@ -115,8 +115,8 @@ def measure(request: MeasureRequest, watcher: Watcher | None = None) -> MeasureR
 
 def _interpreters(request: MeasureRequest, settings: Settings) -> Iterator[Interpreter | PyctriggerError]:
     """The interpreters of the environments, or those that were named; an environment's is of the flavour named."""
-    environments = Request(Work.STATUS, prefixes=request.prefixes)
-    named = Request(Work.STATUS, pythons=request.pythons)
+    environments = Request(Work.STATUS, Scope(prefixes=request.prefixes))
+    named = Request(Work.STATUS, Scope(pythons=request.pythons))
     for found in find_interpreters(environments if request.prefixes else named, settings, ProbedInterpreters(None)):
         yield _require_named(found, request) if request.prefixes else found
 

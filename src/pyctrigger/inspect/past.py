@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RightsError, UsageError
 from ..outcome.outcome import path_fields
 from ..outcome.report import Report, as_printable
-from ..run.scope.request import Request, Work
+from ..run.scope.request import Request, Running, Scope, Work
 from ..run.trigger import open_store
 from ..state.history import History
 
@@ -44,7 +44,7 @@ def read_history(
     Raises UsageError and RefusedError.
     """
     require_readable(state_dir)
-    base = open_store(Request(Work.EXPLAIN, root=root, state_dir=state_dir)).base
+    base = open_store(Request(Work.EXPLAIN, Scope(root=root), running=Running(state_dir=state_dir))).base
     runs = History(base).runs() if base is not None else []
     report = HistoryReport(is_list=not wanted)
     if not wanted:

@@ -53,13 +53,13 @@ class Backlog:
     def join(self, request: Request) -> Request:
         """The request, with the pending work of others that is of the very same kind: one look serves them all."""
         self._takes_parked = request.work is Work.REPAIR  # a person's: what hooks have given up is tried again
-        paths: set[str] | None = None if request.paths is None else set(request.paths)
+        paths: set[str] | None = None if request.transaction.paths is None else set(request.transaction.paths)
         for entry in self._alike(request):
             if self._takes_parked or not entry.parked:
                 self.taken_over += entry.name not in self._tried
                 self._take_over(entry)
                 paths = None if paths is None or entry.paths is None else paths | set(entry.paths)
-        return request._replace(paths=None if paths is None else tuple(sorted(paths)))
+        return request.about(None if paths is None else tuple(sorted(paths)))
 
     def announce(self, request: Request, *, more: bool = False) -> None:
         """Make this run's own request durable, once, before anything else is tried; again if it has become `more`.
@@ -73,14 +73,16 @@ class Backlog:
             return
         self._announced = True
         alike = list(self._alike(request))
-        covering = next((entry for entry in alike if entry.covers(request.paths)), None)
+        covering = next((entry for entry in alike if entry.covers(request.transaction.paths)), None)
         if covering is not None:
             self.taken_over += covering.name not in self._tried
             self._take_over(covering)
             return
         try:
             attempts = max((entry.attempts for entry in alike), default=0)
-            own = self._journal.write(request.event, request.paths, request.replayable(), attempts)
+            own = self._journal.write(
+                request.transaction.event, request.transaction.paths, request.replayable(), attempts
+            )
         except OSError as error:
             self._store.give_up(error)
             self._store.tell()
@@ -222,20 +224,23 @@ class Unidentified:
 
         One entry for each kind of work: an interpreter may be broken for as long as it likes.
         """
+        transaction = request.transaction
         flavour = Flavour.parse(text)
         journal = self._journal(flavour.name)
         if journal is None or not _is_there(flavour, settings):
             return False
         options = request.replayable()
         alike = [entry for entry in journal.entries() if entry.options == options]
-        if any(entry.covers(request.paths) for entry in alike):
+        if any(entry.covers(transaction.paths) for entry in alike):
             return True
-        paths: set[str] | None = None if request.paths is None else set(request.paths)
+        paths: set[str] | None = None if transaction.paths is None else set(transaction.paths)
         for entry in alike:
             paths = None if paths is None or entry.paths is None else paths | set(entry.paths)
         together = None if paths is None else tuple(sorted(paths))
         try:
-            journal.write(request.event, together, options, since=min((entry.since for entry in alike), default=None))
+            journal.write(
+                transaction.event, together, options, since=min((entry.since for entry in alike), default=None)
+            )
         except OSError:
             return False
         for entry in alike:

@@ -76,9 +76,9 @@ class Entrance:
         return True
 
     def _patience(self) -> float:
-        if self._request.lock_timeout is not None:
-            return self._request.lock_timeout
-        if self._request.hook:
+        if self._request.running.lock_timeout is not None:
+            return self._request.running.lock_timeout
+        if self._request.running.hook:
             return min(HOOK_LOCK_TIMEOUT, self._settings.lock_timeout)
         return self._settings.lock_timeout
 

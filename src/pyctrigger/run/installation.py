@@ -66,7 +66,7 @@ class InstallationRun:
     def perform(self) -> None:
         """Do the work, and what is pending from before. Raises PyctriggerError."""
         self._report.tally.notices += check_target(self._target, self._request)
-        if not self._request.work.writes or self._request.dry_run:
+        if not self._request.work.writes or self._request.running.dry_run:
             from .looking import Look
 
             Look(self._target, self._request, self._service, self._report).perform()
@@ -77,7 +77,7 @@ class InstallationRun:
         self._backlog = Backlog(self._store, self._target.installation, self._observer)
         if self._target.prefix is not None and self._target.root is None:
             self._note_environment()
-        if (self._request.hook or self._request.defer) and not self._announce(self._backlog):
+        if (self._request.running.hook or self._request.running.defer) and not self._announce(self._backlog):
             return
         try:
             self._do_all(self._backlog)
@@ -111,10 +111,10 @@ class InstallationRun:
         """A hook's first deed: make the transaction durable. False if that is all there is to do."""
         if self._touches and self._may_announce():
             backlog.announce(self._request)
-            if self._request.defer and not backlog.holds_own:
+            if self._request.running.defer and not backlog.holds_own:
                 raise UsageError("nothing can be deferred without state", mend="run it without --defer")
-        self._report.deferred = backlog.holds_own and (self._request.defer or not self._settings.hooks_enabled)
-        if self._request.defer:
+        self._report.deferred = backlog.holds_own and (self._request.running.defer or not self._settings.hooks_enabled)
+        if self._request.running.defer:
             return False
         if not self._settings.hooks_enabled:
             self._observer.notice("hooks are off in the configuration ([hooks] enabled); the journal keeps the work")
@@ -123,7 +123,7 @@ class InstallationRun:
 
     @property
     def _touches(self) -> bool:
-        return self._request.paths is None or any(self._target.touched(self._request).units.values())
+        return self._request.transaction.paths is None or any(self._target.touched(self._request).units.values())
 
     def _may_announce(self) -> bool:
         """What can't be written isn't journalled: nothing can be done there later either."""
@@ -136,7 +136,7 @@ class InstallationRun:
             if survey.is_read_only:
                 return False
             denied = survey.denied if os.geteuid() != 0 else []
-            if denied and (self._request.defer or not self._settings.hooks_enabled):
+            if denied and (self._request.running.defer or not self._settings.hooks_enabled):
                 self._report.tally.failures += denied  # else the work itself says so
             return not denied
 
@@ -154,7 +154,7 @@ class InstallationRun:
             self._learn_magic(request)
             self._found = None
         except (LockTimeoutError, InterpreterError) as error:
-            if backlog.holds_own and (self._request.hook or isinstance(error, LockTimeoutError)):
+            if backlog.holds_own and (self._request.running.hook or isinstance(error, LockTimeoutError)):
                 error.mend = KEPT
             raise
         while does_pending and (entries := backlog.next()):
@@ -183,7 +183,7 @@ class InstallationRun:
 
     def _widened_by_magic(self, request: Request) -> Request:
         """An interpreter that was upgraded in place, to another magic number, needs everything anew."""
-        if request.work is not Work.RUN or request.paths is None:
+        if request.work is not Work.RUN or request.transaction.paths is None:
             return request
         interpreter = self._target.interpreter
         known = self._store.magic_number(self._target.installation)
@@ -194,11 +194,11 @@ class InstallationRun:
             f"the magic number of {interpreter.flavour} has changed from {known.hex()} to "
             f"{interpreter.magic_number.hex()}: everything is compiled again"
         )
-        return request._replace(paths=None)
+        return request.about(None)
 
     def _widened_by_glance(self, request: Request) -> Request:
         """A hook looks at all that isn't as it was, too. An empty list says that there was no transaction at all."""
-        if request.work is not Work.RUN or not request.hook or not any(request.paths or ()):
+        if request.work is not Work.RUN or not request.running.hook or not any(request.transaction.paths or ()):
             return request
         if not self._parts.are_kept:
             return request  # or it would look at everything each time
@@ -212,9 +212,9 @@ class InstallationRun:
         if changed == ():
             return request
         outside = self._target.touched(self._request).outside
-        own = tuple(path for path in self._request.paths or () if path not in outside)
-        self._found = self._request._replace(paths=_with_found(own, changed))
-        return request._replace(paths=_with_found(request.paths, changed))
+        own = tuple(path for path in self._request.transaction.paths or () if path not in outside)
+        self._found = self._request.about(_with_found(own, changed))
+        return request.about(_with_found(request.transaction.paths, changed))
 
     def _changed_for_others(self, request: Request, wanted: Wanted) -> tuple[str, ...] | None:
         """What a glance tells that looks into the places of others, too."""
@@ -237,7 +237,7 @@ class InstallationRun:
     def _learn_magic(self, request: Request) -> None:
         """Remember the magic number once everything has been looked at, or where none was known."""
         known = self._store.magic_number(self._target.installation)
-        everything = request.paths is None and request.work in (Work.RUN, Work.REPAIR)
+        everything = request.transaction.paths is None and request.work in (Work.RUN, Work.REPAIR)
         if everything or (known is None and request.work is Work.RUN):
             try:
                 self._store.learn_magic_number(self._target.installation, self._target.interpreter.magic_number)
@@ -256,10 +256,10 @@ class InstallationRun:
         first = entries[0]
         paths = None if any(entry.paths is None for entry in entries) else _joined(entries)
         try:
-            request = self._request.replaying(first.options)._replace(paths=paths, event=first.event)
-            if request.prefixes and self._target.prefix is None:
+            request = self._request.replaying(first.options, paths=paths, event=first.event)
+            if request.scope.prefixes and self._target.prefix is None:
                 raise UsageError(
-                    f"{', '.join(request.prefixes)} has a journal of its own", mend="name it with --prefix"
+                    f"{', '.join(request.scope.prefixes)} has a journal of its own", mend="name it with --prefix"
                 )
             request = self._renamed(request)
             self._target = find_target(self._target.interpreter, request, self._settings)
@@ -281,19 +281,19 @@ class InstallationRun:
 
     def _renamed(self, request: Request) -> Request:
         """Work on this environment under the name that it has today: another one may lead elsewhere by now."""
-        named, paths = request.prefixes, request.paths
+        named, paths = request.scope.prefixes, request.transaction.paths
         if named and paths is not None and self._target.prefix is not None:
             below, prefix = f"{named[0].rstrip('/')}/", self._target.prefix
             paths = tuple(
                 os.path.join(prefix, path[len(below) :]) if f"{path}/".startswith(below) else path for path in paths
             )
-        return request._replace(paths=paths, prefixes=self._request.prefixes)
+        return request.about(paths).within(*self._request.scope.prefixes)
 
     def _do(self, request: Request) -> Tally:
         """Carry out one request; what became of its files. Raises PyctriggerError."""
         from ..errors import InterpreterChangedError
 
-        if request.paths is not None and not any(self._target.touched(request).units.values()):
+        if request.transaction.paths is not None and not any(self._target.touched(request).units.values()):
             return Tally()  # most transactions touch nothing of most flavours: what follows costs them no import
         try:
             return self._attempt(request)
@@ -356,7 +356,7 @@ class InstallationRun:
         pools = Pools(self._settings, self._request, wanted)
         interpreter = self._target.interpreter
         while True:
-            if request.stateless or self._entrance.is_lockless:
+            if request.running.stateless or self._entrance.is_lockless:
                 wanted = wanted._replace(writer=f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}")
             manifest = self._store.manifest(self._target.installation)
             if not self._parts.know_records:
@@ -390,7 +390,7 @@ class InstallationRun:
                     raise
                 if execution.tally.left_something:
                     survey.look_again()  # what was all done is too young to be taken down, and costs a tenth of the run
-                if overview and request.hook and (line := overview.left_to_packages()):
+                if overview and request.running.hook and (line := overview.left_to_packages()):
                     execution.tally.notices.append(line)
                 # What waits in the journal for a tree that can't be written goes on waiting.
                 execution.tally.is_interrupted |= survey.is_read_only
@@ -399,7 +399,7 @@ class InstallationRun:
 
     def _overview(self, request: Request, wanted: Wanted) -> Overview | None:
         """What a run learns for the glance of the next hook."""
-        if request.work is not Work.RUN or not (self._parts.are_kept or request.hook):
+        if request.work is not Work.RUN or not (self._parts.are_kept or request.running.hook):
             return None
         from .plan.glance import Overview
 
@@ -413,7 +413,7 @@ class InstallationRun:
                 if self._line.enter():
                     raise _WaitedError
             return
-        if request.stateless or self._entrance.is_lockless or self._entrance.is_passed:
+        if request.running.stateless or self._entrance.is_lockless or self._entrance.is_passed:
             return
         announces = request.work in (Work.RUN, Work.REPAIR)
         if announces and self._backlog is not None and (self._found is None or self._touches):

@@ -45,7 +45,7 @@ class Look:
                 inspection.add(found)
                 takings += more
         tally = inspection.tally
-        if self._request.dry_run:
+        if self._request.running.dry_run:
             tally.findings.clear()
         else:
             tally.actions.clear()
@@ -70,7 +70,7 @@ class Look:
             Pools(service.settings, request, wanted).prover(self._target.interpreter, manifest) as prover,
         ):
             takings = Takings(manifest) if request.work is Work.PURGE else None
-            inspection = Inspection(prover.prove, would_act=request.dry_run, takings=takings)
+            inspection = Inspection(prover.prove, would_act=request.running.dry_run, takings=takings)
             inspection.read(survey.steps())
             inspection.tell_untried()
             inspection.tally.unexamined += survey.unexamined

@@ -22,16 +22,17 @@ _MOST_FAILURES = 16 << 10
 _MOST_ERRORS = 4 << 10
 _LONGEST_MESSAGE = 500
 #: What stands in fields of its own.
-_APART = frozenset({"work", "paths", "event", "manager", "hook", "state_dir"})
+_APART = frozenset({"hook", "state_dir"})
 
 
 class Recording:
     """The record of one run."""
 
     def __init__(self, request: Request, store: Store, began: float, notice: Callable[[str], None]) -> None:
+        transaction = request.transaction
         self._store = store
         self._notice = notice
-        paths = None if request.paths is None else [path for path in request.paths if path]
+        paths = None if transaction.paths is None else [path for path in transaction.paths if path]
         self._run = PastRun(
             number=0,
             began=began,
@@ -39,9 +40,9 @@ class Recording:
             pid=os.getpid(),
             birth=birth_of(os.getpid()),
             command=request.work.value,
-            event=request.event,
-            manager=request.manager,
-            hook=request.hook,
+            event=transaction.event,
+            manager=transaction.manager,
+            hook=request.running.hook,
             options=_options(request),
             paths=None if paths is None else tuple(_first(paths, _MOST_PATHS, len)),
             path_count=len(paths or ()),
@@ -77,11 +78,11 @@ class Recording:
 
 def _options(request: Request) -> dict[str, Any]:
     """What a request asks for beyond its defaults, as JSON can have it."""
-    defaults = Request(request.work)._asdict()
     found: dict[str, Any] = {}
-    for name, value in request._asdict().items():
-        if name not in _APART and value != defaults[name]:
-            found[name] = getattr(value, "value", value)
+    for values in (request.scope, request.bytecode, request.running):
+        for name, value in values._asdict().items():
+            if name not in _APART and value != values._field_defaults[name]:
+                found[name] = getattr(value, "value", value)
     return found
 
 

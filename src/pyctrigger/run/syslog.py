@@ -75,8 +75,8 @@ def _numbers(run: FlavourReport) -> str:
 
 def _line(request: Request, pieces: list[str]) -> str:
     """As many of the pieces as fit, and how many more there are."""
-    words = [request.work.value, "--hook" if request.hook else "", request.manager or ""]
-    words.append(request.event if request.event != "unknown" else "")
+    words = [request.work.value, "--hook" if request.running.hook else "", request.transaction.manager or ""]
+    words.append(request.transaction.event if request.transaction.event != "unknown" else "")
     line = " ".join(filter(None, words)) + ": "
     room = _MOST_BYTES - len(line)
     fitting = []

@@ -30,7 +30,7 @@ from .installation import InstallationRun
 from .scope import config as configuration
 from .scope.interpreters import find_interpreters
 from .scope.paths import absolute, home_of
-from .scope.request import Request, Work
+from .scope.request import Request, Running, Scope, Transaction, Work
 from .scope.service import Service
 from .scope.target import find_target, is_inside, keep_shared, require_named, told_apart
 
@@ -66,18 +66,22 @@ def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one opt
     """
     request = Request(
         Work.RUN,
-        pythons=() if version is None else (version,),
-        paths=None if paths is None else tuple(_absolute(path, manager) for path in paths),
-        event=event,
-        config=os.fspath(config) if config is not None else None,
-        manager=manager,
-        root=os.path.abspath(os.fspath(root)) if root is not None else None,
-        site_dirs=tuple(os.path.abspath(os.fspath(path)) for path in site_dirs),
-        prefixes=tuple(os.path.abspath(os.fspath(path)) for path in prefixes),
-        prefixes_below=tuple(os.path.abspath(os.fspath(path)) for path in prefixes_below),
-        state_dir=os.path.abspath(os.fspath(state_dir)) if state_dir is not None else None,
-        stateless=stateless,
-        dry_run=dry_run,
+        Scope(
+            pythons=() if version is None else (version,),
+            root=os.path.abspath(os.fspath(root)) if root is not None else None,
+            site_dirs=tuple(os.path.abspath(os.fspath(path)) for path in site_dirs),
+            prefixes=tuple(os.path.abspath(os.fspath(path)) for path in prefixes),
+            prefixes_below=tuple(os.path.abspath(os.fspath(path)) for path in prefixes_below),
+        ),
+        transaction=Transaction(
+            None if paths is None else tuple(_absolute(path, manager) for path in paths), event, manager
+        ),
+        running=Running(
+            state_dir=os.path.abspath(os.fspath(state_dir)) if state_dir is not None else None,
+            stateless=stateless,
+            config=os.fspath(config) if config is not None else None,
+            dry_run=dry_run,
+        ),
     )
     report = perform(request)
     if report.errors:
@@ -99,7 +103,7 @@ class _Record:
         self._notice = notice
         self._began = time.time()
         self._recording: Recording | None = None
-        self._is_kept = request.work.writes and not (request.dry_run or request.stateless)
+        self._is_kept = request.work.writes and not (request.running.dry_run or request.running.stateless)
 
     def begin(self) -> None:
         """Something is going to be changed."""
@@ -111,7 +115,7 @@ class _Record:
 
     def end(self, report: Report) -> None:
         """All is done, or has failed."""
-        is_idle = self._recording is None and self._request.hook and not _has_news(report)
+        is_idle = self._recording is None and self._request.running.hook and not _has_news(report)
         if not self._is_kept or is_idle:
             return
         from .recording import Recording
@@ -150,7 +154,7 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     """
     request.check()
     settings, trouble = _settings(request)
-    if settings.log == "syslog" and request.work.writes and not request.dry_run:
+    if settings.log == "syslog" and request.work.writes and not request.running.dry_run:
         from .syslog import logged
 
         def listened(listener: Observer) -> Report:
@@ -168,17 +172,18 @@ def prepare(request: Request, observer: Observer | None = None) -> Prepared:
 
 def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | None, observer: Observer) -> Prepared:
     if trouble is not None:
-        request = request._replace(defer=True)
+        request = request._replace(running=request.running._replace(defer=True))
     store, probed = _state(request, observer)
     record = _Record(request, store, observer.notice)
-    ownership = Ownership(_files(request.root), observer.notice)
-    report = Report(request.work.value, dry_run=request.dry_run)
+    ownership = Ownership(_files(request.scope.root), observer.notice)
+    report = Report(request.work.value, dry_run=request.running.dry_run)
     report.errors += [trouble] if trouble is not None else []
-    if request.work is Work.RUN and not request.dry_run:
+    if request.work is Work.RUN and not request.running.dry_run:
         drop_entries_of_gone(store, probed, settings, observer)
-        if not request.hook:
+        if not request.running.hook:
             drop_gone_environments(store, probed, observer)
-            if request.root is None and store.base is not None and os.path.isdir(os.path.join(store.base, "roots")):
+            root = request.scope.root
+            if root is None and store.base is not None and os.path.isdir(os.path.join(store.base, "roots")):
                 from ..state.roots import drop_gone_roots
 
                 drop_gone_roots(store.base, observer.notice)
@@ -193,12 +198,13 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
         one = NoLibraryError.of_all(without_library)
         report.errors = [one, *(error for error in report.errors if error not in without_library)]
         unserved = [(part, one if error in without_library else error) for part, error in unserved]
-    if request.prefixes_below and not (parts or report.errors):
-        message = f"--prefix-below {', '.join(request.prefixes_below)}: no environment of {', '.join(request.pythons)}"
+    if request.scope.prefixes_below and not (parts or report.errors):
+        below, pythons = (", ".join(each) for each in (request.scope.prefixes_below, request.scope.pythons))
+        message = f"--prefix-below {below}: no environment of {pythons}"
         report.errors.append(NoEnvironmentError(message, mend="leave out --python to serve those that are there"))
     is_told = request.work.writes or request.work is Work.VERIFY  # the others' answers name them
     found = [part.target.interpreter for part in parts if part.target.prefix is None]  # an environment's line names it
-    if is_told and not (request.pythons or request.cache_tag or trouble) and found:
+    if is_told and not (request.scope.pythons or request.scope.cache_tag or trouble) and found:
         observer.found([f"{each.flavour} ({each.executable})" for each in found])
     service = Service(settings, store, probed, observer, ownership, record.begin)
     return Prepared(request, service, report, parts, unserved, record)
@@ -263,8 +269,9 @@ def _request_for(target: Target, request: Request) -> Request:
     """A hook's run for an interpreter that is gone is a purge."""
     if request.work is not Work.RUN or not target.interpreter.is_gone:
         return request
-    patience = HOOK_LOCK_TIMEOUT if request.lock_timeout is None else request.lock_timeout
-    return request._replace(work=Work.PURGE, paths=None, hook=False, lock_timeout=patience)
+    patience = HOOK_LOCK_TIMEOUT if request.running.lock_timeout is None else request.running.lock_timeout
+    running = request.running._replace(hook=False, lock_timeout=patience)
+    return request.about(None)._replace(work=Work.PURGE, running=running)
 
 
 def _leave(target: Target, request: Request, report: Report, probed: ProbedInterpreters) -> None:
@@ -275,24 +282,26 @@ def _leave(target: Target, request: Request, report: Report, probed: ProbedInter
         report.notices.append(f"{flavour.flavour}: its interpreter is gone, and its bytecode with it")
         return
     report.runs.pop()
-    if request.pythons:
+    if request.scope.pythons:
         report.errors.append(not_found(flavour.flavour))
 
 
 def _settings(request: Request) -> tuple[Settings, PyctriggerError | None]:
     """The configuration; a hook that can't have it notes its work for a time when it can, so its trouble is a value."""
+    running = request.running
     try:
-        return configuration.load(request.config, hook=request.hook), None
+        return configuration.load(running.config, hook=running.hook), None
     except PyctriggerError as error:
-        if not request.hook or request.stateless or request.dry_run:
+        if not running.hook or running.stateless or running.dry_run:
             raise
         return configuration.Settings(), error
 
 
 def divided(request: Request, notice: Callable[[str], None], errors: list[PyctriggerError]) -> list[Request]:
     """The request, or one for each environment that it means; what keeps one from being found goes to `errors`."""
-    names_one = len(request.prefixes) < 2 and not request.prefixes_below
-    if names_one and (request.hook or request.site_dirs or request.prefixes or not request.paths):
+    scope = request.scope
+    names_one = len(scope.prefixes) < 2 and not scope.prefixes_below
+    if names_one and (request.running.hook or scope.site_dirs or scope.prefixes or not request.transaction.paths):
         return [request]
     from .scope.environments import divide  # not for a hook of the system's
 
@@ -303,16 +312,17 @@ def _parts(
     request: Request, settings: Settings, store: Store, probed: ProbedInterpreters, report: Report
 ) -> list[Part]:
     """The targets of a request about one environment, or about none."""
+    scope = request.scope
     parts: list[Part] = []
     errors: list[PyctriggerError] = []
     for number, found in enumerate(find_interpreters(request, settings, probed)):
         try:
-            if isinstance(found, InterpreterError) and request.pythons:
-                _keep_unserved(request.pythons[number], request, settings, store, found)
+            if isinstance(found, InterpreterError) and scope.pythons:
+                _keep_unserved(scope.pythons[number], request, settings, store, found)
             if isinstance(found, PyctriggerError):
                 raise found
             target = find_target(found, request, settings)
-            if (request.work is Work.PURGE and request.pythons) or target.interpreter.is_gone:
+            if (request.work is Work.PURGE and scope.pythons) or target.interpreter.is_gone:
                 target = _spare_shared(target, request, settings, probed, report)
             # Under two names, as `3.13` and `python3`, it is served once.
             if all((target.installation, target.sites) != (each.installation, each.sites) for each, _ in parts):
@@ -320,14 +330,18 @@ def _parts(
         except PyctriggerError as error:
             errors.append(error)
     # An environment is of one of the flavours that were named, not of all; and one that was found may be of none.
-    is_served = bool(parts) or bool(request.prefixes_below)
+    is_served = bool(parts) or bool(scope.prefixes_below)
     report.errors += [error for error in errors if not (is_served and isinstance(error, NoEnvironmentError))]
     return parts
 
 
 def _keep_unserved(text: str, request: Request, settings: Settings, store: Store, error: InterpreterError) -> None:
     """A hook's work for an interpreter that is there and can't be started now: the next run does it."""
-    if not (request.work is Work.RUN and (request.hook or request.defer)) or request.dry_run or request.root:
+    if (
+        not (request.work is Work.RUN and (request.running.hook or request.running.defer))
+        or request.running.dry_run
+        or request.scope.root
+    ):
         return
     if Unidentified(store).keep(text, request, settings):
         error.mend = KEPT
@@ -337,12 +351,13 @@ def _spare_shared(
     target: Target, request: Request, settings: Settings, probed: ProbedInterpreters, report: Report
 ) -> Target:
     """A purge of one flavour leaves the directories whose pycs another flavour of the same cache tag uses."""
+    scope = request.scope
     from .scope import absent
 
-    if request.site_dirs or request.prefixes:
+    if scope.site_dirs or scope.prefixes:
         return target  # they are no other interpreter's own
-    sharing = absent.sharing(target.interpreter, probed, request.root)
-    spared, shared = keep_shared(target, [find_target(each, request, settings) for each in sharing], request.root)
+    sharing = absent.sharing(target.interpreter, probed, scope.root)
+    spared, shared = keep_shared(target, [find_target(each, request, settings) for each in sharing], scope.root)
     for path in shared:
         report.notices.append(f"{path} is left as it is: another interpreter with this cache tag uses its bytecode")
     return spared
@@ -350,23 +365,23 @@ def _spare_shared(
 
 def _paths_lie_inside(request: Request, parts: list[Part], report: Report, observer: Observer) -> bool:
     """Name the paths that lie in no flavour's scope: an error, but for a hook, which leaves them out."""
-    if not request.paths or not parts:
+    if not request.transaction.paths or not parts:
         return True
     outside: set[str] = set()
     inside: set[str] = set()
     for target, own in parts:
         strangers = set(target.touched(own).outside)
         outside |= strangers
-        inside.update(path for path in own.paths or () if path not in strangers)
+        inside.update(path for path in own.transaction.paths or () if path not in strangers)
     outside -= inside
     if not outside:
         return True
-    concerned = [part.target for part in parts if not outside.isdisjoint(part.request.paths or ())]
+    concerned = [part.target for part in parts if not outside.isdisjoint(part.request.transaction.paths or ())]
     sites = list(dict.fromkeys(site.path for target in concerned for site in target.sites))
     error = OutsideScopeError(
         sorted(outside), ", ".join(told_apart(concerned)), sites, mend=_widening(request, outside, concerned)
     )
-    if request.hook:
+    if request.running.hook:
         observer.notice(str(error))
         return True
     report.errors.append(error)
@@ -375,38 +390,42 @@ def _paths_lie_inside(request: Request, parts: list[Part], report: Report, obser
 
 def _widening(request: Request, outside: Iterable[str], targets: Iterable[Target]) -> str:
     """What takes the paths into the scope."""
-    if request.prefixes or request.prefixes_below:
+    scope = request.scope
+    if scope.prefixes or scope.prefixes_below:
         return "leave out --prefix, or name paths inside it"
-    if request.site_dirs:
+    if scope.site_dirs:
         return "name their directory with --site-dir as well"
     library = [path for target in targets for path in own_directories(target.interpreter).library]
-    is_library = not request.stdlib and all(home_of(path, library) for path in outside)
+    is_library = not scope.stdlib and all(home_of(path, library) for path in outside)
     return "add --stdlib" if is_library else "name their directory with --site-dir, or their environment with --prefix"
 
 
 def _state(request: Request, observer: Observer) -> tuple[Store, ProbedInterpreters]:
     require_named(request)
-    changes = request.work.writes and not request.dry_run
+    changes = request.work.writes and not request.running.dry_run
     base = _state_base(request)
-    if request.root is not None and base is not None:
+    if request.scope.root is not None and base is not None:
         from .scope.staged import store_of_root  # not for this system's own hooks
 
         store = store_of_root(base, request, observer.notice, create=changes)
     else:
-        store = Store(base, observer.notice, create=changes, hurries=request.hook, stateless=request.stateless)
+        store = Store(
+            base, observer.notice, create=changes, hurries=request.running.hook, stateless=request.running.stateless
+        )
     return store, ProbedInterpreters(store.base, keep=changes)
 
 
 def _state_base(request: Request) -> str | None:
     """The directory of all state; that of a root is kept below it."""
-    if request.stateless:
+    running = request.running
+    if running.stateless:
         return None
-    if request.state_dir is None:
+    if running.state_dir is None:
         return state_directory()
-    require_private(request.state_dir)
-    if request.root not in (None, "/") and is_inside(request.state_dir, str(request.root)):
+    require_private(running.state_dir)
+    if request.scope.root not in (None, "/") and is_inside(running.state_dir, str(request.scope.root)):
         raise UsageError(
-            f"--state-dir {request.state_dir}: lies in {request.root}, and state that lies there isn't trusted",
+            f"--state-dir {running.state_dir}: lies in {request.scope.root}, and state that lies there isn't trusted",
             mend="name a directory outside, or use --stateless",
         )
-    return request.state_dir
+    return running.state_dir

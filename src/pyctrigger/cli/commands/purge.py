@@ -42,12 +42,12 @@ def look(request: Request, options: argparse.Namespace, observer: Observer) -> R
     """Say what goes, ask where somebody can answer, and remove it. Raises PyctriggerError."""
     if options.yes and options.quiet and not options.json:
         return trigger.perform(request, observer)
-    preview = trigger.perform(request._replace(dry_run=True), observer)
+    preview = trigger.perform(request._replace(running=request.running._replace(dry_run=True)), observer)
     takings = [taking for run in preview.runs for taking in run.takings]
-    asks = bool(takings) and not (options.yes or options.json or request.dry_run) and _is_answered()
+    asks = bool(takings) and not (options.yes or options.json or request.running.dry_run) and _is_answered()
     if takings and not options.json and (asks or not options.quiet):
         _announce(preview, request, observer, options.color)
-    if request.dry_run:
+    if request.running.dry_run:
         return preview
     if asks and not _agrees():
         return _refuse(preview, "nothing was removed", declined=True)
@@ -86,7 +86,7 @@ def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator
     from ...run.scope.root_files import files_of
 
     sites = [taking.site for run in preview.runs for taking in run.takings]
-    owners = owners_of(sites, files_of(request.root), observer.notice)
+    owners = owners_of(sites, files_of(request.scope.root), observer.notice)
     commands: dict[str, list[str]] = {}
     for run in preview.runs:
         if run.interpreter is None or run.interpreter.is_gone:
@@ -102,21 +102,22 @@ def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator
 
 def _restoring_command(flavour: str, interpreter: Interpreter, site: str, request: Request) -> str:
     """Debian's own command, where it writes what goes; else a run for the same scope."""
+    scope = request.scope
     from ...packages.dpkg import Dpkg
     from ...packages.hook import shell
 
     major, minor, _ = interpreter.version
     is_plain = interpreter.implementation == "cpython" and not interpreter.free_threaded
-    if is_plain and request.root is None and request.pycache_prefix is None:
+    if is_plain and scope.root is None and scope.pycache_prefix is None:
         own = Dpkg.compile_command(f"{major}.{minor}", site)
         if own is not None:
             return own
     words = ["pyctrigger", "run", "--python", flavour]
-    words += ["--root", request.root] if request.root is not None else []
-    words += [word for path in request.site_dirs for word in ("--site-dir", path)]
-    words += [word for path in request.prefixes for word in ("--prefix", path)]
-    words += ["--stdlib"] if request.stdlib else []
-    words += ["--pycache-prefix", request.pycache_prefix] if request.pycache_prefix is not None else []
+    words += ["--root", scope.root] if scope.root is not None else []
+    words += [word for path in scope.site_dirs for word in ("--site-dir", path)]
+    words += [word for path in scope.prefixes for word in ("--prefix", path)]
+    words += ["--stdlib"] if scope.stdlib else []
+    words += ["--pycache-prefix", scope.pycache_prefix] if scope.pycache_prefix is not None else []
     return shell(words)
 
 

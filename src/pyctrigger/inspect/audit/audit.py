@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from ...errors import PyctriggerError, UsageError
 from ...run.scope.config import load
 from ...run.scope.interpreters import find_interpreters
-from ...run.scope.request import Request, Work
+from ...run.scope.request import Request, Running, Scope, Work
 from ...state.interpreters import ProbedInterpreters
 from ...workers.capacity import worker_count
 from .collection import Collection
@@ -72,7 +72,7 @@ def _find(text: str, config: str | None) -> Interpreter:
 
     Raises ConfigurationError, UsageError, InterpreterError, RefusedError.
     """
-    request = Request(Work.VERIFY, pythons=(text,), config=config, stateless=True)
+    request = Request(Work.VERIFY, Scope(pythons=(text,)), running=Running(config=config, stateless=True))
     (found,) = find_interpreters(request, load(config), ProbedInterpreters(None))
     if isinstance(found, PyctriggerError):
         raise found

@@ -93,7 +93,7 @@ class Examiner:
 
     def __init__(self, target: Target, prepared: Prepared) -> None:
         self.target = target
-        self.request = prepared.request._replace(work=Work.RUN, paths=None)
+        self.request = prepared.request.about(None)._replace(work=Work.RUN)
         self._service = prepared.service
         store = prepared.service.store
         self.wanted = wanted_bytecode(target, self.request, prepared.service.settings, target.installation)
@@ -103,7 +103,7 @@ class Examiner:
             target.interpreter.magic_number,
             prepared.service.ownership,
             limits=self.wanted.limits,
-            compares_records=not self.request.stateless,
+            compares_records=not self.request.running.stateless,
         )
         self._stack = contextlib.ExitStack()
         self._layouts: dict[str, Layout] = {}
@@ -118,7 +118,7 @@ class Examiner:
 
     def site_of(self, path: str) -> tuple[str, str] | None:
         """The site directory of the scope that a path lies in, and where in it."""
-        return home_of(path, [site.path for site in self.target.sites], partial(real_name, self.request.root))
+        return home_of(path, [site.path for site in self.target.sites], partial(real_name, self.request.scope.root))
 
     def directory(self, path: str) -> Directory:
         """The directory of sources `path`, and what a run would do in it. Raises OSError where there is none."""

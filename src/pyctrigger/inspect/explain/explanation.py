@@ -146,22 +146,24 @@ def explain(request: Request, observer: Observer) -> ExplainReport:
 
 
 def _explain(request: Request, observer: Observer) -> ExplainReport:
-    if request.paths is None or not any(request.paths):
+    if request.transaction.paths is None or not any(request.transaction.paths):
         raise UsageError("nothing to explain", mend="name a source, a pyc or a directory")
     prepared = prepare(request, observer)
     report = ExplainReport()
     report.errors += prepared.report.errors
-    places = {path: [path] for path in clean_paths(request.paths)}
+    places = {path: [path] for path in clean_paths(request.transaction.paths)}
     for target, own in prepared.parts:
-        named = {path: target.sites_below(path, request.root) for path in clean_paths(own.paths or ())}
+        named = {
+            path: target.sites_below(path, request.scope.root) for path in clean_paths(own.transaction.paths or ())
+        }
         places.update({path: sites for path, sites in named.items() if sites})
     views: dict[str, list[FlavourView]] = {each: [] for path in places for each in places[path]}
     statuses: dict[str, os.stat_result] = {}
     tags = [target.interpreter.cache_tag for target in prepared.targets]
-    pycs = {path: read_name(path, tags, request.pycache_prefix) for path in views}
+    pycs = {path: read_name(path, tags, request.scope.pycache_prefix) for path in views}
     failures = _past_failures(prepared)
     for (target, own), called in zip(prepared.parts, told_apart(prepared.targets)):
-        asked = {each for path in clean_paths(own.paths or ()) for each in places[path]}
+        asked = {each for path in clean_paths(own.transaction.paths or ()) for each in places[path]}
         with Examiner(target, prepared) as examiner:
             for path, pyc in pycs.items():
                 if path not in asked:
@@ -179,7 +181,7 @@ def _explain(request: Request, observer: Observer) -> ExplainReport:
     # A directory may be of many packages, and that it is says nothing about what is in it.
     files = [each.source or each.path for each in report.explanations if each.kind != "directory"]
     files += [level.pyc for each in report.explanations for view in each.flavours for level in view.levels]
-    report.owners = owners_of(files, files_of(request.root), observer.notice)
+    report.owners = owners_of(files, files_of(request.scope.root), observer.notice)
     return report
 
 
@@ -275,10 +277,10 @@ def _past_failures(prepared: Prepared) -> dict[str, Failed]:
 
 
 def _is_directory(request: Request, path: str) -> bool:
-    if request.root is None:
+    if request.scope.root is None:
         return os.path.isdir(path)
     try:
-        os.close(open_in_root(request.root, path))
+        os.close(open_in_root(request.scope.root, path))
     except (OSError, ValueError):
         return False
     return True

@@ -82,19 +82,20 @@ def trace(request: Request, observer: Observer) -> WhichReport:
 
 
 def _trace(request: Request, observer: Observer) -> WhichReport:
-    if request.paths is None or not any(request.paths):
+    scope = request.scope
+    if request.transaction.paths is None or not any(request.transaction.paths):
         raise UsageError("nothing to look at", mend="name a source, or a pyc such as __pycache__/six.cpython-311.pyc")
     prepared = prepare(request, observer)
     report = WhichReport()
     # Names can be read where no interpreter is left; who names one is told that it isn't there, and what else is wrong.
     # Why an environment in which a path lies can't be asked is the reason of its pycs' state.
-    reasons = [error for own, error in prepared.unserved if own.prefixes != request.prefixes]
+    reasons = [error for own, error in prepared.unserved if own.scope.prefixes != scope.prefixes]
     errors = [error for error in prepared.report.errors if error not in reasons]
-    report.errors += [error for error in errors if request.pythons or isinstance(error, UsageError)]
+    report.errors += [error for error in errors if scope.pythons or isinstance(error, UsageError)]
     tags = [target.interpreter.cache_tag for target in prepared.targets]
     pycs: list[PycPath] = []
-    for path in clean_paths(request.paths):
-        pyc = read_name(path, tags, request.pycache_prefix)
+    for path in clean_paths(request.transaction.paths):
+        pyc = read_name(path, tags, scope.pycache_prefix)
         if pyc is not None:
             pycs.append(pyc)
         elif is_source(path):
@@ -107,17 +108,17 @@ def _trace(request: Request, observer: Observer) -> WhichReport:
     for pyc in pycs:
         report.found += found.get(pyc) or [_by_name(pyc, prepared)]
     asked = [path for pyc in pycs for path in (pyc.source, pyc.path) if path is not None]
-    report.owners = owners_of(asked, files_of(request.root), observer.notice)
+    report.owners = owners_of(asked, files_of(scope.root), observer.notice)
     return report
 
 
 def _of_source(path: str, prepared: Prepared, tags: list[str], report: WhichReport) -> list[PycPath]:
     """The pycs that a source has, of whatever interpreter, and those that it should have."""
     directory = os.path.dirname(path)
-    prefix = prepared.request.pycache_prefix
+    prefix = prepared.request.scope.pycache_prefix
     there = [f"{path}c"] if _exists(f"{path}c", prepared.request) else []
     place = os.path.join(directory, PYCACHE) if prefix is None else prefix + directory
-    with contextlib.suppress(OSError, ValueError), Tree.open(place, prepared.request.root) as tree:
+    with contextlib.suppress(OSError, ValueError), Tree.open(place, prepared.request.scope.root) as tree:
         there += [os.path.join(place, each) for each in _names_in(tree)]
     for target in prepared.targets:
         with Examiner(target, prepared) as examiner, contextlib.suppress(OSError):
@@ -136,7 +137,7 @@ def _judged(prepared: Prepared, pycs: list[PycPath]) -> dict[PycPath, list[Prove
     """Those of which an interpreter is here, for each that has their cache tag."""
     found: dict[PycPath, list[Provenance]] = {}
     for target, own in prepared.parts:
-        asked = set(clean_paths(own.paths or ()))
+        asked = set(clean_paths(own.transaction.paths or ()))
         with Examiner(target, prepared) as examiner:
             for pyc in sorted(pycs):
                 is_asked = pyc.path in asked or pyc.source in asked
@@ -195,7 +196,7 @@ def _by_name(pyc: PycPath, prepared: Prepared) -> Provenance:
 def _why_unknown(pyc: PycPath, prepared: Prepared) -> str:
     """Why no interpreter answers for a pyc: that of its environment can't, or none has its cache tag."""
     for request, error in prepared.unserved:
-        asked = clean_paths(request.paths or ()) if request.prefixes else ()
+        asked = clean_paths(request.transaction.paths or ()) if request.scope.prefixes else ()
         if pyc.path in asked or pyc.source in asked:
             return error.message
     return f"no interpreter has the cache tag {pyc.cache_tag}"
@@ -214,7 +215,7 @@ def _head(path: str, request: Request) -> bytes | None:
     """The first bytes of a file; None where there is nothing of its name."""
     directory, name = os.path.split(path)
     try:
-        with Tree.open(directory, request.root) as tree:
+        with Tree.open(directory, request.scope.root) as tree:
             tree.lstat("", name)
             with tree.entered("") as descriptor:
                 return look_at_pyc(descriptor, name, 16)[0]

@@ -168,19 +168,20 @@ def check(request: Request, thresholds: Thresholds, *, nagios: bool) -> CheckRep
 
 def _require_sense(request: Request, thresholds: Thresholds) -> None:
     request.check()
-    if request.paths is not None:
+    if request.transaction.paths is not None:
         raise UsageError("status --check looks at no files", mend="leave out the paths")
-    if request.stateless:
+    if request.running.stateless:
         raise UsageError("status --check looks at nothing but the state", mend="leave out --stateless")
     if thresholds.warning > thresholds.critical:
         raise UsageError("--warning is later than --critical", mend="give --warning the smaller number")
 
 
 def _fill(report: CheckReport, request: Request) -> None:
-    require_readable(request.state_dir)
+    scope = request.scope
+    require_readable(request.running.state_dir)
     settings, store, probed = open_state(request)
-    report.options += [] if request.root is None else ["--root", request.root]
-    report.options += [] if request.state_dir is None else ["--state-dir", request.state_dir]
+    report.options += [] if scope.root is None else ["--root", scope.root]
+    report.options += [] if request.running.state_dir is None else ["--state-dir", request.running.state_dir]
     base = store.base
     if base is None or not os.path.isdir(base):
         raise UsageError(
@@ -188,13 +189,13 @@ def _fill(report: CheckReport, request: Request) -> None:
             mend="serve a Python first (pyctrigger run), or name another state with --state-dir",
         )
     root = None
-    if request.root is not None:
-        status = os.stat(request.root)
+    if scope.root is not None:
+        status = os.stat(scope.root)
         root = (status.st_dev, status.st_ino)
     runs = History(base).runs()
     seen: dict[str, Interpreter] = {}
     for each in _subjects(request, settings, probed, base):
-        environment = None if each.prefix is None else real_prefix(request.root, each.prefix)
+        environment = None if each.prefix is None else real_prefix(scope.root, each.prefix)
         health = _health(Target(each.interpreter, (), root, each.prefix, environment), store, runs)
         if health.installation in seen:
             continue
@@ -211,7 +212,7 @@ def _fill(report: CheckReport, request: Request) -> None:
 
 
 def _names_targets(request: Request) -> bool:
-    return bool(request.pythons or request.prefixes or request.prefixes_below)
+    return bool(request.scope.pythons or request.scope.prefixes or request.scope.prefixes_below)
 
 
 class _Subject(NamedTuple):
@@ -228,7 +229,7 @@ def _subjects(request: Request, settings: Settings, probed: ProbedInterpreters, 
     if _names_targets(request):
         yield from _named(request, settings, probed)
         return
-    root = None if request.root is None else os.path.realpath(request.root)
+    root = None if request.scope.root is None else os.path.realpath(request.scope.root)
     # Of an environment's interpreter and the one that it borrows from, that one is meant by what both have in common.
     for known in sorted(probed.known(), key=lambda each: each.environment is not None):
         if known.is_gone or known.root not in (None, root):
@@ -248,8 +249,8 @@ def _named(request: Request, settings: Settings, probed: ProbedInterpreters) -> 
         for found in find_interpreters(part, settings, probed):
             if isinstance(found, PyctriggerError):
                 raise found
-            own = found.environment if not (part.site_dirs or part.root) else None
-            yield _Subject(found, prefix=part.prefixes[0] if part.prefixes else own)
+            own = found.environment if not (part.scope.site_dirs or part.scope.root) else None
+            yield _Subject(found, prefix=part.scope.prefixes[0] if part.scope.prefixes else own)
     for error in errors:
         raise error
 

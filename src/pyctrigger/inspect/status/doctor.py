@@ -21,7 +21,7 @@ from ...run.plan.glance import Overview
 from ...run.plan.wanted import wanted_bytecode
 from ...run.scope.config import Settings
 from ...run.scope.interpreters import find_interpreters
-from ...run.scope.request import Request, Work
+from ...run.scope.request import Request, Running, Work
 from ...run.scope.target import find_target
 from ...run.trigger import open_state, perform
 from ...state.history import elapsed
@@ -144,7 +144,7 @@ def examine(state_dir: str | None, config: str | None, command: Sequence[str]) -
     """
     report = DoctorReport(command)
     require_readable(state_dir)
-    request = Request(Work.STATUS, state_dir=state_dir, config=config)
+    request = Request(Work.STATUS, running=Running(state_dir=state_dir, config=config))
     report.managers = [name for name, kind in MANAGERS.items() if kind().is_present]
     report.hooks = system_hooks(None, report.notices.append)
     settings, store, probed = _opened(report, request)
@@ -161,7 +161,7 @@ def examine(state_dir: str | None, config: str | None, command: Sequence[str]) -
 
 def _opened(report: DoctorReport, request: Request) -> tuple[Settings, Store, ProbedInterpreters]:
     """What is known; with the defaults where the configuration can't be used."""
-    places = [request.config] if request.config is not None else configuration_files(hook=False)
+    places = [request.running.config] if request.running.config is not None else configuration_files(hook=False)
     report.configuration = next((path for path in places if os.path.exists(path)), None)
     try:
         return open_state(request)
@@ -191,7 +191,9 @@ def _pythons(
             if any(hook.manager == name and hook.serves(found.flavour, found.executable) for hook in report.hooks)
         )
         # Only whose state can be read is told what is to be done about it.
-        outdated = _outdated(target, request, settings, store) if is_root() or request.state_dir is not None else None
+        outdated = (
+            _outdated(target, request, settings, store) if is_root() or request.running.state_dir is not None else None
+        )
         yield Python(found.flavour, found.executable, None, managers, hooked, outdated)
 
 
@@ -207,16 +209,17 @@ def _installs_for(manager: str, target: Target) -> bool:
 def _outdated(target: Target, request: Request, settings: Settings, store: Store) -> int | None:
     """How many files a run would compile or remove; None where no run has taken down anything to compare with."""
     parts = store.parts(target.installation)
-    hook = request._replace(work=Work.RUN, hook=True)
+    hook = request._replace(work=Work.RUN, running=request.running._replace(hook=True))
     if not (parts.are_kept and parts.know_records):
         return None
     wanted = wanted_bytecode(target, hook, settings, target.installation)
     changed = Overview(target, hook, wanted, parts).changed()
     if changed == ():
         return 0
-    python = (target.interpreter.executable,)
+    own = request.scope._replace(pythons=(target.interpreter.executable,))
+    dry = request.running._replace(dry_run=True)
     try:
-        report = perform(request._replace(work=Work.RUN, pythons=python, paths=changed, dry_run=True))
+        report = perform(request.about(changed)._replace(work=Work.RUN, scope=own, running=dry))
     except PyctriggerError:  # the configuration can't be used, which is a finding of its own
         return None
     return sum(len(run.tally.actions) for run in report.runs)

@@ -122,7 +122,7 @@ def _compare(request: Request, against: str, observer: Observer) -> MigrationRep
     prepared = prepare(request, observer)
     service = prepared.service
     goal = _interpreter(request, against, service)
-    jobs = service.settings.jobs if request.jobs is None else request.jobs
+    jobs = service.settings.jobs if request.running.jobs is None else request.running.jobs
     report = MigrationReport(goal, worker_count(jobs))
     report.errors += prepared.report.errors
     for target, own in prepared.parts:
@@ -135,7 +135,8 @@ def _compare(request: Request, against: str, observer: Observer) -> MigrationRep
 
 
 def _interpreter(request: Request, against: str, service: Service) -> Interpreter:
-    wanted = request._replace(pythons=(against,), prefixes=(), prefixes_below=(), root=None, trust_root=False)
+    scope = request.scope._replace(pythons=(against,), prefixes=(), prefixes_below=(), root=None, trust_root=False)
+    wanted = request._replace(scope=scope)
     (found,) = find_interpreters(wanted, service.settings, service.probed)
     if isinstance(found, PyctriggerError):
         raise found

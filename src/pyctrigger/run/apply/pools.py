@@ -52,13 +52,13 @@ class Pools:
         limits = Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit)
         if self._allowance is None:
             self._allowance = Allowance(limits)
-        jobs = settings.jobs if request.jobs is None else request.jobs
+        jobs = settings.jobs if request.running.jobs is None else request.running.jobs
         return Pool(
             interpreter,
             limits,
             size or worker_count(jobs),
             hashes=self._wanted.mode is not InvalidationMode.TIMESTAMP,
             program=program,
-            leases=lock_directory() if is_root() and not request.stateless else None,
+            leases=lock_directory() if is_root() and not request.running.stateless else None,
             allowance=self._allowance,
         )

@@ -108,7 +108,7 @@ class Overview:
                 wanted.keep_owned,
                 wanted.trust_all_directories,
                 sorted(wanted.limits.items()),
-                self._request.pycache_prefix,
+                self._request.scope.pycache_prefix,
                 nested,
             )
         )
@@ -129,7 +129,7 @@ class Overview:
         """Keep what was seen of a site directory."""
         terms = self._terms(site)
         self._unserved[site.path] = list(notes.unserved)
-        if not self._request.hook and self._parts.has_other(site.path, terms):
+        if not self._request.running.hook and self._parts.has_other(site.path, terms):
             return  # a person's options are no reason for the next hook to look at everything
         known = self._parts.of(site.path, terms)
         for name, part in notes.parts():

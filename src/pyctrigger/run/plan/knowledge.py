@@ -54,9 +54,9 @@ class Knowledge:
         """What the manifest names outside of the site directories: it is forgotten, and should be told."""
         if self.records is None or not target.sites:
             return []
-        elsewhere = [request.pycache_prefix] if request.pycache_prefix is not None else []
+        elsewhere = [request.scope.pycache_prefix] if request.scope.pycache_prefix is not None else []
         self.records.serve([*(site.path for site in target.sites), *elsewhere])
-        return self.records.drop_strangers() if request.paths is None else []
+        return self.records.drop_strangers() if request.transaction.paths is None else []
 
     @property
     def knows_owners(self) -> bool:

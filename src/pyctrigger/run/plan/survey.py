@@ -119,7 +119,7 @@ class Survey:
             planner = self._planner(layout, site, notes)
             for step in planner.plan(units) if places is None else planner.plan_places(places):
                 if isinstance(step, Foreign):
-                    if step.if_dead and self._overview and self._request.hook:
+                    if step.if_dead and self._overview and self._request.running.hook:
                         continue  # its glance has seen that nothing has changed there
                     found = self.foreign.setdefault(site.path, [])
                     assert found is not None

@@ -80,12 +80,12 @@ class Wanted(NamedTuple):
 def wanted_bytecode(target: Target, request: Request, settings: Settings, writer: str) -> Wanted:
     """What every source of this target should have. `writer` is the id in the names of files in the making."""
     header = target.header
-    mode = request.invalidation_mode or settings.invalidation_mode
+    mode = request.bytecode.invalidation_mode or settings.invalidation_mode
     bound = _bound(request)
     # Of a sweep `--optimize` says what it takes; which levels are wanted says the configuration alone.
-    asked = request._replace(optimize=None) if request.work is Work.SWEEP else request
+    asked = request.bytecode._replace(optimize=None) if request.work is Work.SWEEP else request.bytecode
     levels = asked.levels(settings, target.dotted)
-    if request.unwanted and bound is not None and bound <= set(levels):
+    if request.bytecode.unwanted and bound is not None and bound <= set(levels):
         named = ", ".join(map(str, sorted(bound)))
         raise UsageError(
             f"--unwanted --optimize {named.replace(' ', '')}: the configuration wants level {named}",
@@ -98,21 +98,21 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         # 3.6 knows no other: asking it for a hash can only mean the nearest that it has.
         mode=mode if header.has_modes else InvalidationMode.TIMESTAMP,
         writer=writer,
-        exclude=(*settings.exclude, *request.exclude),
+        exclude=(*settings.exclude, *request.scope.exclude),
         create_missing=settings.create_missing,
-        source_date_epoch=request.source_date_epoch,
+        source_date_epoch=request.bytecode.source_date_epoch,
         trust_nothing=request.work is Work.REPAIR,
-        compare_code=request.compare_code,
+        compare_code=request.bytecode.compare_code,
         sweep_only=request.work is Work.SWEEP,
         purge=request.work is Work.PURGE,
         bound=bound,
         tells_unwanted=request.work in (Work.VERIFY, Work.STATUS),
-        sweeps_unwanted=request.unwanted,
+        sweeps_unwanted=request.bytecode.unwanted,
         trust_all_directories=settings.untrusted_directories == "allow",
-        tells_shared=os.geteuid() == 0 and not request.hook,
+        tells_shared=os.geteuid() == 0 and not request.running.hook,
         links_twins=settings.duplicates == "hardlink",
         # Who only looks is told of every stale pyc, whosever it is.
-        keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.replaces_owned,
+        keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.bytecode.replaces_owned,
         limits=settings.limits,
         measure=request.work is Work.STATUS,
     )
@@ -120,7 +120,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
 
 def _bound(request: Request) -> frozenset[int] | None:
     """The levels that a request is about. To a run `--optimize` says what to write; orphans are dead at every level."""
-    if request.optimize is None or request.work in (Work.RUN, Work.REPAIR):
+    if request.bytecode.optimize is None or request.work in (Work.RUN, Work.REPAIR):
         return None
-    named = frozenset(request.optimize)
+    named = frozenset(request.bytecode.optimize)
     return None if named == frozenset(EVERY_LEVEL) else named

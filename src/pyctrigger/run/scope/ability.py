@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 def check_target(target: Target, request: Request) -> list[str]:
     """Notices about what this target can't do as it was asked. Raises UsageError where it can't be done at all."""
+    scope = request.scope
     notices = []
-    if request.pycache_prefix is not None:
-        notices += _check_pycache_prefix(target, request, request.pycache_prefix)
-    if request.root is not None and not (request.site_dirs or request.prefixes):
-        notices += _tell_mounts(target.interpreter, request.root)
-    mode = request.invalidation_mode
+    if scope.pycache_prefix is not None:
+        notices += _check_pycache_prefix(target, request, scope.pycache_prefix)
+    if scope.root is not None and not (scope.site_dirs or scope.prefixes):
+        notices += _tell_mounts(target.interpreter, scope.root)
+    mode = request.bytecode.invalidation_mode
     if mode not in (None, InvalidationMode.TIMESTAMP) and not target.header.has_modes:
         flavour = target.interpreter.flavour
         notices.append(f"{flavour} knows no hash-based bytecode (it came with 3.7); timestamps are written")
@@ -58,7 +59,9 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
         raise UsageError(
             f"--pycache-prefix: {target.interpreter.flavour} knows no pycache prefix", mend="it came with Python 3.8"
         )
-    if request.hook and request.root is None and not request.dry_run:  # a person's has to be there
+    if (
+        request.running.hook and request.scope.root is None and not request.running.dry_run
+    ):  # a person's has to be there
         try:
             _make(prefix)
         except OSError as error:
@@ -68,7 +71,7 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
                 f"--pycache-prefix {prefix}: {error.strerror}", mend="name a directory to write"
             ) from error
     try:
-        status = os.stat((request.root or "") + prefix)
+        status = os.stat((request.scope.root or "") + prefix)
     except OSError:
         return []
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:

@@ -45,26 +45,27 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O
 
 def divide(request: Request, notice: Callable[[str], None], errors: list[PyctriggerError]) -> list[Request]:
     """One request for each environment that is meant, and one for the paths that lie in none."""
-    if not (request.prefixes or request.prefixes_below):
+    scope = request.scope
+    if not (scope.prefixes or scope.prefixes_below):
         return list(_by_paths(request))
     parts: dict[str, Request] = {}  # each environment once, by its first name
-    for prefix in request.prefixes:
-        parts.setdefault(real_prefix(request.root, prefix), _about(prefix, request))
-    for directory in request.prefixes_below:
-        for prefix in _search(directory, request.root, notice, errors):
-            found = _about(prefix, request)._replace(prefixes_below=(directory,))
-            parts.setdefault(real_prefix(request.root, prefix), found)
-    return _with_site_dirs(request, list(parts.values())) if request.site_dirs else list(parts.values())
+    for prefix in scope.prefixes:
+        parts.setdefault(real_prefix(scope.root, prefix), _about(prefix, request))
+    for directory in scope.prefixes_below:
+        for prefix in _search(directory, scope.root, notice, errors):
+            parts.setdefault(real_prefix(scope.root, prefix), _about(prefix, request, directory))
+    return _with_site_dirs(request, list(parts.values())) if scope.site_dirs else list(parts.values())
 
 
-def _about(prefix: str, request: Request) -> Request:
-    return request._replace(prefixes=(prefix,), prefixes_below=())
+def _about(prefix: str, request: Request, *below: str) -> Request:
+    return request._replace(scope=request.scope._replace(prefixes=(prefix,), prefixes_below=below))
 
 
 def with_active(request: Request, variables: Mapping[str, str], observer: Observer) -> Request:
     """The request about the environment that is active, if it is a person's that says nothing about its scope."""
-    has_scope = request.pythons or request.root or request.site_dirs or request.prefixes or request.prefixes_below
-    if request.hook or has_scope or request.paths is not None or request.work not in _SERVING:
+    scope = request.scope
+    has_scope = scope.pythons or scope.root or scope.site_dirs or scope.prefixes or scope.prefixes_below
+    if request.running.hook or has_scope or request.transaction.paths is not None or request.work not in _SERVING:
         return request
     for name in _VARIABLES:
         if not variables.get(name):
@@ -72,7 +73,7 @@ def with_active(request: Request, variables: Mapping[str, str], observer: Observ
         prefix = os.path.abspath(variables[name])
         if _is_environment(prefix, None):
             observer.remark(f"serving the active environment {prefix}; pass --python to serve the system's")
-            return request._replace(prefixes=(prefix,))
+            return request._replace(scope=scope._replace(prefixes=(prefix,)))
         reason = "is no environment" if os.path.isdir(prefix) else "isn't there"
         observer.notice(f"{name} is ignored: {prefix} {reason}")
     return request
@@ -81,14 +82,16 @@ def with_active(request: Request, variables: Mapping[str, str], observer: Observ
 def _with_site_dirs(request: Request, parts: list[Request]) -> list[Request]:
     """The parts in which a named site directory lies, each with its own. Raises UsageError if it lies in none."""
     inside = {
-        part: tuple(path for path in request.site_dirs if lies_in(request.root, path, part.prefixes[0]))
+        part: tuple(
+            path for path in request.scope.site_dirs if lies_in(request.scope.root, path, part.scope.prefixes[0])
+        )
         for part in parts
     }
-    stray = [path for path in request.site_dirs if parts and not any(path in own for own in inside.values())]
+    stray = [path for path in request.scope.site_dirs if parts and not any(path in own for own in inside.values())]
     if stray:
-        prefixes = ", ".join(part.prefixes[0] for part in parts[:_FEW])
+        prefixes = ", ".join(part.scope.prefixes[0] for part in parts[:_FEW])
         raise UsageError(f"--site-dir {stray[0]}: lies outside of --prefix {prefixes}", mend="leave one of them out")
-    return [part._replace(site_dirs=own) for part, own in inside.items() if own]
+    return [part._replace(scope=part.scope._replace(site_dirs=own)) for part, own in inside.items() if own]
 
 
 # -- paths -----------------------------------------------------------------------------------------------------------
@@ -96,19 +99,19 @@ def _with_site_dirs(request: Request, parts: list[Request]) -> list[Request]:
 
 def _by_paths(request: Request) -> Iterator[Request]:
     """The paths of each environment by themselves, under the name that the first of them has for it."""
-    environments = {} if _is_bound(request.pythons) else _Environments(request).of_paths()
+    environments = {} if _is_bound(request.scope.pythons) else _Environments(request).of_paths()
     groups: dict[str, tuple[str, list[str]]] = {}
     others = []
-    for path in request.paths or ():
+    for path in request.transaction.paths or ():
         prefix = environments.get(path)
         if prefix is None:
             others.append(path)
         else:
-            groups.setdefault(real_prefix(request.root, prefix), (prefix, []))[1].append(path)
+            groups.setdefault(real_prefix(request.scope.root, prefix), (prefix, []))[1].append(path)
     if any(others) or not groups:
-        yield request._replace(paths=tuple(others))
+        yield request.about(tuple(others))
     for prefix, paths in groups.values():
-        yield request._replace(paths=tuple(paths), prefixes=(prefix,))
+        yield request.about(tuple(paths)).within(prefix)
 
 
 def _is_bound(pythons: Iterable[str]) -> bool:
@@ -128,7 +131,7 @@ class _Environments:
     def of_paths(self) -> dict[str, str]:
         """The environment of each path that lies in one, or is one."""
         found = {}
-        for path in filter(None, self._request.paths or ()):
+        for path in filter(None, self._request.transaction.paths or ()):
             prefix = None if "\0" in path else self._of(self._source_side(os.path.normpath(path)))
             if prefix is not None:
                 found[path] = prefix
@@ -141,7 +144,7 @@ class _Environments:
             return prefix
         directory, name = os.path.split(path)
         if directory not in self._resolved:  # thousands of paths may come from one
-            self._resolved[directory] = real_name(self._request.root, directory)
+            self._resolved[directory] = real_name(self._request.scope.root, directory)
         return self._above(os.path.join(self._resolved[directory], name))
 
     def _above(self, path: str) -> str | None:
@@ -150,7 +153,7 @@ class _Environments:
         passed = []
         while path not in self._known:
             passed.append(path)
-            if _is_environment(path, self._request.root):
+            if _is_environment(path, self._request.scope.root):
                 self._known[path] = path
             else:
                 path = os.path.dirname(path)
@@ -159,7 +162,7 @@ class _Environments:
 
     def _source_side(self, path: str) -> str:
         """A pyc in the tree of a pycache prefix belongs where its source is."""
-        prefix = (self._request.pycache_prefix or "").rstrip("/")
+        prefix = (self._request.scope.pycache_prefix or "").rstrip("/")
         return path[len(prefix) :] if prefix and path.startswith(f"{prefix}/") else path
 
 

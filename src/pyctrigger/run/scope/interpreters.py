@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 def find_interpreters(request: Request, settings: Settings, probed: ProbedInterpreters) -> Iterator[Found]:
     """Every interpreter that the request means, once; in the place of one that can't be used, the error."""
-    if request.pythons:
-        for text in request.pythons:
+    scope = request.scope
+    if scope.pythons:
+        for text in scope.pythons:
             yield _answer(_find, text, request, settings, probed)
-    elif request.cache_tag is not None:
-        yield from _with_cache_tag(request.cache_tag, probed)
-    elif request.prefixes and request.root is None:
-        for prefix in request.prefixes:
+    elif scope.cache_tag is not None:
+        yield from _with_cache_tag(scope.cache_tag, probed)
+    elif scope.prefixes and scope.root is None:
+        for prefix in scope.prefixes:
             yield _answer(_of_environment, prefix, probed)
     else:
         yield from _every_one(request, probed)
@@ -45,34 +46,37 @@ def _answer(ask: Callable[..., Interpreter], *arguments: object, **options: obje
 
 def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpreters) -> Interpreter:
     """The interpreter behind one `--python`. Raises UsageError, InterpreterError and RefusedError."""
+    scope = request.scope
     flavour = Flavour.parse(text)
     own = _own_of_environment(flavour, request, probed)
     if own is not None and _answers(flavour, own):
         return own
     configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
     candidates = flavour.candidates(configured.executable if configured else None)
-    if request.root is not None:
+    if scope.root is not None:
         from .staged import staged_interpreter
 
-        return staged_interpreter(flavour, candidates, request.root, probed, execute=request.trust_root)
+        return staged_interpreter(flavour, candidates, scope.root, probed, execute=scope.trust_root)
     problem: PyctriggerError | None = None
     if own is not None:
-        is_another = f"{request.prefixes[0]} is an environment of {own.flavour}, not of {flavour.name}"
+        is_another = f"{scope.prefixes[0]} is an environment of {own.flavour}, not of {flavour.name}"
         problem = NoEnvironmentError(is_another, mend=f"say --python {own.flavour}, or leave it out")
     for path in candidates:
         try:
             interpreter = probed.ask(path)
             flavour.require(interpreter)
-            if own is None or has_packages(interpreter, request.prefixes[0], lambda place: locate(None, place)):
+            if own is None or has_packages(interpreter, scope.prefixes[0], lambda place: locate(None, place)):
                 return interpreter
         except (InterpreterError, RefusedError) as error:
             problem = problem or error
-    may_be_gone = request.work is Work.PURGE or (request.work is Work.RUN and request.hook and not request.defer)
+    may_be_gone = request.work is Work.PURGE or (
+        request.work is Work.RUN and request.running.hook and not request.running.defer
+    )
     if may_be_gone and not any(os.path.lexists(path) for path in candidates):
         from . import absent
 
         try:
-            return absent.gone(text, probed, request.manager)
+            return absent.gone(text, probed, request.transaction.manager)
         except UsageError:
             if request.work is Work.PURGE:
                 raise
@@ -90,12 +94,13 @@ def _with_cache_tag(tag: str, probed: ProbedInterpreters) -> Iterator[Found]:
 
 def _own_of_environment(flavour: Flavour, request: Request, probed: ProbedInterpreters) -> Interpreter | None:
     """An environment's own interpreter, where a flavour is wanted, or what it calls by that name, and it can be had."""
-    if request.root is not None or not request.prefixes or (flavour.path is not None and flavour.called is None):
+    scope = request.scope
+    if scope.root is not None or not scope.prefixes or (flavour.path is not None and flavour.called is None):
         return None
     try:
         if flavour.called is None:
-            return _of_environment(request.prefixes[0], probed)
-        named = os.path.join(request.prefixes[0], "bin", flavour.called)
+            return _of_environment(scope.prefixes[0], probed)
+        named = os.path.join(scope.prefixes[0], "bin", flavour.called)
         return probed.ask(named) if os.path.isfile(named) else None
     except (InterpreterError, RefusedError, UsageError):
         return None  # another of its flavour may do
@@ -138,6 +143,7 @@ def _broken(link: str) -> InterpreterError:
 
 
 def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
+    scope = request.scope
     seen = set()
     is_told = False
     for found in _all_installed(request, probed):
@@ -147,19 +153,19 @@ def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
         elif found.installation not in seen:
             seen.add(found.installation)
             yield found
-    if request.root is None and (request.work is Work.PURGE or (request.hook and not request.defer)):
+    if scope.root is None and (request.work is Work.PURGE or (request.running.hook and not request.running.defer)):
         from . import absent
 
         for gone in absent.remembered(probed):
             seen.add(gone.installation)
             yield gone
-    if is_told and request.root is not None:
+    if is_told and scope.root is not None:
         return
-    if not seen and request.prefixes:
-        message = f"{request.prefixes[0]} in {request.root}: no environment of an interpreter of this system"
+    if not seen and scope.prefixes:
+        message = f"{scope.prefixes[0]} in {scope.root}: no environment of an interpreter of this system"
         yield UsageError(message, mend="install that Python here, or let the root's own run with --trust-root")
-    elif not seen and request.root is not None:
-        message = f"--root {request.root}: no packages of a Python of this system lie in it"
+    elif not seen and scope.root is not None:
+        message = f"--root {scope.root}: no packages of a Python of this system lie in it"
         yield InterpreterError(
             message, mend="say which Python with --python V, and let the root's run with --trust-root"
         )
@@ -169,30 +175,32 @@ def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
 
 def _all_installed(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
     """Every installed interpreter; for a staged root one of each flavour that it has anything of."""
+    scope = request.scope
     stand_ins: dict[Flavour, list[str]] = {}
     for path in installed():
         found = _answer(probed.ask, path)
-        if request.root is None or isinstance(found, PyctriggerError):
+        if scope.root is None or isinstance(found, PyctriggerError):
             yield found
-        elif _has_scope(found, request, request.root):
+        elif _has_scope(found, request, scope.root):
             flavour = Flavour(found.implementation, found.version[:2], found.free_threaded)
             stand_ins.setdefault(flavour, []).append(path)
-    if request.root is None:
+    if scope.root is None:
         return
     from .staged import staged_interpreter
 
     for flavour, paths in stand_ins.items():
-        yield _answer(staged_interpreter, flavour, paths, request.root, probed, execute=request.trust_root)
+        yield _answer(staged_interpreter, flavour, paths, scope.root, probed, execute=scope.trust_root)
 
 
 def _has_scope(interpreter: Interpreter, request: Request, root: str) -> bool:
     """Whether a staged root has anything for an interpreter of this machine; unasked, the others don't matter."""
-    if request.site_dirs:
+    scope = request.scope
+    if scope.site_dirs:
         return True
     from .staged import staged_library, staged_site_directories
 
-    if request.prefixes:
-        return has_packages(interpreter, request.prefixes[0], lambda path: locate(root, path))
+    if scope.prefixes:
+        return has_packages(interpreter, scope.prefixes[0], lambda path: locate(root, path))
     if staged_site_directories(interpreter, root):
         return True
-    return request.stdlib and bool(staged_library(interpreter, root))
+    return scope.stdlib and bool(staged_library(interpreter, root))

@@ -99,12 +99,12 @@ def stands_in(interpreter: Interpreter, root: str) -> bool:
 
 def store_of_root(base: str, request: Request, notice: Callable[[str], None], *, create: bool) -> Store:
     """The state of a root, below this system's state directory `base`. Raises RefusedError."""
-    assert request.root is not None
+    assert request.scope.root is not None
     state = None
     try:
-        state = state_of_root(base, request.root)
+        state = state_of_root(base, request.scope.root)
         if create:
-            state.claim(notice, partial(_has_old_state, request.root))
+            state.claim(notice, partial(_has_old_state, request.scope.root))
         else:
             state.look()
             if not state.is_known:
@@ -113,7 +113,7 @@ def store_of_root(base: str, request: Request, notice: Callable[[str], None], *,
         store = Store(base, notice, create=create)
         store.give_up(error)
         return store
-    return Store(state.directory, notice, create=create, hurries=request.hook, root=state)
+    return Store(state.directory, notice, create=create, hurries=request.running.hook, root=state)
 
 
 def _has_old_state(root: str) -> bool:

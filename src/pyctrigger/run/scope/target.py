@@ -65,14 +65,14 @@ class Target(NamedTuple):
     def touched(self, request: Request, paths: tuple[str, ...] | None = None) -> Touched:
         """What the request's paths (or `paths`) mean in this scope."""
         found = touched(
-            request.paths if paths is None else paths,
+            request.transaction.paths if paths is None else paths,
             [site.path for site in self.sites],
-            manager=request.manager,
-            real=partial(real_name, request.root),
+            manager=request.transaction.manager,
+            real=partial(real_name, request.scope.root),
         )
         if self.prefix is not None and found.outside:
-            found = self._with_directories_above(found, request.root)
-        if not (found.outside and request.hook) or request.site_dirs or request.prefixes:
+            found = self._with_directories_above(found, request.scope.root)
+        if not (found.outside and request.running.hook) or request.scope.site_dirs or request.scope.prefixes:
             return found
         # A manager's patterns are wider than what is there at the moment.
         own = own_directories(self.interpreter)
@@ -102,17 +102,18 @@ def require_named(request: Request) -> None:
 
     What a hook names may be gone, but for its root: below that its state would be made.
     """
-    if request.root is not None:
-        require_root(request.root)
-    if request.hook:
+    scope = request.scope
+    if scope.root is not None:
+        require_root(scope.root)
+    if request.running.hook:
         return
-    named = [("--prefix", path) for path in request.prefixes] + [("--site-dir", path) for path in request.site_dirs]
-    named += [("--prefix-below", path) for path in request.prefixes_below]
-    named += [("--pycache-prefix", request.pycache_prefix)] if request.pycache_prefix is not None else []
+    named = [("--prefix", path) for path in scope.prefixes] + [("--site-dir", path) for path in scope.site_dirs]
+    named += [("--prefix-below", path) for path in scope.prefixes_below]
+    named += [("--pycache-prefix", scope.pycache_prefix)] if scope.pycache_prefix is not None else []
     for option, path in named:
-        if locate(request.root, path) is None:
-            _require_no_fuse(request.root, option, path)
-            raise no_directory(option, path) if request.root is None else _none_in_root(option, path, request.root)
+        if locate(scope.root, path) is None:
+            _require_no_fuse(scope.root, option, path)
+            raise no_directory(option, path) if scope.root is None else _none_in_root(option, path, scope.root)
 
 
 def _none_in_root(option: str, path: str, root: str) -> UsageError:
@@ -141,28 +142,29 @@ def _require_no_fuse(root: str | None, option: str, path: str) -> None:
 
 def find_target(interpreter: Interpreter, request: Request, settings: Settings) -> Target:
     """The scope of an interpreter under a request. Raises UsageError."""
-    root = require_root(request.root) if request.root is not None else None
+    scope = request.scope
+    root = require_root(scope.root) if scope.root is not None else None
     bare = Target(interpreter, (), root)
-    site_dirs, prefixes = request.site_dirs, request.prefixes
+    site_dirs, prefixes = scope.site_dirs, scope.prefixes
     configured = settings.flavours.get(bare.dotted)
-    if not site_dirs and not prefixes and request.root is None and configured and configured.site_dirs:
+    if not site_dirs and not prefixes and scope.root is None and configured and configured.site_dirs:
         # What the configuration names may come and go with packages; what a person names has to exist.
         site_dirs = tuple(path for path in configured.site_dirs if locate(None, path))
-    bounds = Bounds(partial(locate, request.root), partial(lies_in, request.root), prefixes)
-    if request.root is not None and not (site_dirs or prefixes):
+    bounds = Bounds(partial(locate, scope.root), partial(lies_in, scope.root), prefixes)
+    if scope.root is not None and not (site_dirs or prefixes):
         from .staged import staged_site_directories
 
-        sites = staged_site_directories(interpreter, request.root)
+        sites = staged_site_directories(interpreter, scope.root)
     else:
         sites = site_directories(interpreter, bounds, site_dirs)
-    if request.stdlib:
+    if scope.stdlib:
         sites = existing([*sites, *_library(interpreter, request, bounds)], bounds.locate)
     is_environment = (prefixes or interpreter.environment) and not site_dirs
-    if is_environment and request.pycache_prefix is None:
-        sites = _under_their_own_names(sites, interpreter, request.root)
+    if is_environment and request.scope.pycache_prefix is None:
+        sites = _under_their_own_names(sites, interpreter, request.scope.root)
     # An interpreter that is an environment's own means that environment, unless another place is named.
-    prefix = prefixes[0] if prefixes else None if site_dirs or request.root else interpreter.environment
-    environment = None if prefix is None else real_prefix(request.root, prefix)
+    prefix = prefixes[0] if prefixes else None if site_dirs or scope.root else interpreter.environment
+    environment = None if prefix is None else real_prefix(scope.root, prefix)
     return bare._replace(sites=tuple(sites), prefix=prefix, environment=environment)
 
 
@@ -214,17 +216,17 @@ def _whose_place(root: str | None, path: str) -> tuple[int | None, bool]:
 
 def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list[SiteDirectory]:
     """The standard library inside of what was named. Raises UsageError where it lies elsewhere."""
-    inside = request.root
-    if request.root is not None and not bounds.prefixes:
+    inside = request.scope.root
+    if request.scope.root is not None and not bounds.prefixes:
         from .staged import staged_library
 
-        found = staged_library(interpreter, request.root)
+        found = staged_library(interpreter, request.scope.root)
     else:
         if not bounds.prefixes and interpreter.environment is not None:
             bounds = bounds._replace(prefixes=(interpreter.environment,))
         inside = ", ".join(bounds.prefixes) or None
         found = standard_library(interpreter, bounds)
-    if inside is not None and not found and not request.hook:
+    if inside is not None and not found and not request.running.hook:
         elsewhere = next(filter(os.path.isdir, own_directories(interpreter).library), None)
         raise NoLibraryError([inside], [interpreter.flavour], [] if elsewhere is None else [elsewhere])
     return found
@@ -366,16 +368,17 @@ def keep_shared(target: Target, others: list[Target], root: str | None) -> tuple
 
 def open_layout(site: SiteDirectory, request: Request) -> Layout:
     """Open a site directory, and the tree of its pycs if that is elsewhere. Raises OSError."""
-    sources = Tree.open(site.path, request.root)
+    scope = request.scope
+    sources = Tree.open(site.path, scope.root)
     try:
-        if request.pycache_prefix is None:
+        if scope.pycache_prefix is None:
             return Layout(sources)
         try:
-            return Layout(sources, Tree.open(request.pycache_prefix, request.root))
+            return Layout(sources, Tree.open(scope.pycache_prefix, scope.root))
         except (ForeignPlaceError, IdentityRefusedError):
             raise
         except OSError as error:
-            raise OSError(error.errno, f"the pycache prefix {request.pycache_prefix}: {error.strerror}") from error
+            raise OSError(error.errno, f"the pycache prefix {scope.pycache_prefix}: {error.strerror}") from error
     except BaseException:
         sources.close()
         raise
