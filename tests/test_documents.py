@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shlex
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from document_places import Place, Places
 
 README = CHECKOUT / "README.md"
+COMMANDS = DOCS / "commands.md"
 TUTORIAL = DOCS / "tutorial.md"
 WITHOUT_PACKAGE = DOCS / "how-to/without-a-package.md"
 #: Places that no machine of ours is: what stands there is read by the real parser.
@@ -213,12 +215,33 @@ def _before_redirection(words: list[str]) -> list[str]:
     return words[:cut]
 
 
-def test_readme_has_a_question_for_every_verb() -> None:
+def test_there_is_a_question_for_every_verb() -> None:
     """A verb that answers none would be found by nobody."""
     (verbs,) = (each.choices for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
-    asked = {code.split()[1] for _, code in spans(README) if code.startswith("pyctrigger ")}
+    asked = {code.split()[1] for _, code in spans(COMMANDS) if code.startswith("pyctrigger ")}
 
     assert set(verbs) - asked == set()
+
+
+def test_the_readme_fits_on_three_screens() -> None:
+    """Of 45 lines each, 120 columns wide."""
+    lines = README.read_text(encoding="utf-8").splitlines()
+
+    assert sum(max(1, math.ceil(len(line) / 120)) for line in lines) <= 3 * 45
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "should-i-install.md"], ids=name_of)
+def test_what_a_hook_costs_is_what_was_measured(page: Path) -> None:
+    """The figures in sentences are those of the table, rounded."""
+    table = (DOCS / "performance.md").read_text(encoding="utf-8")
+    measured = re.search(r"^\| hook, nothing to do \| (\d+) ms", table, re.MULTILINE)
+    changed = re.search(r"^\| 20 sources changed, as a hook \| (\d+) ms", table, re.MULTILINE)
+    assert measured
+    assert changed
+    text = " ".join(page.read_text(encoding="utf-8").split())
+
+    assert [f"{int(measured[1]) / 1000:.2f}"] == re.findall(r"nothing to compile takes ([\d.]+) s longer", text)
+    assert [f"{int(changed[1]) / 1000:.1f}"] * text.count("20 sources") == re.findall(r"20 sources ([\d.]+) s", text)
 
 
 def test_freebsds_files_are_what_the_ports_make(tmp_path: Path) -> None:
