@@ -230,6 +230,17 @@ def test_the_readme_fits_on_three_screens() -> None:
     assert sum(max(1, math.ceil(len(line) / 120)) for line in lines) <= 3 * 45
 
 
+def test_the_changelog_has_its_form() -> None:
+    """That of Keep a Changelog: what isn't released, then releases with their days, and in each the same kinds."""
+    headings = re.findall(r"^(##|###) (.+)$", (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    releases = [title for level, title in headings if level == "##"]
+    kinds = "|".join(["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"])
+
+    assert releases[0] == "[Unreleased]"
+    assert [each for each in releases[1:] if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", each)] == []
+    assert [title for level, title in headings if level == "###" and not re.fullmatch(kinds, title)] == []
+
+
 @pytest.mark.parametrize("page", [README, DOCS / "should-i-install.md"], ids=name_of)
 def test_what_a_hook_costs_is_what_was_measured(page: Path) -> None:
     """The figures in sentences are those of the table, rounded."""
