@@ -42,7 +42,9 @@ def ask_reader(
     seconds = patience.left
     if not seconds:
         raise ReaderError("it takes too long")
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    package = os.path.abspath(__file__)
+    for _ in __name__.split("."):  # however deep this module lies
+        package = os.path.dirname(package)
     lent = lease(lock_directory())
     account = str(0 if lent is None else lent.account.uid)
     words = [sys.executable or "python3", "-I", "-S", "-B", "-W", "ignore", "-c", START]
