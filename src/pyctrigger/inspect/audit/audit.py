@@ -12,7 +12,7 @@ from ...run.scope.request import Request, Running, Scope, Work
 from ...state.interpreters import ProbedInterpreters
 from ...workers.capacity import worker_count
 from .collection import Collection
-from .crew import Crew, Job, Settings
+from .crew import Crew, Settings
 from .judgement import Judge
 from .limits import Limits
 from .report import ArchiveReport, AuditReport
@@ -55,7 +55,7 @@ def audit(request: AuditRequest, watcher: Watcher) -> AuditReport:
         candidates = collection.candidates
         settings = Settings(request.limits, _judge(interpreter) if interpreter else None)
         crew = Crew(min(worker_count(request.jobs), max(1, len(candidates))), settings)
-        answers = crew.read(Job(candidate.open) for candidate in candidates)
+        answers = crew.read(candidate.open for candidate in candidates)
         for number, (candidate, answer) in enumerate(zip(candidates, answers), 1):
             archive = ArchiveReport(candidate.path, answer)
             report.add(archive)

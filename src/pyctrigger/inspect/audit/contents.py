@@ -1,22 +1,46 @@
-"""What an archive holds that matters here: heads of pycs, times and sizes of sources, names that climb out of it."""
+"""The members of an archive, and what matters of them: heads of pycs, times of sources, names that climb out of it."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from .member import DIRECTORY, FILE, HARD_LINK, LINK, Member
+from .streams import pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from .limits import Budget
+    from .streams import Readable
+
+FILE, DIRECTORY, LINK, HARD_LINK, OTHER = "file", "directory", "link", "hardlink", "other"
 
 #: The longest header, and one byte behind it, which tells a pyc without a body.
 HEAD = 17
 _PYC_SUFFIXES = (".pyc", ".pyo")
 #: Formats that are unpacked at `/`, where an absolute link means what it says.
 _SYSTEM_FORMATS = frozenset({"deb", "rpm", "pkg", "arch", "apk"})
+
+
+class Member(NamedTuple):
+    """A member, whatever the archive's format; its content is there to be read only until the next one is asked for."""
+
+    name: str
+    """As it stands in the archive, bytes that are no UTF-8 as surrogates."""
+    kind: str
+    size: int = 0
+    mtime: int = 0
+    """Seconds since 1970."""
+    has_exact_time: bool = True
+    """False for a zip's: local time without a zone, in steps of two seconds."""
+    target: str = ""
+    """What a link names."""
+    open: Callable[[], Readable] | None = None
+    """Gives its content, if it's a file."""
+
+    def read(self, size: int) -> bytes:
+        """The first bytes of a file's content, or all of it if it has no more."""
+        assert self.open is not None
+        return b"".join(pieces(self.open(), size))
 
 
 class Source(NamedTuple):
@@ -26,12 +50,6 @@ class Source(NamedTuple):
     mtime: int
     has_exact_time: bool
     is_link: bool = False
-
-
-class Pyc(NamedTuple):
-    """A pyc in the archive, as far as it was read."""
-
-    head: bytes
 
 
 class Climbing(NamedTuple):
@@ -48,13 +66,14 @@ class Contents:
     def __init__(self) -> None:
         self.members = 0
         self.sources: dict[str, Source] = {}
-        self.pycs: dict[str, Pyc] = {}
+        #: The heads of the pycs.
+        self.pycs: dict[str, bytes] = {}
         #: Where the content of a source is that is a hard link.
         self.linked: dict[str, str] = {}
         self._climbing: list[Climbing] = []
         self._hard_links: list[tuple[str, str]] = []
 
-    def take(self, member: Member, budget: Budget) -> None:
+    def take(self, member: Member) -> None:
         """One member. Its content, where it is wanted, is read now or never."""
         self.members += 1
         path = self._inside(member)
@@ -62,8 +81,8 @@ class Contents:
             return
         if path.endswith(".py") and member.kind != DIRECTORY:
             self.sources[path] = Source(member.size, member.mtime, member.has_exact_time, member.kind != FILE)
-        if path.endswith(_PYC_SUFFIXES) and member.kind == FILE and member.open is not None:
-            self.pycs[path] = Pyc(_head(member))
+        if path.endswith(_PYC_SUFFIXES) and member.kind == FILE:
+            self.pycs[path] = member.read(HEAD)
         if member.kind == HARD_LINK and path.endswith((".py", *_PYC_SUFFIXES)):
             self._hard_links.append((path, normal(member.target)))
 
@@ -122,35 +141,6 @@ def _leaves(directory: str, target: str) -> bool:
         elif part not in ("", "."):
             depth += 1
     return False
-
-
-def _head(member: Member) -> bytes:
-    assert member.open is not None
-    file = member.open()
-    head = b""
-    while len(head) < HEAD:
-        piece = file.read(HEAD - len(head))
-        if not piece:
-            break
-        head += piece
-    return head
-
-
-def read_whole(member: Member, most: int) -> bytes | None:
-    """The content of a source; None for one of more bytes than `most`."""
-    assert member.open is not None
-    if member.size > most:
-        return None
-    file = member.open()
-    pieces: list[bytes] = []
-    left = most + 1
-    while left:
-        piece = file.read(min(left, 1 << 18))
-        if not piece:
-            break
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces) if left else None
 
 
 def files_named(members: Iterable[Member], wanted: set[str]) -> Iterable[tuple[str, Member]]:

@@ -44,13 +44,6 @@ _BOOTSTRAP = (
 )
 
 
-class Job(NamedTuple):
-    """An archive to read."""
-
-    open: Callable[[], int]
-    """Gives a descriptor for reading a regular file. Raises OSError."""
-
-
 class Settings(NamedTuple):
     """What every reader is told."""
 
@@ -59,9 +52,8 @@ class Settings(NamedTuple):
 
     def line(self) -> bytes:
         """As one line."""
-        target = self.target
-        fields = target and {**target._asdict(), "magic_number": target.magic_number.hex()}
-        return json.dumps({"limits": self.limits._asdict(), "target": fields}).encode("ascii") + b"\n"
+        target = self.target and (self.target.magic_number.hex(), *self.target[1:])
+        return json.dumps({"limits": self.limits, "target": target}).encode("ascii") + b"\n"
 
 
 def failure(kind: str, message: str) -> dict[str, Any]:
@@ -203,9 +195,12 @@ class Crew:
         self._answers: dict[int, dict[str, Any]] = {}
         self._next = 0
 
-    def read(self, jobs: Iterable[Job]) -> Iterator[dict[str, Any]]:
-        """The answer for each job, in the order of the jobs. Raises ShortageError."""
-        waiting = enumerate(jobs)
+    def read(self, archives: Iterable[Callable[[], int]]) -> Iterator[dict[str, Any]]:
+        """The answer for each archive, in their order; each gives a descriptor of itself, or raises OSError.
+
+        Raises ShortageError.
+        """
+        waiting = enumerate(archives)
         following = next(waiting, None)
         try:
             while following is not None or self._busy or self._answers:
@@ -225,7 +220,7 @@ class Crew:
     def _busy(self) -> bool:
         return any(reader.number is not None for reader in self._readers)
 
-    def _give(self, number: int, job: Job) -> bool:
+    def _give(self, number: int, opened: Callable[[], int]) -> bool:
         """Whether somebody took it, or nobody has to."""
         free = next((reader for reader in self._readers if reader.is_ready and reader.number is None), None)
         if free is None:
@@ -233,7 +228,7 @@ class Crew:
                 self._readers.append(_Reader(self._settings))
             return False
         try:
-            free.give(number, job.open())
+            free.give(number, opened())
         except OSError as error:
             free.number = None
             self._answers[number] = failure("io", error.strerror or str(error))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import struct
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...pyc.source_hash import source_hash
 from .answer import MOST_MAGIC_NUMBERS, MOST_TAGS
-from .contents import Contents, files_named, normal, read_whole
-from .formats import open_archive, tar_kind
+from .contents import Contents, files_named
+from .formats import open_archive
 from .judgement import KINDS, ArchiveFinding, judge
 from .limits import ArchiveError, Budget
+from .streams import zstd_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,21 +43,16 @@ def examine(descriptor: int, limits: Limits, target: Judge | None) -> dict[str, 
 
 def _examine(file: BinaryIO, limits: Limits, target: Judge | None, answer: dict[str, Any]) -> None:
     size = os.fstat(file.fileno()).st_size
-    contents, kind = Contents(), tar_kind(file)
-    budget = Budget(limits, size)
-    archive = open_archive(file, size, budget)
-    answer["format"] = archive.format
+    contents = Contents()
+    archive = open_archive(file, size, Budget(limits, size))
     try:
-        for member in archive.members:
-            if archive.format == "tar":
-                kind.see(normal(member.name))
-            contents.take(member, budget)
+        for member in archive.members():
+            contents.take(member)
     finally:
         # What was seen until then is said as well: a damaged archive that holds bytecode is both.
         contents.finish()
         verdicts = judge(contents, target)
-        if archive.format == "tar":
-            answer["format"] = kind.kind
+        answer["format"] = archive.format
         _report(answer, contents, verdicts, limits)
     if verdicts.doubts:
         doubts = [(contents.linked.get(doubt.source, doubt.source), doubt) for doubt in verdicts.doubts]
@@ -73,9 +70,9 @@ def _settled(file: BinaryIO, size: int, limits: Limits, doubts: list[tuple[str, 
         wanted.setdefault(member_path, set()).add(doubt.magic_number)
     hashes: dict[tuple[str, bytes], bytes] = {}
     archive = open_archive(file, size, Budget(limits, size))
-    for path, member in files_named(archive.members, set(wanted)):
-        source = read_whole(member, limits.source)
-        if source is None:
+    for path, member in files_named(archive.members(), set(wanted)):
+        source = member.read(limits.source + 1)
+        if len(source) > limits.source:
             raise ArchiveError("limit", f"has a source of more than {limits.source} bytes, and its hash is wanted")
         for magic_number in wanted[path]:
             hashes[path, magic_number] = source_hash(magic_number, source)
@@ -135,8 +132,6 @@ def _translated(error: Exception) -> ArchiveError | None:
     import tarfile
     import zipfile
 
-    from .streams import zstd_module
-
     if isinstance(error, MemoryError):
         return ArchiveError("memory", "asks for more memory than one archive may have")
     if isinstance(error, OSError) and error.errno is not None:
@@ -148,18 +143,12 @@ def _translated(error: Exception) -> ArchiveError | None:
     zstd = zstd_module()
     damaged: tuple[type[Exception], ...] = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError)
     # tarfile and zipfile let through what int(), struct and decode() raise on their fields.
-    damaged += (ValueError, IndexError, KeyError, OverflowError, RuntimeError, _struct_error())
+    damaged += (ValueError, IndexError, KeyError, OverflowError, RuntimeError, struct.error)
     if zstd is not None:
         damaged += (zstd.ZstdError,)
     if isinstance(error, damaged):
         return ArchiveError("damaged", f"can't be read: {_words(error)}")
     return None
-
-
-def _struct_error() -> type[Exception]:
-    import struct
-
-    return struct.error
 
 
 def _words(error: Exception) -> str:

@@ -79,7 +79,7 @@ def judge(contents: Contents, target: Judge | None) -> Verdicts:
     """Look at every pyc of an archive, in the order of their paths."""
     verdicts = Verdicts()
     for path in sorted(contents.pycs):
-        head = contents.pycs[path].head
+        head = contents.pycs[path]
         if not is_magic(head):
             verdicts.findings.append(ArchiveFinding("corrupt", "magic", path))
             continue
@@ -133,7 +133,7 @@ def _is_own(path: str, cached: CachedName | None, magic_number: bytes, target: J
 
 
 def _judge_header(contents: Contents, path: str, cached: CachedName | None, verdicts: Verdicts) -> None:
-    head = contents.pycs[path].head
+    head = contents.pycs[path]
     size = header_size(number_of(head))
     if len(head) <= size:
         verdicts.findings.append(ArchiveFinding("corrupt", "header" if len(head) < size else "body", path))

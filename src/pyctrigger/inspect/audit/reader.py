@@ -38,7 +38,7 @@ def serve(channel_number: int, life: int, uid: int) -> None:
     zstd_module()
     channel = socket.socket(fileno=channel_number)
     settings = json.loads(_line(channel))
-    limits = Limits(**settings["limits"])
+    limits = Limits(*settings["limits"])
     target = _judge(settings["target"])
     bound(_MOST_PROCESSES if uid >= 0 else 0, limits.memory)
     if uid >= 0:
@@ -74,13 +74,8 @@ def _line(channel: socket.socket) -> bytes:
     return said
 
 
-def _judge(fields: dict[str, Any] | None) -> Judge | None:
+def _judge(fields: list[Any] | None) -> Judge | None:
     if fields is None:
         return None
-    return Judge(
-        bytes.fromhex(fields["magic_number"]),
-        fields["cache_tag"],
-        fields["implementation"],
-        (fields["version"][0], fields["version"][1]),
-        fields["library"],
-    )
+    magic_number, cache_tag, implementation, (major, minor), library = fields
+    return Judge(bytes.fromhex(magic_number), cache_tag, implementation, (major, minor), library)

@@ -6,126 +6,168 @@ own bindings check signatures against the system's keys and belong to one interp
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 import struct
-from typing import TYPE_CHECKING, BinaryIO
+from collections import Counter
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from ...packages.rpm_database import Header
+from .contents import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
 from .limits import ArchiveError
-from .member import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
-from .rpm_header import LARGEST_HEADER, Entry, FileList
 from .streams import Forward, Window, decompressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .limits import Budget
-    from .streams import Readable
 
 MAGIC = b"\xed\xab\xee\xdb"
 _LEAD = 96
 _HEADER_MAGIC = b"\x8e\xad\xe8\x01"
+#: Bytes; rpm's own limit for a header's data is 256 MiB, and what a list of a million files takes is a tenth of that.
+_LARGEST_HEADER = 64 << 20
+#: Tags of a header (rpmtag.h).
+_SIZES, _MODES, _MTIMES, _INODES, _LONG_SIZES = 1028, 1030, 1034, 1096, 5008
 _NEWC, _NEWC_WITH_SUM, _STRIPPED = b"070701", b"070702", b"07070X"
 _NEWC_REST = 104
+_HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{8}")
 _TRAILER = "TRAILER!!!"
+
+
+class _Entry(NamedTuple):
+    """What a package says of one of its files, in its list or in its payload; in the order of a cpio entry's fields."""
+
+    name: str
+    mode: int
+    mtime: int
+    size: int
+    links: int
+    identity: tuple[int, int, int]
 
 
 def rpm_members(file: BinaryIO, size: int, budget: Budget) -> Iterator[Member]:
     """Each member of the payload; `file` stands at the start. Raises ArchiveError."""
     file.seek(_LEAD)
-    signature = _header(file)
-    file.seek(-len(signature) % 8, 1)
-    files = FileList(_header(file))
+    signature = _read_header(file)
+    file.seek(-len(signature) % 8, os.SEEK_CUR)
+    header = _read_header(file)
     source, _ = decompressed(file, size - file.tell())
-    stream = Forward(source, budget)
-    pending: dict[tuple[int, int, int], list[str]] = {}
-    while True:
-        entry = _entry(stream, files, budget)
-        if entry is None:
-            break
-        budget.entry(entry.name)
-        yield from _members(stream, entry, pending, budget)
-        stream.seek(stream.tell() + -stream.tell() % 4)
-    stream.drain()
+    return _Payload(Forward(source, budget), header, budget).members()
 
 
-def _header(file: BinaryIO) -> bytes:
+def _read_header(file: BinaryIO) -> bytes:
     intro = file.read(16)
     if len(intro) != 16 or intro[:4] != _HEADER_MAGIC:
         raise ArchiveError("damaged", "has a broken header")
     entries, length = struct.unpack(">II", intro[8:])
     size = entries * 16 + length
-    if size > LARGEST_HEADER:
+    if size > _LARGEST_HEADER:
         raise ArchiveError("limit", f"has a header of {size} bytes")
     rest = file.read(size)
     if len(rest) != size:
         raise ArchiveError("damaged", "ends in its header")
-    return intro + rest
+    return intro[8:] + rest
 
 
-def _entry(stream: Forward, files: FileList, budget: Budget) -> Entry | None:
-    """The next entry of the cpio; None at its trailer. Raises ArchiveError."""
-    magic = stream.read(6)
-    if magic == _STRIPPED:
-        # rpm 6, and packages with a file of 4 GiB: the entry is a number in the header's list of files (rpm-payload).
-        number = _hex(stream.read(8))
-        stream.read(2)
-        return files.entry(number)
-    if magic not in (_NEWC, _NEWC_WITH_SUM):
-        kind = "unsupported" if not stream.tell() > len(magic) else "damaged"
-        raise ArchiveError(kind, "holds no cpio that can be read" if kind == "unsupported" else "has a broken cpio")
-    fields = stream.read(_NEWC_REST)
-    numbers = [_hex(fields[at : at + 8]) for at in range(0, _NEWC_REST, 8)]
-    inode, mode, _, _, links, mtime, size, major, minor, _, _, length, _ = numbers
-    if not 0 < length <= budget.limits.name:
-        raise ArchiveError("limit", f"has a member whose name is {length} bytes long")
-    name = stream.read(length)[:-1].decode("utf-8", "surrogateescape")
-    if name == _TRAILER:
-        return None
-    stream.seek(stream.tell() + -stream.tell() % 4)
-    return Entry(name, mode, mtime, size, links, (major, minor, inode))
+class _Payload:
+    """The cpio of a package."""
 
+    def __init__(self, stream: Forward, header: bytes, budget: Budget) -> None:
+        self._stream = stream
+        self._budget = budget
+        #: Not parsed before an entry is a number in its list of files.
+        self._header = header
+        self._listed: list[_Entry] | None = None
+        #: Names of hard links, by identity: only the last one has their content.
+        self._waiting: dict[tuple[int, int, int], list[str]] = {}
 
-def _hex(text: bytes) -> int:
-    try:
-        return int(text.decode("ascii"), 16) if len(text) == 8 else _broken()
-    except ValueError:
-        return _broken()
+    def members(self) -> Iterator[Member]:
+        """Each member in turn."""
+        while (entry := self._next_entry()) is not None:
+            self._budget.entry(entry.name)
+            yield from self._members_of(entry)
+            self._align()
+        self._stream.drain()
 
+    def _align(self) -> None:
+        self._stream.seek(self._stream.tell() + -self._stream.tell() % 4)
 
-def _broken() -> int:
-    raise ArchiveError("damaged", "has a broken cpio")
+    def _next_entry(self) -> _Entry | None:
+        """The next entry; None at the trailer. Raises ArchiveError."""
+        stream = self._stream
+        magic = stream.read(6)
+        if magic == _STRIPPED:
+            # rpm 6, and packages with a file of 4 GiB: the entry is a number in the header's list (rpm-payload).
+            number = _number(stream.read(8))
+            stream.read(2)
+            return self._listed_entry(number)
+        if magic not in (_NEWC, _NEWC_WITH_SUM):
+            if stream.tell() > len(magic):
+                raise ArchiveError("damaged", "has a broken cpio")
+            raise ArchiveError("unsupported", "holds no cpio that can be read")
+        fields = stream.read(_NEWC_REST)
+        numbers = [_number(fields[at : at + 8]) for at in range(0, _NEWC_REST, 8)]
+        inode, mode, _, _, links, mtime, size, major, minor, _, _, length, _ = numbers
+        if not 0 < length <= self._budget.limits.name:
+            raise ArchiveError("limit", f"has a member whose name is {length} bytes long")
+        name = stream.read(length)[:-1].decode("utf-8", "surrogateescape")
+        if name == _TRAILER:
+            return None
+        self._align()
+        return _Entry(name, mode, mtime, size, links, (major, minor, inode))
 
+    def _listed_entry(self, number: int) -> _Entry:
+        if self._listed is None:
+            try:
+                self._listed = _listed_entries(Header(self._header))
+            except (struct.error, LookupError, ValueError) as error:
+                raise ArchiveError("damaged", "has a broken list of files") from error
+        if number >= len(self._listed):
+            raise ArchiveError("damaged", "has a member that isn't in its list of files")
+        return self._listed[number]
 
-def _members(
-    stream: Forward, entry: Entry, pending: dict[tuple[int, int, int], list[str]], budget: Budget
-) -> Iterator[Member]:
-    """The entry, and the names that waited for its content: of hard links only the last has it."""
-    window = Window(stream, entry.size)
-    if stat.S_ISLNK(entry.mode):
-        target = _target(window, budget)
-        yield Member(entry.name, LINK, mtime=entry.mtime, target=target)
-    elif stat.S_ISREG(entry.mode):
-        if entry.links > 1 and not entry.size:
-            pending.setdefault(entry.identity, []).append(entry.name)
+    def _members_of(self, entry: _Entry) -> Iterator[Member]:
+        """The entry, and the names that waited for its content."""
+        window = Window(self._stream, entry.size)
+        if stat.S_ISLNK(entry.mode):
+            if entry.size > self._budget.limits.name:
+                raise ArchiveError("limit", f"has a link whose target is {entry.size} bytes long")
+            target = self._stream.read(entry.size).decode("utf-8", "surrogateescape")
+            yield Member(entry.name, LINK, mtime=entry.mtime, target=target)
             return
+        if not stat.S_ISREG(entry.mode):
+            yield Member(entry.name, DIRECTORY if stat.S_ISDIR(entry.mode) else OTHER, mtime=entry.mtime)
+        elif entry.links > 1 and not entry.size:
+            self._waiting.setdefault(entry.identity, []).append(entry.name)
+        else:
+            yield Member(entry.name, FILE, entry.size, entry.mtime, open=lambda: window)
+            for name in self._waiting.pop(entry.identity, []) if entry.links > 1 else []:
+                yield Member(name, HARD_LINK, mtime=entry.mtime, target=entry.name)
+        window.skip()
 
-        def content() -> Readable:
-            return window
 
-        yield Member(entry.name, FILE, entry.size, entry.mtime, open=content)
-        for name in pending.pop(entry.identity, []) if entry.links > 1 else []:
-            yield Member(name, HARD_LINK, mtime=entry.mtime, target=entry.name)
-    else:
-        yield Member(entry.name, DIRECTORY if stat.S_ISDIR(entry.mode) else OTHER, mtime=entry.mtime)
-    window.skip()
+def _number(text: bytes) -> int:
+    if not _HEXADECIMAL.fullmatch(text):
+        raise ArchiveError("damaged", "has a broken cpio")
+    return int(text, 16)
 
 
-def _target(window: Window, budget: Budget) -> str:
-    if window.left > budget.limits.name:
-        raise ArchiveError("limit", f"has a link whose target is {window.left} bytes long")
-    data = b""
-    while True:
-        piece = window.read(budget.limits.name)
-        if not piece:
-            return data.decode("utf-8", "surrogateescape")
-        data += piece
+def _listed_entries(header: Header) -> list[_Entry]:
+    sizes = header.numbers(_LONG_SIZES) or header.numbers(_SIZES)
+    modes, mtimes, inodes = (header.numbers(tag) for tag in (_MODES, _MTIMES, _INODES))
+    names = Counter(inodes)
+    last = {inode: number for number, inode in enumerate(inodes)}
+    return [
+        _Entry(
+            path.decode("utf-8", "surrogateescape"),
+            modes[at],
+            mtimes[at],
+            # of hard links only the last one's content is in the payload
+            sizes[at] if last[inodes[at]] == at else 0,
+            names[inodes[at]],
+            (0, 0, inodes[at]),
+        )
+        for at, path in enumerate(header.files())
+    ]

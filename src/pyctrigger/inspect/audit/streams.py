@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
+import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from .limits import HAVE_ZSTD, ArchiveError
@@ -18,8 +20,17 @@ _PIECE = 1 << 18
 #: Bytes. What asks for more at once, or for one header (a name, the extended attributes), does so because a number in
 #: the archive says so: memory, for nothing.
 _MOST_AT_ONCE = 16 << 20
-#: Of the longest that `compression_of` knows.
-_LONGEST_MAGIC = 6
+#: What a compressed file begins with.
+_MAGICS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x5d\0\0": "lzma",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    **{bytes((low,)) + b"\x2a\x4d\x18": "zstd" for low in range(0x50, 0x60)},  # a skippable frame, which may come first
+}
+_LONGEST_MAGIC = max(map(len, _MAGICS))
+_MODULES = {"gzip": "gzip", "bzip2": "bz2", "xz": "lzma", "lzma": "lzma"}
 
 
 class Readable(Protocol):
@@ -27,6 +38,13 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """At most so many bytes; none at the end."""
+
+
+def pieces(source: Readable, size: int) -> Iterator[bytes]:
+    """The next `size` bytes of a source, piece by piece; fewer where it ends before."""
+    while size and (piece := source.read(min(size, _PIECE))):
+        size -= len(piece)
+        yield piece
 
 
 class Window(io.RawIOBase):
@@ -47,11 +65,10 @@ class Window(io.RawIOBase):
 
     def skip(self) -> None:
         """Read what is left of it. Raises ArchiveError if the archive ends before."""
-        while self.left:
-            piece = self._source.read(min(self.left, _PIECE))
-            if not piece:
-                raise ArchiveError("damaged", "ends in the middle of a member")
+        for piece in pieces(self._source, self.left):
             self.left -= len(piece)
+        if self.left:
+            raise ArchiveError("damaged", "ends in the middle of a member")
 
 
 class Forward:
@@ -83,15 +100,7 @@ class Forward:
             wanted = self._header = self._header + size
         if not 0 <= size <= wanted <= _MOST_AT_ONCE:
             raise ArchiveError("limit", f"has a header of more than {_MOST_AT_ONCE} bytes")
-        pieces = []
-        while size:
-            piece = self._source.read(min(size, _PIECE))
-            if not piece:
-                break
-            self._count(len(piece))
-            pieces.append(piece)
-            size -= len(piece)
-        self.last = b"".join(pieces)
+        self.last = b"".join(self._counted(size))
         return self.last
 
     def tell(self) -> int:
@@ -105,11 +114,7 @@ class Forward:
         if self._plain is not None:
             self._at = self._plain.seek(target)
             return self._at
-        while self._at < target:
-            piece = self._source.read(min(target - self._at, _PIECE))
-            if not piece:
-                break
-            self._count(len(piece))
+        self._pass(target - self._at)
         return self._at
 
     def seekable(self) -> bool:
@@ -117,31 +122,23 @@ class Forward:
 
     def drain(self) -> None:
         """Go to the end: only there a decompressor says whether all of it was whole."""
-        while True:
-            piece = self._source.read(_PIECE)
-            if not piece:
-                return
-            self._count(len(piece))
+        self._pass(sys.maxsize)
 
-    def _count(self, count: int) -> None:
-        self._at += count
-        if self._plain is None:
-            self._budget.spend(count)
+    def _pass(self, size: int) -> None:
+        for _ in self._counted(size):
+            pass
+
+    def _counted(self, size: int) -> Iterator[bytes]:
+        for piece in pieces(self._source, size):
+            self._at += len(piece)
+            if self._plain is None:
+                self._budget.spend(len(piece))
+            yield piece
 
 
 def compression_of(head: bytes) -> str:
     """Which compression a file is in by its first bytes: gzip, bzip2, xz, lzma, zstd, or none of these."""
-    if head.startswith(b"\x1f\x8b"):
-        return "gzip"
-    if head.startswith(b"BZh"):
-        return "bzip2"
-    if head.startswith(b"\xfd7zXZ\0"):
-        return "xz"
-    if head.startswith(b"\x5d\0\0"):
-        return "lzma"
-    if head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F):
-        return "zstd"  # the second is a skippable frame, which may come first
-    return ""
+    return next((name for magic, name in _MAGICS.items() if head.startswith(magic)), "")
 
 
 def decompressed(source: Readable, length: int) -> tuple[Readable, str]:
@@ -151,33 +148,13 @@ def decompressed(source: Readable, length: int) -> tuple[Readable, str]:
     """
     file = io.BufferedReader(Window(source, length), _PIECE)
     compression = compression_of(file.peek(_LONGEST_MAGIC)[:_LONGEST_MAGIC])
-    if compression == "gzip":
-        import gzip
-
-        return gzip.GzipFile(fileobj=file), compression
-    if compression == "bzip2":
-        import bz2
-
-        return bz2.BZ2File(file), compression
-    if compression in ("xz", "lzma"):
-        import lzma
-
-        return lzma.LZMAFile(file), compression
-    if compression == "zstd":
-        return _zstd(file), compression
-    return file, compression
-
-
-def _zstd(file: Readable) -> Readable:
-    module = zstd_module()
+    if not compression:
+        return file, ""
+    module = zstd_module() if compression == "zstd" else importlib.import_module(_MODULES[compression])
     if module is None:
-        raise ArchiveError(
-            "unsupported",
-            "is compressed with zstd, which this Python can't read",
-            HAVE_ZSTD,
-        )
-    opened: Readable = module.ZstdFile(file)
-    return opened
+        raise ArchiveError("unsupported", "is compressed with zstd, which this Python can't read", HAVE_ZSTD)
+    opened: Readable = module.open(file)
+    return opened, compression
 
 
 def zstd_module() -> Any:

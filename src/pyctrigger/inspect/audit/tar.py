@@ -1,24 +1,33 @@
-"""The members of a tar, through the standard library's `tarfile`, in one pass forward."""
+"""The members of a tar, through the standard library's `tarfile`, in one pass forward; and those of a `.deb`."""
 
 from __future__ import annotations
 
 import tarfile
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from .contents import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
 from .limits import ArchiveError
-from .member import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
+from .streams import Forward, Window, decompressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .limits import Budget
-    from .streams import Forward, Readable
+    from .streams import Readable
 
 _BLOCK = 512
+# A .deb is an ar archive with a tar in it (deb(5)). The framing is 60 bytes a member, without long names, and read
+# here: without it a Debian system would need an extra for its own packages.
+DEB_MAGIC = b"!<arch>\n"
+_AR_HEADER = 60
+_AR_END = b"`\n"
+_DEB_FIRST = b"debian-binary"
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether a file starts with a header of tar's: one whose checksum is right."""
+    """Whether a file starts with a header of tar's, one whose checksum is right, or with an empty one's end mark."""
+    if head and not any(head):
+        return True
     try:
         tarfile.TarInfo.frombuf(head[:_BLOCK], "utf-8", "surrogateescape")
     except tarfile.TarError:
@@ -46,6 +55,38 @@ def tar_members(stream: Forward, budget: Budget, *, is_plain: bool) -> Iterator[
         stream.drain()
 
 
+def tar_members_of(source: Readable, size: int, budget: Budget) -> Iterator[Member]:
+    """The same of a tar that is part of another file, compressed or not."""
+    opened, compression = decompressed(source, size)
+    return tar_members(Forward(opened, budget), budget, is_plain=not compression)
+
+
+def deb_members(file: BinaryIO, budget: Budget) -> Iterator[Member]:
+    """Each member of a Debian package's `data.tar`. Raises ArchiveError."""
+    file.seek(len(DEB_MAGIC))
+    first = True
+    while True:
+        header = file.read(_AR_HEADER)
+        if not header:
+            raise ArchiveError("damaged", "has no data.tar")
+        size = header[48:58].strip()
+        if len(header) != _AR_HEADER or header[58:] != _AR_END or not size.isdigit():
+            raise ArchiveError("damaged", "has a broken ar header")
+        name = header[:16].rstrip(b" ").rstrip(b"/")
+        if first and name != _DEB_FIRST:
+            raise ArchiveError("unsupported", "is an ar archive, but no Debian package")
+        first = False
+        budget.entry(name.decode("latin-1"))
+        window = Window(file, int(size))
+        if name.startswith(b"data.tar"):
+            yield from tar_members_of(window, window.left, budget)
+            window.skip()  # a decompressor may have all it wants before the end
+            return
+        window.skip()
+        if int(size) % 2:
+            file.read(1)
+
+
 def _member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     kind = OTHER
     if info.isdir():
@@ -62,9 +103,7 @@ def _member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
         assert file is not None
         return file
 
-    return Member(
-        info.name, kind, info.size, int(info.mtime), target=info.linkname, open=content if kind == FILE else None
-    )
+    return Member(info.name, kind, info.size, int(info.mtime), target=info.linkname, open=content)
 
 
 def _require_end(stream: Forward, *, is_plain: bool) -> None:

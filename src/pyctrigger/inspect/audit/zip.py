@@ -1,4 +1,7 @@
-"""The members of a zip (wheels, eggs, sdists), and the tars that a `.conda` keeps in one."""
+"""The members of a zip (wheels, eggs, sdists), and the tars that a `.conda` keeps in one.
+
+Only what is asked for is decompressed, so members that overlap or claim a size do no harm.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ import struct
 import zipfile
 from typing import TYPE_CHECKING, BinaryIO
 
+from .contents import DIRECTORY, FILE, LINK, OTHER, Member
 from .limits import ArchiveError
-from .member import DIRECTORY, FILE, LINK, OTHER, Member
-from .streams import Forward, decompressed
-from .tar import tar_members
+from .streams import Forward
+from .tar import tar_members_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,49 +29,40 @@ _ENCRYPTED = 0x1
 _UNIX = 3
 
 
-class Zip:
-    """An opened zip. Only what is asked for is decompressed, so members that overlap or claim a size do no harm."""
+def open_zip(file: BinaryIO, budget: Budget) -> tuple[str, Iterator[Member]]:
+    """Which kind it is, and each member in turn; of a `.conda` those of its tars."""
+    opened = zipfile.ZipFile(file)
+    kind = _kind_by({info.filename for info in opened.infolist()})
+    return kind, _members(opened, budget, is_conda=kind == "conda")
 
-    def __init__(self, file: BinaryIO, budget: Budget) -> None:
-        self._zip = zipfile.ZipFile(file)
-        self._budget = budget
-        self._infos = self._zip.infolist()
-        names = {info.filename for info in self._infos}
-        self.is_conda = "metadata.json" in names and any(_CONDA_PAYLOAD.match(name) for name in names)
-        self.kind = "conda" if self.is_conda else _kind_by(names)
 
-    def members(self) -> Iterator[Member]:
-        """Each member in turn; of a `.conda` those of its tars."""
-        for info in self._infos:
-            self._budget.entry(info.filename)
-            if self.is_conda and _CONDA_PAYLOAD.match(info.filename):
-                yield from self._nested(info)
-            else:
-                yield from self._one(info)
+def _members(opened: zipfile.ZipFile, budget: Budget, *, is_conda: bool) -> Iterator[Member]:
+    for info in opened.infolist():
+        budget.entry(info.filename)
+        if is_conda and _CONDA_PAYLOAD.match(info.filename):
+            with opened.open(info) as outer:
+                yield from tar_members_of(outer, info.file_size, budget)
+        else:
+            yield from _member(opened, info, budget)
 
-    def _nested(self, info: zipfile.ZipInfo) -> Iterator[Member]:
-        with self._zip.open(info) as outer:
-            source, compression = decompressed(outer, info.file_size)
-            stream = Forward(source, self._budget)
-            yield from tar_members(stream, self._budget, is_plain=not compression)
 
-    def _one(self, info: zipfile.ZipInfo) -> Iterator[Member]:
-        opened: list[Forward] = []
+def _member(opened: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget) -> Iterator[Member]:
+    streams: list[Forward] = []
 
-        def content() -> Forward:
-            if info.flag_bits & _ENCRYPTED:
-                raise ArchiveError("unsupported", "is encrypted")
-            opened.append(Forward(self._zip.open(info), self._budget))
-            return opened[-1]
+    def content() -> Forward:
+        if info.flag_bits & _ENCRYPTED:
+            raise ArchiveError("unsupported", "is encrypted")
+        streams.append(Forward(opened.open(info), budget))
+        return streams[-1]
 
-        kind = _kind(info)
-        target = ""
-        if kind == LINK:
-            target = content().read(self._budget.limits.name).decode("utf-8", "surrogateescape")
-        mtime, is_exact = _mtime(info)
-        yield Member(info.filename, kind, info.file_size, mtime, is_exact, target, content if kind == FILE else None)
-        for stream in opened:
-            stream.drain()  # to where zipfile compares the checksum
+    kind = _kind(info)
+    target = ""
+    if kind == LINK:
+        target = content().read(budget.limits.name).decode("utf-8", "surrogateescape")
+    mtime, is_exact = _mtime(info)
+    yield Member(info.filename, kind, info.file_size, mtime, is_exact, target, content)
+    for stream in streams:
+        stream.drain()  # to where zipfile compares the checksum
 
 
 def is_sdist_mark(name: str) -> bool:
@@ -77,6 +71,8 @@ def is_sdist_mark(name: str) -> bool:
 
 
 def _kind_by(names: set[str]) -> str:
+    if "metadata.json" in names and any(_CONDA_PAYLOAD.match(name) for name in names):
+        return "conda"
     if any(name.endswith(".dist-info/WHEEL") and name.count("/") == 1 for name in names):
         return "wheel"
     if "EGG-INFO/PKG-INFO" in names:
