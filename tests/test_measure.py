@@ -727,6 +727,22 @@ def test_wrong_usage(measure: Measure, arguments: list[str], message: str) -> No
     assert (2, message) == (code, line[: len(message)])
 
 
+@pytest.mark.parametrize("subject", ["module", "package", "script"])
+def test_what_is_larger_than_any_source_is_not_started(
+    measure: Measure, newest: Interpreter, tmp_path: Path, subject: str
+) -> None:
+    """The target would read all of it before it says what is wrong with it; sparse, it costs its owner nothing."""
+    path = tmp_path / {"module": "huge.py", "package": "huge/__init__.py", "script": "script.py"}[subject]
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    os.truncate(path, (64 << 20) + 1)
+    what = ["--script", str(path)] if subject == "script" else ["huge"]
+
+    code, line = measure.refused("--python", newest.path, "--site-dir", str(tmp_path), *what)
+
+    assert (2, f"{path}: larger than 64 MiB; measure something else") == (code, line)
+
+
 def test_an_interpreter_without_hashes(measure: Measure, stage: Stage, interpreters: list[Interpreter]) -> None:
     """3.6 has no bytecode that goes stale in this way."""
     oldest = interpreters[0]

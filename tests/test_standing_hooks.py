@@ -111,6 +111,37 @@ def test_each_hook_is_known_by_whose_it_is(
     assert expected == system.listed(manager)
 
 
+@pytest.mark.parametrize("places", ["etc/apt/apt.conf.d", "etc/pacman.d/hooks", "etc/apk/commit_hooks.d"])
+@pytest.mark.parametrize("filled", ["names", "bytes", "names that are no hooks"])
+def test_a_directory_of_hooks_is_looked_at_up_to_a_bound(
+    system: System, tmp_path: Path, places: str, filled: str
+) -> None:
+    """The root's owner may fill it: it costs neither memory nor minutes, and what was left is told."""
+    directory = system.root / places
+    directory.mkdir(parents=True)
+    for number in range(100 if filled == "bytes" else 10_001):
+        path = directory / f"{number:05}.hook" if filled != "names that are no hooks" else directory / f".{number}~"
+        if places.startswith("etc/apt"):
+            path = path.with_name(path.name.replace(".hook", ""))
+        if filled == "bytes":
+            path.touch(mode=0o755)
+            os.truncate(path, 1 << 20)
+        else:
+            os.link(_one(tmp_path, number // 1000), path)  # a thousandth of the inodes; ext4 takes 65,000 links
+
+    outcome = system.command.json("hooks", "list", "--stateless", "--root", system.root)
+
+    reason = "more than 64 MiB: " if filled == "bytes" else "more than 10000 files, and the others aren't"
+    (told,) = outcome.document["notices"]
+    assert told.startswith(f"/{places}: {reason}"), told
+
+
+def _one(directory: Path, number: int) -> Path:
+    path = directory / f"one{number}"
+    path.touch(mode=0o755)
+    return path
+
+
 @pytest.mark.parametrize("manager", PACKAGED)
 def test_a_second_hook_is_refused_unless_forced(system: System, manager: str) -> None:
     """Exit 1, with what does the same; nothing is written, also of the files that nothing stands in the way of."""

@@ -105,6 +105,7 @@ def measure(request: MeasureRequest, watcher: Watcher | None = None) -> MeasureR
             if isinstance(found, PyctriggerError):
                 raise found
             request.subject.require_own(found)
+            request.subject.require_bounded(found)
             (watcher or Watcher()).started(found)
             session = _Session(request, settings, found, watcher or Watcher())
             report.measurements.append(session.run(report.notices))

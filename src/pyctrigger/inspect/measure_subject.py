@@ -11,6 +11,7 @@ from ..interpreter.child import BOOTSTRAP, PROGRAMS, open_file
 from ..interpreter.scope import own_directories
 from ..interpreter.trust import account_for
 from ..run.scope.target import no_directory
+from ..tree.source import LARGEST_SOURCE
 from .measure_process import Command
 
 if TYPE_CHECKING:
@@ -47,6 +48,17 @@ class Subject(NamedTuple):
         for path in self.site_dirs:
             if not os.path.isdir(path):
                 raise no_directory("--site-dir", path)
+
+    def require_bounded(self, interpreter: Interpreter) -> None:
+        """Raise UsageError for what the target would read whole, and of which no run makes bytecode."""
+        directories = own_directories(interpreter)
+        places = [*(self.site_dirs or directories.packages), *directories.library]
+        stems = [os.path.join(place, *name.split(".")) for name in self.modules for place in places]
+        sources = [each for stem in stems for each in (f"{stem}.py", f"{stem}/__init__.py")]
+        for path in [*sources, *filter(None, [self.script])]:
+            with contextlib.suppress(OSError):
+                if os.stat(path).st_size > LARGEST_SOURCE:
+                    raise UsageError(f"{path}: larger than {LARGEST_SOURCE >> 20} MiB", mend="measure something else")
 
     def require_own(self, interpreter: Interpreter) -> None:
         """Raise RefusedError where root would run what belongs to somebody else, or what others may change."""

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import stat
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import RightsError, UsageError
@@ -57,11 +58,11 @@ class HookDirectory:
         except OSError:
             return Entry("absent")
 
-    def names(self) -> list[str]:
-        """All names in it. Raises ForeignPlaceError."""
+    def names(self, most: int) -> list[str]:
+        """The names in it, of the first so many that come. Raises ForeignPlaceError."""
         try:
-            with self._entered() as directory:
-                return sorted(os.listdir(directory))
+            with self._entered() as directory, os.scandir(directory) as entries:
+                return sorted(entry.name for entry in islice(entries, most))
         except ForeignPlaceError:
             raise
         except OSError:

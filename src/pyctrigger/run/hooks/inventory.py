@@ -24,6 +24,9 @@ _PYTHON = re.compile(rb"""(?:--python[ \t]+|\blocal python = )(?:'(?P<a>[^'\n]+)
 _NAMED = re.compile(r"(?:py|pypy)3[0-9]+t?(?=[.-]|\Z)", re.ASCII)
 #: pacman has a file for each kind of change.
 _KIND = re.compile(r"-(install|upgrade|remove)\.hook\Z")
+#: Names in a directory of hooks, and bytes of their files together: somebody else's root may have millions.
+_MOST_NAMES = 10_000
+_MOST_BYTES = 64 << 20
 
 
 class SystemHook(NamedTuple):
@@ -83,7 +86,7 @@ def is_ours(content: bytes) -> bool:
 
 def system_hooks(root: str | None, notice: Callable[[str], None]) -> list[SystemHook]:
     """All of a system: those in files, and those that are part of a package. What can't be read is told to `notice`."""
-    found = [hook for name in HOOK_PLACES for hook in _in_files(name, root)]
+    found = [hook for name in HOOK_PLACES for hook in _in_files(name, root, notice)]
     owners = owners_of([hook.path for hook in found], files_of(root), notice)
     found = [hook._replace(package=owners[hook.path].package) if hook.path in owners else hook for hook in found]
     for name, kind in MANAGERS.items():
@@ -117,14 +120,21 @@ def rivals(hooks: Sequence[SystemHook], *, python: str | None = None) -> Iterato
                 yield first, second
 
 
-def _in_files(manager: str, root: str | None) -> Iterator[SystemHook]:
+def _in_files(manager: str, root: str | None, notice: Callable[[str], None]) -> Iterator[SystemHook]:
     """Those of one manager that are files; a file in an earlier directory masks one of its name in a later one."""
     places = HOOK_PLACES[manager]
     masking: dict[str, str] = {}
     for path in places.directories:
-        directory = HookDirectory(root, path)
-        for name in filter(places.pattern.match, directory.names()):
+        directory, left = HookDirectory(root, path), _MOST_BYTES
+        names = directory.names(_MOST_NAMES + 1)
+        if len(names) > _MOST_NAMES:
+            notice(f"{path}: more than {_MOST_NAMES} files, and the others aren't looked at")
+        for name in filter(places.pattern.match, names[:_MOST_NAMES]):
+            if left <= 0:
+                notice(f"{path}: more than {_MOST_BYTES >> 20} MiB: {name} and what follows isn't looked at")
+                break
             entry = directory.look(name)
+            left -= len(entry.content)
             if places.is_program and not entry.mode & 0o111:
                 continue
             file = os.path.join(path, name)
