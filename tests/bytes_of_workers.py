@@ -37,11 +37,6 @@ PAIRS = {
 }
 
 
-def framed(payload: bytes | memoryview) -> bytes:
-    """A frame, in one piece."""
-    return b"".join(wire.frame(payload))
-
-
 def bodies(executable: str, sources: Sequence[bytes], *, workers: int, level: int = 0) -> dict[bytes, str]:
     """The digest of each source's body, or what became of it, by path; `sources` are given out in their order."""
     interpreter = probe(executable).interpreter

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bytes_of_workers import framed
 from faults import SOURCES, Place
+from frames import framed
 from packages import snapshot, write_tree
 from pyctrigger.cli.parser import make_request, parse
 from pyctrigger.errors import ConfigurationError, UsageError

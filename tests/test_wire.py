@@ -1,4 +1,4 @@
-"""The frames between host and worker; and real workers: what they answer, what ends them, and what is left of them."""
+"""Real workers: what they answer, what ends them, and what is left of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import gc
 import marshal
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -14,17 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bytes_of_workers import framed
 from confinement import PATIENCE, SLOW, children_of, wait_for
 from conftest import absent
+from frames import READY, framed, packed_reply
 from pyctrigger.errors import InterpreterChangedError, InterpreterError
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.workers import wire
 from pyctrigger.workers.limits import Limits
-from pyctrigger.workers.pace import Pace
 from pyctrigger.workers.pool import Lost, Pool
 from pyctrigger.workers.worker import Job
 
@@ -33,156 +29,6 @@ if TYPE_CHECKING:
 
     from interpreters import Interpreter as Found
     from pyctrigger.interpreter.interpreter import Interpreter
-
-READY = b"pyctrigger-worker-1"
-
-
-# -------------------------------------------------------------------------------------------------------- the bytes
-
-
-def test_bytes_of_a_request() -> None:
-    """Flags, levels, length of the path; each level with the hash that its pyc has; path and source as they are."""
-    levels = [wire.LevelRequest(0), wire.LevelRequest(2, bytes.fromhex("0123456789abcdef"))]
-    data = b"".join(wire.request(levels, b"/a\nb\xff.py", b"x\0\r\n", check_only=True))
-    assert data.hex(" ", 1).replace(" ", "") == (
-        "26000000"  # 38 bytes follow
-        "01"
-        "02"
-        "08000000"
-        "00"
-        "00"
-        "0000000000000000"
-        "02"
-        "01"
-        "0123456789abcdef"
-        "2f610a62ff2e7079"
-        "78000d0a"
-    )
-
-
-def test_meaning_of_a_reply() -> None:
-    """Compiled and failed, staying and retiring, and to be asked anew."""
-    compiled = bytes.fromhex(
-        "00 0123456789abcdef 03 00 00000000 00000000 01 e8030000 03000000 616263 04 00000000 00000000"
-    )
-    levels = (
-        wire.LevelAnswer(wire.SAME, b""),
-        wire.LevelAnswer(wire.BODY, b"abc", 1000),
-        wire.LevelAnswer(wire.TWIN, b""),
-    )
-    assert wire.parse_reply(compiled) == (wire.Compiled(bytes.fromhex("0123456789abcdef"), levels), False)
-    failed = bytes.fromhex("81 02 07000000") + b"RecursionError"
-    assert wire.parse_reply(failed) == (wire.Failed("recursion", 7, "RecursionError"), True)
-    assert wire.parse_reply(b"\2") == (wire.Unsettled(), False)
-    assert wire.parse_ready(READY + b"\xa7\x0d\x0d\x0acpython-311") == wire.Ready(b"\xa7\r\r\n", "cpython-311")
-
-
-@given(st.lists(st.binary(max_size=300), max_size=6), st.data())
-def test_frames_cut_at_any_byte_come_out_whole(payloads: list[bytes], data: st.DataObject) -> None:
-    """A pipe gives what it has, wherever that ends."""
-    stream = b"".join(map(framed, payloads))
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
-    reader, heard = wire.FrameReader(), []
-    for start, end in zip([0, *cuts], [*cuts, len(stream)]):
-        heard += reader.feed(stream[start:end])
-    assert heard == payloads
-
-
-@given(st.binary(max_size=400), st.integers(0, 400))
-def test_any_stream_is_frames_or_a_wire_error(stream: bytes, cut: int) -> None:
-    """And what comes out stood in it."""
-    reader = wire.FrameReader(largest=1000)
-    try:
-        frames = reader.feed(stream[:cut]) + reader.feed(stream[cut:])
-    except wire.WireError:
-        return
-    assert stream.startswith(b"".join(map(framed, frames)))
-
-
-def test_length_beyond_all_sense_is_an_error_at_once() -> None:
-    """Nobody waits for a gigabyte that never comes."""
-    with pytest.raises(wire.WireError):
-        wire.FrameReader().feed(struct.pack("<I", wire.LARGEST_FRAME + 1))
-
-
-_levels = st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.binary(max_size=30)), max_size=4)
-
-
-def _packed(levels: list[tuple[int, bytes]], first: int = 0) -> bytes:
-    pieces = [struct.pack("<BII", state, 5, len(body)) + body for state, body in levels]
-    return struct.pack("<B8sB", first, b"\x01" * 8, len(levels)) + b"".join(pieces)
-
-
-@given(_levels, st.booleans())
-def test_compiled_reply_parses_back(levels: list[tuple[int, bytes]], retiring: bool) -> None:
-    """Every level with its state and its bytes."""
-    answer, ends = wire.parse_reply(_packed(levels, 0x80 if retiring else 0))
-    assert answer == wire.Compiled(b"\x01" * 8, tuple(wire.LevelAnswer(*level, 5) for level in levels))
-    assert ends is retiring
-
-
-@given(
-    st.binary(max_size=80) | st.builds(_packed, _levels).flatmap(lambda data: st.sampled_from([data[:-1], data + b"x"]))
-)
-def test_any_bytes_are_an_answer_or_a_wire_error(payload: bytes) -> None:
-    """A worker can be brought to answer anything."""
-    try:
-        answer, _ = wire.parse_reply(payload)
-    except wire.WireError:
-        return
-    assert isinstance(answer, (wire.Compiled, wire.Failed, wire.Unsettled))
-    if isinstance(answer, wire.Failed):
-        assert answer.kind in ("syntax", "encoding", "recursion", "memory", "unmarshallable")
-        assert answer.name.isidentifier()
-
-
-@given(_levels, st.integers(0, 60))
-def test_reply_cut_short_is_an_error(levels: list[tuple[int, bytes]], cut: int) -> None:
-    """Half an answer isn't a smaller one."""
-    whole = _packed(levels)
-    if cut < len(whole):
-        with pytest.raises(wire.WireError):
-            wire.parse_reply(whole[:cut])
-
-
-@given(_levels, st.binary(min_size=1, max_size=9))
-def test_reply_that_goes_on_is_an_error(levels: list[tuple[int, bytes]], more: bytes) -> None:
-    """Nor is one with something behind it a whole one."""
-    with pytest.raises(wire.WireError):
-        wire.parse_reply(_packed(levels) + more)
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        b"",
-        b"\x03",
-        b"\x7f" * 20,
-        b"\x01\x07\0\0\0\0SyntaxError",  # a kind that there isn't
-        b"\x01\0\0\0\0\0",
-        b"\x01\0\0\0\0\0Syntax Error",  # names only, since a message would quote the source
-        b"\x01\0\0\0\0\0x = 'hunter2'",
-        b"\x01\0\0\0\0\0" + b"E" * 101,
-        b"\x01\0\0\0\0\0\xff",
-        _packed([(4, b"")]),
-    ],
-)
-def test_reply_without_sense_is_an_error(payload: bytes) -> None:
-    """Of no known kind, with no known state, or with more to tell than the name of an exception."""
-    with pytest.raises(wire.WireError):
-        wire.parse_reply(payload)
-
-
-@given(st.binary(max_size=60))
-def test_any_bytes_are_ready_or_a_wire_error(payload: bytes) -> None:
-    """What a program says first tells whether it is a worker."""
-    for said in (payload, READY + payload):
-        try:
-            ready = wire.parse_ready(said)
-        except wire.WireError:
-            continue
-        assert said.startswith(READY + ready.magic_number)
-
 
 # ----------------------------------------------------------------------------------------------------- real workers
 
@@ -348,20 +194,6 @@ def test_queue_is_bounded(target: Interpreter) -> None:
     assert 2 <= max(ahead) <= 512
 
 
-def test_the_host_looks_away_while_half_of_the_work_is_done() -> None:
-    """Not before anything is known of the workers' speed, not for a moment, and never for long."""
-    pace = Pace()
-    assert pace.pause(1 << 20) == 0
-    for _ in range(100):
-        pace.learn(1000, 200)
-    assert pace.pause(200_000) == pytest.approx(0.02)
-    assert pace.pause(5_000) == 0
-    assert pace.pause(1 << 30) == 0.05
-    for _ in range(200):
-        pace.learn(1000, 400)
-    assert pace.pause(200_000) == pytest.approx(0.04, rel=0.01)
-
-
 def test_few_turns_for_many_answers(target: Interpreter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that wakes up for each answer takes a CPU from a worker each time: it looks away before each turn.
 
@@ -455,7 +287,7 @@ def test_source_that_kills_the_compiler_is_tried_alone(target: Interpreter, tmp_
         while head := requests.read(4):
             if b"deadly" in requests.read(int.from_bytes(head, "little")):
                 os.kill(os.getpid(), 11)
-            os.write(1, {framed(_packed([(wire.BODY, b"code")]))!r})
+            os.write(1, {framed(packed_reply([(wire.BODY, b"code")]))!r})
         """,
     )
     jobs = [*sources(5), job(b"deadly = 1\n", "deadly"), *sources(10)[5:]]
@@ -590,7 +422,7 @@ def test_worker_that_answers_rubbish_is_replaced(target: Interpreter, tmp_path: 
 def test_workers_that_end_by_themselves_are_an_error(target: Interpreter, tmp_path: Path) -> None:
     """An interpreter whose workers leave again and again can't be worked with."""
     ready = READY + target.magic_number + target.cache_tag.encode()
-    reply = framed(_packed([(1, b"x")], 0x80))
+    reply = framed(packed_reply([(1, b"x")], 0x80))
     program = fake_python(
         tmp_path,
         f"""

@@ -1,0 +1,275 @@
+"""An interpreter's answer, checked as a stranger's."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyctrigger.errors import InterpreterError, RefusedError
+from pyctrigger.interpreter import answer as module
+from pyctrigger.interpreter.answer import is_complete, parse_answer, require_modest
+from pyctrigger.interpreter.interpreter import Account, Interpreter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MARK = b"\npyctrigger-probe:"
+SAID: dict[str, Any] = {
+    "implementation": "cpython",
+    "version": [3, 11, 7],
+    "release": "3.11.7",
+    "cache_tag": "cpython-311",
+    "magic_number": "a70d0d0a",
+    "abi_flags": "",
+    "free_threaded": False,
+    "prefix": "/usr",
+    "schemes": {"deb_system": {"purelib": "/usr/lib/python3/dist-packages", "stdlib": "/usr/lib/python3.11"}},
+    "default_scheme": "deb_system",
+    "inside": ["/@/lib/python3.11/site-packages"],
+    "witnesses": ["/usr/lib/python3.11/os.py"],
+}
+
+
+def said(answer: Any, noise: bytes = b"") -> bytes:
+    """The bytes on standard output, with what a sitecustomize may print around them."""
+    return noise + MARK + json.dumps(answer).encode() + b"\n" + noise
+
+
+def parse(**changes: Any) -> Any:
+    """The answer with other fields; None leaves one out."""
+    return parse_answer("/p", said({key: value for key, value in {**SAID, **changes}.items() if value is not None}))
+
+
+def test_every_field_arrives() -> None:
+    """As a value of the right kind."""
+    found = parse()
+    expected = Interpreter(
+        executable="/p",
+        implementation="cpython",
+        version=(3, 11, 7),
+        release="3.11.7",
+        cache_tag="cpython-311",
+        magic_number=b"\xa7\r\r\n",
+        abi_flags="",
+        free_threaded=False,
+        prefix="/usr",
+        schemes=SAID["schemes"],
+        default_scheme="deb_system",
+        inside=("/@/lib/python3.11/site-packages",),
+    )
+    assert (expected, ("/usr/lib/python3.11/os.py",)) == found
+
+
+@pytest.mark.parametrize("noise", [b"", b"hello\n", b"\xff\0{}", b"pyctrigger-probe:{}"])
+def test_an_answer_is_found_in_the_noise(noise: bytes) -> None:
+    """What stands before and after its line is nobody's concern."""
+    assert "cpython-311" == parse_answer("/p", said(SAID, noise)).interpreter.cache_tag
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", False),
+        (b"anything\n", False),
+        (MARK, False),
+        (MARK + b"{}", False),
+        (MARK + b"{}\n", True),
+        (MARK + b"\n", True),
+        (b"x" + MARK + b"{}\nmore", True),
+        (MARK[1:] + b"{}\n", False),
+    ],
+)
+def test_a_line_is_waited_for_to_its_end(data: bytes, expected: bool) -> None:
+    """And for nothing behind it."""
+    assert expected is is_complete(data)
+    assert expected is is_complete(bytearray(data))
+
+
+UNREADABLE = "/p gave no readable answer"
+#: Bytes that are no answer.
+NO_ANSWERS = [b"", b"[]", MARK + b"\n", MARK + b"[]\n", MARK + b"7\n", MARK + b"{\n", MARK + b"\xff\n", said("text")]
+
+
+@pytest.mark.parametrize("data", [*NO_ANSWERS, MARK + b"[" * 100_000 + b"\n"])
+def test_bytes_that_are_no_answer(data: bytes) -> None:
+    """Not an object, no JSON, no text, or nested without end."""
+    with pytest.raises(InterpreterError) as caught:
+        parse_answer("/p", data)
+    assert UNREADABLE == caught.value.message
+
+
+LONG = "x" * 65
+PATH_4096, PATH_4097 = "/" + "x" * 4095, "/" + "x" * 4096
+#: One field with another value, and what is said of it; None: it is accepted.
+FIELDS: list[tuple[str, Any, str | None]] = [
+    ("implementation", "pypy", None),
+    ("implementation", "a" * 64, None),
+    ("implementation", LONG, f"implementation is '{LONG}'"),
+    ("implementation", "", "implementation is ''"),
+    ("implementation", "c python", "implementation is 'c python'"),
+    ("implementation", "caf\u00e9", "implementation is 'caf\\xe9'"),
+    ("implementation", "cpython\n", "implementation is 'cpython\\n'"),
+    ("implementation", 7, "implementation is 7"),
+    ("version", [3, 6, 0], None),
+    ("version", [3, 15, 999], None),
+    ("version", [3, 15, 1000], "version is [3, 15, 1000]"),
+    ("version", [3, 15, -1], "version is [3, 15, -1]"),
+    ("version", [3, 15], "version is [3, 15]"),
+    ("version", [3, 15, 0, 0], "version is [3, 15, 0, 0]"),
+    ("version", [4, 0, 0], "version is [4, 0, 0]"),
+    ("version", [3, 11, True], "version is [3, 11, True]"),
+    ("version", "3.11.7", "version is '3.11.7'"),
+    ("release", "3.14.0rc2+~-", None),
+    ("release", "3.14 rc", "release is '3.14 rc'"),
+    ("cache_tag", "c" * 64, None),
+    ("cache_tag", LONG, f"cache_tag is '{LONG}'"),
+    ("cache_tag", "cpython.311", "cache_tag is 'cpython.311'"),
+    ("cache_tag", "../x", "cache_tag is '../x'"),
+    ("cache_tag", ["x"], "cache_tag is ['x']"),
+    ("magic_number", "ffff0d0a", None),
+    ("magic_number", "a70d0d0b", "magic_number is 'a70d0d0b'"),
+    ("magic_number", "A70D0D0A", "magic_number is 'A70D0D0A'"),
+    ("magic_number", "a70d0d0a00", "magic_number is 'a70d0d0a00'"),
+    ("abi_flags", "td", None),
+    ("abi_flags", "abcdefgh", None),
+    ("abi_flags", "abcdefghi", "abi_flags is 'abcdefghi'"),
+    ("abi_flags", "T", "abi_flags is 'T'"),
+    ("free_threaded", True, None),
+    ("free_threaded", 1, "free_threaded is 1"),
+    ("free_threaded", "no", "free_threaded is 'no'"),
+    ("prefix", "/", None),
+    ("prefix", PATH_4096, None),
+    ("prefix", PATH_4097, f"no absolute path: {ascii(PATH_4097)[:100]}"),
+    ("prefix", "usr", "no absolute path: 'usr'"),
+    ("prefix", "", "no absolute path: ''"),
+    ("prefix", "/a\0b", "no absolute path: '/a\\x00b'"),
+    ("prefix", "/a/../b", "no plain path: '/a/../b'"),
+    ("prefix", "/a/..", "no plain path: '/a/..'"),
+    ("prefix", "/a/..b", None),
+    ("prefix", "/\ud800", "no file's name: '/\\ud800'"),
+    ("prefix", "/\udcff", None),
+    ("prefix", 7, "no absolute path: 7"),
+    ("schemes", {}, None),
+    ("schemes", {f"s{number}": {} for number in range(64)}, None),
+    ("schemes", {"x": {"purelib": "/a", "platlib": "/b", "stdlib": "/c", "platstdlib": "/d"}}, None),
+    ("schemes", {"x": {"scripts": "/a"}}, "no scheme: 'x'"),
+    ("schemes", {"x": ["/a"]}, "no scheme: 'x'"),
+    ("schemes", {"a b": {}}, "no scheme: 'a b'"),
+    ("schemes", {"x": {"purelib": "a"}}, "no absolute path: 'a'"),
+    ("schemes", [], "no schemes: []"),
+    ("default_scheme", "posix_prefix", None),
+    ("default_scheme", "posix-prefix", "default_scheme is 'posix-prefix'"),
+    ("inside", [], None),
+    ("inside", ["/@/" + "x"] * 64, None),
+    ("inside", ["/usr/lib"], "no path in an environment: '/usr/lib'"),
+    ("inside", ["/@"], "no path in an environment: '/@'"),
+    ("inside", "/@/x", "no list of paths: '/@/x'"),
+    ("witnesses", [], None),
+    ("witnesses", ["/x"] * 64, None),
+    ("witnesses", ["relative"], "no absolute path: 'relative'"),
+    ("witnesses", {}, "no list of paths: {}"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "problem"), FIELDS)
+def test_a_field_is_what_a_python_says(key: str, value: Any, problem: str | None) -> None:
+    """In type, length and alphabet."""
+    if problem is None:
+        parse(**{key: value})
+        return
+    with pytest.raises(InterpreterError) as caught:
+        parse(**{key: value})
+    assert f"/p gave an answer that no Python gives: {problem}" == caught.value.message
+
+
+@pytest.mark.parametrize("key", ["schemes", "inside", "witnesses"])
+def test_a_list_has_an_end(key: str) -> None:
+    """Sixty-five of anything is more than a Python has."""
+    many: Any = {f"s{number}": {} for number in range(65)} if key == "schemes" else ["/@/x"] * 65
+    with pytest.raises(InterpreterError, match=r"no schemes: |no list of paths: "):
+        parse(**{key: many})
+
+
+@pytest.mark.parametrize("key", [key for key in SAID if key != "cache_tag"])
+def test_an_answer_without_a_field_is_incomplete(key: str) -> None:
+    """It says which one."""
+    with pytest.raises(InterpreterError) as caught:
+        parse(**{key: None})
+    assert f"/p gave no complete answer: it lacks '{key}'" == caught.value.message
+
+
+#: What may be a Python, and can be no target: what it says, and what we say of it.
+NO_TARGETS = [
+    ({"version": [3, 5, 9]}, "/p is Python 3.5.9; 3.6 is the oldest target"),
+    ({"version": [2, 7, 18]}, "/p is Python 2.7.18; 3.6 is the oldest target"),
+    ({"version": [2, 7, 18], "schemes": None}, "/p is Python 2.7.18; 3.6 is the oldest target"),
+    ({"cache_tag": ""}, "/p has no cache tag (sys.implementation.cache_tag is None): it can't use bytecode"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), NO_TARGETS)
+def test_a_python_that_can_be_no_target(changes: dict[str, Any], message: str) -> None:
+    """Too old, or without bytecode: whatever else is wrong with it."""
+    with pytest.raises(InterpreterError) as caught:
+        parse(**changes)
+    assert message == caught.value.message
+
+
+def test_no_cache_tag_is_no_missing_one() -> None:
+    """`null` is an answer."""
+    with pytest.raises(InterpreterError, match="has no cache tag"):
+        parse_answer("/p", said({**SAID, "cache_tag": None}))
+    with pytest.raises(InterpreterError, match="it lacks 'cache_tag'"):
+        parse(cache_tag=None)
+
+
+# -- directories that another account's interpreter claims ------------------------------------------------------------
+
+
+def claiming(account: Account | None, *paths: str, environment: str | None = None) -> Interpreter:
+    """An interpreter of an account's in /home/p, with these directories in a scheme."""
+    schemes = {"scheme": dict(zip(("purelib", "platlib"), paths))}
+    interpreter: Interpreter = parse(prefix="/home/p", schemes=schemes).interpreter
+    return interpreter._replace(account=account, environment=environment)
+
+
+OWNERS = {"/srv/theirs": 1000, "/srv/roots": 0, "/home/p": 1000, "/home/pp": 0, "/opt/env/lib": 0}
+CLAIMS: list[tuple[int | None, str, str | None, bool]] = [
+    (None, "/srv/roots", None, True),  # our own, or root's: nobody else chooses
+    (1000, "/home/p", None, True),
+    (1000, "/home/p/lib", None, True),
+    (1000, "/home/pp", None, False),
+    (1000, "/srv/theirs", None, True),
+    (1000, "/srv/roots", None, False),
+    (1000, "/srv/absent", None, True),
+    (1000, "/opt/env/lib", None, False),
+    (1000, "/opt/env/lib", "/opt/env", True),
+    (1000, "/opt/env/lib", "/opt/env/", True),
+    (1001, "/srv/theirs", None, False),
+]
+
+
+@pytest.mark.parametrize(("uid", "path", "environment", "is_modest"), CLAIMS)
+def test_an_accounts_interpreter_names_its_own_directories(
+    monkeypatch: pytest.MonkeyPatch, uid: int | None, path: str, environment: str | None, is_modest: bool
+) -> None:
+    """Below its home or its environment, owned by it, or not there."""
+    monkeypatch.setattr(module, "_owner", OWNERS.get)
+    account = None if uid is None else Account(uid, uid)
+    interpreter = claiming(account, "/home/p", path, environment=environment)
+    if is_modest:
+        require_modest(interpreter)
+        return
+    with pytest.raises(RefusedError) as caught:
+        require_modest(interpreter)
+    message = f"/p belongs to account {uid}, and says that {path} is its own"
+    assert (message, "name an interpreter that root owns") == (caught.value.message, caught.value.mend)
+
+
+def test_owner_is_the_links_not_its_goals(tmp_path: Path) -> None:
+    """And nobody's where nothing is."""
+    (tmp_path / "link").symlink_to("nowhere")
+    assert (os.geteuid(), None) == (module._owner(str(tmp_path / "link")), module._owner(str(tmp_path / "none")))

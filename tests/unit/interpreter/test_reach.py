@@ -1,0 +1,136 @@
+"""Whether an account without rights can run an interpreter."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Callable, cast
+
+import pytest
+
+from pyctrigger.interpreter import reach
+from pyctrigger.interpreter.elf import Needs
+from pyctrigger.interpreter.reach import is_for_everybody
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyctrigger.interpreter.interpreter import Interpreter
+
+
+class _Target:
+    def __init__(self, top: str, executable: str, root: str | None = None, scheme: str = "own") -> None:
+        self.executable, self.root = executable, root
+        self.schemes = {scheme: {"stdlib": f"{top}/lib", "purelib": f"{top}/absent"}}
+        self.default_scheme = "own"
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Path:
+    """A directory that everybody reaches, with an interpreter and its library."""
+    for above in [tmp_path, *tmp_path.parents]:
+        if above.stat().st_uid == os.geteuid():
+            above.chmod(above.stat().st_mode | 0o055)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").touch()
+    (tmp_path / "bin/python").chmod(0o755)
+    (tmp_path / "lib").mkdir()
+    for name in ("bin", "lib"):
+        (tmp_path / name).chmod(0o755)
+    reach._is_open.cache_clear()
+    reach._named_libraries.cache_clear()
+    return tmp_path
+
+
+def ask(top: Path, executable: str = "bin/python", **options: Any) -> bool:
+    """Whether everybody may run this one."""
+    return is_for_everybody(cast("Interpreter", _Target(str(top), str(top / executable), **options)))
+
+
+Deed = Callable[["Path"], Any]
+DEEDS: dict[str, tuple[Deed, bool]] = {
+    "as it is": (lambda top: None, True),
+    "not to be executed": (lambda top: (top / "bin/python").chmod(0o744), False),
+    "not to be read": (lambda top: (top / "bin/python").chmod(0o751), False),
+    "only its group's": (lambda top: (top / "bin/python").chmod(0o750), False),
+    "a closed directory": (lambda top: (top / "bin").chmod(0o750), False),
+    "a directory that isn't listed": (lambda top: (top / "bin").chmod(0o711), True),
+    "a closed library": (lambda top: (top / "lib").chmod(0o750), False),
+    "a library that isn't listed": (lambda top: (top / "lib").chmod(0o711), False),
+    "gone": (lambda top: (top / "bin/python").unlink(), False),
+}
+
+
+@pytest.mark.parametrize("name", DEEDS)
+def test_modes_say_who_may_run_it(public: Path, name: str) -> None:
+    """The executable, every directory above it, and the standard library."""
+    deed, expected = DEEDS[name]
+    deed(public)
+    assert expected is ask(public)
+
+
+@pytest.mark.parametrize(
+    ("goal", "expected"),
+    [
+        ("bin/python", True),
+        ("{top}/bin/python", True),
+        ("bin/../bin/./python", True),
+        ("closed/python", False),
+        ("link", False),
+        ("nowhere", False),
+    ],
+)
+def test_links_lead_through_what_has_to_be_open(public: Path, goal: str, expected: bool) -> None:
+    """Relative and absolute; in circles and to nowhere there is nothing to run."""
+    (public / "closed").mkdir(mode=0o700)
+    (public / "closed/python").touch(0o755)
+    (public / "link").symlink_to(goal.format(top=public))
+    assert expected is ask(public, "link")
+
+
+@pytest.mark.parametrize(("count", "expected"), [(40, True), (41, False)])
+def test_links_are_followed_as_far_as_the_kernel_does(public: Path, count: int, expected: bool) -> None:
+    """Forty."""
+    (public / "link0").symlink_to("bin/python")
+    for number in range(1, count):
+        (public / f"link{number}").symlink_to(f"link{number - 1}")
+    assert expected is ask(public, f"link{count - 1}")
+
+
+def test_an_unknown_scheme_has_no_library_to_list(public: Path) -> None:
+    """Then the executable alone decides."""
+    (public / "lib").chmod(0o700)
+    assert ask(public, scheme="other") is True
+
+
+@pytest.mark.parametrize(
+    ("needs", "mode", "expected"),
+    [
+        (Needs("/ld", ("libpython.so",), (), ("{top}/lib",)), 0o700, False),
+        (Needs("/ld", ("libpython.so",), ("{top}/lib",), ()), 0o700, False),
+        (Needs("/ld", ("libpython.so",), ("{top}/lib",), ("{top}/absent",)), 0o700, True),
+        (Needs("/ld", ("libpython.so",), (), ("{top}/lib",)), 0o755, True),
+        (Needs("/ld", ("libc.so.6",), (), ("{top}/lib",)), 0o700, True),
+        (None, 0o700, True),
+    ],
+)
+def test_its_own_libraries_have_to_be_open(
+    public: Path, monkeypatch: pytest.MonkeyPatch, needs: Needs | None, mode: int, expected: bool
+) -> None:
+    """Those in a place that it names; DT_RPATH counts where there is no DT_RUNPATH."""
+    (public / "lib/libpython.so").touch()
+    (public / "lib/libpython.so").chmod(mode)
+    if needs is not None:
+        places = [tuple(each.format(top=public) for each in part) for part in (needs.rpath, needs.runpath)]
+        needs = needs._replace(rpath=places[0], runpath=places[1])
+    monkeypatch.setattr(reach, "read_needs", lambda path: needs)
+    assert expected is ask(public)
+
+
+def test_inside_a_root_its_own_libraries_are_not_looked_at(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their places would be looked for outside of it."""
+    monkeypatch.setattr(reach, "read_needs", lambda path: 1 / 0)
+    target = _Target("", "/bin/python", root=str(public))
+    assert is_for_everybody(cast("Interpreter", target)) is True
+    (public / "bin/python").chmod(0o700)
+    reach._is_open.cache_clear()
+    assert is_for_everybody(cast("Interpreter", target)) is False

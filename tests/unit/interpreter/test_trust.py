@@ -1,0 +1,172 @@
+"""Who could change what root relies on: every step of the way counts."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyctrigger.errors import InterpreterError, RefusedError
+from pyctrigger.interpreter.interpreter import Account
+from pyctrigger.interpreter.trust import Holders, account_for, account_of, ancestors, require_own
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("as_root")
+PERSON, OTHER = 12345, 12346
+
+
+def status(mode: int, uid: int = 0, gid: int = 0) -> os.stat_result:
+    """The status of a step of this mode and owner."""
+    return os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))
+
+
+FILE, DIRECTORY, LINK = stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK
+#: Mode and owner of one step, whether it stands in a sticky directory, and who holds it then; "refused".
+STEPS: list[tuple[int, int, bool, set[int] | str]] = [
+    (FILE | 0o755, 0, False, set()),
+    (FILE | 0o775, 0, False, "refused"),
+    (FILE | 0o757, 0, False, "refused"),
+    (FILE | 0o1777, 0, False, "refused"),  # a sticky bit means nothing on a file
+    (DIRECTORY | 0o755, 0, False, set()),
+    (DIRECTORY | 0o775, 0, False, "refused"),
+    (DIRECTORY | 0o777, 0, False, "refused"),
+    (DIRECTORY | 0o1777, 0, False, set()),
+    (DIRECTORY | 0o1775, 0, False, set()),
+    (LINK | 0o777, 0, False, set()),
+    (FILE | 0o755, PERSON, False, {PERSON}),
+    (FILE | 0o775, PERSON, False, "refused"),
+    (DIRECTORY | 0o755, PERSON, False, {PERSON}),
+    (LINK | 0o777, PERSON, False, set()),  # who may not write its directory can't change it
+    (LINK | 0o777, PERSON, True, {PERSON}),
+    (FILE | 0o755, PERSON, True, {PERSON}),
+    (FILE | 0o755, 0, True, set()),
+]
+
+
+@pytest.mark.parametrize(("mode", "uid", "in_sticky", "expected"), STEPS)
+def test_a_step_is_in_somebodys_hands(mode: int, uid: int, in_sticky: bool, expected: set[int] | str) -> None:
+    """Root's alone, one account's, or anybody's."""
+    holders = Holders("interpreter", "/p")
+    if expected == "refused":
+        with pytest.raises(RefusedError) as caught:
+            holders.take("/step", status(mode, uid), in_sticky=in_sticky)
+        assert ("interpreter /p is not trusted by root: others may write /step", "chmod go-w /step") == (
+            caught.value.message,
+            caught.value.mend,
+        )
+        return
+    holders.take("/step", status(mode, uid), in_sticky=in_sticky)
+    assert expected == holders._owners
+    assert {"/step"} == set(holders.steps)
+    assert ({"/step"} if expected else set()) == set(holders.kept)
+
+
+def test_two_accounts_are_too_many() -> None:
+    """Either could change what runs with the other's rights."""
+    holders = Holders("interpreter", "/p")
+    holders.take("/a", status(FILE | 0o755, PERSON))
+    assert Account(PERSON, PERSON) == holders.account
+    holders.take("/b", status(FILE | 0o755, OTHER))
+    with pytest.raises(RefusedError, match=rf"it is in the hands of accounts \[{PERSON}, {OTHER}\]"):
+        assert holders.account
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Path:
+    """A directory of root's that everybody reaches, below only such."""
+    for above in [tmp_path, *tmp_path.parents]:
+        if above.stat().st_uid == 0 and not above.stat().st_mode & stat.S_ISVTX:
+            above.chmod(above.stat().st_mode & ~0o022)
+    return tmp_path
+
+
+def test_a_way_is_followed_through_links(public: Path) -> None:
+    """Relative, absolute and through `..`; each step is seen once."""
+    (public / "real/bin").mkdir(parents=True)
+    (public / "real/bin/python").touch()
+    (public / "relative").symlink_to("real/../real/./bin")
+    (public / "absolute").symlink_to(public / "relative/python")
+    holders = Holders("interpreter", "p")
+    expected = str(public / "real/bin/python")
+
+    assert expected == holders.follow(f"{public}/absolute")
+    assert {str(public / name) for name in ("absolute", "relative", "real", "real/bin", "real/bin/python")} < set(
+        holders.kept
+    )
+    assert None is holders.account
+
+
+def test_what_is_kept_can_be_switched_off(public: Path) -> None:
+    """A step that was seen before is kept when it is looked at again."""
+    (public / "file").touch()
+    holders = Holders("x", "y")
+    holders.keeps = False
+    holders.follow(str(public / "file"))
+    assert {} == holders.kept
+    holders.keeps = True
+    holders.follow(str(public / "file"))
+    assert str(public / "file") in holders.kept
+
+
+@pytest.mark.parametrize("name", ["absent", "file/below", "dangling"])
+def test_a_way_that_ends_is_an_error(public: Path, name: str) -> None:
+    """With the system's reason."""
+    (public / "file").touch()
+    (public / "dangling").symlink_to("nowhere")
+    with pytest.raises(InterpreterError, match=f"^interpreter {public}/{name}: (No such file|Not a directory)"):
+        Holders("interpreter", "p").follow(f"{public}/{name}")
+    assert Holders("interpreter", "p").follow_existing(f"{public}/{name}") is None
+
+
+@pytest.mark.parametrize(("count", "ends"), [(40, False), (41, True)])
+def test_links_without_end(public: Path, count: int, ends: bool) -> None:
+    """As many as the kernel follows."""
+    (public / "link0").touch()
+    for number in range(count):
+        (public / f"link{number + 1}").symlink_to(f"link{number}")
+    way = str(public / f"link{count}")
+    if ends:
+        with pytest.raises(InterpreterError, match="too many links"):
+            Holders("interpreter", "p").follow(way)
+    else:
+        assert str(public / "link0") == Holders("interpreter", "p").follow(way)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o1777, True), (0o755, False), (0o1755, False)])
+def test_what_anybody_could_make_is_absent(public: Path, mode: int, expected: bool) -> None:
+    """In a sticky directory that everybody may write."""
+    (public / "place").mkdir()
+    (public / "place").chmod(mode)
+    holders = Holders("x", "y")
+    assert holders.follow_existing(f"{public}/place/absent") is None
+    assert ([f"{public}/place/absent"] if expected else []) == holders.absent
+
+
+def test_root_trusts_what_only_root_could_change(public: Path) -> None:
+    """Not what an account has, and not what everybody may write."""
+    file = public / "file"
+    file.touch(0o644)
+    require_own(str(file), "configuration")
+    assert account_for(str(file), "configuration") is None
+    os.chown(file, PERSON, PERSON)
+    assert Account(PERSON, PERSON) == account_for(str(file), "configuration")
+    with pytest.raises(RefusedError) as caught:
+        require_own(str(file), "configuration")
+    assert (
+        f"configuration {file} is not trusted by root: account {PERSON} owns a part of its path" == caught.value.message
+    )
+
+
+def test_an_account_has_its_own_group() -> None:
+    """By its entry; without one the group of the same number."""
+    assert (Account(0, 0), Account(PERSON, PERSON)) == (account_of(0), account_of(PERSON))
+
+
+@pytest.mark.parametrize(("path", "expected"), [("/", ["/"]), ("/a", ["/a", "/"]), ("/a/b", ["/a/b", "/a", "/"])])
+def test_ancestors_begin_with_the_directory_itself(path: str, expected: list[str]) -> None:
+    """And end with the root."""
+    assert expected == list(ancestors(path))
