@@ -1,0 +1,167 @@
+"""SQLite databases of package managers: kept to a few plain tables, and never written."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyctrigger.packages import database as module
+from pyctrigger.packages.database import confine, open_beside_its_manager
+from pyctrigger.packages.files import ManagerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A database with two tables."""
+    place = tmp_path / "a ?#%.sqlite"
+    database = sqlite3.connect(place)
+    database.executescript(
+        "create table files (path text); create table other (x); insert into files values ('/a.pyc')"
+    )
+    database.close()
+    return str(place)
+
+
+def ask(path: str, question: str, tables: tuple[str, ...] = ("files",), seconds: float = 60) -> list[Any]:
+    """The rows of a question."""
+    with open_beside_its_manager(path, tables, seconds) as database:
+        return list(database.execute(question))
+
+
+#: Questions, and whether they are answered.
+QUESTIONS = [
+    ("select path from files", True),
+    ("select path from files where path like '%.pyc'", True),
+    ("select path from files where instr(path, 'a')", True),
+    ("select upper(path) from files", False),
+    ("select x from other", False),
+    ("select name from sqlite_master", False),
+    ("select load_extension('x')", False),
+    ("delete from files", False),
+    ("insert into files values ('x')", False),
+    ("create table more (x)", False),
+    ("attach ':memory:' as more", False),
+    ("pragma journal_mode = wal", False),
+    ("begin immediate", False),
+]
+
+
+@pytest.mark.parametrize(("question", "is_answered"), QUESTIONS)
+def test_only_our_own_kind_of_question_is_answered(path: str, question: str, is_answered: bool) -> None:
+    """Nothing is written, no other table read, no other function called."""
+    before = os.stat(path).st_mtime_ns, sorted(os.listdir(os.path.dirname(path)))
+    if is_answered:
+        assert [("/a.pyc",)] == ask(path, question)
+    else:
+        with pytest.raises(ManagerError, match="can't be read: "):
+            ask(path, question)
+    assert before == (os.stat(path).st_mtime_ns, sorted(os.listdir(os.path.dirname(path))))
+
+
+#: What a stranger may have called `files`.
+SCHEMAS = {
+    "view": "create view files as select 'x' as path",
+    "virtual": "create virtual table files using fts4(path)",
+    "generated": "create table files (a text, path text generated always as (a || 'x'))",
+    "stored": "create table files (a text, path text as (a || 'x') stored)",
+    "none": "create table file (path text)",
+}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_table_has_to_hold_its_rows_itself(tmp_path: Path, name: str) -> None:
+    """No view, no virtual table, no column that is computed."""
+    database = sqlite3.connect(tmp_path / "db")
+    database.execute(SCHEMAS[name])
+    database.close()
+    message = "its table files computes what it holds" if name in ("generated", "stored") else "it has no table files"
+    with pytest.raises(ManagerError, match=message):
+        ask(str(tmp_path / "db"), "select path from files")
+
+
+def test_every_table_is_looked_at(path: str) -> None:
+    """Not only the first."""
+    assert [("/a.pyc",)] == ask(path, "select path from files", ("files", "other"))
+    with pytest.raises(ManagerError, match="it has no table packages"):
+        ask(path, "select path from files", ("files", "packages"))
+
+
+def test_a_question_has_an_end(path: str) -> None:
+    """Of processor time of our own."""
+    endless = "select 1 from files a, files b, files c, files d where instr(d.path || a.path, 'never')"
+    writer = sqlite3.connect(path)
+    writer.executemany("insert into files values (?)", [(str(number),) for number in range(2000)])
+    writer.commit()
+    writer.close()
+    began = time.process_time()
+    with pytest.raises(ManagerError, match="interrupted"):
+        ask(path, endless, seconds=0.05)
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("data", [b"", b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 200])
+def test_what_is_no_database_is_an_error(tmp_path: Path, data: bytes) -> None:
+    """With SQLite's words; no descriptor stays open."""
+    (tmp_path / "db").write_bytes(data)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ManagerError, match=f"^{tmp_path}/db can't be read: "):
+        ask(str(tmp_path / "db"), "select path from files")
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
+def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """And isn't made."""
+    with pytest.raises(FileNotFoundError):
+        ask(str(tmp_path / "db"), "select path from files")
+    assert [] == os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(("version", "expected"), [(1, False), (2, True), (3, False)])
+def test_a_log_is_told_by_one_byte(tmp_path: Path, version: int, expected: bool) -> None:
+    """The read version of the file's format."""
+    (tmp_path / "db").write_bytes(b"x" * 19 + bytes([version]) + b"y")
+    assert expected is module._has_log(str(tmp_path / "db"))
+    (tmp_path / "db").write_bytes(b"\2" * 19)
+    assert module._has_log(str(tmp_path / "db")) is False
+
+
+def test_a_database_with_a_log_is_left_as_it_was(path: str) -> None:
+    """With nobody at it there is no log, and none is made; with a writer at it, what is in the log counts."""
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("pragma journal_mode = wal")
+    writer.close()
+    alone = sorted(os.listdir(os.path.dirname(path)))
+    assert [("/a.pyc",)] == ask(path, "select path from files")
+    assert alone == sorted(os.listdir(os.path.dirname(path)))
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("insert into files values ('/b.pyc')")
+    assert [("/a.pyc",), ("/b.pyc",)] == ask(path, "select path from files")
+    writer.close()
+
+
+def test_a_locked_database_is_waited_for_half_a_second(path: str) -> None:
+    """And then it can't be read."""
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("begin exclusive")
+    began = time.monotonic()
+    with pytest.raises(ManagerError, match="locked"):
+        ask(path, "select path from files")
+    writer.close()
+    assert 0.4 < time.monotonic() - began < 30
+
+
+def test_confinement_is_by_the_schema_as_it_is_called(path: str) -> None:
+    """The pragmas that SQLite's own page on security asks for."""
+    database = sqlite3.connect(path)
+    confine(database, ["files"], 60)
+    database.set_authorizer(None)
+    for pragma, expected in [("trusted_schema", 0), ("cell_size_check", 1), ("query_only", 1), ("temp_store", 2)]:
+        assert (expected,) == database.execute(f"pragma {pragma}").fetchone()
+    database.close()

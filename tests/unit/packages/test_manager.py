@@ -1,0 +1,89 @@
+"""What all package managers share: their programs asked, and paths picked from lists."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyctrigger.packages.files import ManagerError
+from pyctrigger.packages.manager import ask, lines_in, pycs_in_list
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def program(path: Path, body: str) -> str:
+    """An executable shell script."""
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_program_is_asked_in_surroundings_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the caller's are; from `/`, without an input, and what it complains of isn't its answer."""
+    monkeypatch.setenv("LC_ALL", "de_DE")
+    monkeypatch.setenv("LD_PRELOAD_OF_SOMEBODY", "x")
+    path = program(
+        tmp_path / "rpm", 'read x; echo "$PWD $1 $LC_ALL $HOME ${LD_PRELOAD_OF_SOMEBODY-unset}"; echo no >&2'
+    )
+    assert b"/ -qa C / unset\n" == ask([path, "-qa"], 60)
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds", "message"),
+    [
+        ("exit 3", 60, "{path} doesn't answer: exit status 3"),
+        ("kill -9 $$", 60, "{path} doesn't answer: exit status -9"),
+        ("exec sleep 60", 0.1, "{path} can't be asked: TimeoutExpired"),
+    ],
+)
+def test_a_program_that_fails_is_an_error(tmp_path: Path, body: str, seconds: float, message: str) -> None:
+    """And says which one, and how."""
+    path = program(tmp_path / "rpm", body)
+    with pytest.raises(ManagerError) as caught:
+        ask([path], seconds)
+    assert message.format(path=path) == str(caught.value)
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    """It went after it was looked for."""
+    with pytest.raises(ManagerError, match="can't be asked: FileNotFoundError"):
+        ask([str(tmp_path / "absent")], 60)
+
+
+def test_a_caller_who_ignores_its_children_hears_no_status(tmp_path: Path) -> None:
+    """Then every one is 0, also that of a program that failed."""
+    path = program(tmp_path / "rpm", "exit 0")
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(ManagerError, match=f"nobody can tell whether {path} has failed while SIGCHLD is ignored"):
+            ask([path], 60)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix", "expected"),
+    [
+        (b"", b"", []),
+        (b"/a.pyc", b"", [b"/a.pyc"]),
+        (b"/a.py\n/b.pyc\n/c.pyc.bak\n/d.pyc\n", b"", [b"/b.pyc", b"/d.pyc"]),
+        (b"usr/b.pyc\n", b"/", [b"/usr/b.pyc"]),
+        (b"/with space.pyc\n/\xff.pyc\r\n", b"", [b"/with space.pyc"]),
+        (b"/no/bytecode\n", b"", []),
+    ],
+)
+def test_pycs_among_lines(text: bytes, prefix: bytes, expected: list[bytes]) -> None:
+    """To the end of each line."""
+    assert expected == list(pycs_in_list(text, prefix))
+
+
+@pytest.mark.parametrize("count", [1, 20, 21, 100])
+def test_lines_are_found_whole(count: int) -> None:
+    """A few are looked for one by one, many at once: with the same answer."""
+    wanted = [b"/a", b"/b/c", b"/absent", *(b"/more%d" % number for number in range(count - 3))][:count]
+    text = b"/.\n/a\n/b\n/b/c\n/b/c/d\nx/absent\n"
+    assert {b"/a", b"/b/c"} & set(wanted) == lines_in(text, wanted)
+    assert set() == lines_in(b"/aa\n/b/cd\n", wanted)
