@@ -182,7 +182,7 @@ def test_a_database_of_groups_that_hangs_costs_one_wait(stage: Stage) -> None:
         outcome = stage.command.json("run", *stage.scope(site))
         elapsed = time.monotonic() - began
 
-    said = [f"the system doesn't say which groups account {uid} has, whose place it is" for uid in (ALICE, BOB)]
+    said = [f"the system's databases don't say which groups account {uid} has" for uid in (ALICE, BOB)]
     assert list(zip(("alices", "bobs"), ("refused", "refused"))) == told(outcome)
     assert said == [each["message"] for each in outcome.failures]
     assert (1, 1) == (outcome.code, outcome.counts["compiled"])

@@ -732,7 +732,7 @@ def test_defect_of_our_own(pyctrigger: Command, scope: list[Argument], error: st
 def test_too_little_of_something(pyctrigger: Command, scope: list[Argument], error: str, reason: str) -> None:
     """No defect: exit 3, with what there is too little of and what mends it."""
     pyctrigger.program = [sys.executable, "-c", _DEFECTIVE.format(error=error)]
-    word = f"pyctrigger: {reason}; raise the limits that it runs under (ulimit -a)\n"
+    word = f"pyctrigger: {reason}; raise the resource limits (see ulimit -a)\n"
 
     plain = pyctrigger.text("run", *scope)
     assert (plain.code, plain.out, plain.err) == (3, "", word)

@@ -358,7 +358,7 @@ def test_named_file_has_to_be_there(pyctrigger: Command, tmp_path: Path) -> None
     assert outcome.err == f"pyctrigger: configuration {tmp_path}/gone.toml: no such file; name a readable file\n"
     outcome = pyctrigger.text("run", "--config", tmp_path, "")
     assert outcome.code == 2
-    assert outcome.err == f"pyctrigger: configuration {tmp_path}: is no regular file; name a readable file\n"
+    assert outcome.err == f"pyctrigger: configuration {tmp_path}: not a regular file; name a readable file\n"
 
 
 def test_configuration_decides_and_the_command_line_decides_over_it(

@@ -103,7 +103,7 @@ _CASES: dict[str, tuple[Callable[[Place], None], tuple[str, str | None], str, st
     "body": (_patch(30, b"?"), ("unproven", "body"), "compare", "its body isn't the one that was recorded", "compiled"),
     "cut": (_truncate, ("corrupt", None), "compile", "it ends within its header", "compiled"),
     "missing": (lambda place: place.pyc.unlink(), ("missing", None), "compile", "there is no pyc", "compiled"),
-    "directory": (_make_directory, ("obstructed", None), "compile", "is no regular file", "failed"),
+    "directory": (_make_directory, ("obstructed", None), "compile", "not a regular file", "failed"),
     "orphan": (lambda place: place.source.unlink(), ("orphan", None), "remove", "there is no source", "removed"),
 }  # fmt: skip
 

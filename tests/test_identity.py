@@ -348,7 +348,7 @@ def test_a_source_that_the_account_may_not_read_is_refused(stage: Stage) -> None
 
     outcome = stage.command.json("run", *stage.scope(site))
 
-    said = f"account {BOB}, whose directory it lies in, may not read it"
+    said = f"account {BOB}, which owns its directory, may not read it"
     assert [(str(secret), "refused", said)] == [
         (each["path"], each["kind"], each["message"]) for each in outcome.failures
     ]

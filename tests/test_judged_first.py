@@ -349,7 +349,7 @@ def test_a_configuration_that_is_none(stage: Stage, kind: str) -> None:
     outcome = stage.run(executable)
 
     assert time.monotonic() - started < 10
-    why = "is too large for a pyvenv.cfg" if kind == "sparse" else "is no regular file"
+    why = "is too large for a pyvenv.cfg" if kind == "sparse" else "not a regular file"
     assert (69, f"pyctrigger: {configuration} {why}; make the environment anew\n") == (outcome.code, outcome.err)
 
 

@@ -256,7 +256,7 @@ def test_another_directory_in_the_place_is_looked_at_as_a_whole(root: Root, tmp_
     first, second = root.run("", "--optimize", "1"), root.run("")
 
     assert 3 == first.counts["compiled"]
-    words = "isn't the directory that it was: what was known of it is forgotten, and everything is looked at once"
+    words = "isn't the same directory as before; its state is dropped, and everything is examined once"
     assert 1 == first.err.count(f"{root.path} {words}")
     assert ("", 0, 0) == (second.err, second.counts["compiled"], root.pending())
     assert 2 == len(root.pyctrigger.json("history", "--root", root.path).document["history"])
@@ -311,7 +311,7 @@ def test_state_of_an_earlier_release_in_the_root_is_answered_by_a_look_at_everyt
     first, second = root.run(f"{root.inside}/package"), root.run(f"{root.inside}/package")
 
     assert 4 == first.counts["compiled"]
-    words = f"{root.path}: the state inside is an earlier release's and isn't read: everything is looked at once"
+    words = f"{root.path}: the state inside is from an earlier release and isn't read; everything is examined once"
     assert words in first.err
     assert (3, "") == (second.counts["fresh"], second.err)
     assert [f"{root.path}/{place}/cpython-311-3f2a9c1d/magic_number"] == root.own_files
@@ -431,12 +431,12 @@ def test_state_that_would_grow_past_its_bound_is_forgotten(root: Root) -> None:
     outcome = root.run()
 
     assert (0, 503) == (outcome.code, outcome.counts["compiled"])
-    assert 1 == outcome.err.count("its state would take more than 0 MiB: it is forgotten")
+    assert 1 == outcome.err.count("its state would take more than 0 MiB; it is dropped")
     assert size_of(root.state) < 200_000
     assert 1 == root.pending()
     again = root.run("")
     assert 503 == again.counts["compiled"] + again.counts["fresh"]
-    assert 1 == again.err.count("its state would take more than 0 MiB: it is forgotten")
+    assert 1 == again.err.count("its state would take more than 0 MiB; it is dropped")
     assert size_of(root.state) < 200_000
     with_limits(root, LARGEST=1 << 20)
     root.run("")
@@ -467,7 +467,7 @@ def test_the_roots_served_longest_ago_are_forgotten_when_all_take_too_much(
     outcomes = [root.pyctrigger.json("run", "--root", other, "--python", newest.path) for other in (*others, others[0])]
 
     assert size_of(root.pyctrigger.state) < 350_000
-    assert f"{others[1]}: its state was forgotten, that of all roots takes more than 0 MiB" in outcomes[-1].err
+    assert f"{others[1]}: its state was dropped, since all roots' state takes more than 0 MiB" in outcomes[-1].err
 
 
 @pytest.mark.parametrize(("days", "kept"), [(29, True), (31, False)])
@@ -487,7 +487,7 @@ def test_the_state_of_a_root_goes_a_month_after_it(
     outcome = root.pyctrigger.json("run", *arguments)
 
     assert state.exists() == kept
-    assert (f"the state of {root.path} was dropped: it went 30 days ago" in outcome.err) != kept
+    assert (f"the state of {root.path} was dropped: it has been gone for 30 days" in outcome.err) != kept
 
 
 def test_a_root_that_comes_back_has_its_month_again(

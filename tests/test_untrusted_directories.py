@@ -27,7 +27,7 @@ def strangers(owner: int, *owners: int) -> str:
     """What is said of a directory of `owner` with sources of `owners`."""
     whose = ("account " if len(owners) == 1 else "accounts ") + ", ".join(map(str, owners))
     return (
-        f"it belongs to account {owner}, and what is in it to {whose}; "
+        f"it belongs to account {owner}, and its sources to {whose}; "
         f"chown it to the owner of its sources or to root, or {CONFIGURED}"
     )
 

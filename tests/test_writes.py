@@ -483,7 +483,7 @@ def test_a_private_source_in_anothers_directory_is_not_revealed_to_them(
     outcome = pyctrigger.text("run", "-vv", *on(newest, site), "--config", tmp_path / "config")
 
     assert 1 == outcome.code
-    said = f"refused: account {ALICE}, whose directory it lies in, may not read it"
+    said = f"refused: account {ALICE}, which owns its directory, may not read it"
     assert f"{site}/package/private.py: {said}\n" in outcome.err
     assert [f"public.{tag_of(newest)}.pyc"] == os.listdir(site / "package/__pycache__")
     (site / "package/private.py").unlink()
@@ -555,7 +555,10 @@ def test_somebody_elses_link_to_a_private_file_is_refused(pyctrigger: Command, s
     outcome = pyctrigger.text("run", *on(newest, site))
 
     assert 1 == outcome.code
-    assert f"{site}/alices/link.py: refused: a link to what account {ALICE}, whose it is, may not read\n" == outcome.err
+    assert (
+        f"{site}/alices/link.py: refused: a link to a file that account {ALICE}, which owns the link, may not read\n"
+        == outcome.err
+    )
     assert not (site / "alices/__pycache__").exists()
     assert (0, 0, "0o600") == owned(site / f"private/__pycache__/secret.{tag_of(newest)}.pyc")
 

@@ -1,4 +1,4 @@
-"""Reading a small file whole: a regular one, of a size that it may have, whatever else has its name by now."""
+"""Bounded reads of small files: only a regular file, and never more than a given size."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ _PIECE = 1 << 16
 
 
 def read_regular(path: str, largest: int) -> bytes:
-    """The bytes of a file, at most `largest` of them. Never waits for a writer. Raises OSError."""
+    """Returns the contents of a file of at most `largest` bytes. Never blocks on a FIFO.
+
+    Raises OSError: EINVAL if it is no regular file, EFBIG if it is larger.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "is no regular file")
+            raise OSError(errno.EINVAL, "not a regular file")
         data, piece = b"", b"\0"
         while piece and status.st_size <= largest >= len(data):
-            # What is asked for is held, however little comes: and some files, as those of /proc, don't say their size.
+            # read() allocates what it is asked for, however little comes; files in /proc and the like show no size.
             wanted = max(status.st_size + 1 - len(data), _PIECE)
             piece = os.read(descriptor, min(wanted, largest + 1 - len(data)))
             data += piece

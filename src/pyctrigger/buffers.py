@@ -1,4 +1,4 @@
-"""Bytes in pieces, as a worker's frames come and a pyc's header and code go, written without joining them first."""
+"""Gathered writes: several buffers (a pyc's header and code, the parts of a frame) written without joining them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Buffer = Union[bytes, memoryview]
 
 
 def write_pieces(descriptor: int, pieces: Sequence[Buffer]) -> int:
-    """Write what one call takes of them, from the first on; how many bytes that was. Raises OSError."""
+    """Write as much as one system call takes, from the first buffer on. Returns the number of bytes. Raises OSError."""
     if hasattr(os, "writev"):  # PyPy's os has none
         try:
             return os.writev(descriptor, pieces)

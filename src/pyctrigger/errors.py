@@ -1,6 +1,6 @@
-"""What can go wrong with the machinery: one root, plain classes, an exit code on each class.
+"""Errors that end a command: one root class, plain subclasses, an exit code on each.
 
-Trouble with a single file is no exception but a value, see `pyctrigger.outcome.outcome`.
+A problem with a single file is a value, not an exception: see `pyctrigger.outcome.outcome`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: What a command ends with, and what that means. The manual and the reference are made of it; codes only ever get more.
+#: Exit codes and their meaning. Manual and reference are generated from this table; codes are only ever added.
 EXIT_CODES = {
     0: "Done.",
-    1: "Some file failed, there are findings, what was to be measured doesn't run, or root's rights are needed.",
+    1: "Some file failed, there are findings, the module to measure doesn't run, or root's rights are needed.",
     2: "Wrong usage or configuration.",
     3: "Not everything could be examined.",
     69: "The target interpreter is missing or broken.",
     70: "A defect of pyctrigger's own.",
-    74: "What it had to say could not be written to standard output; the work itself was done.",
+    74: "Standard output could not be written; the work itself was done.",
     75: "The lock was not free in time.",
     77: "Refused: somebody else could change the interpreter, configuration or state that root is asked to trust.",
     130: "Interrupted from the keyboard; running it again finishes the work.",
@@ -28,8 +28,8 @@ EXIT_CODES = {
 class PyctriggerError(Exception):
     """Root of all exceptions that pyctrigger raises.
 
-    `exit_code` is what a command ends with, `message` says what happened (path and reason), and `mend` what the
-    reader can do about it: for each error, or `usual_mend` for all of a class.
+    `exit_code` is the command's exit code, `message` says what happened (path and reason), and `mend` what the user can
+    do about it. A class without a hint of its own for each error has one in `usual_mend`.
     """
 
     exit_code: ClassVar[int] = 70
@@ -44,11 +44,11 @@ class PyctriggerError(Exception):
         return f"{self.message}; {self.mend}" if self.mend else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Not by its class's own arguments: another process is told what it says.
-        return _remade, (type(self), self.message, self.__dict__)
+        # By its fields: subclasses take other arguments than the message, and errors are pickled between processes.
+        return _rebuild, (type(self), self.message, self.__dict__)
 
 
-def _remade(kind: type[PyctriggerError], message: str, fields: dict[str, Any]) -> PyctriggerError:
+def _rebuild(kind: type[PyctriggerError], message: str, fields: dict[str, Any]) -> PyctriggerError:
     error = kind.__new__(kind)
     PyctriggerError.__init__(error, message)
     error.__dict__.update(fields)
@@ -56,17 +56,17 @@ def _remade(kind: type[PyctriggerError], message: str, fields: dict[str, Any]) -
 
 
 class UsageError(PyctriggerError):
-    """The call itself is wrong: an argument, or arguments that don't go together."""
+    """The command line is wrong: an invalid argument, or arguments that exclude each other."""
 
     exit_code = 2
 
 
 class NoEnvironmentError(UsageError):
-    """A directory is no environment of the interpreter that was named."""
+    """A directory isn't an environment of the given interpreter."""
 
 
 class NoLibraryError(UsageError):
-    """Environments were named together with `--stdlib`, and have no standard library inside."""
+    """Environments were given together with `--stdlib`, but contain no standard library."""
 
     usual_mend = "leave out --stdlib"
 
@@ -81,13 +81,13 @@ class NoLibraryError(UsageError):
 
     @classmethod
     def of_all(cls, errors: Sequence[NoLibraryError]) -> NoLibraryError:
-        """One for all."""
+        """Returns one error for the places and flavours of all of them."""
         fields = [(each.places, each.flavours, each.elsewhere) for each in errors]
         return cls(*(list(dict.fromkeys(name for part in parts for name in part)) for parts in zip(*fields)))
 
 
 class OutsideScopeError(UsageError):
-    """Paths were given that lie in no site directory of the target."""
+    """Some of the given paths lie in none of the target's site directories."""
 
     def __init__(self, paths: Sequence[str], flavour: str, site_directories: Sequence[str], *, mend: str) -> None:
         listed = ", ".join(paths)
@@ -97,7 +97,7 @@ class OutsideScopeError(UsageError):
 
 
 class ConfigurationError(PyctriggerError):
-    """The configuration can't be used. `problems` holds every fault found, not only the first."""
+    """The configuration is invalid. `problems` lists everything that is wrong, not only the first."""
 
     exit_code = 2
 
@@ -108,7 +108,7 @@ class ConfigurationError(PyctriggerError):
 
 
 class InterpreterError(PyctriggerError):
-    """The target interpreter is missing, broken, silent, or not what was asked for."""
+    """The target interpreter is missing or broken, doesn't answer, or isn't the one that was asked for."""
 
     exit_code = 69
     usual_mend = "name another interpreter with --python PATH"
@@ -117,11 +117,11 @@ class InterpreterError(PyctriggerError):
 class InterpreterChangedError(InterpreterError):
     """The interpreter isn't the one that was probed: its magic number or cache tag differs."""
 
-    usual_mend = "run it again once nothing replaces the interpreter any more"
+    usual_mend = "run it again when the upgrade of the interpreter has finished"
 
 
 class LockTimeoutError(PyctriggerError):
-    """The lock of the installation was not free in time. `holder` describes who has it, where that is known."""
+    """The installation's lock was not free in time. `holder` describes the process that holds it, if known."""
 
     exit_code = 75
 
@@ -141,47 +141,47 @@ class RefusedError(PyctriggerError):
 
 
 class DeclinedError(PyctriggerError):
-    """A person was asked, and the answer wasn't yes."""
+    """The user was asked to confirm, and didn't say yes."""
 
     exit_code = 1
 
 
 class RightsError(PyctriggerError):
-    """This account has no right to write somewhere, and root has."""
+    """This account may not write somewhere, but root may."""
 
     exit_code = 1
     usual_mend = "you need root"
 
 
 class ShortageError(PyctriggerError):
-    """The system has too little of something for us to go on: descriptors, or memory."""
+    """The system is out of a resource that is needed: file descriptors, or memory."""
 
     exit_code = 3
-    usual_mend = "raise the limits that it runs under (ulimit -a)"
+    usual_mend = "raise the resource limits (see ulimit -a)"
 
 
 class InterruptedRunError(PyctriggerError):
-    """Somebody pressed Ctrl-C. It is for who reads JSON; what ends the run is Python's own KeyboardInterrupt."""
+    """The run was interrupted by Ctrl-C. Only reported in JSON: Python's own KeyboardInterrupt ends the run."""
 
     exit_code = 130
     usual_mend = "run it again to finish"
 
 
 class OutputError(PyctriggerError):
-    """Standard output can't be written: the disk is full, or the descriptor closed. Told at the end, never raised."""
+    """Standard output can't be written (disk full, descriptor closed). Reported at the end, never raised."""
 
     exit_code = 74
     usual_mend = "make room, or send the output elsewhere"
 
 
 class UnexaminedError(PyctriggerError):
-    """A part of what was named could not be looked at."""
+    """Some of the given paths could not be examined."""
 
     exit_code = 3
 
 
 class MeasurementError(PyctriggerError):
-    """What was to be measured doesn't run: a module that isn't there, a crash, a time-out."""
+    """The module to measure doesn't run: it is missing, crashes, or times out."""
 
     exit_code = 1
 

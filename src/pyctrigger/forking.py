@@ -1,4 +1,4 @@
-"""Forks of a process that may have threads: a program that uses the library."""
+"""os.fork() in a process that may have threads, such as a program that uses the library."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import warnings
 
 
 def fork() -> int:
-    """What os.fork() gives, without the warning that Python 3.12 and later have for a program with threads.
+    """Call os.fork() without the warning that Python 3.12 and later give in a process with threads.
 
-    Other threads may hold locks that are never free in the child: it takes none of them, but for those that Python and
-    the C library free there. Raises OSError.
+    Locks that other threads hold are never released in the child, so it must take none, except those that Python and
+    the C library reset after a fork. Raises OSError.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -1,7 +1,7 @@
-"""User namespaces (user_namespaces(7)): which of the owners that files show are accounts at all.
+"""User namespaces (user_namespaces(7)): whether the owner that a file shows is a real account.
 
-An owner that isn't mapped shows as the overflow uid, usually 65534. That is no account: nobody can be told to act as
-it, and nothing can be given to it.
+An owner that isn't mapped shows as the overflow uid, usually 65534. That is no account: no process can act as it, and
+no file can be given to it.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ALL = (1 << 32) - 1
-_OVERFLOW = 65534
+_ALL_IDS = (1 << 32) - 1
+_USUAL_OVERFLOW = 65534
 
 
 def is_restricted() -> bool:
-    """Whether we are in a user namespace that doesn't know all accounts of the machine."""
-    return sum(count for _, count in _map()) < _ALL
+    """Whether we are in a user namespace that maps only some of the machine's accounts."""
+    return sum(count for _, count in _mapped_ranges()) < _ALL_IDS
 
 
 def is_mapped(uid: int) -> bool:
-    """Whether an account of this number can exist here."""
-    return any(first <= uid < first + count for first, count in _map())
+    """Whether an account with this uid can exist here."""
+    return any(first <= uid < first + count for first, count in _mapped_ranges())
 
 
 def is_unmapped_owner(uid: int, reopen: Callable[[int], int]) -> bool:
-    """Whether the owner that a file shows is no account of this namespace; `reopen` opens it with more flags."""
-    if uid == 0 or uid != _overflow("uid") or not is_restricted():
+    """Whether the owner that a file shows isn't mapped here. `reopen` opens the file with the given flags."""
+    if uid == 0 or uid != _overflow_id("uid") or not is_restricted():
         return False
     if not is_mapped(uid) or os.geteuid() != 0:
         return True
-    # The account of that number exists here as well. Only over a file of its own has root the owner's rights.
+    # A real account has the overflow uid, too. O_NOATIME tells them apart: root may use it on mapped owners' files
+    # only.
     try:
         os.close(reopen(os.O_RDONLY | os.O_NOATIME | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
     except PermissionError:
@@ -44,42 +45,42 @@ def is_unmapped_owner(uid: int, reopen: Callable[[int], int]) -> bool:
 
 
 def is_unmapped_group(gid: int) -> bool:
-    """Whether a group may be none of this namespace's: nothing is given to one that may."""
-    return gid != 0 and gid == _overflow("gid") and is_restricted()
+    """Whether a group may be unmapped in this namespace. Such a group is given nothing."""
+    return gid != 0 and gid == _overflow_id("gid") and is_restricted()
 
 
 def mapped_for_both(ranges: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
-    """The parts of ranges of ids (first, last) that are both accounts and groups of this namespace."""
+    """Returns the parts of these ranges of ids (first, last) that are mapped as accounts and as groups."""
     for kind in ("uid", "gid"):
         ranges = tuple(
             (max(first, start), min(last, start + count - 1))
             for first, last in ranges
-            for start, count in _map(kind)
+            for start, count in _mapped_ranges(kind)
             if max(first, start) <= min(last, start + count - 1)
         )
     return list(ranges)
 
 
 @functools.cache
-def _map(kind: str = "uid") -> tuple[tuple[int, int], ...]:
-    """The ranges of this namespace's accounts, or groups: first, and how many."""
+def _mapped_ranges(kind: str = "uid") -> tuple[tuple[int, int], ...]:
+    """Returns the ranges of accounts (or groups) that this namespace maps: first id, and how many."""
     try:
         with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
             rows = [[int(number) for number in row.split()] for row in file.read(1 << 16).splitlines()]
-        return tuple((first, count) for first, _, count in rows) or ((0, _ALL),)
-    except (OSError, ValueError):  # a system without
-        return ((0, _ALL),)
+        return tuple((first, count) for first, _, count in rows) or ((0, _ALL_IDS),)
+    except (OSError, ValueError):  # a system without user namespaces
+        return ((0, _ALL_IDS),)
 
 
 @functools.cache
-def _overflow(kind: str) -> int:
+def _overflow_id(kind: str) -> int:
     try:
         with open(f"/proc/sys/kernel/overflow{kind}", encoding="ascii") as file:
             return int(file.read(16))
     except (OSError, ValueError):
-        return _OVERFLOW
+        return _USUAL_OVERFLOW
 
 
 def group_ranges() -> list[tuple[int, int]]:
-    """The groups that can exist here: the first and the last of each range."""
-    return [(first, first + count - 1) for first, count in _map("gid")]
+    """Returns the groups that can exist here, as ranges: first and last."""
+    return [(first, first + count - 1) for first, count in _mapped_ranges("gid")]

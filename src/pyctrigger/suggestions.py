@@ -1,4 +1,4 @@
-"""Suggestions: the known word that a mistyped one was probably meant to be."""
+"""Suggestions for mistyped words: "did you mean"."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: What other tools call our commands: their spelling is no mistake that letters would show.
+#: What other tools call our commands. They are spelled differently, so that no comparison of letters finds them.
 COMMANDS = {
     **dict.fromkeys(("build", "compile", "compileall", "update", "trigger"), "run"),
     **dict.fromkeys(("fix", "mend", "rebuild"), "repair"),
@@ -24,7 +24,7 @@ COMMANDS = {
     "version": "--version",
     "help": "--help",
 }
-#: The programs that people type, of package managers that have another name.
+#: Programs and distributions that people type instead of the package manager's name.
 MANAGERS = {
     **dict.fromkeys(("apt", "apt-get", "aptitude", "deb", "debian"), "dpkg"),
     **dict.fromkeys(("dnf", "dnf5", "yum", "zypper", "microdnf"), "rpm"),
@@ -35,10 +35,10 @@ MANAGERS = {
 
 
 def did_you_mean(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
-    """`` (did you mean status?)`` for a word that is like a known one; nothing for any other."""
-    import difflib  # whoever makes no mistake doesn't pay for it
+    """Returns `` (did you mean status?)`` for a word that resembles a known one, or an empty string."""
+    import difflib  # only after a mistake
 
-    words = {each.lstrip("-"): each for each in known}  # that both are options makes no two words alike
+    words = {each.lstrip("-"): each for each in known}  # a common "--" would make any two options similar
     other = (synonyms or {}).get(word.lower())
     if other is None or not (other in words or other.startswith("--")):
         like = difflib.get_close_matches(word.lower().lstrip("-"), words, 1)

@@ -1,6 +1,6 @@
-"""Who an account is: its group and groups as the system's databases have them, or a group of nobody's.
+"""Groups of an account, from the system's databases (nsswitch.conf(5)), or an unused group for one without an entry.
 
-A database may be a network service that hangs (nsswitch.conf(5)). So it is asked in a child, with a deadline.
+A database may be a network service that hangs. So it is queried in a child process, with a deadline.
 """
 
 from __future__ import annotations
@@ -16,55 +16,55 @@ from ..forking import fork
 from ..namespaces import group_ranges, is_unmapped_group
 from .identity import Identity
 
-#: Seconds until a database that doesn't answer is given up, and for how long it isn't asked again.
+#: Seconds to wait for the databases, and seconds during which they aren't asked again after a time-out.
 PATIENCE = 10.0
-_REST = 60.0
+_RETRY_AFTER = 60.0
 #: What systemd, containers and directories leave free (https://systemd.io/UIDS-GIDS).
 _FIRST, _LAST = 2000200001, 2147352575
 _END = b"."
-#: As many as a group's number is drawn, before a system has none left.
+#: How many random numbers are tried before we assume that no group is free.
 _TRIES = 100
 
 
 class AccountUnknownError(Exception):
-    """Nobody can say which groups an account has; the text says why."""
+    """The groups of an account can't be found out; the text says why."""
 
 
 class _Databases:
-    """When they may be asked: a tree may be of any number of accounts, and the lock is held meanwhile."""
+    """When the databases may be asked again. A tree may belong to any number of accounts, and we hold the lock."""
 
     silent_until = 0.0
 
 
 def look_up(uid: int) -> Identity:
-    """The identity of an account. Raises AccountUnknownError where the databases don't answer, or haven't lately."""
+    """Returns an account's identity. Raises AccountUnknownError if the databases don't answer, or recently didn't."""
     deadline = time.monotonic() + PATIENCE
-    answer = _asked(uid, deadline) if time.monotonic() >= _Databases.silent_until else []
+    answer = _ask_in_child(uid, deadline) if time.monotonic() >= _Databases.silent_until else []
     if not answer:
-        raise AccountUnknownError(f"the system doesn't say which groups account {uid} has, whose place it is")
+        raise AccountUnknownError(f"the system's databases don't say which groups account {uid} has")
     gid, *groups = answer
     return Identity(uid, gid, tuple(groups))
 
 
-def _asked(uid: int, deadline: float) -> list[int]:
-    """What a child says of an account: its group, and then all of its groups; nothing if it says nothing in time."""
+def _ask_in_child(uid: int, deadline: float) -> list[int]:
+    """Returns the primary group of an account, and then all of its groups; nothing if no answer comes in time."""
     reading, writing = os.pipe()
     try:
         child = fork()
     except OSError as error:
         os.close(reading)
         os.close(writing)
-        reason = f"no process can be had that asks which groups account {uid} has, whose place it is"
+        reason = f"no process can be started to ask which groups account {uid} has"
         raise AccountUnknownError(f"{reason} ({error.strerror})") from error
     if child == 0:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.write(writing, " ".join(map(str, _ask(uid))).encode() + _END)
+            os.write(writing, " ".join(map(str, _query_databases(uid))).encode() + _END)
         finally:
             os._exit(0)
     os.close(writing)
     try:
-        answer = _answer(reading, deadline)
+        answer = _read_answer(reading, deadline)
     finally:
         os.close(reading)
         with contextlib.suppress(OSError):
@@ -72,12 +72,12 @@ def _asked(uid: int, deadline: float) -> list[int]:
         with contextlib.suppress(OSError):
             os.waitpid(child, 0)
     if not answer and time.monotonic() >= deadline:
-        _Databases.silent_until = deadline + _REST
+        _Databases.silent_until = deadline + _RETRY_AFTER
     return answer
 
 
-def _answer(reading: int, deadline: float) -> list[int]:
-    """The numbers that come through a pipe; none if they don't come whole, and in time."""
+def _read_answer(reading: int, deadline: float) -> list[int]:
+    """Returns the numbers written to a pipe; none if they don't arrive complete before the deadline."""
     data = b""
     poller = select.poll()
     poller.register(reading, select.POLLIN)
@@ -93,8 +93,8 @@ def _answer(reading: int, deadline: float) -> list[int]:
     return []
 
 
-def _ask(uid: int) -> list[int]:
-    """Its group, and then all of its groups."""
+def _query_databases(uid: int) -> list[int]:
+    """Returns the primary group of an account, and then all of its groups."""
     import pwd
 
     try:
@@ -106,7 +106,7 @@ def _ask(uid: int) -> list[int]:
 
 
 def _private_group() -> int:
-    """A group that is nobody's: one of the account's own number may be any group of the system."""
+    """Returns an unused group id. The account's own number may be any group of the system (999 is docker somewhere)."""
     import grp
 
     there = group_ranges()

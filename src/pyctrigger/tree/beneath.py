@@ -1,8 +1,8 @@
-"""Opening what lies beneath a directory as chroot(2) would see it, without one, and without entering any mount below.
+"""Opening paths beneath a root as chroot(2) would resolve them, without entering mounts.
 
-Whoever mounts something beneath a stranger's root means it for those inside: it may be this system's own tree, or a
-file system of a program's that never answers. openat2(2) refuses it before anything is asked; where there is no such
-call, the device number tells, which a bind mount has in common with its root.
+Mounts beneath a foreign root are meant for the processes inside: one may be this system's own tree, or a FUSE file
+system that never answers. openat2(2) refuses to cross one before anything is asked of it. Where the call is missing,
+device numbers are compared; a bind mount of the same device isn't noticed then.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import stat
 import sys
 from typing import Any
 
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 _PASSAGE = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 #: From <linux/openat2.h>; the number is the same on all machines but Alpha.
 _OPENAT2 = 437
 _NO_XDEV, _NO_SYMLINKS = 0x01, 0x04
-_ABSENT = (errno.ENOSYS, errno.EPERM, errno.EINVAL)
+_CALL_IS_MISSING = (errno.ENOSYS, errno.EPERM, errno.EINVAL)
 
 
-class _How(ctypes.Structure):
+class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 class _OpenAt2:
-    """The system call, as long as it is there."""
+    """The system call openat2(2), if the kernel has it."""
 
     def __init__(self) -> None:
         self._call: Any = None
@@ -35,9 +35,9 @@ class _OpenAt2:
             self._call = ctypes.CDLL(None, use_errno=True).syscall
 
     def open(self, name: str, flags: int, directory: int) -> int | None:
-        """A descriptor; None where this kernel, or a sandbox, doesn't know the call. Raises OSError."""
+        """Returns a descriptor, or None if the kernel or a sandbox refuses the call itself. Raises OSError."""
         while self._call is not None:
-            how = _How(flags, 0, _NO_XDEV | _NO_SYMLINKS)
+            how = _OpenHow(flags, 0, _NO_XDEV | _NO_SYMLINKS)
             size = ctypes.c_size_t(ctypes.sizeof(how))
             found = self._call(
                 ctypes.c_long(_OPENAT2), ctypes.c_int(directory), os.fsencode(name), ctypes.byref(how), size
@@ -45,7 +45,7 @@ class _OpenAt2:
             if found >= 0:
                 return int(found)
             number = ctypes.get_errno()
-            if number in _ABSENT:
+            if number in _CALL_IS_MISSING:
                 self._call = None
             elif number != errno.EINTR:
                 raise OSError(number, os.strerror(number), name)
@@ -56,7 +56,7 @@ _openat2: list[_OpenAt2] = []
 
 
 def open_component(name: str, flags: int, directory: int) -> int:
-    """Open one name in a directory: no link is followed, no mount entered. Raises OSError (EXDEV: a mount)."""
+    """Open one name in a directory, without following a link or entering a mount. Raises OSError (EXDEV: a mount)."""
     if not _openat2:
         _openat2.append(_OpenAt2())
     found = _openat2[0].open(name, flags | os.O_NOFOLLOW, directory)
@@ -70,14 +70,14 @@ def open_component(name: str, flags: int, directory: int) -> int:
 
 
 def open_root(root: str) -> int:
-    """A root itself, to be looked into with `open_beneath`. Raises OSError."""
+    """Open a root, for use with `open_beneath`. Raises OSError."""
     return os.open(root, _PASSAGE)
 
 
 def open_beneath(root: int, path: str, flags: int = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) -> int:
-    """Open what `path` means inside a root: links to directories are followed inside of it, a last one isn't.
+    """Open `path` as resolved inside a root: links are followed inside of it, except for the last component.
 
-    With O_DIRECTORY a last one is, too. Raises OSError (EXDEV: it lies on a mount).
+    With O_DIRECTORY the last one is followed, too. Raises OSError (EXDEV: the path crosses a mount).
     """
     ancestry = [os.dup(root)]
     pending = path.split("/")[::-1]
@@ -99,7 +99,7 @@ def open_beneath(root: int, path: str, flags: int = os.O_RDONLY | os.O_DIRECTORY
                 ancestry.append(open_component(part, _PASSAGE, ancestry[-1]))
                 continue
             links += 1
-            if links > _MOST_LINKS:
+            if links > _MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
             if goal.startswith("/"):
                 while len(ancestry) > 1:
@@ -112,9 +112,9 @@ def open_beneath(root: int, path: str, flags: int = os.O_RDONLY | os.O_DIRECTORY
 
 
 def read_link(name: str, directory: int) -> str | None:
-    """What a link leads to; None for what is none, or isn't there. Raises OSError."""
+    """Returns the target of a link, or None if `name` isn't a link or doesn't exist. Raises OSError."""
     try:
-        return os.readlink(name, dir_fd=directory)  # asks no mount: what one stands on is no link
+        return os.readlink(name, dir_fd=directory)  # never enters a mount: a mount point isn't a link
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENOENT):
             return None
@@ -122,8 +122,8 @@ def read_link(name: str, directory: int) -> str | None:
 
 
 def status_of_regular(descriptor: int) -> os.stat_result:
-    """The status of an open file. Raises OSError if it is none whose bytes are all there to be read."""
+    """Returns the status of an open file. Raises OSError if it isn't a regular file."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "no regular file")
+        raise OSError(errno.EINVAL, "not a regular file")
     return status

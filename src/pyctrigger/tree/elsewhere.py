@@ -1,4 +1,4 @@
-"""Links to directories: nothing is compiled through one, and where that leaves sources without bytecode, it is told."""
+"""Links to directories. Nothing is compiled through one; where that leaves sources without bytecode, it is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def goal_of(tree: Tree, relative: str, name: str) -> str | None:
-    """Where a link to a directory leads, as it says itself; None for anything else. Raises OSError."""
+    """Returns the path that a link to a directory names, or None for anything else. Raises OSError."""
     if not stat.S_ISLNK(tree.lstat(relative, name).st_mode) or not stat.S_ISDIR(tree.follow(relative, name).st_mode):
         return None
     goal = tree.read_link(relative, name)
@@ -24,16 +24,16 @@ def goal_of(tree: Tree, relative: str, name: str) -> str | None:
 
 
 def leads_to_sources(tree: Tree, relative: str, name: str, sites: Container[tuple[int, int]]) -> bool:
-    """Whether import finds sources through a link that lie in none of these site directories. Raises OSError.
+    """Whether a link leads to importable sources that lie in none of these site directories. Raises OSError.
 
-    Looked at is what lies directly there, and one directory below: packages link their data, too.
+    Only that directory and those directly in it are searched: packages link their data, too.
     """
-    behind = tree.open_behind(relative, name)
+    linked = tree.open_behind(relative, name)
     try:
-        with behind as directory:
+        with linked as directory:
             return _holds_sources(directory, 1) and not is_below(directory, sites)
     finally:
-        os.close(behind.descriptor)
+        os.close(linked.descriptor)
 
 
 def _holds_sources(directory: int, depth: int) -> bool:
@@ -55,7 +55,7 @@ def _holds_sources(directory: int, depth: int) -> bool:
 
 
 def is_below(directory: int, sites: Container[tuple[int, int]]) -> bool:
-    """Whether a directory is one of these, or lies below one."""
+    """Whether a directory is one of `sites`, or lies below one."""
     above, last = os.dup(directory), None
     try:
         while True:

@@ -1,7 +1,7 @@
-"""Acting as the account whose place it is: the process keeps real and saved uid 0, and each act has that account's ids.
+"""Acting as another account: the process keeps real and saved uid 0, and takes on effective ids for a few calls.
 
-Then the kernel judges every right, access lists and network file systems included, and nothing that the account puts in
-the way of a name can lead root to what isn't the account's. Only a process that was forked for it ever changes its ids:
+Then the kernel checks every permission, access lists and network file systems included, and no link or rename by that
+account can make root touch what isn't the account's. Only a process that was forked for this ever changes its ids:
 set-id calls change those of all threads (nptl(7)).
 """
 
@@ -25,7 +25,7 @@ _CAPABILITY_VERSION = 0x20080522
 
 
 class Identity(NamedTuple):
-    """An account, and the groups that its acts have."""
+    """An account, and the groups that we have while we act as it."""
 
     uid: int
     gid: int
@@ -33,7 +33,7 @@ class Identity(NamedTuple):
 
 
 class ForeignPlaceError(OSError):
-    """Somebody else may rename here: it is looked at by another process, which acts as that account."""
+    """Another account may rename here. A process that acts as that account has to do the work."""
 
     def __init__(self, uid: int) -> None:
         super().__init__(errno.EACCES, f"account {uid} may rename here")
@@ -41,7 +41,7 @@ class ForeignPlaceError(OSError):
 
 
 class IdentityRefusedError(OSError):
-    """Nothing can be done here as the account whose place it is, and so nothing is done at all."""
+    """The ids of the account that owns a place can't be taken on, so nothing is done there."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(errno.EPERM, reason)
@@ -51,19 +51,19 @@ class IdentityRefusedError(OSError):
 
 
 class _Process:
-    """What this process may do, and what it does at the moment."""
+    """Whether this process may change its ids, and which ones it has at the moment."""
 
     def __init__(self) -> None:
-        #: Whether it was forked for this.
+        #: Whether it was forked to act as other accounts.
         self.acts = False
-        #: How often this process met with a place that it can't enter.
+        #: How many foreign places this process has met, and left to another one.
         self.met = 0
         self.current: Identity | None = None
-        #: For each block that we are in: whether it took on an account's ids.
+        #: For each `with` block that we are in: whether it took on an account's ids.
         self.blocks: list[bool] = []
         self.own_group = 0
         self.own_groups: list[int] = []
-        #: By account: its identity, proven; or why it can't be had.
+        #: For each account its identity, proven to work, or the reason why it can't be taken on.
         self.known: dict[int, Identity | str] = {}
 
 
@@ -71,8 +71,8 @@ _process = _Process()
 
 
 def begin_acting() -> None:
-    """Make this process one that acts as accounts: it was forked for that, and has one thread. Raises OSError."""
-    from .permission import access_lists  # noqa: F401 - an account may not be able to read root's own Python when it is needed
+    """Let this process act as other accounts. It must be forked for that, and have one thread. Raises OSError."""
+    from .permission import access_lists  # noqa: F401 - imported now: the account may not be able to read root's Python
 
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
@@ -81,35 +81,36 @@ def begin_acting() -> None:
 
 
 def places_met() -> int:
-    """How often this process met with a place of somebody else's, and left it to one that acts there."""
+    """Returns how many foreign places this process has met, and left to one that may act there."""
     return _process.met
 
 
 def is_root() -> bool:
-    """Whether places of others have to be told from ours: who isn't root has no more rights than its own."""
+    """Whether other accounts' places need care: an account other than root has no rights but its own."""
     return _process.acts or os.geteuid() == 0
 
 
 def identity_of(uid: int) -> Identity:
-    """The identity of an account, as it can be had here.
+    """Returns the identity of an account, proven to work in this process.
 
-    Raises ForeignPlaceError in a process that keeps its ids, and IdentityRefusedError where it can't be had.
+    Raises ForeignPlaceError in a process that can't change its ids, and IdentityRefusedError if the ids can't be taken
+    on.
     """
     if not _process.acts:
         _process.met += 1
         raise ForeignPlaceError(uid)
     found = _process.known.get(uid)
     if found is None:
-        found = _process.known[uid] = _proven(uid)
+        found = _process.known[uid] = _prove_identity(uid)
     if isinstance(found, str):
         raise IdentityRefusedError(found)
     return found
 
 
 class Acting:
-    """A block of acts as an account, or as ourselves for None. Within one as an account, that one stays.
+    """A `with` block that acts as an account, or as ourselves for None. A nested block doesn't change the account.
 
-    So who follows a link from an account's directory into one of root's has the account's rights there.
+    So a link from an account's directory into one of root's is followed with the account's rights.
     """
 
     __slots__ = ("identity",)
@@ -132,11 +133,11 @@ class Acting:
 
 
 class MakingFor:
-    """A block in which what we make as an account is a group's, also one that the account isn't in.
+    """A `with` block in which what we create as an account gets this group, even if the account isn't a member.
 
-    That is the group of its directory: an account without an entry acts with a group that is nobody's, and drawn anew.
-    Nothing but one call belongs in it, on a name in an open directory of that account's place: there a group gives it
-    no right that it hasn't. Nothing happens where we act as ourselves.
+    It is for the directory's group: an account without an entry acts with an unused group drawn at random. Make only
+    one call in it, on a name in an open directory that the account owns: there a group gives it no right that it
+    doesn't have. Does nothing where we act as ourselves.
     """
 
     __slots__ = ("_gid", "_identity")
@@ -152,7 +153,7 @@ class MakingFor:
         _resume()
         try:
             _assume(identity._replace(gid=self._gid))
-        except OSError:  # no group of this user namespace
+        except OSError:  # the group isn't mapped in this user namespace
             _assume(identity)
             return
         self._identity = identity
@@ -166,15 +167,15 @@ class MakingFor:
 
 
 def acts_as_other() -> bool:
-    """Whether we act as an account at the moment."""
+    """Whether we act as another account at the moment."""
     return _process.current is not None
 
 
 def make_directory(parent: int, name: str, mode: int, gid: int) -> None:
-    """Make a directory with its mode and group from the start. Raises OSError.
+    """Make a directory that has its mode and group from the start. Raises OSError.
 
-    What is opened afterwards under its name may be another one, which a chmod or chown would give away. As root, in a
-    process that keeps its ids, another one makes it.
+    Its name may lead to another directory a moment later, which a chmod or chown would give away. As root, a forked
+    child makes it, since this process can't change its ids.
     """
     if acts_as_other():
         with MakingFor(gid):
@@ -188,11 +189,11 @@ def make_directory(parent: int, name: str, mode: int, gid: int) -> None:
         finally:
             os.setegid(_process.own_group)
     else:
-        _make_apart(parent, name, mode, gid)
+        _make_in_child(parent, name, mode, gid)
 
 
-def _make_apart(parent: int, name: str, mode: int, gid: int) -> None:
-    from ..forking import fork  # few directories are of a group that isn't root's
+def _make_in_child(parent: int, name: str, mode: int, gid: int) -> None:
+    from ..forking import fork  # few directories have a group other than root's
 
     child = fork()
     if not child:
@@ -211,7 +212,7 @@ def _make_apart(parent: int, name: str, mode: int, gid: int) -> None:
 
 
 class ActingAsOurselves:
-    """A block of acts that are ours also where we act as an account: telling whose place one is."""
+    """A `with` block that acts as ourselves while we act as an account: to find out who owns a place."""
 
     __slots__ = ("_suspended",)
 
@@ -229,8 +230,8 @@ class ActingAsOurselves:
 
 @contextlib.contextmanager
 def masking_nothing_of(mode: int) -> Iterator[None]:
-    """The umask without what it would take from `mode`: another thread may give no more than that meanwhile."""
-    umask = os.umask(0o077)  # there is no asking without setting; a stricter one for a moment does no harm
+    """Let the umask clear no bit of `mode`. Other bits stay masked: another thread may create a file meanwhile."""
+    umask = os.umask(0o077)  # reading it means setting it; a stricter one for a moment does no harm
     os.umask(umask & ~mode)
     try:
         yield
@@ -239,7 +240,7 @@ def masking_nothing_of(mode: int) -> Iterator[None]:
 
 
 def _assume(identity: Identity) -> None:
-    """Take on an account's ids. Raises OSError, and leaves ours."""
+    """Take on an account's ids. Raises OSError, after restoring ours."""
     try:
         os.setgroups(identity.groups)
         os.setegid(identity.gid)
@@ -257,30 +258,30 @@ def _resume() -> None:
     os.setgroups(_process.own_groups)
 
 
-def _proven(uid: int) -> Identity | str:
-    """An account's identity, once it was shown that our rights are gone with our ids."""
-    from .account import AccountUnknownError, look_up  # most trees are root's own
+def _prove_identity(uid: int) -> Identity | str:
+    """Returns an account's identity, proven to have none of our rights, or the reason why it can't be taken on."""
+    from .account import AccountUnknownError, look_up  # not needed for trees that are all root's
 
     try:
         identity = look_up(uid)
     except AccountUnknownError as error:
         return str(error)
-    capabilities = _capabilities()
+    capabilities = _capability_reader()
     try:
         with Acting(identity):
-            is_bare = _has_no_rights(identity, capabilities)
+            is_bare = _has_only_rights_of(identity, capabilities)
     except OSError as error:
         return (
-            f"root can't act as account {uid} here, whose place it is ({error.strerror}); "
+            f"root can't act as account {uid}, which owns it ({error.strerror}); "
             "run it as that account, or give root CAP_SETUID and CAP_SETGID"
         )
     if is_bare:
         return identity
-    return f"root's rights stay when it acts as account {uid}, whose place it is; run it as that account"
+    return f"root can't drop its rights to act as account {uid}, which owns it; run it as that account"
 
 
-def _has_no_rights(identity: Identity, capabilities: Callable[[], int | None]) -> bool:
-    """Whether acts have the rights of this account alone; False also where nothing can prove it."""
+def _has_only_rights_of(identity: Identity, capabilities: Callable[[], int | None]) -> bool:
+    """Whether we have the rights of this account and no others. False also if that can't be proven."""
     if (os.geteuid(), os.getegid()) != (identity.uid, identity.gid):
         return False
     if not set(os.getgroups()) <= {identity.gid, *identity.groups}:
@@ -288,11 +289,11 @@ def _has_no_rights(identity: Identity, capabilities: Callable[[], int | None]) -
     return not sys.platform.startswith("linux") or capabilities() == 0
 
 
-def _capabilities() -> Callable[[], int | None]:
-    """What tells the capabilities that count for this process (capget(2)), or None where they can't be told.
+def _capability_reader() -> Callable[[], int | None]:
+    """Returns a function that reads our effective capabilities (capget(2)), or None if they can't be read.
 
-    With SECBIT_NO_SETUID_FIXUP they may all be there under any uid (capabilities(7)). What is needed is imported
-    before: an account can't read root's own Python.
+    With SECBIT_NO_SETUID_FIXUP a process keeps all of them under any uid (capabilities(7)). The imports happen before
+    the switch: the account may not be able to read root's Python.
     """
     try:
         import ctypes

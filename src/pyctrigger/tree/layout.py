@@ -1,4 +1,4 @@
-"""Where the pycs of a directory lie: in its `__pycache__`, or in the tree that `sys.pycache_prefix` names.
+"""Where the pycs of a directory are: in its `__pycache__`, or in the tree that `sys.pycache_prefix` names.
 
 Sources: PEP 3147, and `cache_from_source` in `importlib._bootstrap_external`: with a prefix, a source `/a/b/m.py` has
 its pyc at `PREFIX/a/b/m.<tag>.pyc`, without a `__pycache__` (CPython 3.8 and later).
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .permission.ways import WaysFromAbove
     from .source import SourceRights, SourceText
 
-#: ST_RDONLY of statvfs(3), which PyPy doesn't name.
+#: ST_RDONLY of statvfs(3). PyPy doesn't define it.
 _READ_ONLY = getattr(os, "ST_RDONLY", 1)
-_OURS = Acting(None)
+_AS_OURSELVES = Acting(None)
 
 
 class Layout:
@@ -39,7 +39,7 @@ class Layout:
         self.has_prefix = prefix is not None
         self._base = sources.path.strip("/") if prefix else ""
         self._from_above: WaysFromAbove | None = None
-        #: Those of the last source, and all that they follow from: few sources differ from the one before.
+        #: Readers of the last source, and what they were derived from: few sources differ from the one before.
         self._readers: tuple[tuple[object, ...], Readers | None] = ((), None)
 
     def __enter__(self) -> Layout:
@@ -52,17 +52,17 @@ class Layout:
         self.pycs.close()
 
     def pycache(self, relative: str) -> str:
-        """Where the pycs of the directory `relative` lie, relative to `pycs`."""
+        """Returns the directory of the pycs of `relative`, relative to `pycs`."""
         if self.has_prefix:
             return f"{self._base}/{relative}" if relative else self._base
         return f"{relative}/{PYCACHE}" if relative else PYCACHE
 
     def above_pycaches(self, relative: str) -> str:
-        """What all directories of pycs of a package lie below, relative to `pycs`."""
+        """Returns the directory that contains all pycaches of a package, relative to `pycs`."""
         return self.pycache(relative) if self.has_prefix else relative
 
     def readers(self, relative: str, rights: SourceRights) -> Readers:
-        """Who may read a source of the directory `relative`. Raises OSError."""
+        """Returns who may read a source of the directory `relative`. Raises OSError."""
         status, ways = rights.status, self.ways(relative, rights.directory)
         reasons = status.st_mode, status.st_uid, status.st_gid, rights.acl, ways
         known, readers = self._readers
@@ -72,7 +72,7 @@ class Layout:
         return readers
 
     def ways(self, relative: str, directory: str) -> tuple[Grants, ...]:
-        """What keeps accounts from the sources in `directory`, and not from the pycs of `relative`. Raises OSError."""
+        """Returns what keeps accounts out of `directory`, but not out of the pycache of `relative`. Raises OSError."""
         if self.has_prefix:
             if self._from_above is None:
                 from .permission.ways import WaysFromAbove
@@ -86,16 +86,16 @@ class Layout:
         return ways_inside(self.sources, directory, relative)
 
     def is_read_only(self, relative: str) -> bool:
-        """Whether the pycs of the directory `relative` lie on a file system that is mounted read-only.
+        """Whether the pycs of the directory `relative` are on a file system that is mounted read-only.
 
-        Asked of the directory itself: any directory of a tree can be a mount of its own.
+        Checked for each directory: any of them can be a mount point.
         """
         return _is_read_only(self.pycs, self.pycache(relative))
 
     def read_only_top(self, relative: str) -> str:
-        """The uppermost directory, relative to `pycs`, that can't be written if these pycs can't.
+        """Returns the topmost directory, relative to `pycs`, that can't be written if these pycs can't.
 
-        That of the same mount; where no mount says so but only a write's answer (a snapshot of btrfs), of the device.
+        It is the top of the same mount, or of the same device if only writing fails (a read-only btrfs snapshot).
         """
         top = self.pycache(relative)
         alike = _is_read_only if _is_read_only(self.pycs, top) else _device
@@ -105,24 +105,24 @@ class Layout:
         return top
 
     def may_write(self, relative: str) -> bool:
-        """Whether this account has the right to write the pycs of the directory `relative`."""
+        """Whether this account may write the pycs of the directory `relative`."""
         return _may_write(self.pycs, self.pycache(relative))
 
     def forbidden_top(self, relative: str) -> str:
-        """The uppermost directory, relative to `pycs`, that this account may not write if it may not write these."""
+        """Returns the topmost directory, relative to `pycs`, that we may not write if we may not write these pycs."""
         top = self.pycache(relative)
         while top and not _may_write(self.pycs, top.rpartition("/")[0]):
             top = top.rpartition("/")[0]
         return top
 
     def owner_of(self, path: str) -> int:
-        """The owner of a directory, relative to `pycs`, or of the next one above it that is there."""
+        """Returns the owner of a directory, relative to `pycs`, or of its nearest existing parent."""
         return os.fstat(_nearest(self.pycs, path).descriptor).st_uid
 
     def keeps_visitors_out(self, relative: str, sources: list[str]) -> bool:
-        """Whether who may read one of these sources of a directory may not enter its `__pycache__`. Raises OSError."""
+        """Whether accounts that may read one of these sources can't enter its `__pycache__`. Raises OSError."""
         if self.has_prefix or not sources:
-            return False  # that tree has modes of its own
+            return False  # the prefix has modes of its own
         pycache = self.pycs.directory(self.pycache(relative))
         with self.sources.entered(relative) as directory:
             if not is_kept_from_visitors(os.fstat(directory), os.fstat(pycache)):
@@ -136,39 +136,39 @@ class Layout:
         return False
 
     def read_source(self, relative: str, name: str) -> SourceText:
-        """Read a source for its pycs: where their directory is another account's, with that one's rights.
+        """Read a source, with the rights of the account that owns the directory of its pycs.
 
         Raises SourceRefused and OSError.
         """
-        with _nearest(self.pycs, self.pycache(relative)) if self.has_prefix else _OURS:
+        with _nearest(self.pycs, self.pycache(relative)) if self.has_prefix else _AS_OURSELVES:
             try:
                 return read_source(self.sources, relative, name)
             except PermissionError as error:
                 account = self.pycs.account_at(self.pycache(relative))
                 if account is None:
                     raise
-                raise SourceRefused(f"account {account.uid}, whose its pycs will be, may not read it") from error
+                raise SourceRefused(f"account {account.uid}, which will own its pycs, may not read it") from error
 
     def describe_source(self, relative: str, name: str = "") -> str:
-        """The full path of a source, or of its directory."""
+        """Returns the full path of a source, or of its directory."""
         return self.sources.describe(relative, name)
 
     def describe_pyc(self, relative: str, name: str = "") -> str:
-        """The full path of a pyc of the directory `relative`, or of the directory that holds its pycs."""
+        """Returns the full path of a pyc of the directory `relative`, or of the directory that holds its pycs."""
         return self.pycs.describe(self.pycache(relative), name)
 
 
 def _is_read_only(tree: Tree, relative: str) -> bool:
     try:
         return bool(os.fstatvfs(_nearest(tree, relative).descriptor).f_flag & _READ_ONLY)
-    except OSError:  # the system doesn't answer; what is written will tell
+    except OSError:  # unknown; writing will show
         return False
 
 
 def _may_write(tree: Tree, relative: str) -> bool:
-    """Whether we, or the account that we act as there, have the right to change what is in a directory.
+    """Whether we, or the account that we act as there, may change the contents of a directory.
 
-    Root is never asked.
+    Root always may.
     """
     with _nearest(tree, relative) as directory:
         return os.geteuid() == 0 or _has_right_to(directory)
@@ -179,7 +179,7 @@ def _has_right_to(directory: int) -> bool:
     try:
         if os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=effective):
             return True
-        # os.access tells no reason: a system that refuses the call says no to this, too, and what is written will tell.
+        # os.access gives no reason. A sandbox that refuses the call says no to this one, too; then writing will show.
         return not os.access("/", os.F_OK, effective_ids=effective)
     except NotImplementedError:
         return True
@@ -190,7 +190,7 @@ def _device(tree: Tree, relative: str) -> int:
 
 
 def _nearest(tree: Tree, relative: str) -> Opened:
-    """A directory, or the next one above it that is there."""
+    """Returns a directory, or its nearest existing parent."""
     while relative:
         try:
             return tree.entered(relative)
@@ -200,7 +200,7 @@ def _nearest(tree: Tree, relative: str) -> Opened:
 
 
 class Place:
-    """One directory of sources and the one of its pycs, with their paths: worked out once for all files in them."""
+    """A directory of sources and the directory of its pycs. Their paths are computed once for all files in them."""
 
     __slots__ = ("layout", "pyc_directory", "pycache", "relative", "source_directory")
 

@@ -1,8 +1,7 @@
-"""What stands in a directory, in one pass: names only, so that a directory of any size costs little memory.
+"""Directory listings in one pass: only names are kept, so that a large directory costs little memory.
 
-`scandir` gives the type of an entry without a system call; a source costs one `stat` when it is judged, a pyc one
-`open` and a `read` of a few bytes. Nothing here blocks: a FIFO is never opened, or opened without waiting for its
-writer.
+`scandir` gives the type of an entry without a system call; a source costs one `stat` when it is checked, a pyc one
+`open` and a `read` of a few bytes. Nothing here blocks: a FIFO is never opened, or with O_NONBLOCK.
 """
 
 from __future__ import annotations
@@ -19,36 +18,36 @@ if TYPE_CHECKING:
 
 
 class SourceListing(NamedTuple):
-    """What stands in a directory of sources."""
+    """Contents of a directory of sources."""
 
     sources: list[str]
-    """Every regular file that is a source, sorted."""
+    """Regular files with the name of a source, sorted."""
     links: list[str]
-    """Every link with the name of a source."""
+    """Links with the name of a source."""
     directories: list[str]
     names: set[str]
-    """Every name that ends like a source's: what has one is no proof that a pyc is an orphan."""
+    """All names with a source's suffix, whatever they are. A pyc whose source's name is here is no orphan."""
     has_pycache: bool
     others: int
     linked: list[str]
-    """Every other link with a name that a package can have."""
+    """Other links whose name could be a package's."""
 
     @property
     def is_barren(self) -> bool:
-        """Whether there is nothing but directories."""
+        """Whether the directory holds nothing but directories."""
         return not (self.sources or self.links or self.others)
 
 
 class PycListing(NamedTuple):
-    """What stands in a directory of pycs."""
+    """Contents of a directory of pycs."""
 
     names: dict[str, bool]
-    """Every entry but directories, and whether it is a regular file."""
+    """All entries except directories, and whether each is a regular file."""
     directories: list[str]
 
 
 def list_sources(directory: int, skip: Container[str] = ()) -> SourceListing:
-    """Look through a directory; those of its directories that are in `skip` count as others. Raises OSError."""
+    """List a directory of sources; subdirectories named in `skip` count as others. Raises OSError."""
     sources, links, directories, linked, names = [], [], [], [], set()
     has_pycache, others = False, 0
     with os.scandir(directory) as entries:
@@ -76,7 +75,7 @@ def list_sources(directory: int, skip: Container[str] = ()) -> SourceListing:
 
 
 def source_owners(directory: int) -> set[int]:
-    """The owners of the sources in a directory. Raises OSError."""
+    """Returns the uids that own sources in a directory. Raises OSError."""
     owners = set()
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -87,7 +86,7 @@ def source_owners(directory: int) -> set[int]:
 
 
 def list_pycs(directory: int) -> PycListing:
-    """Look through a directory of pycs. Raises OSError."""
+    """List a directory of pycs. Raises OSError."""
     names, directories = {}, []
     with os.scandir(directory) as entries:
         for entry in entries:

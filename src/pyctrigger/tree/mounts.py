@@ -1,34 +1,34 @@
-"""Which kind of file system a path lies on, by the table of mounts: what root may not look at says nothing itself."""
+"""Type of the file system that holds a path, from the mount table: root may not be able to stat the path itself."""
 
 from __future__ import annotations
 
 import os
 import re
 
-#: Nobody can act as its owner there: all ids of a process have to be his, the real ones, too (fuse(4), allow_root).
+#: Effective ids aren't enough there: FUSE wants all ids of a process to be the owner's, real ones included (fuse(4)).
 KEPT_OUT = "it lies on a FUSE mount that lets in nobody but its owner"
 MEND = "mount it with allow_root, or run it as that account"
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def lies_on_fuse(path: str) -> bool:
-    """Whether a path lies on a file system of a user's (FUSE): without allow_root nobody but that user is let in."""
+    """Whether a path lies on a FUSE mount. Without allow_root or allow_other only the user who mounted it gets in."""
     found, longest = b"", -1
-    for point, kind in _mounts():
+    for point, kind in _read_mounts():
         if f"{path.rstrip('/')}/".startswith(f"{point.rstrip('/')}/") and len(point) >= longest:
             found, longest = kind, len(point)
     return found == b"fuse" or found.startswith(b"fuse.")
 
 
-def _mounts() -> list[tuple[str, bytes]]:
-    """Each mount's point and type, in their order (proc(5), mountinfo)."""
+def _read_mounts() -> list[tuple[str, bytes]]:
+    """Returns the mount point and type of each mount, in order (proc(5), mountinfo)."""
     try:
         with open("/proc/self/mountinfo", "rb") as file:
             rows = [line.split() for line in file.read(1 << 25).splitlines()]
-    except OSError:  # a system without
+    except OSError:  # a system without mountinfo
         return []
-    return [(_plain(row[4]), row[row.index(b"-") + 1]) for row in rows if b"-" in row]
+    return [(_unescape(row[4]), row[row.index(b"-") + 1]) for row in rows if b"-" in row]
 
 
-def _plain(point: bytes) -> str:
+def _unescape(point: bytes) -> str:
     return os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), point))

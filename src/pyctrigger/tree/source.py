@@ -1,4 +1,4 @@
-"""Reading a source whole: a regular file, by descriptor, of bounded size, and not while it changes."""
+"""Reading sources and pycs: regular files only, by descriptor, of bounded size, and never half of an edit."""
 
 from __future__ import annotations
 
@@ -22,57 +22,57 @@ if TYPE_CHECKING:
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-#: Bytes. No real source comes near it; what does would exhaust a worker (a million statements take 2.4 GB).
+#: Bytes. No real source comes near it; one that did would exhaust a worker (a million statements take 2.4 GB).
 LARGEST_SOURCE = 64 << 20
 #: Bytes. A pyc of this size may belong to any source: one of 840 bytes can have one of 983,963.
 _USUAL_PYC = 1 << 20
-#: What a larger one may have for each byte of its source.
-_MOST_FOR_A_BYTE = 1500
-#: Bytes. Twice the largest source: what has more than this to a byte is one that folds constants, and small.
+#: Bytes of pyc that are allowed for each byte of source, above that.
+_PYC_BYTES_PER_SOURCE_BYTE = 1500
+#: Bytes. Twice the largest source: only small sources that fold constants have a higher ratio.
 _LARGEST_PYC = 128 << 20
 _PIECE = 1 << 20
-#: How often a source that changes under the reader is read again before it is left to the next run.
+#: How often a source that changes while it is read is tried before it is left to the next run.
 _TRIES = 5
-_CHANGES = "it changes while it is read"
+_CHANGES_MEANWHILE = "it changes while it is read"
 
 
 class SourceRefused(Exception):
-    """This source must not be read, or can't be; the text says why, without a word of its contents."""
+    """A source that may not or can't be read. The text says why, and contains nothing of the source."""
 
 
 class SourceText(NamedTuple):
-    """The bytes of a source, and the status that belongs to exactly these bytes."""
+    """The bytes of a source, and the status that goes with exactly these bytes."""
 
     data: bytes
     status: os.stat_result
     when: int
-    """Nanoseconds since the epoch: when the reading began."""
+    """When reading began, in nanoseconds since the epoch."""
     rights: SourceRights
 
 
 class SourceRights(NamedTuple):
-    """What decides who may read a source."""
+    """The facts that decide who may read a source."""
 
     status: os.stat_result
     acl: bytes | None
-    """Its access list; None where it has none."""
+    """Its access list, or None."""
     directory: str
-    """Where it lies, relative to the tree: somewhere else than its name if that is a link's."""
+    """The directory that holds the file, relative to the tree; differs from the name's if that is a link."""
 
 
 class PycDigest(NamedTuple):
-    """A pyc that was read a piece at a time."""
+    """Header and digest of a pyc that was read in pieces."""
 
     header: bytes
     digest: bytes
-    """Of what is behind the header."""
+    """Digest of the bytes after the header."""
     status: os.stat_result
     when: int
 
 
 def largest_pyc(source_size: int) -> int:
-    """Bytes that the pyc of a source may have at most; a larger one is corrupt, and isn't read."""
-    return min(max(_USUAL_PYC, _MOST_FOR_A_BYTE * source_size), _LARGEST_PYC)
+    """Returns the most bytes that the pyc of a source may have; a larger one is corrupt, and isn't read."""
+    return min(max(_USUAL_PYC, _PYC_BYTES_PER_SOURCE_BYTE * source_size), _LARGEST_PYC)
 
 
 def read_source(tree: Tree, relative: str, name: str) -> SourceText:
@@ -98,14 +98,14 @@ def _read_source(tree: Tree, relative: str, name: str) -> SourceText:
 
     directory = relative
     for _ in range(_TRIES):
-        descriptor, directory = _open(tree, relative, name)
+        descriptor, directory = _open_source(tree, relative, name)
         if text := _read_still(descriptor, LARGEST_SOURCE, read):
             return text
-    raise SourceRefused(_CHANGES)
+    raise SourceRefused(_CHANGES_MEANWHILE)
 
 
 def read_pyc(tree: Tree, relative: str, name: str, source_size: int) -> tuple[bytes, os.stat_result]:
-    """Read the pyc `name` of a source of this size, a regular file and no link, and its status.
+    """Read a pyc (a regular file, not a link) of a source of this size. Returns its bytes and its status.
 
     Raises SourceRefused and OSError.
     """
@@ -114,23 +114,23 @@ def read_pyc(tree: Tree, relative: str, name: str, source_size: int) -> tuple[by
         data = _read_all(descriptor, status.st_size)
         return None if data is None else (data, status)
 
-    return _of_pyc(tree, relative, name, source_size, read)
+    return _read_pyc(tree, relative, name, source_size, read)
 
 
 def digest_pyc(
     tree: Tree, relative: str, name: str, source_size: int, header_size: int, digest: Callable[[Iterable[bytes]], bytes]
 ) -> PycDigest:
-    """Header and digest of such a pyc, of which no more than a piece is held. Raises SourceRefused and OSError."""
+    """Read such a pyc in pieces, to keep memory low. Raises SourceRefused and OSError."""
 
     def read(descriptor: int, status: os.stat_result, when: int) -> PycDigest | None:
         header = os.read(descriptor, header_size)
-        found = PycDigest(header, digest(_pieces(descriptor, status.st_size - len(header))), status, when)
+        found = PycDigest(header, digest(_read_pieces(descriptor, status.st_size - len(header))), status, when)
         return None if os.read(descriptor, 1) else found
 
-    return _of_pyc(tree, relative, name, source_size, read)
+    return _read_pyc(tree, relative, name, source_size, read)
 
 
-def _of_pyc(
+def _read_pyc(
     tree: Tree, relative: str, name: str, source_size: int, read: Callable[[int, os.stat_result, int], T | None]
 ) -> T:
     for _ in range(_TRIES):
@@ -138,19 +138,19 @@ def _of_pyc(
             found = _read_still(tree.open_file(relative, name), largest_pyc(source_size), read)
         if found is not None:
             return found
-    raise SourceRefused(_CHANGES)
+    raise SourceRefused(_CHANGES_MEANWHILE)
 
 
 def _read_still(descriptor: int, largest: int, read: Callable[[int, os.stat_result, int], T | None]) -> T | None:
-    """What `read` makes of a file of at most `largest` bytes, and close it; None where it changed meanwhile.
+    """Call `read` on a file of at most `largest` bytes, and close it. Returns None if the file changed meanwhile.
 
-    `read` gets the status that goes with what is read, and returns None where the file is longer than that says.
+    `read` gets the file's status, and returns None if the file is longer than the status says.
     """
     try:
         when = time.time_ns()
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
-            raise OSError(errno.EINVAL, "is no regular file")
+            raise OSError(errno.EINVAL, "not a regular file")
         if before.st_size > largest:
             raise SourceRefused(f"larger than {largest >> 20} MiB")
         found = read(descriptor, before, when)
@@ -160,10 +160,10 @@ def _read_still(descriptor: int, largest: int, read: Callable[[int, os.stat_resu
 
 
 def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
-    """The status of a source as the target's import sees it. Raises like `read_source`."""
+    """Returns the status of a source as the target's import sees it. Raises like `read_source`."""
     status = tree.lstat(relative, name)
     if stat.S_ISLNK(status.st_mode):
-        with tree.entered(relative), _behind(tree, relative, name, status) as (goals, directory, goal):
+        with tree.entered(relative), _follow_link(tree, relative, name, status) as (goals, directory, goal):
             return goals.lstat(directory, goal)
     return status
 
@@ -172,7 +172,7 @@ def require_readable(tree: Tree, relative: str, name: str) -> None:
     """See whether a source could be read now, without reading it. Raises like `read_source`."""
     try:
         with tree.entered(relative):
-            _read_still(_open(tree, relative, name)[0], LARGEST_SOURCE, lambda *_: True)
+            _read_still(_open_source(tree, relative, name)[0], LARGEST_SOURCE, lambda *_: True)
     except PermissionError as error:
         raise _kept_out(tree, relative, error) from error
 
@@ -181,13 +181,13 @@ def _kept_out(tree: Tree, relative: str, error: PermissionError) -> Exception:
     account = tree.account_at(relative)
     if account is None:
         return error
-    return SourceRefused(f"account {account.uid}, whose directory it lies in, may not read it")
+    return SourceRefused(f"account {account.uid}, which owns its directory, may not read it")
 
 
 def source_rights(tree: Tree, relative: str, name: str) -> SourceRights:
-    """What decides who may read a source. Raises like `read_source`."""
+    """Returns the facts that decide who may read a source. Raises like `read_source`."""
     with tree.entered(relative):
-        descriptor, directory = _open(tree, relative, name)
+        descriptor, directory = _open_source(tree, relative, name)
         try:
             status = os.fstat(descriptor)
             return SourceRights(status, access_list(descriptor, status), directory)
@@ -196,7 +196,7 @@ def source_rights(tree: Tree, relative: str, name: str) -> SourceRights:
 
 
 def look_at_pyc(directory: int, name: str, size: int) -> tuple[bytes, int]:
-    """The first bytes of a pyc in an open directory, and how large it is; none where it can't be read."""
+    """Returns the first bytes of a pyc in an open directory, and its size; empty and 0 if it can't be read."""
     try:
         descriptor = os.open(name, _OPEN, dir_fd=directory)
     except OSError:
@@ -210,10 +210,10 @@ def look_at_pyc(directory: int, name: str, size: int) -> tuple[bytes, int]:
 
 
 def pyc_rights(directory: int, name: str) -> tuple[os.stat_result, bytes | None]:
-    """The status of a pyc in an open directory, and its access list. Raises OSError."""
+    """Returns the status of a pyc in an open directory, and its access list. Raises OSError."""
     try:
         descriptor = os.open(name, _OPEN, dir_fd=directory)
-    except PermissionError:  # whatever a list says, it keeps us out
+    except PermissionError:  # we can't read it, whatever its access list says
         return os.stat(name, dir_fd=directory, follow_symlinks=False), None
     try:
         status = os.fstat(descriptor)
@@ -222,65 +222,66 @@ def pyc_rights(directory: int, name: str) -> tuple[os.stat_result, bytes | None]
         os.close(descriptor)
 
 
-def _open(tree: Tree, relative: str, name: str) -> tuple[int, str]:
-    """A descriptor of a source, and the directory that it lies in."""
+def _open_source(tree: Tree, relative: str, name: str) -> tuple[int, str]:
+    """Open a source. Returns a descriptor, and the directory that holds the file."""
     try:
         return tree.open_file(relative, name), relative
     except OSError as error:
-        # FreeBSD says EMLINK of a link that isn't to be followed (open(2)).
+        # FreeBSD answers EMLINK for a link that isn't followed (open(2)).
         if error.errno not in (errno.ELOOP, errno.EMLINK):
             raise
     status = tree.lstat(relative, name)
     if stat.S_ISLNK(status.st_mode):
-        with _behind(tree, relative, name, status) as (goals, directory, goal):
-            # What lies beyond the tree lies behind nothing that keeps anybody out.
+        with _follow_link(tree, relative, name, status) as (goals, directory, goal):
+            # `beyond` accepts only ways that are open to everybody.
             return goals.open_file(directory, goal), directory if goals is tree else relative
     return tree.open_file(relative, name), relative
 
 
 @contextmanager
-def _behind(tree: Tree, relative: str, name: str, link: os.stat_result) -> Iterator[tuple[Tree, str, str]]:
-    """What a link to a regular file leads to: a tree, a directory in it, and a name there."""
+def _follow_link(tree: Tree, relative: str, name: str, link: os.stat_result) -> Iterator[tuple[Tree, str, str]]:
+    """Follow a link to a regular file. Yields a tree, a directory in it, and a name there."""
     try:
-        behind = tree.resolve(relative, name)
-        goal = tree.follow(relative, name) if behind is None else tree.lstat(*behind)
+        linked = tree.resolve(relative, name)
+        goal = tree.follow(relative, name) if linked is None else tree.lstat(*linked)
     except PermissionError as error:
         account = tree.account_at(relative)
         if account is None:
             raise
-        raise SourceRefused(f"a link to what account {account.uid}, whose it is, may not read") from error
+        reason = f"a link to a file that account {account.uid}, which owns the link, may not read"
+        raise SourceRefused(reason) from error
     if not stat.S_ISREG(goal.st_mode):
-        raise OSError(errno.EINVAL, "is no regular file")  # nor does import take it for a source
-    if behind is None:
+        raise OSError(errno.EINVAL, "not a regular file")  # import doesn't take it for a source either
+    if linked is None:
         beyond = tree.beyond(relative, name)
         if beyond is None:
             raise SourceRefused("a link that leads out of the site directory")
         with beyond[0] as outside:
             yield outside, "", beyond[1]
         return
-    # Otherwise whoever made the link could have root compile, and so reveal, what only its owner may read.
+    # Otherwise the link's owner could make root compile, and so reveal, a file that only another account may read.
     if link.st_uid not in (0, goal.st_uid):
         raise SourceRefused("a link to a file of another owner")
-    yield tree, *behind
+    yield tree, *linked
 
 
 def _read_all(descriptor: int, size: int) -> bytes | None:
-    """The bytes of a file, which is as long as that; None where it is longer, or has changed."""
+    """Returns the bytes of a file of exactly this size, or None if it is longer or shorter."""
     data = os.read(descriptor, size + 1)
     if len(data) < size:
-        data += b"".join(_pieces(descriptor, size + 1 - len(data)))
+        data += b"".join(_read_pieces(descriptor, size + 1 - len(data)))
     return data if len(data) == size else None
 
 
-def _pieces(descriptor: int, size: int) -> Iterator[bytes]:
-    """The next `size` bytes of a file, or as many as there are."""
+def _read_pieces(descriptor: int, size: int) -> Iterator[bytes]:
+    """Yields the next `size` bytes of a file, or as many as there are."""
     while size > 0 and (piece := os.read(descriptor, min(size, _PIECE))):
         size -= len(piece)
         yield piece
 
 
 def is_unchanged(before: os.stat_result, after: os.stat_result) -> bool:
-    """Whether both are the status of one file, in one state."""
+    """Whether both are the status of the same file, and nothing has changed it in between."""
     return (
         before.st_ino == after.st_ino
         and before.st_ctime_ns == after.st_ctime_ns

@@ -1,7 +1,7 @@
-"""Removing, with the proof at the moment of removal.
+"""Removing orphaned pycs and empty directories, each proven to be one at the moment of removal.
 
-A pyc goes when its source is gone: ENOENT for the name itself, no link followed; every other answer keeps it. A
-directory goes when it is empty, which rmdir(2) proves by itself. Everything happens through the directory's descriptor.
+A pyc is removed when its source is gone: ENOENT for the name itself, without following a link; any other answer keeps
+it. A directory is removed when it is empty, which rmdir(2) checks itself. All calls go through directory descriptors.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from .directory import Tree
     from .layout import Layout
 
-#: What became of a file whose source is gone: its name, whether it is gone by us, and what went wrong.
+#: Result for one file: its name, whether we removed it, and the error.
 Removed = tuple[str, bool, Optional[OSError]]
 
 
 def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str | None]]) -> Iterator[Removed]:
-    """Remove files from the directory of the pycs of `relative`, each with the source that has to be gone, or None.
+    """Remove files from the pycache of `relative`. Each comes with the source that has to be gone first, or None.
 
-    Both directories are opened once.
+    Both directories are opened once. Yields the result for each file whose source is gone.
     """
     with contextlib.ExitStack() as held:
         try:
@@ -55,7 +55,7 @@ def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str 
 
 
 def _hold(tree: Tree, relative: str, held: contextlib.ExitStack) -> Opened:
-    """A directory with a descriptor of our own: the tree gives its own back when it needs others."""
+    """Open a directory with a descriptor of our own: the tree closes its own when it needs others."""
     opened = tree.entered(relative)
     descriptor = os.dup(opened.descriptor)
     held.callback(os.close, descriptor)
@@ -63,11 +63,11 @@ def _hold(tree: Tree, relative: str, held: contextlib.ExitStack) -> Opened:
 
 
 def _is_gone(sources: Opened, source: str) -> bool:
-    """Whether there is nothing at all under the name of a source."""
+    """Whether nothing at all has the name of a source."""
     try:
         with sources as directory:
             os.stat(source, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:  # ENOENT; what else may be wrong proves nothing
+    except FileNotFoundError:  # ENOENT; any other error proves nothing
         return True
     except OSError:
         return False
@@ -75,12 +75,12 @@ def _is_gone(sources: Opened, source: str) -> bool:
 
 
 def remove_pycache(layout: Layout, relative: str) -> bool:
-    """Remove the directory that holds the pycs of `relative`, if it is empty; whether it was. Raises OSError."""
+    """Remove the pycache of `relative` if it is empty. Returns whether it was. Raises OSError."""
     return _remove_directory(layout, layout.pycache(relative), of_pycs=True)
 
 
 def remove_package(layout: Layout, relative: str) -> bool:
-    """Remove a source directory that a sweep has emptied; whether it was empty. Raises OSError."""
+    """Remove a source directory that a sweep has emptied. Returns whether it was empty. Raises OSError."""
     return _remove_directory(layout, relative, of_pycs=False)
 
 
@@ -91,7 +91,7 @@ def _remove_directory(layout: Layout, relative: str, *, of_pycs: bool) -> bool:
         with tree.entered(above) as directory:
             os.rmdir(name, dir_fd=directory)
     except OSError as error:
-        # Somebody put something there meanwhile (or, POSIX allows it, EEXIST), it is gone already, or it is a mount's.
+        # Not empty any more (ENOTEMPTY, or EEXIST as POSIX allows), already gone, or a mount point.
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY):
             return False
         raise

@@ -1,1 +1,1 @@
-"""Who may read what lies in a tree, and in whose hands its directories are."""
+"""Permissions in a tree: who may read its sources and pycs, and who can replace them."""

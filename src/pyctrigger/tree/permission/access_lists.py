@@ -1,7 +1,7 @@
-"""Access lists of files (acl(5)), which Linux keeps in extended attributes: who may read beyond what the mode shows.
+"""Access control lists (acl(5)), which Linux keeps in extended attributes: permissions that the mode doesn't show.
 
-With a list the group bits of `st_mode` are its mask: 0640 may mean that the group reads nothing, and 0644 that one
-account doesn't. A default list of a directory is inherited by what is made there, whatever the umask.
+With a list, the group bits of `st_mode` are its mask: 0640 may mean that the group may not read, and 0644 that one
+account may not. Files inherit the default list of the directory that they are created in, whatever the umask.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from ...tuples import NamedTuple
 
 _ACCESS = "system.posix_acl_access"
 _DEFAULT = "system.posix_acl_default"
-#: The attribute's layout, from <linux/posix_acl_xattr.h>: a version, and then entries of tag, rights and id.
+#: Layout of the attribute, from <linux/posix_acl_xattr.h>: a version, then entries of tag, permissions and id.
 _VERSION = struct.Struct("<I")
 _CURRENT = _VERSION.pack(2)
 _ENTRY = struct.Struct("<HHI")
 _IS_FREEBSD = sys.platform.startswith("freebsd")
 #: What FreeBSD's pathconf(2) and acl_get_fd_np(3) call NFSv4's and POSIX.1e's lists (<sys/unistd.h>, <sys/acl.h>).
 _FREEBSD_LISTS = ((64, 4), (59, 2))
-#: A list that is there and isn't read.
+#: A list that exists, but isn't read.
 _UNKNOWN = b""
 USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
 READ, WRITE = 4, 2
-#: The id of an entry that is about no account.
+#: The id of an entry that names no account.
 _NO_ID = 0xFFFFFFFF
 
 
 class Entry(NamedTuple):
-    """One entry of a list."""
+    """An entry of an access list."""
 
     tag: int
     rights: int
@@ -40,25 +40,25 @@ class Entry(NamedTuple):
 
 
 def access_list(descriptor: int, status: os.stat_result) -> bytes | None:
-    """The list of an open file; None where its mode says it all, or no lists are known."""
+    """Returns the access list of an open file, or None if its mode says it all or lists aren't supported."""
     if _IS_FREEBSD:
         return _UNKNOWN if _is_listed(descriptor) else None
-    # What the mode shows to nobody but the owner, a list can't show to anybody: the mask is empty.
-    return _attribute(descriptor, _ACCESS) if status.st_mode & 0o077 else None
+    # If group and others have no bits in the mode, the list's mask is empty, too, and it grants nothing.
+    return _read_attribute(descriptor, _ACCESS) if status.st_mode & 0o077 else None
 
 
 def has_list(descriptor: int) -> bool:
-    """Whether an open directory has a list, or gives one to what is made in it."""
-    return (not _IS_FREEBSD and _attribute(descriptor, _ACCESS) is not None) or has_default_list(descriptor)
+    """Whether an open directory has an access list, or gives one to files created in it."""
+    return (not _IS_FREEBSD and _read_attribute(descriptor, _ACCESS) is not None) or has_default_list(descriptor)
 
 
 def has_default_list(directory: int) -> bool:
-    """Whether what is made in an open directory gets a list."""
-    return _is_listed(directory) if _IS_FREEBSD else _attribute(directory, _DEFAULT) is not None
+    """Whether files created in an open directory get an access list."""
+    return _is_listed(directory) if _IS_FREEBSD else _read_attribute(directory, _DEFAULT) is not None
 
 
 def takes_lists(directory: int) -> bool:
-    """Whether files in an open directory can have lists."""
+    """Whether files in an open directory can have access lists."""
     try:
         os.getxattr(directory, _ACCESS)
     except OSError as error:
@@ -69,31 +69,31 @@ def takes_lists(directory: int) -> bool:
 
 
 def parse_list(acl: bytes) -> list[Entry]:
-    """The entries of a list. Raises ValueError where it is none."""
+    """Returns the entries of an access list. Raises ValueError."""
     if acl[: _VERSION.size] != _CURRENT:
-        raise ValueError("no access list")
+        raise ValueError("not an access list")
     try:
         return [Entry._make(entry) for entry in _ENTRY.iter_unpack(acl[_VERSION.size :])]
     except struct.error as error:
-        raise ValueError("no access list") from error
+        raise ValueError("not an access list") from error
 
 
 def give_list(descriptor: int, entries: list[Entry]) -> None:
-    """Give an open file this list. Raises OSError."""
+    """Set the access list of an open file. Raises OSError."""
     os.setxattr(descriptor, _ACCESS, _CURRENT + b"".join(_ENTRY.pack(*entry) for entry in entries))
 
 
 def drop_list(descriptor: int) -> None:
-    """Take an open file's list away: its mode says it all from then on, once it is given. Raises OSError."""
-    if not _IS_FREEBSD:  # there fchmod(2) does it (zfsprops(7), aclmode)
+    """Remove the access list of an open file; set its mode afterwards. Raises OSError."""
+    if not _IS_FREEBSD:  # where fchmod(2) removes it (zfsprops(7), aclmode)
         os.removexattr(descriptor, _ACCESS)
 
 
 def _is_listed(descriptor: int) -> bool:
     """Whether an open file has a list that says more than its mode (acl_is_trivial_np(3), FreeBSD).
 
-    NFSv4 lists can both let in and keep out, in an order of their own: they aren't read, and then the owner alone is
-    certain.
+    NFSv4 lists are ordered, and can allow and deny. We don't interpret them: then only the owner is sure to have
+    access.
     """
     kinds = []
     with contextlib.suppress(OSError):
@@ -106,7 +106,7 @@ def _is_listed(descriptor: int) -> bool:
     library.acl_get_fd_np.restype = ctypes.c_void_p
     acl = library.acl_get_fd_np(descriptor, kinds[0])
     if not acl:
-        return True  # it can't be seen
+        return True  # it can't be read
     is_trivial = ctypes.c_int(0)
     try:
         library.acl_is_trivial_np(ctypes.c_void_p(acl), ctypes.byref(is_trivial))
@@ -115,8 +115,8 @@ def _is_listed(descriptor: int) -> bool:
     return not is_trivial.value
 
 
-def _attribute(descriptor: int, name: str) -> bytes | None:
+def _read_attribute(descriptor: int, name: str) -> bytes | None:
     try:
         return os.getxattr(descriptor, name)
-    except (OSError, AttributeError):  # none, or a file system or system that knows no lists
+    except (OSError, AttributeError):  # no list, or a file system or system without lists
         return None

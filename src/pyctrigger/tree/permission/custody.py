@@ -1,4 +1,4 @@
-"""In whose hands a directory is: whoever may write there can replace what is written, and decides what is imported."""
+"""Custody of directories: whoever may write into one can replace our pycs, and decides what is imported."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def reason_to_distrust(
     directory: int, owners: Callable[[], Iterable[int]], account: Identity | None = None
 ) -> str | None:
-    """Why nothing should be written into, or removed from, an open directory, with what mends it; None if nothing is.
+    """Returns why an open directory shouldn't be changed, with a hint, or None if it may be.
 
-    Root and the caller are trusted, and those whose sources they are: `owners` are asked for only where neither of the
-    two has the directory. A group is the administrator's choice, and so is an owner outside of our user namespace.
-    Below the first directory of another `account`, as which everything is done there, a third one is never trusted:
-    it could exchange what is written in one step for something of that account's in the next. Raises OSError.
+    Root and the caller are trusted, and so are the owners of the sources; `owners` is called only if neither root nor
+    the caller owns the directory. A group is the administrator's choice, and so is an owner outside of our user
+    namespace. Below the first directory of another `account`, as which we act there, a third one is never trusted: it
+    could replace what is written in one step by a file of that account's in the next. Raises OSError.
     """
     status = os.fstat(directory)
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
@@ -41,13 +41,13 @@ def reason_to_distrust(
     if status.st_uid in trusted:
         return None
     return (
-        f"it belongs to account {status.st_uid}, and what is in it to {_accounts(trusted)}; "
+        f"it belongs to account {status.st_uid}, and its sources to {_list_accounts(trusted)}; "
         "chown it to the owner of its sources or to root"
     )
 
 
 def writers_beside_root(directory: int, status: os.stat_result) -> list[str]:
-    """Whom the group bits of a directory of root's stand for: its group, or those that an access list names."""
+    """Returns who else may write into a directory of root's: its group, or those that an access list names."""
     grants = Grants.of(status, access_list(directory, status), WRITE)
     groups = {status.st_gid: grants.to_group, **grants.groups}
     return [
@@ -58,5 +58,5 @@ def writers_beside_root(directory: int, status: os.stat_result) -> list[str]:
     ]
 
 
-def _accounts(uids: list[int]) -> str:
+def _list_accounts(uids: list[int]) -> str:
     return ("account " if len(uids) == 1 else "accounts ") + ", ".join(map(str, uids))

@@ -1,8 +1,8 @@
-"""Who may read: whoever may read a source reads its pyc, as far as one mode or list can say that, and nobody else.
+"""Read permission of pycs: exactly those who may read the source, as far as a mode or an access list can express it.
 
-A right is looked at as a set of accounts, by what is certain of them. An account that a mode or list doesn't name may
-be in any group, so "others" may read a pyc only if no entry on the way to the source keeps anybody out. Root has all
-rights, and the owner of a file can give them to himself.
+A permission is treated as a set of accounts, by what is certain about them. An account that a mode or list doesn't name
+may be in any group, so "others" may read a pyc only if no entry on the way to the source keeps anybody out. Root has
+all rights, and a file's owner can grant them to itself.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
 ENTER = 1
 _READ, _ENTER = 0o444, 0o111
-_NOBODY: Mapping[int, bool] = {}
+_NONE_NAMED: Mapping[int, bool] = {}
 
 
 class Grants(NamedTuple):
-    """To whom a file or a directory gives one right."""
+    """Accounts and groups to which a file or directory grants one permission."""
 
     owner: int
     group: int
     to_owner: bool
     to_group: bool
     to_others: bool
-    users: Mapping[int, bool] = _NOBODY
-    """Those that a list names, with what they get."""
-    groups: Mapping[int, bool] = _NOBODY
+    users: Mapping[int, bool] = _NONE_NAMED
+    """Accounts named in the access list, and whether they have the permission."""
+    groups: Mapping[int, bool] = _NONE_NAMED
 
     @classmethod
     def of(cls, status: os.stat_result, acl: bytes | None, right: int) -> Grants:
-        """What a mode, and a list if there is one, say."""
+        """Returns what a mode and an access list, if there is one, grant."""
         mode, owner, group = status.st_mode, status.st_uid, status.st_gid
         if acl is None:
             return cls(owner, group, bool(mode >> 6 & right), bool(mode >> 3 & right), bool(mode & right))
         try:
             entries = parse_list(acl)
-        except ValueError:  # of a kind that isn't known yet
+        except ValueError:  # a kind of list that we don't know
             return cls(owner, group, bool(mode >> 6 & right), to_group=False, to_others=False)
         mask = next((entry.rights for entry in entries if entry.tag == MASK), READ | WRITE | ENTER) & right
         by_tag = {entry.tag: entry.rights for entry in entries}
@@ -60,11 +60,11 @@ class Grants(NamedTuple):
 
     @property
     def keeps_nobody_out(self) -> bool:
-        """Whether everybody has the right."""
+        """Whether everybody has the permission."""
         return self.to_group and self.to_others and all(self.users.values()) and all(self.groups.values())
 
     def lets_account(self, uid: int, groups: Collection[int] | None = None) -> bool:
-        """Whether an account has the right, whatever groups it is in, or in these groups."""
+        """Whether an account in these groups has the permission; None: whatever groups it is in."""
         if uid in (0, self.owner):
             return True
         if uid in self.users:
@@ -76,7 +76,7 @@ class Grants(NamedTuple):
         return any(own) if own else self.to_others
 
     def lets_group(self, gid: int, but: Container[int]) -> bool:
-        """Whether all members of a group have the right, but for accounts of which something else is said."""
+        """Whether all members of a group have the permission, leaving aside the accounts in `but`."""
         if not self._lets_users(but):
             return False
         if gid == self.group or gid in self.groups:
@@ -84,7 +84,7 @@ class Grants(NamedTuple):
         return self.to_group and self.to_others and all(self.groups.values())
 
     def lets_others(self, but: Container[int], but_groups: Container[int]) -> bool:
-        """Whether everybody has the right, but for accounts and groups of which something else is said."""
+        """Whether everybody has the permission, leaving aside the accounts and groups in `but` and `but_groups`."""
         entries = (*self.groups.items(), (self.group, self.to_group))
         return self.to_others and self._lets_users(but) and all(lets for gid, lets in entries if gid not in but_groups)
 
@@ -93,12 +93,12 @@ class Grants(NamedTuple):
 
     @property
     def mode(self) -> int:
-        """The bits of a mode that say so, for the right to read."""
+        """Mode bits that grant this, for read permission."""
         return self.to_owner * stat.S_IRUSR | self.to_group * stat.S_IRGRP | self.to_others * stat.S_IROTH
 
     @property
     def entries(self) -> list[Entry]:
-        """The entries of a list that say so, for the right to read; the owner may write as well."""
+        """Entries of an access list that grant this, for read permission; the owner may write as well."""
         rows = [
             Entry(USER_OBJ, self.to_owner * READ | WRITE),
             *(Entry(USER, lets * READ, uid) for uid, lets in sorted(self.users.items())),
@@ -108,7 +108,7 @@ class Grants(NamedTuple):
         return [*rows, Entry(MASK, READ), Entry(OTHER, self.to_others * READ)]
 
     def misses(self, wanted: Grants) -> bool:
-        """Whether somebody who has the right by `wanted`, of the same owner and group, doesn't have it by these."""
+        """Whether `wanted`, of the same owner and group, grants the permission to anybody whom this doesn't."""
         if wanted.mode & ~self.mode:
             return True
         users, groups = {*self.users, *wanted.users}, {*self.groups, *wanted.groups}
@@ -121,19 +121,19 @@ class Grants(NamedTuple):
 
 
 class Readers:
-    """Who may read a source: by its own grants, and by those of directories on the way to it but not to its pyc."""
+    """Readers of a source: those it grants reading, and whom no directory keeps out that isn't above its pyc, too."""
 
     def __init__(self, status: os.stat_result, acl: bytes | None, ways: Iterable[Grants] = ()) -> None:
         self._status = status
         self._source = Grants.of(status, acl, READ)
         self._all = (self._source, *ways)
         self.have_ways = len(self._all) > 1
-        """Whether directories keep somebody out."""
-        #: What was worked out already, by owner, group, and whether by a list.
+        """Whether directories keep anybody out."""
+        #: Results of `grants`, by owner, group, and whether by a list.
         self._granted: dict[tuple[int, int, bool], Grants] = {}
 
     def include(self, uid: int) -> bool:
-        """Whether an account is one of them. We are: it was read."""
+        """Whether an account may read the source. We may: we have read it."""
         if uid == os.geteuid() or self._surely_include(uid):
             return True
         groups = _groups_of(uid)
@@ -143,12 +143,12 @@ class Readers:
         return all(each.lets_account(uid) for each in self._all)
 
     def need_list(self, uid: int, gid: int) -> bool:
-        """Whether a list lets in more of them than a mode, for a pyc of this owner and group."""
+        """Whether a list can grant reading to more of them than a mode, for a pyc of this owner and group."""
         by_mode = self.grants(uid, gid, by_list=False)
         return not by_mode.to_others and by_mode.misses(self.grants(uid, gid, by_list=True))
 
     def group_for(self, uid: int, gid: int) -> int:
-        """The group that a pyc of this owner should have, where that of its directory is `gid`."""
+        """Returns the group that a pyc of this owner should have, in a directory of the group `gid`."""
         source = self._source
         own = gid if source.keeps_nobody_out and uid != source.owner else source.group
         if not self.have_ways:
@@ -157,15 +157,15 @@ class Readers:
         return max(granted, key=lambda each: (granted[each].to_others, granted[each].to_group))
 
     def grants(self, uid: int, gid: int, *, by_list: bool) -> Grants:
-        """The most that a pyc of this owner and group may grant."""
+        """Returns the most that a pyc of this owner and group may grant."""
         found = self._granted.get((uid, gid, by_list))
         if found is None:
-            found = self._granted[uid, gid, by_list] = self._most(uid, gid, by_list=by_list)
+            found = self._granted[uid, gid, by_list] = self._compute_grants(uid, gid, by_list=by_list)
         return found
 
-    def _most(self, uid: int, gid: int, *, by_list: bool) -> Grants:
+    def _compute_grants(self, uid: int, gid: int, *, by_list: bool) -> Grants:
         every, source = self._all, self._source
-        named = {account for account in self._named_apart() if account != uid} if by_list else set()
+        named = {account for account in self._accounts_to_name() if account != uid} if by_list else set()
         groups = {group for each in every for group in (*each.groups, each.group)} - {gid} if by_list else set()
         but, but_groups = {uid, *named}, {gid, *groups}
         return Grants(
@@ -179,7 +179,7 @@ class Readers:
         )
 
     def are_fewer_than_of(self, status: os.stat_result, acl: bytes | None) -> bool:
-        """Whether somebody may read or write this pyc who may not do so with the source."""
+        """Whether anybody may read or write this pyc who may not read or write the source."""
         if status.st_mode & stat.S_IWOTH or (
             status.st_mode & stat.S_IWGRP and not (acl is None and self._may_group_write(status))
         ):
@@ -195,7 +195,7 @@ class Readers:
         )
 
     def are_more_than_of(self, status: os.stat_result, acl: bytes | None, uid: int, *, takes_lists: bool) -> bool:
-        """Whether somebody may read the source who can't read this pyc, but could if we wrote it for this owner."""
+        """Whether anybody may read the source who can't read this pyc, but could if we wrote it for this owner."""
         pyc = Grants.of(status, acl, READ)
         by_list = takes_lists and self.need_list(pyc.owner, pyc.group)
         if pyc.misses(self.grants(pyc.owner, pyc.group, by_list=by_list)):
@@ -206,8 +206,8 @@ class Readers:
         wanted = self.grants(uid, gid, by_list=False)
         return wanted.to_others or wanted.to_group
 
-    def _named_apart(self) -> Iterator[int]:
-        """The accounts of which a list has to speak: those that somewhere are kept out, or are let in by name alone."""
+    def _accounts_to_name(self) -> Iterator[int]:
+        """Yields the accounts that a list must name: those that are denied somewhere, or granted only by name."""
         for account in {self._source.owner, *(account for each in self._all for account in each.users)} - {0}:
             if self._surely_include(account) or not all(each.users.get(account, True) for each in self._all):
                 yield account
@@ -220,21 +220,21 @@ class Readers:
 
 
 def are_alike(source: os.stat_result, pyc: os.stat_result) -> bool:
-    """Whether two files without lists, in one directory, have the same readers, at a glance."""
+    """Whether modes and owners alone show that two files in one directory, without lists, have the same readers."""
     if pyc.st_mode & 0o022 or (source.st_mode ^ pyc.st_mode) & _READ:
         return False
     return pyc.st_mode & _READ == _READ or (source.st_uid, source.st_gid) == (pyc.st_uid, pyc.st_gid)
 
 
 def _can_give(gid: int) -> bool:
-    """Whether we can give a file of ours to a group."""
+    """Whether we can give a file that we own to a group."""
     return os.geteuid() == 0 or acts_as_other() or gid == os.getegid() or gid in os.getgroups()
 
 
 @lru_cache(maxsize=64)
 def _groups_of(uid: int) -> tuple[int, ...]:
-    """The groups of an account; none where nobody says."""
-    from ..account import AccountUnknownError, look_up  # only where modes leave it open
+    """Returns the groups of an account, or none if they are unknown."""
+    from ..account import AccountUnknownError, look_up  # only where modes don't decide
 
     try:
         identity = look_up(uid)
@@ -244,7 +244,7 @@ def _groups_of(uid: int) -> tuple[int, ...]:
 
 
 def is_kept_from_visitors(directory: os.stat_result, pycache: os.stat_result) -> bool:
-    """Whether a `__pycache__` can't be entered by all those who may enter its directory, though a mode could say so."""
+    """Whether a `__pycache__` keeps out some who may enter its parent, although a mode could let them in."""
     missing = directory.st_mode & ~pycache.st_mode & _ENTER
     if not missing:
         return False
@@ -255,7 +255,7 @@ def is_kept_from_visitors(directory: os.stat_result, pycache: os.stat_result) ->
 
 
 def mode_for_visitors(directory: os.stat_result, pycache: os.stat_result) -> int:
-    """The mode of a `__pycache__` that lets in, and see its names, whom its directory does."""
+    """Returns the mode of a `__pycache__` that may be entered and listed by those who may do so with its parent."""
     granted = directory.st_mode & (_READ | _ENTER)
     if pycache.st_gid != directory.st_gid and not _lets_all_enter(directory.st_mode):
         granted &= 0o700
@@ -263,5 +263,5 @@ def mode_for_visitors(directory: os.stat_result, pycache: os.stat_result) -> int
 
 
 def _lets_all_enter(mode: int) -> bool:
-    """Whether group and others may enter: then it doesn't matter which group that is."""
+    """Whether group and others may enter, so that it doesn't matter which group it is."""
     return mode & _ENTER & 0o077 == _ENTER & 0o077

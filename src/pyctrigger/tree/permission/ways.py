@@ -1,6 +1,6 @@
-"""The directories that lead to a source and not to its pyc: whom one of them keeps out may not read the pyc either.
+"""Directories that lead to a source, but not to its pyc: whoever can't enter one may not read the pyc either.
 
-Beside its source a pyc lies behind the same directories. A pycache prefix and a link lead past some of them.
+A pyc next to its source is below the same directories. With a pycache prefix, or through a link, it isn't.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from ..opened import Opened
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: To look at a directory that may be entered and not be read (open(2), Linux).
+#: For a directory that may be entered, but not read (open(2), Linux).
 _BY_NAME = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: Directories above each other, up to the system's root.
-_MOST = 4096
+#: Levels of directories up to the system's root.
+_MAX_DEPTH = 4096
 
 
 def ways_inside(tree: Tree, directory: str, own: str) -> tuple[Grants, ...]:
-    """What the directories on the way from `own` to `directory` grant, both in one tree."""
+    """Returns what the directories on the way from `own` to `directory` grant, both in one tree."""
     found = []
     while directory and not f"{own}/".startswith(f"{directory}/"):
         found.append(_grants(tree.directory(directory)))
@@ -37,17 +37,17 @@ def ways_inside(tree: Tree, directory: str, own: str) -> tuple[Grants, ...]:
 
 
 class WaysFromAbove:
-    """The way to each directory of a tree, from the root of the system, less what leads to another tree, too."""
+    """Grants of the directories from "/" to each directory of a tree, without those that lead to another tree, too."""
 
     def __init__(self, tree: Tree, other: Tree) -> None:
         self._tree = tree
         self._other = other
         self._above: tuple[Grants, ...] | None = None
-        #: Of the directory asked for last.
+        #: The last directory and its result.
         self._last: tuple[str, tuple[Grants, ...]] = "\0", ()
 
     def to(self, directory: str) -> tuple[Grants, ...]:
-        """What the directories grant that keep somebody out, this one among them. Raises OSError."""
+        """Returns the grants of those directories, `directory` included, that keep anybody out. Raises OSError."""
         if self._last[0] != directory:
             found, inside = [], directory
             while inside:
@@ -58,32 +58,32 @@ class WaysFromAbove:
 
     def _to_tree(self) -> tuple[Grants, ...]:
         if self._above is None:
-            shared = {identity for identity, _ in _upwards(self._other.entered(""))}
-            ways = [grants for identity, grants in _upwards(self._tree.entered("")) if identity not in shared]
+            shared = {identity for identity, _ in _walk_up(self._other.entered(""))}
+            ways = [grants for identity, grants in _walk_up(self._tree.entered("")) if identity not in shared]
             self._above = tuple(each for each in ways if not each.keeps_nobody_out)
         return self._above
 
 
-def _upwards(opened: Opened) -> Iterator[tuple[tuple[int, int], Grants]]:
-    """An open directory, and each above it, with device and inode."""
+def _walk_up(opened: Opened) -> Iterator[tuple[tuple[int, int], Grants]]:
+    """Yields device, inode and grants of an open directory, and of each one above it."""
     here, last = os.dup(opened.descriptor), None
     try:
-        for _ in range(_MOST):
+        for _ in range(_MAX_DEPTH):
             status = os.fstat(here)
             identity = status.st_dev, status.st_ino
             if identity == last:
                 return
             yield identity, _grants(here, status)
             last = identity
-            above = _above(here, opened)
+            above = _open_parent(here, opened)
             os.close(here)
             here = above
     finally:
         os.close(here)
 
 
-def _above(directory: int, opened: Opened) -> int:
-    """The directory above one, looked at as whose place the way begins in; those further up may keep that one out."""
+def _open_parent(directory: int, opened: Opened) -> int:
+    """Open the parent of a directory: as the account that owns the place, or as ourselves where it has no access."""
     for acting in (opened, ActingAsOurselves()):
         for flags in (_DIRECTORY, _BY_NAME):
             with contextlib.suppress(PermissionError), acting:
