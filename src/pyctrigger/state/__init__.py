@@ -1,1 +1,1 @@
-"""What outlives a run: where it lives, the lock, the journal, the manifest, the interpreters probed before."""
+"""State that outlives a run: its locations, lock, journal, manifest, and cache of probed interpreters."""

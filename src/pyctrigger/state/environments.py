@@ -1,4 +1,4 @@
-"""Which environments have state here: each has a directory of its own, and what is gone needs none."""
+"""Environments that have state here, each in its own directory."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _NAME = "environment.json"
 
 
 class ServedEnvironment(NamedTuple):
-    """An environment that a run has served."""
+    """An environment that a run has worked on."""
 
     installation: str
     prefix: str
     """Its real path."""
     executable: str
-    """The interpreter that served it last, its own or another."""
+    """The interpreter that was last used for it, its own or another one."""
 
 
 def note(directory: str, prefix: str, executable: str) -> None:
-    """Take down what a state directory is about. Raises OSError."""
+    """Record which environment a state directory belongs to. Raises OSError."""
     path, value = os.path.join(directory, _NAME), {"prefix": prefix, "executable": executable}
     if files.read(path) != value:
         files.write_durably(path, value)
 
 
 def served(base: str) -> Iterator[ServedEnvironment]:
-    """Every environment with state below a state directory."""
+    """Yields all environments that have state below a state directory."""
     try:
         names = sorted(os.listdir(base))
     except OSError:

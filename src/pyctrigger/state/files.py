@@ -1,7 +1,7 @@
-"""Small files of ours, written so that a reader finds the old bytes or the new ones, also after a power failure.
+"""Atomic writes of small state files: a reader finds the old or the new contents, also after a power failure.
 
-A writer holds a lock (flock(2)) on its temporary file, which ends with it however it ends: what nobody holds is the
-residue of one that was killed, and the next one that writes into the directory removes it.
+A writer holds a lock (flock(2)) on its temporary file. The kernel releases it however the writer ends, so a temporary
+file without a lock is residue of a killed one, and the next writer in that directory removes it.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from typing import Any
 from ..bounded import read_regular
 
 _TEMPORARY = ".tmp"
-#: Bytes that a file of ours may have: the notes on half a million directories.
+#: Bytes. A larger file isn't read; this one has room for the records of half a million directories.
 _LARGEST = 64 << 20
 _OPEN = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: What a kernel, a file system or a sandbox says that doesn't have a call, or forbids it.
+#: Errors of a kernel, file system or sandbox that doesn't have a system call, or forbids it.
 NO_SUCH_CALL = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
 
 
 def write_durably(path: str, value: Any) -> None:
-    """Put a value as JSON under `path`, as `write_text` does. Raises OSError."""
+    """Write a value as JSON to `path`, like `write_text`. Raises OSError."""
     write_text(path, json.dumps(value))
 
 
 def write_text(path: str, text: str) -> None:
-    """Put a text under `path`: the bytes are on the disk before the name, the name before this returns.
+    """Write a text to `path`. Its bytes are on the disk before the rename, the rename before this returns.
 
     Raises OSError.
     """
-    _put(path, text, durable=True)
+    _write_atomically(path, text, durable=True)
     sync_directory(os.path.dirname(path))
 
 
 def write_lightly(path: str, text: str) -> None:
-    """Put a text that may be lost: after a power failure the file may be one that can't be read. Raises OSError."""
-    _put(path, text, durable=False)
+    """Write a text without syncing: after a power failure the file may be unreadable. Raises OSError."""
+    _write_atomically(path, text, durable=False)
 
 
-def _put(path: str, text: str, *, durable: bool) -> None:
+def _write_atomically(path: str, text: str, *, durable: bool) -> None:
     sweep(os.path.dirname(path))
     temporary, descriptor = _create(path)
     try:
@@ -51,7 +51,7 @@ def _put(path: str, text: str, *, durable: bool) -> None:
             file.flush()
             if durable:
                 sync(file.fileno())
-            os.rename(temporary, path)  # while it is still ours
+            os.rename(temporary, path)  # while we hold its lock
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -59,19 +59,19 @@ def _put(path: str, text: str, *, durable: bool) -> None:
 
 
 def _create(path: str) -> tuple[str, int]:
-    """A temporary file that is held by us, and its descriptor. Raises OSError."""
+    """Create a temporary file, and lock it. Returns its name and descriptor. Raises OSError."""
     while True:
         temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}{_TEMPORARY}"
         descriptor = os.open(temporary, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
-        with contextlib.suppress(OSError):  # a file system without locks: then it can't be swept either
+        with contextlib.suppress(OSError):  # on a file system without locks `sweep` can't remove it either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return temporary, descriptor
-        os.close(descriptor)  # somebody swept it before it was held
+        os.close(descriptor)  # another process swept it before it was locked
 
 
 def sweep(directory: str) -> None:
-    """Remove what writers that were killed have left. Raises OSError where the directory can't be listed."""
+    """Remove temporary files of killed writers. Raises OSError if the directory can't be listed."""
     for name in os.listdir(directory):
         if not name.endswith(_TEMPORARY):
             continue
@@ -86,7 +86,7 @@ def sweep(directory: str) -> None:
 
 
 def sync_directory(path: str) -> None:
-    """Bring the names in a directory to the disk. Raises OSError."""
+    """Flush the names in a directory to the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sync(descriptor)
@@ -95,9 +95,9 @@ def sync_directory(path: str) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Bring an open file to the disk, where the system has that: some file systems don't, and some sandboxes.
+    """Flush an open file to the disk, unless the file system or a sandbox doesn't support that.
 
-    Raises OSError where the disk failed.
+    Raises OSError if the disk failed.
     """
     try:
         os.fsync(descriptor)
@@ -107,7 +107,7 @@ def sync(descriptor: int) -> None:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Whether an open file is ours alone from now on, as far as this system has flock(2) at all."""
+    """Try to lock an open file. Returns whether that succeeded, or flock(2) isn't supported here."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -119,7 +119,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def hold_directory(directory: str) -> int | None:
-    """A descriptor of a directory, with a lock that ends with it; None if somebody else has the lock.
+    """Open and lock a directory; closing the descriptor unlocks it. Returns None if another process has the lock.
 
     Raises FileNotFoundError if the directory is gone, and OSError.
     """
@@ -135,7 +135,7 @@ def hold_directory(directory: str) -> int | None:
 
 
 def read(path: str) -> Any:
-    """The value in a file of ours; None where there is none, or none that can be read."""
+    """Returns the value in a JSON file, or None if it is missing or invalid."""
     try:
         return json.loads(read_regular(path, _LARGEST))
     except (OSError, ValueError, RecursionError):

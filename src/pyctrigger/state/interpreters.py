@@ -1,7 +1,7 @@
-"""Interpreters that were probed before, so that a trigger doesn't start one each time.
+"""Cache of probed interpreters, so that a trigger doesn't start one each time.
 
-An entry holds as long as every step that was judged for it, and every file that it rests on, is what it was: then it
-would be judged the same. It is a hint all the same: a worker's handshake says magic number and tag again.
+An entry is valid as long as every path component that was checked for it, and every file that it depends on, is
+unchanged. It is only a hint: a worker's handshake reports magic number and tag again.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _FORMAT = 2
 
 
 class ProbedInterpreters:
-    """The entries below a state directory; without one, every question is asked anew.
+    """The cache below a state directory. Without one, each interpreter is probed every time.
 
-    A command that only looks doesn't `keep` what it learns: it leaves no trace.
+    With `keep=False` nothing is written: for commands that only read.
     """
 
     def __init__(self, directory: str | None, *, keep: bool = True) -> None:
@@ -32,15 +32,15 @@ class ProbedInterpreters:
         self._keep = keep
 
     def ask(self, executable: str, *, root: str | None = None) -> Interpreter:
-        """What `executable` is. Raises like `probe`; who may change it is looked at each time."""
-        path = self._entry(executable, root)
+        """Returns what `executable` is, from the cache or by probing it. Raises like `probe`."""
+        path = self._entry_path(executable, root)
         known = files.read(path) if path else None
         if known is not None:
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
                 probed = _load(known)
-                if self._holds(probed, executable, root):
+                if self._is_valid(probed, executable, root):
                     return probed.interpreter
-        from ..interpreter.probe import probe  # starting a child costs more imports than a run that starts none
+        from ..interpreter.probe import probe  # it imports what a run without a child doesn't need
 
         probed = probe(executable, root=root)
         if path and self._keep:
@@ -50,28 +50,28 @@ class ProbedInterpreters:
         return probed.interpreter
 
     def forget(self, interpreter: Interpreter) -> None:
-        """Drop an entry that turned out to be wrong."""
-        path = self._entry(interpreter.executable, interpreter.root)
+        """Remove an entry that turned out to be wrong."""
+        path = self._entry_path(interpreter.executable, interpreter.root)
         if path:
             with contextlib.suppress(OSError):
                 os.unlink(path)
 
     def known(self) -> Iterator[Interpreter]:
-        """Every interpreter that has an entry, whether it is still there or not."""
+        """Yields every interpreter that has an entry, whether it still exists or not."""
         if self._directory is None or not os.path.isdir(self._directory):
             return
         for name in sorted(os.listdir(self._directory)):
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
                 yield _load(files.read(os.path.join(self._directory, name))).interpreter
 
-    def _entry(self, executable: str, root: str | None) -> str | None:
+    def _entry_path(self, executable: str, root: str | None) -> str | None:
         if self._directory is None:
             return None
         key = crc32(f"{root or ''}\0{executable}".encode("utf-8", "surrogateescape"))
         return os.path.join(self._directory, f"{key:08x}.json")
 
     @staticmethod
-    def _holds(probed: Probed, executable: str, root: str | None) -> bool:
+    def _is_valid(probed: Probed, executable: str, root: str | None) -> bool:
         interpreter = probed.interpreter
         if (interpreter.executable, interpreter.root) != (executable, root) or not probed.witnesses:
             return False
@@ -86,7 +86,7 @@ def _dump(probed: Probed) -> dict[str, Any]:
 
 def _load(known: Any) -> Probed:
     if (known["format"], known["asked_by"]) != (_FORMAT, os.geteuid()):
-        raise ValueError("another format, or an answer that somebody else trusts")
+        raise ValueError("another format, or an entry of another account")
     fields = known["interpreter"]
     account = fields["account"]
     major, minor, micro = (int(number) for number in fields["version"])

@@ -1,7 +1,7 @@
-"""The journal: transactions that were announced and are not done yet.
+"""The journal: announced transactions that aren't done yet.
 
-An entry is durable before the lock is tried, so a run that is killed, or can't have the lock, loses nothing: the next
-run of any kind does its work. An entry that failed three times is parked: kept and shown, not tried again.
+An entry is on the disk before the lock is tried, so a run that is killed, or doesn't get the lock, loses nothing: the
+next run of any kind does its work. An entry that failed three times is parked: kept and shown, but not retried.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORMAT = 1
-#: Bytes of paths that an entry about a stranger's tree may have: one with more is about the whole scope.
+#: Bytes of paths in an entry for a foreign root. With more paths than that the entry stands for the whole scope.
 MOST_OF_STRANGERS = 1 << 20
-#: After as many failed attempts an entry is parked.
+#: Failed attempts after which an entry is parked.
 MOST_ATTEMPTS = 3
 
 
 class Entry(NamedTuple):
-    """One transaction, with everything that another run needs to do it."""
+    """One transaction, with everything that another run needs to do its work."""
 
     name: str
-    """The name of its file; "" before it is written."""
+    """Its file's name, or "" before it is written."""
     since: float
     """Seconds since the epoch."""
     event: str
     paths: tuple[str, ...] | None
-    """None: the whole scope."""
+    """None for the whole scope."""
     options: dict[str, Any]
-    """The scope and the kind of bytecode it was meant for: root, site directories, levels, mode."""
+    """Its scope and kind of bytecode: root, site directories, levels, mode."""
     attempts: int = 0
 
     @property
     def parked(self) -> bool:
-        """Whether it has failed too often to be tried again by itself."""
+        """Whether it has failed too often to be retried automatically."""
         return self.attempts >= MOST_ATTEMPTS
 
     def covers(self, paths: tuple[str, ...] | None) -> bool:
-        """Whether doing this entry's work does that for these paths as well."""
+        """Whether this entry's work includes these paths."""
         return self.paths is None or (paths is not None and set(paths) <= set(self.paths))
 
 
 class Journal:
-    """The entries of one installation, below its state directory."""
+    """The journal of one installation, below its state directory."""
 
     def __init__(self, directory: str, quota: Quota | None = None) -> None:
         self._directory = os.path.join(directory, "journal")
@@ -64,7 +64,7 @@ class Journal:
         attempts: int = 0,
         since: float | None = None,
     ) -> Entry:
-        """Make a new entry durable; `since` is when its work was announced, if not now. Raises OSError."""
+        """Write a new entry to the disk. `since` is when its work was announced, if not now. Raises OSError."""
         if paths is not None and self._quota.left is not None and sum(map(len, paths)) > MOST_OF_STRANGERS:
             paths = None
         self._quota.spend(2 * sum(map(len, paths or ())))
@@ -75,7 +75,7 @@ class Journal:
         return entry
 
     def entries(self) -> Iterator[Entry]:
-        """All entries, oldest first; one that can't be read is left out, and stays."""
+        """Yields all entries, oldest first. An unreadable one is skipped, and kept."""
         try:
             names = sorted(name for name in os.listdir(self._directory) if name.endswith(".json"))
         except OSError:

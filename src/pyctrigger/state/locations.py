@@ -1,7 +1,7 @@
-"""Where lock, state and configuration live.
+"""Locations of lock, state and configuration.
 
-As root the places are fixed: `XDG_RUNTIME_DIR` moves even platformdirs' site directories, and a lock that an
-environment variable can move is none. For everyone else platformdirs decides.
+As root they are fixed: `XDG_RUNTIME_DIR` moves even platformdirs' site directories, and a lock that an environment
+variable can move excludes nobody. For all other accounts platformdirs decides.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _NAME = "pyctrigger"
 
 
 class Places(NamedTuple):
-    """Where root's things live on one kind of system."""
+    """Root's locations on one kind of system."""
 
     lock: str
     state: str
     configuration: str
 
 
-#: FreeBSD and DragonFly; the others have what Linux has.
+#: FreeBSD and DragonFly. All other systems use Linux's.
 BSD = Places("/var/run/pyctrigger", "/var/db/pyctrigger", "/usr/local/etc/pyctrigger.toml")
 LINUX = Places("/run/pyctrigger", "/var/lib/pyctrigger", "/etc/pyctrigger.toml")
 _SYSTEM = BSD if sys.platform.startswith(("freebsd", "dragonfly")) else LINUX
@@ -37,43 +37,43 @@ def is_root() -> bool:
 
 
 def lock_directory(named: str | None = None) -> str | None:
-    """The directory of the locks: below `named`, its state, for an account that has no place of its own; else None."""
+    """Returns the directory of the locks. An account without one of its own uses `named`, its state, or has none."""
     if is_root():
         return _SYSTEM.lock
-    directory = _platform("user_runtime_dir")
-    # Without a session, as under cron, older platformdirs name a /run/user/UID that isn't there.
-    if directory is not None and _can_be_made(directory):
+    directory = _platform_directory("user_runtime_dir")
+    # Without a session, as under cron, older platformdirs name a /run/user/UID that doesn't exist.
+    if directory is not None and _can_make(directory):
         return directory
-    state = _platform("user_state_dir") or named
+    state = _platform_directory("user_state_dir") or named
     return None if state is None else os.path.join(state, "run")
 
 
 def state_directory() -> str | None:
-    """The directory of journal, manifest and probed interpreters; None for an account without a home directory."""
+    """Returns the directory of journal, manifest and cache, or None for an account without a home directory."""
     if is_root():
         return system_state_directory()
-    return _platform("user_state_dir")
+    return _platform_directory("user_state_dir")
 
 
 def system_state_directory() -> str:
-    """Root's."""
+    """Returns root's state directory."""
     return _SYSTEM.state
 
 
 def configuration_files(*, hook: bool) -> list[str]:
-    """Where the configuration may be, best first; the first that exists counts."""
+    """Returns the paths where the configuration may be; the first that exists is used."""
     if is_root():
         return [_SYSTEM.configuration]
-    own = _platform("user_config_dir")
+    own = _platform_directory("user_config_dir")
     files = [_SYSTEM.configuration] if own is None else [os.path.join(own, "pyctrigger.toml"), _SYSTEM.configuration]
     named = os.environ.get("PYCTRIGGER_CONFIG")
     return [named] if named and not hook else files
 
 
 def make_own(directory: str) -> str:
-    """Make a directory that only we can enter, or see that it is one. Raises RefusedError and OSError."""
+    """Make a directory that only we can enter, or check that it is one. Raises RefusedError and OSError."""
     if not os.path.isdir(directory):
-        # platformdirs leaves a runtime directory that others can enter, and so its lock, for another one.
+        # platformdirs abandons a runtime directory that others can enter, and with it our lock, for another one.
         os.makedirs(os.path.dirname(directory), mode=0o755 if is_root() else 0o700, exist_ok=True)
         try:
             os.mkdir(directory, 0o700)
@@ -98,9 +98,9 @@ def make_own(directory: str) -> str:
 
 
 def require_private(directory: str) -> None:
-    """Raise RefusedError if somebody else could put another one in the place of a directory that root is to trust.
+    """Raise RefusedError if another account could replace a directory that root is asked to trust.
 
-    Whose it is itself, `make_own` sees.
+    `make_own` checks the owner of the directory itself.
     """
     from ..interpreter.trust import require_own  # only for a directory that was named
 
@@ -110,34 +110,35 @@ def require_private(directory: str) -> None:
         existing = os.path.dirname(existing)
     if os.path.isdir(existing) or os.path.islink(existing):  # below anything else there is no directory
         require_own(existing, "state directory")
-    # In a sticky directory nobody takes away what root has made; of several to be made anybody can make the first.
+    # In a sticky directory nobody can replace what root has made. But if parents are missing, anybody can make the
+    # first.
     missing = os.path.relpath(os.path.dirname(os.path.abspath(directory)), existing)
     if is_root() and missing != "." and not os.path.islink(existing) and os.stat(existing).st_mode & stat.S_IWOTH:
         raise RefusedError(
             f"state directory {directory}: everybody may make {os.path.join(existing, missing.split('/')[0])}",
-            mend="make the directory above it first, or name one that lies elsewhere",
+            mend="make its parent directory first, or name a directory elsewhere",
         )
 
 
-def _can_be_made(directory: str) -> bool:
+def _can_make(directory: str) -> bool:
     while not os.path.isdir(directory):
         directory = os.path.dirname(directory)
     return os.access(directory, os.W_OK | os.X_OK)
 
 
-def _platform(place: str) -> str | None:
-    """A directory of this account's; None where it has none, as a uid without an entry, in a container, has no home."""
+def _platform_directory(place: str) -> str | None:
+    """Returns a directory of this account, or None: a uid without an entry, as in a container, has no home."""
     import warnings
 
     import platformdirs  # costs 15 ms, and root never needs it
 
     with warnings.catch_warnings():
-        # It warns that XDG_RUNTIME_DIR isn't set, as in every cron job, and names a directory that does as well.
+        # It warns that XDG_RUNTIME_DIR isn't set, as in every cron job, and names a directory that is fine, too.
         warnings.simplefilter("ignore")
         try:
             directory = str(getattr(platformdirs.PlatformDirs(_NAME, appauthor=False), place))
         except PermissionError as error:
             raise RefusedError(str(error), mend="set XDG_RUNTIME_DIR to a directory of your own") from error
-        except (RuntimeError, OSError):  # no home directory, or no temporary one that can be written
+        except (RuntimeError, OSError):  # no home directory, or no writable temporary one
             return None
     return directory if os.path.isabs(directory) else None

@@ -1,8 +1,8 @@
-"""The one lock of an installation: who holds it writes its bytecode, the others wait and know for whom.
+"""The lock of an installation: its holder writes bytecode, the others wait, and can name the holder.
 
-Facts: flock(2) ends with its holder, however that ends. The holder's note is a file of its own, since filelock up to
-3.19 (the last for Python 3.9) truncates the lock file in every waiter. A soft lock is no lock here: it outlives its
-holder.
+Facts: flock(2) is released when its holder ends, however that ends. The holder's note is a separate file, since
+filelock up to 3.19 (the last for Python 3.9) truncates the lock file in every waiter. filelock's soft lock is never
+used: it outlives its holder.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _POLL = 0.05
 
 
 class NoLocksError(OSError):
-    """This system, or this file system, has no flock(2): nobody can have a lock here."""
+    """The system or file system doesn't support flock(2)."""
 
 
 class Holder(NamedTuple):
-    """Who holds a lock."""
+    """The process that holds a lock."""
 
     pid: int
     command: str
@@ -45,7 +45,7 @@ class Holder(NamedTuple):
 
 
 class InstallationLock:
-    """The lock of one installation, below `directory`. Raises RefusedError and OSError where it can't be had."""
+    """The lock of one installation, below `directory`. Raises RefusedError and OSError if there can't be one."""
 
     def __init__(self, directory: str, installation: str) -> None:
         make_own(directory)
@@ -60,13 +60,13 @@ class InstallationLock:
 
     @property
     def descriptor(self) -> int | None:
-        """Of the lock file; None while we don't hold it. Who has a copy of it has the lock, too."""
+        """The descriptor of the lock file, or None while we don't hold it. A duplicate of it holds the lock, too."""
         context = getattr(self._lock, "_context", None)
         found = context.lock_file_fd if context is not None else getattr(self._lock, "_lock_file_fd", None)
         return found if isinstance(found, int) else None
 
     def acquire(self, timeout: float, announce: Callable[[str], None]) -> bool:
-        """Take the lock within `timeout` seconds; whether somebody else had it meanwhile.
+        """Take the lock within `timeout` seconds. Returns whether another process held it meanwhile.
 
         A wait of more than two seconds is announced, with the holder. Raises LockTimeoutError.
         """
@@ -75,7 +75,7 @@ class InstallationLock:
         deadline = time.monotonic() + timeout
         for patience in (0.0, min(_ANNOUNCE_AFTER, timeout), None):
             left = max(0.0, deadline - time.monotonic())
-            if self._try(left if patience is None else patience):
+            if self._acquire_within(left if patience is None else patience):
                 self._leave_note()
                 return waited
             waited = True
@@ -84,18 +84,18 @@ class InstallationLock:
         holder = self.holder()
         raise LockTimeoutError(timeout, str(holder) if holder else None)
 
-    def _try(self, seconds: float) -> bool:
+    def _acquire_within(self, seconds: float) -> bool:
         try:
-            with _forgiving_fchmod() if self._lacks_fchmod else contextlib.nullcontext():
+            with _tolerated_fchmod() if self._lacks_fchmod else contextlib.nullcontext():
                 self._lock.acquire(timeout=seconds, poll_interval=_POLL)
         except TimeoutError as error:
-            if error.errno is not None:  # a network file system's, not the lock's
+            if error.errno is not None:  # ETIMEDOUT of a network file system, not filelock's time-out
                 raise
             return False
         return True
 
     def _find_refusals(self) -> None:
-        """Raise NoLocksError where filelock would take a refusal for somebody else's lock, and wait for its end."""
+        """Raise NoLocksError if flock(2) is refused: filelock would take that for another holder, and wait."""
         import fcntl
 
         descriptor = os.open(self._lock.lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -113,28 +113,28 @@ class InstallationLock:
             os.close(descriptor)
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         if self.held:
             with contextlib.suppress(OSError):
                 os.unlink(self._note)
             self._lock.release()
 
     def holder(self) -> Holder | None:
-        """Who says to hold it; None without a readable note."""
+        """Returns the holder according to its note, or None without a readable one."""
         return read_holder(self._note)
 
     def _leave_note(self) -> None:
         command = " ".join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:4]])
         holder = Holder(os.getpid(), command[:120], time.time())
-        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
-            temporary = f"{self._note}.tmp"  # one name for all: who holds the lock is alone, and uses up what is left
+        with contextlib.suppress(OSError):  # a full disk: the lock is held anyway
+            temporary = f"{self._note}.tmp"  # always the same name: only the holder writes it, and it replaces residue
             with open(temporary, "w", encoding="utf-8", errors="replace") as file:
                 json.dump(holder._asdict(), file)
             os.replace(temporary, self._note)
 
 
 def read_holder(note: str) -> Holder | None:
-    """Read a holder's note."""
+    """Returns the holder that a note names, or None without a readable one."""
     try:
         with open(note, encoding="utf-8", errors="replace") as file:
             said = json.loads(file.read(4096))
@@ -144,7 +144,7 @@ def read_holder(note: str) -> Holder | None:
 
 
 def current_holder(directory: str | None, installation: str) -> Holder | None:
-    """Who holds the lock of an installation at this moment, without waiting; None if nobody does."""
+    """Returns the current holder of an installation's lock, without waiting, or None."""
     import fcntl
 
     if directory is None:
@@ -159,17 +159,17 @@ def current_holder(directory: str | None, installation: str) -> Holder | None:
         note = read_holder(os.path.join(directory, installation + ".owner"))
         return note or Holder(0, "unknown", 0.0)
     except OSError:
-        return None  # no flock(2) here, and so no holder
+        return None  # flock(2) isn't supported, so there is no holder
     finally:
         os.close(descriptor)
     return None
 
 
 @contextlib.contextmanager
-def _forgiving_fchmod() -> Iterator[None]:
-    """Make each refusal of fchmod(2) a PermissionError, the only one that filelock goes on after.
+def _tolerated_fchmod() -> Iterator[None]:
+    """Turn every error of fchmod(2) into a PermissionError, the only one that filelock ignores.
 
-    Up to 4.3 at least it ends with any other, like the ENOSYS of a sandbox's filter. open(2) gave the file its mode.
+    Up to 4.3 at least, any other one, like the ENOSYS of a sandbox's filter, ends it. The mode is right since open(2).
     """
 
     def fchmod(fd: int, mode: int) -> None:
@@ -189,28 +189,29 @@ def _hard_lock(path: str) -> Any:
     kind = _unix_file_lock()
     options: dict[str, Any] = {"mode": 0o600, "thread_local": False}
     if "fallback_to_soft" in kind.__init__.__code__.co_varnames:
-        options["fallback_to_soft"] = False  # newer filelocks would fall back where flock(2) is missing
+        options["fallback_to_soft"] = False  # newer releases fall back to a soft lock where flock(2) is missing
     return kind(path, **options)
 
 
-#: Where filelock defines `UnixFileLock`: its releases up to 4.2, and those from 4.3 on.
-_HOMES = ("filelock._unix", "filelock._native._unix")
+#: The module that defines `UnixFileLock`: in filelock up to 4.2, and from 4.3 on.
+_MODULES = ("filelock._unix", "filelock._native._unix")
 
 
 @functools.cache
 def _unix_file_lock() -> Any:
-    """Import UnixFileLock with what it needs, and nothing else of filelock.
+    """Import UnixFileLock and what it needs, without the rest of filelock.
 
-    Its other locks need asyncio, ssl, socket or sqlite3, and many releases import all of that at once: more than the
-    rest of a hook. The modules imported here stay ours: whoever else imports filelock gets the whole.
+    Its other locks need asyncio, ssl, socket or sqlite3, and many releases import all of them at once, which takes
+    longer
+    than the rest of a hook. The modules imported here stay private: other code that imports filelock gets all of it.
     """
     import threading
 
-    if "filelock" not in sys.modules and threading.active_count() == 1:  # another thread might meet the half
+    if "filelock" not in sys.modules and threading.active_count() == 1:  # another thread could see half of the package
         try:
             return _import_alone()
         except (ImportError, AttributeError):
-            pass  # of a release with another layout the whole will do; test_lock.py shows that it costs more
+            pass  # a release with another layout: import all of it, which takes longer (see test_lock.py)
         finally:
             for name in [name for name in sys.modules if name.partition(".")[0] == "filelock"]:
                 del sys.modules[name]
@@ -220,19 +221,19 @@ def _unix_file_lock() -> Any:
 
 
 def _import_alone() -> Any:
-    """UnixFileLock from its module, below a package whose own code doesn't run. Raises ImportError, AttributeError."""
+    """Import UnixFileLock's module without running the package's __init__. Raises ImportError, AttributeError."""
     import importlib
 
     package = ModuleType("filelock")
-    # As importlib.util.find_spec does, which costs a hook its import.
+    # As in importlib.util.find_spec, whose import takes a hook too long.
     found = (finder.find_spec("filelock", None) for finder in sys.meta_path)
     package.__spec__ = next((spec for spec in found if spec is not None), None)
     package.__path__ = list(package.__spec__.submodule_search_locations or ()) if package.__spec__ else []
     sys.modules["filelock"] = package
-    for home in _HOMES:
+    for home in _MODULES:
         try:
             return importlib.import_module(home).UnixFileLock
         except ModuleNotFoundError as error:
             if error.name is None or not f"{home}.".startswith(f"{error.name}."):
                 raise
-    raise ModuleNotFoundError(f"no UnixFileLock in {', '.join(_HOMES)}")
+    raise ModuleNotFoundError(f"no UnixFileLock in {', '.join(_MODULES)}")

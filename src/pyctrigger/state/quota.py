@@ -1,40 +1,40 @@
-"""How much the state about a stranger's tree may grow: its names are his, and the disk is ours."""
+"""Limit on the size of the state of a foreign root: others choose the names in it, and the disk is ours."""
 
 from __future__ import annotations
 
 import errno
 import os
 
-#: Bytes that a file or directory takes at least.
+#: Bytes. The least that a file or directory takes on the disk.
 _SMALLEST = 4096
 
 
 class StateFullError(OSError):
-    """What is to be kept would take more than it may."""
+    """Writing this would exceed the quota."""
 
 
 class Quota:
-    """Bytes that may still be written; None: as many as there are."""
+    """Bytes that may still be written; None for no limit."""
 
     def __init__(self, left: int | None = None) -> None:
         self.left = left
 
     def spend(self, size: int) -> None:
-        """Count bytes, before they are written. Raises StateFullError."""
+        """Count bytes before they are written. Raises StateFullError."""
         if self.left is None:
             return
         self.left -= max(size, _SMALLEST)
         if self.left < 0:
-            raise StateFullError(errno.EDQUOT, "its state would take more than it may")
+            raise StateFullError(errno.EDQUOT, "its state would exceed the quota")
 
     def give_back(self, size: int) -> None:
-        """Count what turned out smaller, or went."""
+        """Return bytes that weren't needed, or were removed."""
         if self.left is not None:
             self.left += size
 
 
 def measure(directory: str) -> int:
-    """Bytes that a directory of ours takes with all that is in it."""
+    """Returns the bytes that a state directory takes on the disk, with everything in it."""
     size = 0
     for path, _, names in os.walk(directory):
         size += _SMALLEST
@@ -42,6 +42,6 @@ def measure(directory: str) -> int:
             try:
                 status = os.lstat(os.path.join(path, name))
             except OSError:
-                continue  # another run has just removed it
+                continue  # removed by another run just now
             size += max(status.st_blocks * 512, _SMALLEST)
     return size

@@ -1,8 +1,8 @@
-"""State of staged roots: kept on the host, in `roots/` below the state directory, one directory for each root.
+"""State of staged roots, kept on the host: one directory for each root, in `roots/` below the state directory.
 
-A root belongs to a stranger. What lies inside it is never read as state, and nothing is written there but bytecode. A
-root's directory is found by its path, and holds what it was: its device, inode and birth time. Where another directory
-has come to stand there, all that was known is dropped, and everything is looked at once.
+A root isn't trusted. Nothing inside it is read as state, and only bytecode is written there. Its state is found by its
+path, and records device, inode and birth time of the root. If the path leads to another directory by now, the state is
+dropped, and the next run examines everything.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     Notice = Callable[[str], None]
 
 _FORMAT = 1
-_PLACE = "roots"
+_SUBDIRECTORY = "roots"
 _NOTE = "root.json"
-#: The note's modification time is when the root was last served; this file's when it was first found missing.
+#: The note's mtime is when the root was last worked on; this file's mtime is when the root was first missing.
 _MISSING = "missing"
-#: In an installation's directory: the name of the debt that it has paid.
+#: In an installation's directory: the name of the last full examination that it has done.
 PAID = "looked-at-everything"
-#: Bytes that the state of one root may take, and that of all of them.
+#: Bytes. Limits for the state of one root, and of all of them together.
 LARGEST = 128 << 20
 LARGEST_TOGETHER = 1 << 30
-#: Seconds that the state of a root is kept after it has gone.
+#: Seconds for which the state of a root is kept after the root is gone.
 KEPT_AFTER = 30 * 86400.0
-#: Seconds of waiting for another run that claims the same root; that takes a moment.
+#: Seconds to wait for another run that claims the same root, which takes a moment.
 _PATIENCE = 10.0
 _POLL = 0.02
 _UNREADABLE = re.compile(r"[^A-Za-z0-9.+_-]+")
@@ -45,7 +45,7 @@ _LONGEST_NAME = 100
 
 
 class Debt(NamedTuple):
-    """Work on everything, which each interpreter is to do once since what was known was forgotten."""
+    """A full examination that is due, once for each interpreter, since the state was dropped."""
 
     name: str
     since: float
@@ -53,20 +53,20 @@ class Debt(NamedTuple):
 
 
 class RootState:
-    """What is kept about one root."""
+    """The state of one root."""
 
     def __init__(self, place: str, path: str, identity: tuple[int, int, int]) -> None:
         self.path = path
         self.identity = identity
-        #: Where it lies.
+        #: The directory that holds this state.
         self.directory = os.path.join(place, directory_name(path))
-        #: Whether anything in it is about this very root.
+        #: Whether the state is about this very root.
         self.is_known = False
         self.debt: Debt | None = None
         self.quota = Quota(LARGEST)
 
     def look(self) -> None:
-        """Read what is known, and change nothing."""
+        """Read the state without changing anything."""
         if not os.path.isdir(self.directory):
             return
         note = self._read()
@@ -74,63 +74,63 @@ class RootState:
         self.debt = note.debt if note is not None and self.is_known else Debt("", time.time())
 
     def claim(self, notice: Notice, has_state_inside: Callable[[], bool]) -> None:
-        """Make it this root's. `has_state_inside`: whether an earlier release has kept state in the root itself.
+        """Bind the state to this root. `has_state_inside` tells whether an earlier release has kept state in the root.
 
         Raises OSError and RefusedError.
         """
         place = os.path.dirname(self.directory)
         make_own(os.path.dirname(place))
         make_own(place)
-        with self._held():
+        with self._locked():
             note = self._read()
             if note is None and os.listdir(self.directory):
-                self._forget()
-                notice(f"{self.path}: what was known of it can't be read: everything is looked at once")
+                self._drop()
+                notice(f"{self.path}: its state can't be read; everything is examined once")
             elif note is None:
                 drop_gone(place, notice, keep=self.directory)
                 if has_state_inside():
                     self.debt = _new_debt()
                     notice(
-                        f"{self.path}: the state inside is an earlier release's and isn't read: everything is looked"
-                        " at once"
+                        f"{self.path}: the state inside is from an earlier release and isn't read; everything is"
+                        " examined once"
                     )
                 self._write()
             elif note.identity != self.identity:
-                self._forget()
+                self._drop()
                 notice(
-                    f"{self.path} isn't the directory that it was: what was known of it is forgotten, and everything"
-                    " is looked at once"
+                    f"{self.path} isn't the same directory as before; its state is dropped, and everything is examined"
+                    " once"
                 )
             elif not note.is_clear:
-                self._forget()
+                self._drop()
             else:
                 self.debt = note.debt
-                self._bound(notice)
+                self._enforce_limit(notice)
                 os.utime(os.path.join(self.directory, _NOTE))
         self.is_known = True
-        _bound_together(place, notice, keep=self.directory)
+        _enforce_common_limit(place, notice, keep=self.directory)
 
     def forget(self) -> None:
-        """Drop all that is known, and owe a look at everything. Raises OSError."""
-        with self._held():
-            self._forget()
+        """Drop the state; a full examination is due then. Raises OSError."""
+        with self._locked():
+            self._drop()
 
-    def _bound(self, notice: Notice) -> None:
+    def _enforce_limit(self, notice: Notice) -> None:
         size = measure(self.directory)
         self.quota.left = LARGEST - size
         if size > LARGEST:
-            self._forget()
+            self._drop()
             notice(f"{self.path}: {self.full}")
 
     @property
     def full(self) -> str:
-        """What is said when there is no more room."""
+        """The message for a state that is too large."""
         return (
-            f"its state would take more than {LARGEST >> 20} MiB: it is forgotten, and the next run looks at everything"
+            f"its state would take more than {LARGEST >> 20} MiB; it is dropped, and the next run examines everything"
         )
 
-    def _forget(self) -> None:
-        """First say so: whoever is killed in the middle leaves the rest to the next run."""
+    def _drop(self) -> None:
+        """Drop the state. That is recorded first, so that the next run continues if this one is killed halfway."""
         self.debt = _new_debt()
         self._write(is_clear=False)
         with os.scandir(self.directory) as entries:
@@ -160,12 +160,12 @@ class RootState:
         return note if note is not None and note.path == self.path else None
 
     @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
-        """Nobody else claims, forgets or drops it meanwhile. Raises OSError and RefusedError."""
+    def _locked(self) -> Iterator[None]:
+        """Keep other runs from claiming or dropping it meanwhile. Raises OSError and RefusedError."""
         deadline = time.monotonic() + _PATIENCE
-        while (descriptor := _hold(self.directory)) is None:
+        while (descriptor := _make_and_lock(self.directory)) is None:
             if time.monotonic() > deadline:
-                raise BlockingIOError(0, "another run holds it")
+                raise BlockingIOError(0, "another run has locked it")
             time.sleep(_POLL)
         try:
             yield
@@ -181,7 +181,7 @@ class _Note(NamedTuple):
 
 
 def state_of_root(base: str, root: str) -> RootState:
-    """The state of the root that stands at a path now, below a state directory. Raises OSError."""
+    """Returns the state of the root that is at a path now, below a state directory. Raises OSError."""
     path = os.path.realpath(root)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -189,11 +189,11 @@ def state_of_root(base: str, root: str) -> RootState:
         identity = (status.st_dev, status.st_ino, birth_of(descriptor, status))
     finally:
         os.close(descriptor)
-    return RootState(os.path.join(base, _PLACE), path, identity)
+    return RootState(os.path.join(base, _SUBDIRECTORY), path, identity)
 
 
 def directory_name(path: str) -> str:
-    """What the directory of a root is called: after its path, for people, and by a digest of it."""
+    """Returns the name of a root's state directory: its path, readable by people, and a digest of it."""
     import hashlib  # 5 ms, only with --root
 
     readable = _UNREADABLE.sub("-", path.strip("/"))[-_LONGEST_NAME:].strip("-.") or "slash"
@@ -201,27 +201,27 @@ def directory_name(path: str) -> str:
 
 
 def drop_gone(place: str, notice: Notice, *, keep: str | None = None) -> None:
-    """Drop the state of roots that have been gone for a month; `place` holds that of all roots."""
-    for directory in _all(place):
-        if directory == keep or (descriptor := _try_hold(directory)) is None:
+    """Drop the state of roots that have been gone for a month. `place` holds the state of all roots."""
+    for directory in _directories(place):
+        if directory == keep or (descriptor := _try_lock(directory)) is None:
             continue
         try:
             note = _read_note(directory)
             if note is not None and _has_gone_for_long(directory, note.path):
                 shutil.rmtree(directory, ignore_errors=True)
-                notice(f"the state of {note.path} was dropped: it went {KEPT_AFTER / 86400:.0f} days ago")
+                notice(f"the state of {note.path} was dropped: it has been gone for {KEPT_AFTER / 86400:.0f} days")
         finally:
             os.close(descriptor)
 
 
 def drop_gone_roots(base: str, notice: Notice) -> None:
-    """The same below a state directory."""
-    drop_gone(os.path.join(base, _PLACE), notice)
+    """Like `drop_gone`, below a state directory."""
+    drop_gone(os.path.join(base, _SUBDIRECTORY), notice)
 
 
 def with_pending_work(base: str) -> Iterator[str]:
-    """The roots that stand where they did, and have work in their journals, or owe a look at everything."""
-    for directory in _all(os.path.join(base, _PLACE)):
+    """Yields the roots that still exist, and have work in their journals or a full examination due."""
+    for directory in _directories(os.path.join(base, _SUBDIRECTORY)):
         note = _read_note(directory)
         if note is None or not os.path.isdir(note.path):
             continue
@@ -251,9 +251,9 @@ def _has_gone_for_long(directory: str, path: str) -> bool:
         return False
 
 
-def _bound_together(place: str, notice: Notice, keep: str) -> None:
-    """Forget the roots that were served longest ago, until what is left has room."""
-    directories = list(_all(place))
+def _enforce_common_limit(place: str, notice: Notice, keep: str) -> None:
+    """Drop the state of the roots that were least recently used, until the rest is within the limit."""
+    directories = list(_directories(place))
     if len(directories) <= LARGEST_TOGETHER // LARGEST:
         return
     by_age = sorted(directories, key=_last_served)
@@ -262,32 +262,32 @@ def _bound_together(place: str, notice: Notice, keep: str) -> None:
     for directory in by_age:
         if excess <= 0:
             return
-        if directory == keep or (descriptor := _try_hold(directory)) is None:
+        if directory == keep or (descriptor := _try_lock(directory)) is None:
             continue
         try:
             note = _read_note(directory)
             if note is None:
                 shutil.rmtree(directory, ignore_errors=True)
-            elif sizes[directory] > _SMALL:
+            elif sizes[directory] > _SIZE_WHEN_EMPTY:
                 _forget_other(place, note)
                 together = LARGEST_TOGETHER >> 20
-                notice(f"{note.path}: its state was forgotten, that of all roots takes more than {together} MiB")
+                notice(f"{note.path}: its state was dropped, since all roots' state takes more than {together} MiB")
             excess -= sizes[directory]
         finally:
             os.close(descriptor)
 
 
-#: Bytes. What a root has that owes everything and knows nothing.
-_SMALL = 16 << 10
+#: Bytes. The size of a root's state after it was dropped.
+_SIZE_WHEN_EMPTY = 16 << 10
 
 
 def _forget_other(place: str, note: _Note) -> None:
     other = RootState(place, note.path, note.identity)
     with contextlib.suppress(OSError):
-        other._forget()
+        other._drop()
 
 
-def _all(place: str) -> Iterator[str]:
+def _directories(place: str) -> Iterator[str]:
     try:
         names = sorted(os.listdir(place))
     except OSError:
@@ -324,15 +324,15 @@ def _new_debt() -> Debt:
     return Debt(os.urandom(8).hex(), time.time())
 
 
-def _hold(directory: str) -> int | None:
-    """A root's directory, made if need be, with a lock that ends with the descriptor; None if another run has it."""
+def _make_and_lock(directory: str) -> int | None:
+    """Make and lock a root's state directory; closing the descriptor unlocks it. None if another run holds the lock."""
     make_own(directory)
     with contextlib.suppress(FileNotFoundError):  # dropped while it was made
         return files.hold_directory(directory)
     return None
 
 
-def _try_hold(directory: str) -> int | None:
+def _try_lock(directory: str) -> int | None:
     try:
         return files.hold_directory(directory)
     except OSError:

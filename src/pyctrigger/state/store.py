@@ -1,4 +1,4 @@
-"""The state of one installation: its journal and its manifest, or the word that there is none."""
+"""The state of an installation: its journal, manifest and magic number, or a notice that no state is kept."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 
 _MAGIC = "magic_number"
-#: Bytes of an installation's own directory and that of its journal.
+#: Bytes. An installation's directory and its journal's.
 _DIRECTORIES = 8192
 
 
 class Store:
-    """State below `base`. If it can't be written, everything works without it; `notice` is told when that matters.
+    """State below `base`. If it can't be written, everything works without it; `notice` is called when that matters.
 
-    A store that isn't to `create` anything uses what is there: a command that only looks leaves no trace. One that
-    `hurries` waits for nobody else's database.
+    With `create=False` only existing state is used: for commands that only read. With `hurries` it waits only briefly
+    for
+    a database that another process has locked.
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class Store:
 
     @property
     def base(self) -> str | None:
-        """The directory of all state, made if need be; None where there is none."""
-        return self._own(self._base) if self._base is not None else None
+        """The directory of all state, created if needed; None without state."""
+        return self._make_own(self._base) if self._base is not None else None
 
     def tell_to(self, notice: Callable[[str], None]) -> None:
-        """Tell somebody else from now on."""
+        """Send notices to another function from now on."""
         self._notice = notice
 
     def give_up(self, error: OSError) -> None:
@@ -74,17 +75,17 @@ class Store:
         self._base = None
 
     def tell(self) -> None:
-        """Say, once, that something is done of which no state can be kept."""
+        """Give notice, once, that work is done without state."""
         if self._untold is not None:
             self._notice(self._untold)
             self._untold = None
 
     def directory(self, installation: str) -> str | None:
-        """The directory of one installation's state, made if need be."""
+        """Returns the directory of an installation's state, created if needed, or None without state."""
         base = self.base
-        return self._own(os.path.join(base, installation)) if base is not None else None
+        return self._make_own(os.path.join(base, installation)) if base is not None else None
 
-    def _own(self, directory: str) -> str | None:
+    def _make_own(self, directory: str) -> str | None:
         is_there = os.path.isdir(directory)
         if not self._create and not is_there:
             return None
@@ -97,12 +98,12 @@ class Store:
             return None
 
     def journal(self, installation: str) -> Journal | None:
-        """The journal of an installation, if there can be one."""
+        """Returns the journal of an installation, or None without state."""
         directory = self.directory(installation)
         return Journal(directory, self._quota) if directory else None
 
     def debt(self, installation: str) -> Debt | None:
-        """The look at everything that an installation owes a root whose state was forgotten."""
+        """Returns the full examination that is due for an installation in a root whose state was dropped, or None."""
         if self._root is None:
             return None
         from .roots import PAID
@@ -112,13 +113,13 @@ class Store:
         return debt if debt is not None and paid != debt.name else None
 
     def pending(self, installation: str) -> list[Entry]:
-        """What is announced for an installation and not done yet, without looking at more than its journal."""
+        """Returns the announced work of an installation that isn't done yet, from its journal alone."""
         journal, debt = self.journal(installation), self.debt(installation)
         owed = [Entry("", debt.since, "unknown", None, {})] if debt is not None else []
         return [*owed, *(journal.entries() if journal else ())]
 
     def pay(self, installation: str) -> None:
-        """It is in the journal now. Raises OSError."""
+        """Record that the full examination is in the journal now. Raises OSError."""
         directory = self.directory(installation)
         if directory is not None and self._root is not None and self._root.debt is not None:
             from .roots import PAID
@@ -126,9 +127,9 @@ class Store:
             files.write_durably(os.path.join(directory, PAID), self._root.debt.name)
 
     def magic_number(self, installation: str) -> bytes | None:
-        """The interpreter's magic number when all of its directories were last looked at; None where nobody knows.
+        """Returns the interpreter's magic number at the last full examination of its directories, or None if unknown.
 
-        It has a file of its own: every run asks, and most need nothing else.
+        It has a file of its own: every run reads it, and most need nothing else.
         """
         directory = self.directory(installation)
         if directory is None:
@@ -140,14 +141,14 @@ class Store:
             return None
 
     def learn_magic_number(self, installation: str, magic_number: bytes) -> None:
-        """Remember it. Raises OSError."""
+        """Record the magic number. Raises OSError."""
         directory = self.directory(installation)
         if directory is not None and self.magic_number(installation) != magic_number:
             files.write_text(os.path.join(directory, _MAGIC), magic_number.hex())
 
     def manifest(self, installation: str) -> Manifest:
-        """The manifest of an installation; without state, one that forgets."""
-        from .records.manifest import (  # most transactions touch nothing of most flavours
+        """Returns the manifest of an installation; without state, one that keeps nothing."""
+        from .records.manifest import (  # not needed where a transaction touches nothing
             HOOK_PATIENCE,
             PATIENCE,
             Manifest,
@@ -157,7 +158,7 @@ class Store:
         return Manifest(self.directory(installation), patience=patience, notice=self._notice, quota=self._quota)
 
     def parts(self, installation: str) -> Parts:
-        """What an installation's hooks compare at a glance; without state, nothing."""
-        from .records.parts import Parts  # only hooks and runs need it
+        """Returns the records by which hooks recognise unchanged directories; empty without state."""
+        from .records.parts import Parts  # needed only by hooks and runs
 
         return Parts(self.directory(installation), self._quota)
