@@ -70,7 +70,7 @@ def test_where_no_process_can_be_had_the_places_are_refused(stage: Stage) -> Non
 
 @pytest.mark.parametrize(
     ("limit", "said"),
-    [(1, "no process can be had that acts as they"), (2, "no process can be had that asks which groups account")],
+    [(1, "no process can be had that acts as they"), (2, "no process can be started to ask which groups account")],
 )
 def test_a_limit_of_processes_is_the_same(stage: Stage, limit: int, said: str) -> None:
     """Of a container's root, who has no more rights than others to pass it."""
