@@ -250,7 +250,7 @@ def test_a_path_that_the_file_has_no_quoting_for_is_refused(hooks: Hooks, manage
     out, err = hooks.text("render", "--manager", manager, "--python", "3.11", "--site-dir", bad, code=2)
 
     assert out == ""
-    assert err.startswith(f"pyctrigger: '{bad}' can't stand in this manager's hooks; ")
+    assert err.startswith(f"pyctrigger: '{bad}' can't be used in its hooks; ")
 
 
 def test_a_link_never_leads_out_of_the_root(hooks: Hooks, tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_apt_reads_its_configuration(tmp_path: Path) -> None:
     ).stdout
 
     assert "\"'/opt/a b/pyctrigger' run --hook --python 3.11 --manager dpkg || :\";" in said
-    with pytest.raises(UsageError, match="can't stand in this manager's hooks"):
+    with pytest.raises(UsageError, match="can't be used in its hooks"):
         HOOKS["dpkg"](SUBJECTS["py311"]._replace(program=("/opt/it's/pyctrigger",)))
 
 

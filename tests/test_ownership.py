@@ -97,7 +97,7 @@ def test_a_database_that_cant_be_read_keeps_everything(
     run = pyctrigger.json("run", "--python", newest.path, "--root", root, "--stateless")
 
     assert run.counts["removed"] == 0
-    assert "nothing is removed or replaced, a package may own it" in run.err
+    assert "nothing is removed or replaced, since a package may own it" in run.err
 
 
 @pytest.mark.usefixtures("as_root")
@@ -221,7 +221,7 @@ def test_rpms_damaged_headers_keep_everything(
 
     run = pyctrigger.json("run", "--python", newest.path, "--root", rpm_root, "--stateless")
 
-    assert "nothing is removed or replaced, a package may own it" in run.err
+    assert "nothing is removed or replaced, since a package may own it" in run.err
     assert next((rpm_root / _library(newest) / "__pycache__").iterdir()).read_text() == "stale"
 
 

@@ -87,7 +87,7 @@ def test_nothing_in_the_place_of_a_database_harms_or_holds_anybody(root: Root, t
     assert is_in_time(cost, root.control)
     assert cost.memory < MOST_MEMORY
     assert [0] == [run["counts"]["removed"] for run in cost.document["runs"]]
-    assert "nothing is removed or replaced, a package may own it" in cost.err
+    assert "nothing is removed or replaced, since a package may own it" in cost.err
     assert "Traceback" not in cost.err
 
 

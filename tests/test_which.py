@@ -399,7 +399,7 @@ def test_database_that_cant_be_read(pyctrigger: Command, newest: Interpreter, tm
     outcome = pyctrigger.json("which", *scope, f"/{library}/__pycache__/m.{tag}.pyc")
 
     assert (outcome.code, [each["state"] for each in outcome.document["pycs"]]) == (0, ["missing"])
-    assert "can't be asked who owns what" in outcome.err
+    assert "can't be asked for owners" in outcome.err
 
 
 def test_systems_own_package(pyctrigger: Command, newest: Interpreter) -> None:

@@ -1,1 +1,1 @@
-"""What the package managers know: today, which bytecode is theirs."""
+"""Package managers: which files their packages own, and the text of their hooks."""

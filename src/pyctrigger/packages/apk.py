@@ -1,6 +1,6 @@
-"""apk: one text for all packages, `F:` lines with a directory and `R:` lines with a file in it (apk-db(5)).
+"""apk: one text file for all packages, `F:` lines with a directory and `R:` lines with a file in it (apk-db(5)).
 
-An administrator's hooks are programs in `commit_hooks.d`, called before and after each transaction.
+Hooks of the administrator are programs in `commit_hooks.d`, which apk calls before and after each transaction.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from .hook import Subject
 
-#: apk's patterns are one for each depth; nothing of today's lies deeper.
-_MOST_DEPTH = 12
+#: apk needs a pattern for each depth; no known package is deeper.
+_MAX_DEPTH = 12
 
 
 class Apk(Manager):
-    """Alpine's."""
+    """Alpine's package manager."""
 
     name = "apk"
     database = "/lib/apk/db/installed"
@@ -63,8 +63,8 @@ class Apk(Manager):
 
     @classmethod
     def trigger(cls, subject: Subject) -> str:
-        """The trigger script of a package, for who builds one: it is told which directories were touched."""
+        """Returns the trigger script of a package, for packagers. apk passes the touched directories to it."""
         sites = subject.site_directories or cls.site_directories(subject.library)
-        patterns = ":".join(site + "/*" * depth for site in sites for depth in range(_MOST_DEPTH))
+        patterns = ":".join(site + "/*" * depth for site in sites for depth in range(_MAX_DEPTH))
         words = {"PROGRAM": shell(subject.program), "PYTHON": shell([subject.python]), "PATTERNS": patterns}
         return render("apk/pyctrigger.trigger", words)

@@ -1,8 +1,8 @@
-"""What a child runs that reads a stranger's package database: it gives up all rights, then looks, then answers.
+"""Runs in a child process: reads the package database of a foreign root, after dropping all privileges.
 
-`python -I -S -c START PACKAGES MANAGER SECONDS UID GID PLACE`. Standard input is a file with the texts, PLACE a
-directory with the copy of a database; after the texts stand the paths whose owners are asked for. The answer is a list
-of frames.
+`python -I -S -c START PACKAGES MANAGER SECONDS UID GID PLACE`. Standard input is a file with the texts to read,
+followed by the paths whose owners are wanted; PLACE is a directory with the copy of a database. The answer is a list of
+frames.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator
 
-#: Run by the host's interpreter, isolated.
+#: Code for the host's interpreter in isolated mode.
 START = "import sys; sys.path.insert(0, sys.argv[1]); from pyctrigger.packages.confined import main; main(sys.argv[2:])"
-#: Of a text: the sizes of its name and of itself. Of an answer: its kind, and the sizes of a path and a package.
+#: Header of a text: sizes of its name and contents. Header of an answer: its kind, and sizes of a path and a package.
 TEXT = struct.Struct(">IQ")
 ANSWER = struct.Struct(">cII")
 FOUND, END, TROUBLE = b"f", b"e", b"t"
-#: The name under which the paths stand that are asked about.
+#: The name of the text that lists the paths whose owners are wanted.
 QUESTION = b""
 _MEMORY = 200 << 20
 _PIECE = 1 << 16
@@ -38,7 +38,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 class CopiedFiles(Files):
-    """What the host has copied."""
+    """Files that the host has copied."""
 
     def __init__(self, texts: int, place: str, seconds: float) -> None:
         self._texts = texts
@@ -46,7 +46,7 @@ class CopiedFiles(Files):
         self._seconds = seconds
 
     def has(self, path: str) -> bool:
-        # Of several places where a database may be, the one that was copied.
+        # A manager may have its database in one of several places: the copied one counts.
         return self.has_file(path) or (os.path.exists(f"{self._place}/database") and path.endswith(".sqlite"))
 
     def has_file(self, path: str) -> bool:
@@ -56,7 +56,7 @@ class CopiedFiles(Files):
         for name, text in self._all():
             if name == path:
                 return text
-        raise FileNotFoundError(2, "it isn't there")
+        raise FileNotFoundError(2, "it doesn't exist")
 
     def read_below(self, directory: str, ending: str) -> Iterator[tuple[str, bytes]]:
         return ((name, text) for name, text in self._all() if name and not name.startswith("/"))
@@ -67,14 +67,14 @@ class CopiedFiles(Files):
 
         with translated(path):
             database = sqlite3.connect(f"file:{self._place}/database?mode=rw", uri=True)
-            # Else the index of a write-ahead log is a file that would have to be made.
+            # Otherwise SQLite would create a file for the index of the write-ahead log.
             database.execute("pragma locking_mode = exclusive")
             confine(database, tables, self._seconds)
             limit_descriptors()
-            yield database  # it isn't closed: that would write the log into it
+            yield database  # not closed: that would write the log into the database
 
     def question(self) -> list[bytes] | None:
-        """The paths that are asked about, if there are any."""
+        """Returns the paths whose owners are wanted, or None."""
         for name, text in self._all():
             if name == "":
                 return text.split(b"\0")
@@ -91,12 +91,12 @@ class CopiedFiles(Files):
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Answer, and end without any more ado: no interpreter's shutdown is worth its risk here."""
+    """Write the answer to standard output and exit at once, without the risk of an interpreter's shutdown."""
     name, seconds, uid, gid, place = arguments
-    from . import rpm_database  # noqa: F401 - once the rights are gone, nothing can be imported
+    from . import rpm_database  # noqa: F401 - nothing can be imported after dropping privileges
     from .every import MANAGERS
 
-    with contextlib.suppress(ImportError):  # what needs it says so
+    with contextlib.suppress(ImportError):  # reported when it is needed
         import sqlite3  # noqa: F401
     try:
         place = give_up_rights(int(uid), int(gid), place, float(seconds))
@@ -107,9 +107,9 @@ def main(arguments: list[str]) -> NoReturn:
             answers = ((path, b"") for path in manager.owned_pycs())
         else:
             answers = ((path, os.fsencode(package)) for path, package in manager.owners(wanted).items())
-        _write(_frames(answers))
-    except BaseException as error:  # noqa: BLE001 - the host's to see, whatever it is
-        _tell(error)
+        _write_frames(_frames(answers))
+    except BaseException as error:  # noqa: BLE001 - reported to the host, whatever it is
+        _write_trouble(error)
     os._exit(0)
 
 
@@ -119,7 +119,7 @@ def _frames(answers: Iterator[tuple[bytes, bytes]] | Any) -> Iterator[bytes]:
     yield ANSWER.pack(END, 0, 0)
 
 
-def _write(frames: Iterator[bytes]) -> None:
+def _write_frames(frames: Iterator[bytes]) -> None:
     held = bytearray()
     for frame in frames:
         held += frame
@@ -135,26 +135,26 @@ def _write_all(data: bytes | bytearray) -> None:
         view = view[os.write(1, view) :]
 
 
-def _tell(error: BaseException) -> None:
+def _write_trouble(error: BaseException) -> None:
     if isinstance(error, ManagerError):
         text = str(error).rpartition("can't be read: ")[2]
     elif isinstance(error, MemoryError):
-        text = "it takes more memory than it may"
+        text = "reading it exceeds the memory limit"
     else:
-        text = f"its reader met {type(error).__name__}"
-    told = text.encode("utf-8", "replace")[:_LONGEST_TROUBLE]
+        text = f"its reader failed with {type(error).__name__}"
+    message = text.encode("utf-8", "replace")[:_LONGEST_TROUBLE]
     with contextlib.suppress(BaseException):
-        _write_all(ANSWER.pack(TROUBLE, len(told), 0) + told)
+        _write_all(ANSWER.pack(TROUBLE, len(message), 0) + message)
 
 
 def give_up_rights(uid: int, gid: int, place: str, seconds: float) -> str:
-    """Keep nothing but what is open, and a directory with copies; its name from then on. Raises OSError."""
+    """Drop all privileges; only open files and the directory `place` remain. Returns its new path. Raises OSError."""
     _leave_network()
     limits = {"CORE": 0, "CPU": int(seconds) + 1, "FSIZE": 0, "AS": _MEMORY, "NPROC": 0}
     for name, most in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}", None)
         if kind is None:
-            continue  # a system without it
+            continue  # this system doesn't have it
         hard = resource.getrlimit(kind)[1]
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (least, least))
@@ -172,14 +172,14 @@ def give_up_rights(uid: int, gid: int, place: str, seconds: float) -> str:
 
 
 def _require_no_rights() -> None:
-    """Raise OSError where the kernel was told to keep root's rights (SECBIT_NO_SETUID_FIXUP)."""
+    """Raise OSError if this process could still become root (SECBIT_NO_SETUID_FIXUP)."""
     with contextlib.suppress(PermissionError):
         os.setuid(0)
-        raise OSError(1, "its rights can't be given up")
+        raise OSError(1, "root's privileges can't be dropped")
 
 
 def limit_descriptors() -> None:
-    """Open nothing any more: a socket takes a descriptor, too."""
+    """Let this process open no more files, nor sockets."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 

@@ -1,8 +1,8 @@
-"""SQLite databases of package managers: opened for reading, and kept to a few plain tables.
+"""SQLite databases of package managers, opened for reading and restricted to a few plain tables.
 
-A database's schema is code (views, generated columns, virtual tables) and belongs to whoever wrote the file. So only
-tables that hold their rows themselves are read, no function but those of our own questions is called, and a question
-has an end (sqlite.org/security.html).
+A database's schema is code (views, generated columns, virtual tables), written by whoever wrote the file. So only
+tables that store their rows are read, only the functions in our own queries may be called, and queries have a time
+limit (sqlite.org/security.html).
 """
 
 from __future__ import annotations
@@ -19,26 +19,25 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator
 
-#: Seconds of waiting for a database that another program has locked.
-_LOCKED_FOR = 0.5
-#: Where a database file says which kind of journal its readers have to know; 2 is a write-ahead log (SQLite's
-#: fileformat2.html, 1.3.3).
+#: Seconds to wait for a database that another program has locked.
+_LOCK_TIMEOUT = 0.5
+#: Offset of the "read version" in a database file; 2 means a write-ahead log (SQLite's fileformat2.html, 1.3.3).
 _READ_VERSION, _WRITE_AHEAD = 19, 2
-#: sqlite3.h; the module has these names from 3.11 on.
+#: From sqlite3.h. Python's module has these names from 3.11 on.
 _OK, _DENY = 0, 1
 _READ, _SELECT, _FUNCTION = 20, 21, 31
-#: What our questions call.
+#: Functions that our queries call.
 _FUNCTIONS = frozenset({"instr", "like"})
-#: Steps of SQLite's machine between two looks at the clock: some milliseconds.
+#: Steps of SQLite's virtual machine between two checks of the time limit: some milliseconds.
 _STEPS = 100_000
 _IS_PLAIN = "select count(*) from sqlite_master where type = 'table' and rootpage > 0 and name = ?"
 
 
 @contextlib.contextmanager
 def open_beside_its_manager(path: str, tables: Collection[str], seconds: float) -> Iterator[sqlite3.Connection]:
-    """This system's database, also while its manager is in the middle of a transaction.
+    """Open this system's database, even while its manager is in the middle of a transaction.
 
-    Raises ManagerError, also for what turns up while it is read, and OSError.
+    Raises ManagerError, also for errors that occur later while it is read, and OSError.
     """
     with translated(path), contextlib.closing(_open(path, next(iter(tables)))) as database:
         confine(database, tables, seconds)
@@ -47,7 +46,7 @@ def open_beside_its_manager(path: str, tables: Collection[str], seconds: float) 
 
 @contextlib.contextmanager
 def translated(path: str) -> Iterator[None]:
-    """What SQLite says, as ManagerError."""
+    """Turn SQLite's errors into ManagerError."""
     try:
         import sqlite3
     except ImportError as error:
@@ -59,20 +58,20 @@ def translated(path: str) -> Iterator[None]:
 
 
 def confine(database: sqlite3.Connection, tables: Collection[str], seconds: float) -> None:
-    """Let nothing be asked but these tables, and for no longer. Raises sqlite3.Error."""
+    """Restrict a connection to these tables and this time. Raises sqlite3.Error."""
     import sqlite3
 
     for pragma in ("trusted_schema = off", "cell_size_check = on", "query_only = on", "temp_store = memory"):
         database.execute(f"pragma {pragma}")
-    # Of this process's own: who has to wait for the processor doesn't take long for that.
+    # Processor time: waiting for the processor doesn't count.
     deadline = time.process_time() + seconds
     database.set_progress_handler(lambda: int(time.process_time() > deadline), _STEPS)
     for table in tables:
         if database.execute(_IS_PLAIN, (table,)).fetchone()[0] != 1:
             raise sqlite3.DatabaseError(f"it has no table {table}")
-        # The expressions of generated columns were parsed with the schema: no authorizer hears of them.
+        # Expressions of generated columns were compiled with the schema, so the authorizer isn't called for them.
         if any(column[-1] > 1 for column in database.execute(f"pragma table_xinfo({table})")):
-            raise sqlite3.DatabaseError(f"its table {table} computes what it holds")
+            raise sqlite3.DatabaseError(f"its table {table} has generated columns")
     known = frozenset(tables)
 
     def allow(action: int, first: str | None, second: str | None, _: str | None, inner: str | None) -> int:
@@ -88,7 +87,7 @@ def confine(database: sqlite3.Connection, tables: Collection[str], seconds: floa
 def _open(path: str, table: str) -> sqlite3.Connection:
     import sqlite3
 
-    # With nobody at it there is no log, and opening it would make one: even a reader's would stay behind.
+    # While no program uses it there is no log, and opening it would create one, which even a reader leaves behind.
     if _has_log(path) and not os.path.exists(f"{path}-wal"):
         return _connect(path, "immutable=1")
     try:
@@ -97,7 +96,7 @@ def _open(path: str, table: str) -> sqlite3.Connection:
             database.execute(f"select 1 from {table} limit 1")  # noqa: S608 - a name of ours
             stack.pop_all()
             return database
-    except sqlite3.OperationalError as error:  # on a read-only file system a log that isn't there can't be made
+    except sqlite3.OperationalError as error:  # on a read-only file system a missing log can't be created
         if "locked" in str(error):
             raise
         return _connect(path, "immutable=1")
@@ -106,7 +105,7 @@ def _open(path: str, table: str) -> sqlite3.Connection:
 def _connect(path: str, how: str) -> sqlite3.Connection:
     import sqlite3
 
-    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=_LOCKED_FOR)
+    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=_LOCK_TIMEOUT)
 
 
 def _has_log(path: str) -> bool:

@@ -1,7 +1,7 @@
 """dpkg: one list of paths for each package, in `/var/lib/dpkg/info` (dpkg-query(1), FILES).
 
-Its triggers belong to packages, and know no patterns: the package pyctrigger has one for all flavours. What an
-administrator can add is a command that apt runs after dpkg (apt.conf(5), DPkg::Post-Invoke).
+Triggers belong to packages, and have no patterns: the package pyctrigger has one for all flavours. An administrator can
+add a command that apt runs after dpkg (apt.conf(5), DPkg::Post-Invoke).
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
     from .hook import Subject
 
-#: Three lines each: the name, where the others' file of that name lies, and the package, ":" for an administrator.
+#: Three lines for each diversion: the path, where other packages' file of that path is put, and the diverting package
+#: (":" for the administrator).
 _DIVERSIONS = "/var/lib/dpkg/diversions"
 _LIST = ".list"
 
 
 class Dpkg(Manager):
-    """Debian's."""
+    """Debian's package manager."""
 
     name = "dpkg"
     database = "/var/lib/dpkg/info"
@@ -48,11 +49,11 @@ class Dpkg(Manager):
         return {path: package for path, package in found.items() if path in paths}
 
     def _lists(self) -> Iterator[tuple[str, bytes]]:
-        """Each package, with the paths of its files, one a line."""
+        """Yields each package with the paths of its files, one a line."""
         return self._files.read_below(self.database, _LIST)
 
     def _diversions(self) -> dict[bytes, tuple[bytes, str]]:
-        """Where another package's file of this name lies, and which package made it do so (dpkg-divert(1))."""
+        """Returns where other packages' files of a path are put, and which package diverts them (dpkg-divert(1))."""
         try:
             lines = self._files.read(_DIVERSIONS).split(b"\n")
         except FileNotFoundError:
@@ -66,7 +67,7 @@ class Dpkg(Manager):
 
     @staticmethod
     def compile_command(version: str, directory: str) -> str | None:
-        """What has a Python of Debian's write the bytecode of a directory anew; None where that isn't there."""
+        """Returns the command by which Debian recompiles a directory, or None if it isn't installed."""
         if not all(os.path.exists(f"/usr/bin/{name}") for name in ("py3compile", f"python{version}")):
             return None
         return shell(["py3compile", "-V", version, directory])
@@ -79,7 +80,7 @@ class Dpkg(Manager):
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
         program = shell(subject.program)
-        quoted(program)  # it stands between quotation marks already
+        quoted(program)  # only to check it: the template has the quotation marks
         python = shell([subject.python])
         quoted(python)
         words = {"PROGRAM": program, "PYTHON": python}

@@ -1,4 +1,4 @@
-"""Every package manager that pyctrigger knows, by the name that `--manager` takes, and every kind of hook."""
+"""All supported package managers, by the name that `--manager` takes, and all kinds of hooks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 MANAGERS: dict[str, type[Manager]] = {kind.name: kind for kind in (Pkg, Dpkg, Rpm, Pacman, Apk)}
 
-#: Where each of them, and `sh`, looks for hooks that are files; rpm's are parts of packages.
+#: Where each of them, and `sh`, looks for hook files. rpm's hooks are part of packages.
 HOOK_PLACES: dict[str, HookPlaces] = {
-    # The names that apt reads (apt.conf(5)), that alpm reads (alpm-hooks(5)), and that pkg reads (pkg-triggers(5)).
+    # File names that apt (apt.conf(5)), alpm (alpm-hooks(5)) and pkg (pkg-triggers(5)) read.
     "dpkg": HookPlaces(("/etc/apt/apt.conf.d",), re.compile(r"[\w-]+(?:\.conf)?\Z", re.ASCII)),
     "pacman": HookPlaces(("/etc/pacman.d/hooks", "/usr/share/libalpm/hooks"), re.compile(r".*\.hook\Z", re.DOTALL)),
     "pkg": HookPlaces(("/usr/local/share/pkg/triggers",), re.compile(r".*\.ucl\Z", re.DOTALL)),
@@ -31,7 +31,7 @@ HOOK_PLACES: dict[str, HookPlaces] = {
     "sh": HookPlaces(("/usr/local/libexec",), re.compile("pyctrigger-hook-"), is_program=True),
 }
 
-#: What makes a manager, or `sh`, call pyctrigger.
+#: Functions that return the hook files of a manager, or of `sh`.
 HOOKS: dict[str, Callable[[Subject], list[HookFile]]] = {
     **{name: kind.hooks for name, kind in MANAGERS.items()},
     "sh": plain.hooks,

@@ -1,7 +1,7 @@
-"""How a package manager's database is read: this system's as it lies on the disk, a stranger's in another way.
+"""Access to the files of package managers' databases: this system's are read in place, a foreign root's are copied.
 
-What a manager's answers are read from is named here, so that a stranger's files can be copied before anything looks
-into them.
+A manager names the files that it reads as `Source`, so that those of a foreign root can be copied before any of them is
+parsed.
 """
 
 from __future__ import annotations
@@ -20,53 +20,53 @@ if TYPE_CHECKING:
     from .manager import Manager
 
 _PIECE = 1 << 16
-#: Seconds that one question may take SQLite.
+#: Seconds of processor time that one SQLite query may take.
 _PATIENCE = 60.0
 
 
 class ManagerError(Exception):
-    """A database that is there and can't be read; the text says which, and why."""
+    """A database exists but can't be read; the text says which, and why."""
 
 
 class Source(NamedTuple):
-    """What a manager reads: a file, an SQLite database, or files below a directory."""
+    """Something that a manager reads: a file, an SQLite database, or files below a directory."""
 
     kind: str
-    """file, database or files."""
+    """`file`, `database` or `files`."""
     path: str
     """Absolute, as seen inside the root."""
     ending: str = ""
-    """Of the files of a directory: what their names end with, or `/NAME` for one in each directory there."""
+    """For `files`: the suffix of their names, or `/NAME` for a file of that name in each subdirectory."""
 
 
 class Files:
-    """Those of this system."""
+    """The files of this system."""
 
-    #: Whether somebody else than this system's root decides what stands there.
+    #: Whether the files belong to a foreign root.
     is_foreign = False
 
     def describe(self, path: str) -> str:
-        """A path as a person finds it from here."""
+        """Returns a path as a user of this system would write it."""
         return path
 
     def has(self, path: str) -> bool:
-        """Whether something of this name is there."""
+        """Whether this path exists."""
         return os.path.exists(path)
 
     def has_file(self, path: str) -> bool:
-        """Whether it is a file."""
+        """Whether this path is a file."""
         return os.path.isfile(path)
 
     def link(self, path: str) -> str | None:
-        """What a link leads to; None for anything else."""
+        """Returns the target of a link, or None for anything else."""
         return os.readlink(path) if os.path.islink(path) else None
 
     def read(self, path: str) -> bytes:
-        """The bytes of a file. Raises OSError."""
+        """Returns the contents of a file. Raises OSError."""
         return read(path)
 
     def read_below(self, directory: str, ending: str) -> Iterator[tuple[str, bytes]]:
-        """The files of a directory (`Source.ending`), each by its name without the ending. Raises OSError."""
+        """Yields name (without the ending) and contents of a directory's files; see `Source.ending`. Raises OSError."""
         opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for name in os.listdir(opened):
@@ -79,27 +79,27 @@ class Files:
             os.close(opened)
 
     def open_database(self, path: str, tables: Collection[str]) -> AbstractContextManager[sqlite3.Connection]:
-        """An SQLite database, of which these tables may be read.
+        """Open an SQLite database, restricted to these tables.
 
-        Raises ManagerError, also for what goes wrong while it is read, and OSError.
+        Raises ManagerError, also for errors that occur later while it is read, and OSError.
         """
-        from .database import open_beside_its_manager  # nothing of it is needed to look at a hook
+        from .database import open_beside_its_manager  # not needed to examine a hook
 
         return open_beside_its_manager(path, tables, _PATIENCE)
 
     def owned_pycs(self, manager: Manager) -> Iterable[bytes]:
-        """What `manager` says of these files. Raises ManagerError and OSError."""
+        """Returns the pycs that packages own according to `manager`. Raises ManagerError and OSError."""
         return manager.owned_pycs()
 
     def owners(self, manager: Manager, paths: Collection[bytes]) -> dict[bytes, str]:
-        """The same of `Manager.owners`."""
+        """Returns the owners of these files according to `manager`. Raises ManagerError and OSError."""
         return manager.owners(paths)
 
 
 def read(path: str, directory: int | None = None) -> bytes:
-    """The bytes of a file, without the cost of a file object: a database may have thousands. Raises OSError.
+    """Returns the contents of a file. Without the cost of a file object: a database may have thousands of files.
 
-    `directory` is the descriptor that the path starts from.
+    `directory` is the descriptor that the path is relative to. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:

@@ -1,7 +1,7 @@
-"""A hook: the small file, made from a template, with which a package manager calls pyctrigger for one flavour.
+"""Hooks: small files, rendered from templates, by which a package manager calls pyctrigger for one flavour.
 
-A template holds no logic, and words such as `@VERSION@`. Each manager says what its own words mean; what would need
-a quoting that the file's language doesn't have is refused.
+A template has no logic, only placeholders such as `@VERSION@`, whose values each manager supplies. A value that can't
+be quoted in the file's language is refused.
 """
 
 from __future__ import annotations
@@ -16,53 +16,53 @@ from ..errors import DefectError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Bytes of a template.
+#: Bytes. The largest template.
 _LARGEST = 1 << 20
 _WORD = re.compile(r"@[A-Z_]+@")
-#: What may stand between two quotation marks in all of these languages, and mean itself.
+#: Text that means itself between quotation marks in all of these languages.
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f\"\\\ud800-\udfff]+\Z")
 
 
 class Subject(NamedTuple):
-    """What a hook is for, and what it calls."""
+    """The interpreter that a hook is for, and the command that it calls."""
 
     flavour: str
     """The short name: py311, py313t, pypy311."""
     version: str
-    """As `--python` takes it: 3.11, 3.13t, pypy3.11."""
+    """The version as `--python` takes it: 3.11, 3.13t, pypy3.11."""
     library: str
-    """The name of its library's directory: python3.11, python3.13t, pypy3.11."""
+    """Name of its library directory: python3.11, python3.13t, pypy3.11."""
     cache_tag: str
-    """Of its pycs: cpython-311, pypy311 (PEP 3147)."""
+    """The cache tag of its pycs: cpython-311, pypy311 (PEP 3147)."""
     program: tuple[str, ...]
-    """How pyctrigger is started, by absolute paths."""
+    """The command that starts pyctrigger, with absolute paths."""
     site_directories: tuple[str, ...] = ()
-    """Instead of the manager's own."""
+    """Site directories to use instead of the manager's own."""
     path: str = ""
-    """Of the interpreter, where not any of the version will do."""
+    """Path of the interpreter, if it has to be this one and not any of the version."""
     libraries: tuple[str, ...] = ()
-    """Its standard library's directories, where they aren't those of the manager's Pythons."""
+    """Directories of its standard library, if they aren't those of the manager's Pythons."""
     digest: str = ""
-    """What tells its hook from that of the first interpreter of its version."""
+    """Part of its hook's name, if it isn't the first interpreter of its version."""
 
     @property
     def name(self) -> str:
-        """What a hook's file is called after: no two interpreters have one in common."""
+        """The name in the hook's file name, different for each interpreter."""
         return f"{self.flavour}-{self.digest}" if self.digest else self.flavour
 
     @property
     def served(self) -> str:
-        """For which Python it is: the flavour, or the path of another interpreter than the first of its version."""
+        """The flavour, or the path of an interpreter that isn't the first of its version."""
         return self.path if self.digest else self.flavour
 
     @property
     def python(self) -> str:
-        """As `--python` is to be told."""
+        """The value for `--python`."""
         return self.path or self.version
 
 
 class HookFile(NamedTuple):
-    """A rendered hook, and where the manager looks for it."""
+    """A rendered hook, and the path where the manager looks for it."""
 
     path: str
     """Absolute, as seen inside the root."""
@@ -71,22 +71,22 @@ class HookFile(NamedTuple):
 
 
 class HookPlaces(NamedTuple):
-    """Where a manager looks for hooks, and which of the files there it takes for one."""
+    """Where a manager looks for hooks, and which files there it reads."""
 
     directories: tuple[str, ...]
-    """Best first: what stands there under a name takes the place of what a later one has."""
+    """A file in an earlier directory replaces one of the same name in a later one."""
     pattern: re.Pattern[str]
     is_program: bool = False
-    """Whether a file counts only if it can be executed."""
+    """Whether only executable files count."""
 
 
 def render(template: str, words: Mapping[str, str]) -> str:
-    """The template `hooks/<template>` with each word replaced by what it means. Raises DefectError, UsageError."""
+    """Returns the template `hooks/<template>` with its placeholders filled in. Raises DefectError and UsageError."""
     text = _read(template)
     unknown = sorted({word for word in _WORD.findall(text) if word.strip("@") not in words})
     if unknown:
         raise DefectError(
-            f"the template hooks/{template} has words that nothing stands for: {', '.join(unknown)}",
+            f"the template hooks/{template} has unknown placeholders: {', '.join(unknown)}",
             mend="install pyctrigger again",
         )
     return _WORD.sub(lambda word: words[word.group().strip("@")], text)
@@ -94,7 +94,7 @@ def render(template: str, words: Mapping[str, str]) -> str:
 
 def _read(template: str) -> str:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    # An installed pyctrigger has the templates beside its modules, a checkout at its top.
+    # An installed pyctrigger has the templates next to its modules, a checkout at its top.
     for directory in (os.path.join(package, "hooks"), os.path.join(package, "..", "..", "hooks")):
         path = os.path.join(directory, *template.split("/"))
         if os.path.isfile(path):
@@ -104,15 +104,15 @@ def _read(template: str) -> str:
 
 
 def shell(words: Sequence[str]) -> str:
-    """A command for sh(1)."""
+    """Returns a command line for sh(1)."""
     return " ".join(shlex.quote(word) for word in words)
 
 
 def quoted(text: str, *, forbidden: str = "") -> str:
-    """A text between quotation marks, for Lua, UCL, apt.conf(5) and alpm. Raises UsageError for what has none there.
+    """Returns a text in quotation marks, for Lua, UCL, apt.conf(5) and alpm. Raises UsageError if it can't be quoted.
 
-    `forbidden` are more characters that would mean something else to the reader of the file.
+    `forbidden` are more characters that would have a special meaning in the file.
     """
     if not _PLAIN.match(text) or any(character in text for character in forbidden):
-        raise UsageError(f"{text!r} can't stand in this manager's hooks", mend="use a path without special characters")
+        raise UsageError(f"{text!r} can't be used in its hooks", mend="use a path without special characters")
     return f'"{text}"'

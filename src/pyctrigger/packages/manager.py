@@ -1,6 +1,6 @@
-"""A package manager: which pycs its packages own, where they put a flavour's sources, and how a hook for it looks.
+"""A package manager: which pycs its packages own, where they put a flavour's sources, and the hooks for it.
 
-Its database is read as it lies on the disk, without its lock: a hook runs while the manager holds that.
+Its database is read without taking its lock, which the manager holds while hooks run.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from .files import Source
     from .hook import HookFile, Subject
 
-#: In every interpreter's standard library, and touched whenever the interpreter comes, goes or changes.
+#: A package in every standard library: touched whenever an interpreter is installed, upgraded or removed.
 INTERPRETERS_OWN = "encodings"
 
 _ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C", "HOME": "/"}
 _SUFFIX = b".pyc"
-#: So many lines are looked for one by one, before a text is split.
+#: Up to this many lines are searched for one by one, which is faster than splitting the text.
 _FEW = 20
 
 
 class Manager(abc.ABC):
-    """One kind of package manager, and what its `files` say."""
+    """A kind of package manager, and what its database, read through `files`, contains."""
 
     name: ClassVar[str]
-    """As `--manager` takes it."""
+    """The name that `--manager` takes."""
     package_with_hooks: ClassVar[str | None] = None
-    """The package that brings its hooks, where an administrator can't add a file of his own."""
+    """The package that contains its hooks, if an administrator can't add hook files."""
 
     def __init__(self, files: Files | None = None) -> None:
         self._files = files or Files()
@@ -39,50 +39,50 @@ class Manager(abc.ABC):
     @property
     @abc.abstractmethod
     def database(self) -> str:
-        """The file or directory whose presence means that this manager is in use, as seen inside the root."""
+        """The file or directory that exists if this manager is in use, as seen inside the root."""
 
     @property
     @abc.abstractmethod
     def sources(self) -> list[Source]:
-        """What its answers about owners are read from, no more. Raises ManagerError."""
+        """The files that it needs to find owners, and no others. Raises ManagerError."""
 
     @abc.abstractmethod
     def owned_pycs(self) -> Iterator[bytes]:
-        """Absolute paths, as seen inside the root, of all pycs of all packages. Raises ManagerError and OSError."""
+        """Yields absolute paths, as seen inside the root, of all packages' pycs. Raises ManagerError and OSError."""
 
     @abc.abstractmethod
     def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
-        """The package that owns each of these files, by its name. Raises ManagerError and OSError.
+        """Returns the name of the package that owns each of these files. Raises ManagerError and OSError.
 
         `paths` are absolute, as seen inside the root; those that no package owns are left out.
         """
 
     def package_trigger(self) -> tuple[str, tuple[str, ...]] | None:
-        """The trigger that the package pyctrigger itself has: what in the database says so, and its `--python`s.
+        """Returns the package pyctrigger's trigger: the path that shows that it exists, and its `--python` values.
 
-        Without any it is for every Python; None where there is no such trigger. Raises ManagerError and OSError.
+        Without values it is for all Pythons. None if there is no such trigger. Raises ManagerError and OSError.
         """
         return None
 
     @staticmethod
     @abc.abstractmethod
     def site_directories(library: str) -> list[str]:
-        """Where its packages put the sources for an interpreter whose library is called `library` (python3.11)."""
+        """Returns where its packages put sources for an interpreter whose library is `library` (python3.11)."""
 
     @classmethod
     @abc.abstractmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
-        """The files that make it call pyctrigger. Raises UsageError for a path that can't stand in them."""
+        """Returns the files that make it call pyctrigger. Raises UsageError for a path that can't be used in them."""
 
     @property
     def is_present(self) -> bool:
-        """Whether the system is run by this manager."""
+        """Whether this manager is in use on the system."""
         return self._files.has(self.database)
 
 
 def ask(command: Sequence[str], seconds: float) -> bytes:
-    """What a manager's program, by its absolute path, answers within so many seconds. Raises ManagerError."""
-    import signal  # only where a package manager has to be asked
+    """Run a manager's program, given by its absolute path. Returns its output. Raises ManagerError."""
+    import signal  # only where a manager's program is run
     import subprocess
 
     program = command[0]
@@ -98,16 +98,16 @@ def ask(command: Sequence[str], seconds: float) -> bytes:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise ManagerError(f"{program} can't be asked: {type(error).__name__}") from error
+        raise ManagerError(f"{program} can't be run: {type(error).__name__}") from error
     if child.returncode:
-        raise ManagerError(f"{program} doesn't answer: exit status {child.returncode}")
-    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # a program's that uses us: then every status is 0
-        raise ManagerError(f"nobody can tell whether {program} has failed while SIGCHLD is ignored")
+        raise ManagerError(f"{program} failed: exit status {child.returncode}")
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # by a program that uses the library: each status is 0
+        raise ManagerError(f"the exit status of {program} is unknown while SIGCHLD is ignored")
     return child.stdout
 
 
 def pycs_in_list(text: bytes, prefix: bytes = b"") -> Iterator[bytes]:
-    """The pycs among paths that stand one a line."""
+    """Yields the pycs in a list of paths, one a line."""
     if _SUFFIX in text:
         for line in text.split(b"\n"):
             if line.endswith(_SUFFIX):
@@ -115,7 +115,7 @@ def pycs_in_list(text: bytes, prefix: bytes = b"") -> Iterator[bytes]:
 
 
 def lines_in(text: bytes, lines: Collection[bytes]) -> set[bytes]:
-    """Those of `lines` that stand in a text. Most lists of files have none of them."""
+    """Returns those of `lines` that are in a text. Most packages' lists have none of them."""
     if len(lines) <= _FEW:
         lines = [line for line in lines if line in text]
         if not lines:

@@ -1,4 +1,4 @@
-"""Who owns a file: asked of every package manager that the system has, for as many files as wanted at once."""
+"""Owners of files, according to all package managers of the system, for any number of files at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Owner(NamedTuple):
-    """A package, and who manages it."""
+    """A package and its manager."""
 
     manager: str
     package: str
@@ -25,9 +25,10 @@ class Owner(NamedTuple):
 
 
 def owners_of(paths: Iterable[str], files: Files, notice: Callable[[str], None]) -> dict[str, Owner]:
-    """The owner of each of these files that has one; they may be gone. No package manager at all is no error.
+    """Returns the owner of each of these files that has one. The files may be gone, and there may be no manager.
 
-    `paths` are absolute, as seen inside the root that `files` are of. A manager that can't be read is told to `notice`.
+    `paths` are absolute, as seen inside the root of `files`. A manager whose database can't be read is reported to
+    `notice`.
     """
     names: dict[bytes, str] = {}
     for path in paths:
@@ -42,12 +43,12 @@ def owners_of(paths: Iterable[str], files: Files, notice: Callable[[str], None])
             for listed, package in files.owners(manager, names.keys()).items():
                 found.setdefault(names[listed], Owner(kind.name, package))
         except (ManagerError, OSError) as error:
-            notice(f"{kind.name} can't be asked who owns what: {error}")
+            notice(f"{kind.name} can't be asked for owners: {error}")
     return found
 
 
 def _names(path: str, files: Files) -> Iterator[str]:
-    """The names that a package may know a file by: it may say `/lib`, where the tree says `/usr/lib`."""
+    """Yields the paths that a package's list may have for a file: `/lib` may be a link to `/usr/lib`."""
     yield path
     if not files.is_foreign:
         directory, name = os.path.split(path)

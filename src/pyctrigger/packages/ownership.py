@@ -1,4 +1,4 @@
-"""Which pycs belong to packages: asked once a run, when first something is to be removed or replaced."""
+"""Which pycs belong to packages: read once in a run, before the first pyc is removed or replaced."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _EVERYTHING = _Everything()
 
 
 class Ownership:
-    """Answers whether a package owns a pyc, by what the managers' `files` say.
+    """Tells whether a package owns a pyc, from the managers' databases in `files`.
 
-    A manager that is present and can't be read might own anything: then everything counts as owned, and `notice` is
-    told why.
+    If a manager's database exists but can't be read, its packages might own anything: then everything counts as owned,
+    and `notice` is called with the reason.
     """
 
     def __init__(self, files: Files, notice: Callable[[str], None]) -> None:
         self._files = files
         self._notice = notice
         self._owned: dict[str, set[str]] | None = None
-        #: Whether everything counts as owned, since nobody can say.
+        #: Whether everything counts as owned, since a database can't be read.
         self.is_unreadable = False
         self._real: dict[str, str] = {}
 
     def anew(self, notice: Callable[[str], None]) -> Ownership:
-        """One that hasn't asked yet, about the same system."""
+        """Returns a new one for the same system, which hasn't read anything yet."""
         return Ownership(self._files, notice)
 
     def owns(self, directory: str, name: str) -> bool:
@@ -47,17 +47,17 @@ class Ownership:
     def owned_in(self, directory: str) -> Container[str]:
         """The names of the pycs that packages own in `directory`, a path as seen inside the root."""
         if self._owned is None:
-            self._owned = self._ask()
+            self._owned = self._read_databases()
         if self.is_unreadable:
             return _EVERYTHING
-        return self._owned.get(self._resolved(directory), ()) if self._owned else ()
+        return self._owned.get(self._real_path(directory), ()) if self._owned else ()
 
     def forget(self) -> None:
-        """Ask anew when next it matters: another transaction may have ended meanwhile."""
+        """Read the databases again next time: another transaction may have ended meanwhile."""
         self._owned, self.is_unreadable = None, False
 
-    def _ask(self) -> dict[str, set[str]]:
-        from .every import MANAGERS  # most runs never ask
+    def _read_databases(self) -> dict[str, set[str]]:
+        from .every import MANAGERS  # most runs never need it
 
         owned: dict[str, set[str]] = {}
         for kind in MANAGERS.values():
@@ -67,16 +67,16 @@ class Ownership:
             try:
                 for path in self._files.owned_pycs(manager):
                     directory, name = os.path.split(os.fsdecode(path))
-                    owned.setdefault(self._resolved(directory), set()).add(name)
+                    owned.setdefault(self._real_path(directory), set()).add(name)
             except (ManagerError, OSError) as error:
                 self.is_unreadable = True
                 self._notice(
-                    f"nothing is removed or replaced, a package may own it: {error}; once that is mended, run it again"
+                    f"nothing is removed or replaced, since a package may own it: {error}; fix that and run it again"
                 )
         return owned
 
-    def _resolved(self, directory: str) -> str:
-        """The same directory under one name: a package may say `/lib`, where the tree says `/usr/lib`."""
+    def _real_path(self, directory: str) -> str:
+        """Returns a directory's real path: a package's list may say `/lib` where the tree says `/usr/lib`."""
         if self._files.is_foreign:
             return directory
         known = self._real.get(directory)

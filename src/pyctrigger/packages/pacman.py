@@ -1,4 +1,4 @@
-"""pacman: a directory for each package in `/var/lib/pacman/local`, its paths, without the leading slash, in `files`."""
+"""pacman: a directory for each package in `/var/lib/pacman/local`, whose `files` lists paths without leading slash."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
     from .hook import Subject
 
-#: In the directory of each package.
+#: A file in each package's directory.
 _FILES = "/files"
 _EVENTS = {"Install": "install", "Upgrade": "upgrade", "Remove": "remove"}
-#: What alpm's fnmatch(3) would take for a pattern.
+#: Special characters of alpm's fnmatch(3).
 _PATTERN = "*?["
 
 
 class Pacman(Manager):
-    """Arch's."""
+    """Arch's package manager."""
 
     name = "pacman"
     database = "/var/lib/pacman/local"
@@ -54,8 +54,8 @@ class Pacman(Manager):
         for directory in directories:
             quoted(directory, forbidden=_PATTERN)
         words = {
-            "PROGRAM": " ".join(map(_word, subject.program)),
-            "PYTHON": _word(subject.python),
+            "PROGRAM": " ".join(map(_quote_if_needed, subject.program)),
+            "PYTHON": _quote_if_needed(subject.python),
             "VERSION": subject.version,
             "TARGETS": "\n".join(f"Target = {directory.lstrip('/')}/*" for directory in directories),
         }
@@ -68,5 +68,5 @@ class Pacman(Manager):
         ]
 
 
-def _word(text: str) -> str:
+def _quote_if_needed(text: str) -> str:
     return quoted(text) if " " in text else text

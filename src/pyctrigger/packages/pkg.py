@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .files import Files
     from .hook import Subject
 
-#: UCL expands variables, fnmatch(3) patterns; an apostrophe would end a word of the command that a message shows.
+#: Special characters: UCL expands variables, fnmatch(3) patterns, and a message shows the path in apostrophes.
 _SPECIAL = "$*?['"
 _PROGRAM = "/usr/local/sbin/pkg"
 _DEFAULT = "/var/db/pkg"
@@ -28,7 +28,7 @@ _ANSWERS_WITHIN = 20
 
 
 class Pkg(Manager):
-    """FreeBSD's."""
+    """FreeBSD's package manager."""
 
     name = "pkg"
 
@@ -38,9 +38,9 @@ class Pkg(Manager):
 
     @property
     def database(self) -> str:
-        """Raises ManagerError where pkg is there and can't say where it has its own."""
+        """The path of its database. Raises ManagerError if pkg is installed, but its database can't be found."""
         if self._directory is None:
-            self._directory = self._asked() or _DEFAULT
+            self._directory = self._ask_for_directory() or _DEFAULT
         return os.path.join(self._directory, _FILE)
 
     @property
@@ -48,25 +48,25 @@ class Pkg(Manager):
         try:
             return super().is_present
         except ManagerError:
-            return True  # whatever packages own: asking for it says why nobody knows
+            return True  # reading its database raises the error
 
-    def _asked(self) -> str | None:
-        """The directory of its database by its own words (pkg.conf(5), PKG_DBDIR); None where it can't be asked.
+    def _ask_for_directory(self) -> str | None:
+        """Ask pkg for the directory of its database (pkg.conf(5), PKG_DBDIR). Returns None where it isn't run.
 
         Raises ManagerError.
         """
         if not self._files.has(_PROGRAM):
             return None
-        if self._files.is_foreign or not _is_roots(_PROGRAM):
-            # It isn't executed: then the default has to hold by what its configuration says, and by being there.
+        if self._files.is_foreign or not _only_root_can_change(_PROGRAM):
+            # We don't run it then; its configuration must not name a directory, and the default one has to exist.
             if self._names_a_directory() or not self._files.has(f"{_DEFAULT}/{_FILE}"):
                 program = self._files.describe(_PROGRAM)
-                raise ManagerError(f"{program} is there, but nobody can say where its database is")
+                raise ManagerError(f"{program} is installed, but its database can't be found")
             return None
         answer = ask([_PROGRAM, "config", "PKG_DBDIR"], _ANSWERS_WITHIN)
         directory = os.fsdecode(answer.rstrip(b"\n"))
         if not directory.startswith("/") or "\n" in directory:
-            raise ManagerError(f"{_PROGRAM} doesn't say where its database is")
+            raise ManagerError(f"{_PROGRAM} doesn't print the directory of its database")
         return directory
 
     def _names_a_directory(self) -> bool:
@@ -87,7 +87,7 @@ class Pkg(Manager):
                 yield bytes(owned)
 
     def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
-        # The table's paths are text, whatever bytes they have.
+        # Paths in the table have the type text, even if they aren't UTF-8.
         question = (
             "select packages.name from files join packages on packages.id = files.package_id "
             "where files.path = cast(? as text)"
@@ -124,8 +124,8 @@ class Pkg(Manager):
         return [HookFile(path, render("pkg/python-pycache.ucl", words))]
 
 
-def _is_roots(path: str) -> bool:
-    """Whether nobody but root can change a file, or what its path means."""
+def _only_root_can_change(path: str) -> bool:
+    """Whether only root can change a file, or what its path leads to."""
     while True:
         status = os.lstat(path)
         shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)

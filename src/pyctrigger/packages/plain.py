@@ -1,4 +1,4 @@
-"""A plain hook for whatever isn't known here: a program that takes the touched paths as its arguments."""
+"""A plain hook for any other tool: a program that takes the touched paths as arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def hooks(subject: Subject) -> list[HookFile]:
-    """The one file. Where it is called from, only its administrator knows."""
+    """Returns the one file. The administrator decides what calls it."""
     words = {"PROGRAM": shell(subject.program), "PYTHON": shell([subject.python])}
     text = render("sh/pyctrigger-hook", words)
     return [HookFile(f"/usr/local/libexec/pyctrigger-hook-{subject.name}", text, 0o755)]

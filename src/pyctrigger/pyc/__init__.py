@@ -1,1 +1,1 @@
-"""What a pyc is: its header and its name."""
+"""Formats of pycs: header, magic number, name, and source hash."""

@@ -35,64 +35,64 @@ class InvalidationMode(enum.Enum):
 
 
 class Verdict(enum.Enum):
-    """What the header of a pyc says about its source."""
+    """Result of comparing a pyc with its source."""
 
     FRESH = "fresh"
     MISSING = "missing"
-    UNPROVEN = "unproven"  # hash-based, of the right mode: only the target can compute the hash of the source
+    UNPROVEN = "unproven"  # hash-based and of the right mode: its hash has yet to be compared
     CORRUPT = "corrupt"
     FOREIGN_MAGIC = "foreign-magic"
     OTHER_MODE = "mode"
     OTHER_MTIME = "mtime"
     OTHER_SIZE = "size"
     OTHER_HASH = "hash"
-    REFRESHABLE = "mtime only"  # another mtime, and the content is known to be the one that the pyc was made from
-    OTHER_CONTENT = "content"  # mtime and size fit, and the source is another one than the pyc was made from
-    UNKNOWN = "unknown"  # the header fits, and nobody has recorded whether the code does
-    MISMATCHED = "mismatched"  # it loads, and is another code than that of its source
-    UNREADABLE = "unreadable"  # who may read the source can't read it
-    EXPOSED = "rights"  # its rights give accounts more than those of its source
-    OBSTRUCTED = "obstructed"  # what has the name of the pyc is no regular file
+    REFRESHABLE = "mtime only"  # another mtime, but the content is known to be what the pyc was made from
+    OTHER_CONTENT = "content"  # mtime and size fit, but the pyc was made from other content
+    UNKNOWN = "unknown"  # the header fits; no record says whether the code does
+    MISMATCHED = "mismatched"  # it loads, but its code isn't that of its source
+    UNREADABLE = "unreadable"  # not readable by everybody who may read the source
+    EXPOSED = "rights"  # readable or writable by accounts that may not read or write the source
+    OBSTRUCTED = "obstructed"  # something other than a regular file has the name of the pyc
     SUSPECT = "suspect"  # a repair trusts no header
 
 
-#: The verdicts that mean: there is no pyc.
+#: The verdicts for which there is no pyc.
 NO_PYC = frozenset({Verdict.MISSING, Verdict.OBSTRUCTED})
 
 
 class HeaderFormat(NamedTuple):
-    """What the headers of one interpreter look like."""
+    """Format of the headers that one interpreter writes."""
 
     magic_number: bytes
-    """Four bytes, `importlib.util.MAGIC_NUMBER`."""
+    """Four bytes: `importlib.util.MAGIC_NUMBER`."""
     size: int
     """12 or 16 bytes."""
 
     @classmethod
     def of(cls, magic_number: bytes, version: tuple[int, ...]) -> HeaderFormat:
-        """The format of the Python with this magic number and version."""
+        """Returns the format of the Python with this magic number and version."""
         return cls(magic_number, _SHORT if tuple(version[:2]) < (3, 7) else _LONG)
 
     @property
     def has_modes(self) -> bool:
-        """Whether this Python knows hash-based pycs."""
+        """Whether this Python supports hash-based pycs."""
         return self.size == _LONG
 
     def timestamp(self, mtime: int, size: int) -> bytes:
-        """The header of a timestamp pyc; both numbers are masked to 32 bits, as importlib does."""
+        """Returns the header of a timestamp pyc. Both numbers are masked to 32 bits, as importlib does."""
         if self.has_modes:
             return _LONG_TIMESTAMP(self.magic_number, 0, mtime & _UINT32, size & _UINT32)
         return struct.pack("<4sII", self.magic_number, mtime & _UINT32, size & _UINT32)
 
     def hashed(self, mode: InvalidationMode, source_hash: bytes) -> bytes:
-        """The header of a hash-based pyc; `source_hash` is what the target's `_imp.source_hash` says, 8 bytes."""
+        """Returns the header of a hash-based pyc. `source_hash` comes from the target's `_imp.source_hash`, 8 bytes."""
         return struct.pack("<4sI8s", self.magic_number, mode.flags, source_hash)
 
     def judge(self, found: bytes, mode: InvalidationMode, expected: bytes) -> Verdict:
-        """Compare the first `size + 1` bytes of a pyc with the timestamp header that its source asks for.
+        """Compare the first `size + 1` bytes of a pyc with the timestamp header that its source should have.
 
-        The byte behind the header tells a pyc without a body, which importlib answers with an EOFError for ever.
-        Any bytes get a verdict. `expected` is `timestamp(…)` of the source, whatever the mode.
+        The byte after the header is there to detect a pyc without a body, on which every import fails with an EOFError.
+        `expected` is `timestamp(…)` of the source in all modes. Returns a verdict for any bytes.
         """
         if len(found) <= self.size:
             return Verdict.CORRUPT
@@ -113,5 +113,5 @@ class HeaderFormat(NamedTuple):
         return Verdict.FRESH
 
     def source_hash(self, found: bytes) -> bytes:
-        """The hash field of a hash-based header."""
+        """Returns the hash field of a hash-based header."""
         return found[8:16]

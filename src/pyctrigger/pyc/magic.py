@@ -1,10 +1,10 @@
-"""Which release of which interpreter wrote a pyc: what is known about magic numbers.
+"""Magic numbers: which release of which interpreter wrote a pyc.
 
 Sources: the lists in CPython's `Lib/importlib/_bootstrap_external.py` (up to 3.13) and
-`Include/internal/pycore_magic_number.h` (from 3.14 on), where each number stands with the first release, or
-pre-release, that has it; from 3.11 on the numbers of 3.n start at 2900 + 50n. PyPy's are `pypy_incremental_magic` in
-its `pypy/interpreter/pycode.py`: multiples of 16 below 3000, at first CPython's plus 7. PyPy 3.8 and 3.9 up to 7.3.9
-wrote CPython's numbers (PyPy issue 3782), so a cache tag tells more about the implementation than a number does.
+`Include/internal/pycore_magic_number.h` (from 3.14 on), where each number has the first release, or pre-release, that
+has it; from 3.11 on the numbers of 3.n start at 2900 + 50n. PyPy's are `pypy_incremental_magic` in its
+`pypy/interpreter/pycode.py`: multiples of 16 below 3000, at first CPython's plus 7. PyPy 3.8 and 3.9 up to 7.3.9 wrote
+CPython's numbers (PyPy issue 3782), so a cache tag says more about the implementation than a number does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 _END = b"\r\n"
-#: The first number of each group that a release, or the way to it, brought. The last group of a version is final.
+#: The first number of each group, and the release or pre-release that introduced it. A version's last group is final.
 _CPYTHON = (
     (3000, "3.0a1"),
     (3111, "3.0a4"),
@@ -85,7 +85,7 @@ _CPYTHON = (
     (3627, "3.14rc3"),
     (3650, "3.15a1"),
 )
-#: The numbers that final releases have.
+#: The numbers of final releases.
 _FINAL = {
     3131: "3.0",
     3151: "3.1",
@@ -122,50 +122,50 @@ _PYPY = {
 }
 
 
-def _parsed(label: str) -> tuple[int, int]:
+def _parse_version(label: str) -> tuple[int, int]:
     found = re.match(r"3\.([0-9]+)", label)
     assert found
     return 3, int(found[1])
 
 
 _STARTS = [number for number, _ in _CPYTHON]
-#: The last number of each version, by the version.
-_NEWEST = {_parsed(label): number for number, label in _FINAL.items()}
-#: From here on, 3.11, each version has a range of its own.
+#: The last number of each version.
+_NEWEST = {_parse_version(label): number for number, label in _FINAL.items()}
+#: From here (3.11) on, each version has a range of its own.
 _RANGED = 3450
-#: The oldest numbers whose headers hold the size of the source (3.3), and flags (PEP 552, 3.7), of CPython and PyPy.
+#: The first numbers whose headers have the size of the source (3.3), and flags (PEP 552, 3.7), of CPython and PyPy.
 _WITH_SIZE, _WITH_FLAGS = 3210, 3392
 _PYPY_WITH_FLAGS = 224
 _PYPY_TOP = 3000
-#: Numbers from here on are Python 1's and 2's, whose headers hold an mtime only.
+#: Numbers from here on are Python 1's and 2's, whose headers have only an mtime.
 _PYTHON_2 = 20000
 
 
 class Release(NamedTuple):
-    """Who writes a magic number."""
+    """The interpreter and release that a magic number belongs to."""
 
     implementation: str
-    """cpython, pypy; empty where nobody known does."""
+    """cpython or pypy; empty if unknown."""
     version: tuple[int, int]
-    """(3, 14); (0, 0) where it isn't known."""
+    """(3, 14), for example; (0, 0) if unknown."""
     text: str
     """For people: `CPython 3.14`, `CPython 3.14b3 (before 3.14rc2)`."""
     is_final: bool
-    """Whether a final release has it."""
+    """Whether a final release writes it."""
 
 
 def is_magic(head: bytes) -> bool:
-    """Whether a file starts like a pyc: two bytes of number, then a carriage return and a line feed."""
+    """Whether a file starts like a pyc: a number of two bytes, then a carriage return and a line feed."""
     return head[2:4] == _END
 
 
 def number_of(magic_number: bytes) -> int:
-    """The number as people write it: 3571 for `f30d0d0a`."""
+    """Returns the number as people write it: 3571 for `f30d0d0a`."""
     return int.from_bytes(magic_number[:2], "little")
 
 
 def header_size(number: int) -> int:
-    """Bytes of header in the pycs of a magic number: 8, 12 or 16."""
+    """Returns the size of the header in pycs with this magic number: 8, 12 or 16."""
     if number >= _PYTHON_2:
         return 8
     if number < _PYPY_TOP:
@@ -174,40 +174,40 @@ def header_size(number: int) -> int:
 
 
 def release_of(number: int) -> Release:
-    """Which releases have this magic number; any number gets an answer."""
+    """Returns the release that this magic number belongs to. Any number gets an answer."""
     if number >= _PYTHON_2:
-        return Release("cpython", (2, 7), "CPython 2.7", True) if number == 62211 else _nobody("Python 2 or older")
+        return Release("cpython", (2, 7), "CPython 2.7", True) if number == 62211 else _unknown("Python 2 or older")
     if number < _PYPY_TOP or number in _PYPY:
-        return _pypy(number)
-    return _cpython(number)
+        return _pypy_release(number)
+    return _cpython_release(number)
 
 
-def _pypy(number: int) -> Release:
+def _pypy_release(number: int) -> Release:
     version = _PYPY.get(number)
     if version is not None:
-        return Release("pypy", _parsed(version), f"PyPy {version}", True)
+        return Release("pypy", _parse_version(version), f"PyPy {version}", True)
     if number and number % 16 == 0:
-        return Release("pypy", (0, 0), "PyPy, a release that isn't known here", False)
-    return _nobody("no interpreter that is known here")
+        return Release("pypy", (0, 0), "PyPy, an unknown release", False)
+    return _unknown("no known interpreter")
 
 
-def _cpython(number: int) -> Release:
+def _cpython_release(number: int) -> Release:
     place = bisect_right(_STARTS, number) - 1
-    version = _parsed(_CPYTHON[place][1])
+    version = _parse_version(_CPYTHON[place][1])
     if number >= _RANGED:
         version = (3, (number - 2900) // 50)
         if version[1] > 99:
-            return _nobody("no interpreter that is known here")
+            return _unknown("no known interpreter")
     if number in _FINAL:
         return Release("cpython", version, f"CPython {_FINAL[number]}", True)
     name = f"{version[0]}.{version[1]}"
     if number > _NEWEST.get(version, 0):
-        return Release("cpython", version, f"CPython {name}, newer than what is known here", False)
+        return Release("cpython", version, f"CPython {name}, newer than this pyctrigger knows", False)
     following = _CPYTHON[place + 1][1] if place + 1 < len(_CPYTHON) else ""
-    if not following or _parsed(following) != version:
+    if not following or _parse_version(following) != version:
         return Release("cpython", version, f"CPython {name}, a pre-release", False)
     return Release("cpython", version, f"CPython {_CPYTHON[place][1]} (before {following})", False)
 
 
-def _nobody(text: str) -> Release:
+def _unknown(text: str) -> Release:
     return Release("", (0, 0), text, False)

@@ -1,9 +1,9 @@
-"""The names of pycs and of what writers leave behind, parsed exactly.
+"""Names of pycs, and of the temporary files that killed writers leave behind, parsed exactly.
 
 Sources: PEP 3147 (`__pycache__/<module>.<tag>.pyc`), PEP 488 (`.opt-N`), and `_write_atomic` in
-`importlib._bootstrap_external` (a temporary file `NAME.pyc.<id>`, which a killed writer leaves behind).
-A name that doesn't parse to the letter belongs to somebody else: Numba's `.nbi` and `.nbc`, pytest's
-`<tag>-pytest-<version>.pyc`, another flavour's tag.
+`importlib._bootstrap_external` (a temporary file `NAME.pyc.<id>`, which a killed writer leaves behind). A name that
+doesn't match exactly belongs to another program: Numba's `.nbi` and `.nbc`, pytest's `<tag>-pytest-<version>.pyc`,
+another flavour's tag.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAME_MAX = 255
 
 
 def pyc_suffix(cache_tag: str, level: int) -> str:
-    """What follows the module's name at an optimization level: `.cpython-311.pyc`, `.cpython-311.opt-1.pyc`."""
+    """Returns the suffix after a module's name at this optimization level, such as `.cpython-311.opt-1.pyc`."""
     return f".{cache_tag}.opt-{level}.pyc" if level else f".{cache_tag}.pyc"
 
 
@@ -38,34 +38,34 @@ class PycNames:
 
     def __init__(self, cache_tag: str) -> None:
         tag = re.escape(cache_tag)
-        # `.opt-0` and `.opt-01` are nobody's: level 0 has no suffix, and no writer puts a zero before a number.
+        # No writer makes `.opt-0` or `.opt-01`: level 0 has no suffix, and numbers have no leading zeros.
         self._pyc = re.compile(rf"(.+)\.{tag}(?:\.opt-([1-9][0-9]*))?\.pyc\Z", re.DOTALL | re.ASCII)
         self._residue = re.compile(rf"(.+)\.{tag}(?:\.opt-[1-9][0-9]*)?\.pyc\.[0-9]+\Z", re.DOTALL | re.ASCII)
 
     def source_of(self, name: str) -> str | None:
-        """The name of the source that a pyc of this tag, at any level, belongs to; None for every other name."""
+        """Returns the name of the source of a pyc with this tag, at any level, or None for any other name."""
         match = self._pyc.match(name)
         return match[1] + SOURCE_SUFFIX if match else None
 
     def level_of(self, name: str) -> int:
-        """The optimization level in the name of a pyc of this tag."""
+        """Returns the optimization level in the name of a pyc with this tag."""
         match = self._pyc.match(name)
         return int(match[2] or 0) if match else 0
 
     def is_residue(self, name: str) -> bool:
-        """Whether this is what a killed writer of CPython's own left behind."""
+        """Whether this is a temporary file that CPython's own writer leaves behind when it is killed."""
         return self._residue.match(name) is not None
 
 
 def temporary_names(writer: str) -> Iterator[str]:
-    """New names for files in the making. `writer` is the installation's id: each lock knows its own residue."""
+    """Yields new names for temporary files. `writer` is the installation's id: whoever has its lock may sweep them."""
     first = int.from_bytes(os.urandom(8), "big")
     for number in itertools.count(first):
         yield f"{_TEMPORARY_PREFIX}{writer}-{number & 0xFFFFFFFFFFFFFFFF:016x}{_TEMPORARY_SUFFIX}"
 
 
 def writer_of(name: str) -> str | None:
-    """Which installation's writer made a temporary file of ours; None for every other name."""
+    """Returns the id of the installation that made a temporary file of ours, or None for any other name."""
     if not (name.startswith(_TEMPORARY_PREFIX) and name.endswith(_TEMPORARY_SUFFIX)):
         return None
     stem = name[len(_TEMPORARY_PREFIX) : -len(_TEMPORARY_SUFFIX)]
@@ -74,12 +74,12 @@ def writer_of(name: str) -> str | None:
 
 
 class CachedName(NamedTuple):
-    """What the name of a pyc in a `__pycache__` says, whoever's it is."""
+    """The parts of a pyc's name in a `__pycache__`, for any cache tag."""
 
     source: str
     cache_tag: str
     level: str
-    """What stands behind `.opt-`, empty for level 0."""
+    """The text after `.opt-`, empty for level 0."""
 
 
 _CACHED = re.compile(
@@ -89,9 +89,9 @@ _CACHED = re.compile(
 
 
 def cached_name(name: str) -> CachedName | None:
-    """The parts of a name in a `__pycache__`, for any cache tag; None for one that importlib wouldn't look for.
+    """Returns the parts of a name in a `__pycache__`, or None for a name that importlib wouldn't look for.
 
-    `.pyo` is what Python 3.2 to 3.4 wrote there with -O.
+    Python 3.2 to 3.4 wrote `.pyo` there with -O.
     """
     match = _CACHED.match(name)
     return CachedName(match["module"] + SOURCE_SUFFIX, match["tag"], match["level"] or "") if match else None

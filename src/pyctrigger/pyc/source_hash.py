@@ -1,8 +1,8 @@
-"""The hash of a source in a hash-based pyc, for the magic number of any interpreter.
+"""The source hash in a hash-based pyc, for any interpreter's magic number.
 
-`_imp.source_hash(key, source)` is SipHash keyed with the four bytes of the magic number (PEP 552). Which SipHash is not
-the key's choice but the interpreter's: 2-4 in CPython up to 3.10 and in PyPy, 1-3 in CPython from 3.11 on (bpo-29410).
-So a host can be asked for its own kind only; the other takes the algorithm itself (Aumasson and Bernstein, 2012).
+`_imp.source_hash(key, source)` is SipHash keyed with the four bytes of the magic number (PEP 552). The variant depends
+on the interpreter: 2-4 in CPython up to 3.10 and in PyPy, 1-3 in CPython from 3.11 on (bpo-29410). The host's own
+function computes only its own variant; the other one is implemented here (Aumasson and Bernstein, 2012).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MASK = (1 << 64) - 1
 
 
 def source_hash(magic_number: bytes, source: bytes) -> bytes:
-    """What the interpreter of this magic number says of this source: 8 bytes."""
+    """Returns the hash of a source, 8 bytes, as the interpreter with this magic number computes it."""
     key = int.from_bytes(magic_number, "little")
     rounds = _rounds(magic_number)
     if rounds == _HOST_ROUNDS:
@@ -27,7 +27,7 @@ def source_hash(magic_number: bytes, source: bytes) -> bytes:
 
 
 def _rounds(magic_number: bytes) -> tuple[int, int]:
-    """Of compression, for each word of the source, and at the end."""
+    """Returns the number of SipHash rounds for each word, and at the end."""
     release = release_of(number_of(magic_number))
     return (1, 3) if release.implementation == "cpython" and release.version >= (3, 11) else (2, 4)
 
@@ -47,14 +47,14 @@ def _siphash(key: int, source: bytes, each: int, last: int) -> bytes:
     for words in (memoryview(source)[: len(source) - tail], end):
         for (word,) in struct.iter_unpack("<Q", words):
             v0, v1, v2, v3 = state
-            v0, v1, v2, v3 = _mix(v0, v1, v2, v3 ^ word, each)
+            v0, v1, v2, v3 = _sip_rounds(v0, v1, v2, v3 ^ word, each)
             state = (v0 ^ word, v1, v2, v3)
     v0, v1, v2, v3 = state
-    v0, v1, v2, v3 = _mix(v0, v1, v2 ^ 0xFF, v3, last)
+    v0, v1, v2, v3 = _sip_rounds(v0, v1, v2 ^ 0xFF, v3, last)
     return (v0 ^ v1 ^ v2 ^ v3).to_bytes(8, "little")
 
 
-def _mix(v0: int, v1: int, v2: int, v3: int, rounds: int) -> tuple[int, int, int, int]:
+def _sip_rounds(v0: int, v1: int, v2: int, v3: int, rounds: int) -> tuple[int, int, int, int]:
     for _ in range(rounds):
         v0 = (v0 + v1) & _MASK
         v1 = ((v1 << 13 | v1 >> 51) & _MASK) ^ v0

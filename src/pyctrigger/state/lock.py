@@ -202,8 +202,8 @@ def _unix_file_lock() -> Any:
     """Import UnixFileLock and what it needs, without the rest of filelock.
 
     Its other locks need asyncio, ssl, socket or sqlite3, and many releases import all of them at once, which takes
-    longer
-    than the rest of a hook. The modules imported here stay private: other code that imports filelock gets all of it.
+    longer than the rest of a hook. The modules imported here stay private: other code that imports filelock gets all of
+    it.
     """
     import threading
 

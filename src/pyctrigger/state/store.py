@@ -29,8 +29,7 @@ class Store:
     """State below `base`. If it can't be written, everything works without it; `notice` is called when that matters.
 
     With `create=False` only existing state is used: for commands that only read. With `hurries` it waits only briefly
-    for
-    a database that another process has locked.
+    for a database that another process has locked.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""What was learned about a tree: records of pycs, and notes of what needed nothing; hints, never an authority."""
+"""Records about a tree: its pycs, and the directories that needed no work. They are hints, and never trusted alone."""

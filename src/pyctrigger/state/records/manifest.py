@@ -1,8 +1,8 @@
-"""The manifest of an installation: what was learned about its tree, as a hint, never as an authority.
+"""The manifest of an installation: an SQLite file of records about its tree. They are hints, and never trusted alone.
 
-It has a record for each pyc, and the sources that can't compile. What it says counts only while the files look as they
-did, or have the same digests: a system may roll its tree back without its state, or its state without the tree. Without
-sqlite3, without the file, or with a damaged one, everything works, and is learned again.
+It has a record for each pyc, and the sources that don't compile. A record counts only while the files have the same
+status, or the same digests: a system may roll its tree back without its state, or its state without the tree. Without
+sqlite3, without the file, or with a damaged one, everything works, and is recorded again.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .unchanged import TABLE, SettledDirectories
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-#: Sources of a stranger's tree that are remembered as such that can't compile, in memory too.
+#: Most uncompilable sources that are recorded for a foreign root, in memory as well.
 MOST_UNCOMPILABLE = 20_000
-#: Seconds of waiting for another program that has locked the file, and those of a hook.
+#: Seconds to wait for another program that has locked the file; a hook waits less.
 PATIENCE, HOOK_PATIENCE = 5.0, 0.5
 _SCHEMA = 5
 _TABLES = """
@@ -48,22 +48,24 @@ _RECORDS_BELOW = (
     "select directory, name, source, source_digest, pyc, body_digest, header, microseconds from pycs"
     " where directory > ? and directory < ? limit ?"
 )
-#: Records read at once, some half a kilobyte each: one question for a package is a third of one for each directory.
-_MOST_NEAR = 4096
-#: Whose records are held in memory: the plan looks at one directory after the other, and is done with each soon.
-_MOST_DIRECTORIES = 64
-#: Records held in memory, of those directories together; one that has more of its own is read a page at a time.
-_MOST_HELD = 8192
-_MOST_OF_ONE = 4096
-#: Bytes that a disk has left at least that isn't full.
-_LITTLE = 1 << 20
+#: Records read at once, some half a kilobyte each: one query for a package takes a third of the time of one for each of
+#: its directories.
+_MAX_READ_AHEAD = 4096
+#: Directories whose records are kept in memory: the plan goes through directories one by one, and soon leaves each.
+_MAX_DIRECTORIES = 64
+#: Records kept in memory, of all those directories together. A directory that alone has more than the second number is
+#: read page by page.
+_MAX_HELD = 8192
+_MAX_HELD_OF_ONE = 4096
+#: Bytes. A disk with less free space counts as full.
+_FULL_BELOW = 1 << 20
 _CHECK = "pragma quick_check(1)"
 _DIRECTORIES = "select distinct directory from pycs where directory >= ?"
 _NAMES = ("uncompilable", "pycs", "sites", "settled")
 
 
 class Uncompilable(NamedTuple):
-    """A source that this interpreter can't compile, as it was seen."""
+    """A source that this interpreter can't compile, and the state of the file at that time."""
 
     identity: str
     """Device, inode, size and times."""
@@ -72,17 +74,17 @@ class Uncompilable(NamedTuple):
     kind: str
     message: str
     tried_with: float = 0
-    """The limit that it exceeded, for the kinds `timeout` (seconds of CPU) and `memory` (bytes)."""
+    """The limit that it exceeded, for the kinds `timeout` (CPU seconds) and `memory` (bytes)."""
 
     def holds(self, magic_number: bytes, limits: Mapping[str, float]) -> bool:
-        """Whether it would fail again under this interpreter, and with the limits of these kinds."""
+        """Whether it would fail again with this interpreter and these limits."""
         if self.magic_number != magic_number:
             return False
         return self.kind not in limits or 0 < limits[self.kind] <= self.tried_with
 
 
 class Manifest:
-    """The manifest in one state directory, or an empty one that forgets."""
+    """The manifest in a state directory, or, without one, an empty manifest that saves nothing."""
 
     def __init__(
         self,
@@ -98,18 +100,18 @@ class Manifest:
         self._path = os.path.join(directory, "manifest.sqlite") if directory else None
         self._database: Any = None
         self._opened = self._is_damaged = False
-        #: Somebody else has locked the file.
+        #: Whether another program has locked the file.
         self.is_busy = False
         self._known: dict[str, Uncompilable] | None = None
         self._learned: dict[str, Uncompilable | None] = {}
-        #: Of the directories looked at last.
+        #: Records of the directories that were used last.
         self._records: OrderedDict[str, dict[str, Record] | PagedRecords] = OrderedDict()
-        #: What was read ahead, below one directory.
-        self._near: dict[str, dict[str, Record]] = {}
-        self._near_prefix = ""
+        #: Records that were read ahead, below one directory.
+        self._read_ahead: dict[str, dict[str, Record]] = {}
+        self._read_ahead_prefix = ""
         self._spool = Spool(self._quota.left)
-        #: Directories that needed nothing.
-        self.settled = SettledDirectories(self._ask)
+        #: Directories that needed no work.
+        self.settled = SettledDirectories(self._query)
         self._sites: set[str] = set()
         self._strangers: set[str] = set()
 
@@ -120,7 +122,7 @@ class Manifest:
         """The sources that can't compile, by their full path."""
         if self._known is None:
             self._known = {}
-            for path, *fields in self._ask(
+            for path, *fields in self._query(
                 "select path, identity, digest, magic_number, kind, message, tried_with from uncompilable"
             ):
                 if isinstance(path, bytes):
@@ -128,14 +130,14 @@ class Manifest:
         return self._known
 
     def learn(self, path: str, fact: Uncompilable) -> None:
-        """Remember a source that can't compile."""
+        """Record a source that doesn't compile."""
         if self._quota.left is not None and len(self.uncompilable) >= MOST_UNCOMPILABLE:
             return
         self.uncompilable[path] = fact
         self._learned[path] = fact
 
     def unlearn(self, path: str) -> None:
-        """Forget what was known about a source."""
+        """Drop the record of an uncompilable source."""
         if self.uncompilable.pop(path, None) is not None:
             self._learned[path] = None
 
@@ -143,39 +145,39 @@ class Manifest:
 
     @property
     def lacks_sqlite(self) -> bool:
-        """Whether nothing can be recorded for want of a module."""
+        """Whether nothing can be recorded since Python has no module sqlite3."""
         return not _has_sqlite()
 
     @property
     def keeps_records(self) -> bool:
-        """Whether what is recorded will be there next time, and what was can be read now."""
+        """Whether records can be read now, and will still be there next time."""
         self._open()
         return self._path is not None and _has_sqlite()
 
     def records(self, directory: str) -> dict[str, Record] | PagedRecords:
-        """The records of the pycs in a directory, by name."""
+        """Returns the records of the pycs in a directory, by name."""
         found = self._records.get(directory)
         if found is None:
-            found = self._held(directory)
+            found = self._read_directory(directory)
             if found is None:
-                found = PagedRecords(self._ask, self._spool, directory)
+                found = PagedRecords(self._query, self._spool, directory)
             self._records[directory] = found
-            while len(self._records) > _MOST_DIRECTORIES or (
-                len(self._records) > 1 and sum(map(len, self._records.values())) > _MOST_HELD
+            while len(self._records) > _MAX_DIRECTORIES or (
+                len(self._records) > 1 and sum(map(len, self._records.values())) > _MAX_HELD
             ):
                 self._records.popitem(last=False)
         return found
 
-    def _held(self, directory: str) -> dict[str, Record] | None:
-        """All records of a directory; None where they are too many."""
-        found = self._near.get(directory)
-        if found is None and not (self._near_prefix and directory.startswith(self._near_prefix)):
-            rows = self._ask(_RECORDS, os.fsencode(directory), _MOST_OF_ONE + 1)
-            if len(rows) > _MOST_OF_ONE:
+    def _read_directory(self, directory: str) -> dict[str, Record] | None:
+        """Returns all records of a directory, or None if there are too many to keep in memory."""
+        found = self._read_ahead.get(directory)
+        if found is None and not (self._read_ahead_prefix and directory.startswith(self._read_ahead_prefix)):
+            rows = self._query(_RECORDS, os.fsencode(directory), _MAX_HELD_OF_ONE + 1)
+            if len(rows) > _MAX_HELD_OF_ONE:
                 return None
             found = {os.fsdecode(row[0]): Record._make(row[1:]) for row in rows if isinstance(row[0], bytes)}
         found = found or {}
-        spooled = self._spool.of(directory, _MOST_OF_ONE) if self._spool else {}
+        spooled = self._spool.of(directory, _MAX_HELD_OF_ONE) if self._spool else {}
         if spooled is None:
             return None
         for name, record in spooled.items():
@@ -186,11 +188,11 @@ class Manifest:
         return found
 
     def approach(self, directory: str) -> None:
-        """Read at once what is known below a directory that is about to be looked through, unless that is much."""
+        """Read ahead all records below a directory that is about to be walked, unless there are too many."""
         below = os.fsencode(directory) + b"/"
-        rows = self._ask(_RECORDS_BELOW, below, below[:-1] + b"0", _MOST_NEAR + 1)
-        self._near, self._near_prefix = {}, ""
-        if len(rows) > _MOST_NEAR:
+        rows = self._query(_RECORDS_BELOW, below, below[:-1] + b"0", _MAX_READ_AHEAD + 1)
+        self._read_ahead, self._read_ahead_prefix = {}, ""
+        if len(rows) > _MAX_READ_AHEAD:
             return
         last: bytes | None = None
         records: dict[str, Record] = {}
@@ -199,58 +201,58 @@ class Manifest:
                 continue
             if row[0] != last:
                 last, records = row[0], {}
-                self._near[os.fsdecode(last)] = records
+                self._read_ahead[os.fsdecode(last)] = records
             records[os.fsdecode(row[1])] = Record._make(row[2:])
-        self._near_prefix = f"{directory}/"
+        self._read_ahead_prefix = f"{directory}/"
 
     def record(self, directory: str, name: str, record: Record) -> None:
-        """Remember a pyc."""
+        """Record a pyc."""
         if self._path is None:
             return
         held = self._records.get(directory)
         if held is not None:
             held[name] = record
-            if len(held) > _MOST_OF_ONE:  # it is read a page at a time from now on
-                self._records[directory] = PagedRecords(self._ask, self._spool, directory)
-                self._near.pop(directory, None)
-                self._near_prefix = ""
+            if len(held) > _MAX_HELD_OF_ONE:  # read it page by page from now on
+                self._records[directory] = PagedRecords(self._query, self._spool, directory)
+                self._read_ahead.pop(directory, None)
+                self._read_ahead_prefix = ""
         self._spool.put(directory, name, record)
 
     def forget(self, directory: str, name: str) -> None:
-        """Forget a pyc."""
+        """Drop the record of a pyc."""
         if self.records(directory).pop(name, None) is not None:
             self._spool.put(directory, name, None)
 
     # -- the directories -----------------------------------------------------------------------------------------
 
     def serve(self, sites: list[str]) -> None:
-        """Say which site directories the records of this run will be about."""
+        """Set the site directories that this run works on."""
         self._sites = set(sites)
 
     def drop_strangers(self) -> list[str]:
-        """Forget what lies in no site directory, neither of this run nor of an earlier one; the directories concerned.
+        """Drop records outside of all site directories, of this run and of earlier ones. Returns their directories.
 
-        Nobody of ours has written that, and nothing is ever done there.
+        No run of ours has made such records, and none would ever work there.
         """
-        known = {os.fsdecode(path) for (path,) in self._ask("select path from sites") if isinstance(path, bytes)}
+        known = {os.fsdecode(path) for (path,) in self._query("select path from sites") if isinstance(path, bytes)}
         roots = tuple(path.rstrip("/") + "/" for path in known | self._sites)
-        self._strangers = {os.fsdecode(path) for path in self._outside(map(os.fsencode, roots))}
+        self._strangers = {os.fsdecode(path) for path in self._directories_outside(map(os.fsencode, roots))}
         for path in [path for path in self.uncompilable if not path.startswith(roots)]:
             self.unlearn(path)
             self._strangers.add(os.path.dirname(path))
         return sorted(self._strangers)
 
-    def _outside(self, roots: Iterable[bytes]) -> Iterator[bytes]:
-        """The directories that are none of these and lie below none: only what lies between the roots is read."""
+    def _directories_outside(self, roots: Iterable[bytes]) -> Iterator[bytes]:
+        """Yields directories outside of all these roots. Only the gaps between the roots are read from the table."""
         inside = [(root[:-1], root[:-1] + b"\0") for root in roots]
         inside += [(root + b"/", root + b"0") for root, _ in inside]
         start, gaps = b"", []
-        for first, behind in sorted(inside):
+        for first, past in sorted(inside):
             gaps.append((start, first))
-            start = max(start, behind)
+            start = max(start, past)
         for gap in gaps:
-            yield from (row[0] for row in self._ask(f"{_DIRECTORIES} and directory < ?", *gap))
-        yield from (row[0] for row in self._ask(_DIRECTORIES, start))
+            yield from (row[0] for row in self._query(f"{_DIRECTORIES} and directory < ?", *gap))
+        yield from (row[0] for row in self._query(_DIRECTORIES, start))
 
     # -- the file ------------------------------------------------------------------------------------------------
 
@@ -260,16 +262,16 @@ class Manifest:
         return bool(self._learned or self._spool or self._strangers or self.settled.is_worth_saving)
 
     def check(self) -> None:
-        """Read the whole file; if a part of it is damaged, all of it is worth nothing.
+        """Check the whole file for damage. If any part is damaged, none of it is used.
 
-        What is left of it would be kept for what was known, and what is missing for what nobody ever wrote.
+        Otherwise the remaining records would pass for all that were made, and a lost one for one that never existed.
         """
         if os.path.exists(self._path or ""):
-            is_whole = self._ask(_CHECK) == [("ok",)]
-            self._is_damaged = self._path is not None and not is_whole  # one that is busy has no path any more
+            is_whole = self._query(_CHECK) == [("ok",)]
+            self._is_damaged = self._path is not None and not is_whole  # a busy one has lost its path
 
     def save(self) -> None:
-        """Write what changed, in one transaction. Raises OSError where it can't be written."""
+        """Write all changes in one transaction. Raises OSError."""
         if self._path is None or not self.has_changed or not _has_sqlite():
             return
         self._disconnect()
@@ -280,9 +282,9 @@ class Manifest:
             self._write()
         except _database_error() as error:
             if _is_busy(error):
-                self._go_without()
+                self._continue_without()
                 return
-            # A damaged file is worth nothing: begin a new one, with what this run has seen.
+            # The file is damaged: start a new one with the records of this run.
             self._remove()
             self._learned = dict(self._known or {})
             try:
@@ -296,7 +298,7 @@ class Manifest:
         self.settled.saved()
 
     def close(self) -> None:
-        """Give the file back, and forget what wasn't saved."""
+        """Close the file, and drop unsaved records."""
         self._spool.close()
         self._disconnect()
 
@@ -314,19 +316,19 @@ class Manifest:
             return 0
 
     def _is_too_large(self, error: Exception) -> bool:
-        """Whether it is the quota that has no more room, and not the disk: SQLite calls both SQLITE_FULL."""
+        """Whether the quota is exhausted, rather than the disk: SQLite reports SQLITE_FULL for both."""
         if self._quota.left is None or "full" not in str(error):
             return False
         disk = os.statvfs(os.path.dirname(self._path or ""))
-        return disk.f_bavail * disk.f_frsize > _LITTLE
+        return disk.f_bavail * disk.f_frsize > _FULL_BELOW
 
     def _disconnect(self) -> None:
         if self._database is not None:
             self._database.close()
         self._database, self._opened = None, False
 
-    def _ask(self, question: str, *parameters: bytes | int) -> list[Any]:
-        """The rows of a question; none where they can't be had."""
+    def _query(self, question: str, *parameters: bytes | int) -> list[Any]:
+        """Returns the rows of a query, or none if the file can't be read."""
         if self._is_damaged:
             return []
         self._open()
@@ -336,30 +338,30 @@ class Manifest:
             rows: list[Any] = self._database.execute(question, parameters).fetchall()
         except _database_error() as error:  # another format, or a damaged file
             if _is_busy(error):
-                self._go_without()
+                self._continue_without()
             return []
         return rows
 
     def _open(self) -> None:
-        """Open the file, if there is one, and see that nobody keeps us from it: that can't be told later."""
+        """Open the file, if there is one, and read from it to find out now whether another program has locked it."""
         if self._opened:
             return
         self._opened = True
         if self._path is not None and os.path.exists(self._path):
             with contextlib.suppress(_database_error()):
                 self._database = self._connect()
-                self._ask("select 1 from sites limit 1")
+                self._query("select 1 from sites limit 1")
 
-    def _go_without(self) -> None:
-        """Somebody has locked the file for longer than anybody should wait: forget, and compare all with sources."""
+    def _continue_without(self) -> None:
+        """Continue without the manifest, since another program has locked it for too long; everything is compared."""
         assert self._path is not None
-        self._notice(f"{self._path} is locked by another program: this run goes on without what is known of the tree")
+        self._notice(f"{self._path} is locked by another program; this run continues without its records")
         self._disconnect()
         self._path, self._opened, self.is_busy = None, True, True
 
     def _write(self) -> None:
         with contextlib.closing(self._connect()) as database, database:
-            # The system may stop at any moment, and what is said here is believed afterwards.
+            # The system may crash at any moment, and later runs rely on these records.
             database.execute("pragma synchronous = full")
             before = self._size()
             if self._quota.left is not None:
@@ -387,7 +389,7 @@ class Manifest:
         self._quota.give_back(before - self._size())
 
     def _connect(self) -> Any:
-        import sqlite3  # costs 4 ms: only where there is a manifest, or something to remember
+        import sqlite3  # takes 4 ms: only where there is a manifest, or something to record
 
         assert self._path is not None
         return sqlite3.connect(self._path, timeout=self._patience)
@@ -404,7 +406,7 @@ def _is_busy(error: Exception) -> bool:
 def _has_sqlite() -> bool:
     try:
         import sqlite3  # noqa: F401
-    except ImportError:  # FreeBSD packages it apart
+    except ImportError:  # FreeBSD has it in a package of its own
         return False
     return True
 

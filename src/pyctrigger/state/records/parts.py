@@ -1,7 +1,7 @@
-"""The parts of a scope as they were when nothing more could be done for them: what a hook compares at a glance.
+"""Records of the parts of a scope that needed no more work, by which a hook recognises unchanged ones by stat alone.
 
-A part is a top-level package, or the modules directly in a site directory. Its note has one identity for each of its
-directories. Like every record it is a hint: a part without a note, or one that isn't just as it was, is looked at.
+A part is a top-level package, or the modules directly in a site directory. Its note has the identity of each of its
+directories. Like every record it is a hint: a part that has no note, or has changed in any way, is examined.
 """
 
 from __future__ import annotations
@@ -20,99 +20,99 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORMAT = 2
-#: The file of the records that these notes rest on.
+#: The file of the records that these notes depend on.
 MANIFEST = "manifest.sqlite"
 #: What identifies one state of a file or directory; see `state.record`.
 identity = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
-#: An identity in bytes. Times before 1677 or after 2262 have no room in it.
+#: An identity in bytes. Times before 1677 or after 2262 don't fit.
 PACKED = struct.Struct("<QQQqq")
-#: In the place of the identity of what isn't there, or can't be asked.
+#: Instead of an identity: the entry doesn't exist, or can't be examined.
 ABSENT = (0, 0, 0, 0, 0)
-#: In the place of an identity: what lies there is on a read-only file system.
+#: Instead of an identity: the directory is on a read-only file system.
 READ_ONLY = (1, 0, 0, 0, 0)
 
 # The names in a note. Those of directories are relative to the site directory, and never begin with a slash.
 #: The site directory itself.
 TOP = "."
-#: A directory of pycs that lies in the tree of a pycache prefix.
+#: A directory of pycs in the tree of a pycache prefix.
 PREFIXED = "/pycs/"
-#: A link to a source; its identity is that of what it leads to.
+#: A link to a source. The identity is that of the file that it leads to.
 LINK = "/link/"
-#: A directory that needs something and can't be written.
+#: A directory that needs work, but can't be written.
 CLOSED = "/closed/"
 
-#: No path has it.
-_BETWEEN = "\0"
-#: Bytes that a run takes down at most, but for the part that it ends with: of a larger tree the next takes down more.
-_MOST_NOTED = 4 << 20
-#: Bytes of the notes of a stranger's tree: with more there are none.
-_MOST_OF_STRANGERS = 8 << 20
+#: Separates paths, which can't contain it.
+_SEPARATOR = "\0"
+#: Bytes. Once a run has noted that much, it leaves the remaining parts to the next run.
+_MAX_NOTED = 4 << 20
+#: Bytes. The notes about a foreign root are dropped if they exceed this.
+_MAX_FOREIGN = 8 << 20
 
 
 class Part(NamedTuple):
-    """One part. Without names it was never as it should be, and is looked at."""
+    """The note of one part. Without names the part always needs examination."""
 
     names: str = ""
-    """The directories, from the top down, joined by NUL."""
+    """Its directories from the top down, joined by NUL."""
     seen: str = ""
     """Their identities, packed, in hexadecimal."""
     until: float | None = None
-    """Seconds since the epoch: something in it is to go then, though nothing changes."""
+    """Seconds since the epoch: when something in it is due for removal, although nothing has changed."""
     owned: tuple[str, ...] = ()
-    """The pycs that were left to the packages that own them, and were told."""
+    """Pycs that were reported, and left to the packages that own them."""
 
     @classmethod
     def of(cls, entries: dict[str, bytes], until: float | None, owned: tuple[str, ...]) -> Part:
-        """A part by its directories, each with its packed identity."""
-        return cls(_BETWEEN.join(entries), b"".join(entries.values()).hex(), until, owned)
+        """Returns the note of a part, from its directories and their packed identities."""
+        return cls(_SEPARATOR.join(entries), b"".join(entries.values()).hex(), until, owned)
 
     def entries(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Each name with its identity. Raises ValueError and struct.error for a damaged note."""
-        names, seen = self.names.split(_BETWEEN), bytes.fromhex(self.seen)
+        """Yields each name with its identity. Raises ValueError and struct.error for a damaged note."""
+        names, seen = self.names.split(_SEPARATOR), bytes.fromhex(self.seen)
         if len(seen) != len(names) * PACKED.size:
-            raise ValueError("a note without its identities")
+            raise ValueError("a note whose identities are incomplete")
         return zip(names, PACKED.iter_unpack(seen))
 
 
 class Parts:
-    """The notes of one installation, by site directory. Without a state directory there are none, and none are kept."""
+    """The notes of one installation, by site directory. Without a state directory there are none."""
 
     def __init__(self, directory: str | None, quota: Quota | None = None) -> None:
         self._quota = quota or Quota()
         self._path = os.path.join(directory, "parts.json") if directory is not None else None
         self._records = os.path.join(directory, MANIFEST) if directory is not None else ""
         self._sites: dict[str, Any] | None = None
-        self._vouched: Any = None
+        self._manifest_identity: Any = None
         self._size = 0
         self._has_changed = False
 
     @property
     def are_kept(self) -> bool:
-        """Whether there is a place for them."""
+        """Whether there is a directory to save them in."""
         return self._path is not None
 
     @property
     def know_records(self) -> bool:
-        """Whether there are notes, and the records are those that they rest on."""
-        return bool(self._known())
+        """Whether there are notes, and the manifest is the one that they depend on."""
+        return bool(self._load_sites())
 
     def has_other(self, site: str, terms: str) -> bool:
-        """Whether there are notes of a site directory that were made on other terms."""
-        known = self._known().get(site)
+        """Whether there are notes of a site directory that were made with other options (`terms`)."""
+        known = self._load_sites().get(site)
         return known is not None and known.get("terms") != terms
 
     def of(self, site: str, terms: str) -> dict[str, Part]:
-        """The notes of a site directory, by the first component of the paths in each; "" is for its modules."""
-        known = self._known().get(site)
+        """Returns the notes of a site directory by top-level package; "" stands for its own modules."""
+        known = self._load_sites().get(site)
         if known is None or known.get("terms") != terms:
             return {}
         return {name: Part._make(fields) for name, fields in known["parts"].items()}
 
     def note(self, site: str, terms: str, name: str, part: Part) -> None:
-        """Take down a part, in the place of what was known of it."""
-        parts = self._parts(site, terms)
+        """Record the note of a part, replacing an older one."""
+        parts = self._parts_of(site, terms)
         fields = list(part)
-        if self._size > _MOST_NOTED and part.names:
+        if self._size > _MAX_NOTED and part.names:
             parts.pop(name, None)
             return
         self._size += len(part.names) + len(part.seen)
@@ -121,46 +121,46 @@ class Parts:
             self._has_changed = True
 
     def forget(self, site: str, terms: str, name: str) -> None:
-        """A part is gone, or not as it should be."""
-        if self._parts(site, terms).pop(name, None) is not None:
+        """Drop the note of a part: it is gone, or needs work."""
+        if self._parts_of(site, terms).pop(name, None) is not None:
             self._has_changed = True
 
     def save(self) -> None:
-        """Write what changed, once the records are saved. Raises OSError."""
+        """Write all changes, after the manifest was saved. Raises OSError."""
         if self._path is None:
             return
-        known, vouched = self._known(), self._seen_records()
-        if self._has_changed or (known and vouched != self._vouched):
-            text = json.dumps({"format": _FORMAT, "records": vouched, "sites": known})
-            if self._quota.left is not None and len(text) > _MOST_OF_STRANGERS:
+        known, manifest = self._load_sites(), self._identify_manifest()
+        if self._has_changed or (known and manifest != self._manifest_identity):
+            text = json.dumps({"format": _FORMAT, "records": manifest, "sites": known})
+            if self._quota.left is not None and len(text) > _MAX_FOREIGN:
                 self._sites, text = {}, "{}"
             self._quota.spend(len(text))
             files.write_lightly(self._path, text)
-        self._vouched = vouched
+        self._manifest_identity = manifest
         self._has_changed, self._size = False, 0
 
     def load(self) -> None:
-        """Read them, before the records are saved."""
-        self._known()
+        """Read the notes, before the manifest is saved."""
+        self._load_sites()
 
-    def _parts(self, site: str, terms: str) -> dict[str, Any]:
-        known = self._known().get(site)
+    def _parts_of(self, site: str, terms: str) -> dict[str, Any]:
+        known = self._load_sites().get(site)
         if known is None or known.get("terms") != terms:
-            known = self._known()[site] = {"terms": terms, "parts": {}}
+            known = self._load_sites()[site] = {"terms": terms, "parts": {}}
         parts: dict[str, Any] = known["parts"]
         return parts
 
-    def _known(self) -> dict[str, Any]:
+    def _load_sites(self) -> dict[str, Any]:
         if self._sites is None:
-            self._vouched = self._seen_records()
+            self._manifest_identity = self._identify_manifest()
             try:
-                self._sites = _load(files.read(self._path), self._vouched) if self._path is not None else {}
+                self._sites = _load(files.read(self._path), self._manifest_identity) if self._path is not None else {}
             except (KeyError, TypeError, ValueError, AttributeError):
                 self._sites = {}
         return self._sites
 
-    def _seen_records(self) -> list[int] | None:
-        """What the manifest looks like: one that was lost, damaged or rolled back knows less than these notes."""
+    def _identify_manifest(self) -> list[int] | None:
+        """Returns the manifest's identity. One that was lost, damaged or rolled back lacks what these notes rely on."""
         try:
             return list(identity(os.stat(self._records)))
         except OSError:
@@ -169,12 +169,12 @@ class Parts:
 
 def _load(stored: Any, records: list[int] | None) -> dict[str, Any]:
     if stored["format"] != _FORMAT or stored["records"] != records:
-        raise ValueError("another format, or of other records")
+        raise ValueError("another format, or another manifest")
     sites: dict[str, Any] = stored["sites"]
     for site in sites.values():
         for fields in site["parts"].values():
             names, seen, until, owned = fields
             if not (isinstance(names, str) and isinstance(seen, str) and isinstance(until, (float, int, type(None)))):
-                raise TypeError("no note of a part")
+                raise TypeError("not a note of a part")
             fields[3] = tuple(map(str, owned))
     return sites

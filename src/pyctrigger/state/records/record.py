@@ -1,8 +1,8 @@
-"""A record: what one pyc was when it was last known to be made from its source, so that a look at two files tells.
+"""The record of a pyc that was made from its source: proves by two stat calls that it still fits.
 
 Times and sizes alone prove nothing: package archives carry clamped times, and two versions of a source can share both.
-A record holds the digests of source and body, and for each file what a change of it can't leave as it was. As long as
-that is the same, the digests are; where it isn't, the bytes are compared before anything is believed.
+A record holds the digests of source and body, and for each file an identity that changes with the file. As long as the
+identities are the same, so are the digests; where one differs, the bytes are compared before anything is trusted.
 """
 
 from __future__ import annotations
@@ -15,59 +15,60 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
-#: Nanoseconds. A file can change twice within a tick of its file system's clock and look the same: what is as young as
-#: this when it is read is not recorded as seen. The kernel's clock has 1 to 10 ms.
+#: Nanoseconds. A file can change twice within a tick of its file system's clock without a difference in its status, so
+#: no identity is recorded of a file that is younger than this when it is read. The kernel's clock ticks every 1 to 10
+#: ms.
 _TICK = 20_000_000
-#: ext2, ext3 and ext4 with small inodes keep whole seconds, FAT every second one: their times are always multiples.
+#: ext2, ext3, and ext4 with small inodes store whole seconds, FAT even ones: their times are always multiples.
 _SECOND = 1_000_000_000
 _COARSE_TICK = 2 * _SECOND + _TICK
 _DIGEST_SIZE = 20
-#: In the place of an identity: compare the bytes next time.
+#: Instead of an identity: compare the bytes next time.
 UNSEEN = ""
-#: By device: how many nanoseconds its clock was behind ours when we last wrote there.
+#: By device: how many nanoseconds its clock lagged behind ours when we last wrote there.
 _lags: dict[int, int] = {}
 
 
 class Record(NamedTuple):
-    """One pyc."""
+    """The record of one pyc."""
 
     source: str
-    """The identity of its source."""
+    """Identity of its source."""
     source_digest: bytes
     pyc: str
-    """Its own identity."""
+    """Identity of the pyc."""
     body_digest: bytes
-    """Of what stands behind the header."""
+    """Digest of the code after the header."""
     header: bytes
     microseconds: int = 0
-    """What compiling it took; 0: nobody knows."""
+    """How long compiling it took, or 0 if unknown."""
 
 
 def identity_of(status: os.stat_result) -> str:
-    """What tells one state of a file from another; a changed file with the same would need a forged ctime."""
+    """Returns what identifies one state of a file: it can only change unnoticed with a forged ctime."""
     return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
 def is_coarse(status: os.stat_result) -> bool:
-    """Whether the file system may keep whole seconds only. Archives set such an mtime as well; nobody sets a ctime."""
+    """Whether the file system may store whole seconds only. Looks at the ctime, since archives set such mtimes, too."""
     return status.st_ctime_ns % _SECOND == 0
 
 
 def is_older(status: os.stat_result, now: int) -> bool:
-    """Whether a change at `now` (nanoseconds since the epoch, by our clock) or later would show in the status."""
+    """Whether a change at `now` (nanoseconds since the epoch by our clock) or later would show in the status."""
     tick = _COARSE_TICK if is_coarse(status) else _TICK
     return max(status.st_mtime_ns, status.st_ctime_ns) + tick < now - _lags.get(status.st_dev, 0)
 
 
 def identity_at(status: os.stat_result, now: int) -> str:
-    """The identity of a file whose bytes were read at `now`, unless it was too young."""
+    """Returns the identity of a file whose bytes were read at `now`, or UNSEEN if it was too young."""
     return identity_of(status) if is_older(status, now) else UNSEEN
 
 
 def identity_written(status: os.stat_result) -> str:
-    """The identity of a file that we have just written, under a name that only we know, and then renamed.
+    """Returns the identity of a file that we have just written under a random name, and renamed.
 
-    It is young by nature. Within a fine tick nobody else gets to it; within whole seconds somebody may.
+    It is always young. Nobody else can change it within a fine tick, but within a whole second somebody may.
     """
     return UNSEEN if is_coarse(status) else identity_of(status)
 
@@ -75,7 +76,7 @@ def identity_written(status: os.stat_result) -> str:
 def learn_clock(status: os.stat_result, now: int) -> None:
     """Compare the clock of a file system with ours: a file was written at `now` or later, and has this status.
 
-    A server's clock may be behind ours, and then its newest files look old.
+    A server's clock may lag behind ours, and then its newest files look old.
     """
     lag = now - status.st_ctime_ns
     if lag > _TICK:
@@ -83,14 +84,14 @@ def learn_clock(status: os.stat_result, now: int) -> None:
 
 
 def digest_of(data: bytes | memoryview) -> bytes:
-    """The digest of a source, or of a body."""
-    import hashlib  # 5 ms, which an idle run doesn't need
+    """Returns the digest of a source, or of a body."""
+    import hashlib  # 5 ms that an idle run doesn't need
 
     return hashlib.sha256(data).digest()[:_DIGEST_SIZE]
 
 
 def digest_of_pieces(pieces: Iterable[bytes | memoryview]) -> bytes:
-    """The digest of what these are, joined."""
+    """Returns the digest of these pieces, joined."""
     import hashlib
 
     digest = hashlib.sha256()

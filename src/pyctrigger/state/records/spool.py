@@ -1,7 +1,7 @@
-"""What a run records until it may be believed: in memory, and in a temporary file when it becomes much.
+"""Records of a run that aren't saved yet: in memory, and in a temporary file when there are too many.
 
-A record may only be kept once its pyc is on the disk, so at the end of the run; a run over 120,000 sources would hold
-them all until then.
+A record may only be saved once its pyc is on the disk, at the end of the run; a run over 120,000 sources would have to
+keep all of them in memory until then.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from .record import Record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Bytes of a page of SQLite's (sqlite.org/pragma.html, page_size).
+#: Bytes. SQLite's default page size (sqlite.org/pragma.html, page_size).
 PAGE = 4096
-#: Records held in memory, some half a kilobyte each.
-_MOST_HELD = 8192
+#: Records kept in memory, some half a kilobyte each.
+_MAX_HELD = 8192
 _TABLE = """
 create table records (
     directory, name, source, source_digest, pyc, body_digest, header, microseconds, primary key (directory, name)
@@ -26,10 +26,10 @@ create table records (
 
 
 class Spool:
-    """The newest record of each pyc, or that it has none any more."""
+    """The newest record of each pyc, or None if its record is dropped."""
 
     def __init__(self, most: int | None = None) -> None:
-        """`most`: bytes that the temporary file may take."""
+        """`most` limits the size of the temporary file, in bytes."""
         self._most = most
         self._held: dict[str, dict[str, Record | None]] = {}
         self._count = 0
@@ -39,44 +39,44 @@ class Spool:
         return self._count > 0 or self._file is not None
 
     def put(self, directory: str, name: str, record: Record | None) -> None:
-        """Take in a record; None: forget it."""
+        """Add the record of a pyc; None drops it."""
         self._held.setdefault(directory, {})[name] = record
         self._count += 1
-        if self._count >= _MOST_HELD:
+        if self._count >= _MAX_HELD:
             self._spill()
 
     def of(self, directory: str, most: int) -> dict[str, Record | None] | None:
-        """What was recorded of a directory; None if that is more than `most`."""
+        """Returns what was recorded for a directory, or None if that is more than `most`."""
         held = self._held.get(directory, {})
-        found = dict(self._spilled(directory, most + 1)) if self._file is not None else {}
+        found = dict(self._read_spilled(directory, most + 1)) if self._file is not None else {}
         if max(len(held), len(found)) > most:
             return None
         found.update(held)
         return found
 
     def find(self, directory: str, name: str) -> tuple[bool, Record | None]:
-        """Whether anything was recorded of a pyc, and what."""
+        """Returns whether anything was recorded for a pyc, and what."""
         held = self._held.get(directory, {})
         if name in held:
             return True, held[name]
-        for _, record in self._spilled(directory, 1, name) if self._file is not None else ():
+        for _, record in self._read_spilled(directory, 1, name) if self._file is not None else ():
             return True, record
         return False, None
 
     def rows(self) -> Iterator[tuple[bytes, bytes, Record | None]]:
-        """Everything: directory, name and record, the older before the newer."""
+        """Yields directory, name and record of everything, oldest first."""
         if self._file is not None:
             for directory, name, *fields in self._file.execute("select * from records"):
                 yield directory, name, None if fields[0] is None else Record(*fields)
         yield from self._encoded()
 
     def close(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         if self._file is not None:
             self._file.close()
         self._held, self._count, self._file = {}, 0, None
 
-    def _spilled(self, directory: str, most: int, name: str | None = None) -> Iterator[tuple[str, Record | None]]:
+    def _read_spilled(self, directory: str, most: int, name: str | None = None) -> Iterator[tuple[str, Record | None]]:
         question = "select * from records where directory = ?"
         parameters: list[bytes | int] = [os.fsencode(directory)]
         if name is not None:
@@ -86,17 +86,17 @@ class Spool:
             yield os.fsdecode(each), None if fields[0] is None else Record(*fields)
 
     def _spill(self) -> None:
-        """Move what is held into a temporary file. What doesn't fit there is looked at again next time."""
+        """Move all records from memory into a temporary file. Those that don't fit are dropped, and made again."""
         try:
             import sqlite3
-        except ImportError:  # then nothing is ever kept
+        except ImportError:  # then nothing is ever saved
             self._held, self._count = {}, 0
             return
         nothing = (None,) * len(Record._fields)
         rows = ((directory, name, *(record or nothing)) for directory, name, record in self._encoded())
         try:
             if self._file is None:
-                self._file = sqlite3.connect("")  # a file without a name, gone with its descriptor
+                self._file = sqlite3.connect("")  # a file without a name, deleted when it is closed
                 self._file.execute("pragma synchronous = off")
                 if self._most is not None:
                     self._file.execute(f"pragma max_page_count = {max(1, self._most // PAGE)}")
