@@ -420,8 +420,8 @@ def test_flavour_has_its_executable_and_directories(
     outcome = pyctrigger.text("run", "--config", file, "--python", dotted)
     assert outcome.code == 69
     assert outcome.err == (
-        f"pyctrigger: {other.path} was asked for as {newest.flavour} and answers as {other.flavour}; "
-        f"say --python {other.flavour}, or mend the executable of {newest.flavour} in the configuration\n"
+        f"pyctrigger: {other.path} should be {newest.flavour}, but is {other.flavour}; "
+        f"use --python {other.flavour}, or correct {newest.flavour}'s executable in the configuration\n"
     )
 
 

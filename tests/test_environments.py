@@ -214,7 +214,7 @@ def test_paths_of_several_environments_are_each_served_by_their_own(
         (["--python", "venv/bin/python"], "venv", ""),
         (["--python", "oldest", "--python", "newest"], "venv", ""),
         (["--python", "oldest"], None, "venv is an environment of newest, not of oldest"),
-        (["--python", "oldest path"], None, "venv is no environment of oldest"),
+        (["--python", "oldest path"], None, "venv is not an environment of oldest"),
         (["--python", "other/bin/python"], None, "outside the scope of newest: venv/single.py"),
         (["--prefix", "other"], None, "outside the scope of newest: venv/single.py"),
         (["--site-dir", "plain", "--python", "newest path"], None, "outside the scope of newest: venv/single.py"),
@@ -600,7 +600,7 @@ def test_a_purge_of_what_is_gone_is_never_about_what_is_there(
     [
         ("dangling", "{env}/bin/python leads to {env}/gone, which isn't there"),
         ("none", "{env} has no interpreter in its bin"),
-        ("broken", "{env}/bin/python is no working Python: "),
+        ("broken", "{env}/bin/python is not a working Python: "),
     ],
 )
 def test_a_broken_environment_is_the_reason(

@@ -125,8 +125,8 @@ def broken(newest: Interpreter, directory: Path, kind: str) -> None:
             69,
             "{0}/bin/python leads to /opt/gone/bin/python3.11, which isn't there; make the ",
         ),
-        ("found", "no Python", 69, "{0}/bin/python is no working Python: exit status 0; "),
-        ("found", "unknown version", 69, "{0}/bin/python gave no complete answer: "),
+        ("found", "no Python", 69, "{0}/bin/python is not a working Python: exit status 0; "),
+        ("found", "unknown version", 69, "{0}/bin/python gave an incomplete answer: "),
     ],
 )
 def test_an_environment_that_is_broken_costs_only_itself(
@@ -160,7 +160,7 @@ def test_an_environment_that_is_broken_costs_only_itself(
         (["--prefix-below", "envs", "--python", "{oldest}"], "--prefix-below {top}/envs: no environment of {oldest}; "),
         (
             ["--prefix-below", "envs", "--site-dir", "plain"],
-            "--site-dir {top}/plain: lies outside of --prefix {top}/envs",
+            "--site-dir {top}/plain: outside of --prefix {top}/envs",
         ),
         (["--prefix-below", "envs", "plain"], "outside the scope of {newest}: {top}/plain; "),
     ],

@@ -48,10 +48,10 @@ ROWS = [
         "leave out --prefix, or name paths inside it",
         "run {other}/{packages}/m.py",
     ),
-    Row("run --python {venv}", "name an environment with --prefix {venv}", "run --prefix {venv}"),
+    Row("run --python {venv}", "for an environment use --prefix {venv}", "run --prefix {venv}"),
     Row(
         "run --prefix {venv} --python py39x",
-        "say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable",
+        "use 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable",
         "run --prefix {venv} --python {flavour}",
     ),
     Row(

@@ -231,8 +231,8 @@ def test_rpm_takes_packages_only(hooks: Hooks, tmp_path: Path) -> None:
         (
             ["render", "--manager", "pkg", "--python", "2.7"],
             (
-                "--python 2.7: no version, name or path of a Python; say 3.11, 3.13t, pypy3.11, py311, python3, or the "
-                "path of an executable"
+                "--python 2.7: not a version, name or path of a Python; use 3.11, 3.13t, pypy3.11, py311, python3, or "
+                "the path of an executable"
             ),
         ),
     ],

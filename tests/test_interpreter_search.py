@@ -113,8 +113,8 @@ def test_nonsense_is_wrong_usage(pyctrigger: Command, site: Path, text: str) -> 
     (error,) = outcome.document["errors"]
     assert error == {
         "code": 2,
-        "message": f"--python {text}: no version, name or path of a Python",
-        "hint": (hint := "say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"),
+        "message": f"--python {text}: not a version, name or path of a Python",
+        "hint": (hint := "use 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"),
         "mend": hint,
     }
 
@@ -144,7 +144,7 @@ def test_a_directory_is_no_interpreter(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError) as caught:
         Flavour.parse("venv")
-    assert "venv is a directory: an environment is named with --prefix venv" == caught.value.mend
+    assert "venv is a directory; for an environment use --prefix venv" == caught.value.mend
 
 
 def test_version_finds_an_installed_interpreter(pyctrigger: Command, site: Path) -> None:
@@ -294,29 +294,29 @@ def without(field: str) -> str:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("exit 3", "{path} is no working Python: exit status 3"),
-        ("kill -9 $$", "{path} is no working Python: killed by SIGKILL"),
-        ("true", "{path} is no working Python: exit status 0"),
-        ("echo hello", "{path} is no working Python: exit status 0"),
-        ("echo no such option >&2; exit 2", "{path} is no working Python: exit status 2, it said: no such option"),
+        ("exit 3", "{path} is not a working Python: exit status 3"),
+        ("kill -9 $$", "{path} is not a working Python: killed by SIGKILL"),
+        ("true", "{path} is not a working Python: exit status 0"),
+        ("echo hello", "{path} is not a working Python: exit status 0"),
+        ("echo no such option >&2; exit 2", "{path} is not a working Python: exit status 2, it said: no such option"),
         (
             "printf 'bad\\033[31m\\nthing\\377' >&2; exit 2",
-            "{path} is no working Python: exit status 2, it said: bad?[31m thing\ufffd",
+            "{path} is not a working Python: exit status 2, it said: bad?[31m thing\ufffd",
         ),
-        ("echo pyctrigger-probe:", "{path} is no working Python: exit status 0"),
-        ("printf '\\npyctrigger-probe:{\\n'", "{path} gave no readable answer"),
-        ("printf '\\npyctrigger-probe:[]\\n'", "{path} gave no readable answer"),
-        ("printf '\\npyctrigger-probe:\\377\\n'", "{path} gave no readable answer"),
-        ("head -c 3000000 /dev/zero", "{path} is no Python: it says too much"),
-        ("head -c 3000000 /dev/zero >&2", "{path} is no Python: it says too much"),
+        ("echo pyctrigger-probe:", "{path} is not a working Python: exit status 0"),
+        ("printf '\\npyctrigger-probe:{\\n'", "{path} gave an unreadable answer"),
+        ("printf '\\npyctrigger-probe:[]\\n'", "{path} gave an unreadable answer"),
+        ("printf '\\npyctrigger-probe:\\377\\n'", "{path} gave an unreadable answer"),
+        ("head -c 3000000 /dev/zero", "{path} is not a Python: its answer is too long"),
+        ("head -c 3000000 /dev/zero >&2", "{path} is not a Python: its answer is too long"),
         (answering(version=[3, 5, 9], release="3.5.9"), "{path} is Python 3.5.9; 3.6 is the oldest target"),
         (answering(version=[2, 7, 18], release="2.7.18"), "{path} is Python 2.7.18; 3.6 is the oldest target"),
         (
             answering(cache_tag=None),
             "{path} has no cache tag (sys.implementation.cache_tag is None): it can't use bytecode",
         ),
-        (without("prefix"), "{path} gave no complete answer: it lacks 'prefix'"),
-        (without("witnesses"), "{path} gave no complete answer: it lacks 'witnesses'"),
+        (without("prefix"), "{path} gave an incomplete answer: it lacks 'prefix'"),
+        (without("witnesses"), "{path} gave an incomplete answer: it lacks 'witnesses'"),
     ],
 )
 def test_executable_that_is_no_python(pyctrigger: Command, site: Path, tmp_path: Path, body: str, message: str) -> None:
@@ -335,9 +335,9 @@ def test_executable_that_is_no_python(pyctrigger: Command, site: Path, tmp_path:
     ("make", "reason"),
     [
         (lambda path: None, "No such file or directory"),
-        (Path.mkdir, "it is no regular file"),
-        (lambda path: os.mkfifo(path, 0o755), "it is no regular file"),
-        (lambda path: path.symlink_to("/dev/null"), "it is no regular file"),
+        (Path.mkdir, "not a regular file"),
+        (lambda path: os.mkfifo(path, 0o755), "not a regular file"),
+        (lambda path: path.symlink_to("/dev/null"), "not a regular file"),
         (Path.touch, "Permission denied"),
         (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
         (lambda path: path.symlink_to(path.name), "oo many"),
@@ -368,7 +368,7 @@ def test_python_2_is_no_target(pyctrigger: Command, site: Path, interpreters: li
         raise pytest.skip.Exception("no python2.7 on this machine, as on most")
     outcome = pyctrigger.text("run", "--python", path, "--site-dir", site)
     assert outcome.code == 69
-    assert f"{path} is no working Python: exit status 2, it said: Unknown option: -I" in outcome.err
+    assert f"{path} is not a working Python: exit status 2, it said: Unknown option: -I" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_nobody_waits_for_a_child_that_an_executable_leaves(tmp_path: Path, newe
     script(honest, f'{leave}; exec {newest.path} "$@"')
     started = time.monotonic()
     try:
-        with pytest.raises(InterpreterError, match=f"{silent} is no working Python: exit status 0"):
+        with pytest.raises(InterpreterError, match=f"{silent} is not a working Python: exit status 0"):
             probe(str(silent))
         assert probe(str(honest)).interpreter.flavour == newest.flavour
         assert time.monotonic() - started < 20
@@ -488,7 +488,7 @@ def test_file_that_two_accounts_could_change(pyctrigger: Command, site: Path, pu
     give(path, NOBODY - 1, 0o755)
     outcome = pyctrigger.text("run", "--python", path, "--site-dir", site)
     assert outcome.code == 77
-    assert f"it is in the hands of accounts [{NOBODY - 1}, {NOBODY}]" in outcome.err
+    assert f"accounts [{NOBODY - 1}, {NOBODY}] can change it" in outcome.err
 
 
 def test_interpreter_of_another_account_runs_as_that_account(
@@ -560,7 +560,7 @@ def test_environments_configuration_counts_as_well(
         assert found
         assert found.uid == NOBODY
         os.chown(path, NOBODY - 1, 0)
-        with pytest.raises(RefusedError, match=rf"in the hands of accounts \[{NOBODY - 1}, {NOBODY}\]"):
+        with pytest.raises(RefusedError, match=rf"accounts \[{NOBODY - 1}, {NOBODY}\] can change it"):
             _ = examine_loading(str(path)).account
         os.chown(path, 0, 0)
         configuration.unlink()
@@ -735,7 +735,8 @@ def test_prefix_that_is_no_environment(pyctrigger: Command, tmp_path: Path, newe
     outcome = pyctrigger.text("run", "--prefix", tmp_path, "--python", newest.path)
     assert outcome.code == 2
     assert outcome.err == (
-        f"pyctrigger: {tmp_path} is no environment of {newest.flavour}; it would have {packages_of(tmp_path, newest)}\n"
+        f"pyctrigger: {tmp_path} is not an environment of {newest.flavour}; "
+        f"it would have {packages_of(tmp_path, newest)}\n"
     )
 
 
@@ -774,7 +775,7 @@ def test_site_directory_counts_once(pyctrigger: Command, site: Path, newest: Fou
     [
         (
             ["--site-dir", "/usr", "--prefix", "{site}"],
-            "--site-dir /usr: lies outside of --prefix {site}; leave one of them out",
+            "--site-dir /usr: outside of --prefix {site}; leave one of them out",
         ),
         (["--root", "{site}/gone", ""], "--root {site}/gone: no such directory; name the directory of a staged root"),
         (["--trust-root"], "--trust-root goes with --root; name the root with --root DIR"),
@@ -809,7 +810,7 @@ def test_flavour_is_proven(newest: Found, interpreters: list[Found]) -> None:
     other = next((each for each in interpreters if each.flavour != newest.flavour), None)
     if other is None:
         absent("a second flavour")
-    with pytest.raises(InterpreterError, match=f"was asked for as {newest.flavour} and answers as {other.flavour}"):
+    with pytest.raises(InterpreterError, match=f"should be {newest.flavour}, but is {other.flavour}"):
         Flavour.parse(dotted(newest)).require(probe(other.path).interpreter)
     Flavour.parse(other.path).require(probe(other.path).interpreter)
     with pytest.raises(UsageError):

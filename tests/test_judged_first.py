@@ -282,7 +282,7 @@ def test_two_accounts(stage: Stage) -> None:
     outcome = stage.run(stage.copy(stage.theirs, "python"))
 
     assert (77, []) == (outcome.code, stage.ran_as)
-    assert f"is not trusted by root: it is in the hands of accounts [{ALICE}, {BOB}]; " in outcome.err
+    assert f"is not trusted by root: accounts [{ALICE}, {BOB}] can change it; " in outcome.err
 
 
 @pytest.mark.parametrize("kind", [0o4755, 0o2755, 0o6755])
@@ -295,9 +295,7 @@ def test_an_executable_that_gives_rights(stage: Stage, kind: int) -> None:
     outcome = stage.run(executable)
 
     assert (77, []) == (outcome.code, stage.ran_as)
-    assert f"is not trusted by root: it gives rights to whoever runs it (set-user-ID); chmod ug-s {executable}\n" in (
-        outcome.err
-    )
+    assert f"is not trusted by root: it is set-user-ID or set-group-ID; chmod ug-s {executable}\n" in (outcome.err)
 
 
 def test_a_place_where_everybody_may_put_a_library(stage: Stage) -> None:
@@ -324,7 +322,7 @@ def test_a_build_directory(stage: Stage) -> None:
     (place / "bin/pybuilddir.txt").write_text("build/lib")
     outcome = stage.run(stage.copy(place))
     assert 77 == outcome.code
-    assert f"{place}/bin is where a Python is built; install that Python (make install)\n" in outcome.err
+    assert f"{place}/bin is a Python's build directory; install that Python (make install)\n" in outcome.err
 
 
 @pytest.mark.parametrize("kind", ["fifo", "sparse", "endless", "directory", "socket"])
@@ -349,8 +347,8 @@ def test_a_configuration_that_is_none(stage: Stage, kind: str) -> None:
     outcome = stage.run(executable)
 
     assert time.monotonic() - started < 10
-    why = "is too large for a pyvenv.cfg" if kind == "sparse" else "not a regular file"
-    assert (69, f"pyctrigger: {configuration} {why}; make the environment anew\n") == (outcome.code, outcome.err)
+    why = "is too large for a pyvenv.cfg" if kind == "sparse" else "is not a regular file"
+    assert (69, f"pyctrigger: {configuration} {why}; create the environment again\n") == (outcome.code, outcome.err)
 
 
 def with_run_path(executable: Path, python: Interpreter, place: str, instead: str) -> str:
@@ -574,7 +572,7 @@ def test_an_answer_that_no_python_gives(stage: Stage, field: str) -> None:
 @pytest.mark.parametrize("said", [b"[" * 100_000, b'{"a":' * 100_000, b"1" * 100_000, b"", b"null", b"\xff", b"NaN"])
 def test_an_answer_that_is_none(said: bytes) -> None:
     """However deep it is, and whatever it is made of."""
-    with pytest.raises(InterpreterError, match=r"gave no readable answer"):
+    with pytest.raises(InterpreterError, match=r"gave an unreadable answer"):
         parse_answer("/python", b"\npyctrigger-probe:" + said + b"\n")
 
 

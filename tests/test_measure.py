@@ -711,7 +711,7 @@ def test_an_error_is_in_the_object(measure: Measure) -> None:
         (["--python", "3.11", "--site-dir", "/no/such", "x"], "--site-dir /no/such: no such directory; name a"),
         (["--python", "3.11", "--site-dir", "/", "--prefix", "/", "x"], "--site-dir and --prefix contradict each"),
         (["--python", "3.11", "--python", "3.12", "--prefix", "/", "x"], "--prefix goes with one --python at most"),
-        (["--python", "three", "x"], "--python three: no version, name or path of a Python; say 3.11, 3.13t"),
+        (["--python", "three", "x"], "--python three: not a version, name or path of a Python; use 3.11, 3.13t"),
         (
             ["--prefix", "/no/such", "x"],
             "--prefix /no/such: no such directory; name a directory that exists",

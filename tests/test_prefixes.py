@@ -122,7 +122,7 @@ def test_an_environment_of_another_interpreter_is_none(
     outcome = pyctrigger.text("run", "--prefix", tmp_path / "venv", "--python", pair[1].path)
 
     assert 2 == outcome.code
-    assert outcome.err.startswith(f"pyctrigger: {tmp_path}/venv is no environment of {pair[1].flavour}; ")
+    assert outcome.err.startswith(f"pyctrigger: {tmp_path}/venv is not an environment of {pair[1].flavour}; ")
     assert f"{tmp_path}/venv/lib/{version}/site-packages" in outcome.err
     assert snapshot(site) == before
 

@@ -159,10 +159,8 @@ CASES = [
         _PYTHON + "--prefix {whole} --site-dir {whole}/extra --stdlib",
         ("{whole}/extra", "{whole}/{lib}", "!{whole}/{packages}"),
     ),
-    Case(
-        _PYTHON + "--prefix {borrower} --site-dir {site}", REFUSED, said="{site}: lies outside of --prefix {borrower}"
-    ),
-    Case(_PYTHON + "--prefix {borrower} --site-dir {site} --stdlib", REFUSED, said="lies outside of --prefix"),
+    Case(_PYTHON + "--prefix {borrower} --site-dir {site}", REFUSED, said="{site}: outside of --prefix {borrower}"),
+    Case(_PYTHON + "--prefix {borrower} --site-dir {site} --stdlib", REFUSED, said="outside of --prefix"),
     Case(_PYTHON + "--prefix {borrower} {borrower}/{packages}/package", ("{borrower}/{packages}",), verbs=PLACING),
     Case(_PYTHON + "--prefix {borrower} {site}/package", REFUSED, said="{site}/package", verbs=PLACING),
     Case(_PYTHON + "--prefix {borrower} --stdlib {borrower}/{packages}/package", REFUSED, said=_LIES),

@@ -432,7 +432,7 @@ def test_interpreter_upgraded_in_place_is_asked_again(
     code, state, text = checked(pyctrigger.text("status", "--check"))
 
     assert (code, state) == (2, "CRITICAL")
-    assert f"{executable} is no working Python" in text
+    assert f"{executable} is not a working Python" in text
     executable.unlink()
     assert checked(pyctrigger.text("status", "--check"))[:2] == (3, "UNKNOWN")
 
@@ -497,7 +497,7 @@ def test_prometheus(pyctrigger: Command, site: Path, newest: Interpreter, tmp_pa
         (["--check", "--format", "prometheus", "--json"], "--format prometheus and --json contradict each other"),
         (["--check", "--format", "prometheus", "/usr"], "status --check looks at no files"),
         (["--check", "--format", "prometheus", "--warning", "2d"], "--warning is later than --critical"),
-        (["--against", "three"], "--python three: no version, name or path of a Python"),
+        (["--against", "three"], "--python three: not a version, name or path of a Python"),
     ],
 )
 def test_questions_that_make_no_sense(pyctrigger: Command, arguments: list[str], said: str) -> None:

@@ -1,1 +1,1 @@
-"""The target: the interpreter whose bytecode is written, never the one that runs pyctrigger."""
+"""The target interpreter, whose bytecode is written; never the one that runs pyctrigger."""

@@ -1,13 +1,12 @@
-"""Accounts of nobody's: each child that could be taken over has one, alone, for as long as it runs.
+"""Leased accounts: each child that might be hijacked by what it reads runs under an unused uid of its own.
 
-Whoever shares an account with a process can read its memory, take its pipes, stop it, and outlive it. So an id is
-drawn at random from those that neither people, directories nor containers have, and leased under a lock. It is given
-back when nothing runs under it any more. The file of a host that was killed stays: whoever comes next ends what that
-host left behind.
+Processes of one account can read each other's memory, take over pipes, and stop each other. So an id is drawn at random
+from those that neither people, directory services nor containers use, and leased under a lock. It is returned when no
+process runs under it any more. The lock file of a killed host remains: the next host ends what that one left running.
 
 Facts: `kill(-1, …)` reaches, in one step that no fork escapes, every process whose real or saved id is the sender's
-effective id (kill(2)); on Linux it never says that there was nobody. `getpriority(PRIO_USER, …)` does. A process can
-signal and trace only what has its own id as real *and* saved one: so whoever ends them has another id there.
+effective id (kill(2)); on Linux it doesn't fail if there is none. `getpriority(PRIO_USER, …)` does. A process can
+signal and trace only those with its own id as real *and* saved id: so the killer has another id in one of them.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ from .interpreter import Account
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: What containers (below 1879048192) and directories (SSSD's end at 2000200000) leave free, up to systemd's range for
-#: foreign files.
-_FREE = ((2_000_200_001, 2_147_352_575),)
-#: What systemd's table of ids leaves unused, for a user namespace that maps the usual 65,536.
-_FREE_BELOW_64K = ((60_578, 61_183), (65_520, 65_533))
+#: Ids that containers (below 1879048192) and directory services (SSSD's end at 2000200000) leave free, up to systemd's
+#: range for foreign files.
+_FREE_IDS = ((2_000_200_001, 2_147_352_575),)
+#: Ids that systemd's table leaves unused, for a user namespace that maps the usual 65,536.
+_FREE_IDS_BELOW_64K = ((60_578, 61_183), (65_520, 65_533))
 _SUFFIX = ".account"
-_MOST_DRAWS = 100
-#: Seconds until what was killed has to be gone. What the kernel can't end by then runs no more code of its own either.
+_MAX_DRAWS = 100
+#: Seconds until killed processes must be gone. One that the kernel can't end by then doesn't run code either.
 _PATIENCE = 2.0
-#: Where what a killed host has left was looked for already.
+#: Lock directories that were already searched for leases of killed hosts.
 _swept: set[str] = set()
 
 
 class Lease:
-    """An account that one child has, and nobody else."""
+    """An account that only one child uses."""
 
     def __init__(self, uid: int, path: str | None, descriptor: int) -> None:
         self.account = Account(uid, uid)
@@ -49,15 +48,15 @@ class Lease:
         self._descriptor = descriptor
 
     def end(self) -> None:
-        """End what still runs under it, and give it back; at once where it was given back already.
+        """Kill what still runs under the account, and return it. Does nothing the second time.
 
-        To be called when the child itself has been waited for.
+        Call it after waiting for the child itself.
         """
         if self._descriptor == -1:
             return
-        is_empty = _empty(self.account.uid)
+        is_empty = _kill_processes(self.account.uid)
         if self._path is not None:
-            if is_empty:  # else the file stays, and somebody tries again
+            if is_empty:  # otherwise the file stays, and a later host tries again
                 with contextlib.suppress(OSError):
                     os.unlink(self._path)
             os.close(self._descriptor)
@@ -65,33 +64,33 @@ class Lease:
 
 
 def lease(place: str | None) -> Lease | None:
-    """An account for one child; None where the child has to be as we are.
+    """Lease an account for one child. Returns None if the child has to run as ourselves.
 
-    That is so for everybody but root, in a namespace without an id to spare, and where ids can't be changed. `place` is
-    the directory of the locks; without one, or where it can't be had, only chance keeps two hosts apart.
+    That is the case if we aren't root, in a user namespace without a spare id, and where ids can't be changed. `place`
+    is the directory of the lock files; if it is None or unusable, only chance keeps two hosts from drawing the same id.
     """
     if os.geteuid() != 0:
         return None
     if place is not None:
-        place = _usable(place)
+        place = _make_directory(place)
     if place is not None and place not in _swept:
         _swept.add(place)
         _sweep(place)
-    for uid in _draws():
+    for uid in _draw_ids():
         if not can_become(Account(uid, uid)):
             return None
-        found = Lease(uid, None, 0) if place is None else _locked(place, uid)
+        found = Lease(uid, None, 0) if place is None else _lock(place, uid)
         if found is not None:
             return found
     return None
 
 
-def _draws() -> Iterable[int]:
-    """Ids at random that nothing runs under; none where there are none."""
-    ranges = mapped_for_both(_FREE) or mapped_for_both(_FREE_BELOW_64K)
-    taken = _named() if ranges and ranges[0][0] < _FREE[0][0] else frozenset()
+def _draw_ids() -> Iterable[int]:
+    """Yields random ids that no process runs under."""
+    ranges = mapped_for_both(_FREE_IDS) or mapped_for_both(_FREE_IDS_BELOW_64K)
+    taken = _ids_with_entries() if ranges and ranges[0][0] < _FREE_IDS[0][0] else frozenset()
     count = sum(last - first + 1 for first, last in ranges)
-    for _ in range(_MOST_DRAWS if count else 0):
+    for _ in range(_MAX_DRAWS if count else 0):
         at = int.from_bytes(os.urandom(8), "little") % count
         for first, last in ranges:
             if at <= last - first:
@@ -101,8 +100,8 @@ def _draws() -> Iterable[int]:
             at -= last - first + 1
 
 
-def _named() -> frozenset[int]:
-    """The ids that this system has given a name."""
+def _ids_with_entries() -> frozenset[int]:
+    """Returns the ids that have an entry in /etc/passwd."""
     try:
         with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
             fields = [line.split(":") for line in file.read(1 << 24).splitlines()]
@@ -112,7 +111,7 @@ def _named() -> frozenset[int]:
 
 
 def is_unused(uid: int) -> bool:
-    """Whether nothing runs under an id; also where the system refuses to say."""
+    """Whether no process runs under an id. True also if the system refuses to tell."""
     try:
         os.getpriority(os.PRIO_USER, uid)
     except OSError:
@@ -123,8 +122,8 @@ def is_unused(uid: int) -> bool:
 # -- the files ---------------------------------------------------------------------------------------------------------
 
 
-def _usable(place: str) -> str | None:
-    """The directory, made if it isn't there; None if it can't be had, or isn't root's alone."""
+def _make_directory(place: str) -> str | None:
+    """Make the directory if it is missing. Returns None if that fails, or others than root may write there."""
     with contextlib.suppress(OSError):
         os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
         os.mkdir(place, 0o700)
@@ -136,8 +135,8 @@ def _usable(place: str) -> str | None:
     return place if is_own else None
 
 
-def _locked(place: str, uid: int) -> Lease | None:
-    """The lease of an id; None if somebody else has it. Without locks, or room for a file, none is written down."""
+def _lock(place: str, uid: int) -> Lease | None:
+    """Lease an id; None if another process has it. Without locks, or space for a file, the lease isn't recorded."""
     import fcntl
 
     path = os.path.join(place, f"{uid}{_SUFFIX}")
@@ -160,7 +159,7 @@ def _locked(place: str, uid: int) -> Lease | None:
 
 
 def _sweep(place: str) -> None:
-    """End what killed hosts have left running, and forget their leases."""
+    """Kill what killed hosts have left running, and remove their leases."""
     try:
         names = [name for name in os.listdir(place) if name.endswith(_SUFFIX)]
     except OSError:
@@ -169,40 +168,40 @@ def _sweep(place: str) -> None:
         digits = name[: -len(_SUFFIX)]
         if not digits.isdigit() or not _is_ours(int(digits)):
             continue
-        left = _locked(place, int(digits))
+        left = _lock(place, int(digits))
         if left is not None:
             left.end()
 
 
 def _is_ours(uid: int) -> bool:
-    return any(first <= uid <= last for first, last in (*_FREE, *_FREE_BELOW_64K))
+    return any(first <= uid <= last for first, last in (*_FREE_IDS, *_FREE_IDS_BELOW_64K))
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
 
 
-def _empty(uid: int) -> bool:
-    """End everything that runs under an id; whether it is gone."""
-    is_silent = _is_silent()
+def _kill_processes(uid: int) -> bool:
+    """Kill all processes that run under an id. Returns whether they are gone."""
+    is_silent = _hides_processes()
     if not is_silent and is_unused(uid):
         return True
-    killer = next(iter(_draws()), None)
+    killer = next(iter(_draw_ids()), None)
     if killer is None or killer == uid:
         return False
-    child = fork()  # it makes nothing but system calls
+    child = fork()  # the child makes only system calls
     if not child:
         status = 1
         try:
             status = 0 if _kill_all(uid, killer) else 1
         finally:
             os._exit(status)
-    with contextlib.suppress(ChildProcessError):  # where nobody may wait for a child, it ends all the same
+    with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored: the child ends anyway
         os.waitpid(child, 0)
     return is_silent or is_unused(uid)
 
 
-def _is_silent() -> bool:
-    """Whether this system refuses to say who runs under an id."""
+def _hides_processes() -> bool:
+    """Whether this system refuses to tell whether processes run under an id."""
     try:
         os.getpriority(os.PRIO_USER, os.getuid())
     except OSError:
@@ -211,7 +210,7 @@ def _is_silent() -> bool:
 
 
 def _kill_all(uid: int, killer: int) -> bool:
-    """In a process of its own: kill everything under `uid`, as `killer`; whether it is gone."""
+    """Kill all processes under `uid`, as `killer`; to be called in a forked child. Returns whether they are gone."""
     host = os.getppid()
     os.setgroups([])
     os.setresgid(killer, killer, killer)
@@ -223,7 +222,7 @@ def _kill_all(uid: int, killer: int) -> bool:
     except PermissionError:
         pass
     else:
-        return False  # with a capability left it would end the whole machine
+        return False  # a capability is left, with which kill(-1) would end the whole machine
     deadline = time.monotonic() + _PATIENCE
     pause = 0.001
     while time.monotonic() < deadline:

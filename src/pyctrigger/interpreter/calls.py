@@ -1,8 +1,8 @@
-"""System calls that no worker ever makes, not even to start, refused by the kernel where it can (seccomp(2), Linux).
+"""A seccomp(2) filter (Linux) that refuses system calls which no worker needs, not even to start.
 
-A filter belongs to the thread that asks for it, and a child inherits it: so the target needs nothing for it. Opening
-files and starting processes are limits' and the account's to bound, and names are refused only to what is no script: an
-interpreter may be a script, and need them.
+A filter applies to the thread that installs it, and children inherit it, so the target has to do nothing. Opening files
+and starting processes are bounded by limits and the account instead. Calls that change file names are allowed if the
+interpreter is a script, which may need them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import os
 import struct
 import sys
 
-#: Numbers on x86_64 and aarch64 (<asm/unistd.h>); 0: there is no such call.
+#: Numbers on x86_64 and aarch64 (<asm/unistd.h>); 0 if the call doesn't exist there.
 _REFUSED = {
-    # Sockets: a path like that of the message bus is everybody's.
+    # Sockets: anybody can connect to paths such as the message bus.
     "socket": (41, 198),
     "socketpair": (53, 199),
     "connect": (42, 203),
@@ -68,7 +68,7 @@ _REFUSED = {
     "delete_module": (176, 106),
     "acct": (163, 89),
 }
-#: Names, and what they show: in a directory that everybody may write an account alone doesn't help.
+#: Changes of file names and attributes: in a world-writable directory an account of its own doesn't prevent them.
 _NAMES = {
     "unlink": (87, 0),
     "unlinkat": (263, 35),
@@ -104,8 +104,8 @@ _NAMES = {
     "lremovexattr": (198, 15),
     "fremovexattr": (199, 16),
 }
-#: The same for calls that are said not to exist: their callers know what to do without.
-_ABSENT = {
+#: Calls that fail with ENOSYS: their callers have a fallback.
+_MISSING = {
     "clone3": (435, 435),
     "openat2": (437, 437),
     "io_uring_setup": (425, 425),
@@ -113,46 +113,55 @@ _ABSENT = {
     "io_uring_register": (427, 427),
 }
 _CLONE = (56, 220)
-#: All kinds of namespaces (<sched.h>); fork(2) and threads are something else.
+#: Flags of clone(2) for all kinds of namespaces (<sched.h>); without them it is fork(2), or starts a thread.
 _NEW_NAMESPACES = 0x7E020000
-#: The column of the numbers, and how <linux/audit.h> calls the machine.
+#: The column of the numbers, and the machine's constant in <linux/audit.h>.
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 #: The calls of another ABI on x86_64 have this bit.
 _X32 = 0x40000000
 #: From <linux/bpf_common.h>: load a word, jump if equal, if at least, if any bit is set, return.
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-#: From <linux/seccomp.h>; the offsets of `struct seccomp_data` are those of number, architecture and first argument.
+#: From <linux/seccomp.h>, with the offsets of number, architecture and first argument in `struct seccomp_data`.
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 
 
 @functools.cache
 def filter_of_calls(*, names: bool) -> bytes | None:
-    """The filter's program (bpf(4)), eight bytes an instruction; None where this machine's numbers aren't known.
+    """Returns the filter's program (bpf(4)), eight bytes an instruction, or None on a machine without known numbers.
 
-    With `names` it refuses also what changes the names of files: a script that becomes the interpreter may need that.
+    With `names` it also refuses calls that change file names, which a script that starts the interpreter may need.
     """
     known = _MACHINES.get(os.uname().machine)
     if not sys.platform.startswith("linux") or known is None or sys.maxsize < 1 << 32 or sys.byteorder != "little":
         return None
     column, architecture = known
-    refuse, no_such_call, allow = (_return(_ERRNO | errno.EPERM), _return(_ERRNO | errno.ENOSYS), _return(_ALLOW))
+    refuse, no_such_call, allow = (
+        _return_instruction(_ERRNO | errno.EPERM),
+        _return_instruction(_ERRNO | errno.ENOSYS),
+        _return_instruction(_ALLOW),
+    )
     refused = {**_REFUSED, **_NAMES} if names else _REFUSED
-    program = [_step(_LOAD, _ARCHITECTURE), _step(_EQUAL, architecture, 1, 0), refuse, _step(_LOAD, _NUMBER)]
-    program += [_step(_AT_LEAST, _X32, 0, 1), refuse]
+    program = [
+        _instruction(_LOAD, _ARCHITECTURE),
+        _instruction(_EQUAL, architecture, 1, 0),
+        refuse,
+        _instruction(_LOAD, _NUMBER),
+    ]
+    program += [_instruction(_AT_LEAST, _X32, 0, 1), refuse]
     for numbers, answer in [(each, refuse) for each in refused.values()] + [
-        (each, no_such_call) for each in _ABSENT.values()
+        (each, no_such_call) for each in _MISSING.values()
     ]:
         if numbers[column]:
-            program += [_step(_EQUAL, numbers[column], 0, 1), answer]
-    program += [_step(_EQUAL, _CLONE[column], 0, 3), _step(_LOAD, _FIRST_ARGUMENT)]
-    program += [_step(_ANY_BIT, _NEW_NAMESPACES, 0, 1), refuse, allow]
+            program += [_instruction(_EQUAL, numbers[column], 0, 1), answer]
+    program += [_instruction(_EQUAL, _CLONE[column], 0, 3), _instruction(_LOAD, _FIRST_ARGUMENT)]
+    program += [_instruction(_ANY_BIT, _NEW_NAMESPACES, 0, 1), refuse, allow]
     return b"".join(program)
 
 
-def _step(code: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:
+def _instruction(code: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:
     return struct.pack("<HBBI", code, if_so, if_not, value)
 
 
-def _return(value: int) -> bytes:
-    return _step(_RETURN, value)
+def _return_instruction(value: int) -> bytes:
+    return _instruction(_RETURN, value)

@@ -1,8 +1,8 @@
-"""Starting a program of ours in the target: isolated, with an environment of our own, in `/`, deaf to users and sites.
+"""Starting one of our programs in the target interpreter: isolated, in `/`, with a fixed environment, without `site`.
 
 Facts: `-I` alone still runs the `.pth` files of a virtual environment; `-I -S` with an absolute path, our own
-environment and cwd `/` was the only combination that ran nobody's code. `-B` keeps the start from writing bytecode,
-and `-W ignore` keeps a SyntaxWarning from telling a line of source (PEP 370, `python3 -h`).
+environment and cwd `/` was the only combination that ran no foreign code. `-B` keeps the start from writing bytecode,
+and `-W ignore` keeps a SyntaxWarning from revealing a line of source (PEP 370, `python3 -h`).
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ if TYPE_CHECKING:
 
     from .interpreter import Account
 
-#: 3.6 and PyPy think in ASCII without a locale.
+#: Without a locale 3.6 and PyPy use ASCII.
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/"}
 _FLAGS = ("-I", "-S", "-B", "-W", "ignore")
-#: The order of a frozenset in a pyc follows from the seed of the hashes up to 3.10, and `-I` would ignore the only way
-#: to set it. What else `-I` does is done: no other variable is there, and the bootstrap drops the current directory.
+#: Up to 3.10 the order of a frozenset in a pyc depends on the hash seed, and `-I` would ignore the variable that sets
+#: it. The rest of `-I` is done by other means: there are no other variables, and the bootstrap drops the current
+#: directory.
 _SEEDED_FLAGS = ("-s", "-S", "-B", "-W", "ignore")
 _SEED = {"PYTHONHASHSEED": "0"}
-#: What a stranger's interpreter may need to start, where it is a script; a worker bounds itself to fewer.
-_MOST_PROCESSES = 64
+#: Processes that another account's interpreter may need to start if it is a script. A worker limits itself to fewer.
+_MAX_PROCESSES = 64
 
-#: What to do about an interpreter that the account which it has to run as can't run.
+#: Hint for an interpreter that the account which it has to run as can't execute.
 MEND_FOR_ACCOUNT = (
     "let that account read and execute it and its standard library, or name another interpreter with --python PATH"
 )
-#: And about one that an account which nobody has ever heard of can't run.
+#: Hint for one that a leased account can't execute.
 MEND_FOR_EVERYBODY = (
     "let everybody read and execute it and its standard library, or name another interpreter with --python PATH"
 )
 
-#: The first words of whatever we start: ignored and blocked signals survive execve(2), and we may be part of a program
-#: that needs its own as they are. Python ignores SIGPIPE and SIGXFSZ by itself. A session of its own makes a Ctrl-C at
-#: the terminal the host's to answer; `Popen` would start nothing at all where setsid(2) is refused.
+#: The first code of each child. Ignored and blocked signals survive execve(2), and a program that uses the library may
+#: have some. Python itself ignores SIGPIPE and SIGXFSZ. With a session of its own only the host gets a Ctrl-C at the
+#: terminal; `Popen` would start nothing at all where setsid(2) is refused.
 FRESH_START = """\
 import _signal, posix
 for number in range(1, _signal.NSIG):
@@ -57,7 +58,7 @@ for fresh in (lambda: _signal.pthread_sigmask(_signal.SIG_SETMASK, ()), posix.se
     except OSError:
         pass
 """
-#: The program comes through descriptors: an account with fewer rights than ours may not reach our own files.
+#: The program is read from descriptors: an account with fewer rights may not be able to open our files.
 BOOTSTRAP = f"""\
 {FRESH_START}
 import sys
@@ -65,7 +66,7 @@ sys.path[:] = [path for path in sys.path if path]
 for descriptor in sys.argv[1].split(","):
     exec(compile(open(int(descriptor), 'rb').read(), '<pyctrigger>', 'exec'))
 """
-#: The files below `remote/` that make a program, in their order.
+#: The files below `remote/` that make up each program, in order.
 PROGRAMS = {
     "probe": ("probe",),
     "compile": ("powerless", "serve", "compile"),
@@ -89,13 +90,14 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     is_leased: bool = False,
     is_confined: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start one of the programs in `executable`, with pipes for its three streams.
+    """Start one of our programs in `executable`, with pipes for its three streams.
 
-    `keep` are descriptors that the child inherits; `seeded`: its hashes have no random seed. With `bound` it is a
-    worker: that is called with its process id, by what has its rights, before anybody asks it something. What
-    `is_strangers` is bound before it starts; so is the number of processes of an account that `is_leased`.
+    `keep` are descriptors that the child inherits; with `seeded` its hash seed is fixed. `bound` makes it a worker: it
+    is called with the process id, with the child's rights, before anything is sent to it. If the interpreter belongs to
+    another account (`is_strangers`), limits are set before it starts; so is the number of processes of a leased account
+    (`is_leased`).
 
-    Raises InterpreterError where it can't be started at all.
+    Raises InterpreterError if it can't be started.
     """
     sources: list[int] = []
     is_watched = root is not None or (is_strangers and bound is not None)
@@ -121,17 +123,17 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
             user=named.uid if named else None,
             group=named.gid if named else None,
             extra_groups=[] if named else None,
-            preexec_fn=_enter(root, left, _MOST_PROCESSES if is_leased else 0) if is_watched else None,  # noqa: PLW1509 - no other thread holds a lock
+            preexec_fn=_prepare_child(root, left, _MAX_PROCESSES if is_leased else 0) if is_watched else None,  # noqa: PLW1509 - no other thread holds a lock
         )
         if bound is not None:
             bound(child.pid)
         return child
 
     try:
-        sources += map(open_file, PROGRAMS[program])  # by us: an account without rights may not reach our files
+        sources += map(open_file, PROGRAMS[program])  # by us: the account may not be able to open our files
         if bound is None and not is_confined:
             return popen(account)
-        # A stranger's interpreter could do something to a thread that has its account.
+        # Another account's interpreter could signal or trace a thread that already has that account.
         script = _is_script((root or "") + executable)
         if is_watched or is_confined:
             return confined(lambda _: popen(account), is_script=script)
@@ -151,12 +153,12 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
 
 
 def open_file(name: str) -> int:
-    """A descriptor of one file of a program. Raises OSError."""
+    """Open one file of a program. Returns its descriptor. Raises OSError."""
     return os.open(os.path.join(os.path.dirname(__file__), "remote", name + ".py"), os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _is_script(executable: str) -> bool:
-    """Whether it becomes the interpreter later; also where nobody can tell."""
+    """Whether the executable is a script. True also if it can't be read."""
     try:
         with open(executable, "rb", buffering=0) as file:
             return file.read(2) == b"#!"
@@ -164,12 +166,12 @@ def _is_script(executable: str) -> bool:
         return True
 
 
-def _enter(root: str | None, account: Account | None, processes: int) -> Callable[[], None]:
-    """What the child does before it becomes the interpreter: rights go after chroot(2), which needs them."""
+def _prepare_child(root: str | None, account: Account | None, processes: int) -> Callable[[], None]:
+    """Returns what the child does before execve(2): privileges are dropped after chroot(2), which needs them."""
     from .remote.powerless import become, bound
 
     with contextlib.suppress(ImportError):
-        import resource  # noqa: F401 - no child of a program with several threads should have to
+        import resource  # noqa: F401 - imported before the fork: another thread may hold the import lock
 
     def enter() -> None:
         if root is not None:
@@ -183,7 +185,7 @@ def _enter(root: str | None, account: Account | None, processes: int) -> Callabl
 
 
 def kill(child: subprocess.Popen[bytes]) -> None:
-    """End a child now, and what it has forked, which is in its session: it makes that itself, and may not have yet."""
+    """Kill a child and its session, which includes all that it has forked. It may not have made its session yet."""
     if child.poll() is None:
         with contextlib.suppress(OSError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -192,7 +194,7 @@ def kill(child: subprocess.Popen[bytes]) -> None:
 
 
 def describe_death(returncode: int) -> str:
-    """How a child ended, in words."""
+    """Returns how a child ended, in words."""
     if returncode >= 0:
         return f"exit status {returncode}"
     try:
@@ -201,8 +203,8 @@ def describe_death(returncode: int) -> str:
         return f"killed by signal {-returncode}"
 
 
-def printable(noise: bytes, limit: int = 300) -> str:
-    """What a child said on standard error, fit for a message: one line, no control characters."""
-    text = " ".join(noise.decode("utf-8", "replace").split())
+def printable(stderr: bytes, limit: int = 300) -> str:
+    """Returns a child's standard error, fit for a message: on one line, and without control characters."""
+    text = " ".join(stderr.decode("utf-8", "replace").split())
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text[-limit:]

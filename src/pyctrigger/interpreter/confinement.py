@@ -1,10 +1,10 @@
-"""What a child can do without, given up before it starts: its account, the network, most system calls, more rights.
+"""Confinement of children: account, network, most system calls and new privileges are dropped before they start.
 
-Facts: a network namespace, `no_new_privs`, a filter of calls and, for the kernel, the ids belong to the thread that
-asks for them, and a child inherits all of them from the thread that starts it (prctl(2), credentials(7)). So they are
-given up by a thread of its own, which ends with the start: the caller keeps everything, also where it is somebody
-else's program that uses us as a library. The C library's setuid(2) changes all threads; the system call itself only
-its own. So a child starts without a copy of this process, which takes 3 ms (subprocess itself would fork for an id).
+Facts: a network namespace, `no_new_privs`, a seccomp filter and, for the kernel, the ids belong to the thread that
+changes them, and a child inherits all of them from the thread that starts it (prctl(2), credentials(7)). So a thread of
+its own drops them, starts the child, and ends: the caller's process keeps everything, also in a program that uses us as
+a library. The C library's setuid(2) changes all threads; the system call itself only its own. So no copy of this
+process is needed to start a child, which would take 3 ms (subprocess itself would fork to change an id).
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 3, 4
 _SECCOMP_MODE_FILTER = 2
 #: setgroups, setresgid, setresuid in <asm/unistd.h>.
 _CALLS = {"x86_64": (116, 119, 117), "aarch64": (159, 149, 147)}
-#: tgkill(2), by which a thread can be asked for.
+#: tgkill(2), which shows whether a thread still exists.
 _TGKILL = {"x86_64": 234, "aarch64": 131}
-#: Seconds that the end of a thread may take, and between two questions for it; it takes some 50 microseconds.
-_LONGEST_END, _PAUSE = 1.0, 0.00002
-#: The descriptor of the workers' network namespace, once there is one.
-_networks: list[int] = []
-#: Whether ids can be changed, once that was tried.
+#: Seconds to wait for the end of a thread, and between two checks. It takes some 50 microseconds.
+_END_TIMEOUT, _POLL = 1.0, 0.00002
+#: The descriptor of the workers' network namespace, once it was made.
+_network_namespaces: list[int] = []
+#: Whether ids can be changed, once it was tried.
 _could_become: list[bool] = []
 
 
 def confined(
     start: Callable[[Account | None], _Child], account: Account | None = None, *, is_script: bool = False
 ) -> _Child:
-    """What `start` returns or raises; the child that it starts has no network, where the system lets us say so.
+    """Call `start` in a confined thread, so that its child has no network, if the system allows that.
 
-    `start` is told what account the child has still to take: `account`, or None if it has that already. What is started
-    with an account has to be trusted until it is asked something: for a moment it can signal the thread. What
-    `is_script` may change names of files.
+    `start` gets the account that the child still has to change to: `account`, or None if it has that already. A child
+    that starts with its account must be trusted until it gets work: for a moment it can signal the thread. A script
+    (`is_script`) may change file names. Returns or raises what `start` does.
     """
     if not sys.platform.startswith("linux"):
         return start(account)
@@ -60,18 +60,18 @@ def confined(
 
     def run() -> None:
         try:
-            library = _give_up(is_script=is_script)
-            is_it = library is not None and account is not None and _become(library, account)
-            children.append(start(None if is_it else account))
-        except BaseException as error:  # noqa: BLE001 - the caller's to see
+            library = _confine_thread(is_script=is_script)
+            has_account = library is not None and account is not None and _become(library, account)
+            children.append(start(None if has_account else account))
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
             errors.append(error)
 
     library = _library() if account else None
-    # Changed ids hide the whole process from debuggers, and its /proc/self/fd from the child.
+    # Changing ids makes the process undumpable, which hides it from debuggers, and its /proc/self/fd from the child.
     dumpable = _dumpable(library) if library else None
     try:
-        _run_apart(run)
-    except RuntimeError:  # no more threads for this account: a worker with a network beats none
+        _run_in_thread(run)
+    except RuntimeError:  # no more threads for this account: a worker with a network is better than none
         return start(account)
     finally:
         if library and dumpable is not None:
@@ -82,7 +82,7 @@ def confined(
 
 
 def can_become(account: Account) -> bool:
-    """Whether this system lets us start a child with another account; it is tried once, in a thread that ends."""
+    """Whether this system lets us start a child under another account. It is tried once, in a thread of its own."""
     if not _could_become:
         _could_become.append(_try_to_become(account))
     return _could_become[0]
@@ -91,7 +91,7 @@ def can_become(account: Account) -> bool:
 def _try_to_become(account: Account) -> bool:
     library = _library() if sys.platform.startswith("linux") else None
     if library is None:
-        return True  # then the start will say so
+        return True  # starting the child will show
     refused: list[bool] = []
 
     def run() -> None:
@@ -102,7 +102,7 @@ def _try_to_become(account: Account) -> bool:
 
     dumpable = _dumpable(library)
     try:
-        _run_apart(run)
+        _run_in_thread(run)
     except RuntimeError:
         return True
     finally:
@@ -110,8 +110,8 @@ def _try_to_become(account: Account) -> bool:
     return not refused
 
 
-def _run_apart(run: Callable[[], None]) -> None:
-    """Run a function in a thread of its own. Raises RuntimeError where none can be had."""
+def _run_in_thread(run: Callable[[], None]) -> None:
+    """Run a function in a thread of its own. Raises RuntimeError if no thread can be started."""
     numbers: list[int] = []
 
     def numbered() -> None:
@@ -125,11 +125,10 @@ def _run_apart(run: Callable[[], None]) -> None:
 
 
 def _wait_until_gone(number: int) -> None:
-    """Wait for the end of a thread for the kernel, too, which comes a moment after that for Python.
+    """Wait until a thread has ended for the kernel, too, which is a moment later than for Python.
 
-    The C library has all threads change their ids together, and aborts the process where one of them can't (nptl(7)):
-    whoever acts as accounts, here or in the program that we are part of, would be ended by one that has given up its
-    rights.
+    The C library makes all threads change their ids together, and aborts the process if one of them can't (nptl(7)). A
+    thread that has dropped its privileges would abort whatever acts as accounts, here or in a program that uses us.
     """
     library = _library()
     call = _TGKILL.get(os.uname().machine)
@@ -138,15 +137,15 @@ def _wait_until_gone(number: int) -> None:
     import ctypes
 
     arguments = ctypes.c_long(os.getpid()), ctypes.c_long(number), ctypes.c_long(0)
-    until = time.monotonic() + _LONGEST_END
+    until = time.monotonic() + _END_TIMEOUT
     while library.syscall(ctypes.c_long(call), *arguments) == 0 and time.monotonic() < until:
-        time.sleep(_PAUSE)
+        time.sleep(_POLL)
 
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
     try:
-        import ctypes  # what is written needs it for syncfs(2) anyway
+        import ctypes  # a run that writes needs it for syncfs(2) anyway
 
         return ctypes.CDLL(None, use_errno=True)
     except (ImportError, AttributeError, OSError):
@@ -154,9 +153,9 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _become(library: ctypes.CDLL, account: Account) -> bool:
-    """This thread takes an account, with no group but its own; False where the numbers of the calls aren't known.
+    """Change this thread to an account, without other groups. Returns False on a machine without known call numbers.
 
-    Raises PermissionError where the system refuses it.
+    Raises PermissionError if the system refuses it.
     """
     import ctypes
 
@@ -189,22 +188,22 @@ def _set_dumpable(library: ctypes.CDLL, value: int) -> None:
 
 
 def _leave_network(library: ctypes.CDLL) -> None:
-    """Into one network namespace for all workers, with nothing in it: making one costs 0.5 ms, entering it nothing."""
-    if _networks and library.setns(_networks[0], _CLONE_NEWNET) == 0:
+    """Enter the workers' common, empty network namespace: making one takes 0.5 ms, entering it nothing."""
+    if _network_namespaces and library.setns(_network_namespaces[0], _CLONE_NEWNET) == 0:
         return
-    if library.unshare(_CLONE_NEWNET) == 0 and not _networks:
-        _networks.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+    if library.unshare(_CLONE_NEWNET) == 0 and not _network_namespaces:
+        _network_namespaces.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
 
 
-def _give_up(*, is_script: bool) -> ctypes.CDLL | None:
-    """For this thread and its children. A container that forbids it, or a kernel without it, is no reason to stop."""
+def _confine_thread(*, is_script: bool) -> ctypes.CDLL | None:
+    """Confine this thread and its children, as far as the container and the kernel allow it."""
     library = _library()
     if library is None:
         return None
     import ctypes
 
     zero = ctypes.c_ulong(0)
-    # Each for itself: what one of them can't have, as a /proc, is no reason to leave out another.
+    # Each on its own: one may fail, for example without /proc, where the others work.
     for give_up in (
         lambda: library.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero),
         lambda: _leave_network(library) if os.geteuid() == 0 else None,

@@ -1,4 +1,4 @@
-"""What a user calls an interpreter, and where it may be found: `3.11`, `pypy3.11`, `py313t`, `python3`, or a path."""
+"""Flavours: what users call an interpreter (`3.11`, `pypy3.11`, `py313t`, `python3`, a path), and where it is found."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ STANDARD_DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/pkg/bin", "/
 
 _DOTTED = re.compile(r"(?:(cpython|python|pypy|py)-?)?3\.([0-9]{1,3})(t?)\Z", re.ASCII)
 _SHORT = re.compile(r"(pypy|py)3([0-9]{1,3})(t?)\Z", re.ASCII)
-#: Only what is called like an interpreter is started for its name.
+#: Names that are looked up as executables: only those of interpreters.
 _NAME = re.compile(r"(?:python|pypy)[A-Za-z0-9._+-]*\Z", re.ASCII)
 _ALIASES = {"3": "python3", "py3": "python3"}
-#: What is written like a version: 3.11.7, 311, cpython-311.
-_NEARLY = re.compile(r"(?:c?python-?|py-?|(pypy)-?)?3\.?([0-9]{1,2})(?:\.[0-9]+)?(t?)\Z", re.ASCII)
-#: Interpreters that are listed where another one was asked for.
-_MOST_NAMED = 8
+#: Other spellings of a version: 3.11.7, 311, cpython-311.
+_MISSPELLED = re.compile(r"(?:c?python-?|py-?|(pypy)-?)?3\.?([0-9]{1,2})(?:\.[0-9]+)?(t?)\Z", re.ASCII)
+#: Interpreters that an error lists if the wanted one isn't found.
+_MAX_LISTED = 8
 _TAG = re.compile(r"(cpython-|pypy)3([0-9]+)\Z", re.ASCII)
 _EXECUTABLE = re.compile(r"(?:python3\.[0-9]+t?|pypy3(?:\.[0-9]+)?)\Z", re.ASCII)
 
 
 class Flavour(NamedTuple):
-    """A kind of interpreter that was asked for by version, or one executable."""
+    """A kind of interpreter, given by its version, or one executable."""
 
     implementation: str
     version: tuple[int, int]
     free_threaded: bool
     path: str | None = None
     called: str | None = None
-    """By which name the path was found in the standard directories."""
+    """The name by which the path was found in the standard directories."""
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class Flavour(NamedTuple):
 
     @property
     def library(self) -> str:
-        """The name of its library's directory: python3.11, python3.13t, pypy3.11."""
+        """Name of its library directory: python3.11, python3.13t, pypy3.11."""
         stem = "python" if self.implementation == "cpython" else self.implementation
         return f"{stem}{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
 
@@ -67,26 +67,28 @@ class Flavour(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Flavour:
-        """Read what stands behind `--python`. Raises UsageError with the accepted forms, and InterpreterError.
+        """Parse the value of `--python`. Raises UsageError with the accepted forms, and InterpreterError.
 
-        A name such as `python3` is whatever the standard directories have under it now; `3` is `python3`.
+        A name such as `python3` means what it currently is in the standard directories; `3` means `python3`.
         """
         if "/" in text and "\0" not in text:
             return cls("", (0, 0), False, os.path.abspath(text))
         match = _DOTTED.match(text) or _SHORT.match(text)
         name = _ALIASES.get(text, text)
         if not match and _NAME.match(name):
-            path = next((path for path in (os.path.join(at, name) for at in directories()) if _runs(path)), None)
+            path = next(
+                (path for path in (os.path.join(at, name) for at in directories()) if _is_executable(path)), None
+            )
             if path is None:
                 raise not_found(name)
             return cls("", (0, 0), False, path, name)
         if not match:
-            raise _no_flavour(text)
+            raise _unknown_flavour(text)
         implementation = "pypy" if match[1] == "pypy" else "cpython"
         return cls(implementation, (3, int(match[2])), bool(match[3]))
 
     def candidates(self, configured: str | None = None) -> list[str]:
-        """Absolute paths to try, best first."""
+        """Returns absolute paths to try, best first."""
         if self.path is not None:
             return [self.path]
         if configured is not None:
@@ -97,7 +99,9 @@ class Flavour(NamedTuple):
             if self.implementation == "cpython"
             else [f"{self.implementation}{major}.{minor}", f"{self.implementation}{major}"]
         )
-        return [path for path in (os.path.join(at, name) for at in directories() for name in names) if _runs(path)]
+        return [
+            path for path in (os.path.join(at, name) for at in directories() for name in names) if _is_executable(path)
+        ]
 
     def require(self, interpreter: Interpreter) -> None:
         """Raise InterpreterError unless the interpreter is what was asked for."""
@@ -106,66 +110,66 @@ class Flavour(NamedTuple):
         answered = (interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
         if answered != (self.implementation, self.version, self.free_threaded):
             raise InterpreterError(
-                f"{interpreter.executable} was asked for as {self.name} and answers as {interpreter.flavour}",
-                mend=f"say --python {interpreter.flavour}, or mend the executable of {self.name} in the configuration",
+                f"{interpreter.executable} should be {self.name}, but is {interpreter.flavour}",
+                mend=f"use --python {interpreter.flavour}, or correct {self.name}'s executable in the configuration",
             )
 
 
-def _no_flavour(text: str) -> UsageError:
-    """The error for what stands behind `--python` and names no Python."""
-    mend = "say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"
+def _unknown_flavour(text: str) -> UsageError:
+    """Returns the error for a value of `--python` that names no Python."""
+    mend = "use 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"
     if text and os.path.isdir(text):
-        mend = f"{text} is a directory: an environment is named with --prefix {text}"
-    match = _NEARLY.match(text.lower())
+        mend = f"{text} is a directory; for an environment use --prefix {text}"
+    match = _MISSPELLED.match(text.lower())
     likely = f" (did you mean {match[1] or ''}3.{match[2]}{match[3]}?)" if match else ""
-    return UsageError(f"--python {text}: no version, name or path of a Python{likely}", mend=mend)
+    return UsageError(f"--python {text}: not a version, name or path of a Python{likely}", mend=mend)
 
 
 def flavour_of_tag(cache_tag: str) -> str | None:
-    """The short name of the flavour that a cache tag is of by itself: py311 for cpython-311; None for other tags."""
+    """Returns the short name of the flavour with this cache tag, py311 for cpython-311, or None for an unknown tag."""
     match = _TAG.match(cache_tag)
     return f"{'py' if match[1] == 'cpython-' else match[1]}3{match[2]}" if match else None
 
 
 def not_found(called: str) -> InterpreterError:
-    """The error for an interpreter that isn't in the standard directories; it names those that are."""
+    """Returns the error for an interpreter that isn't in the standard directories, with those that are."""
     match = _DOTTED.match(called) or _SHORT.match(called)
     kind = "PyPy" if match and match[1] == "pypy" else "Python"
     wanted = f"{kind} 3.{match[2]}{match[3]}" if match else called
     found = [f"{_label(path)} {path}" for path in installed()]
-    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    others = f"found: {', '.join(found[:_MOST_NAMED])}{more}; " if found else ""
+    more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+    others = f"found: {', '.join(found[:_MAX_LISTED])}{more}; " if found else ""
     message = f"no {wanted} was found in the standard directories"
     return InterpreterError(message, mend=f"{others}name another one with --python PATH")
 
 
 def _label(path: str) -> str:
-    """The short name that an executable's own name promises, py311 for python3.11."""
+    """Returns the short name that follows from an executable's name: py311 for python3.11."""
     match = _DOTTED.match(os.path.basename(path))
     return f"{'pypy' if match[1] == 'pypy' else 'py'}3{match[2]}{match[3]}" if match else "pypy3"
 
 
 def directories() -> list[str]:
-    """The standard directories, and the one that the host's own interpreter came from."""
+    """Returns the standard directories, and that of the host's own interpreter."""
     own = os.path.dirname(os.path.realpath(sys.executable)) if sys.executable else ""
     return [*STANDARD_DIRECTORIES, *([own] if own and own not in STANDARD_DIRECTORIES else [])]
 
 
 def installed() -> list[str]:
-    """Every executable in the standard directories that is named like an interpreter; one path for each file."""
+    """Returns the executables in the standard directories that have an interpreter's name, one path for each file."""
     found: dict[tuple[int, int], str] = {}
     for at in directories():
         try:
             names = sorted(name for name in os.listdir(at) if _EXECUTABLE.match(name))
         except OSError:
-            continue  # not every system has every directory
+            continue  # not all systems have all of them
         for name in names:
             path = os.path.join(at, name)
-            if _runs(path):
+            if _is_executable(path):
                 status = os.stat(path)
                 found.setdefault((status.st_dev, status.st_ino), path)
     return list(found.values())
 
 
-def _runs(path: str) -> bool:
+def _is_executable(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)

@@ -1,4 +1,4 @@
-"""The target interpreter as a value: what it answered when it was asked."""
+"""The target interpreter as a value: what it answered when it was probed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..tuples import NamedTuple
 
 
 class Account(NamedTuple):
-    """Whose rights a child process has."""
+    """The account that a child process runs as."""
 
     uid: int
     gid: int
@@ -20,7 +20,7 @@ class Interpreter(NamedTuple):
     """A probed target interpreter. Two of them are the same installation when their `installation` is equal."""
 
     executable: str
-    """Absolute path, as it was found or given; as seen inside the root, if `root` is set."""
+    """Absolute path as it was found or given; as seen inside the root if `root` is set."""
     implementation: str
     """`sys.implementation.name`: cpython, pypy."""
     version: tuple[int, int, int]
@@ -31,7 +31,7 @@ class Interpreter(NamedTuple):
     magic_number: bytes
     """`importlib.util.MAGIC_NUMBER`, four bytes."""
     abi_flags: str
-    """`sys.abiflags`; it tells 3.13t from 3.13, which share tag and magic number."""
+    """`sys.abiflags`. They distinguish 3.13t from 3.13, which have the same tag and magic number."""
     free_threaded: bool
     prefix: str
     """The real `sys.base_prefix`."""
@@ -39,13 +39,13 @@ class Interpreter(NamedTuple):
     """The directories of each installation scheme, by scheme and key (`sysconfig.get_paths`)."""
     default_scheme: str
     inside: tuple[str, ...]
-    """Where packages lie in an environment, below the placeholder prefix `/@`."""
+    """Directories of packages in an environment, with the placeholder `/@` for its prefix."""
     account: Account | None = None
-    """Run as this account, since it could change the executable; None: as ourselves."""
+    """The account to run it as, since that could change the executable; None to run it as ourselves."""
     root: str | None = None
-    """Run after a chroot to this directory (`--trust-root`)."""
+    """Directory to chroot into before running it (`--trust-root`)."""
     environment: str | None = None
-    """The virtual environment that the executable stands in, by its `pyvenv.cfg` (PEP 405)."""
+    """The virtual environment that contains the executable, according to its `pyvenv.cfg` (PEP 405)."""
 
     @property
     def flavour(self) -> str:
@@ -55,13 +55,13 @@ class Interpreter(NamedTuple):
 
     @property
     def library(self) -> str:
-        """The name of its directory of modules: `python3.13t`, `pypy3.11`."""
+        """Name of its library directory: `python3.13t`, `pypy3.11`."""
         stem = "python" if self.implementation == "cpython" else self.implementation
         return f"{stem}{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
 
     @property
     def is_gone(self) -> bool:
-        """Whether nothing is left to run: it is known by its name, or was probed before it went."""
+        """Whether the executable doesn't exist any more, or was only ever known by its name."""
         if not self.executable:
             return True
         try:
@@ -69,7 +69,7 @@ class Interpreter(NamedTuple):
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
-            pass  # nobody can say that it went
+            pass  # unknown, so assume that it exists
         return False
 
     @property
@@ -78,10 +78,10 @@ class Interpreter(NamedTuple):
         return self.installation_in(None)
 
     def installation_in(self, root: tuple[int, int] | None, environment: str | None = None) -> str:
-        """The id, for a root seen from outside with that root's device and inode.
+        """Returns the id; for a root seen from outside it includes that root's device and inode.
 
-        An `environment` that it serves, by its real path, has an id of its own, whoever's library it borrows. Where
-        another account could choose what the digest is made of, that account is named outside of it.
+        An `environment` (its real path) that it compiles for has an id of its own, whichever library it uses. If
+        another account could choose the facts in the digest, the id also names that account outside of the digest.
         """
         home = self.prefix if environment is None else environment
         facts = [home, self.implementation, self.cache_tag, self.abi_flags, str(self.free_threaded)]
@@ -92,18 +92,18 @@ class Interpreter(NamedTuple):
         if root is not None:
             facts += [str(number) for number in root]
         elif environment is not None:
-            holders.update(_holders_of(environment))
+            holders.update(_accounts_that_can_replace(environment))
         facts += [f"account {uid}" for uid in sorted(holders)]
-        # Eight digits tell installations apart, they don't protect anything; hashlib would cost a hook 5 ms.
+        # Eight digits only distinguish installations, they don't protect anything; importing hashlib takes a hook 5 ms.
         digest = crc32("\0".join(facts).encode("utf-8", "surrogateescape"))
         owners = "".join(f"-account{uid}" for uid in sorted(holders))
         return f"{self.cache_tag}{'t' if self.free_threaded else ''}{owners}-{digest:08x}"
 
 
-@lru_cache(maxsize=64)  # one run has one id for an environment, whatever its owner does meanwhile
-def _holders_of(path: str) -> tuple[int, ...]:
-    """The accounts besides our own that could put something else in the place of a directory."""
-    from ..namespaces import is_unmapped_owner  # only an environment has holders
+@lru_cache(maxsize=64)  # an environment keeps its id during a run, whatever its owner does meanwhile
+def _accounts_that_can_replace(path: str) -> tuple[int, ...]:
+    """Returns the accounts other than root and our own that could replace a directory."""
+    from ..namespaces import is_unmapped_owner  # needed only for environments
 
     owners = set()
     try:

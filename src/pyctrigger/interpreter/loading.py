@@ -1,19 +1,20 @@
-"""What an interpreter loads before its first line, found without running any of it, and whose all of that is.
+"""What an interpreter loads before its first line of Python, found without running it, and who could change that.
 
-Root may not start an interpreter to ask where its library lies: whoever holds that would have run by then. So what
-getpath does is done here, from outside (CPython's Modules/getpath.py, up to 3.10 getpath.c; PEP 405; PyPy's initpath):
+Root may not start an interpreter to ask where its library is: code of whoever controls the library would have run by
+then. So the search of getpath is done here (CPython's Modules/getpath.py, up to 3.10 getpath.c; PEP 405; PyPy's
+initpath):
 
 - the executable, all links and directories on the way to it, and the interpreter of a script;
-- its loader, and the libraries that DT_RPATH and DT_RUNPATH lead to; what the system's own directories hold isn't
-  looked at: it is in every program of root's;
-- a `pyvenv.cfg` above or beside it, whose `home` takes the place of its own directory, and a `._pth` beside it;
-- from there upwards `lib/pythonX.Y/os.py`, `lib/pythonXY.zip` and `lib64` likewise, and where none of them is, the
+- its loader, and the libraries that DT_RPATH and DT_RUNPATH lead to; those in the system's own directories aren't
+  examined: all of root's programs load them;
+- a `pyvenv.cfg` next to it or one level above, whose `home` replaces its own directory, and a `._pth` next to it;
+- from there upwards `lib/pythonX.Y/os.py`, `lib/pythonXY.zip`, the same in `lib64`, and if none of them exists, the
   prefix that the executable was built with: an absolute path in its bytes that has such a library;
-- in the library found, every file but packages and tests, and what extension modules need.
+- in the library found, all files except packages and tests, and the libraries that extension modules need.
 
-What can't be told apart is taken together: for an executable that doesn't say its version each library counts. What
-isn't there, and anybody could put there, as `/tmp/lib` is for an executable below `/tmp`, is looked for again after the
-start, and whenever an answer that was kept is used.
+If it is uncertain which one is loaded, all count: for an executable whose version is unknown every library does. What
+doesn't exist, but could be created by anybody, as `/tmp/lib` for an executable below `/tmp`, is checked again after the
+start, and whenever a cached answer is used.
 """
 
 from __future__ import annotations
@@ -36,101 +37,101 @@ if TYPE_CHECKING:
 
     from .interpreter import Account
 
-#: Bytes. What is larger was not made by a Python.
-_MOST_CONFIGURATION = 1 << 16
-#: A library has 4,000 files and a handful of libraries of its own.
-_MOST_ENTRIES = 100_000
-_MOST_LIBRARIES = 512
-_MOST_EXECUTABLE = 256 << 20
+#: Bytes. No Python makes a larger one.
+_MAX_CONFIGURATION = 1 << 16
+#: Limits. A standard library has 4,000 files and a handful of shared libraries.
+_MAX_ENTRIES = 100_000
+_MAX_LIBRARIES = 512
+_MAX_EXECUTABLE = 256 << 20
 _LIBRARY_DIRECTORIES = ("lib", "lib64")
-#: An executable whose name says its version.
+#: Name of an executable that contains its version.
 _NAMED = re.compile(r"(python|pypy)3\.([0-9]{1,3})", re.ASCII)
 _LIBRARY_NAME = re.compile(r"(?:(?:python|pypy)3\.[0-9]{1,3}t?|python3[0-9]{1,3}t?\.zip)\Z", re.ASCII)
 _PATH = re.compile(rb"\0(/[!-~]{1,255})(?=\0)")
-#: Of a library, what a start without `site` imports nothing from.
+#: Directories of a library from which a start without `site` imports nothing.
 _NEVER_LOADED = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip"}
 )
-#: Of a library, the directories that every start reads; they are looked at again whenever a kept answer is used.
+#: Directories of a library that every start reads. They are checked again whenever a cached answer is used.
 _ALWAYS_READ = ("encodings", "importlib", "lib-dynload", "__pycache__", "encodings/__pycache__", "collections", "json")
 _BUILD_MARKS = ("pybuilddir.txt", "Modules/Setup.local")
 
 
 class Loading(NamedTuple):
-    """What was found."""
+    """What an interpreter loads, and who could change it."""
 
     account: Account | None
-    """Whose rights to run it with; None: our own."""
+    """The account to run it as; None for ourselves."""
     environment: str | None
-    """The virtual environment that it stands in."""
+    """The virtual environment that contains it."""
     witnesses: tuple[Witness, ...]
-    """What has to be looked at again before an answer is believed another time."""
+    """What has to be unchanged before a cached answer may be used."""
     holders: Holders
 
 
 def examine_loading(executable: str) -> Loading:
-    """Judge what `executable` would load, for root, and find what its answer rests on, for everybody.
+    """Find out what the answer of `executable` depends on, and, as root, who could change what it loads.
 
-    Raises InterpreterError for what can't be an interpreter, RefusedError where root shouldn't run it as anybody.
+    Raises InterpreterError if it can't be an interpreter, and RefusedError if root shouldn't run it under any account.
     """
     holders = Holders("interpreter", executable)
     if os.path.exists(executable) and not os.path.isfile(executable):
         is_environment = os.path.lexists(os.path.join(executable, "bin", "python"))
-        mend = f"name an environment with --prefix {executable}" if is_environment else None
-        raise InterpreterError(f"{executable} can't be started: it is no regular file", mend=mend)
+        mend = f"for an environment use --prefix {executable}" if is_environment else None
+        raise InterpreterError(f"{executable} can't be started: not a regular file", mend=mend)
     real = holders.follow(executable)
     if holders.steps[real].st_mode & (stat.S_ISUID | stat.S_ISGID):
-        holders.refuse("it gives rights to whoever runs it (set-user-ID)", f"chmod ug-s {executable}")
+        holders.refuse("it is set-user-ID or set-group-ID", f"chmod ug-s {executable}")
     homes: list[str] = []
     for beside in (os.path.dirname(os.path.dirname(executable)), os.path.dirname(executable)):
         configuration = os.path.join(beside, "pyvenv.cfg")
         text = _read_configuration(configuration, holders)
-        homes += _homes(text or "")
+        homes += _parse_homes(text or "")
         holders.absent += [configuration] if text is None else []
     if os.geteuid() == 0:
-        _Search(holders, executable, real).look(homes)
+        _LibrarySearch(holders, executable, real).look(homes)
     witnesses = [Witness(path, facts_of(status)) for path, status in holders.kept.items()]
     witnesses += [Witness(path, None) for path in dict.fromkeys(holders.absent)]
     return Loading(holders.account, environment_of(executable), tuple(witnesses), holders)
 
 
 def _read_configuration(path: str, holders: Holders) -> str | None:
-    """The text of a `pyvenv.cfg`; None where there is none. Raises InterpreterError for what Python can't read."""
+    """Returns the text of a `pyvenv.cfg`, or None if there is none. Raises InterpreterError if Python can't read it."""
     try:
         status = os.stat(path)
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode):
-        raise InterpreterError(f"{path} is no regular file", mend="make the environment anew")
-    if status.st_size > _MOST_CONFIGURATION:
-        raise InterpreterError(f"{path} is too large for a pyvenv.cfg", mend="make the environment anew")
-    return _read(holders.follow(path)) or ""
+        raise InterpreterError(f"{path} is not a regular file", mend="create the environment again")
+    if status.st_size > _MAX_CONFIGURATION:
+        raise InterpreterError(f"{path} is too large for a pyvenv.cfg", mend="create the environment again")
+    return _read_text(holders.follow(path)) or ""
 
 
-def _read(path: str) -> str | None:
-    """The beginning of a text file; None where it can't be read."""
+def _read_text(path: str) -> str | None:
+    """Returns the beginning of a text file, or None if it can't be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
-            return os.read(descriptor, _MOST_CONFIGURATION).decode("utf-8", "surrogateescape")
+            return os.read(descriptor, _MAX_CONFIGURATION).decode("utf-8", "surrogateescape")
         finally:
             os.close(descriptor)
     except OSError:
         return None
 
 
-def _homes(text: str) -> Iterator[str]:
-    """The directories that a `pyvenv.cfg` says the base interpreter is in; we start it in `/`."""
+def _parse_homes(text: str) -> Iterator[str]:
+    """Yields the base interpreter's directories in a `pyvenv.cfg`. Relative ones start at `/`, where we start it."""
     for line in text.splitlines():
         key, equals, value = line.partition("=")
         if equals and key.strip().lower() == "home" and value.strip() and "\0" not in value:
             yield os.path.join("/", value.strip())
 
 
-class _Search:
-    """Looks for everything that belongs to one executable, and has its holders counted."""
+class _LibrarySearch:
+    """Searches for everything that an executable loads, and adds it to its holders."""
 
     def __init__(self, holders: Holders, executable: str, real: str) -> None:
         self._holders = holders
@@ -140,18 +141,18 @@ class _Search:
             match.groups() for path in (executable, real) for match in [_NAMED.match(os.path.basename(path))] if match
         }
         self._names = [name for implementation, minor in sorted(named) for name in _names_of(implementation, minor)]
-        #: From 3.11 on a zip above the executable comes before all libraries.
-        self._heeds_zips = not named or any(int(minor) >= 11 for _, minor in named)
+        #: From 3.11 on a zip above the executable has precedence over all libraries.
+        self._reads_zips = not named or any(int(minor) >= 11 for _, minor in named)
         self._needing: set[str] = set()
         self._entries = 0
 
     def look(self, homes: list[str]) -> None:
-        """All that the start would load. Raises RefusedError and InterpreterError."""
-        head = _read(self._real) or ""
+        """Examine all that a start would load. Raises RefusedError and InterpreterError."""
+        head = _read_text(self._real) or ""
         if not head.startswith("\x7fELF"):
             self._holders.follow_existing(_interpreter_of_script(head))
-            return  # what a script starts, only it can say
-        self._take_needs(self._real, ())
+            return  # what a script starts can't be known
+        self._examine_needs(self._real, ())
         if not self._needing:
             raise InterpreterError(f"{self._executable} can't be started: {os.strerror(errno.ENOEXEC)}")
         places = list(map(os.path.normpath, homes)) or [os.path.dirname(self._real)]
@@ -159,25 +160,25 @@ class _Search:
         for place in places:
             self._holders.follow_existing(place)
             if any(os.path.lexists(os.path.join(place, mark)) for mark in _BUILD_MARKS):
-                self._holders.refuse(f"{place} is where a Python is built", "install that Python (make install)")
+                self._holders.refuse(f"{place} is a Python's build directory", "install that Python (make install)")
             libraries += self._search_up(place)
         for name in dict.fromkeys((self._executable, self._real)):
-            libraries += self._named_by(f"{name}._pth")
-        for library in dict.fromkeys(libraries or self._built_in()):
-            self._take_library(library)
+            libraries += self._read_path_file(f"{name}._pth")
+        for library in dict.fromkeys(libraries or self._libraries_of_build()):
+            self._examine_library(library)
 
     # -- where libraries are -----------------------------------------------------------------------------------------
 
     def _search_up(self, start: str) -> list[str]:
-        """The libraries that are looked for from a directory upwards. A place for one may belong to its maker alone."""
+        """Returns the libraries found from a directory upwards."""
         found: list[str] = []
         for above in ancestors(start):
             is_done = bool(found)
-            if is_done and not self._heeds_zips:
+            if is_done and not self._reads_zips:
                 break
             self._holders.keeps = not is_done
             places = [os.path.join(above, name) for name in _LIBRARY_DIRECTORIES]
-            for path in (path for place in places for path in self._in(place)):
+            for path in (path for place in places for path in self._libraries_in(place)):
                 if self._holders.follow_existing(path) is not None and not is_done and _is_library(path):
                     found.append(path)
             of_pypy = [os.path.join(above, name) for name in ("lib-python/3", "lib_pypy")]
@@ -189,8 +190,8 @@ class _Search:
     def _is_cpython(self) -> bool:
         return bool(self._names) and not any(name.startswith("pypy") for name in self._names)
 
-    def _in(self, place: str) -> list[str]:
-        """What a `lib` has that may be this interpreter's."""
+    def _libraries_in(self, place: str) -> list[str]:
+        """Returns what may be this interpreter's library in a `lib` directory."""
         if self._holders.follow_existing(place) is None:
             return []
         if self._names:
@@ -201,36 +202,36 @@ class _Search:
         names = []
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
-                self._count()
+                self._count_entry()
                 names.append(entry.name)
         return names
 
-    def _count(self) -> None:
+    def _count_entry(self) -> None:
         self._entries += 1
-        if self._entries > _MOST_ENTRIES:
-            raise InterpreterError(f"{self._executable} has a library of more than {_MOST_ENTRIES} files")
+        if self._entries > _MAX_ENTRIES:
+            raise InterpreterError(f"{self._executable} has a library of more than {_MAX_ENTRIES} files")
 
-    def _named_by(self, path_file: str) -> list[str]:
-        """The directories in a `._pth`, which takes the place of all other searching."""
+    def _read_path_file(self, path_file: str) -> list[str]:
+        """Returns the directories in a `._pth` file, which replaces all other searching."""
         if not os.path.lexists(path_file):
             return []
-        text = _read(self._holders.follow_existing(path_file) or path_file) or ""
+        text = _read_text(self._holders.follow_existing(path_file) or path_file) or ""
         lines = [line.strip() for line in text.splitlines() if line.strip() and "\0" not in line]
         return [os.path.normpath(os.path.join(os.path.dirname(path_file), line)) for line in lines]
 
-    def _built_in(self) -> list[str]:
-        """The libraries below the prefix that the executable, or its libpython, was built with."""
+    def _libraries_of_build(self) -> list[str]:
+        """Returns the libraries below the prefix that the executable, or its libpython, was built with."""
         found = []
         for program in [self._real, *self._needing]:
             for prefix in _absolute_paths_in(program):
                 places = [os.path.join(prefix, name) for name in _LIBRARY_DIRECTORIES]
-                found += [path for place in places if os.path.isdir(place) for path in self._in(place)]
+                found += [path for place in places if os.path.isdir(place) for path in self._libraries_in(place)]
         return [path for path in found if _is_library(path)]
 
     # -- whose they are ----------------------------------------------------------------------------------------------
 
-    def _take_library(self, library: str) -> None:
-        """A directory of modules, or a zip of them."""
+    def _examine_library(self, library: str) -> None:
+        """Examine a library: a directory of modules, or a zip."""
         holders = self._holders
         top = holders.follow_existing(library)
         if top is None:
@@ -238,26 +239,26 @@ class _Search:
         for name in ("os.py", *_ALWAYS_READ):
             holders.follow_existing(os.path.join(top, name))
         pending, known = [top], {top}
-        with self._only_now():
+        with self._without_keeping():
             while pending:
                 directory = pending.pop()
-                for real in self._take_entries(directory, is_top=directory == top):
+                for real in self._examine_entries(directory, is_top=directory == top):
                     if real not in known:
                         known.add(real)
                         pending.append(real)
 
     @contextlib.contextmanager
-    def _only_now(self) -> Iterator[None]:
-        """What is looked at in here isn't looked at again when an answer is believed another time: it is too much."""
+    def _without_keeping(self) -> Iterator[None]:
+        """Examine files only now, and not again when a cached answer is used: they are too many."""
         keeps, self._holders.keeps = self._holders.keeps, False
         yield
         self._holders.keeps = keeps
 
-    def _take_entries(self, directory: str, *, is_top: bool) -> Iterator[str]:
-        """Look at all that is in a directory; the directories in there, or behind a link in there."""
+    def _examine_entries(self, directory: str, *, is_top: bool) -> Iterator[str]:
+        """Examine all entries of a directory. Yields its subdirectories, also those that links lead to."""
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
-                self._count()
+                self._count_entry()
                 if is_top and entry.name in _NEVER_LOADED:
                     continue
                 status = entry.stat(follow_symlinks=False)
@@ -269,25 +270,25 @@ class _Search:
                 if entry.is_dir():
                     yield real
                 elif entry.name.endswith(".so"):
-                    self._take_needs(real, ())
+                    self._examine_needs(real, ())
 
-    def _take_needs(self, program: str, inherited: tuple[str, ...]) -> None:
-        """The loader and libraries of a program, or of a library."""
-        if program in self._needing or len(self._needing) >= _MOST_LIBRARIES:
+    def _examine_needs(self, program: str, inherited: tuple[str, ...]) -> None:
+        """Examine the loader and libraries of a program, or of a library."""
+        if program in self._needing or len(self._needing) >= _MAX_LIBRARIES:
             return
         needs = read_needs(program)
         if needs is None:
             return
         self._needing.add(program)
         if needs.loader is not None:
-            with self._only_now():
+            with self._without_keeping():
                 self._holders.follow_existing(needs.loader)
         places = needs.runpath or (*needs.rpath, *inherited)
         for name in needs.libraries:
             paths = (os.path.join("/", place, name) for place in places) if "/" not in name else [f"/{name}"]
             found = next(filter(None, map(self._holders.follow_existing, paths)), None)
             if found is not None:
-                self._take_needs(found, () if needs.runpath else places)
+                self._examine_needs(found, () if needs.runpath else places)
 
 
 def _names_of(implementation: str, minor: str) -> list[str]:
@@ -301,17 +302,17 @@ def _is_library(path: str) -> bool:
 
 
 def _interpreter_of_script(head: str) -> str:
-    """What a script says after `#!`, or the shell that takes what says nothing."""
+    """Returns the interpreter in a script's `#!` line, or the shell if it has none."""
     words = head[2:].partition("\n")[0].partition("\0")[0].split()
     return os.path.join("/", words[0]) if head.startswith("#!") and words else "/bin/sh"
 
 
 def _absolute_paths_in(program: str) -> Iterable[str]:
-    """Every text in a program that may be a directory's path."""
+    """Returns all strings in a program that may be a directory's path."""
     try:
         descriptor = os.open(program, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
-            size = min(len(content), _MOST_EXECUTABLE)
+            size = min(len(content), _MAX_EXECUTABLE)
             return {os.fsdecode(match[1]) for match in _PATH.finditer(content, 0, size)}
     except (OSError, ValueError):
         return ()

@@ -1,4 +1,4 @@
-"""Whether an account without rights can run an interpreter: by looking, since a trial can fail for other reasons."""
+"""Whether an unprivileged account can run an interpreter, from its modes: a trial run may fail for other reasons."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from .elf import read_needs
 if TYPE_CHECKING:
     from .interpreter import Interpreter
 
-#: As many links as the kernel follows in one path (path_resolution(7)).
-_MOST_LINKS = 40
+#: Links that the kernel follows in one path (path_resolution(7)).
+_MAX_LINKS = 40
 _READ_AND_SEARCH = stat.S_IROTH | stat.S_IXOTH
 
 
 def is_for_everybody(interpreter: Interpreter) -> bool:
-    """Whether everybody may execute it, load the libraries that it names a place for, and list its standard library.
-
-    As far as modes say.
-    """
+    """Whether modes let everybody execute it, load the libraries in its RPATH, and list its standard library."""
     scheme = interpreter.schemes.get(interpreter.default_scheme, {})
     paths = [interpreter.executable, *(scheme[key] for key in ("stdlib", "platstdlib") if key in scheme)]
     if not all(_is_open((interpreter.root or "") + path) for path in paths):
@@ -31,7 +28,7 @@ def is_for_everybody(interpreter: Interpreter) -> bool:
 
 @functools.lru_cache(maxsize=16)
 def _named_libraries(executable: str) -> tuple[str, ...]:
-    """The libraries of a program that lie where it says, as libpython may; the system's own are for everybody."""
+    """Returns the libraries in a program's RPATH, as libpython may be; everybody can read the system's."""
     needs = read_needs(os.path.realpath(executable))
     if needs is None:
         return ()
@@ -39,7 +36,7 @@ def _named_libraries(executable: str) -> tuple[str, ...]:
     return tuple(path for path in (os.path.join(place, name) for place, name in places) if os.path.exists(path))
 
 
-@functools.lru_cache(maxsize=256)  # asked for each worker, and a path takes ten system calls
+@functools.lru_cache(maxsize=256)  # needed for each worker, and a path takes ten system calls
 def _is_open(path: str) -> bool:
     pending = [part for part in path.split("/") if part][::-1]
     current, links = "/", 0
@@ -55,13 +52,13 @@ def _is_open(path: str) -> bool:
                 step = os.path.join(current, part)
                 status = os.lstat(step)
                 if stat.S_ISLNK(status.st_mode):
-                    goal = os.readlink(step)
+                    destination = os.readlink(step)
                     links += 1
-                    current = "/" if goal.startswith("/") else current
-                    pending += [piece for piece in goal.split("/") if piece][::-1]
+                    current = "/" if destination.startswith("/") else current
+                    pending += [piece for piece in destination.split("/") if piece][::-1]
                 else:
                     current = step
-            if links > _MOST_LINKS:
+            if links > _MAX_LINKS:
                 return False
     except OSError:
         return False

@@ -1,7 +1,7 @@
-"""The scope: the directories whose bytecode is a target's own to keep, as the system's package manager sees it.
+"""The scope: the directories whose bytecode we maintain for a target, according to the system's package manager.
 
-An isolated `sysconfig` alone doesn't say it: on Debian its default scheme is `/usr/local`, the administrator's. The
-package managers' own schemes are `deb_system` and `rpm_prefix` (both vendors' patches to `sysconfig`).
+An isolated `sysconfig` isn't enough: on Debian its default scheme is `/usr/local`, the administrator's. The package
+managers' schemes are `deb_system` and `rpm_prefix` (both are vendors' patches to `sysconfig`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from .interpreter import Interpreter
 
-    #: Device and inode of the directory that a path leads to; None where it leads to none.
+    #: Returns device and inode of the directory that a path leads to, or None.
     Locate = Callable[[str], "tuple[int, int] | None"]
 
 _MANAGERS_SCHEMES = ("deb_system", "rpm_prefix")
-#: Directories of packages that lie inside the standard library's, and don't belong to it.
+#: Directories of packages inside the standard library's directory that don't belong to it.
 PACKAGE_DIRECTORIES = frozenset({"site-packages", "dist-packages"})
 
 
@@ -29,36 +29,36 @@ class SiteDirectory(NamedTuple):
     """One directory of the scope."""
 
     path: str
-    """As the target sees it."""
+    """Its path as the target sees it."""
     is_stdlib: bool = False
 
 
 class Bounds(NamedTuple):
-    """What the scope doesn't reach out of, and how paths are looked up there."""
+    """The limits of the scope, and how paths are looked up there."""
 
     locate: Locate
     lies_in: Callable[[str, str], bool]
-    """Whether the directory that a path leads to is another one, or lies somewhere below it."""
+    """Whether a path leads to a directory, or somewhere below it."""
     prefixes: tuple[str, ...] = ()
-    """The environments that are meant; none: whatever the interpreter calls its own."""
+    """The environments to stay in; none for the interpreter's own directories."""
 
 
 def site_directories(interpreter: Interpreter, bounds: Bounds, site_dirs: Sequence[str] = ()) -> list[SiteDirectory]:
-    """The directories of packages that exist, once each; `site_dirs` instead of those that are known.
+    """Returns the existing directories of packages, each once; `site_dirs` replaces the known ones.
 
-    Raises UsageError for a directory that was named and is none, or that lies outside of the prefixes.
+    Raises UsageError for a given directory that doesn't exist, or is outside of the prefixes.
     """
     if site_dirs:
         found = [path for path in site_dirs if _is_inside(path, bounds)]
     elif bounds.prefixes:
-        found = [path for prefix in bounds.prefixes for path in _packages(interpreter, prefix, bounds)]
+        found = [path for prefix in bounds.prefixes for path in _packages_in(interpreter, prefix, bounds)]
     else:
-        found = _own(interpreter)
+        found = _own_packages(interpreter)
     return existing(map(SiteDirectory, found), bounds.locate)
 
 
 def standard_library(interpreter: Interpreter, bounds: Bounds) -> list[SiteDirectory]:
-    """The directories of the standard library that exist; of prefixes only of their own, which most don't have."""
+    """Returns the existing directories of the standard library; for prefixes only their own, which few have."""
     own = _standard_library(interpreter)
     found = [] if bounds.prefixes else own
     for prefix in bounds.prefixes:
@@ -69,7 +69,7 @@ def standard_library(interpreter: Interpreter, bounds: Bounds) -> list[SiteDirec
 
 
 def is_library(locate: Locate) -> Callable[[str], bool]:
-    """Tells whether a directory holds a standard library: an environment has one of the same name for its packages."""
+    """Returns a check for a standard library: environments have a directory of the same name for their packages."""
     return lambda path: locate(os.path.join(path, "encodings")) is not None
 
 
@@ -78,18 +78,18 @@ def _is_inside(site_dir: str, bounds: Bounds) -> bool:
         raise UsageError(f"--site-dir {site_dir}: no such directory", mend="name a directory that exists")
     if bounds.prefixes and not any(bounds.lies_in(site_dir, prefix) for prefix in bounds.prefixes):
         raise UsageError(
-            f"--site-dir {site_dir}: lies outside of --prefix {', '.join(bounds.prefixes)}",
+            f"--site-dir {site_dir}: outside of --prefix {', '.join(bounds.prefixes)}",
             mend="leave one of them out",
         )
     return True
 
 
-def _packages(interpreter: Interpreter, prefix: str, bounds: Bounds) -> list[str]:
-    """The directories of packages in an environment. Raises UsageError where there is none, or a link leads out."""
-    found = [path for path in _environment(interpreter, prefix) if bounds.locate(path)]
+def _packages_in(interpreter: Interpreter, prefix: str, bounds: Bounds) -> list[str]:
+    """Returns the directories of packages in an environment. Raises UsageError without any, or if a link leads out."""
+    found = [path for path in _environment_paths(interpreter, prefix) if bounds.locate(path)]
     if not found:
         raise NoEnvironmentError(
-            f"{prefix} is no environment of {interpreter.flavour}",
+            f"{prefix} is not an environment of {interpreter.flavour}",
             mend=f"it would have {interpreter.inside[0].replace('/@', prefix) if interpreter.inside else prefix}",
         )
     for path in found:
@@ -102,12 +102,12 @@ def _packages(interpreter: Interpreter, prefix: str, bounds: Bounds) -> list[str
 
 
 def has_packages(interpreter: Interpreter, prefix: str, locate: Locate) -> bool:
-    """Whether an environment has a directory for the packages of an interpreter."""
-    return any(locate(path) for path in _environment(interpreter, prefix))
+    """Whether an environment has a directory of packages for an interpreter."""
+    return any(locate(path) for path in _environment_paths(interpreter, prefix))
 
 
 class OwnDirectories(NamedTuple):
-    """Where a target's own files are meant to be, whether there are any or not."""
+    """The directories that a target's scheme names, whether they exist or not."""
 
     packages: tuple[str, ...]
     library: tuple[str, ...]
@@ -115,51 +115,51 @@ class OwnDirectories(NamedTuple):
 
 
 def own_directories(interpreter: Interpreter) -> OwnDirectories:
-    """The directories of an interpreter under the scheme of the system's package manager."""
-    return OwnDirectories(tuple(_own(interpreter)), tuple(_standard_library(interpreter)))
+    """Returns the directories of an interpreter in the scheme of the system's package manager."""
+    return OwnDirectories(tuple(_own_packages(interpreter)), tuple(_standard_library(interpreter)))
 
 
-def _own(interpreter: Interpreter) -> list[str]:
+def _own_packages(interpreter: Interpreter) -> list[str]:
     if interpreter.environment is not None:
-        return _environment(interpreter, interpreter.environment)
-    return _twins(_paths(interpreter, ("purelib", "platlib")))
+        return _environment_paths(interpreter, interpreter.environment)
+    return _with_twins(_scheme_paths(interpreter, ("purelib", "platlib")))
 
 
-def _paths(interpreter: Interpreter, keys: Iterable[str]) -> list[str]:
+def _scheme_paths(interpreter: Interpreter, keys: Iterable[str]) -> list[str]:
     schemes = interpreter.schemes
     scheme = next((name for name in _MANAGERS_SCHEMES if name in schemes), interpreter.default_scheme)
-    if scheme == "deb_system" and _is_run_by_another():
+    if scheme == "deb_system" and _has_other_manager():
         scheme = "posix_prefix"
     paths = schemes.get(scheme) or schemes.get("posix_prefix") or {}
     return [paths[key] for key in keys if key in paths]
 
 
-def _is_run_by_another() -> bool:
-    """Whether this system has a package manager, and it isn't dpkg: then Debian's scheme is a stray interpreter's."""
+def _has_other_manager() -> bool:
+    """Whether the system's package manager isn't dpkg: then an interpreter with Debian's scheme is a stray one."""
     if os.path.exists("/var/lib/dpkg"):
         return False
-    from ..packages.every import MANAGERS  # a system with dpkg needs none of them to know its scope
+    from ..packages.every import MANAGERS  # not needed on a system with dpkg
 
     return any(kind().is_present for kind in MANAGERS.values())
 
 
 def _standard_library(interpreter: Interpreter) -> list[str]:
-    return _twins(_paths(interpreter, ("stdlib", "platstdlib")))
+    return _with_twins(_scheme_paths(interpreter, ("stdlib", "platstdlib")))
 
 
-def _environment(interpreter: Interpreter, prefix: str) -> list[str]:
+def _environment_paths(interpreter: Interpreter, prefix: str) -> list[str]:
     paths = [path.replace("/@", prefix.rstrip("/") or "/", 1) for path in interpreter.inside]
     # Debian's pip and distutils put into dist-packages what elsewhere goes to site-packages.
     paths += [path.replace("/site-packages", "/dist-packages") for path in paths]
-    return _twins(paths)
+    return _with_twins(paths)
 
 
-def _twins(paths: Iterable[str]) -> list[str]:
-    """Each path, and the same below `lib64` or `lib`: pure and binary packages may lie apart."""
+def _with_twins(paths: Iterable[str]) -> list[str]:
+    """Returns each path, and its twin below `lib64` or `lib`: pure and binary packages may be in different ones."""
     found = []
     for path in paths:
         parts = path.split("/")
-        for number, part in reversed(list(enumerate(parts))):  # the last: an environment may stand below a `lib`
+        for number, part in reversed(list(enumerate(parts))):  # the last one: an environment may be below a `lib`
             if part in ("lib", "lib64"):
                 twin = "lib64" if part == "lib" else "lib"
                 found += [path, "/".join([*parts[:number], twin, *parts[number + 1 :]])]
@@ -170,7 +170,7 @@ def _twins(paths: Iterable[str]) -> list[str]:
 
 
 def existing(candidates: Iterable[SiteDirectory], locate: Locate) -> list[SiteDirectory]:
-    """Those that exist, each once, under its first name."""
+    """Returns the candidates that exist, each once, under its first path."""
     known: dict[tuple[int, int], SiteDirectory] = {}
     for candidate in candidates:
         where = locate(candidate.path)

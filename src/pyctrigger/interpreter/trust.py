@@ -1,6 +1,6 @@
-"""Who could change what root relies on: the question root asks before it runs or reads something.
+"""Trust: which accounts could change a file that root is about to run or read.
 
-A file is as trustworthy as everything on the way to it: each directory and link of its path, and the file itself.
+A file is only as trustworthy as all directories and links of its path, and the file itself.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from .interpreter import Account
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: As many links as the kernel follows in one path (path_resolution(7)).
-_MOST_LINKS = 40
+#: Links that the kernel follows in one path (path_resolution(7)).
+_MAX_LINKS = 40
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Holders:
-    """Finds in whose hands everything is that something depends on: those who could replace or change a part of it.
+    """Collects the accounts that could change anything that a file depends on.
 
-    Only root asks; everybody else runs what they name with the rights they have, and nothing is refused then.
+    Only root needs this; others run what they name with their own rights, and nothing is refused.
     """
 
     def __init__(self, what: str, name: str) -> None:
@@ -31,28 +31,28 @@ class Holders:
         self._name = name
         self._judges = os.geteuid() == 0
         self._owners: set[int] = set()
-        #: The lstat of each step that was looked at.
+        #: The lstat of each path component that was examined.
         self.steps: dict[str, os.stat_result] = {}
-        #: Whether the steps that are looked at now are kept, to be looked at another time; and those that are.
+        #: Whether components are kept for later checks, and those that were.
         self.keeps = True
         self.kept: dict[str, os.stat_result] = {}
-        #: Where there was nothing, and anybody could put something.
+        #: Paths that don't exist, but that anybody could create.
         self.absent: list[str] = []
 
     def follow(self, path: str) -> str:
-        """Look at every step of the way to `path`, and return where it leads.
+        """Examine every component of `path`. Returns where it leads.
 
-        Raises InterpreterError where it leads nowhere, RefusedError where a group or everybody could change a step.
+        Raises InterpreterError if it leads nowhere, RefusedError if a group or everybody could change a component.
         """
         try:
             return self._follow(path)
         except OSError as error:
-            raise InterpreterError(f"{self._what} {path}: {error.strerror}", mend="name one that is there") from error
+            raise InterpreterError(f"{self._what} {path}: {error.strerror}", mend="name one that exists") from error
 
     def follow_existing(self, path: str) -> str | None:
-        """As `follow`, as far as the way exists; None where its end doesn't.
+        """Like `follow`, as far as the path exists. Returns None if it doesn't lead anywhere.
 
-        What anybody could make there is kept as absent.
+        A missing component that anybody could create is added to `absent`.
         """
         try:
             return self._follow(path)
@@ -66,63 +66,63 @@ class Holders:
             return None
 
     def take(self, path: str, status: os.stat_result, *, in_sticky: bool = False) -> None:
-        """Count one step; `in_sticky`: its directory keeps others from replacing it. Raises RefusedError."""
+        """Add one component. `in_sticky` means that it is in a sticky directory. Raises RefusedError."""
         self.steps[path] = status
-        if not self._judges or (status.st_uid != 0 and _is_outside(path, status)):
+        if not self._judges or (status.st_uid != 0 and _is_outside_namespace(path, status)):
             return
         mode, is_link = status.st_mode, stat.S_ISLNK(status.st_mode)
         if mode & _OTHERS_WRITE and not is_link and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
             self.refuse(f"others may write {path}", f"chmod go-w {path}")
-        # What stands in a sticky directory belongs to its owner alone, also when that is a link.
+        # In a sticky directory only its owner can replace an entry, even a link.
         if status.st_uid not in (0, *self._owners) and (in_sticky or not is_link):
             self._owners.add(status.st_uid)
-            self.kept[path] = status  # given back to root, it makes another answer
+            self.kept[path] = status  # if root owns it later, the answer changes
 
     def refuse(self, reason: str, mend: str) -> None:
-        """Raise RefusedError, where it is root that asks."""
+        """Raise RefusedError if we are root."""
         if self._judges:
             raise RefusedError(f"{self._what} {self._name} is not trusted by root: {reason}", mend=mend)
 
     @property
     def account(self) -> Account | None:
-        """Whose rights to run it with: None for our own, or the only other holder's. Raises RefusedError for two."""
+        """The account to run it as: None for ourselves, or the only holder. Raises RefusedError if there are more."""
         if not self._owners:
             return None
         if len(self._owners) > 1:
             self.refuse(
-                f"it is in the hands of accounts {sorted(self._owners)}",
+                f"accounts {sorted(self._owners)} can change it",
                 "name an interpreter that one account owns, or run as that account",
             )
         return account_of(min(self._owners))
 
     def _follow(self, path: str) -> str:
-        """Raises OSError where the way ends."""
+        """Like `follow`. Raises OSError for a component that can't be examined."""
         pending = [part for part in path.split("/") if part][::-1]
         current, links = "/", 0
-        above = self._see("/", None)
+        above = self._examine_step("/", None)
         while pending:
             part = pending.pop()
             if part == ".":
                 continue
             if part == "..":
                 current = os.path.dirname(current)
-                above = self._see(current, None)
+                above = self._examine_step(current, None)
                 continue
             step = os.path.join(current, part)
-            status = self._see(step, above)
+            status = self._examine_step(step, above)
             if stat.S_ISLNK(status.st_mode):
                 links += 1
-                if links > _MOST_LINKS:
-                    raise InterpreterError(f"{self._what} {path}: too many links", mend="name what they lead to")
-                goal = os.readlink(step)
-                if goal.startswith("/"):
-                    current, above = "/", self._see("/", None)
-                pending += [piece for piece in goal.split("/") if piece][::-1]
+                if links > _MAX_LINKS:
+                    raise InterpreterError(f"{self._what} {path}: too many links", mend="name their target")
+                destination = os.readlink(step)
+                if destination.startswith("/"):
+                    current, above = "/", self._examine_step("/", None)
+                pending += [piece for piece in destination.split("/") if piece][::-1]
             else:
                 current, above = step, status
         return current
 
-    def _see(self, step: str, above: os.stat_result | None) -> os.stat_result:
+    def _examine_step(self, step: str, above: os.stat_result | None) -> os.stat_result:
         known = self.steps.get(step)
         if known is None:
             known = os.lstat(step)
@@ -133,10 +133,10 @@ class Holders:
 
 
 def account_for(path: str, what: str) -> Account | None:
-    """Whose rights to run `path` with: None for our own, or its only owner's.
+    """Returns the account to run `path` as: None for ourselves, or its only owner.
 
-    Only root asks; everybody else runs what they name with the rights they have. Raises RefusedError where more than
-    one account, a group, or everybody could change it, and InterpreterError where the path leads nowhere.
+    Only root needs this; others run what they name with their own rights. Raises RefusedError if more than one account,
+    a group, or everybody could change it, and InterpreterError if the path leads nowhere.
     """
     if os.geteuid() != 0:
         return None
@@ -146,7 +146,7 @@ def account_for(path: str, what: str) -> Account | None:
 
 
 def require_own(path: str, what: str) -> None:
-    """Raise RefusedError unless only root (or, for others than root, only we) could change `path`."""
+    """Raise RefusedError unless only root could change `path`. Does nothing if we aren't root."""
     account = account_for(path, what)
     if account is not None:
         raise RefusedError(
@@ -156,7 +156,7 @@ def require_own(path: str, what: str) -> None:
 
 
 def ancestors(path: str) -> Iterator[str]:
-    """The directory itself, and all above it, up to `/`."""
+    """Yields a directory and all its parents up to `/`."""
     while True:
         yield path
         above = os.path.dirname(path)
@@ -165,12 +165,12 @@ def ancestors(path: str) -> Iterator[str]:
         path = above
 
 
-def _is_outside(step: str, status: os.stat_result) -> bool:
-    """Whether a step is in the hands of those outside of our user namespace alone.
+def _is_outside_namespace(step: str, status: os.stat_result) -> bool:
+    """Whether only accounts outside of our user namespace can change a component.
 
-    Root in there is an ordinary account out here, which runs what it names as itself.
+    Root in a namespace is an ordinary account outside, which runs what it names as itself.
     """
-    from ..namespaces import is_unmapped_group, is_unmapped_owner  # hardly anybody needs it
+    from ..namespaces import is_unmapped_group, is_unmapped_owner  # rarely needed
 
     if not is_unmapped_owner(status.st_uid, lambda flags: os.open(step, flags)):
         return False
@@ -180,8 +180,8 @@ def _is_outside(step: str, status: os.stat_result) -> bool:
 
 
 def account_of(uid: int) -> Account:
-    """An account with its primary group; one without an entry has the group of the same number."""
-    import pwd  # only where a child has to drop its rights
+    """Returns an account with its primary group; one without an entry gets the group of the same number."""
+    import pwd  # only for a child that drops its rights
 
     try:
         return Account(uid, pwd.getpwuid(uid).pw_gid)

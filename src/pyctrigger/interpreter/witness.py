@@ -1,4 +1,4 @@
-"""What an answer of an interpreter's rests on: what was judged and read for it, and how to see that it is unchanged."""
+"""Witnesses: the files and path components that a probed answer depends on, and whether they are unchanged."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 class Witness(NamedTuple):
-    """A step of a way that was judged, and its facts; without any, nothing was there."""
+    """A path component that was examined, and the facts about it; None if it didn't exist."""
 
     path: str
     facts: tuple[int, ...] | None
 
 
 class Probed(NamedTuple):
-    """An answer, and the files whose change makes it worthless."""
+    """An answer, and the files whose change invalidates it."""
 
     interpreter: Interpreter
     witnesses: tuple[Witness, ...]
 
 
 def facts_of(status: os.stat_result) -> tuple[int, ...]:
-    """What judging a step went by: owner and mode of a directory, whose entries may come and go; all of a file."""
+    """Returns the facts that matter: owner and mode of a directory, whose entries may change, and all of a file."""
     facts = (status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_gid)
     if stat.S_ISDIR(status.st_mode):
         return facts
@@ -35,7 +35,7 @@ def facts_of(status: os.stat_result) -> tuple[int, ...]:
 
 
 def is_unchanged(witness: Witness) -> bool:
-    """Whether a step is what it was when it was judged."""
+    """Whether a path component is the same as when it was examined."""
     try:
         return facts_of(os.lstat(witness.path)) == witness.facts
     except OSError:
@@ -43,6 +43,6 @@ def is_unchanged(witness: Witness) -> bool:
 
 
 def environment_of(executable: str) -> str | None:
-    """The virtual environment that an executable stands in (PEP 405); `-S` keeps the target from saying so itself."""
+    """Returns the virtual environment that contains an executable (PEP 405): with `-S` the target doesn't know it."""
     above = os.path.dirname(os.path.dirname(executable))
     return above if os.path.isfile(os.path.join(above, "pyvenv.cfg")) else None

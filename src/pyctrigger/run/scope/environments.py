@@ -90,7 +90,7 @@ def _with_site_dirs(request: Request, parts: list[Request]) -> list[Request]:
     stray = [path for path in request.scope.site_dirs if parts and not any(path in own for own in inside.values())]
     if stray:
         prefixes = ", ".join(part.scope.prefixes[0] for part in parts[:_FEW])
-        raise UsageError(f"--site-dir {stray[0]}: lies outside of --prefix {prefixes}", mend="leave one of them out")
+        raise UsageError(f"--site-dir {stray[0]}: outside of --prefix {prefixes}", mend="leave one of them out")
     return [part._replace(scope=part.scope._replace(site_dirs=own)) for part, own in inside.items() if own]
 
 
