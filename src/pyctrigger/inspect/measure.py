@@ -127,7 +127,7 @@ def _require_named(found: Found, request: MeasureRequest) -> Found:
         return found
     for text in request.pythons:
         try:
-            Flavour.parse(text).require(found)
+            found.require(Flavour.parse(text))
         except PyctriggerError:
             return NoEnvironmentError(
                 f"{found.environment or found.prefix} is an environment of {found.flavour}, not of {text}",

@@ -5,13 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, UsageError
 from ..tuples import NamedTuple
-
-if TYPE_CHECKING:
-    from .interpreter import Interpreter
 
 #: The only directories that are searched, in this order: absolute, never PATH, which a user's shell may have changed.
 STANDARD_DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/pkg/bin", "/opt/local/bin")
@@ -25,7 +21,8 @@ _ALIASES = {"3": "python3", "py3": "python3"}
 _MISSPELLED = re.compile(r"(?:c?python-?|py-?|(pypy)-?)?3\.?([0-9]{1,2})(?:\.[0-9]+)?(t?)\Z", re.ASCII)
 #: Interpreters that an error lists if the wanted one isn't found.
 _MAX_LISTED = 8
-_TAG = re.compile(r"(cpython-|pypy)3([0-9]+)\Z", re.ASCII)
+#: The cache tags of interpreters that may have come and gone (PEP 3147).
+TAGS = "cpython-3[0-9]+|pypy3[0-9]+"
 _EXECUTABLE = re.compile(r"(?:python3\.[0-9]+t?|pypy3(?:\.[0-9]+)?)\Z", re.ASCII)
 
 
@@ -42,28 +39,43 @@ class Flavour(NamedTuple):
     @property
     def name(self) -> str:
         """The short name, or the path."""
-        if self.path is not None:
-            return self.path
-        stem = "py" if self.implementation == "cpython" else self.implementation
-        return f"{stem}{self.version[0]}{self.version[1]}{'t' if self.free_threaded else ''}"
+        return self._spelled("py", "") if self.path is None else self.path
 
     @property
     def dotted(self) -> str:
         """The version as the configuration's `[flavours."3.11"]` spells it."""
-        stem = "" if self.implementation == "cpython" else self.implementation
-        return f"{stem}{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
+        return self._spelled("", ".")
 
     @property
     def library(self) -> str:
-        """Name of its library directory: python3.11, python3.13t, pypy3.11."""
-        stem = "python" if self.implementation == "cpython" else self.implementation
-        return f"{stem}{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
+        """Name of its library directory, and of its executable: python3.11, python3.13t, pypy3.11."""
+        return self._spelled("python", ".")
 
     @property
     def cache_tag(self) -> str:
-        """The cache tag of its pycs (PEP 3147): cpython-311, pypy311."""
-        dash = "-" if self.implementation == "cpython" else ""
-        return f"{self.implementation}{dash}{self.version[0]}{self.version[1]}"
+        """The cache tag of its pycs (PEP 3147), which free-threaded ones share: cpython-311, pypy311."""
+        return self._replace(free_threaded=False)._spelled("cpython-", "")
+
+    def _spelled(self, stem: str, dot: str) -> str:
+        """The version after its implementation, which is `stem` for CPython."""
+        stem = stem if self.implementation == "cpython" else self.implementation
+        return f"{stem}{self.version[0]}{dot}{self.version[1]}{'t' if self.free_threaded else ''}"
+
+    @classmethod
+    def of_version(cls, text: str) -> Flavour | None:
+        """The flavour that is named by its version: 3.11, py311, cpython-3.11, python3.11; None for anything else."""
+        match = _DOTTED.match(text) or _SHORT.match(text)
+        if not match:
+            return None
+        return cls("pypy" if match[1] == "pypy" else "cpython", (3, int(match[2])), bool(match[3]))
+
+    @classmethod
+    def of_cache_tag(cls, tag: str) -> Flavour | None:
+        """The flavour that a cache tag is of by itself; None for tags of others."""
+        if not re.fullmatch(TAGS, tag, re.ASCII):
+            return None
+        stem, _, minor = tag.partition("3")
+        return cls(stem.rstrip("-"), (3, int(minor)), False)
 
     @classmethod
     def parse(cls, text: str) -> Flavour:
@@ -73,19 +85,18 @@ class Flavour(NamedTuple):
         """
         if "/" in text and "\0" not in text:
             return cls("", (0, 0), False, os.path.abspath(text))
-        match = _DOTTED.match(text) or _SHORT.match(text)
+        flavour = cls.of_version(text)
+        if flavour is not None:
+            return flavour
         name = _ALIASES.get(text, text)
-        if not match and _NAME.match(name):
+        if _NAME.match(name):
             path = next(
                 (path for path in (os.path.join(at, name) for at in directories()) if _is_executable(path)), None
             )
             if path is None:
                 raise not_found(name)
             return cls("", (0, 0), False, path, name)
-        if not match:
-            raise _unknown_flavour(text)
-        implementation = "pypy" if match[1] == "pypy" else "cpython"
-        return cls(implementation, (3, int(match[2])), bool(match[3]))
+        raise _unknown_flavour(text)
 
     def candidates(self, configured: str | None = None) -> list[str]:
         """Returns absolute paths to try, best first."""
@@ -93,26 +104,12 @@ class Flavour(NamedTuple):
             return [self.path]
         if configured is not None:
             return [configured]
-        major, minor = self.version
-        names = (
-            [f"python{major}.{minor}{'t' if self.free_threaded else ''}"]
-            if self.implementation == "cpython"
-            else [f"{self.implementation}{major}.{minor}", f"{self.implementation}{major}"]
-        )
+        names = [self.library]
+        if self.implementation != "cpython":
+            names.append(f"{self.implementation}{self.version[0]}")
         return [
             path for path in (os.path.join(at, name) for at in directories() for name in names) if _is_executable(path)
         ]
-
-    def require(self, interpreter: Interpreter) -> None:
-        """Raise InterpreterError unless the interpreter is what was asked for."""
-        if self.path is not None:
-            return
-        answered = (interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
-        if answered != (self.implementation, self.version, self.free_threaded):
-            raise InterpreterError(
-                f"{interpreter.executable} should be {self.name}, but is {interpreter.flavour}",
-                mend=f"use --python {interpreter.flavour}, or correct {self.name}'s executable in the configuration",
-            )
 
 
 def _unknown_flavour(text: str) -> UsageError:
@@ -125,17 +122,11 @@ def _unknown_flavour(text: str) -> UsageError:
     return UsageError(f"--python {text}: not a version, name or path of a Python{likely}", mend=mend)
 
 
-def flavour_of_tag(cache_tag: str) -> str | None:
-    """Returns the short name of the flavour with this cache tag, py311 for cpython-311, or None for an unknown tag."""
-    match = _TAG.match(cache_tag)
-    return f"{'py' if match[1] == 'cpython-' else match[1]}3{match[2]}" if match else None
-
-
 def not_found(called: str) -> InterpreterError:
     """Returns the error for an interpreter that isn't in the standard directories, with those that are."""
-    match = _DOTTED.match(called) or _SHORT.match(called)
-    kind = "PyPy" if match and match[1] == "pypy" else "Python"
-    wanted = f"{kind} 3.{match[2]}{match[3]}" if match else called
+    asked = Flavour.of_version(called)
+    kind = "PyPy" if asked and asked.implementation == "pypy" else "Python"
+    wanted = f"{kind} {asked.dotted.removeprefix('pypy')}" if asked else called
     found = [f"{_label(path)} {path}" for path in installed()]
     more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
     others = f"found: {', '.join(found[:_MAX_LISTED])}{more}; " if found else ""
@@ -145,8 +136,8 @@ def not_found(called: str) -> InterpreterError:
 
 def _label(path: str) -> str:
     """Returns the short name that follows from an executable's name: py311 for python3.11."""
-    match = _DOTTED.match(os.path.basename(path))
-    return f"{'pypy' if match[1] == 'pypy' else 'py'}3{match[2]}{match[3]}" if match else "pypy3"
+    flavour = Flavour.of_version(os.path.basename(path))
+    return flavour.name if flavour else "pypy3"
 
 
 def directories() -> list[str]:

@@ -6,7 +6,9 @@ import os
 from binascii import crc32
 from functools import lru_cache, partial
 
+from ..errors import InterpreterError
 from ..tuples import NamedTuple
+from .flavour import Flavour
 
 
 class Account(NamedTuple):
@@ -48,16 +50,27 @@ class Interpreter(NamedTuple):
     """The virtual environment that contains the executable, according to its `pyvenv.cfg` (PEP 405)."""
 
     @property
+    def kind(self) -> Flavour:
+        """Its flavour, as if it had been asked for by version."""
+        return Flavour(self.implementation, self.version[:2], self.free_threaded)
+
+    @property
     def flavour(self) -> str:
         """The short name: py311, py313t, pypy311."""
-        stem = "py" if self.implementation == "cpython" else self.implementation
-        return f"{stem}{self.version[0]}{self.version[1]}{'t' if self.free_threaded else ''}"
+        return self.kind.name
 
     @property
     def library(self) -> str:
         """Name of its library directory: `python3.13t`, `pypy3.11`."""
-        stem = "python" if self.implementation == "cpython" else self.implementation
-        return f"{stem}{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
+        return self.kind.library
+
+    def require(self, asked: Flavour) -> None:
+        """Raise InterpreterError unless this is what was asked for."""
+        if asked.path is None and self.kind != asked:
+            raise InterpreterError(
+                f"{self.executable} should be {asked.name}, but is {self.flavour}",
+                mend=f"use --python {self.flavour}, or correct {asked.name}'s executable in the configuration",
+            )
 
     @property
     def is_gone(self) -> bool:

@@ -80,15 +80,12 @@ def _find(text: str, config: str | None) -> Interpreter:
 
 
 def _judge(interpreter: Interpreter) -> Judge:
-    major, minor, _ = interpreter.version
-    stem = "python" if interpreter.implementation == "cpython" else interpreter.implementation
-    suffix = "t" if interpreter.free_threaded else ""
     return Judge(
         interpreter.magic_number,
         interpreter.cache_tag,
         interpreter.implementation,
-        (major, minor),
-        f"{stem}{major}.{minor}{suffix}",
+        interpreter.version[:2],
+        interpreter.library,
     )
 
 

@@ -10,13 +10,11 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...interpreter.flavour import TAGS
 from ...pyc.names import PYCACHE, SOURCE_SUFFIX, writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-#: The tags of interpreters that may have come and gone.
-_TAGS = r"cpython-3[0-9]+|pypy3[0-9]+"
 
 
 class PycPath(NamedTuple):
@@ -65,7 +63,7 @@ def read_name(path: str, known_tags: Iterable[str], prefix: str | None = None) -
         return None
     if writer_of(name) is not None:
         return PycPath(path, "residue", None)
-    tags = "|".join([_TAGS, *map(re.escape, known_tags)])
+    tags = "|".join([TAGS, *map(re.escape, known_tags)])
     pattern = rf"(.+)\.({tags})(?:\.opt-([1-9][0-9]*))?\.pyc(\.[0-9]+)?"
     match = re.fullmatch(pattern, name, re.DOTALL | re.ASCII)
     if match:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import UsageError
-from ...interpreter.flavour import flavour_of_tag
+from ...interpreter.flavour import Flavour
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, printable
 from ...packages.owners import Owner, owners_of
@@ -203,7 +203,8 @@ def _why_unknown(pyc: PycPath, prepared: Prepared) -> str:
 
 
 def _flavour(pyc: PycPath) -> str | None:
-    return flavour_of_tag(pyc.cache_tag) if pyc.cache_tag is not None else None
+    flavour = Flavour.of_cache_tag(pyc.cache_tag or "")
+    return flavour and flavour.name
 
 
 def _names_in(tree: Tree) -> list[str]:

@@ -199,10 +199,7 @@ def _pythons(
 
 def _installs_for(manager: str, target: Target) -> bool:
     """Whether a package manager puts packages into the scope of a target."""
-    major, minor, _ = target.interpreter.version
-    stem = "python" if target.interpreter.implementation == "cpython" else target.interpreter.implementation
-    library = f"{stem}{major}.{minor}{'t' if target.interpreter.free_threaded else ''}"
-    theirs = {os.path.realpath(path) for path in MANAGERS[manager].site_directories(library)}
+    theirs = {os.path.realpath(path) for path in MANAGERS[manager].site_directories(target.interpreter.library)}
     return not theirs.isdisjoint(os.path.realpath(site.path) for site in target.sites)
 
 

@@ -42,7 +42,7 @@ def subject_of(python: str, program: tuple[str, ...], site_dirs: tuple[str, ...]
     if flavour.path is None:
         return _subject_of_version(flavour, program, site_dirs)
     interpreter = ProbedInterpreters(None).ask(flavour.path)
-    found = Flavour(interpreter.implementation, interpreter.version[:2], interpreter.free_threaded)
+    found = interpreter.kind
     is_first = is_first_of_version(flavour.path, found)
     if is_first and flavour.called is not None:
         return _subject_of_version(found, program, site_dirs)

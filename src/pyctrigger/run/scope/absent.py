@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from ...errors import InterpreterError, RefusedError, UsageError
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...state.interpreters import ProbedInterpreters
-
-_TAG = re.compile(r"(cpython-|pypy)3([0-9]+)\Z", re.ASCII)
 
 
 def with_cache_tag(tag: str, probed: ProbedInterpreters) -> list[Interpreter]:
@@ -84,17 +81,15 @@ def _remembered(tag: str, probed: ProbedInterpreters, *, free_threaded: bool | N
 
 
 def _from_tag(tag: str, *, free_threaded: bool = False, manager: str | None = None) -> Interpreter:
-    match = _TAG.match(tag)
-    if not match:
+    flavour = Flavour.of_cache_tag(tag)
+    if flavour is None:
         raise UsageError(f"--cache-tag {tag}: not known", mend="say cpython-311, pypy311 or the like")
-    implementation = match[1].rstrip("-")
-    stem = "python" if implementation == "cpython" else implementation
-    library = f"{stem}3.{match[2]}{'t' if free_threaded else ''}"
+    library = flavour._replace(free_threaded=free_threaded).library
     sites = _site_directories(library, manager)
     return Interpreter(
         executable="",
-        implementation=implementation,
-        version=(3, int(match[2]), 0),
+        implementation=flavour.implementation,
+        version=(*flavour.version, 0),
         release="",
         cache_tag=tag,
         magic_number=bytes(4),

@@ -64,7 +64,7 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
     for path in candidates:
         try:
             interpreter = probed.ask(path)
-            flavour.require(interpreter)
+            interpreter.require(flavour)
             if own is None or has_packages(interpreter, scope.prefixes[0], lambda place: locate(None, place)):
                 return interpreter
         except (InterpreterError, RefusedError) as error:
@@ -108,7 +108,7 @@ def _own_of_environment(flavour: Flavour, request: Request, probed: ProbedInterp
 
 def _answers(flavour: Flavour, interpreter: Interpreter) -> bool:
     try:
-        flavour.require(interpreter)
+        interpreter.require(flavour)
     except InterpreterError:
         return False
     return True
@@ -182,8 +182,7 @@ def _all_installed(request: Request, probed: ProbedInterpreters) -> Iterator[Fou
         if scope.root is None or isinstance(found, PyctriggerError):
             yield found
         elif _has_scope(found, request, scope.root):
-            flavour = Flavour(found.implementation, found.version[:2], found.free_threaded)
-            stand_ins.setdefault(flavour, []).append(path)
+            stand_ins.setdefault(found.kind, []).append(path)
     if scope.root is None:
         return
     from .staged import staged_interpreter

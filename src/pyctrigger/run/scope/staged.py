@@ -47,7 +47,7 @@ def staged_interpreter(
     for path in candidates:
         try:
             interpreter = probed.ask(path)
-            flavour.require(interpreter)
+            interpreter.require(flavour)
             _require_same_magic(interpreter, root)
             return interpreter
         except InterpreterError as error:
@@ -214,15 +214,11 @@ def _inside(flavour: Flavour, root: str, probed: ProbedInterpreters) -> Interpre
         if flavour.called is not None
         else [flavour.path]
         if flavour.path is not None
-        else [
-            f"{prefix}/bin/{stem}{flavour.version[0]}.{flavour.version[1]}{'t' if flavour.free_threaded else ''}"
-            for prefix in _PREFIXES
-            for stem in (["python"] if flavour.implementation == "cpython" else [flavour.implementation])
-        ]
+        else [f"{prefix}/bin/{flavour.library}" for prefix in _PREFIXES]
     )
     for path in names:
         if os.path.isfile(os.path.realpath(root) + path) or os.path.islink(os.path.realpath(root) + path):
             interpreter = probed.ask(path, root=os.path.realpath(root))
-            flavour.require(interpreter)
+            interpreter.require(flavour)
             return interpreter
     raise InterpreterError(f"{root} has no {flavour.name}", mend="name it with --python PATH, as seen inside")

@@ -58,9 +58,7 @@ class Target(NamedTuple):
     @property
     def dotted(self) -> str:
         """The name in the configuration's `[flavours."3.11"]`."""
-        stem = "" if self.interpreter.implementation == "cpython" else self.interpreter.implementation
-        major, minor, _ = self.interpreter.version
-        return f"{stem}{major}.{minor}{'t' if self.interpreter.free_threaded else ''}"
+        return self.interpreter.kind.dotted
 
     def touched(self, request: Request, paths: tuple[str, ...] | None = None) -> Touched:
         """What the request's paths (or `paths`) mean in this scope."""
