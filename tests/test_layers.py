@@ -51,7 +51,7 @@ DOORS = {"__init__", "__main__"}
 #: The command line's part that has to be there before the rest of it is imported.
 EARLY = "interruption"
 #: They fork, and a child ends without what its parent has to do at its own end.
-FORKING = dict.fromkeys(("packages/confined.py", "run/scope/forked.py", "tree/account.py"), "os._exit")
+FORKING = dict.fromkeys(("run/scope/foreign/confined.py", "run/scope/forked.py", "tree/account.py"), "os._exit")
 
 #: What the package may import beside itself and the standard library, and which files may do so.
 THIRD_PARTY = {

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import pyctrigger
 from confinement import private_mounts
 from interpreters import tag_of
 from packages import write_tree
+from pyctrigger.interpreter.confinement import confined
 from pyctrigger.packages.every import MANAGERS
 from pyctrigger.packages.files import ManagerError
 from pyctrigger.packages.owners import owners_of
-from pyctrigger.run.scope import reader
-from pyctrigger.run.scope.patience import Patience
-from pyctrigger.run.scope.reader import ReaderError, ask_reader
+from pyctrigger.run.scope.foreign import reader
+from pyctrigger.run.scope.foreign.patience import Patience
+from pyctrigger.run.scope.foreign.reader import ReaderError, ask_reader
 from pyctrigger.run.scope.root_files import RootFiles
 from pyctrigger.state.files import hold_directory
 from strangers import KINDS, MOST_MEMORY, Outside, is_in_time, plant, run_measured, swapping
@@ -364,8 +366,9 @@ def test_a_reader_that_was_taken_over_can_do_nothing(tmp_path: Path, deed: str) 
         where = DEEDS[deed].count("'/database'")
         free = attempt(act.replace("'/database'", f"'{place}/database'") if where else act, "", tmp_path)
         assert "did" == free.splitlines()[0]
-        give_up = f"from pyctrigger.packages import confined; confined.give_up_rights(65534, 65534, {str(place)!r}, 5)"
-        assert "failed" == attempt(act, give_up, tmp_path).splitlines()[0]
+        module = "pyctrigger.run.scope.foreign.confined"
+        give_up = f"from {module} import give_up_rights; give_up_rights(65534, {str(place)!r}, 5)"
+        assert "failed" == confined(lambda _: attempt(act, give_up, tmp_path)).splitlines()[0]
 
 
 def attempt(act: str, before: str, cwd: Path) -> str:
@@ -374,7 +377,7 @@ def attempt(act: str, before: str, cwd: Path) -> str:
         f"import os, socket, encodings.idna\n{before}\ntry:\n    {act}\n"
         "except BaseException as error:\n    os.write(1, b'failed\\n')\nelse:\n    os.write(1, b'did\\n')\nos._exit(0)"
     )
-    source = Path(reader.__file__).parent.parent.parent
+    source = Path(pyctrigger.__file__).parent.parent
     environment = {**os.environ, "PYTHONPATH": str(source)}
     child = subprocess.run([sys.executable, "-c", program], env=environment, cwd=cwd, capture_output=True, check=False)
     return child.stdout.decode() or child.stderr.decode()

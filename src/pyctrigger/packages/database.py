@@ -89,20 +89,21 @@ def _open(path: str, table: str) -> sqlite3.Connection:
 
     # While no program uses it there is no log, and opening it would create one, which even a reader leaves behind.
     if _has_log(path) and not os.path.exists(f"{path}-wal"):
-        return _connect(path, "immutable=1")
+        return connect(path, "immutable=1")
     try:
         with contextlib.ExitStack() as stack:
-            database = stack.enter_context(contextlib.closing(_connect(path, "mode=ro")))
+            database = stack.enter_context(contextlib.closing(connect(path, "mode=ro")))
             database.execute(f"select 1 from {table} limit 1")  # noqa: S608 - a name of ours
             stack.pop_all()
             return database
     except sqlite3.OperationalError as error:  # on a read-only file system a missing log can't be created
         if "locked" in str(error):
             raise
-        return _connect(path, "immutable=1")
+        return connect(path, "immutable=1")
 
 
-def _connect(path: str, how: str) -> sqlite3.Connection:
+def connect(path: str, how: str) -> sqlite3.Connection:
+    """Open a database in one of SQLite's ways (sqlite.org/uri.html). Raises sqlite3.Error."""
     import sqlite3
 
     return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=_LOCK_TIMEOUT)

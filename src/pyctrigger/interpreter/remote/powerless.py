@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from typing import Any, Callable  # noqa: F401 - in a comment
 
 
-def bound(processes: int = 2, memory: int = 0) -> bool:
+def bound(processes: int = 2, memory: int = 0, seconds: int = 0) -> bool:
     """Bound this process: how many of its account's there are, its core file, what it writes, what it has open.
 
-    `memory` is its address space in bytes; 0: as it is, and so for the processes.
+    `memory` is its address space in bytes, `seconds` its processor time; 0: as it is, and so for the processes.
 
     False where a limit can't be had: whoever started us may see to it.
     """
@@ -29,8 +29,9 @@ def bound(processes: int = 2, memory: int = 0) -> bool:
         ("RLIMIT_NOFILE", 64),
         ("RLIMIT_NPROC", processes),
         ("RLIMIT_AS", memory),
+        ("RLIMIT_CPU", seconds),
     ):
-        if not wanted and name in ("RLIMIT_NPROC", "RLIMIT_AS"):
+        if not wanted and name in ("RLIMIT_NPROC", "RLIMIT_AS", "RLIMIT_CPU"):
             continue
         kind = getattr(resource, name, None)
         if kind is None:

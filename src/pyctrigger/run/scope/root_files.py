@@ -21,8 +21,8 @@ from ...state.files import hold_directory
 from ...tree.beneath import open_beneath, open_root, read_link, status_of_regular
 from ...tree.identity import ActingAsOurselves, masking_nothing_of
 from ...tree.opened import is_confined
-from .patience import Patience
-from .reader import ReaderError, ask_reader
+from .foreign.patience import Patience
+from .foreign.reader import ReaderError, ask_reader
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

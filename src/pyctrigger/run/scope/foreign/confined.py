@@ -1,6 +1,6 @@
 """Runs in a child process: reads the package database of a foreign root, after dropping all privileges.
 
-`python -I -S -c START PACKAGES MANAGER SECONDS UID GID PLACE`. Standard input is a file with the texts to read,
+`python -I -S -c START PACKAGES MANAGER SECONDS ACCOUNT PLACE`. Standard input is a file with the texts to read,
 followed by the paths whose owners are wanted; PLACE is a directory with the copy of a database. The answer is a list of
 frames.
 """
@@ -11,18 +11,23 @@ import contextlib
 import os
 import resource
 import struct
-import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .database import confine, translated
-from .files import Files, ManagerError
+from ....interpreter.remote.powerless import become, bound
+from ....packages import rpm_database  # noqa: F401 - once the rights are gone, nothing can be imported
+from ....packages.database import confine, connect, translated
+from ....packages.every import MANAGERS
+from ....packages.files import Files, ManagerError
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator
 
 #: Code for the host's interpreter in isolated mode.
-START = "import sys; sys.path.insert(0, sys.argv[1]); from pyctrigger.packages.confined import main; main(sys.argv[2:])"
+START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from pyctrigger.run.scope.foreign.confined import main; main(sys.argv[2:])"
+)
 #: Header of a text: sizes of its name and contents. Header of an answer: its kind, and sizes of a path and a package.
 TEXT = struct.Struct(">IQ")
 ANSWER = struct.Struct(">cII")
@@ -32,9 +37,8 @@ QUESTION = b""
 _MEMORY = 200 << 20
 _PIECE = 1 << 16
 _LONGEST_TROUBLE = 300
-#: From <sched.h> and <linux/prctl.h>.
-_CLONE_NEWNET = 0x40000000
-_PR_SET_NO_NEW_PRIVS = 38
+#: The reader itself: nothing that it does needs another.
+_MOST_PROCESSES = 1
 
 
 class CopiedFiles(Files):
@@ -63,10 +67,8 @@ class CopiedFiles(Files):
 
     @contextlib.contextmanager
     def open_database(self, path: str, tables: Collection[str]) -> Iterator[sqlite3.Connection]:
-        import sqlite3
-
         with translated(path):
-            database = sqlite3.connect(f"file:{self._place}/database?mode=rw", uri=True)
+            database = connect(f"{self._place}/database", "mode=rw")
             # Otherwise SQLite would create a file for the index of the write-ahead log.
             database.execute("pragma locking_mode = exclusive")
             confine(database, tables, self._seconds)
@@ -92,14 +94,11 @@ class CopiedFiles(Files):
 
 def main(arguments: list[str]) -> NoReturn:
     """Write the answer to standard output and exit at once, without the risk of an interpreter's shutdown."""
-    name, seconds, uid, gid, place = arguments
-    from . import rpm_database  # noqa: F401 - nothing can be imported after dropping privileges
-    from .every import MANAGERS
-
+    name, seconds, account, place = arguments
     with contextlib.suppress(ImportError):  # reported when it is needed
         import sqlite3  # noqa: F401
     try:
-        place = give_up_rights(int(uid), int(gid), place, float(seconds))
+        place = give_up_rights(int(account), place, float(seconds))
         files = CopiedFiles(0, place, float(seconds))
         manager = MANAGERS[name](files)
         wanted = files.question()
@@ -147,50 +146,23 @@ def _write_trouble(error: BaseException) -> None:
         _write_all(ANSWER.pack(TROUBLE, len(message), 0) + message)
 
 
-def give_up_rights(uid: int, gid: int, place: str, seconds: float) -> str:
-    """Drop all privileges; only open files and the directory `place` remain. Returns its new path. Raises OSError."""
-    _leave_network()
-    limits = {"CORE": 0, "CPU": int(seconds) + 1, "FSIZE": 0, "AS": _MEMORY, "NPROC": 0}
-    for name, most in limits.items():
-        kind = getattr(resource, f"RLIMIT_{name}", None)
-        if kind is None:
-            continue  # this system doesn't have it
-        hard = resource.getrlimit(kind)[1]
-        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (least, least))
-    if os.geteuid() == 0:
-        os.chroot(place)
-        os.chdir("/")
-        if uid:
-            os.setgroups([])
-            os.setgid(gid)
-            os.setuid(uid)
-            _require_no_rights()
-        return ""
-    os.chdir(place)
-    return place
+def give_up_rights(account: int, place: str, seconds: float) -> str:
+    """Drop all privileges; only open files and the directory `place` remain. Returns its new path. Raises OSError.
 
-
-def _require_no_rights() -> None:
-    """Raise OSError if this process could still become root (SECBIT_NO_SETUID_FIXUP)."""
-    with contextlib.suppress(PermissionError):
-        os.setuid(0)
-        raise OSError(1, "root's privileges can't be dropped")
+    The parent has taken away the network and most system calls.
+    """
+    if not bound(_MOST_PROCESSES, _MEMORY, int(seconds) + 1):
+        raise OSError(1, "its limits can't be set")
+    if os.geteuid() != 0:
+        os.chdir(place)
+        return place
+    os.chroot(place)
+    os.chdir("/")
+    if account:
+        become(account, account)
+    return ""
 
 
 def limit_descriptors() -> None:
     """Let this process open no more files, nor sockets."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
-
-
-def _leave_network() -> None:
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(ImportError, AttributeError, OSError):
-        import ctypes
-
-        library = ctypes.CDLL(None)
-        zero = ctypes.c_ulong(0)
-        library.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero)
-        if os.geteuid() == 0:
-            library.unshare(_CLONE_NEWNET)

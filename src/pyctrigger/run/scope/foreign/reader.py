@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import subprocess
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
-from ...interpreter.accounts import lease
-from ...packages.confined import ANSWER, END, FOUND, QUESTION, START, TEXT, TROUBLE
-from ...state.locations import lock_directory
+from ....interpreter.accounts import lease
+from ....interpreter.confinement import confined
+from ....state.locations import lock_directory
+from .confined import ANSWER, END, FOUND, QUESTION, START, TEXT, TROUBLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -49,14 +51,16 @@ def ask_reader(
     account = str(0 if lent is None else lent.account.uid)
     words = [sys.executable or "python3", "-I", "-S", "-B", "-W", "ignore", "-c", START]
     try:
-        with subprocess.Popen(
-            [*words, package, manager, f"{seconds:.3f}", account, account, place],
+        start = functools.partial(
+            subprocess.Popen,
+            [*words, package, manager, f"{seconds:.3f}", account, place],
             stdin=texts,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd="/",
             env=_ENVIRONMENT,
-        ) as child:
+        )
+        with confined(lambda _: start()) as child:
             assert child.stdout is not None
             try:
                 patience.follow(child.pid)
