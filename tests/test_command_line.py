@@ -694,10 +694,10 @@ def test_lost_output_of_a_hook_is_no_failure(pyctrigger: Command, scope: list[Ar
 
 _DEFECTIVE = """
 import sys
-import pyctrigger.cli
+import pyctrigger.cli, pyctrigger.run.trigger
 def perform(request, observer):
     raise {error}
-sys.modules["pyctrigger.cli.main"].perform = perform
+pyctrigger.run.trigger.perform = perform
 sys.exit(pyctrigger.cli.main())
 """
 

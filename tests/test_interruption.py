@@ -130,7 +130,7 @@ def test_what_others_make_of_an_interrupt_is_still_one_line(made_of_it: str, hoo
     program = (
         "import signal, sys, time\nfrom pyctrigger import interruption\nfrom pyctrigger.errors import UsageError\n"
         "interruption.watch()\nfrom pyctrigger.cli import main\nfrom pyctrigger.cli.main import main as _\n"
-        "module = sys.modules['pyctrigger.cli.main']\n"
+        "from pyctrigger.run import trigger as module\n"
         "class Finalized:\n    def __del__(self): signal.raise_signal(signal.SIGINT)\n"
         "def perform(*_):\n"
         + (

@@ -20,6 +20,7 @@ import pytest
 from conftest import absent
 from interpreters import tag_of
 from packages import write_tree
+from pyctrigger.cli.commands.verb import VERBS, Verb
 from pyctrigger.cli.main import _main
 from pyctrigger.cli.parser import build_parser
 from pyctrigger.inspect.audit.crew import Crew
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from command import Command
     from interpreters import Interpreter
+    from pyctrigger.outcome.report import Report
 
 WRITING = ("run", "repair", "sweep", "purge")
 LOOKING = ("verify", "status", "explain", "which")
@@ -440,7 +442,11 @@ def test_said_twice_verbose_shows_where_a_defect_is(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hint of that message names it, so every verb takes it."""
-    monkeypatch.setattr(sys.modules["pyctrigger.cli.main"], "_perform", lambda *_: 1 / 0)
+
+    def fail(*_: object) -> Report:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sys.modules["pyctrigger.cli.main"], "VERBS", dict.fromkeys(VERBS, Verb("", fail)))
     arguments = {"hooks": ["list"], "completion": ["bash"], "audit": ["x"]}.get(verb, [])
 
     said = []

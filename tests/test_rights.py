@@ -15,7 +15,7 @@ from confinement import NOBODY, command_for, cpython_for, private_mounts, public
 from conftest import absent
 from environment import CHECKOUT
 from packages import pycs_below, snapshot, write_tree
-from pyctrigger.cli.rights import command_for as called_for
+from pyctrigger.cli.output.own_name import command_for as called_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

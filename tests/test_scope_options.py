@@ -11,12 +11,11 @@ import pytest
 from installations import make_prefix
 from interpreters import tag_of
 from packages import write_tree
-from pyctrigger.cli.commands import VERBS
-from pyctrigger.cli.parser import make_request, parse
+from pyctrigger.cli.commands.verb import VERBS
+from pyctrigger.cli.parser import parse
 from pyctrigger.errors import PyctriggerError
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.outcome.observer import Observer
-from pyctrigger.run.trigger import perform as carry_out
 from pyctrigger.state.locations import lock_directory
 from test_staged_root import library_name
 
@@ -274,11 +273,8 @@ def act(system: System, verb: str, options: list[str]) -> tuple[int, str, Report
     """Do it in this process: exit code, what was said of errors, and the report."""
     answers = ["--yes", "--quiet"] if verb == "purge" else []
     call = parse([verb, *answers, "--state-dir", str(system.state), *options])
-    module = VERBS[verb]
     try:
-        request = make_request(call.options)
-        look = getattr(module, "look", None)
-        report: Report = carry_out(request) if look is None else look(request, call.options, Observer())
+        report = VERBS[verb].perform(call, Observer())
     except PyctriggerError as error:
         return error.exit_code, str(error), None
     return report.exit_code, "; ".join(map(str, report.errors)), report

@@ -30,7 +30,7 @@ def configuration_tables(options: Container[str]) -> dict[str, str]:
     }
 
 
-def _items(table: Mapping[str, schema.Key], defaults: Mapping[str, Any], options: Container[str]) -> str:
+def _items(table: Mapping[str, schema.Setting], defaults: Mapping[str, Any], options: Container[str]) -> str:
     items = []
     for name, key in table.items():
         if not key.meaning.endswith("."):

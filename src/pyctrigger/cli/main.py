@@ -6,23 +6,21 @@ import errno
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import interruption
 from ..errors import DefectError, InterruptedRunError, PyctriggerError, RightsError, ShortageError
 from ..outcome.report import Report
-from ..run.trigger import perform
-from .commands import VERBS
+from .commands.verb import VERBS
 from .inherited import reset_inherited
 from .output.text import lost_output, say, shown
-from .parser import make_request, parse
+from .parser import parse
 from .report import Printer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..run.scope.request import Request
-    from .parser import Call
+    from .commands.verb import Call
 
 
 def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | None = None) -> int:
@@ -73,7 +71,7 @@ def _open_streams() -> None:
 
 def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     try:
-        call = parse(arguments)
+        call = parse(arguments, program)
     except SystemExit as done:  # --help and --version
         return int(done.code or 0)
     except PyctriggerError as error:
@@ -81,7 +79,7 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
         return error.exit_code
     printer = Printer(call)
     try:
-        report = _perform(call, printer, program)
+        report = VERBS[call.command].perform(call, printer)
     except BaseException as error:
         if interruption.has_come() or not isinstance(error, Exception):
             if call.json:
@@ -117,27 +115,6 @@ def _prove(path: str, report: Report) -> None:
         prove(path, report)
     except PyctriggerError as error:
         report.errors.append(error)
-
-
-def _perform(call: Call, printer: Printer, program: tuple[str, ...]) -> Report:
-    verb: Any = VERBS[call.command]
-    report: Report
-    if hasattr(verb, "perform"):
-        report = verb.perform(call.options, program)
-    elif hasattr(verb, "look"):
-        report = verb.look(_request(call, printer), call.options, printer)
-    else:
-        report = perform(_request(call, printer), printer)
-    return report
-
-
-def _request(call: Call, printer: Printer) -> Request:
-    request = make_request(call.options)
-    if request.running.hook:  # whatever the shell says that somebody started the package manager in
-        return request
-    from ..run.scope.environments import with_active
-
-    return with_active(request, os.environ, printer)
 
 
 def _failed(call: Call, error: PyctriggerError) -> Report:

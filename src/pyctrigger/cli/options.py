@@ -1,73 +1,69 @@
-"""Which options each verb takes, and how each of them is written."""
+"""Options: how a parser takes the settings of a verb, and those that are no part of a request."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ..tuples import NamedTuple
+from ..run.scope.request import Request, Work
+from ..run.scope.settings import BOOLEAN, HOW_OFTEN, LOOK, SERVE, SETTINGS, TEXT, TEXTS, WRITE, Setting, one_of
 
 if TYPE_CHECKING:
-    from ..pyc.header import InvalidationMode
+    from collections.abc import Callable
 
+    from ..run.scope.settings import Kind
+    from .commands.verb import Verb
 
-def levels(text: str) -> tuple[int, ...]:
-    """Optimization levels, sorted and once each. Raises ArgumentTypeError."""
-    parts = text.split(",")
-    if not all(part in ("0", "1", "2") for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r}: say levels from 0 to 2, such as 0,1,2")
-    return tuple(sorted({int(part) for part in parts}))
-
-
-def invalidation_mode(text: str) -> InvalidationMode:
-    """A mode by its name. Raises ArgumentTypeError."""
-    from ..pyc.header import InvalidationMode
-
-    try:
-        return InvalidationMode(text)
-    except ValueError:
-        from ..suggestions import did_you_mean
-
-        likely = did_you_mean(text, [mode.value for mode in InvalidationMode])
-        raise argparse.ArgumentTypeError(f"{text!r}: say timestamp, checked-hash or unchecked-hash{likely}") from None
-
-
-def epoch(text: str) -> int:
-    """Seconds since 1970. Raises ArgumentTypeError."""
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds since 1970")
-    return int(text)
-
-
-def processes(text: str) -> int:
-    """A number of processes, 0 for as many as the machine allows. Raises ArgumentTypeError."""
-    return whole_number(text, 0, 4096)
-
-
-def whole_number(text: str, least: int, most: int) -> int:
-    """Raises ArgumentTypeError with the limits."""
-    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number from {least} to {most}")
-    return int(text)
-
-
-def time_limit(text: str) -> float:
-    """A time from 0 to 11 days. Raises ArgumentTypeError."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = -1.0
-    if not 0 <= found <= 10**6:
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds")
-    return found
-
-
-def positive_time_limit(text: str) -> float:
-    """The same, and not 0. Raises ArgumentTypeError."""
-    found = time_limit(text)
-    if found == 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number of seconds")
-    return found
+#: In the order of the help, after what a verb alone has.
+_GROUPS = ("transaction", "paths", "scope", "bytecode", "running", "output")
+_EVERY = (*SERVE, "doctor", "history", "audit", "measure", "hooks", "completion")
+#: What it shows more, by verb; -vv shows of each where a defect is.
+_VERBOSE = {
+    WRITE: "name each file; -vv: and why",
+    ("status",): "show numbers that are 0, too",
+    ("audit",): "list all findings",
+    ("measure",): "show each run",
+    ("verify", "explain", "which", "doctor", "history", "hooks", "completion"): "-vv: show where a defect is",
+}
+#: Which are no part of a request.
+_OTHERS = (
+    Setting(
+        "paths_from",
+        TEXT,
+        "read more PATHs from FILE, one a line; -: standard input",
+        value="FILE",
+        group="paths",
+        verbs=SERVE,
+    ),
+    Setting("null", BOOLEAN, "PATHs in that file are separated by NUL", group="paths", verbs=SERVE),
+    Setting("json", BOOLEAN, "print one JSON object", group="output", verbs=_EVERY),
+    Setting(
+        "quiet",
+        BOOLEAN,
+        "print errors and failures only",
+        flags=("-q", "--quiet"),
+        group="output",
+        verbs=(*SERVE, "audit"),
+    ),
+    *(
+        Setting("verbose", HOW_OFTEN, text, flags=("-v", "--verbose"), group="output", verbs=verbs)
+        for verbs, text in _VERBOSE.items()
+    ),
+    Setting("no_progress", BOOLEAN, "show no progress", group="output", verbs=(*LOOK, "audit", "measure")),
+    Setting(
+        "color",
+        one_of("auto", "always", "never"),
+        "when to use colour; auto: on a terminal (default)",
+        group="output",
+        verbs=_EVERY,
+        default="auto",
+    ),
+)
+_REQUEST = Request(Work.RUN)
+#: What a request has that isn't asked for anything.
+_DEFAULTS = _REQUEST.values()
+#: The part of a request that has a setting.
+_PARTS = {name: part for part in Request._fields[1:] for name in getattr(_REQUEST, part)._fields}
 
 
 class Once(argparse._StoreAction):
@@ -80,169 +76,59 @@ class Once(argparse._StoreAction):
         setattr(namespace, self.dest, values)
 
 
-class Option(NamedTuple):
-    """One option that several verbs have."""
-
-    group: str
-    """Under what title the help lists it."""
-    verbs: tuple[str, ...]
-    """Those that take it, since it changes what they do."""
-    names: tuple[str, ...]
-    argparse: dict[str, Any]
-    """What `add_argument` is told of it."""
-
-
-_COMPILE = ("run", "repair")
-_WRITE = (*_COMPILE, "sweep", "purge")
-_COMPARE = (*_COMPILE, "verify", "status", "explain")
-_LOOK = (*_WRITE, "verify", "status", "explain")
-_ALL = (*_LOOK, "which")
-_EVERY = (*_ALL, "doctor", "history", "audit", "measure", "hooks", "completion")
-_LIST: dict[str, Any] = {"action": "append", "default": []}
-_SWITCH: dict[str, Any] = {"action": "store_true"}
-
-#: What it shows more, by verb; -vv shows of each where a defect is.
-_VERBOSE = {
-    _WRITE: "name each file; -vv: and why",
-    ("status",): "show numbers that are 0, too",
-    ("audit",): "list all findings",
-    ("measure",): "show each run",
-    ("verify", "explain", "which", "doctor", "history", "hooks", "completion"): "-vv: show where a defect is",
-}
-#: In the order of the help. The verbs' own options are declared in their modules (`cli/commands`).
-OPTIONS = (
-    Option(
-        "paths",
-        _ALL,
-        ("--paths-from",),
-        {"metavar": "FILE", "help": "read more PATHs from FILE, one a line; -: standard input"},
-    ),
-    Option("paths", _ALL, ("--null",), {**_SWITCH, "help": "PATHs in that file are separated by NUL"}),
-    Option(
-        "scope",
-        (*_ALL, "measure", "hooks"),
-        ("--python",),
-        {"metavar": "V", **_LIST, "help": "which Python: 3.11, 3.13t, pypy3.11, python3 or a path; repeatable"},
-    ),
-    Option(
-        "scope",
-        (*_ALL, "history", "hooks"),
-        ("--root",),
-        {"metavar": "DIR", "action": Once, "help": "a chroot, jail or image, seen from outside"},
-    ),
-    Option("scope", _ALL, ("--trust-root",), {**_SWITCH, "help": "run the Python inside the root"}),
-    Option(
-        "scope",
-        (*_ALL, "measure", "hooks"),
-        ("--site-dir",),
-        {"metavar": "DIR", **_LIST, "help": "this directory instead of the target's own; repeatable"},
-    ),
-    Option(
-        "scope",
-        (*_ALL, "measure"),
-        ("--prefix",),
-        {"metavar": "DIR", **_LIST, "help": "a venv or conda environment; repeatable"},
-    ),
-    Option(
-        "scope",
-        _ALL,
-        ("--prefix-below",),
-        {"metavar": "DIR", **_LIST, "help": "all environments below this directory; repeatable"},
-    ),
-    Option("scope", _ALL, ("--stdlib",), {**_SWITCH, "help": "the standard library, too"}),
-    Option(
-        "scope",
-        _ALL,
-        ("--pycache-prefix",),
-        {"metavar": "DIR", "action": Once, "help": "where bytecode is kept, as in the Python's sys.pycache_prefix"},
-    ),
-    Option(
-        "scope",
-        _COMPARE,
-        ("--exclude",),
-        {"metavar": "GLOB", **_LIST, "help": "leave out sources whose full path matches; repeatable"},
-    ),
-    Option(
-        "bytecode",
-        _LOOK,
-        ("--optimize",),
-        {"metavar": "0,1,2", "action": Once, "type": levels, "help": "optimization levels (default: 0)"},
-    ),
-    Option(
-        "bytecode",
-        _COMPARE,
-        ("--invalidation-mode",),
-        {
-            "metavar": "MODE",
-            "action": Once,
-            "type": invalidation_mode,
-            "help": "how a pyc shows that its source changed: timestamp, checked-hash or unchecked-hash",
-        },
-    ),
-    Option(
-        "bytecode",
-        _COMPARE,
-        ("--source-date-epoch",),
-        {"metavar": "N", "type": epoch, "help": "write no later timestamp than this into a pyc"},
-    ),
-    Option(
-        "running",
-        (*_COMPILE, "status", "audit"),
-        ("--jobs",),
-        {"metavar": "N", "type": processes, "help": "how many workers; 0: as many as the machine allows"},
-    ),
-    Option(
-        "running",
-        _WRITE,
-        ("--lock-timeout",),
-        {"metavar": "SECONDS", "type": time_limit, "help": "how long to wait for another run to end"},
-    ),
-    Option(
-        "running",
-        (*_ALL, "doctor", "history", "hooks"),
-        ("--state-dir",),
-        {"metavar": "DIR", "help": "where the state is kept"},
-    ),
-    Option("running", (*_ALL, "hooks"), ("--stateless",), {**_SWITCH, "help": "keep no state and take no lock"}),
-    Option(
-        "running",
-        (*_ALL, "doctor", "audit", "measure"),
-        ("--config",),
-        {"metavar": "FILE", "help": "the configuration file"},
-    ),
-    Option(
-        "running", (*_WRITE, "hooks"), ("--dry-run",), {**_SWITCH, "help": "show what would be done, and do nothing"}
-    ),
-    Option("output", _EVERY, ("--json",), {**_SWITCH, "help": "print one JSON object"}),
-    Option(
-        "output",
-        (*_ALL, "audit"),
-        ("-q", "--quiet"),
-        {**_SWITCH, "help": "print errors and failures only"},
-    ),
-    *(
-        Option("output", verbs, ("-v", "--verbose"), {"action": "count", "default": 0, "help": text})
-        for verbs, text in _VERBOSE.items()
-    ),
-    Option("output", (*_LOOK, "audit", "measure"), ("--no-progress",), {**_SWITCH, "help": "show no progress"}),
-    Option(
-        "output",
-        _EVERY,
-        ("--color",),
-        {
-            "default": "auto",
-            "choices": ("auto", "always", "never"),
-            "help": "when to use colour; auto: on a terminal (default)",
-        },
-    ),
-)
+def add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None:
+    """Add a verb's own, its PATHs, and those that it has in common with others."""
+    own = [(setting.group, setting) for setting in verb.options]
+    if verb.paths:
+        own.append(("", Setting("paths", TEXTS, verb.paths, "PATH", ("paths",), default=[])))
+    shared = [
+        (setting.group or _PARTS[setting.name], setting) for setting in (*SETTINGS, *_OTHERS) if name in setting.verbs
+    ]
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
+    for group, setting in sorted((*own, *shared), key=lambda each: _place(each[0])):
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        if setting.names[0].startswith("-"):
+            groups[group].add_argument(*setting.names, dest=setting.name, help=setting.help, **_option(setting))
+        else:
+            groups[group].add_argument(setting.name, help=setting.help, **_argument(setting))
+    parser.set_defaults(**verb.defaults)
 
 
-def add_shared_options(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add those that a verb has in common with others."""
-    groups: dict[str, argparse._ArgumentGroup] = {}
-    for option in OPTIONS:
-        if verb in option.verbs:
-            group = groups.get(option.group) or parser.add_argument_group(option.group)
-            groups[option.group] = group
-            group.add_argument(*option.names, **option.argparse)
+def _place(group: str) -> int:
+    return _GROUPS.index(group) + 1 if group in _GROUPS else 0
+
+
+def _argument(setting: Setting) -> dict[str, Any]:
+    """What argparse is told of one without dashes; of a list that has no default, at least one is needed."""
+    if not setting.kind.is_list:
+        return {"choices": setting.kind.choices}
+    return {"nargs": "+" if setting.default is None else "*", "metavar": setting.value, "default": setting.default}
+
+
+def _option(setting: Setting) -> dict[str, Any]:
+    kind, value = setting.kind, setting.value or setting.kind.value
+    if kind is BOOLEAN:
+        return {"action": "store_true"}
+    if kind is HOW_OFTEN:
+        return {"action": "count", "default": 0}
+    if kind.is_list:
+        return {"action": "append", "metavar": value, "default": []}
+    default = _DEFAULTS.get(setting.name) if setting.default is None else setting.default
+    told: dict[str, Any] = {"default": default, "action": Once if setting.is_said_once else "store"}
+    if not value:
+        return {**told, "choices": kind.choices}
+    return {**told, "metavar": value, **({"type": _reader(kind)} if kind.say else {})}
+
+
+def _reader(kind: Kind) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind.convert(kind.parse(text))
+        except (OSError, ValueError):
+            from ..suggestions import did_you_mean
+
+            likely = did_you_mean(text, kind.choices) if kind.choices else ""
+            raise argparse.ArgumentTypeError(f"{text!r}: say {kind.say}{likely}") from None
+
+    return read

@@ -1,4 +1,4 @@
-"""The parser: every verb and option of the contract, and what they make: a `Request` and the way to show its report."""
+"""The parser: every verb and option of the contract, and the `Request` that they make."""
 
 from __future__ import annotations
 
@@ -9,32 +9,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import UsageError
 from ..run.scope.paths import absolute
-from ..run.scope.request import Bytecode, Request, Running, Scope, Transaction, Work
-from ..tuples import NamedTuple
+from ..run.scope.request import Request, Work
+from ..run.scope.settings import DIRECTORIES, SETTINGS
 from ..version import VERSION
-from .commands import VERBS
-from .options import add_shared_options
+from .commands.verb import VERBS, Call
+from .options import add_options
 from .output.text import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ..outcome.observer import Observer
+    from ..run.scope.settings import Kind
+
 #: Bytes that a list of paths may have.
 _LARGEST_LIST = 256 << 20
-
-
-class Call(NamedTuple):
-    """What the command line asks for, as far as it can be told without looking at a file."""
-
-    options: argparse.Namespace
-    command: str
-    hook: bool
-    dry_run: bool
-    json: bool
-    quiet: bool
-    verbosity: int
-    progress: bool
-    color: str
 
 
 class _Parser(argparse.ArgumentParser):
@@ -170,18 +159,13 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(
         dest="verb", metavar="COMMAND", required=True, parser_class=_Parser, prog="pyctrigger"
     )
-    for verb in VERBS if only is None else (only,):
-        module = VERBS[verb]
-        subparser = verbs.add_parser(verb, help=module.HELP, description=module.HELP, allow_abbrev=False)
-        module.add_options(subparser)
-        if not hasattr(module, "perform"):
-            what = getattr(module, "PATH", "a file or directory to look at (default: everything)")
-            subparser.add_argument("paths", nargs="*", metavar="PATH", help=what)
-        add_shared_options(subparser, verb)
+    for name in VERBS if only is None else (only,):
+        verb = VERBS[name]
+        add_options(verbs.add_parser(name, help=verb.help, description=verb.help, allow_abbrev=False), name, verb)
     return parser
 
 
-def parse(arguments: Sequence[str]) -> Call:
+def parse(arguments: Sequence[str], program: tuple[str, ...] = ()) -> Call:
     """Read a command line. Raises UsageError; exits only for --help and --version."""
     arguments = list(arguments)
     if "--version" in arguments[: arguments.index("--")] if "--" in arguments else "--version" in arguments:
@@ -192,6 +176,8 @@ def parse(arguments: Sequence[str]) -> Call:
     options = build_parser(only).parse_args(arguments)
     return Call(
         options,
+        program,
+        _read_request,
         options.verb,
         getattr(options, "hook", False),
         getattr(options, "dry_run", False),
@@ -203,29 +189,33 @@ def parse(arguments: Sequence[str]) -> Call:
     )
 
 
+def _read_request(options: argparse.Namespace, observer: Observer) -> Request:
+    request = make_request(options)
+    if request.running.hook:  # whatever the shell says that somebody started the package manager in
+        return request
+    from ..run.scope.environments import with_active
+
+    return with_active(request, os.environ, observer)
+
+
 def make_request(options: argparse.Namespace) -> Request:
     """What is to be done; reads the lists of paths that the options name. Raises UsageError.
 
-    What the verb has no option for is as the values have it.
+    What the verb has no option for is as it is without being asked for.
     """
-    said: dict[str, Any] = {
-        **vars(options),
-        "pythons": tuple(options.python),
-        "paths": _paths(options),
-        "root": _absolute(options.root),
-        "site_dirs": tuple(_inside(path, options.root) for path in options.site_dir),
-        "prefixes": tuple(_inside(path, options.root) for path in options.prefix),
-        "prefixes_below": tuple(_inside(path, options.root) for path in options.prefix_below),
-        "pycache_prefix": _pycache_prefix(options.pycache_prefix),
-        "exclude": tuple(getattr(options, "exclude", ())),
-        "state_dir": _absolute(options.state_dir),
-        "config": _absolute(options.config),
+    said = vars(options)
+    values = {
+        setting.name: _value(setting.kind, said[setting.name], options) for setting in SETTINGS if setting.name in said
     }
+    values["paths"] = _paths(options)
+    values["pycache_prefix"] = _pycache_prefix(options.pycache_prefix)
+    return Request(Work(options.verb)).with_values(values)
 
-    def of(kind: Any) -> Any:
-        return kind(**{name: said[name] for name in kind._fields if name in said})
 
-    return Request(Work(options.verb), of(Scope), of(Bytecode), of(Transaction), of(Running))
+def _value(kind: Kind, said: Any, options: argparse.Namespace) -> Any:
+    if kind is DIRECTORIES:
+        return tuple(_inside(path, options.root) for path in said)
+    return tuple(said) if kind.is_list else said
 
 
 def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:
@@ -245,7 +235,7 @@ def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:
         from .presence import require_there
 
         typed: list[str] = options.paths
-        require_there(typed, found, root=_absolute(options.root), prefix=_pycache_prefix(options.pycache_prefix))
+        require_there(typed, found, root=options.root, prefix=_pycache_prefix(options.pycache_prefix))
     return found
 
 
@@ -278,10 +268,6 @@ def _cwd(paths: list[str]) -> str:
         return os.getcwd()
     except OSError as error:
         raise UsageError("the current directory is gone", mend="name absolute paths") from error
-
-
-def _absolute(path: str | None) -> str | None:
-    return None if path is None else os.path.abspath(path)
 
 
 def _pycache_prefix(path: str | None) -> str | None:

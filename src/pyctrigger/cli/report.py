@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..errors import ConfigurationError
 from ..outcome.observer import Observer
 from ..outcome.report import Report
-from .commands import VERBS
+from .commands.verb import VERBS
 from .output.text import say, shown
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ..outcome.outcome import Failure, Link
     from ..outcome.report import FlavourReport
     from ..pyc.header import Verdict
+    from .commands.verb import Call
     from .output.colour import Words
     from .output.progress import Progress
     from .output.table import Table
-    from .parser import Call
 
 #: Why something goes, by the kind of its removal.
 _REMOVED = {
@@ -143,7 +143,7 @@ class Printer(Observer):
     def _show_text(self, report: Report) -> None:
         verb = VERBS[report.command]
         # By itself a plain report has nothing to say: the command failed as a whole.
-        if hasattr(verb, "lines") and report.has_answer and not (self._call.quiet and hasattr(verb, "look")):
+        if report.has_answer and not self._call.quiet:
             for line in verb.lines(report):
                 self._say(self._output, line)
         for run in report.runs:

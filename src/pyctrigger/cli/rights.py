@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
-import sys
 from typing import TYPE_CHECKING
 
 from ..errors import RightsError
 from ..tree.directory import account_on_way
+from .output.own_name import ROOTS_PATH, command_for
 from .output.text import shown
 
 if TYPE_CHECKING:
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
 _MOST_NAMED = 3
 
 
-_NAME = "pyctrigger"
 #: What says about what a command is; without any it is about the environment that is active, if there is one.
-_SCOPE = ("python", "root", "site_dir", "prefix", "prefix_below", "paths", "paths_from")
+_SCOPE = ("pythons", "root", "site_dirs", "prefixes", "prefixes_below", "paths", "paths_from")
 
 
 def tell_rights(
@@ -94,21 +92,3 @@ def _without_own_state(arguments: Sequence[str], state_dir: str | None) -> Seque
         elif not word.startswith("--state-dir="):
             kept.append(word)
     return kept
-
-
-#: Where sudo looks, as its vendors set it (`secure_path` in sudoers(5)).
-ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def command_for(search_path: str) -> str:
-    """What to type for this pyctrigger: its name where that is found on this path, else where it is installed."""
-    script = sys.argv[0] if os.path.basename(sys.argv[0]) == _NAME else _beside_interpreter()
-    found = shutil.which(_NAME, path=search_path)
-    if not os.path.isfile(script) or (found is not None and os.path.samefile(found, script)):
-        return _NAME
-    return os.path.abspath(script)
-
-
-def _beside_interpreter() -> str:
-    """Where the script of an environment lies that was entered with `python -m pyctrigger`."""
-    return os.path.join(os.path.dirname(sys.executable), _NAME)

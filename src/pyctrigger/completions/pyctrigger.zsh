@@ -167,11 +167,11 @@ _shtab_pyctrigger_measure_defaults_added=0
 
 _shtab_pyctrigger_purge_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--cache-tag=[a Python that is gone, by the tag in its file names\: cpython-311]:TAG:"
-  "--all[every Python, also those that are gone]"
   {-y,--yes}"[remove it without asking]"
   "--paths-from=[read more PATHs from FILE, one a line\; -\: standard input]:FILE:_files"
   "--null[PATHs in that file are separated by NUL]"
+  "--cache-tag=[a Python that is gone, by the tag in its file names\: cpython-311]:TAG:"
+  "--all[every Python, also those that are gone]"
   "*--python=[which Python\: 3.11, 3.13t, pypy3.11, python3 or a path\; repeatable]:V:_pyctrigger_flavours"
   "--root=[a chroot, jail or image, seen from outside]:DIR:_files -/"
   "--trust-root[run the Python inside the root]"
@@ -232,11 +232,9 @@ _shtab_pyctrigger_repair_defaults_added=0
 
 _shtab_pyctrigger_run_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--proof=[write \`done\` into FILE once the work is done, or safe in the journal]:FILE:_files"
   "--event=[what the package manager did]:event:(install upgrade remove configure unknown)"
   "--manager=[which package manager\'s paths these are]:manager:(pkg dpkg rpm pacman apk)"
-  "--hook[called by a package manager\: exit 0 whatever happens]"
-  "--defer[only note the paths\; the next run does the work]"
-  "--proof=[write \`done\` into FILE once the work is done, or safe in the journal]:FILE:_files"
   "--paths-from=[read more PATHs from FILE, one a line\; -\: standard input]:FILE:_files"
   "--null[PATHs in that file are separated by NUL]"
   "*--python=[which Python\: 3.11, 3.13t, pypy3.11, python3 or a path\; repeatable]:V:_pyctrigger_flavours"
@@ -251,6 +249,8 @@ _shtab_pyctrigger_run_options=(
   "--optimize=[optimization levels (default\: 0)]:0,1,2:(0 0,1 0,1,2)"
   "--invalidation-mode=[how a pyc shows that its source changed\: timestamp, checked-hash or unchecked-hash]:MODE:(timestamp checked-hash unchecked-hash)"
   "--source-date-epoch=[write no later timestamp than this into a pyc]:N:"
+  "--hook[called by a package manager\: exit 0 whatever happens]"
+  "--defer[only note the paths\; the next run does the work]"
   "--jobs=[how many workers\; 0\: as many as the machine allows]:N:"
   "--lock-timeout=[how long to wait for another run to end]:SECONDS:"
   "--state-dir=[where the state is kept]:DIR:_files -/"
@@ -307,7 +307,6 @@ _shtab_pyctrigger_status_defaults_added=0
 
 _shtab_pyctrigger_sweep_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--unwanted[remove bytecode at levels that the configuration no longer asks for, too]"
   "--paths-from=[read more PATHs from FILE, one a line\; -\: standard input]:FILE:_files"
   "--null[PATHs in that file are separated by NUL]"
   "*--python=[which Python\: 3.11, 3.13t, pypy3.11, python3 or a path\; repeatable]:V:_pyctrigger_flavours"
@@ -318,6 +317,7 @@ _shtab_pyctrigger_sweep_options=(
   "*--prefix-below=[all environments below this directory\; repeatable]:DIR:_files -/"
   "--stdlib[the standard library, too]"
   "--pycache-prefix=[where bytecode is kept, as in the Python\'s sys.pycache_prefix]:DIR:_files -/"
+  "--unwanted[remove bytecode at levels that the configuration no longer asks for, too]"
   "--optimize=[optimization levels (default\: 0)]:0,1,2:(0 0,1 0,1,2)"
   "--lock-timeout=[how long to wait for another run to end]:SECONDS:"
   "--state-dir=[where the state is kept]:DIR:_files -/"
@@ -337,7 +337,6 @@ _shtab_pyctrigger_sweep_defaults_added=0
 
 _shtab_pyctrigger_verify_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--compare-code[compile everything again, and compare it with what is there]"
   "--paths-from=[read more PATHs from FILE, one a line\; -\: standard input]:FILE:_files"
   "--null[PATHs in that file are separated by NUL]"
   "*--python=[which Python\: 3.11, 3.13t, pypy3.11, python3 or a path\; repeatable]:V:_pyctrigger_flavours"
@@ -349,6 +348,7 @@ _shtab_pyctrigger_verify_options=(
   "--stdlib[the standard library, too]"
   "--pycache-prefix=[where bytecode is kept, as in the Python\'s sys.pycache_prefix]:DIR:_files -/"
   "*--exclude=[leave out sources whose full path matches\; repeatable]:GLOB:"
+  "--compare-code[compile everything again, and compare it with what is there]"
   "--optimize=[optimization levels (default\: 0)]:0,1,2:(0 0,1 0,1,2)"
   "--invalidation-mode=[how a pyc shows that its source changed\: timestamp, checked-hash or unchecked-hash]:MODE:(timestamp checked-hash unchecked-hash)"
   "--source-date-epoch=[write no later timestamp than this into a pyc]:N:"

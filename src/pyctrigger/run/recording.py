@@ -22,7 +22,7 @@ _MOST_FAILURES = 16 << 10
 _MOST_ERRORS = 4 << 10
 _LONGEST_MESSAGE = 500
 #: What stands in fields of its own.
-_APART = frozenset({"hook", "state_dir"})
+_APART = frozenset({"paths", "event", "manager", "hook", "state_dir"})
 
 
 class Recording:
@@ -78,12 +78,12 @@ class Recording:
 
 def _options(request: Request) -> dict[str, Any]:
     """What a request asks for beyond its defaults, as JSON can have it."""
-    found: dict[str, Any] = {}
-    for values in (request.scope, request.bytecode, request.running):
-        for name, value in values._asdict().items():
-            if name not in _APART and value != values._field_defaults[name]:
-                found[name] = getattr(value, "value", value)
-    return found
+    defaults = Request(request.work).values()
+    return {
+        name: getattr(value, "value", value)
+        for name, value in request.values().items()
+        if name not in _APART and value != defaults[name]
+    }
 
 
 def _flavour(run: FlavourReport, room: int) -> PastFlavour:

@@ -2,69 +2,36 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ...errors import UsageError
-from ..options import time_limit
+from ...run.scope.settings import BOOLEAN, SECONDS, SIZES, TEXT, TEXTS, Setting, one_of
 from ..output.text import flush_output, say, seconds, shown
+from .verb import Verb
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Sequence
 
     from ...inspect.audit.report import ArchiveReport, AuditReport
-    from ...outcome.report import FlavourReport
-
-HELP = "find stale bytecode in packages that aren't installed"
-
-_FORMATS = ("text", "jsonl", "csv")
+    from ...outcome.observer import Observer
+    from .verb import Call
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Those about archives."""
-    parser.add_argument(
-        "paths", nargs="+", metavar="ARCHIVE|DIR", help="a package, an archive, or a directory tree of them"
-    )
-    parser.add_argument(
-        "--python", metavar="V", help="compare with this Python: 3.11, 3.13t, pypy3.11, py311 or a path"
-    )
-    parser.add_argument(
-        "--needs-rebuild", action="store_true", help="print only the names of archives with stale bytecode"
-    )
-    parser.add_argument("--null", action="store_true", help="separate the names by NUL")
-    parser.add_argument(
-        "--format", choices=_FORMATS, help="how to print: text, csv, or jsonl (a JSON object for each archive)"
-    )
-    parser.set_defaults(jobs=0)  # no run's
-    group = parser.add_argument_group("limits")
-    group.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=time_limit,
-        default=300.0,
-        help="how long one archive may take; 0: no limit (default: 300)",
-    )
-    group.add_argument(
-        "--max-size",
-        metavar="SIZE",
-        type=_size,
-        default=16 << 30,
-        help="how much one archive may expand to (default: 16GiB)",
-    )
-
-
-def perform(options: argparse.Namespace, program: tuple[str, ...]) -> AuditReport:
+def _audit(call: Call, observer: Observer) -> AuditReport:
     """Do it; tell each archive as soon as it is its turn. Raises UsageError and what `audit` raises."""
     from ...inspect.audit.audit import AuditRequest, audit, require_paths
     from ...inspect.audit.limits import Limits
 
+    options = call.options
     _check(options)
     require_paths(tuple(options.paths))
     limits = Limits(size=options.max_size, timeout=options.timeout)
-    config = None if options.config is None else os.path.abspath(options.config)
-    request = AuditRequest(tuple(options.paths), options.python, config, options.jobs, limits, keep=options.json)
+    request = AuditRequest(
+        tuple(options.paths), options.python, options.config, options.jobs, limits, keep=options.json
+    )
     teller = _Teller(options)
     try:
         report = audit(request, teller)
@@ -74,11 +41,6 @@ def perform(options: argparse.Namespace, program: tuple[str, ...]) -> AuditRepor
         for line in _sums(report):
             say(sys.stdout, line)
     return report
-
-
-def summary(run: FlavourReport) -> list[str]:
-    """Nothing: it reports archives, no flavours."""
-    return []
 
 
 def _sums(report: AuditReport) -> list[str]:
@@ -104,7 +66,7 @@ _WORTH_A_WORD = ("stale", "orphan", "mismatched", "corrupt", "climbing")
 class _Teller:
     """Says what was found, archive by archive; a bar counts them on a terminal."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: Namespace) -> None:
         self._options = options
         self._bar: Any = None
         if not (options.no_progress or options.json or options.quiet):
@@ -219,7 +181,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: Namespace) -> None:
     if options.needs_rebuild and options.python is None:
         raise UsageError("--needs-rebuild goes with --python", mend="name the interpreter to compare with")
     if options.config is not None and options.python is None:
@@ -232,10 +194,32 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"{first} and {second} don't go together", mend="choose one")
 
 
-def _size(text: str) -> int:
-    from ...run.scope.settings import size
-
-    try:
-        return size(int(text) if text.isdigit() else text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+VERB = Verb(
+    "find stale bytecode in packages that aren't installed",
+    _audit,
+    options=(
+        Setting(
+            "paths", TEXTS, "a package, an archive, or a directory tree of them", value="ARCHIVE|DIR", flags=("paths",)
+        ),
+        Setting("python", TEXT, "compare with this Python: 3.11, 3.13t, pypy3.11, py311 or a path", value="V"),
+        Setting("needs_rebuild", BOOLEAN, "print only the names of archives with stale bytecode"),
+        Setting("null", BOOLEAN, "separate the names by NUL"),
+        Setting(
+            "format",
+            one_of("text", "jsonl", "csv"),
+            "how to print: text, csv, or jsonl (a JSON object for each archive)",
+        ),
+        Setting(
+            "timeout",
+            SECONDS,
+            "how long one archive may take; 0: no limit (default: 300)",
+            group="limits",
+            default=300.0,
+        ),
+        Setting(
+            "max_size", SIZES, "how much one archive may expand to (default: 16GiB)", group="limits", default=16 << 30
+        ),
+    ),
+    paths="",
+    defaults={"jobs": 0},  # no run's
+)

@@ -6,15 +6,15 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ...outcome.report import Report
+from ...run.scope.settings import Setting, one_of
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
+    from ...outcome.observer import Observer
+    from .verb import Call
 
-    from ...outcome.report import FlavourReport
 
-HELP = "print the completion script for a shell"
-
-_SHELLS = ("bash", "zsh", "fish")
+_SHELL = Setting("shell", one_of("bash", "zsh", "fish"), "whose script to print", flags=("shell",))
 
 
 class CompletionReport(Report):
@@ -29,26 +29,15 @@ class CompletionReport(Report):
         return {**super().as_dict(), "shell": self.shell, "script": self.script}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """For which shell."""
-    parser.add_argument("shell", choices=_SHELLS, help="whose script to print")
-
-
-def perform(options: argparse.Namespace, program: tuple[str, ...]) -> CompletionReport:
+def _read(call: Call, observer: Observer) -> CompletionReport:
     """Read the script, which `nox -s completion` made from the parser."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    with open(os.path.join(package, "completions", f"pyctrigger.{options.shell}"), encoding="utf-8") as file:
-        return CompletionReport(options.shell, file.read())
+    with open(os.path.join(package, "completions", f"pyctrigger.{call.options.shell}"), encoding="utf-8") as file:
+        return CompletionReport(call.options.shell, file.read())
 
 
-def summary(run: FlavourReport) -> list[str]:
-    """Nothing: it is about no flavour."""
-    return []
-
-
-def lines(report: CompletionReport) -> list[str]:
-    """The script."""
+def _lines(report: CompletionReport) -> list[str]:
     return [report.script.rstrip("\n")]
 
 
-__all__ = ["HELP", "add_options", "lines", "perform", "summary"]
+VERB = Verb("print the completion script for a shell", _read, _lines, options=(_SHELL,), paths="")

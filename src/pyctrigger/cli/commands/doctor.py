@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
 from ...state.history import elapsed
 from ...state.locations import is_root
+from ..output.own_name import ROOTS_PATH, command_for
 from ..output.table import Table
 from ..output.text import age
-from ..rights import ROOTS_PATH, command_for
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from ...inspect.status.doctor import DoctorReport, Python
-    from ...outcome.report import FlavourReport
+    from ...outcome.observer import Observer
     from ...run.hooks.inventory import SystemHook
+    from .verb import Call
 
-HELP = "say whether hooks are in place, for which Pythons, and what to do next"
 _STYLES = {"yes": "good", "no": "warning", "nothing": "good"}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
-
-
-def perform(options: argparse.Namespace, program: tuple[str, ...]) -> DoctorReport:
-    """Look. Raises UsageError and RefusedError."""
+def _examine(call: Call, observer: Observer) -> DoctorReport:
     from ...inspect.status.doctor import examine
 
-    del program
-    state_dir, config = (
-        None if each is None else os.path.abspath(each) for each in (options.state_dir, options.config)
-    )
     # Root has typed its name a moment ago; sudo looks for it elsewhere.
     command = ["pyctrigger"] if is_root() else ["sudo", command_for(ROOTS_PATH)]
-    return examine(state_dir, config, command)
+    return examine(call.options.state_dir, call.options.config, command)
 
 
-def summary(run: FlavourReport) -> list[str]:
-    """Nothing: it reports a system, no runs."""
-    return []
-
-
-def lines(report: DoctorReport) -> list[Table]:
+def _lines(report: DoctorReport) -> list[Table]:
     """A line for each question; those with nothing to say are left out."""
     return [Table((), [row for row in _rows(report) if row[1]], styles=_STYLES)]
 
@@ -102,3 +87,6 @@ def _state(report: DoctorReport) -> Iterator[str]:
     yield f", {pending} pending" if pending else ", nothing pending"
     holders = [each.holder.pid for each in health.flavours if each.holder is not None]
     yield f", lock held by process {', '.join(map(str, holders))}" if holders else ", lock free"
+
+
+VERB = Verb("say whether hooks are in place, for which Pythons, and what to do next", _examine, _lines, paths="")

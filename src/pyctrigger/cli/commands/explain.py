@@ -6,42 +6,28 @@ from typing import TYPE_CHECKING
 
 from ..output.table import Table
 from ..output.text import moment, shown
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from ...inspect.explain.branch import Branch
     from ...inspect.explain.explanation import ExplainReport, Explanation, FlavourView, LevelView
     from ...outcome.observer import Observer
-    from ...outcome.report import FlavourReport
-    from ...run.scope.request import Request
     from ..output.table import Piece
+    from .verb import Call
 
-HELP = "explain why bytecode is as it is, and what a run would do"
-PATH = "a source, a pyc or a directory"
 #: Files of a directory that are named one by one.
 _MOST_ITEMS = 20
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
-
-
-def look(request: Request, options: argparse.Namespace, observer: Observer) -> ExplainReport:
-    """Explain. Raises PyctriggerError."""
+def _explain(call: Call, observer: Observer) -> ExplainReport:
     from ...inspect.explain.explanation import explain
 
-    del options
-    return explain(request, observer)
+    return explain(call.read_request(observer), observer)
 
 
-def summary(run: FlavourReport) -> list[str]:
-    """Nothing: it explains paths."""
-    return []
-
-
-def lines(report: ExplainReport) -> list[Piece]:
+def _lines(report: ExplainReport) -> list[Piece]:
     """A paragraph for each path."""
     found: list[Piece] = []
     for each in report.explanations:
@@ -115,3 +101,11 @@ def _branch(branch: Branch) -> Iterator[Piece]:
     left = sum(branch.actions.values()) - len(rows)
     if left > 0:
         yield f"    and {left} more; --json has the first hundred"
+
+
+VERB = Verb(
+    "explain why bytecode is as it is, and what a run would do",
+    _explain,
+    _lines,
+    paths="a source, a pyc or a directory",
+)

@@ -2,50 +2,36 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from ...run.scope.settings import BOOLEAN, TEXTS, Setting, whole_number
 from ...state.history import elapsed
 from ..output.table import Table
 from ..output.text import moment, seconds, shown
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from ...inspect.past import HistoryReport
-    from ...outcome.report import FlavourReport
+    from ...outcome.observer import Observer
     from ...state.history import PastFlavour, PastRun
     from ..output.table import Piece
+    from .verb import Call
 
-HELP = "list past runs, or show one in full"
 HEADERS = ("id", "date", "command", "event", "manager", "paths", "changes", "failures", "outcome", "duration")
 _NUMBERS = ("id", "paths", "changes", "failures", "duration")
 _STYLES = {"failed": "error", "error": "error", "interrupted": "warning", "deferred": "dim", "running": "strong"}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Which runs."""
-    parser.add_argument("numbers", nargs="*", metavar="ID", help="runs to show in full; last: the newest")
-    parser.add_argument("--limit", metavar="N", type=_limit, default=20, help="how many to list; 0: all (default: 20)")
-    parser.add_argument("--failed", action="store_true", help="only runs that failed or were cut short")
-
-
-def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HistoryReport:
-    """Read it. Raises UsageError and RefusedError."""
+def _read(call: Call, observer: Observer) -> HistoryReport:
     from ...inspect.past import read_history
 
-    del program
-    places = [None if each is None else os.path.abspath(each) for each in (options.root, options.state_dir)]
-    return read_history(places[0], places[1], options.numbers, limit=options.limit, failed=options.failed)
+    said = call.options
+    return read_history(said.root, said.state_dir, said.numbers, limit=said.limit, failed=said.failed)
 
 
-def summary(run: FlavourReport) -> list[str]:
-    """Nothing: it reports runs of the past."""
-    return []
-
-
-def lines(report: HistoryReport) -> list[Piece]:
+def _lines(report: HistoryReport) -> list[Piece]:
     """A table, newest first; or all that is known of the runs that were asked for."""
     if report.is_list:
         rows = [_row(run) for run in report.past]
@@ -109,9 +95,16 @@ def _flavour(each: PastFlavour) -> Iterator[str]:
         yield f"    and {each.failure_count - len(each.failures)} more failures, which were not recorded"
 
 
-def _limit(text: str) -> int:
-    import argparse
-
-    if not (text.isascii() and text.isdigit() and len(text) < 7):
-        raise argparse.ArgumentTypeError(f"{text!r}: say a number of runs")
-    return int(text)
+VERB = Verb(
+    "list past runs, or show one in full",
+    _read,
+    _lines,
+    options=(
+        Setting("numbers", TEXTS, "runs to show in full; last: the newest", value="ID", flags=("numbers",), default=[]),
+        Setting(
+            "limit", whole_number(0, 999_999, "a number of runs"), "how many to list; 0: all (default: 20)", default=20
+        ),
+        Setting("failed", BOOLEAN, "only runs that failed or were cut short"),
+    ),
+    paths="",
+)

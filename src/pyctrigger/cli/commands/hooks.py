@@ -5,67 +5,44 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ...run.scope.request import MANAGERS
-from ..options import Once
+from ...run.scope.settings import BOOLEAN, MANAGERS, Setting, one_of
 from ..output.text import shown
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable
 
-    from ...outcome.report import FlavourReport
+    from ...outcome.observer import Observer
     from ...run.hooks.inventory import SystemHook
     from ...run.hooks.manage import Hook, HookReport
     from ..output.table import Table
+    from .verb import Call
 
 #: Pythons that are named, where there are more of them.
 _FEW = 3
 
-HELP = "list, print, install or remove package managers' hooks"
 
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What is to be done, and whose hooks are meant."""
-    parser.add_argument(
-        "action", choices=("list", "render", "install", "uninstall"), help="what to do; render prints them"
-    )
-    parser.add_argument(
-        "--manager",
-        action=Once,
-        choices=(*MANAGERS, "sh"),
-        help="whose hooks (default: those of the managers in use)",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="replace a file that isn't ours, and install beside another hook"
-    )
-
-
-def perform(options: argparse.Namespace, program: tuple[str, ...]) -> HookReport:
-    """Do it. Raises UsageError, InterpreterError, RefusedError."""
+def _manage(call: Call, observer: Observer) -> HookReport:
     from ...run.hooks.manage import HookRequest, manage_hooks
 
+    said = call.options
     return manage_hooks(
         HookRequest(
-            options.action,
-            program,
-            options.manager,
-            tuple(options.python),
-            None if options.root is None else os.path.abspath(options.root),
-            tuple(os.path.normpath(os.path.join("/", path)) for path in options.site_dir),
-            options.dry_run,
-            None if options.state_dir is None else os.path.abspath(options.state_dir),
-            options.stateless,
-            options.force,
+            said.action,
+            call.program,
+            said.manager,
+            tuple(said.pythons),
+            said.root,
+            tuple(os.path.normpath(os.path.join("/", path)) for path in said.site_dirs),
+            said.dry_run,
+            said.state_dir,
+            said.stateless,
+            said.force,
         )
     )
 
 
-def summary(run: FlavourReport) -> list[str]:
-    """Nothing: it reports hooks, no flavours."""
-    return []
-
-
-def lines(report: HookReport) -> list[str] | list[Table]:
+def _lines(report: HookReport) -> list[str] | list[Table]:
     """The files themselves for `render`, a table for `list`; else a line for each that says what became of it."""
     if report.action == "list":
         return [_table(report)]
@@ -166,3 +143,23 @@ def _line(hook: Hook, report: HookReport) -> str:
     did = f"would be {hook.done}" if report.dry_run and hook.done else hook.done
     unchanged = "already installed" if report.action == "install" else "was not there"
     return f"{did or unchanged}: {shown(hook.file.path)}"
+
+
+VERB = Verb(
+    "list, print, install or remove package managers' hooks",
+    _manage,
+    _lines,
+    options=(
+        Setting(
+            "action",
+            one_of("list", "render", "install", "uninstall"),
+            "what to do; render prints them",
+            flags=("action",),
+        ),
+        Setting(
+            "manager", one_of(*MANAGERS, "sh"), "whose hooks (default: those of the managers in use)", is_said_once=True
+        ),
+        Setting("force", BOOLEAN, "replace a file that isn't ours, and install beside another hook"),
+    ),
+    paths="",
+)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..options import positive_time_limit, whole_number
+from ...run.scope.settings import BOOLEAN, PATH, POSITIVE_SECONDS, TEXTS, Setting, one_of, whole_number
 from ..output.text import say, shown
+from .verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...inspect.measure_report import Measurement, MeasureReport, Sample
     from ...interpreter.interpreter import Interpreter
-    from ...outcome.report import FlavourReport
+    from ...outcome.observer import Observer
     from ..output.chart import Bar
     from ..output.table import Piece
+    from .verb import Call
 
-HELP = "measure what stale bytecode costs at start-up"
 
 #: As `inspect.measure_trees.Kind` names them: every command's start would pay for importing it here.
 _KINDS = {
@@ -31,27 +31,7 @@ _KINDS = {
 _STYLES = {"stale": "error", "absent": "warning", "fresh": "good"}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What is started, and how often."""
-    parser.add_argument(
-        "modules", nargs="*", metavar="MODULE", help="what to import; with --script: the script's arguments"
-    )
-    parser.add_argument("--script", metavar="FILE", help="run this instead of importing modules")
-    parser.add_argument("--stdlib", action="store_true", help="make the standard library's bytecode stale, too")
-    parser.add_argument(
-        "--stale", default="magic", choices=tuple(_KINDS), help="what makes bytecode stale (default: magic)"
-    )
-    parser.add_argument("--runs", metavar="N", type=_runs, default=5, help="runs of each kind (default: 5)")
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=positive_time_limit,
-        default=60.0,
-        help="how long one start may take (default: 60)",
-    )
-
-
-def perform(options: argparse.Namespace, program: tuple[str, ...]) -> MeasureReport:
+def _perform(call: Call, observer: Observer) -> MeasureReport:
     """Measure; an error is a part of the report."""
     from ...errors import PyctriggerError
     from ...inspect.measure import MeasureRequest, measure
@@ -59,22 +39,23 @@ def perform(options: argparse.Namespace, program: tuple[str, ...]) -> MeasureRep
     from ...inspect.measure_subject import Subject
     from ...inspect.measure_trees import Kind
 
+    options = call.options
     is_script = options.script is not None
     subject = Subject(
         modules=() if is_script else tuple(options.modules),
-        script=os.path.abspath(options.script) if is_script else None,
+        script=options.script,
         arguments=tuple(options.modules) if is_script else (),
-        site_dirs=tuple(map(os.path.abspath, options.site_dir)),
+        site_dirs=tuple(map(os.path.abspath, options.site_dirs)),
     )
     request = MeasureRequest(
         subject=subject,
-        pythons=tuple(options.python),
-        prefixes=tuple(map(os.path.abspath, options.prefix)),
+        pythons=tuple(options.pythons),
+        prefixes=tuple(map(os.path.abspath, options.prefixes)),
         kind=Kind(options.stale),
         stdlib=options.stdlib,
         rounds=options.runs,
         timeout=options.timeout,
-        config=None if options.config is None else os.path.abspath(options.config),
+        config=options.config,
     )
     view = _view(options)
     try:
@@ -107,7 +88,7 @@ def _ended_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _view(options: argparse.Namespace) -> Any:
+def _view(options: Any) -> Any:
     from ...inspect.measure import Watcher
     from ..output.progress import show_progress
 
@@ -139,17 +120,12 @@ def _view(options: argparse.Namespace) -> Any:
     return View()
 
 
-def summary(run: FlavourReport) -> list[str]:
-    """Nothing: it reports measurements, no flavours."""
-    return []
-
-
-def lines(report: MeasureReport) -> list[Piece]:
+def _lines(report: MeasureReport) -> list[Piece]:
     """For each target what ran, a line for each state with its bar, and what stale bytecode costs."""
-    return [line for measurement in report.measurements for line in _lines(measurement)]
+    return [line for measurement in report.measurements for line in _told(measurement)]
 
 
-def _lines(measurement: Measurement) -> list[Piece]:
+def _told(measurement: Measurement) -> list[Piece]:
     from ..output.chart import chart
 
     interpreter, subject = measurement.interpreter, measurement.subject
@@ -185,5 +161,24 @@ def _verdict(measurement: Measurement) -> str:
     return f"{cost}, {measurement.ratio('stale'):.2f} times as long"
 
 
-def _runs(text: str) -> int:
-    return whole_number(text, 1, 1000)
+VERB = Verb(
+    "measure what stale bytecode costs at start-up",
+    _perform,
+    _lines,
+    options=(
+        Setting(
+            "modules",
+            TEXTS,
+            "what to import; with --script: the script's arguments",
+            value="MODULE",
+            flags=("modules",),
+            default=[],
+        ),
+        Setting("script", PATH, "run this instead of importing modules", value="FILE"),
+        Setting("stdlib", BOOLEAN, "make the standard library's bytecode stale, too"),
+        Setting("stale", one_of(*_KINDS), "what makes bytecode stale (default: magic)", default="magic"),
+        Setting("runs", whole_number(1, 1000), "runs of each kind (default: 5)", default=5),
+        Setting("timeout", POSITIVE_SECONDS, "how long one start may take (default: 60)", default=60.0),
+    ),
+    paths="",
+)

@@ -7,39 +7,28 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...run import trigger
-from ..options import Once
+from ...run.scope.settings import BOOLEAN, Setting
 from ..output.colour import is_wanted
 from ..output.table import Table, lines_of
 from ..output.text import say, shown, size
 from .sweep import summary
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from ...interpreter.interpreter import Interpreter
     from ...outcome.observer import Observer
     from ...outcome.report import Report
     from ...run.scope.request import Request
+    from .verb import Call
 
-HELP = "remove all bytecode of one Python"
 _HEADERS = ("flavour", "pycs", "size", "by others", "site directory")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Whose bytecode, when there is no interpreter left to ask; and whether to ask a person."""
-    parser.add_argument(
-        "--cache-tag",
-        metavar="TAG",
-        action=Once,
-        help="a Python that is gone, by the tag in its file names: cpython-311",
-    )
-    parser.add_argument("--all", action="store_true", dest="every", help="every Python, also those that are gone")
-    parser.add_argument("-y", "--yes", action="store_true", help="remove it without asking")
-
-
-def look(request: Request, options: argparse.Namespace, observer: Observer) -> Report:
-    """Say what goes, ask where somebody can answer, and remove it. Raises PyctriggerError."""
+def _purge(call: Call, observer: Observer) -> Report:
+    """Say what goes, ask where somebody can answer, and remove it."""
+    options, request = call.options, call.read_request(observer)
     if options.yes and options.quiet and not options.json:
         return trigger.perform(request, observer)
     preview = trigger.perform(request._replace(running=request.running._replace(dry_run=True)), observer)
@@ -148,4 +137,9 @@ def _refuse(preview: Report, message: str, *, declined: bool = False) -> Report:
     return report
 
 
-__all__ = ["HELP", "add_options", "look", "summary"]
+VERB = Verb(
+    "remove all bytecode of one Python",
+    _purge,
+    summary=summary,
+    options=(Setting("yes", BOOLEAN, "remove it without asking", flags=("-y", "--yes")),),
+)

@@ -4,30 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...run.scope.request import EVENTS, MANAGERS
-from ..options import Once
+from ...run.scope.settings import TEXT, Setting
 from ..output.text import seconds
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
-
     from ...outcome.report import FlavourReport
-
-HELP = "compile what changed, and remove bytecode whose source is gone"
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that only a package manager's hook needs."""
-    group = parser.add_argument_group("transaction")
-    group.add_argument("--event", default="unknown", choices=EVENTS, help="what the package manager did")
-    group.add_argument("--manager", action=Once, choices=MANAGERS, help="which package manager's paths these are")
-    group.add_argument("--hook", action="store_true", help="called by a package manager: exit 0 whatever happens")
-    group.add_argument("--defer", action="store_true", help="only note the paths; the next run does the work")
-    group.add_argument(
-        "--proof",
-        metavar="FILE",
-        help="write `done` into FILE once the work is done, or safe in the journal",
-    )
 
 
 def summary(run: FlavourReport) -> list[str]:
@@ -42,3 +24,18 @@ def summary(run: FlavourReport) -> list[str]:
     refreshed = f" {counts.refreshed:,} refreshed," if counts.refreshed else ""
     did = f"{counts.compiled:,} compiled,{refreshed} {counts.removed:,} removed, {failed:,} failed{skipped}"
     return [f"{run.name}: {did} in {took}"]
+
+
+VERB = Verb(
+    "compile what changed, and remove bytecode whose source is gone",
+    summary=summary,
+    options=(
+        Setting(
+            "proof",
+            TEXT,
+            "write `done` into FILE once the work is done, or safe in the journal",
+            value="FILE",
+            group="transaction",
+        ),
+    ),
+)

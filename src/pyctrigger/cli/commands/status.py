@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..options import Once
+from ...run.scope.settings import BOOLEAN, SETTINGS, TEXT, Kind, Setting, one_of
 from ..output.table import Table
 from ..output.text import age, moment, seconds, shown, size
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator, Sequence
 
     from ...inspect.status.migration import MigrationReport
     from ...interpreter.interpreter import Interpreter
     from ...outcome.observer import Observer
     from ...outcome.report import FlavourReport, Report
-    from ...run.scope.request import Request
     from ..output.table import Piece
+    from .verb import Call
 
-HELP = "show sources, bytecode, pending work and the lock"
 
 #: Columns of a terminal.
 _WIDTH = 80
@@ -29,7 +28,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _REASONS = ("mtime", "size", "digest", "mode", "rights")
 
 #: Options about what the quick check doesn't look at.
-_OF_TREES = ("site_dir", "stdlib", "pycache_prefix", "exclude", "optimize", "invalidation_mode", "source_date_epoch")
+_OF_TREES = ("site_dirs", "stdlib", "pycache_prefix", "exclude", "optimize", "invalidation_mode", "source_date_epoch")
 
 #: The rows of the table: a label, and what stands in it for one flavour.
 _ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
@@ -60,37 +59,10 @@ _ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
 _ALWAYS = frozenset({"sources", "fresh", "pending"})
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The other questions, and from when on a monitor is to be alarmed."""
-    group = parser.add_argument_group("instead of the table")
-    group.add_argument(
-        "--check", action="store_true", help="answer a monitor: pending work, last failure, changed magic numbers"
-    )
-    group.add_argument("--format", choices=("nagios", "prometheus"), help="how --check answers (default: nagios)")
-    group.add_argument(
-        "--warning",
-        metavar="AGE",
-        type=_age,
-        help="age of pending work that is a warning, such as 90s or 2h (default: 1h)",
-    )
-    group.add_argument(
-        "--critical", metavar="AGE", type=_age, help="age of pending work that is critical (default: 1d)"
-    )
-    group.add_argument(
-        "--failure-age", metavar="AGE", type=_age, help="how long to report that the last run failed (default: 1d)"
-    )
-    group.add_argument(
-        "--against",
-        metavar="V",
-        action=Once,
-        help="what that Python would need compiled, and how long it would take",
-    )
-
-
-def look(request: Request, options: argparse.Namespace, observer: Observer) -> Report:
-    """Answer the question. Raises PyctriggerError."""
+def _look(call: Call, observer: Observer) -> Report:
     from ...errors import UsageError
 
+    options = call.options
     given = [
         f"--{name.replace('_', '-')}"
         for name in ("format", "warning", "critical", "failure_age")
@@ -100,9 +72,9 @@ def look(request: Request, options: argparse.Namespace, observer: Observer) -> R
         raise UsageError(f"{given[0]} goes with --check", mend="add --check, or leave it out")
     if options.jobs is not None and options.against is None:
         raise UsageError("--jobs goes with --against", mend="add --against V, or leave it out")
-    idle = [name for name in _OF_TREES if getattr(options, name)] if options.check else []
-    if idle:
-        raise UsageError("--check looks at nothing but the state", mend=f"leave out --{idle[0].replace('_', '-')}")
+    idle = [each.names[0] for each in SETTINGS if each.name in _OF_TREES and getattr(options, each.name)]
+    if options.check and idle:
+        raise UsageError("--check looks at nothing but the state", mend=f"leave out {idle[0]}")
     if options.check and options.against is not None:
         raise UsageError("--check and --against are two questions", mend="ask them one after the other")
     if options.check and options.format == "prometheus" and options.json:
@@ -110,27 +82,21 @@ def look(request: Request, options: argparse.Namespace, observer: Observer) -> R
     if options.against is not None:
         from ...inspect.status.migration import compare_with
 
-        return compare_with(request, options.against, observer)
+        return compare_with(call.read_request(observer), options.against, observer)
     if options.check:
         from ...inspect.status.check import Thresholds, check
 
         chosen = {"warning": options.warning, "critical": options.critical, "failure": options.failure_age}
         limits = Thresholds()._replace(**{name: value for name, value in chosen.items() if value is not None})
-        return check(request, limits, nagios=options.format != "prometheus")
+        return check(call.read_request(observer), limits, nagios=options.format != "prometheus")
     from ...inspect.status.status import take_status
 
-    report = take_status(request, observer)
+    report = take_status(call.read_request(observer), observer)
     report.is_whole = options.verbose > 0
     return report
 
 
-def summary(run: FlavourReport) -> list[str]:
-    """Nothing: all flavours share a table."""
-    return []
-
-
-def lines(report: Report) -> list[Piece]:
-    """The answer."""
+def _lines(report: Report) -> list[Piece]:
     from ...inspect.status.check import CheckReport
     from ...inspect.status.migration import MigrationReport
 
@@ -232,10 +198,36 @@ def _migration(report: MigrationReport) -> list[Piece]:
     return [*lines, "", last, *(f"not examined: {shown(each.path)}: {each.message}" for each in report.unexamined)]
 
 
-def _age(text: str) -> float:
-    import argparse
-
-    match = _DURATION.match(text)
+def _age(value: object) -> float:
+    match = _DURATION.match(str(value))
     if not match:
-        raise argparse.ArgumentTypeError(f"{text!r}: say a time such as 90s, 15m, 2h or 1d")
+        raise ValueError("no time")
     return float(match[1]) * _UNITS[match[2]]
+
+
+_AGE = Kind("a time", _age, "a time such as 90s, 15m, 2h or 1d", "AGE")
+_INSTEAD = "instead of the table"
+VERB = Verb(
+    "show sources, bytecode, pending work and the lock",
+    _look,
+    _lines,
+    options=(
+        Setting(
+            "check", BOOLEAN, "answer a monitor: pending work, last failure, changed magic numbers", group=_INSTEAD
+        ),
+        Setting("format", one_of("nagios", "prometheus"), "how --check answers (default: nagios)", group=_INSTEAD),
+        Setting(
+            "warning", _AGE, "age of pending work that is a warning, such as 90s or 2h (default: 1h)", group=_INSTEAD
+        ),
+        Setting("critical", _AGE, "age of pending work that is critical (default: 1d)", group=_INSTEAD),
+        Setting("failure_age", _AGE, "how long to report that the last run failed (default: 1d)", group=_INSTEAD),
+        Setting(
+            "against",
+            TEXT,
+            "what that Python would need compiled, and how long it would take",
+            value="V",
+            group=_INSTEAD,
+            is_said_once=True,
+        ),
+    ),
+)

@@ -5,22 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..output.text import seconds
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
-
     from ...outcome.report import FlavourReport
-
-HELP = "remove bytecode whose source is gone, and what killed writers left"
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What else goes."""
-    parser.add_argument(
-        "--unwanted",
-        action="store_true",
-        help="remove bytecode at levels that the configuration no longer asks for, too",
-    )
 
 
 def summary(run: FlavourReport) -> list[str]:
@@ -32,3 +20,6 @@ def summary(run: FlavourReport) -> list[str]:
         f" in {seconds(run.elapsed_seconds)}"
     )
     return [line]
+
+
+VERB = Verb("remove bytecode whose source is gone, and what killed writers left", summary=summary)

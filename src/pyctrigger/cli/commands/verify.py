@@ -6,22 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..output.text import seconds, shown
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
-
     from ...outcome.outcome import Finding
     from ...outcome.report import FlavourReport
     from ..output.colour import Words
-
-HELP = "report what is wrong with bytecode, and change nothing"
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """How far to look."""
-    parser.add_argument(
-        "--compare-code", action="store_true", help="compile everything again, and compare it with what is there"
-    )
 
 
 def summary(run: FlavourReport) -> list[str | Words]:
@@ -45,3 +35,6 @@ def _because(finding: Finding) -> str:
 
     reason = why(finding)
     return f" ({shown(reason)})" if reason else ""
+
+
+VERB = Verb("report what is wrong with bytecode, and change nothing", summary=summary)

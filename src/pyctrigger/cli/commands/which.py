@@ -5,39 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..output.table import Table
+from .verb import Verb
 
 if TYPE_CHECKING:
-    import argparse
-
     from ...inspect.explain.provenance import Provenance, WhichReport
     from ...outcome.observer import Observer
-    from ...outcome.report import FlavourReport
-    from ...run.scope.request import Request
+    from .verb import Call
 
-HELP = "show where bytecode comes from: source, Python, level, state and package"
-PATH = "a source or a pyc"
 HEADERS = ("flavour", "level", "state", "package", "source", "pyc")
 _STYLES = {"fresh": "good", "missing": "warning", "orphan": "warning", "corrupt": "error"}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
-
-
-def look(request: Request, options: argparse.Namespace, observer: Observer) -> WhichReport:
-    """Look at them. Raises PyctriggerError."""
+def _look(call: Call, observer: Observer) -> WhichReport:
     from ...inspect.explain.provenance import trace
 
-    del options
-    return trace(request, observer)
+    return trace(call.read_request(observer), observer)
 
 
-def summary(run: FlavourReport) -> list[str]:
-    """Nothing: it reports pycs, no flavours."""
-    return []
-
-
-def lines(report: WhichReport) -> list[Table]:
+def _lines(report: WhichReport) -> list[Table]:
     """A table, one line for each pyc and flavour."""
     return [Table(HEADERS, [_row(each, report) for each in report.found], styles=_STYLES)]
 
@@ -52,3 +37,11 @@ def _row(each: Provenance, report: WhichReport) -> tuple[str, ...]:
         "-" if each.pyc.source is None else each.pyc.source,
         each.pyc.path,
     )
+
+
+VERB = Verb(
+    "show where bytecode comes from: source, Python, level, state and package",
+    _look,
+    _lines,
+    paths="a source or a pyc",
+)

@@ -14,11 +14,12 @@ from ...interpreter.trust import require_own
 from ...pyc.header import InvalidationMode
 from ...state.locations import configuration_files
 from ...tuples import NamedTuple
+from . import settings as schema
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
-    from .settings import Key
+    from .settings import Setting
 
 #: Bytes.
 _LARGEST = 1 << 20
@@ -112,24 +113,19 @@ class _Reader:
         self._problems: list[str] = []
 
     def read(self, document: dict[str, Any]) -> Settings:
-        from . import settings as schema  # nobody pays for it who has no configuration
-
         self._only(document, "", ("defaults", "hooks", "flavours"), elsewhere=schema.DEFAULTS)
-        values: dict[str, Any] = {}
-        self._table(document, "defaults", schema.DEFAULTS, values)
-        hooks: dict[str, Any] = {}
-        self._table(document, "hooks", schema.HOOKS, hooks)
+        values = self._table(document, "defaults", schema.DEFAULTS)
+        values.update(self._table(document, "hooks", schema.HOOKS))
         flavours = {}
         for name, table in self._mapping(document, "flavours").items():
             if not _is_version(name):
                 self._problems.append(f'flavours.{_key(name)} is no version; write "3.11" or "pypy3.11", with quotes')
                 continue
-            found: dict[str, Any] = {}
-            self._table({name: table}, name, schema.FLAVOUR, found, f'flavours."{name}"')
+            found = self._table({name: table}, name, schema.FLAVOUR, f'flavours."{name}"')
             flavours[name] = FlavourSettings(**found)
         if self._problems:
             raise ConfigurationError(self._path, self._problems)
-        return Settings(**values, hooks_enabled=hooks.get("enabled", True), flavours=flavours)
+        return Settings(**values, flavours=flavours)
 
     def _mapping(self, document: dict[str, Any], key: str, shown: str | None = None) -> dict[str, Any]:
         table = document.get(key, {})
@@ -148,21 +144,18 @@ class _Reader:
                 self._problems.append(f"{where} is not known{likely}; known are {', '.join(known)}")
 
     def _table(
-        self,
-        document: dict[str, Any],
-        key: str,
-        keys: Mapping[str, Key],
-        values: dict[str, Any],
-        shown: str | None = None,
-    ) -> None:
+        self, document: dict[str, Any], key: str, known: Mapping[str, Setting], shown: str | None = None
+    ) -> dict[str, Any]:
         table = self._mapping(document, key, shown)
-        self._only(table, shown or key, tuple(keys))
-        for name, known in keys.items():
+        self._only(table, shown or key, tuple(known))
+        values = {}
+        for name, setting in known.items():
             if name in table:
                 try:
-                    values[name] = known.kind.convert(table[name])
+                    values[setting.name] = setting.kind.convert(table[name])
                 except ValueError as error:
                     self._problems.append(f"{shown or key}.{name} = {_short(table[name])}: {error}")
+        return values
 
 
 def _is_version(name: str) -> bool:

@@ -6,10 +6,13 @@ import enum
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from ...pyc.header import InvalidationMode
 from ...tuples import NamedTuple
+from .settings import EVENTS, MANAGERS, SETTINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ...pyc.header import InvalidationMode
     from .config import Settings
 
 
@@ -31,9 +34,15 @@ class Work(enum.Enum):
         return self in (Work.RUN, Work.REPAIR, Work.SWEEP, Work.PURGE)
 
 
-#: The events that a package manager may name; all of them are handled alike, and "unknown" is always safe.
-EVENTS = ("install", "upgrade", "remove", "configure", "unknown")
-MANAGERS = ("pkg", "dpkg", "rpm", "pacman", "apk")
+#: What the journal keeps.
+_KEPT = {setting.name: setting.kind for setting in SETTINGS if setting.is_kept}
+#: What each of its entries has; a later release may have added what is kept beside it.
+_ALWAYS_KEPT = frozenset(
+    {
+        *("manager", "site_dirs", "prefixes", "stdlib", "pycache_prefix", "exclude"),
+        *("optimize", "invalidation_mode", "source_date_epoch"),
+    }
+)
 
 
 class Scope(NamedTuple):
@@ -138,61 +147,39 @@ class Request(NamedTuple):
         if self.work is Work.PURGE and not named:
             raise UsageError("purge needs --python V, --cache-tag TAG or --all", mend="say whose bytecode is to go")
 
+    def values(self) -> dict[str, Any]:
+        """All that is asked for, by the names of the settings, and the paths."""
+        return {name: value for part in self[1:] for name, value in part._asdict().items()}
+
+    def with_values(self, values: Mapping[str, Any]) -> Request:
+        """This request with other values of some of its parts' fields; whatever else is named is left out."""
+
+        def new(part: Any) -> Any:
+            return part._replace(**{name: values[name] for name in part._fields if name in values})
+
+        return Request(self.work, *map(new, self[1:]))
+
     def replayable(self) -> dict[str, Any]:
         """What another run needs, as JSON, to do this request's work."""
-        scope, bytecode = self.scope, self.bytecode
-        return {
-            "manager": self.transaction.manager,
-            "site_dirs": list(scope.site_dirs),
-            "prefixes": list(scope.prefixes),
-            "stdlib": scope.stdlib,
-            "pycache_prefix": scope.pycache_prefix,
-            "optimize": list(bytecode.optimize) if bytecode.optimize is not None else None,
-            "invalidation_mode": bytecode.invalidation_mode.value if bytecode.invalidation_mode else None,
-            "source_date_epoch": bytecode.source_date_epoch,
-            "exclude": list(scope.exclude),
-        }
+        return {name: _plain(value) for name, value in self.values().items() if name in _KEPT}
 
-    def replaying(self, options: dict[str, Any], *, paths: tuple[str, ...] | None, event: str = "unknown") -> Request:
-        """This request with what a journal entry says. Raises KeyError, TypeError or ValueError."""
-        mode = options["invalidation_mode"]
-        levels = options["optimize"]
-        return self._replace(
-            scope=self.scope._replace(
-                site_dirs=_texts(options["site_dirs"]),
-                prefixes=_texts(options["prefixes"]),
-                stdlib=bool(options["stdlib"]),
-                pycache_prefix=_absolute(options["pycache_prefix"]),
-                exclude=_texts(options["exclude"]),
-            ),
-            bytecode=self.bytecode._replace(
-                optimize=None if levels is None else _levels(levels),
-                invalidation_mode=None if mode is None else InvalidationMode(mode),
-                source_date_epoch=_optional(options["source_date_epoch"], int),
-            ),
-            transaction=Transaction(paths, event, _optional(options["manager"], str)),
-        )
+    def replaying(
+        self, options: Mapping[str, Any], *, paths: tuple[str, ...] | None, event: str = "unknown"
+    ) -> Request:
+        """This request with what a journal entry says. Raises KeyError and ValueError.
+
+        What an entry may lack came with a later release than it, and is as it is without being asked for.
+        """
+        found: dict[str, Any] = {"paths": paths, "event": event}
+        for name, default in Request(self.work).values().items():
+            if name in _KEPT:
+                value = options[name] if name in _ALWAYS_KEPT else options.get(name, default)
+                found[name] = value if value is default else _KEPT[name].convert(value)
+        return self.with_values(found)
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise TypeError("no list of texts")
-    return tuple(value)
-
-
-def _absolute(value: Any) -> str | None:
-    if value is not None and not (isinstance(value, str) and value.startswith("/")):
-        raise TypeError("no absolute path")
-    return value
-
-
-def _levels(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or not value or not all(type(each) is int and 0 <= each <= 2 for each in value):
-        raise TypeError("no list of optimization levels")
-    return tuple(value)
-
-
-def _optional(value: Any, kind: type) -> Any:
-    if value is not None and type(value) is not kind:
-        raise TypeError(f"no {kind.__name__}")
-    return value
+def _plain(value: Any) -> Any:
+    """A value as TOML and JSON have it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return value.value if isinstance(value, enum.Enum) else value

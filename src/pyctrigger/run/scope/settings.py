@@ -1,17 +1,25 @@
-"""The schema of the configuration: every key, what it takes, how that is read, and what it means.
+"""The table of settings: each with its kind, where it is written, and what it means.
 
-The reference and the manual are made of it (`docs/build`), so it describes each key as a reader of those needs it.
+The parser, the configuration, the journal and the reference are made of it. A new one is a row here, and a field where
+its value is kept, which has its default: in a part of `Request`, or in `Settings`. What describes a key or an option
+stands in the manual and in the reference (`docs/build`).
 """
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ...pyc.header import InvalidationMode
+from ...tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: The events that a package manager may name; all of them are handled alike, and "unknown" is always safe.
+EVENTS = ("install", "upgrade", "remove", "configure", "unknown")
+MANAGERS = ("pkg", "dpkg", "rpm", "pacman", "apk")
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _SIZE = re.compile(r"([0-9]{1,18})\s*([A-Za-z]*)\Z", re.ASCII)
@@ -20,20 +28,53 @@ _LARGEST_SIZE = (1 << 63) - 1
 
 
 class Kind(NamedTuple):
-    """One kind of value."""
+    """One kind of value: how it is read, and what is said to who writes it wrongly."""
 
     takes: str
-    """What may be written, in words."""
+    """What the configuration may have, in words."""
     convert: Callable[[Any], Any]
-    """From what TOML has to what `Settings` has; raises ValueError, which says what to write."""
+    """From what TOML and JSON have to the value; raises ValueError, which says what to write."""
+    say: str = ""
+    """What may be said on a command line; nothing: any text."""
+    value: str = ""
+    """What the help calls one; nothing: the choices, or that it is a switch."""
+    parse: Callable[[str], Any] = str
+    """From a word of the command line to what TOML would have; raises ValueError or OSError."""
+    choices: tuple[str, ...] = ()
+    """The words that there are, if they can be listed."""
+    is_list: bool = False
+    """Whether each of several words of the command line adds one."""
 
 
-class Key(NamedTuple):
-    """One key of a table."""
+class Setting(NamedTuple):
+    """One thing that can be set: by an option, which has a help, or by a key of the configuration, or by both."""
 
+    name: str
+    """The field that has its value."""
     kind: Kind
-    meaning: str
-    """Whole sentences, in Markdown."""
+    help: str = ""
+    """What the option does, in a line."""
+    value: str = ""
+    """What the help calls its value, if not as others of its kind."""
+    flags: tuple[str, ...] = ()
+    """How the command line writes it, if not by its name; without dashes it is an argument."""
+    group: str = ""
+    """Under what title the help lists it, if not under that of the part of a request that has it."""
+    verbs: tuple[str, ...] = ()
+    """Those that take it, since it changes what they do."""
+    is_said_once: bool = False
+    """Whether it may have one value only: of two roots, or two lists of levels, one would silently be left out."""
+    is_kept: bool = False
+    """Whether the journal keeps it: another run needs it to do the same work."""
+    default: Any = None
+    """Of one that is an option of one verb alone; all others have theirs in their field."""
+    meaning: str = ""
+    """For a key of the configuration: whole sentences, in Markdown."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """How the command line writes it."""
+        return self.flags or (f"--{self.name.replace('_', '-')}",)
 
 
 def levels(value: Any) -> tuple[int, ...]:
@@ -45,6 +86,10 @@ def levels(value: Any) -> tuple[int, ...]:
     ):
         raise ValueError("write a list of optimization levels, such as [0, 1, 2]")
     return tuple(sorted(set(value)))
+
+
+def _levels_said(text: str) -> list[int]:
+    return [("0", "1", "2").index(level) for level in text.split(",")]
 
 
 def size(value: Any) -> int:
@@ -63,17 +108,27 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _is_absolute(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("/") and "\0" not in value
+
+
 def _absolute_directories(value: Any) -> tuple[str, ...]:
     paths = _texts(value)
-    if not all(path.startswith("/") and "\0" not in path for path in paths):
+    if not all(map(_is_absolute, paths)):
         raise ValueError("write absolute paths")
     return paths
 
 
+def _absolute(value: Any) -> str:
+    if not _is_absolute(value):
+        raise ValueError("write an absolute path")
+    return str(value)
+
+
 def _executable(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+    if not _is_absolute(value):
         raise ValueError("write the absolute path of an interpreter")
-    return value
+    return str(value)
 
 
 def _boolean(value: Any) -> bool:
@@ -82,9 +137,9 @@ def _boolean(value: Any) -> bool:
     return value
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= 4096:
-        raise ValueError("write a whole number from 0 to 4096")
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("write a text")
     return value
 
 
@@ -94,7 +149,33 @@ def _seconds(value: Any) -> float:
     return float(value)
 
 
-def _one_of(*known: str, becomes: Callable[[str], Any] = str) -> Kind:
+def _positive_seconds(value: Any) -> float:
+    if value == 0:
+        raise ValueError("write a number of seconds, more than 0")
+    return _seconds(value)
+
+
+def _digits(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("no digits")
+    return int(text)
+
+
+def whole_number(least: int, most: int, say: str = "") -> Kind:
+    """A whole number with these limits."""
+
+    def convert(value: Any) -> int:
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"write a whole number from {least} to {most}")
+        return value
+
+    return Kind(
+        f"a whole number from {least} to {most}", convert, say or f"a number from {least} to {most}", "N", _digits
+    )
+
+
+def one_of(*known: str, becomes: Callable[[str], Any] = str) -> Kind:
+    """One of these words."""
     *others, last = (f'`"{each}"`' for each in known)
 
     def convert(value: Any) -> Any:
@@ -105,92 +186,254 @@ def _one_of(*known: str, becomes: Callable[[str], Any] = str) -> Kind:
             raise ValueError("write one of " + ", ".join(f'"{each}"' for each in known) + likely)
         return becomes(value)
 
-    return Kind(f"{', '.join(others)} or {last}", convert)
+    return Kind(f"{', '.join(others)} or {last}", convert, f"{', '.join(known[:-1])} or {known[-1]}", choices=known)
 
 
-_LEVELS = Kind("a list of 0, 1 and 2", levels)
-_TEXTS = Kind("a list of texts", _texts)
-_BOOLEAN = Kind("`true` or `false`", _boolean)
-_COUNT = Kind("a whole number from 0 to 4096", _count)
-_SECONDS = Kind("a number of seconds", _seconds)
-_SIZES = Kind('a number of bytes, or a text with a unit, such as `"512MiB"`', size)
-_MODES = _one_of(*(mode.value for mode in InvalidationMode), becomes=InvalidationMode)
+TEXT = Kind("a text", _text)
+TEXTS = Kind("a list of texts", _texts, is_list=True)
+BOOLEAN = Kind("`true` or `false`", _boolean)
+#: How many times an option was given.
+HOW_OFTEN = Kind("a whole number", int)
+LEVELS = Kind("a list of 0, 1 and 2", levels, "levels from 0 to 2, such as 0,1,2", "0,1,2", _levels_said)
+MODES = one_of(*(mode.value for mode in InvalidationMode), becomes=InvalidationMode)._replace(value="MODE")
+COUNT = whole_number(0, 4096)
+EPOCH = whole_number(0, 1 << 63, "a number of seconds since 1970")
+SECONDS = Kind("a number of seconds", _seconds, "a number of seconds", "SECONDS", float)
+POSITIVE_SECONDS = SECONDS._replace(convert=_positive_seconds)
+SIZES = Kind(
+    'a number of bytes, or a text with a unit, such as `"512MiB"`',
+    size,
+    "a size such as 2GiB, 512MiB or a number of bytes",
+    "SIZE",
+    lambda text: int(text) if text.isdigit() else text,
+)
+#: A path of this system, whatever root is served: from the directory that it is named in.
+PATH = Kind("an absolute path", _absolute, "an absolute path", "DIR", os.path.abspath)
+#: Directories as the target sees them, which the parser makes absolute where it knows the root.
+DIRECTORIES = Kind("a list of absolute paths", _absolute_directories, value="DIR", is_list=True)
+#: The same of one, which has to be absolute as it is said.
+DIRECTORY = Kind("an absolute path", _absolute, value="DIR")
+
+_COMPILE = ("run", "repair")
+WRITE = (*_COMPILE, "sweep", "purge")
+_COMPARE = (*_COMPILE, "verify", "status", "explain")
+LOOK = (*WRITE, "verify", "status", "explain")
+SERVE = (*LOOK, "which")
+
+#: In the order of the help.
+SETTINGS = (
+    Setting("event", one_of(*EVENTS), "what the package manager did", verbs=("run",)),
+    Setting(
+        "manager",
+        one_of(*MANAGERS),
+        "which package manager's paths these are",
+        verbs=("run",),
+        is_said_once=True,
+        is_kept=True,
+    ),
+    Setting("hook", BOOLEAN, "called by a package manager: exit 0 whatever happens", verbs=("run",)),
+    Setting("defer", BOOLEAN, "only note the paths; the next run does the work", verbs=("run",)),
+    Setting("compare_code", BOOLEAN, "compile everything again, and compare it with what is there", verbs=("verify",)),
+    Setting(
+        "unwanted",
+        BOOLEAN,
+        "remove bytecode at levels that the configuration no longer asks for, too",
+        verbs=("sweep",),
+    ),
+    Setting(
+        "cache_tag",
+        TEXT,
+        "a Python that is gone, by the tag in its file names: cpython-311",
+        value="TAG",
+        verbs=("purge",),
+        is_said_once=True,
+    ),
+    Setting("every", BOOLEAN, "every Python, also those that are gone", flags=("--all",), verbs=("purge",)),
+    Setting(
+        "pythons",
+        TEXTS,
+        "which Python: 3.11, 3.13t, pypy3.11, python3 or a path; repeatable",
+        value="V",
+        flags=("--python",),
+        verbs=(*SERVE, "measure", "hooks"),
+    ),
+    Setting(
+        "root",
+        PATH,
+        "a chroot, jail or image, seen from outside",
+        verbs=(*SERVE, "history", "hooks"),
+        is_said_once=True,
+    ),
+    Setting("trust_root", BOOLEAN, "run the Python inside the root", verbs=SERVE),
+    Setting(
+        "site_dirs",
+        DIRECTORIES,
+        "this directory instead of the target's own; repeatable",
+        flags=("--site-dir",),
+        verbs=(*SERVE, "measure", "hooks"),
+        is_kept=True,
+    ),
+    Setting(
+        "prefixes",
+        DIRECTORIES,
+        "a venv or conda environment; repeatable",
+        flags=("--prefix",),
+        verbs=(*SERVE, "measure"),
+        is_kept=True,
+    ),
+    Setting(
+        "prefixes_below",
+        DIRECTORIES,
+        "all environments below this directory; repeatable",
+        flags=("--prefix-below",),
+        verbs=SERVE,
+    ),
+    Setting("stdlib", BOOLEAN, "the standard library, too", verbs=SERVE, is_kept=True),
+    Setting(
+        "pycache_prefix",
+        DIRECTORY,
+        "where bytecode is kept, as in the Python's sys.pycache_prefix",
+        verbs=SERVE,
+        is_said_once=True,
+        is_kept=True,
+    ),
+    Setting(
+        "optimize",
+        LEVELS,
+        "optimization levels (default: 0)",
+        verbs=LOOK,
+        is_said_once=True,
+        is_kept=True,
+        meaning=(
+            "The optimization levels that bytecode is written for: 0, 1 and 2 are what `python`, `python -O` and "
+            "`python -OO` use (PEP 488)."
+        ),
+    ),
+    Setting(
+        "invalidation_mode",
+        MODES,
+        "how a pyc shows that its source changed: timestamp, checked-hash or unchecked-hash",
+        verbs=_COMPARE,
+        is_said_once=True,
+        is_kept=True,
+        meaning=(
+            "How a pyc tells that its source has changed (PEP 552): `timestamp` by the source's time and size, "
+            "`checked-hash` by a hash of its content, `unchecked-hash` not at all, for trees that never change."
+        ),
+    ),
+    Setting("source_date_epoch", EPOCH, "write no later timestamp than this into a pyc", verbs=_COMPARE, is_kept=True),
+    Setting(
+        "exclude",
+        TEXTS,
+        "leave out sources whose full path matches; repeatable",
+        value="GLOB",
+        verbs=_COMPARE,
+        is_kept=True,
+        meaning=(
+            "Shell patterns of the full paths of sources that are not compiled; `*` crosses `/`. What `--exclude` says"
+            " is added."
+        ),
+    ),
+    Setting(
+        "create_missing",
+        BOOLEAN,
+        meaning="If false, what exists is mended and swept, and nothing is added that the distribution left out.",
+    ),
+    Setting(
+        "owned_stale",
+        one_of("keep", "replace"),
+        meaning=(
+            "What becomes of stale bytecode that a package owns: it is kept and reported, or written anew. It is never"
+            " removed."
+        ),
+    ),
+    Setting(
+        "untrusted_directories",
+        one_of("refuse", "allow"),
+        meaning=(
+            "Whether anything is written into a directory that everybody may write into without a sticky bit, or that "
+            "belongs neither to root, nor to the caller, nor to the owner of a source in it."
+        ),
+    ),
+    Setting(
+        "duplicates",
+        one_of("hardlink", "copy"),
+        meaning="How equal code at several levels is stored: as one file with several names, or as several files.",
+    ),
+    Setting(
+        "jobs",
+        COUNT,
+        "how many workers; 0: as many as the machine allows",
+        verbs=(*_COMPILE, "status", "audit"),
+        meaning="How many workers compile. 0 is the least of the CPUs, the cgroup's quota and what memory allows.",
+    ),
+    Setting(
+        "file_timeout",
+        SECONDS,
+        meaning=(
+            "CPU time that the compilation of one source may take. A source that takes more isn't tried again, nor is "
+            "one of the same content, until it, its interpreter or this value changes, or `pyctrigger repair` is run. "
+            "The slow sources of a run, those that take more than a tenth of this, may together take five times this "
+            "value; what is left then gets a second each, or a sixtieth of this value if that is more. Once those that"
+            " need more than that have taken this value once more, nothing is tried any longer: the rest is named in "
+            "one line, and left to the next run. With 60 seconds a run so loses at most six minutes of CPU time, and "
+            "what each worker has begun."
+        ),
+    ),
+    Setting(
+        "memory_limit",
+        SIZES,
+        meaning=(
+            "Address space that one worker may have. A source that needs more is remembered as one that is too slow."
+        ),
+    ),
+    Setting(
+        "lock_timeout",
+        SECONDS,
+        "how long to wait for another run to end",
+        verbs=WRITE,
+        meaning=(
+            "How long to wait for another run to end. A wait is announced after 2 seconds. A hook waits at most 30 "
+            "seconds, and leaves its work in the journal then."
+        ),
+    ),
+    Setting(
+        "log",
+        one_of("none", "syslog"),
+        meaning="Whether the system's log gets one line for each run that may change something, facility `daemon`.",
+    ),
+    Setting("state_dir", PATH, "where the state is kept", verbs=(*SERVE, "doctor", "history", "hooks")),
+    Setting("stateless", BOOLEAN, "keep no state and take no lock", verbs=(*SERVE, "hooks")),
+    Setting("config", PATH, "the configuration file", value="FILE", verbs=(*SERVE, "doctor", "audit", "measure")),
+    Setting("dry_run", BOOLEAN, "show what would be done, and do nothing", verbs=(*WRITE, "hooks")),
+)
 
 #: `[defaults]`: for all flavours.
-DEFAULTS = {
-    "optimize": Key(
-        _LEVELS,
-        "The optimization levels that bytecode is written for: 0, 1 and 2 are what `python`, `python -O` and "
-        "`python -OO` use (PEP 488).",
-    ),
-    "invalidation_mode": Key(
-        _MODES,
-        "How a pyc tells that its source has changed (PEP 552): `timestamp` by the source's time and size, "
-        "`checked-hash` by a hash of its content, `unchecked-hash` not at all, for trees that never change.",
-    ),
-    "exclude": Key(
-        _TEXTS,
-        "Shell patterns of the full paths of sources that are not compiled; `*` crosses `/`. What `--exclude` says is "
-        "added.",
-    ),
-    "create_missing": Key(
-        _BOOLEAN,
-        "If false, what exists is mended and swept, and nothing is added that the distribution left out.",
-    ),
-    "owned_stale": Key(
-        _one_of("keep", "replace"),
-        "What becomes of stale bytecode that a package owns: it is kept and reported, or written anew. It is never "
-        "removed.",
-    ),
-    "untrusted_directories": Key(
-        _one_of("refuse", "allow"),
-        "Whether anything is written into a directory that everybody may write into without a sticky bit, or that "
-        "belongs neither to root, nor to the caller, nor to the owner of a source in it.",
-    ),
-    "duplicates": Key(
-        _one_of("hardlink", "copy"),
-        "How equal code at several levels is stored: as one file with several names, or as several files.",
-    ),
-    "jobs": Key(
-        _COUNT, "How many workers compile. 0 is the least of the CPUs, the cgroup's quota and what memory allows."
-    ),
-    "file_timeout": Key(
-        _SECONDS,
-        "CPU time that the compilation of one source may take. A source that takes more isn't tried again, nor is one "
-        "of the same content, until it, its interpreter or this value changes, or `pyctrigger repair` is run. The slow "
-        "sources of a run, those that take more than a tenth of this, may together take five times this value; what "
-        "is left then gets a second each, or a sixtieth of this value if that is more. Once those that need more than "
-        "that have taken this value once more, nothing is tried any longer: the rest is named in one line, and left to "
-        "the next run. With 60 seconds a run so loses at most six minutes of CPU time, and what each worker has begun.",
-    ),
-    "memory_limit": Key(
-        _SIZES,
-        "Address space that one worker may have. A source that needs more is remembered as one that is too slow.",
-    ),
-    "lock_timeout": Key(
-        _SECONDS,
-        "How long to wait for another run to end. A wait is announced after 2 seconds. A hook waits at most 30 "
-        "seconds, and leaves its work in the journal then.",
-    ),
-    "log": Key(
-        _one_of("none", "syslog"),
-        "Whether the system's log gets one line for each run that may change something, facility `daemon`.",
-    ),
-}
+DEFAULTS = {setting.name: setting for setting in SETTINGS if setting.meaning}
 
 #: `[hooks]`: what package managers start.
 HOOKS = {
-    "enabled": Key(_BOOLEAN, "If false, hooks only note what was touched, and the next run of another kind does it.")
+    "enabled": Setting(
+        "hooks_enabled",
+        BOOLEAN,
+        meaning="If false, hooks only note what was touched, and the next run of another kind does it.",
+    )
 }
 
 #: `[flavours."3.11"]`: for one flavour alone.
 FLAVOUR = {
-    "executable": Key(
-        Kind("an absolute path", _executable), "The interpreter of this version, which is not searched then."
-    ),
-    "optimize": Key(_LEVELS, "As in `[defaults]`."),
-    "site_dirs": Key(
-        Kind("a list of absolute paths", _absolute_directories),
-        "The site directories, instead of those that the interpreter names itself.",
-    ),
+    setting.name: setting
+    for setting in (
+        Setting(
+            "executable",
+            PATH._replace(convert=_executable),
+            meaning="The interpreter of this version, which is not searched then.",
+        ),
+        Setting("optimize", LEVELS, meaning="As in `[defaults]`."),
+        Setting(
+            "site_dirs",
+            DIRECTORIES,
+            meaning="The site directories, instead of those that the interpreter names itself.",
+        ),
+    )
 }
