@@ -88,7 +88,7 @@ def test_a_line_is_waited_for_to_its_end(data: bytes, expected: bool) -> None:
     assert expected is is_complete(bytearray(data))
 
 
-UNREADABLE = "/p gave no readable answer"
+UNREADABLE = "/p gave an unreadable answer"
 #: Bytes that are no answer.
 NO_ANSWERS = [b"", b"[]", MARK + b"\n", MARK + b"[]\n", MARK + b"7\n", MARK + b"{\n", MARK + b"\xff\n", said("text")]
 
@@ -142,35 +142,35 @@ FIELDS: list[tuple[str, Any, str | None]] = [
     ("free_threaded", "no", "free_threaded is 'no'"),
     ("prefix", "/", None),
     ("prefix", PATH_4096, None),
-    ("prefix", PATH_4097, f"no absolute path: {ascii(PATH_4097)[:100]}"),
-    ("prefix", "usr", "no absolute path: 'usr'"),
-    ("prefix", "", "no absolute path: ''"),
-    ("prefix", "/a\0b", "no absolute path: '/a\\x00b'"),
-    ("prefix", "/a/../b", "no plain path: '/a/../b'"),
-    ("prefix", "/a/..", "no plain path: '/a/..'"),
+    ("prefix", PATH_4097, f"not an absolute path: {ascii(PATH_4097)[:100]}"),
+    ("prefix", "usr", "not an absolute path: 'usr'"),
+    ("prefix", "", "not an absolute path: ''"),
+    ("prefix", "/a\0b", "not an absolute path: '/a\\x00b'"),
+    ("prefix", "/a/../b", "not a normalized path: '/a/../b'"),
+    ("prefix", "/a/..", "not a normalized path: '/a/..'"),
     ("prefix", "/a/..b", None),
-    ("prefix", "/\ud800", "no file's name: '/\\ud800'"),
+    ("prefix", "/\ud800", "not a file name: '/\\ud800'"),
     ("prefix", "/\udcff", None),
-    ("prefix", 7, "no absolute path: 7"),
+    ("prefix", 7, "not an absolute path: 7"),
     ("schemes", {}, None),
     ("schemes", {f"s{number}": {} for number in range(64)}, None),
     ("schemes", {"x": {"purelib": "/a", "platlib": "/b", "stdlib": "/c", "platstdlib": "/d"}}, None),
-    ("schemes", {"x": {"scripts": "/a"}}, "no scheme: 'x'"),
-    ("schemes", {"x": ["/a"]}, "no scheme: 'x'"),
-    ("schemes", {"a b": {}}, "no scheme: 'a b'"),
-    ("schemes", {"x": {"purelib": "a"}}, "no absolute path: 'a'"),
-    ("schemes", [], "no schemes: []"),
+    ("schemes", {"x": {"scripts": "/a"}}, "not a scheme: 'x'"),
+    ("schemes", {"x": ["/a"]}, "not a scheme: 'x'"),
+    ("schemes", {"a b": {}}, "not a scheme: 'a b'"),
+    ("schemes", {"x": {"purelib": "a"}}, "not an absolute path: 'a'"),
+    ("schemes", [], "not a table of schemes: []"),
     ("default_scheme", "posix_prefix", None),
     ("default_scheme", "posix-prefix", "default_scheme is 'posix-prefix'"),
     ("inside", [], None),
     ("inside", ["/@/" + "x"] * 64, None),
-    ("inside", ["/usr/lib"], "no path in an environment: '/usr/lib'"),
-    ("inside", ["/@"], "no path in an environment: '/@'"),
-    ("inside", "/@/x", "no list of paths: '/@/x'"),
+    ("inside", ["/usr/lib"], "not a path in an environment: '/usr/lib'"),
+    ("inside", ["/@"], "not a path in an environment: '/@'"),
+    ("inside", "/@/x", "not a list of paths: '/@/x'"),
     ("witnesses", [], None),
     ("witnesses", ["/x"] * 64, None),
-    ("witnesses", ["relative"], "no absolute path: 'relative'"),
-    ("witnesses", {}, "no list of paths: {}"),
+    ("witnesses", ["relative"], "not an absolute path: 'relative'"),
+    ("witnesses", {}, "not a list of paths: {}"),
 ]
 
 
@@ -189,7 +189,7 @@ def test_a_field_is_what_a_python_says(key: str, value: Any, problem: str | None
 def test_a_list_has_an_end(key: str) -> None:
     """Sixty-five of anything is more than a Python has."""
     many: Any = {f"s{number}": {} for number in range(65)} if key == "schemes" else ["/@/x"] * 65
-    with pytest.raises(InterpreterError, match=r"no schemes: |no list of paths: "):
+    with pytest.raises(InterpreterError, match=r"not a table of schemes: |not a list of paths: "):
         parse(**{key: many})
 
 
@@ -198,7 +198,7 @@ def test_an_answer_without_a_field_is_incomplete(key: str) -> None:
     """It says which one."""
     with pytest.raises(InterpreterError) as caught:
         parse(**{key: None})
-    assert f"/p gave no complete answer: it lacks '{key}'" == caught.value.message
+    assert f"/p gave an incomplete answer: it lacks '{key}'" == caught.value.message
 
 
 #: What may be a Python, and can be no target: what it says, and what we say of it.
@@ -257,7 +257,7 @@ def test_an_accounts_interpreter_names_its_own_directories(
     monkeypatch: pytest.MonkeyPatch, uid: int | None, path: str, environment: str | None, is_modest: bool
 ) -> None:
     """Below its home or its environment, owned by it, or not there."""
-    monkeypatch.setattr(module, "_owner", OWNERS.get)
+    monkeypatch.setattr(module, "_owner_of", OWNERS.get)
     account = None if uid is None else Account(uid, uid)
     interpreter = claiming(account, "/home/p", path, environment=environment)
     if is_modest:
@@ -265,11 +265,11 @@ def test_an_accounts_interpreter_names_its_own_directories(
         return
     with pytest.raises(RefusedError) as caught:
         require_modest(interpreter)
-    message = f"/p belongs to account {uid}, and says that {path} is its own"
+    message = f"/p belongs to account {uid}, but claims {path}"
     assert (message, "name an interpreter that root owns") == (caught.value.message, caught.value.mend)
 
 
 def test_owner_is_the_links_not_its_goals(tmp_path: Path) -> None:
     """And nobody's where nothing is."""
     (tmp_path / "link").symlink_to("nowhere")
-    assert (os.geteuid(), None) == (module._owner(str(tmp_path / "link")), module._owner(str(tmp_path / "none")))
+    assert (os.geteuid(), None) == (module._owner_of(str(tmp_path / "link")), module._owner_of(str(tmp_path / "none")))

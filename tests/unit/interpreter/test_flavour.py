@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,15 +14,13 @@ from pyctrigger.interpreter.flavour import (
     STANDARD_DIRECTORIES,
     Flavour,
     directories,
-    flavour_of_tag,
     installed,
     not_found,
 )
+from pyctrigger.interpreter.interpreter import Interpreter
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pyctrigger.interpreter.interpreter import Interpreter
 
 #: What is written, and the four names of what is meant.
 FORMS = [
@@ -69,8 +67,8 @@ def test_nonsense_is_wrong_usage(text: str) -> None:
         Flavour.parse(text)
     likely = f" (did you mean {NEARLY[text]}?)" if text in NEARLY else ""
     assert (
-        f"--python {text}: no version, name or path of a Python{likely}",
-        "say 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable",
+        f"--python {text}: not a version, name or path of a Python{likely}",
+        "use 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable",
     ) == (caught.value.message, caught.value.mend)
 
 
@@ -206,35 +204,46 @@ def test_a_path_and_a_configured_one_are_the_only_candidate() -> None:
     assert ["/a/b"] == Flavour.parse("/a/b").candidates("/opt/p")
 
 
-class _Answered:
-    executable = "/p"
-    flavour = "answered"
-
-    def __init__(self, implementation: str, version: tuple[int, int, int], free_threaded: bool) -> None:
-        self.implementation, self.version, self.free_threaded = implementation, version, free_threaded
-
-
 @pytest.mark.parametrize(
-    ("text", "answered", "fits"),
+    ("text", "implementation", "version", "free_threaded", "name"),
     [
-        ("3.11", ("cpython", (3, 11, 7), False), True),
-        ("3.11", ("cpython", (3, 12, 7), False), False),
-        ("3.11", ("pypy", (3, 11, 7), False), False),
-        ("3.13", ("cpython", (3, 13, 0), True), False),
-        ("3.13t", ("cpython", (3, 13, 0), True), True),
-        ("3.13t", ("cpython", (3, 13, 0), False), False),
-        ("/p", ("pypy", (3, 6, 0), False), True),
+        ("3.11", "cpython", (3, 11, 7), False, None),
+        ("3.11", "cpython", (3, 12, 7), False, "py312"),
+        ("3.11", "pypy", (3, 11, 7), False, "pypy311"),
+        ("3.13", "cpython", (3, 13, 0), True, "py313t"),
+        ("3.13t", "cpython", (3, 13, 0), True, None),
+        ("3.13t", "cpython", (3, 13, 0), False, "py313"),
+        ("/p", "pypy", (3, 6, 0), False, None),
     ],
 )
-def test_an_interpreter_has_to_be_what_was_asked_for(text: str, answered: Any, fits: bool) -> None:
-    """Implementation, version and threads; a path may be any."""
-    interpreter = cast("Interpreter", _Answered(*answered))
-    if fits:
-        Flavour.parse(text).require(interpreter)
+def test_an_interpreter_has_to_be_what_was_asked_for(
+    text: str, implementation: str, version: tuple[int, int, int], free_threaded: bool, name: str | None
+) -> None:
+    """Implementation, version and threads; a path may be any. `name` is what it is instead."""
+    interpreter = Interpreter(
+        executable="/p",
+        implementation=implementation,
+        version=version,
+        release="",
+        cache_tag="",
+        magic_number=b"",
+        abi_flags="",
+        free_threaded=free_threaded,
+        prefix="/",
+        schemes={},
+        default_scheme="",
+        inside=(),
+    )
+    asked = Flavour.parse(text)
+    if name is None:
+        interpreter.require(asked)
         return
     with pytest.raises(InterpreterError) as caught:
-        Flavour.parse(text).require(interpreter)
-    assert f"/p was asked for as {Flavour.parse(text).name} and answers as answered" == caught.value.message
+        interpreter.require(asked)
+    assert (
+        f"/p should be {asked.name}, but is {name}",
+        f"use --python {name}, or correct {asked.name}'s executable in the configuration",
+    ) == (caught.value.message, caught.value.mend)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +262,8 @@ def test_an_interpreter_has_to_be_what_was_asked_for(text: str, answered: Any, f
 )
 def test_flavour_of_a_cache_tag(tag: str, expected: str | None) -> None:
     """Of CPython's and PyPy's, version 3."""
-    assert expected == flavour_of_tag(tag)
+    found = Flavour.of_cache_tag(tag)
+    assert expected == (found.name if found else None)
 
 
 def test_the_hosts_own_directory_comes_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -271,4 +281,4 @@ def test_a_directory_is_no_interpreter(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError) as caught:
         Flavour.parse("venv")
-    assert "venv is a directory: an environment is named with --prefix venv" == caught.value.mend
+    assert "venv is a directory; for an environment use --prefix venv" == caught.value.mend

@@ -71,7 +71,7 @@ def test_two_accounts_are_too_many() -> None:
     holders.take("/a", status(FILE | 0o755, PERSON))
     assert Account(PERSON, PERSON) == holders.account
     holders.take("/b", status(FILE | 0o755, OTHER))
-    with pytest.raises(RefusedError, match=rf"it is in the hands of accounts \[{PERSON}, {OTHER}\]"):
+    with pytest.raises(RefusedError, match=rf"is not trusted by root: accounts \[{PERSON}, {OTHER}\] can change it"):
         assert holders.account
 
 

@@ -81,7 +81,7 @@ def test_a_table_has_to_hold_its_rows_itself(tmp_path: Path, name: str) -> None:
     database = sqlite3.connect(tmp_path / "db")
     database.execute(SCHEMAS[name])
     database.close()
-    message = "its table files computes what it holds" if name in ("generated", "stored") else "it has no table files"
+    message = "its table files has generated columns" if name in ("generated", "stored") else "it has no table files"
     with pytest.raises(ManagerError, match=message):
         ask(str(tmp_path / "db"), "select path from files")
 

@@ -49,7 +49,7 @@ def test_a_word_without_a_meaning_is_a_defect(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "_read", lambda name: "@B@ @A@ @B@ @C@")
     with pytest.raises(DefectError) as caught:
         render("x/y", {"C": ""})
-    message = "the template hooks/x/y has words that nothing stands for: @A@, @B@"
+    message = "the template hooks/x/y has unknown placeholders: @A@, @B@"
     assert (message, "install pyctrigger again") == (caught.value.message, caught.value.mend)
 
 
@@ -77,7 +77,7 @@ def test_what_cannot_be_quoted_is_refused(text: str, forbidden: str) -> None:
     """Controls, quotation marks, bytes that are no text, and what the file's language takes for something else."""
     with pytest.raises(UsageError) as caught:
         quoted(text, forbidden=forbidden)
-    message = f"{text!r} can't stand in this manager's hooks"
+    message = f"{text!r} can't be used in its hooks"
     assert (message, "use a path without special characters") == (caught.value.message, caught.value.mend)
 
 

@@ -34,9 +34,9 @@ def test_a_program_is_asked_in_surroundings_of_its_own(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("body", "seconds", "message"),
     [
-        ("exit 3", 60, "{path} doesn't answer: exit status 3"),
-        ("kill -9 $$", 60, "{path} doesn't answer: exit status -9"),
-        ("exec sleep 60", 0.1, "{path} can't be asked: TimeoutExpired"),
+        ("exit 3", 60, "{path} failed: exit status 3"),
+        ("kill -9 $$", 60, "{path} failed: exit status -9"),
+        ("exec sleep 60", 0.1, "{path} can't be run: TimeoutExpired"),
     ],
 )
 def test_a_program_that_fails_is_an_error(tmp_path: Path, body: str, seconds: float, message: str) -> None:
@@ -49,7 +49,7 @@ def test_a_program_that_fails_is_an_error(tmp_path: Path, body: str, seconds: fl
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     """It went after it was looked for."""
-    with pytest.raises(ManagerError, match="can't be asked: FileNotFoundError"):
+    with pytest.raises(ManagerError, match="can't be run: FileNotFoundError"):
         ask([str(tmp_path / "absent")], 60)
 
 
@@ -58,7 +58,7 @@ def test_a_caller_who_ignores_its_children_hears_no_status(tmp_path: Path) -> No
     path = program(tmp_path / "rpm", "exit 0")
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        with pytest.raises(ManagerError, match=f"nobody can tell whether {path} has failed while SIGCHLD is ignored"):
+        with pytest.raises(ManagerError, match=f"the exit status of {path} is unknown while SIGCHLD is ignored"):
             ask([path], 60)
     finally:
         signal.signal(signal.SIGCHLD, before)

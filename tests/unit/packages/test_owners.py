@@ -56,7 +56,7 @@ def test_a_manager_that_cannot_be_read_is_told() -> None:
     files = FilesInMemory({"/var/lib/rpm/Packages": b"", APK: b"P:two\nF:b\nR:c\n"})
     told: list[str] = []
     assert {"/b/c": Owner("apk", "two")} == owners_of(["/b/c"], files, told.append)
-    expected = "rpm can't be asked who owns what: /root/var/lib/rpm/Packages: rpm isn't run over a root's database"
+    expected = "rpm can't be asked for owners: /root/var/lib/rpm/Packages: rpm isn't run over a root's database"
     assert [expected] == told
 
 

@@ -69,7 +69,7 @@ def test_what_cannot_be_read_owns_everything() -> None:
     ownership = Ownership(FilesInMemory(texts), told.append)
     assert (True, True) == (ownership.owns("/a", "other.pyc"), ownership.owns("/x", "y"))
     reason = "/root/var/lib/rpm/Packages: rpm isn't run over a root's database"
-    message = f"nothing is removed or replaced, a package may own it: {reason}; once that is mended, run it again"
+    message = f"nothing is removed or replaced, since a package may own it: {reason}; fix that and run it again"
     assert (True, [message]) == (ownership.is_unreadable, told)
     del texts["/var/lib/rpm/Packages"]
     ownership.forget()

@@ -88,7 +88,7 @@ def test_no_rpm_to_read_it(own: Path) -> None:
     """Its database is there, and nobody knows what packages own."""
     with pytest.raises(ManagerError) as caught:
         list(old().owned_pycs())
-    assert f"/root{OLD}/Packages is there, but no rpm to read it" == str(caught.value)
+    assert f"/root{OLD}/Packages exists, but rpm, which could read it, doesn't" == str(caught.value)
 
 
 @pytest.mark.parametrize(

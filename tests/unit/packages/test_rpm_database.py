@@ -94,18 +94,18 @@ def with_(tag: int, kind: int, value: Any) -> dict[int, tuple[int, Any]]:
 
 
 MISMATCH = "a package's files and directories don't match"
-CUT = "a package's list of names ends in the middle"
+CUT = "a package's list of names is incomplete"
 #: A header, and what is wrong with it.
 DAMAGED: dict[str, tuple[bytes, str]] = {
     "too short": (b"\0\0.pyc", "unpack_from requires"),
     "bytes behind its end": (header(ONE, tail=b"x"), "a package's header has"),
     "a larger size": (header(ONE, size=10_000), "a package's header has"),
-    "no directories": (header(without(DIRNAMES)), "a package's file lies in no directory"),
+    "no directories": (header(without(DIRNAMES)), "a package's file is in no directory"),
     "no numbers": (header(without(DIRINDEXES)), MISMATCH),
     "a number too few": (header(with_(DIRINDEXES, INT32, [0, 1, 0])), MISMATCH),
     "a number too many": (header(with_(DIRINDEXES, INT32, [0, 1, 0, 0, 0])), MISMATCH),
-    "no such directory": (header(with_(DIRINDEXES, INT32, [0, 2, 0, 0])), "a package's file lies in no directory"),
-    "numbers of another type": (header(with_(DIRINDEXES, STRING, [b"0"])), "no numbers where they belong"),
+    "no such directory": (header(with_(DIRINDEXES, INT32, [0, 2, 0, 0])), "a package's file is in no directory"),
+    "numbers of another type": (header(with_(DIRINDEXES, STRING, [b"0"])), "a package's numbers aren't numbers"),
     "names of another type": (header(with_(BASENAMES, STRING, [b"m.pyc"])), CUT),
     "directories of another type": (header(with_(DIRNAMES, 9, [b"/a/"])), CUT),
 }
@@ -137,7 +137,7 @@ def test_a_package_without_files_may_speak_of_bytecode() -> None:
 
 @pytest.mark.parametrize(
     ("entries", "message"),
-    [(without(NAME), "1000"), (with_(NAME, STRING_ARRAY, [b"x"]), "a package's name is no text")],
+    [(without(NAME), "1000"), (with_(NAME, STRING_ARRAY, [b"x"]), "a package's name isn't text")],
 )
 def test_a_package_without_a_name_owns_nothing_for_sure(entries: dict[int, tuple[int, Any]], message: str) -> None:
     """It is an error for whoever asks for owners."""

@@ -8,7 +8,7 @@ import pytest
 
 from pyctrigger.pyc.magic import header_size, is_magic, number_of, release_of
 
-NOBODY = "no interpreter that is known here"
+NOBODY = "no known interpreter"
 #: Number, implementation, version, what people read, and whether a final release has it.
 RELEASES = [
     (0, "", (0, 0), NOBODY, False),
@@ -19,32 +19,32 @@ RELEASES = [
     (240, "pypy", (3, 7), "PyPy 3.7", True),
     (336, "pypy", (3, 9), "PyPy 3.9", True),
     (416, "pypy", (3, 11), "PyPy 3.11", True),
-    (448, "pypy", (0, 0), "PyPy, a release that isn't known here", False),
+    (448, "pypy", (0, 0), "PyPy, an unknown release", False),
     (449, "", (0, 0), NOBODY, False),
-    (2992, "pypy", (0, 0), "PyPy, a release that isn't known here", False),
+    (2992, "pypy", (0, 0), "PyPy, an unknown release", False),
     (2999, "", (0, 0), NOBODY, False),
     (3000, "cpython", (3, 0), "CPython 3.0a1 (before 3.0a4)", False),
     (3131, "cpython", (3, 0), "CPython 3.0", True),
     (3187, "pypy", (3, 2), "PyPy 3.2", True),
-    (3188, "cpython", (3, 2), "CPython 3.2, newer than what is known here", False),
+    (3188, "cpython", (3, 2), "CPython 3.2, newer than this pyctrigger knows", False),
     (3310, "cpython", (3, 4), "CPython 3.4", True),
     (3330, "cpython", (3, 5), "CPython 3.5b1 (before 3.5b2)", False),
     (3340, "cpython", (3, 5), "CPython 3.5b2 (before 3.5b3)", False),
     (3350, "cpython", (3, 5), "CPython 3.5.0 to 3.5.2", True),
     (3351, "cpython", (3, 5), "CPython 3.5.3 and later", True),
     (3379, "cpython", (3, 6), "CPython 3.6", True),
-    (3380, "cpython", (3, 6), "CPython 3.6, newer than what is known here", False),
+    (3380, "cpython", (3, 6), "CPython 3.6, newer than this pyctrigger knows", False),
     (3394, "cpython", (3, 7), "CPython 3.7", True),
     (3413, "cpython", (3, 8), "CPython 3.8", True),
     (3423, "cpython", (3, 9), "CPython 3.9, a pre-release", False),
     (3425, "cpython", (3, 9), "CPython 3.9", True),
     (3439, "cpython", (3, 10), "CPython 3.10", True),
-    (3440, "cpython", (3, 10), "CPython 3.10, newer than what is known here", False),
-    (3449, "cpython", (3, 10), "CPython 3.10, newer than what is known here", False),
+    (3440, "cpython", (3, 10), "CPython 3.10, newer than this pyctrigger knows", False),
+    (3449, "cpython", (3, 10), "CPython 3.10, newer than this pyctrigger knows", False),
     (3450, "cpython", (3, 11), "CPython 3.11a1 (before 3.11a2)", False),
     (3494, "cpython", (3, 11), "CPython 3.11a7 (before 3.11b4)", False),
     (3495, "cpython", (3, 11), "CPython 3.11", True),
-    (3499, "cpython", (3, 11), "CPython 3.11, newer than what is known here", False),
+    (3499, "cpython", (3, 11), "CPython 3.11, newer than this pyctrigger knows", False),
     (3500, "cpython", (3, 12), "CPython 3.12a1 (before 3.12a2)", False),
     (3530, "cpython", (3, 12), "CPython 3.12, a pre-release", False),
     (3531, "cpython", (3, 12), "CPython 3.12", True),
@@ -53,9 +53,9 @@ RELEASES = [
     (3627, "cpython", (3, 14), "CPython 3.14", True),
     (3650, "cpython", (3, 15), "CPython 3.15, a pre-release", False),
     (3666, "cpython", (3, 15), "CPython 3.15", True),
-    (3667, "cpython", (3, 15), "CPython 3.15, newer than what is known here", False),
-    (3700, "cpython", (3, 16), "CPython 3.16, newer than what is known here", False),
-    (7899, "cpython", (3, 99), "CPython 3.99, newer than what is known here", False),
+    (3667, "cpython", (3, 15), "CPython 3.15, newer than this pyctrigger knows", False),
+    (3700, "cpython", (3, 16), "CPython 3.16, newer than this pyctrigger knows", False),
+    (7899, "cpython", (3, 99), "CPython 3.99, newer than this pyctrigger knows", False),
     (7900, "", (0, 0), NOBODY, False),
     (19999, "", (0, 0), NOBODY, False),
     (20000, "", (0, 0), "Python 2 or older", False),
@@ -78,7 +78,7 @@ def test_any_number_gets_an_answer() -> None:
         found = release_of(number)
         assert found.implementation in ("", "cpython", "pypy")
         assert bool(found.implementation) or not found.is_final
-        assert re.match("CPython [23]|PyPy|Python 2|no interpreter", found.text)
+        assert re.match("CPython [23]|PyPy|Python 2|no known interpreter", found.text)
 
 
 @pytest.mark.parametrize(
