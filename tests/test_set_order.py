@@ -53,7 +53,7 @@ for text in texts:
         missed += not may_hold_set(body)
         again = marshal.loads(written(tree, by_bytes))
         changed += again != code and "1e999" not in str(text)  # a NaN is equal to none
-        changed += settled(code, b"?" + body) != b"?" + body  # as a vendor's marshal might write it
+        changed += with_sorted_sets(code, b"?" + body) != b"?" + body  # as a vendor's marshal might write it
 print(len(texts) > 60, sets > 20, missed, garbled, changed)
 """
 

@@ -343,13 +343,13 @@ NOISE = 'os.write(2, b"a library\\x1b[31m is missing\\n")\n'
         ("sys.exit(3)", "exit status 3"),
         ("os.kill(os.getpid(), 9)", "killed by SIGKILL"),
         ('os.write(1, b"hi"); sys.exit(0)', "exit status 0"),
-        ('os.write(1, b"hello, world\\n"); time.sleep(60)', "what it says is no answer"),
-        ('os.write(1, b"\\xff" * 4096); time.sleep(60)', "what it says is no answer"),
-        ('os.write(1, b"\\x05\\0\\0\\0hello"); time.sleep(60)', "what it says is no answer"),
-        ('os.write(1, b"\\0\\0\\0\\0"); time.sleep(60)', "what it says is no answer"),
-        ("time.sleep(60)", "it did not get ready in time"),
+        ('os.write(1, b"hello, world\\n"); time.sleep(60)', "it sent an invalid answer"),
+        ('os.write(1, b"\\xff" * 4096); time.sleep(60)', "it sent an invalid answer"),
+        ('os.write(1, b"\\x05\\0\\0\\0hello"); time.sleep(60)', "it sent an invalid answer"),
+        ('os.write(1, b"\\0\\0\\0\\0"); time.sleep(60)', "it sent an invalid answer"),
+        ("time.sleep(60)", "it was not ready in time"),
         ("os.close(1); os.close(2); time.sleep(60)", "killed by SIGKILL"),
-        ('os.write(1, b"\\x20\\0\\0\\0pyctrigger-wor"); time.sleep(60)', "it did not get ready in time"),
+        ('os.write(1, b"\\x20\\0\\0\\0pyctrigger-wor"); time.sleep(60)', "it was not ready in time"),
     ],
     ids=[
         "exits",
@@ -517,12 +517,12 @@ def test_workers_that_never_start_to_fork_end_the_run(interpreters: list[Found],
     if python is None:
         absent("needs a CPython from 3.12 on")
     script = tmp_path / "python"
-    script.write_text(f'#!/bin/sh\ncase "$*" in *" apart") exit 1;; esac\nexec {python.path} "$@"\n')
+    script.write_text(f'#!/bin/sh\ncase "$*" in *" forks") exit 1;; esac\nexec {python.path} "$@"\n')
     script.chmod(0o755)
     broken = probe(python.path).interpreter._replace(executable=str(script))
     # It has equal sets of names that Python itself has interned: a fork of a process that has compiled nothing has it.
     typing = Path(python.prefix, "lib", "python{}.{}".format(*python.version), "typing.py").read_bytes()
     jobs = [Job(wire.request([wire.LevelRequest(0)], b"/m.py", source), None) for source in (b"x = 1\n", typing)]
 
-    with Pool(broken, Limits(), 1) as pool, pytest.raises(InterpreterError, match="workers end by themselves"):
+    with Pool(broken, Limits(), 1) as pool, pytest.raises(InterpreterError, match="workers end without a cause"):
         list(pool.map(jobs))

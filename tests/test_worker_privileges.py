@@ -278,7 +278,7 @@ def test_a_standard_library_that_can_t_be_read(interpreter: Interpreter, what: s
     }[what]
     with staged(interpreter, close) as stage:
         message = {
-            "a codec": f"{stage.python}: an account without rights can't read all of its standard library; ",
+            "a codec": f"{stage.python}: an unprivileged account can't read all of its standard library; ",
             "the codecs": f"{stage.python} can't run a worker: ",
         }[what]
         assert_no_file_is_blamed(stage, message)

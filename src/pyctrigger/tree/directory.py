@@ -65,8 +65,7 @@ class Tree:
     def open(cls, path: str, root: str | None = None) -> Tree:
         """Open the directory `path`, inside the staged root `root` if one is given.
 
-        Links above a site directory are the administrator's, and are followed; inside a root they can't leave it.
-        Raises OSError.
+        Links above a site directory are followed; inside a root they can't leave it. Raises OSError.
         """
         if root is None and not is_root():
             return cls(os.open(path, _DIRECTORY & ~os.O_NOFOLLOW), path)
@@ -106,8 +105,7 @@ class Tree:
     def entered(self, relative: str) -> Opened:
         """Returns a directory below; its `with` block acts as the account that owns the place. Raises like `directory`.
 
-        Also raises ForeignPlaceError in a process that can't change its ids, and IdentityRefusedError if the account's
-        ids can't be taken on.
+        Also ForeignPlaceError in a process that can't change its ids, and IdentityRefusedError if that fails.
         """
         if not relative:
             return self._root

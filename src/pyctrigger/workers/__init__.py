@@ -1,1 +1,1 @@
-"""The workers: child processes of the target interpreter that turn sources into bytecode."""
+"""Workers: child processes of the target interpreter that compile sources to bytecode."""

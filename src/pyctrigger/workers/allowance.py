@@ -1,7 +1,7 @@
-"""What the slow sources of a run may take together: a directory full of them must not hold a package manager's hook.
+"""Time limit for all slow sources of a run together: a directory full of them must not block a package manager.
 
-Once they have used that up, each source that is left gets one second, which is a hundred times what most need. Once
-those that need more have used up what one source may take, nothing more is tried in this run.
+Once they have used it up, each remaining source gets one second, which is a hundred times what most need. Once those
+that need more than that have used up the limit of one source, no more sources are tried in this run.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .limits import Limits
 
-#: In limits of one source: what slow ones may take that are tried with the whole limit, and those tried with less.
-_WHOLE, _SHORT = 5, 1
-#: Seconds, and the part of a large limit, that a source gets when the first is used up.
-_LEAST, _PART = 1.0, 60
-#: Of its limit. A source that takes more is slow, whether it compiles in the end or not.
+#: In limits of one source: total time of slow sources with the whole limit, and of those with the reduced limit.
+_FULL_LIMITS, _REDUCED_LIMITS = 5, 1
+#: The reduced limit: at least so many seconds, and this fraction of a large limit.
+_LEAST, _FRACTION = 1.0, 60
+#: Fraction of the limit. A source that takes longer is slow, whether it compiles in the end or not.
 _SLOW = 0.1
 
 
 class Allowance:
-    """Adds up what slow sources took. One for all pools of a run."""
+    """Adds up the time that slow sources took, for all pools of a run."""
 
     def __init__(self, limits: Limits) -> None:
-        self._whole = limits
-        #: What one worker may use from now on.
+        self._full_limits = limits
+        #: Limits of one worker from now on.
         self.limits = limits
         self._slow = _SLOW * limits.file_timeout
-        self._left = float(_WHOLE * limits.file_timeout)
+        self._left = float(_FULL_LIMITS * limits.file_timeout)
 
     @property
     def is_used_up(self) -> bool:
-        """Whether nothing more is to be tried."""
-        return self.limits is not self._whole and self._left <= 0
+        """Whether no more sources may be tried."""
+        return self.limits is not self._full_limits and self._left <= 0
 
     def spend(self, seconds: float) -> bool:
-        """A source took so long; whether the others get less from now on."""
+        """Add the time of one source. Returns whether the limit of the others was reduced by that."""
         if not 0 < self._slow <= seconds:
             return False
         self._left -= seconds
-        if self.limits is not self._whole or self._left > 0:
+        if self.limits is not self._full_limits or self._left > 0:
             return False
-        whole = self._whole.file_timeout
-        self.limits = self._whole._replace(file_timeout=min(whole, max(_LEAST, whole / _PART)))
-        # Clocks differ a little.
-        self._slow, self._left = 0.9 * self.limits.file_timeout, float(_SHORT * whole)
+        whole = self._full_limits.file_timeout
+        self.limits = self._full_limits._replace(file_timeout=min(whole, max(_LEAST, whole / _FRACTION)))
+        # The worker's clock and ours differ a little.
+        self._slow, self._left = 0.9 * self.limits.file_timeout, float(_REDUCED_LIMITS * whole)
         return True

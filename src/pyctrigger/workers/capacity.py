@@ -1,62 +1,62 @@
-"""How many workers this machine, or the part of it that we may use, can feed."""
+"""How many workers fit this machine, or the part of it that we may use."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 
-#: Bytes. What a worker holds while it compiles ordinary sources, with room to spare.
+#: Bytes. A worker's memory while it compiles ordinary sources, with a margin.
 _USUAL_WORKER = 256 << 20
 
 
 def worker_count(asked: int) -> int:
-    """`asked`, or for 0 the least of CPU affinity, cgroup quota and what the available memory allows; at least 1."""
+    """Returns `asked`, or if that is 0 the least that CPU affinity, cgroup quota and free memory allow, at least 1."""
     if asked > 0:
         return asked
-    bounds = [_affinity()]
-    for bound in (_quota(), _memory()):
+    bounds = [_count_by_affinity()]
+    for bound in (_count_by_quota(), _count_by_memory()):
         if bound is not None:
             bounds.append(bound)
     return max(1, min(bounds))
 
 
-def _affinity() -> int:
-    with contextlib.suppress(AttributeError, OSError):  # a bound that can't be read doesn't bind
+def _count_by_affinity() -> int:
+    with contextlib.suppress(AttributeError, OSError):  # a limit that can't be read is ignored
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _quota() -> int | None:
-    """CPUs that the cgroup's bandwidth limit amounts to, rounded up (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`)."""
+def _count_by_quota() -> int | None:
+    """Returns the CPUs in the cgroup's bandwidth limit, rounded up (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`)."""
     bounds = []
     for path in _cgroup_files("cpu.max"):
-        quota, _, period = _read(path).partition(" ")
+        quota, _, period = _read_text(path).partition(" ")
         if quota.isdigit() and period.strip().isdigit() and int(period):
             bounds.append(-(-int(quota) // int(period)))
     for path in _cgroup_files("cpu.cfs_quota_us"):
-        quota, period = _read(path), _read(path.replace("quota", "period"))
+        quota, period = _read_text(path), _read_text(path.replace("quota", "period"))
         if quota.isdigit() and period.isdigit() and int(period):
             bounds.append(-(-int(quota) // int(period)))
     return max(1, min(bounds)) if bounds else None
 
 
-def _memory() -> int | None:
-    """Workers that fit into what is available (/proc/meminfo, cgroup `memory.max` less what is in use)."""
+def _count_by_memory() -> int | None:
+    """Returns the workers that fit into free memory (/proc/meminfo, cgroup `memory.max` less what is in use)."""
     free = []
-    for line in _read("/proc/meminfo").splitlines():
+    for line in _read_text("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             free.append(int(line.split()[1]) * 1024)
     for path in _cgroup_files("memory.max"):
-        most, used = _read(path), _read(path.replace("memory.max", "memory.current"))
+        most, used = _read_text(path), _read_text(path.replace("memory.max", "memory.current"))
         if most.isdigit() and used.isdigit():
             free.append(int(most) - int(used))
     return max(1, min(free) // _USUAL_WORKER) if free else None
 
 
 def _cgroup_files(name: str) -> list[str]:
-    """The file `name` of our cgroup and of every one above it: each of them bounds us (cgroups(7))."""
+    """Returns the file `name` of our cgroup and of all its parents: each of them limits us (cgroups(7))."""
     found = []
-    for line in _read("/proc/self/cgroup").splitlines():
+    for line in _read_text("/proc/self/cgroup").splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         mount = "/sys/fs/cgroup" + (f"/{controllers}" if controllers else "")
         while True:
@@ -69,9 +69,9 @@ def _cgroup_files(name: str) -> list[str]:
     return found
 
 
-def _read(path: str) -> str:
+def _read_text(path: str) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read(1 << 16).strip()
     except OSError:
-        return ""  # a bound that can't be read doesn't bind
+        return ""  # a limit that can't be read is ignored

@@ -1,4 +1,4 @@
-"""What one worker may use, and what the kernel is told of it from outside."""
+"""Resource limits of a worker, and how the host sets them from outside."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import NamedTuple
 
 #: Bytes (pipe(7)).
 _USUAL_PIPE_SIZE = 1 << 16
-#: Bytes. With less of it a MemoryError may mean the stack: 3.14 counts what it has left, and says so.
+#: Bytes. With a smaller stack a MemoryError may be about the stack: 3.14 checks what is left of it.
 _USUAL_STACK = 8 << 20
-#: Its number is Linux's; `fcntl` names it from 3.10 on.
+#: Linux's number. `fcntl` has the name from 3.10 on.
 _F_SETPIPE_SZ = 1031
 
 
 class Limits(NamedTuple):
-    """What one worker may use."""
+    """Resource limits of one worker."""
 
     file_timeout: float = 60.0
-    """CPU seconds for one source; 0: no limit."""
+    """CPU seconds for one source; 0 for no limit."""
     memory: int = 2 << 30
-    """Bytes of address space; 0: no limit."""
+    """Bytes of address space; 0 for no limit."""
     start_timeout: float = 30.0
-    """Seconds until a worker must have said that it is ready."""
+    """Seconds until a worker must be ready."""
 
     @property
     def wall_timeout(self) -> float:
-        """Seconds of waiting for one source, whatever the CPU does: for a worker that is stopped or swapped out."""
+        """Seconds to wait for one source whatever its CPU time: for a worker that is stopped or swapped out."""
         return max(60.0, 10 * self.file_timeout) if self.file_timeout else 3600.0
 
 
 def is_memory_ours(limits: Limits) -> bool:
-    """Whether what a worker may use is what `limits` says, and memory that it doesn't get is so for that reason.
+    """Whether `limits` is what bounds a worker's memory, so that a MemoryError is due to it.
 
-    Our caller may have left us less (ulimit -v, -d, -s), and a system without overcommitment refuses what others hold.
+    Our caller may have set lower limits (ulimit -v, -d, -s), and without overcommitment other processes count, too.
     """
     try:
         import resource
@@ -57,9 +57,10 @@ def is_memory_ours(limits: Limits) -> bool:
 
 
 def widen(pipe: int, size: int) -> int:
-    """Let a pipe hold more (fcntl(2), F_SETPIPE_SZ, Linux), so that nobody waits before a full one; what it holds.
+    """Enlarge a pipe's buffer (fcntl(2), F_SETPIPE_SZ, Linux), so that no side blocks. Returns its size.
 
-    Of who isn't root all pipes together may hold 64 MiB (pipe(7), pipe-user-pages-soft); then they stay as they are.
+    All pipes of an account other than root may have 64 MiB together (pipe(7), pipe-user-pages-soft); then it isn't
+    enlarged.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
@@ -68,32 +69,31 @@ def widen(pipe: int, size: int) -> int:
 
 
 def dont_wait(pipe: int) -> None:
-    """Have reads and writes return at once. `os.set_blocking` needs ioctl(2), which some systems refuse."""
+    """Make a pipe non-blocking. `os.set_blocking` needs ioctl(2), which some sandboxes refuse."""
     fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_NONBLOCK)
 
 
 def restrict(pid: int, limits: Limits) -> None:
-    """Bound a worker from here, where the system lets us (prlimit(2), Linux).
+    """Limit a worker from outside, where the system supports that (prlimit(2), Linux).
 
-    They are the limits that a worker sets for itself, unless its target lacks the module `resource`, as Debian's
-    python3.15-minimal does.
+    A worker sets the same limits itself, unless its target has no module `resource`, as Debian's python3.15-minimal.
     """
-    _set(pid, {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NOFILE": 64})
+    _set_limits(pid, {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NOFILE": 64})
     if limits.memory:
-        _set(pid, {"RLIMIT_AS": limits.memory})
+        _set_limits(pid, {"RLIMIT_AS": limits.memory})
 
 
 def restrict_processes(pid: int, processes: int) -> None:
-    """The same for how many processes its account has; once it runs: an interpreter may be a script that forks."""
-    _set(pid, {"RLIMIT_NPROC": processes})
+    """Limit the processes of a worker's account. Only once it runs: an interpreter may be a script that forks."""
+    _set_limits(pid, {"RLIMIT_NPROC": processes})
 
 
-def _set(pid: int, wanted: dict[str, int]) -> None:
-    with contextlib.suppress(ImportError, AttributeError):  # FreeBSD's has no prlimit
+def _set_limits(pid: int, wanted: dict[str, int]) -> None:
+    with contextlib.suppress(ImportError, AttributeError):  # no prlimit on FreeBSD
         import resource
 
         for name, most in wanted.items():
-            with contextlib.suppress(OSError, ValueError):  # it ended already, or a limit can't be set
+            with contextlib.suppress(OSError, ValueError):  # it has ended, or the limit can't be set
                 kind = getattr(resource, name)
                 hard = resource.prlimit(pid, kind)[1]
                 allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)

@@ -1,8 +1,8 @@
-"""The pool: N workers of one interpreter, a bounded number of requests on the way, every answer with its request.
+"""The pool: N workers of one interpreter with bounded queues; each answer is returned with its request.
 
-A source that crashes, hangs or exhausts a worker costs that source alone: a worker answers in order, so the first
-request without an answer is the culprit, and those behind it go to another worker. A crash and memory trouble are
-facts about the moment until they happen a second time, alone in a new worker.
+A source that crashes, hangs or exhausts a worker affects only itself: workers answer in order, so the first request
+without an answer is the culprit, and those after it go to another worker. A crash or a lack of memory may have other
+causes, so the source is retried once, alone in a new worker.
 """
 
 from __future__ import annotations
@@ -30,46 +30,46 @@ if TYPE_CHECKING:
     from .limits import Limits
     from .wire import Reply
 
-#: What one worker may have before it: enough that it never waits, few enough that the last ones end together.
-_MOST_JOBS = 256
-_MOST_BYTES = 1 << 19
-#: With more than that before each worker, some 25 ms, it is worth to start one more.
+#: Limits for one worker's queue: long enough that it never idles, short enough that all finish at the same time.
+_MAX_JOBS = 256
+_MAX_BYTES = 1 << 19
+#: Bytes. If each worker has more than that queued, some 25 ms, another one is worth starting.
 _ENOUGH_BYTES = 1 << 17
-#: Workers that ended with nothing to do, in a row, before the interpreter is called broken.
-_MOST_SENSELESS_DEATHS = 3
-#: Of a CPU limit. Its clock counts whole ticks, and under load nearly a sixth more than were used; half tells it from a
-#: stray signal.
-_ENOUGH_OF_IT = 0.5
-#: How many times longer than it says a worker may have taken, since others were at work, or we were stopped.
-_MOST_SLOWED = 10
-#: Seconds after which the workers themselves are looked at, whatever their pipes say.
-_GLANCE = 1.0
-#: Accounts of workers that have ended which wait for the end of the run: to see who runs under them costs little.
-_MOST_LEASES = 64
+#: Workers in a row that may end without having work, before the interpreter is reported as broken.
+_MAX_UNEXPLAINED_ENDS = 3
+#: Fraction of a CPU time limit. Its clock counts whole ticks, and under load nearly a sixth too many; half is enough to
+#: distinguish it from a stray signal.
+_ENOUGH_OF_LIMIT = 0.5
+#: How many times longer than it reports a worker may seem to take, on a busy machine, or after we were stopped.
+_MAX_SLOWDOWN = 10
+#: Seconds between two checks of the worker processes themselves, besides their pipes.
+_CHECK_INTERVAL = 1.0
+#: Leases of ended workers that are returned together at the end of the run; beyond that, earlier.
+_MAX_ENDED_LEASES = 64
 _OUTSTANDING = attrgetter("outstanding")
 
 
 class Lost(NamedTuple):
-    """A worker was lost over this request: kind `timeout`, `memory` or `crash`."""
+    """A worker was lost because of this request. `kind` is `timeout`, `memory` or `crash`."""
 
     kind: str
     message: str
     limit: float = 0
-    """The limit of ours (seconds of CPU, bytes) that the request alone has exceeded; 0: the surroundings may have."""
+    """The limit of ours (CPU seconds, bytes) that the request alone exceeded; 0 if there may be another cause."""
     is_tried: bool = True
-    """False where others had used up the time for slow sources."""
+    """False if other slow sources had used up the time for all of them."""
 
 
 Answer = Union[Compiled, Failed, Lost]
-#: Where nothing more is tried.
+#: The answer for a source that isn't tried any more.
 UNTRIED = Lost("timeout", "not tried: slow sources have used up their time", is_tried=False)
 
 
 class Pool:
-    """Up to `size` workers of one program; they start when there is work for them. Use it as a context manager.
+    """Up to `size` workers of one program, started when there is work for them. Use it as a context manager.
 
-    The program is `compile`, or `compare` for what loads the bytecode that nobody knows. `leases` is the directory of
-    the locks, for root's workers, each of which has an account of its own.
+    The program is `compile`, or `compare`, which loads doubtful bytecode. `leases` is the directory of lock files for
+    the accounts of root's workers, each of which has its own.
     """
 
     def __init__(  # noqa: PLR0913 - each is a fact about the workers, and most have a default
@@ -89,23 +89,24 @@ class Pool:
         self._size = max(1, size)
         self._hashes = hashes
         self._program = program
-        #: Where the accounts of workers are noted, and those that have been given to one.
-        self._place = leases
+        #: The directory of lock files, and the leases of all workers.
+        self._lease_directory = leases
         self._leases: list[Lease] = []
         self._workers: list[Worker] = []
         self._by_descriptor: dict[int, Worker] = {}
         self._poller = select.poll()
-        self._again: deque[Job] = deque()
-        self._solo: deque[Job] = deque()
-        #: For workers that fork for each of them, or have loaded another codec.
+        self._returned: deque[Job] = deque()
+        self._retrying: deque[Job] = deque()
+        #: Jobs for special workers, which fork for each job, or have loaded another codec.
         self._special: deque[Job] = deque()
         self._pace = Pace()
-        self._next_look = time.monotonic() + _GLANCE
-        #: For each kind of worker: one that answers says nothing about those that are special.
-        self._senseless_deaths = {False: 0, True: 0}
-        #: Whether a worker was ever ready: the next one that dies at its start was killed, it isn't unfit.
+        self._next_check = time.monotonic() + _CHECK_INTERVAL
+        #: Counted separately for special workers: that normal ones work says nothing about them.
+        self._unexplained_ends = {False: 0, True: 0}
+        #: Whether a worker was ever ready. If so, the next one that dies while starting was killed, and the interpreter
+        #: works.
         self.has_worked = False
-        #: System calls that keep workers within their limits, and that the system refuses.
+        #: System calls for workers' limits that the system refused.
         self.lacks: set[str] = set()
 
     def __enter__(self) -> Pool:
@@ -114,23 +115,23 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.kill()
-        self._end_all()
+        self._end_workers()
 
     def warm_up(self) -> None:
-        """Start the first worker now, while the caller has something else to do."""
+        """Start the first worker now, while the caller does something else."""
         if not self._workers:
-            self._start()
+            self._start_worker()
 
     def map(self, jobs: Iterable[Job | None]) -> Iterator[tuple[Job, Answer]]:
-        """Send every job through a worker; pairs of job and answer, in the order in which they are done.
+        """Send all jobs to workers. Yields pairs of job and answer in the order in which they are done.
 
-        Jobs are drawn when there is room for them; None says that the next one waits for an answer. Raises
-        InterpreterError where no worker can be had.
+        Jobs are taken when a worker has room for them; None means that the next one depends on an answer. Raises
+        InterpreterError if no worker can be started.
         """
         source = iter(jobs)
         exhausted = False
         while True:
-            while not exhausted and (worker := self._with_room()):
+            while not exhausted and (worker := self._worker_with_room()):
                 try:
                     job = next(source)
                 except StopIteration:
@@ -140,80 +141,80 @@ class Pool:
                     break
                 worker.send(job)
             if self._allowance.is_used_up:
-                yield from self._give_up(source)
+                yield from self._give_up_jobs(source)
                 break
-            self._place_returned()
+            self._assign_returned()
             self._start_writing()
             if exhausted and not any(worker.jobs for worker in self._workers):
                 break
             time.sleep(self._pause())
-            yield from self._turn()
-        self._end_all()
+            yield from self._poll_workers()
+        self._end_workers()
 
-    def _give_up(self, source: Iterator[Job | None]) -> Iterator[tuple[Job, Answer]]:
-        """Everything that has no answer yet, and what is still to come, is left to another run."""
+    def _give_up_jobs(self, source: Iterator[Job | None]) -> Iterator[tuple[Job, Answer]]:
+        """Yield UNTRIED for all jobs without an answer, and for those still to come."""
         for worker in self._workers:
             worker.kill()
         left = [job for worker in self._workers for job in worker.jobs]
-        for job in (*left, *self._again, *self._solo, *self._special):
+        for job in (*left, *self._returned, *self._retrying, *self._special):
             yield job, UNTRIED
         for each in source:
             if each is not None:
                 yield each, UNTRIED
 
-    def _spend(self, seconds: float) -> None:
-        """A source took so long. Where the next ones get less, so do those that workers have already."""
+    def _count_time(self, seconds: float) -> None:
+        """Count a source's time. If that reduces the limit, restart all workers, so that it applies to queued jobs."""
         if self._allowance.spend(seconds):
             self._limits = self._allowance.limits
             for worker in self._workers:
-                worker.retiring = True  # nobody is to blame for its end
+                worker.retiring = True  # so that no job is blamed for its end
                 worker.kill()
 
     def ask(self, job: Job) -> Answer:
-        """The answer to one job, from a worker that stays for the next one. Raises InterpreterError."""
+        """Send one job, and wait for its answer. The worker stays for the next one. Raises InterpreterError."""
         if self._allowance.is_used_up:
             return UNTRIED
-        worker = self._with_room() or self._start()
+        worker = self._worker_with_room() or self._start_worker()
         worker.send(job)
         while True:
-            self._place_returned()
+            self._assign_returned()
             self._start_writing()
-            for _, answer in self._turn():
+            for _, answer in self._poll_workers():
                 return answer
 
-    def _with_room(self) -> Worker | None:
-        """The worker to give the next job to, a new one if all others are busy; None if there is no room."""
-        if self._again or self._solo or len(self._special) > _MOST_JOBS:
+    def _worker_with_room(self) -> Worker | None:
+        """Returns the worker for the next job, a new one if all others are busy, or None if there is no room."""
+        if self._returned or self._retrying or len(self._special) > _MAX_JOBS:
             return None
-        usable = self._usable()
+        usable = self._usable_workers()
         best = min(usable, key=_OUTSTANDING, default=None)
         if len(usable) < self._size and not (best and best.outstanding < _ENOUGH_BYTES):
-            self._start_writing()  # while one more starts, the others can begin
+            self._start_writing()  # the others can work while another one starts
             try:
-                return self._start()
+                return self._start_worker()
             except InterpreterError:
                 if not usable:
                     raise
-                self._size = len(usable)  # no descriptors, processes or memory for one more: fewer do the work, too
-        return best if best and len(best.jobs) < _MOST_JOBS and best.outstanding < _MOST_BYTES else None
+                self._size = len(usable)  # no descriptors, processes or memory for another one: continue with fewer
+        return best if best and len(best.jobs) < _MAX_JOBS and best.outstanding < _MAX_BYTES else None
 
     def _pause(self) -> float:
-        """Seconds in which no worker runs out of work, nor of room for its answers.
+        """Returns the seconds for which all workers have work, and room for their answers.
 
-        Workers for a suspect, or apart, have none but the work that they were started for.
+        Workers that retry a job, or fork, have only the work that they were started for.
         """
-        busy = [min(worker.outstanding, worker.room) for worker in self._usable() if worker.jobs]
+        busy = [min(worker.outstanding, worker.room) for worker in self._usable_workers() if worker.jobs]
         return self._pace.pause(min(busy, default=0))
 
-    def _place_returned(self) -> None:
-        """Give back to workers what came back from lost ones; one suspect at a time, each in a worker of its own."""
-        while self._again:
-            usable = self._usable()
-            worker = min(usable, key=_OUTSTANDING) if len(usable) >= self._size else self._start()
-            worker.send(self._again.popleft())
-        if self._solo and not any(self._is_solo(worker) for worker in self._workers):
-            job = self._solo.popleft()
-            self._start(apart=job.apart, codec=job.codec).send(job)
+    def _assign_returned(self) -> None:
+        """Assign jobs that lost workers returned. Retries run one at a time, each in a worker of its own."""
+        while self._returned:
+            usable = self._usable_workers()
+            worker = min(usable, key=_OUTSTANDING) if len(usable) >= self._size else self._start_worker()
+            worker.send(self._returned.popleft())
+        if self._retrying and not any(self._is_retrying(worker) for worker in self._workers):
+            job = self._retrying.popleft()
+            self._start_worker(forks=job.forks, codec=job.codec).send(job)
         for job in list(self._special):
             special = self._special_worker(job)
             if special is not None:
@@ -221,56 +222,56 @@ class Pool:
                 special.send(job)
 
     def _special_worker(self, job: Job) -> Worker | None:
-        """The worker that forks, or has loaded its codec; None while one for another codec is busy: there is one."""
-        special = [each for each in self._workers if _is_special(each) and not self._is_solo(each)]
-        found = next((each for each in special if (each.apart, each.codec) == (job.apart, job.codec)), None)
+        """Returns the worker that forks, or has loaded the job's codec; None while one for another codec is busy."""
+        special = [each for each in self._workers if _is_special(each) and not self._is_retrying(each)]
+        found = next((each for each in special if (each.forks, each.codec) == (job.forks, job.codec)), None)
         if found is not None and not found.retiring:
             return found
         others = [each for each in special if job.codec and each.codec]
         if any(each.jobs for each in others):
             return None
         for each in others:
-            self._drop(each)
-        return self._start(apart=job.apart, codec=job.codec)
+            self._remove_worker(each)
+        return self._start_worker(forks=job.forks, codec=job.codec)
 
-    def _usable(self) -> list[Worker]:
-        return [each for each in self._workers if not (each.retiring or _is_special(each) or self._is_solo(each))]
+    def _usable_workers(self) -> list[Worker]:
+        return [each for each in self._workers if not (each.retiring or _is_special(each) or self._is_retrying(each))]
 
     @staticmethod
-    def _is_solo(worker: Worker) -> bool:
-        return bool(worker.jobs) and worker.jobs[0].alone
+    def _is_retrying(worker: Worker) -> bool:
+        return bool(worker.jobs) and worker.jobs[0].is_retry
 
-    def _start(self, *, apart: bool = False, codec: str = "") -> Worker:
-        lease = self._lease()
+    def _start_worker(self, *, forks: bool = False, codec: str = "") -> Worker:
+        lease = self._lease_account()
         worker = Worker(
             self._interpreter,
             self._limits,
             hashes=self._hashes,
             program=self._program,
-            apart=apart,
+            forks=forks,
             codec=codec,
             lease=lease,
         )
         self._workers.append(worker)
-        for descriptor in (worker.output, worker.noise):
+        for descriptor in (worker.output, worker.stderr):
             self._by_descriptor[descriptor] = worker
             self._poller.register(descriptor, select.POLLIN)
         return worker
 
-    def _lease(self) -> Lease | None:
+    def _lease_account(self) -> Lease | None:
         if os.geteuid() != 0:
             return None
-        from ..interpreter.accounts import lease  # nobody but root has accounts to give
+        from ..interpreter.accounts import lease  # only root can lease accounts
 
-        if len(self._leases) >= _MOST_LEASES:
+        if len(self._leases) >= _MAX_ENDED_LEASES:
             self._end_leases()
-        given = lease(self._place)
-        if given is not None:
-            self._leases.append(given)
-        return given
+        leased = lease(self._lease_directory)
+        if leased is not None:
+            self._leases.append(leased)
+        return leased
 
     def _end_leases(self) -> None:
-        """Give back the accounts of workers that have ended, and end what they left behind."""
+        """Return the leases of ended workers, and kill what still runs under their accounts."""
         used = [worker.lease for worker in self._workers]
         for lease in [each for each in self._leases if each not in used]:
             self._leases.remove(lease)
@@ -284,68 +285,68 @@ class Pool:
                     self._by_descriptor[worker.input] = worker
                     self._poller.register(worker.input, select.POLLOUT)
 
-    def _turn(self) -> Iterator[tuple[Job, Answer]]:
-        """Wait for something to happen, and see to it."""
+    def _poll_workers(self) -> Iterator[tuple[Job, Answer]]:
+        """Wait for input, output or a time-out, and handle it."""
         nearest = min((w.deadline for w in self._workers if w.jobs or w.ready is None), default=None)
         now = time.monotonic()
-        # Whoever holds the other end of a pipe may be somebody else: an end of file alone is never waited for.
-        left = _GLANCE if nearest is None else min(_GLANCE, max(0.0, nearest - now))
+        # Another process may have a worker's pipe open, so we never wait for end of file alone.
+        left = _CHECK_INTERVAL if nearest is None else min(_CHECK_INTERVAL, max(0.0, nearest - now))
         ready = self._poller.poll(int(left * 1000) + 1)
         for descriptor, _ in ready:
             worker = self._by_descriptor.get(descriptor)
             if worker is None:
-                continue  # it was lost earlier in this very turn
+                continue  # it was lost earlier in this loop
             if descriptor == worker.input:
                 worker.pump_in()
                 if not worker.wants_to_write:
                     self._unregister(descriptor)
-            elif descriptor == worker.noise:
-                if not worker.pump_noise():
+            elif descriptor == worker.stderr:
+                if not worker.drain_stderr():
                     self._unregister(descriptor)
             else:
-                yield from self._hear(worker)
-        for worker in self._late_or_gone({descriptor for descriptor, _ in ready}):
-            yield from self._lose(worker)
+                yield from self._read_answers(worker)
+        for worker in self._find_lost({descriptor for descriptor, _ in ready}):
+            yield from self._handle_loss(worker)
 
-    def _late_or_gone(self, heard: set[int]) -> list[Worker]:
-        """The workers that are late, which are ended, and those that have ended though a pipe of theirs is open."""
+    def _find_lost(self, read: set[int]) -> list[Worker]:
+        """Returns overdue workers, after killing them, and those that have ended although a pipe of theirs is open."""
         now = time.monotonic()
         lost = []
-        looks = now >= self._next_look
-        if looks:
-            self._next_look = now + _GLANCE
+        is_due = now >= self._next_check
+        if is_due:
+            self._next_check = now + _CHECK_INTERVAL
         for worker in self._workers:
             if now > worker.deadline and (worker.jobs or worker.ready is None):
                 worker.overdue = True
                 worker.kill()
                 lost.append(worker)
-            elif looks and worker.output not in heard and worker.has_ended:
+            elif is_due and worker.output not in read and worker.has_ended:
                 lost.append(worker)
         return lost
 
-    def _hear(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
+    def _read_answers(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
         try:
             frames = worker.pump_out()
             if frames is None:
-                yield from self._lose(worker)
+                yield from self._handle_loss(worker)
                 return
             for payload in frames:
                 if worker.ready is None:
-                    self._greet(worker, payload)
+                    self._check_handshake(worker, payload)
                     continue
                 answer, worker.retiring = parse_reply(payload)
                 if isinstance(answer, Failed) and answer.kind == UNREADABLE:
                     raise worker.unreadable_library()
-                yield from self._answered(worker, answer)
+                yield from self._handle_answer(worker, answer)
             if worker.is_broken:
                 raise WireError("a frame that is too long")
         except (WireError, IndexError):
             worker.garbled = True
             worker.kill()
-            yield from self._lose(worker)
+            yield from self._handle_loss(worker)
 
-    def _greet(self, worker: Worker, payload: memoryview) -> None:
-        worker.greet(payload)
+    def _check_handshake(self, worker: Worker, payload: memoryview) -> None:
+        worker.handle_handshake(payload)
         assert worker.ready
         self.has_worked = True
         self.lacks.update(worker.ready.lacks)
@@ -356,26 +357,26 @@ class Pool:
                 f"it was {expected[0].hex()}"
             )
 
-    def _answered(self, worker: Worker, answer: Reply) -> Iterator[tuple[Job, Answer]]:
+    def _handle_answer(self, worker: Worker, answer: Reply) -> Iterator[tuple[Job, Answer]]:
         if isinstance(answer, (Unsettled, Lacking)) and (
-            worker.apart if isinstance(answer, Unsettled) else worker.codec
+            worker.forks if isinstance(answer, Unsettled) else worker.codec
         ):
-            raise WireError("a worker that has compiled nothing, or has loaded the codec, can't say that")
+            raise WireError("a worker that forks, or has loaded the codec, can't send this answer")
         spent = worker.busy_for
         job = worker.answered()
-        self._senseless_deaths[_is_special(worker)] = 0
+        self._unexplained_ends[_is_special(worker)] = 0
         if isinstance(answer, (Unsettled, Lacking)):
-            job.apart |= isinstance(answer, Unsettled)
+            job.forks |= isinstance(answer, Unsettled)
             job.codec = answer.codec if isinstance(answer, Lacking) else job.codec
             self._special.append(job)
             return
-        if isinstance(answer, Failed) and answer.kind == "memory" and not job.alone:
-            job.alone = True
-            self._solo.append(job)
+        if isinstance(answer, Failed) and answer.kind == "memory" and not job.is_retry:
+            job.is_retry = True
+            self._retrying.append(job)
             return
-        if job.alone:
+        if job.is_retry:
             worker.retiring = True
-            self._drop(worker)
+            self._remove_worker(worker)
             if isinstance(answer, Failed) and answer.kind == "memory":
                 limit = self._limits.memory if is_memory_ours(self._limits) else 0
                 yield job, Lost("memory", answer.name, limit)
@@ -383,54 +384,54 @@ class Pool:
         elif isinstance(answer, Compiled):
             microseconds = sum(level.microseconds for level in answer.levels)
             self._pace.learn(job.size, microseconds)
-            # We may have been slow to hear it; and one that says that it was quick may lie.
-            spent = min(spent, max(microseconds * 1e-6, spent / _MOST_SLOWED))
-        self._spend(spent)
+            # We may have read it late; and a worker may report too little.
+            spent = min(spent, max(microseconds * 1e-6, spent / _MAX_SLOWDOWN))
+        self._count_time(spent)
         yield job, answer
 
-    def _lose(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
-        """See to the end of a worker, and to what it had before it."""
-        self._drop(worker, reap=False)
-        spent = -_time_of_children()
+    def _handle_loss(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
+        """Handle the end of a worker, and the jobs that it had."""
+        self._remove_worker(worker, reap=False)
+        spent = -_cpu_time_of_children()
         returncode = worker.reap()
-        spent += _time_of_children()
+        spent += _cpu_time_of_children()
         if worker.ready is None and not self.has_worked:
             raise worker.failed_start(returncode)
         jobs = worker.jobs
         worker.jobs = deque()
         if not jobs or worker.retiring or worker.ready is None:
-            self._senseless_deaths[_is_special(worker)] += not worker.retiring
-            if self._senseless_deaths[_is_special(worker)] >= _MOST_SENSELESS_DEATHS:
+            self._unexplained_ends[_is_special(worker)] += not worker.retiring
+            if self._unexplained_ends[_is_special(worker)] >= _MAX_UNEXPLAINED_ENDS:
                 raise InterpreterError(
-                    f"{self._interpreter.executable}: workers end by themselves",
-                    mend="see whether anything kills them (dmesg), or name another interpreter with --python PATH",
+                    f"{self._interpreter.executable}: workers end without a cause",
+                    mend="check whether something kills them (dmesg), or name another interpreter with --python PATH",
                 )
-            self._solo.extendleft(job for job in jobs if job.alone)
-            self._sent_back_to(worker).extendleft(job for job in reversed(jobs) if not job.alone)
+            self._retrying.extendleft(job for job in jobs if job.is_retry)
+            self._queue_after(worker).extendleft(job for job in reversed(jobs) if not job.is_retry)
             return
         culprit = jobs.popleft()
-        self._sent_back_to(worker).extendleft(reversed(jobs))
+        self._queue_after(worker).extendleft(reversed(jobs))
         limits = worker.limits
         if worker.overdue:
-            self._spend(limits.wall_timeout)
+            self._count_time(limits.wall_timeout)
             yield culprit, Lost("timeout", f"no answer within {limits.wall_timeout:g} s")
         elif worker.ran_out_of_time(returncode):
-            self._spend(limits.file_timeout)
-            # Anybody may send a SIGPROF; the clock of ours doesn't ring before that time is used up.
-            limit = limits.file_timeout if spent >= _ENOUGH_OF_IT * limits.file_timeout else 0
+            self._count_time(limits.file_timeout)
+            # Any process may send a SIGPROF; our timer doesn't expire before that time is used up.
+            limit = limits.file_timeout if spent >= _ENOUGH_OF_LIMIT * limits.file_timeout else 0
             yield culprit, Lost("timeout", f"more than {limits.file_timeout:g} s of CPU time", limit)
-        elif culprit.alone:
+        elif culprit.is_retry:
             yield culprit, Lost("crash", f"the compiler ended: {describe_death(returncode)}")
         else:
-            culprit.alone = True
-            self._solo.append(culprit)
+            culprit.is_retry = True
+            self._retrying.append(culprit)
 
-    def _sent_back_to(self, worker: Worker) -> deque[Job]:
-        return self._special if _is_special(worker) else self._again
+    def _queue_after(self, worker: Worker) -> deque[Job]:
+        return self._special if _is_special(worker) else self._returned
 
-    def _drop(self, worker: Worker, *, reap: bool = True) -> None:
+    def _remove_worker(self, worker: Worker, *, reap: bool = True) -> None:
         self._workers.remove(worker)
-        for descriptor in (worker.output, worker.noise, worker.input):
+        for descriptor in (worker.output, worker.stderr, worker.input):
             self._unregister(descriptor)
         if reap:
             worker.reap()
@@ -439,19 +440,19 @@ class Pool:
         if self._by_descriptor.pop(descriptor, None) is not None:
             self._poller.unregister(descriptor)
 
-    def _end_all(self) -> None:
+    def _end_workers(self) -> None:
         for worker in self._workers:
-            worker.dismiss()  # all of them, so that they end at the same time
+            worker.dismiss()  # all of them first, so that they end at the same time
         for worker in list(self._workers):
-            self._drop(worker)
+            self._remove_worker(worker)
         self._end_leases()
 
 
 def _is_special(worker: Worker) -> bool:
-    return worker.apart or bool(worker.codec)
+    return worker.forks or bool(worker.codec)
 
 
-def _time_of_children() -> float:
-    """Seconds of CPU that all children which have ended have used."""
+def _cpu_time_of_children() -> float:
+    """Returns the CPU seconds that all ended children have used."""
     times = os.times()
     return times.children_user + times.children_system

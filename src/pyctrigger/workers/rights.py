@@ -1,4 +1,4 @@
-"""With whose rights a worker starts and compiles: those of an account of its own, wherever one can be had."""
+"""The account that a worker starts and compiles under: a leased one of its own, wherever possible."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ if TYPE_CHECKING:
     from ..interpreter.accounts import Lease
     from ..interpreter.interpreter import Account, Interpreter
 
-#: A worker, and the fork in which it compiles some sources.
-_MOST_PROCESSES = 2
+#: A worker, and the child in which it compiles some sources.
+_MAX_PROCESSES = 2
 
 
 class Rights(NamedTuple):
-    """What one worker gets."""
+    """Account and process limit of one worker."""
 
     start: Account | None
-    """As whom the interpreter starts; None: as we are."""
+    """The account that the interpreter starts under; None for ours."""
     serve: int
-    """The id that it must have before its first source; -1: the one that it starts with."""
+    """The uid that it must change to before its first source; -1 to keep the one that it starts with."""
     processes: int
-    """How many of them there may be under its id; 0: as many as there may be."""
+    """The most processes under its uid; 0 for no limit."""
 
     @property
     def owner(self) -> int | None:
-        """The person's account that it runs as, if it does."""
+        """The uid of the user's account that it runs under, or None for a leased account or ours."""
         return self.start.uid if self.start and self.serve < 0 else None
 
 
 def rights_for(interpreter: Interpreter, lease: Lease | None) -> Rights:
-    """The rights of a worker that has this lease.
+    """Returns the rights of a worker that has this lease.
 
-    The one exception to starting without rights is an interpreter that only root can reach, and only root may change:
-    it loads what it needs, and gives up its rights before its first source. A stranger's that nobody else can reach
-    runs as that stranger. Whatever can't be started so isn't started with more.
+    There is one exception to starting unprivileged: an interpreter that only root can reach, and only root may change,
+    loads what it needs as root and drops its privileges before its first source. Another account's interpreter that
+    nobody else can reach runs under that account. If starting it that way fails, it isn't tried with more rights.
     """
     if lease is None:
         return Rights(interpreter.account, -1, 0)
-    own = Rights(lease.account, lease.account.uid, _MOST_PROCESSES)
+    own = Rights(lease.account, lease.account.uid, _MAX_PROCESSES)
     if interpreter.root is not None or is_for_everybody(interpreter):
         return own
     if interpreter.account is not None:

@@ -1,14 +1,14 @@
-"""The frames between host and worker: a length, then the bytes, whatever they are.
+"""The protocol between host and worker: frames of a length, and then as many bytes.
 
     request   flags:u8 levels:u8 length:u32 (level:u8 has_known:u8 known:8s)* path (length:u32 body)* source
     reply     0:u8 hash:8s levels:u8 (state:u8 microseconds:u32 length:u32 body)*     compiled, or compared
               1:u8 kind:u8 line:u32 name                                               failed
-              2:u8                                   to be asked of a worker that has compiled nothing before
-              3:u8 name                              to be asked of a worker that has loaded this codec
+              2:u8                                   needs a worker that has compiled nothing before
+              3:u8 name                              needs a worker that has loaded this codec
     ready     "pyctrigger-worker-1" magic:4s tag (0:u8 name of a call that the system refuses)*
 
-All numbers are little-endian. The top bit of a reply's first byte says that the worker ends after it. A worker can be
-brought to answer anything (it ran somebody's source through a compiler), so every answer is parsed with suspicion.
+All numbers are little-endian. The top bit of a reply's first byte says that the worker ends after it. A source that
+exploits the compiler could make a worker answer anything, so answers aren't trusted when they are parsed.
 """
 
 from __future__ import annotations
@@ -23,52 +23,53 @@ _READY = b"pyctrigger-worker-1"
 _CHECK_ONLY, _WARM_UP, _LOAD, _COMPARE = 1, 2, 4, 8
 _RETIRING = 0x80
 _LACKING = 3
-_LONGEST_CODEC = 40
-#: No failure of a file's: the target may not read its own standard library.
+_MAX_CODEC_NAME = 40
+#: Not a failure of the source: the worker's account can't read the standard library.
 UNREADABLE = "unreadable"
 _KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", UNREADABLE, "crash")
-#: Bytes. The marshalled code of the largest source is some ten times the size of the source.
+#: Bytes. The marshalled code of the largest source has some ten times the source's size.
 LARGEST_FRAME = 1 << 30
-#: The least that an answer may be, and for each byte of what was asked: constant folding makes a million bytes of 840.
-_LEAST_FRAME, _MOST_FOR_A_BYTE = 4 << 20, 5000
+#: Bytes. The limit for an answer has this minimum, and grows with each byte of the request: constant folding turns 840
+#: bytes into a million.
+_MIN_FRAME_LIMIT, _LIMIT_PER_BYTE = 4 << 20, 5000
 
 SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
 
 
 class WireError(Exception):
-    """These bytes are no answer."""
+    """The bytes that were received aren't a valid frame."""
 
 
 class LevelRequest(NamedTuple):
-    """One optimization level to compile; `known` is the hash in the existing pyc, which may prove it fresh."""
+    """An optimization level to compile. `known` is the hash in the existing pyc, which may prove that it is fresh."""
 
     level: int
     known: bytes | None = None
 
 
 class LevelAnswer(NamedTuple):
-    """What became of one level.
+    """Result for one level.
 
-    A BODY, or a TWIN: the same as the level before; or, where only that was asked, whether the hash or the code is the
-    SAME or CHANGED, or the body BROKEN.
+    BODY has code, TWIN means the same code as the level before. If only a comparison was requested: the hash or the
+    code is the SAME or CHANGED, or the body is BROKEN.
     """
 
     state: int
     body: Buffer
     microseconds: int = 0
-    """What compiling it took."""
+    """How long compiling it took."""
 
 
 class Compiled(NamedTuple):
-    """A source was compiled, or compared. `source_hash` is all zero unless the worker was started for hashes."""
+    """A source was compiled, or compared. `source_hash` is zero unless the worker was started with hashes."""
 
     source_hash: bytes
     levels: tuple[LevelAnswer, ...]
 
 
 class Failed(NamedTuple):
-    """A source could not be compiled: kind, line (0: none) and the name of the exception. Never its message, which
-    quotes the source.
+    """A source could not be compiled. It has kind, line (0 if none) and name of the exception, never the exception's
+    message, which quotes the source.
     """
 
     kind: str
@@ -77,51 +78,51 @@ class Failed(NamedTuple):
 
 
 class Unsettled(NamedTuple):
-    """What the worker has compiled before may show in its bytes."""
+    """The bytecode may depend on what the worker has compiled before: a worker that forks has to compile it."""
 
 
 class Lacking(NamedTuple):
-    """The worker opens nothing any more, and the source is in a codec that it hasn't loaded."""
+    """The source needs a codec that the worker hasn't loaded, and it can't open files any more."""
 
     codec: str
-    """The name of its module in the package `encodings`."""
+    """Name of the codec's module in the package `encodings`."""
 
 
 Reply = Union[Compiled, Failed, Unsettled, Lacking]
 
 
 class Ready(NamedTuple):
-    """What a worker says when it is ready."""
+    """The handshake of a worker that is ready."""
 
     magic_number: bytes
     cache_tag: str
     lacks: tuple[str, ...] = ()
-    """System calls that would have kept it within its limits, and that the system refuses."""
+    """System calls for its limits that the system refused."""
 
 
 Frame = list[Buffer]
-"""The bytes of a frame, in pieces: a source is long, and nobody copies it to put a few numbers before it."""
+"""The bytes of a frame in pieces, so that a long source needn't be copied to put a few numbers before it."""
 
 
 def frame(*pieces: Buffer) -> Frame:
-    """Put the length before the bytes."""
+    """Returns a frame: the length, and then the bytes."""
     return [struct.pack("<I", sum(map(len, pieces))), *pieces]
 
 
 def request(levels: list[LevelRequest], path: bytes, source: bytes, *, check_only: bool = False) -> Frame:
-    """The frame that asks for a source to be compiled at several levels, under the file name `path`.
+    """Returns the request to compile a source at several levels, with the file name `path`.
 
-    `check_only` asks whoever compares whether the hashes are that source's.
+    `check_only` is for the program `compare`: it only checks whether the hashes are that source's.
     """
-    return _request(_CHECK_ONLY if check_only else 0, levels, path, source)
+    return _build_request(_CHECK_ONLY if check_only else 0, levels, path, source)
 
 
 def warm_up(source: bytes) -> Frame:
-    """The frame that has a worker compile a source and say nothing."""
-    return _request(_WARM_UP, [LevelRequest(0)], b"", source)
+    """Returns the request to compile a source without an answer."""
+    return _build_request(_WARM_UP, [LevelRequest(0)], b"", source)
 
 
-def _request(flags: int, levels: list[LevelRequest], path: bytes, source: bytes) -> Frame:
+def _build_request(flags: int, levels: list[LevelRequest], path: bytes, source: bytes) -> Frame:
     head = struct.pack("<BBI", flags, len(levels), len(path))
     for level, known in levels:
         head += struct.pack("<BB8s", level, known is not None, known or b"")
@@ -129,9 +130,9 @@ def _request(flags: int, levels: list[LevelRequest], path: bytes, source: bytes)
 
 
 def question(levels: list[int], path: bytes, source: bytes, bodies: list[Buffer], *, compare: bool) -> Frame:
-    """The frame that asks of existing bodies whether they load or, to `compare`, whether they are this source's code.
+    """Returns the request to check whether bodies load or, with `compare`, whether they are this source's code.
 
-    A doubtful body can end the process that loads it, and worse; so never the worker that compiles is asked.
+    Loading a doubtful body can crash the process, or do worse; so it is never sent to a worker that compiles.
     """
     pieces: Frame = [struct.pack("<BBI", _COMPARE if compare else _LOAD, len(levels), len(path))]
     pieces += [struct.pack("<BB8s", level, False, b"") for level in levels]
@@ -142,17 +143,17 @@ def question(levels: list[int], path: bytes, source: bytes, bodies: list[Buffer]
 
 
 def parse_ready(payload: Buffer) -> Ready:
-    """Read the first frame of a worker. Raises WireError."""
+    """Parse the first frame of a worker. Raises WireError."""
     payload = bytes(payload)
     if not payload.startswith(_READY) or len(payload) < len(_READY) + 4:
-        raise WireError("not the word of a worker that is ready")
+        raise WireError("not the handshake of a worker")
     rest = payload[len(_READY) :]
     tag, *lacks = rest[4:].decode("utf-8", "replace").split("\0")
     return Ready(rest[:4], tag, tuple(lacks))
 
 
 def parse_reply(payload: Buffer) -> tuple[Reply, bool]:
-    """Read an answer, and whether the worker ends after it. Raises WireError."""
+    """Parse an answer. Returns it, and whether the worker ends after it. Raises WireError."""
     try:
         status = payload[0]
         retiring = bool(status & _RETIRING)
@@ -162,18 +163,18 @@ def parse_reply(payload: Buffer) -> tuple[Reply, bool]:
             kind, line = struct.unpack_from("<BI", payload, 1)
             name = bytes(payload[6:]).decode("ascii", "replace")
             if not name.isidentifier() or len(name) > 100:
-                raise WireError("no exception has that name")
+                raise WireError("not the name of an exception")
             return Failed(_KINDS[kind], line, name), retiring
         if payload == b"\2":
             return Unsettled(), False
         if status == _LACKING:
             name = bytes(payload[1:]).decode("ascii", "replace")
-            if not name.isidentifier() or len(name) > _LONGEST_CODEC:
-                raise WireError("no codec has that name")
+            if not name.isidentifier() or len(name) > _MAX_CODEC_NAME:
+                raise WireError("not the name of a codec")
             return Lacking(name), False
     except (IndexError, struct.error) as error:
         raise WireError("a reply ends too early") from error
-    raise WireError("a reply of no known kind")
+    raise WireError("a reply of an unknown kind")
 
 
 def _parse_compiled(payload: Buffer) -> Compiled:
@@ -187,36 +188,36 @@ def _parse_compiled(payload: Buffer) -> Compiled:
         if state not in (SAME, BODY, CHANGED, BROKEN, TWIN) or len(body) != length:
             raise WireError("a level is cut short")
         if state == TWIN and not any(level.state == BODY for level in levels):
-            raise WireError("a twin of nothing")
+            raise WireError("a twin without a level before it")
         levels.append(LevelAnswer(state, body, microseconds))
         offset += length
     if offset != len(payload):
-        raise WireError("a reply goes on behind its end")
+        raise WireError("a reply has bytes after its end")
     return Compiled(source_hash, tuple(levels))
 
 
 def largest_answer(size: int) -> int:
-    """How long the answer to a request of `size` bytes can be."""
-    return min(LARGEST_FRAME, _LEAST_FRAME + _MOST_FOR_A_BYTE * size)
+    """Returns the size limit for the answer to a request of `size` bytes."""
+    return min(LARGEST_FRAME, _MIN_FRAME_LIMIT + _LIMIT_PER_BYTE * size)
 
 
 class FrameReader:
-    """Collects bytes as they come and gives out whole frames. Memory is bounded by the largest frame."""
+    """Collects received bytes and splits them into frames. Memory is bounded by the largest frame."""
 
     def __init__(self, largest: int = LARGEST_FRAME) -> None:
-        #: What may come; who knows what was asked knows how long its answer can be.
+        #: The largest frame that is accepted; set it according to the requests.
         self.largest = largest
-        #: What comes behind the frames that were given out is none.
+        #: Whether the bytes after the last returned frame are invalid.
         self.is_broken = False
-        #: The beginning of a frame, in the pieces that came, and what must be there before it is looked at again.
+        #: Received pieces of an incomplete frame, and how many bytes are needed before it is worth parsing again.
         self._held: list[Buffer] = []
         self._count = 0
         self._needed = 0
 
     def feed(self, data: bytes) -> list[memoryview]:
-        """Take in some bytes; the payloads that are complete now.
+        """Add received bytes. Returns the payloads that are complete now.
 
-        Raises WireError for an impossible length; behind a whole frame it is only noted.
+        Raises WireError for an invalid length; after a complete frame that only sets `is_broken`.
         """
         self._held.append(data)
         self._count += len(data)
@@ -238,6 +239,6 @@ class FrameReader:
             frames.append(whole[offset + 4 : offset + self._needed])
             offset += self._needed
             self._needed = 4
-        # A copy: what is left is little, what came may be much.
+        # A copy, since the rest is small, and the received bytes may be many.
         self._held, self._count = [bytes(whole[offset:])], len(whole) - offset
         return frames

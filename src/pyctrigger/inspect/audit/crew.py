@@ -265,7 +265,7 @@ class Crew:
         else:
             message = f"ended the process that read it: {reader.end()}"
         if not was_ready:
-            reason = "it did not get ready in time" if kind == "timeout" else message.partition(": ")[2]
+            reason = "it was not ready in time" if kind == "timeout" else message.partition(": ")[2]
             raise ShortageError(
                 f"the process to read archives did not start: {reason}",
             )

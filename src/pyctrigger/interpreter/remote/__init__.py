@@ -1,1 +1,1 @@
-"""What the target itself runs: one file a task, standard library only, Python 3.6 syntax, nothing of ours imported."""
+"""Code that the target runs: a file for each task, standard library only, Python 3.6 syntax, no imports of ours."""

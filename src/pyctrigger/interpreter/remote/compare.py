@@ -1,7 +1,7 @@
-"""Run by the target: loads bytecode that nobody vouches for and says what it is; loading it may end this process.
+"""Run by the target: loads doubtful bytecode and reports what it is. Loading it may crash this process.
 
 Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported. Runs in the namespace that
-`serve.py` has made. No process that has loaded a doubtful body compiles anything that is written.
+`serve.py` has made. A process that has loaded doubtful bytecode never compiles anything that is written.
 """
 
 import io
@@ -21,7 +21,7 @@ CHECK_ONLY, LOAD, COMPARE = 1, 4, 8
 
 
 def are_equal(one: "Any", other: "Any") -> bool:
-    """Whether two constants are the same in all that a pyc keeps: `==` ignores types, signs of zero and line tables."""
+    """Whether two constants are the same in a pyc: `==` ignores types, signs of zero and line tables."""
     if type(one) is not type(other):
         return False
     if isinstance(one, tuple):
@@ -36,10 +36,10 @@ def are_equal(one: "Any", other: "Any") -> bool:
     return bool(one == other)
 
 
-#: What runs from 3.11 on: `co_code` shows specialized instructions as their general form, and their caches as empty, so
-#: a tampered pyc can do something else than it says.
+#: The code that runs from 3.11 on. `co_code` shows specialized instructions in their general form, and empty caches, so
+#: a tampered pyc could do something else than it shows.
 ADAPTIVE = "_co_code_adaptive"
-#: Methods, and what the others say already: `co_lnotab` warns from 3.12 on.
+#: Methods, and values that follow from others: `co_lnotab` gives a warning from 3.12 on.
 COMPUTED = ("co_lines", "co_positions", "co_branches") + (("co_lnotab",) if sys.version_info >= (3, 10) else ())
 
 
@@ -47,11 +47,11 @@ def order(constant: object) -> "tuple[str, str]":
     return type(constant).__name__, repr(constant)
 
 
-def judged(data: bytes, path: str, level: int, body: bytes, compare: bool) -> int:
-    """What an existing body is: SAME, CHANGED (a code, and not this source's) or BROKEN. It may end this process."""
+def judge_body(data: bytes, path: str, level: int, body: bytes, compare: bool) -> int:
+    """Returns what a body is: SAME, CHANGED (code, but not this source's) or BROKEN. May crash this process."""
     stream = io.BytesIO(body)
     try:
-        # From a stream it takes many times as long, and only that way it is seen whether anything follows.
+        # Loading from a stream takes many times as long, but only that shows whether bytes follow.
         code = marshal.load(stream) if compare else marshal.loads(body)
     except Exception:
         return BROKEN
@@ -59,12 +59,12 @@ def judged(data: bytes, path: str, level: int, body: bytes, compare: bool) -> in
         return BROKEN
     if compare:
         return SAME if are_equal(code, code_of(data, path, level)) else CHANGED
-    # Trees are moved, and the names of their files stay; only the last part tells one module from another.
+    # A tree may have been moved since, which doesn't change file names in code: only the base name counts.
     return SAME if os.path.basename(code.co_filename) == os.path.basename(path) else CHANGED
 
 
 def answer(request: "Request", memory: int) -> bytes:
-    """Answer one question about bodies, or about the hashes in their headers."""
+    """Answer one request to check bodies, or the hashes in their headers."""
     begun = time.perf_counter()
     bodies, source = [], request.rest
     for _ in request.levels if request.flags & (LOAD | COMPARE) else ():
@@ -78,7 +78,7 @@ def answer(request: "Request", memory: int) -> bytes:
         else:
             compare = bool(request.flags & COMPARE)
             levels = [level for level, _, _ in request.levels]
-            states = [judged(source, request.path, level, body, compare) for level, body in zip(levels, bodies)]
+            states = [judge_body(source, request.path, level, body, compare) for level, body in zip(levels, bodies)]
     except Exception as error:
         return failed(error, source, memory)
     spent = int((time.perf_counter() - begun) * 1e6)

@@ -1,13 +1,13 @@
-"""Run by the target: compiles sources, each level that differs once, to bytes that depend on the source alone.
+"""Run by the target: compiles sources, each distinct level once, to bytes that depend only on the source.
 
 Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported. Runs in the namespace that
 `serve.py` has made.
 
-What marshal writes depends on what the process holds: up to 3.10 a name is flagged as shared if anything else holds it,
-from 3.12 on equal frozensets are one or two (codeobject.c, `intern_constants`: one whose strings were interned before
-becomes a copy). So before 3.11 a process that has compiled everything once is warmed up by the host and stays as it is,
-and from 3.12 on the few sources where it can matter are compiled in a fork of a process that has compiled nothing.
-The order of some sets depends on the process as well, up to 3.10: `sets.py` comes along there and sees to it.
+What marshal writes depends on the state of the process: up to 3.10 a name is flagged as shared if anything else refers
+to it, from 3.12 on equal frozensets are one or two (codeobject.c, `intern_constants`: one whose strings were interned
+before becomes a copy). So before 3.11 the host warms a process up until its state doesn't change any more, and from
+3.12 on the few sources where it can matter are compiled in a fork of a process that has compiled nothing. Up to 3.10
+the order of some sets depends on the process as well: `sets.py` is loaded there and corrects it.
 """
 
 import _signal as signal  # type: ignore[import-not-found]
@@ -41,48 +41,48 @@ if TYPE_CHECKING:
         serve,
         set_clock,
     )
-    from pyctrigger.interpreter.remote.sets import settled
+    from pyctrigger.interpreter.remote.sets import with_sorted_sets
 
-#: Seconds. What takes longer is timed by the processor's clock, which may tick in hundredths: that on the wall says
-#: of a busy machine how busy it is.
+#: Seconds. Longer times are CPU time, whose clock may tick in hundredths: on a busy machine wall-clock time measures
+#: other processes.
 COARSE = 0.1
 if sys.version_info < (3, 11):
-    # What py_compile brings along is part of what py_compile writes: without it 371 of Django's 885 pycs differ on 3.8,
-    # on 3.11 none do.
+    # The modules that py_compile imports show in what it writes: without it 371 of Django's 885 pycs differ on 3.8,
+    # none on 3.11.
     import py_compile  # noqa: F401
 
 WARM_UP = 2
 
 #: From 3.11 on names are always flagged as shared, and sets are sorted (bpo-34093, bpo-37596).
 HOLDS_NAMES = sys.version_info < (3, 11)
-#: Sets are written in the order of their hashes; PyPy keeps the order of the source.
+#: Whether sets are written in the order of their hashes; PyPy keeps the order of the source.
 ORDERS_BY_ADDRESS = sys.implementation.name == "cpython" and HOLDS_NAMES
 SPLITS_SETS = sys.implementation.name == "cpython" and sys.version_info >= (3, 12)
-#: marshal flags what more than one reference is held to. In py_compile there are two to a module's code, up to 3.14.
-#: Functions of 3.14 borrow their arguments, so there ours would hold one; in 3.15 those of py_compile do so, too.
+#: marshal flags objects with more than one reference. Up to 3.14 py_compile has two to a module's code. Functions of
+#: 3.14 borrow their arguments, so ours would have only one; in 3.15 those of py_compile borrow, too.
 FLAGS_MODULE = sys.version_info < (3, 15)
-#: PyPy flags a string as interned if any equal one is, also one that compiling has left and nothing holds any more.
+#: PyPy flags a string as interned if an equal one is, even garbage of an earlier compilation.
 FLAGS_BY_GARBAGE = sys.implementation.name == "pypy"
-#: Whether this process only forks, and so has compiled nothing whenever it is asked.
-APART = FLAGS_BY_GARBAGE or "apart" in sys.argv[6:]
-if HOLDS_NAMES or APART:
-    # What py_compile brings along shows in what these write: its names are interned.
+#: Whether this process forks for each source, and never compiles itself.
+FORKS = FLAGS_BY_GARBAGE or "forks" in sys.argv[6:]
+if HOLDS_NAMES or FORKS:
+    # The modules that py_compile imports show in what these write: their names are interned.
     import importlib.util  # noqa: F401
     import signal
-LIFE = int(sys.argv[2]) if len(sys.argv) > 2 else -1
-OURS, THEIRS = os.pipe() if APART else (-1, -1)
+LIFELINE = int(sys.argv[2]) if len(sys.argv) > 2 else -1
+OURS, THEIRS = os.pipe() if FORKS else (-1, -1)
 #: inspect.CO_OPTIMIZED: the code of a function, whose first constant is its docstring or None. From 3.14 on it may be
-#: any other constant, and a flag tells: inspect.CO_HAS_DOCSTRING.
+#: any other constant, and inspect.CO_HAS_DOCSTRING flags a docstring.
 MAY_HAVE_DOCSTRING = 0x4000000 if sys.version_info >= (3, 14) else 1
 
 
 class State:
-    """What this process has loaded that later answers may show."""
+    """Modules loaded by this process, which may show in later answers."""
 
     modules = 0
 
 
-def marshalled(code: "types.CodeType") -> bytes:
+def marshal_code(code: "types.CodeType") -> bytes:
     held = [code] if FLAGS_MODULE else []
     try:
         return marshal.dumps(code)
@@ -96,12 +96,12 @@ def marshalled(code: "types.CodeType") -> bytes:
 
 
 def may_assert(source: bytes) -> bool:
-    """Whether levels 0 and 1 can differ: by `assert`, or by `__debug__`, in whatever letters (PEP 3131: NFKC)."""
+    """Whether levels 0 and 1 can differ: by `assert`, or by `__debug__`, also in letters that NFKC maps (PEP 3131)."""
     if has_word(source, b"assert") or b"__debug__" in source:
         return True
     head = source.split(b"\n", 2)[:2]
     if any(b"coding" in line and b"utf-8" not in line for line in head):
-        return True  # an encoding may spell it otherwise
+        return True  # other encodings may encode it differently
     try:
         foreign = set(source.decode("utf-8")).difference(map(chr, range(128)))
     except UnicodeError:
@@ -116,7 +116,7 @@ def may_assert(source: bytes) -> bool:
 
 
 def has_word(source: bytes, word: bytes) -> bool:
-    """Whether a word stands in a source by itself, at least for whoever reads ASCII."""
+    """Whether a source contains a word, in ASCII."""
     at = source.find(word)
     while at >= 0:
         end = at + len(word)
@@ -140,10 +140,10 @@ def may_document(code: "types.CodeType") -> bool:
 
 
 def may_be_split(code: "types.CodeType") -> bool:
-    """Whether there are two equal frozensets in a code: in another process they might be one, flagged as shared."""
+    """Whether code has two equal frozensets, which in another process might be one, flagged as shared."""
     found = []  # type: list[frozenset[object]]
     kind, codes = type(code), [code]
-    for each in codes:  # more of them come meanwhile
+    for each in codes:  # grows in the loop
         for constant in each.co_consts:
             its_kind = constant.__class__
             if its_kind is kind:
@@ -153,65 +153,65 @@ def may_be_split(code: "types.CodeType") -> bool:
     return len(found) > 1 and len({id(each) for each in found}) > len(set(found))
 
 
-def compiled(source: bytes, path: str, level: int, last: bool) -> "tuple[int, bytes, bool, bool]":
-    """Microseconds, body, whether another level may differ by docstrings, and whether another process might differ.
+def compile_level(source: bytes, path: str, level: int, last: bool) -> "tuple[int, bytes, bool, bool]":
+    """Returns microseconds, body, whether the next level may differ by docstrings, and whether another process might.
 
-    Nobody asks about docstrings when a level is the last.
+    For the last level docstrings aren't checked.
     """
     begun, used = time.perf_counter(), time.process_time()
-    # No name outlives this call: what an earlier code object shares with a later one changes marshal's flags.
+    # No reference outlives this call: objects that an earlier code shares with a later one change marshal's flags.
     code = code_of(source, path, level)
     if HOLDS_NAMES and hasattr(sys, "_clear_type_cache"):
-        sys._clear_type_cache()  # it holds names that were looked up long ago, until others take their places
+        sys._clear_type_cache()  # it refers to names that were looked up long ago
     if FLAGS_BY_GARBAGE:
-        gc.collect()  # or it would show when the last collection was
-    body = marshalled(code)
+        gc.collect()  # otherwise it would depend on the last collection
+    body = marshal_code(code)
     if ORDERS_BY_ADDRESS:
-        body = settled(code, body)
+        body = with_sorted_sets(code, body)
     spent, used = time.perf_counter() - begun, time.process_time() - used
     if spent > COARSE:
         spent = max(COARSE, min(spent, used))
     return int(spent * 1e6), body, not last and level < 2 and may_document(code), SPLITS_SETS and may_be_split(code)
 
 
-def hear(child: int) -> "tuple[bytes, int]":
-    """What a fork answers, or nothing if that isn't whole, and how it ended.
+def read_child_answer(child: int) -> "tuple[bytes, int]":
+    """Returns the answer of a forked child, or nothing if it is incomplete, and its exit status.
 
-    Its pipe is made once, since this process can open nothing more: so it has no end.
+    The pipe was made at the start, since this process can't open more files: so end of file never comes.
     """
-    heard, status = b"", None  # type: bytes, int | None
+    received, status = b"", None  # type: bytes, int | None
     while True:
         if select.select([OURS], [], [], 0.05 if status is None else 0)[0]:
-            heard += os.read(OURS, 1 << 20)
-            if len(heard) >= 4 and len(heard) == 4 + struct.unpack_from("<I", heard)[0]:
+            received += os.read(OURS, 1 << 20)
+            if len(received) >= 4 and len(received) == 4 + struct.unpack_from("<I", received)[0]:
                 break
         elif status is not None:
             return b"", status
         else:
-            status = ended(child, os.WNOHANG)
-    whole = ended(child, 0) if status is None else status
-    return heard[4:], whole or 0
+            status = exit_status_of(child, os.WNOHANG)
+    whole = exit_status_of(child, 0) if status is None else status
+    return received[4:], whole or 0
 
 
-def ended(child: int, options: int) -> "int | None":
-    """How a child ended; None if it goes on."""
+def exit_status_of(child: int, options: int) -> "int | None":
+    """Returns a child's exit status, or None while it runs."""
     try:
         found, status = os.waitpid(child, options)
     except ChildProcessError:
-        return 0  # somebody else heard of its end; a whole answer says that it was a good one
+        return 0  # it was reaped elsewhere; a complete answer shows that all was well
     return status if found else None
 
 
-def compiled_apart(source: bytes, path: str, level: int, last: bool, memory: int) -> "tuple[int, bytes, bool, bool]":
-    """The same, from a process that has compiled nothing before; what ends that one ends this. Raises Failed."""
+def compile_in_fork(source: bytes, path: str, level: int, last: bool, memory: int) -> "tuple[int, bytes, bool, bool]":
+    """Like `compile_level`, in a fork that has compiled nothing. What kills the fork kills us, too. Raises Failed."""
     left = clock()
     child = os.fork()
     if not child:
         try:
-            die_with_host(LIFE)  # the kernel tells one process of a pipe's end
+            die_with_host(LIFELINE)  # the signal goes to one process only
             set_clock(left)
             try:
-                said: "tuple[bool, Any]" = (True, compiled(source, path, level, last))
+                said: "tuple[bool, Any]" = (True, compile_level(source, path, level, last))
             except Exception as error:
                 said = (False, failed(error, source, memory))
             data = marshal.dumps(said)
@@ -219,10 +219,10 @@ def compiled_apart(source: bytes, path: str, level: int, last: bool, memory: int
             while unsent:
                 unsent = unsent[os.write(THEIRS, unsent) :]
         finally:
-            os._exit(0)  # an answer that isn't whole says how it went
-    answered, status = hear(child)
-    die_with_host(LIFE)
-    # PyPy's own memory management aborts where it gets no more, and who gets none can't say so either.
+            os._exit(0)  # an incomplete answer shows a failure
+    answered, status = read_child_answer(child)
+    die_with_host(LIFELINE)
+    # PyPy's memory management aborts when it gets no more memory; and without memory a child can't answer.
     if os.WTERMSIG(status) == signal.SIGABRT if FLAGS_BY_GARBAGE and status else not (status or answered):
         raise MemoryError
     if status or not answered:
@@ -238,30 +238,30 @@ def compiled_apart(source: bytes, path: str, level: int, last: bool, memory: int
 
 
 class Unsettled(Exception):
-    """What this process has loaded, or compiled before, may show in the bytes."""
+    """The bytes may depend on what this process has loaded, or compiled before."""
 
 
 class Failed(Exception):
-    """The answer of another process to a source that can't be compiled."""
+    """A forked child's answer about a source that doesn't compile."""
 
 
 class Compiler:
-    """Compiles one source at several levels, in their order."""
+    """Compiles one source at several levels, in order."""
 
     def __init__(self, source: bytes, path: str, memory: int) -> None:
         self.source, self.path, self.memory = source, path, memory
-        #: The level compiled last, and whether the next ones can differ from it.
+        #: The level compiled last, and whether the next ones may differ from it by docstrings.
         self.level = -1
         self.documents = True
 
     def body(self, level: int, last: bool) -> "tuple[int, int, bytes]":
-        """A body, or TWIN: the same as that of the level before."""
+        """Returns BODY or TWIN (the same as the level before), microseconds, and the body."""
         if self.level >= 0 and not self.differs(level):
             return TWIN, 0, b""
-        if APART:
-            spent, body, self.documents, _ = compiled_apart(self.source, self.path, level, last, self.memory)
+        if FORKS:
+            spent, body, self.documents, _ = compile_in_fork(self.source, self.path, level, last, self.memory)
         else:
-            spent, body, self.documents, split = compiled(self.source, self.path, level, last)
+            spent, body, self.documents, split = compile_level(self.source, self.path, level, last)
             if split:
                 raise Unsettled
         self.level = level
@@ -299,8 +299,8 @@ def answer(request: "Request", memory: int) -> bytes:
         return b""
     if said[0] == LACKING:
         return said
-    if HOLDS_NAMES and not APART and len(sys.modules) != State.modules:
-        return bytes(bytearray([said[0] | RETIRING])) + said[1:]  # a codec came along, and with it its names
+    if HOLDS_NAMES and not FORKS and len(sys.modules) != State.modules:
+        return bytes(bytearray([said[0] | RETIRING])) + said[1:]  # a codec was loaded, which added names
     return said
 
 

@@ -1,7 +1,7 @@
-"""Run by the target: gives up every right for good, and proves it. The host's own children do it with this, too.
+"""Run by the target: drops all privileges for good, and proves it. The host's own children use it, too.
 
-Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported, and nothing done by importing.
-What it imports late is imported by `bound`, before the rights go: whoever has none may not be able to read it.
+Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported, no side effects of the import.
+`bound` does late imports before privileges are dropped: an unprivileged account may not be able to read the module.
 """
 
 import os
@@ -12,17 +12,16 @@ if TYPE_CHECKING:
 
 
 def bound(processes: int = 2, memory: int = 0, seconds: int = 0) -> bool:
-    """Bound this process: how many of its account's there are, its core file, what it writes, what it has open.
+    """Set resource limits of this process: processes of its account, core file, file size, and open files.
 
-    `memory` is its address space in bytes, `seconds` its processor time; 0: as it is, and so for the processes.
-
-    False where a limit can't be had: whoever started us may see to it.
+    `memory` is its address space in bytes, `seconds` its CPU time; 0 leaves a limit unchanged. Returns False if a limit
+    can't be set, so that the host may set it.
     """
     try:
         import resource
     except ImportError:  # Debian's python3.15-minimal has none
         return False
-    good = True
+    is_complete = True
     for name, wanted in (
         ("RLIMIT_CORE", 0),
         ("RLIMIT_FSIZE", 0),
@@ -41,12 +40,12 @@ def bound(processes: int = 2, memory: int = 0, seconds: int = 0) -> bool:
             allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(kind, (allowed, allowed))
         except (ValueError, OSError):
-            good = False  # a system that refuses one limit still gets the others
-    return good
+            is_complete = False  # go on with the other limits
+    return is_complete
 
 
 def become(uid: int, gid: int) -> None:
-    """Take an account for good, and prove it. Raises OSError."""
+    """Change to an account for good, and prove it. Raises OSError."""
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
@@ -54,15 +53,15 @@ def become(uid: int, gid: int) -> None:
 
 
 def require_powerless(uid: int, gid: int) -> None:
-    """Raise PermissionError unless this process has nothing but that account, and no way back.
+    """Raise PermissionError unless this process has only that account's ids, and can't get others back.
 
-    Securebits (capabilities(7)) can keep all capabilities over a change of ids.
+    With securebits (capabilities(7)) a process can keep all capabilities when its ids change.
     """
     if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or not set(os.getgroups()) <= {gid}:
-        raise PermissionError("it has another account than it was given")
+        raise PermissionError("it has other ids than it should")
     for regain, what in ((os.setuid, 0), (os.setgid, 0), (os.setgroups, [0])):  # type: Callable[[Any], None], Any
         try:
             regain(what)
         except OSError:
             continue
-        raise PermissionError("it can have rights again that it gave up")
+        raise PermissionError("it can regain privileges that it dropped")

@@ -1,7 +1,7 @@
-"""Run by the target: says what this interpreter is, as one framed JSON line on standard output.
+"""Run by the target: prints what this interpreter is, as one framed JSON line on standard output.
 
-Contract: Python 3.6 to 3.15 and PyPy; standard library only; reads nothing, writes nothing but that line. The frame
-keeps what somebody's start-up prints from being taken for an answer.
+Contract: Python 3.6 to 3.15 and PyPy; standard library only; reads nothing, writes only that line. The frame
+distinguishes it from anything that start-up code prints.
 """
 
 import importlib.util
@@ -12,21 +12,21 @@ import sysconfig
 
 
 def schemes() -> "dict[str, dict[str, str]]":
-    """The directories of every installation scheme that isn't a user's or another system's."""
+    """Returns the directories of all installation schemes except users' and other systems'."""
     found = {}
     for name in sysconfig.get_scheme_names():
         if "user" in name or name.startswith("nt") or name == "posix_home":
             continue
         try:
             paths = sysconfig.get_paths(name)
-        except Exception:  # a scheme of a vendor's that lacks a variable says nothing about the others
+        except Exception:  # a vendor's scheme may lack a variable; the others still count
             continue
         found[name] = {key: paths[key] for key in ("purelib", "platlib", "stdlib", "platstdlib") if key in paths}
     return found
 
 
 def inside(prefix: str) -> "list[str]":
-    """Where this interpreter's packages lie in an environment below `prefix`."""
+    """Returns the directories of packages in an environment below `prefix`."""
     variables = {"base": prefix, "platbase": prefix, "installed_base": prefix, "installed_platbase": prefix}
     known = sysconfig.get_scheme_names()
     scheme = [name for name in ("venv", "posix_prefix", "pypy") if name in known]
@@ -43,7 +43,7 @@ def default_scheme() -> str:
 
 
 def witnesses() -> "list[str]":
-    """Files that change when the interpreter is replaced though its executable is not: libpython, the import system."""
+    """Returns files that change with the interpreter even if its executable doesn't: libpython, the import system."""
     found = [os.__file__]
     for name in ("importlib/_bootstrap_external.py", "importlib/__init__.py"):
         found.append(os.path.join(os.path.dirname(os.__file__), name))
@@ -54,7 +54,7 @@ def witnesses() -> "list[str]":
                 if b"libpython" in path or b"libpypy" in path:
                     found.append(path.decode("utf-8", "surrogateescape"))
     except EnvironmentError:
-        pass  # no procfs, as on FreeBSD: the import system's own file has to do
+        pass  # no procfs, as on FreeBSD: the import system's files have to do
     return sorted(set(os.path.realpath(path) for path in found if os.path.exists(path)))
 
 

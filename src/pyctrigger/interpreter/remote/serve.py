@@ -1,16 +1,16 @@
-"""Run by the target: the frames, the limits and the end of every worker; what it answers stands in the file behind.
+"""Run by the target: frames, limits and main loop of all workers; the file that follows defines the answers.
 
-Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported. Both directions carry frames:
-a 32-bit little-endian length, then as many bytes. The layouts stand in `pyctrigger/workers/wire.py`. `powerless.py`
-comes before it in the same namespace; `compile.py` or `compare.py` follows and calls `serve`.
+Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported. Both directions carry frames: a
+32-bit little-endian length, then as many bytes. Their layout is in `pyctrigger/workers/wire.py`. `powerless.py` comes
+before it in the same namespace; `compile.py` or `compare.py` follows and calls `serve`.
 
-A source goes in as bytes and its code objects come out as marshalled bytes; the host reads and writes the files. So
-this process needs no rights at all, and its limits (memory, CPU time, no files) are set before the first source comes.
-Where it has an account of its own, it opens no file after that: it has loaded the usual codecs, and for another one it
-sends the host to a worker that has loaded that.
+A source arrives as bytes and its code is returned as marshalled bytes; the host reads and writes the files. So this
+process needs no privileges, and its limits (memory, CPU time, no files) are set before the first source arrives. Under
+an account of its own it opens no file after that: it has loaded the usual codecs, and for any other one it refers the
+host to a worker that has loaded it.
 """
 
-# What `signal` and `importlib.util` bring along (enum, collections, functools) is a fifth of a worker's start.
+# The imports of `signal` and `importlib.util` (enum, collections, functools) take a fifth of a worker's start.
 import _signal as signal  # type: ignore[import-not-found]
 import errno
 import gc
@@ -21,7 +21,7 @@ import sys
 from importlib._bootstrap_external import MAGIC_NUMBER
 from importlib.machinery import PathFinder, SourceFileLoader
 
-TYPE_CHECKING = False  # `typing` itself would be one more module that marshal's flags depend on
+TYPE_CHECKING = False  # importing `typing` would change marshal's flags
 if TYPE_CHECKING:
     import types
     from typing import Callable
@@ -32,27 +32,27 @@ RETIRING = 0x80
 COMPILED, FAILED, UNSETTLED, LACKING = 0, 1, 2, 3
 SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
 KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable", "crash")
-#: What compile() can say of a source. Anything else, and all that our own code raises, is a matter of the moment.
+#: What compile() raises because of a source. Any other exception, and all from our own code, may be temporary.
 REASONS = (SyntaxError, ValueError, LookupError, RecursionError, OverflowError, SystemError, MemoryError)
-#: Bytes. With less of them a source that others compile may be nested too deeply for us, or be too large.
+#: Bytes. With less, a source that compiles elsewhere may be nested too deeply here, or be too large.
 USUAL_STACK, USUAL_MEMORY = 8 << 20, 2 << 30
-#: The codecs that nearly all sources have; what loads them is loaded before the first source comes.
+#: The codecs of nearly all sources. They are loaded before the first source arrives.
 USUAL_CODECS = ("ascii", "latin_1", "utf_8_sig", "cp1252", "iso8859_15")
-#: What the kernel refused of that which keeps a source, or a worker without a host, from going on for ever.
-LACKS = []  # type: list[str]
+#: Refused system calls that would have stopped an endless compilation, or a worker whose host is gone.
+REFUSED_CALLS = []  # type: list[str]
 
 
 class Library:
-    """What of the standard library this process can still load."""
+    """What this process can still load of the standard library."""
 
-    #: The codecs that it had when it was closed; None: it is open.
+    #: The codecs that existed when it was closed; None while it is open.
     closed = None  # type: frozenset[str] | None
     #: Whether all of it could be read.
     readable = True
 
 
 def read_exactly(count: int) -> bytes:
-    """`count` bytes of standard input; ends the process at its end: the host is gone or has no more work."""
+    """Returns `count` bytes of standard input. Exits at its end: the host is gone, or has no more work."""
     data = sys.stdin.buffer.read(count)
     if len(data) < count:
         os._exit(0)
@@ -70,8 +70,8 @@ def write_frame(payload: bytes) -> None:
         data = data[os.write(OUTPUT, data) :]
 
 
-def die_with_host(life: int) -> None:
-    """Have the kernel end us when the host's end of the pipe `life` closes, also in the middle of compile().
+def die_with_host(lifeline: int) -> None:
+    """Let the kernel kill us when the host's end of the pipe `lifeline` closes, even in the middle of compile().
 
     SIGIO's default action ends a process on Linux (fcntl(2), F_SETOWN); FreeBSD ignores SIGIO, but has procctl(2).
     """
@@ -89,38 +89,38 @@ def die_with_host(life: int) -> None:
     else:
         try:
             signal.signal(signal.SIGIO, signal.SIG_DFL)
-            fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-            fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+            fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
         except OSError:
-            lack("fcntl(F_SETOWN)")
-    # The host may have died before the kernel knew whom to tell.
+            note_refused("fcntl(F_SETOWN)")
+    # The host may have died before the signal was set up.
     try:
-        is_over = bool(select.select([life], [], [], 0)[0])  # poll(2) wants room for a descriptor
-    except ValueError:  # one that is too high for select(2)
+        is_over = bool(select.select([lifeline], [], [], 0)[0])  # poll(2) fails with RLIMIT_NOFILE 0
+    except ValueError:  # the descriptor is too high for select(2)
         poller = select.poll()
-        poller.register(life, 0)
+        poller.register(lifeline, 0)
         is_over = bool(poller.poll(0))
     if is_over:
         os._exit(0)
 
 
-def lack(call: str) -> None:
-    if call not in LACKS:
-        LACKS.append(call)
+def note_refused(call: str) -> None:
+    if call not in REFUSED_CALLS:
+        REFUSED_CALLS.append(call)
 
 
 def limit(memory: int, processes: int = 0) -> int:
-    """Bound this process, its address space in bytes.
+    """Set resource limits of this process. `memory` is its address space in bytes.
 
-    Returns the address space that it has then: whoever started us may have left us less.
+    Returns the address space that it actually has: our caller may have set a lower limit.
     """
     try:
         import resource
-    except ImportError:  # Debian's python3.15-minimal has none; the host sees to it
+    except ImportError:  # not in Debian's python3.15-minimal; the host sets the limits
         return memory
 
     if not bound(processes, memory):
-        lack("setrlimit")
+        note_refused("setrlimit")
     try:
         left = resource.getrlimit(resource.RLIMIT_AS)[0]
     except (AttributeError, OSError):
@@ -129,15 +129,15 @@ def limit(memory: int, processes: int = 0) -> int:
 
 
 def set_clock(seconds: float) -> None:
-    """End this process after so much more CPU time; 0: never. Without it the host's patience has to do."""
+    """Kill this process after that much more CPU time; 0 disables it. Without it only the host's time-out applies."""
     try:
         signal.setitimer(signal.ITIMER_PROF, seconds)
     except OSError:
-        lack("setitimer")
+        note_refused("setitimer")
 
 
 def clock() -> float:
-    """How much CPU time is left until then."""
+    """Returns the CPU time that is left until then."""
     try:
         return float(signal.getitimer(signal.ITIMER_PROF)[0])
     except OSError:
@@ -145,7 +145,7 @@ def clock() -> float:
 
 
 def used_memory() -> int:
-    """The most memory that this process ever held, in bytes; 0 where nothing here can tell."""
+    """Returns the peak memory of this process in bytes, or 0 if unknown."""
     try:
         import resource
 
@@ -160,7 +160,7 @@ def used_memory() -> int:
 
 
 def soft_limit(name: str) -> int:
-    """A limit of this process; 0: none, or none that can be read."""
+    """Returns a soft limit of this process; 0 for none, or one that can't be read."""
     try:
         import resource
 
@@ -171,11 +171,11 @@ def soft_limit(name: str) -> int:
 
 
 def is_short_of_memory(memory: int) -> bool:
-    """Whether a MemoryError can be meant as it says, by whatever limit: ours, the caller's, or the machine's."""
+    """Whether a MemoryError may really be about memory, by any limit: ours, the caller's, or the machine's."""
     used = used_memory()
     bounds = [bound for bound in (soft_limit("RLIMIT_AS"), soft_limit("RLIMIT_DATA")) if bound]
     if not used or (memory and used > memory // 4) or any(bound < (memory or USUAL_MEMORY) for bound in bounds):
-        return True  # where nothing tells, it isn't blamed on the source: that would be remembered
+        return True  # if in doubt, don't blame the source, since that would be recorded
     try:
         bytes(1 << 26)
     except MemoryError:
@@ -184,9 +184,9 @@ def is_short_of_memory(memory: int) -> bool:
 
 
 def kind_of(error: Exception, data: bytes, memory: int) -> str:
-    """Which kind of failure a compile error is; the text of a source never leaves this function.
+    """Returns the kind of failure of a compile error. The source's text never leaves this function.
 
-    CPython's parser says MemoryError, too, when its own stack is full: a fact about the source, and no memory is short.
+    CPython's parser also raises MemoryError when its own stack is full, which is due to the source, not to memory.
     """
     if isinstance(error, (MemoryError, RecursionError)):
         stack = soft_limit("RLIMIT_STACK")
@@ -204,7 +204,7 @@ def kind_of(error: Exception, data: bytes, memory: int) -> str:
 
 
 def cookie(data: bytes) -> "str | None":
-    """The name of the encoding that a source declares in one of its first two lines (PEP 263)."""
+    """Returns the encoding that a source declares in one of its first two lines (PEP 263), or None."""
     for line in data[: 1 << 16].split(b"\n", 2)[:2]:
         text = line.strip(b" \t\f\r")
         at = text.find(b"coding") if text.startswith(b"#") else -1
@@ -225,9 +225,9 @@ NAME_OF_CODEC = b"-_.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456
 
 
 def is_text(data: bytes) -> bool:
-    """Whether a source is text in the encoding that it declares, as `tokenize.detect_encoding` reads it.
+    """Whether a source can be decoded in its declared encoding, as found by `tokenize.detect_encoding`.
 
-    That module costs a third of a worker's start. Raises MemoryError.
+    Importing that module takes a third of a worker's start. Raises MemoryError.
     """
     name = cookie(data)
     if data.startswith(b"\xef\xbb\xbf"):
@@ -242,7 +242,7 @@ def is_text(data: bytes) -> bool:
 
 
 def modules_of(name: str) -> "list[str]":
-    """The modules in which `encodings` looks for a codec of that name, in their order."""
+    """Returns the modules in which `encodings` looks for a codec of that name, in order."""
     from encodings import aliases, normalize_encoding
 
     norm = normalize_encoding(name).lower()
@@ -251,7 +251,7 @@ def modules_of(name: str) -> "list[str]":
 
 
 def lacking_codec(data: bytes) -> "str | None":
-    """The codec that a source declares, and that this process can't load any more."""
+    """Returns the codec that a source declares, if this process can't load it any more."""
     if Library.closed is None or b"coding" not in data[:400] or not Library.readable:
         return None
     name = cookie(data)
@@ -262,7 +262,7 @@ def lacking_codec(data: bytes) -> "str | None":
 
 
 def load(more: str) -> None:
-    """Load what compiling may need: when the library is closed, nobody can."""
+    """Import what compiling may need, before the library is closed."""
     import encodings
 
     missed = False
@@ -270,7 +270,7 @@ def load(more: str) -> None:
     for name in [*wanted, "unicodedata"]:
         try:
             importlib.import_module(name)
-        except (ImportError, OSError):  # also what this system leaves out
+        except (ImportError, OSError):  # unreadable, or not installed on this system
             missed = True
     if missed:
         Library.readable = can_read_library()
@@ -282,9 +282,9 @@ def load(more: str) -> None:
 
 
 def close_library() -> None:
-    """From now on this process opens nothing more.
+    """Let this process open no more files.
 
-    What isn't loaded isn't there: an import that may open nothing raises whatever the kernel says.
+    PathFinder is removed so that later imports raise ImportError, instead of the kernel's errors.
     """
     sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
     try:
@@ -292,23 +292,23 @@ def close_library() -> None:
 
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
     except (ImportError, AttributeError, ValueError, OSError):
-        pass  # its account protects all the same
+        pass  # its account still protects
 
 
 def is_open(path: str, mode: int) -> bool:
-    """Whether this account may use a file; access(2) may itself be refused."""
+    """Whether this account may access a file. A sandbox may refuse access(2) itself."""
     if os.access(path, mode):
         return True
     try:
         os.close(os.open(path, os.O_RDONLY))
     except OSError as error:
-        return error.errno == errno.ENOENT  # a link to nothing
+        return error.errno == errno.ENOENT  # a dangling link
     return True
 
 
 def lacks_module(error: Exception) -> bool:
-    """Whether compile() missed a module that others have: some systems leave codecs and names of characters out."""
-    said = getattr(error, "msg", None) or str(error)  # the rest of it is the source's
+    """Whether compile() failed for lack of a module: some systems don't install codecs or character names."""
+    said = getattr(error, "msg", None) or str(error)  # without the source's text
     if "unicodedata" in said:
         try:
             importlib.import_module("unicodedata")
@@ -329,9 +329,9 @@ def lacks_module(error: Exception) -> bool:
 
 
 def can_read_library() -> bool:
-    """Whether this account may read what compile() loads as it needs it: codecs, and the names of characters.
+    """Whether this account may read what compile() imports on demand: codecs, and character names.
 
-    A codec that can't be read is "unknown encoding: cp1252" and says nothing about the source.
+    An unreadable codec gives "unknown encoding: cp1252", which isn't the source's fault.
     """
     if Library.closed is not None:
         return Library.readable
@@ -348,19 +348,19 @@ def can_read_library() -> bool:
 
 
 class Refusal(Exception):
-    """What the compiler itself said of a source: the only thing that is ever remembered of one. `args` is its error."""
+    """The compiler rejected a source: the only failure that is recorded. `args` is its exception."""
 
 
 class Lacking(Exception):
-    """A codec that this process can't load any more. `args` is the name of its module."""
+    """The source needs a codec that this process can't load any more. `args` is the name of its module."""
 
 
 class Unmarshallable(Refusal):
-    """marshal refused what compile accepted."""
+    """marshal rejected what compile() accepted."""
 
 
 def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
-    """The code object as `py_compile` gets it: by the loader's own method, which differs between versions.
+    """Returns the code object as `py_compile` gets it, by the loader's method, which differs between versions.
 
     Raises Refusal and Lacking.
     """
@@ -375,7 +375,7 @@ def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
 
 
 class Request:
-    """What is asked of a source. `rest` is the source, with bodies before it where some are to be looked at."""
+    """A request about a source. `rest` is the source, with bodies before it if there are some to check."""
 
     def __init__(self, frame: bytes, hash_of: "Callable[[bytes], bytes]") -> None:
         self.flags, count, length = struct.unpack_from("<BBI", frame, 0)
@@ -388,7 +388,7 @@ class Request:
 
 
 def reply(source_hash: bytes, answers: "list[tuple[int, int, bytes]]") -> bytes:
-    """The answer for every level: (state, microseconds, body)."""
+    """Returns the answer for all levels: (state, microseconds, body)."""
     pieces = [struct.pack("<B8sB", COMPILED, source_hash, len(answers))]
     for state, microseconds, body in answers:
         pieces.append(struct.pack("<BII", state, min(microseconds, 0xFFFFFFFF), len(body)))
@@ -402,7 +402,7 @@ def failure(kind: str, line: "object" = 0, name: str = "ValueError") -> bytes:
 
 
 def failed(error: Exception, source: bytes, memory: int) -> bytes:
-    """The answer where a source can't be compiled: for what reason of its own, or of the moment."""
+    """Returns the answer for a source that can't be compiled, for a reason of its own or a temporary one."""
     if isinstance(error, Lacking):
         return bytes(bytearray([LACKING])) + str(error).encode("ascii")
     if isinstance(error, Unmarshallable):
@@ -426,27 +426,27 @@ def no_hash(data: bytes) -> bytes:
 
 
 def serve(answer: "Callable[[Request, int], bytes]") -> None:
-    """Answer requests with `answer(request, memory)` until the host is gone; an empty answer is none."""
-    life, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+    """Answer requests with `answer(request, memory)` until the host is gone. An empty answer isn't sent."""
+    lifeline, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
     options = dict(each.partition("=")[::2] for each in sys.argv[6:])
     account, codec = int(options.get("account", -1)), options.get("codec", "")
-    die_with_host(life)
+    die_with_host(lifeline)
     memory = limit(memory, 2 if account > 0 else 0)
     hash_of = importlib.import_module("importlib.util").source_hash if hashes else no_hash
-    # CPU time, not time of day: an emulated or overloaded machine must not fail good files. The default action of
-    # SIGPROF ends the process, also inside compile(), where no handler of Python's would run.
+    # CPU time, not wall-clock time: an emulated or overloaded machine must not fail good sources. The default action of
+    # SIGPROF kills the process even inside compile(), where no Python handler would run.
     if seconds:
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         set_clock(seconds)
         set_clock(0)
     if sys.implementation.name == "pypy":
-        # A traced loop makes another string of "", and marshal tells the two apart. compile() gains nothing from it.
+        # The JIT creates another "" in traced loops, which marshal distinguishes. compile() isn't faster with it.
         importlib.import_module("pypyjit").set_param("off")
-        # What starting has left behind is interned until it is collected; an object dies in two rounds, or three.
+        # Garbage of the start stays interned until it is collected, which takes two or three rounds.
         for _ in range(3):
             gc.collect()
     else:
-        gc.disable()  # compiling makes no cycles worth the time; the memory check below bounds the rest
+        gc.disable()  # compiling makes few cycles; the memory check below bounds them
     if account > 0:
         load(codec)
         close_library()
@@ -455,7 +455,7 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
         else:
             become(account, account)
     tag = (sys.implementation.cache_tag or "").encode("utf-8")
-    lacks = "".join("\0" + each for each in LACKS).encode("ascii")
+    lacks = "".join("\0" + each for each in REFUSED_CALLS).encode("ascii")
     write_frame(b"pyctrigger-worker-1" + bytes(MAGIC_NUMBER) + tag + lacks)
     while True:
         frame = read_frame()
@@ -474,6 +474,6 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
         write_frame(said)
 
 
-# What anything prints goes to standard error; the frames have a descriptor of their own.
+# Anything printed goes to standard error; frames have a descriptor of their own.
 OUTPUT = os.dup(1)
 os.dup2(2, 1)

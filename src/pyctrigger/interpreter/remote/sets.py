@@ -1,14 +1,14 @@
-"""Run by the target: the order in which a constant set is marshalled, where its own follows from addresses.
+"""Run by the target: a reproducible order for marshalled constant sets, whose own order depends on addresses.
 
 Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported. Runs in the namespace that
-`serve.py` has made, before `compile.py`, in CPython 3.6 to 3.10, which alone have a use for it.
+`serve.py` has made, before `compile.py`, and only in CPython 3.6 to 3.10, which need it.
 
-Up to 3.10 marshal writes a frozenset as it lies in its table, so by the hashes of its items (bpo-37596). Those of
-numbers and strings follow from the value and the seed. That of `None` and of `...` is the object's address, from 3.10
-on a NaN's as well (bpo-43475), and a tuple's is made of those of its items; nothing else can be in a constant set. The
-address is another one in each process: it follows from the kernel's dice (ASLR), and without them from the limit of the
-stack, the kernel, and every library. So the bytes are read as the tree that they are, and written again the way marshal
-does, with such sets sorted by what is written of each item, as marshal itself does from 3.11 on.
+Up to 3.10 marshal writes a frozenset in the order of its hash table, so by the hashes of its items (bpo-37596). Hashes
+of numbers and strings depend on the value and the seed. Those of `None` and `...` are the object's address, from 3.10
+on a NaN's as well (bpo-43475), and a tuple's is computed from its items'; nothing else can be in a constant set.
+Addresses differ between processes: they depend on the kernel's randomization (ASLR), and without it on the stack limit,
+the kernel, and every library. So the bytes are parsed into a tree, and written again the way marshal does, with such
+sets sorted by the bytes of each item, as marshal itself does from 3.11 on.
 """
 
 import re
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     import types
     from typing import Callable
 
-#: The names of code objects that end like the beginning of a set, with their lengths before them: a line follows.
+#: Names of code objects, with their lengths, that end with a set's first byte; a line number follows them.
 NAMES = (rb"\x08<module", rb"\x08<lambda", rb"\x0a<listcomp", rb"\x09<setcomp", rb"\x0a<dictcomp", rb"\x09<genexpr")
-#: Whatever may be a frozenset of two items or more, but for its first byte: their number, and the first of an item.
+#: What follows the first byte of a frozenset of two or more items: their number, and the first byte of an item.
 SEVERAL = rb"(?![\0\1]\0)..\0\0[NTF.iglyzZaAstu)(r\xe9\xe7\xec\xf9\xfa\xda\xe1\xc1\xf3\xf4\xf5\xa8\xa9]"
-#: The common one, and one that more than one place refers to.
+#: An ordinary set, and one that is referred to from several places.
 OWN_SET = re.compile(rb"(?s)>" + SEVERAL + b"".join(rb"(?<!" + name + rb">.....)" for name in NAMES))
 SHARED_SET = re.compile(rb"(?s)\xbe" + SEVERAL)
-#: The bytes that a set takes at least whose number of items needs a third byte: two for each.
+#: Bytes. The least size of a set whose number of items needs a third byte: two for each item.
 THIRD_BYTE = 1 << 17
 
 SHARED = 0x80
 REFERENCE, CODE, SET, NONE, ELLIPSIS, FLOAT, COMPLEX = b"r", b"c", b">", b"N", b".", b"g", b"y"
-#: What follows the first byte, in bytes (marshal.c).
+#: Bytes that follow the first one (marshal.c).
 SIZES = {NONE: 0, ELLIPSIS: 0, b"T": 0, b"F": 0, b"i": 4, FLOAT: 8, COMPLEX: 16}
 SHORT_TEXTS, LONG_TEXTS = (b"z", b"Z"), (b"s", b"t", b"u", b"a", b"A")
-#: How many numbers a code object begins with (3.8: arguments by position only), and how many parts follow; the last but
-#: one is the number of the first line.
+#: How many numbers a code object begins with (3.8 added positional-only arguments), and how many parts follow; the last
+#: but one is the first line number.
 NUMBERS = 5 if sys.version_info < (3, 8) else 6
 PARTS = 10
 
@@ -46,7 +46,7 @@ class Foreign(Exception):
 
 
 class Piece:
-    """What marshal writes of one object: its own bytes without the flag of a shared one, and its parts."""
+    """What marshal writes for one object: its own bytes, without the flag for a shared one, and its parts."""
 
     __slots__ = ("head", "is_shared", "parts")
 
@@ -55,16 +55,16 @@ class Piece:
         self.is_shared = is_shared
         self.parts = []  # type: list[Piece]
 
-    def follows_address(self) -> bool:
-        """Whether its hash follows from an address."""
+    def depends_on_address(self) -> bool:
+        """Whether its hash depends on an address."""
         kind = self.head[:1]
         if kind in (FLOAT, COMPLEX):
             return any(number != number for (number,) in struct.iter_unpack("<d", self.head[1:]))
-        return kind in (NONE, ELLIPSIS) or any(part.follows_address() for part in self.parts)
+        return kind in (NONE, ELLIPSIS) or any(part.depends_on_address() for part in self.parts)
 
 
 def extent(body: bytes, at: int, kind: bytes) -> "tuple[int, int]":
-    """Where the own bytes of the object at `at` end, and how many parts follow. Raises Foreign."""
+    """Returns where the own bytes of the object at `at` end, and how many parts follow. Raises Foreign."""
     if kind in SIZES:
         return at + 1 + SIZES[kind], 0
     if kind in SHORT_TEXTS:
@@ -83,8 +83,8 @@ def extent(body: bytes, at: int, kind: bytes) -> "tuple[int, int]":
     raise Foreign(kind)
 
 
-def read(body: bytes) -> Piece:
-    """The tree of a marshalled object, in which a shared one is one piece at several places. Raises Foreign."""
+def parse(body: bytes) -> Piece:
+    """Returns the tree of a marshalled object. A shared object is the same piece at several places. Raises Foreign."""
     top, at = Piece(b""), 0
     shared = []  # type: list[Piece]
     unfinished = [(top, 1)]
@@ -111,19 +111,19 @@ def read(body: bytes) -> Piece:
     return top.parts[0]
 
 
-def as_they_are(piece: Piece) -> "list[Piece]":
+def parts_as_stored(piece: Piece) -> "list[Piece]":
     return piece.parts
 
 
-def by_bytes(piece: Piece) -> "list[Piece]":
-    """The parts of a piece, in an order that follows from no address."""
-    if piece.head[:1] != SET or not piece.follows_address():
+def parts_sorted(piece: Piece) -> "list[Piece]":
+    """Returns the parts of a piece, in an order that doesn't depend on addresses."""
+    if piece.head[:1] != SET or not piece.depends_on_address():
         return piece.parts
-    return sorted(piece.parts, key=lambda part: written(part, as_they_are))
+    return sorted(piece.parts, key=lambda part: serialize(part, parts_as_stored))
 
 
-def written(top: Piece, parts_of: "Callable[[Piece], list[Piece]]") -> bytes:
-    """The bytes of a tree: a shared object stands where it comes first, and is referred to from then on."""
+def serialize(top: Piece, parts_of: "Callable[[Piece], list[Piece]]") -> bytes:
+    """Returns the bytes of a tree. A shared object is written where it first occurs, and referred to later."""
     found = []
     shared = {}  # type: dict[Piece, int]
     ahead = [top]
@@ -142,7 +142,7 @@ def written(top: Piece, parts_of: "Callable[[Piece], list[Piece]]") -> bytes:
 
 
 def may_hold_set(body: bytes) -> bool:
-    """Whether a set of several items may be in a body: a quick look, to spare nearly all sources the long one."""
+    """Whether a body may contain a set of several items: a quick check that nearly all sources fail."""
     if len(body) >= THIRD_BYTE or OWN_SET.search(body):
         return True
     at = body.find(b"\xbe")  # rare, and `find` is many times as fast as `re`
@@ -152,7 +152,7 @@ def may_hold_set(body: bytes) -> bool:
 
 
 def has_order_of_addresses(code: "types.CodeType") -> bool:
-    """Whether a constant of a code is a set of several items whose order follows from an address."""
+    """Whether code has a constant set of several items whose order depends on an address."""
     kind, codes = type(code), [code]
     while codes:
         for constant in codes.pop().co_consts:
@@ -169,15 +169,15 @@ def is_hashed_by_address(constant: object) -> bool:
     return constant is None or constant is ... or constant != constant
 
 
-def settled(code: "types.CodeType", body: bytes) -> bytes:
-    """What marshal has written of a code, with its sets in an order that follows from no address.
+def with_sorted_sets(code: "types.CodeType", body: bytes) -> bytes:
+    """Returns marshalled code with its sets in an order that doesn't depend on addresses.
 
-    A body that isn't laid out as marshal.c does it is left as it is: a vendor's interpreter may have its own ways.
+    A body that differs from marshal.c's format is returned unchanged: a vendor's interpreter may have its own.
     """
     if not may_hold_set(body) or not has_order_of_addresses(code):
         return body
     try:
-        tree = read(body)
-        return written(tree, by_bytes) if written(tree, as_they_are) == body else body
+        tree = parse(body)
+        return serialize(tree, parts_sorted) if serialize(tree, parts_as_stored) == body else body
     except (Foreign, IndexError, struct.error):
         return body

@@ -1,11 +1,11 @@
-"""Run by the target: starts what is to be measured, with its bytecode in a private tree.
+"""Run by the target: starts the program to measure, with its bytecode in a private tree.
 
-Contract: Python 3.6 to 3.15 and PyPy; standard library only, and on purpose the code of sites and users: what a start
-costs is what theirs costs. Started without `site`, so that the modules that it imports have their bytecode in that
-tree as well; then `site` does what it does at every start, or adds the directories that were named instead.
+Contract: Python 3.6 to 3.15 and PyPy; standard library only, and on purpose also site and user code, which is part of
+the start-up time. Started without `site`, so that the modules that `site` imports have their bytecode in that tree as
+well; then `site` does what it does at every start, or adds the given directories instead.
 
 Arguments: the descriptor of this file, the tree of bytecode, how many site directories follow, these, and `modules` or
-`script` with what is to be started.
+`script` with what to start.
 """
 
 import importlib
@@ -14,7 +14,7 @@ import sys
 
 
 def use_tree(tree: str) -> None:
-    """Look for bytecode in `tree`. 3.6 and 3.7 have no `sys.pycache_prefix`; what it does is all in one function."""
+    """Keep bytecode in `tree`. 3.6 and 3.7 have no `sys.pycache_prefix`, but one function to replace."""
     if hasattr(sys, "pycache_prefix"):
         sys.pycache_prefix = tree
         return
