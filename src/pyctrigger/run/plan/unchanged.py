@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from ...pyc.names import PYCACHE, pyc_suffix
 from ...state.records.parts import PACKED, identity
 from ...state.records.record import is_older
-from ...state.records.unchanged import MOST_NOTED, Settled, key_of
+from ...state.records.unchanged import MOST_NOTED, UnchangedDirectory, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ...state.records.unchanged import SettledDirectories
+    from ...state.records.unchanged import UnchangedDirectories
     from ...tree.layout import Layout
     from ...tree.listing import SourceListing
     from .wanted import Wanted
@@ -35,7 +35,7 @@ class Settlement:
         self,
         layout: Layout,
         wanted: Wanted,
-        known: SettledDirectories,
+        known: UnchangedDirectories,
         others: frozenset[tuple[int, int]],
         skips_packages: bool,
         *,
@@ -79,7 +79,7 @@ class Settlement:
         if settled is not None and settled.sources:
             self.sources -= settled.sources.count(b"/") + 1
 
-    def _is_as_it_was(self, relative: str, settled: Settled, sources: list[str]) -> bool:
+    def _is_as_it_was(self, relative: str, settled: UnchangedDirectory, sources: list[str]) -> bool:
         size = PACKED.size
         count = (2 + len(sources) * (1 + len(self._suffixes))) if sources else 1
         if len(settled.seen) != count * size:
@@ -126,7 +126,7 @@ class Settlement:
         seen = glance.packed(listing) if glance is not None else None
         if seen is not None:
             names = b"/".join([os.fsencode(name) for name in listing.sources])
-            self._known.note(key, Settled(self._terms, b"/".join(below), names, seen))
+            self._known.note(key, UnchangedDirectory(self._terms, b"/".join(below), names, seen))
 
     def _key(self, relative: str) -> bytes:
         return self._base + os.fsencode(relative).replace(b"/", b"\0") + b"\0" if relative else self._base

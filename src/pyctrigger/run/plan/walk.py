@@ -202,8 +202,8 @@ class Planner:
             return None
         # A second look comes upon what was written a moment ago: the next run sees it when it is old enough.
         keeps = self._notes is None or not self._notes.again
-        settled = knowledge.records.settled
-        return Settlement(self._layout, wanted, settled, self._others, self._is_library, keeps=keeps)
+        unchanged = knowledge.records.unchanged
+        return Settlement(self._layout, wanted, unchanged, self._others, self._is_library, keeps=keeps)
 
     def _below(self, relative: str, seen: Seen) -> list[str]:
         names = seen.sources.directories if seen.sources else []

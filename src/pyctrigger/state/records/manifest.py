@@ -18,7 +18,7 @@ from ..quota import Quota, StateFullError
 from .pages import PagedRecords
 from .record import Record
 from .spool import PAGE, Spool
-from .unchanged import TABLE, SettledDirectories
+from .unchanged import TABLE, UnchangedDirectories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -111,7 +111,7 @@ class Manifest:
         self._read_ahead_prefix = ""
         self._spool = Spool(self._quota.left)
         #: Directories that needed no work.
-        self.settled = SettledDirectories(self._query)
+        self.unchanged = UnchangedDirectories(self._query)
         self._sites: set[str] = set()
         self._strangers: set[str] = set()
 
@@ -259,7 +259,7 @@ class Manifest:
     @property
     def has_changed(self) -> bool:
         """Whether there is anything to save."""
-        return bool(self._learned or self._spool or self._strangers or self.settled.is_worth_saving)
+        return bool(self._learned or self._spool or self._strangers or self.unchanged.is_worth_saving)
 
     def check(self) -> None:
         """Check the whole file for damage. If any part is damaged, none of it is used.
@@ -295,7 +295,7 @@ class Manifest:
                 raise OSError(str(error)) from error
         self._learned, self._strangers = {}, set()
         self._spool.close()
-        self.settled.saved()
+        self.unchanged.saved()
 
     def close(self) -> None:
         """Close the file, and drop unsaved records."""
@@ -385,7 +385,7 @@ class Manifest:
             database.executemany("delete from pycs where directory = ? and name = ?", forgotten)
             kept = ((directory, name, *record) for directory, name, record in self._spool.rows() if record is not None)
             database.executemany("insert or replace into pycs values (?, ?, ?, ?, ?, ?, ?, ?)", kept)
-            self.settled.write(database)
+            self.unchanged.write(database)
         self._quota.give_back(before - self._size())
 
     def _connect(self) -> Any:

@@ -33,7 +33,7 @@ _MIN_WORTH_SAVING = 100
 _AFTER_ALL_KEYS = b"\1"
 
 
-class Settled(NamedTuple):
+class UnchangedDirectory(NamedTuple):
     """The note of one directory. Names are joined by slashes, which no name contains."""
 
     terms: str
@@ -45,7 +45,7 @@ class Settled(NamedTuple):
     """Identities of the directory, and, if it has sources, of its `__pycache__`, the sources and the pycs."""
 
 
-class SettledDirectories:
+class UnchangedDirectories:
     """The notes in the manifest, and those of this run. `ask` sends a query to the manifest."""
 
     def __init__(self, ask: Callable[..., list[Any]]) -> None:
@@ -54,11 +54,11 @@ class SettledDirectories:
         self._page: dict[bytes, tuple[Any, ...]] = {}
         self._first, self._last = b"", b""
         self._page_size = _FIRST_PAGE
-        self._noted: dict[bytes, Settled | None] = {}
+        self._noted: dict[bytes, UnchangedDirectory | None] = {}
         self._gone: list[bytes] = []
         self._size = 0
 
-    def of(self, directory: bytes) -> Settled | None:
+    def of(self, directory: bytes) -> UnchangedDirectory | None:
         """Returns the note of a directory, by its key. A walk in the order of keys reads the table page by page."""
         if directory in self._noted:
             return self._noted[directory]
@@ -68,7 +68,7 @@ class SettledDirectories:
             row = self._page.get(directory)
         else:
             row = next(iter(self._ask(_ROW, directory)), None)
-        return Settled._make(row) if row is not None and _is_valid(row) else None
+        return UnchangedDirectory._make(row) if row is not None and _is_valid(row) else None
 
     def _read_page(self, directory: bytes) -> None:
         rows = self._ask(_PAGE, directory, self._page_size)
@@ -77,11 +77,11 @@ class SettledDirectories:
         self._first, self._last = directory, _AFTER_ALL_KEYS if is_last else rows[-1][0]
         self._page_size = min(2 * self._page_size, _LARGEST_PAGE)
 
-    def note(self, directory: bytes, settled: Settled) -> None:
+    def note(self, directory: bytes, unchanged: UnchangedDirectory) -> None:
         """Record a directory that needs no work."""
-        self._size += len(directory) + len(settled.below) + len(settled.sources) + len(settled.seen)
+        self._size += len(directory) + len(unchanged.below) + len(unchanged.sources) + len(unchanged.seen)
         if self._size <= MOST_NOTED:
-            self._noted[directory] = settled
+            self._noted[directory] = unchanged
 
     def forget(self, directory: bytes, gone: Iterable[bytes] = ()) -> None:
         """Drop the note of a directory that has changed, and those of subdirectories that are gone."""
@@ -107,7 +107,7 @@ class SettledDirectories:
         self._noted, self._gone, self._size = {}, [], 0
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
-        return ((key, *settled) for key, settled in self._noted.items() if settled is not None)
+        return ((key, *unchanged) for key, unchanged in self._noted.items() if unchanged is not None)
 
 
 def key_of(directory: str) -> bytes:
