@@ -19,7 +19,7 @@ from ..interpreter.child import describe_death
 from .allowance import Allowance
 from .limits import is_memory_ours
 from .pace import Pace
-from .wire import UNREADABLE, Compiled, Failed, Lacking, Unsettled, WireError, parse_reply
+from .wire import UNREADABLE, Compiled, Failed, NeedsCodec, NeedsFork, WireError, parse_reply
 from .worker import Job, Worker
 
 if TYPE_CHECKING:
@@ -358,16 +358,16 @@ class Pool:
             )
 
     def _handle_answer(self, worker: Worker, answer: Reply) -> Iterator[tuple[Job, Answer]]:
-        if isinstance(answer, (Unsettled, Lacking)) and (
-            worker.forks if isinstance(answer, Unsettled) else worker.codec
+        if isinstance(answer, (NeedsFork, NeedsCodec)) and (
+            worker.forks if isinstance(answer, NeedsFork) else worker.codec
         ):
             raise WireError("a worker that forks, or has loaded the codec, can't send this answer")
         spent = worker.busy_for
         job = worker.answered()
         self._unexplained_ends[_is_special(worker)] = 0
-        if isinstance(answer, (Unsettled, Lacking)):
-            job.forks |= isinstance(answer, Unsettled)
-            job.codec = answer.codec if isinstance(answer, Lacking) else job.codec
+        if isinstance(answer, (NeedsFork, NeedsCodec)):
+            job.forks |= isinstance(answer, NeedsFork)
+            job.codec = answer.codec if isinstance(answer, NeedsCodec) else job.codec
             self._special.append(job)
             return
         if isinstance(answer, Failed) and answer.kind == "memory" and not job.is_retry:

@@ -22,7 +22,7 @@ _LENGTH = struct.Struct("<I").unpack_from
 _READY = b"pyctrigger-worker-1"
 _CHECK_ONLY, _WARM_UP, _LOAD, _COMPARE = 1, 2, 4, 8
 _RETIRING = 0x80
-_LACKING = 3
+_NEEDS_CODEC = 3
 _MAX_CODEC_NAME = 40
 #: Not a failure of the source: the worker's account can't read the standard library.
 UNREADABLE = "unreadable"
@@ -77,18 +77,18 @@ class Failed(NamedTuple):
     name: str
 
 
-class Unsettled(NamedTuple):
+class NeedsFork(NamedTuple):
     """The bytecode may depend on what the worker has compiled before: a worker that forks has to compile it."""
 
 
-class Lacking(NamedTuple):
+class NeedsCodec(NamedTuple):
     """The source needs a codec that the worker hasn't loaded, and it can't open files any more."""
 
     codec: str
     """Name of the codec's module in the package `encodings`."""
 
 
-Reply = Union[Compiled, Failed, Unsettled, Lacking]
+Reply = Union[Compiled, Failed, NeedsFork, NeedsCodec]
 
 
 class Ready(NamedTuple):
@@ -166,12 +166,12 @@ def parse_reply(payload: Buffer) -> tuple[Reply, bool]:
                 raise WireError("not the name of an exception")
             return Failed(_KINDS[kind], line, name), retiring
         if payload == b"\2":
-            return Unsettled(), False
-        if status == _LACKING:
+            return NeedsFork(), False
+        if status == _NEEDS_CODEC:
             name = bytes(payload[1:]).decode("ascii", "replace")
             if not name.isidentifier() or len(name) > _MAX_CODEC_NAME:
                 raise WireError("not the name of a codec")
-            return Lacking(name), False
+            return NeedsCodec(name), False
     except (IndexError, struct.error) as error:
         raise WireError("a reply ends too early") from error
     raise WireError("a reply of an unknown kind")

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from pyctrigger.interpreter.remote.serve import (
         BODY,
-        LACKING,
+        NEEDS_CODEC,
+        NEEDS_FORK,
         RETIRING,
         SAME,
         TWIN,
-        UNSETTLED,
         Request,
         Unmarshallable,
         clock,
@@ -237,7 +237,7 @@ def compile_in_fork(source: bytes, path: str, level: int, last: bool, memory: in
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
-class Unsettled(Exception):
+class NeedsFork(Exception):
     """The bytes may depend on what this process has loaded, or compiled before."""
 
 
@@ -263,7 +263,7 @@ class Compiler:
         else:
             spent, body, self.documents, split = compile_level(self.source, self.path, level, last)
             if split:
-                raise Unsettled
+                raise NeedsFork
         self.level = level
         return BODY, spent, body
 
@@ -287,8 +287,8 @@ def answer(request: "Request", memory: int) -> bytes:
             else:
                 answers.append(compiler.body(level, level == request.levels[-1][0]))
         said = reply(source_hash, answers)
-    except Unsettled:
-        return bytes(bytearray([UNSETTLED]))
+    except NeedsFork:
+        return bytes(bytearray([NEEDS_FORK]))
     except Failed as answered:
         (said,) = answered.args
     except Exception as error:
@@ -297,7 +297,7 @@ def answer(request: "Request", memory: int) -> bytes:
         gc.collect()
         State.modules = len(sys.modules)
         return b""
-    if said[0] == LACKING:
+    if said[0] == NEEDS_CODEC:
         return said
     if HOLDS_NAMES and not FORKS and len(sys.modules) != State.modules:
         return bytes(bytearray([said[0] | RETIRING])) + said[1:]  # a codec was loaded, which added names

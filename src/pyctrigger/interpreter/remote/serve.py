@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pyctrigger.interpreter.remote.powerless import become, bound, require_powerless
 
 RETIRING = 0x80
-COMPILED, FAILED, UNSETTLED, LACKING = 0, 1, 2, 3
+COMPILED, FAILED, NEEDS_FORK, NEEDS_CODEC = 0, 1, 2, 3
 SAME, BODY, CHANGED, BROKEN, TWIN = 0, 1, 2, 3, 4
 KINDS = ("syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable", "crash")
 #: What compile() raises because of a source. Any other exception, and all from our own code, may be temporary.
@@ -250,7 +250,7 @@ def modules_of(name: str) -> "list[str]":
     return [each for each in (aliased, norm) if each and "." not in each]
 
 
-def lacking_codec(data: bytes) -> "str | None":
+def missing_codec(data: bytes) -> "str | None":
     """Returns the codec that a source declares, if this process can't load it any more."""
     if Library.closed is None or b"coding" not in data[:400] or not Library.readable:
         return None
@@ -351,7 +351,7 @@ class Refusal(Exception):
     """The compiler rejected a source: the only failure that is recorded. `args` is its exception."""
 
 
-class Lacking(Exception):
+class NeedsCodec(Exception):
     """The source needs a codec that this process can't load any more. `args` is the name of its module."""
 
 
@@ -362,11 +362,11 @@ class Unmarshallable(Refusal):
 def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
     """Returns the code object as `py_compile` gets it, by the loader's method, which differs between versions.
 
-    Raises Refusal and Lacking.
+    Raises Refusal and NeedsCodec.
     """
-    codec = lacking_codec(data)
+    codec = missing_codec(data)
     if codec is not None:
-        raise Lacking(codec)
+        raise NeedsCodec(codec)
     loader = SourceFileLoader("<py_compile>", path)
     try:
         return loader.source_to_code(data, path, _optimize=level)
@@ -403,8 +403,8 @@ def failure(kind: str, line: "object" = 0, name: str = "ValueError") -> bytes:
 
 def failed(error: Exception, source: bytes, memory: int) -> bytes:
     """Returns the answer for a source that can't be compiled, for a reason of its own or a temporary one."""
-    if isinstance(error, Lacking):
-        return bytes(bytearray([LACKING])) + str(error).encode("ascii")
+    if isinstance(error, NeedsCodec):
+        return bytes(bytearray([NEEDS_CODEC])) + str(error).encode("ascii")
     if isinstance(error, Unmarshallable):
         return failure("unmarshallable")
     if not isinstance(error, Refusal):
