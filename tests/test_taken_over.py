@@ -361,13 +361,13 @@ def test_what_a_killed_host_left_is_ended_by_the_next(as_root: None) -> None:
 def test_two_runs_at_once_have_other_accounts(as_root: None) -> None:
     """An id is leased to one host: what another one took is drawn again."""
     program = (
-        "from pyctrigger.interpreter import accounts\n"
-        "accounts._FREE, accounts._FREE_BELOW_64K = ((2000200001, 2000200002),), ()\n"
-        "one, two = accounts.lease('/run/pyctrigger'), accounts.lease('/run/pyctrigger')\n"
+        "from pyctrigger.interpreter import worker_accounts\n"
+        "worker_accounts._FREE_IDS, worker_accounts._FREE_IDS_BELOW_64K = ((2000200001, 2000200002),), ()\n"
+        "one, two = worker_accounts.lease('/run/pyctrigger'), worker_accounts.lease('/run/pyctrigger')\n"
         "assert {one.account.uid, two.account.uid} == {2000200001, 2000200002}\n"
-        "assert accounts.lease('/run/pyctrigger') is None\n"
+        "assert worker_accounts.lease('/run/pyctrigger') is None\n"
         "one.end(); two.end(); two.end()\n"
-        "assert accounts.lease('/run/pyctrigger') is not None\n"
+        "assert worker_accounts.lease('/run/pyctrigger') is not None\n"
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, text=True)
 

@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, RefusedError
-from .accounts import lease
 from .answer import is_complete, parse_answer, require_modest
 from .child import describe_death, kill, printable, start
 from .loading import examine_loading
 from .witness import Probed, Witness, environment_of, facts_of, is_unchanged
+from .worker_accounts import lease
 
 if TYPE_CHECKING:
     import subprocess

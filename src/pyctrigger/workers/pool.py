@@ -25,8 +25,8 @@ from .worker import Job, Worker
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..interpreter.accounts import Lease
     from ..interpreter.interpreter import Interpreter
+    from ..interpreter.worker_accounts import Lease
     from .limits import Limits
     from .wire import Reply
 
@@ -261,7 +261,7 @@ class Pool:
     def _lease_account(self) -> Lease | None:
         if os.geteuid() != 0:
             return None
-        from ..interpreter.accounts import lease  # only root can lease accounts
+        from ..interpreter.worker_accounts import lease  # only root can lease accounts
 
         if len(self._leases) >= _MAX_ENDED_LEASES:
             self._end_leases()

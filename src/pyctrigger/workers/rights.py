@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..interpreter.reach import is_for_everybody
 
 if TYPE_CHECKING:
-    from ..interpreter.accounts import Lease
     from ..interpreter.interpreter import Account, Interpreter
+    from ..interpreter.worker_accounts import Lease
 
 #: A worker, and the child in which it compiles some sources.
 _MAX_PROCESSES = 2

@@ -21,8 +21,8 @@ from .wire import FrameReader, Ready, largest_answer, parse_ready
 
 if TYPE_CHECKING:
     from ..buffers import Buffer
-    from ..interpreter.accounts import Lease
     from ..interpreter.interpreter import Interpreter
+    from ..interpreter.worker_accounts import Lease
     from .limits import Limits
     from .wire import Frame
 

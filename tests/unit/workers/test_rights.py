@@ -11,8 +11,8 @@ from pyctrigger.workers import rights
 from pyctrigger.workers.rights import Rights, rights_for
 
 if TYPE_CHECKING:
-    from pyctrigger.interpreter.accounts import Lease
     from pyctrigger.interpreter.interpreter import Interpreter
+    from pyctrigger.interpreter.worker_accounts import Lease
 
 OWN = Account(2000200001, 2000200001)
 PERSON = Account(1000, 1000)

@@ -17,9 +17,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import ShortageError
-from ...interpreter.accounts import lease
 from ...interpreter.child import FRESH_START, describe_death, kill, printable
 from ...interpreter.confinement import confined
+from ...interpreter.worker_accounts import lease
 from .answer import NoAnswerError, parse_answer
 
 if TYPE_CHECKING:
