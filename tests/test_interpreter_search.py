@@ -115,7 +115,7 @@ def test_every_spelling_of_a_flavour_leads_back_to_it(name: str, library: str, c
     "tag", ["", "cpython-27", "cpython-3", "cpython-311t", "pypy-311", "cpython-311\n", "graalpy311"]
 )
 def test_other_tags_are_of_no_flavour(tag: str) -> None:
-    """What no interpreter that is known here writes."""
+    """What no known interpreter writes."""
     assert Flavour.of_cache_tag(tag) is None
 
 

@@ -59,7 +59,7 @@ class Header:
         """Returns the numbers of a tag, none if the header doesn't have it."""
         kind, offset, length = self._index.get(tag, (4, 0, 0))
         if kind not in _NUMBERS:
-            raise ValueError("a package's numbers aren't numbers")
+            raise ValueError("a package's header has numbers of an unknown type")
         return struct.unpack_from(f">{length}{_NUMBERS[kind]}", self._data, offset)
 
     def files(self, ending: bytes = b"") -> Iterator[bytes]:

@@ -70,7 +70,7 @@ def test_place_of_a_strangers_database(texts: dict[str, bytes], place: str | Non
     if place is None:
         with pytest.raises(ManagerError) as caught:
             assert pkg.database
-        assert f"/root{PROGRAM} is there, but nobody can say where its database is" == str(caught.value)
+        assert f"/root{PROGRAM} is installed, but its database can't be found" == str(caught.value)
         assert pkg.is_present is True  # whatever it owns
         return
     assert ([Source("database", place)], place in texts) == (pkg.sources, pkg.is_present)
@@ -102,7 +102,7 @@ def test_our_own_says_where_its_database_is(own: Path, answer: str, place: str |
     own.write_text(f"#!/bin/sh\n[ \"$*\" = 'config PKG_DBDIR' ] || exit 7\necho >> {own}.calls\n{answer}\n")
     pkg = Pkg(Files())
     if place is None:
-        with pytest.raises(ManagerError, match=r"doesn't say where its database is|doesn't answer: exit status 1"):
+        with pytest.raises(ManagerError, match=r"doesn't print the directory of its database|failed: exit status 1"):
             assert pkg.database
         return
     assert (place, place) == (pkg.database, pkg.database)
@@ -116,14 +116,14 @@ def test_a_program_that_others_could_change_is_not_started(tmp_path: Path) -> No
     place = tmp_path / "sbin"
     place.mkdir(mode=0o755)
     (place / "pkg").touch()
-    path, is_roots = str(place / "pkg"), module._only_root_can_change
-    above = is_roots(str(tmp_path))
+    path, only_root_can_change = str(place / "pkg"), module._only_root_can_change
+    above = only_root_can_change(str(tmp_path))
     for mode, expected in [(0o755, above), (0o775, False), (0o757, False), (0o1777, False)]:
         (place / "pkg").chmod(mode)
-        assert expected is is_roots(path)
+        assert expected is only_root_can_change(path)
     (place / "pkg").chmod(0o755)
     os.chown(place, 12345, 0)
-    assert is_roots(path) is False
+    assert only_root_can_change(path) is False
 
 
 def test_trigger_names_what_it_is_for() -> None:

@@ -25,7 +25,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, dict[str, str]], 
 
     def make(cpus: int, texts: dict[str, str]) -> None:
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cpus)))
-        monkeypatch.setattr(capacity, "_read", lambda path: texts.get(path, "").strip())
+        monkeypatch.setattr(capacity, "_read_text", lambda path: texts.get(path, "").strip())
         monkeypatch.setattr(os.path, "exists", lambda path: path in texts)
 
     return make
@@ -108,7 +108,7 @@ def test_what_is_asked_for_is_had(machine: Callable[[int, dict[str, str]], None]
 def test_a_system_that_tells_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     """All its CPUs count."""
     monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(capacity, "_read", lambda path: "")
+    monkeypatch.setattr(capacity, "_read_text", lambda path: "")
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
     assert 5 == worker_count(0)
     monkeypatch.setattr(os, "cpu_count", lambda: None)

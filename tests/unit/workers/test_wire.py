@@ -196,7 +196,7 @@ def test_reply_that_asks_for_a_codec() -> None:
     assert (wire.NeedsCodec("cp1252"), False) == wire.parse_reply(b"\x03cp1252")
     assert (wire.NeedsCodec("c" * 40), False) == wire.parse_reply(b"\x03" + b"c" * 40)
     for name in (b"c" * 41, b"", b"../x", b"a b", b"\xff"):
-        with pytest.raises(wire.WireError, match="no codec has that name"):
+        with pytest.raises(wire.WireError, match="not the name of a codec"):
             wire.parse_reply(b"\x03" + name)
 
 
@@ -208,16 +208,16 @@ def test_reply_that_asks_for_a_codec() -> None:
         (b"\0" + bytes(8) + b"\x01", "a reply ends too early"),
         (b"\x01\0", "a reply ends too early"),
         (b"\x01\x07\0\0\0\0SyntaxError", "a reply ends too early"),
-        (b"\x01\0\0\0\0\0not a name", "no exception has that name"),
-        (b"\2\0", "a reply of no known kind"),
-        (b"\x82", "a reply of no known kind"),
-        (b"\x04", "a reply of no known kind"),
-        (b"\x83cp1252", "a reply of no known kind"),
+        (b"\x01\0\0\0\0\0not a name", "not the name of an exception"),
+        (b"\2\0", "a reply of an unknown kind"),
+        (b"\x82", "a reply of an unknown kind"),
+        (b"\x04", "a reply of an unknown kind"),
+        (b"\x83cp1252", "a reply of an unknown kind"),
         (packed_reply([(5, b"")]), "a level is cut short"),
         (packed_reply([(1, b"ab")])[:-1], "a level is cut short"),
-        (packed_reply([(0, b""), (4, b"")]), "a twin of nothing"),
-        (packed_reply([(4, b""), (1, b"")]), "a twin of nothing"),
-        (packed_reply([(0, b"")]) + b"\0", "a reply goes on behind its end"),
+        (packed_reply([(0, b""), (4, b"")]), "a twin without a level before it"),
+        (packed_reply([(4, b""), (1, b"")]), "a twin without a level before it"),
+        (packed_reply([(0, b"")]) + b"\0", "a reply has bytes after its end"),
     ],
 )
 def test_what_is_wrong_with_a_reply_is_said(payload: bytes, message: str) -> None:
@@ -245,7 +245,7 @@ def test_what_is_wrong_with_a_reply_is_said(payload: bytes, message: str) -> Non
 def test_word_of_a_worker_that_is_ready(payload: bytes, expected: wire.Ready | None) -> None:
     """Its magic number, its tag, and the calls that the system refuses it."""
     if expected is None:
-        with pytest.raises(wire.WireError, match="not the word of a worker that is ready"):
+        with pytest.raises(wire.WireError, match="not the handshake of a worker"):
             wire.parse_ready(payload)
     else:
         assert expected == wire.parse_ready(payload)
