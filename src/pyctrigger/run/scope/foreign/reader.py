@@ -10,8 +10,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
-from ....interpreter.worker_accounts import lease
 from ....interpreter.confinement import confined
+from ....interpreter.worker_accounts import lease
 from ....state.locations import lock_directory
 from .confined import ANSWER, END, FOUND, QUESTION, START, TEXT, TROUBLE
 
