@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from interpreters import Interpreter
 
-REMOTE = Path(pyctrigger.__file__).parent / "target" / "remote"
+REMOTE = Path(pyctrigger.__file__).parent / "interpreter" / "remote"
 PROGRAMS = sorted(path for path in REMOTE.glob("*.py") if path.name != "__init__.py")
 
 #: Compiles what comes in on standard input, and says what it took as a warning.
