@@ -42,6 +42,7 @@ FLOORS = {
     "forking": 0,
     "interruption": 0,
     "namespaces": 0,
+    "stamps": 0,
     "suggestions": 0,
     "tuples": 0,
     "version": 0,

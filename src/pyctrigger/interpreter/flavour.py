@@ -7,6 +7,7 @@ import re
 import sys
 
 from ..errors import InterpreterError, UsageError
+from ..stamps import inode_of
 from ..tuples import NamedTuple
 
 #: The only directories that are searched, in this order: absolute, never PATH, which a user's shell may have changed.
@@ -157,8 +158,7 @@ def installed() -> list[str]:
         for name in names:
             path = os.path.join(at, name)
             if _is_executable(path):
-                status = os.stat(path)
-                found.setdefault((status.st_dev, status.st_ino), path)
+                found.setdefault(inode_of(os.stat(path)), path)
     return list(found.values())
 
 

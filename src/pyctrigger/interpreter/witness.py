@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from ..stamps import inode_of, stamp_of
 from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -28,10 +29,8 @@ class Probed(NamedTuple):
 
 def facts_of(status: os.stat_result) -> tuple[int, ...]:
     """Returns the facts that matter: owner and mode of a directory, whose entries may change, and all of a file."""
-    facts = (status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_gid)
-    if stat.S_ISDIR(status.st_mode):
-        return facts
-    return (*facts, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    facts = (status.st_mode, status.st_uid, status.st_gid)
+    return (*facts, *(inode_of(status) if stat.S_ISDIR(status.st_mode) else stamp_of(status)))
 
 
 def is_unchanged(witness: Witness) -> bool:

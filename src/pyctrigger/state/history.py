@@ -16,6 +16,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..stamps import inode_of
 from . import files
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _is_at(path: str, status: os.stat_result) -> bool:
         there = os.lstat(path)
     except OSError:
         return False
-    return (there.st_dev, there.st_ino) == (status.st_dev, status.st_ino)
+    return inode_of(there) == inode_of(status)
 
 
 def _bytes_of(path: str) -> bytes:

@@ -14,6 +14,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..stamps import inode_of
 from . import files
 from .birth import birth_of
 from .journal import Journal
@@ -186,7 +187,7 @@ def state_of_root(base: str, root: str) -> RootState:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
-        identity = (status.st_dev, status.st_ino, birth_of(descriptor, status))
+        identity = (*inode_of(status), birth_of(descriptor, status))
     finally:
         os.close(descriptor)
     return RootState(os.path.join(base, _SUBDIRECTORY), path, identity)

@@ -14,6 +14,7 @@ import stat
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from ..stamps import inode_of
 from .identity import Acting, Identity, identity_of, is_root
 from .opened import Opened, account_of_owner, is_confined, open_below, open_name
 
@@ -57,7 +58,7 @@ class Tree:
         #: Whether other accounts' directories are handled as such: only as root.
         self.is_judged = is_root()
         status = os.fstat(descriptor)
-        self.identity = (status.st_dev, status.st_ino)
+        self.identity = inode_of(status)
         #: The account as which we work in it: its owner, or ourselves if the owner isn't mapped here.
         self.owner = account_of_owner(descriptor, status)
 
@@ -264,8 +265,7 @@ def identity_as_others(root: str | None, path: str) -> tuple[int, int]:
 
 def _identity_of(descriptor: int) -> tuple[int, int]:
     try:
-        status = os.fstat(descriptor)
-        return status.st_dev, status.st_ino
+        return inode_of(os.fstat(descriptor))
     finally:
         os.close(descriptor)
 

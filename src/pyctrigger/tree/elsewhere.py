@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ..pyc.names import SOURCE_SUFFIX
+from ..stamps import inode_of
 from .directory import Tree
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def is_below(directory: int, sites: Container[tuple[int, int]]) -> bool:
     try:
         while True:
             status = os.fstat(above)
-            identity = status.st_dev, status.st_ino
+            identity = inode_of(status)
             if identity in sites:
                 return True
             if identity == last:

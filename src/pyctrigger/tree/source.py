@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..stamps import stamp_of
 from ..tuples import NamedTuple
 from .permission.access_lists import access_list
 
@@ -282,10 +283,4 @@ def _read_pieces(descriptor: int, size: int) -> Iterator[bytes]:
 
 def is_unchanged(before: os.stat_result, after: os.stat_result) -> bool:
     """Whether both are the status of the same file, and nothing has changed it in between."""
-    return (
-        before.st_ino == after.st_ino
-        and before.st_ctime_ns == after.st_ctime_ns
-        and before.st_mtime_ns == after.st_mtime_ns
-        and before.st_size == after.st_size
-        and before.st_dev == after.st_dev
-    )
+    return stamp_of(before) == stamp_of(after)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..buffers import write_pieces
 from ..namespaces import is_unmapped_group
 from ..pyc.names import PYCACHE, temporary_names
+from ..stamps import inode_of
 from .identity import MakingFor, acts_as_other, make_directory
 from .opened import account_of_owner
 from .permission.access_lists import drop_list, give_list, has_default_list
@@ -186,7 +187,7 @@ class Writer:
             return False
         try:
             status = os.stat(temporary, dir_fd=directory, follow_symlinks=False)
-            if (status.st_dev, status.st_ino) != (expected.st_dev, expected.st_ino):
+            if inode_of(status) != inode_of(expected):
                 return False
             self._rename(directory, temporary, twin)
             return True

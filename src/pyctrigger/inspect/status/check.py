@@ -19,6 +19,7 @@ from ...run.backlog import Unidentified
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.target import Target, real_prefix
 from ...run.trigger import divided, open_state
+from ...stamps import inode_of
 from ...state.environments import served
 from ...state.history import History, elapsed
 from ...state.locations import lock_directory
@@ -190,8 +191,7 @@ def _fill(report: CheckReport, request: Request) -> None:
         )
     root = None
     if scope.root is not None:
-        status = os.stat(scope.root)
-        root = (status.st_dev, status.st_ino)
+        root = inode_of(os.stat(scope.root))
     runs = History(base).runs()
     seen: dict[str, Interpreter] = {}
     for each in _subjects(request, settings, probed, base):

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ...pyc.names import PycNames
+from ...stamps import inode_of
 
 if TYPE_CHECKING:
     import os
@@ -38,7 +39,7 @@ class Weight:
             if regular and self._names.source_of(name) is not None and self._counts(name):
                 with contextlib.suppress(FileNotFoundError):
                     status = self._layout.pycs.lstat(self._layout.pycache(relative), name)
-                    inode = (status.st_dev, status.st_ino)
+                    inode = inode_of(status)
                     if inode not in self._linked:
                         self.pycs += status.st_size
                     if status.st_nlink > 1:

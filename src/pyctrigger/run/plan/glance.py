@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from ...interpreter.scope import PACKAGE_DIRECTORIES
 from ...pyc.names import PYCACHE
-from ...state.records.parts import ABSENT, CLOSED, LINK, PREFIXED, READ_ONLY, Part, identity
+from ...stamps import inode_of, stamp_of
+from ...state.records.parts import ABSENT, CLOSED, LINK, PREFIXED, READ_ONLY, Part
 from ...tree.identity import ForeignPlaceError
 from ..scope.target import open_layout
 
@@ -158,7 +159,7 @@ def _inode(layout: Layout, name: str) -> tuple[int, int] | None:
         status = layout.sources.lstat("", name)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return inode_of(status)
 
 
 @contextlib.contextmanager
@@ -201,7 +202,7 @@ def _are_as_they_were(part: Part, layout: Layout, *, judged: bool) -> bool | Non
                     status = os.stat(name, dir_fd=sources, follow_symlinks=False)
                     if status.st_uid and judged:
                         return None
-                    found = identity(status)
+                    found = stamp_of(status)
                 except OSError:
                     found = ABSENT
             else:
@@ -222,9 +223,9 @@ def _found(layout: Layout, name: str, pycs: int) -> tuple[int, ...]:
             return READ_ONLY if layout.is_read_only(name[len(CLOSED) :]) else ABSENT
         if name.startswith(LINK):
             above, _, last = name[len(LINK) :].rpartition("/")
-            found: tuple[int, ...] = identity(source_status(layout.sources, above, last))
+            found: tuple[int, ...] = stamp_of(source_status(layout.sources, above, last))
         else:
-            found = identity(os.stat(name[len(PREFIXED) :], dir_fd=pycs, follow_symlinks=False))
+            found = stamp_of(os.stat(name[len(PREFIXED) :], dir_fd=pycs, follow_symlinks=False))
     except (OSError, SourceRefused):
         return ABSENT
     return found

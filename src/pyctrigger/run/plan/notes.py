@@ -13,7 +13,8 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from ...state.records.parts import ABSENT, CLOSED, LINK, PACKED, PREFIXED, READ_ONLY, TOP, Part, identity
+from ...stamps import stamp_of
+from ...state.records.parts import ABSENT, CLOSED, LINK, PACKED, PREFIXED, READ_ONLY, TOP, Part
 from ...state.records.record import is_older
 from .steps import DirectoryPlan, Emptied, Foreign, Refused, Unexamined
 
@@ -148,7 +149,7 @@ class Notes:
         self._is_old &= is_older(status, self._when)
         self._is_untouched &= is_older(status, self._began)
         try:
-            self._enter(name, PACKED.pack(*identity(status)))
+            self._enter(name, PACKED.pack(*stamp_of(status)))
         except struct.error:
             self._is_old = False  # of no time that can be told
 

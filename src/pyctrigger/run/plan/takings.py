@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...outcome.report import Taking
 from ...pyc.names import writer_of
+from ...stamps import inode_of
 from ...state.records.record import digest_of_pieces, identity_of
 from ...tree.source import LARGEST_SOURCE, SourceRefused, digest_pyc
 
@@ -34,7 +35,7 @@ class Takings:
         size = 0
         with contextlib.suppress(FileNotFoundError):
             status = layout.pycs.lstat(layout.pycache(relative), removal.name)
-            inode = (status.st_dev, status.st_ino)
+            inode = inode_of(status)
             size = 0 if inode in self._linked else status.st_size
             if status.st_nlink > 1:
                 self._linked.add(inode)

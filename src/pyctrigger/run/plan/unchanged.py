@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from ...pyc.names import PYCACHE, pyc_suffix
-from ...state.records.parts import PACKED, identity
+from ...stamps import stamp_of
+from ...state.records.parts import PACKED
 from ...state.records.record import is_older
 from ...state.records.unchanged import MOST_NOTED, UnchangedDirectory, key_of
 
@@ -90,9 +91,9 @@ class Settlement:
             return False
         if not (sources or settled.below) and relative:
             above, _, name = relative.rpartition("/")
-            return identity(self._tree.lstat(above, name)) == own
+            return stamp_of(self._tree.lstat(above, name)) == own
         with self._tree.entered(relative) as directory:
-            if identity(os.fstat(directory)) != own:
+            if stamp_of(os.fstat(directory)) != own:
                 return False
             if not sources:
                 return True
@@ -100,7 +101,7 @@ class Settlement:
             if not _have_identities(directory, sources, seen):
                 return False
         with self._tree.entered(self._layout.pycache(relative)) as directory:
-            if identity(os.fstat(directory)) != pycache:
+            if stamp_of(os.fstat(directory)) != pycache:
                 return False
             pycs = (name[:-3] + suffix for name in sources for suffix in self._suffixes)
             return _have_identities(directory, pycs, seen)
@@ -136,7 +137,7 @@ def _have_identities(directory: int, names: Iterable[str], expected: Iterator[tu
     """Whether the files of these names are what the next of the identities say."""
     # The names first: at their end nothing may be taken from the other.
     return all(
-        identity(os.stat(name, dir_fd=directory, follow_symlinks=False)) == seen for name, seen in zip(names, expected)
+        stamp_of(os.stat(name, dir_fd=directory, follow_symlinks=False)) == seen for name, seen in zip(names, expected)
     )
 
 
@@ -161,8 +162,8 @@ class Glance:
             self._is_of_no_use = True
             return
         try:
-            self._sources += b"".join([PACKED.pack(*identity(status)) for status in sources])
-            self._pycs += b"".join([PACKED.pack(*identity(status)) for status in pycs])
+            self._sources += b"".join([PACKED.pack(*stamp_of(status)) for status in sources])
+            self._pycs += b"".join([PACKED.pack(*stamp_of(status)) for status in pycs])
         except struct.error:  # times before 1677 or after 2262
             self._is_of_no_use = True
 
@@ -175,7 +176,7 @@ class Glance:
         if not all(is_older(status, self._began) for status in self._directories):
             return None  # a change since then may not show
         try:
-            directories = [PACKED.pack(*identity(status)) for status in self._directories]
+            directories = [PACKED.pack(*stamp_of(status)) for status in self._directories]
         except struct.error:
             return None
         return b"".join([*directories, self._sources, self._pycs])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ...interpreter.scope import PACKAGE_DIRECTORIES
 from ...pyc.header import NO_PYC, Verdict
 from ...pyc.names import NAME_MAX
+from ...stamps import inode_of
 from ...tree.elsewhere import goal_of, leads_to_sources
 from ...tree.identity import ForeignPlaceError, IdentityRefusedError
 from ...tree.listing import list_pycs, list_sources
@@ -336,10 +337,8 @@ class Planner:
             if self._layout.has_prefix:
                 return None
             raise
-        if self._others and relative:
-            status = os.fstat(opened.descriptor)
-            if (status.st_dev, status.st_ino) in self._others:
-                raise FileNotFoundError(errno.ENOENT, "a site directory of its own")
+        if self._others and relative and inode_of(os.fstat(opened.descriptor)) in self._others:
+            raise FileNotFoundError(errno.ENOENT, "a site directory of its own")
         with opened as directory:
             return list_sources(directory, self._skipped(relative))
 

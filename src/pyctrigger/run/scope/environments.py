@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...errors import UnexaminedError, UsageError
 from ...interpreter.flavour import Flavour
 from ...interpreter.witness import environment_of
+from ...stamps import inode_of
 from ...tree.directory import open_in_root, status_in_root
 from ...tree.opened import is_confined, open_name
 from .request import Request, Work
@@ -265,7 +266,7 @@ class _Search:
     def _is_enough(self, directory: int, path: str, depth: int) -> bool:
         """Whether nothing is to be looked for here: seen before, by a mount of the same; the kernel's own; too deep."""
         status = os.fstat(directory)
-        identity = (status.st_dev, status.st_ino)
+        identity = inode_of(status)
         if identity in self._seen or status.st_dev in self._pseudo:
             return True
         self._seen.add(identity)

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ...packages.files import Files, ManagerError
+from ...stamps import stamp_of
 from ...state.files import hold_directory
 from ...tree.beneath import open_beneath, open_root, read_link, status_of_regular
 from ...tree.identity import ActingAsOurselves, masking_nothing_of
@@ -164,8 +165,7 @@ class _Seen(NamedTuple):
     @classmethod
     def of(cls, descriptor: int) -> _Seen:
         status = status_of_regular(descriptor)
-        times = (status.st_mtime_ns, status.st_ctime_ns)
-        return cls((status.st_dev, status.st_ino, status.st_size, *times), max(times), status.st_size)
+        return cls(stamp_of(status), max(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
 
 
 class _Copy:

@@ -17,6 +17,7 @@ from ...interpreter.scope import (
     standard_library,
 )
 from ...pyc.header import HeaderFormat
+from ...stamps import inode_of
 from ...tree.directory import Tree, identity_as_others, identity_on_way, open_in_root, open_way, real_in_root
 from ...tree.elsewhere import is_below
 from ...tree.identity import ForeignPlaceError, IdentityRefusedError
@@ -257,7 +258,7 @@ def locate(root: str | None, path: str) -> tuple[int, int] | None:
         if root is not None:
             return identity_on_way(root, path)
         status = os.stat(path)
-        return (status.st_dev, status.st_ino) if os.path.isdir(path) else None
+        return inode_of(status) if os.path.isdir(path) else None
     except PermissionError:
         return _as_others(lambda: identity_as_others(root, path)) if os.geteuid() == 0 else None
     except (OSError, ValueError):

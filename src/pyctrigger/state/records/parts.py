@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import struct
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from ...stamps import stamp_of
 from ...tuples import NamedTuple
 from .. import files
 from ..quota import Quota
@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 _FORMAT = 2
 #: The file of the records that these notes depend on.
 MANIFEST = "manifest.sqlite"
-#: What identifies one state of a file or directory; see `state.record`.
-identity = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
-#: An identity in bytes. Times before 1677 or after 2262 don't fit.
+#: A stamp in bytes. Times before 1677 or after 2262 don't fit.
 PACKED = struct.Struct("<QQQqq")
-#: Instead of an identity: the entry doesn't exist, or can't be examined.
+#: Instead of a stamp: the entry doesn't exist, or can't be examined.
 ABSENT = (0, 0, 0, 0, 0)
-#: Instead of an identity: the directory is on a read-only file system.
+#: Instead of a stamp: the directory is on a read-only file system.
 READ_ONLY = (1, 0, 0, 0, 0)
 
 # The names in a note. Those of directories are relative to the site directory, and never begin with a slash.
@@ -162,7 +160,7 @@ class Parts:
     def _identify_manifest(self) -> list[int] | None:
         """Returns the manifest's identity. One that was lost, damaged or rolled back lacks what these notes rely on."""
         try:
-            return list(identity(os.stat(self._records)))
+            return list(stamp_of(os.stat(self._records)))
         except OSError:
             return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...stamps import stamp_of
 from ...tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class Record(NamedTuple):
 
 
 def identity_of(status: os.stat_result) -> str:
-    """Returns what identifies one state of a file: it can only change unnoticed with a forged ctime."""
-    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+    """Returns the stamp of a file, as a record has it."""
+    device, inode, size, mtime, ctime = stamp_of(status)
+    return f"{device}:{inode}:{size}:{mtime}:{ctime}"
 
 
 def is_coarse(status: os.stat_result) -> bool:

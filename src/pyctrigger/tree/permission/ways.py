@@ -10,6 +10,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from ...stamps import inode_of
 from ..identity import ActingAsOurselves
 from .access_lists import access_list
 from .readers import ENTER, Grants
@@ -70,7 +71,7 @@ def _walk_up(opened: Opened) -> Iterator[tuple[tuple[int, int], Grants]]:
     try:
         for _ in range(_MAX_DEPTH):
             status = os.fstat(here)
-            identity = status.st_dev, status.st_ino
+            identity = inode_of(status)
             if identity == last:
                 return
             yield identity, _grants(here, status)
