@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _NAME, _DIRINDEXES, _BASENAMES, _DIRNAMES = 1000, 1116, 1117, 1118
 _STRING, _STRING_ARRAY = 6, 8
-#: Types of numbers, and their `struct` formats.
-_NUMBERS = {3: "H", 4: "I", 5: "Q"}
+#: Types of numbers, by their `struct` formats.
+_NUMBERS = {"H": 3, "I": 4, "Q": 5}
 _ENTRY = struct.Struct(">4I")
 #: Skips the headers of packages without bytecode, which most are. In hexadecimal, so that bytes are compared.
 _QUERY = "select blob from Packages where instr(blob, x'2e707963')"
@@ -55,12 +55,12 @@ class Header:
             raise ValueError("a package's list of names is incomplete")
         return found[:-1]
 
-    def numbers(self, tag: int) -> tuple[int, ...]:
+    def numbers(self, tag: int, width: str = "I") -> tuple[int, ...]:
         """Returns the numbers of a tag, none if the header doesn't have it."""
-        kind, offset, length = self._index.get(tag, (4, 0, 0))
-        if kind not in _NUMBERS:
-            raise ValueError("a package's header has numbers of an unknown type")
-        return struct.unpack_from(f">{length}{_NUMBERS[kind]}", self._data, offset)
+        kind, offset, length = self._index.get(tag, (_NUMBERS[width], 0, 0))
+        if kind != _NUMBERS[width]:
+            raise ValueError("a package's header has numbers of the wrong type")
+        return struct.unpack_from(f">{length}{width}", self._data, offset)
 
     def files(self, ending: bytes = b"") -> Iterator[bytes]:
         """Yields the paths of the package's files that end with `ending`."""

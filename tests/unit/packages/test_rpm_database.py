@@ -105,7 +105,8 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "a number too few": (header(with_(DIRINDEXES, INT32, [0, 1, 0])), MISMATCH),
     "a number too many": (header(with_(DIRINDEXES, INT32, [0, 1, 0, 0, 0])), MISMATCH),
     "no such directory": (header(with_(DIRINDEXES, INT32, [0, 2, 0, 0])), "a package's file is in no directory"),
-    "numbers of another type": (header(with_(DIRINDEXES, STRING, [b"0"])), "numbers of an unknown type"),
+    "numbers of another type": (header(with_(DIRINDEXES, STRING, [b"0"])), "numbers of the wrong type"),
+    "numbers of another width": (header(with_(DIRINDEXES, 3, [0, 1, 0, 0])), "numbers of the wrong type"),
     "names of another type": (header(with_(BASENAMES, STRING, [b"m.pyc"])), CUT),
     "directories of another type": (header(with_(DIRNAMES, 9, [b"/a/"])), CUT),
 }

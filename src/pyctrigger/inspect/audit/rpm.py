@@ -155,8 +155,8 @@ def _number(text: bytes) -> int:
 
 
 def _listed_entries(header: Header) -> list[_Entry]:
-    sizes = header.numbers(_LONG_SIZES) or header.numbers(_SIZES)
-    modes, mtimes, inodes = (header.numbers(tag) for tag in (_MODES, _MTIMES, _INODES))
+    sizes = header.numbers(_LONG_SIZES, "Q") or header.numbers(_SIZES)
+    modes, mtimes, inodes = header.numbers(_MODES, "H"), header.numbers(_MTIMES), header.numbers(_INODES)
     names = Counter(inodes)
     last = {inode: number for number, inode in enumerate(inodes)}
     return [
