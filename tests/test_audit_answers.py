@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyctrigger.inspect.audit.answer import COUNTS, NoAnswerError, parse_answer
-from pyctrigger.inspect.audit.limits import Limits
+from pyctrigger.inspect.audit.limits import ArchiveLimits
 
 HONEST: dict[str, Any] = {
     "format": "wheel",
@@ -60,14 +60,14 @@ def said(**fields: Any) -> bytes:
 
 def test_an_honest_answer_is_taken() -> None:
     """What follows from the magic numbers is worked out here."""
-    answer = parse_answer(said(), Limits())
+    answer = parse_answer(said(), ArchiveLimits())
     (bytecode,) = answer["bytecode"]
     assert ("CPython 3.11", 3, ["cpython-311"], 1) == (
         *(bytecode["release"], bytecode["pycs"], bytecode["cache_tags"], bytecode["without_cache_tag"]),
     )
     assert (HONEST["counts"], HONEST["findings"]) == (answer["counts"], answer["findings"])
     failed = {"format": None, "failure": {"kind": "damaged", "message": "is empty"}}
-    assert failed == parse_answer(json.dumps(failed).encode(), Limits())
+    assert failed == parse_answer(json.dumps(failed).encode(), ArchiveLimits())
 
 
 @pytest.mark.parametrize("field", HOSTILE)
@@ -75,11 +75,11 @@ def test_another_answer_is_none(field: str) -> None:
     """Types, ranges, lengths, names that lead elsewhere, sums that can't be."""
     for value in HOSTILE[field]:
         with pytest.raises(NoAnswerError):
-            print(value, parse_answer(said(**{field: value}), Limits()))
+            print(value, parse_answer(said(**{field: value}), ArchiveLimits()))
 
 
 @pytest.mark.parametrize("frame", [b"[" * 100_000, b'{"a":' * 100_000, b"null", b"[]", b"\xff", b"{}", b'{"more": 1}'])
 def test_a_frame_that_holds_none(frame: bytes) -> None:
     """However deep, and whatever it is made of."""
     with pytest.raises(NoAnswerError):
-        parse_answer(frame, Limits())
+        parse_answer(frame, ArchiveLimits())

@@ -28,7 +28,7 @@ from package_index import IndexUnusable, fetch_wheel
 from packages import snapshot
 from pinned import hashes_in
 from pyctrigger.inspect.audit.examination import examine
-from pyctrigger.inspect.audit.limits import Limits
+from pyctrigger.inspect.audit.limits import ArchiveLimits
 from pyctrigger.inspect.audit.streams import zstd_module as zstd
 
 if TYPE_CHECKING:
@@ -157,13 +157,13 @@ def test_too_many_members_and_names_too_long(tmp_path: Path) -> None:
     with tarfile.open(path, "w") as tar:
         for number in range(20):
             add(tar, f"{number}.py")
-    answer = examine(os.open(path, os.O_RDONLY), Limits(entries=10), None)
+    answer = examine(os.open(path, os.O_RDONLY), ArchiveLimits(entries=10), None)
     assert {"kind": "limit", "message": "has more than 10 members"} == answer["failure"]
     assert 10 == answer["counts"]["members"]
 
     with tarfile.open(path, "w") as tar:
         add(tar, "x/" * 3000 + "module.py")
-    answer = examine(os.open(path, os.O_RDONLY), Limits(), None)
+    answer = examine(os.open(path, os.O_RDONLY), ArchiveLimits(), None)
     assert {"kind": "limit", "message": "has a member whose name is longer than 4096 bytes"} == answer["failure"]
 
 
@@ -174,7 +174,7 @@ def test_findings_are_counted_beyond_the_list(tmp_path: Path) -> None:
         for number in range(30):
             add(tar, f"__pycache__/m{number}.cpython-39.pyc", OLD + bytes(20))
 
-    answer = examine(os.open(path, os.O_RDONLY), Limits(findings=5), None)
+    answer = examine(os.open(path, os.O_RDONLY), ArchiveLimits(findings=5), None)
 
     assert (30, 5) == (answer["counts"]["orphan"], len(answer["findings"]))
 

@@ -392,9 +392,9 @@ def test_jobs_of_an_audit_are_its_readers(template: Stage, monkeypatch: pytest.M
     sizes: list[int] = []
     make = Crew.__init__
 
-    def noted(self: Crew, size: int, settings: Any) -> None:
+    def noted(self: Crew, size: int, *settings: Any) -> None:
         sizes.append(size)
-        make(self, size, settings)
+        make(self, size, *settings)
 
     monkeypatch.setattr(Crew, "__init__", noted)
     for jobs in ("1", "2"):

@@ -29,7 +29,7 @@ _QUERY = "select blob from Packages where instr(blob, x'2e707963')"
 _WITH_FILE = "select blob from Packages where hnum in (select hnum from Basenames where key = cast(? as text))"
 
 
-class Header:
+class PackageHeader:
     """A package's header. Its methods raise ValueError, struct.error or LookupError for a damaged one."""
 
     def __init__(self, blob: bytes) -> None:
@@ -79,7 +79,7 @@ def owned_pycs(files: Files, path: str) -> Iterator[bytes]:
     """Yields the pycs of all packages. Raises ManagerError and OSError."""
     with _translated_errors(files, path), files.open_database(path, ["Packages"]) as database:
         for (blob,) in database.execute(_QUERY):
-            yield from Header(bytes(blob)).files(b".pyc")
+            yield from PackageHeader(bytes(blob)).files(b".pyc")
 
 
 def owners(files: Files, path: str, wanted: Collection[bytes]) -> dict[bytes, str]:
@@ -88,7 +88,7 @@ def owners(files: Files, path: str, wanted: Collection[bytes]) -> dict[bytes, st
     with _translated_errors(files, path), files.open_database(path, ["Packages", "Basenames"]) as database:
         for base in {os.path.basename(each) for each in wanted}:
             for (blob,) in database.execute(_WITH_FILE, (base,)):
-                header = Header(bytes(blob))
+                header = PackageHeader(bytes(blob))
                 for owned in header.files(base):
                     if owned in wanted:
                         found[owned] = os.fsdecode(header.text(_NAME))

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def _audit(call: Call, observer: Observer) -> AuditReport:
     """Do it; tell each archive as soon as it is its turn. Raises UsageError and what `audit` raises."""
     from ...inspect.audit.audit import AuditRequest, audit, require_paths
-    from ...inspect.audit.limits import Limits
+    from ...inspect.audit.limits import ArchiveLimits
 
     options = call.options
     _check(options)
     require_paths(tuple(options.paths))
-    limits = Limits(size=options.max_size, timeout=options.timeout)
+    limits = ArchiveLimits(size=options.max_size, timeout=options.timeout)
     request = AuditRequest(
         tuple(options.paths), options.python, options.config, options.jobs, limits, keep=options.json
     )

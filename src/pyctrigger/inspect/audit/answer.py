@@ -14,7 +14,7 @@ from .judgement import KINDS, REASONS
 from .limits import HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND
 
 if TYPE_CHECKING:
-    from .limits import Limits
+    from .limits import ArchiveLimits
 
 FORMATS = frozenset({"wheel", "egg", "sdist", "zip", "conda", "deb", "rpm", "tar", "pkg", "arch", "apk"})
 FAILURES = frozenset({"damaged", "limit", "unsupported", "memory", "io", "defect"})
@@ -33,7 +33,7 @@ class NoAnswerError(Exception):
     """What was said is none."""
 
 
-def parse_answer(said: bytes, limits: Limits) -> dict[str, Any]:
+def parse_answer(said: bytes, limits: ArchiveLimits) -> dict[str, Any]:
     """The answer in a frame. Raises NoAnswerError."""
     try:
         answer = json.loads(said)
@@ -94,14 +94,14 @@ def _failure(value: Any) -> dict[str, str] | None:
     return failure
 
 
-def _counts(value: Any, limits: Limits) -> dict[str, int]:
+def _counts(value: Any, limits: ArchiveLimits) -> dict[str, int]:
     counts = _dictionary(value, len(COUNTS))
     _require(set(counts) == set(COUNTS))
     # One source may have one finding for each level and tag that there is.
     return {key: _number(counts[key], limits.entries * 2) for key in COUNTS}
 
 
-def _finding(value: Any, limits: Limits) -> list[str | None]:
+def _finding(value: Any, limits: ArchiveLimits) -> list[str | None]:
     fields = _list(value, 5)
     _require(len(fields) == 5 and all(isinstance(each, str) for each in fields[:2]))
     kind, reason, *paths = fields

@@ -12,9 +12,9 @@ from ...run.scope.request import Request, Running, Scope, Work
 from ...state.interpreters import ProbedInterpreters
 from ...workers.capacity import worker_count
 from .collection import Collection
-from .crew import Crew, Settings
-from .judgement import Judge
-from .limits import Limits
+from .crew import Crew
+from .judgement import TargetFacts
+from .limits import ArchiveLimits
 from .report import ArchiveReport, AuditReport
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ class AuditRequest(NamedTuple):
     config: str | None = None
     """Where the configuration lies that says which executable a version is; None: in its usual places."""
     jobs: int = 0
-    limits: Limits = Limits()
+    limits: ArchiveLimits = ArchiveLimits()
     keep: bool = True
     """Whether the report keeps what was found in each archive; else only its sums."""
 
 
-class Watcher(Protocol):
+class ArchiveWatcher(Protocol):
     """Told of what happens while it happens."""
 
     def examined(self, archive: ArchiveReport) -> None:
@@ -45,7 +45,7 @@ class Watcher(Protocol):
         """So many of so many archives are done."""
 
 
-def audit(request: AuditRequest, watcher: Watcher) -> AuditReport:
+def audit(request: AuditRequest, watcher: ArchiveWatcher) -> AuditReport:
     """Examine every archive. Raises UsageError, InterpreterError, RefusedError, ShortageError."""
     since = time.monotonic()
     interpreter = _find(request.python, request.config) if request.python is not None else None
@@ -53,8 +53,8 @@ def audit(request: AuditRequest, watcher: Watcher) -> AuditReport:
     collection = Collection(request.paths)
     try:
         candidates = collection.candidates
-        settings = Settings(request.limits, _judge(interpreter) if interpreter else None)
-        crew = Crew(min(worker_count(request.jobs), max(1, len(candidates))), settings)
+        target = _judge(interpreter) if interpreter else None
+        crew = Crew(min(worker_count(request.jobs), max(1, len(candidates))), request.limits, target)
         answers = crew.read(candidate.open for candidate in candidates)
         for number, (candidate, answer) in enumerate(zip(candidates, answers), 1):
             archive = ArchiveReport(candidate.path, answer)
@@ -79,8 +79,8 @@ def _find(text: str, config: str | None) -> Interpreter:
     return found
 
 
-def _judge(interpreter: Interpreter) -> Judge:
-    return Judge(
+def _judge(interpreter: Interpreter) -> TargetFacts:
+    return TargetFacts(
         interpreter.magic_number,
         interpreter.cache_tag,
         interpreter.implementation,

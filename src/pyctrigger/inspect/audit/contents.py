@@ -43,7 +43,7 @@ class Member(NamedTuple):
         return b"".join(pieces(self.open(), size))
 
 
-class Source(NamedTuple):
+class PackedSource(NamedTuple):
     """A source in the archive. A link's content is elsewhere: nothing is known but that there is one."""
 
     size: int
@@ -65,7 +65,7 @@ class Contents:
 
     def __init__(self) -> None:
         self.members = 0
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, PackedSource] = {}
         #: The heads of the pycs.
         self.pycs: dict[str, bytes] = {}
         #: Where the content of a source is that is a hard link.
@@ -80,7 +80,7 @@ class Contents:
         if path is None:
             return
         if path.endswith(".py") and member.kind != DIRECTORY:
-            self.sources[path] = Source(member.size, member.mtime, member.has_exact_time, member.kind != FILE)
+            self.sources[path] = PackedSource(member.size, member.mtime, member.has_exact_time, member.kind != FILE)
         if path.endswith(_PYC_SUFFIXES) and member.kind == FILE:
             self.pycs[path] = member.read(HEAD)
         if member.kind == HARD_LINK and path.endswith((".py", *_PYC_SUFFIXES)):

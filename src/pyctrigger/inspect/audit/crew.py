@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ShortageError
 from ...interpreter.child import FRESH_START, describe_death, kill, printable
@@ -25,8 +25,8 @@ from .answer import NoAnswerError, parse_answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from .judgement import Judge
-    from .limits import Limits
+    from .judgement import TargetFacts
+    from .limits import ArchiveLimits
 
 _READY = b"pyctrigger-reader-1\n"
 #: Seconds until a reader has imported what it needs.
@@ -39,21 +39,9 @@ _MOST_NOISE = 4096
 _AHEAD = 64
 _BOOTSTRAP = (
     f"{FRESH_START}\n"
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
-    "from pyctrigger.inspect.audit.reader import serve; serve(*map(int, sys.argv[1:4]))"
+    "import json, sys; sys.path[:], *settings = json.loads(sys.argv.pop()); "
+    "from pyctrigger.inspect.audit.reader import serve; serve(*settings)"
 )
-
-
-class Settings(NamedTuple):
-    """What every reader is told."""
-
-    limits: Limits
-    target: Judge | None
-
-    def line(self) -> bytes:
-        """As one line."""
-        target = self.target and (self.target.magic_number.hex(), *self.target[1:])
-        return json.dumps({"limits": self.limits, "target": target}).encode("ascii") + b"\n"
 
 
 def failure(kind: str, message: str) -> dict[str, Any]:
@@ -61,13 +49,13 @@ def failure(kind: str, message: str) -> dict[str, Any]:
     return {"format": None, "failure": {"kind": kind, "message": message}}
 
 
-class _Reader:
+class _ReaderProcess:
     """One process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, limits: ArchiveLimits, target: TargetFacts | None) -> None:
         self.number: int | None = None
         self.is_ready = False
-        self._limits = settings.limits
+        self._limits = limits
         self._heard = bytearray()
         life, self._life = os.pipe()
         ours, theirs = socket.socketpair()
@@ -75,7 +63,7 @@ class _Reader:
         self._lease = lease(None)
         uid = -1 if self._lease is None else self._lease.account.uid
         try:
-            self._child = confined(lambda _: _start(theirs.fileno(), life, uid))
+            self._child = confined(lambda _: _start(theirs.fileno(), life, uid, limits, target))
         except (OSError, subprocess.SubprocessError) as error:
             ours.close()
             os.close(self._life)
@@ -90,8 +78,6 @@ class _Reader:
         self._channel = ours
         self.descriptor = ours.fileno()
         self.deadline = time.monotonic() + _START_TIMEOUT
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `heard` will see its end
-            ours.sendall(settings.line())
 
     def give(self, number: int, descriptor: int) -> None:
         """Give it the next archive, and close that here."""
@@ -162,10 +148,13 @@ class _Reader:
         self.end()
 
 
-def _start(channel: int, life: int, uid: int) -> subprocess.Popen[bytes]:
-    arguments = [json.dumps(_search_path()), str(channel), str(life), str(uid)]
+def _start(
+    channel: int, life: int, uid: int, limits: ArchiveLimits, target: TargetFacts | None
+) -> subprocess.Popen[bytes]:
+    compared = target and (target.magic_number.hex(), *target[1:])
+    settings = json.dumps([_search_path(), channel, life, uid, limits, compared])
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", "-W", "ignore", "-c", _BOOTSTRAP, *arguments],
+        [sys.executable, "-I", "-S", "-B", "-W", "ignore", "-c", _BOOTSTRAP, settings],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -186,12 +175,13 @@ def _search_path() -> list[str]:
 class Crew:
     """So many readers at most."""
 
-    def __init__(self, size: int, settings: Settings) -> None:
+    def __init__(self, size: int, limits: ArchiveLimits, target: TargetFacts | None) -> None:
         import zlib  # noqa: F401 - no reader can start without
 
         self._size = size
-        self._settings = settings
-        self._readers: list[_Reader] = []
+        self._limits = limits
+        self._target = target
+        self._readers: list[_ReaderProcess] = []
         self._answers: dict[int, dict[str, Any]] = {}
         self._next = 0
 
@@ -225,7 +215,7 @@ class Crew:
         free = next((reader for reader in self._readers if reader.is_ready and reader.number is None), None)
         if free is None:
             if len(self._readers) < self._size and all(reader.is_ready for reader in self._readers):
-                self._readers.append(_Reader(self._settings))
+                self._readers.append(_ReaderProcess(self._limits, self._target))
             return False
         try:
             free.give(number, opened())
@@ -246,9 +236,9 @@ class Crew:
             self._hear(readers[descriptor])
         now = time.monotonic()
         for reader in [each for each in self._readers if each.deadline <= now]:
-            self._lose(reader, "timeout", f"was not read within {self._settings.limits.timeout:g} s")
+            self._lose(reader, "timeout", f"was not read within {self._limits.timeout:g} s")
 
-    def _hear(self, reader: _Reader) -> None:
+    def _hear(self, reader: _ReaderProcess) -> None:
         number = reader.number
         alive, answer = reader.heard()
         if answer is not None and alive and number is not None:
@@ -256,7 +246,7 @@ class Crew:
         elif not alive:
             self._lose(reader, "crash", "")
 
-    def _lose(self, reader: _Reader, kind: str, message: str) -> None:
+    def _lose(self, reader: _ReaderProcess, kind: str, message: str) -> None:
         """Without this one: what it was reading has its answer, and a start that failed ends the work."""
         self._readers.remove(reader)
         number, was_ready = reader.number, reader.is_ready

@@ -18,14 +18,14 @@ from .streams import zstd_module
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .judgement import Doubt, Judge, Verdicts
-    from .limits import Limits
+    from .judgement import Doubt, TargetFacts, Verdicts
+    from .limits import ArchiveLimits
 
 #: Characters in the names of all findings that are listed.
 _MOST_TEXT = 1 << 20
 
 
-def examine(descriptor: int, limits: Limits, target: Judge | None) -> dict[str, Any]:
+def examine(descriptor: int, limits: ArchiveLimits, target: TargetFacts | None) -> dict[str, Any]:
     """Examine the archive behind a descriptor, and close that. Everything in the answer can be told in JSON."""
     with open(descriptor, "rb") as file:
         answer: dict[str, Any] = {"format": None, "failure": None}
@@ -41,7 +41,7 @@ def examine(descriptor: int, limits: Limits, target: Judge | None) -> dict[str, 
         return answer
 
 
-def _examine(file: BinaryIO, limits: Limits, target: Judge | None, answer: dict[str, Any]) -> None:
+def _examine(file: BinaryIO, limits: ArchiveLimits, target: TargetFacts | None, answer: dict[str, Any]) -> None:
     size = os.fstat(file.fileno()).st_size
     contents = Contents()
     archive = open_archive(file, size, Budget(limits, size))
@@ -60,7 +60,7 @@ def _examine(file: BinaryIO, limits: Limits, target: Judge | None, answer: dict[
         _report(answer, contents, verdicts, limits)
 
 
-def _settled(file: BinaryIO, size: int, limits: Limits, doubts: list[tuple[str, Doubt]]) -> list[ArchiveFinding]:
+def _settled(file: BinaryIO, size: int, limits: ArchiveLimits, doubts: list[tuple[str, Doubt]]) -> list[ArchiveFinding]:
     """A second look, for hash-based pycs: they may stand before their sources, and nothing is kept in memory.
 
     Each doubt comes with the member that has the content of its source.
@@ -83,7 +83,7 @@ def _settled(file: BinaryIO, size: int, limits: Limits, doubts: list[tuple[str, 
     ]
 
 
-def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limits: Limits) -> None:
+def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limits: ArchiveLimits) -> None:
     climbing = contents.climbing(answer["format"])
     findings = sorted(verdicts.findings, key=lambda finding: (finding.pyc or "", finding.kind, finding.reason))
     findings += [ArchiveFinding("climbing", each.reason, None, None, each.name) for each in climbing]

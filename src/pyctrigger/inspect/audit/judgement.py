@@ -11,7 +11,7 @@ from ...pyc.names import PYCACHE, CachedName, cached_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .contents import Contents, Source
+    from .contents import Contents, PackedSource
 
 _UINT32 = 0xFFFFFFFF
 _HASH_BASED, _CHECK_SOURCE = 0b01, 0b10
@@ -21,7 +21,7 @@ _ZONE_STEP, _LARGEST_ZONE = 900, 14 * 3600
 _ROUNDED = 1
 
 
-class Judge(NamedTuple):
+class TargetFacts(NamedTuple):
     """The interpreter that bytecode is compared with."""
 
     magic_number: bytes
@@ -75,7 +75,7 @@ class Verdicts:
         self.magic_numbers: dict[bytes, dict[str, int]] = {}
 
 
-def judge(contents: Contents, target: Judge | None) -> Verdicts:
+def judge(contents: Contents, target: TargetFacts | None) -> Verdicts:
     """Look at every pyc of an archive, in the order of their paths."""
     verdicts = Verdicts()
     for path in sorted(contents.pycs):
@@ -95,7 +95,9 @@ def judge(contents: Contents, target: Judge | None) -> Verdicts:
     return verdicts
 
 
-def _compare(path: str, cached: CachedName | None, target: Judge, verdicts: Verdicts, magic_number: bytes) -> None:
+def _compare(
+    path: str, cached: CachedName | None, target: TargetFacts, verdicts: Verdicts, magic_number: bytes
+) -> None:
     if not _is_own(path, cached, magic_number, target):
         verdicts.foreign += 1
     elif magic_number != target.magic_number:
@@ -117,7 +119,7 @@ def _source_path(path: str, cached: CachedName | None) -> str | None:
     return path[:-1]
 
 
-def _is_own(path: str, cached: CachedName | None, magic_number: bytes, target: Judge) -> bool:
+def _is_own(path: str, cached: CachedName | None, magic_number: bytes, target: TargetFacts) -> bool:
     """Whether the target would take this pyc for its own, if its magic number fitted.
 
     A tag says so; without one, the directory, or which version wrote it.
@@ -159,7 +161,7 @@ def _judge_header(contents: Contents, path: str, cached: CachedName | None, verd
         ]
 
 
-def _differs(head: bytes, size: int, source: Source) -> Iterator[str]:
+def _differs(head: bytes, size: int, source: PackedSource) -> Iterator[str]:
     """At most one reason: the time is compared first, as importlib does."""
     fields = struct.unpack_from("<I" if size == 8 else "<II", head, 4 if size < 16 else 8)
     if not _same_time(fields[0], source):
@@ -168,7 +170,7 @@ def _differs(head: bytes, size: int, source: Source) -> Iterator[str]:
         yield "size"
 
 
-def _same_time(recorded: int, source: Source) -> bool:
+def _same_time(recorded: int, source: PackedSource) -> bool:
     if source.has_exact_time:
         return recorded == source.mtime & _UINT32
     difference = recorded - source.mtime

@@ -25,7 +25,7 @@ class ArchiveError(Exception):
         self.mend = mend
 
 
-class Limits(NamedTuple):
+class ArchiveLimits(NamedTuple):
     """What one archive may use."""
 
     size: int = 16 << 30
@@ -49,7 +49,7 @@ class Limits(NamedTuple):
 class Budget:
     """What one archive has used so far. Raises ArchiveError where that is too much."""
 
-    def __init__(self, limits: Limits, archive_size: int) -> None:
+    def __init__(self, limits: ArchiveLimits, archive_size: int) -> None:
         self.limits = limits
         self._archive_size = archive_size
         self._bytes = 0

@@ -16,8 +16,8 @@ from ...interpreter.remote.powerless import become, bound
 from ...interpreter.remote.serve import die_with_host
 from ...pyc import source_hash  # noqa: F401 - read while it may be
 from .examination import examine
-from .judgement import Judge
-from .limits import Limits
+from .judgement import TargetFacts
+from .limits import ArchiveLimits
 from .streams import zstd_module
 
 #: The reader itself: nothing that it does needs another.
@@ -27,7 +27,7 @@ _READY = b"pyctrigger-reader-1\n"
 _PRELOADED = ("bz2", "gzip", "lzma", "tarfile", "zipfile", "zlib", "encodings.cp437", "_imp", "resource")
 
 
-def serve(channel_number: int, life: int, uid: int) -> None:
+def serve(channel_number: int, life: int, uid: int, limited: list[Any], compared: list[Any] | None) -> None:
     """Answer until the other side has gone, with the account `uid`; -1: with that of the command."""
     import importlib
 
@@ -37,9 +37,8 @@ def serve(channel_number: int, life: int, uid: int) -> None:
             importlib.import_module(name)
     zstd_module()
     channel = socket.socket(fileno=channel_number)
-    settings = json.loads(_line(channel))
-    limits = Limits(*settings["limits"])
-    target = _judge(settings["target"])
+    limits = ArchiveLimits(*limited)
+    target = _judge(compared)
     bound(_MOST_PROCESSES if uid >= 0 else 0, limits.memory)
     if uid >= 0:
         become(uid, uid)
@@ -52,7 +51,7 @@ def serve(channel_number: int, life: int, uid: int) -> None:
         channel.sendall(len(answer).to_bytes(4, "little") + answer)
 
 
-def _examined(descriptor: int, limits: Limits, target: Judge | None) -> dict[str, Any]:
+def _examined(descriptor: int, limits: ArchiveLimits, target: TargetFacts | None) -> dict[str, Any]:
     try:
         return examine(descriptor, limits, target)
     except Exception as error:  # noqa: BLE001 - one archive must not end the work on all others
@@ -64,18 +63,8 @@ def _examined(descriptor: int, limits: Limits, target: Judge | None) -> dict[str
         return {"format": None, "failure": {"kind": "defect", "message": message}}
 
 
-def _line(channel: socket.socket) -> bytes:
-    said = b""
-    while not said.endswith(b"\n"):
-        piece = channel.recv(1 << 16)
-        if not piece:
-            raise EOFError("the command has gone")
-        said += piece
-    return said
-
-
-def _judge(fields: list[Any] | None) -> Judge | None:
+def _judge(fields: list[Any] | None) -> TargetFacts | None:
     if fields is None:
         return None
     magic_number, cache_tag, implementation, (major, minor), library = fields
-    return Judge(bytes.fromhex(magic_number), cache_tag, implementation, (major, minor), library)
+    return TargetFacts(bytes.fromhex(magic_number), cache_tag, implementation, (major, minor), library)

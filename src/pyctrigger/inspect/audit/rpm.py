@@ -13,7 +13,7 @@ import struct
 from collections import Counter
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from ...packages.rpm_database import Header
+from ...packages.rpm_database import PackageHeader
 from .contents import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
 from .limits import ArchiveError
 from .streams import Forward, Window, decompressed
@@ -121,7 +121,7 @@ class _Payload:
     def _listed_entry(self, number: int) -> _Entry:
         if self._listed is None:
             try:
-                self._listed = _listed_entries(Header(self._header))
+                self._listed = _listed_entries(PackageHeader(self._header))
             except (struct.error, LookupError, ValueError) as error:
                 raise ArchiveError("damaged", "has a broken list of files") from error
         if number >= len(self._listed):
@@ -154,7 +154,7 @@ def _number(text: bytes) -> int:
     return int(text, 16)
 
 
-def _listed_entries(header: Header) -> list[_Entry]:
+def _listed_entries(header: PackageHeader) -> list[_Entry]:
     sizes = header.numbers(_LONG_SIZES, "Q") or header.numbers(_SIZES)
     modes, mtimes, inodes = header.numbers(_MODES, "H"), header.numbers(_MTIMES), header.numbers(_INODES)
     names = Counter(inodes)
