@@ -1,0 +1,113 @@
+"""In whose hands a directory is."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyctrigger.tree.identity import Identity
+from pyctrigger.tree.permission import custody
+from pyctrigger.tree.permission.access_lists import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ
+from pyctrigger.tree.permission.custody import reason_to_distrust, writers_beside_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("as_root")
+ANN, BOB = 12345, 12346
+EVERYBODY = "everybody may write here, without a sticky bit; chmod o-w it"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[int]:
+    """An open directory of root's."""
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def in_ann(owner: int) -> str:
+    """What is said of a third account's directory in Ann's."""
+    return f"it belongs to account {owner}, and lies in a directory of account {ANN}; chown -R {ANN} it"
+
+
+def theirs(owners: str) -> str:
+    """What is said of Ann's directory with others' sources."""
+    return (
+        f"it belongs to account {ANN}, and what is in it to {owners}; chown it to the owner of its sources or to root"
+    )
+
+
+#: Mode and owner of a directory, the owners of its sources, as whom we act, and why it isn't trusted.
+HANDS: list[tuple[int, int, list[int], int | None, str | None]] = [
+    (0o755, 0, [ANN], None, None),
+    (0o775, 0, [], None, None),  # a group is the administrator's choice
+    (0o777, 0, [], None, EVERYBODY),
+    (0o757, ANN, [ANN], ANN, EVERYBODY),
+    (0o1777, 0, [], None, None),
+    (0o755, ANN, [ANN], None, None),
+    (0o755, ANN, [ANN, BOB], None, None),
+    (0o755, ANN, [BOB], None, theirs(f"account {BOB}")),
+    (0o755, ANN, [BOB, 0, BOB], None, theirs(f"accounts 0, {BOB}")),
+    (0o755, ANN, [ANN], ANN, None),
+    (0o755, ANN, [BOB], ANN, theirs(f"account {BOB}")),
+    (0o755, BOB, [BOB], ANN, in_ann(BOB)),
+    (0o755, 0, [ANN], ANN, None),
+]
+
+
+@pytest.mark.parametrize(("mode", "owner", "owners", "account", "expected"), HANDS)
+def test_whose_directory_is_trusted(
+    directory: int, mode: int, owner: int, owners: list[int], account: int | None, expected: str | None
+) -> None:
+    """Root's, the caller's, and that of the owner of its sources."""
+    os.fchown(directory, owner, owner)
+    os.fchmod(directory, mode)
+    acting = None if account is None else Identity(account, account, ())
+    assert expected == reason_to_distrust(directory, lambda: owners, acting)
+
+
+def test_owners_of_sources_are_asked_for_only_where_they_decide(directory: int) -> None:
+    """It costs a look at each of them."""
+    os.fchmod(directory, 0o755)
+    assert reason_to_distrust(directory, lambda: pytest.fail("asked")) is None
+
+
+def listed(*entries: tuple[int, int, int]) -> bytes:
+    """The bytes of a list."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+NO_ID = 0xFFFFFFFF
+LIST = listed(
+    (USER_OBJ, 7, NO_ID),
+    (USER, 7, ANN),
+    (USER, 5, BOB),
+    (GROUP_OBJ, 5, NO_ID),
+    (GROUP, 7, 50),
+    (MASK, 7, NO_ID),
+    (OTHER, 5, NO_ID),
+)
+
+
+@pytest.mark.parametrize(
+    ("gid", "mode", "acl", "expected"),
+    [
+        (50, 0o775, None, ["group 50"]),
+        (50, 0o755, None, []),
+        (0, 0o775, None, []),
+        (51, 0o775, LIST, [f"account {ANN}", "group 50"]),
+    ],
+)
+def test_who_may_write_beside_root(
+    monkeypatch: pytest.MonkeyPatch, directory: int, gid: int, mode: int, acl: bytes | None, expected: list[str]
+) -> None:
+    """Its group, or whom a list names."""
+    os.fchown(directory, 0, gid)
+    os.fchmod(directory, mode)
+    monkeypatch.setattr(custody, "access_list", lambda descriptor, status: acl)
+    assert expected == writers_beside_root(directory, os.fstat(directory))

@@ -1,0 +1,144 @@
+"""Who an account is, as the system's databases have it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyctrigger.tree import account as module
+from pyctrigger.tree.account import AccountUnknownError, look_up
+from pyctrigger.tree.identity import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOBODYS = 1_999_999_999
+
+
+@pytest.fixture(autouse=True)
+def answering() -> Iterator[None]:
+    """No database was silent before."""
+    module._Databases.silent_until = 0.0
+    yield
+    module._Databases.silent_until = 0.0
+
+
+def test_an_account_with_an_entry() -> None:
+    """Has its group, and all of its groups."""
+    entry = pwd.getpwuid(os.getuid())
+    found = look_up(entry.pw_uid)
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    assert (entry.pw_uid, entry.pw_gid, sorted(groups)) == (found.uid, found.gid, sorted(found.groups))
+
+
+def test_an_account_without_an_entry() -> None:
+    """Has a group that is nobody's, drawn anew each time, and no other."""
+    first, second = look_up(NOBODYS), look_up(NOBODYS)
+    assert (NOBODYS, (), ()) == (first.uid, first.groups, second.groups)
+    assert first.gid != NOBODYS
+    assert first.gid not in (0, second.gid)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (b"5 5 6.", [5, 5, 6]),
+        (b"7.", [7]),
+        (b".", []),
+        (b"", []),
+        (b"5 5", []),  # it isn't whole
+    ],
+)
+def test_an_answer_has_to_be_whole(said: bytes, expected: list[int]) -> None:
+    """A child may die in the middle."""
+    reading, writing = os.pipe()
+    os.write(writing, said)
+    os.close(writing)
+    assert expected == module._answer(reading, time.monotonic() + 10)
+    os.close(reading)
+
+
+def test_an_answer_may_come_in_pieces() -> None:
+    """Until its end."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, b"12 1")
+        time.sleep(0.05)
+        os.write(writing, b"3.")
+        os._exit(0)
+    os.close(writing)
+    assert [12, 13] == module._answer(reading, time.monotonic() + 10)
+    os.close(reading)
+    os.waitpid(child, 0)
+
+
+def test_a_database_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And then not for a while; nothing is left of the one that was asked."""
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    monkeypatch.setattr(module, "_ask", lambda uid: time.sleep(60))
+    before = len(os.listdir("/proc/self/fd"))
+    message = f"the system doesn't say which groups account {NOBODYS} has, whose place it is"
+    with pytest.raises(AccountUnknownError, match=message):
+        look_up(NOBODYS)
+    monkeypatch.setattr(module, "_ask", lambda uid: [1])
+    with pytest.raises(AccountUnknownError, match=message):
+        look_up(NOBODYS)
+    module._Databases.silent_until = 0.0
+    assert Identity(NOBODYS, 1, ()) == look_up(NOBODYS)
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
+def test_a_child_that_dies_isnt_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one may be asked at once."""
+    monkeypatch.setattr(module, "_ask", lambda uid: os._exit(3))
+    with pytest.raises(AccountUnknownError):
+        look_up(NOBODYS)
+    monkeypatch.setattr(module, "_ask", lambda uid: [8, 8, 9])
+    assert Identity(NOBODYS, 8, (8, 9)) == look_up(NOBODYS)
+
+
+def test_no_process_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said with the reason, and no pipe stays open."""
+
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(module, "fork", refuse)
+    before = len(os.listdir("/proc/self/fd"))
+    message = rf"no process can be had that asks which groups account {NOBODYS} has, .*\(Resource temporarily"
+    with pytest.raises(AccountUnknownError, match=message):
+        look_up(NOBODYS)
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize(
+    ("ranges", "first", "last"),
+    [
+        ([(0, 4294967294)], 2000200001, 2147352575),
+        ([(0, 65535)], 1, 65535),
+        ([(0, 65535), (2000300000, 2000300005)], 2000300000, 2000300005),
+        ([(2147352575, 2147352575)], 2147352575, 2147352575),
+    ],
+)
+def test_a_private_group_is_drawn_from_what_is_left_free(
+    monkeypatch: pytest.MonkeyPatch, ranges: list[tuple[int, int]], first: int, last: int
+) -> None:
+    """Or from what this user namespace has."""
+    monkeypatch.setattr(module, "group_ranges", lambda: ranges)
+    monkeypatch.setattr("grp.getgrgid", {}.__getitem__)
+    for _ in range(20):
+        assert first <= module._private_group() <= last
+
+
+def test_a_system_may_have_no_group_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a hundred tries."""
+    tried: list[int] = []
+    monkeypatch.setattr("grp.getgrgid", tried.append)
+    with pytest.raises(OSError, match="no group is left"):
+        module._private_group()
+    assert 100 == len(tried)

@@ -1,0 +1,158 @@
+"""Opening what lies beneath a directory as chroot(2) would see it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packages import write_tree
+from pyctrigger.tree import beneath
+from pyctrigger.tree.beneath import open_beneath, open_component, open_root, read_link, status_of_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root with links of all kinds."""
+    top = write_tree(tmp_path / "root", {"etc/passwd": "inside", "var/lib/db": "database", "etc/deep/x": ""})
+    write_tree(tmp_path, {"etc/passwd": "outside", "secret": "outside"})
+    for name, goal in {
+        "link": "etc",
+        "absolute": "/etc",
+        "up": "../../../etc",
+        "file": "etc/passwd",
+        "circle": "circle",
+        "out": "../secret",
+        "var/back": "../etc",
+        "dangling": "nowhere/at/all",
+    }.items():
+        (top / name).symlink_to(goal)
+    return top
+
+
+@pytest.fixture(params=["openat2", "open"])
+def opened(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The root's descriptor, with the new system call and without."""
+    if request.param == "open":
+        call = beneath._OpenAt2()
+        call._call = None
+        monkeypatch.setattr(beneath, "_openat2", [call])
+    descriptor = open_root(str(root))
+    yield descriptor
+    os.close(descriptor)
+
+
+#: Paths of directories, and what is really opened.
+DIRECTORIES = {
+    "": "",
+    "/": "",
+    ".": "",
+    "..": "",
+    "/../..": "",
+    "etc": "etc",
+    "/etc": "etc",
+    "etc/": "etc",
+    "/etc/.//deep/": "etc/deep",
+    "etc/../var": "var",
+    "link": "etc",
+    "link/deep": "etc/deep",
+    "absolute": "etc",
+    "absolute/deep": "etc/deep",
+    "up": "etc",
+    "up/deep": "etc/deep",
+    "var/back/deep": "etc/deep",
+    "link/..": "",
+}
+
+
+@pytest.mark.parametrize("path", DIRECTORIES)
+def test_directories_are_opened_inside(root: Path, opened: int, path: str) -> None:
+    """Links lead as they would after a chroot; `..` leads nowhere above."""
+    before = len(os.listdir("/proc/self/fd"))
+    descriptor = open_beneath(opened, path)
+    found = os.fstat(descriptor)
+    os.close(descriptor)
+    assert (root / DIRECTORIES[path]).stat().st_ino == found.st_ino
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
+#: Paths of files, and what is read there; or what is wrong with them.
+FILES: dict[str, bytes | int] = {
+    "etc/passwd": b"inside",
+    "link/passwd": b"inside",
+    "absolute/passwd": b"inside",
+    "up/passwd": b"inside",
+    "../etc/passwd": b"inside",
+    "var/lib/../lib/db": b"database",
+    "file": errno.ELOOP,  # a last link isn't followed
+    "out": errno.ELOOP,
+    "circle": errno.ELOOP,
+    "circle/x": errno.ELOOP,
+    "absent": errno.ENOENT,
+    "dangling/x": errno.ENOENT,
+    "etc/passwd/x": errno.ENOTDIR,
+}
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_files_are_opened_inside(opened: int, path: str) -> None:
+    """Never by a link of their own."""
+    before, expected = len(os.listdir("/proc/self/fd")), FILES[path]
+    if isinstance(expected, int):
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
+            open_beneath(opened, path, os.O_RDONLY)
+        assert expected == caught.value.errno
+    else:
+        descriptor = open_beneath(opened, path, os.O_RDONLY)
+        assert expected == os.read(descriptor, 100)
+        os.close(descriptor)
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize(("count", "is_found"), [(40, True), (41, False)])
+def test_links_are_followed_as_far_as_the_kernel_does(root: Path, opened: int, count: int, is_found: bool) -> None:
+    """Forty."""
+    (root / "l0").symlink_to("etc")
+    for number in range(1, count):
+        (root / f"l{number}").symlink_to(f"l{number - 1}")
+    if is_found:
+        os.close(open_beneath(opened, f"l{count - 1}"))
+    else:
+        with pytest.raises(OSError, match="Too many levels of symbolic links"):
+            open_beneath(opened, f"l{count - 1}")
+
+
+def test_no_mount_is_entered(opened: int) -> None:
+    """Of this system's: another device tells, too."""
+    top = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
+        open_component("proc", os.O_RDONLY | os.O_DIRECTORY, top)
+    os.close(top)
+    assert errno.EXDEV == caught.value.errno
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("link", "etc"), ("dangling", "nowhere/at/all"), ("etc", None), ("absent", None)]
+)
+def test_links_are_read(opened: int, name: str, expected: str | None) -> None:
+    """What is none has no goal."""
+    assert expected == read_link(name, opened)
+
+
+def test_only_a_regular_file_has_all_its_bytes(root: Path, opened: int) -> None:
+    """No directory, and no FIFO."""
+    os.mkfifo(root / "fifo")
+    for path, is_regular in [("etc/passwd", True), ("etc", False), ("fifo", False)]:
+        descriptor = os.open(root / path, os.O_RDONLY | os.O_NONBLOCK)
+        if is_regular:
+            assert 6 == status_of_regular(descriptor).st_size
+        else:
+            with pytest.raises(OSError, match="no regular file"):
+                status_of_regular(descriptor)
+        os.close(descriptor)
