@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NEVER = {"asyncio", "concurrent", "email", "http", "multiprocessing", "rich", "socket", "ssl", "unittest", "xml"}
 
 #: What only people's commands need.
-FOR_PEOPLE = {"pyctrigger.run.scope.environments", "pyctrigger.state.environments", "shutil"}
+FOR_PEOPLE = {"pyctrigger.run.scope.environments", "pyctrigger.state.served", "shutil"}
 
 #: As the launcher of a package starts it, without the site's own imports.
 START = "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from pyctrigger.cli import main; sys.exit(main())"

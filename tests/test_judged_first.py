@@ -28,7 +28,7 @@ from pyctrigger.interpreter.child import PROGRAMS, open_file
 from pyctrigger.interpreter.elf import read_needs
 from pyctrigger.interpreter.interpreter import Account
 from pyctrigger.interpreter.loading import examine_loading
-from pyctrigger.state.interpreters import ProbedInterpreters
+from pyctrigger.state.probed import ProbedInterpreters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

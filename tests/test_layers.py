@@ -20,6 +20,7 @@ PACKAGE = Path(pyctrigger.__file__).parent
 #: A package imports only from floors below its own. A folder inside another one is a package of its own.
 FLOORS = {
     "cli": 14,
+    "cli/commands": 13,
     "cli/output": 12,
     "inspect": 10,
     "inspect/audit": 11,
@@ -66,6 +67,30 @@ THIRD_PARTY = {
 LATER_MODULES = {"tomllib", "compression"}
 
 MOST_LINES = 500
+#: In a folder directly.
+MOST_FILES = 16
+#: That a module imports from, of ours.
+MOST_GOALS = 15
+
+# What is older than the rules below. These lists only ever lose lines.
+CIRCLES = [
+    {"packages.database", "packages.files", "packages.manager"},
+    {"tree.account", "tree.identity"},
+    {"inspect.measure_compile", "inspect.measure_trees"},
+]
+LARGE_FOLDERS = {"run/plan"}
+FAR_REACHING = {
+    *("inspect.explain.explanation", "inspect.explain.forecast", "inspect.explain.provenance"),
+    *("inspect.measure_compile", "inspect.status.check", "inspect.status.doctor", "inspect.status.migration"),
+    *("run.apply.compile", "run.apply.execution", "run.hooks.manage", "run.installation"),
+    *("run.plan.survey", "run.plan.walk", "run.scope.target", "run.trigger"),
+}
+CLASSES_OF_TWO_MEANINGS = {
+    *("Entry", "Judge", "Limits", "Part", "Settings", "Source", "Subject", "Watcher"),
+}
+MODULES_OF_TWO_MEANINGS = {
+    *("answer", "directory", "files", "limits", "reader", "report", "rpm", "unchanged"),
+}
 
 
 class Import(NamedTuple):
@@ -176,7 +201,7 @@ def test_every_wing_stands_on_a_floor() -> None:
         ("outcome/report.py", "from .. import cli\n", "pyctrigger.cli"),
         ("outcome/report.py", "from pyctrigger.cli.output.text import shown\n", "pyctrigger.cli.output.text.shown"),
         ("state/lock.py", "import pyctrigger\n", "pyctrigger"),
-        ("cli/report.py", "import rich\n", "rich"),
+        ("cli/printer.py", "import rich\n", "rich"),
         ("workers/pool.py", "import setuptools\n", "setuptools"),
         ("state/journal.py", "from filelock import FileLock\n", "filelock.FileLock"),
     ],
@@ -196,6 +221,109 @@ def test_every_file_can_be_read_in_one_sitting() -> None:
     """A file that outgrows that is two concepts."""
     lengths = {path.relative_to(PACKAGE).as_posix(): path.read_bytes().count(b"\n") for path in sources(PACKAGE)}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def module_of(path: Path, package: Path) -> str:
+    """The dotted name below the package; that of a folder for its `__init__`."""
+    return ".".join(path.relative_to(package).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+def goals_of_modules(package: Path) -> dict[str, set[str]]:
+    """Of each module those of ours that it imports from: at the top, inside functions, and for types only."""
+    goals: dict[str, set[str]] = {module_of(path, package): set() for path in sources(package)}
+    for path in sources(package):
+        for goal in imports(path, package):
+            top, *rest = goal.module.split(".")
+            named = [".".join(rest[:length]) for length in range(len(rest), 0, -1)] if top == "pyctrigger" else []
+            module = next((each for each in named if each in goals), None)
+            if module is not None and not (package / module.replace(".", "/")).is_dir():
+                goals[module_of(path, package)].add(module)
+    return goals
+
+
+def circles(goals: dict[str, set[str]]) -> list[set[str]]:
+    """The modules that import each other, whichever way round."""
+
+    def reached(module: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [module]
+        while waiting:
+            more = goals[waiting.pop()] - found
+            found |= more
+            waiting += more
+        return found
+
+    below = {module: reached(module) for module in goals}
+    together = ({other for other in below[module] if module in below[other]} for module in goals)
+    return [set(each) for each in {frozenset(each) for each in together if each}]
+
+
+def test_no_modules_import_each_other() -> None:
+    """Nor do they for types only: of two that need each other, one knows too much."""
+    found = circles(goals_of_modules(PACKAGE))
+    assert [circle for circle in found if not any(circle <= known for known in CIRCLES)] == []
+
+
+def test_a_folder_can_be_taken_in_at_a_glance() -> None:
+    """One with more files is two."""
+    folders = [path.parent.relative_to(PACKAGE).as_posix() for path in sources(PACKAGE)]
+    assert {name for name in folders if folders.count(name) > MOST_FILES} <= LARGE_FOLDERS
+
+
+def test_no_module_knows_half_of_the_house() -> None:
+    """One that imports from more does more than one thing."""
+    goals = goals_of_modules(PACKAGE)
+    assert {module: len(of_it) for module, of_it in goals.items() if len(of_it) > MOST_GOALS}.keys() <= FAR_REACHING
+
+
+def names_of_two_meanings(package: Path) -> tuple[set[str], set[str]]:
+    """The names that several public classes have, and several modules.
+
+    What the target runs speaks of the same things as its other end. A verb's module in `cli/commands` is named as the
+    verb, as is what does its work.
+    """
+    classes: list[str] = []
+    modules: list[str] = []
+    for path in sources(package):
+        parts = path.relative_to(package).with_suffix("").parts
+        if "remote" in parts:
+            continue
+        classes += [node.name for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.ClassDef)]
+        modules += [parts[-1]] if parts[-1] not in DOORS and parts[:2] != ("cli", "commands") else []
+    public = {name for name in classes if not name.startswith("_")}
+    return {name for name in public if classes.count(name) > 1}, {name for name in modules if modules.count(name) > 1}
+
+
+def test_a_name_means_one_thing() -> None:
+    """Who reads a class's or a module's name knows which one it is."""
+    classes, modules = names_of_two_meanings(PACKAGE)
+    assert (classes - CLASSES_OF_TWO_MEANINGS, modules - MODULES_OF_TWO_MEANINGS) == (set(), set())
+
+
+@pytest.fixture
+def small_house(tmp_path: Path) -> Path:
+    """A package that breaks each of those rules."""
+    package = tmp_path / "pyctrigger"
+    for name, text in {
+        "one/first.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..two.second import X\n",
+        "two/second.py": "class X: ...\ndef late():\n    from . import third\n",
+        "two/third.py": "from ..one.first import Y\nfrom ..two import second\n",
+        "two/first.py": "class _P: ...\nclass X: ...\n",
+        "remote/second.py": "class X: ...\n",
+        "__init__.py": "",
+        "one/__init__.py": "class _P: ...\n",
+        "two/__init__.py": "",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    return package
+
+
+def test_what_breaks_these_rules_is_found(small_house: Path) -> None:
+    """A circle of three, by way of a type and of a function; a class and a module with two meanings."""
+    assert goals_of_modules(small_house)["two.third"] == {"one.first", "two.second"}
+    assert circles(goals_of_modules(small_house)) == [{"one.first", "two.second", "two.third"}]
+    assert names_of_two_meanings(small_house) == ({"X"}, {"first"})
 
 
 def speaks(path: Path) -> list[str]:

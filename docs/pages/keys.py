@@ -46,7 +46,7 @@ def _items(table: Mapping[str, schema.Setting], defaults: Mapping[str, Any], opt
     return "\n".join(items)
 
 
-def _as_toml(value: Any, kind: schema.Kind) -> str:
+def _as_toml(value: Any, kind: schema.ValueKind) -> str:
     if kind.convert is schema.size:
         return f'"{value >> 30}GiB"'
     if isinstance(value, bool):

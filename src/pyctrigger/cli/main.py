@@ -15,7 +15,7 @@ from .commands.verb import VERBS
 from .inherited import reset_inherited
 from .output.text import lost_output, say, shown
 from .parser import parse
-from .report import Printer
+from .printer import Printer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
         _prove(proof, report)
     denied = [failure for run in report.runs for failure in run.tally.failures if failure.needs_root]
     if denied or any(isinstance(error, RightsError) for error in report.errors):
-        from .rights import tell_rights
+        from .as_root import tell_rights
 
         tell_rights(report, denied, arguments, call.options)
     printer.show(report)

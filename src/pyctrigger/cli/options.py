@@ -11,7 +11,7 @@ from ..run.scope.settings import BOOLEAN, HOW_OFTEN, LOOK, SERVE, SETTINGS, TEXT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..run.scope.settings import Kind
+    from ..run.scope.settings import ValueKind
     from .commands.verb import Verb
 
 #: In the order of the help, after what a verb alone has.
@@ -121,7 +121,7 @@ def _option(setting: Setting) -> dict[str, Any]:
     return {**told, "metavar": value, **({"type": _reader(kind)} if kind.say else {})}
 
 
-def _reader(kind: Kind) -> Callable[[str], Any]:
+def _reader(kind: ValueKind) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
             return kind.convert(kind.parse(text))

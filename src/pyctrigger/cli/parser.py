@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..outcome.observer import Observer
-    from ..run.scope.settings import Kind
+    from ..run.scope.settings import ValueKind
 
 #: Bytes that a list of paths may have.
 _LARGEST_LIST = 256 << 20
@@ -212,7 +212,7 @@ def make_request(options: argparse.Namespace) -> Request:
     return Request(Work(options.verb)).with_values(values)
 
 
-def _value(kind: Kind, said: Any, options: argparse.Namespace) -> Any:
+def _value(kind: ValueKind, said: Any, options: argparse.Namespace) -> Any:
     if kind is DIRECTORIES:
         return tuple(_inside(path, options.root) for path in said)
     return tuple(said) if kind.is_list else said

@@ -24,7 +24,7 @@ from ..run.scope import config as configuration
 from ..run.scope.interpreters import find_interpreters
 from ..run.scope.request import Request, Scope, Work
 from ..run.scope.target import no_directory
-from ..state.interpreters import ProbedInterpreters
+from ..state.probed import ProbedInterpreters
 from .measure_barrier import has_barrier
 from .measure_process import run_timed
 from .measure_report import Measurement, MeasureReport, Sample

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ..interpreter.interpreter import Interpreter
     from ..outcome.observer import Observer
     from ..outcome.outcome import Tally
-    from ..state.interpreters import ProbedInterpreters
     from ..state.journal import Entry
+    from ..state.probed import ProbedInterpreters
     from ..state.store import Store
     from .scope.config import Settings
     from .scope.request import Request
@@ -199,7 +199,7 @@ def drop_gone_environments(store: Store, probed: ProbedInterpreters, observer: O
         return
     import shutil  # not for hooks
 
-    from ..state.environments import served
+    from ..state.served import served
 
     for each in served(store.base):
         if os.path.lexists(each.prefix):

@@ -98,7 +98,7 @@ class InstallationRun:
 
     def _note_environment(self) -> None:
         """Say what the state is about: when the environment goes, nobody can ask it."""
-        from ..state.environments import note
+        from ..state.served import note
 
         directory, environment = self._store.directory(self._target.installation), self._target.environment
         if directory is not None and environment is not None:

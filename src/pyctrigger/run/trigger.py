@@ -20,8 +20,8 @@ from ..outcome.observer import Observer
 from ..outcome.report import FlavourReport, Report
 from ..packages.files import Files
 from ..packages.ownership import Ownership
-from ..state.interpreters import ProbedInterpreters
 from ..state.locations import require_private, state_directory
+from ..state.probed import ProbedInterpreters
 from ..state.store import Store
 from ..tuples import NamedTuple
 from .backlog import KEPT, Unidentified, drop_entries_of_gone, drop_gone_environments

@@ -91,10 +91,11 @@ def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator
 
 def _restoring_command(flavour: str, interpreter: Interpreter, site: str, request: Request) -> str:
     """Debian's own command, where it writes what goes; else a run for the same scope."""
-    scope = request.scope
-    from ...packages.dpkg import Dpkg
-    from ...packages.hook import shell
+    import shlex
 
+    from ...packages.dpkg import Dpkg
+
+    scope = request.scope
     major, minor, _ = interpreter.version
     is_plain = interpreter.implementation == "cpython" and not interpreter.free_threaded
     if is_plain and scope.root is None and scope.pycache_prefix is None:
@@ -107,7 +108,7 @@ def _restoring_command(flavour: str, interpreter: Interpreter, site: str, reques
     words += [word for path in scope.prefixes for word in ("--prefix", path)]
     words += ["--stdlib"] if scope.stdlib else []
     words += ["--pycache-prefix", scope.pycache_prefix] if scope.pycache_prefix is not None else []
-    return shell(words)
+    return shlex.join(words)
 
 
 def _agrees() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ...run.scope.settings import BOOLEAN, SETTINGS, TEXT, Kind, Setting, one_of
+from ...run.scope.settings import BOOLEAN, SETTINGS, TEXT, Setting, ValueKind, one_of
 from ..output.table import Table
 from ..output.text import age, moment, seconds, shown, size
 from .verb import Verb
@@ -170,14 +170,14 @@ def _notes(runs: Sequence[tuple[FlavourReport, dict[str, Any], Interpreter]]) ->
 
 
 def _migration(report: MigrationReport) -> list[Piece]:
-    goal, pace = report.goal, report.pace
+    goal, estimate = report.goal, report.estimate
     rows = [
         (
             site.flavour,
             str(site.sources),
             str(site.needed),
             ", ".join(f"{count} {reason}" for reason, count in sorted(site.reasons.items())) or "-",
-            "unknown" if site.pace.seconds is None else seconds(site.pace.seconds),
+            "unknown" if site.estimate.seconds is None else seconds(site.estimate.seconds),
             site.path,
         )
         for site in report.sites
@@ -187,14 +187,14 @@ def _migration(report: MigrationReport) -> list[Piece]:
     lines += [f"against {goal.flavour} {goal.release}: magic number {magic(goal)}, {shown(goal.executable)}", ""]
     lines.append(Table(headers, rows, numbers=("sources", "needed", "compilation")))
     needed, sources = (sum(getattr(site, name) for site in report.sites) for name in ("needed", "sources"))
-    if pace.seconds is None:
+    if estimate.seconds is None:
         last = f"{needed} of {sources} sources need bytecode; nobody has recorded yet how long they take"
     else:
         workers = f"{report.workers} worker{'' if report.workers == 1 else 's'}"
-        about = seconds(pace.seconds / report.workers)
+        about = seconds(estimate.seconds / report.workers)
         last = f"{needed} of {sources} sources need bytecode: about {about} with {workers}"
-        if pace.untimed:
-            last += f" ({pace.timed} times are recorded, the others estimated by size)"
+        if estimate.untimed:
+            last += f" ({estimate.timed} times are recorded, the others estimated by size)"
     return [*lines, "", last, *(f"not examined: {shown(each.path)}: {each.message}" for each in report.unexamined)]
 
 
@@ -205,7 +205,7 @@ def _age(value: object) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-_AGE = Kind("a time", _age, "a time such as 90s, 15m, 2h or 1d", "AGE")
+_AGE = ValueKind("a time", _age, "a time such as 90s, 15m, 2h or 1d", "AGE")
 _INSTEAD = "instead of the table"
 VERB = Verb(
     "show sources, bytecode, pending work and the lock",

@@ -9,7 +9,7 @@ from ...errors import PyctriggerError, UsageError
 from ...run.scope.config import load
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.request import Request, Running, Scope, Work
-from ...state.interpreters import ProbedInterpreters
+from ...state.probed import ProbedInterpreters
 from ...workers.capacity import worker_count
 from .collection import Collection
 from .crew import Crew

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ...run.plan.steps import Step
     from ...tree.layout import Layout
-    from .examination import Examiner
+    from .forecast import Examiner
 
 #: Files that are named one by one; the numbers count all.
 _MOST_ITEMS = 100

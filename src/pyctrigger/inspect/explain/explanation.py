@@ -16,16 +16,16 @@ from ...run.trigger import prepare
 from ...state.history import History
 from ...tree.directory import open_in_root
 from .branch import Branch, look_below
-from .examination import Examiner
+from .forecast import Examiner
 from .naming import PycPath, clean_paths, is_source, read_name
-from .rules import Decision, Header, decide, read_header
+from .rules import Decision, HeaderFields, decide, read_header
 
 if TYPE_CHECKING:
     from ...outcome.observer import Observer
     from ...run.scope.request import Request
     from ...run.scope.target import Target
     from ...run.trigger import Prepared
-    from .examination import Level, SourceLook
+    from .forecast import Level, SourceLook
 
 
 class LevelView(NamedTuple):
@@ -34,7 +34,7 @@ class LevelView(NamedTuple):
     level: int
     pyc: str
     decision: Decision
-    header: Header | None
+    header: HeaderFields | None
 
     def as_dict(self) -> dict[str, Any]:
         """The level's part of the JSON object."""
@@ -48,7 +48,7 @@ class LevelView(NamedTuple):
         }
 
 
-class Failed(NamedTuple):
+class LastFailure(NamedTuple):
     """The last time that compiling a source failed."""
 
     kind: str
@@ -70,7 +70,7 @@ class FlavourView(NamedTuple):
     levels: tuple[LevelView, ...] = ()
     branch: Branch | None = None
     """Of a directory."""
-    failed: Failed | None = None
+    failed: LastFailure | None = None
     note: str | None = None
     """Why there is nothing more to say."""
     called: str = ""
@@ -188,7 +188,9 @@ def _explain(request: Request, observer: Observer) -> ExplainReport:
 class _View:
     """Makes the view of one flavour."""
 
-    def __init__(self, examiner: Examiner, target: Target, failures: dict[str, Failed], observer: Observer) -> None:
+    def __init__(
+        self, examiner: Examiner, target: Target, failures: dict[str, LastFailure], observer: Observer
+    ) -> None:
         self._examiner = examiner
         self._target = target
         self._failures = failures
@@ -248,12 +250,12 @@ class _View:
         pyc = seen.layout.describe_pyc(seen.relative, level.name)
         return LevelView(level.level, pyc, decide(self._examiner, seen, look, level), header)
 
-    def _failed(self, path: str, look: SourceLook) -> Failed | None:
+    def _failed(self, path: str, look: SourceLook) -> LastFailure | None:
         seen = self._examiner.directory(os.path.dirname(path))
         described = seen.layout.describe_source(seen.relative, os.path.basename(path))
         past = self._failures.get(f"{self._target.installation}\0{described}")
         if past is None and look.uncompilable is not None:
-            return Failed(look.uncompilable.kind, look.uncompilable.message, None, None)
+            return LastFailure(look.uncompilable.kind, look.uncompilable.message, None, None)
         return past
 
 
@@ -265,14 +267,14 @@ _NOTES = {
 }
 
 
-def _past_failures(prepared: Prepared) -> dict[str, Failed]:
+def _past_failures(prepared: Prepared) -> dict[str, LastFailure]:
     """The last failure of each path in the history, by installation and path."""
     base = prepared.service.store.base
     found = {}
     for run in History(base).runs() if base is not None else ():
         for each in run.flavours:
             for path, kind, message in each.failures:
-                found[f"{each.installation}\0{path}"] = Failed(kind, message, run.ended, run.number)
+                found[f"{each.installation}\0{path}"] = LastFailure(kind, message, run.ended, run.number)
     return found
 
 

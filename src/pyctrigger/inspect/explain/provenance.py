@@ -18,7 +18,7 @@ from ...run.trigger import prepare
 from ...tree.directory import Tree
 from ...tree.listing import list_pycs
 from ...tree.source import look_at_pyc
-from .examination import Examiner
+from .forecast import Examiner
 from .naming import PycPath, clean_paths, is_source, read_name
 from .rules import decide
 

@@ -12,12 +12,12 @@ from ...pyc.header import InvalidationMode, Verdict
 if TYPE_CHECKING:
     from ...pyc.header import HeaderFormat
     from ...run.plan.wanted import Wanted
-    from .examination import Directory, Examiner, Level, SourceLook
+    from .forecast import Directory, Examiner, Level, SourceLook
 
 _OUTSIDE = "it lies outside of the scope"
 
 
-class Header(NamedTuple):
+class HeaderFields(NamedTuple):
     """The fields of a pyc's header, as far as its first bytes have them."""
 
     magic_number: bytes
@@ -37,17 +37,17 @@ class Header(NamedTuple):
         }
 
 
-def read_header(head: bytes, form: HeaderFormat) -> Header | None:
+def read_header(head: bytes, form: HeaderFormat) -> HeaderFields | None:
     """The fields in the first bytes of a pyc; None where there are too few. Any other bytes are read as they stand."""
     if len(head) < form.size:
         return None
     if not form.has_modes:
-        return Header(head[:4], "timestamp", *struct.unpack_from("<II", head, 4))
+        return HeaderFields(head[:4], "timestamp", *struct.unpack_from("<II", head, 4))
     (flags,) = struct.unpack_from("<I", head, 4)
     mode = next((each.value for each in InvalidationMode if each.flags == flags), None)
     if mode in (None, InvalidationMode.TIMESTAMP.value):
-        return Header(head[:4], mode, *struct.unpack_from("<II", head, 8))
-    return Header(head[:4], mode, source_hash=head[8:16])
+        return HeaderFields(head[:4], mode, *struct.unpack_from("<II", head, 8))
+    return HeaderFields(head[:4], mode, source_hash=head[8:16])
 
 
 class Decision(NamedTuple):

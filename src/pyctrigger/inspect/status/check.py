@@ -20,10 +20,10 @@ from ...run.scope.interpreters import find_interpreters
 from ...run.scope.target import Target, real_prefix
 from ...run.trigger import divided, open_state
 from ...stamps import inode_of
-from ...state.environments import served
 from ...state.history import History, elapsed
 from ...state.locations import lock_directory
 from ...state.lock import current_holder
+from ...state.served import served
 from ..past import require_readable
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from ...run.scope.config import Settings
     from ...run.scope.request import Request
     from ...state.history import PastFlavour, PastRun
-    from ...state.interpreters import ProbedInterpreters
     from ...state.journal import Entry
     from ...state.lock import Holder
+    from ...state.probed import ProbedInterpreters
     from ...state.store import Store
 
 
-class State(enum.IntEnum):
+class Alarm(enum.IntEnum):
     """What a monitor makes of it: the exit codes of a Nagios plugin (Monitoring Plugins Development Guidelines)."""
 
     OK = 0
@@ -121,9 +121,9 @@ class CheckReport(Report):
         #: What makes other commands be about the same state.
         self.options: list[str] = []
         self.flavours: list[Health] = []
-        self.state = State.OK
+        self.state = Alarm.OK
         #: What is wrong, worst first, each with its state.
-        self.problems: list[tuple[State, str]] = []
+        self.problems: list[tuple[Alarm, str]] = []
 
     @property
     def has_answer(self) -> bool:
@@ -133,7 +133,7 @@ class CheckReport(Report):
     def exit_code(self) -> int:
         return int(self.state) if self.nagios else max((error.exit_code for error in self.errors), default=0)
 
-    def tell(self, state: State, text: str) -> None:
+    def tell(self, state: Alarm, text: str) -> None:
         """Add a problem. Unknown is worse than a warning, and no match for what is known to be critical."""
         self.problems.append((state, text))
         self.problems.sort(key=lambda problem: _GRAVITY[problem[0]], reverse=True)
@@ -151,7 +151,7 @@ class CheckReport(Report):
         }
 
 
-_GRAVITY = {State.OK: 0, State.WARNING: 1, State.UNKNOWN: 2, State.CRITICAL: 3}
+_GRAVITY = {Alarm.OK: 0, Alarm.WARNING: 1, Alarm.UNKNOWN: 2, Alarm.CRITICAL: 3}
 
 
 def check(request: Request, thresholds: Thresholds, *, nagios: bool) -> CheckReport:
@@ -163,7 +163,7 @@ def check(request: Request, thresholds: Thresholds, *, nagios: bool) -> CheckRep
     except PyctriggerError as error:
         if not nagios:
             raise
-        report.tell(State.UNKNOWN, str(error))
+        report.tell(Alarm.UNKNOWN, str(error))
     return report
 
 
@@ -208,7 +208,7 @@ def _fill(report: CheckReport, request: Request) -> None:
         _judge(report, health)
     _judge_errors(report, runs)
     if not report.flavours:
-        report.tell(State.UNKNOWN, "no Python is served here; serve one first: pyctrigger run")
+        report.tell(Alarm.UNKNOWN, "no Python is served here; serve one first: pyctrigger run")
 
 
 def _names_targets(request: Request) -> bool:
@@ -298,20 +298,20 @@ def _when(past: list[tuple[PastRun, PastFlavour]]) -> float | None:
 def _judge(report: CheckReport, health: Health) -> None:
     limits, name = report.thresholds, health.name
     if health.error is not None:
-        report.tell(State.CRITICAL, f"{name}: {health.error}")
+        report.tell(Alarm.CRITICAL, f"{name}: {health.error}")
     if health.oldest is not None:
         age = elapsed(health.oldest, report.now)
-        state = State.CRITICAL if age >= limits.critical else State.WARNING if age >= limits.warning else State.OK
-        if state is not State.OK:
+        state = Alarm.CRITICAL if age >= limits.critical else Alarm.WARNING if age >= limits.warning else Alarm.OK
+        if state is not Alarm.OK:
             report.tell(state, f"{name}: work has been pending for {age:.0f} s")
     if health.parked:
-        report.tell(State.WARNING, f"{name}: {health.parked} entries of the journal failed three times and are parked")
+        report.tell(Alarm.WARNING, f"{name}: {health.parked} entries of the journal failed three times and are parked")
     ago = limits.failure if health.last_failure is None else elapsed(health.last_failure, report.now)
     if health.last_failed and ago < limits.failure:
         shown_by = shlex.join(["pyctrigger", "history", str(health.failed_run), *report.options])
-        report.tell(State.WARNING, f"{name}: the last run failed, {ago:.0f} s ago; {shown_by} shows it")
+        report.tell(Alarm.WARNING, f"{name}: the last run failed, {ago:.0f} s ago; {shown_by} shows it")
     if health.previous_magic_number is not None:
-        report.tell(State.WARNING, f"{name}: its magic number has changed, and not everything was compiled since")
+        report.tell(Alarm.WARNING, f"{name}: its magic number has changed, and not everything was compiled since")
 
 
 def _is_slip(run: PastRun) -> bool:
@@ -324,4 +324,4 @@ def _judge_errors(report: CheckReport, runs: list[PastRun]) -> None:
     if last is None or last.flavours or not last.errors or last.ended is None:
         return
     if elapsed(last.ended, report.now) < report.thresholds.failure:
-        report.tell(State.WARNING, f"the last run failed: {last.errors[0][1]}")
+        report.tell(Alarm.WARNING, f"the last run failed: {last.errors[0][1]}")

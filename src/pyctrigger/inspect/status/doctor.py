@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ...run.scope.target import Target
-    from ...state.interpreters import ProbedInterpreters
+    from ...state.probed import ProbedInterpreters
     from ...state.store import Store
 
 
@@ -68,7 +68,7 @@ class Python(NamedTuple):
         }
 
 
-class Finding(NamedTuple):
+class Advice(NamedTuple):
     """Something to do, and what to type."""
 
     message: str
@@ -94,7 +94,7 @@ class DoctorReport(Report):
         """None: whose state matters can't be read by this account."""
         #: Those that are seen from outside, and have work waiting.
         self.roots: list[str] = []
-        self.findings: list[Finding] = []
+        self.findings: list[Advice] = []
 
     def to_type(self, *words: str) -> str:
         """A command, with the rights that it needs."""
@@ -170,7 +170,7 @@ def _opened(report: DoctorReport, request: Request) -> tuple[Settings, Store, Pr
             raise
         report.trouble = error
     from ...run.trigger import open_store
-    from ...state.interpreters import ProbedInterpreters
+    from ...state.probed import ProbedInterpreters
 
     store = open_store(request)
     return Settings(), store, ProbedInterpreters(store.base, keep=False)
@@ -225,37 +225,37 @@ def _outdated(target: Target, request: Request, settings: Settings, store: Store
 # -- what is to be done ----------------------------------------------------------------------------------------------
 
 
-def findings(report: DoctorReport) -> Iterator[Finding]:
+def findings(report: DoctorReport) -> Iterator[Advice]:
     """What is to be done, most urgent first."""
     if report.trouble is not None:
-        yield Finding(str(report.trouble))
+        yield Advice(str(report.trouble))
     yield from _missing_hooks(report)
     for first, second in rivals(report.hooks):
         pythons = [word for python in second.pythons for word in ("--python", python)]
         uninstall = report.to_type("hooks", "uninstall", "--manager", second.manager, *pythons)
-        yield Finding(
+        yield Advice(
             f"{first.manager} calls pyctrigger twice: by {first.path} and by {second.path}",
             uninstall if second.package is None and pythons else None,
         )
     for python in report.pythons:
         if python.error is not None:
-            yield Finding(str(python.error))
+            yield Advice(str(python.error))
     if report.health is not None:
         if report.trouble is None and not report.health.flavours and any(python.is_served for python in report.pythons):
-            yield Finding("no run has served any Python yet", report.to_type("run"))
+            yield Advice("no run has served any Python yet", report.to_type("run"))
         yield from _of_state(report, report.health)
         for root in report.roots:
-            yield Finding(f"work is pending for the root {root}", report.to_type("run", "--root", root))
+            yield Advice(f"work is pending for the root {root}", report.to_type("run", "--root", root))
         outdated = [f"{python.flavour} ({_files(python.outdated)})" for python in report.pythons if python.outdated]
         if outdated:
-            yield Finding(f"bytecode is out of date for {', '.join(outdated)}", report.to_type("run"))
+            yield Advice(f"bytecode is out of date for {', '.join(outdated)}", report.to_type("run"))
 
 
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
 
 
-def _missing_hooks(report: DoctorReport) -> Iterator[Finding]:
+def _missing_hooks(report: DoctorReport) -> Iterator[Advice]:
     for name in report.managers:
         bare = [each for each in report.pythons if name in each.managers and name not in each.hooked_by]
         if not bare:
@@ -263,28 +263,28 @@ def _missing_hooks(report: DoctorReport) -> Iterator[Finding]:
         lack = f"{name} doesn't call pyctrigger for {', '.join(python.flavour for python in bare)}"
         package = MANAGERS[name].package_with_hooks
         if package is not None:
-            yield Finding(f"{lack}: install the package {package}, which has its hooks")
+            yield Advice(f"{lack}: install the package {package}, which has its hooks")
         else:
             pythons = [word for python in bare for word in ("--python", python.flavour)]
-            yield Finding(lack, report.to_type("hooks", "install", "--manager", name, *pythons))
+            yield Advice(lack, report.to_type("hooks", "install", "--manager", name, *pythons))
 
 
-def _of_state(report: DoctorReport, health: CheckReport) -> Iterator[Finding]:
+def _of_state(report: DoctorReport, health: CheckReport) -> Iterator[Advice]:
     """What a monitor would be told, with the command for each."""
     found = [python.executable for python in report.pythons]
     for each in health.flavours:
         name, scope = each.name, _scope_of(each, found)
         if each.error is not None:
-            yield Finding(f"{name}: {each.error}")
+            yield Advice(f"{name}: {each.error}")
         if each.parked:
-            yield Finding(f"{name}: work failed three times and is parked", report.to_type("repair", *scope))
+            yield Advice(f"{name}: work failed three times and is parked", report.to_type("repair", *scope))
         if each.pending and each.holder is None:
-            yield Finding(f"{name}: work is pending", report.to_type("run", *scope))
+            yield Advice(f"{name}: work is pending", report.to_type("run", *scope))
         ago = None if each.last_failure is None else elapsed(each.last_failure, time.time())
         if each.last_failed and ago is not None and ago < health.thresholds.failure:
-            yield Finding(f"{name}: the last run failed", report.to_type("history", str(each.failed_run)))
+            yield Advice(f"{name}: the last run failed", report.to_type("history", str(each.failed_run)))
         if each.previous_magic_number is not None:
-            yield Finding(f"{name}: its magic number has changed", report.to_type("run", *scope))
+            yield Advice(f"{name}: its magic number has changed", report.to_type("run", *scope))
 
 
 def _scope_of(health: Health, found: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ from ...run.scope.forked import look_as_others
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.target import Target
 from ...run.trigger import prepare
-from .pace import Pace
+from .estimate import Estimate
 
 if TYPE_CHECKING:
     from ...interpreter.interpreter import Interpreter
@@ -40,7 +40,7 @@ class SiteNeeds(NamedTuple):
     sources: int
     reasons: dict[str, int]
     """How many sources need bytecode, by the reason."""
-    pace: Pace
+    estimate: Estimate
 
     @property
     def needed(self) -> int:
@@ -55,8 +55,8 @@ class SiteNeeds(NamedTuple):
             "sources": self.sources,
             "needed": self.needed,
             "reasons": self.reasons,
-            "timed": self.pace.timed,
-            "compile_seconds": None if self.pace.seconds is None else round(self.pace.seconds, 6),
+            "timed": self.estimate.timed,
+            "compile_seconds": None if self.estimate.seconds is None else round(self.estimate.seconds, 6),
         }
 
 
@@ -80,16 +80,16 @@ class MigrationReport(Report):
         return max(super().exit_code, 3 if self.unexamined else 0)
 
     @property
-    def pace(self) -> Pace:
+    def estimate(self) -> Estimate:
         """All directories' together."""
-        total = Pace(None, "", ())
+        total = Estimate(None, "", ())
         for site in self.sites:
-            total.merge(site.pace)
+            total.merge(site.estimate)
         return total
 
     def as_dict(self) -> dict[str, Any]:
-        pace = self.pace
-        seconds = pace.seconds
+        estimate = self.estimate
+        seconds = estimate.seconds
         return {
             **super().as_dict(),
             "against": {
@@ -98,7 +98,7 @@ class MigrationReport(Report):
                 "from": [{"flavour": each.flavour, "interpreter": interpreter_fields(each)} for each in self.origins],
                 "sources": sum(site.sources for site in self.sites),
                 "needed": sum(site.needed for site in self.sites),
-                "timed": pace.timed,
+                "timed": estimate.timed,
                 "compile_seconds": None if seconds is None else round(seconds, 6),
                 "workers": self.workers,
                 "estimated_seconds": None if seconds is None else round(seconds / self.workers, 6),
@@ -161,21 +161,21 @@ def _look(target: Target, request: Request, service: Service, report: MigrationR
 def _read(survey: Survey, target: Target, times: Manifest, wanted: Wanted, report: MigrationReport) -> None:
     tag, flavour = target.interpreter.cache_tag, target.interpreter.flavour
     reasons: dict[str, int] = {}
-    pace = Pace(times, tag, wanted.levels)
+    estimate = Estimate(times, tag, wanted.levels)
     for layout, step in survey.steps():
         if isinstance(step, DirectoryPlan):
             for stale in step.stale:
-                _count(layout, step, stale, reasons, pace)
+                _count(layout, step, stale, reasons, estimate)
         elif isinstance(step, Totals):
-            report.sites.append(SiteNeeds(flavour, layout.sources.path, step.sources, reasons, pace))
-            reasons, pace = {}, Pace(times, tag, wanted.levels)
+            report.sites.append(SiteNeeds(flavour, layout.sources.path, step.sources, reasons, estimate))
+            reasons, estimate = {}, Estimate(times, tag, wanted.levels)
         elif isinstance(step, Unexamined):
             report.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.reason))
 
 
-def _count(layout: Layout, plan: DirectoryPlan, stale: Stale, reasons: dict[str, int], pace: Pace) -> None:
+def _count(layout: Layout, plan: DirectoryPlan, stale: Stale, reasons: dict[str, int], estimate: Estimate) -> None:
     verdicts = [state.verdict for state in stale.levels if state.verdict is not Verdict.UNPROVEN]
     if verdicts:
         reason = "magic" if verdicts[0] is Verdict.FOREIGN_MAGIC else word_for(verdicts[0])
         reasons[reason] = reasons.get(reason, 0) + 1
-        pace.add(layout.describe_pyc(plan.relative), stale.name, stale.status.st_size)
+        estimate.add(layout.describe_pyc(plan.relative), stale.name, stale.status.st_size)

@@ -10,7 +10,7 @@ from ...interpreter.flavour import Flavour, installed
 from ...interpreter.scope import own_directories
 from ...interpreter.witness import environment_of
 from ...packages.hook import Subject
-from ...state.interpreters import ProbedInterpreters
+from ...state.probed import ProbedInterpreters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,7 +13,7 @@ from .staged import stands_in
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...state.interpreters import ProbedInterpreters
+    from ...state.probed import ProbedInterpreters
 
 
 def with_cache_tag(tag: str, probed: ProbedInterpreters) -> list[Interpreter]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Union
 
     from ...interpreter.interpreter import Interpreter
-    from ...state.interpreters import ProbedInterpreters
+    from ...state.probed import ProbedInterpreters
     from .config import Settings
 
     Found = Union[Interpreter, PyctriggerError]

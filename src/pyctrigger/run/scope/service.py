@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ...outcome.observer import Observer
     from ...packages.ownership import Ownership
-    from ...state.interpreters import ProbedInterpreters
+    from ...state.probed import ProbedInterpreters
     from ...state.store import Store
     from .config import Settings
 

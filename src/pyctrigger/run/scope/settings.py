@@ -27,7 +27,7 @@ _SIZE = re.compile(r"([0-9]{1,18})\s*([A-Za-z]*)\Z", re.ASCII)
 _LARGEST_SIZE = (1 << 63) - 1
 
 
-class Kind(NamedTuple):
+class ValueKind(NamedTuple):
     """One kind of value: how it is read, and what is said to who writes it wrongly."""
 
     takes: str
@@ -51,7 +51,7 @@ class Setting(NamedTuple):
 
     name: str
     """The field that has its value."""
-    kind: Kind
+    kind: ValueKind
     help: str = ""
     """What the option does, in a line."""
     value: str = ""
@@ -161,7 +161,7 @@ def _digits(text: str) -> int:
     return int(text)
 
 
-def whole_number(least: int, most: int, say: str = "") -> Kind:
+def whole_number(least: int, most: int, say: str = "") -> ValueKind:
     """A whole number with these limits."""
 
     def convert(value: Any) -> int:
@@ -169,12 +169,12 @@ def whole_number(least: int, most: int, say: str = "") -> Kind:
             raise ValueError(f"write a whole number from {least} to {most}")
         return value
 
-    return Kind(
+    return ValueKind(
         f"a whole number from {least} to {most}", convert, say or f"a number from {least} to {most}", "N", _digits
     )
 
 
-def one_of(*known: str, becomes: Callable[[str], Any] = str) -> Kind:
+def one_of(*known: str, becomes: Callable[[str], Any] = str) -> ValueKind:
     """One of these words."""
     *others, last = (f'`"{each}"`' for each in known)
 
@@ -186,21 +186,23 @@ def one_of(*known: str, becomes: Callable[[str], Any] = str) -> Kind:
             raise ValueError("write one of " + ", ".join(f'"{each}"' for each in known) + likely)
         return becomes(value)
 
-    return Kind(f"{', '.join(others)} or {last}", convert, f"{', '.join(known[:-1])} or {known[-1]}", choices=known)
+    return ValueKind(
+        f"{', '.join(others)} or {last}", convert, f"{', '.join(known[:-1])} or {known[-1]}", choices=known
+    )
 
 
-TEXT = Kind("a text", _text)
-TEXTS = Kind("a list of texts", _texts, is_list=True)
-BOOLEAN = Kind("`true` or `false`", _boolean)
+TEXT = ValueKind("a text", _text)
+TEXTS = ValueKind("a list of texts", _texts, is_list=True)
+BOOLEAN = ValueKind("`true` or `false`", _boolean)
 #: How many times an option was given.
-HOW_OFTEN = Kind("a whole number", int)
-LEVELS = Kind("a list of 0, 1 and 2", levels, "levels from 0 to 2, such as 0,1,2", "0,1,2", _levels_said)
+HOW_OFTEN = ValueKind("a whole number", int)
+LEVELS = ValueKind("a list of 0, 1 and 2", levels, "levels from 0 to 2, such as 0,1,2", "0,1,2", _levels_said)
 MODES = one_of(*(mode.value for mode in InvalidationMode), becomes=InvalidationMode)._replace(value="MODE")
 COUNT = whole_number(0, 4096)
 EPOCH = whole_number(0, 1 << 63, "a number of seconds since 1970")
-SECONDS = Kind("a number of seconds", _seconds, "a number of seconds", "SECONDS", float)
+SECONDS = ValueKind("a number of seconds", _seconds, "a number of seconds", "SECONDS", float)
 POSITIVE_SECONDS = SECONDS._replace(convert=_positive_seconds)
-SIZES = Kind(
+SIZES = ValueKind(
     'a number of bytes, or a text with a unit, such as `"512MiB"`',
     size,
     "a size such as 2GiB, 512MiB or a number of bytes",
@@ -208,11 +210,11 @@ SIZES = Kind(
     lambda text: int(text) if text.isdigit() else text,
 )
 #: A path of this system, whatever root is served: from the directory that it is named in.
-PATH = Kind("an absolute path", _absolute, "an absolute path", "DIR", os.path.abspath)
+PATH = ValueKind("an absolute path", _absolute, "an absolute path", "DIR", os.path.abspath)
 #: Directories as the target sees them, which the parser makes absolute where it knows the root.
-DIRECTORIES = Kind("a list of absolute paths", _absolute_directories, value="DIR", is_list=True)
+DIRECTORIES = ValueKind("a list of absolute paths", _absolute_directories, value="DIR", is_list=True)
 #: The same of one, which has to be absolute as it is said.
-DIRECTORY = Kind("an absolute path", _absolute, value="DIR")
+DIRECTORY = ValueKind("an absolute path", _absolute, value="DIR")
 
 _COMPILE = ("run", "repair")
 WRITE = (*_COMPILE, "sweep", "purge")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ...interpreter.flavour import Flavour
     from ...interpreter.interpreter import Interpreter
-    from ...state.interpreters import ProbedInterpreters
+    from ...state.probed import ProbedInterpreters
     from .request import Request
 
 _MAGIC = re.compile(rb"^MAGIC_NUMBER = \(([0-9]+)\)\.to_bytes\(2, 'little'\)", re.MULTILINE)

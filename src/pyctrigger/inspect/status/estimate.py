@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ...state.records.manifest import Manifest
 
 
-class Pace:
+class Estimate:
     """The times of one installation's compilations. One without is taken to need what others of its size do."""
 
     def __init__(self, manifest: Manifest | None, cache_tag: str, levels: tuple[int, ...]) -> None:
@@ -40,7 +40,7 @@ class Pace:
             times = [record.microseconds for record in timed.values()]
             self._seconds += sum(times) / len(times) * len(self._levels) / 1e6
 
-    def merge(self, other: Pace) -> None:
+    def merge(self, other: Estimate) -> None:
         """Take in what another one counted."""
         self.timed += other.timed
         self.untimed += other.untimed
