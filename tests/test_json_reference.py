@@ -14,7 +14,7 @@ from command import Command
 from environment import CHECKOUT
 from packages import write_tree
 from pages.prose import read_prose
-from pyctrigger.cli.commands.verb import VERBS
+from pyctrigger.cli.commands import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

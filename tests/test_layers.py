@@ -236,7 +236,7 @@ def goals_of_modules(package: Path) -> dict[str, set[str]]:
             top, *rest = goal.module.split(".")
             named = [".".join(rest[:length]) for length in range(len(rest), 0, -1)] if top == "pyctrigger" else []
             module = next((each for each in named if each in goals), None)
-            if module is not None and not (package / module.replace(".", "/")).is_dir():
+            if module:
                 goals[module_of(path, package)].add(module)
     return goals
 

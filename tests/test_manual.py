@@ -298,7 +298,7 @@ def test_examples_are_understood(line: str) -> None:
         return  # a package's name
     words = shlex.split(called[1].replace("$SOURCE_DATE_EPOCH", "1700000000"))
 
-    assert parse(words).command == words[0]
+    assert parse(words).options.verb == words[0]
 
 
 def test_there_are_examples_for_every_verb() -> None:

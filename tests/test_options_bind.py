@@ -20,7 +20,7 @@ import pytest
 from conftest import absent
 from interpreters import tag_of
 from packages import write_tree
-from pyctrigger.cli.commands.verb import VERBS, Verb
+from pyctrigger.cli.commands import Verb
 from pyctrigger.cli.main import _main
 from pyctrigger.cli.parser import build_parser
 from pyctrigger.inspect.audit.crew import Crew
@@ -446,7 +446,7 @@ def test_said_twice_verbose_shows_where_a_defect_is(
     def fail(*_: object) -> Report:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(sys.modules["pyctrigger.cli.main"], "VERBS", dict.fromkeys(VERBS, Verb("", fail)))
+    monkeypatch.setattr(sys.modules["pyctrigger.cli.main"], "find_verb", lambda _: Verb("", fail))
     arguments = {"hooks": ["list"], "completion": ["bash"], "audit": ["x"]}.get(verb, [])
 
     said = []

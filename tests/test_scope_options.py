@@ -11,7 +11,7 @@ import pytest
 from installations import make_prefix
 from interpreters import tag_of
 from packages import write_tree
-from pyctrigger.cli.commands.verb import VERBS
+from pyctrigger.cli.commands import find_verb
 from pyctrigger.cli.parser import parse
 from pyctrigger.errors import PyctriggerError
 from pyctrigger.interpreter.probe import probe
@@ -274,7 +274,7 @@ def act(system: System, verb: str, options: list[str]) -> tuple[int, str, Report
     answers = ["--yes", "--quiet"] if verb == "purge" else []
     call = parse([verb, *answers, "--state-dir", str(system.state), *options])
     try:
-        report = VERBS[verb].perform(call, Observer())
+        report = find_verb(verb).perform(call, Observer())
     except PyctriggerError as error:
         return error.exit_code, str(error), None
     return report.exit_code, "; ".join(map(str, report.errors)), report

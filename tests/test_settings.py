@@ -28,7 +28,7 @@ ADDED = [
     (
         "run/scope/settings.py",
         "SETTINGS = (\n",
-        'Setting("paint", COUNT, "how often to paint a pyc", verbs=("run",), is_kept=True),\n',
+        'Setting("paint", COUNT, "how often to paint a pyc", ("run",), kept=True),\n',
     ),
     ("run/scope/request.py", "class Bytecode(NamedTuple):\n", "paint: int | None = None\n"),
     (

@@ -14,7 +14,7 @@ import pytest
 from pyctrigger import suggestions
 from pyctrigger.cli import guides
 from pyctrigger.cli import parser as command_line
-from pyctrigger.cli.commands.verb import VERBS
+from pyctrigger.cli.commands import VERBS, find_verb
 from pyctrigger.cli.parser import parse
 from pyctrigger.errors import ConfigurationError, UsageError
 from pyctrigger.run.scope import config
@@ -117,7 +117,7 @@ def test_what_a_command_is_about_is_said_once(parsers: dict[str, argparse.Argume
             required = REQUIRED.get(verb, [])
             error = complaint(verb, *required, option, first, option, second)
             assert f"{option}: it was given twice, with different values" == error.message
-            assert verb == parse([verb, *required, option, first, option, first]).command
+            assert verb == parse([verb, *required, option, first, option, first]).options.verb
 
 
 @pytest.mark.parametrize("arguments", [["--version"], *([verb, "--version"] for verb in VERBS), ["-q", "--version"]])
@@ -280,7 +280,7 @@ def test_help_says_when_to_use_a_verb_and_ends_with_two_examples(
 def test_help_is_for_people_who_skim() -> None:
     """One line of a verb or an option fits a terminal with its neighbours, and uses the reader's words."""
     jargon = re.compile(r"\b(mend|whole|stand|stands|nobody|flavour|touched|greet|settled|tell|told)\b")
-    lines = {f"{verb}": VERBS[verb].help for verb in VERBS}
+    lines = {f"{verb}": find_verb(verb).help for verb in VERBS}
     for verb, parser in command_line._parsers().items():
         lines |= {f"{verb} {each.dest}": each.help or "" for each in parser._actions if each.dest != "help"}
     assert {} == {name: text for name, text in lines.items() if not text or len(text) > 90 or jargon.search(text)}

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 from .. import interruption
 from ..errors import DefectError, InterruptedRunError, PyctriggerError, RightsError, ShortageError
 from ..outcome.report import Report
-from .commands.verb import VERBS
+from .commands import find_verb
 from .inherited import reset_inherited
 from .output.text import lost_output, say, shown
 from .parser import parse
 from .printer import Printer
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
-
-    from .commands.verb import Call
 
 
 def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | None = None) -> int:
@@ -77,23 +76,23 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     except PyctriggerError as error:
         say(sys.stderr, _uncalled(error, arguments))
         return error.exit_code
-    printer = Printer(call)
+    options = call.options
+    printer = Printer(options)
     try:
-        report = VERBS[call.command].perform(call, printer)
+        report = find_verb(options.verb).perform(call, printer)
     except BaseException as error:
         if interruption.has_come() or not isinstance(error, Exception):
-            if call.json:
-                printer.show_json(_failed(call, InterruptedRunError("interrupted")).as_dict())
+            if options.json:
+                printer.show_json(_failed(options, InterruptedRunError("interrupted")).as_dict())
             raise
-        report = _failed(call, error if isinstance(error, PyctriggerError) else _explained(error, call))
-    proof = getattr(call.options, "proof", None)
-    if proof is not None:
-        _prove(proof, report)
+        report = _failed(options, error if isinstance(error, PyctriggerError) else _explained(error, options))
+    if options.proof is not None:
+        _prove(options.proof, report)
     denied = [failure for run in report.runs for failure in run.tally.failures if failure.needs_root]
     if denied or any(isinstance(error, RightsError) for error in report.errors):
         from .as_root import tell_rights
 
-        tell_rights(report, denied, arguments, call.options)
+        tell_rights(report, denied, arguments, options)
     printer.show(report)
     return report.exit_code
 
@@ -117,15 +116,15 @@ def _prove(path: str, report: Report) -> None:
         report.errors.append(error)
 
 
-def _failed(call: Call, error: PyctriggerError) -> Report:
-    report = Report(call.command, dry_run=call.dry_run)
+def _failed(options: argparse.Namespace, error: PyctriggerError) -> Report:
+    report = Report(options.verb, dry_run=options.dry_run)
     report.errors.append(error)
     return report
 
 
-def _explained(error: Exception, call: Call) -> PyctriggerError:
+def _explained(error: Exception, options: argparse.Namespace) -> PyctriggerError:
     """The last resort: a person sees one line, and a traceback only if asked for."""
-    if call.verbosity > 1:
+    if options.verbose > 1:
         import traceback
 
         traceback.print_exc()

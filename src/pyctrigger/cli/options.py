@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..run.scope.settings import ValueKind
-    from .commands.verb import Verb
+    from .commands import Verb
 
 #: In the order of the help, after what a verb alone has.
 _GROUPS = ("transaction", "paths", "scope", "bytecode", "running", "output")
@@ -31,31 +31,26 @@ _OTHERS = (
         "paths_from",
         TEXT,
         "read more PATHs from FILE, one a line; -: standard input",
+        SERVE,
         value="FILE",
         group="paths",
-        verbs=SERVE,
     ),
-    Setting("null", BOOLEAN, "PATHs in that file are separated by NUL", group="paths", verbs=SERVE),
-    Setting("json", BOOLEAN, "print one JSON object", group="output", verbs=_EVERY),
+    Setting("null", BOOLEAN, "PATHs in that file are separated by NUL", SERVE, group="paths"),
+    Setting("json", BOOLEAN, "print one JSON object", _EVERY, group="output"),
     Setting(
-        "quiet",
-        BOOLEAN,
-        "print errors and failures only",
-        flags=("-q", "--quiet"),
-        group="output",
-        verbs=(*SERVE, "audit"),
+        "quiet", BOOLEAN, "print errors and failures only", (*SERVE, "audit"), flags=("-q", "--quiet"), group="output"
     ),
     *(
-        Setting("verbose", HOW_OFTEN, text, flags=("-v", "--verbose"), group="output", verbs=verbs)
+        Setting("verbose", HOW_OFTEN, text, verbs, flags=("-v", "--verbose"), group="output")
         for verbs, text in _VERBOSE.items()
     ),
-    Setting("no_progress", BOOLEAN, "show no progress", group="output", verbs=(*LOOK, "audit", "measure")),
+    Setting("no_progress", BOOLEAN, "show no progress", (*LOOK, "audit", "measure"), group="output"),
     Setting(
         "color",
         one_of("auto", "always", "never"),
         "when to use colour; auto: on a terminal (default)",
+        _EVERY,
         group="output",
-        verbs=_EVERY,
         default="auto",
     ),
 )
@@ -64,6 +59,13 @@ _REQUEST = Request(Work.RUN)
 _DEFAULTS = _REQUEST.values()
 #: The part of a request that has a setting.
 _PARTS = {name: part for part in Request._fields[1:] for name in getattr(_REQUEST, part)._fields}
+#: What is read of each call, whether its verb has it or not.
+_ABSENT = {
+    **{name: _DEFAULTS[name] for name in ("hook", "dry_run", "event", "manager")},
+    "quiet": False,
+    "no_progress": True,
+    "proof": None,
+}
 
 
 class Once(argparse._StoreAction):
@@ -80,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None:
     """Add a verb's own, its PATHs, and those that it has in common with others."""
     own = [(setting.group, setting) for setting in verb.options]
     if verb.paths:
-        own.append(("", Setting("paths", TEXTS, verb.paths, "PATH", ("paths",), default=[])))
+        own.append(("", Setting("paths", TEXTS, verb.paths, value="PATH", flags=("paths",), default=[])))
     shared = [
         (setting.group or _PARTS[setting.name], setting) for setting in (*SETTINGS, *_OTHERS) if name in setting.verbs
     ]
@@ -92,7 +94,9 @@ def add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None:
             groups[group].add_argument(*setting.names, dest=setting.name, help=setting.help, **_option(setting))
         else:
             groups[group].add_argument(setting.name, help=setting.help, **_argument(setting))
-    parser.set_defaults(**verb.defaults)
+    taken = {setting.name for _, setting in (*own, *shared)}
+    absent = {name: value for name, value in _ABSENT.items() if name not in taken}
+    parser.set_defaults(**absent, **verb.defaults)
 
 
 def _place(group: str) -> int:
@@ -115,7 +119,7 @@ def _option(setting: Setting) -> dict[str, Any]:
     if kind.is_list:
         return {"action": "append", "metavar": value, "default": []}
     default = _DEFAULTS.get(setting.name) if setting.default is None else setting.default
-    told: dict[str, Any] = {"default": default, "action": Once if setting.is_said_once else "store"}
+    told: dict[str, Any] = {"default": default, "action": Once if setting.once else "store"}
     if not value:
         return {**told, "choices": kind.choices}
     return {**told, "metavar": value, **({"type": _reader(kind)} if kind.say else {})}

@@ -12,7 +12,7 @@ from ..run.scope.paths import absolute
 from ..run.scope.request import Request, Work
 from ..run.scope.settings import DIRECTORIES, SETTINGS
 from ..version import VERSION
-from .commands.verb import VERBS, Call
+from .commands import VERBS, Call, find_verb
 from .options import add_options
 from .output.text import say
 
@@ -160,7 +160,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         dest="verb", metavar="COMMAND", required=True, parser_class=_Parser, prog="pyctrigger"
     )
     for name in VERBS if only is None else (only,):
-        verb = VERBS[name]
+        verb = find_verb(name)
         add_options(verbs.add_parser(name, help=verb.help, description=verb.help, allow_abbrev=False), name, verb)
     return parser
 
@@ -174,19 +174,7 @@ def parse(arguments: Sequence[str], program: tuple[str, ...] = ()) -> Call:
         arguments = _with_verb_first(arguments)
     only = arguments[0] if arguments[0] in VERBS else None
     options = build_parser(only).parse_args(arguments)
-    return Call(
-        options,
-        program,
-        _read_request,
-        options.verb,
-        getattr(options, "hook", False),
-        getattr(options, "dry_run", False),
-        options.json,
-        getattr(options, "quiet", False),
-        options.verbose,
-        not getattr(options, "no_progress", True),
-        options.color,
-    )
+    return Call(options, program, _read_request)
 
 
 def _read_request(options: argparse.Namespace, observer: Observer) -> Request:
@@ -227,9 +215,8 @@ def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:
     paths = list(options.paths)
     if options.paths_from is not None:
         paths += _read_list(options.paths_from, b"\0" if options.null else b"\n")
-    manager = getattr(options, "manager", None)
     cwd = "/" if options.root is not None else _cwd(paths)
-    found = tuple(absolute(path, manager=manager, cwd=cwd) if path else "" for path in paths)
+    found = tuple(absolute(path, manager=options.manager, cwd=cwd) if path else "" for path in paths)
     has_root = options.root is None or os.path.isdir(options.root)  # else that is what there is to say
     if options.paths and has_root and not _serves_a_manager(options):
         from .presence import require_there
@@ -241,9 +228,7 @@ def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:
 
 def _serves_a_manager(options: argparse.Namespace) -> bool:
     """Whether a package manager has named the paths: it may well have removed them."""
-    if getattr(options, "hook", False) or getattr(options, "manager", None) is not None:
-        return True
-    return getattr(options, "event", "unknown") != "unknown"
+    return options.hook or options.manager is not None or options.event != "unknown"
 
 
 def _read_list(name: str, separator: bytes) -> list[str]:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..errors import ConfigurationError
 from ..outcome.observer import Observer
 from ..outcome.report import Report
-from .commands.verb import VERBS
+from .commands import find_verb
 from .output.text import say, shown
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Sequence
 
     from ..errors import PyctriggerError
     from ..outcome.outcome import Failure, Link
     from ..outcome.report import FlavourReport
     from ..pyc.header import Verdict
-    from .commands.verb import Call
     from .output.colour import Words
     from .output.progress import Progress
     from .output.table import Table
@@ -39,16 +39,17 @@ _MOST_NAMED = 3
 class Printer(Observer):
     """Prints what happens as it happens, and the report at the end. A hook's words all go to standard error."""
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
         self._errors = sys.stderr
-        self._output = sys.stderr if call.hook else sys.stdout
+        self._output = sys.stderr if options.hook else sys.stdout
         #: apt runs dpkg on a terminal of its own, and keeps what it sees there in a log.
-        self._color = "never" if call.hook else call.color
+        self._color = "never" if options.hook else options.color
         self._told: set[str] = set()
         self._held_back = ""
         self._progress: Progress | None = None
-        if call.progress and not (call.json or call.quiet or call.hook):
+        silent = self._options.no_progress or self._options.json or self._options.quiet or self._options.hook
+        if not silent:
             from .output.progress import show_progress
 
             self._progress = show_progress(color=self._color)
@@ -62,18 +63,18 @@ class Printer(Observer):
             self._say(self._errors, shown(text))
 
     def remark(self, text: str) -> None:
-        if not self._call.quiet:
+        if not self._options.quiet:
             self.notice(text)
 
     def found(self, interpreters: list[str]) -> None:
-        if self._call.quiet or self._call.json:
+        if self._options.quiet or self._options.json:
             return
         line = f"found {shown(', '.join(interpreters))}"
         if line in self._told:
             return  # a purge looks twice
         self._told.add(line)
         # Each transaction's hook finds the same ones: news only beside other news, or when we have just come.
-        if self._call.hook and not self._call.verbosity and self._call.options.event != "configure":
+        if self._options.hook and not self._options.verbose and self._options.event != "configure":
             self._held_back = line
         else:
             self._say(self._output, line)
@@ -87,7 +88,7 @@ class Printer(Observer):
             self._progress.looked(sources)
 
     def compiled(self, path: str, verdicts: Sequence[Verdict]) -> None:
-        if self._call.verbosity:
+        if self._options.verbose:
             from ..outcome.states import cause
 
             self._name("compiled", path, cause(verdicts))
@@ -102,7 +103,7 @@ class Printer(Observer):
         self._name("removed", path, _REMOVED.get(reason, reason))
 
     def skipped(self, path: str, reason: str) -> None:
-        if self._call.verbosity > 1:
+        if self._options.verbose > 1:
             self._name("skipped", path, reason)
 
     def progress(self, done: int, known: int | None) -> None:
@@ -119,7 +120,7 @@ class Printer(Observer):
         """Print the report."""
         for notice in (*report.notices, *(notice for run in report.runs for notice in run.tally.notices)):
             self.notice(notice)
-        if self._call.json:
+        if self._options.json:
             self.show_json(report.as_dict())
         else:
             self._show_text(report)
@@ -141,15 +142,15 @@ class Printer(Observer):
             self._say(self._errors, (("pyctrigger:", "error"), f" {shown(line)}"))
 
     def _show_text(self, report: Report) -> None:
-        verb = VERBS[report.command]
+        verb = find_verb(report.command)
         # By itself a plain report has nothing to say: the command failed as a whole.
-        if report.has_answer and not self._call.quiet:
+        if report.has_answer and not self._options.quiet:
             for line in verb.lines(report):
                 self._say(self._output, line)
         for run in report.runs:
             for line in _failure_lines(_by_themselves(run)):
                 self._say(self._errors, line)
-            for line in () if self._call.quiet else _link_lines(run.tally.links):
+            for line in () if self._options.quiet else _link_lines(run.tally.links):
                 self._say(self._errors, line)
             if report.dry_run:
                 for action in run.tally.actions:
@@ -161,7 +162,7 @@ class Printer(Observer):
                 for line in verb.summary(run):
                     self._say(self._output, line)
         failures = [failure.kind for run in report.runs for failure in _by_themselves(run)]
-        if failures and not self._call.quiet and (self._call.verbosity or not self._call.hook):
+        if failures and not self._options.quiet and (self._options.verbose or not self._options.hook):
             from .output.hints import mends
 
             for line in mends(failures, report.command):
@@ -169,15 +170,15 @@ class Printer(Observer):
 
     def _tells(self, run: FlavourReport) -> bool:
         """Whether a summary is worth a line: not in each of a day's transactions that left a flavour as it was."""
-        if self._call.quiet or (run.error is not None and not (run.tally.counts.changes or run.tally.findings)):
+        if self._options.quiet or (run.error is not None and not (run.tally.counts.changes or run.tally.findings)):
             return False  # the error says it all
-        return not self._call.hook or self._call.verbosity > 0 or run.tally.counts.changes > 0
+        return not self._options.hook or self._options.verbose > 0 or run.tally.counts.changes > 0
 
     def _name(self, did: str, path: str, why: str) -> None:
         """Name a file with `-v`, and the reason with `-vv`."""
-        if self._call.verbosity:
-            because = f" ({why})" if self._call.verbosity > 1 else ""
-            self._say(self._errors if self._call.json else self._output, f"{did} {shown(path)}{because}")
+        if self._options.verbose:
+            because = f" ({why})" if self._options.verbose > 1 else ""
+            self._say(self._errors if self._options.json else self._output, f"{did} {shown(path)}{because}")
 
     def _say(self, stream: TextIO, line: str | Words | Table) -> None:
         if self._progress is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ...errors import UsageError
 from ...run.scope.settings import BOOLEAN, SECONDS, SIZES, TEXT, TEXTS, Setting, one_of
 from ..output.text import flush_output, say, seconds, shown
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ...inspect.audit.report import ArchiveReport, AuditReport
     from ...outcome.observer import Observer
-    from .verb import Call
+    from . import Call
 
 
 def _audit(call: Call, observer: Observer) -> AuditReport:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...outcome.report import Report
 from ...run.scope.settings import Setting, one_of
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from ...outcome.observer import Observer
-    from .verb import Call
+    from . import Call
 
 
 _SHELL = Setting("shell", one_of("bash", "zsh", "fish"), "whose script to print", flags=("shell",))

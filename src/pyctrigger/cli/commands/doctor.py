@@ -10,7 +10,7 @@ from ...state.locations import is_root
 from ..output.own_name import ROOTS_PATH, command_for
 from ..output.table import Table
 from ..output.text import age
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...inspect.status.doctor import DoctorReport, Python
     from ...outcome.observer import Observer
     from ...run.hooks.inventory import SystemHook
-    from .verb import Call
+    from . import Call
 
 _STYLES = {"yes": "good", "no": "warning", "nothing": "good"}
 

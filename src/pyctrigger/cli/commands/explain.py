@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..output.table import Table
 from ..output.text import moment, shown
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ...inspect.explain.explanation import ExplainReport, Explanation, FlavourView, LevelView
     from ...outcome.observer import Observer
     from ..output.table import Piece
-    from .verb import Call
+    from . import Call
 
 #: Files of a directory that are named one by one.
 _MOST_ITEMS = 20

@@ -8,7 +8,7 @@ from ...run.scope.settings import BOOLEAN, TEXTS, Setting, whole_number
 from ...state.history import elapsed
 from ..output.table import Table
 from ..output.text import moment, seconds, shown
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...outcome.observer import Observer
     from ...state.history import PastFlavour, PastRun
     from ..output.table import Piece
-    from .verb import Call
+    from . import Call
 
 HEADERS = ("id", "date", "command", "event", "manager", "paths", "changes", "failures", "outcome", "duration")
 _NUMBERS = ("id", "paths", "changes", "failures", "duration")

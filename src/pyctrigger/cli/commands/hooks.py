@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...run.scope.settings import BOOLEAN, MANAGERS, Setting, one_of
 from ..output.text import shown
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...run.hooks.inventory import SystemHook
     from ...run.hooks.manage import Hook, HookReport
     from ..output.table import Table
-    from .verb import Call
+    from . import Call
 
 #: Pythons that are named, where there are more of them.
 _FEW = 3
@@ -156,9 +156,7 @@ VERB = Verb(
             "what to do; render prints them",
             flags=("action",),
         ),
-        Setting(
-            "manager", one_of(*MANAGERS, "sh"), "whose hooks (default: those of the managers in use)", is_said_once=True
-        ),
+        Setting("manager", one_of(*MANAGERS, "sh"), "whose hooks (default: those of the managers in use)", once=True),
         Setting("force", BOOLEAN, "replace a file that isn't ours, and install beside another hook"),
     ),
     paths="",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...run.scope.settings import BOOLEAN, PATH, POSITIVE_SECONDS, TEXTS, Setting, one_of, whole_number
 from ..output.text import say, shown
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...outcome.observer import Observer
     from ..output.chart import Bar
     from ..output.table import Piece
-    from .verb import Call
+    from . import Call
 
 
 #: As `inspect.measure_trees.Kind` names them: every command's start would pay for importing it here.

@@ -11,8 +11,8 @@ from ...run.scope.settings import BOOLEAN, Setting
 from ..output.colour import is_wanted
 from ..output.table import Table, lines_of
 from ..output.text import say, shown, size
+from . import Verb
 from .sweep import summary
-from .verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...outcome.observer import Observer
     from ...outcome.report import Report
     from ...run.scope.request import Request
-    from .verb import Call
+    from . import Call
 
 _HEADERS = ("flavour", "pycs", "size", "by others", "site directory")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from . import Verb
 from .run import summary
-from .verb import Verb
 
 VERB = Verb("check every file, trust no record, and fix what is wrong", summary=summary)

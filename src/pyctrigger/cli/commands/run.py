@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...run.scope.settings import TEXT, Setting
 from ..output.text import seconds
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from ...outcome.report import FlavourReport

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...run.scope.settings import BOOLEAN, SETTINGS, TEXT, Setting, ValueKind, one_of
 from ..output.table import Table
 from ..output.text import age, moment, seconds, shown, size
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...outcome.observer import Observer
     from ...outcome.report import FlavourReport, Report
     from ..output.table import Piece
-    from .verb import Call
+    from . import Call
 
 
 #: Columns of a terminal.
@@ -227,7 +227,7 @@ VERB = Verb(
             "what that Python would need compiled, and how long it would take",
             value="V",
             group=_INSTEAD,
-            is_said_once=True,
+            once=True,
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..output.text import seconds
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from ...outcome.report import FlavourReport

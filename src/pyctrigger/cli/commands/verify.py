@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..output.text import seconds, shown
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from ...outcome.outcome import Finding

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..output.table import Table
-from .verb import Verb
+from . import Verb
 
 if TYPE_CHECKING:
     from ...inspect.explain.provenance import Provenance, WhichReport
     from ...outcome.observer import Observer
-    from .verb import Call
+    from . import Call
 
 HEADERS = ("flavour", "level", "state", "package", "source", "pyc")
 _STYLES = {"fresh": "good", "missing": "warning", "orphan": "warning", "corrupt": "error"}

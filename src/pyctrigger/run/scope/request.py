@@ -35,7 +35,7 @@ class Work(enum.Enum):
 
 
 #: What the journal keeps.
-_KEPT = {setting.name: setting.kind for setting in SETTINGS if setting.is_kept}
+_KEPT = {setting.name: setting.kind for setting in SETTINGS if setting.kept}
 #: What each of its entries has; a later release may have added what is kept beside it.
 _ALWAYS_KEPT = frozenset(
     {

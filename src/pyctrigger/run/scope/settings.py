@@ -54,17 +54,17 @@ class Setting(NamedTuple):
     kind: ValueKind
     help: str = ""
     """What the option does, in a line."""
+    verbs: tuple[str, ...] = ()
+    """Those that take it, since it changes what they do."""
     value: str = ""
     """What the help calls its value, if not as others of its kind."""
     flags: tuple[str, ...] = ()
     """How the command line writes it, if not by its name; without dashes it is an argument."""
     group: str = ""
     """Under what title the help lists it, if not under that of the part of a request that has it."""
-    verbs: tuple[str, ...] = ()
-    """Those that take it, since it changes what they do."""
-    is_said_once: bool = False
+    once: bool = False
     """Whether it may have one value only: of two roots, or two lists of levels, one would silently be left out."""
-    is_kept: bool = False
+    kept: bool = False
     """Whether the journal keeps it: another run needs it to do the same work."""
     default: Any = None
     """Of one that is an option of one verb alone; all others have theirs in their field."""
@@ -224,88 +224,72 @@ SERVE = (*LOOK, "which")
 
 #: In the order of the help.
 SETTINGS = (
-    Setting("event", one_of(*EVENTS), "what the package manager did", verbs=("run",)),
+    Setting("event", one_of(*EVENTS), "what the package manager did", ("run",)),
+    Setting("manager", one_of(*MANAGERS), "which package manager's paths these are", ("run",), once=True, kept=True),
+    Setting("hook", BOOLEAN, "called by a package manager: exit 0 whatever happens", ("run",)),
+    Setting("defer", BOOLEAN, "only note the paths; the next run does the work", ("run",)),
+    Setting("compare_code", BOOLEAN, "compile everything again, and compare it with what is there", ("verify",)),
     Setting(
-        "manager",
-        one_of(*MANAGERS),
-        "which package manager's paths these are",
-        verbs=("run",),
-        is_said_once=True,
-        is_kept=True,
-    ),
-    Setting("hook", BOOLEAN, "called by a package manager: exit 0 whatever happens", verbs=("run",)),
-    Setting("defer", BOOLEAN, "only note the paths; the next run does the work", verbs=("run",)),
-    Setting("compare_code", BOOLEAN, "compile everything again, and compare it with what is there", verbs=("verify",)),
-    Setting(
-        "unwanted",
-        BOOLEAN,
-        "remove bytecode at levels that the configuration no longer asks for, too",
-        verbs=("sweep",),
+        "unwanted", BOOLEAN, "remove bytecode at levels that the configuration no longer asks for, too", ("sweep",)
     ),
     Setting(
         "cache_tag",
         TEXT,
         "a Python that is gone, by the tag in its file names: cpython-311",
+        ("purge",),
         value="TAG",
-        verbs=("purge",),
-        is_said_once=True,
+        once=True,
     ),
-    Setting("every", BOOLEAN, "every Python, also those that are gone", flags=("--all",), verbs=("purge",)),
+    Setting("every", BOOLEAN, "every Python, also those that are gone", ("purge",), flags=("--all",)),
     Setting(
         "pythons",
         TEXTS,
         "which Python: 3.11, 3.13t, pypy3.11, python3 or a path; repeatable",
+        (*SERVE, "measure", "hooks"),
         value="V",
         flags=("--python",),
-        verbs=(*SERVE, "measure", "hooks"),
     ),
-    Setting(
-        "root",
-        PATH,
-        "a chroot, jail or image, seen from outside",
-        verbs=(*SERVE, "history", "hooks"),
-        is_said_once=True,
-    ),
-    Setting("trust_root", BOOLEAN, "run the Python inside the root", verbs=SERVE),
+    Setting("root", PATH, "a chroot, jail or image, seen from outside", (*SERVE, "history", "hooks"), once=True),
+    Setting("trust_root", BOOLEAN, "run the Python inside the root", SERVE),
     Setting(
         "site_dirs",
         DIRECTORIES,
         "this directory instead of the target's own; repeatable",
+        (*SERVE, "measure", "hooks"),
         flags=("--site-dir",),
-        verbs=(*SERVE, "measure", "hooks"),
-        is_kept=True,
+        kept=True,
     ),
     Setting(
         "prefixes",
         DIRECTORIES,
         "a venv or conda environment; repeatable",
+        (*SERVE, "measure"),
         flags=("--prefix",),
-        verbs=(*SERVE, "measure"),
-        is_kept=True,
+        kept=True,
     ),
     Setting(
         "prefixes_below",
         DIRECTORIES,
         "all environments below this directory; repeatable",
+        SERVE,
         flags=("--prefix-below",),
-        verbs=SERVE,
     ),
-    Setting("stdlib", BOOLEAN, "the standard library, too", verbs=SERVE, is_kept=True),
+    Setting("stdlib", BOOLEAN, "the standard library, too", SERVE, kept=True),
     Setting(
         "pycache_prefix",
         DIRECTORY,
         "where bytecode is kept, as in the Python's sys.pycache_prefix",
-        verbs=SERVE,
-        is_said_once=True,
-        is_kept=True,
+        SERVE,
+        once=True,
+        kept=True,
     ),
     Setting(
         "optimize",
         LEVELS,
         "optimization levels (default: 0)",
-        verbs=LOOK,
-        is_said_once=True,
-        is_kept=True,
+        LOOK,
+        once=True,
+        kept=True,
         meaning=(
             "The optimization levels that bytecode is written for: 0, 1 and 2 are what `python`, `python -O` and "
             "`python -OO` use (PEP 488)."
@@ -315,22 +299,22 @@ SETTINGS = (
         "invalidation_mode",
         MODES,
         "how a pyc shows that its source changed: timestamp, checked-hash or unchecked-hash",
-        verbs=_COMPARE,
-        is_said_once=True,
-        is_kept=True,
+        _COMPARE,
+        once=True,
+        kept=True,
         meaning=(
             "How a pyc tells that its source has changed (PEP 552): `timestamp` by the source's time and size, "
             "`checked-hash` by a hash of its content, `unchecked-hash` not at all, for trees that never change."
         ),
     ),
-    Setting("source_date_epoch", EPOCH, "write no later timestamp than this into a pyc", verbs=_COMPARE, is_kept=True),
+    Setting("source_date_epoch", EPOCH, "write no later timestamp than this into a pyc", _COMPARE, kept=True),
     Setting(
         "exclude",
         TEXTS,
         "leave out sources whose full path matches; repeatable",
+        _COMPARE,
         value="GLOB",
-        verbs=_COMPARE,
-        is_kept=True,
+        kept=True,
         meaning=(
             "Shell patterns of the full paths of sources that are not compiled; `*` crosses `/`. What `--exclude` says"
             " is added."
@@ -366,7 +350,7 @@ SETTINGS = (
         "jobs",
         COUNT,
         "how many workers; 0: as many as the machine allows",
-        verbs=(*_COMPILE, "status", "audit"),
+        (*_COMPILE, "status", "audit"),
         meaning="How many workers compile. 0 is the least of the CPUs, the cgroup's quota and what memory allows.",
     ),
     Setting(
@@ -393,7 +377,7 @@ SETTINGS = (
         "lock_timeout",
         SECONDS,
         "how long to wait for another run to end",
-        verbs=WRITE,
+        WRITE,
         meaning=(
             "How long to wait for another run to end. A wait is announced after 2 seconds. A hook waits at most 30 "
             "seconds, and leaves its work in the journal then."
@@ -404,10 +388,10 @@ SETTINGS = (
         one_of("none", "syslog"),
         meaning="Whether the system's log gets one line for each run that may change something, facility `daemon`.",
     ),
-    Setting("state_dir", PATH, "where the state is kept", verbs=(*SERVE, "doctor", "history", "hooks")),
-    Setting("stateless", BOOLEAN, "keep no state and take no lock", verbs=(*SERVE, "hooks")),
-    Setting("config", PATH, "the configuration file", value="FILE", verbs=(*SERVE, "doctor", "audit", "measure")),
-    Setting("dry_run", BOOLEAN, "show what would be done, and do nothing", verbs=(*WRITE, "hooks")),
+    Setting("state_dir", PATH, "where the state is kept", (*SERVE, "doctor", "history", "hooks")),
+    Setting("stateless", BOOLEAN, "keep no state and take no lock", (*SERVE, "hooks")),
+    Setting("config", PATH, "the configuration file", (*SERVE, "doctor", "audit", "measure"), value="FILE"),
+    Setting("dry_run", BOOLEAN, "show what would be done, and do nothing", (*WRITE, "hooks")),
 )
 
 #: `[defaults]`: for all flavours.
