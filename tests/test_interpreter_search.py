@@ -171,7 +171,7 @@ def test_a_directory_is_no_interpreter(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError) as caught:
         Flavour.parse("venv")
-    assert "venv is a directory; for an environment use --prefix venv" == caught.value.mend
+    assert "venv is a directory; for an environment use --prefix venv" == caught.value.hint
 
 
 def test_version_finds_an_installed_interpreter(pyctrigger: Command, site: Path) -> None:
@@ -206,8 +206,8 @@ def test_what_is_not_found_is_told_with_what_is() -> None:
     for called, wanted in (("3.99", "Python 3.99"), ("py399t", "Python 3.99t"), ("pypy3.99", "PyPy 3.99")):
         error = not_found(called)
         assert f"no {wanted} was found in the standard directories" == error.message
-        assert error.mend is not None
-        listed = re.findall(r"(?:found:|,) (py[py]*[0-9]+t?) (/[^,; ]+)", error.mend)
+        assert error.hint is not None
+        listed = re.findall(r"(?:found:|,) (py[py]*[0-9]+t?) (/[^,; ]+)", error.hint)
         assert installed()[:8] == [path for _, path in listed]
         assert all(Flavour.parse(flavour).name == flavour for flavour, path in listed if not path.endswith("pypy3"))
 

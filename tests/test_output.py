@@ -353,8 +353,8 @@ def test_every_error_names_its_mend() -> None:
             if kind is None or node.func.id in made:
                 continue
             raised += 1
-            if kind.usual_mend is None and not any(keyword.arg == "mend" for keyword in node.keywords):
+            if kind.usual_hint is None and not any(keyword.arg == "hint" for keyword in node.keywords):
                 missing.append(f"{path.name}:{node.lineno}: {node.func.id}")
     assert missing == []
     assert raised > 60
-    assert all(each.usual_mend for each in classes.values() if issubclass(each, errors.InterpreterError))
+    assert all(each.usual_hint for each in classes.values() if issubclass(each, errors.InterpreterError))

@@ -70,13 +70,13 @@ def test_every_word_of_a_command_line(parsers: dict[str, argparse.ArgumentParser
         if name.startswith("--") and swapped(name) != name:
             error = complaint(verb, *required, swapped(name))
             assert f"{verb} has no option {swapped(name)} (did you mean {name}?)" == error.message
-            assert f"see pyctrigger {verb} --help" == error.mend
+            assert f"see pyctrigger {verb} --help" == error.hint
         for choice in option.choices or ():
             if len(choice) < 3 or swapped(choice) == choice:
                 continue
             error = complaint(verb, *([name] if name else []), swapped(choice))
             assert f"(did you mean {choice}?)" in error.message, error
-            assert f"see pyctrigger {verb} --help" == error.mend
+            assert f"see pyctrigger {verb} --help" == error.hint
 
 
 def test_values_without_a_list_of_choices() -> None:
@@ -94,7 +94,7 @@ def test_no_value_may_be_empty(parsers: dict[str, argparse.ArgumentParser], verb
             for words in ([option.option_strings[-1], ""], [f"{option.option_strings[-1]}="]):
                 error = complaint(verb, *required, *words)
                 assert f"{'/'.join(option.option_strings)}: its value is empty" == error.message
-                assert f"see pyctrigger {verb} --help" == error.mend
+                assert f"see pyctrigger {verb} --help" == error.hint
 
 
 #: Options that say what a command is about: two values can't both count. Where it is how, the later one does.
@@ -224,7 +224,7 @@ def test_an_option_that_the_verb_lacks_is_refused_before_it_as_after_it(
         behind, before = (complaint(*line) for line in ([verb, *required, *given], [*given, verb, *required]))
         assert (f"{verb} takes no {name}", f"see pyctrigger {verb} --help") == (
             behind.message.partition(" (")[0],
-            behind.mend,
+            behind.hint,
         )
         assert str(behind) == str(before)
 

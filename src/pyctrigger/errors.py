@@ -28,20 +28,20 @@ EXIT_CODES = {
 class PyctriggerError(Exception):
     """Root of all exceptions that pyctrigger raises.
 
-    `exit_code` is the command's exit code, `message` says what happened (path and reason), and `mend` what the user can
+    `exit_code` is the command's exit code, `message` says what happened (path and reason), and `hint` what the user can
     do about it. A class without a hint of its own for each error has one in `usual_mend`.
     """
 
     exit_code: ClassVar[int] = 70
-    usual_mend: ClassVar[str | None] = None
+    usual_hint: ClassVar[str | None] = None
 
-    def __init__(self, message: str, *, mend: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.mend = mend or self.usual_mend
+        self.hint = hint or self.usual_hint
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.mend}" if self.mend else self.message
+        return f"{self.message}; {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By its fields: subclasses take other arguments than the message, and errors are pickled between processes.
@@ -68,7 +68,7 @@ class NoEnvironmentError(UsageError):
 class NoLibraryError(UsageError):
     """Environments were given together with `--stdlib`, but contain no standard library."""
 
-    usual_mend = "leave out --stdlib"
+    usual_hint = "leave out --stdlib"
 
     def __init__(self, places: Sequence[str], flavours: Sequence[str], elsewhere: Sequence[str]) -> None:
         named = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
@@ -89,10 +89,10 @@ class NoLibraryError(UsageError):
 class OutsideScopeError(UsageError):
     """Some of the given paths lie in none of the target's site directories."""
 
-    def __init__(self, paths: Sequence[str], flavour: str, site_directories: Sequence[str], *, mend: str) -> None:
+    def __init__(self, paths: Sequence[str], flavour: str, site_directories: Sequence[str], *, hint: str) -> None:
         listed = ", ".join(paths)
         scope = ", ".join(site_directories) or "nothing that exists"
-        super().__init__(f"outside the scope of {flavour}: {listed}", mend=f"the scope is {scope}; {mend}")
+        super().__init__(f"outside the scope of {flavour}: {listed}", hint=f"the scope is {scope}; {hint}")
         self.paths = tuple(paths)
 
 
@@ -111,13 +111,13 @@ class InterpreterError(PyctriggerError):
     """The target interpreter is missing or broken, doesn't answer, or isn't the one that was asked for."""
 
     exit_code = 69
-    usual_mend = "name another interpreter with --python PATH"
+    usual_hint = "name another interpreter with --python PATH"
 
 
 class InterpreterChangedError(InterpreterError):
     """The interpreter isn't the one that was probed: its magic number or cache tag differs."""
 
-    usual_mend = "run it again when the upgrade of the interpreter has finished"
+    usual_hint = "run it again when the upgrade of the interpreter has finished"
 
 
 class LockTimeoutError(PyctriggerError):
@@ -125,11 +125,11 @@ class LockTimeoutError(PyctriggerError):
 
     exit_code = 75
 
-    usual_mend = "wait for it to end, or raise --lock-timeout"
+    usual_hint = "wait for it to end, or raise --lock-timeout"
 
-    def __init__(self, seconds: float, holder: str | None, *, mend: str | None = None) -> None:
+    def __init__(self, seconds: float, holder: str | None, *, hint: str | None = None) -> None:
         super().__init__(
-            f"the lock was not free within {seconds:g} s, held by {holder or 'a process that left no note'}", mend=mend
+            f"the lock was not free within {seconds:g} s, held by {holder or 'a process that left no note'}", hint=hint
         )
         self.holder = holder
 
@@ -150,28 +150,28 @@ class RightsError(PyctriggerError):
     """This account may not write somewhere, but root may."""
 
     exit_code = 1
-    usual_mend = "you need root"
+    usual_hint = "you need root"
 
 
 class ShortageError(PyctriggerError):
     """The system is out of a resource that is needed: file descriptors, or memory."""
 
     exit_code = 3
-    usual_mend = "raise the resource limits (see ulimit -a)"
+    usual_hint = "raise the resource limits (see ulimit -a)"
 
 
 class InterruptedRunError(PyctriggerError):
     """The run was interrupted by Ctrl-C. Only reported in JSON: Python's own KeyboardInterrupt ends the run."""
 
     exit_code = 130
-    usual_mend = "run it again to finish"
+    usual_hint = "run it again to finish"
 
 
 class OutputError(PyctriggerError):
     """Standard output can't be written (disk full, descriptor closed). Reported at the end, never raised."""
 
     exit_code = 74
-    usual_mend = "make room, or send the output elsewhere"
+    usual_hint = "make room, or send the output elsewhere"
 
 
 class UnexaminedError(PyctriggerError):
@@ -189,4 +189,4 @@ class MeasurementError(PyctriggerError):
 class DefectError(PyctriggerError):
     """A defect of pyctrigger's own."""
 
-    usual_mend = "run it again with -vv, and report what that prints"
+    usual_hint = "run it again with -vv, and report what that prints"

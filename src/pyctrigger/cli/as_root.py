@@ -45,10 +45,10 @@ def tell_rights(
             continue
         reason = f"no right to write in {_listed(paths)}, nor has root below a directory of account {account}"
         given = shlex.join(["sudo", "chown", "-R", str(account), *_few(paths, account)])
-        report.errors.append(RightsError(reason, mend=f"you need root: {given}, and run it again"))
+        report.errors.append(RightsError(reason, hint=f"you need root: {given}, and run it again"))
     for error in report.errors:
-        if isinstance(error, RightsError) and error.mend == RightsError.usual_mend:
-            error.mend = f"you need root: {shlex.join(['sudo', *command])}"
+        if isinstance(error, RightsError) and error.hint == RightsError.usual_hint:
+            error.hint = f"you need root: {shlex.join(['sudo', *command])}"
 
 
 def _kept_out(path: str) -> int | None:

@@ -32,8 +32,8 @@ def prove(path: str, report: Report) -> None:
             require_own(os.path.dirname(os.path.abspath(path)), "proof")
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink != 1:
-                raise RefusedError(f"--proof {path} is no file of this account's alone", mend="name one that is")
+                raise RefusedError(f"--proof {path} is no file of this account's alone", hint="name one that is")
             file.truncate()
             file.write(_WORD)
     except OSError as error:
-        raise UsageError(f"--proof {path}: {error.strerror}", mend="name a file that is there to be written") from error
+        raise UsageError(f"--proof {path}: {error.strerror}", hint="name a file that is there to be written") from error

@@ -135,7 +135,7 @@ def _shortage(error: BaseException) -> ShortageError | None:
     """A module that can't be imported, a pipe that can't be made: no defect where there is nothing to make it from."""
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("pyctrigger"):
         return ShortageError(
-            f"{sys.executable} lacks the module {error.name}", mend="install it, or run pyctrigger with another Python"
+            f"{sys.executable} lacks the module {error.name}", hint="install it, or run pyctrigger with another Python"
         )
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return ShortageError(error.strerror or str(error))

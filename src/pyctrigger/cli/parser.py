@@ -53,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         options, left = self.parse_known_args(args, namespace)
         if left:
-            raise UsageError(_refusal(options.verb, left), mend=f"see {self.prog} {options.verb} --help")
+            raise UsageError(_refusal(options.verb, left), hint=f"see {self.prog} {options.verb} --help")
         return options
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -68,7 +68,7 @@ class _Parser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(self._in_plain_words(message), mend=f"see {self.prog} --help")
+        raise UsageError(self._in_plain_words(message), hint=f"see {self.prog} --help")
 
     def _in_plain_words(self, message: str) -> str:
         if not message.startswith("the following arguments are required"):
@@ -138,14 +138,14 @@ def _with_verb_first(arguments: list[str]) -> list[str]:
             return arguments
         option = known.get(name if name.startswith("--") else name[:2])
         if option is None:
-            raise UsageError(f"no such option: {name}{did_you_mean(name, known)}", mend="see pyctrigger --help")
+            raise UsageError(f"no such option: {name}{did_you_mean(name, known)}", hint="see pyctrigger --help")
         number += 1 if has_value or option.nargs == 0 else 2
     if number >= len(arguments):
-        raise UsageError("no command", mend="try pyctrigger doctor, or see pyctrigger --help")
+        raise UsageError("no command", hint="try pyctrigger doctor, or see pyctrigger --help")
     verb = arguments[number]
     if verb not in VERBS:
         suggestion = did_you_mean(verb, VERBS, COMMANDS)
-        raise UsageError(f"no such command: {verb}{suggestion}", mend="see pyctrigger --help")
+        raise UsageError(f"no such command: {verb}{suggestion}", hint="see pyctrigger --help")
     return [verb, *arguments[:number], *arguments[number + 1 :]]
 
 
@@ -209,7 +209,7 @@ def _value(kind: ValueKind, said: Any, options: argparse.Namespace) -> Any:
 def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:
     """None without any PATH and list: everything. A list that is empty, and an empty PATH, mean nothing."""
     if options.null and options.paths_from is None:
-        raise UsageError("--null goes with --paths-from", mend="name the file of the list, or leave it out")
+        raise UsageError("--null goes with --paths-from", hint="name the file of the list, or leave it out")
     if not options.paths and options.paths_from is None:
         return None
     paths = list(options.paths)
@@ -236,13 +236,13 @@ def _read_list(name: str, separator: bytes) -> list[str]:
         with open(0 if name == "-" else name, "rb", closefd=name != "-") as file:
             data = file.read(_LARGEST_LIST + 1)
     except OSError as error:
-        raise UsageError(f"--paths-from {name}: {error.strerror}", mend="name a readable file, or -") from error
+        raise UsageError(f"--paths-from {name}: {error.strerror}", hint="name a readable file, or -") from error
     if len(data) > _LARGEST_LIST:
         raise UsageError(
-            f"--paths-from {name}: larger than {_LARGEST_LIST >> 20} MiB", mend="name no paths: everything is looked at"
+            f"--paths-from {name}: larger than {_LARGEST_LIST >> 20} MiB", hint="name no paths: everything is looked at"
         )
     if separator != b"\0" and b"\0" in data:
-        raise UsageError(f"--paths-from {name}: a path holds a NUL", mend="say --null if NULs separate the paths")
+        raise UsageError(f"--paths-from {name}: a path holds a NUL", hint="say --null if NULs separate the paths")
     return [os.fsdecode(path) for path in data.split(separator) if path]
 
 
@@ -252,13 +252,13 @@ def _cwd(paths: list[str]) -> str:
     try:
         return os.getcwd()
     except OSError as error:
-        raise UsageError("the current directory is gone", mend="name absolute paths") from error
+        raise UsageError("the current directory is gone", hint="name absolute paths") from error
 
 
 def _pycache_prefix(path: str | None) -> str | None:
     if path is not None and not path.startswith("/"):
         # The target would look for it below whatever directory each process happens to start in.
-        raise UsageError(f"--pycache-prefix {path}: is relative", mend="name an absolute directory")
+        raise UsageError(f"--pycache-prefix {path}: is relative", hint="name an absolute directory")
     return None if path is None else os.path.normpath(path)
 
 

@@ -35,10 +35,10 @@ def require_there(typed: Sequence[str], paths: Sequence[str], *, root: str | Non
     named = ", ".join(gone[:_MOST_NAMED])
     more = f" and {len(gone) - _MOST_NAMED} more" if len(gone) > _MOST_NAMED else ""
     inside = as_seen_inside(os.path.abspath(gone[0]), root)
-    mend = "check the path; --paths-from takes paths that may be gone"
+    hint = "check the path; --paths-from takes paths that may be gone"
     if inside is not None:
-        mend = f"as seen inside {root}, it is {inside}"
-    raise UsageError(f"{named}{more}: no such file or directory", mend=mend)
+        hint = f"as seen inside {root}, it is {inside}"
+    raise UsageError(f"{named}{more}: no such file or directory", hint=hint)
 
 
 def _is_there(path: str, root: str | None, prefix: str | None) -> bool:

@@ -163,9 +163,9 @@ class Printer(Observer):
                     self._say(self._output, line)
         failures = [failure.kind for run in report.runs for failure in _by_themselves(run)]
         if failures and not self._options.quiet and (self._options.verbose or not self._options.hook):
-            from .output.hints import mends
+            from .output.hints import hints
 
-            for line in mends(failures, report.command):
+            for line in hints(failures, report.command):
                 self._say(self._output, line)
 
     def _tells(self, run: FlavourReport) -> bool:

@@ -62,14 +62,14 @@ class MeasureRequest(NamedTuple):
         """Raise UsageError for what doesn't go together."""
         self.subject.check()
         if not self.pythons and not self.prefixes:
-            raise UsageError("measure needs --python V or --prefix DIR", mend="say which interpreter is to start")
+            raise UsageError("measure needs --python V or --prefix DIR", hint="say which interpreter is to start")
         for path in self.prefixes:
             if not os.path.isdir(path):
                 raise no_directory("--prefix", path)
         if self.subject.site_dirs and self.prefixes:
-            raise UsageError("--site-dir and --prefix contradict each other", mend="leave one of them out")
+            raise UsageError("--site-dir and --prefix contradict each other", hint="leave one of them out")
         if len(self.pythons) > 1 and self.prefixes:
-            raise UsageError("--prefix goes with one --python at most", mend="its own interpreter is what starts")
+            raise UsageError("--prefix goes with one --python at most", hint="its own interpreter is what starts")
 
 
 class Watcher:
@@ -96,7 +96,7 @@ def measure(request: MeasureRequest, watcher: Watcher | None = None) -> MeasureR
     if os.geteuid() == 0 and not has_barrier():
         raise RefusedError(
             "as root nothing here could keep modules from writing into the installation (no Landlock)",
-            mend="run it as an ordinary account",
+            hint="run it as an ordinary account",
         )
     if not has_barrier():
         report.notices.append("this system has no Landlock to keep modules from writing; what they change will be told")
@@ -131,7 +131,7 @@ def _require_named(found: Found, request: MeasureRequest) -> Found:
         except PyctriggerError:
             return NoEnvironmentError(
                 f"{found.environment or found.prefix} is an environment of {found.flavour}, not of {text}",
-                mend=f"say --python {found.flavour}, or leave it out",
+                hint=f"say --python {found.flavour}, or leave it out",
             )
     return found
 
@@ -147,7 +147,7 @@ class _Session:
         self._done = 0
         self._known = len(STATES) * (request.rounds + 1)
         if request.kind is Kind.HASH and interpreter.version < (3, 7, 0):
-            raise UsageError(f"{interpreter.flavour} knows no hash-based bytecode", mend="it came with Python 3.7")
+            raise UsageError(f"{interpreter.flavour} knows no hash-based bytecode", hint="it came with Python 3.7")
 
     def run(self, notices: list[str]) -> Measurement:
         """Do it. Raises PyctriggerError."""
@@ -163,7 +163,7 @@ class _Session:
         except OSError as error:
             where = f"{error.filename}: " if isinstance(error.filename, str) else ""
             raise ShortageError(
-                f"{where}{error.strerror or error}", mend="let TMPDIR name a directory with room and rights"
+                f"{where}{error.strerror or error}", hint="let TMPDIR name a directory with room and rights"
             ) from error
 
     def _measure(self, trees: Trees, starter: Starter, notices: list[str]) -> Measurement:
@@ -179,7 +179,7 @@ class _Session:
         samples = tuple(self._samples(trees, starter))
         if trees.fingerprint() != before:
             raise MeasurementError(
-                "what is measured writes bytecode though it was told not to", mend="see what sets it"
+                "what is measured writes bytecode though it was told not to", hint="see what sets it"
             )
         notices += _remarks(trees, self._interpreter.flavour, began)
         request = self._request
@@ -225,7 +225,7 @@ class _Session:
             what = f"--script {subject.script}" if subject.script else f"import {', '.join(subject.modules)}"
             raise MeasurementError(
                 f"{self._interpreter.flavour}: {what} with {state} bytecode: {ended.trouble}",
-                mend="give it more --timeout"
+                hint="give it more --timeout"
                 if ended.timed_out
                 else f"see that {self._interpreter.executable} can do it, and name with --site-dir what lies elsewhere",
             )
@@ -240,11 +240,11 @@ class _Session:
         if not (trees.others or trees.failures):
             raise InterpreterError(
                 f"{self._interpreter.executable} imported no source, or left no bytecode where it was told to",
-                mend="name modules that are made from sources",
+                hint="name modules that are made from sources",
             )
         raise MeasurementError(
             f"{self._interpreter.flavour}: nothing to compare: no source outside of the standard library is imported",
-            mend="name other modules, or measure the standard library with --stdlib",
+            hint="name other modules, or measure the standard library with --stdlib",
         )
 
 

@@ -37,14 +37,14 @@ class Subject(NamedTuple):
     def check(self) -> None:
         """Raise UsageError for what can't be measured."""
         if self.script is None and not self.modules:
-            raise UsageError("nothing to measure", mend="name the modules to import, or a script with --script FILE")
+            raise UsageError("nothing to measure", hint="name the modules to import, or a script with --script FILE")
         for name in self.modules:
             if not all(part.isidentifier() for part in name.split(".")):
                 raise UsageError(
-                    f"{name}: no module's name", mend="name modules as an import statement does: PIL, not Pillow"
+                    f"{name}: no module's name", hint="name modules as an import statement does: PIL, not Pillow"
                 )
         if self.script is not None and not os.path.isfile(self.script):
-            raise UsageError(f"--script {self.script}: no such file", mend="name a Python program")
+            raise UsageError(f"--script {self.script}: no such file", hint="name a Python program")
         for path in self.site_dirs:
             if not os.path.isdir(path):
                 raise no_directory("--site-dir", path)
@@ -58,7 +58,7 @@ class Subject(NamedTuple):
         for path in [*sources, *filter(None, [self.script])]:
             with contextlib.suppress(OSError):
                 if os.stat(path).st_size > LARGEST_SOURCE:
-                    raise UsageError(f"{path}: larger than {LARGEST_SOURCE >> 20} MiB", mend="measure something else")
+                    raise UsageError(f"{path}: larger than {LARGEST_SOURCE >> 20} MiB", hint="measure something else")
 
     def require_own(self, interpreter: Interpreter) -> None:
         """Raise RefusedError where root would run what belongs to somebody else, or what others may change."""
@@ -70,7 +70,7 @@ class Subject(NamedTuple):
             account = account or account_for(self.script, "script")
         if account is not None:
             raise RefusedError(
-                f"root runs no modules that account {account.uid} could change", mend="run it as that account"
+                f"root runs no modules that account {account.uid} could change", hint="run it as that account"
             )
 
 
@@ -143,4 +143,4 @@ def _current_directory() -> str:
     try:
         return os.getcwd()
     except OSError as error:
-        raise UsageError("the current directory is gone", mend="start from one that is there") from error
+        raise UsageError("the current directory is gone", hint="start from one that is there") from error

@@ -137,7 +137,7 @@ class Trees:
         refused = sum(1 for _ in self._replaced("stale", tree, self.measured))
         if not refused:
             raise MeasurementError(
-                "no stale bytecode was refused: nothing of it is imported again", mend="measure something else"
+                "no stale bytecode was refused: nothing of it is imported again", hint="measure something else"
             )
         return refused
 
@@ -145,7 +145,7 @@ class Trees:
         for path in self._replaced(state, tree, pycs):
             raise MeasurementError(
                 f"{pycs[path].source}: the target doesn't take the bytecode that was just made for it",
-                mend="see that nobody changes the sources meanwhile, and measure again",
+                hint="see that nobody changes the sources meanwhile, and measure again",
             )
 
     def _replaced(self, state: str, tree: str, paths: Iterable[str]) -> Iterator[str]:

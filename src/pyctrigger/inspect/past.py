@@ -58,7 +58,7 @@ def read_history(
             report.past += [] if run in report.past else [run]
             continue
         known = f"known are {runs[0].number} to {runs[-1].number}" if runs else "none is recorded"
-        report.errors.append(UsageError(f"no run {text or repr(text)} in the history", mend=known))
+        report.errors.append(UsageError(f"no run {text or repr(text)} in the history", hint=known))
     return report
 
 
@@ -73,7 +73,7 @@ def require_readable(state_dir: str | None) -> None:
     except PermissionError as error:
         raise RightsError(f"--state-dir {state_dir}: {error.strerror}") from error
     except OSError as error:
-        raise UsageError(f"--state-dir {state_dir}: {error.strerror}", mend="name a directory") from error
+        raise UsageError(f"--state-dir {state_dir}: {error.strerror}", hint="name a directory") from error
 
 
 def _fields(run: PastRun) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def require_modest(interpreter: Interpreter) -> None:
         if account is not None and not _lies_below(path, homes) and _owner_of(path) not in (None, account.uid):
             raise RefusedError(
                 f"{interpreter.executable} belongs to account {account.uid}, but claims {path}",
-                mend="name an interpreter that root owns",
+                hint="name an interpreter that root owns",
             )
 
 

@@ -33,11 +33,11 @@ _SEED = {"PYTHONHASHSEED": "0"}
 _MAX_PROCESSES = 64
 
 #: Hint for an interpreter that the account which it has to run as can't execute.
-MEND_FOR_ACCOUNT = (
+HINT_FOR_ACCOUNT = (
     "let that account read and execute it and its standard library, or name another interpreter with --python PATH"
 )
 #: Hint for one that a leased account can't execute.
-MEND_FOR_EVERYBODY = (
+HINT_FOR_EVERYBODY = (
     "let everybody read and execute it and its standard library, or name another interpreter with --python PATH"
 )
 
@@ -141,10 +141,10 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         if account and is_leased:
-            raise InterpreterError(f"{executable} can't be started: {reason}", mend=MEND_FOR_EVERYBODY) from error
+            raise InterpreterError(f"{executable} can't be started: {reason}", hint=HINT_FOR_EVERYBODY) from error
         if account:
             raise InterpreterError(
-                f"{executable} can't be started as account {account.uid}: {reason}", mend=MEND_FOR_ACCOUNT
+                f"{executable} can't be started as account {account.uid}: {reason}", hint=HINT_FOR_ACCOUNT
             ) from error
         raise InterpreterError(f"{executable} can't be started: {reason}") from error
     finally:

@@ -115,12 +115,12 @@ class Flavour(NamedTuple):
 
 def _unknown_flavour(text: str) -> UsageError:
     """Returns the error for a value of `--python` that names no Python."""
-    mend = "use 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"
+    hint = "use 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"
     if text and os.path.isdir(text):
-        mend = f"{text} is a directory; for an environment use --prefix {text}"
+        hint = f"{text} is a directory; for an environment use --prefix {text}"
     match = _MISSPELLED.match(text.lower())
     likely = f" (did you mean {match[1] or ''}3.{match[2]}{match[3]}?)" if match else ""
-    return UsageError(f"--python {text}: not a version, name or path of a Python{likely}", mend=mend)
+    return UsageError(f"--python {text}: not a version, name or path of a Python{likely}", hint=hint)
 
 
 def not_found(called: str) -> InterpreterError:
@@ -132,7 +132,7 @@ def not_found(called: str) -> InterpreterError:
     more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
     others = f"found: {', '.join(found[:_MAX_LISTED])}{more}; " if found else ""
     message = f"no {wanted} was found in the standard directories"
-    return InterpreterError(message, mend=f"{others}name another one with --python PATH")
+    return InterpreterError(message, hint=f"{others}name another one with --python PATH")
 
 
 def _label(path: str) -> str:

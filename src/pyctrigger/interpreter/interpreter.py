@@ -69,7 +69,7 @@ class Interpreter(NamedTuple):
         if asked.path is None and self.kind != asked:
             raise InterpreterError(
                 f"{self.executable} should be {asked.name}, but is {self.flavour}",
-                mend=f"use --python {self.flavour}, or correct {asked.name}'s executable in the configuration",
+                hint=f"use --python {self.flavour}, or correct {asked.name}'s executable in the configuration",
             )
 
     @property

@@ -77,8 +77,8 @@ def examine_loading(executable: str) -> Loading:
     holders = Holders("interpreter", executable)
     if os.path.exists(executable) and not os.path.isfile(executable):
         is_environment = os.path.lexists(os.path.join(executable, "bin", "python"))
-        mend = f"for an environment use --prefix {executable}" if is_environment else None
-        raise InterpreterError(f"{executable} can't be started: not a regular file", mend=mend)
+        hint = f"for an environment use --prefix {executable}" if is_environment else None
+        raise InterpreterError(f"{executable} can't be started: not a regular file", hint=hint)
     real = holders.follow(executable)
     if holders.steps[real].st_mode & (stat.S_ISUID | stat.S_ISGID):
         holders.refuse("it is set-user-ID or set-group-ID", f"chmod ug-s {executable}")
@@ -102,9 +102,9 @@ def _read_configuration(path: str, holders: Holders) -> str | None:
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode):
-        raise InterpreterError(f"{path} is not a regular file", mend="create the environment again")
+        raise InterpreterError(f"{path} is not a regular file", hint="create the environment again")
     if status.st_size > _MAX_CONFIGURATION:
-        raise InterpreterError(f"{path} is too large for a pyvenv.cfg", mend="create the environment again")
+        raise InterpreterError(f"{path} is too large for a pyvenv.cfg", hint="create the environment again")
     return _read_text(holders.follow(path)) or ""
 
 

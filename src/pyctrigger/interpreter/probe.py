@@ -41,7 +41,7 @@ def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TI
     account = loading.account if loading else None
     output = _run_probe(executable, account, root, timeout)
     if loading is not None and not all(map(is_unchanged, loading.witnesses)):
-        raise RefusedError(f"{executable}, or what it loads, changed while it was probed", mend="run it again")
+        raise RefusedError(f"{executable}, or what it loads, changed while it was probed", hint="run it again")
     answer = parse_answer(executable, output)
     interpreter = answer.interpreter._replace(account=account, root=root, environment=environment_of(seen))
     if loading is None:
@@ -63,7 +63,7 @@ def _judge_loaded(executable: str, paths: tuple[str, ...], holders: Holders) -> 
         if holders.account is not None:
             raise RefusedError(
                 f"{executable} loads {path}, which somebody other than root owns",
-                mend="run as that account, or name another interpreter",
+                hint="run as that account, or name another interpreter",
             )
     return [Witness(path, facts_of(status)) for path, status in holders.kept.items() if path not in known]
 

@@ -75,11 +75,11 @@ def is_library(locate: Locate) -> Callable[[str], bool]:
 
 def _is_inside(site_dir: str, bounds: Bounds) -> bool:
     if bounds.locate(site_dir) is None:
-        raise UsageError(f"--site-dir {site_dir}: no such directory", mend="name a directory that exists")
+        raise UsageError(f"--site-dir {site_dir}: no such directory", hint="name a directory that exists")
     if bounds.prefixes and not any(bounds.lies_in(site_dir, prefix) for prefix in bounds.prefixes):
         raise UsageError(
             f"--site-dir {site_dir}: outside of --prefix {', '.join(bounds.prefixes)}",
-            mend="leave one of them out",
+            hint="leave one of them out",
         )
     return True
 
@@ -90,13 +90,13 @@ def _packages_in(interpreter: Interpreter, prefix: str, bounds: Bounds) -> list[
     if not found:
         raise NoEnvironmentError(
             f"{prefix} is not an environment of {interpreter.flavour}",
-            mend=f"it would have {interpreter.inside[0].replace('/@', prefix) if interpreter.inside else prefix}",
+            hint=f"it would have {interpreter.inside[0].replace('/@', prefix) if interpreter.inside else prefix}",
         )
     for path in found:
         if not bounds.lies_in(path, prefix):
             raise UsageError(
                 f"{path} is a link to a directory outside of {prefix}",
-                mend="name that directory with --site-dir",
+                hint="name that directory with --site-dir",
             )
     return found
 

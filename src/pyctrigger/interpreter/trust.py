@@ -47,7 +47,7 @@ class Holders:
         try:
             return self._follow(path)
         except OSError as error:
-            raise InterpreterError(f"{self._what} {path}: {error.strerror}", mend="name one that exists") from error
+            raise InterpreterError(f"{self._what} {path}: {error.strerror}", hint="name one that exists") from error
 
     def follow_existing(self, path: str) -> str | None:
         """Like `follow`, as far as the path exists. Returns None if it doesn't lead anywhere.
@@ -78,10 +78,10 @@ class Holders:
             self._owners.add(status.st_uid)
             self.kept[path] = status  # if root owns it later, the answer changes
 
-    def refuse(self, reason: str, mend: str) -> None:
+    def refuse(self, reason: str, hint: str) -> None:
         """Raise RefusedError if we are root."""
         if self._judges:
-            raise RefusedError(f"{self._what} {self._name} is not trusted by root: {reason}", mend=mend)
+            raise RefusedError(f"{self._what} {self._name} is not trusted by root: {reason}", hint=hint)
 
     @property
     def account(self) -> Account | None:
@@ -113,7 +113,7 @@ class Holders:
             if stat.S_ISLNK(status.st_mode):
                 links += 1
                 if links > _MAX_LINKS:
-                    raise InterpreterError(f"{self._what} {path}: too many links", mend="name their target")
+                    raise InterpreterError(f"{self._what} {path}: too many links", hint="name their target")
                 destination = os.readlink(step)
                 if destination.startswith("/"):
                     current, above = "/", self._examine_step("/", None)
@@ -151,7 +151,7 @@ def require_own(path: str, what: str) -> None:
     if account is not None:
         raise RefusedError(
             f"{what} {path} is not trusted by root: account {account.uid} owns a part of its path",
-            mend="give the file, and the directories above it, to root (chown)",
+            hint="give the file, and the directories above it, to root (chown)",
         )
 
 

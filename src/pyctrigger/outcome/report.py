@@ -180,8 +180,8 @@ def _outcome_of(error: PyctriggerError) -> str:
 def error_fields(error: PyctriggerError) -> dict[str, Any]:
     """An error for JSON."""
     fields: dict[str, Any] = {"code": error.exit_code, "message": printable(error.message)}
-    if error.mend:
-        fields["hint"] = fields["mend"] = printable(error.mend)
+    if error.hint:
+        fields["hint"] = fields["mend"] = printable(error.hint)
     return fields
 
 

@@ -87,7 +87,7 @@ def render(template: str, words: Mapping[str, str]) -> str:
     if unknown:
         raise DefectError(
             f"the template hooks/{template} has unknown placeholders: {', '.join(unknown)}",
-            mend="install pyctrigger again",
+            hint="install pyctrigger again",
         )
     return _WORD.sub(lambda word: words[word.group().strip("@")], text)
 
@@ -100,7 +100,7 @@ def _read(template: str) -> str:
         if os.path.isfile(path):
             with open(path, encoding="utf-8") as file:
                 return file.read(_LARGEST)
-    raise DefectError(f"the template hooks/{template} is missing", mend="install pyctrigger again")
+    raise DefectError(f"the template hooks/{template} is missing", hint="install pyctrigger again")
 
 
 def shell(words: Sequence[str]) -> str:
@@ -114,5 +114,5 @@ def quoted(text: str, *, forbidden: str = "") -> str:
     `forbidden` are more characters that would have a special meaning in the file.
     """
     if not _PLAIN.match(text) or any(character in text for character in forbidden):
-        raise UsageError(f"{text!r} can't be used in its hooks", mend="use a path without special characters")
+        raise UsageError(f"{text!r} can't be used in its hooks", hint="use a path without special characters")
     return f'"{text}"'

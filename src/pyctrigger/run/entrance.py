@@ -60,7 +60,7 @@ class Entrance:
             if _is_root_of_a_namespace():
                 return self._go_lockless(error)
             raise UsageError(
-                f"no lock can be made in {directory}: {error.strerror}", mend="use --stateless to go without"
+                f"no lock can be made in {directory}: {error.strerror}", hint="use --stateless to go without"
             ) from error
 
     def leave(self) -> None:

@@ -112,7 +112,7 @@ class InstallationRun:
         if self._touches and self._may_announce():
             backlog.announce(self._request)
             if self._request.running.defer and not backlog.holds_own:
-                raise UsageError("nothing can be deferred without state", mend="run it without --defer")
+                raise UsageError("nothing can be deferred without state", hint="run it without --defer")
         self._report.deferred = backlog.holds_own and (self._request.running.defer or not self._settings.hooks_enabled)
         if self._request.running.defer:
             return False
@@ -155,7 +155,7 @@ class InstallationRun:
             self._found = None
         except (LockTimeoutError, InterpreterError) as error:
             if backlog.holds_own and (self._request.running.hook or isinstance(error, LockTimeoutError)):
-                error.mend = KEPT
+                error.hint = KEPT
             raise
         while does_pending and (entries := backlog.next()):
             self._replay(backlog, entries)
@@ -259,7 +259,7 @@ class InstallationRun:
             request = self._request.replaying(first.options, paths=paths, event=first.event)
             if request.scope.prefixes and self._target.prefix is None:
                 raise UsageError(
-                    f"{', '.join(request.scope.prefixes)} has a journal of its own", mend="name it with --prefix"
+                    f"{', '.join(request.scope.prefixes)} has a journal of its own", hint="name it with --prefix"
                 )
             request = self._renamed(request)
             self._target = find_target(self._target.interpreter, request, self._settings)

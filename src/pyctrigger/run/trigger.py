@@ -201,7 +201,7 @@ def _prepared(request: Request, settings: Settings, trouble: PyctriggerError | N
     if request.scope.prefixes_below and not (parts or report.errors):
         below, pythons = (", ".join(each) for each in (request.scope.prefixes_below, request.scope.pythons))
         message = f"--prefix-below {below}: no environment of {pythons}"
-        report.errors.append(NoEnvironmentError(message, mend="leave out --python to serve those that are there"))
+        report.errors.append(NoEnvironmentError(message, hint="leave out --python to serve those that are there"))
     is_told = request.work.writes or request.work is Work.VERIFY  # the others' answers name them
     found = [part.target.interpreter for part in parts if part.target.prefix is None]  # an environment's line names it
     if is_told and not (request.scope.pythons or request.scope.cache_tag or trouble) and found:
@@ -344,7 +344,7 @@ def _keep_unserved(text: str, request: Request, settings: Settings, store: Store
     ):
         return
     if Unidentified(store).keep(text, request, settings):
-        error.mend = KEPT
+        error.hint = KEPT
 
 
 def _spare_shared(
@@ -379,7 +379,7 @@ def _paths_lie_inside(request: Request, parts: list[Part], report: Report, obser
     concerned = [part.target for part in parts if not outside.isdisjoint(part.request.transaction.paths or ())]
     sites = list(dict.fromkeys(site.path for target in concerned for site in target.sites))
     error = OutsideScopeError(
-        sorted(outside), ", ".join(told_apart(concerned)), sites, mend=_widening(request, outside, concerned)
+        sorted(outside), ", ".join(told_apart(concerned)), sites, hint=_widening(request, outside, concerned)
     )
     if request.running.hook:
         observer.notice(str(error))
@@ -426,6 +426,6 @@ def _state_base(request: Request) -> str | None:
     if request.scope.root not in (None, "/") and is_inside(running.state_dir, str(request.scope.root)):
         raise UsageError(
             f"--state-dir {running.state_dir}: lies in {request.scope.root}, and state that lies there isn't trusted",
-            mend="name a directory outside, or use --stateless",
+            hint="name a directory outside, or use --stateless",
         )
     return running.state_dir

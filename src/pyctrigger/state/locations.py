@@ -88,7 +88,7 @@ def make_own(directory: str) -> str:
             if is_unmapped_owner(status.st_uid, lambda flags: os.open(directory, flags)):
                 raise PermissionError(errno.EACCES, "it belongs to no account of this user namespace")
             raise RefusedError(
-                f"{directory} belongs to account {status.st_uid}", mend="remove it, or run as that account"
+                f"{directory} belongs to account {status.st_uid}", hint="remove it, or run as that account"
             )
         if stat.S_IMODE(status.st_mode) & 0o077:
             os.fchmod(descriptor, 0o700)
@@ -116,7 +116,7 @@ def require_private(directory: str) -> None:
     if is_root() and missing != "." and not os.path.islink(existing) and os.stat(existing).st_mode & stat.S_IWOTH:
         raise RefusedError(
             f"state directory {directory}: everybody may make {os.path.join(existing, missing.split('/')[0])}",
-            mend="make its parent directory first, or name a directory elsewhere",
+            hint="make its parent directory first, or name a directory elsewhere",
         )
 
 
@@ -138,7 +138,7 @@ def _platform_directory(place: str) -> str | None:
         try:
             directory = str(getattr(platformdirs.PlatformDirs(_NAME, appauthor=False), place))
         except PermissionError as error:
-            raise RefusedError(str(error), mend="set XDG_RUNTIME_DIR to a directory of your own") from error
+            raise RefusedError(str(error), hint="set XDG_RUNTIME_DIR to a directory of your own") from error
         except (RuntimeError, OSError):  # no home directory, or no writable temporary one
             return None
     return directory if os.path.isabs(directory) else None

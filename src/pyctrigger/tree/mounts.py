@@ -7,7 +7,7 @@ import re
 
 #: Effective ids aren't enough there: FUSE wants all ids of a process to be the owner's, real ones included (fuse(4)).
 KEPT_OUT = "it lies on a FUSE mount that lets in nobody but its owner"
-MEND = "mount it with allow_root, or run it as that account"
+HINT_FOR_FUSE = "mount it with allow_root, or run it as that account"
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 

@@ -404,7 +404,7 @@ class Pool:
             if self._unexplained_ends[_is_special(worker)] >= _MAX_UNEXPLAINED_ENDS:
                 raise InterpreterError(
                     f"{self._interpreter.executable}: workers end without a cause",
-                    mend="check whether something kills them (dmesg), or name another interpreter with --python PATH",
+                    hint="check whether something kills them (dmesg), or name another interpreter with --python PATH",
                 )
             self._retrying.extendleft(job for job in jobs if job.is_retry)
             self._queue_after(worker).extendleft(job for job in reversed(jobs) if not job.is_retry)

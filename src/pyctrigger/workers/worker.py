@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..buffers import write_pieces
 from ..errors import InterpreterError
-from ..interpreter.child import MEND_FOR_ACCOUNT, MEND_FOR_EVERYBODY, describe_death, kill, printable, start
+from ..interpreter.child import HINT_FOR_ACCOUNT, HINT_FOR_EVERYBODY, describe_death, kill, printable, start
 from . import warming
 from .limits import dont_wait, restrict, restrict_processes, widen
 from .rights import rights_for
@@ -97,7 +97,7 @@ class Worker:
             lifeline, self._lifeline = os.pipe()
         except OSError as error:
             raise InterpreterError(
-                f"{interpreter.executable} can't be started: {error.strerror}", mend="raise the limit of open files"
+                f"{interpreter.executable} can't be started: {error.strerror}", hint="raise the limit of open files"
             ) from error
         try:
             self._child = start(
@@ -268,7 +268,7 @@ class Worker:
             + ("" if account is None else f" as account {account}")
             + f": {reason}"
             + (f", it said: {stderr}" if stderr else ""),
-            mend=self._account_hint() or "check that the interpreter's standard library is complete and readable",
+            hint=self._account_hint() or "check that the interpreter's standard library is complete and readable",
         )
 
     def unreadable_library(self) -> InterpreterError:
@@ -279,10 +279,10 @@ class Worker:
             who = f"account {os.geteuid()}"
         return InterpreterError(
             f"{self.interpreter.executable}: {who} can't read all of its standard library",
-            mend=self._account_hint() or MEND_FOR_ACCOUNT,
+            hint=self._account_hint() or HINT_FOR_ACCOUNT,
         )
 
     def _account_hint(self) -> str | None:
         if self._rights.owner is not None:
-            return MEND_FOR_ACCOUNT
-        return MEND_FOR_EVERYBODY if self._rights.start else None
+            return HINT_FOR_ACCOUNT
+        return HINT_FOR_EVERYBODY if self._rights.start else None

@@ -266,7 +266,7 @@ def test_an_accounts_interpreter_names_its_own_directories(
     with pytest.raises(RefusedError) as caught:
         require_modest(interpreter)
     message = f"/p belongs to account {uid}, but claims {path}"
-    assert (message, "name an interpreter that root owns") == (caught.value.message, caught.value.mend)
+    assert (message, "name an interpreter that root owns") == (caught.value.message, caught.value.hint)
 
 
 def test_owner_is_the_links_not_its_goals(tmp_path: Path) -> None:

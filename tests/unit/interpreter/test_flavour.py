@@ -69,7 +69,7 @@ def test_nonsense_is_wrong_usage(text: str) -> None:
     assert (
         f"--python {text}: not a version, name or path of a Python{likely}",
         "use 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable",
-    ) == (caught.value.message, caught.value.mend)
+    ) == (caught.value.message, caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_name_that_is_not_there(standard: tuple[Path, Path]) -> None:
     assert (
         "no python3 was found in the standard directories",
         f"found: {listed}; name another one with --python PATH",
-    ) == (caught.value.message, caught.value.mend)
+    ) == (caught.value.message, caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ def test_a_version_that_is_not_there(standard: tuple[Path, Path], called: str, w
     error = not_found(called)
     assert (f"no {wanted} was found in the standard directories", "name another one with --python PATH") == (
         error.message,
-        error.mend,
+        error.hint,
     )
 
 
 def test_of_many_interpreters_eight_are_named(standard: tuple[Path, Path]) -> None:
     """And the others counted."""
     put(standard[0], *(f"python3.{minor}" for minor in range(10, 20)))
-    mend = not_found("3.9").mend or ""
+    mend = not_found("3.9").hint or ""
     assert (8, True) == (mend.count("python3."), "python3.17 and 2 more; name" in mend)
 
 
@@ -243,7 +243,7 @@ def test_an_interpreter_has_to_be_what_was_asked_for(
     assert (
         f"/p should be {asked.name}, but is {name}",
         f"use --python {name}, or correct {asked.name}'s executable in the configuration",
-    ) == (caught.value.message, caught.value.mend)
+    ) == (caught.value.message, caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -281,4 +281,4 @@ def test_a_directory_is_no_interpreter(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError) as caught:
         Flavour.parse("venv")
-    assert "venv is a directory; for an environment use --prefix venv" == caught.value.mend
+    assert "venv is a directory; for an environment use --prefix venv" == caught.value.hint

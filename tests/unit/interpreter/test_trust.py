@@ -56,7 +56,7 @@ def test_a_step_is_in_somebodys_hands(mode: int, uid: int, in_sticky: bool, expe
             holders.take("/step", status(mode, uid), in_sticky=in_sticky)
         assert ("interpreter /p is not trusted by root: others may write /step", "chmod go-w /step") == (
             caught.value.message,
-            caught.value.mend,
+            caught.value.hint,
         )
         return
     holders.take("/step", status(mode, uid), in_sticky=in_sticky)

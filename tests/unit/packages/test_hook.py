@@ -50,7 +50,7 @@ def test_a_word_without_a_meaning_is_a_defect(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(DefectError) as caught:
         render("x/y", {"C": ""})
     message = "the template hooks/x/y has unknown placeholders: @A@, @B@"
-    assert (message, "install pyctrigger again") == (caught.value.message, caught.value.mend)
+    assert (message, "install pyctrigger again") == (caught.value.message, caught.value.hint)
 
 
 def test_a_template_that_is_missing() -> None:
@@ -59,7 +59,7 @@ def test_a_template_that_is_missing() -> None:
         render("x/y", {})
     assert ("the template hooks/x/y is missing", "install pyctrigger again") == (
         caught.value.message,
-        caught.value.mend,
+        caught.value.hint,
     )
 
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_quoted_is_refused(text: str, forbidden: str) -> None:
     with pytest.raises(UsageError) as caught:
         quoted(text, forbidden=forbidden)
     message = f"{text!r} can't be used in its hooks"
-    assert (message, "use a path without special characters") == (caught.value.message, caught.value.mend)
+    assert (message, "use a path without special characters") == (caught.value.message, caught.value.hint)
 
 
 def test_a_command_is_quoted_for_a_shell() -> None:

@@ -165,8 +165,8 @@ def _told(archive: ArchiveReport, *, every: bool, quiet: bool) -> list[str]:
 
 
 def _failed(path: str, failure: dict[str, str]) -> str:
-    mend = f"; {failure['mend']}" if "mend" in failure else ""
-    return f"{shown(path)}: {failure['kind']}: {shown(failure['message'])}{mend}"
+    hint = f"; {failure['mend']}" if "mend" in failure else ""
+    return f"{shown(path)}: {failure['kind']}: {shown(failure['message'])}{hint}"
 
 
 def _say_name(path: str) -> None:
@@ -183,15 +183,15 @@ def _count(number: int, noun: str) -> str:
 
 def _check(options: Namespace) -> None:
     if options.needs_rebuild and options.python is None:
-        raise UsageError("--needs-rebuild goes with --python", mend="name the interpreter to compare with")
+        raise UsageError("--needs-rebuild goes with --python", hint="name the interpreter to compare with")
     if options.config is not None and options.python is None:
-        raise UsageError("--config goes with --python", mend="name the interpreter to compare with, or leave it out")
+        raise UsageError("--config goes with --python", hint="name the interpreter to compare with, or leave it out")
     if options.null and not options.needs_rebuild:
-        raise UsageError("--null goes with --needs-rebuild", mend="leave it out")
+        raise UsageError("--null goes with --needs-rebuild", hint="leave it out")
     chosen = [f"--{name}" for name in ("json", "needs_rebuild", "format") if getattr(options, name)]
     if len(chosen) > 1:
         first, second = (name.replace("_", "-") for name in chosen[:2])
-        raise UsageError(f"{first} and {second} don't go together", mend="choose one")
+        raise UsageError(f"{first} and {second} don't go together", hint="choose one")
 
 
 VERB = Verb(

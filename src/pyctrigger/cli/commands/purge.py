@@ -133,7 +133,7 @@ def _refuse(preview: Report, message: str, *, declined: bool = False) -> Report:
     report = Report(preview.command)
     report.errors = [
         *preview.errors,
-        DeclinedError(message) if declined else UsageError(message, mend="add -y to go ahead"),
+        DeclinedError(message) if declined else UsageError(message, hint="add -y to go ahead"),
     ]
     return report
 

@@ -69,16 +69,16 @@ def _look(call: Call, observer: Observer) -> Report:
         if getattr(options, name) is not None
     ]
     if given and not options.check:
-        raise UsageError(f"{given[0]} goes with --check", mend="add --check, or leave it out")
+        raise UsageError(f"{given[0]} goes with --check", hint="add --check, or leave it out")
     if options.jobs is not None and options.against is None:
-        raise UsageError("--jobs goes with --against", mend="add --against V, or leave it out")
+        raise UsageError("--jobs goes with --against", hint="add --against V, or leave it out")
     idle = [each.names[0] for each in SETTINGS if each.name in _OF_TREES and getattr(options, each.name)]
     if options.check and idle:
-        raise UsageError("--check looks at nothing but the state", mend=f"leave out {idle[0]}")
+        raise UsageError("--check looks at nothing but the state", hint=f"leave out {idle[0]}")
     if options.check and options.against is not None:
-        raise UsageError("--check and --against are two questions", mend="ask them one after the other")
+        raise UsageError("--check and --against are two questions", hint="ask them one after the other")
     if options.check and options.format == "prometheus" and options.json:
-        raise UsageError("--format prometheus and --json contradict each other", mend="leave one of them out")
+        raise UsageError("--format prometheus and --json contradict each other", hint="leave one of them out")
     if options.against is not None:
         from ...inspect.status.migration import compare_with
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _LEAVE_OUT = "leave it out: --exclude GLOB, or exclude in the configuration"
 _AT_FAULT = f"tell the maintainers of the source, or {_LEAVE_OUT}"
-_MENDS = {
+_HINTS = {
     "syntax": _AT_FAULT,
     "encoding": _AT_FAULT,
     "recursion": _AT_FAULT,
@@ -24,10 +24,10 @@ _MENDS = {
 }
 
 
-def mends(kinds: Iterable[str], verb: str) -> list[Words]:
-    """A line for each mend: `hint: syntax, encoding: tell the maintainers …`; `verb` is what failed."""
+def hints(kinds: Iterable[str], verb: str) -> list[Words]:
+    """A line for each hint: `hint: syntax, encoding: tell the maintainers …`; `verb` is what failed."""
     alike: dict[str, list[str]] = {}
     for kind in dict.fromkeys(kinds):
-        if kind in _MENDS:
-            alike.setdefault(_MENDS[kind], []).append(kind)
-    return [(("hint:", "strong"), f" {', '.join(names)}: {mend.format(verb=verb)}") for mend, names in alike.items()]
+        if kind in _HINTS:
+            alike.setdefault(_HINTS[kind], []).append(kind)
+    return [(("hint:", "strong"), f" {', '.join(names)}: {hint.format(verb=verb)}") for hint, names in alike.items()]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FORMATS = frozenset({"wheel", "egg", "sdist", "zip", "conda", "deb", "rpm", "tar", "pkg", "arch", "apk"})
 FAILURES = frozenset({"damaged", "limit", "unsupported", "memory", "io", "defect"})
-MENDS = frozenset({HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND})
+HINTS = frozenset({HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND})
 COUNTS = ("members", "sources", "pycs", "foreign", *KINDS)
 #: Different magic numbers, and tags for one of them, that an archive may have: there were 200 in 30 years.
 MOST_MAGIC_NUMBERS = 1000
@@ -90,7 +90,7 @@ def _failure(value: Any) -> dict[str, str] | None:
         return None
     failure = {str(key): _text(text, _LONGEST_MESSAGE) for key, text in _dictionary(value, 3).items()}
     _require({"kind", "message"} <= set(failure) <= {"kind", "message", "mend"} and failure["kind"] in FAILURES)
-    _require(failure.get("mend", RAISE_SIZE) in MENDS)
+    _require(failure.get("mend", RAISE_SIZE) in HINTS)
     return failure
 
 

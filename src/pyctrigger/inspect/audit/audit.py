@@ -92,4 +92,4 @@ def _judge(interpreter: Interpreter) -> TargetFacts:
 def require_paths(paths: tuple[str, ...]) -> None:
     """Raises UsageError for an empty path: it names nothing, and would be read as the current directory."""
     if not all(paths):
-        raise UsageError("an empty path was given", mend="name archives, or directories of them")
+        raise UsageError("an empty path was given", hint="name archives, or directories of them")

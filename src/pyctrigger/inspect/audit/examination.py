@@ -121,8 +121,8 @@ def _bounded(numbers: dict[str, dict[str, int]], answer: dict[str, Any]) -> dict
 
 def _failure(error: ArchiveError) -> dict[str, str]:
     failure = {"kind": error.kind, "message": error.message}
-    if error.mend:
-        failure["mend"] = error.mend
+    if error.hint:
+        failure["mend"] = error.hint
     return failure
 
 

@@ -15,14 +15,14 @@ HAVE_ZSTD = "install pyctrigger with its extra: pip install 'pyctrigger[audit]';
 class ArchiveError(Exception):
     """Why an archive can't be examined: a value in the making, never shown as an exception.
 
-    `kind` is damaged, limit, unsupported, memory or io; `mend` is what the reader can do about it.
+    `kind` is damaged, limit, unsupported, memory or io; `hint` is what the reader can do about it.
     """
 
-    def __init__(self, kind: str, message: str, mend: str = "") -> None:
+    def __init__(self, kind: str, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
-        self.mend = mend
+        self.hint = hint
 
 
 class ArchiveLimits(NamedTuple):

@@ -147,7 +147,7 @@ def explain(request: Request, observer: Observer) -> ExplainReport:
 
 def _explain(request: Request, observer: Observer) -> ExplainReport:
     if request.transaction.paths is None or not any(request.transaction.paths):
-        raise UsageError("nothing to explain", mend="name a source, a pyc or a directory")
+        raise UsageError("nothing to explain", hint="name a source, a pyc or a directory")
     prepared = prepare(request, observer)
     report = ExplainReport()
     report.errors += prepared.report.errors

@@ -84,7 +84,7 @@ def trace(request: Request, observer: Observer) -> WhichReport:
 def _trace(request: Request, observer: Observer) -> WhichReport:
     scope = request.scope
     if request.transaction.paths is None or not any(request.transaction.paths):
-        raise UsageError("nothing to look at", mend="name a source, or a pyc such as __pycache__/six.cpython-311.pyc")
+        raise UsageError("nothing to look at", hint="name a source, or a pyc such as __pycache__/six.cpython-311.pyc")
     prepared = prepare(request, observer)
     report = WhichReport()
     # Names can be read where no interpreter is left; who names one is told that it isn't there, and what else is wrong.
@@ -101,8 +101,8 @@ def _trace(request: Request, observer: Observer) -> WhichReport:
         elif is_source(path):
             pycs += _of_source(path, prepared, tags, report)
         else:
-            mend = "name a source or a pyc; explain takes directories, too"
-            report.errors.append(UsageError(f"{path} is neither a source nor a pyc", mend=mend))
+            hint = "name a source or a pyc; explain takes directories, too"
+            report.errors.append(UsageError(f"{path} is neither a source nor a pyc", hint=hint))
     pycs = list(dict.fromkeys(pycs))
     found = _judged(prepared, [pyc for pyc in pycs if pyc.kind == "pyc"])
     for pyc in pycs:

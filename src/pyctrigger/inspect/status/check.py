@@ -170,11 +170,11 @@ def check(request: Request, thresholds: Thresholds, *, nagios: bool) -> CheckRep
 def _require_sense(request: Request, thresholds: Thresholds) -> None:
     request.check()
     if request.transaction.paths is not None:
-        raise UsageError("status --check looks at no files", mend="leave out the paths")
+        raise UsageError("status --check looks at no files", hint="leave out the paths")
     if request.running.stateless:
-        raise UsageError("status --check looks at nothing but the state", mend="leave out --stateless")
+        raise UsageError("status --check looks at nothing but the state", hint="leave out --stateless")
     if thresholds.warning > thresholds.critical:
-        raise UsageError("--warning is later than --critical", mend="give --warning the smaller number")
+        raise UsageError("--warning is later than --critical", hint="give --warning the smaller number")
 
 
 def _fill(report: CheckReport, request: Request) -> None:
@@ -187,7 +187,7 @@ def _fill(report: CheckReport, request: Request) -> None:
     if base is None or not os.path.isdir(base):
         raise UsageError(
             "no run has left any state here",
-            mend="serve a Python first (pyctrigger run), or name another state with --state-dir",
+            hint="serve a Python first (pyctrigger run), or name another state with --state-dir",
         )
     root = None
     if scope.root is not None:

@@ -128,7 +128,7 @@ class HookDirectory:
             message = f"{self._root.rstrip('/')}{file.path}: {error.strerror}"
             if isinstance(error, PermissionError) and os.geteuid() != 0:
                 raise RightsError(message) from error
-            raise UsageError(message, mend="mend what stands there, and run it again") from error
+            raise UsageError(message, hint="mend what stands there, and run it again") from error
 
 
 def _name(file: HookFile) -> str:

@@ -126,7 +126,7 @@ def manage_hooks(request: HookRequest) -> HookReport:
                 raise RefusedError(
                     f"account {foreign.uid} may rename in --root {request.root}, and no process can be had that acts "
                     f"as it ({error})",
-                    mend="run it as that account",
+                    hint="run it as that account",
                 ) from error
             return report
 
@@ -270,13 +270,13 @@ def _doubled(pair: tuple[SystemHook, SystemHook]) -> str:
 
 def _check(request: HookRequest) -> None:
     if request.action != "list" and not (request.manager and request.pythons):
-        raise UsageError(f"hooks {request.action} needs --manager M and --python V", mend="say for what the hook is")
+        raise UsageError(f"hooks {request.action} needs --manager M and --python V", hint="say for what the hook is")
     kind = MANAGERS.get(request.manager or "")
     package = kind.package_with_hooks if kind else None
     if package is not None and request.action in ("install", "uninstall"):
         verb = "install" if request.action == "install" else "remove"
         raise UsageError(
-            f"{request.manager} takes hooks from packages only", mend=f"{verb} the package {package}, which has them"
+            f"{request.manager} takes hooks from packages only", hint=f"{verb} the package {package}, which has them"
         )
     if request.root is not None:
         require_root(request.root)

@@ -178,10 +178,10 @@ class Results:
 
 def reason_to_refuse(account: Identity | None, error: OSError, *paths: str) -> str | None:
     """What keeps an account from its place, or us from a mount of its; None where nothing is refused."""
-    from ...tree.mounts import KEPT_OUT, MEND, lies_on_fuse  # seldom needed
+    from ...tree.mounts import HINT_FOR_FUSE, KEPT_OUT, lies_on_fuse  # seldom needed
 
     if is_root() and any(map(lies_on_fuse, paths)):
-        return f"{KEPT_OUT}; {MEND}"
+        return f"{KEPT_OUT}; {HINT_FOR_FUSE}"
     if account is None:
         return None
     reason = error.strerror or str(error)

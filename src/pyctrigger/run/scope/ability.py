@@ -48,16 +48,16 @@ def _make(prefix: str) -> None:
 def _tell_mounts(interpreter: Interpreter, root: str) -> list[str]:
     """A site directory below a mount isn't there for us, and somebody misses it."""
     from .staged import staged_places
-    from .target import MEND_FOR_MOUNT, lies_on_mount
+    from .target import HINT_FOR_MOUNT, lies_on_mount
 
     found = [path for path in staged_places(interpreter, root) if lies_on_mount(root, path)]
-    return [f"{', '.join(found)}: mounts below a root aren't entered; {MEND_FOR_MOUNT}"] if found else []
+    return [f"{', '.join(found)}: mounts below a root aren't entered; {HINT_FOR_MOUNT}"] if found else []
 
 
 def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list[str]:
     if target.interpreter.version < (3, 8, 0):
         raise UsageError(
-            f"--pycache-prefix: {target.interpreter.flavour} knows no pycache prefix", mend="it came with Python 3.8"
+            f"--pycache-prefix: {target.interpreter.flavour} knows no pycache prefix", hint="it came with Python 3.8"
         )
     if (
         request.running.hook and request.scope.root is None and not request.running.dry_run
@@ -68,7 +68,7 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
             if isinstance(error, PermissionError) and os.geteuid() != 0:
                 raise RightsError(f"--pycache-prefix {prefix}: {error.strerror}") from error
             raise UsageError(
-                f"--pycache-prefix {prefix}: {error.strerror}", mend="name a directory to write"
+                f"--pycache-prefix {prefix}: {error.strerror}", hint="name a directory to write"
             ) from error
     try:
         status = os.stat((request.scope.root or "") + prefix)

@@ -44,7 +44,7 @@ def gone(text: str, probed: ProbedInterpreters, manager: str | None = None) -> I
         for known in probed.known():
             if known.executable == flavour.path:
                 return known
-        raise UsageError(f"{flavour.path} is gone and was never probed", mend="name its --cache-tag")
+        raise UsageError(f"{flavour.path} is gone and was never probed", hint="name its --cache-tag")
     tag = flavour.cache_tag
     return _remembered(tag, probed, free_threaded=flavour.free_threaded) or _from_tag(
         tag, free_threaded=flavour.free_threaded, manager=manager
@@ -83,7 +83,7 @@ def _remembered(tag: str, probed: ProbedInterpreters, *, free_threaded: bool | N
 def _from_tag(tag: str, *, free_threaded: bool = False, manager: str | None = None) -> Interpreter:
     flavour = Flavour.of_cache_tag(tag)
     if flavour is None:
-        raise UsageError(f"--cache-tag {tag}: not known", mend="say cpython-311, pypy311 or the like")
+        raise UsageError(f"--cache-tag {tag}: not known", hint="say cpython-311, pypy311 or the like")
     library = flavour._replace(free_threaded=free_threaded).library
     sites = _site_directories(library, manager)
     return Interpreter(

@@ -79,14 +79,14 @@ def load(path: str | None = None, *, hook: bool = False) -> Settings:
     try:
         text = read_regular(chosen, _LARGEST)
     except OSError as error:
-        raise UsageError(f"configuration {chosen}: {error.strerror}", mend="name a readable file") from error
+        raise UsageError(f"configuration {chosen}: {error.strerror}", hint="name a readable file") from error
     return parse(text, chosen)
 
 
 def require_own_file(path: str) -> None:
     """Raise UsageError where there is no such file, RefusedError where root shouldn't trust it."""
     if not os.path.exists(path):
-        raise UsageError(f"configuration {path}: no such file", mend="name a readable file")
+        raise UsageError(f"configuration {path}: no such file", hint="name a readable file")
     require_own(os.path.abspath(path), "configuration")
 
 

@@ -91,7 +91,7 @@ def _with_site_dirs(request: Request, parts: list[Request]) -> list[Request]:
     stray = [path for path in request.scope.site_dirs if parts and not any(path in own for own in inside.values())]
     if stray:
         prefixes = ", ".join(part.scope.prefixes[0] for part in parts[:_FEW])
-        raise UsageError(f"--site-dir {stray[0]}: outside of --prefix {prefixes}", mend="leave one of them out")
+        raise UsageError(f"--site-dir {stray[0]}: outside of --prefix {prefixes}", hint="leave one of them out")
     return [part._replace(scope=part.scope._replace(site_dirs=own)) for part, own in inside.items() if own]
 
 
@@ -190,7 +190,7 @@ def _search(
     try:
         found = sorted(search.run())
     except OSError as error:
-        errors.append(UsageError(f"--prefix-below {directory}: {error.strerror}", mend="name a directory that exists"))
+        errors.append(UsageError(f"--prefix-below {directory}: {error.strerror}", hint="name a directory that exists"))
         return []
     for path in search.without_python:
         notice(f"{path} is a conda environment without a Python: there is nothing to serve")
@@ -198,9 +198,9 @@ def _search(
         first, more = "; ".join(search.unexamined[:_FEW]), len(search.unexamined) - _FEW
         rest = f"; and {more} more" if more > 0 else ""
         message = f"--prefix-below {directory}: not everything could be looked at: {first}{rest}"
-        errors.append(UnexaminedError(message, mend="run it as an account that may, or name directories inside"))
+        errors.append(UnexaminedError(message, hint="run it as an account that may, or name directories inside"))
     if not found:
-        errors.append(UsageError(f"--prefix-below {directory}: no environment below it", mend="name another directory"))
+        errors.append(UsageError(f"--prefix-below {directory}: no environment below it", hint="name another directory"))
     return found
 
 

@@ -66,7 +66,7 @@ def look_as_others(look: Callable[[Observer], _Found], observer: Observer) -> _F
     except (NoProcessError, DeathError) as error:
         raise RefusedError(
             f"others may rename there, and no process can be had that acts as they ({error})",
-            mend="run it as the account whose place it is",
+            hint="run it as the account whose place it is",
         ) from error
     return found
 

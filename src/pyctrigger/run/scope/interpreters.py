@@ -60,7 +60,7 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
     problem: PyctriggerError | None = None
     if own is not None:
         is_another = f"{scope.prefixes[0]} is an environment of {own.flavour}, not of {flavour.name}"
-        problem = NoEnvironmentError(is_another, mend=f"say --python {own.flavour}, or leave it out")
+        problem = NoEnvironmentError(is_another, hint=f"say --python {own.flavour}, or leave it out")
     for path in candidates:
         try:
             interpreter = probed.ask(path)
@@ -123,7 +123,7 @@ def _of_environment(prefix: str, probed: ProbedInterpreters) -> Interpreter:
         broken = broken or (path if os.path.islink(path) else None)
     if broken is not None:
         raise _broken(broken)
-    raise UsageError(f"{prefix} has no interpreter in its bin", mend="name one with --python PATH")
+    raise UsageError(f"{prefix} has no interpreter in its bin", hint="name one with --python PATH")
 
 
 def _broken(link: str) -> InterpreterError:
@@ -133,12 +133,12 @@ def _broken(link: str) -> InterpreterError:
         os.stat(goal)
     except PermissionError as error:
         reason = f"{link} leads to {goal}: {error.strerror}"
-        return InterpreterError(reason, mend="run it as an account that may, or name an interpreter with --python PATH")
+        return InterpreterError(reason, hint="run it as an account that may, or name an interpreter with --python PATH")
     except OSError:
         pass
     return InterpreterError(
         f"{link} leads to {goal}, which isn't there",
-        mend="make the environment anew, or name an interpreter with --python PATH",
+        hint="make the environment anew, or name an interpreter with --python PATH",
     )
 
 
@@ -163,14 +163,14 @@ def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
         return
     if not seen and scope.prefixes:
         message = f"{scope.prefixes[0]} in {scope.root}: no environment of an interpreter of this system"
-        yield UsageError(message, mend="install that Python here, or let the root's own run with --trust-root")
+        yield UsageError(message, hint="install that Python here, or let the root's own run with --trust-root")
     elif not seen and scope.root is not None:
         message = f"--root {scope.root}: no packages of a Python of this system lie in it"
         yield InterpreterError(
-            message, mend="say which Python with --python V, and let the root's run with --trust-root"
+            message, hint="say which Python with --python V, and let the root's run with --trust-root"
         )
     elif not seen:
-        yield InterpreterError("no interpreter was found", mend="name one with --python PATH")
+        yield InterpreterError("no interpreter was found", hint="name one with --python PATH")
 
 
 def _all_installed(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:

@@ -56,7 +56,7 @@ def staged_interpreter(
         raise problem
     raise InterpreterError(
         f"no {flavour.name} on this machine can compile for {root}",
-        mend="install it, name it with --python PATH, or let the root's own run with --trust-root",
+        hint="install it, name it with --python PATH, or let the root's own run with --trust-root",
     )
 
 
@@ -159,7 +159,7 @@ def _require_same_magic(interpreter: Interpreter, root: str) -> None:
             raise InterpreterError(
                 f"the magic number of {interpreter.flavour} in {root} {reason}, "
                 f"that of {interpreter.executable} is {interpreter.magic_number.hex()}",
-                mend="let the root's own interpreter run with --trust-root",
+                hint="let the root's own interpreter run with --trust-root",
             )
 
 
@@ -208,7 +208,7 @@ def _names(directory: int) -> list[str]:
 
 def _inside(flavour: Flavour, root: str, probed: ProbedInterpreters) -> Interpreter:
     if os.geteuid() != 0:
-        raise UsageError("--trust-root needs root's rights, for chroot(2)", mend="run as root, or leave it out")
+        raise UsageError("--trust-root needs root's rights, for chroot(2)", hint="run as root, or leave it out")
     names = (
         [f"{prefix}/bin/{flavour.called}" for prefix in _PREFIXES]
         if flavour.called is not None
@@ -221,4 +221,4 @@ def _inside(flavour: Flavour, root: str, probed: ProbedInterpreters) -> Interpre
             interpreter = probed.ask(path, root=os.path.realpath(root))
             interpreter.require(flavour)
             return interpreter
-    raise InterpreterError(f"{root} has no {flavour.name}", mend="name it with --python PATH, as seen inside")
+    raise InterpreterError(f"{root} has no {flavour.name}", hint="name it with --python PATH, as seen inside")

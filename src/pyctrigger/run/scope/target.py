@@ -118,10 +118,10 @@ def require_named(request: Request) -> None:
 def _none_in_root(option: str, path: str, root: str) -> UsageError:
     if lies_on_mount(root, path):
         reason = f"lies on a mount in {root}, and those below a root aren't entered"
-        return UsageError(f"{option} {path}: {reason}", mend=MEND_FOR_MOUNT)
+        return UsageError(f"{option} {path}: {reason}", hint=HINT_FOR_MOUNT)
     inside = as_seen_inside(path, root)
-    mend = "name a directory that exists" if inside is None else f"as seen inside, it is {inside}"
-    return UsageError(f"{option} {path}: no such directory in {root}", mend=mend)
+    hint = "name a directory that exists" if inside is None else f"as seen inside, it is {inside}"
+    return UsageError(f"{option} {path}: no such directory in {root}", hint=hint)
 
 
 def as_seen_inside(path: str, root: str | None) -> str | None:
@@ -133,10 +133,10 @@ def as_seen_inside(path: str, root: str | None) -> str | None:
 
 def _require_no_fuse(root: str | None, option: str, path: str) -> None:
     """Raise RefusedError where a path may be there, and root may not look."""
-    from ...tree.mounts import KEPT_OUT, MEND, lies_on_fuse
+    from ...tree.mounts import HINT_FOR_FUSE, KEPT_OUT, lies_on_fuse
 
     if os.geteuid() == 0 and lies_on_fuse(path if root is None else root + path):
-        raise RefusedError(f"{option} {path}: {KEPT_OUT}", mend=MEND)
+        raise RefusedError(f"{option} {path}: {KEPT_OUT}", hint=HINT_FOR_FUSE)
 
 
 def find_target(interpreter: Interpreter, request: Request, settings: Settings) -> Target:
@@ -235,21 +235,21 @@ def require_root(root: str) -> tuple[int, int]:
     """Device and inode of a staged root. Raises UsageError where there is none."""
     found = locate(None, root)
     if found is None:
-        raise no_directory("--root", root, mend="name the directory of a staged root")
+        raise no_directory("--root", root, hint="name the directory of a staged root")
     return found
 
 
-def no_directory(option: str, path: str, *, mend: str = "name a directory that exists") -> UsageError:
+def no_directory(option: str, path: str, *, hint: str = "name a directory that exists") -> UsageError:
     """The error for what was named and is no directory, or can't be looked at."""
     reason = "no such directory"
     try:
         os.stat(path)
         reason = "is no directory"
     except PermissionError as error:
-        reason, mend = str(error.strerror), "run it as an account that may look there"
+        reason, hint = str(error.strerror), "run it as an account that may look there"
     except (OSError, ValueError):
         pass  # there is nothing of the name
-    return UsageError(f"{option} {path}: {reason}", mend=mend)
+    return UsageError(f"{option} {path}: {reason}", hint=hint)
 
 
 def locate(root: str | None, path: str) -> tuple[int, int] | None:
@@ -266,7 +266,7 @@ def locate(root: str | None, path: str) -> tuple[int, int] | None:
 
 
 #: What to do about what isn't entered.
-MEND_FOR_MOUNT = "run pyctrigger inside the root (chroot)"
+HINT_FOR_MOUNT = "run pyctrigger inside the root (chroot)"
 
 
 def lies_on_mount(root: str, path: str) -> bool:
@@ -396,5 +396,5 @@ def require_account_owns(target: Target, layout: Layout) -> None:
         if owner != account.uid:
             raise RefusedError(
                 f"{target.interpreter.executable} belongs to account {account.uid}, but {tree.path} to account {owner}",
-                mend="use an interpreter that the owner of the directory, or root, owns",
+                hint="use an interpreter that the owner of the directory, or root, owns",
             )
