@@ -58,7 +58,7 @@ def test_an_answer_has_to_be_whole(said: bytes, expected: list[int]) -> None:
     reading, writing = os.pipe()
     os.write(writing, said)
     os.close(writing)
-    assert expected == module._answer(reading, time.monotonic() + 10)
+    assert expected == module._read_answer(reading, time.monotonic() + 10)
     os.close(reading)
 
 
@@ -72,7 +72,7 @@ def test_an_answer_may_come_in_pieces() -> None:
         os.write(writing, b"3.")
         os._exit(0)
     os.close(writing)
-    assert [12, 13] == module._answer(reading, time.monotonic() + 10)
+    assert [12, 13] == module._read_answer(reading, time.monotonic() + 10)
     os.close(reading)
     os.waitpid(child, 0)
 
@@ -80,12 +80,12 @@ def test_an_answer_may_come_in_pieces() -> None:
 def test_a_database_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """And then not for a while; nothing is left of the one that was asked."""
     monkeypatch.setattr(module, "PATIENCE", 0.1)
-    monkeypatch.setattr(module, "_ask", lambda uid: time.sleep(60))
+    monkeypatch.setattr(module, "_query_databases", lambda uid: time.sleep(60))
     before = len(os.listdir("/proc/self/fd"))
-    message = f"the system doesn't say which groups account {NOBODYS} has, whose place it is"
+    message = f"the system's databases don't say which groups account {NOBODYS} has"
     with pytest.raises(AccountUnknownError, match=message):
         look_up(NOBODYS)
-    monkeypatch.setattr(module, "_ask", lambda uid: [1])
+    monkeypatch.setattr(module, "_query_databases", lambda uid: [1])
     with pytest.raises(AccountUnknownError, match=message):
         look_up(NOBODYS)
     module._Databases.silent_until = 0.0
@@ -95,10 +95,10 @@ def test_a_database_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_child_that_dies_isnt_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one may be asked at once."""
-    monkeypatch.setattr(module, "_ask", lambda uid: os._exit(3))
+    monkeypatch.setattr(module, "_query_databases", lambda uid: os._exit(3))
     with pytest.raises(AccountUnknownError):
         look_up(NOBODYS)
-    monkeypatch.setattr(module, "_ask", lambda uid: [8, 8, 9])
+    monkeypatch.setattr(module, "_query_databases", lambda uid: [8, 8, 9])
     assert Identity(NOBODYS, 8, (8, 9)) == look_up(NOBODYS)
 
 
@@ -110,7 +110,7 @@ def test_no_process_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "fork", refuse)
     before = len(os.listdir("/proc/self/fd"))
-    message = rf"no process can be had that asks which groups account {NOBODYS} has, .*\(Resource temporarily"
+    message = rf"no process can be started to ask which groups account {NOBODYS} has \(Resource temporarily"
     with pytest.raises(AccountUnknownError, match=message):
         look_up(NOBODYS)
     assert before == len(os.listdir("/proc/self/fd"))

@@ -153,6 +153,6 @@ def test_only_a_regular_file_has_all_its_bytes(root: Path, opened: int) -> None:
         if is_regular:
             assert 6 == status_of_regular(descriptor).st_size
         else:
-            with pytest.raises(OSError, match="no regular file"):
+            with pytest.raises(OSError, match="not a regular file"):
                 status_of_regular(descriptor)
         os.close(descriptor)

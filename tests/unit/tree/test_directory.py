@@ -93,7 +93,7 @@ def test_what_is_no_directory_is_an_error(tree: Tree, relative: str, number: int
 
 def test_descriptors_are_few(top: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest is given back, and opened anew when it is needed."""
-    monkeypatch.setattr(module, "_MOST_OPEN", 4)
+    monkeypatch.setattr(module, "_MAX_OPEN", 4)
     write_tree(top, {f"p{number}/m.py": "" for number in range(20)})
     before = descriptors()
     for _ in range(2):
@@ -106,14 +106,14 @@ def test_descriptors_are_few(top: Path, tree: Tree, monkeypatch: pytest.MonkeyPa
 def test_with_no_descriptor_left_those_held_are_given_back(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """And then it is tried once more."""
     tree.directory("z")
-    real, failures = Tree._opened, [errno.EMFILE, errno.ENFILE]
+    real, failures = Tree._open_below, [errno.EMFILE, errno.ENFILE]
 
     def opened(self: Tree, *arguments: Any) -> Any:
         if failures:
             raise OSError(failures.pop(), "too many")
         return real(self, *arguments)
 
-    monkeypatch.setattr(Tree, "_opened", opened)
+    monkeypatch.setattr(Tree, "_open_below", opened)
     failures.pop()
     tree.directory("a")
     assert "z" not in tree._open

@@ -47,14 +47,16 @@ def test_the_innermost_mount_tells(monkeypatch: pytest.MonkeyPatch, path: str, e
     """FUSE by itself or with a subtype; a block device's lets everybody in."""
     rows = [line.split() for line in TABLE.splitlines()]
     monkeypatch.setattr(
-        mounts, "_mounts", lambda: [(mounts._plain(row[4]), row[row.index(b"-") + 1]) for row in rows if b"-" in row]
+        mounts,
+        "_read_mounts",
+        lambda: [(mounts._unescape(row[4]), row[row.index(b"-") + 1]) for row in rows if b"-" in row],
     )
     assert expected is mounts.lies_on_fuse(path)
 
 
 def test_the_systems_own_table_is_read() -> None:
     """Its first mount point is that of the root."""
-    found = mounts._mounts()
+    found = mounts._read_mounts()
     assert "/" in [point for point, _ in found]
     assert all(kind for _, kind in found)
 
@@ -66,5 +68,5 @@ def test_no_table_tells_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         raise FileNotFoundError
 
     monkeypatch.setattr("builtins.open", absent)
-    assert [] == mounts._mounts()
+    assert [] == mounts._read_mounts()
     assert mounts.lies_on_fuse(str(tmp_path)) is False

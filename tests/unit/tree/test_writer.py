@@ -102,7 +102,7 @@ def test_every_byte_is_accounted_for(
         writer.replace(PYCS, "new.pyc", [b"head", b"and body"], readers())
         assert b"headand body" == (top / PYCS / "new.pyc").read_bytes()
     else:
-        with pytest.raises(OSError, match="the file system took nothing"):
+        with pytest.raises(OSError, match="the file system accepts no more bytes"):
             writer.replace(PYCS, "new.pyc", [b"head", b"and body"], readers())
         assert ["old.pyc"] == names(top / PYCS)
     assert [] == left

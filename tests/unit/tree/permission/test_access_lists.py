@@ -55,7 +55,7 @@ def test_entries_are_read_back(entries: list[Entry]) -> None:
 @pytest.mark.parametrize("data", [b"", b"\2", b"\2\0\0\0x", packed(ENTRIES)[:-1], packed(ENTRIES, 1), packed([], 3)])
 def test_bytes_that_are_no_list(data: bytes) -> None:
     """Of another version, or cut short."""
-    with pytest.raises(ValueError, match="no access list"):
+    with pytest.raises(ValueError, match="not an access list"):
         parse_list(data)
 
 
@@ -66,7 +66,7 @@ def file(tmp_path: Path) -> Iterator[int]:
     directory = os.open(tmp_path, os.O_RDONLY)
     try:
         if not takes_lists(directory):
-            absent("no access lists on this file system")
+            absent("not an access lists on this file system")
         yield descriptor
     finally:
         os.close(descriptor)

@@ -37,9 +37,7 @@ def in_ann(owner: int) -> str:
 
 def theirs(owners: str) -> str:
     """What is said of Ann's directory with others' sources."""
-    return (
-        f"it belongs to account {ANN}, and what is in it to {owners}; chown it to the owner of its sources or to root"
-    )
+    return f"it belongs to account {ANN}, and its sources to {owners}; chown it to the owner of its sources or to root"
 
 
 #: Mode and owner of a directory, the owners of its sources, as whom we act, and why it isn't trusted.
