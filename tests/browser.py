@@ -56,6 +56,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Returns the result of a command; what happened meanwhile goes to `events`."""
@@ -73,9 +74,10 @@ class Browser:
     def open(self, url: str) -> None:
         """Go to a page, and wait until it is loaded."""
         self.events.clear()
-        failure = self.call("Page.navigate", url=url).get("errorText")
-        assert failure is None, f"{url}: {failure}"
-        while not any(each["method"] == "Page.loadEventFired" for each in self.events):
+        answer = self.call("Page.navigate", url=url)
+        assert "errorText" not in answer, f"{url}: {answer['errorText']}"
+        loaded = {"name": "load", "loaderId": answer["loaderId"]}
+        while not any(loaded.items() <= each.get("params", {}).items() for each in self.events):
             self.events.append(self._receive())
 
     def evaluate(self, expression: str) -> Any:
