@@ -403,3 +403,5 @@ def test_wheel_and_sdist_carry_the_templates(tmp_path: Path) -> None:
         carried = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert {f"hooks/{template}" for template in templates} <= carried
     assert {"ports/build", "ports/distinfo", "ports/application/launcher"} <= carried
+    # Nobody who builds a package needs what makes them.
+    assert {f"docs/man/{path.name}" for path in (CHECKOUT / "docs/man").iterdir()} <= carried

@@ -68,6 +68,18 @@ def test_everything_is_up_to_date(site: Path) -> None:
     assert (site / "index.html").read_bytes() == (site / "README.html").read_bytes()
 
 
+def test_a_directory_that_is_no_site_is_left(tmp_path: Path) -> None:
+    """What a wrong `--site` names isn't removed."""
+    (tmp_path / "mine").write_text("")
+    command = [sys.executable, f"{CHECKOUT}/docs/build", "--site", str(tmp_path)]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    if sys.version_info >= OLDEST:
+        assert child.stderr == f"docs/build: {tmp_path} is no site that Sphinx made; name another place with --site\n"
+    assert child.returncode == 1
+    assert (tmp_path / "mine").exists()
+
+
 def test_no_page_has_an_error_in_its_console(site: Path, address: str, browser: Browser) -> None:
     """Each is found, has its title and a way to the next, and fetches nothing from anywhere else."""
     pages = sorted(str(path.relative_to(site)) for path in site.rglob("*.html"))

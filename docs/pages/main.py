@@ -34,13 +34,18 @@ def main() -> int:
     try:
         if sys.version_info < OLDEST:
             raise ProseError(f"documents need Python {'.'.join(map(str, OLDEST))} or later to be made")
+        # It is removed with all that is in it.
+        if options.site.exists() and any(options.site.iterdir()) and not (options.site / "objects.inv").exists():
+            raise ProseError(f"{options.site} is no site that Sphinx made; name another place with --site")
         environment = prepare(["docs"], path=CHECKOUT / ".venv-docs", say=lambda _: None)
         with tempfile.TemporaryDirectory(prefix="pyctrigger-docs-") as scratch:
             build(environment.python, Path(scratch), links=options.links)
             return 0 if options.links else deliver(Path(scratch), options.site, check=options.check)
-    except (EnvironmentTrouble, ProseError, OSError, subprocess.CalledProcessError) as error:
+    except (EnvironmentTrouble, ProseError, OSError) as error:
         print(f"docs/build: {error}", file=sys.stderr)
-        return 1
+    except subprocess.CalledProcessError:
+        print("docs/build: nothing was written; fix what Sphinx names above", file=sys.stderr)
+    return 1
 
 
 def build(python: Path, scratch: Path, *, links: bool = False) -> None:
