@@ -92,33 +92,6 @@ def test_every_form_of_a_flavour(text: str, name: str, spelled: str | None) -> N
         assert Flavour.parse(spelled) == flavour == Flavour.parse(name)
 
 
-@pytest.mark.parametrize(
-    ("name", "library", "cache_tag"),
-    [
-        ("py36", "python3.6", "cpython-36"),
-        ("py311", "python3.11", "cpython-311"),
-        ("py313t", "python3.13t", "cpython-313"),
-        ("pypy39", "pypy3.9", "pypy39"),
-        ("pypy311", "pypy3.11", "pypy311"),
-    ],
-)
-def test_every_spelling_of_a_flavour_leads_back_to_it(name: str, library: str, cache_tag: str) -> None:
-    """But for the cache tag, which free-threaded interpreters share with others."""
-    flavour = Flavour.parse(name)
-
-    assert (library, cache_tag) == (flavour.library, flavour.cache_tag)
-    assert flavour == Flavour.of_version(library)
-    assert flavour._replace(free_threaded=False) == Flavour.of_cache_tag(cache_tag)
-
-
-@pytest.mark.parametrize(
-    "tag", ["", "cpython-27", "cpython-3", "cpython-311t", "pypy-311", "cpython-311\n", "graalpy311"]
-)
-def test_other_tags_are_of_no_flavour(tag: str) -> None:
-    """What no known interpreter writes."""
-    assert Flavour.of_cache_tag(tag) is None
-
-
 NONSENSE = [
     "2.7",
     "py27",

@@ -46,7 +46,8 @@ def test_every_form_of_a_flavour(text: str, name: str, dotted: str, library: str
     """Its short name, as the configuration spells it, its library and its cache tag."""
     flavour = Flavour.parse(text)
     assert (name, dotted, library, tag) == (flavour.name, flavour.dotted, flavour.library, flavour.cache_tag)
-    assert flavour == Flavour.parse(dotted) == Flavour.parse(name)
+    assert flavour == Flavour.parse(dotted) == Flavour.parse(name) == Flavour.of_version(library)
+    assert flavour._replace(free_threaded=False) == Flavour.of_cache_tag(tag)
 
 
 NEARLY = {
@@ -256,6 +257,9 @@ def test_an_interpreter_has_to_be_what_was_asked_for(
         ("cpython-27", None),
         ("cpython-3", None),
         ("cpython-311-x", None),
+        ("cpython-311t", None),
+        ("pypy-311", None),
+        ("cpython-311\n", None),
         ("graalpy231-311", None),
         ("", None),
     ],
