@@ -70,18 +70,14 @@ def keep_own_bytecode():
 
     from pyctrigger.errors import PyctriggerError
     from pyctrigger.pyc.header import InvalidationMode
-    from pyctrigger.run.scope.request import Request, Work
+    from pyctrigger.run.scope.request import Bytecode, Request, Running, Scope, Work
     from pyctrigger.run.trigger import perform
 
     own = Request(
         Work.RUN,
-        pythons=(sys.executable,),
-        site_dirs=(os.path.dirname(os.path.abspath(__file__)),),
-        optimize=(0,),
-        invalidation_mode=InvalidationMode.CHECKED_HASH,
-        stateless=True,
-        replaces_owned=True,
-        jobs=1,
+        Scope(pythons=(sys.executable,), site_dirs=(os.path.dirname(os.path.abspath(__file__)),)),
+        Bytecode(optimize=(0,), invalidation_mode=InvalidationMode.CHECKED_HASH, replaces_owned=True),
+        running=Running(stateless=True, jobs=1),
     )
     try:
         perform(own)
