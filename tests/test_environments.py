@@ -539,7 +539,7 @@ def test_an_environment_that_is_gone_takes_its_state_with_it(
     write_tree(site, PACKAGE)
     system = ["--python", newest.path, "--site-dir", str(site)]
     pyctrigger.json("run", "--defer", *system, site / "api")
-    kept = set(os.listdir(pyctrigger.state)) - {"interpreters", "history.jsonl"}
+    kept = set(os.listdir(pyctrigger.state)) - {"interpreters", "history.sqlite"}
     for name in ("one", "two"):
         pyctrigger.json("run", "--defer", "--prefix", tmp_path / name)
     pyctrigger.json("run", "--prefix", tmp_path / "two")
@@ -551,7 +551,7 @@ def test_an_environment_that_is_gone_takes_its_state_with_it(
 
     assert f"pending work for {tmp_path}/one was dropped: the environment is gone\n" == outcome.err
     assert "environment" not in hook.err
-    assert kept == set(os.listdir(pyctrigger.state)) - {"interpreters", "history.jsonl"}
+    assert kept == set(os.listdir(pyctrigger.state)) - {"interpreters", "history.sqlite"}
     assert 1 == len(os.listdir(pyctrigger.state / "interpreters"))
     assert 3 == len(pycs_below(site))  # what was pending for the interpreter that they borrowed
 

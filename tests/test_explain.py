@@ -224,7 +224,7 @@ def test_uncompilable_and_its_last_failure(pyctrigger: Command, scope: list[Argu
     assert level["because"] == "its source is known not to compile: syntax, line 2, SyntaxError"
     failure = view["last_failure"]
     assert (failure["kind"], failure["message"], failure["run"]) == ("syntax", "line 2, SyntaxError", 1)
-    (pyctrigger.state / "history.jsonl").unlink()
+    (pyctrigger.state / "history.sqlite").unlink()
     (view,) = explained(pyctrigger, *scope, site / "package/bad.py")[0]["flavours"]
     assert (view["last_failure"]["kind"], view["last_failure"]["run"]) == ("syntax", None)
     out = pyctrigger.text("explain", *scope, site / "package/bad.py").out

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from packages import write_tree
-from pyctrigger.state.history import History, PastFlavour, PastRun
+from pyctrigger.state.history import MOST_RUNS, History, PastFlavour, PastRun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,10 +152,10 @@ def test_killed_run_is_seen_to_have_begun(pyctrigger: Command, site: Path, newes
     """While it lives it is running; afterwards it was interrupted, and the next run has another number."""
     write_tree(site, {f"package/module{number}.py": "x = 1\n" * 200 for number in range(400)})
     scope: list[Argument] = ["--python", newest.path, "--site-dir", site]
-    history = pyctrigger.state / "history.jsonl"
+    history = History(str(pyctrigger.state))
     child = pyctrigger.start("run", "--hook", *scope, "--no-progress")
     try:
-        while not (history.exists() and history.read_bytes().endswith(b"\n")):
+        while not history.runs():
             assert child.poll() is None
             time.sleep(0.002)
         child.send_signal(signal.SIGSTOP)
@@ -170,7 +172,7 @@ def test_killed_run_is_seen_to_have_begun(pyctrigger: Command, site: Path, newes
 
 
 def test_paths_may_hold_any_byte(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """They come back as they were, and break no line and no terminal."""
+    """They come back as they were, and break no terminal."""
     evil = os.fsdecode(b"a\nb\x1b[31m\xff")
     write_tree(site, {f"{evil}/bad.py": "x = (\n"})
     pyctrigger.json("run", "--python", newest.path, "--site-dir", site, site / evil)
@@ -185,7 +187,7 @@ def test_paths_may_hold_any_byte(pyctrigger: Command, site: Path, newest: Interp
 
 
 def test_a_long_list_of_paths_is_cut(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """The number of all is kept, and the line stays of a size that can be read."""
+    """The number of all is kept, and the record stays small."""
     paths = "\n".join(f"{site}/package{number}" for number in range(5000))
     scope: list[Argument] = ["--python", newest.path, "--site-dir", site]
     write_tree(site, {f"bad{number}.py": "x = (\n" for number in range(300)})
@@ -196,7 +198,7 @@ def test_a_long_list_of_paths_is_cut(pyctrigger: Command, site: Path, newest: In
     assert run["path_count"] == 5000
     assert 0 < len(run["paths"]) < 5000
     assert (run["flavours"][0]["failure_count"], len(run["flavours"][0]["failures"]) < 300) == (300, True)
-    assert (pyctrigger.state / "history.jsonl").stat().st_size < 64 << 10
+    assert (pyctrigger.state / "history.sqlite").stat().st_size < 64 << 10
     text = pyctrigger.text("history", "1").out
     assert f"    and {5000 - len(run['paths'])} more, which were not recorded" in text
 
@@ -243,26 +245,25 @@ def a_run(number: int = 0, text: str = "x") -> PastRun:
 
 
 def test_the_file_stays_small_and_keeps_the_newest(tmp_path: Path) -> None:
-    """Two files of half a MiB, whatever happens for years."""
+    """So many rows, whatever happens for years, also if a run of long ago ends at last."""
     history = History(str(tmp_path))
 
-    for _ in range(700):
+    for _ in range(MOST_RUNS + 20):
         last = history.add(a_run(text="x" * 1000))
+    history.add(a_run(number=5))
 
-    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.jsonl", "history.jsonl.1"]
-    assert max(sizes) < 600 << 10
     numbers = [run.number for run in history.runs()]
-    assert numbers == list(range(numbers[0], 701))
-    assert (last, len(numbers) > 120, numbers[0] > 1) == (700, True, True)
+    assert (list(range(21, MOST_RUNS + 21)), MOST_RUNS + 20) == (numbers, last)
+    (file,) = tmp_path.iterdir()
+    assert ("history.sqlite", True) == (file.name, file.stat().st_size < 6000 * MOST_RUNS)
 
 
 def test_runs_that_end_at_once_have_numbers_of_their_own(tmp_path: Path) -> None:
-    """Eight processes, through dozens of changes of the file."""
+    """Eight processes; one that would have to wait for longer goes without."""
     program = (
-        "import sys\nfrom pyctrigger.state.history import History\nsys.path.insert(0, sys.argv[2])\n"
+        "import contextlib, sys\nfrom pyctrigger.state.history import History\nsys.path.insert(0, sys.argv[2])\n"
         "from test_history import a_run\nhistory = History(sys.argv[1])\n"
-        "print(*(history.add(a_run(text='x' * 8000)) for _ in range(40)))\n"
+        "for _ in range(40):\n    with contextlib.suppress(OSError):\n        print(history.add(a_run()))\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path), os.path.dirname(__file__)]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(8)]
@@ -270,73 +271,70 @@ def test_runs_that_end_at_once_have_numbers_of_their_own(tmp_path: Path) -> None
     numbers = [int(word) for child in children for word in child.communicate()[0].split()]
 
     assert [child.returncode for child in children] == [0] * 8
-    assert sorted(numbers) == list(range(1, 321))
+    assert sorted(numbers) == list(range(1, len(numbers) + 1)) == [run.number for run in History(str(tmp_path)).runs()]
+    assert len(numbers) > 160
 
 
-#: Adds a run, once it is told to on standard input; then it has the file open, and not yet its lock.
-_LATE = """
-import fcntl, sys
-from pyctrigger.state.history import History
-sys.path.insert(0, sys.argv[2])
-from test_history import a_run
-take = fcntl.flock
-def pause(*arguments):
-    fcntl.flock = take
-    print("opened", flush=True)
-    sys.stdin.readline()
-    return take(*arguments)
-fcntl.flock = pause
-print(History(sys.argv[1]).add(a_run(text="late")))
-"""
+def test_a_run_waits_for_no_other_program(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
+    """One that holds the file: after a moment the run goes on without, says so once, and the next one is recorded."""
+    (site / "bad.py").unlink()
+    pyctrigger.json("run", *scope)
+    place = pyctrigger.state / "history.sqlite"
+    with contextlib.closing(sqlite3.connect(place, isolation_level=None)) as database:
+        database.execute("begin exclusive")
+        (site / "good/more.py").write_text("x = 22\n")
+        held = pyctrigger.json("run", "--hook", *scope, site / "good")
+        listed = pyctrigger.text("history")
+    pyctrigger.json("run", *scope)
+
+    line = f"the history isn't kept: {pyctrigger.state}: database is locked\n"
+    assert (1, line) == (held.counts["compiled"], held.err)
+    assert ("no run is recorded\n", f"{place} can't be read: database is locked\n") == (listed.out, listed.err)
+    assert [2, 1] == [run["number"] for run in past(pyctrigger)]
 
 
-@pytest.mark.parametrize("later", [0, 3])
-def test_run_that_waited_while_the_file_became_the_older_one(tmp_path: Path, later: int) -> None:
-    """It is written into the newer one, behind what was written there meanwhile; the older one stays as it is."""
-    history, newer, older = History(str(tmp_path)), tmp_path / "history.jsonl", tmp_path / "history.jsonl.1"
+@pytest.mark.parametrize(
+    "damage", [b"x" * 40_000, b"", b"SQLite format 3\0" + b"x" * 40_000], ids=["text", "empty", "header"]
+)
+def test_a_damaged_file_begins_anew(tmp_path: Path, damage: bytes) -> None:
+    """What it held isn't known any more, and the next run has its place."""
+    history, notices = History(str(tmp_path)), list[str]()
     history.add(a_run())
-    command = [sys.executable, "-c", _LATE, str(tmp_path), os.path.dirname(__file__)]
-    late = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert late.stdout is not None
-    assert late.stdout.readline() == "opened\n"
+    (tmp_path / "history.sqlite").write_bytes(damage)
 
-    while not older.exists():
-        history.add(a_run(text="x" * 8000))
-    for _ in range(later):
-        last = history.add(a_run(text="later"))
-    before = older.read_bytes()
-    number = int(late.communicate("go\n", timeout=60)[0])
-
-    runs = history.runs()
-    assert late.returncode == 0
-    assert older.read_bytes() == before
-    assert [run.paths for run in runs[-1 - later :]] == [("later",)] * later + [("late",)]
-    assert len(newer.read_bytes().splitlines()) == later + 1
-    assert [run.number for run in runs] == list(range(1, number + 1))
-    assert later == 0 or number == last + 1
+    assert ([], True) == (history.runs(notices.append), notices[0].startswith(f"{tmp_path}/history.sqlite can't be "))
+    assert (1, ["y"]) == (history.add(a_run(text="y")), [text for run in history.runs() for text in run.paths or ()])
 
 
-@pytest.mark.parametrize("torn", [b'{"format": 1, "numb', b"\0\0\0\0", b"\xff\xfe", b"[]", b"{}\n{}", b"[" * 50000])
-def test_a_torn_line_costs_no_other(tmp_path: Path, torn: bytes) -> None:
-    """Neither those before nor those behind."""
+@pytest.mark.parametrize("text", ["", "{}", "[]", "1", "[" * 50000, '{"began": 1'])
+def test_a_record_that_cannot_be_read_costs_no_other(tmp_path: Path, text: str) -> None:
+    """Neither those before nor those after it."""
     history = History(str(tmp_path))
     history.add(a_run())
-    with (tmp_path / "history.jsonl").open("ab") as file:
-        file.write(torn)
+    put_record(tmp_path, text)
 
     history.add(a_run(text="y"))
 
-    assert [(run.number, run.paths) for run in history.runs()] == [(1, ("x",)), (2, ("y",))]
+    assert [(run.number, run.paths) for run in history.runs()] == [(1, ("x",)), (3, ("y",))]
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def put_record(directory: Path, text: str, number: int | None = None) -> None:
+    """A row that nobody of ours has written."""
+    with contextlib.closing(sqlite3.connect(directory / "history.sqlite")) as database, database:
+        database.execute("pragma synchronous = off")
+        database.execute("insert or replace into runs values (?, ?)", (number, text))
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_bytes_are_runs_or_nothing(tmp_path: Path, data: st.DataObject) -> None:
-    """A field of another type, or a line cut anywhere, is left out; what is left can be shown."""
-    path = tmp_path / "history.jsonl"
-    path.unlink(missing_ok=True)
-    History(str(tmp_path)).add(a_run())
-    fields = json.loads(path.read_bytes())
+def test_any_record_is_a_run_or_nothing(tmp_path: Path, data: st.DataObject) -> None:
+    """A field of another type, or a text cut anywhere, is left out; what is left can be shown."""
+    history = History(str(tmp_path))
+    if not history.runs():
+        history.add(a_run())
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.sqlite")) as database:
+        ((text,),) = database.execute("select record from runs where number = 1")
+    fields = json.loads(text)
     name = data.draw(st.sampled_from(sorted(fields)))
     fields[name] = data.draw(
         st.recursive(
@@ -345,23 +343,45 @@ def test_any_bytes_are_runs_or_nothing(tmp_path: Path, data: st.DataObject) -> N
             max_leaves=5,
         )
     )
-    path.write_bytes(json.dumps(fields).encode()[: data.draw(st.integers(100, 2000))])
+    put_record(tmp_path, json.dumps(fields)[: data.draw(st.integers(100, 2000))], 2)
 
-    for run in History(str(tmp_path)).runs():
+    for run in history.runs():
         assert run.outcome in ("done", "failed", "error", "deferred", "interrupted", "running")
         for text in (run.command, run.event, *(run.paths or ()), *(each.flavour for each in run.flavours)):
             os.fsencode(text)
         assert run.changes >= 0
 
 
-@pytest.mark.parametrize("kind", ["fifo", "link", "directory"])
-def test_what_stands_in_its_place_is_left_alone(
-    pyctrigger: Command, scope: list[Argument], site: Path, tmp_path: Path, kind: str
+@pytest.mark.parametrize(
+    "schema",
+    [
+        (
+            "create view runs as with recursive r(number) as (select 1 union all select number + 1 from r)"
+            " select number, number as record from r"
+        ),
+        "create table runs (number, record as (hex(zeroblob(1 << 28))))",
+        "create table other (number, record)",
+    ],
+    ids=["endless view", "computed column", "other table"],
+)
+def test_nothing_that_a_schema_says_is_run(tmp_path: Path, schema: str) -> None:
+    """A file that somebody else has made is read as a table, or not at all, and in time."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.sqlite")) as database, database:
+        database.execute(schema)
+    notices = list[str]()
+
+    assert [] == History(str(tmp_path)).runs(notices.append)
+    assert ["can't be read: "] == [re.findall("can't be read: ", notice)[0] for notice in notices]
+
+
+@pytest.mark.parametrize(("kind", "is_kept"), [("fifo", True), ("link", True), ("directory", False)])
+def test_no_run_writes_through_what_stands_in_its_place(
+    pyctrigger: Command, scope: list[Argument], site: Path, tmp_path: Path, kind: str, is_kept: bool
 ) -> None:
-    """No run waits for a FIFO's reader or writes through a link; it does its work, and says what it couldn't keep."""
+    """Nor waits for a FIFO's reader: what can go makes way; else the run goes on, and says what it didn't keep."""
     (site / "bad.py").unlink()
     pyctrigger.state.mkdir(mode=0o700)
-    place, victim = pyctrigger.state / "history.jsonl", tmp_path / "victim"
+    place, victim = pyctrigger.state / "history.sqlite", tmp_path / "victim"
     victim.write_text("mine")
     if kind == "fifo":
         os.mkfifo(place)
@@ -373,9 +393,24 @@ def test_what_stands_in_its_place_is_left_alone(
     outcome = pyctrigger.json("run", *scope)
 
     assert (outcome.code, outcome.counts["compiled"], victim.read_text()) == (0, 2, "mine")
-    assert outcome.err.startswith(f"the history isn't kept: {pyctrigger.state}: ")
-    assert past(pyctrigger) == []
+    said = "" if is_kept else f"the history isn't kept: {pyctrigger.state}: Is a directory\n"
+    assert (said, is_kept) == (outcome.err, len(past(pyctrigger)) == 1)
     assert (pyctrigger.state / outcome.run["installation"] / "manifest.sqlite").exists()
+
+
+def test_what_the_first_release_recorded_is_named(pyctrigger: Command, scope: list[Argument]) -> None:
+    """Its files stay where they are, and numbers begin anew."""
+    pyctrigger.json("run", *scope)
+    old = pyctrigger.state / "history.jsonl"
+    old.write_text("{}\n")
+
+    listed = pyctrigger.text("history")
+
+    assert (f"what release 0.1.0 recorded isn't shown; it is in {old}\n", 2) == (
+        listed.err,
+        len(listed.out.splitlines()),
+    )
+    assert "{}\n" == old.read_text()
 
 
 @pytest.mark.usefixtures("as_root")

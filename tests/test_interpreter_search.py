@@ -328,7 +328,7 @@ def test_executable_that_is_no_python(pyctrigger: Command, site: Path, tmp_path:
     (error,) = outcome.document["errors"]
     assert error["message"].startswith(message.format(path=path))
     assert pycs_below(site) == []
-    assert os.listdir(pyctrigger.state) == ["history.jsonl"]
+    assert os.listdir(pyctrigger.state) == ["history.sqlite"]
 
 
 @pytest.mark.parametrize(

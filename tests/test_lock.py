@@ -282,7 +282,7 @@ def test_nothing_moves_roots_places(as_root: None, machine: Machine, scope: list
     (lock,) = machine.files()
     installation = lock[: -len(".lock")]
     state = machine.top / "var/lib/pyctrigger"
-    assert sorted(os.listdir(state)) == [installation, "history.jsonl", "interpreters"]
+    assert sorted(os.listdir(state)) == [installation, "history.sqlite", "interpreters"]
     assert state.stat().st_mode & 0o7777 == 0o700
     assert sorted({*os.listdir(machine.top / "run")} - {"mount"}) == ["pyctrigger"]  # mount(8) has its own
 
@@ -316,7 +316,7 @@ def test_platformdirs_decides_for_others(as_root: None, interpreters: list[Found
         assert INSTALLATION.match(lock[: -len(".lock")])
         # "run" holds the lock of the last one where platformdirs, as up to 4.4, names a /run/user/UID that isn't there.
         state = sorted({*os.listdir(home / ".local/state/pyctrigger")} - {"run"})
-        assert state == [lock[: -len(".lock")], "history.jsonl", "interpreters"]
+        assert state == [lock[: -len(".lock")], "history.sqlite", "interpreters"]
         assert (home / "run/pyctrigger").stat().st_uid == NOBODY
 
 

@@ -103,7 +103,7 @@ def test_state_lies_on_the_host_in_a_directory_that_a_person_can_read(root: Root
     assert {"manifest.sqlite", "parts.json", "magic_number"} <= set(
         os.listdir(root.state / outcome.run["installation"])
     )
-    assert {"root.json", "interpreters", "history.jsonl"} <= set(os.listdir(root.state))
+    assert {"root.json", "interpreters", "history.sqlite"} <= set(os.listdir(root.state))
     assert [] == root.own_files
     assert 3 == root.run().counts["fresh"]
 
@@ -329,6 +329,7 @@ FILES = (
     "unidentified-{flavour}/journal/00000000000000000001-1-00000000.json",
     "history.jsonl",
     "history.jsonl.1",
+    "history.sqlite",
     "interpreters/00000000.json",
 )
 DIRECTORIES = ("{id}/journal", "interpreters", ".", "../../../var")

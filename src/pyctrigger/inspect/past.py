@@ -10,7 +10,7 @@ from ..outcome.outcome import path_fields
 from ..outcome.report import Report, as_printable
 from ..run.scope.request import Request, Running, Scope, Work
 from ..run.trigger import open_store
-from ..state.history import History
+from ..state.history import FORMER_NAMES, History
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +45,11 @@ def read_history(
     """
     require_readable(state_dir)
     base = open_store(Request(Work.EXPLAIN, Scope(root=root), running=Running(state_dir=state_dir))).base
-    runs = History(base).runs() if base is not None else []
     report = HistoryReport(is_list=not wanted)
+    runs = History(base).runs(report.notices.append) if base is not None else []
+    former = [path for name in FORMER_NAMES if base and os.path.lexists(path := os.path.join(base, name))]
+    if former:
+        report.notices.append(f"what release 0.1.0 recorded isn't shown; it is in {' and '.join(former)}")
     if not wanted:
         found = [run for run in reversed(runs) if not failed or run.outcome in ("failed", "error", "interrupted")]
         report.past = found[: limit or None]

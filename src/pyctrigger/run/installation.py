@@ -439,7 +439,9 @@ class InstallationRun:
         else:
             self._line.tell("so far", execution.tally)
         if execution.tally.counts.compiled and self._store.base is not None and manifest.lacks_sqlite:
-            self._observer.notice("this Python has no module sqlite3: every run looks at everything anew")
+            self._observer.notice(
+                "this Python has no module sqlite3: every run looks at everything anew, and no history is kept"
+            )
         try:
             if settled:
                 self._parts.load()

@@ -26,12 +26,13 @@ _APART = frozenset({"paths", "event", "manager", "hook", "state_dir"})
 
 
 class Recording:
-    """The record of one run."""
+    """The record of one run. Where it can't be kept, that is said once, and the run goes on without."""
 
     def __init__(self, request: Request, store: Store, began: float, notice: Callable[[str], None]) -> None:
         transaction = request.transaction
         self._store = store
         self._notice = notice
+        self._is_kept = True
         paths = None if transaction.paths is None else [path for path in transaction.paths if path]
         self._run = PastRun(
             number=0,
@@ -66,14 +67,13 @@ class Recording:
 
     def _add(self, run: PastRun) -> None:
         base = self._store.base
-        if base is None:
+        if base is None or not self._is_kept:
             return
         try:
-            number = History(base).add(run)
+            self._run = run._replace(number=History(base).add(run))
         except OSError as error:
             self._notice(f"the history isn't kept: {base}: {error.strerror or error}")
-        else:
-            self._run = self._run._replace(number=number)
+            self._is_kept = False
 
 
 def _options(request: Request) -> dict[str, Any]:

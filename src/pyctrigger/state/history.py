@@ -1,8 +1,8 @@
-"""The history: what each run was called with and did, one JSON object a line, in two files of bounded size.
+"""The history: what the last runs were called with and did, a row for each in one SQLite file.
 
-A run adds a line when it begins to change something, and one with all that it did when it ends: what was killed in
-between is seen to have begun. Runs of several flavours write at once, each line under a lock of the file's own. A line
-that was torn, or edited into something else, is left out by who reads it, and costs no other.
+A run adds its row before it changes anything, and says in it what it did when it ends: one that was killed in between
+is seen to have begun. The file is a hint, like all state: a row that can't be believed is left out by who reads it, and
+a damaged file begins anew.
 """
 
 from __future__ import annotations
@@ -11,28 +11,21 @@ import contextlib
 import errno
 import json
 import os
-import re
-import stat
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..stamps import inode_of
-from . import files
+from .database import connect, database_error, has_sqlite, is_damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-_FORMAT = 1
-_NAME = "history.jsonl"
-#: Bytes. At this size a file becomes the older one, and what was the older one goes.
-_LARGEST = 512 << 10
-#: Bytes. What a writer of ours puts into one line stays far below.
-_LARGEST_LINE = 64 << 10
-#: Seconds. A line takes less than a thousandth of one; whoever holds the file for so long has been stopped.
-_PATIENCE = 20.0
-_POLL = 0.005
-#: How a line of ours begins.
-_NUMBER = re.compile(rb'^\{"format": 1, "number": ([0-9]{1,15}),', re.MULTILINE)
+_NAME = "history.sqlite"
+#: Where release 0.1.0 kept it: a JSON object a line.
+FORMER_NAMES = ("history.jsonl.1", "history.jsonl")
+#: Rows that are kept: most have one kilobyte, none more than a hundred.
+MOST_RUNS = 500
+_SCHEMA = 1
+#: Seconds of waiting for another program that has locked the file, and of processor time for reading it.
+_PATIENCE, _TIME_TO_READ = 0.2, 5.0
 
 
 class PastFlavour(NamedTuple):
@@ -108,53 +101,53 @@ class History:
         self._path = os.path.join(directory, _NAME)
 
     def add(self, run: PastRun) -> int:
-        """Add a run, or, under the number that it has already, what else is known of it; its number. Raises OSError."""
-        with self._locked() as descriptor:
-            size = os.fstat(descriptor).st_size
-            number = run.number or self._last_number(descriptor, size) + 1
-            line = _line(run._replace(number=number))
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                line = b"\n" + line  # the last writer was killed in the middle
-            if os.write(descriptor, line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if size + len(line) > _LARGEST:
-                os.rename(self._path, f"{self._path}.1")
-            return number
+        """Add a run, or, under the number that it has already, what else is known of it.
 
-    def runs(self) -> list[PastRun]:
-        """All recorded runs, oldest first."""
-        found: dict[int, PastRun] = {}
-        for path in (f"{self._path}.1", self._path):
-            for run in _parse(_bytes_of(path)):
-                found[run.number] = run
-        return [found[number] for number in sorted(found)]
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[int]:
-        """The newer file, for reading and appending, and nobody else's for so long. Raises OSError."""
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(self._path, flags, 0o600)
+        Returns its number, 0 without sqlite3. Raises OSError.
+        """
+        if not has_sqlite():
+            return 0
+        try:
             try:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode):
-                    raise OSError(errno.EINVAL, f"{_NAME} is no regular file")
-                if files.try_lock(descriptor) and _is_at(self._path, status):  # or it became the older one meanwhile
-                    yield descriptor
-                    return
-            finally:
-                os.close(descriptor)
-            if time.monotonic() > deadline:
-                raise OSError(errno.EAGAIN, f"{_NAME} is held by another process")
-            time.sleep(_POLL)
+                return self._write(run)
+            except database_error() as error:
+                if not is_damaged(error):
+                    raise
+                os.unlink(self._path)
+                return self._write(run)
+        except database_error() as error:
+            raise OSError(errno.EIO, str(error)) from error
 
-    def _last_number(self, descriptor: int, size: int) -> int:
-        """The highest number in use; those of runs that go on beside each other don't stand in their order."""
-        start = max(0, size - 2 * _LARGEST_LINE)
-        numbers = _NUMBER.findall(os.pread(descriptor, size - start, start))
-        numbers = numbers or _NUMBER.findall(_bytes_of(f"{self._path}.1"))
-        return max(map(int, numbers), default=0)
+    def runs(self, notice: Callable[[str], None] = lambda message: None) -> list[PastRun]:
+        """The recorded runs, oldest first; where they can't be read there are none, and `notice` is told why."""
+        from ..packages.database import confine  # a run only writes
+
+        if not os.path.lexists(self._path):
+            return []
+        try:
+            with contextlib.closing(connect(self._path, _PATIENCE)) as database:
+                confine(database, ("runs",), _TIME_TO_READ)
+                rows = database.execute("select number, record from runs order by number desc limit ?", (MOST_RUNS,))
+                return list(_runs_of(rows))[::-1]
+        except database_error() as error:
+            notice(f"{self._path} can't be read: {error}")
+            return []
+
+    def _write(self, run: PastRun) -> int:
+        with contextlib.closing(connect(self._path, _PATIENCE)) as database:
+            database.isolation_level = None
+            # A power failure may cost the history; waiting for the disk would cost every hook.
+            database.execute("pragma synchronous = off")
+            database.execute("begin immediate")
+            if database.execute("pragma user_version").fetchone()[0] != _SCHEMA:
+                database.execute("drop table if exists runs")
+                database.execute("create table runs (number integer primary key, record text not null)")
+                database.execute(f"pragma user_version = {_SCHEMA}")
+            row = (run.number or None, json.dumps(_fields_of(run)))
+            number = int(database.execute("insert or replace into runs values (?, ?)", row).lastrowid)
+            database.execute("delete from runs where number <= ?", (number - MOST_RUNS,))
+            database.execute("commit")
+        return number
 
 
 def elapsed(since: float, now: float) -> float:
@@ -183,48 +176,20 @@ def birth_of(pid: int) -> str:
     return "alive"
 
 
-def _line(run: PastRun) -> bytes:
-    fields = {"format": _FORMAT, **run._asdict(), "flavours": [each._asdict() for each in run.flavours]}
-    return json.dumps(fields).encode("ascii") + b"\n"
+def _fields_of(run: PastRun) -> dict[str, Any]:
+    return {**run._asdict(), "flavours": [each._asdict() for each in run.flavours]}
 
 
-def _is_at(path: str, status: os.stat_result) -> bool:
-    try:
-        there = os.lstat(path)
-    except OSError:
-        return False
-    return inode_of(there) == inode_of(status)
+def _runs_of(rows: Iterable[tuple[Any, Any]]) -> Iterator[PastRun]:
+    for number, record in rows:
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+            yield _load(number, json.loads(record))
 
 
-def _bytes_of(path: str) -> bytes:
-    """What stands in a file; nothing where there is none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return os.pread(descriptor, _LARGEST + 2 * _LARGEST_LINE, 0)
-    except OSError:
-        pass  # a directory of this name, or a bad disk: what can't be read isn't known
-    finally:
-        os.close(descriptor)
-    return b""
-
-
-def _parse(data: bytes) -> Iterator[PastRun]:
-    for line in data.split(b"\n"):
-        if line:
-            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-                yield _load(json.loads(line))
-
-
-def _load(said: Any) -> PastRun:
-    if said["format"] != _FORMAT:
-        raise ValueError("another format")
+def _load(number: Any, said: Any) -> PastRun:
     paths = said["paths"]
     return PastRun(
-        number=_natural(said["number"]),
+        number=_natural(number),
         began=_time(said["began"]),
         ended=None if said["ended"] is None else _time(said["ended"]),
         pid=_natural(said["pid"]),

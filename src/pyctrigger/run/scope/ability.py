@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ...errors import RightsError, UsageError
 from ...pyc.header import InvalidationMode
 from ...tree.identity import ForeignPlaceError
-from ...tree.making import make_directories
 
 if TYPE_CHECKING:
     from ...interpreter.interpreter import Interpreter
@@ -33,6 +32,8 @@ def check_target(target: Target, request: Request) -> list[str]:
 
 
 def _make(prefix: str) -> None:
+    from ...tree.making import make_directories  # most runs have no prefix
+
     try:
         make_directories(prefix)
     except ForeignPlaceError:

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from ...tuples import NamedTuple
+from ..database import connect, database_error, has_sqlite, is_busy
 from ..quota import Quota, StateFullError
 from .pages import PagedRecords
 from .record import Record
@@ -146,13 +147,13 @@ class Manifest:
     @property
     def lacks_sqlite(self) -> bool:
         """Whether nothing can be recorded since Python has no module sqlite3."""
-        return not _has_sqlite()
+        return not has_sqlite()
 
     @property
     def keeps_records(self) -> bool:
         """Whether records can be read now, and will still be there next time."""
         self._open()
-        return self._path is not None and _has_sqlite()
+        return self._path is not None and has_sqlite()
 
     def records(self, directory: str) -> dict[str, Record] | PagedRecords:
         """Returns the records of the pycs in a directory, by name."""
@@ -272,7 +273,7 @@ class Manifest:
 
     def save(self) -> None:
         """Write all changes in one transaction. Raises OSError."""
-        if self._path is None or not self.has_changed or not _has_sqlite():
+        if self._path is None or not self.has_changed or not has_sqlite():
             return
         self._disconnect()
         if self._is_damaged:
@@ -280,8 +281,8 @@ class Manifest:
             self._is_damaged = False
         try:
             self._write()
-        except _database_error() as error:
-            if _is_busy(error):
+        except database_error() as error:
+            if is_busy(error):
                 self._continue_without()
                 return
             # The file is damaged: start a new one with the records of this run.
@@ -289,7 +290,7 @@ class Manifest:
             self._learned = dict(self._known or {})
             try:
                 self._write()
-            except _database_error():
+            except database_error():
                 if self._is_too_large(error):
                     raise StateFullError(errno.EDQUOT, str(error)) from error
                 raise OSError(str(error)) from error
@@ -336,8 +337,8 @@ class Manifest:
             return []
         try:
             rows: list[Any] = self._database.execute(question, parameters).fetchall()
-        except _database_error() as error:  # another format, or a damaged file
-            if _is_busy(error):
+        except database_error() as error:  # another format, or a damaged file
+            if is_busy(error):
                 self._continue_without()
             return []
         return rows
@@ -348,7 +349,7 @@ class Manifest:
             return
         self._opened = True
         if self._path is not None and os.path.exists(self._path):
-            with contextlib.suppress(_database_error()):
+            with contextlib.suppress(database_error()):
                 self._database = self._connect()
                 self._query("select 1 from sites limit 1")
 
@@ -389,31 +390,9 @@ class Manifest:
         self._quota.give_back(before - self._size())
 
     def _connect(self) -> Any:
-        import sqlite3  # takes 4 ms: only where there is a manifest, or something to record
-
         assert self._path is not None
-        return sqlite3.connect(self._path, timeout=self._patience)
+        return connect(self._path, self._patience)
 
 
 def _rows(learned: dict[str, Uncompilable | None]) -> Iterator[tuple[Any, ...]]:
     return ((os.fsencode(path), *fact) for path, fact in learned.items() if fact is not None)
-
-
-def _is_busy(error: Exception) -> bool:
-    return "locked" in str(error)  # SQLITE_BUSY and SQLITE_LOCKED; the exception has their number from 3.11 on
-
-
-def _has_sqlite() -> bool:
-    try:
-        import sqlite3  # noqa: F401
-    except ImportError:  # FreeBSD has it in a package of its own
-        return False
-    return True
-
-
-def _database_error() -> type[Exception]:
-    try:
-        import sqlite3
-    except ImportError:
-        return ImportError
-    return sqlite3.Error
