@@ -26,7 +26,7 @@ from confinement import NOBODY, command_for, public_directory
 from conftest import absent
 from packages import write_tree
 from pyctrigger.cli.output.chart import Bar, chart
-from pyctrigger.inspect.measure_report import Spread
+from pyctrigger.inspect.measure.measurement import Spread
 from terminal import heard
 
 if TYPE_CHECKING:

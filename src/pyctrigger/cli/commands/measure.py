@@ -14,7 +14,7 @@ from . import Verb
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...inspect.measure_report import Measurement, MeasureReport, Sample
+    from ...inspect.measure.measurement import Measurement, MeasureReport, Sample
     from ...interpreter.interpreter import Interpreter
     from ...outcome.observer import Observer
     from ..output.chart import Bar
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from . import Call
 
 
-#: As `inspect.measure_trees.Kind` names them: every command's start would pay for importing it here.
+#: As `inspect.measure.trees.Kind` names them: every command's start would pay for importing it here.
 _KINDS = {
     "magic": "another release's magic number",
     "mtime": "another time of the source",
@@ -34,23 +34,19 @@ _STYLES = {"stale": "error", "absent": "warning", "fresh": "good"}
 def _perform(call: Call, observer: Observer) -> MeasureReport:
     """Measure; an error is a part of the report."""
     from ...errors import PyctriggerError
-    from ...inspect.measure import MeasureRequest, measure
-    from ...inspect.measure_report import MeasureReport
-    from ...inspect.measure_subject import Subject
-    from ...inspect.measure_trees import Kind
+    from ...inspect.measure.measurement import MeasureReport, MeasureRequest
+    from ...inspect.measure.session import measure
+    from ...inspect.measure.trees import Kind
 
     options = call.options
     is_script = options.script is not None
-    subject = Subject(
+    request = MeasureRequest(
         modules=() if is_script else tuple(options.modules),
         script=options.script,
         arguments=tuple(options.modules) if is_script else (),
-        site_dirs=tuple(map(os.path.abspath, options.site_dirs)),
-    )
-    request = MeasureRequest(
-        subject=subject,
         pythons=tuple(options.pythons),
         prefixes=tuple(map(os.path.abspath, options.prefixes)),
+        site_dirs=tuple(map(os.path.abspath, options.site_dirs)),
         kind=Kind(options.stale),
         stdlib=options.stdlib,
         rounds=options.runs,
@@ -89,7 +85,7 @@ def _ended_in_order() -> Iterator[None]:
 
 
 def _view(options: Any) -> Any:
-    from ...inspect.measure import Watcher
+    from ...inspect.measure.session import Watcher
     from ..output.progress import show_progress
 
     class View(Watcher):
@@ -128,18 +124,14 @@ def _lines(report: MeasureReport) -> list[Piece]:
 def _told(measurement: Measurement) -> list[Piece]:
     from ..output.chart import chart
 
-    interpreter, subject = measurement.interpreter, measurement.subject
-    what = (
-        shown(" ".join([subject.script, *subject.arguments]))
-        if subject.script is not None
-        else f"import {', '.join(subject.modules)}"
-    )
+    interpreter, request = measurement.interpreter, measurement.request
+    what = str(request) if request.script is None else shown(" ".join([request.script, *request.arguments]))
     sources = f"{measurement.sources} source{'' if measurement.sources == 1 else 's'}"
-    scope = f"{sources}, the standard library's among them" if measurement.stdlib else sources
-    runs = f"{measurement.rounds} run{'' if measurement.rounds == 1 else 's'} each"
+    scope = f"{sources}, the standard library's among them" if request.stdlib else sources
+    runs = f"{request.rounds} run{'' if request.rounds == 1 else 's'} each"
     return [
         f"{interpreter.flavour}: {what} ({shown(interpreter.executable)}, {interpreter.release})",
-        f"  {scope}; {runs}; stale: {_KINDS[measurement.kind.value]}",
+        f"  {scope}; {runs}; stale: {_KINDS[request.kind.value]}",
         *chart([_bar(measurement, state) for state in _STYLES]),
         f"  {_verdict(measurement)}",
     ]

@@ -8,23 +8,38 @@ A run that may write repairs what it doesn't accept: that finds the sources, and
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import shutil
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import MeasurementError
-from ..interpreter.scope import PACKAGE_DIRECTORIES, own_directories
-from ..pyc.header import HeaderFormat, InvalidationMode
-from ..pyc.names import PycNames
-from .measure_compile import compile_into
+from ...errors import MeasurementError
+from ...interpreter.scope import PACKAGE_DIRECTORIES, own_directories
+from ...outcome.observer import Observer
+from ...outcome.outcome import Failure
+from ...pyc.header import HeaderFormat, InvalidationMode, Verdict
+from ...pyc.names import PycNames
+from ...run.apply.compile import Compilation
+from ...run.apply.queue import Task
+from ...run.plan.results import Results
+from ...run.plan.steps import LevelState, Stale
+from ...run.plan.wanted import Wanted
+from ...run.scope.forked import look_as_others
+from ...state.records.manifest import Manifest
+from ...tree.directory import Tree
+from ...tree.layout import Layout, Place
+from ...tree.source import SourceRefused, source_status
+from ...workers.capacity import worker_count
+from ...workers.limits import Limits
+from ...workers.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..interpreter.interpreter import Interpreter
-    from ..outcome.outcome import Failure
-    from ..run.scope.config import Settings
+    from ...interpreter.interpreter import Interpreter
+    from ...run.scope.config import Settings
 
 #: Bytes. No pyc is larger.
 _LARGEST = 128 << 20
@@ -96,7 +111,7 @@ class Trees:
         """
         known = self.measured.keys() | self.others.keys()
         found = [pyc for pyc in self._pycs(tree) if pyc.path not in known and pyc.source not in self.failures]
-        failures = compile_into(self._interpreter, self.path("fresh"), found, settings)
+        failures = look_as_others(lambda _: self._compile(found, settings), Observer())
         self.failures.update((failure.path, failure) for failure in failures)
         made = [pyc for pyc in found if os.path.isfile(os.path.join(self.path("fresh"), pyc.path))]
         for pyc in made:
@@ -178,6 +193,25 @@ class Trees:
                     changed.append(path)
         return changed
 
+    def _compile(self, pycs: list[Pyc], settings: Settings) -> list[Failure]:
+        """Write these pycs into the fresh tree, by what compiles everybody's; the sources that have none afterwards."""
+        wanted = Wanted(
+            cache_tag=self._interpreter.cache_tag,
+            header=self._header,
+            levels=(),  # each source says its own
+            mode=InvalidationMode.TIMESTAMP,
+            writer="measure",
+        )
+        results = Results(Observer())
+        compilation = Compilation(self._interpreter, wanted, Manifest(None), results)
+        limits = Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit)
+        with contextlib.ExitStack() as stack:
+            tasks = _tasks(pycs, stack.enter_context(Tree.open(self.path("fresh"))), results, stack)
+            pool = stack.enter_context(Pool(self._interpreter, limits, worker_count(settings.jobs)))
+            for job, answer in pool.map(compilation.jobs(tasks, lambda: None)):
+                compilation.finish(job, answer)
+        return results.tally.failures
+
     def _pycs(self, tree: str) -> Iterator[Pyc]:
         """What a run has left in a tree: bytecode of this flavour, whose source still stands where it was."""
         for directory, _, names in os.walk(tree):
@@ -204,3 +238,27 @@ def _room(tree: str, path: str) -> str:
     goal = os.path.join(tree, path)
     os.makedirs(os.path.dirname(goal), exist_ok=True)
     return goal
+
+
+def _tasks(pycs: list[Pyc], tree: Tree, results: Results, stack: contextlib.ExitStack) -> Iterator[Task]:
+    """A task for each source; a directory with all that lies below it, without a link between, is opened once."""
+    layout, top = None, ""
+    pycs.sort(key=lambda pyc: (os.path.dirname(pyc.source).split("/"), pyc.source))
+    for source, group in groupby(pycs, key=lambda pyc: pyc.source):
+        directory, name = os.path.split(source)
+        levels = tuple(LevelState(pyc.level, os.path.basename(pyc.path), Verdict.MISSING) for pyc in group)
+        try:
+            if layout is None or not _is_below(directory, top):
+                layout, top = Layout(stack.enter_context(Tree.open(directory)), tree), directory
+            place = Place(layout, directory[len(top) + 1 :])
+            yield Task(place, Stale(name, source_status(layout.sources, place.relative, name), levels))
+        except SourceRefused as refusal:
+            results.tally.fail(Failure(source, "refused", str(refusal)))
+        except OSError as error:
+            results.tally.fail(Failure(source, "io", error.strerror or str(error)))
+
+
+def _is_below(directory: str, top: str) -> bool:
+    if directory != top and not directory.startswith(top + "/"):
+        return False
+    return os.path.realpath(directory) == os.path.realpath(top) + directory[len(top) :]

@@ -1,19 +1,68 @@
-"""What a measurement found, as values: every sample, the spread of each state, what stale bytecode costs."""
+"""What is to be measured, and what was found: every sample, the spread of each state, what stale bytecode costs."""
 
 from __future__ import annotations
 
+import os
 import statistics
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..outcome.outcome import path_fields
-from ..outcome.report import Report, interpreter_fields, printable
-from .measure_trees import STATES, Kind, foreign_magic
+from ...errors import UsageError
+from ...outcome.outcome import path_fields
+from ...outcome.report import Report, interpreter_fields, printable
+from ...run.scope.target import no_directory
+from .trees import STATES, Kind, foreign_magic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..interpreter.interpreter import Interpreter
-    from .measure_subject import Subject
+    from ...interpreter.interpreter import Interpreter
+
+
+class MeasureRequest(NamedTuple):
+    """One call of `pyctrigger measure`: modules, or a script with its arguments, and how they are measured."""
+
+    modules: tuple[str, ...] = ()
+    script: str | None = None
+    """Absolute path."""
+    arguments: tuple[str, ...] = ()
+    """The script's."""
+    pythons: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    """Environments, whose own interpreters run."""
+    site_dirs: tuple[str, ...] = ()
+    """These instead of the target's own."""
+    kind: Kind = Kind.MAGIC
+    stdlib: bool = False
+    """Whether the standard library's bytecode changes as well."""
+    rounds: int = 5
+    timeout: float = 60.0
+    """Seconds for one process."""
+    config: str | None = None
+
+    def __str__(self) -> str:
+        return f"import {', '.join(self.modules)}" if self.script is None else f"--script {self.script}"
+
+    def check(self) -> None:
+        """Raise UsageError for what can't be measured, or doesn't go together."""
+        if self.script is None and not self.modules:
+            raise UsageError("nothing to measure", hint="name the modules to import, or a script with --script FILE")
+        for name in self.modules:
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise UsageError(
+                    f"{name}: no module's name", hint="name modules as an import statement does: PIL, not Pillow"
+                )
+        if self.script is not None and not os.path.isfile(self.script):
+            raise UsageError(f"--script {self.script}: no such file", hint="name a Python program")
+        for option, paths in (("--site-dir", self.site_dirs), ("--prefix", self.prefixes)):
+            for path in paths:
+                if not os.path.isdir(path):
+                    raise no_directory(option, path)
+        if not self.pythons and not self.prefixes:
+            raise UsageError("measure needs --python V or --prefix DIR", hint="say which interpreter is to start")
+        if self.site_dirs and self.prefixes:
+            raise UsageError("--site-dir and --prefix contradict each other", hint="leave one of them out")
+        if len(self.pythons) > 1 and self.prefixes:
+            raise UsageError("--prefix goes with one --python at most", hint="its own interpreter is what starts")
 
 
 class Sample(NamedTuple):
@@ -66,11 +115,7 @@ class Measurement(NamedTuple):
     """One subject in one target."""
 
     interpreter: Interpreter
-    subject: Subject
-    kind: Kind
-    stdlib: bool
-    """Whether the standard library's bytecode changes as well."""
-    rounds: int
+    request: MeasureRequest
     sources: int
     """How many sources have stale, no, or fresh bytecode; each of them was seen to be refused, or taken."""
     others: int
@@ -106,21 +151,22 @@ class Measurement(NamedTuple):
     def is_clear(self) -> bool:
         """Whether stale bytecode took longer than fresh beyond what runs of one kind differ by, in either time."""
         times = ((self.spread("stale"), self.spread("fresh")), (self.cpu("stale"), self.cpu("fresh")))
-        return self.rounds > 1 and any(stale.is_beyond(fresh) for stale, fresh in times)
+        return self.request.rounds > 1 and any(stale.is_beyond(fresh) for stale, fresh in times)
 
     def as_dict(self) -> dict[str, Any]:
         """The measurement's part of the JSON object."""
-        magic_number = self.interpreter.magic_number
-        document: dict[str, Any] = {
+        request, magic_number = self.request, self.interpreter.magic_number
+        return {
             "flavour": self.interpreter.flavour,
             "installation": self.interpreter.installation,
             "interpreter": interpreter_fields(self.interpreter),
-            "modules": list(self.subject.modules),
-            "arguments": [printable(each) for each in self.subject.arguments],
-            "stale": self.kind.value,
-            "stale_magic_number": (foreign_magic(magic_number) if self.kind is Kind.MAGIC else magic_number).hex(),
-            "stdlib": self.stdlib,
-            "runs": self.rounds,
+            "modules": list(request.modules),
+            **({"script": None} if request.script is None else path_fields("script", request.script)),
+            "arguments": [printable(each) for each in request.arguments],
+            "stale": request.kind.value,
+            "stale_magic_number": (foreign_magic(magic_number) if request.kind is Kind.MAGIC else magic_number).hex(),
+            "stdlib": request.stdlib,
+            "runs": request.rounds,
             "sources": self.sources,
             "other_sources": self.others,
             "left_out": self.left_out,
@@ -137,8 +183,6 @@ class Measurement(NamedTuple):
             },
             "samples": [sample.as_dict() for sample in self.samples],
         }
-        document.update({"script": None} if self.subject.script is None else path_fields("script", self.subject.script))
-        return document
 
 
 class MeasureReport(Report):

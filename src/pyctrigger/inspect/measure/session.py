@@ -8,9 +8,9 @@ import shutil
 import stat
 import tempfile
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from ..errors import (
+from ...errors import (
     InterpreterError,
     MeasurementError,
     NoEnvironmentError,
@@ -19,57 +19,32 @@ from ..errors import (
     ShortageError,
     UsageError,
 )
-from ..interpreter.flavour import Flavour
-from ..run.scope import config as configuration
-from ..run.scope.interpreters import find_interpreters
-from ..run.scope.request import Request, Scope, Work
-from ..run.scope.target import no_directory
-from ..state.probed import ProbedInterpreters
-from .measure_barrier import has_barrier
-from .measure_process import run_timed
-from .measure_report import Measurement, MeasureReport, Sample
-from .measure_subject import Starter, Subject
-from .measure_trees import STATES, Kind, Trees
+from ...interpreter.child import BOOTSTRAP, PROGRAMS, open_file
+from ...interpreter.flavour import Flavour
+from ...interpreter.scope import own_directories
+from ...interpreter.trust import account_for
+from ...run.scope import config as configuration
+from ...run.scope.interpreters import find_interpreters
+from ...run.scope.request import Request, Scope, Work
+from ...state.probed import ProbedInterpreters
+from ...tree.source import LARGEST_SOURCE
+from .measurement import Measurement, MeasureReport, MeasureRequest, Sample
+from .process import Command, has_barrier, run_timed
+from .trees import STATES, Kind, Trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..interpreter.interpreter import Interpreter
-    from ..run.scope.config import Settings
-    from ..run.scope.interpreters import Found
+    from ...interpreter.interpreter import Interpreter
+    from ...run.scope.config import Settings
+    from ...run.scope.interpreters import Found
 
 #: How often sources may turn up that no run before has imported.
 _MOST_SURVEYS = 3
 #: Seconds that a file system's clock may be behind ours.
 _CLOCK_STEP = 0.02
-
-
-class MeasureRequest(NamedTuple):
-    """One call of `pyctrigger measure`."""
-
-    subject: Subject
-    pythons: tuple[str, ...] = ()
-    prefixes: tuple[str, ...] = ()
-    """Environments, whose own interpreters run."""
-    kind: Kind = Kind.MAGIC
-    stdlib: bool = False
-    rounds: int = 5
-    timeout: float = 60.0
-    """Seconds for one process."""
-    config: str | None = None
-
-    def check(self) -> None:
-        """Raise UsageError for what doesn't go together."""
-        self.subject.check()
-        if not self.pythons and not self.prefixes:
-            raise UsageError("measure needs --python V or --prefix DIR", hint="say which interpreter is to start")
-        for path in self.prefixes:
-            if not os.path.isdir(path):
-                raise no_directory("--prefix", path)
-        if self.subject.site_dirs and self.prefixes:
-            raise UsageError("--site-dir and --prefix contradict each other", hint="leave one of them out")
-        if len(self.pythons) > 1 and self.prefixes:
-            raise UsageError("--prefix goes with one --python at most", hint="its own interpreter is what starts")
+#: What decides where a program keeps its own files; they go below a home of the measurement's own.
+_HOMES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
 
 
 class Watcher:
@@ -85,7 +60,7 @@ class Watcher:
         """So many processes have ended, of so many."""
 
 
-def measure(request: MeasureRequest, watcher: Watcher | None = None) -> MeasureReport:
+def measure(request: MeasureRequest, watcher: Watcher) -> MeasureReport:
     """Measure in every target of the request; what kept one from being measured is in the report.
 
     Raises UsageError, ConfigurationError and RefusedError for what concerns the request as a whole.
@@ -93,22 +68,21 @@ def measure(request: MeasureRequest, watcher: Watcher | None = None) -> MeasureR
     request.check()
     settings = configuration.load(request.config)
     report = MeasureReport()
-    if os.geteuid() == 0 and not has_barrier():
-        raise RefusedError(
-            "as root nothing here could keep modules from writing into the installation (no Landlock)",
-            hint="run it as an ordinary account",
-        )
     if not has_barrier():
+        if os.geteuid() == 0:
+            raise RefusedError(
+                "as root nothing here could keep modules from writing into the installation (no Landlock)",
+                hint="run it as an ordinary account",
+            )
         report.notices.append("this system has no Landlock to keep modules from writing; what they change will be told")
     for found in _interpreters(request, settings):
         try:
             if isinstance(found, PyctriggerError):
                 raise found
-            request.subject.require_own(found)
-            request.subject.require_bounded(found)
-            (watcher or Watcher()).started(found)
-            session = _Session(request, settings, found, watcher or Watcher())
-            report.measurements.append(session.run(report.notices))
+            _require_own(request, found)
+            _require_bounded(request, found)
+            watcher.started(found)
+            report.measurements.append(_Session(request, settings, found, watcher).run(report.notices))
         except PyctriggerError as error:
             report.errors.append(error)
     return report
@@ -116,9 +90,8 @@ def measure(request: MeasureRequest, watcher: Watcher | None = None) -> MeasureR
 
 def _interpreters(request: MeasureRequest, settings: Settings) -> Iterator[Interpreter | PyctriggerError]:
     """The interpreters of the environments, or those that were named; an environment's is of the flavour named."""
-    environments = Request(Work.STATUS, Scope(prefixes=request.prefixes))
-    named = Request(Work.STATUS, Scope(pythons=request.pythons))
-    for found in find_interpreters(environments if request.prefixes else named, settings, ProbedInterpreters(None)):
+    scope = Scope(prefixes=request.prefixes) if request.prefixes else Scope(pythons=request.pythons)
+    for found in find_interpreters(Request(Work.STATUS, scope), settings, ProbedInterpreters(None)):
         yield _require_named(found, request) if request.prefixes else found
 
 
@@ -136,6 +109,32 @@ def _require_named(found: Found, request: MeasureRequest) -> Found:
     return found
 
 
+def _require_own(request: MeasureRequest, interpreter: Interpreter) -> None:
+    """Raise RefusedError where root would run what belongs to somebody else, or what others may change."""
+    account = interpreter.account
+    own = filter(os.path.isdir, own_directories(interpreter).packages)
+    for path in request.site_dirs or own:
+        account = account or account_for(path, "site directory")
+    if request.script is not None:
+        account = account or account_for(request.script, "script")
+    if account is not None:
+        raise RefusedError(
+            f"root runs no modules that account {account.uid} could change", hint="run it as that account"
+        )
+
+
+def _require_bounded(request: MeasureRequest, interpreter: Interpreter) -> None:
+    """Raise UsageError for what the target would read whole, and of which no run makes bytecode."""
+    directories = own_directories(interpreter)
+    places = [*(request.site_dirs or directories.packages), *directories.library]
+    stems = [os.path.join(place, *name.split(".")) for name in request.modules for place in places]
+    sources = [each for stem in stems for each in (f"{stem}.py", f"{stem}/__init__.py")]
+    for path in [*sources, *filter(None, [request.script])]:
+        with contextlib.suppress(OSError):
+            if os.stat(path).st_size > LARGEST_SOURCE:
+                raise UsageError(f"{path}: larger than {LARGEST_SOURCE >> 20} MiB", hint="measure something else")
+
+
 class _Session:
     """One target's measurement, in a private directory that is gone afterwards."""
 
@@ -144,6 +143,7 @@ class _Session:
         self._settings = settings
         self._interpreter = interpreter
         self._watcher = watcher
+        self._home = ""
         self._done = 0
         self._known = len(STATES) * (request.rounds + 1)
         if request.kind is Kind.HASH and interpreter.version < (3, 7, 0):
@@ -153,53 +153,40 @@ class _Session:
         """Do it. Raises PyctriggerError."""
         try:
             with _private_directory(notices) as base:
-                home = os.path.join(base, "home")
-                for path in (home, os.path.join(home, "tmp"), os.path.join(home, "empty")):
-                    os.mkdir(path)
-                for state in (*STATES, "survey"):
-                    os.mkdir(os.path.join(base, state))
+                self._home = os.path.join(base, "home")
+                for name in ("home", "home/tmp", "home/empty", *STATES, "survey"):
+                    os.mkdir(os.path.join(base, name))
                 trees = Trees(self._interpreter, base, self._request.kind, stdlib=self._request.stdlib)
-                return self._measure(trees, Starter(self._interpreter, self._request.subject, home), notices)
+                return self._measure(trees, notices)
         except OSError as error:
             where = f"{error.filename}: " if isinstance(error.filename, str) else ""
             raise ShortageError(
                 f"{where}{error.strerror or error}", hint="let TMPDIR name a directory with room and rights"
             ) from error
 
-    def _measure(self, trees: Trees, starter: Starter, notices: list[str]) -> Measurement:
+    def _measure(self, trees: Trees, notices: list[str]) -> Measurement:
         began = time.time() - _CLOCK_STEP
-        self._run(starter, trees.path("survey"), "absent", writes=True)
+        self._time(trees.path("survey"), "absent", writes=True)
         trees.add(trees.path("survey"), self._settings)
         self._require_something(trees)
-        notices += self._prove_fresh(trees, starter)
+        notices += self._prove_fresh(trees)
         tree = trees.copy("stale", "proof-stale")
-        self._run(starter, tree, "stale", writes=True)
+        self._time(tree, "stale", writes=True)
         sources = trees.require_refused(tree)
         before = trees.fingerprint()
-        samples = tuple(self._samples(trees, starter))
+        samples = tuple(self._samples(trees))
         if trees.fingerprint() != before:
             raise MeasurementError(
                 "what is measured writes bytecode though it was told not to", hint="see what sets it"
             )
         notices += _remarks(trees, self._interpreter.flavour, began)
-        request = self._request
-        return Measurement(
-            self._interpreter,
-            request.subject,
-            request.kind,
-            request.stdlib,
-            request.rounds,
-            sources,
-            len(trees.others),
-            len(trees.left_out),
-            samples,
-        )
+        return Measurement(self._interpreter, self._request, sources, len(trees.others), len(trees.left_out), samples)
 
-    def _prove_fresh(self, trees: Trees, starter: Starter) -> Iterator[str]:
+    def _prove_fresh(self, trees: Trees) -> Iterator[str]:
         """See that all fresh bytecode is taken, and find what only a second run imports; a remark if that goes on."""
         for number in range(_MOST_SURVEYS):
             tree = trees.copy("fresh", f"proof-fresh-{number}")
-            self._run(starter, tree, "fresh", writes=True)
+            self._time(tree, "fresh", writes=True)
             trees.require_accepted(tree)
             added = trees.add(tree, self._settings)
             if not added:
@@ -207,24 +194,22 @@ class _Session:
         flavour = self._interpreter.flavour
         yield f"{flavour}: other sources are imported in each run ({added} in the last), so the runs aren't quite alike"
 
-    def _samples(self, trees: Trees, starter: Starter) -> Iterator[Sample]:
+    def _samples(self, trees: Trees) -> Iterator[Sample]:
         """Interleaved, so that what changes on the machine meanwhile changes all of them; none always goes first."""
         for number in range(self._request.rounds):
             first = number % len(STATES)
             for state in (*STATES[first:], *STATES[:first])[:: -1 if number % 2 else 1]:
-                seconds, cpu_seconds = self._run(starter, trees.path(state), state, writes=False)
-                sample = Sample(state, number + 1, seconds, cpu_seconds)
+                sample = Sample(state, number + 1, *self._time(trees.path(state), state, writes=False))
                 self._watcher.sample(sample)
                 yield sample
 
-    def _run(self, starter: Starter, tree: str, state: str, *, writes: bool) -> tuple[float, float]:
-        with starter.on(tree, writes=writes) as command:
+    def _time(self, tree: str, state: str, *, writes: bool) -> tuple[float, float]:
+        """Start it with the bytecode in `tree`; the seconds that it took, and those of CPU time."""
+        with self._command(tree, writes=writes) as command:
             ended = run_timed(command, self._request.timeout)
         if ended.trouble is not None:
-            subject = self._request.subject
-            what = f"--script {subject.script}" if subject.script else f"import {', '.join(subject.modules)}"
             raise MeasurementError(
-                f"{self._interpreter.flavour}: {what} with {state} bytecode: {ended.trouble}",
+                f"{self._interpreter.flavour}: {self._request} with {state} bytecode: {ended.trouble}",
                 hint="give it more --timeout"
                 if ended.timed_out
                 else f"see that {self._interpreter.executable} can do it, and name with --site-dir what lies elsewhere",
@@ -232,6 +217,47 @@ class _Session:
         self._done += 1
         self._watcher.progress(min(self._done, self._known), self._known)
         return ended.seconds, ended.cpu_seconds
+
+    @contextlib.contextmanager
+    def _command(self, tree: str, *, writes: bool) -> Iterator[Command]:
+        """The command that finds its bytecode in `tree`; only if `writes` it puts some there. Raises OSError."""
+        request, line = self._request, [self._interpreter.executable]
+        with contextlib.ExitStack() as stack:
+            keep: tuple[int, ...] = ()
+            # 3.6 and 3.7 know no pycache prefix, and nobody else knows other site directories.
+            if self._interpreter.version < (3, 8, 0) or request.site_dirs:
+                (file,) = PROGRAMS["start"]
+                keep = (open_file(file),)
+                stack.callback(os.close, *keep)
+                line += ["-S", "-c", BOOTSTRAP, str(*keep), tree, str(len(request.site_dirs)), *request.site_dirs]
+                line += ["modules", *request.modules] if request.script is None else ["script", request.script]
+            else:
+                line += ["-c", str(request)] if request.script is None else [request.script]
+            yield Command(
+                line=(*line, *request.arguments),
+                environment=self._environment(tree, writes=writes),
+                directory=os.path.join(self._home, "empty") if request.script is None else _current_directory(),
+                writable=(self._home, tree) if writes else (self._home,),
+                keep=keep,
+            )
+
+    def _environment(self, tree: str, *, writes: bool) -> dict[str, str]:
+        """Everybody's own, for root a plain one; of Python's variables only those that the measurement needs."""
+        if os.geteuid() == 0:
+            environment = {"LC_ALL": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONNOUSERSITE": "1"}
+        else:
+            environment = {
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith("PYTHON") and name not in _HOMES
+            }
+            environment["PYTHONUSERBASE"] = os.environ.get("PYTHONUSERBASE") or os.path.expanduser("~/.local")
+        environment["HOME"] = self._home
+        environment["TMPDIR"] = os.path.join(self._home, "tmp")
+        environment["PYTHONPYCACHEPREFIX"] = tree
+        if not writes:
+            environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        return environment
 
     def _require_something(self, trees: Trees) -> None:
         """Raise MeasurementError where no bytecode would differ."""
@@ -246,6 +272,13 @@ class _Session:
             f"{self._interpreter.flavour}: nothing to compare: no source outside of the standard library is imported",
             hint="name other modules, or measure the standard library with --stdlib",
         )
+
+
+def _current_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise UsageError("the current directory is gone", hint="start from one that is there") from error
 
 
 def _remarks(trees: Trees, flavour: str, began: float) -> Iterator[str]:
