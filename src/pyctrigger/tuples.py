@@ -1,8 +1,9 @@
-"""A cheaper typing.NamedTuple, for the modules that an idle hook imports.
+"""typing's NamedTuple, without what it costs when a program starts: for the modules that an idle hook imports.
 
-typing makes a ForwardRef of each field's annotation, and compiles it, though nothing uses it. The first call of
-compile() alone takes a tenth of an idle hook's instructions (CPython 3.11, cachegrind), and 28 classes take as much
-again.
+typing makes a ForwardRef of each field's annotation, and compiles it, though nobody asks. The first call of compile()
+alone takes a tenth of all instructions of an idle hook (CPython 3.11, cachegrind), and 28 classes take as much again.
+collections.namedtuple compiles a `__new__` for each class, which takes three quarters of its time; here it is compiled
+when the first tuple is made, and most classes have none in an idle hook.
 """
 
 from __future__ import annotations
@@ -14,18 +15,48 @@ __all__ = ["NamedTuple"]
 if TYPE_CHECKING:
     from typing import NamedTuple
 else:
-    from collections import namedtuple
+    from collections import _tuplegetter, namedtuple
 
-    class _NamedTupleMeta(type):
+    class _Fields(tuple):
+        """What all of them have."""
+
+        __slots__ = ()
+
+        def __new__(cls, *values: Any, **named: Any) -> Any:
+            defaults = [cls._field_defaults[field] for field in cls._fields if field in cls._field_defaults]
+            made = namedtuple(cls.__name__, cls._fields, defaults=defaults)
+            cls.__new__ = made.__new__
+            return cls.__new__(cls, *values, **named)
+
+        @classmethod
+        def _make(cls, values: Any) -> Any:
+            return cls(*values)
+
+        def _replace(self, **named: Any) -> Any:
+            made = tuple.__new__(type(self), map(named.pop, self._fields, self))
+            if named:
+                raise TypeError(f"{type(self).__name__} has no {', '.join(named)}")
+            return made
+
+        def _asdict(self) -> dict[str, Any]:
+            return dict(zip(self._fields, self))
+
+        def __repr__(self) -> str:
+            fields = ", ".join(f"{name}={value!r}" for name, value in self._asdict().items())
+            return f"{type(self).__name__}({fields})"
+
+        def __getnewargs__(self) -> tuple[Any, ...]:
+            return tuple(self)
+
+    class _Maker(type):
         def __new__(cls, name: str, bases: tuple[Any, ...], body: dict[str, Any]) -> Any:
             if not bases:
                 return super().__new__(cls, name, bases, body)
-            fields = body.get("__annotations__", {})
-            defaults = [body.pop(field) for field in fields if field in body]
-            made = namedtuple(name, fields, defaults=defaults, module=body["__module__"])
-            for key, value in body.items():
-                setattr(made, key, value)
-            return made
+            fields = tuple(body.get("__annotations__", {}))
+            defaults = {field: body.pop(field) for field in fields if field in body}
+            getters = {field: _tuplegetter(number, None) for number, field in enumerate(fields)}
+            made = {**body, **getters, "__slots__": (), "_fields": fields, "_field_defaults": defaults}
+            return type(name, (_Fields,), made)
 
-    class NamedTuple(metaclass=_NamedTupleMeta):
-        """Base class of a named tuple whose fields are the annotations of its class."""
+    class NamedTuple(metaclass=_Maker):
+        """The base of a tuple whose fields are the annotations of its class."""

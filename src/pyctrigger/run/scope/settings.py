@@ -22,7 +22,7 @@ EVENTS = ("install", "upgrade", "remove", "configure", "unknown")
 MANAGERS = ("pkg", "dpkg", "rpm", "pacman", "apk")
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-_SIZE = re.compile(r"([0-9]{1,18})\s*([A-Za-z]*)\Z", re.ASCII)
+_SIZE = r"([0-9]{1,18})\s*([A-Za-z]*)\Z"
 #: setrlimit(2) takes no more.
 _LARGEST_SIZE = (1 << 63) - 1
 
@@ -94,7 +94,7 @@ def _levels_said(text: str) -> list[int]:
 
 def size(value: Any) -> int:
     """Bytes, from a number or a text such as "2GiB". Raises ValueError."""
-    match = _SIZE.match(value.strip()) if isinstance(value, str) else None
+    match = re.match(_SIZE, value.strip(), re.ASCII) if isinstance(value, str) else None
     if match and match[2].lower() in _UNITS:
         value = int(match[1]) * _UNITS[match[2].lower()]
     if type(value) is not int or not 0 <= value <= _LARGEST_SIZE:
