@@ -85,9 +85,7 @@ FAR_REACHING = {
     *("run.apply.compile", "run.apply.execution", "run.hooks.manage", "run.installation"),
     *("run.plan.survey", "run.plan.walk", "run.scope.target", "run.trigger"),
 }
-CLASSES_OF_TWO_MEANINGS = {
-    *("Entry", "Judge", "Limits", "Part", "Settings", "Source", "Subject", "Watcher"),
-}
+CLASSES_OF_TWO_MEANINGS = {"Entry", "Part", "Subject"}
 MODULES_OF_TWO_MEANINGS = {
     *("answer", "directory", "files", "limits", "reader", "report", "rpm", "unchanged"),
 }

@@ -47,7 +47,7 @@ def _items(table: Mapping[str, schema.Setting], defaults: Mapping[str, Any], opt
 
 
 def _as_toml(value: Any, kind: schema.ValueKind) -> str:
-    if kind.convert is schema.size:
+    if kind is schema.SIZES:
         return f'"{value >> 30}GiB"'
     if isinstance(value, bool):
         return str(value).lower()

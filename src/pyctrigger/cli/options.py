@@ -128,11 +128,8 @@ def _option(setting: Setting) -> dict[str, Any]:
 def _reader(kind: ValueKind) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
-            return kind.convert(kind.parse(text))
-        except (OSError, ValueError):
-            from ..suggestions import did_you_mean
-
-            likely = did_you_mean(text, kind.choices) if kind.choices else ""
-            raise argparse.ArgumentTypeError(f"{text!r}: say {kind.say}{likely}") from None
+            return kind.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
     return read

@@ -198,14 +198,13 @@ def _migration(report: MigrationReport) -> list[Piece]:
     return [*lines, "", last, *(f"not examined: {shown(each.path)}: {each.message}" for each in report.unexamined)]
 
 
-def _age(value: object) -> float:
-    match = _DURATION.match(str(value))
-    if not match:
-        raise ValueError("no time")
-    return float(match[1]) * _UNITS[match[2]]
+def _age(text: str) -> float:
+    """Seconds; of what is no time, less than none."""
+    match = _DURATION.match(text)
+    return float(match[1]) * _UNITS[match[2]] if match else -1
 
 
-_AGE = ValueKind("a time", _age, "a time such as 90s, 15m, 2h or 1d", "AGE")
+_AGE = ValueKind("a time", "a time", lambda text: _age(text) >= 0, _age, "a time such as 90s, 15m, 2h or 1d", "AGE")
 _INSTEAD = "instead of the table"
 VERB = Verb(
     "show sources, bytecode, pending work and the lock",

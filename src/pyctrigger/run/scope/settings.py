@@ -27,13 +27,21 @@ _SIZE = r"([0-9]{1,18})\s*([A-Za-z]*)\Z"
 _LARGEST_SIZE = (1 << 63) - 1
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 class ValueKind(NamedTuple):
     """One kind of value: how it is read, and what is said to who writes it wrongly."""
 
     takes: str
-    """What the configuration may have, in words."""
-    convert: Callable[[Any], Any]
-    """From what TOML and JSON have to the value; raises ValueError, which says what to write."""
+    """What the configuration may have, in words, for the reference."""
+    write: str
+    """The same, for who has written something else."""
+    is_valid: Callable[[Any], bool]
+    """Whether what TOML or JSON has is one."""
+    becomes: Callable[[Any], Any] = _as_it_is
+    """What is made of a valid one."""
     say: str = ""
     """What may be said on a command line; nothing: any text."""
     value: str = ""
@@ -44,6 +52,27 @@ class ValueKind(NamedTuple):
     """The words that there are, if they can be listed."""
     is_list: bool = False
     """Whether each of several words of the command line adds one."""
+
+    def convert(self, value: Any) -> Any:
+        """What it is to us. Raises ValueError, which says what to write."""
+        if not self.is_valid(value):
+            raise ValueError(f"write {self.write}{self.suggest(value)}")
+        return self.becomes(value)
+
+    def read(self, text: str) -> Any:
+        """The same of a word of the command line. Raises ValueError, which says what to say."""
+        try:
+            return self.convert(self.parse(text))
+        except (OSError, ValueError):
+            raise ValueError(f"say {self.say}{self.suggest(text)}") from None
+
+    def suggest(self, value: Any) -> str:
+        """Returns which of the choices it was probably meant to be."""
+        if not self.choices or not isinstance(value, str):
+            return ""
+        from ...suggestions import did_you_mean
+
+        return did_you_mean(value, self.choices)
 
 
 class Setting(NamedTuple):
@@ -77,82 +106,34 @@ class Setting(NamedTuple):
         return self.flags or (f"--{self.name.replace('_', '-')}",)
 
 
-def levels(value: Any) -> tuple[int, ...]:
-    """Optimization levels, sorted and once each. Raises ValueError."""
-    if (
-        not isinstance(value, list)
-        or not value
-        or any(type(level) is not int or level not in (0, 1, 2) for level in value)
-    ):
-        raise ValueError("write a list of optimization levels, such as [0, 1, 2]")
-    return tuple(sorted(set(value)))
-
-
-def _levels_said(text: str) -> list[int]:
-    return [("0", "1", "2").index(level) for level in text.split(",")]
-
-
-def size(value: Any) -> int:
-    """Bytes, from a number or a text such as "2GiB". Raises ValueError."""
-    match = re.match(_SIZE, value.strip(), re.ASCII) if isinstance(value, str) else None
-    if match and match[2].lower() in _UNITS:
-        value = int(match[1]) * _UNITS[match[2].lower()]
-    if type(value) is not int or not 0 <= value <= _LARGEST_SIZE:
-        raise ValueError('write a size such as "2GiB", "512MiB" or a number of bytes')
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
-        raise ValueError('write a list of texts, such as ["*/tests/data/*"]')
-    return tuple(value)
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and each for each in value)
 
 
 def _is_absolute(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("/") and "\0" not in value
 
 
-def _absolute_directories(value: Any) -> tuple[str, ...]:
-    paths = _texts(value)
-    if not all(map(_is_absolute, paths)):
-        raise ValueError("write absolute paths")
-    return paths
+def _are_absolute(value: Any) -> bool:
+    return _are_texts(value) and all(map(_is_absolute, value))
 
 
-def _absolute(value: Any) -> str:
-    if not _is_absolute(value):
-        raise ValueError("write an absolute path")
-    return str(value)
+def _are_levels(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(each) is int and 0 <= each <= 2 for each in value)
 
 
-def _executable(value: Any) -> str:
-    if not _is_absolute(value):
-        raise ValueError("write the absolute path of an interpreter")
-    return str(value)
+def _are_seconds(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 10**6
 
 
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("write true or false")
-    return value
+def _bytes(value: Any) -> Any:
+    """A size's number of bytes; what is no size, as it is."""
+    match = re.match(_SIZE, value.strip(), re.ASCII) if isinstance(value, str) else None
+    return int(match[1]) * _UNITS[match[2].lower()] if match and match[2].lower() in _UNITS else value
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("write a text")
-    return value
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 10**6:
-        raise ValueError("write a number of seconds, 0 or more")
-    return float(value)
-
-
-def _positive_seconds(value: Any) -> float:
-    if value == 0:
-        raise ValueError("write a number of seconds, more than 0")
-    return _seconds(value)
+def _is_size(value: Any) -> bool:
+    return type(_bytes(value)) is int and 0 <= _bytes(value) <= _LARGEST_SIZE
 
 
 def _digits(text: str) -> int:
@@ -163,58 +144,72 @@ def _digits(text: str) -> int:
 
 def whole_number(least: int, most: int, say: str = "") -> ValueKind:
     """A whole number with these limits."""
+    limits = f"from {least} to {most}"
+    takes = f"a whole number {limits}"
 
-    def convert(value: Any) -> int:
-        if type(value) is not int or not least <= value <= most:
-            raise ValueError(f"write a whole number from {least} to {most}")
-        return value
+    def is_valid(value: Any) -> bool:
+        return type(value) is int and least <= value <= most
 
-    return ValueKind(
-        f"a whole number from {least} to {most}", convert, say or f"a number from {least} to {most}", "N", _digits
-    )
+    return ValueKind(takes, takes, is_valid, say=say or f"a number {limits}", value="N", parse=_digits)
 
 
 def one_of(*known: str, becomes: Callable[[str], Any] = str) -> ValueKind:
     """One of these words."""
     *others, last = (f'`"{each}"`' for each in known)
-
-    def convert(value: Any) -> Any:
-        if not isinstance(value, str) or value not in known:
-            from ...suggestions import did_you_mean
-
-            likely = did_you_mean(value, known) if isinstance(value, str) else ""
-            raise ValueError("write one of " + ", ".join(f'"{each}"' for each in known) + likely)
-        return becomes(value)
-
     return ValueKind(
-        f"{', '.join(others)} or {last}", convert, f"{', '.join(known[:-1])} or {known[-1]}", choices=known
+        f"{', '.join(others)} or {last}",
+        "one of " + ", ".join(f'"{each}"' for each in known),
+        lambda value: isinstance(value, str) and value in known,
+        becomes,
+        say=f"{', '.join(known[:-1])} or {known[-1]}",
+        choices=known,
     )
 
 
-TEXT = ValueKind("a text", _text)
-TEXTS = ValueKind("a list of texts", _texts, is_list=True)
-BOOLEAN = ValueKind("`true` or `false`", _boolean)
+TEXT = ValueKind("a text", "a text", lambda value: isinstance(value, str))
+TEXTS = ValueKind("a list of texts", 'a list of texts, such as ["*/tests/data/*"]', _are_texts, tuple, is_list=True)
+BOOLEAN = ValueKind("`true` or `false`", "true or false", lambda value: isinstance(value, bool))
 #: How many times an option was given.
-HOW_OFTEN = ValueKind("a whole number", int)
-LEVELS = ValueKind("a list of 0, 1 and 2", levels, "levels from 0 to 2, such as 0,1,2", "0,1,2", _levels_said)
+HOW_OFTEN = whole_number(0, 9)
+LEVELS = ValueKind(
+    "a list of 0, 1 and 2",
+    "a list of optimization levels, such as [0, 1, 2]",
+    _are_levels,
+    lambda value: tuple(sorted(set(value))),
+    say="levels from 0 to 2, such as 0,1,2",
+    value="0,1,2",
+    parse=lambda text: [("0", "1", "2").index(level) for level in text.split(",")],
+)
 MODES = one_of(*(mode.value for mode in InvalidationMode), becomes=InvalidationMode)._replace(value="MODE")
 COUNT = whole_number(0, 4096)
 EPOCH = whole_number(0, 1 << 63, "a number of seconds since 1970")
-SECONDS = ValueKind("a number of seconds", _seconds, "a number of seconds", "SECONDS", float)
-POSITIVE_SECONDS = SECONDS._replace(convert=_positive_seconds)
+SECONDS = ValueKind(
+    "a number of seconds",
+    "a number of seconds, 0 or more",
+    _are_seconds,
+    float,
+    say="a number of seconds",
+    value="SECONDS",
+    parse=float,
+)
+POSITIVE_SECONDS = SECONDS._replace(is_valid=lambda value: value != 0 and _are_seconds(value))
 SIZES = ValueKind(
     'a number of bytes, or a text with a unit, such as `"512MiB"`',
-    size,
-    "a size such as 2GiB, 512MiB or a number of bytes",
-    "SIZE",
-    lambda text: int(text) if text.isdigit() else text,
+    'a size such as "2GiB", "512MiB" or a number of bytes',
+    _is_size,
+    _bytes,
+    say="a size such as 2GiB, 512MiB or a number of bytes",
+    value="SIZE",
+    parse=lambda text: int(text) if text.isdigit() else text,
 )
 #: A path of this system, whatever root is served: from the directory that it is named in.
-PATH = ValueKind("an absolute path", _absolute, "an absolute path", "DIR", os.path.abspath)
+PATH = ValueKind(
+    "an absolute path", "an absolute path", _is_absolute, say="an absolute path", value="DIR", parse=os.path.abspath
+)
+#: One that has to be absolute as it is said.
+DIRECTORY = PATH._replace(say="")
 #: Directories as the target sees them, which the parser makes absolute where it knows the root.
-DIRECTORIES = ValueKind("a list of absolute paths", _absolute_directories, value="DIR", is_list=True)
-#: The same of one, which has to be absolute as it is said.
-DIRECTORY = ValueKind("an absolute path", _absolute, value="DIR")
+DIRECTORIES = ValueKind("a list of absolute paths", "absolute paths", _are_absolute, tuple, value="DIR", is_list=True)
 
 _COMPILE = ("run", "repair")
 WRITE = (*_COMPILE, "sweep", "purge")
@@ -412,7 +407,7 @@ FLAVOUR = {
     for setting in (
         Setting(
             "executable",
-            PATH._replace(convert=_executable),
+            PATH._replace(write="the absolute path of an interpreter"),
             meaning="The interpreter of this version, which is not searched then.",
         ),
         Setting("optimize", LEVELS, meaning="As in `[defaults]`."),
