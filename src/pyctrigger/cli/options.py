@@ -120,9 +120,9 @@ def _option(setting: Setting) -> dict[str, Any]:
         return {"action": "append", "metavar": value, "default": []}
     default = _DEFAULTS.get(setting.name) if setting.default is None else setting.default
     told: dict[str, Any] = {"default": default, "action": Once if setting.once else "store"}
-    if not value:
+    if kind.choices and not value:
         return {**told, "choices": kind.choices}
-    return {**told, "metavar": value, **({"type": _reader(kind)} if kind.say else {})}
+    return {**told, "metavar": value or None, **({"type": _reader(kind)} if kind.say else {})}
 
 
 def _reader(kind: ValueKind) -> Callable[[str], Any]:
