@@ -76,12 +76,11 @@ MOST_GOALS = 15
 CIRCLES = [
     {"packages.database", "packages.files", "packages.manager"},
     {"tree.account", "tree.identity"},
-    {"inspect.measure_compile", "inspect.measure_trees"},
 ]
 LARGE_FOLDERS = {"run/plan"}
 FAR_REACHING = {
     *("inspect.explain.explanation", "inspect.explain.forecast", "inspect.explain.provenance"),
-    *("inspect.measure_compile", "inspect.status.check", "inspect.status.doctor", "inspect.status.migration"),
+    *("inspect.measure.trees", "inspect.status.check", "inspect.status.doctor", "inspect.status.migration"),
     *("run.apply.compile", "run.apply.execution", "run.hooks.manage", "run.installation"),
     *("run.plan.survey", "run.plan.walk", "run.scope.target", "run.trigger"),
 }

@@ -14,8 +14,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from ...tuples import NamedTuple
-from ..database import connect, database_error, has_sqlite, is_busy
 from ..quota import Quota, StateFullError
+from ..sqlite_file import connect, database_error, has_sqlite, is_busy
 from .pages import PagedRecords
 from .record import Record
 from .spool import PAGE, Spool
