@@ -61,7 +61,7 @@ def reference(name: str) -> str:
 def terms_of_manual(name: str) -> list[str]:
     """What its definition lists explain."""
     found = re.findall(r"^\.TP\n\.B (.*)$", manual(name), re.MULTILINE)
-    return [re.sub(r"\\f[BP]|\\&", "", term).replace(r"\-", "-").replace(r"\(aq", "'") for term in found]
+    return [re.sub(r"\\f[BP]|\\&", "", term).replace(r"\-", "-") for term in found]
 
 
 def terms_of_reference(name: str) -> list[str]:
@@ -326,6 +326,8 @@ def test_it_can_be_formatted(page: Path) -> None:
     child = formatted(page.name, "-Tutf8")
 
     assert child.stderr == ""
+    # What is to be typed stays as it is on a keyboard; unescaped, print has a finer form of each.
+    assert not re.search(r"(?m)^(?!\.).*[~^`']", manual(page.name))
     assert not re.search(r"^\.[A-Z]|\\&|@[A-Z]+@", child.stdout, re.MULTILINE)
     assert f" {page.stem} " in child.stdout.replace("‐", "-")
 

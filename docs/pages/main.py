@@ -23,6 +23,9 @@ OLDEST = (3, 11)
 #: Everything in them is generated, and committed: no package build needs Sphinx.
 GENERATED = ("docs/reference", "docs/man")
 
+#: What is typed stays as it is on a keyboard: groff has finer forms of these for print, and Sphinx leaves some.
+_KEYS = str.maketrans({"~": r"\(ti", "^": r"\(ha", "'": r"\(aq"})
+
 
 def main() -> int:
     """Write, or check; returns 0, or 1 with the reason on standard error."""
@@ -68,6 +71,9 @@ def build(python: Path, scratch: Path, *, links: bool = False) -> None:
     wanted = {"linkcheck": "links"} if links else {"man": "checkout/docs/man", "html": "site"}
     for builder, directory in wanted.items():
         subprocess.run([*sphinx, "-b", builder, copy, scratch / directory], check=True)
+    for page in () if links else (copy / "docs/man").iterdir():
+        first, _, rest = page.read_text(encoding="utf-8").partition("\n")
+        page.write_text(f"{first}\n{rest.translate(_KEYS)}", encoding="utf-8")
 
 
 def deliver(scratch: Path, site: Path, *, check: bool) -> int:
