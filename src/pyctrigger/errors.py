@@ -29,7 +29,7 @@ class PyctriggerError(Exception):
     """Root of all exceptions that pyctrigger raises.
 
     `exit_code` is the command's exit code, `message` says what happened (path and reason), and `hint` what the user can
-    do about it. A class without a hint of its own for each error has one in `usual_mend`.
+    do about it. A class without a hint of its own for each error has one in `usual_hint`.
     """
 
     exit_code: ClassVar[int] = 70

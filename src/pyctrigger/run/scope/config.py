@@ -14,7 +14,7 @@ from ...interpreter.trust import require_own
 from ...pyc.header import InvalidationMode
 from ...state.locations import configuration_files
 from ...tuples import NamedTuple
-from . import settings as schema
+from .settings import DEFAULTS, FLAVOUR, HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -113,15 +113,15 @@ class _Reader:
         self._problems: list[str] = []
 
     def read(self, document: dict[str, Any]) -> Settings:
-        self._only(document, "", ("defaults", "hooks", "flavours"), elsewhere=schema.DEFAULTS)
-        values = self._table(document, "defaults", schema.DEFAULTS)
-        values.update(self._table(document, "hooks", schema.HOOKS))
+        self._only(document, "", ("defaults", "hooks", "flavours"), elsewhere=DEFAULTS)
+        values = self._table(document, "defaults", DEFAULTS)
+        values.update(self._table(document, "hooks", HOOKS))
         flavours = {}
         for name, table in self._mapping(document, "flavours").items():
             if not _is_version(name):
                 self._problems.append(f'flavours.{_key(name)} is no version; write "3.11" or "pypy3.11", with quotes')
                 continue
-            found = self._table({name: table}, name, schema.FLAVOUR, f'flavours."{name}"')
+            found = self._table({name: table}, name, FLAVOUR, f'flavours."{name}"')
             flavours[name] = FlavourSettings(**found)
         if self._problems:
             raise ConfigurationError(self._path, self._problems)
