@@ -1,0 +1,331 @@
+"""The manifest: what was learned about a tree, as a hint, never as an authority."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyctrigger.state.quota import Quota, StateFullError
+from pyctrigger.state.records import manifest as module
+from pyctrigger.state.records.manifest import Manifest, Uncompilable
+from pyctrigger.state.records.pages import PagedRecords
+from pyctrigger.state.records.record import Record
+from pyctrigger.state.records.unchanged import Settled, key_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAGIC, OTHER_MAGIC = b"\xa7\r\r\n", b"\xcb\r\r\n"
+FACT = Uncompilable("identity", b"digest", MAGIC, "syntax", "line 1")
+
+
+def record(number: int) -> Record:
+    """One that tells itself from others."""
+    return Record(f"s{number}", b"sd", f"p{number}", b"bd", b"header", number)
+
+
+def saved(place: Path, records: dict[str, dict[str, Record]], facts: dict[str, Uncompilable] | None = None) -> None:
+    """A manifest with these records."""
+    manifest = Manifest(str(place))
+    manifest.serve(["/site"])
+    for directory, pycs in records.items():
+        for name, each in pycs.items():
+            manifest.record(directory, name, each)
+    for path, fact in (facts or {}).items():
+        manifest.learn(path, fact)
+    manifest.save()
+    manifest.close()
+
+
+def rows(place: Path, question: str) -> list[Any]:
+    """What stands in the file."""
+    database = sqlite3.connect(place / "manifest.sqlite")
+    try:
+        return database.execute(question).fetchall()
+    finally:
+        database.close()
+
+
+# -- sources that can't compile ---------------------------------------------------------------------------------------
+
+#: Kind, what it was tried with, the magic number now, the limits now, and whether it would fail again.
+HOLDS: list[tuple[str, float, bytes, dict[str, float], bool]] = [
+    ("syntax", 0, MAGIC, {}, True),
+    ("syntax", 0, OTHER_MAGIC, {}, False),  # another Python may know this syntax
+    ("syntax", 0, MAGIC, {"timeout": 60, "memory": 1}, True),
+    ("timeout", 60, MAGIC, {"timeout": 60}, True),
+    ("timeout", 60, MAGIC, {"timeout": 30}, True),
+    ("timeout", 60, MAGIC, {"timeout": 61}, False),
+    ("timeout", 60, MAGIC, {"timeout": 0}, False),  # no limit any more
+    ("timeout", 60, OTHER_MAGIC, {"timeout": 60}, False),
+    ("memory", 100, MAGIC, {"memory": 100}, True),
+    ("memory", 100, MAGIC, {"memory": 101}, False),
+    ("memory", 100, MAGIC, {"timeout": 1}, True),
+]
+
+
+@pytest.mark.parametrize(("kind", "tried_with", "magic", "limits", "expected"), HOLDS)
+def test_whether_a_source_would_fail_again(
+    kind: str, tried_with: float, magic: bytes, limits: dict[str, float], expected: bool
+) -> None:
+    """Under this interpreter, and with these limits."""
+    assert expected is Uncompilable("i", b"d", MAGIC, kind, "m", tried_with).holds(magic, limits)
+
+
+def test_facts_come_back(tmp_path: Path) -> None:
+    """Until they are unlearned."""
+    saved(tmp_path, {}, {"/site/a.py": FACT, "/site/\udcff.py": FACT._replace(tried_with=2.5)})
+    manifest = Manifest(str(tmp_path))
+    assert {"/site/a.py": FACT, "/site/\udcff.py": FACT._replace(tried_with=2.5)} == manifest.uncompilable
+    assert manifest.has_changed is False
+    manifest.unlearn("/site/absent.py")
+    assert manifest.has_changed is False
+    manifest.unlearn("/site/a.py")
+    manifest.learn("/site/b.py", FACT)
+    manifest.save()
+    manifest.close()
+    assert {"/site/b.py", "/site/\udcff.py"} == set(Manifest(str(tmp_path)).uncompilable)
+
+
+def test_of_a_strangers_tree_so_many_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no more, in memory too."""
+    monkeypatch.setattr(module, "MOST_UNCOMPILABLE", 2)
+    for quota, expected in [(Quota(1 << 30), 2), (Quota(), 3)]:
+        manifest = Manifest(str(tmp_path), quota=quota)
+        for number in range(3):
+            manifest.learn(f"/{number}", FACT)
+        assert expected == len(manifest.uncompilable)
+
+
+# -- records ----------------------------------------------------------------------------------------------------------
+
+RECORDS = {"/site": {"m": record(1)}, "/site/p": {"a": record(2), "\udcff": record(3)}, "/site/p/q": {"b": record(4)}}
+
+
+@pytest.mark.parametrize("approach", [None, "/site", "/site/p", "/other"])
+def test_records_come_back(tmp_path: Path, approach: str | None) -> None:
+    """Read for each directory, or ahead for all below one."""
+    saved(tmp_path, RECORDS)
+    manifest = Manifest(str(tmp_path))
+    if approach is not None:
+        manifest.approach(approach)
+    assert RECORDS == {directory: manifest.records(directory) for directory in RECORDS}
+    assert {} == manifest.records("/site/pq")
+    assert manifest.keeps_records is True
+    manifest.close()
+
+
+@pytest.mark.parametrize("limit", [1, 4096])
+def test_what_is_read_ahead_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """With more, each directory is read by itself."""
+    saved(tmp_path, RECORDS)
+    monkeypatch.setattr(module, "_MAX_READ_AHEAD", limit)
+    manifest = Manifest(str(tmp_path))
+    manifest.approach("/site")
+    assert RECORDS == {directory: manifest.records(directory) for directory in RECORDS}
+    manifest.close()
+
+
+def test_a_run_sees_what_it_recorded_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a directory that it has let go of in between."""
+    saved(tmp_path, RECORDS)
+    monkeypatch.setattr(module, "_MAX_DIRECTORIES", 1)
+    manifest = Manifest(str(tmp_path))
+    assert {"m": record(1)} == manifest.records("/site")
+    manifest.record("/site", "m", record(9))
+    manifest.record("/site/p", "new", record(8))
+    manifest.forget("/site/p", "a")
+    manifest.forget("/site/p", "absent")
+    assert {"m": record(9)} == manifest.records("/site")
+    assert {"new": record(8), "\udcff": record(3)} == manifest.records("/site/p")
+    manifest.save()
+    manifest.close()
+    assert {"new": record(8), "\udcff": record(3)} == Manifest(str(tmp_path)).records("/site/p")
+
+
+def test_a_large_directory_is_read_a_page_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks like the dictionary of a smaller one."""
+    names = [f"m{number:03}" for number in range(20)]
+    saved(tmp_path, {"/site": {name: record(number) for number, name in enumerate(names)}})
+    monkeypatch.setattr(module, "_MAX_HELD_OF_ONE", 10)
+    manifest = Manifest(str(tmp_path))
+    records = manifest.records("/site")
+    assert isinstance(records, PagedRecords)
+    assert [record(number) for number in range(20)] == [records.get(name) for name in names]
+    assert [record(3), None] == [records.get("m003"), records.get("absent")]
+    manifest.record("/site", "m003", record(99))
+    manifest.forget("/site", "m004")
+    assert [record(99), None, record(5)] == [records.get(name) for name in ("m003", "m004", "m005")]
+    manifest.save()
+    manifest.close()
+    assert [(19,)] == rows(tmp_path, "select count(*) from pycs")
+
+
+def test_a_directory_that_becomes_large_is_paged_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was recorded stays."""
+    monkeypatch.setattr(module, "_MAX_HELD_OF_ONE", 3)
+    manifest = Manifest(str(tmp_path))
+    manifest.records("/site")
+    for number in range(5):
+        manifest.record("/site", f"m{number}", record(number))
+    records = manifest.records("/site")
+    assert isinstance(records, PagedRecords)
+    assert [record(number) for number in range(5)] == [records.get(f"m{number}") for number in range(5)]
+    manifest.close()
+
+
+# -- strangers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sites", "strangers"),
+    [
+        (["/site"], ["/other", "/site2", "/sit"]),
+        (["/site/"], ["/other", "/site2", "/sit"]),
+        (["/site", "/other"], ["/site2", "/sit"]),
+        (["/"], []),
+    ],
+)
+def test_what_lies_in_no_site_directory_is_dropped(tmp_path: Path, sites: list[str], strangers: list[str]) -> None:
+    """Of this run or an earlier one: nobody of ours has written that."""
+    directories = ["/other", "/sit", "/site", "/site/a", "/site2"]
+    saved(
+        tmp_path, {directory: {"m": record(1)} for directory in directories}, {"/site/a/x.py": FACT, "/out/y.py": FACT}
+    )
+    manifest = Manifest(str(tmp_path))
+    manifest.serve(sites)
+    expected = sorted([*strangers, *([] if sites == ["/"] else ["/out"])])
+    assert expected == manifest.drop_strangers()
+    manifest.save()
+    manifest.close()
+    kept = {directory.decode() for (directory,) in rows(tmp_path, "select directory from pycs")}
+    assert set(directories) - set(strangers) == kept
+    assert ("/out/y.py" in Manifest(str(tmp_path)).uncompilable) is (sites == ["/"])
+
+
+# -- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_directory_it_forgets() -> None:
+    """And nothing is an error."""
+    manifest = Manifest(None)
+    manifest.record("/site", "m", record(1))
+    manifest.learn("/site/a.py", FACT)
+    manifest.save()
+    assert (False, {}, {"/site/a.py": FACT}) == (
+        manifest.keeps_records,
+        manifest.records("/site"),
+        manifest.uncompilable,
+    )
+
+
+def test_nothing_new_isnt_saved(tmp_path: Path) -> None:
+    """A run that only looked makes no file."""
+    manifest = Manifest(str(tmp_path))
+    manifest.serve(["/site"])
+    manifest.records("/site")
+    manifest.save()
+    manifest.close()
+    assert not (tmp_path / "manifest.sqlite").exists()
+
+
+def test_many_directories_that_needed_nothing_are_worth_a_file(tmp_path: Path) -> None:
+    """For their own sake."""
+    manifest = Manifest(str(tmp_path))
+    for number in range(100):
+        manifest.settled.note(key_of(f"/site/{number}"), Settled("t", b"", b"", b""))
+    assert manifest.has_changed is True
+    manifest.save()
+    manifest.close()
+    assert [(100,)] == rows(tmp_path, "select count(*) from settled")
+
+
+@pytest.mark.parametrize("data", [b"", b"no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_file_is_begun_anew(tmp_path: Path, data: bytes) -> None:
+    """With what this run has seen."""
+    saved(tmp_path, RECORDS)
+    (tmp_path / "manifest.sqlite").write_bytes(data)
+    manifest = Manifest(str(tmp_path))
+    assert ({}, {}) == (manifest.records("/site"), manifest.uncompilable)
+    manifest.record("/site", "m", record(7))
+    manifest.save()
+    manifest.close()
+    assert [(b"/site", b"m")] == rows(tmp_path, "select directory, name from pycs")
+
+
+def test_another_schema_is_worth_nothing(tmp_path: Path) -> None:
+    """Its tables are dropped."""
+    database = sqlite3.connect(tmp_path / "manifest.sqlite")
+    database.executescript("create table pycs (x); create table settled (x); pragma user_version = 4")
+    database.close()
+    saved(tmp_path, RECORDS)
+    assert [(4,)] == rows(tmp_path, "select count(*) from pycs")
+    assert [(5,)] == rows(tmp_path, "pragma user_version")
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_the_whole_file_is_read_on_demand(tmp_path: Path, is_damaged: bool) -> None:
+    """If a part of it is damaged, all of it is worth nothing."""
+    saved(tmp_path, {f"/site/{number}": {"m" * 100: record(number)} for number in range(300)})
+    path = tmp_path / "manifest.sqlite"
+    if is_damaged:
+        data = bytearray(path.read_bytes())
+        data[-4096:-3000] = b"\xff" * 1096
+        path.write_bytes(data)
+    manifest = Manifest(str(tmp_path))
+    manifest.check()
+    found = sum(bool(manifest.records(f"/site/{number}")) for number in range(300))
+    assert (0 if is_damaged else 300) == found
+    manifest.record("/site", "m", record(1))
+    manifest.save()
+    manifest.close()
+    assert [(1 if is_damaged else 301,)] == rows(tmp_path, "select count(*) from pycs")
+
+
+def test_a_locked_file_is_gone_without(tmp_path: Path) -> None:
+    """After a while, told once; nothing is saved then."""
+    saved(tmp_path, RECORDS)
+    other = sqlite3.connect(tmp_path / "manifest.sqlite", isolation_level=None)
+    other.execute("begin exclusive")
+    told: list[str] = []
+    manifest = Manifest(str(tmp_path), patience=0.05, notice=told.append)
+    assert ({}, False, True) == (manifest.records("/site"), manifest.keeps_records, manifest.is_busy)
+    manifest.record("/site", "m", record(9))
+    manifest.check()
+    manifest.save()
+    manifest.close()
+    other.close()
+    assert (1, True) == (len(told), f"{tmp_path}/manifest.sqlite is locked by another program" in told[0])
+    assert [(4,)] == rows(tmp_path, "select count(*) from pycs")
+
+
+def test_a_file_that_is_locked_when_it_is_saved_is_gone_without(tmp_path: Path) -> None:
+    """It isn't taken for a damaged one."""
+    saved(tmp_path, RECORDS)
+    told: list[str] = []
+    manifest = Manifest(str(tmp_path), patience=0.05, notice=told.append)
+    manifest.record("/site", "m", record(9))
+    other = sqlite3.connect(tmp_path / "manifest.sqlite", isolation_level=None)
+    other.execute("begin immediate")
+    manifest.save()
+    manifest.close()
+    other.close()
+    assert (1, [(4,)]) == (len(told), rows(tmp_path, "select count(*) from pycs"))
+
+
+def test_a_strangers_manifest_has_an_end(tmp_path: Path) -> None:
+    """It is an error of its own, and what was written is counted."""
+    quota = Quota(1 << 20)
+    manifest = Manifest(str(tmp_path), quota=quota)
+    manifest.record("/site", "m", record(1))
+    manifest.save()
+    size = (tmp_path / "manifest.sqlite").stat().st_size
+    assert (1 << 20) - size == quota.left
+    quota.left = 4096
+    for number in range(2000):
+        manifest.record("/site", f"n{number}" * 20, record(number))
+    with pytest.raises(StateFullError):
+        manifest.save()
+    manifest.close()

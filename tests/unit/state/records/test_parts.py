@@ -1,0 +1,167 @@
+"""The parts of a scope as they were when nothing more could be done for them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyctrigger.state.quota import Quota, StateFullError
+from pyctrigger.state.records import parts as module
+from pyctrigger.state.records.parts import PACKED, Part, Parts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEEN = {".": PACKED.pack(1, 2, 3, 4, 5), "p/q": PACKED.pack(1, 2, 3, -4, 2**62)}
+PART = Part.of(SEEN, 12.5, ("/a.pyc",))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A state directory with records."""
+    (tmp_path / "manifest.sqlite").write_bytes(b"records")
+    return tmp_path
+
+
+def noted(place: Path) -> Parts:
+    """Notes that were saved."""
+    parts = Parts(str(place))
+    parts.note("/site", "terms", "p", PART)
+    parts.note("/site", "terms", "", Part())
+    parts.save()
+    return parts
+
+
+def test_a_note_has_an_identity_for_each_directory() -> None:
+    """In the order of their names."""
+    assert [(".", (1, 2, 3, 4, 5)), ("p/q", (1, 2, 3, -4, 2**62))] == list(PART.entries())
+
+
+@pytest.mark.parametrize("part", [Part("a", ""), Part("a\0b", "00" * 40), Part("", "zz"), Part("a", "00" * 41)])
+def test_a_damaged_note_is_an_error(part: Part) -> None:
+    """It is looked at then."""
+    with pytest.raises((ValueError, struct.error)):
+        list(part.entries())
+
+
+def test_notes_come_back(place: Path) -> None:
+    """By site directory and terms."""
+    noted(place)
+    parts = Parts(str(place))
+    assert {"p": PART, "": Part()} == parts.of("/site", "terms")
+    assert ({}, {}) == (parts.of("/site", "other"), parts.of("/site2", "terms"))
+    assert (True, True) == (parts.are_kept, parts.know_records)
+    answers = [parts.has_other(*each) for each in (("/site", "terms"), ("/site", "other"), ("/site2", "terms"))]
+    assert [False, True, False] == answers
+
+
+def test_other_terms_begin_anew(place: Path) -> None:
+    """What was noted on the old ones is worth nothing."""
+    noted(place)
+    parts = Parts(str(place))
+    parts.note("/site", "other", "q", PART)
+    parts.save()
+    assert ({"q": PART}, {}) == (Parts(str(place)).of("/site", "other"), Parts(str(place)).of("/site", "terms"))
+
+
+def test_a_part_that_is_gone_is_forgotten(place: Path) -> None:
+    """Saved only if there is something to save."""
+    parts = noted(place)
+    before = (place / "parts.json").stat().st_ino
+    parts.forget("/site", "terms", "absent")
+    parts.note("/site", "terms", "p", PART)
+    parts.save()
+    assert before == (place / "parts.json").stat().st_ino
+    parts.forget("/site", "terms", "p")
+    parts.save()
+    assert {"": Part()} == Parts(str(place)).of("/site", "terms")
+
+
+def test_notes_rest_on_their_records(place: Path) -> None:
+    """A manifest that was lost, damaged or rolled back knows less than they do."""
+    parts = noted(place)
+    (place / "manifest.sqlite").write_bytes(b"other records")
+    assert ({}, False) == (Parts(str(place)).of("/site", "terms"), Parts(str(place)).know_records)
+    parts.save()  # the same run has saved its records
+    assert {"p", ""} == set(Parts(str(place)).of("/site", "terms"))
+    (place / "manifest.sqlite").unlink()
+    assert {} == Parts(str(place)).of("/site", "terms")
+
+
+def test_notes_are_those_of_the_records_that_were_there_when_they_were_read(place: Path) -> None:
+    """Saving the records in between doesn't make them worthless."""
+    noted(place)
+    parts = Parts(str(place))
+    parts.load()
+    (place / "manifest.sqlite").write_bytes(b"what this run has saved")
+    assert {"p", ""} == set(parts.of("/site", "terms"))
+
+
+GOOD: dict[str, Any] = {"terms": "terms", "parts": {"p": ["a", "00", None, []]}}
+#: What stands in the place of a site directory's notes.
+DAMAGED: list[Any] = [
+    7,
+    {"terms": "terms", "parts": 7},
+    {"terms": "terms", "parts": {"p": 7}},
+    {"terms": "terms", "parts": {"p": []}},
+    {"terms": "terms", "parts": {"p": [7, "", None, []]}},
+    {"terms": "terms", "parts": {"p": ["", 7, None, []]}},
+    {"terms": "terms", "parts": {"p": ["", "", "x", []]}},
+    {"terms": "terms", "parts": {"p": ["", "", None, 7]}},
+    {"terms": "terms", "parts": {"p": ["", "", None]}},
+]
+
+
+@pytest.mark.parametrize("site", DAMAGED)
+def test_a_damaged_file_is_worth_nothing(place: Path, site: Any) -> None:
+    """None of its notes."""
+    noted(place)
+    stored = json.loads((place / "parts.json").read_text())
+    for sites, expected in [({"/site": GOOD}, {"p"}), ({"/site": GOOD, "/b": site}, set())]:
+        (place / "parts.json").write_text(json.dumps({**stored, "sites": sites}))
+        assert expected == set(Parts(str(place)).of("/site", "terms"))
+    (place / "parts.json").write_text(json.dumps({**stored, "format": 1}))
+    assert {} == Parts(str(place)).of("/site", "terms")
+
+
+def test_without_a_state_directory_nothing_is_kept() -> None:
+    """And nothing is an error."""
+    parts = Parts(None)
+    parts.note("/site", "terms", "p", PART)
+    parts.save()
+    assert (False, {}) == (parts.are_kept, Parts(None).of("/site", "terms"))
+
+
+def test_a_run_takes_down_so_much_and_no_more(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the part that it ends with; what was known of the others is forgotten."""
+    noted(place)
+    monkeypatch.setattr(module, "_MAX_NOTED", 1)
+    parts = Parts(str(place))
+    for name in ("q", "p"):
+        parts.note("/site", "terms", name, PART)
+    parts.note("/site", "terms", "empty", Part())
+    parts.save()
+    assert {"", "q", "empty"} == set(Parts(str(place)).of("/site", "terms"))
+    parts.note("/site", "terms", "p", PART)
+    parts.save()
+    assert "p" in Parts(str(place)).of("/site", "terms")
+
+
+def test_of_a_strangers_tree_there_are_so_many_and_no_more(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more there are none; and the quota counts."""
+    quota = Quota(100_000)
+    parts = Parts(str(place), quota)
+    parts.note("/site", "terms", "p", PART)
+    parts.save()
+    assert ({"p"}, 100_000 - 4096) == (set(Parts(str(place)).of("/site", "terms")), quota.left)
+    monkeypatch.setattr(module, "_MAX_FOREIGN", 10)
+    parts.note("/site", "terms", "q", PART)
+    parts.save()
+    assert {} == Parts(str(place)).of("/site", "terms")
+    quota.left = 0
+    parts.note("/site", "terms", "r", PART)
+    with pytest.raises(StateFullError):
+        parts.save()

@@ -1,0 +1,106 @@
+"""What tells one state of a file from another, and when that can be believed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from pyctrigger.state.records import record as module
+from pyctrigger.state.records.record import (
+    UNSEEN,
+    digest_of,
+    digest_of_pieces,
+    identity_at,
+    identity_of,
+    identity_written,
+    is_coarse,
+    is_older,
+    learn_clock,
+)
+
+SECOND = 1_000_000_000
+FINE, COARSE = 20_000_000, 2 * SECOND + 20_000_000
+NOW = 1000 * SECOND + 5
+
+
+class Status:
+    """The fields of a status that count."""
+
+    def __init__(self, mtime: int = 5, ctime: int = 5, device: int = 1, inode: int = 2, size: int = 3) -> None:
+        self.st_mtime_ns, self.st_ctime_ns = mtime, ctime
+        self.st_dev, self.st_ino, self.st_size = device, inode, size
+
+
+def status(*fields: int, **named: int) -> Any:
+    """One of them."""
+    return Status(*fields, **named)
+
+
+@pytest.fixture(autouse=True)
+def clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file system's clock is known."""
+    monkeypatch.setattr(module, "_lags", {})
+
+
+def test_identity_has_five_parts() -> None:
+    """Device, inode, size and both times."""
+    assert "1:2:3:4:5" == identity_of(status(4, 5))
+    fields = {"mtime": 9, "ctime": 9, "device": 9, "inode": 9, "size": 9}
+    assert 6 == len({identity_of(status()), *(identity_of(status(**{name: value})) for name, value in fields.items())})
+
+
+@pytest.mark.parametrize(("ctime", "expected"), [(0, True), (SECOND, True), (SECOND + 1, False), (SECOND - 1, False)])
+def test_whole_seconds_may_be_all_that_is_kept(ctime: int, expected: bool) -> None:
+    """By the ctime alone: archives set an mtime, nobody a ctime."""
+    assert expected is is_coarse(status(0, ctime))
+
+
+#: Both times before now, and whether a change would show.
+AGES = [
+    (FINE + 1, FINE + 1, True),
+    (FINE, FINE + 1, False),
+    (FINE + 1, FINE, False),
+    (0, 0, False),
+    (-SECOND, FINE + 1, False),  # a time of tomorrow
+    (FINE + 1, -SECOND, False),
+]
+
+
+@pytest.mark.parametrize(("mtime", "ctime", "expected"), AGES)
+def test_what_is_young_can_change_once_more_and_look_the_same(mtime: int, ctime: int, expected: bool) -> None:
+    """Within a tick of its file system's clock."""
+    found = status(NOW - mtime, NOW - ctime)
+    assert expected is is_older(found, NOW)
+    assert (identity_of(found) if expected else UNSEEN) == identity_at(found, NOW)
+
+
+@pytest.mark.parametrize(("age", "expected"), [(COARSE + 1, True), (COARSE, False), (SECOND, False)])
+def test_of_whole_seconds_two_have_to_pass(age: int, expected: bool) -> None:
+    """As FAT keeps every second one."""
+    assert expected is is_older(status(0, 1000 * SECOND), 1000 * SECOND + age)
+
+
+def test_a_clock_that_is_behind_is_learned() -> None:
+    """Its newest files look old; more than a tick counts, and of that file system alone."""
+    learn_clock(status(0, NOW - FINE), NOW)
+    assert {} == module._lags
+    learn_clock(status(0, NOW - SECOND), NOW)
+    assert {1: SECOND} == module._lags
+    old = NOW - SECOND - FINE
+    assert (False, True) == (is_older(status(old, old), NOW), is_older(status(old - 1, old - 1), NOW))
+    assert is_older(status(old, old, device=7), NOW) is True
+
+
+@pytest.mark.parametrize(("ctime", "expected"), [(NOW, "1:2:3:5:1000000000005"), (SECOND, "")])
+def test_what_we_wrote_ourselves_is_young_by_nature(ctime: int, expected: str) -> None:
+    """Within a fine tick nobody else gets to it."""
+    assert expected == identity_written(status(5, ctime))
+
+
+@pytest.mark.parametrize("pieces", [[], [b""], [b"abc"], [b"a", b"", memoryview(b"bc")]])
+def test_digests_are_of_all_bytes(pieces: list[Any]) -> None:
+    """Twenty bytes of a SHA-256."""
+    expected = hashlib.sha256(b"".join(pieces)).digest()[:20]
+    assert (expected, expected) == (digest_of_pieces(pieces), digest_of(b"".join(pieces)))

@@ -1,0 +1,62 @@
+"""How much the state about a stranger's tree may grow."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packages import write_tree
+from pyctrigger.state.quota import Quota, StateFullError, measure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("left", "sizes", "then"),
+    [
+        (None, [1 << 40], None),
+        (10_000, [5000], 5000),
+        (10_000, [0], 5904),  # every file takes a block
+        (10_000, [1], 5904),
+        (8192, [4096, 4096], 0),
+        (10_000, [4097], 5903),
+    ],
+)
+def test_bytes_are_counted_before_they_are_written(left: int | None, sizes: list[int], then: int | None) -> None:
+    """A block at least; without a limit nothing is."""
+    quota = Quota(left)
+    for size in sizes:
+        quota.spend(size)
+    assert then == quota.left
+
+
+@pytest.mark.parametrize("size", [0, 4096, 1 << 30])
+def test_too_much_is_an_error(size: int) -> None:
+    """As a full disk's quota says it."""
+    with pytest.raises(StateFullError) as caught:
+        Quota(4095).spend(size)
+    assert errno.EDQUOT == caught.value.errno
+
+
+@pytest.mark.parametrize(("left", "size", "then"), [(5, 7, 12), (5, -2, 3), (None, 7, None)])
+def test_what_went_is_given_back(left: int | None, size: int, then: int | None) -> None:
+    """To the byte."""
+    quota = Quota(left)
+    quota.give_back(size)
+    assert then == quota.left
+
+
+def test_a_directory_takes_what_is_in_it(tmp_path: Path) -> None:
+    """Blocks of files, and one at least for each of them and for each directory."""
+    assert 4096 == measure(str(tmp_path))
+    write_tree(tmp_path, {"a/empty": "", "a/b/small": "x"})
+    (tmp_path / "large").write_bytes(os.urandom(100_000))
+    os.sync()
+    large = max((tmp_path / "large").stat().st_blocks * 512, 4096)
+    small = max((tmp_path / "a/b/small").stat().st_blocks * 512, 4096)
+    assert 3 * 4096 + 4096 + small + large == measure(str(tmp_path))
+    assert 0 == measure(str(tmp_path / "absent"))
