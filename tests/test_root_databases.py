@@ -394,12 +394,18 @@ ANSWERS = {
 }
 
 
+def have_a_reader_that(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next child that is to read a database do something else."""
+    command = [sys.executable, "-I", "-S", "-c", program]
+    monkeypatch.setattr(reader, "start_own", lambda *_, **streams: subprocess.Popen(command, **streams))
+
+
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_an_answer_that_no_reader_of_ours_gives_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     """What comes from the child may be the stranger's."""
-    monkeypatch.setattr(reader, "START", f"import os; os.write(1, {ANSWERS[answer]!r})")
+    have_a_reader_that(f"import os; os.write(1, {ANSWERS[answer]!r})", monkeypatch)
     with open(tmp_path / "texts", "w+b") as texts, pytest.raises(ReaderError, match="its reader"):
         ask_reader("pkg", None, texts, str(tmp_path), Patience(5))
 
@@ -415,7 +421,7 @@ def test_a_reader_that_doesnt_end_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, seconds: int, words: str
 ) -> None:
     """By the clock, or for what it says."""
-    monkeypatch.setattr(reader, "START", program)
+    have_a_reader_that(program, monkeypatch)
     began = time.monotonic()
     with open(tmp_path / "texts", "w+b") as texts, pytest.raises(ReaderError, match=words):
         ask_reader("pkg", None, texts, str(tmp_path), Patience(seconds))
@@ -428,7 +434,7 @@ def test_a_reader_that_isnt_run_isnt_slow(tmp_path: Path, monkeypatch: pytest.Mo
     work = "import os, time\nos.sched_setaffinity(0, {PROCESSOR})\nos.nice(10)\n"
     work += "while time.process_time() < 0.12: pass\nos.write(1, b'e' + bytes(8))"
     processor = max(os.sched_getaffinity(0))
-    monkeypatch.setattr(reader, "START", work.replace("PROCESSOR", str(processor)))
+    have_a_reader_that(work.replace("PROCESSOR", str(processor)), monkeypatch)
     busy = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", busy, str(processor)]) as other:
         began = time.monotonic()

@@ -11,7 +11,8 @@ import contextlib
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InterpreterError
 from .confinement import confined
@@ -150,6 +151,30 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     finally:
         for source in sources:
             os.close(source)
+
+
+def start_own(module: str, settings: Sequence[object], **streams: Any) -> subprocess.Popen[bytes]:
+    """Start this Python itself, isolated and confined, to call `serve(*settings)` of one of our modules.
+
+    `streams` are Popen's options for the child's streams. The settings travel as JSON. Raises OSError and
+    SubprocessError.
+    """
+    import json
+
+    package = os.path.abspath(__file__)
+    for _ in __name__.split("."):  # however deep this module lies
+        package = os.path.dirname(package)
+    # The child starts in `/`, and without a site.
+    path = [package, *(each for each in sys.path if os.path.isabs(each) and each != package)]
+    program = f"""\
+{FRESH_START}
+import json, sys
+sys.path[:], settings = json.loads(sys.argv.pop())
+from {module} import serve
+serve(*settings)
+"""
+    command = [sys.executable, *_FLAGS, "-c", program, json.dumps([path, settings])]
+    return confined(lambda _: subprocess.Popen(command, cwd="/", env=_ENVIRONMENT, **streams))
 
 
 def open_file(name: str) -> int:

@@ -7,18 +7,15 @@ that takes too long, or dies over an archive, is replaced, and that archive has 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import socket
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ShortageError
-from ...interpreter.child import FRESH_START, describe_death, kill, printable
-from ...interpreter.confinement import confined
+from ...interpreter.child import describe_death, kill, printable, start_own
 from ...interpreter.worker_accounts import lease
 from .answer import NoAnswerError, parse_answer
 
@@ -37,11 +34,6 @@ _LARGEST_ANSWER = 8 << 20
 _MOST_NOISE = 4096
 #: Answers that may wait for one before them in the order, for each reader.
 _AHEAD = 64
-_BOOTSTRAP = (
-    f"{FRESH_START}\n"
-    "import json, sys; sys.path[:], *settings = json.loads(sys.argv.pop()); "
-    "from pyctrigger.inspect.audit.reader import serve; serve(*settings)"
-)
 
 
 def failure(kind: str, message: str) -> dict[str, Any]:
@@ -63,7 +55,14 @@ class _ReaderProcess:
         self._lease = lease(None)
         uid = -1 if self._lease is None else self._lease.account.uid
         try:
-            self._child = confined(lambda _: _start(theirs.fileno(), life, uid, limits, target))
+            self._child = start_own(
+                "pyctrigger.inspect.audit.reader",
+                (theirs.fileno(), life, uid, limits, target and (target.magic_number.hex(), *target[1:])),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(theirs.fileno(), life),
+            )
         except (OSError, subprocess.SubprocessError) as error:
             ours.close()
             os.close(self._life)
@@ -146,30 +145,6 @@ class _ReaderProcess:
         """End it now."""
         kill(self._child)
         self.end()
-
-
-def _start(
-    channel: int, life: int, uid: int, limits: ArchiveLimits, target: TargetFacts | None
-) -> subprocess.Popen[bytes]:
-    compared = target and (target.magic_number.hex(), *target[1:])
-    settings = json.dumps([_search_path(), channel, life, uid, limits, compared])
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", "-W", "ignore", "-c", _BOOTSTRAP, settings],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        cwd="/",
-        env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
-        pass_fds=(channel, life),
-    )
-
-
-def _search_path() -> list[str]:
-    """Where we ourselves were found, made absolute: the reader starts in `/`, and without a site."""
-    package = os.path.abspath(__file__)
-    for _ in range(4):
-        package = os.path.dirname(package)
-    return [package, *(path for path in sys.path if os.path.isabs(path) and path != package)]
 
 
 class Crew:

@@ -1,8 +1,7 @@
 """Runs in a child process: reads the package database of a foreign root, after dropping all privileges.
 
-`python -I -S -c START PACKAGES MANAGER SECONDS ACCOUNT PLACE`. Standard input is a file with the texts to read,
-followed by the paths whose owners are wanted; PLACE is a directory with the copy of a database. The answer is a list of
-frames.
+Standard input is a file with the texts to read, followed by the paths whose owners are wanted; `place` is a directory
+with the copy of a database. The answer is a list of frames.
 """
 
 from __future__ import annotations
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator
 
-#: Code for the host's interpreter in isolated mode.
-START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from pyctrigger.run.scope.foreign.confined import main; main(sys.argv[2:])"
-)
 #: Header of a text: sizes of its name and contents. Header of an answer: its kind, and sizes of a path and a package.
 TEXT = struct.Struct(">IQ")
 ANSWER = struct.Struct(">cII")
@@ -92,15 +86,14 @@ class CopiedFiles(Files):
             offset += name_size + size
 
 
-def main(arguments: list[str]) -> NoReturn:
+def serve(manager_name: str, seconds: float, account: int, place: str) -> NoReturn:
     """Write the answer to standard output and exit at once, without the risk of an interpreter's shutdown."""
-    name, seconds, account, place = arguments
     with contextlib.suppress(ImportError):  # reported when it is needed
         import sqlite3  # noqa: F401
     try:
-        place = give_up_rights(int(account), place, float(seconds))
-        files = CopiedFiles(0, place, float(seconds))
-        manager = MANAGERS[name](files)
+        place = give_up_rights(account, place, seconds)
+        files = CopiedFiles(0, place, seconds)
+        manager = MANAGERS[manager_name](files)
         wanted = files.question()
         if wanted is None:
             answers = ((path, b"") for path in manager.owned_pycs())

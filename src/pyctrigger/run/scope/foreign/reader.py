@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import select
 import subprocess
-import sys
 from typing import TYPE_CHECKING, BinaryIO
 
-from ....interpreter.confinement import confined
+from ....interpreter.child import start_own
 from ....interpreter.worker_accounts import lease
 from ....state.locations import lock_directory
-from .confined import ANSWER, END, FOUND, QUESTION, START, TEXT, TROUBLE
+from .confined import ANSWER, END, FOUND, QUESTION, TEXT, TROUBLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -26,7 +24,6 @@ _MOST_PATHS = 400_000
 _LONGEST_PATH = 4096
 _LONGEST_PACKAGE = 512
 _PIECE = 1 << 16
-_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/"}
 
 
 class ReaderError(Exception):
@@ -44,23 +41,16 @@ def ask_reader(
     seconds = patience.left
     if not seconds:
         raise ReaderError("it takes too long")
-    package = os.path.abspath(__file__)
-    for _ in __name__.split("."):  # however deep this module lies
-        package = os.path.dirname(package)
     lent = lease(lock_directory())
-    account = str(0 if lent is None else lent.account.uid)
-    words = [sys.executable or "python3", "-I", "-S", "-B", "-W", "ignore", "-c", START]
+    account = 0 if lent is None else lent.account.uid
     try:
-        start = functools.partial(
-            subprocess.Popen,
-            [*words, package, manager, f"{seconds:.3f}", account, place],
+        with start_own(
+            "pyctrigger.run.scope.foreign.confined",
+            (manager, seconds, account, place),
             stdin=texts,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd="/",
-            env=_ENVIRONMENT,
-        )
-        with confined(lambda _: start()) as child:
+        ) as child:
             assert child.stdout is not None
             try:
                 patience.follow(child.pid)
