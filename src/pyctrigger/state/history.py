@@ -13,7 +13,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .sqlite_file import connect, database_error, has_sqlite, is_damaged
+from .sqlite import connect, database_error, has_sqlite, is_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

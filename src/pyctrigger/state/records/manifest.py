@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...tuples import NamedTuple
 from ..quota import Quota, StateFullError
-from ..sqlite_file import connect, database_error, has_sqlite, is_busy
+from ..sqlite import connect, database_error, has_sqlite, is_busy
 from .pages import PagedRecords
 from .record import Record
 from .spool import PAGE, Spool
