@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...errors import UsageError
+from ...errors import RefusedError, UsageError
+from ...interpreter.scope import own_directories
+from ...interpreter.trust import account_for
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, interpreter_fields, printable
 from ...run.scope.target import no_directory
+from ...tree.source import LARGEST_SOURCE
 from .trees import STATES, Kind, foreign_magic
 
 if TYPE_CHECKING:
@@ -63,6 +67,30 @@ class MeasureRequest(NamedTuple):
             raise UsageError("--site-dir and --prefix contradict each other", hint="leave one of them out")
         if len(self.pythons) > 1 and self.prefixes:
             raise UsageError("--prefix goes with one --python at most", hint="its own interpreter is what starts")
+
+    def require_own(self, interpreter: Interpreter) -> None:
+        """Raise RefusedError where root would run what belongs to somebody else, or what others may change."""
+        account = interpreter.account
+        own = filter(os.path.isdir, own_directories(interpreter).packages)
+        for path in self.site_dirs or own:
+            account = account or account_for(path, "site directory")
+        if self.script is not None:
+            account = account or account_for(self.script, "script")
+        if account is not None:
+            raise RefusedError(
+                f"root runs no modules that account {account.uid} could change", hint="run it as that account"
+            )
+
+    def require_bounded(self, interpreter: Interpreter) -> None:
+        """Raise UsageError for what the target would read whole, and of which no run makes bytecode."""
+        directories = own_directories(interpreter)
+        places = [*(self.site_dirs or directories.packages), *directories.library]
+        stems = [os.path.join(place, *name.split(".")) for name in self.modules for place in places]
+        sources = [each for stem in stems for each in (f"{stem}.py", f"{stem}/__init__.py")]
+        for path in [*sources, *filter(None, [self.script])]:
+            with contextlib.suppress(OSError):
+                if os.stat(path).st_size > LARGEST_SOURCE:
+                    raise UsageError(f"{path}: larger than {LARGEST_SOURCE >> 20} MiB", hint="measure something else")
 
 
 class Sample(NamedTuple):

@@ -21,13 +21,13 @@ from ...errors import (
 )
 from ...interpreter.child import BOOTSTRAP, PROGRAMS, open_file
 from ...interpreter.flavour import Flavour
-from ...interpreter.scope import own_directories
-from ...interpreter.trust import account_for
 from ...run.scope import config as configuration
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.request import Request, Scope, Work
 from ...state.probed import ProbedInterpreters
-from ...tree.source import LARGEST_SOURCE
+from ...workers.capacity import worker_count
+from ...workers.limits import Limits
+from ...workers.pool import Pool
 from .measurement import Measurement, MeasureReport, MeasureRequest, Sample
 from .process import Command, has_barrier, run_timed
 from .trees import STATES, Kind, Trees
@@ -79,8 +79,8 @@ def measure(request: MeasureRequest, watcher: Watcher) -> MeasureReport:
         try:
             if isinstance(found, PyctriggerError):
                 raise found
-            _require_own(request, found)
-            _require_bounded(request, found)
+            request.require_own(found)
+            request.require_bounded(found)
             watcher.started(found)
             report.measurements.append(_Session(request, settings, found, watcher).run(report.notices))
         except PyctriggerError as error:
@@ -109,32 +109,6 @@ def _require_named(found: Found, request: MeasureRequest) -> Found:
     return found
 
 
-def _require_own(request: MeasureRequest, interpreter: Interpreter) -> None:
-    """Raise RefusedError where root would run what belongs to somebody else, or what others may change."""
-    account = interpreter.account
-    own = filter(os.path.isdir, own_directories(interpreter).packages)
-    for path in request.site_dirs or own:
-        account = account or account_for(path, "site directory")
-    if request.script is not None:
-        account = account or account_for(request.script, "script")
-    if account is not None:
-        raise RefusedError(
-            f"root runs no modules that account {account.uid} could change", hint="run it as that account"
-        )
-
-
-def _require_bounded(request: MeasureRequest, interpreter: Interpreter) -> None:
-    """Raise UsageError for what the target would read whole, and of which no run makes bytecode."""
-    directories = own_directories(interpreter)
-    places = [*(request.site_dirs or directories.packages), *directories.library]
-    stems = [os.path.join(place, *name.split(".")) for name in request.modules for place in places]
-    sources = [each for stem in stems for each in (f"{stem}.py", f"{stem}/__init__.py")]
-    for path in [*sources, *filter(None, [request.script])]:
-        with contextlib.suppress(OSError):
-            if os.stat(path).st_size > LARGEST_SOURCE:
-                raise UsageError(f"{path}: larger than {LARGEST_SOURCE >> 20} MiB", hint="measure something else")
-
-
 class _Session:
     """One target's measurement, in a private directory that is gone afterwards."""
 
@@ -156,18 +130,22 @@ class _Session:
                 self._home = os.path.join(base, "home")
                 for name in ("home", "home/tmp", "home/empty", *STATES, "survey"):
                     os.mkdir(os.path.join(base, name))
-                trees = Trees(self._interpreter, base, self._request.kind, stdlib=self._request.stdlib)
-                return self._measure(trees, notices)
+                kind, stdlib = self._request.kind, self._request.stdlib
+                return self._measure(Trees(self._interpreter, base, kind, self._workers, stdlib=stdlib), notices)
         except OSError as error:
             where = f"{error.filename}: " if isinstance(error.filename, str) else ""
             raise ShortageError(
                 f"{where}{error.strerror or error}", hint="let TMPDIR name a directory with room and rights"
             ) from error
 
+    def _workers(self) -> Pool:
+        limits = Limits(file_timeout=self._settings.file_timeout, memory=self._settings.memory_limit)
+        return Pool(self._interpreter, limits, worker_count(self._settings.jobs))
+
     def _measure(self, trees: Trees, notices: list[str]) -> Measurement:
         began = time.time() - _CLOCK_STEP
         self._time(trees.path("survey"), "absent", writes=True)
-        trees.add(trees.path("survey"), self._settings)
+        trees.add(trees.path("survey"))
         self._require_something(trees)
         notices += self._prove_fresh(trees)
         tree = trees.copy("stale", "proof-stale")
@@ -188,7 +166,7 @@ class _Session:
             tree = trees.copy("fresh", f"proof-fresh-{number}")
             self._time(tree, "fresh", writes=True)
             trees.require_accepted(tree)
-            added = trees.add(tree, self._settings)
+            added = trees.add(tree)
             if not added:
                 return
         flavour = self._interpreter.flavour

@@ -19,27 +19,20 @@ from ...errors import MeasurementError
 from ...interpreter.scope import PACKAGE_DIRECTORIES, own_directories
 from ...outcome.observer import Observer
 from ...outcome.outcome import Failure
-from ...pyc.header import HeaderFormat, InvalidationMode, Verdict
+from ...pyc.header import HeaderFormat, InvalidationMode
 from ...pyc.names import PycNames
-from ...run.apply.compile import Compilation
-from ...run.apply.queue import Task
-from ...run.plan.results import Results
-from ...run.plan.steps import LevelState, Stale
-from ...run.plan.wanted import Wanted
 from ...run.scope.forked import look_as_others
-from ...state.records.manifest import Manifest
 from ...tree.directory import Tree
-from ...tree.layout import Layout, Place
-from ...tree.source import SourceRefused, source_status
-from ...workers.capacity import worker_count
-from ...workers.limits import Limits
-from ...workers.pool import Pool
+from ...tree.source import SourceRefused, read_source
+from ...workers import wire
+from ...workers.worker import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from ...buffers import Buffer
     from ...interpreter.interpreter import Interpreter
-    from ...run.scope.config import Settings
+    from ...workers.pool import Answer, Pool
 
 #: Bytes. No pyc is larger.
 _LARGEST = 128 << 20
@@ -83,11 +76,20 @@ class Pyc(NamedTuple):
     """Optimization level."""
 
 
+class _Asked(NamedTuple):
+    """What a worker was asked for: the pycs of one source, as it was when it was read."""
+
+    pycs: list[Pyc]
+    status: os.stat_result
+
+
 class Trees:
     """All trees of one measurement, below a directory of its own."""
 
-    def __init__(self, interpreter: Interpreter, base: str, kind: Kind, *, stdlib: bool) -> None:
-        self._interpreter = interpreter
+    def __init__(
+        self, interpreter: Interpreter, base: str, kind: Kind, start_workers: Callable[[], Pool], *, stdlib: bool
+    ) -> None:
+        self._start_workers = start_workers
         self._base = base
         self._kind = kind
         self._names = PycNames(interpreter.cache_tag)
@@ -104,14 +106,14 @@ class Trees:
         """The tree of a state."""
         return os.path.join(self._base, state)
 
-    def add(self, tree: str, settings: Settings) -> int:
+    def add(self, tree: str) -> int:
         """Give every source with bytecode in `tree` its own in the tree of each state; how many there were to give.
 
         Raises PyctriggerError and OSError.
         """
         known = self.measured.keys() | self.others.keys()
         found = [pyc for pyc in self._pycs(tree) if pyc.path not in known and pyc.source not in self.failures]
-        failures = look_as_others(lambda _: self._compile(found, settings), Observer())
+        failures = look_as_others(lambda _: self._compile(found), Observer())
         self.failures.update((failure.path, failure) for failure in failures)
         made = [pyc for pyc in found if os.path.isfile(os.path.join(self.path("fresh"), pyc.path))]
         for pyc in made:
@@ -193,24 +195,33 @@ class Trees:
                     changed.append(path)
         return changed
 
-    def _compile(self, pycs: list[Pyc], settings: Settings) -> list[Failure]:
-        """Write these pycs into the fresh tree, by what compiles everybody's; the sources that have none afterwards."""
-        wanted = Wanted(
-            cache_tag=self._interpreter.cache_tag,
-            header=self._header,
-            levels=(),  # each source says its own
-            mode=InvalidationMode.TIMESTAMP,
-            writer="measure",
-        )
-        results = Results(Observer())
-        compilation = Compilation(self._interpreter, wanted, Manifest(None), results)
-        limits = Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit)
+    def _compile(self, pycs: list[Pyc]) -> list[Failure]:
+        """Compile the sources of these pycs into the fresh tree; those that have no bytecode afterwards."""
+        failures: list[Failure] = []
         with contextlib.ExitStack() as stack:
-            tasks = _tasks(pycs, stack.enter_context(Tree.open(self.path("fresh"))), results, stack)
-            pool = stack.enter_context(Pool(self._interpreter, limits, worker_count(settings.jobs)))
-            for job, answer in pool.map(compilation.jobs(tasks, lambda: None)):
-                compilation.finish(job, answer)
-        return results.tally.failures
+            workers = stack.enter_context(self._start_workers())
+            for job, answer in workers.map(_jobs(pycs, failures, stack)):
+                failures += self._write(job, answer)
+        return failures
+
+    def _write(self, job: Job, answer: Answer) -> Iterator[Failure]:
+        asked = job.context
+        assert isinstance(asked, _Asked)
+        source = asked.pycs[0].source
+        if isinstance(answer, wire.Failed):
+            yield Failure(source, answer.kind, f"line {answer.line}, {answer.name}" if answer.line else answer.name)
+        elif not isinstance(answer, wire.Compiled):
+            yield Failure(source, answer.kind, answer.message)
+        elif len(answer.levels) != len(asked.pycs):
+            yield Failure(source, "crash", "the worker's answer is not whole")
+        else:
+            header = self._header.timestamp(int(asked.status.st_mtime), asked.status.st_size)
+            body: Buffer = b""
+            for pyc, level in zip(asked.pycs, answer.levels):
+                body = level.body or body  # several levels may have the same code
+                with open(_room(self.path("fresh"), pyc.path), "xb") as file:
+                    file.write(header)
+                    file.write(body)
 
     def _pycs(self, tree: str) -> Iterator[Pyc]:
         """What a run has left in a tree: bytecode of this flavour, whose source still stands where it was."""
@@ -240,22 +251,27 @@ def _room(tree: str, path: str) -> str:
     return goal
 
 
-def _tasks(pycs: list[Pyc], tree: Tree, results: Results, stack: contextlib.ExitStack) -> Iterator[Task]:
-    """A task for each source; a directory with all that lies below it, without a link between, is opened once."""
-    layout, top = None, ""
-    pycs.sort(key=lambda pyc: (os.path.dirname(pyc.source).split("/"), pyc.source))
-    for source, group in groupby(pycs, key=lambda pyc: pyc.source):
+def _jobs(pycs: list[Pyc], failures: list[Failure], stack: contextlib.ExitStack) -> Iterator[Job]:
+    """A request for each source; what can't be read becomes a failure.
+
+    A directory with all that lies below it, without a link between, is opened once.
+    """
+    tree, top = None, ""
+    ordered = sorted(pycs, key=lambda pyc: (os.path.dirname(pyc.source).split("/"), pyc.source))
+    for source, group in groupby(ordered, key=lambda pyc: pyc.source):
+        wanted = list(group)
         directory, name = os.path.split(source)
-        levels = tuple(LevelState(pyc.level, os.path.basename(pyc.path), Verdict.MISSING) for pyc in group)
         try:
-            if layout is None or not _is_below(directory, top):
-                layout, top = Layout(stack.enter_context(Tree.open(directory)), tree), directory
-            place = Place(layout, directory[len(top) + 1 :])
-            yield Task(place, Stale(name, source_status(layout.sources, place.relative, name), levels))
+            if tree is None or not _is_below(directory, top):
+                tree, top = stack.enter_context(Tree.open(directory)), directory
+            text = read_source(tree, directory[len(top) + 1 :], name)
         except SourceRefused as refusal:
-            results.tally.fail(Failure(source, "refused", str(refusal)))
+            failures.append(Failure(source, "refused", str(refusal)))
         except OSError as error:
-            results.tally.fail(Failure(source, "io", error.strerror or str(error)))
+            failures.append(Failure(source, "io", error.strerror or str(error)))
+        else:
+            levels = [wire.LevelRequest(pyc.level) for pyc in wanted]
+            yield Job(wire.request(levels, os.fsencode(source), text.data), _Asked(wanted, text.status))
 
 
 def _is_below(directory: str, top: str) -> bool:
