@@ -80,8 +80,8 @@ CIRCLES = [
 LARGE_FOLDERS = {"run/plan"}
 FAR_REACHING = {
     *("inspect.explain.explanation", "inspect.explain.forecast", "inspect.explain.provenance"),
-    *("inspect.measure.trees", "inspect.status.check", "inspect.status.doctor", "inspect.status.migration"),
-    *("run.apply.compile", "run.apply.execution", "run.hooks.manage", "run.installation"),
+    *("inspect.status.check", "inspect.status.doctor", "inspect.status.migration"),
+    *("run.apply.compile", "run.apply.execution", "run.installation"),
     *("run.plan.survey", "run.plan.walk", "run.scope.target", "run.trigger"),
 }
 CLASSES_OF_TWO_MEANINGS = {"Entry", "Part", "Subject"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -14,7 +15,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import RightsError, UsageError
-from ...state.files import sync, try_lock
+from ...state.files import read, sync, try_lock
+from ...state.locations import lock_directory, state_directory
 from ...tree.directory import open_way
 from ...tree.identity import ForeignPlaceError, MakingFor
 from ...tree.making import make_directories
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from ...packages.hook import HookFile
 
+#: Seconds that a call waits for another one.
+_PATIENCE = 30.0
 #: Bytes of a file that is looked at.
 _MOST_BYTES = 1 << 20
 
@@ -39,6 +43,27 @@ class Entry(NamedTuple):
     def is_file(self, file: HookFile) -> bool:
         """Whether it says what a rendered hook says, with its mode."""
         return self == Entry("file", file.text.encode(), file.mode)
+
+
+@contextlib.contextmanager
+def hold_lock(state_dir: str | None) -> Iterator[None]:
+    """Hold the lock of all calls that change hooks; where none can be had, as on a read-only disk, there is none.
+
+    Raises LockTimeoutError and RefusedError.
+    """
+    from ...state.lock import InstallationLock
+
+    lock = None
+    with contextlib.suppress(OSError):
+        directory = lock_directory(state_dir)
+        if directory is not None:
+            lock = InstallationLock(directory, "hooks")
+            lock.acquire(_PATIENCE, lambda line: None)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 class HookDirectory:
@@ -129,6 +154,20 @@ class HookDirectory:
             if isinstance(error, PermissionError) and os.geteuid() != 0:
                 raise RightsError(message) from error
             raise UsageError(message, hint="mend what stands there, and run it again") from error
+
+
+def tell_former(root: str | None, path: str, state_dir: str | None) -> str | None:
+    """What to say of a file that release 0.1.0 replaced with a hook: it isn't put back, and still in the state."""
+    base = state_dir or state_directory()
+    if base is None:
+        return None
+    place = os.path.realpath(root or "/").rstrip("/") + path
+    record = os.path.join(base, "hooks", f"hook-{hashlib.sha256(os.fsencode(place)).hexdigest()[:32]}.json")
+    stored = read(record)
+    before = stored.get("before") if isinstance(stored, dict) else None
+    if not isinstance(before, dict) or before.get("kind") not in ("file", "link"):
+        return None
+    return f"{place}: what stood there before release 0.1.0 put a hook there is kept in {record}, in hexadecimal"
 
 
 def _name(file: HookFile) -> str:

@@ -6,7 +6,6 @@ Each file is whole or not there, and other calls wait. What `uninstall` removes 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,23 +14,18 @@ from ...outcome.outcome import path_fields
 from ...outcome.report import Report
 from ...packages.every import HOOKS, MANAGERS
 from ...packages.owners import owners_of
-from ...state.files import read
-from ...state.locations import lock_directory, state_directory
 from ...tree.identity import ForeignPlaceError
 from ..scope.root_files import files_of
 from ..scope.target import require_root
-from .directory import HookDirectory
+from .directory import HookDirectory, hold_lock, tell_former
 from .inventory import SystemHook, is_ours, rivals, system_hooks
 from .subjects import other_names, subject_of, subjects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ...packages.hook import HookFile, Subject
     from .directory import Entry
-
-#: Seconds that a call waits for another one.
-_PATIENCE = 30.0
 
 
 class HookRequest(NamedTuple):
@@ -113,7 +107,7 @@ def manage_hooks(request: HookRequest) -> HookReport:
     """Do what is asked for. Raises UsageError, InterpreterError, RefusedError, LockTimeoutError."""
     _check(request)
     changes = request.action in ("install", "uninstall") and not (request.dry_run or request.stateless)
-    with _lock(request.state_dir) if changes else contextlib.nullcontext():
+    with hold_lock(request.state_dir) if changes else contextlib.nullcontext():
         try:
             return _manage(request)
         except ForeignPlaceError as foreign:
@@ -129,27 +123,6 @@ def manage_hooks(request: HookRequest) -> HookReport:
                     hint="run it as that account",
                 ) from error
             return report
-
-
-@contextlib.contextmanager
-def _lock(state_dir: str | None) -> Iterator[None]:
-    """Hold the lock of all calls that change hooks; where none can be had, as on a read-only disk, there is none.
-
-    Raises LockTimeoutError and RefusedError.
-    """
-    from ...state.lock import InstallationLock
-
-    lock = None
-    with contextlib.suppress(OSError):
-        directory = lock_directory(state_dir)
-        if directory is not None:
-            lock = InstallationLock(directory, "hooks")
-            lock.acquire(_PATIENCE, lambda line: None)
-    try:
-        yield
-    finally:
-        if lock is not None:
-            lock.release()
 
 
 def _manage(request: HookRequest) -> HookReport:
@@ -189,7 +162,9 @@ def _uninstall(report: HookReport, request: HookRequest) -> None:
     # Where nobody knows whether a package owns it, what stands in the way of knowing is named in the package's place.
     owned = {path: str(owners.get(path) or unknown[0]) for path in paths if path in owners or unknown}
     report.hooks = [_judged(hook, request, owned.get(hook.file.path)) for hook in report.hooks]
-    report.notices += filter(None, [_remembered(request, hook.file.path) for hook in report.hooks])
+    if not request.stateless:
+        told = [tell_former(request.root, hook.file.path, request.state_dir) for hook in report.hooks]
+        report.notices += filter(None, told)
     _change(report, request, "removed", HookDirectory.remove)
 
 
@@ -313,17 +288,3 @@ def _state(entry: Entry, file: HookFile) -> str:
     if entry.kind == "absent":
         return "absent"
     return "installed" if entry.is_file(file) else "different"
-
-
-def _remembered(request: HookRequest, path: str) -> str | None:
-    """What to say of a file that release 0.1.0 replaced with a hook: it isn't put back, and still in the state."""
-    base = request.state_dir or state_directory()
-    if base is None or request.stateless:
-        return None
-    place = os.path.realpath(request.root or "/").rstrip("/") + path
-    record = os.path.join(base, "hooks", f"hook-{hashlib.sha256(os.fsencode(place)).hexdigest()[:32]}.json")
-    stored = read(record)
-    before = stored.get("before") if isinstance(stored, dict) else None
-    if not isinstance(before, dict) or before.get("kind") not in ("file", "link"):
-        return None
-    return f"{place}: what stood there before release 0.1.0 put a hook there is kept in {record}, in hexadecimal"
