@@ -12,7 +12,7 @@ from pyctrigger.state.records import manifest as module
 from pyctrigger.state.records.manifest import Manifest, Uncompilable
 from pyctrigger.state.records.pages import PagedRecords
 from pyctrigger.state.records.record import Record
-from pyctrigger.state.records.unchanged import Settled, key_of
+from pyctrigger.state.records.unchanged import UnchangedDirectory, key_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -235,7 +235,7 @@ def test_many_directories_that_needed_nothing_are_worth_a_file(tmp_path: Path) -
     """For their own sake."""
     manifest = Manifest(str(tmp_path))
     for number in range(100):
-        manifest.settled.note(key_of(f"/site/{number}"), Settled("t", b"", b"", b""))
+        manifest.unchanged.note(key_of(f"/site/{number}"), UnchangedDirectory("t", b"", b"", b""))
     assert manifest.has_changed is True
     manifest.save()
     manifest.close()

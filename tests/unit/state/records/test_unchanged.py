@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyctrigger.state.records import unchanged as module
-from pyctrigger.state.records.unchanged import TABLE, Settled, SettledDirectories, key_of
+from pyctrigger.state.records.unchanged import TABLE, UnchangedDirectories, UnchangedDirectory, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +40,14 @@ def file() -> Iterator[File]:
     file.database.close()
 
 
-def settled(text: str = "t") -> Settled:
+def settled(text: str = "t") -> UnchangedDirectory:
     """What was seen in a directory."""
-    return Settled(text, b"below", b"m.py", b"seen")
+    return UnchangedDirectory(text, b"below", b"m.py", b"seen")
 
 
 def saved(file: File, *directories: str) -> None:
     """Save what was seen of these."""
-    notes = SettledDirectories(file.ask)
+    notes = UnchangedDirectories(file.ask)
     for directory in directories:
         notes.note(key_of(directory), settled(directory))
     notes.write(file.database)
@@ -71,7 +71,7 @@ def test_keys_are_in_the_order_of_a_walk() -> None:
 def test_what_was_noted_is_found_at_once(file: File) -> None:
     """And what was forgotten isn't, whatever the file says."""
     saved(file, "/a", "/b")
-    notes = SettledDirectories(file.ask)
+    notes = UnchangedDirectories(file.ask)
     notes.note(key_of("/a"), settled("new"))
     notes.forget(key_of("/b"))
     assert (settled("new"), None, 0) == (notes.of(key_of("/a")), notes.of(key_of("/b")), file.asked)
@@ -86,7 +86,7 @@ def test_a_walk_is_read_a_page_at_a_time(file: File, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "_FIRST_PAGE", first)
     there = [f"/d{number:03}" for number in range(0, 60, 2)]
     saved(file, *there)
-    notes = SettledDirectories(file.ask)
+    notes = UnchangedDirectories(file.ask)
     walk = [f"/d{number:03}" for number in range(61)]
     assert [directory if directory in there else None for directory in walk] == [
         found and found.terms for found in map(notes.of, map(key_of, walk))
@@ -98,7 +98,7 @@ def test_going_back_costs_a_question_each(file: File, monkeypatch: pytest.Monkey
     """A page is only turned forwards."""
     monkeypatch.setattr(module, "_FIRST_PAGE", 2)
     saved(file, "/a", "/b", "/c", "/d")
-    notes = SettledDirectories(file.ask)
+    notes = UnchangedDirectories(file.ask)
     for directory, asked in [("/c", 1), ("/d", 1), ("/a", 2), ("/d", 2), ("/absent", 3)]:
         found = notes.of(key_of(directory))
         assert (directory if directory != "/absent" else None, asked) == (found and found.terms, file.asked)
@@ -111,13 +111,13 @@ def test_a_row_that_was_edited_is_none(file: File, column: str, value: Any) -> N
     saved(file, "/a")
     file.database.execute(f"update settled set {column} = ?", (value,))
     fits = isinstance(value, bytes) is (column != "terms")  # SQLite makes text of a number there
-    assert fits is (SettledDirectories(file.ask).of(key_of("/a")) is not None)
+    assert fits is (UnchangedDirectories(file.ask).of(key_of("/a")) is not None)
 
 
 def test_what_is_below_goes_with_a_directory(file: File) -> None:
     """And nothing beside it."""
     saved(file, "/a", "/a/b", "/a/b/c", "/a/bc", "/a/d")
-    notes = SettledDirectories(file.ask)
+    notes = UnchangedDirectories(file.ask)
     notes.forget(key_of("/a"), [b"b"])
     notes.write(file.database)
     assert sorted([key_of("/a/bc"), key_of("/a/d")]) == file.all_keys()
@@ -126,7 +126,7 @@ def test_what_is_below_goes_with_a_directory(file: File) -> None:
 def test_a_run_takes_down_so_much_and_no_more(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a larger tree the next run takes down more."""
     monkeypatch.setattr(module, "MOST_NOTED", 3 * len(b"\0a\0belowm.pyseen"))
-    notes = SettledDirectories(file.ask)
+    notes = UnchangedDirectories(file.ask)
     for name in "abcd":
         notes.note(key_of(f"/{name}"), settled())
     notes.write(file.database)
@@ -140,7 +140,7 @@ def test_a_run_takes_down_so_much_and_no_more(file: File, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(("count", "expected"), [(99, False), (100, True)])
 def test_a_hundred_directories_are_worth_saving(file: File, count: int, expected: bool) -> None:
     """Fewer cost less than a transaction."""
-    notes = SettledDirectories(file.ask)
+    notes = UnchangedDirectories(file.ask)
     for number in range(count):
         notes.note(key_of(f"/{number}"), settled())
     assert expected is notes.is_worth_saving

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packages import write_tree
-from pyctrigger.state import environments
+from pyctrigger.state import served as environments
 
 if TYPE_CHECKING:
     from pathlib import Path
