@@ -464,7 +464,7 @@ def test_quietly(pyctrigger: Command, shelf: Path, newest: Interpreter) -> None:
         (["x", "--json", "--format", "csv"], "--json and --format don't go together"),
         (["x", "--python", "3.x"], "--python 3.x: not a version, name or path of a Python"),
         (["x", "--timeout", "-1"], "say a number of seconds"),
-        (["x", "--max-size", "much"], "write a size such as"),
+        (["x", "--max-size", "much"], "say a size such as"),
         (["x", "--jobs", "many"], "say a number from 0 to 4096"),
         ([""], "an empty path was given"),
         ([], "audit needs ARCHIVE|DIR"),
