@@ -19,18 +19,18 @@ _GROUPS = ("transaction", "paths", "scope", "bytecode", "running", "output")
 _EVERY = (*SERVE, "doctor", "history", "audit", "measure", "hooks", "completion")
 #: What it shows more, by verb; -vv shows of each where a defect is.
 _VERBOSE = {
-    WRITE: "name each file; -vv: and why",
-    ("status",): "show numbers that are 0, too",
+    WRITE: "list each file; -vv: with the reason",
+    ("status",): "also show zeros",
     ("audit",): "list all findings",
     ("measure",): "show each run",
-    ("verify", "explain", "which", "doctor", "history", "hooks", "completion"): "-vv: show where a defect is",
+    ("verify", "explain", "which", "doctor", "history", "hooks", "completion"): "-vv: show the traceback of a defect",
 }
 #: Which are no part of a request.
 _OTHERS = (
     Setting(
         "paths_from",
         TEXT,
-        "read more PATHs from FILE, one a line; -: standard input",
+        "read more PATHs from FILE, one per line; -: standard input",
         SERVE,
         value="FILE",
         group="paths",
@@ -38,7 +38,7 @@ _OTHERS = (
     Setting("null", BOOLEAN, "PATHs in that file are separated by NUL", SERVE, group="paths"),
     Setting("json", BOOLEAN, "print one JSON object", _EVERY, group="output"),
     Setting(
-        "quiet", BOOLEAN, "print errors and failures only", (*SERVE, "audit"), flags=("-q", "--quiet"), group="output"
+        "quiet", BOOLEAN, "print only errors and failures", (*SERVE, "audit"), flags=("-q", "--quiet"), group="output"
     ),
     *(
         Setting("verbose", HOW_OFTEN, text, verbs, flags=("-v", "--verbose"), group="output")

@@ -220,22 +220,22 @@ SERVE = (*LOOK, "which")
 #: In the order of the help.
 SETTINGS = (
     Setting("event", one_of(*EVENTS), "what the package manager did", ("run",)),
-    Setting("manager", one_of(*MANAGERS), "which package manager's paths these are", ("run",), once=True, kept=True),
+    Setting("manager", one_of(*MANAGERS), "the package manager that passes the paths", ("run",), once=True, kept=True),
     Setting("hook", BOOLEAN, "called by a package manager: exit 0 whatever happens", ("run",)),
-    Setting("defer", BOOLEAN, "only note the paths; the next run does the work", ("run",)),
-    Setting("compare_code", BOOLEAN, "compile everything again, and compare it with what is there", ("verify",)),
+    Setting("defer", BOOLEAN, "only record the paths; the next run does the work", ("run",)),
     Setting(
-        "unwanted", BOOLEAN, "remove bytecode at levels that the configuration no longer asks for, too", ("sweep",)
+        "compare_code", BOOLEAN, "compile everything again, and compare it with the existing bytecode", ("verify",)
     ),
+    Setting("unwanted", BOOLEAN, "also remove bytecode of levels that aren't configured any more", ("sweep",)),
     Setting(
         "cache_tag",
         TEXT,
-        "a Python that is gone, by the tag in its file names: cpython-311",
+        "a removed Python, by the cache tag in its file names: cpython-311",
         ("purge",),
         value="TAG",
         once=True,
     ),
-    Setting("every", BOOLEAN, "every Python, also those that are gone", ("purge",), flags=("--all",)),
+    Setting("every", BOOLEAN, "all Pythons, including removed ones", ("purge",), flags=("--all",)),
     Setting(
         "pythons",
         TEXTS,
@@ -249,7 +249,7 @@ SETTINGS = (
     Setting(
         "site_dirs",
         DIRECTORIES,
-        "this directory instead of the target's own; repeatable",
+        "a site directory, instead of the target's own; repeatable",
         (*SERVE, "measure", "hooks"),
         flags=("--site-dir",),
         kept=True,
@@ -269,11 +269,11 @@ SETTINGS = (
         SERVE,
         flags=("--prefix-below",),
     ),
-    Setting("stdlib", BOOLEAN, "the standard library, too", SERVE, kept=True),
+    Setting("stdlib", BOOLEAN, "include the standard library", SERVE, kept=True),
     Setting(
         "pycache_prefix",
         DIRECTORY,
-        "where bytecode is kept, as in the Python's sys.pycache_prefix",
+        "the tree for bytecode, as in Python's sys.pycache_prefix",
         SERVE,
         once=True,
         kept=True,
@@ -298,11 +298,11 @@ SETTINGS = (
         once=True,
         kept=True,
         meaning=(
-            "How a pyc tells that its source has changed (PEP 552): `timestamp` by the source's time and size, "
+            "How Python notices that a source has changed (PEP 552): `timestamp` by the source's time and size, "
             "`checked-hash` by a hash of its content, `unchecked-hash` not at all, for trees that never change."
         ),
     ),
-    Setting("source_date_epoch", EPOCH, "write no later timestamp than this into a pyc", _COMPARE, kept=True),
+    Setting("source_date_epoch", EPOCH, "the latest timestamp to write into a pyc", _COMPARE, kept=True),
     Setting(
         "exclude",
         TEXTS,
@@ -311,20 +311,20 @@ SETTINGS = (
         value="GLOB",
         kept=True,
         meaning=(
-            "Shell patterns of the full paths of sources that are not compiled; `*` crosses `/`. What `--exclude` says"
-            " is added."
+            "Shell patterns for the full paths of sources that are not compiled; `*` also matches `/`. `--exclude` adds"
+            " to them."
         ),
     ),
     Setting(
         "create_missing",
         BOOLEAN,
-        meaning="If false, what exists is mended and swept, and nothing is added that the distribution left out.",
+        meaning="If false, existing bytecode is updated and swept, but none is added that the distribution left out.",
     ),
     Setting(
         "owned_stale",
         one_of("keep", "replace"),
         meaning=(
-            "What becomes of stale bytecode that a package owns: it is kept and reported, or written anew. It is never"
+            "What happens to stale bytecode that a package owns: it is kept and reported, or replaced. It is never"
             " removed."
         ),
     ),
@@ -332,7 +332,7 @@ SETTINGS = (
         "untrusted_directories",
         one_of("refuse", "allow"),
         meaning=(
-            "Whether anything is written into a directory that everybody may write into without a sticky bit, or that "
+            "Whether anything is written into a world-writable directory without a sticky bit, or into one that "
             "belongs neither to root, nor to the caller, nor to the owner of a source in it."
         ),
     ),
@@ -352,21 +352,19 @@ SETTINGS = (
         "file_timeout",
         SECONDS,
         meaning=(
-            "CPU time that the compilation of one source may take. A source that takes more isn't tried again, nor is "
-            "one of the same content, until it, its interpreter or this value changes, or `pyctrigger repair` is run. "
-            "The slow sources of a run, those that take more than a tenth of this, may together take five times this "
-            "value; what is left then gets a second each, or a sixtieth of this value if that is more. Once those that"
-            " need more than that have taken this value once more, nothing is tried any longer: the rest is named in "
-            "one line, and left to the next run. With 60 seconds a run so loses at most six minutes of CPU time, and "
-            "what each worker has begun."
+            "CPU time for compiling one source. If a source takes more, neither it nor another one of the same "
+            "content is retried until its content, its interpreter or this value changes, or `pyctrigger repair` is "
+            "run. All slow sources of a run, those that take more than a tenth of this value, may take five times "
+            "this value together; after that each remaining source gets one second, or a sixtieth of this value if "
+            "that is more. Once sources that need more than that have taken this value once more, the run stops "
+            "compiling: the remaining sources are reported in one line, and left to the next run. With 60 seconds a "
+            "run loses at most six minutes of CPU time, plus what each worker has begun."
         ),
     ),
     Setting(
         "memory_limit",
         SIZES,
-        meaning=(
-            "Address space that one worker may have. A source that needs more is remembered as one that is too slow."
-        ),
+        meaning=("Address space of one worker. A source that needs more is recorded like one that is too slow."),
     ),
     Setting(
         "lock_timeout",
@@ -375,15 +373,15 @@ SETTINGS = (
         WRITE,
         meaning=(
             "How long to wait for another run to end. A wait is announced after 2 seconds. A hook waits at most 30 "
-            "seconds, and leaves its work in the journal then."
+            "seconds, and then leaves its work in the journal."
         ),
     ),
     Setting(
         "log",
         one_of("none", "syslog"),
-        meaning="Whether the system's log gets one line for each run that may change something, facility `daemon`.",
+        meaning="Whether each run that may change something writes a line to the system's log, facility `daemon`.",
     ),
-    Setting("state_dir", PATH, "where the state is kept", (*SERVE, "doctor", "history", "hooks")),
+    Setting("state_dir", PATH, "the directory for state", (*SERVE, "doctor", "history", "hooks")),
     Setting("stateless", BOOLEAN, "keep no state and take no lock", (*SERVE, "hooks")),
     Setting("config", PATH, "the configuration file", (*SERVE, "doctor", "audit", "measure"), value="FILE"),
     Setting("dry_run", BOOLEAN, "show what would be done, and do nothing", (*WRITE, "hooks")),
@@ -397,7 +395,7 @@ HOOKS = {
     "enabled": Setting(
         "hooks_enabled",
         BOOLEAN,
-        meaning="If false, hooks only note what was touched, and the next run of another kind does it.",
+        meaning="If false, hooks only record what was touched, and the next run of another kind does the work.",
     )
 }
 
@@ -408,13 +406,13 @@ FLAVOUR = {
         Setting(
             "executable",
             PATH._replace(write="the absolute path of an interpreter"),
-            meaning="The interpreter of this version, which is not searched then.",
+            meaning="The interpreter of this version, instead of searching for one.",
         ),
         Setting("optimize", LEVELS, meaning="As in `[defaults]`."),
         Setting(
             "site_dirs",
             DIRECTORIES,
-            meaning="The site directories, instead of those that the interpreter names itself.",
+            meaning="The site directories, instead of the interpreter's own.",
         ),
     )
 }
