@@ -496,7 +496,7 @@ BAD: list[tuple[list[str], str]] = [
     (["which", "--source-date-epoch", "1", "x"], "which takes no --source-date-epoch (run, repair, "),
     (["purge", "--all", "--python", "3.11"], "--all and --python contradict each other; leave one of them out"),
     (["status", "--jobs", "2"], "--jobs goes with --against; add --against V, or leave it out"),
-    (["status", "--check", "--stdlib"], "--check looks at nothing but the state; leave out --stdlib"),
+    (["status", "--check", "--stdlib"], "--check only examines the state; leave out --stdlib"),
     (["purge"], "purge needs --python V, --cache-tag TAG or --all; say whose bytecode is to go"),
     (["purge", "--cache-tag", "../x"], "--cache-tag ../x: not known; say cpython-311, pypy311 or the like"),
     (

@@ -225,7 +225,7 @@ def test_the_configuration_is_named(doctor: Doctor, tmp_path: Path, text: str, e
     assert expected[0] == said.code
     assert len(expected[1]) == len(answer.get("to do", []))
     assert all(part in line for part, line in zip(expected[1], answer.get("to do", [])))
-    assert (said.code == 0) == (f"they only note what was touched: [hooks] enabled = false in {path}" in said.out)
+    assert (said.code == 0) == (f"they only record what was touched: [hooks] enabled = false in {path}" in said.out)
 
 
 def test_only_root_can_tell_whether_all_is_well(doctor: Doctor) -> None:

@@ -589,7 +589,7 @@ def test_what_a_purge_takes_comes_back_by_the_command_that_it_names(debian: Debi
     assert refused.err.endswith("didn't write; nothing was removed; add -y to go ahead\n")
     purged = debian.sid.run("pyctrigger", "purge", "--yes", "--python", "3.14")
 
-    back = purged.out.split("To have their bytecode back: ")[1].splitlines()[0]
+    back = purged.out.split("To restore their bytecode: ")[1].splitlines()[0]
     assert (0, "py3compile -V 3.14 /usr/lib/python3/dist-packages") == (purged.code, back)
     assert [path for path in before if b".cpython-314." not in path] == pycs_below(debian.judge.site)
     assert 0 == debian.sid.run(*back.split()).code

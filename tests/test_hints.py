@@ -120,7 +120,7 @@ def test_a_hint_can_be_followed(pyctrigger: Command, words: dict[str, str], row:
     assert refused.code in (2, 69)
     assert refused.err.endswith(f"; {row.hint.format(**words)}\n")
     assert 0 == heeded.code
-    assert heeded.err in ("", f"{words['flavour']}: what is measured runs as root\n")
+    assert heeded.err in ("", f"{words['flavour']}: the measured program runs as root\n")
 
 
 #: What the examples of the helps name, and places here; a command without a scope is about one environment here.

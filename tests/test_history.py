@@ -164,7 +164,7 @@ def test_killed_run_is_seen_to_have_begun(pyctrigger: Command, site: Path, newes
         child.kill()
         child.communicate()
     assert [(run["outcome"], run["ended"]) for run in past(pyctrigger)] == [("interrupted", None)]
-    assert "and didn't come to its end" in pyctrigger.text("history", "last").out
+    assert "and didn't finish" in pyctrigger.text("history", "last").out
 
     pyctrigger.json("run", *scope)
 

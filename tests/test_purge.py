@@ -164,7 +164,7 @@ def test_without_a_terminal_what_others_wrote_goes_only_with_a_yes(
     site: Path = request.getfixturevalue(whose)
     before = snapshot(site)
     others = 2 if whose == "mixed" else 4 if options else 0
-    message = f"{others} files would go that pyctrigger didn't write; nothing was removed"
+    message = f"this would remove {others} files that pyctrigger didn't write; nothing was removed"
 
     alone = pyctrigger.text("purge", *scope, *options)
     if others:
@@ -202,7 +202,7 @@ def test_on_debian_it_says_what_brings_bytecode_back(pyctrigger: Command, newest
     said = pyctrigger.text("purge", "-y", *arguments).out.splitlines()
 
     back = f"pyctrigger run --python {newest.flavour} --root {root}"
-    assert f"Debian's packages have sources in /{library}. To have their bytecode back: {back}" == said[3]
+    assert f"Debian's packages have sources in /{library}. To restore their bytecode: {back}" == said[3]
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_a_second_hook_is_refused_unless_forced(system: System, manager: str) ->
     said = system.text("install", manager)
 
     assert (1, "") == (said.code, said.err)
-    assert " does the same for py312; --force installs it all the same\n" in said.out
+    assert " does the same for py312; --force installs it anyway\n" in said.out
     assert before == sorted(system.root.rglob("*"))
     assert 0 == system.text("install", manager, "--force").code
     again = system.text("list", manager)
@@ -206,7 +206,7 @@ def test_lines_for_a_person(system: System) -> None:
     assert f"package pyctrigger  no: /{BY_HAND} replaces it  /{ALPM}" in listed.out
     (system.root / BY_HAND).write_text("somebody's\n")
     refused = system.text("install", "pacman")
-    assert f"refused: /{BY_HAND}: a file that isn't ours stands there; --force installs it all the same" in refused.out
+    assert f"refused: /{BY_HAND}: a file that isn't ours is in its place; --force installs it anyway" in refused.out
 
 
 def test_a_table_of_many_hooks_stays_short(system: System) -> None:

@@ -493,7 +493,7 @@ def test_prometheus(pyctrigger: Command, site: Path, newest: Interpreter, tmp_pa
         (["--format", "prometheus"], "--format goes with --check"),
         (["--warning", "1h"], "--warning goes with --check"),
         (["--check", "--warning", "2 weeks"], "say a time such as 90s, 15m, 2h or 1d"),
-        (["--check", "--against", "3.11"], "--check and --against are two questions"),
+        (["--check", "--against", "3.11"], "--check and --against don't go together"),
         (["--check", "--format", "prometheus", "--json"], "--format prometheus and --json contradict each other"),
         (["--check", "--format", "prometheus", "/usr"], "status --check looks at no files"),
         (["--check", "--format", "prometheus", "--warning", "2d"], "--warning is later than --critical"),
@@ -637,7 +637,7 @@ def test_no_time_is_known(pyctrigger: Command, scope: list[Argument], interprete
 
     assert (found["timed"], found["compile_seconds"], found["estimated_seconds"]) == (0, None, None)
     out = pyctrigger.text("status", *scope, "--against", interpreters[0].path).out
-    assert out.endswith("9 of 9 sources need bytecode; nobody has recorded yet how long they take\n")
+    assert out.endswith("9 of 9 sources need bytecode; no compile times are recorded yet\n")
 
 
 def test_an_interpreter_that_isnt_there(pyctrigger: Command, scope: list[Argument]) -> None:

@@ -241,7 +241,7 @@ def test_what_was_changed_since_stays(system: System, manager: str) -> None:
 
 
 #: What is said of a hook that isn't what these options install.
-_OTHER = "it isn't what these options install; remove it by hand, or name the options that it was installed with"
+_OTHER = "it isn't what these options install; remove it by hand, or use the options that it was installed with"
 
 
 def test_a_changed_mode_is_a_change(system: System) -> None:
@@ -269,9 +269,9 @@ def test_what_is_not_ours_is_replaced_by_force_only(system: System, manager: str
     scope = ("--manager", manager, "--python", "3.11")
     before = tree(system.root)
 
-    refused = f"refused: /{directory}/{own}: a file that isn't ours stands there; --force installs it all the same\n"
+    refused = f"refused: /{directory}/{own}: a file that isn't ours is in its place; --force installs it anyway\n"
     assert refused in system.hooks("install", *scope, code=1)
-    assert f"left alone: /{directory}/{own}: it is somebody else's\n" in system.hooks("uninstall", *scope)
+    assert f"left alone: /{directory}/{own}: it isn't ours\n" in system.hooks("uninstall", *scope)
     assert before == tree(system.root)
 
     system.hooks("install", "--force", *scope)

@@ -125,7 +125,7 @@ def test_a_level_that_only_others_ever_asked_for_is_a_fault_when_it_is_stale(
 
     finding = {"kind": "unwanted", "pyc": pyc, "source": str(source)}
     assert (0, [finding]) == (fresh.code, [{key: each[key] for key in finding} for each in fresh.findings])
-    assert "0 findings, 1 fresh, 1 of levels that nobody asked for" in said.out
+    assert "0 findings, 1 fresh, 1 of levels that aren't configured" in said.out
     assert (1, [finding]) == (stale.code, [{key: each[key] for key in finding} for each in stale.findings])
     assert (1, [finding]) == (stateless.code, [{key: each[key] for key in finding} for each in stateless.findings])
 

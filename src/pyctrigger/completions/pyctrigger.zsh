@@ -12,7 +12,7 @@ _shtab_pyctrigger_commands() {
   local _commands=(
     audit:'find stale bytecode in packages that aren'"'"'t installed'
     completion:'print the completion script for a shell'
-    doctor:'say whether hooks are in place, for which Pythons, and what to do next'
+    doctor:'show whether hooks are installed, for which Pythons, and what to do next'
     explain:'explain why bytecode is as it is, and what a run would do'
     history:'list past runs, or show one in full'
     hooks:'list, print, install or remove package managers'"'"' hooks'
@@ -21,7 +21,7 @@ _shtab_pyctrigger_commands() {
     repair:'check every file, trust no record, and fix what is wrong'
     run:'compile what changed, and remove bytecode whose source is gone'
     status:'show sources, bytecode, pending work and the lock'
-    sweep:'remove bytecode whose source is gone, and what killed writers left'
+    sweep:'remove bytecode whose source is gone, and temporary files of killed writers'
     verify:'report what is wrong with bytecode, and change nothing'
     which:'show where bytecode comes from: source, Python, level, state and package'
   )
@@ -128,7 +128,7 @@ _shtab_pyctrigger_history_defaults_added=0
 _shtab_pyctrigger_hooks_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--manager=[whose hooks (default\: those of the managers in use)]:manager:(pkg dpkg rpm pacman apk sh)"
-  "--force[replace a file that isn\'t ours, and install beside another hook]"
+  "--force[replace a file that isn\'t ours, and install next to another hook]"
   "*--python=[which Python\: 3.11, 3.13t, pypy3.11, python3 or a path\; repeatable]:V:_pyctrigger_flavours"
   "--root=[a chroot, jail or image, seen from outside]:DIR:_files -/"
   "*--site-dir=[a site directory, instead of the target\'s own\; repeatable]:DIR:_files -/"
@@ -191,7 +191,7 @@ _shtab_pyctrigger_purge_options=(
   "*"{-v,--verbose}"[list each file\; -vv\: with the reason]"
   "--no-progress[show no progress]"
   "--color=[when to use colour\; auto\: on a terminal (default)]:color:(auto always never)"
-  "*:a file or directory to look at (default\: everything):_files"
+  "*:a file or directory (default\: everything):_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -224,7 +224,7 @@ _shtab_pyctrigger_repair_options=(
   "*"{-v,--verbose}"[list each file\; -vv\: with the reason]"
   "--no-progress[show no progress]"
   "--color=[when to use colour\; auto\: on a terminal (default)]:color:(auto always never)"
-  "*:a file or directory to look at (default\: everything):_files"
+  "*:a file or directory (default\: everything):_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -262,7 +262,7 @@ _shtab_pyctrigger_run_options=(
   "*"{-v,--verbose}"[list each file\; -vv\: with the reason]"
   "--no-progress[show no progress]"
   "--color=[when to use colour\; auto\: on a terminal (default)]:color:(auto always never)"
-  "*:a file or directory to look at (default\: everything):_files"
+  "*:a file or directory (default\: everything):_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -275,7 +275,7 @@ _shtab_pyctrigger_status_options=(
   "--warning=[age of pending work that is a warning, such as 90s or 2h (default\: 1h)]:AGE:"
   "--critical=[age of pending work that is critical (default\: 1d)]:AGE:"
   "--failure-age=[how long to report that the last run failed (default\: 1d)]:AGE:"
-  "--against=[what that Python would need compiled, and how long it would take]:V:_pyctrigger_flavours"
+  "--against=[how many sources that Python would need compiled, and how long it would take]:V:_pyctrigger_flavours"
   "--paths-from=[read more PATHs from FILE, one per line\; -\: standard input]:FILE:_files"
   "--null[PATHs in that file are separated by NUL]"
   "*--python=[which Python\: 3.11, 3.13t, pypy3.11, python3 or a path\; repeatable]:V:_pyctrigger_flavours"
@@ -299,7 +299,7 @@ _shtab_pyctrigger_status_options=(
   "*"{-v,--verbose}"[also show zeros]"
   "--no-progress[show no progress]"
   "--color=[when to use colour\; auto\: on a terminal (default)]:color:(auto always never)"
-  "*:a file or directory to look at (default\: everything):_files"
+  "*:a file or directory (default\: everything):_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -329,7 +329,7 @@ _shtab_pyctrigger_sweep_options=(
   "*"{-v,--verbose}"[list each file\; -vv\: with the reason]"
   "--no-progress[show no progress]"
   "--color=[when to use colour\; auto\: on a terminal (default)]:color:(auto always never)"
-  "*:a file or directory to look at (default\: everything):_files"
+  "*:a file or directory (default\: everything):_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -360,7 +360,7 @@ _shtab_pyctrigger_verify_options=(
   "*"{-v,--verbose}"[-vv\: show the traceback of a defect]"
   "--no-progress[show no progress]"
   "--color=[when to use colour\; auto\: on a terminal (default)]:color:(auto always never)"
-  "*:a file or directory to look at (default\: everything):_files"
+  "*:a file or directory (default\: everything):_files"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -1,4 +1,4 @@
-"""What a verb is, what it is called with, and the names of all."""
+"""Verbs: what each is made of, what it gets from the command line, and the list of all."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ VERBS = (
 
 
 class Call(NamedTuple):
-    """What the command line asks for, as far as it can be told without looking at a file."""
+    """The parsed command line, before any file is read."""
 
     options: argparse.Namespace
     program: tuple[str, ...]
-    """How pyctrigger is started, for the hooks that it renders."""
+    """The command that starts pyctrigger, for the hooks that it renders."""
     make_request: Callable[[argparse.Namespace, Observer], Request]
-    """Of the options, and of the lists of paths that they name. Raises UsageError."""
+    """Makes the request from options and lists of paths. Raises UsageError."""
 
     def read_request(self, observer: Observer) -> Request:
-        """The request that it is. Raises UsageError."""
+        """Returns the request. Raises UsageError."""
         return self.make_request(self.options, observer)
 
 
 def serve(call: Call, observer: Observer) -> Report:
-    """Do what the request asks for. Raises PyctriggerError for what concerns it as a whole."""
+    """Perform the request. Raises PyctriggerError for errors that concern all of it."""
     return trigger.perform(call.read_request(observer), observer)
 
 
@@ -62,25 +62,25 @@ def _nothing(_: object) -> tuple[()]:
 
 
 class Verb(NamedTuple):
-    """One command."""
+    """One command of the program."""
 
     help: str
     perform: Callable[[Call, Observer], Report] = serve
-    """Do it. Raises PyctriggerError."""
+    """Performs it. Raises PyctriggerError."""
     lines: Callable[[Any], Iterable[Piece]] = _nothing
-    """What its report says to a person, beside what became of each flavour."""
+    """Text output of its report, besides the summary of each flavour."""
     summary: Callable[[FlavourReport], Iterable[str | Words]] = _nothing
-    """What a person is told of each flavour."""
+    """Text output for each flavour."""
     options: tuple[Setting, ...] = ()
-    """Its own, beside those of the table of settings."""
-    paths: str = "a file or directory to look at (default: everything)"
-    """What its PATHs are; nothing: it takes none, and is no request about bytecode."""
+    """Its own options, besides those in the table of settings."""
+    paths: str = "a file or directory (default: everything)"
+    """Help for its PATHs; empty for a verb without PATHs, which makes no request about bytecode."""
     defaults: Mapping[str, Any] = {}
-    """Of options in the table of settings that mean something else to it."""
+    """Defaults of options in the table of settings that have another meaning for it."""
 
 
 def find_verb(name: str) -> Verb:
-    """Returns a verb; its module is imported when it is asked for, as a hook needs one of them."""
+    """Returns a verb. Its module is imported only now, since a hook needs only one of them."""
     module = f"{__name__}.{name}"
     __import__(module)
     verb: Verb = sys.modules[module].VERB

@@ -1,4 +1,4 @@
-"""`audit`: what bytecode packages hold that aren't installed, and which of them need to be built anew."""
+"""`audit`: the bytecode inside packages that aren't installed, and which of them need a rebuild."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def _audit(call: Call, observer: Observer) -> AuditReport:
-    """Do it; tell each archive as soon as it is its turn. Raises UsageError and what `audit` raises."""
+    """Audit, and print the result of each archive in order. Raises UsageError and what `audit` raises."""
     from ...inspect.audit.audit import AuditRequest, audit, require_paths
     from ...inspect.audit.limits import ArchiveLimits
 
     options = call.options
-    _check(options)
+    _check_options(options)
     require_paths(tuple(options.paths))
     limits = ArchiveLimits(size=options.max_size, timeout=options.timeout)
     request = AuditRequest(
@@ -38,14 +38,14 @@ def _audit(call: Call, observer: Observer) -> AuditReport:
     finally:
         teller.finish()
     if not (options.json or options.needs_rebuild or options.quiet or options.format in ("jsonl", "csv")):
-        for line in _sums(report):
+        for line in _summary_lines(report):
             say(sys.stdout, line)
     return report
 
 
-def _sums(report: AuditReport) -> list[str]:
+def _summary_lines(report: AuditReport) -> list[str]:
     sums = report.summary
-    told = [
+    lines = [
         f"{each['number']} ({each['release']}): {_count(each['pycs'], 'pyc')} in {_count(each['archives'], 'archive')}"
         for each in sums["magic_numbers"]
     ]
@@ -57,14 +57,14 @@ def _sums(report: AuditReport) -> list[str]:
     ]
     if sums["failed"]:
         parts.append(f"{sums['failed']} not examined")
-    return [*told, f"{', '.join(parts)} in {seconds(report.elapsed_seconds)}"]
+    return [*lines, f"{', '.join(parts)} in {seconds(report.elapsed_seconds)}"]
 
 
 _WORTH_A_WORD = ("stale", "orphan", "mismatched", "corrupt", "climbing")
 
 
 class _Teller:
-    """Says what was found, archive by archive; a bar counts them on a terminal."""
+    """Prints results archive by archive, with a progress bar on a terminal."""
 
     def __init__(self, options: Namespace) -> None:
         self._options = options
@@ -82,12 +82,12 @@ class _Teller:
             return
         if options.needs_rebuild and options.null:
             if archive.needs_rebuild:
-                _say_name(archive.path)
+                _print_name(archive.path)
         else:
             for line in self._lines(archive):
                 self._say(sys.stdout, line)
         if archive.failure is not None:
-            self._say(sys.stderr, _failed(archive.path, archive.failure))
+            self._say(sys.stderr, _failure_line(archive.path, archive.failure))
 
     def _lines(self, archive: ArchiveReport) -> list[str]:
         options = self._options
@@ -98,9 +98,9 @@ class _Teller:
 
             return [json.dumps({"schema": 1, **archive.as_dict()})]
         if options.format == "csv":
-            return [_csv_line(_row(archive))]
+            return [_csv_line(_csv_row(archive))]
         if archive.bytecode or archive.found:
-            return _told(archive, every=options.verbose > 0, quiet=options.quiet)
+            return _archive_lines(archive, every=options.verbose > 0, quiet=options.quiet)
         return []
 
     def _say(self, stream: TextIO, line: str) -> None:
@@ -113,7 +113,7 @@ class _Teller:
             self._bar.update(done, known)
 
     def finish(self) -> None:
-        """Leave the terminal clean."""
+        """Clear the progress bar."""
         if self._bar is not None:
             self._bar.clear()
 
@@ -133,7 +133,7 @@ def _csv_line(row: Sequence[Any]) -> str:
     return text.getvalue()
 
 
-def _row(archive: ArchiveReport) -> list[Any]:
+def _csv_row(archive: ArchiveReport) -> list[Any]:
     failure = archive.failure
     return [
         shown(archive.path),
@@ -146,42 +146,42 @@ def _row(archive: ArchiveReport) -> list[Any]:
     ]
 
 
-def _told(archive: ArchiveReport, *, every: bool, quiet: bool) -> list[str]:
-    """One line for the archive, and one for each finding if all are wanted; quietly, only one with findings."""
+def _archive_lines(archive: ArchiveReport, *, every: bool, quiet: bool) -> list[str]:
+    """Returns a line for the archive, with `every` one for each finding; with `quiet` only if there are findings."""
     if quiet and not archive.found:
         return []
     held = ", ".join(
         f"{_count(each['pycs'], 'pyc')} for {each['number']} ({each['release']})" for each in archive.bytecode
     )
     found = ", ".join(f"{archive.counts[kind]} {kind}" for kind in _WORTH_A_WORD if archive.counts[kind])
-    told = [f"{shown(archive.path)}: {archive.format}: {held or 'no bytecode'}" + (f": {found}" if found else "")]
+    lines = [f"{shown(archive.path)}: {archive.format}: {held or 'no bytecode'}" + (f": {found}" if found else "")]
     if every:
-        told += [
+        lines += [
             f"  {kind} ({reason}): {shown(pyc or member or '')}" for kind, reason, pyc, _, member in archive.findings
         ]
         if archive.found > len(archive.findings):
-            told.append(f"  and {archive.found - len(archive.findings)} more")
-    return told
+            lines.append(f"  and {archive.found - len(archive.findings)} more")
+    return lines
 
 
-def _failed(path: str, failure: dict[str, str]) -> str:
+def _failure_line(path: str, failure: dict[str, str]) -> str:
     hint = f"; {failure['mend']}" if "mend" in failure else ""
     return f"{shown(path)}: {failure['kind']}: {shown(failure['message'])}{hint}"
 
 
-def _say_name(path: str) -> None:
-    """A name for a program, to the byte."""
+def _print_name(path: str) -> None:
+    """Print a name byte by byte, for programs."""
     try:
         sys.stdout.buffer.write(os.fsencode(path) + b"\0")
     except OSError:
-        flush_output()  # which knows what to do about a reader that has gone
+        flush_output()  # handles a closed pipe
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _check(options: Namespace) -> None:
+def _check_options(options: Namespace) -> None:
     if options.needs_rebuild and options.python is None:
         raise UsageError("--needs-rebuild goes with --python", hint="name the interpreter to compare with")
     if options.config is not None and options.python is None:

@@ -1,4 +1,4 @@
-"""`completion`: what makes a shell complete this command line."""
+"""`completion`: print the script that completes the command line in a shell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHELL = Setting("shell", one_of("bash", "zsh", "fish"), "whose script to print"
 
 
 class CompletionReport(Report):
-    """The script of one shell."""
+    """The completion script of one shell."""
 
     def __init__(self, shell: str, script: str) -> None:
         super().__init__("completion")

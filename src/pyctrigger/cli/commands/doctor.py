@@ -1,4 +1,4 @@
-"""`doctor`: where this system stands, and what to do next, in ten lines."""
+"""`doctor`: the health of this system, and what to do next, in ten lines."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _STYLES = {"yes": "good", "no": "warning", "nothing": "good"}
 def _examine(call: Call, observer: Observer) -> DoctorReport:
     from ...inspect.status.doctor import examine
 
-    # Root has typed its name a moment ago; sudo looks for it elsewhere.
+    # Root can run it by its name, since it just did; sudo may search other directories.
     command = ["pyctrigger"] if is_root() else ["sudo", command_for(ROOTS_PATH)]
     return examine(call.options.state_dir, call.options.config, command)
 
 
 def _lines(report: DoctorReport) -> list[Table]:
-    """A line for each question; those with nothing to say are left out."""
+    """Returns a line for each question, without empty ones."""
     return [Table((), [row for row in _rows(report) if row[1]], styles=_STYLES)]
 
 
@@ -44,16 +44,19 @@ def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
     yield "managers", ", ".join(report.managers) or "none that pyctrigger knows"
     yield "hooks", "; ".join(_hook(group, report.pythons) for group in groups.values()) or "none"
     if not report.hooks_enabled:
-        yield "", f"they only note what was touched: [hooks] enabled = false in {report.configuration}"
+        yield "", f"they only record what was touched: [hooks] enabled = false in {report.configuration}"
     found = [python for python in report.pythons if python.error is None]
     named = [(python, f"{python.flavour} {python.executable}") for python in found]
     yield "served", ", ".join(text for python, text in named if python.is_served)
     yield "not served", ", ".join(text for python, text in named if python.managers and not python.is_served)
     yield "unmanaged", ", ".join(text for python, text in named if not python.managers)
     usable = "can't be used" if report.trouble is not None else "readable"
-    yield "configuration", f"{report.configuration}, {usable}" if report.configuration else "none: the defaults hold"
+    yield (
+        "configuration",
+        f"{report.configuration}, {usable}" if report.configuration else "none, so the defaults apply",
+    )
     yield "state", "".join(_state(report))
-    yield "all is well", {"healthy": "yes", "to do": "no", "unknown": "only root can tell"}[report.verdict]
+    yield "all is well", {"healthy": "yes", "to do": "no", "unknown": "only root can see"}[report.verdict]
     for finding in report.findings:
         yield "to do", finding.message
     if report.verdict == "unknown" and report.next is None:
@@ -65,7 +68,7 @@ def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
 def _hook(group: list[SystemHook], found: list[Python]) -> str:
     first = group[0]
     if all(hook.pythons for hook in group):
-        # A package has hooks for many a Python that isn't here.
+        # A package has hooks for many Pythons that aren't installed.
         here = [each for each in found if any(hook.serves(each.flavour, each.executable) for hook in group)]
         named = [each.flavour for each in here] or [python for hook in group for python in hook.pythons]
         pythons = ", ".join(dict.fromkeys(named))
@@ -89,4 +92,4 @@ def _state(report: DoctorReport) -> Iterator[str]:
     yield f", lock held by process {', '.join(map(str, holders))}" if holders else ", lock free"
 
 
-VERB = Verb("say whether hooks are in place, for which Pythons, and what to do next", _examine, _lines, paths="")
+VERB = Verb("show whether hooks are installed, for which Pythons, and what to do next", _examine, _lines, paths="")

@@ -1,4 +1,4 @@
-"""`explain`: why bytecode is as it is, and what a run would do about it."""
+"""`explain`: the state of bytecode, the reason, and what a run would do about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..output.table import Piece
     from . import Call
 
-#: Files of a directory that are named one by one.
+#: Files of a directory that are listed.
 _MOST_ITEMS = 20
 
 
@@ -28,7 +28,7 @@ def _explain(call: Call, observer: Observer) -> ExplainReport:
 
 
 def _lines(report: ExplainReport) -> list[Piece]:
-    """A paragraph for each path."""
+    """Returns a paragraph for each path."""
     found: list[Piece] = []
     for each in report.explanations:
         found += [""] if found else []
@@ -95,7 +95,7 @@ def _branch(branch: Branch) -> Iterator[Piece]:
     yield f"    {branch.sources} {'source' if branch.sources == 1 else 'sources'}, {branch.fresh} of them fresh"
     if branch.obstacle is not None:
         yield f"    nothing would be written into it: {shown(branch.obstacle)}"
-    # The first cell is the margin of the paragraph.
+    # The first cell indents the table.
     rows = [("  ", each.action, each.path, f"({each.reason})") for each in branch.items[:_MOST_ITEMS]]
     yield Table((), rows)
     left = sum(branch.actions.values()) - len(rows)

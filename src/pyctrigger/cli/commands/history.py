@@ -32,7 +32,7 @@ def _read(call: Call, observer: Observer) -> HistoryReport:
 
 
 def _lines(report: HistoryReport) -> list[Piece]:
-    """A table, newest first; or all that is known of the runs that were asked for."""
+    """Returns a table of runs, newest first, or all details of the given runs."""
     if report.is_list:
         rows = [_row(run) for run in report.past]
         return [Table(HEADERS, rows, numbers=_NUMBERS, styles=_STYLES)] if rows else ["no run is recorded"]
@@ -61,7 +61,7 @@ def _row(run: PastRun) -> tuple[str, ...]:
 def _whole(run: PastRun) -> Iterator[str]:
     yield f"run {run.number}: {shown(run.command)}{' --hook' if run.hook else ''}, {run.outcome}"
     yield f"  began {moment(run.began)}, " + (
-        "and didn't come to its end" if run.ended is None else f"took {seconds(elapsed(run.began, run.ended))}"
+        "and didn't finish" if run.ended is None else f"took {seconds(elapsed(run.began, run.ended))}"
     )
     yield f"  process {run.pid}, event {shown(run.event)}, manager {shown(run.manager or 'none')}"
     options = ", ".join(f"{name} = {value!r}" for name, value in run.options.items())

@@ -1,4 +1,4 @@
-"""`hooks`: see, make, install and remove the files that make a package manager call pyctrigger."""
+"""`hooks`: list, print, install and remove the files that make a package manager call pyctrigger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..output.table import Table
     from . import Call
 
-#: Pythons that are named, where there are more of them.
+#: Pythons that are listed if there are many.
 _FEW = 3
 
 
@@ -43,7 +43,7 @@ def _manage(call: Call, observer: Observer) -> HookReport:
 
 
 def _lines(report: HookReport) -> list[str] | list[Table]:
-    """The files themselves for `render`, a table for `list`; else a line for each that says what became of it."""
+    """Returns the files for `render`, a table for `list`, and otherwise a line for each file with the result."""
     if report.action == "list":
         return [_table(report)]
     if report.action != "render":
@@ -76,7 +76,7 @@ def _table(report: HookReport) -> Table:
 
 
 def _together(rows: list[tuple[str, ...]], here: set[str]) -> list[tuple[str, ...]]:
-    """One row for the files that are one hook, and one for all Pythons that aren't here and are alike otherwise."""
+    """Merge rows of files that make up one hook, and rows that differ only in Pythons that aren't installed."""
     alike: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for row in rows:
         manager, flavour, *rest, path = row
@@ -94,14 +94,14 @@ def _together(rows: list[tuple[str, ...]], here: set[str]) -> list[tuple[str, ..
 
 
 def _named(pythons: Iterable[str], here: set[str]) -> str:
-    """Those that are here, of many; a package has hooks for each that there may ever be."""
+    """Returns a list of Pythons; of many only installed ones, since a package has hooks for all possible ones."""
     names = list(pythons)
     few = [name for name in names if name in here] or names[:_FEW]
     return ", ".join(names) if len(names) <= _FEW + 1 else f"{', '.join(few)} and {len(names) - len(few)} more"
 
 
 def _pattern(paths: list[str]) -> str:
-    """What a shell makes the paths of, which lie in one directory."""
+    """Returns a shell pattern for paths in one directory."""
     if len(paths) == 1:
         return paths[0]
     first, last = _common(paths), _common([path[::-1] for path in paths])[::-1]
@@ -114,7 +114,7 @@ def _common(texts: list[str]) -> str:
 
 
 def _is_served(hook: Hook, report: HookReport) -> bool:
-    """Whether another hook does what this one would do."""
+    """Whether another hook does the same as this one would."""
     return any(
         each.manager == hook.manager and each.does_work_of(hook.file.path, hook.served) for each in report.standing
     )
@@ -128,16 +128,16 @@ def _fires(hook: SystemHook) -> str:
 
 def _line(hook: Hook, report: HookReport) -> str:
     if hook.done == "refused":
-        return f"refused: {shown(hook.file.path)}: {shown(str(hook.reason))}; --force installs it all the same"
+        return f"refused: {shown(hook.file.path)}: {shown(str(hook.reason))}; --force installs it anyway"
     if hook.owner is not None:
         return f"kept: {shown(hook.file.path)}: a package owns it: {shown(hook.owner)}"
     if hook.done == "kept":
         return (
-            f"kept: {shown(hook.file.path)}: it isn't what these options install; remove it by hand, or name the "
+            f"kept: {shown(hook.file.path)}: it isn't what these options install; remove it by hand, or use the "
             "options that it was installed with"
         )
     if report.action == "uninstall" and hook.state == "different" and not hook.done:
-        return f"left alone: {shown(hook.file.path)}: it is somebody else's"
+        return f"left alone: {shown(hook.file.path)}: it isn't ours"
     if any(each.done == "refused" for each in report.hooks):
         return f"not installed: {shown(hook.file.path)}"
     did = f"would be {hook.done}" if report.dry_run and hook.done else hook.done
@@ -157,7 +157,7 @@ VERB = Verb(
             flags=("action",),
         ),
         Setting("manager", one_of(*MANAGERS, "sh"), "whose hooks (default: those of the managers in use)", once=True),
-        Setting("force", BOOLEAN, "replace a file that isn't ours, and install beside another hook"),
+        Setting("force", BOOLEAN, "replace a file that isn't ours, and install next to another hook"),
     ),
     paths="",
 )

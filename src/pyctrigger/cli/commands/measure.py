@@ -1,4 +1,4 @@
-"""`measure`: what stale bytecode costs at start-up."""
+"""`measure`: the start-up time that stale bytecode costs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STYLES = {"stale": "error", "absent": "warning", "fresh": "good"}
 
 
 def _perform(call: Call, observer: Observer) -> MeasureReport:
-    """Measure; an error is a part of the report."""
+    """Measure. Errors become part of the report."""
     from ...errors import PyctriggerError
     from ...inspect.measure.measurement import MeasureReport, MeasureRequest
     from ...inspect.measure.session import measure
@@ -67,7 +67,7 @@ def _perform(call: Call, observer: Observer) -> MeasureReport:
 
 @contextlib.contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """Whatever ends us, what is measured is ended, too, and its private files go."""
+    """On SIGTERM and SIGHUP, too, kill the measured program and remove its private files."""
     import signal
 
     def interrupt(*_: object) -> None:
@@ -75,7 +75,7 @@ def _ended_in_order() -> Iterator[None]:
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
-        if handler is signal.SIG_DFL:  # nohup(1) has it ignored
+        if handler is signal.SIG_DFL:  # nohup(1) ignores SIGHUP
             signal.signal(number, interrupt)
     try:
         yield
@@ -89,7 +89,7 @@ def _view(options: Any) -> Any:
     from ..output.progress import show_progress
 
     class View(Watcher):
-        """Shows how far it is; with `-v` every time that was taken."""
+        """Shows progress, or with `-v` every measured time."""
 
         def __init__(self) -> None:
             silent = options.json or options.no_progress
@@ -99,7 +99,7 @@ def _view(options: Any) -> Any:
             if self._bar is not None:
                 self._bar.begin(interpreter.flavour)
             if os.geteuid() == 0:
-                say(sys.stderr, f"{interpreter.flavour}: what is measured runs as root")
+                say(sys.stderr, f"{interpreter.flavour}: the measured program runs as root")
 
         def sample(self, sample: Sample) -> None:
             if options.verbose:
@@ -117,11 +117,11 @@ def _view(options: Any) -> Any:
 
 
 def _lines(report: MeasureReport) -> list[Piece]:
-    """For each target what ran, a line for each state with its bar, and what stale bytecode costs."""
-    return [line for measurement in report.measurements for line in _told(measurement)]
+    """Returns for each target what ran, a line with a bar for each state, and the cost of stale bytecode."""
+    return [line for measurement in report.measurements for line in _measurement_lines(measurement)]
 
 
-def _told(measurement: Measurement) -> list[Piece]:
+def _measurement_lines(measurement: Measurement) -> list[Piece]:
     from ..output.chart import chart
 
     interpreter, request = measurement.interpreter, measurement.request

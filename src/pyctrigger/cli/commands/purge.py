@@ -1,4 +1,4 @@
-"""`purge`: all bytecode of one flavour; its interpreter may be gone. It says what it takes, and asks."""
+"""`purge`: remove all bytecode of one flavour, whose interpreter may be gone. Lists what it removes, and asks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HEADERS = ("flavour", "pycs", "size", "by others", "site directory")
 
 
 def _purge(call: Call, observer: Observer) -> Report:
-    """Say what goes, ask where somebody can answer, and remove it."""
+    """List what will be removed, ask for confirmation on a terminal, and remove it."""
     options, request = call.options, call.read_request(observer)
     if options.yes and options.quiet and not options.json:
         return trigger.perform(request, observer)
@@ -43,7 +43,7 @@ def _purge(call: Call, observer: Observer) -> Report:
     others = sum(taking.by_others for taking in takings)
     if others and not (asks or options.yes):
         what = "1 file" if others == 1 else f"{others} files"
-        return _refuse(preview, f"{what} would go that pyctrigger didn't write; nothing was removed")
+        return _refuse(preview, f"this would remove {what} that pyctrigger didn't write; nothing was removed")
     report = trigger.perform(request, observer)
     known = {run.installation: run.takings for run in preview.runs}
     for run in report.runs:
@@ -52,12 +52,12 @@ def _purge(call: Call, observer: Observer) -> Report:
 
 
 def _is_answered() -> bool:
-    """Whether a person reads what is said, and can answer."""
+    """Whether a user can read the question, and answer it."""
     return os.isatty(0) and sys.stdout.isatty()
 
 
 def _announce(preview: Report, request: Request, observer: Observer, color: str) -> None:
-    """What goes from which place, and what brings it back."""
+    """Print what will be removed, and how to restore it."""
     rows = [
         (run.flavour, str(taking.pycs), size(taking.bytes), str(taking.by_others), taking.site)
         for run in preview.runs
@@ -70,7 +70,7 @@ def _announce(preview: Report, request: Request, observer: Observer, color: str)
 
 
 def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator[str]:
-    """What brings back the bytecode of dpkg's packages: to dpkg it is nobody's, so that reinstalling is no need."""
+    """Yields commands that restore the bytecode of dpkg's packages, which dpkg itself doesn't know about."""
     from ...packages.owners import owners_of
     from ...run.scope.root_files import files_of
 
@@ -79,18 +79,18 @@ def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator
     commands: dict[str, list[str]] = {}
     for run in preview.runs:
         if run.interpreter is None or run.interpreter.is_gone:
-            continue  # it can't write it, and doesn't need it
+            continue  # it can neither write nor use it
         for taking in run.takings:
             owner = owners.get(taking.site)
             if owner is not None and owner.manager == "dpkg":
                 command = _restoring_command(run.flavour, run.interpreter, taking.site, request)
                 commands.setdefault(command, []).append(shown(taking.site))
     for command, found in commands.items():
-        yield f"Debian's packages have sources in {', '.join(found)}. To have their bytecode back: {shown(command)}"
+        yield f"Debian's packages have sources in {', '.join(found)}. To restore their bytecode: {shown(command)}"
 
 
 def _restoring_command(flavour: str, interpreter: Interpreter, site: str, request: Request) -> str:
-    """Debian's own command, where it writes what goes; else a run for the same scope."""
+    """Returns Debian's own command if it writes this bytecode, otherwise a run for the same scope."""
     import shlex
 
     from ...packages.dpkg import Dpkg
@@ -112,13 +112,13 @@ def _restoring_command(flavour: str, interpreter: Interpreter, site: str, reques
 
 
 def _agrees() -> bool:
-    """Ask; anything but a yes is a no, and so is the end of the input."""
+    """Ask for confirmation. Anything but yes is a no, including the end of input."""
     say(sys.stdout, "Do you want to continue? [y/N] ", end="", flush=True)
     answer = b""
     try:
         answer = os.read(0, 1024)  # a line of a terminal
     except OSError:
-        pass  # EIO: it is gone, or another job's
+        pass  # EIO: the terminal is gone, or another job has it
     finally:
         if not answer.endswith(b"\n"):
             say(sys.stdout, "")
@@ -126,7 +126,7 @@ def _agrees() -> bool:
 
 
 def _refuse(preview: Report, message: str, *, declined: bool = False) -> Report:
-    """The report of a purge that didn't take place."""
+    """Returns the report of a purge that wasn't done."""
     from ...errors import DeclinedError, UsageError
     from ...outcome.report import Report
 

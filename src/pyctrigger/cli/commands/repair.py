@@ -1,4 +1,4 @@
-"""`repair`: a person's rerun that looks at everything, trusts nothing, and mends it."""
+"""`repair`: check everything, trust no records, and fix what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run`: one transaction."""
+"""`run`: compile and sweep after a transaction."""
 
 from __future__ import annotations
 

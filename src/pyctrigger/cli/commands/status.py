@@ -1,4 +1,4 @@
-"""`status`: a table of what there is; a quick check for monitors; and what another interpreter would need."""
+"""`status`: a table of the current state, a quick check for monitors, and what another interpreter would need."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from . import Call
 
 
-#: Columns of a terminal.
+#: The width of a terminal, in columns.
 _WIDTH = 80
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)\Z", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _REASONS = ("mtime", "size", "digest", "mode", "rights")
 
-#: Options about what the quick check doesn't look at.
+#: Options that have no effect on the quick check.
 _OF_TREES = ("site_dirs", "stdlib", "pycache_prefix", "exclude", "optimize", "invalidation_mode", "source_date_epoch")
 
-#: The rows of the table: a label, and what stands in it for one flavour.
+#: The rows of the table: a label, and the value for one flavour.
 _ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
     ("sources", lambda status: str(status["sources"])),
     ("fresh", lambda status: str(status["fresh"])),
@@ -55,7 +55,7 @@ _ROWS: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
 ]
 
 
-#: The rows that say something with a 0, too.
+#: Rows that are shown even with a 0.
 _ALWAYS = frozenset({"sources", "fresh", "pending"})
 
 
@@ -74,9 +74,9 @@ def _look(call: Call, observer: Observer) -> Report:
         raise UsageError("--jobs goes with --against", hint="add --against V, or leave it out")
     idle = [each.names[0] for each in SETTINGS if each.name in _OF_TREES and getattr(options, each.name)]
     if options.check and idle:
-        raise UsageError("--check looks at nothing but the state", hint=f"leave out {idle[0]}")
+        raise UsageError("--check only examines the state", hint=f"leave out {idle[0]}")
     if options.check and options.against is not None:
-        raise UsageError("--check and --against are two questions", hint="ask them one after the other")
+        raise UsageError("--check and --against don't go together", hint="choose one")
     if options.check and options.format == "prometheus" and options.json:
         raise UsageError("--format prometheus and --json contradict each other", hint="leave one of them out")
     if options.against is not None:
@@ -124,19 +124,19 @@ def _lines(report: Report) -> list[Piece]:
 
 
 def _changed(status: dict[str, Any]) -> str:
-    """Whether the magic number is another one than when everything was last looked at; `-` if that never was."""
+    """Returns whether the magic number has changed since the last full examination; `-` without one."""
     if status["previous_magic_number"]:
         return f"from {status['previous_magic_number']}"
     return "no" if status["is_served"] else "-"
 
 
 def magic(interpreter: Interpreter) -> str:
-    """A magic number as it is spoken of, and as its bytes stand in a file: `3495 (a70d0d0a)`."""
+    """Returns a magic number as people write it, and its bytes: `3495 (a70d0d0a)`."""
     return f"{int.from_bytes(interpreter.magic_number[:2], 'little')} ({interpreter.magic_number.hex()})"
 
 
 def _tables(flavours: Sequence[tuple[FlavourReport, dict[str, Any]]], *, whole: bool) -> Iterator[Piece]:
-    """One column for each flavour, and a new table below where a line is full; unless `whole`, no row of zeros."""
+    """Yields tables with a column for each flavour, as many as fit a line; without rows of zeros unless `whole`."""
     rest = list(flavours)
     while rest:
         for count in range(len(rest), 0, -1):
@@ -152,7 +152,7 @@ def _tables(flavours: Sequence[tuple[FlavourReport, dict[str, Any]]], *, whole: 
 
 
 def _notes(runs: Sequence[tuple[FlavourReport, dict[str, Any], Interpreter]]) -> Iterator[str]:
-    """What no number says, one thing a line."""
+    """Yields further information, one line for each item."""
     for run, status, _ in runs:
         directories = ", ".join(map(shown, status["site_directories"])) or "none"
         yield f"{run.name}: installation {run.installation}, site directories {directories}"
@@ -162,7 +162,7 @@ def _notes(runs: Sequence[tuple[FlavourReport, dict[str, Any], Interpreter]]) ->
         if status["oldest_pending_seconds"] is not None:
             yield f"{run.name}: the oldest work in the journal is {age(status['oldest_pending_seconds'])} old"
         if status["parked"]:
-            yield f"{run.name}: what is parked failed three times; pyctrigger repair looks at everything again"
+            yield f"{run.name}: parked work has failed three times; pyctrigger repair examines everything again"
         if status["lock"]:
             lock = status["lock"]
             since = moment(lock["since"]) if lock["since"] else "an unknown time"
@@ -188,7 +188,7 @@ def _migration(report: MigrationReport) -> list[Piece]:
     lines.append(Table(headers, rows, numbers=("sources", "needed", "compilation")))
     needed, sources = (sum(getattr(site, name) for site in report.sites) for name in ("needed", "sources"))
     if estimate.seconds is None:
-        last = f"{needed} of {sources} sources need bytecode; nobody has recorded yet how long they take"
+        last = f"{needed} of {sources} sources need bytecode; no compile times are recorded yet"
     else:
         workers = f"{report.workers} worker{'' if report.workers == 1 else 's'}"
         about = seconds(estimate.seconds / report.workers)
@@ -199,7 +199,7 @@ def _migration(report: MigrationReport) -> list[Piece]:
 
 
 def _age(text: str) -> float:
-    """Seconds; of what is no time, less than none."""
+    """Returns the seconds in a duration, or -1 if it isn't one."""
     match = _DURATION.match(text)
     return float(match[1]) * _UNITS[match[2]] if match else -1
 
@@ -223,7 +223,7 @@ VERB = Verb(
         Setting(
             "against",
             TEXT,
-            "what that Python would need compiled, and how long it would take",
+            "how many sources that Python would need compiled, and how long it would take",
             value="V",
             group=_INSTEAD,
             once=True,

@@ -1,4 +1,4 @@
-"""`sweep`: orphans and residue only."""
+"""`sweep`: remove only orphans and residue."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ def summary(run: FlavourReport) -> list[str]:
     return [line]
 
 
-VERB = Verb("remove bytecode whose source is gone, and what killed writers left", summary=summary)
+VERB = Verb("remove bytecode whose source is gone, and temporary files of killed writers", summary=summary)

@@ -1,4 +1,4 @@
-"""`verify`: look only; findings, one a line."""
+"""`verify`: report findings, one per line, and change nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def summary(run: FlavourReport) -> list[str | Words]:
-    """Each finding, then one line of numbers."""
+    """Returns a line for each finding, and one of totals."""
     findings = run.tally.findings
     lines: list[str | Words] = [
         ((finding.kind, "warning"), f": {shown(finding.pyc or finding.source or '')}{_because(finding)}")
@@ -24,7 +24,7 @@ def summary(run: FlavourReport) -> list[str | Words]:
     ]
     known = Counter(finding.kind for finding in findings if finding.known)
     uncompilable = f", {known['uncompilable']:,} known not to compile" if known["uncompilable"] else ""
-    unwanted = f", {known['unwanted']:,} of levels that nobody asked for" if known["unwanted"] else ""
+    unwanted = f", {known['unwanted']:,} of levels that aren't configured" if known["unwanted"] else ""
     noun = "finding" if len(lines) == 1 else "findings"
     total = f"{run.name}: {len(lines):,} {noun}, {run.tally.counts.fresh:,} fresh{uncompilable}{unwanted}"
     return [*lines, f"{total} in {seconds(run.elapsed_seconds)}"]

@@ -1,4 +1,4 @@
-"""`which`: where a pyc comes from."""
+"""`which`: show where a pyc comes from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _look(call: Call, observer: Observer) -> WhichReport:
 
 
 def _lines(report: WhichReport) -> list[Table]:
-    """A table, one line for each pyc and flavour."""
+    """Returns a table with a row for each pyc and flavour."""
     return [Table(HEADERS, [_row(each, report) for each in report.found], styles=_STYLES)]
 
 

@@ -208,7 +208,7 @@ def _checked(hook: Hook, entry: Entry, standing: list[SystemHook]) -> Hook:
     if hook.state == "installed":
         return hook
     if hook.state == "different" and not is_ours(entry.content):
-        return hook._replace(done="refused", reason="a file that isn't ours stands there")
+        return hook._replace(done="refused", reason="a file that isn't ours is in its place")
     own = SystemHook(hook.manager, hook.file.path, None, (hook.served,))
     owned = next((each for each in standing if each.path == own.path and each.package is not None), None)
     others = [each for each in standing if each.path != own.path]
