@@ -14,7 +14,6 @@ import time
 
 from ..forking import fork
 from ..namespaces import group_ranges, is_unmapped_group
-from .identity import Identity
 
 #: Seconds to wait for the databases, and seconds during which they aren't asked again after a time-out.
 PATIENCE = 10.0
@@ -36,14 +35,16 @@ class _Databases:
     silent_until = 0.0
 
 
-def look_up(uid: int) -> Identity:
-    """Returns an account's identity. Raises AccountUnknownError if the databases don't answer, or recently didn't."""
+def look_up_groups(uid: int) -> tuple[int, ...]:
+    """Returns an account's groups, its own before the others.
+
+    Raises AccountUnknownError if the databases don't answer, or recently didn't.
+    """
     deadline = time.monotonic() + PATIENCE
     answer = _ask_in_child(uid, deadline) if time.monotonic() >= _Databases.silent_until else []
     if not answer:
         raise AccountUnknownError(f"the system's databases don't say which groups account {uid} has")
-    gid, *groups = answer
-    return Identity(uid, gid, tuple(groups))
+    return tuple(answer)
 
 
 def _ask_in_child(uid: int, deadline: float) -> list[int]:

@@ -260,12 +260,13 @@ def _resume() -> None:
 
 def _prove_identity(uid: int) -> Identity | str:
     """Returns an account's identity, proven to have none of our rights, or the reason why it can't be taken on."""
-    from .account import AccountUnknownError, look_up  # not needed for trees that are all root's
+    from .account import AccountUnknownError, look_up_groups  # not needed for trees that are all root's
 
     try:
-        identity = look_up(uid)
+        gid, *groups = look_up_groups(uid)
     except AccountUnknownError as error:
         return str(error)
+    identity = Identity(uid, gid, tuple(groups))
     capabilities = _capability_reader()
     try:
         with Acting(identity):

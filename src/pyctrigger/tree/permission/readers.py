@@ -234,13 +234,12 @@ def _can_give(gid: int) -> bool:
 @lru_cache(maxsize=64)
 def _groups_of(uid: int) -> tuple[int, ...]:
     """Returns the groups of an account, or none if they are unknown."""
-    from ..account import AccountUnknownError, look_up  # only where modes don't decide
+    from ..account import AccountUnknownError, look_up_groups  # only where modes don't decide
 
     try:
-        identity = look_up(uid)
+        return look_up_groups(uid)
     except (AccountUnknownError, OSError):
         return ()
-    return (identity.gid, *identity.groups)
 
 
 def is_kept_from_visitors(directory: os.stat_result, pycache: os.stat_result) -> bool:
