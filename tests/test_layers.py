@@ -76,12 +76,10 @@ MOST_GOALS = 15
 CIRCLES = [
     {"packages.database", "packages.files", "packages.manager"},
 ]
-LARGE_FOLDERS = {"run/plan"}
+LARGE_FOLDERS: set[str] = set()
 FAR_REACHING = {
     *("inspect.explain.explanation", "inspect.explain.forecast", "inspect.explain.provenance"),
     *("inspect.status.check", "inspect.status.doctor", "inspect.status.migration"),
-    *("run.apply.compile", "run.apply.execution", "run.installation"),
-    *("run.plan.survey", "run.plan.walk", "run.scope.target", "run.trigger"),
 }
 CLASSES_OF_TWO_MEANINGS = {"Entry", "Part"}
 MODULES_OF_TWO_MEANINGS = {

@@ -219,9 +219,9 @@ def test_no_daemon_at_all(daemon: Daemon, pyctrigger: Command, scope: list[Argum
 def test_a_defect_is_in_the_log_as_well(daemon: Daemon, pyctrigger: Command, scope: list[Argument], site: Path) -> None:
     """What ends a run unforeseen is named by its kind; its words may come from anywhere."""
     code = (
-        "import sys; from pyctrigger.run.installation import InstallationRun as run\n"
-        "def fail(self): raise ZeroDivisionError('words')\n"
-        "run.perform = fail\n"
+        "import sys; from pyctrigger.run import trigger\n"
+        "def fail(*_): raise ZeroDivisionError('words')\n"
+        "trigger.serve_installation = fail\n"
         "from pyctrigger.cli import main; sys.exit(main())"
     )
     pyctrigger.program[-3:] = [sys.executable, "-c", code]

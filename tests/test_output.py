@@ -318,9 +318,9 @@ def test_colour_adds_nothing_but_escapes(pyctrigger: Command, site: Path, newest
 def test_a_defect_shows_its_traceback_only_to_who_asks(site: Path, newest: Interpreter) -> None:
     """One line with the way to more; with -vv the traceback as well."""
     code = (
-        "import sys; from pyctrigger.run.installation import InstallationRun as run\n"
-        "def fail(self): raise ZeroDivisionError('words')\n"
-        "run.perform = fail\n"
+        "import sys; from pyctrigger.run import trigger\n"
+        "def fail(*_): raise ZeroDivisionError('words')\n"
+        "trigger.serve_installation = fail\n"
         "from pyctrigger.cli import main; sys.exit(main())"
     )
     command = (sys.executable, "-c", code, "run", "--stateless", "--python", newest.path, "--site-dir", str(site))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..pyc.names import PYCACHE, SOURCE_SUFFIX, cached_name
-from ..run.scope.target import as_seen_inside
+from ..run.scope.places import as_seen_inside
 from ..tree.directory import open_in_root
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from ..errors import RightsError, UsageError
 from ..outcome.outcome import path_fields
 from ..outcome.report import Report, as_printable
 from ..run.scope.request import Request, Running, Scope, Work
-from ..run.trigger import open_store
+from ..run.scope.stored import open_store
 from ..state.history import FORMER_NAMES, History
 
 if TYPE_CHECKING:

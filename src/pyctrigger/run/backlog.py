@@ -43,7 +43,6 @@ class Backlog:
         self._observer = observer
         self._takes_parked = False
         self._announced = False
-        self._own = ""
         self._told_waiting = False
         self._joined: list[Entry] = []
         self._tried: set[str] = set()
@@ -59,17 +58,19 @@ class Backlog:
                 self.taken_over += entry.name not in self._tried
                 self._take_over(entry)
                 paths = None if paths is None or entry.paths is None else paths | set(entry.paths)
+        if paths is not None and paths == set(request.transaction.paths or ()):
+            return request
         return request.about(None if paths is None else tuple(sorted(paths)))
 
-    def announce(self, request: Request, *, more: bool = False) -> None:
-        """Make this run's own request durable, once, before anything else is tried; again if it has become `more`.
+    def announce(self, request: Request) -> None:
+        """Make this run's own request durable, once, before anything else is tried.
 
         An entry that covers it is as good as a new one, and entries that it covers go: what fails again and again
         stays one entry.
         """
         if self._journal is None:
             self._store.tell()
-        if self._journal is None or (self._announced and not more):
+        if self._journal is None or self._announced:
             return
         self._announced = True
         alike = list(self._alike(request))
@@ -78,22 +79,34 @@ class Backlog:
             self.taken_over += covering.name not in self._tried
             self._take_over(covering)
             return
+        attempts = max((entry.attempts for entry in alike), default=0)
+        own = self._write(request, attempts)
+        for entry in alike:
+            if own is not None and own.covers(entry.paths):
+                self._joined = [joined for joined in self._joined if joined.name != entry.name]
+                self._journal.done(entry)
+
+    def announce_besides(self, request: Request) -> None:
+        """Make durable what this run has found besides, once it is about to change something.
+
+        Not before: what waits in vain for the lock, the next hook's glance finds again.
+        """
+        if self._journal is not None:
+            self._announced = True
+            self._write(request)
+
+    def _write(self, request: Request, attempts: int = 0) -> Entry | None:
+        assert self._journal is not None
+        transaction = request.transaction
         try:
-            attempts = max((entry.attempts for entry in alike), default=0)
-            own = self._journal.write(
-                request.transaction.event, request.transaction.paths, request.replayable(), attempts
-            )
+            own = self._journal.write(transaction.event, transaction.paths, request.replayable(), attempts)
         except OSError as error:
             self._store.give_up(error)
             self._store.tell()
             self._journal = None
-            return
-        self._own = own.name
+            return None
         self._take_over(own)
-        for entry in alike:
-            if own.covers(entry.paths):
-                self._joined = [joined for joined in self._joined if joined.name != entry.name]
-                self._journal.done(entry)
+        return own
 
     def _take_over(self, entry: Entry) -> None:
         self._tried.add(entry.name)
@@ -110,7 +123,7 @@ class Backlog:
         """Whether this run's request is safe in the journal."""
         return self._announced and self._journal is not None
 
-    def close_joined(self, tally: Tally, concerns: Concerns) -> None:
+    def close_joined(self, tally: Tally | None, concerns: Concerns) -> None:
         """This run's request has been carried out, and what was joined to it."""
         self._announced = True  # what is served needs no entry any more
         self.close(self._joined, tally, concerns)
@@ -140,15 +153,14 @@ class Backlog:
         self.taken_over += len(found)
         return found
 
-    def close(self, entries: list[Entry], tally: Tally, concerns: Concerns) -> None:
+    def close(self, entries: list[Entry], tally: Tally | None, concerns: Concerns) -> None:
         """Take entries out, or count a failed attempt for those of which something failed that another may do."""
-        if tally.is_interrupted:
+        if tally is not None and tally.is_interrupted:
             if entries:
                 self._tell_waiting()
             return
-        passing = [
-            failure.path for failure in tally.failures if failure.kind in _PASSING_KINDS and not failure.is_remembered
-        ]
+        failures = tally.failures if tally is not None else []
+        passing = [each.path for each in failures if each.kind in _PASSING_KINDS and not each.is_remembered]
         failed = {entry.name: [path for path in passing if concerns(entry, path)] for entry in entries}
         is_everyones = len({path for paths in failed.values() for path in paths}) < len({*passing})
         for entry in entries:
@@ -176,7 +188,23 @@ class Backlog:
             )
 
 
-def drop_entries_of_gone(store: Store, probed: ProbedInterpreters, settings: Settings, observer: Observer) -> None:
+def drop_gone(
+    request: Request, store: Store, probed: ProbedInterpreters, settings: Settings, observer: Observer
+) -> None:
+    """Before a run: drop what is known of interpreters, environments and roots that are gone."""
+    if request.work is not Work.RUN or request.running.dry_run:
+        return
+    _drop_entries_of_gone(store, probed, settings, observer)
+    if request.running.hook:
+        return
+    _drop_gone_environments(store, probed, observer)
+    if request.scope.root is None and store.base is not None and os.path.isdir(os.path.join(store.base, "roots")):
+        from ..state.roots import drop_gone_roots
+
+        drop_gone_roots(store.base, observer.notice)
+
+
+def _drop_entries_of_gone(store: Store, probed: ProbedInterpreters, settings: Settings, observer: Observer) -> None:
     """Drop what is pending for interpreters that are gone: nobody could compile for them, and nobody would read it."""
     if store.base is None:
         return
@@ -193,7 +221,7 @@ def drop_entries_of_gone(store: Store, probed: ProbedInterpreters, settings: Set
         observer.notice(f"pending work for {name} was dropped: its interpreter is gone")
 
 
-def drop_gone_environments(store: Store, probed: ProbedInterpreters, observer: Observer) -> None:
+def _drop_gone_environments(store: Store, probed: ProbedInterpreters, observer: Observer) -> None:
     """Drop all that is known of environments that are gone, pending work with it."""
     if store.base is None:
         return

@@ -7,28 +7,34 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..state.locations import lock_directory
+from ..state.locations import lock_directory, lock_file
 
 if TYPE_CHECKING:
+    from ..outcome.observer import Observer
     from ..state.lock import InstallationLock
-    from .scope.request import Request
-    from .scope.service import Service
+    from ..state.store import Store
+    from .scope.config import Settings
+    from .scope.request import Running
 
 #: Seconds that a hook waits for the lock before it leaves its work in the journal.
 HOOK_LOCK_TIMEOUT = 30.0
 
 
 class Entrance:
-    """The lock of one request's run."""
+    """The lock of one installation, for one call."""
 
-    def __init__(self, request: Request, service: Service) -> None:
-        self._request = request
-        self._settings = service.settings
-        self._observer = service.observer
-        self._store = service.store
+    def __init__(
+        self, installation: str, running: Running, settings: Settings, store: Store, observer: Observer
+    ) -> None:
+        self._installation = installation
+        self._running = running
+        self._settings = settings
+        self._observer = observer
+        self._store = store
         self._lock: InstallationLock | None = None
-        #: This system has no locks: the work is done as with `--stateless`.
-        self.is_lockless = False
+        self._last_use: int | None = None
+        #: The work is done without a lock: as it was asked, or since this system has none.
+        self.is_lockless = running.stateless
 
     @property
     def is_passed(self) -> bool:
@@ -40,11 +46,23 @@ class Entrance:
         """Of the lock, while we have it."""
         return self._lock.descriptor if self._lock is not None else None
 
-    def pass_through(self, installation: str) -> bool:
-        """Take the lock of an installation; whether somebody else had it meanwhile.
+    def look(self) -> None:
+        """Before anything is read that somebody else may change: see when the lock was last used."""
+        directory = None if self.is_lockless or self.is_passed else lock_directory(self._store.base)
+        if directory is None:
+            return
+        try:
+            self._last_use = os.stat(lock_file(directory, self._installation)).st_atime_ns
+        except OSError:
+            self._last_use = None
+
+    def pass_through(self) -> bool:
+        """Take the lock; whether what was read since the last look may be out of date.
 
         Raises LockTimeoutError, and UsageError where none can be made.
         """
+        if self.is_lockless or self.is_passed:
+            return False
         from ..state.lock import InstallationLock, NoLocksError
 
         directory = lock_directory(self._store.base)
@@ -52,8 +70,8 @@ class Entrance:
             if directory is None:
                 raise NoLocksError(errno.ENOENT, "this account has no directory of its own")
             if self._lock is None:
-                self._lock = InstallationLock(directory, installation)
-            return self._lock.acquire(self._patience(), self._observer.notice)
+                self._lock = InstallationLock(directory, self._installation)
+            return self._lock.acquire(self._patience(), self._observer.notice, self._last_use)
         except NoLocksError as error:
             return self._go_lockless(error)
         except OSError as error:
@@ -76,9 +94,9 @@ class Entrance:
         return True
 
     def _patience(self) -> float:
-        if self._request.running.lock_timeout is not None:
-            return self._request.running.lock_timeout
-        if self._request.running.hook:
+        if self._running.lock_timeout is not None:
+            return self._running.lock_timeout
+        if self._running.hook:
             return min(HOOK_LOCK_TIMEOUT, self._settings.lock_timeout)
         return self._settings.lock_timeout
 

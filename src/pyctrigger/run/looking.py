@@ -1,78 +1,77 @@
-"""One installation's part of a request that only looks: in its own places, and in those of others as they."""
+"""One installation's part of a call that only looks: in its own places, and in those of others as they."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING
 
-from .apply.pools import Pools
-from .plan.findings import Inspection
+from .apply.workers import Workers
+from .plan.findings import Inspection, Takings
 from .plan.knowledge import knowledge_of
 from .plan.survey import Survey
-from .plan.takings import Takings
 from .plan.wanted import wanted_bytecode
 from .scope.request import Work
+from .scope.sites import OpenSites
 
 if TYPE_CHECKING:
+    from ..outcome.observer import Observer
     from ..outcome.report import FlavourReport, Taking
+    from ..packages.ownership import Ownership
+    from .operation import Operation
     from .plan.findings import Inspected
-    from .plan.foreign import Places
-    from .scope.forked import Relay
-    from .scope.request import Request
-    from .scope.service import Service
-    from .scope.target import Target
+    from .plan.survey import Places
+    from .scope.forked import Line, Relay
+    from .scope.target import Assignment
 
 
-class Look:
-    """Looks at one target. What it finds goes into `report`."""
+def look(assignment: Assignment, operation: Operation, report: FlavourReport) -> None:
+    """Look at everything; what is found goes into `report`. Raises PyctriggerError."""
+    inspection, takings, foreign = _inspect(assignment, operation, operation.observer, operation.ownership)
+    if foreign:
+        from .others import trouble_with
+        from .scope.forked import Apart
 
-    def __init__(self, target: Target, request: Request, service: Service, report: FlavourReport) -> None:
-        self._target = target
-        self._request = request
-        self._service = service
-        self._report = report
+        def inspect_as_others(line: Line, relay: Relay) -> tuple[Inspected, list[Taking]]:
+            operation.store.tell_to(relay.notice)
+            ownership = operation.ownership.anew(relay.notice)
+            inspection, takings, _ = _inspect(assignment, operation, relay, ownership, foreign)
+            return inspection.found, takings
 
-    def perform(self) -> None:
-        """Look at everything. Raises PyctriggerError."""
-        inspection, takings, foreign = self._inspect()
-        if foreign:
-            from .plan.foreign import trouble_with
-            from .scope.forked import Apart
+        with trouble_with(foreign, inspection.tally):
+            found, more = Apart(operation.observer).perform(inspect_as_others)
+            inspection.add(found)
+            takings += more
+    tally = inspection.tally
+    if assignment.request.running.dry_run:
+        tally.findings.clear()
+    else:
+        tally.actions.clear()
+    report.tally.add(tally)
+    report.summary = inspection.summary()
+    report.takings = takings
 
-            apart = Apart(self._service.observer)
-            with trouble_with(foreign, inspection.tally):
-                found, more = apart.perform(lambda line, relay: self._inspect_as_others(relay, foreign))
-                inspection.add(found)
-                takings += more
-        tally = inspection.tally
-        if self._request.running.dry_run:
-            tally.findings.clear()
-        else:
-            tally.actions.clear()
-        self._report.tally.add(tally)
-        self._report.summary = inspection.summary()
-        self._report.takings = takings
 
-    def _inspect_as_others(self, relay: Relay, places: Places) -> tuple[Inspected, list[Taking]]:
-        self._service = self._service.apart(relay)
-        inspection, takings, _ = self._inspect(places)
-        return inspection.found, takings
-
-    def _inspect(self, places: Places | None = None) -> tuple[Inspection, list[Taking], Places]:
-        """Look at what this process can look at: all but the places of others, or, in one for them, those."""
-        service, request = self._service, self._request
-        manifest = service.store.manifest(self._target.installation)
-        wanted = wanted_bytecode(self._target, request, service.settings, self._target.installation)
-        knowledge = knowledge_of(self._target, request, service, manifest)
-        with (
-            contextlib.closing(manifest),
-            Survey(self._target, request, wanted, knowledge, observer=service.observer, places=places) as survey,
-            Pools(service.settings, request, wanted).prover(self._target.interpreter, manifest) as prover,
-        ):
-            takings = Takings(manifest) if request.work is Work.PURGE else None
-            inspection = Inspection(prover.prove, would_act=request.running.dry_run, takings=takings)
-            inspection.read(survey.steps())
-            inspection.tell_untried()
-            inspection.tally.unexamined += survey.unexamined
-            inspection.tally.failures += survey.refused
-            return inspection, takings.by_site() if takings else [], survey.foreign
+def _inspect(
+    assignment: Assignment, operation: Operation, observer: Observer, ownership: Ownership, places: Places | None = None
+) -> tuple[Inspection, list[Taking], Places]:
+    """Look at what this process can look at: all but the places of others, or, in one for them, those."""
+    target, request, touched = assignment
+    wanted = wanted_bytecode(target, request, operation.settings, target.installation)
+    with (
+        contextlib.closing(operation.store.manifest(target.installation)) as manifest,
+        OpenSites(target, request) as sites,
+        Workers(target.interpreter, operation.settings, request.running, wanted) as workers,
+        workers.prover(manifest) as prover,
+    ):
+        knowledge = knowledge_of(target, request, operation.settings, ownership, manifest)
+        survey = Survey(sites, touched.units, wanted, knowledge, observer=observer, places=places)
+        if request.work.writes:
+            sites.require_account_owns()
+        takings = Takings(manifest) if request.work is Work.PURGE else None
+        inspection = Inspection(prover.prove, would_act=request.running.dry_run, takings=takings)
+        inspection.read(survey.steps())
+        inspection.count(survey.total)
+        inspection.tell_untried()
+        inspection.tally.unexamined += survey.unexamined
+        inspection.tally.failures += survey.refused
+        return inspection, takings.by_site() if takings else [], survey.foreign

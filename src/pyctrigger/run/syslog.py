@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..outcome.report import FlavourReport
+    from .operation import Operation
     from .scope.request import Request
 
 #: Bytes. Every receiver should take as much (RFC 5424, 6.1), and some cut off what is longer.
@@ -23,12 +24,14 @@ _MOST_BYTES_OF_ONE = 600
 _PATIENCE = 2.0
 
 
-def logged(request: Request, observer: Observer, work: Callable[[Observer], Report]) -> Report:
-    """Do the work, and log what became of it, also where it ends in an exception."""
-    listener = _Listener(observer)
+def logged(operation: Operation, serve_all: Callable[[Operation], Report]) -> Report:
+    """Do the work of a call, and log what became of it, also where it ends in an exception."""
+    request = operation.request
+    listener = operation.observer = _Listener(operation.observer)
     report = Report(request.work.value)
     try:
-        report = work(listener)
+        operation.prepare()
+        report = serve_all(operation)
     except BaseException as error:
         reason = str(error) if isinstance(error, PyctriggerError) else f"ended by {type(error).__name__}"
         _write(syslog.LOG_ERR, _line(request, [f"error: {reason}", *_notices(report, listener)]))

@@ -48,6 +48,11 @@ def lock_directory(named: str | None = None) -> str | None:
     return None if state is None else os.path.join(state, "run")
 
 
+def lock_file(directory: str, installation: str) -> str:
+    """The file in it that is the lock of an installation; its time of access says when it was last used."""
+    return os.path.join(directory, installation + ".lock")
+
+
 def state_directory() -> str | None:
     """Returns the directory of journal, manifest and cache, or None for an account without a home directory."""
     if is_root():

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import LockTimeoutError
-from .locations import make_own
+from .locations import lock_file, make_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,8 @@ class InstallationLock:
     def __init__(self, directory: str, installation: str) -> None:
         make_own(directory)
         self._note = os.path.join(directory, installation + ".owner")
-        self._lock = _hard_lock(os.path.join(directory, installation + ".lock"))
+        self._lock = _hard_lock(lock_file(directory, installation))
+        self._made: int | None = None
         self._lacks_fchmod = False
 
     @property
@@ -65,8 +66,10 @@ class InstallationLock:
         found = context.lock_file_fd if context is not None else getattr(self._lock, "_lock_file_fd", None)
         return found if isinstance(found, int) else None
 
-    def acquire(self, timeout: float, announce: Callable[[str], None]) -> bool:
-        """Take the lock within `timeout` seconds. Returns whether another process held it meanwhile.
+    def acquire(self, timeout: float, announce: Callable[[str], None], seen: int | None = None) -> bool:
+        """Take the lock within `timeout` seconds.
+
+        Returns whether another process has held it since its last use was `seen`.
 
         A wait of more than two seconds is announced, with the holder. Raises LockTimeoutError.
         """
@@ -76,6 +79,7 @@ class InstallationLock:
         for patience in (0.0, min(_ANNOUNCE_AFTER, timeout), None):
             left = max(0.0, deadline - time.monotonic())
             if self._acquire_within(left if patience is None else patience):
+                waited |= self._mark_use() not in (seen, self._made)
                 self._leave_note()
                 return waited
             waited = True
@@ -98,7 +102,12 @@ class InstallationLock:
         """Raise NoLocksError if flock(2) is refused: filelock would take that for another holder, and wait."""
         import fcntl
 
-        descriptor = os.open(self._lock.lock_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self._lock.lock_file, flags | os.O_EXCL, 0o600)
+            self._made = os.fstat(descriptor).st_atime_ns
+        except FileExistsError:
+            descriptor = os.open(self._lock.lock_file, flags, 0o600)
         try:
             try:
                 os.fchmod(descriptor, 0o600)
@@ -115,6 +124,7 @@ class InstallationLock:
     def release(self) -> None:
         """Release the lock."""
         if self.held:
+            self._mark_use()
             with contextlib.suppress(OSError):
                 os.unlink(self._note)
             self._lock.release()
@@ -122,6 +132,18 @@ class InstallationLock:
     def holder(self) -> Holder | None:
         """Returns the holder according to its note, or None without a readable one."""
         return read_holder(self._note)
+
+    def _mark_use(self) -> int | None:
+        """Note that somebody has used the lock, when it is taken and when it is given back; when the last use was.
+
+        The time of the last access says so: nobody reads the file, and older filelocks change the other times.
+        """
+        if self.descriptor is None:
+            return None
+        before = os.fstat(self.descriptor)
+        with contextlib.suppress(OSError):
+            os.utime(self.descriptor, ns=(time.time_ns(), before.st_mtime_ns))
+        return before.st_atime_ns
 
     def _leave_note(self) -> None:
         command = " ".join([os.path.basename(sys.argv[0] or "python"), *sys.argv[1:4]])
@@ -150,7 +172,7 @@ def current_holder(directory: str | None, installation: str) -> Holder | None:
     if directory is None:
         return None
     try:
-        descriptor = os.open(os.path.join(directory, installation + ".lock"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(lock_file(directory, installation), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
     try:

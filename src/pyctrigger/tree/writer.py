@@ -120,35 +120,34 @@ class Writer:
         changed then.
         """
         with self._tree.entered(relative) as directory:
-            return self._replace(directory, relative, name, content, readers)
-
-    def _replace(
-        self, directory: int, relative: str, name: str, content: Sequence[Buffer], readers: Readers
-    ) -> os.stat_result | None:
-        above = os.fstat(directory)
-        uid = os.geteuid() or account_of_owner(directory, above)  # only root can choose the owner
-        if not readers.include(uid):
-            raise WriteRefused("the directory's owner may not read this source")
-        gid = readers.group_for(uid, above.st_gid)
-        by_list = readers.need_list(uid, gid) or self._has_default_list(relative, directory)
-        made_for = gid if acts_as_other() and _can_make_for(gid) else _group_in(above)
-        first = 0o600 if by_list else _mode(readers, uid, made_for)
-        temporary = next(self._names)
-        with self._masking_nothing_of(first), MakingFor(gid):
-            descriptor = os.open(temporary, _CREATE, first, dir_fd=directory)
-        try:
+            above = os.fstat(directory)
+            uid = os.geteuid() or account_of_owner(directory, above)  # only root can choose the owner
+            if not readers.include(uid):
+                raise WriteRefused("the directory's owner may not read this source")
+            gid = readers.group_for(uid, above.st_gid)
+            by_list = readers.need_list(uid, gid) or self._has_default_list(relative, directory)
+            made_for = gid if acts_as_other() and _can_make_for(gid) else _group_in(above)
+            first = 0o600 if by_list else _mode(readers, uid, made_for)
+            temporary = next(self._names)
+            with self._masking_nothing_of(first), MakingFor(gid):
+                descriptor = os.open(temporary, _CREATE, first, dir_fd=directory)
             try:
-                _write_fully(descriptor, content)
-                written = _set_permissions(descriptor, readers, uid, gid, by_list=by_list)
-            finally:
-                os.close(descriptor)  # a network file system reports a full disk only here
-            self._rename(directory, temporary, name)
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=directory)
-            raise
-        return status if (status.st_ino, status.st_mtime_ns) == (written.st_ino, written.st_mtime_ns) else None
+                try:
+                    _write_fully(descriptor, content)
+                    written = _set_permissions(descriptor, readers, uid, gid, by_list=by_list)
+                finally:
+                    os.close(descriptor)  # a network file system reports a full disk only here
+                try:
+                    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+                except IsADirectoryError:
+                    self._remove_directory(directory, name)
+                    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary, dir_fd=directory)
+                raise
+            return status if (status.st_ino, status.st_mtime_ns) == (written.st_ino, written.st_mtime_ns) else None
 
     def _has_default_list(self, relative: str, directory: int) -> bool:
         """Whether a directory has a default access list. The last answer is kept: files come directory by directory."""

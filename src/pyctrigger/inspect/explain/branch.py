@@ -9,7 +9,6 @@ from ...outcome.outcome import path_fields
 from ...outcome.states import word_for
 from ...pyc.header import Verdict
 from ...pyc.names import PYCACHE
-from ...run.plan.steps import DirectoryPlan, Emptied, Totals, Unexamined
 from ...run.scope.paths import Unit
 
 if TYPE_CHECKING:
@@ -70,17 +69,15 @@ def look_below(examiner: Examiner, path: str, home: tuple[str, str], looked: Cal
     seen = examiner.directory(path)
     actions: Counter[str] = Counter()
     items: list[Item] = []
-    totals = Totals()
     planner = examiner.planner(site)
     planner.looked = looked
     for step in planner.plan([Unit(relative, deep=True)]):
-        if isinstance(step, Totals):
-            totals = step
-        elif _is_below(step.relative, relative):
+        if _is_below(step.relative, relative):
             for item in _items(examiner, seen.layout, step):
                 actions[item.action] += 1
                 if len(items) < _MOST_ITEMS:
                     items.append(item)
+    totals = planner.totals
     obstacle = examiner.obstacle(seen.layout, relative, seen.plan.obstacle)
     return Branch(totals.sources, totals.fresh, dict(actions), tuple(items), obstacle)
 
@@ -90,37 +87,37 @@ def _is_below(relative: str, top: str) -> bool:
 
 
 def _items(examiner: Examiner, layout: Layout, step: Step) -> Iterator[Item]:
-    if isinstance(step, Emptied):
-        path = layout.describe_pyc(step.relative) if step.pycache else layout.describe_source(step.relative)
-        yield Item("remove-directory", path, "emptied")
-    elif isinstance(step, Unexamined):
-        yield Item("none", layout.describe_source(step.relative), step.reason)
-    elif isinstance(step, DirectoryPlan):
-        yield from _of_plan(examiner, layout, step)
-
-
-def _of_plan(examiner: Examiner, layout: Layout, plan: DirectoryPlan) -> Iterator[Item]:
-    if plan.is_closed and not plan.goes_on:
-        yield Item("chmod", layout.describe_pyc(plan.relative), "unreadable")
-    for stale in plan.stale:
+    yield from _of_itself(layout, step)
+    for stale in step.stale:
         verdicts = {state.verdict for state in stale.levels}
         action, reason = "compile", ", ".join(sorted(map(word_for, verdicts)))
-        if hindrance := examiner.hindrance(layout, plan, stale.name):
+        if hindrance := examiner.hindrance(layout, step, stale.name):
             action, reason = "refuse", hindrance
         elif verdicts <= {Verdict.REFRESHABLE}:
             action = "refresh"
         elif verdicts <= _DOUBTS:
             action = "compare"
-        yield Item(action, layout.describe_source(plan.relative, stale.name), reason)
-    for name, reason in plan.skipped:
-        yield Item("skip", layout.describe_source(plan.relative, name), reason)
-    for name, reason in plan.refused:
-        yield Item("refuse", layout.describe_source(plan.relative, name), reason)
-    for name, goal in plan.links:
-        yield Item("skip", layout.describe_source(plan.relative, name), f"a link to {goal}")
-    for pyc, _ in plan.owned:
-        yield Item("keep", layout.describe_pyc(plan.relative, pyc), "a package owns it")
-    obstacle = examiner.obstacle(layout, plan.relative, None) if plan.removals else None
-    for removal in plan.removals:
+        yield Item(action, layout.describe_source(step.relative, stale.name), reason)
+    for name, reason in step.skipped:
+        yield Item("skip", layout.describe_source(step.relative, name), reason)
+    for name, reason in step.refused:
+        yield Item("refuse", layout.describe_source(step.relative, name), reason)
+    for name, goal in step.links:
+        yield Item("skip", layout.describe_source(step.relative, name), f"a link to {goal}")
+    for pyc, _ in step.owned:
+        yield Item("keep", layout.describe_pyc(step.relative, pyc), "a package owns it")
+    obstacle = examiner.obstacle(layout, step.relative, None) if step.removals else None
+    for removal in step.removals:
         action, reason = ("remove", removal.kind) if obstacle is None else ("refuse", obstacle)
-        yield Item(action, layout.describe_pyc(plan.relative, removal.name), reason)
+        yield Item(action, layout.describe_pyc(step.relative, removal.name), reason)
+
+
+def _of_itself(layout: Layout, step: Step) -> Iterator[Item]:
+    if step.unexamined is not None:
+        yield Item("none", layout.describe_source(step.relative), step.unexamined)
+    if step.opens_pycache:
+        yield Item("chmod", layout.describe_pyc(step.relative), "unreadable")
+    if step.emptied_pycache:
+        yield Item("remove-directory", layout.describe_pyc(step.relative), "emptied")
+    if step.emptied:
+        yield Item("remove-directory", layout.describe_source(step.relative), "emptied")

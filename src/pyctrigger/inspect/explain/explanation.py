@@ -22,9 +22,9 @@ from .rules import Decision, HeaderFields, decide, read_header
 
 if TYPE_CHECKING:
     from ...outcome.observer import Observer
+    from ...run.operation import Operation
     from ...run.scope.request import Request
     from ...run.scope.target import Target
-    from ...run.trigger import Prepared
     from .forecast import Level, SourceLook
 
 
@@ -148,28 +148,28 @@ def explain(request: Request, observer: Observer) -> ExplainReport:
 def _explain(request: Request, observer: Observer) -> ExplainReport:
     if request.transaction.paths is None or not any(request.transaction.paths):
         raise UsageError("nothing to explain", hint="name a source, a pyc or a directory")
-    prepared = prepare(request, observer)
+    operation = prepare(request, observer)
     report = ExplainReport()
-    report.errors += prepared.report.errors
+    report.errors += operation.report.errors
     places = {path: [path] for path in clean_paths(request.transaction.paths)}
-    for target, own in prepared.parts:
+    for target, own, _ in operation.assignments:
         named = {
             path: target.sites_below(path, request.scope.root) for path in clean_paths(own.transaction.paths or ())
         }
         places.update({path: sites for path, sites in named.items() if sites})
     views: dict[str, list[FlavourView]] = {each: [] for path in places for each in places[path]}
     statuses: dict[str, os.stat_result] = {}
-    tags = [target.interpreter.cache_tag for target in prepared.targets]
+    tags = [target.interpreter.cache_tag for target in operation.targets]
     pycs = {path: read_name(path, tags, request.scope.pycache_prefix) for path in views}
-    failures = _past_failures(prepared)
-    for (target, own), called in zip(prepared.parts, told_apart(prepared.targets)):
+    failures = _past_failures(operation)
+    for (target, own, _), called in zip(operation.assignments, told_apart(operation.targets)):
         asked = {each for path in clean_paths(own.transaction.paths or ()) for each in places[path]}
-        with Examiner(target, prepared) as examiner:
+        with Examiner(target, operation) as examiner:
             for path, pyc in pycs.items():
                 if path not in asked:
                     continue
                 observer.started(called)
-                view, status = _View(examiner, target, failures, observer).of(path, pyc, prepared)
+                view, status = _View(examiner, target, failures, observer).of(path, pyc, operation)
                 observer.finished()
                 views[path].append(view._replace(called=called))
                 if status is not None:
@@ -196,10 +196,10 @@ class _View:
         self._failures = failures
         self._observer = observer
 
-    def of(self, path: str, pyc: PycPath | None, prepared: Prepared) -> tuple[FlavourView, os.stat_result | None]:
+    def of(self, path: str, pyc: PycPath | None, operation: Operation) -> tuple[FlavourView, os.stat_result | None]:
         """The view of a path, and the status of its source where it has one."""
         interpreter = self._target.interpreter
-        directory = pyc.directory if pyc else path if _is_directory(prepared.request, path) else os.path.dirname(path)
+        directory = pyc.directory if pyc else path if _is_directory(operation.request, path) else os.path.dirname(path)
         home = self._examiner.site_of(path if pyc is None else os.path.join(directory, "x"))
         view = FlavourView(interpreter.flavour, self._target.installation, home[0] if home else None)
         if home:
@@ -222,7 +222,7 @@ class _View:
         try:
             if source is not None:
                 return self._source(view, source, None if pyc is None else pyc.level)
-            if home and _is_directory(prepared.request, path):
+            if home and _is_directory(operation.request, path):
                 return view._replace(branch=look_below(self._examiner, path, home, self._observer.looked)), None
         except OSError as error:
             return view._replace(note=view.note or f"{directory}: {error.strerror or error}"), None
@@ -267,9 +267,9 @@ _NOTES = {
 }
 
 
-def _past_failures(prepared: Prepared) -> dict[str, LastFailure]:
+def _past_failures(operation: Operation) -> dict[str, LastFailure]:
     """The last failure of each path in the history, by installation and path."""
-    base = prepared.service.store.base
+    base = operation.store.base
     found = {}
     for run in History(base).runs() if base is not None else ():
         for each in run.flavours:

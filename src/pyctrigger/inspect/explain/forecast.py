@@ -17,23 +17,24 @@ from ...interpreter.scope import SiteDirectory
 from ...outcome.outcome import Tally
 from ...pyc.header import Verdict
 from ...pyc.names import NAME_MAX, PYCACHE, pyc_suffix
-from ...run.plan.denials import denials_of
+from ...run.apply.untrusted import Gatekeeper
 from ...run.plan.knowledge import Knowledge
-from ...run.plan.steps import DirectoryPlan, LevelState, Unexamined
-from ...run.plan.untrusted import Gatekeeper
+from ...run.plan.results import denials_of
+from ...run.plan.steps import LevelState, Step
 from ...run.plan.verdicts import Judge
 from ...run.plan.walk import Planner
 from ...run.plan.wanted import wanted_bytecode
 from ...run.scope.paths import home_of
+from ...run.scope.places import real_name
 from ...run.scope.request import Work
-from ...run.scope.target import open_layout, real_name, require_account_owns
+from ...run.scope.sites import open_layout, require_account_owns
 from ...tree.elsewhere import goal_of
 from ...tree.listing import list_pycs
 from ...tree.source import SourceRefused, look_at_pyc, require_readable, source_status
 
 if TYPE_CHECKING:
+    from ...run.operation import Operation
     from ...run.scope.target import Target
-    from ...run.trigger import Prepared
     from ...state.records.manifest import Uncompilable
     from ...tree.layout import Layout
 
@@ -67,7 +68,7 @@ class SourceLook(NamedTuple):
 class Directory:
     """One directory of one flavour, open."""
 
-    def __init__(self, layout: Layout, relative: str, plan: DirectoryPlan, *, in_scope: bool) -> None:
+    def __init__(self, layout: Layout, relative: str, plan: Step, *, in_scope: bool) -> None:
         self.layout = layout
         self.relative = relative
         #: What a run would do; empty outside of the scope.
@@ -91,17 +92,15 @@ class Directory:
 class Examiner:
     """Looks at files for one target. Use it as a context manager."""
 
-    def __init__(self, target: Target, prepared: Prepared) -> None:
+    def __init__(self, target: Target, operation: Operation) -> None:
         self.target = target
-        self.request = prepared.request.about(None)._replace(work=Work.RUN)
-        self._service = prepared.service
-        store = prepared.service.store
-        self.wanted = wanted_bytecode(target, self.request, prepared.service.settings, target.installation)
-        self.manifest = store.manifest(target.installation)
+        self.request = operation.request.about(None)._replace(work=Work.RUN)
+        self.wanted = wanted_bytecode(target, self.request, operation.settings, target.installation)
+        self.manifest = operation.store.manifest(target.installation)
         self._knowledge = Knowledge(
             self.manifest,
             target.interpreter.magic_number,
-            prepared.service.ownership,
+            operation.ownership,
             limits=self.wanted.limits,
             compares_records=not self.request.running.stateless,
         )
@@ -130,17 +129,15 @@ class Examiner:
         home = self.site_of(path)
         site, relative = home or (path, "")
         layout = self._layout(site)
-        found = Directory(layout, relative, DirectoryPlan.nothing(relative), in_scope=home is not None)
+        found = Directory(layout, relative, Step.of(relative), in_scope=home is not None)
         with contextlib.suppress(OSError):
             with layout.pycs.entered(layout.pycache(relative)) as directory:
                 listing = list_pycs(directory)
             found.names = {**dict.fromkeys(listing.directories, False), **listing.names}
         if found.in_scope:
             for step in self.planner(site).look_into(relative):
-                if isinstance(step, DirectoryPlan):
-                    found.plan = found.plan.joined(step)
-                elif isinstance(step, Unexamined):
-                    found.problem = step.reason
+                found.plan = found.plan.joined(step)
+                found.problem = found.problem or step.unexamined
         return found
 
     def through_link(self, path: str) -> str | None:
@@ -233,13 +230,13 @@ class Examiner:
             return None
         return f"{tally.failures[-1].path}: {tally.failures[-1].message}"
 
-    def hindrance(self, layout: Layout, plan: DirectoryPlan, name: str) -> str | None:
+    def hindrance(self, layout: Layout, step: Step, name: str) -> str | None:
         """Why a run wouldn't do what a source of a directory needs; None if it would."""
-        obstacle = self.obstacle(layout, plan.relative, plan.obstacle)
+        obstacle = self.obstacle(layout, step.relative, step.obstacle)
         if obstacle is not None:
             return obstacle
         try:
-            require_readable(layout.sources, plan.relative, name)
+            require_readable(layout.sources, step.relative, name)
         except SourceRefused as refusal:
             return f"its source must not be read: {refusal}"
         except OSError as error:

@@ -24,9 +24,9 @@ from .rules import decide
 
 if TYPE_CHECKING:
     from ...outcome.observer import Observer
+    from ...run.operation import Operation
     from ...run.scope.request import Request
     from ...run.scope.target import Target
-    from ...run.trigger import Prepared
 
 
 class Provenance(NamedTuple):
@@ -85,43 +85,43 @@ def _trace(request: Request, observer: Observer) -> WhichReport:
     scope = request.scope
     if request.transaction.paths is None or not any(request.transaction.paths):
         raise UsageError("nothing to look at", hint="name a source, or a pyc such as __pycache__/six.cpython-311.pyc")
-    prepared = prepare(request, observer)
+    operation = prepare(request, observer)
     report = WhichReport()
     # Names can be read where no interpreter is left; who names one is told that it isn't there, and what else is wrong.
     # Why an environment in which a path lies can't be asked is the reason of its pycs' state.
-    reasons = [error for own, error in prepared.unserved if own.scope.prefixes != scope.prefixes]
-    errors = [error for error in prepared.report.errors if error not in reasons]
+    reasons = [error for own, error in operation.unserved if own.scope.prefixes != scope.prefixes]
+    errors = [error for error in operation.report.errors if error not in reasons]
     report.errors += [error for error in errors if scope.pythons or isinstance(error, UsageError)]
-    tags = [target.interpreter.cache_tag for target in prepared.targets]
+    tags = [target.interpreter.cache_tag for target in operation.targets]
     pycs: list[PycPath] = []
     for path in clean_paths(request.transaction.paths):
         pyc = read_name(path, tags, scope.pycache_prefix)
         if pyc is not None:
             pycs.append(pyc)
         elif is_source(path):
-            pycs += _of_source(path, prepared, tags, report)
+            pycs += _of_source(path, operation, tags, report)
         else:
             hint = "name a source or a pyc; explain takes directories, too"
             report.errors.append(UsageError(f"{path} is neither a source nor a pyc", hint=hint))
     pycs = list(dict.fromkeys(pycs))
-    found = _judged(prepared, [pyc for pyc in pycs if pyc.kind == "pyc"])
+    found = _judged(operation, [pyc for pyc in pycs if pyc.kind == "pyc"])
     for pyc in pycs:
-        report.found += found.get(pyc) or [_by_name(pyc, prepared)]
+        report.found += found.get(pyc) or [_by_name(pyc, operation)]
     asked = [path for pyc in pycs for path in (pyc.source, pyc.path) if path is not None]
     report.owners = owners_of(asked, files_of(scope.root), observer.notice)
     return report
 
 
-def _of_source(path: str, prepared: Prepared, tags: list[str], report: WhichReport) -> list[PycPath]:
+def _of_source(path: str, operation: Operation, tags: list[str], report: WhichReport) -> list[PycPath]:
     """The pycs that a source has, of whatever interpreter, and those that it should have."""
     directory = os.path.dirname(path)
-    prefix = prepared.request.scope.pycache_prefix
-    there = [f"{path}c"] if _exists(f"{path}c", prepared.request) else []
+    prefix = operation.request.scope.pycache_prefix
+    there = [f"{path}c"] if _exists(f"{path}c", operation.request) else []
     place = os.path.join(directory, PYCACHE) if prefix is None else prefix + directory
-    with contextlib.suppress(OSError, ValueError), Tree.open(place, prepared.request.scope.root) as tree:
+    with contextlib.suppress(OSError, ValueError), Tree.open(place, operation.request.scope.root) as tree:
         there += [os.path.join(place, each) for each in _names_in(tree)]
-    for target in prepared.targets:
-        with Examiner(target, prepared) as examiner, contextlib.suppress(OSError):
+    for target in operation.targets:
+        with Examiner(target, operation) as examiner, contextlib.suppress(OSError):
             if examiner.site_of(path) is None:
                 continue  # nothing is wanted there
             look = examiner.source(path)
@@ -133,12 +133,12 @@ def _of_source(path: str, prepared: Prepared, tags: list[str], report: WhichRepo
     return found
 
 
-def _judged(prepared: Prepared, pycs: list[PycPath]) -> dict[PycPath, list[Provenance]]:
+def _judged(operation: Operation, pycs: list[PycPath]) -> dict[PycPath, list[Provenance]]:
     """Those of which an interpreter is here, for each that has their cache tag."""
     found: dict[PycPath, list[Provenance]] = {}
-    for target, own in prepared.parts:
+    for target, own, _ in operation.assignments:
         asked = set(clean_paths(own.transaction.paths or ()))
-        with Examiner(target, prepared) as examiner:
+        with Examiner(target, operation) as examiner:
             for pyc in sorted(pycs):
                 is_asked = pyc.path in asked or pyc.source in asked
                 if is_asked and pyc.cache_tag == target.interpreter.cache_tag:
@@ -172,16 +172,16 @@ def _judge(pyc: PycPath, target: Target, examiner: Examiner) -> Provenance:
     return Provenance(pyc, flavour, "gone", "and its source with it" if look.status is None else None, in_scope)
 
 
-def _by_name(pyc: PycPath, prepared: Prepared) -> Provenance:
+def _by_name(pyc: PycPath, operation: Operation) -> Provenance:
     """What can be said of one for which there is no interpreter."""
-    head = _head(pyc.path, prepared.request)
+    head = _head(pyc.path, operation.request)
     if head is None:
         return Provenance(pyc, _flavour(pyc), "gone")
     if pyc.kind == "legacy":
         assert pyc.source is not None
-        has_source = _exists(pyc.source, prepared.request)
+        has_source = _exists(pyc.source, operation.request)
         flavours = [
-            target.interpreter.flavour for target in prepared.targets if target.interpreter.magic_number == head[:4]
+            target.interpreter.flavour for target in operation.targets if target.interpreter.magic_number == head[:4]
         ]
         flavour = ", ".join(flavours) or None
         if has_source:
@@ -189,13 +189,13 @@ def _by_name(pyc: PycPath, prepared: Prepared) -> Provenance:
         return Provenance(pyc, flavour, "sourceless", "import takes it, for want of a source")
     if pyc.kind != "pyc":
         return Provenance(pyc, _flavour(pyc), pyc.kind)
-    is_orphan = pyc.source is not None and not _exists(pyc.source, prepared.request)
-    return Provenance(pyc, _flavour(pyc), "orphan" if is_orphan else "unknown", _why_unknown(pyc, prepared))
+    is_orphan = pyc.source is not None and not _exists(pyc.source, operation.request)
+    return Provenance(pyc, _flavour(pyc), "orphan" if is_orphan else "unknown", _why_unknown(pyc, operation))
 
 
-def _why_unknown(pyc: PycPath, prepared: Prepared) -> str:
+def _why_unknown(pyc: PycPath, operation: Operation) -> str:
     """Why no interpreter answers for a pyc: that of its environment can't, or none has its cache tag."""
-    for request, error in prepared.unserved:
+    for request, error in operation.unserved:
         asked = clean_paths(request.transaction.paths or ()) if request.scope.prefixes else ()
         if pyc.path in asked or pyc.source in asked:
             return error.message

@@ -12,7 +12,7 @@ from ...interpreter.scope import own_directories
 from ...interpreter.trust import account_for
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, interpreter_fields, printable
-from ...run.scope.target import no_directory
+from ...run.scope.places import no_directory
 from ...tree.source import LARGEST_SOURCE
 from .trees import STATES, Kind, foreign_magic
 

@@ -17,8 +17,10 @@ from ...outcome.outcome import path_fields
 from ...outcome.report import Report, error_fields, printable
 from ...run.backlog import Unidentified
 from ...run.scope.interpreters import find_interpreters
-from ...run.scope.target import Target, real_prefix
-from ...run.trigger import divided, open_state
+from ...run.scope.places import real_prefix
+from ...run.scope.stored import open_state
+from ...run.scope.target import Target
+from ...run.targets import divided
 from ...stamps import inode_of
 from ...state.history import History, elapsed
 from ...state.locations import lock_directory

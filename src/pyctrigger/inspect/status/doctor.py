@@ -17,13 +17,15 @@ from ...outcome.outcome import path_fields
 from ...outcome.report import Report, error_fields, printable
 from ...packages.every import MANAGERS
 from ...run.hooks.inventory import SystemHook, rivals, system_hooks
-from ...run.plan.glance import Overview
+from ...run.plan.glance import Overview, paths_of
 from ...run.plan.wanted import wanted_bytecode
 from ...run.scope.config import Settings
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.request import Request, Running, Work
+from ...run.scope.sites import OpenSites
+from ...run.scope.stored import open_state
 from ...run.scope.target import find_target
-from ...run.trigger import open_state, perform
+from ...run.trigger import perform
 from ...state.history import elapsed
 from ...state.locations import configuration_files, is_root, state_directory
 from ...state.roots import with_pending_work
@@ -169,7 +171,7 @@ def _opened(report: DoctorReport, request: Request) -> tuple[Settings, Store, Pr
         if report.configuration is None:
             raise
         report.trouble = error
-    from ...run.trigger import open_store
+    from ...run.scope.stored import open_store
     from ...state.probed import ProbedInterpreters
 
     store = open_store(request)
@@ -210,13 +212,15 @@ def _outdated(target: Target, request: Request, settings: Settings, store: Store
     if not (parts.are_kept and parts.know_records):
         return None
     wanted = wanted_bytecode(target, hook, settings, target.installation)
-    changed = Overview(target, hook, wanted, parts).changed()
-    if changed == ():
+    with OpenSites(target, hook) as sites:
+        changed = Overview(target, hook, wanted, parts).changed(sites)
+    if changed is not None and not changed:
         return 0
+    paths = None if changed is None else paths_of(changed)
     own = request.scope._replace(pythons=(target.interpreter.executable,))
     dry = request.running._replace(dry_run=True)
     try:
-        report = perform(request.about(changed)._replace(work=Work.RUN, scope=own, running=dry))
+        report = perform(request.about(paths)._replace(work=Work.RUN, scope=own, running=dry))
     except PyctriggerError:  # the configuration can't be used, which is a finding of its own
         return None
     return sum(len(run.tally.actions) for run in report.runs)

@@ -11,22 +11,22 @@ from ...outcome.report import Report, interpreter_fields
 from ...outcome.states import word_for
 from ...pyc.header import Verdict
 from ...run.plan.knowledge import Knowledge
-from ...run.plan.steps import DirectoryPlan, Totals, Unexamined
 from ...run.plan.survey import Survey
 from ...run.plan.wanted import wanted_bytecode
 from ...run.scope.forked import look_as_others
 from ...run.scope.interpreters import find_interpreters
-from ...run.scope.target import Target
+from ...run.scope.sites import OpenSites
+from ...run.scope.target import Assignment, Target
 from ...run.trigger import prepare
 from .estimate import Estimate
 
 if TYPE_CHECKING:
     from ...interpreter.interpreter import Interpreter
     from ...outcome.observer import Observer
-    from ...run.plan.steps import Stale
+    from ...run.operation import Operation
+    from ...run.plan.steps import Stale, Step
     from ...run.plan.wanted import Wanted
     from ...run.scope.request import Request
-    from ...run.scope.service import Service
     from ...state.records.manifest import Manifest
     from ...tree.layout import Layout
 
@@ -119,63 +119,65 @@ def compare_with(request: Request, against: str, observer: Observer) -> Migratio
 def _compare(request: Request, against: str, observer: Observer) -> MigrationReport:
     from ...workers.capacity import worker_count
 
-    prepared = prepare(request, observer)
-    service = prepared.service
-    goal = _interpreter(request, against, service)
-    jobs = service.settings.jobs if request.running.jobs is None else request.running.jobs
+    operation = prepare(request, observer)
+    goal = _interpreter(request, against, operation)
+    jobs = operation.settings.jobs if request.running.jobs is None else request.running.jobs
     report = MigrationReport(goal, worker_count(jobs))
-    report.errors += prepared.report.errors
-    for target, own in prepared.parts:
-        report.origins.append(target.interpreter)
+    report.errors += operation.report.errors
+    for assignment in operation.assignments:
+        report.origins.append(assignment.target.interpreter)
         try:
-            _look(target, own, service, report)
+            _look(assignment, operation, report)
         except PyctriggerError as error:
             report.errors.append(error)
     return report
 
 
-def _interpreter(request: Request, against: str, service: Service) -> Interpreter:
+def _interpreter(request: Request, against: str, operation: Operation) -> Interpreter:
     scope = request.scope._replace(pythons=(against,), prefixes=(), prefixes_below=(), root=None, trust_root=False)
     wanted = request._replace(scope=scope)
-    (found,) = find_interpreters(wanted, service.settings, service.probed)
+    (found,) = find_interpreters(wanted, operation.settings, operation.probed)
     if isinstance(found, PyctriggerError):
         raise found
     return found
 
 
-def _look(target: Target, request: Request, service: Service, report: MigrationReport) -> None:
+def _look(assignment: Assignment, operation: Operation, report: MigrationReport) -> None:
+    target, request, touched = assignment
     goal = Target(report.goal, target.sites, target.root)
-    wanted = wanted_bytecode(goal, request, service.settings, "")
+    wanted = wanted_bytecode(goal, request, operation.settings, "")
     wanted = wanted._replace(create_missing=True, measure=False)
     with contextlib.ExitStack() as stack:
         times, known = (
-            stack.enter_context(contextlib.closing(service.store.manifest(each.installation)))
+            stack.enter_context(contextlib.closing(operation.store.manifest(each.installation)))
             for each in (target, goal)
         )
-        knowledge = Knowledge(known, report.goal.magic_number, service.ownership, limits={}, compares_records=False)
-        survey = stack.enter_context(Survey(target, request, wanted, knowledge))
+        knowledge = Knowledge(known, report.goal.magic_number, operation.ownership, limits={}, compares_records=False)
+        sites = stack.enter_context(OpenSites(target, request))
+        survey = Survey(sites, touched.units, wanted, knowledge)
         report.unexamined += survey.unexamined
         _read(survey, target, times, wanted, report)
 
 
 def _read(survey: Survey, target: Target, times: Manifest, wanted: Wanted, report: MigrationReport) -> None:
     tag, flavour = target.interpreter.cache_tag, target.interpreter.flavour
-    reasons: dict[str, int] = {}
-    estimate = Estimate(times, tag, wanted.levels)
+    reasons: dict[str, dict[str, int]] = {}
+    estimates: dict[str, Estimate] = {}
     for layout, step in survey.steps():
-        if isinstance(step, DirectoryPlan):
-            for stale in step.stale:
-                _count(layout, step, stale, reasons, estimate)
-        elif isinstance(step, Totals):
-            report.sites.append(SiteNeeds(flavour, layout.sources.path, step.sources, reasons, estimate))
-            reasons, estimate = {}, Estimate(times, tag, wanted.levels)
-        elif isinstance(step, Unexamined):
-            report.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.reason))
+        site = layout.sources.path
+        for stale in step.stale:
+            estimate = estimates.setdefault(site, Estimate(times, tag, wanted.levels))
+            _count(layout, step, stale, reasons.setdefault(site, {}), estimate)
+        if step.unexamined is not None:
+            report.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.unexamined))
+    for site, totals in survey.totals.items():
+        estimate = estimates.get(site) or Estimate(times, tag, wanted.levels)
+        report.sites.append(SiteNeeds(flavour, site, totals.sources, reasons.get(site, {}), estimate))
 
 
-def _count(layout: Layout, plan: DirectoryPlan, stale: Stale, reasons: dict[str, int], estimate: Estimate) -> None:
+def _count(layout: Layout, step: Step, stale: Stale, reasons: dict[str, int], estimate: Estimate) -> None:
     verdicts = [state.verdict for state in stale.levels if state.verdict is not Verdict.UNPROVEN]
     if verdicts:
         reason = "magic" if verdicts[0] is Verdict.FOREIGN_MAGIC else word_for(verdicts[0])
         reasons[reason] = reasons.get(reason, 0) + 1
-        estimate.add(layout.describe_pyc(plan.relative), stale.name, stale.status.st_size)
+        estimate.add(layout.describe_pyc(step.relative), stale.name, stale.status.st_size)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ...run.backlog import Unidentified
-from ...run.trigger import carry_out, prepare
+from ...run.trigger import prepare, serve_all
 from ...state.history import elapsed
 from ...state.locations import lock_directory
 from ...state.lock import current_holder
@@ -28,11 +28,11 @@ def take_status(request: Request, observer: Observer) -> Report:
 
     Raises UsageError, ConfigurationError and RefusedError.
     """
-    prepared = prepare(request, observer)
-    report = carry_out(prepared)
-    for part, run in zip(prepared.parts, report.runs):
+    operation = prepare(request, observer)
+    report = serve_all(operation)
+    for target, run in zip(operation.targets, report.runs):
         if run.summary is not None:
-            run.status = _describe(part.target, prepared.service.store, run)
+            run.status = _describe(target, operation.store, run)
         run.tally.findings.clear()
         run.tally.failures.clear()
         run.tally.links.clear()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ...tree.layout import Place
+    from ...tree.source import SourceText
     from ..plan.steps import Stale
 
 #: Sources that wait while larger ones behind them are found; what is held is their names and status.
@@ -24,6 +25,14 @@ class Task(NamedTuple):
 
     place: Place
     stale: Stale
+
+
+class Asked(NamedTuple):
+    """A source that was read, on its way through a worker."""
+
+    task: Task
+    text: SourceText
+    digest: bytes
 
 
 def largest_first(tasks: Iterable[Task]) -> Iterator[Task]:

@@ -14,23 +14,20 @@ from ...tree.source import SourceRefused, is_unchanged, read_pyc, source_rights
 from ...tree.writer import WriteRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ...state.records.manifest import Manifest
     from ...state.records.pages import PagedRecords
     from ...state.records.record import Record
-    from ...tree.layout import Layout
     from ...tree.permission.readers import Readers
-    from ...tree.writer import Writer
     from ..plan.steps import LevelState
     from ..plan.wanted import Wanted
     from .queue import Task
+    from .writing import PycWriter
 
 
 class Refresher:
     """Refreshes the pycs of one flavour."""
 
-    def __init__(self, wanted: Wanted, manifest: Manifest, writer: Callable[[Layout], Writer], began: int) -> None:
+    def __init__(self, wanted: Wanted, manifest: Manifest, writer: PycWriter, began: int) -> None:
         self._wanted = wanted
         #: Nanoseconds since the epoch: before any source was read.
         self._began = began
@@ -77,7 +74,7 @@ class Refresher:
         body = memoryview(found)[self._wanted.header.size :]
         if identity_of(status) != record.pyc and digest_of(body) != record.body_digest:
             return None
-        writer = self._writer(place.layout)
+        writer = self._writer.in_tree(place.layout)
         try:
             first = writer.replace(place.pycache, states[0].pyc, (header, body), readers)
             if first is None:

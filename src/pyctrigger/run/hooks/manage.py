@@ -15,8 +15,8 @@ from ...outcome.report import Report
 from ...packages.every import HOOKS, MANAGERS
 from ...packages.owners import owners_of
 from ...tree.identity import ForeignPlaceError
+from ..scope.places import require_root
 from ..scope.root_files import files_of
-from ..scope.target import require_root
 from .directory import HookDirectory, hold_lock, tell_former
 from .inventory import SystemHook, is_ours, rivals, system_hooks
 from .subjects import other_names, subject_of, subjects

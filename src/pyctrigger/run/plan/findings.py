@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...outcome.observer import Observer
 from ...outcome.outcome import Action, Failure, Finding, Link, Tally, Untried
+from ...outcome.report import Taking
 from ...outcome.states import STATES, word_for
 from ...pyc.header import Verdict
+from ...pyc.names import writer_of
+from ...stamps import inode_of
+from ...state.records.record import digest_of_pieces, identity_of
+from ...tree.source import LARGEST_SOURCE, SourceRefused, digest_pyc
 from .proof import UnprovenError
 from .results import Results
-from .steps import DirectoryPlan, Emptied, Refused, Stale, Totals, Unexamined
+from .steps import Totals
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable
 
+    from ...state.records.manifest import Manifest
     from ...tree.layout import Layout
-    from .steps import LevelState, Removal, Step, Unwanted
-    from .takings import Takings
+    from .steps import LevelState, Removal, Stale, Step, Unwanted
 
     #: The levels of a source that aren't fresh, once the target has told of the doubtful ones.
     Prove = Callable[[Layout, str, Stale], "list[LevelState]"]
@@ -58,21 +65,10 @@ class Inspection:
         self._reasons: Counter[str | None] = Counter()
         self._untried = Untried()
 
-    def read(self, steps: Iterable[tuple[Layout, Step]]) -> Tally:
+    def read(self, steps: Iterable[tuple[Layout, Step]]) -> None:
         """Go through all steps."""
         for layout, step in steps:
-            if isinstance(step, DirectoryPlan):
-                self._directory(layout, step)
-            elif isinstance(step, Emptied):
-                self._emptied(layout, step)
-            elif isinstance(step, Totals):
-                self.tally.counts.fresh += step.fresh
-                self.totals = Totals(*map(sum, zip(self.totals, step)))
-            elif isinstance(step, Refused):
-                self.tally.failures.append(Failure(layout.describe_source(step.relative), "refused", step.reason))
-            elif isinstance(step, Unexamined):
-                self._unexamined(layout, step)
-        return self.tally
+            self._directory(layout, step)
 
     def tell_untried(self) -> None:
         """Name once what wasn't looked into for want of time."""
@@ -87,7 +83,7 @@ class Inspection:
     def add(self, other: Inspected) -> None:
         """Take in what another one has found elsewhere."""
         self.tally.add(other.tally)
-        self.totals = Totals(*map(sum, zip(self.totals, other.totals)))
+        self.totals = self.totals.plus(other.totals)
         self._states += other.states
         self._reasons += other.reasons
 
@@ -114,53 +110,70 @@ class Inspection:
             "unwanted": kinds["unwanted"],
         }
 
-    def _directory(self, layout: Layout, plan: DirectoryPlan) -> None:
-        self.tally.counts.skipped += len(plan.skipped)
-        for name, reason in plan.skipped:
-            if reason == "uncompilable":
-                self._find("uncompilable", None, layout.describe_source(plan.relative, name), known=True)
-        for name, reason in plan.refused:
-            self.tally.failures.append(Failure(layout.describe_source(plan.relative, name), "refused", reason))
-        self.tally.links += [Link(layout.describe_source(plan.relative, name), goal) for name, goal in plan.links]
-        if (plan.stale or plan.removals or plan.is_closed) and self._is_left(layout, plan.relative):
-            self._results.leave(layout, plan.relative, len(plan.stale))
+    def count(self, totals: Totals) -> None:
+        """Take in what was seen in all."""
+        self.totals = self.totals.plus(totals)
+        self.tally.counts.fresh += totals.fresh
+
+    def _directory(self, layout: Layout, step: Step) -> None:
+        self._tell(layout, step)
+        if (step.stale or step.removals or step.opens_pycache) and self._is_left(layout, step.relative):
+            self._results.leave(layout, step.relative, len(step.stale))
             return
-        if plan.obstacle and not plan.goes_on:
+        if step.obstacle and not step.goes_on:
             self._states["obstructed"] += 1
-            self._find("obstructed", layout.describe_pyc(plan.relative), None, f"it {plan.obstacle}")
-        if plan.is_closed and not plan.goes_on:
-            path = layout.describe_pyc(plan.relative)
+            self._find("obstructed", layout.describe_pyc(step.relative), None, f"it {step.obstacle}")
+        if step.opens_pycache:
+            path = layout.describe_pyc(step.relative)
             self._find("unreadable", path, None)
             self.tally.actions.append(Action("chmod", path, "unreadable"))
-        for stale in plan.stale:
-            self._stale(layout, plan, stale)
-        for unwanted in plan.unwanted:
-            self._unwanted(layout, plan.relative, unwanted)
-        for removal in plan.removals:
-            self._removal(layout, plan.relative, removal)
+        for stale in step.stale:
+            self._stale(layout, step, stale)
+        for unwanted in step.unwanted:
+            self._unwanted(layout, step.relative, unwanted)
+        for removal in step.removals:
+            self._removal(layout, step.relative, removal)
+        if step.emptied_pycache and not self._is_left(layout, step.relative):
+            self._empty(layout.describe_pyc(step.relative))
+        if step.emptied and not self._is_left(layout, step.relative.rpartition("/")[0]):
+            self._empty(layout.describe_source(step.relative))
 
-    def _stale(self, layout: Layout, plan: DirectoryPlan, stale: Stale) -> None:
+    def _tell(self, layout: Layout, step: Step) -> None:
+        """Take in what is so, whatever a run would do."""
+        if step.unexamined is not None:
+            self.tally.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.unexamined))
+        if step.forbidden is not None:
+            self.tally.failures.append(Failure(layout.describe_source(step.relative), "refused", step.forbidden))
+        self.tally.counts.skipped += len(step.skipped)
+        for name, reason in step.skipped:
+            if reason == "uncompilable":
+                self._find("uncompilable", None, layout.describe_source(step.relative, name), known=True)
+        for name, reason in step.refused:
+            self.tally.failures.append(Failure(layout.describe_source(step.relative, name), "refused", reason))
+        self.tally.links += [Link(layout.describe_source(step.relative, name), goal) for name, goal in step.links]
+
+    def _stale(self, layout: Layout, step: Step, stale: Stale) -> None:
         states = list(stale.levels)
         if self._would_act:  # a run compiles what a look only loads
             states = [each._replace(verdict=_AS_A_RUN_HAS_IT.get(each.verdict, each.verdict)) for each in states]
         if any(state.verdict in _DOUBTS for state in states):
             try:
-                states = self._prove(layout, plan.relative, stale._replace(levels=tuple(states)))
+                states = self._prove(layout, step.relative, stale._replace(levels=tuple(states)))
             except UnprovenError as error:
-                self._unproven(layout.describe_source(plan.relative, stale.name), error)
+                self._unproven(layout.describe_source(step.relative, stale.name), error)
                 return
         if not states:
             self.tally.counts.fresh += 1
             return
-        source = layout.describe_source(plan.relative, stale.name)
+        source = layout.describe_source(step.relative, stale.name)
         for state in states:
             name, reason, sentence = STATES[state.verdict]
             self._states[name] += 1
             if name == "stale":
                 self._reasons[reason] += 1
-            if not plan.obstacle:
+            if not step.obstacle:
                 why = f"{sentence} for level {state.level}" if name == "missing" else sentence
-                self._find(name, layout.describe_pyc(plan.relative, state.pyc), source, why)
+                self._find(name, layout.describe_pyc(step.relative, state.pyc), source, why)
         reasons = ", ".join(sorted({word_for(state.verdict) for state in states}))
         self.tally.actions.append(Action("compile", source, reasons, tuple(state.level for state in states)))
 
@@ -204,16 +217,54 @@ class Inspection:
     def _is_left(self, layout: Layout, relative: str) -> bool:
         return self._would_act and not self._results.can_write(layout, relative)
 
-    def _emptied(self, layout: Layout, step: Emptied) -> None:
-        if self._is_left(layout, step.relative if step.pycache else step.relative.rpartition("/")[0]):
-            return
-        path = layout.describe_pyc(step.relative) if step.pycache else layout.describe_source(step.relative)
+    def _empty(self, path: str) -> None:
         self.tally.actions.append(Action("remove-directory", path, "emptied"))
-
-    def _unexamined(self, layout: Layout, step: Unexamined) -> None:
-        self.tally.unexamined.append(Failure(layout.describe_source(step.relative), "io", step.reason))
 
     def _find(
         self, kind: str, pyc: str | None, source: str | None, reason: str | None = None, *, known: bool = False
     ) -> None:
         self.tally.findings.append(Finding(kind, pyc, source, known, reason))
+
+
+class Takings:
+    """What a purge takes, told before it takes it, by site directory. The state's records say what is our own work."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._found: dict[str, Taking] = {}
+        #: Equal code at several levels is one file with several names, and counts once.
+        self._linked: set[tuple[int, int]] = set()
+
+    def add(self, layout: Layout, relative: str, removal: Removal) -> None:
+        """Take in one file."""
+        found = self._found.get(layout.sources.path) or Taking(layout.describe_source(""))
+        is_ours = writer_of(removal.name) is not None
+        size = 0
+        with contextlib.suppress(FileNotFoundError):
+            status = layout.pycs.lstat(layout.pycache(relative), removal.name)
+            inode = inode_of(status)
+            size = 0 if inode in self._linked else status.st_size
+            if status.st_nlink > 1:
+                self._linked.add(inode)
+            is_ours |= self._is_recorded(layout, relative, removal.name, status)
+        self._found[layout.sources.path] = found._replace(
+            pycs=found.pycs + 1, bytes=found.bytes + size, by_others=found.by_others + (not is_ours)
+        )
+
+    def _is_recorded(self, layout: Layout, relative: str, name: str, status: os.stat_result) -> bool:
+        """Whether a pyc is what we have written, by the file or, where it was copied back or linked, by its bytes."""
+        record = self._manifest.records(layout.describe_pyc(relative)).get(name)
+        if record is None or not record.microseconds:
+            return False  # without a time it is of somebody else's pyc, which a run has looked at
+        if record.pyc == identity_of(status):
+            return True
+        pycache = layout.pycache(relative)
+        try:
+            found = digest_pyc(layout.pycs, pycache, name, LARGEST_SOURCE, len(record.header), digest_of_pieces)
+        except (OSError, SourceRefused):
+            return False
+        return (found.header, found.digest) == (record.header, record.body_digest)
+
+    def by_site(self) -> list[Taking]:
+        """Each site directory that loses something."""
+        return list(self._found.values())

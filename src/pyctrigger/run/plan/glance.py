@@ -18,7 +18,7 @@ from ...pyc.names import PYCACHE
 from ...stamps import inode_of, stamp_of
 from ...state.records.parts import ABSENT, CLOSED, LINK, PREFIXED, READ_ONLY, Part
 from ...tree.identity import ForeignPlaceError
-from ..scope.target import open_layout
+from ..scope.paths import units_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from ...interpreter.scope import SiteDirectory
     from ...state.records.parts import Parts
     from ...tree.layout import Layout
+    from ..scope.paths import Units
     from ..scope.request import Request
+    from ..scope.sites import OpenSites
     from ..scope.target import Target
     from .notes import Notes
+    from .steps import SeenPart
     from .wanted import Wanted
 
 #: Parts to name: of more, everything is looked at.
@@ -49,34 +52,30 @@ class Overview:
         self._began = time.time_ns()
         self._unserved: dict[str, list[str]] = {}
         self._owned: list[str] = []
+        self._terms_of: dict[str, str] = {}
 
     # -- the glance ----------------------------------------------------------------------------------------------
 
-    def changed(self) -> tuple[str, ...] | None:
-        """Paths that stand for the parts to look at, as a hook would name them; None for everything.
+    def changed(self, sites: OpenSites) -> Units | None:
+        """The parts to look at; None for everything.
 
         Raises ForeignPlaceError where only an account that we don't act as can tell.
         """
-        paths: list[str] = []
-        count = 0
-        with contextlib.ExitStack() as stack:
-            layouts = []
-            for site in self._target.sites:
-                with _told_by_who_looks():
-                    layouts.append((site, stack.enter_context(open_layout(site, self._request))))
-            others = {layout.sources.identity for _, layout in layouts}
-            for site, layout in layouts:
-                with _told_by_who_looks():
-                    names = self._names(site, layout, others)
-                    count += len(names)
-                    # By the site directory itself, most managers mean everything in it.
-                    paths += (
-                        f"{site.path.rstrip('/')}/{name or PYCACHE}" for name in self._changed(site, layout, names)
-                    )
-        is_everything = paths and (len(paths) == count or len(paths) > _MOST_PARTS)
-        return None if is_everything else tuple(paths)
+        for error in sites.find_foreign().values():
+            raise error
+        found: Units = {}
+        count = most = 0
+        others = sites.identities
+        for site, layout in sites.layouts:
+            with _told_by_who_looks():
+                names = self._names(site, layout, others)
+                most += len(names)
+                if changed := list(self._changed(site, layout, names)):
+                    count += len(changed)
+                    found[site.path] = units_for(changed)
+        return None if count and (count == most or count > _MOST_PARTS) else found
 
-    def _names(self, site: SiteDirectory, layout: Layout, others: set[tuple[int, int]]) -> list[str]:
+    def _names(self, site: SiteDirectory, layout: Layout, others: frozenset[tuple[int, int]]) -> list[str]:
         """The parts of a site directory that are there."""
         skipped = _SKIPPED | PACKAGE_DIRECTORIES if site.is_stdlib else _SKIPPED
         names = set(layout.sources.directories_in(""))
@@ -88,7 +87,7 @@ class Overview:
         return ["", *sorted(names - skipped)]
 
     def _changed(self, site: SiteDirectory, layout: Layout, names: list[str]) -> Iterator[str]:
-        terms = self._terms(site)
+        terms = self._terms(site.path)
         known = self._parts.of(site.path, terms)
         now = time.time()
         for name in names:
@@ -98,26 +97,34 @@ class Overview:
         for name in known:
             self._parts.forget(site.path, terms, name)
 
-    def _terms(self, site: SiteDirectory) -> str:
+    def _terms(self, site: str) -> str:
         """Under other options, or another scope, a part may need something."""
-        top = site.path.rstrip("/") + "/"
-        nested = sorted(other.path for other in self._target.sites if other.path.startswith(top))
-        wanted = self._wanted
-        return repr(
-            (
-                wanted.terms,
-                wanted.keep_owned,
-                wanted.trust_all_directories,
-                sorted(wanted.limits.items()),
-                self._request.scope.pycache_prefix,
-                nested,
+        known = self._terms_of.get(site)
+        if known is None:
+            top = site.rstrip("/") + "/"
+            nested = sorted(other.path for other in self._target.sites if other.path.startswith(top))
+            wanted = self._wanted
+            known = self._terms_of[site] = repr(
+                (
+                    wanted.terms,
+                    wanted.keep_owned,
+                    wanted.trust_all_directories,
+                    sorted(wanted.limits.items()),
+                    self._request.scope.pycache_prefix,
+                    nested,
+                )
             )
-        )
+        return known
 
-    # -- taking down ---------------------------------------------------------------------------------------------
+    # -- what a look has seen ------------------------------------------------------------------------------------
 
-    def notes(self, site: str, layout: Layout, *, again: bool = False) -> Notes:
-        """Where a look at a site directory takes down what it sees; `again`, the run has done what it could."""
+    @property
+    def is_hooks(self) -> bool:
+        """Whether it is a hook's, whose glance has seen all that is told in a moment."""
+        return self._request.running.hook
+
+    def notes(self, layout: Layout, *, again: bool = False) -> Notes:
+        """Where a look at a site directory keeps what it sees of a part; `again`, the run has done what it could."""
         from .notes import Notes  # not for a glance
 
         return Notes(layout, self._began, again=again)
@@ -126,20 +133,20 @@ class Overview:
         """The parts of a site directory that needed something when they were looked at."""
         return self._unserved.get(site, [])
 
-    def learn(self, site: SiteDirectory, notes: Notes) -> None:
-        """Keep what was seen of a site directory."""
+    def learn(self, site: str, seen: SeenPart) -> None:
+        """Keep what was seen of a part of a site directory."""
+        name, part, is_served = seen
+        if not is_served:
+            self._unserved.setdefault(site, []).append(name)
         terms = self._terms(site)
-        self._unserved[site.path] = list(notes.unserved)
-        if not self._request.running.hook and self._parts.has_other(site.path, terms):
+        if not self._request.running.hook and self._parts.has_other(site, terms):
             return  # a person's options are no reason for the next hook to look at everything
-        known = self._parts.of(site.path, terms)
-        for name, part in notes.parts():
-            told = known.get(name, Part()).owned
-            self._owned += [path for path in part.owned if path not in told]
-            if part == Part():
-                self._parts.forget(site.path, terms, name)
-            else:
-                self._parts.note(site.path, terms, name, part)
+        told = self._parts.owned_in(site, terms, name)
+        self._owned += [path for path in part.owned if path not in told]
+        if part == Part():
+            self._parts.forget(site, terms, name)
+        else:
+            self._parts.note(site, terms, name, part)
 
     def left_to_packages(self) -> str | None:
         """One line about the pycs that packages own and that nobody was told of."""
@@ -229,3 +236,13 @@ def _found(layout: Layout, name: str, pycs: int) -> tuple[int, ...]:
     except (OSError, SourceRefused):
         return ABSENT
     return found
+
+
+def paths_of(units: Units) -> tuple[str, ...]:
+    """Paths that stand for parts, as a hook would name them."""
+    return tuple(
+        # By the site directory itself, most managers mean everything in it.
+        f"{site.rstrip('/')}/{unit.relative or PYCACHE}"
+        for site, found in units.items()
+        for unit in found
+    )

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...packages.files import Files
+from ...packages.ownership import Ownership
+from ...state.records.manifest import Uncompilable
 from ...state.records.record import identity_of
 from ..scope.request import Work
-from .adoption import adopt
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Container, Mapping
+    from collections.abc import Callable, Container, Mapping
 
-    from ...packages.ownership import Ownership
     from ...state.records.manifest import Manifest
     from ...tree.layout import Layout
+    from ...workers.pool import Lost
+    from ..scope.config import Settings
     from ..scope.request import Request
-    from ..scope.service import Service
     from ..scope.target import Target
+    from .steps import Step
 
 
 class Knowledge:
@@ -45,10 +48,26 @@ class Knowledge:
             fact is not None and fact.holds(self._magic_number, self._limits) and fact.identity == identity_of(status)
         )
 
-    def adopt(self, layout: Layout, relative: str, source: str, pyc: str, header_size: int) -> None:
-        """Take a pyc as its package made it."""
-        if self.records is not None:
-            adopt(self.records, layout, relative, source, pyc, header_size)
+    def learn(self, layout: Layout, step: Step) -> None:
+        """Keep what a step has proven; it is saved at the end of a run."""
+        if self.records is None:
+            return
+        if step.records:
+            directory = layout.describe_pyc(step.relative)
+            for pyc, record in step.records:
+                if record is None:
+                    self.records.forget(directory, pyc)
+                else:
+                    self.records.record(directory, pyc, record)
+        if step.note is not None:
+            directory_key, unchanged, gone = step.note
+            self.records.unchanged.forget(directory_key, gone)
+            if unchanged is not None:
+                self.records.unchanged.note(directory_key, unchanged)
+
+    def learn_refusal(self, path: str, seen: str, kind: str, reason: str) -> None:
+        """Remember of a link that isn't followed that this was told; it is told again when the link itself changes."""
+        self._manifest.learn(path, Uncompilable(seen, b"", self._magic_number, kind, reason))
 
     def drop_strangers(self, target: Target, request: Request) -> list[str]:
         """What the manifest names outside of the site directories: it is forgotten, and should be told."""
@@ -72,11 +91,40 @@ class Knowledge:
         return self._ownership.owned_in(directory)
 
 
-def knowledge_of(target: Target, request: Request, service: Service, manifest: Manifest) -> Knowledge:
+def knowledge_of(
+    target: Target, request: Request, settings: Settings, ownership: Ownership, manifest: Manifest
+) -> Knowledge:
     """Who only looks compares with what there is; who writes, where it will be there next time, too.
 
     Where nothing is ever recorded, every run would compile everything; where that is so for once, one does.
     """
     compares = request.work in (Work.VERIFY, Work.STATUS) or manifest.keeps_records or manifest.is_busy
-    magic, limits = target.interpreter.magic_number, service.settings.limits
-    return Knowledge(manifest, magic, service.ownership, limits=limits, compares_records=compares)
+    magic, limits = target.interpreter.magic_number, settings.limits
+    return Knowledge(manifest, magic, ownership, limits=limits, compares_records=compares)
+
+
+def known_to_exceed(
+    manifest: Manifest, magic_number: bytes, limits: Mapping[str, float]
+) -> tuple[dict[bytes, Lost], set[bytes]]:
+    """Sources that take more than a limit, by their digests, under whatever name.
+
+    What would exceed these limits again, with the answer to it, and what exceeded tighter ones.
+    """
+    from ...workers.pool import Lost  # it brings the workers, which an idle run never needs
+
+    exceeded, suspects = {}, set()
+    for fact in manifest.uncompilable.values():
+        if fact.kind in limits and fact.holds(magic_number, limits):
+            exceeded[fact.digest] = Lost(fact.kind, fact.message, fact.tried_with)
+        elif fact.kind in limits and fact.magic_number == magic_number:
+            suspects.add(fact.digest)
+    return exceeded, suspects
+
+
+def ownership_in(root: str | None, notice: Callable[[str], None]) -> Ownership:
+    """What packages own, on this system or in a root."""
+    if root is None:
+        return Ownership(Files(), notice)
+    from ..scope.root_files import files_of  # not for this system's own hooks
+
+    return Ownership(files_of(root), notice)

@@ -1,4 +1,4 @@
-"""Taking down the parts of a site directory for which nothing more can be done, for the next hook's glance.
+"""What a look sees of the parts of a site directory, for the next hook's glance.
 
 A part is served when a look at it finds nothing to do. What a run couldn't do counts as done as well, if a second look
 finds all of it as it was when the run began: trying again would end in the same way, and what failed for the moment is
@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING
 from ...stamps import stamp_of
 from ...state.records.parts import ABSENT, CLOSED, LINK, PACKED, PREFIXED, READ_ONLY, TOP, Part
 from ...state.records.record import is_older
-from .steps import DirectoryPlan, Emptied, Foreign, Refused, Unexamined
+from .steps import SeenPart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from ...tree.layout import Layout
     from .steps import Step
 
 #: Bytes of a path below a site directory. Import paths end at PATH_MAX.
 _LONGEST = 4000
-#: Bytes of names and identities that are held; whoever owns a tree decides how many it has. What is beyond that is
-#: looked at each time.
+#: Bytes of names and identities that are held of a part; whoever owns a tree decides how many it has. A part with more
+#: is looked at each time.
 _MOST_HELD = 16 << 20
 _NOTHING = PACKED.pack(*ABSENT)
 _READ_ONLY = PACKED.pack(*READ_ONLY)
 
 
 class Notes:
-    """What one run sees of the parts of one site directory. With `again` it has done what it could."""
+    """What one look sees of the parts of one site directory, one after the other. With `again` the run is done."""
 
     def __init__(self, layout: Layout, began: int, *, again: bool = False) -> None:
         self._layout = layout
@@ -47,42 +47,34 @@ class Notes:
         self._when = 0
         self._until: float | None = None
         self._owned: list[str] = []
-        #: Bytes of what is held about this part, and about all that are served.
-        self._size = self._held = 0
-        #: The parts that are served.
-        self.served: dict[str, Part] = {}
-        #: The pycs of the others that are left to the packages that own them.
-        self.unserved: dict[str, tuple[str, ...]] = {}
+        #: Bytes of what is held about this part.
+        self._size = 0
 
-    def begin(self, name: str) -> None:
-        """Go on with another part, by the first component of its paths; "" is the modules directly here."""
-        self.end()
+    def begin(self, name: str) -> SeenPart | None:
+        """Go on with another part, by the first component of its paths; "" is the modules directly here.
+
+        Returns the one before.
+        """
+        seen = self.end()
         self._name = name
         self._entries, self._owned, self._until, self._size = {}, [], None, 0
         self._is_old = self._is_untouched = True
         self._needs = False
         self._is_there = not name
         self._when = time.time_ns()
+        return seen
 
-    def end(self) -> None:
-        """The part has been looked at."""
-        if self._name is None:
-            return
+    def end(self) -> SeenPart | None:
+        """Return the part that has been looked at, if there is anything to say of it."""
+        name, self._name = self._name, None
         owned = tuple(self._owned)
+        if name is None or not (self._is_there or owned):
+            return None
         is_served = self._is_old and (not self._needs or (self.again and self._is_untouched))
         # A glance goes by directories: the note of anything else it would forget every time.
         if self._is_there and self._entries and is_served:
-            self.served[self._name] = Part.of(self._entries, self._until, owned)
-            self._held += self._size
-        elif self._is_there or owned:
-            self.unserved[self._name] = owned
-        self._name = None
-
-    def parts(self) -> Iterator[tuple[str, Part]]:
-        """All parts that were looked at; of one that isn't served nothing is known but what packages own in it."""
-        yield from self.served.items()
-        for name, owned in self.unserved.items():
-            yield name, Part(owned=owned)
+            return SeenPart(name, Part.of(self._entries, self._until, owned), is_served=True)
+        return SeenPart(name, Part(owned=owned), is_served=False)
 
     # -- what a look sees, in its order --------------------------------------------------------------------------
 
@@ -126,15 +118,19 @@ class Notes:
 
     def step(self, step: Step) -> None:
         """A step of the plan for this part."""
-        if isinstance(step, DirectoryPlan):
-            self._leave(step.relative, (pyc for pyc, _ in step.owned))
-            if not (step.stale or step.removals or step.refused or step.is_closed):
-                return  # what is left is told, and then stays as it is
-            self._is_untouched &= all(is_older(stale.status, self._began) for stale in step.stale)
-        if isinstance(step, (DirectoryPlan, Emptied, Unexamined, Foreign, Refused)):
-            self._needs = True
-            if self.again and self._layout.is_read_only(step.relative):
-                self._enter(CLOSED + step.relative, _READ_ONLY)
+        if not step.is_needed:
+            return
+        self._leave(step.relative, (pyc for pyc, _ in step.owned))
+        if not (step.would_change or step.refused or step.unexamined or step.forbidden):
+            return  # what is left is told, and then stays as it is
+        self._is_untouched &= all(is_older(stale.status, self._began) for stale in step.stale)
+        self.need(step.relative)
+
+    def need(self, relative: str) -> None:
+        """Something is left to do in a directory, by whomever."""
+        self._needs = True
+        if self.again and self._layout.is_read_only(relative):
+            self._enter(CLOSED + relative, _READ_ONLY)
 
     def _leave(self, relative: str, owned: Iterable[str]) -> None:
         self._owned += (self._layout.describe_pyc(relative, pyc) for pyc in owned)
@@ -157,7 +153,7 @@ class Notes:
         if len(name) >= _LONGEST:
             return
         self._size += len(name) + len(seen)
-        if self._held + self._size > _MOST_HELD:
+        if self._size > _MOST_HELD:
             self._entries, self._is_old = {}, False
         else:
             self._entries[name] = seen

@@ -1,17 +1,104 @@
-"""What the planned removals leave empty: steps on the way up, from what was seen in each directory on the way down."""
+"""What should go from a directory of pycs, and which directories that leaves empty.
+
+Orphans, residue, levels nobody wants any more, all that a purge asks for; never what a package owns.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from ...pyc.names import PycNames, pyc_suffix, writer_of
 from ...tuples import NamedTuple
-from .steps import Emptied
+from .steps import Removal, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Container, Set
 
+    from ...tree.layout import Layout
     from ...tree.listing import PycListing, SourceListing
-    from .steps import Step
+    from .wanted import Wanted
+
+#: Seconds. Importers take no lock, so what looks like their residue may be a pyc in the making.
+RESIDUE_AGE = 3600
+
+
+class Weeder:
+    """Tells what should go from the directories of pycs of one tree."""
+
+    def __init__(self, layout: Layout, wanted: Wanted, owned_in: Callable[[str], Container[str]]) -> None:
+        self._layout = layout
+        self._wanted = wanted
+        self._owned_in = owned_in
+        self._names = PycNames(wanted.cache_tag)
+        self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
+        self._old = time.time() - RESIDUE_AGE
+        #: Whether the last directory has something that may have to go by and by: it is young, or a package owns it.
+        self.waits = False
+        #: When what is young yet will be old (seconds since the epoch).
+        self.waits_until: float | None = None
+        #: The names that a package owns.
+        self.spared: list[str] = []
+        #: The pycs of levels that aren't wanted, beside their sources: each with the source.
+        self.unwanted: list[tuple[str, str]] = []
+
+    def removals(self, relative: str, sources: Set[str], names: dict[str, bool]) -> list[Removal]:
+        """What should go of these names, each with whether it is a regular file."""
+        self.waits, self.waits_until, self.spared, self.unwanted = False, None, [], []
+        if not names:
+            return []
+        doubtful = set(names)
+        if not self._wanted.purge:
+            doubtful.difference_update(source[:-3] + suffix for source in sources for suffix in self._suffixes)
+        removals = []
+        for name in sorted(doubtful):
+            source = self._names.source_of(name)
+            if source is None:
+                if self._is_dead_residue(relative, name, regular=names[name]):
+                    removals.append(Removal(name, "residue"))
+            elif not self._is_meant(name):
+                continue
+            elif self._wanted.purge:
+                removals.append(Removal(name, "pyc", source))
+            elif source not in sources:
+                removals.append(Removal(name, "orphan", source))
+            elif self._names.level_of(name) not in self._wanted.levels:
+                self.unwanted.append((name, source))
+        if self._wanted.sweeps_unwanted:
+            removals += [Removal(name, "unwanted", source) for name, source in self.unwanted]
+        if not removals:
+            return []
+        owned = self._owned_in(self._layout.describe_pyc(relative))
+        left = [removal for removal in removals if removal.name not in owned]
+        self.spared = [removal.name for removal in removals if removal.name in owned]
+        self.waits |= bool(self.spared)
+        return left
+
+    def _is_meant(self, name: str) -> bool:
+        """Whether a pyc is of a level that all this is about."""
+        return self._wanted.bound is None or self._names.level_of(name) in self._wanted.bound
+
+    def _is_dead_residue(self, relative: str, name: str, *, regular: bool) -> bool:
+        writer = writer_of(name)
+        if writer is not None:  # its name has no level, so it goes when all levels do
+            is_meant = self._wanted.bound is None
+            return is_meant and (writer == self._wanted.writer or self._is_old(relative, name))
+        if not regular or not self._names.is_residue(name) or not self._is_meant(name.rpartition(".")[0]):
+            return False
+        return self._is_old(relative, name)
+
+    def _is_old(self, relative: str, name: str) -> bool:
+        try:
+            status = self._layout.pycs.lstat(self._layout.pycache(relative), name)
+        except OSError:
+            is_old = False
+        else:
+            born = max(status.st_mtime, status.st_ctime)
+            is_old = born < self._old
+            if not is_old:
+                self.waits_until = min(born + RESIDUE_AGE, self.waits_until or born + RESIDUE_AGE)
+        self.waits |= not is_old
+        return is_old
 
 
 class Seen(NamedTuple):
@@ -26,11 +113,11 @@ class Seen(NamedTuple):
     """Whether the `__pycache__` has a use, or is none."""
 
 
-def emptied_directories(relative: str, seen: Seen, emptied: set[str], *, purges: bool) -> Generator[Step, None, bool]:
+def emptied_directories(relative: str, seen: Seen, emptied: set[str], *, purges: bool) -> Step | None:
     """What becomes empty here: the `__pycache__`, and then the directory, never the site directory itself."""
     listing, pycs = seen.sources, seen.pycs
     if listing is None:
-        return False
+        return None
     barren = listing.is_barren and emptied.issuperset(listing.directories)
     pycache_goes = (
         pycs is not None
@@ -40,20 +127,17 @@ def emptied_directories(relative: str, seen: Seen, emptied: set[str], *, purges:
         # An empty one may be what a purge that was killed has left.
         and (seen.removals > 0 or purges or (barren and relative != ""))
     )
-    if pycache_goes:
-        yield Emptied(relative, pycache=True)
-    if relative and barren and (pycache_goes or (emptied and not listing.has_pycache)):
-        yield Emptied(relative, pycache=False)
-        return True
-    return False
+    goes = bool(relative and barren and (pycache_goes or (emptied and not listing.has_pycache)))
+    if not (pycache_goes or goes):
+        return None
+    return Step.of(relative)._replace(emptied_pycache=pycache_goes, emptied=goes)
 
 
-def emptied_prefix(relative: str, seen: Seen, emptied: set[str], *, purges: bool) -> Generator[Step, None, bool]:
+def emptied_prefix(relative: str, seen: Seen, emptied: set[str], *, purges: bool) -> Step | None:
     """With a pycache prefix only that tree's own directories become empty."""
     pycs = seen.pycs
     if not (relative and pycs and (seen.removals or emptied or purges)) or seen.keeps_pycache:
-        return False
-    if seen.removals + len(emptied) == len(pycs.names) + len(pycs.directories):
-        yield Emptied(relative, pycache=True)
-        return True
-    return False
+        return None
+    if seen.removals + len(emptied) != len(pycs.names) + len(pycs.directories):
+        return None
+    return Step.of(relative)._replace(emptied_pycache=True)

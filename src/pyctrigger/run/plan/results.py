@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+import time
 from typing import TYPE_CHECKING
 
-from ...outcome.outcome import Failure, Finding, Tally
-from ...tree.identity import Identity, is_root
-from ...tree.sweep import remove_files
+from ...outcome.outcome import Failure, Finding, Link, Tally
+from ...state.records.record import identity_at
+from ..scope.sites import reason_to_refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
     from ...outcome.observer import Observer
     from ...state.records.manifest import Manifest
     from ...tree.layout import Layout, Place
-    from .denials import Denials
+    from .knowledge import Knowledge
+    from .steps import Step
 
 
 class _ReadOnly:
@@ -43,6 +47,40 @@ class Results:
         self._denied: set[int] = set()
         self._denials: Denials | None = None
         self._written: dict[tuple[int, int], Layout] = {}
+        #: What is read or looked at is so after this (nanoseconds since the epoch).
+        self.began = time.time_ns()
+
+    def note(self, layout: Layout, step: Step, knowledge: Knowledge) -> None:
+        """Take in what a step says, but for what is to be changed."""
+        tally, relative = self.tally, step.relative
+        for name, reason in step.skipped:
+            path = layout.describe_source(relative, name)
+            if reason == "uncompilable":
+                self.uncompilable(path)
+            else:
+                tally.counts.skipped += 1
+                self.observer.skipped(path, reason)
+        for pyc, source in step.owned:
+            owned, path = layout.describe_pyc(relative, pyc), layout.describe_source(relative, source)
+            tally.findings.append(Finding("stale", owned, path, True, "a package owns it"))
+        tally.counts.skipped += len({source for _, source in step.owned})
+        for name, reason in step.refused:
+            tally.fail(Failure(layout.describe_source(relative, name), "refused", reason))
+            self._remember_link(layout, relative, name, knowledge, "refused", reason)
+        for name, goal in step.links:
+            tally.links.append(Link(layout.describe_source(relative, name), goal))
+            self._remember_link(layout, relative, name, knowledge, "link", goal)
+        if step.forbidden is not None:
+            tally.failures.append(Failure(layout.describe_source(relative), "refused", step.forbidden))
+        if step.unexamined is not None:
+            tally.unexamined.append(Failure(layout.describe_source(relative), "io", step.unexamined))
+
+    def _remember_link(
+        self, layout: Layout, relative: str, name: str, knowledge: Knowledge, kind: str, reason: str
+    ) -> None:
+        with contextlib.suppress(OSError):
+            seen = identity_at(layout.sources.lstat(relative, name), self.began)
+            knowledge.learn_refusal(layout.describe_source(relative, name), seen, kind, reason)
 
     def can_write(self, layout: Layout, relative: str) -> bool:
         """Whether the file system takes writes where the pycs of a directory are, as far as is known."""
@@ -64,8 +102,6 @@ class Results:
         if layout.may_write(relative):
             return True
         if self._denials is None:
-            from .denials import Denials  # root never needs it
-
             self._denials = Denials(self.tally)
         self._denials.note(layout, relative, sources)
         return False
@@ -104,8 +140,13 @@ class Results:
             self.tally.notices.append(f"{place.path} is on a read-only file system; nothing was changed there")
         return place
 
-    def tell_places(self) -> None:
-        """Say what was left for lack of rights, or as a file system turned read-only, once it is known how much."""
+    def settle(self) -> bool:
+        """Say what was left, once it is known how much, and bring all else to the disk; whether all of it is there."""
+        self._tell_places()
+        return self._sync()
+
+    def _tell_places(self) -> None:
+        """Say what was left for lack of rights, or as a file system turned read-only."""
         if self._denials is not None:
             self._denials.tell()
         for known in self._read_only.values():
@@ -119,6 +160,8 @@ class Results:
         self, place: Place, doomed: Iterable[tuple[str, str | None]], manifest: Manifest, reasons: Mapping[str, str]
     ) -> None:
         """Remove pycs of a directory, each with the source that has to be gone, or None; `reasons` is by name."""
+        from ...tree.sweep import remove_files  # an idle run never needs it
+
         for name, is_removed, error in remove_files(place.layout, place.relative, doomed):
             manifest.forget(place.pyc_directory, name)
             if error is not None:
@@ -133,20 +176,20 @@ class Results:
         """Something was written into this tree."""
         self._written[layout.pycs.identity] = layout
 
-    def sync(self) -> bool:
+    def _sync(self) -> bool:
         """Bring everything that was written to the disk; only if that is so anybody may say that it is there."""
         from ...tree.durability import sync_file_system
 
-        settled = True
+        is_synced = True
         devices: dict[int, Layout] = {device: layout for (device, _), layout in self._written.items()}
         for layout in devices.values():
             try:
                 sync_file_system(layout.pycs.directory(""))
             except OSError as error:
                 self.io_failure(layout, "", layout.pycs.path, error)
-                settled = False
+                is_synced = False
         self._written.clear()
-        return settled
+        return is_synced
 
     def io_failure(self, layout: Layout, relative: str, path: str, error: OSError, *, source: bool = False) -> None:
         """A system call failed over a pyc or a directory of `relative`, or, if `source`, over a whole source."""
@@ -176,20 +219,67 @@ class Results:
         self.tally.findings.append(Finding("uncompilable", None, path, known=True))
 
 
-def reason_to_refuse(account: Identity | None, error: OSError, *paths: str) -> str | None:
-    """What keeps an account from its place, or us from a mount of its; None where nothing is refused."""
-    from ...tree.mounts import HINT_FOR_FUSE, KEPT_OUT, lies_on_fuse  # seldom needed
+def _is_below(path: str, top: str) -> bool:
+    return not top or path == top or path.startswith(top + "/")
 
-    if is_root() and any(map(lies_on_fuse, paths)):
-        return f"{KEPT_OUT}; {HINT_FOR_FUSE}"
-    if account is None:
-        return None
-    reason = error.strerror or str(error)
+
+class Denials:
+    """Notes where nothing may be written, before anything is tried there."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        #: Sources that were left without the bytecode that they need, by the path of the place.
+        self._left: dict[str, int] = {}
+        self._owners: dict[str, int] = {}
+        #: As whom nothing can be written there, by the path of the place.
+        self._accounts: dict[str, int] = {}
+
+    def note(self, layout: Layout, relative: str, sources: int = 0) -> None:
+        """The pycs of a directory may not be written, and so many sources need some."""
+        top = layout.forbidden_top(relative)
+        path = layout.pycs.describe(top)
+        self._left[path] = self._left.get(path, 0) + sources
+        self._owners.setdefault(path, layout.owner_of(top))
+        account = layout.pycs.account_at(top)
+        if account is not None:
+            self._accounts[path] = account.uid
+        self._tally.counts.failed += sources
+
+    def tell(self) -> None:
+        """Make failures of them, once it is known how much was left."""
+        for path, sources in self._left.items():
+            left = f"; sources that were left: {sources}" if sources else ""
+            account = self._accounts.get(path)
+            failure = (
+                _failure(path, self._owners[path], left)
+                if account is None
+                else Failure(path, "refused", refusal_of(account, self._owners[path], left))
+            )
+            self._tally.failures.append(failure)
+        self._left.clear()
+
+
+def denials_of(places: list[tuple[Layout, str]]) -> list[Failure]:
+    """The failures of directories of which nothing was tried yet."""
+    tally = Tally()
+    denials = Denials(tally)
+    for layout, relative in places:
+        denials.note(layout, relative)
+    denials.tell()
+    return tally.failures
+
+
+def refusal_of(account: int, owner: int, left: str = "") -> str:
+    """Why an account may not write below a directory of its own, where only it writes, and what can be done."""
+    if account == owner:
+        return f"account {account}, whose it is, has no right to write here: chmod u+w it{left}"
     return (
-        f"account {account.uid}, whose place it is, can't do it ({reason}): "
-        f"chown -R {account.uid} what others have there"
+        f"it belongs to account {owner}, and account {account}, in whose directory it lies, may not write here: "
+        f"chown -R {account} it{left}"
     )
 
 
-def _is_below(path: str, top: str) -> bool:
-    return not top or path == top or path.startswith(top + "/")
+def _failure(path: str, owner: int, left: str) -> Failure:
+    if owner == os.geteuid():
+        return Failure(path, "refused", f"its owner has no right to write here: chmod u+w it{left}")
+    return Failure(path, "refused", f"you have no right to write here, account {owner} has{left}", needs_root=True)

@@ -1,8 +1,8 @@
-"""The steps of a plan, as values: what a directory needs, what the removals empty, what couldn't be looked at."""
+"""The one kind of step that a plan has: what one directory needs, and what a look at it has proven; values only."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from ...tuples import NamedTuple
 
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import os
 
     from ...pyc.header import Verdict
+    from ...state.records.parts import Part
+    from ...state.records.record import Record
+    from ...state.records.unchanged import UnchangedDirectory
 
 
 class LevelState(NamedTuple):
@@ -51,8 +54,57 @@ class Removal(NamedTuple):
     source: str | None = None
 
 
-class DirectoryPlan(NamedTuple):
-    """What one directory needs; a large one has several plans in a row, one that needs nothing has none."""
+class ForeignPlace(NamedTuple):
+    """A place where somebody else may rename: it is for the process that acts as that account."""
+
+    relative: str
+    deep: bool
+    """With everything below it, or that directory alone."""
+    if_dead: bool = False
+    """Only if there is nothing but bytecode in it."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a whole part of its site directory."""
+        return "/" not in self.relative and (self.deep or not self.relative)
+
+
+class Totals(NamedTuple):
+    """What was seen of a site directory, in all."""
+
+    sources: int = 0
+    fresh: int = 0
+    source_bytes: int = 0
+    pyc_bytes: int = 0
+    """Of this cache tag; 0 unless the bytes were to be measured."""
+
+    def plus(self, other: Totals) -> Totals:
+        """Both together."""
+        return Totals(*map(sum, zip(self, other)))
+
+
+class DirectoryNote(NamedTuple):
+    """What a look at a directory has proven, for the next run."""
+
+    directory: bytes
+    """Its key in the records."""
+    unchanged: UnchangedDirectory | None
+    """None: it needs something, or may need something by and by."""
+    gone: tuple[bytes, ...]
+    """The directories in it that have gone."""
+
+
+class SeenPart(NamedTuple):
+    """What a look at a whole part of a site directory has seen, for the next hook's glance."""
+
+    name: str
+    part: Part
+    is_served: bool
+    """Whether nothing more can be done for it."""
+
+
+class Step(NamedTuple):
+    """What one directory needs; a large one has several steps in a row, one that needs nothing has none."""
 
     relative: str
     stale: list[Stale]
@@ -67,24 +119,38 @@ class DirectoryPlan(NamedTuple):
     """Links to directories with sources, and where they lead: nothing is compiled through them."""
     unwanted: list[Unwanted]
     """Pycs of levels that aren't asked for; only who looks is told of them."""
+    records: list[tuple[str, Record | None]]
+    """What was proven of pycs, by name; None: what was recorded of one is wrong."""
     obstacle: str | None = None
     """What stands in the way of the `__pycache__`."""
     is_closed: bool = False
     """Whether who may read its sources may not enter its `__pycache__`."""
     goes_on: bool = False
-    """Whether another part came before: what holds for the directory itself was said with that."""
+    """Whether another step came before: what holds for the directory itself was said with that."""
+    emptied_pycache: bool = False
+    """Whether the removals leave the directory of its pycs empty."""
+    emptied: bool = False
+    """Whether they leave the directory itself empty."""
+    unexamined: str | None = None
+    """Why it could not be looked at."""
+    forbidden: str | None = None
+    """Why nothing can be done here as the account whose place it is."""
+    note: DirectoryNote | None = None
+    """What the next run may know of it."""
+    part: SeenPart | None = None
+    """The part of the site directory that ends with this step."""
 
     @classmethod
-    def nothing(cls, relative: str) -> DirectoryPlan:
-        """A plan to be filled."""
-        return cls(relative, [], [], [], [], [], [], [])
+    def of(cls, relative: str) -> Step:
+        """A step to be filled."""
+        return cls(relative, [], [], [], [], [], [], [], [])
 
-    def rest(self) -> DirectoryPlan:
-        """The next part, to be filled."""
-        return self.nothing(self.relative)._replace(obstacle=self.obstacle, goes_on=True)
+    def rest(self) -> Step:
+        """The next step about the same directory, to be filled."""
+        return self.of(self.relative)._replace(obstacle=self.obstacle, goes_on=True)
 
-    def joined(self, rest: DirectoryPlan) -> DirectoryPlan:
-        """This and the next part in one."""
+    def joined(self, rest: Step) -> Step:
+        """This and the next step in one."""
         if not rest.goes_on:
             return rest
         return self._replace(
@@ -98,53 +164,23 @@ class DirectoryPlan(NamedTuple):
         )
 
     @property
+    def opens_pycache(self) -> bool:
+        """Whether its `__pycache__` should get another mode."""
+        return self.is_closed and not self.goes_on
+
+    @property
+    def would_change(self) -> bool:
+        """Whether something should be done here."""
+        return bool(self.stale or self.removals or self.emptied_pycache or self.emptied or self.opens_pycache)
+
+    @property
     def is_needed(self) -> bool:
+        """Whether the directory isn't as it should be."""
+        of_itself = (self.obstacle and not self.goes_on) or self.unexamined or self.forbidden
+        lists = (self.skipped, self.refused, self.owned, self.links, self.unwanted)
+        return bool(self.would_change or any(lists) or of_itself)
+
+    @property
+    def says_something(self) -> bool:
         """Whether there is anything in it."""
-        of_itself = (self.obstacle or self.is_closed) and not self.goes_on
-        lists = (self.stale, self.removals, self.skipped, self.refused, self.owned, self.links, self.unwanted)
-        return any(lists) or bool(of_itself)
-
-
-class Emptied(NamedTuple):
-    """A directory that the removals leave empty."""
-
-    relative: str
-    pycache: bool
-    """The directory of its pycs, or the directory itself."""
-
-
-class Unexamined(NamedTuple):
-    """A directory that could not be looked at."""
-
-    relative: str
-    reason: str
-
-
-class Foreign(NamedTuple):
-    """A directory where somebody else may rename: it is for the process that acts as that account."""
-
-    relative: str
-    deep: bool
-    """With everything below it, or that directory alone."""
-    if_dead: bool = False
-    """Only if there is nothing but bytecode in it."""
-
-
-class Refused(NamedTuple):
-    """A directory where nothing can be done as the account whose place it is."""
-
-    relative: str
-    reason: str
-
-
-class Totals(NamedTuple):
-    """What was seen, in all: the last step of a plan."""
-
-    sources: int = 0
-    fresh: int = 0
-    source_bytes: int = 0
-    pyc_bytes: int = 0
-    """Of this cache tag; 0 unless the bytes were to be measured."""
-
-
-Step = Union[DirectoryPlan, Emptied, Unexamined, Foreign, Refused, Totals]
+        return bool(self.is_needed or self.records or self.note or self.part)

@@ -1,6 +1,6 @@
-"""Telling at a glance that a directory is as it was when it needed nothing, and taking down that one needs nothing.
+"""Directories that needed no work: recognises unchanged ones by stat alone, and proves which ones need none.
 
-What is taken down was proven by records: each source and each pyc was what it was when the one was made from the other,
+What is proven was proven by records: each source and each pyc was what it was when the one was made from the other,
 and no name among the pycs may ever become reason to act, such as residue that is young yet.
 """
 
@@ -16,6 +16,7 @@ from ...stamps import stamp_of
 from ...state.records.parts import PACKED
 from ...state.records.record import is_older
 from ...state.records.unchanged import MOST_NOTED, UnchangedDirectory, key_of
+from .steps import DirectoryNote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 _NEVER_BELOW = frozenset({"", ".", "..", PYCACHE})
 
 
-class Settlement:
-    """Knows the settled directories of one tree, which keeps its pycs beside its sources."""
+class UnchangedFinder:
+    """Recognises the directories of one tree, which keeps its pycs beside its sources."""
 
     def __init__(
         self,
@@ -57,39 +58,39 @@ class Settlement:
         self.seen = b""
 
     def directories(self, relative: str) -> list[str] | None:
-        """The directories in this one, if it is settled."""
-        settled = self._known.of(self._key(relative))
-        if settled is None or settled.terms != self._terms:
+        """The directories in this one, if it is unchanged."""
+        unchanged = self._known.of(self._key(relative))
+        if unchanged is None or unchanged.terms != self._terms:
             return None
-        sources = os.fsdecode(settled.sources).split("/") if settled.sources else []
+        sources = os.fsdecode(unchanged.sources).split("/") if unchanged.sources else []
         try:
-            if not self._is_as_it_was(relative, settled, sources):
+            if not self._is_as_it_was(relative, unchanged, sources):
                 return None
         except (OSError, ValueError, struct.error, IndexError):
             return None
-        below = os.fsdecode(settled.below).split("/") if settled.below else []
-        if b"\0" in settled.below or not _NEVER_BELOW.isdisjoint(below):
+        below = os.fsdecode(unchanged.below).split("/") if unchanged.below else []
+        if b"\0" in unchanged.below or not _NEVER_BELOW.isdisjoint(below):
             return None
         self.sources += len(sources)
-        self.seen = settled.seen[: PACKED.size * (2 if sources else 1)]
+        self.seen = unchanged.seen[: PACKED.size * (2 if sources else 1)]
         return below
 
     def reconsider(self, relative: str) -> None:
-        """A directory found settled has changed meanwhile, by what was removed below it; it is looked at after all."""
-        settled = self._known.of(self._key(relative))
-        if settled is not None and settled.sources:
-            self.sources -= settled.sources.count(b"/") + 1
+        """A directory found unchanged has changed since, by what was removed below it: it is looked at after all."""
+        unchanged = self._known.of(self._key(relative))
+        if unchanged is not None and unchanged.sources:
+            self.sources -= unchanged.sources.count(b"/") + 1
 
-    def _is_as_it_was(self, relative: str, settled: UnchangedDirectory, sources: list[str]) -> bool:
+    def _is_as_it_was(self, relative: str, unchanged: UnchangedDirectory, sources: list[str]) -> bool:
         size = PACKED.size
         count = (2 + len(sources) * (1 + len(self._suffixes))) if sources else 1
-        if len(settled.seen) != count * size:
+        if len(unchanged.seen) != count * size:
             return False
-        seen = PACKED.iter_unpack(settled.seen)
+        seen = PACKED.iter_unpack(unchanged.seen)
         own = next(seen)
         if relative and own[:2] in self._others:
             return False
-        if not (sources or settled.below) and relative:
+        if not (sources or unchanged.below) and relative:
             above, _, name = relative.rpartition("/")
             return stamp_of(self._tree.lstat(above, name)) == own
         with self._tree.entered(relative) as directory:
@@ -106,28 +107,31 @@ class Settlement:
             pycs = (name[:-3] + suffix for name in sources for suffix in self._suffixes)
             return _have_identities(directory, pycs, seen)
 
-    # -- taking down ---------------------------------------------------------------------------------------------
+    # -- proving -------------------------------------------------------------------------------------------------
 
-    def begin(self, relative: str) -> Glance | None:
+    def begin(self, relative: str) -> Sight | None:
         """Before a directory is listed: what it looks like. None where it can't be told."""
         try:
-            return Glance(os.fstat(self._tree.directory(relative)))
+            return Sight(os.fstat(self._tree.directory(relative)))
         except OSError:
             return None
 
-    def end(self, relative: str, listing: SourceListing, glance: Glance | None) -> None:
-        """A directory was looked at; `glance` is None if it needs something, or may need something by and by."""
+    def end(self, relative: str, listing: SourceListing, sight: Sight | None) -> DirectoryNote | None:
+        """What a look at a directory has proven; `sight` is None if it needs something, or may need it by and by."""
         if not self._keeps:
-            return
+            return None
         key = self._key(relative)
         before = self._known.of(key)
+        seen = sight.packed(listing) if sight is not None else None
+        if before is None and seen is None:
+            return None
         below = [os.fsencode(name) for name in listing.directories]
-        if before is not None:
-            self._known.forget(key, set(before.below.split(b"/")).difference(below, (b"",)))
-        seen = glance.packed(listing) if glance is not None else None
+        gone = set(before.below.split(b"/")).difference(below, (b"",)) if before is not None else ()
+        unchanged = None
         if seen is not None:
             names = b"/".join([os.fsencode(name) for name in listing.sources])
-            self._known.note(key, UnchangedDirectory(self._terms, b"/".join(below), names, seen))
+            unchanged = UnchangedDirectory(self._terms, b"/".join(below), names, seen)
+        return DirectoryNote(key, unchanged, tuple(gone))
 
     def _key(self, relative: str) -> bytes:
         return self._base + os.fsencode(relative).replace(b"/", b"\0") + b"\0" if relative else self._base
@@ -141,7 +145,7 @@ def _have_identities(directory: int, names: Iterable[str], expected: Iterator[tu
     )
 
 
-class Glance:
+class Sight:
     """What a directory looked like before it was listed, and its pycs when they were compared."""
 
     def __init__(self, directory: os.stat_result) -> None:

@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ...pyc.header import InvalidationMode, Verdict
-from ...pyc.names import pyc_suffix
+from ...pyc.names import PycNames, pyc_suffix
 from ...state.records.record import Record, digest_of, digest_of_pieces, identity_at, identity_of
 from ...tree.opened import account_of_owner
 from ...tree.permission.access_lists import takes_lists
@@ -28,17 +28,19 @@ from ...tree.source import (
     pyc_rights,
     read_source,
     source_rights,
+    source_status,
 )
-from .steps import LevelState
+from .steps import LevelState, Stale, Unwanted
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable, Iterator
 
     from ...state.records.manifest import Manifest
     from ...state.records.pages import PagedRecords
     from ...tree.layout import Layout
     from ...tree.opened import Opened
     from ...tree.source import PycDigest
+    from .knowledge import Knowledge
     from .wanted import Wanted
 
 #: Those of a pyc that is kept, or may be: what is written anew gets the rights that it should have.
@@ -65,6 +67,8 @@ class Judge:
         self._approached = ""
         #: The pycs of this directory that are as they were recorded.
         self.proven: list[os.stat_result] = []
+        #: What was proven of pycs of this directory: the records to keep, None for one to forget.
+        self.records: list[tuple[str, Record | None]] = []
 
     def approach(self, relative: str) -> None:
         """A package is about to be looked through, directory by directory."""
@@ -76,7 +80,7 @@ class Judge:
         if names:
             self._reopen()
         self._directory = self._layout.describe_pyc(relative)
-        self._records, self.proven = {}, []
+        self._records, self.proven, self.records = {}, [], []
         if self._manifest is not None and names and not self._doubts_all:
             if self._approached:
                 self._manifest.approach(self._layout.pycs.describe(self._layout.above_pycaches(self._approached)))
@@ -125,8 +129,8 @@ class Judge:
                 verdict = self._refreshable(record, pyc, status, text, is_untouched=known is not None)
             if (verdict in _MAY_FIT or not head) and (wrong := self._wrong_rights(name, status, pyc, record)):
                 verdict = wrong
-                if self._manifest is not None:
-                    self._manifest.forget(self._directory, pyc)
+                if record is not None:
+                    self.records.append((pyc, None))
             if verdict is not Verdict.FRESH:
                 source_hash = None if self._by_time else header.source_hash(head)
                 states.append(LevelState(level, pyc, verdict, source_hash))
@@ -181,10 +185,21 @@ class Judge:
         found = self._digest(pyc, text)
         if found is None or found.digest != record.body_digest:
             return False
-        assert self._manifest is not None
         identity = identity_at(found.status, found.when)
-        self._manifest.record(self._directory, pyc, record._replace(pyc=identity, header=found.header))
+        self.records.append((pyc, record._replace(pyc=identity, header=found.header)))
         return True
+
+    def adopt(self, source: str, pyc: str) -> None:
+        """Record a pyc that somebody else wrote as it is: from now on a change of it is noticed.
+
+        What can't be read meanwhile is left to the next run.
+        """
+        text = self._read(source) if self._manifest is not None else None
+        found = self._digest(pyc, text) if text is not None else None
+        if text is None or found is None:
+            return
+        seen, identity = identity_at(text.status, text.when), identity_at(found.status, found.when)
+        self.records.append((pyc, Record(seen, digest_of(text.data), identity, found.digest, found.header)))
 
     def _reopen(self) -> None:
         """Following a source's link may have opened so many directories that the one of the pycs was given back."""
@@ -238,8 +253,7 @@ class Judge:
         if not (is_recorded and self._fits(found.header, self._expected(text))):
             return Verdict.SUSPECT
         seen, identity = identity_at(text.status, text.when), identity_at(found.status, found.when)
-        assert self._manifest is not None
-        self._manifest.record(self._directory, pyc, record._replace(source=seen, pyc=identity, header=found.header))
+        self.records.append((pyc, record._replace(source=seen, pyc=identity, header=found.header)))
         return Verdict.FRESH
 
     def _expected(self, text: SourceText) -> bytes:
@@ -259,3 +273,34 @@ class Judge:
             return digest_pyc(self._layout.pycs, pycache, pyc, len(text.data), size, digest_of_pieces)
         except (OSError, SourceRefused):
             return None
+
+
+def judge_unwanted(
+    layout: Layout,
+    wanted: Wanted,
+    knowledge: Knowledge,
+    relative: str,
+    pycs: Iterable[tuple[str, str]],
+    names: dict[str, bool],
+) -> Iterator[Unwanted]:
+    """Judge pycs of levels that nobody asks for: without it, one that is stale would be seen by nobody.
+
+    They lie in one directory, each is given with its source, and `names` is everything that lies there.
+    """
+    names_of = PycNames(wanted.cache_tag)
+    directory = layout.describe_pyc(relative)
+    manifest = knowledge.records
+    records = manifest.records(directory) if manifest is not None else {}
+    by_level: dict[int, list[tuple[str, str]]] = {}
+    for pyc, source in pycs:
+        by_level.setdefault(names_of.level_of(pyc), []).append((pyc, source))
+    for level, found in sorted(by_level.items()):
+        judge = Judge(layout, wanted._replace(levels=(level,)), manifest)
+        judge.enter(relative, names, [source for _, source in found])
+        for pyc, source in found:
+            try:
+                status = source_status(layout.sources, relative, source)
+            except (OSError, SourceRefused):
+                continue  # gone meanwhile, or never to be read, which is told of the source
+            stale = Stale(source, status, tuple(judge.states(source, status)))
+            yield Unwanted(pyc, stale, records.get(pyc) is not None, knowledge.is_owned(directory, pyc))

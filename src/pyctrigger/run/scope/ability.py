@@ -48,8 +48,8 @@ def _make(prefix: str) -> None:
 
 def _tell_mounts(interpreter: Interpreter, root: str) -> list[str]:
     """A site directory below a mount isn't there for us, and somebody misses it."""
+    from .places import HINT_FOR_MOUNT, lies_on_mount
     from .staged import staged_places
-    from .target import HINT_FOR_MOUNT, lies_on_mount
 
     found = [path for path in staged_places(interpreter, root) if lies_on_mount(root, path)]
     return [f"{', '.join(found)}: mounts below a root aren't entered; {HINT_FOR_MOUNT}"] if found else []

@@ -13,8 +13,8 @@ from ...interpreter.witness import environment_of
 from ...stamps import inode_of
 from ...tree.directory import open_in_root, status_in_root
 from ...tree.opened import is_confined, open_name
+from .places import lies_in, real_name, real_prefix
 from .request import Request, Work
-from .target import lies_in, real_name, real_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

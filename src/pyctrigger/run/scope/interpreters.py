@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ...errors import InterpreterError, NoEnvironmentError, PyctriggerError, RefusedError, UsageError
 from ...interpreter.flavour import Flavour, installed, not_found
 from ...interpreter.scope import has_packages
+from .places import locate
 from .request import Request, Work
-from .target import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

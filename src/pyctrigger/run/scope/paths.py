@@ -27,10 +27,14 @@ class Unit(NamedTuple):
     """Everything below it, or only the modules directly in it."""
 
 
+#: What to look at, by site directory.
+Units = dict[str, list[Unit]]
+
+
 class Touched(NamedTuple):
     """What was touched, by site directory, and the paths that lie in none."""
 
-    units: dict[str, list[Unit]]
+    units: Units
     outside: tuple[str, ...]
 
 
@@ -72,10 +76,30 @@ def touched(
         if not top and manager != "pkg":
             whole.add(site)
         tops.setdefault(site, set()).add(top)
-    return Touched({site: _units(names, whole=site in whole) for site, names in tops.items()}, tuple(outside))
+    return Touched({site: units_for(names, whole=site in whole) for site, names in tops.items()}, tuple(outside))
 
 
-def lies_in(units: dict[str, list[Unit]], path: str) -> bool:
+def beyond(units: Units, known: Units) -> Units:
+    """What the first ones say to look at, and the others don't."""
+    found = {site: [unit for unit in each if not _is_among(unit, known.get(site, ()))] for site, each in units.items()}
+    return {site: each for site, each in found.items() if each}
+
+
+def _is_among(unit: Unit, known: Sequence[Unit]) -> bool:
+    return any((each.deep and each.relative in ("", unit.relative)) or each == unit for each in known)
+
+
+def both(units: Units, more: Units) -> Units:
+    """What either says to look at."""
+    found = dict(units)
+    for site, others in more.items():
+        together = [*found.get(site, ()), *others]
+        names = {unit.relative for unit in together if unit.relative}
+        found[site] = units_for(names, whole=Unit("", deep=True) in together)
+    return found
+
+
+def lies_in(units: Units, path: str) -> bool:
     """Whether a path is part of what these units, by their site directories, mean to look at."""
     for site, found in units.items():
         if path == site:
@@ -118,7 +142,8 @@ def widened(found: Touched, sites: Iterable[str], packages: Iterable[str], libra
     return Touched(units, tuple(outside))
 
 
-def _units(names: set[str], *, whole: bool) -> list[Unit]:
+def units_for(names: Iterable[str], *, whole: bool = False) -> list[Unit]:
+    """What top-level names of a site directory mean; or the whole of it."""
     if whole:
         return [Unit("", deep=True)]
     # The modules directly in the site directory come along: it's one look, and pkg may not report them.

@@ -106,6 +106,12 @@ class Parts:
             return {}
         return {name: Part._make(fields) for name, fields in known["parts"].items()}
 
+    def owned_in(self, site: str, terms: str, name: str) -> tuple[str, ...]:
+        """The pycs of a part that were left to the packages that own them, and were told."""
+        known = self._load_sites().get(site)
+        fields = known["parts"].get(name) if known is not None and known.get("terms") == terms else None
+        return Part._make(fields).owned if fields is not None else ()
+
     def note(self, site: str, terms: str, name: str, part: Part) -> None:
         """Record the note of a part, replacing an older one."""
         parts = self._parts_of(site, terms)

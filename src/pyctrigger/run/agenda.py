@@ -1,0 +1,238 @@
+"""What is to be done for one installation, turn by turn: its own request, and then what others left in the journal."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InterpreterError, LockTimeoutError, PyctriggerError, UsageError
+from ..tree.identity import ForeignPlaceError
+from ..tuples import NamedTuple
+from .backlog import KEPT
+from .scope.paths import Touched, beyond, both, lies_in
+from .scope.request import Work
+from .scope.sites import OpenSites
+from .scope.target import Assignment, find_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..errors import InterpreterChangedError
+    from ..outcome.outcome import Tally
+    from ..state.journal import Entry
+    from .scope.paths import Units
+    from .scope.request import Request
+    from .workspace import Workspace
+
+
+class Turn(NamedTuple):
+    """One assignment, with its site directories, and the entries of the journal that it serves."""
+
+    assignment: Assignment
+    sites: OpenSites
+    entries: list[Entry] | None = None
+    """None: it is the call's own, with all that is joined to that."""
+
+
+class Agenda:
+    """Gives the turns, and takes in how each of them ended."""
+
+    def __init__(self, own: Assignment, workspace: Workspace) -> None:
+        self._own = own
+        self._target = own.target
+        self._workspace = workspace
+        self._backlog = workspace.backlog
+        self._does_pending = own.request.work in (Work.RUN, Work.REPAIR)
+
+    def turns(self, sites: OpenSites) -> Iterator[Turn]:
+        """Every turn that touches anything; `sites` are those of the call's own."""
+        own = self._own_turn(sites)
+        if own.assignment.touches:
+            yield own
+        else:
+            self.close(own, None)
+        sites.close()
+        while self._does_pending and (entries := self._backlog.next()):
+            assignment = self._replayed(entries)
+            if assignment is None:
+                continue
+            with OpenSites(assignment.target, assignment.request) as theirs:
+                turn = Turn(assignment, theirs, entries)
+                if assignment.touches:
+                    yield turn
+                else:
+                    self.close(turn, None)
+
+    def renewed(self, turn: Turn, changed: InterpreterChangedError) -> Turn:
+        """The same turn for what the interpreter has become. Raises InterpreterError and UsageError."""
+        workspace, (target, request, _) = self._workspace, turn.assignment
+        workspace.probed.forget(target.interpreter)
+        interpreter = workspace.probed.ask(target.interpreter.executable, root=target.interpreter.root)
+        workspace.report.tally.notices.append(f"{changed.message}; everything is looked at again")
+        workspace.report.interpreter = interpreter
+        self._target = find_target(interpreter, request, workspace.settings)
+        turn.sites.close()
+        renewed = self._widened_by_magic(Assignment.of(self._target, request))
+        return turn._replace(assignment=renewed, sites=OpenSites(self._target, renewed.request))
+
+    def close(self, turn: Turn, tally: Tally | None) -> None:
+        """A turn has been taken; with no tally there was nothing to do."""
+        turn.sites.close()
+        request = turn.assignment.request
+        if turn.entries is not None:
+            self._backlog.close(turn.entries, tally, self._concerns(request))
+            return
+        self._backlog.close_joined(tally, self._concerns(request))
+        if tally is not None and (denied := [failure.path for failure in tally.failures if failure.needs_root]):
+            self._backlog.drop_forbidden(request, lambda entry: self._lies_below(denied, entry))
+        self._learn_magic(request)
+
+    def fail(self, turn: Turn, error: PyctriggerError) -> None:
+        """A turn has ended early."""
+        turn.sites.close()
+        is_locked = isinstance(error, LockTimeoutError)
+        if turn.entries is not None:
+            for entry in () if is_locked else turn.entries:
+                self._backlog.failed(entry)
+        elif self._backlog.holds_own and (
+            is_locked or (self._own.request.running.hook and isinstance(error, InterpreterError))
+        ):
+            error.hint = KEPT
+
+    # -- the call's own ------------------------------------------------------------------------------------------
+
+    def _own_turn(self, sites: OpenSites) -> Turn:
+        own = self._own
+        request = self._backlog.join(own.request) if self._does_pending else own.request
+        if request.transaction.paths != own.request.transaction.paths:
+            joined = Assignment.of(own.target, request)
+            self._tell_outside(joined)
+            own = joined
+        own = self._widened_by_magic(own)
+        found = self._changed_besides(own, sites)
+        if found is None:
+            self._workspace.found = self._own.request.about(None)
+            own = Assignment.of(own.target, own.request.about(None))
+        elif found := beyond(found, own.touched.units):
+            from .plan.glance import paths_of
+
+            self._workspace.found = self._own.request.about(paths_of(found))
+            own = own._replace(touched=Touched(both(own.touched.units, found), own.touched.outside))
+        return Turn(own, sites)
+
+    def _widened_by_magic(self, assignment: Assignment) -> Assignment:
+        """An interpreter that was upgraded in place, to another magic number, needs everything anew."""
+        target, request, _ = assignment
+        if request.work is not Work.RUN or request.transaction.paths is None:
+            return assignment
+        interpreter = target.interpreter
+        known = self._workspace.store.magic_number(target.installation)
+        if known is None or known == interpreter.magic_number:
+            return assignment
+        self._workspace.observer.notice(
+            f"the magic number of {interpreter.flavour} has changed from {known.hex()} to "
+            f"{interpreter.magic_number.hex()}: everything is compiled again"
+        )
+        return Assignment.of(target, request.about(None))
+
+    def _changed_besides(self, own: Assignment, sites: OpenSites) -> Units | None:
+        """A hook looks at all that isn't as it was, too: what that is, and None for everything.
+
+        An empty list of paths says that there was no transaction at all.
+        """
+        target, request, _ = own
+        if request.work is not Work.RUN or not request.running.hook or not any(request.transaction.paths or ()):
+            return {}
+        if not self._workspace.parts.are_kept:
+            return {}  # or it would look at everything each time
+        from .plan.glance import Overview
+        from .plan.wanted import wanted_bytecode
+
+        wanted = wanted_bytecode(target, request, self._workspace.settings, target.installation)
+        overview = Overview(target, request, wanted, self._workspace.parts)
+        try:
+            return overview.changed(sites)
+        except ForeignPlaceError:
+            from .others import glance_as_others
+
+            return glance_as_others(overview, own, self._workspace)
+
+    def _learn_magic(self, request: Request) -> None:
+        """Remember the magic number once everything has been looked at, or where none was known."""
+        store, installation = self._workspace.store, self._target.installation
+        known = store.magic_number(installation)
+        everything = request.transaction.paths is None and self._does_pending
+        if everything or (known is None and request.work is Work.RUN):
+            try:
+                store.learn_magic_number(installation, self._target.interpreter.magic_number)
+            except OSError as error:
+                store.give_up(error)
+
+    # -- what others left ----------------------------------------------------------------------------------------
+
+    def _replayed(self, entries: list[Entry]) -> Assignment | None:
+        """The work of entries, under the options that all of them were written with; None if there is none left."""
+        first, own, workspace = entries[0], self._own.request, self._workspace
+        paths = None if any(entry.paths is None for entry in entries) else _joined(entries)
+        try:
+            request = own.replaying(first.options, paths=paths, event=first.event)
+            if request.scope.prefixes and self._target.prefix is None:
+                raise UsageError(
+                    f"{', '.join(request.scope.prefixes)} has a journal of its own", hint="name it with --prefix"
+                )
+            request = self._renamed(request)
+            assignment = Assignment.of(find_target(self._target.interpreter, request, workspace.settings), request)
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+            # Its directories are gone, or it was never ours: there is nothing left to do for it.
+            workspace.observer.notice(f"an entry of the journal was dropped: {_reason(error)}; try pyctrigger repair")
+            for entry in entries:
+                self._backlog.drop(entry)
+            return None
+        self._tell_outside(assignment)
+        return assignment
+
+    def _renamed(self, request: Request) -> Request:
+        """Work on this environment under the name that it has today: another one may lead elsewhere by now."""
+        named, paths = request.scope.prefixes, request.transaction.paths
+        if named and paths is not None and self._target.prefix is not None:
+            below, prefix = f"{named[0].rstrip('/')}/", self._target.prefix
+            paths = tuple(
+                os.path.join(prefix, path[len(below) :]) if f"{path}/".startswith(below) else path for path in paths
+            )
+        return request.about(paths).within(*self._own.request.scope.prefixes)
+
+    def _tell_outside(self, assignment: Assignment) -> None:
+        """A journal that names paths outside of the scope was written under another scope, or by nobody of ours."""
+        outside = set(assignment.touched.outside) - set(self._own.touched.outside)
+        if outside:
+            named = ", ".join(sorted(outside))
+            self._workspace.observer.notice(f"an entry of the journal names paths outside the scope: {named}")
+
+    def _concerns(self, request: Request) -> Callable[[Entry, str], bool]:
+        """Whether a path is part of an entry's work, with the options of a request."""
+        target = self._target
+
+        def concerns(entry: Entry, path: str) -> bool:
+            return entry.paths is None or lies_in(target.touched(request, entry.paths).units, path)
+
+        return concerns
+
+    def _lies_below(self, places: list[str], entry: Entry) -> bool:
+        """Whether all that an entry names lies in one of these places."""
+        units = self._target.touched(self._own.request, entry.paths).units if entry.paths is not None else None
+        named = (
+            [site.path for site in self._target.sites]
+            if units is None
+            else [os.path.join(site, unit.relative) for site, found in units.items() for unit in found if unit.deep]
+        )
+        return bool(named) and all(
+            any(f"{path.rstrip('/')}/".startswith(f"{place}/") for place in places) for path in named
+        )
+
+
+def _joined(entries: list[Entry]) -> tuple[str, ...]:
+    return tuple(sorted({path for entry in entries for path in entry.paths or ()}))
+
+
+def _reason(error: Any) -> str:
+    return error.message if isinstance(error, PyctriggerError) else f"it can't be read ({type(error).__name__})"

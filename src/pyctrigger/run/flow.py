@@ -1,0 +1,115 @@
+"""One request, carried out: peek, lock, apply.
+
+The plan only reads, and is asked for its first change. If there is none, that is all: nobody waits for a lock. Else the
+lock is taken; if somebody else had it meanwhile, what was read is old, and everything is looked at again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from .plan.knowledge import knowledge_of
+from .plan.results import Results
+from .plan.survey import Survey, are_read_only, touched_places
+from .plan.wanted import wanted_bytecode
+from .scope.request import Work
+
+if TYPE_CHECKING:
+    from ..outcome.outcome import Tally
+    from ..state.records.manifest import Manifest
+    from .plan.glance import Overview
+    from .plan.survey import Places
+    from .plan.wanted import Wanted
+    from .scope.sites import OpenSites
+    from .scope.target import Assignment
+    from .workspace import Workspace
+
+#: The writer's id of runs without a lock, each with a number of its own: their residue has to be old to be swept.
+_UNLOCKED_WRITER = "stateless"
+
+
+def carry_out(
+    assignment: Assignment, workspace: Workspace, sites: OpenSites, places: Places | None = None
+) -> tuple[Tally, Places]:
+    """Do what this process can do: all but the places of others, or, in one for them, those.
+
+    Returns what became of the files, and the places of others. Raises PyctriggerError; what was done stays done.
+    """
+    target, request, touched = assignment
+    wanted = wanted_bytecode(target, request, workspace.settings, target.installation)
+    while True:
+        workspace.entrance.look()
+        if workspace.entrance.is_lockless:
+            wanted = wanted._replace(writer=f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}")
+        results = Results(workspace.observer)
+        with contextlib.closing(workspace.store.manifest(target.installation)) as manifest:
+            if not workspace.parts.know_records:
+                manifest.check()
+            knowledge = knowledge_of(target, request, workspace.settings, workspace.ownership, manifest)
+            if strangers := knowledge.drop_strangers(target, request):
+                named = ", ".join(strangers)
+                workspace.observer.notice(f"the manifest names directories outside the scope: {named}")
+            overview = _overview(assignment, workspace, wanted)
+            plan = Survey(
+                sites,
+                touched.units,
+                wanted,
+                knowledge,
+                overview=overview,
+                observer=workspace.observer,
+                places=places,
+            )
+            sites.require_account_owns()
+            with _Keeping(workspace, results, manifest) as keeping:
+                changes = plan.changes(results)
+                change = next(changes, None)
+                if change is not None:
+                    from .apply.execution import Execution  # an idle run never needs it
+                    from .apply.workers import Workers
+
+                    with Workers(target.interpreter, workspace.settings, request.running, wanted) as workers:
+                        execution = Execution(wanted, manifest, knowledge, workers, results)
+                        execution.warm_up(change)  # while we wait
+                        if workspace.enter():
+                            keeping.is_outdated = True
+                            workspace.ownership.forget()
+                            sites.close()
+                            continue
+                        execution.run(chain([change], changes))
+                if results.tally.left_something:
+                    plan.look_again()  # what was all done is too young for that, and it costs a tenth of the run
+                if overview and request.running.hook and (line := overview.left_to_packages()):
+                    results.tally.notices.append(line)
+                # What waits in the journal for a tree that can't be written goes on waiting.
+                results.tally.is_interrupted |= are_read_only(touched_places(sites, touched.units))
+            return results.tally, plan.foreign
+
+
+class _Keeping:
+    """Keeps what was done and proven, however that ended, unless it is looked at again."""
+
+    def __init__(self, workspace: Workspace, results: Results, manifest: Manifest) -> None:
+        self._workspace = workspace
+        self._results = results
+        self._manifest = manifest
+        self.is_outdated = False
+
+    def __enter__(self) -> _Keeping:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.is_outdated:
+            self._workspace.keep(self._results, self._manifest)
+
+
+def _overview(assignment: Assignment, workspace: Workspace, wanted: Wanted) -> Overview | None:
+    """What a run learns for the glance of the next hook."""
+    target, request, _ = assignment
+    if request.work is not Work.RUN or not (workspace.parts.are_kept or request.running.hook):
+        return None
+    from .plan.glance import Overview
+
+    return Overview(target, request, wanted, workspace.parts)

@@ -1,0 +1,75 @@
+"""Places of others in a target's trees: work for a process that acts as the account whose place each is."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from ..outcome.outcome import Failure, Tally
+from .scope.forked import Apart, DeathError, NoProcessError
+from .scope.sites import OpenSites
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .plan.glance import Overview
+    from .plan.survey import Places
+    from .scope.forked import Line, Relay
+    from .scope.paths import Units
+    from .scope.target import Assignment
+    from .workspace import Workspace
+
+
+def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Places) -> Tally:
+    """Do the work in the places of others, as they; what became of their files. Raises PyctriggerError."""
+    from .flow import carry_out
+    from .workspace import WorkspaceApart
+
+    def carry_out_apart(line: Line, relay: Relay) -> None:
+        with OpenSites(assignment.target, assignment.request) as sites:
+            carry_out(assignment, WorkspaceApart(workspace, line, relay), sites, places)
+
+    held = workspace.entrance.descriptor
+    apart = Apart(
+        workspace.observer, lambda: (workspace.enter(), workspace.entrance.descriptor), [] if held is None else [held]
+    )
+    tally = Tally()
+    try:
+        with trouble_with(places, tally):
+            apart.perform(carry_out_apart)
+    finally:
+        workspace.forget_parts()
+        for each in apart.so_far:
+            tally.add(each)
+        workspace.report.tally.add(tally)
+    return tally
+
+
+def glance_as_others(overview: Overview, assignment: Assignment, workspace: Workspace) -> Units | None:
+    """What a glance tells that looks into the places of others, too; nothing where that can't be: who looks says so."""
+
+    def glance(line: Line, relay: Relay) -> Units | None:
+        with OpenSites(assignment.target, assignment.request) as sites:
+            return overview.changed(sites)
+
+    try:
+        found: Units | None = Apart(workspace.observer).perform(glance)
+    except (NoProcessError, DeathError):
+        return {}
+    return found
+
+
+@contextlib.contextmanager
+def trouble_with(places: Places, tally: Tally) -> Iterator[None]:
+    """Where there is no process for these places, or it has died, that is one failure for each of them."""
+    try:
+        yield
+    except NoProcessError as error:
+        kind, reason = "refused", f"others may rename here, and no process can be had that acts as they ({error})"
+    except DeathError as error:
+        kind, reason = "crash", f"the process that acted as whose place it is has ended ({error})"
+    else:
+        return
+    for site, found in places.items():
+        names = [""] if found is None else [each.relative for each in found if not each.if_dead]
+        tally.failures += [Failure(f"{site}/{name}".rstrip("/"), kind, reason) for name in names]

@@ -1,0 +1,200 @@
+"""What the sources of one directory need: the loop that an idle run spends its time in."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+import re
+from typing import TYPE_CHECKING
+
+from ...pyc.header import NO_PYC, Verdict
+from ...pyc.names import NAME_MAX
+from ...tree.elsewhere import goal_of, leads_to_sources
+from ...tree.source import SourceRefused, source_status
+from .disk_usage import Weight
+from .steps import Stale
+from .verdicts import Judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ...tree.layout import Layout
+    from ...tree.listing import SourceListing
+    from .knowledge import Knowledge
+    from .notes import Notes
+    from .steps import LevelState, Step
+    from .unchanged import Sight
+    from .wanted import Wanted
+
+_UINT32 = 0xFFFFFFFF
+#: Characters, of four bytes at most. With a shorter name every pyc's name has room.
+_SHORT_NAME = 50
+#: Sources and pycs dealt with at once: only of so many anything but the names is held, however large a directory is.
+AT_ONCE = 1024
+#: Nothing that speaks against a package's own pyc: its header fits.
+_DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
+
+
+class SourceJudge:
+    """Judges the sources of one site directory, directory by directory."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        wanted: Wanted,
+        knowledge: Knowledge,
+        *,
+        is_library: bool,
+        notes: Notes | None,
+    ) -> None:
+        self._layout = layout
+        self._wanted = wanted
+        self._is_library = is_library
+        self._notes = notes
+        #: Where bytes are measured.
+        self.weight = Weight(layout, wanted.cache_tag, wanted.bound) if wanted.measure else None
+        self._is_uncompilable = knowledge.is_uncompilable
+        self._owns = knowledge.is_owned
+        patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
+        self._excluded = re.compile("|".join(patterns)) if patterns else None
+        self._excludes = bool(patterns) or is_library
+        self._judge = Judge(layout, wanted, knowledge.records)
+        #: How many there are, and how many need nothing.
+        self.sources = self.fresh = 0
+
+    def approach(self, relative: str) -> None:
+        """A package is about to be looked through, directory by directory."""
+        self._judge.approach(relative)
+
+    def judge(self, step: Step, listing: SourceListing, names: dict[str, bool], sight: Sight | None) -> Iterator[Step]:
+        """The verdict on every source of a directory; `names` is everything in the directory of its pycs.
+
+        Yields the step, and for a large directory further ones.
+        """
+        sources = sorted([*listing.sources, *listing.links]) if listing.links else listing.sources
+        for start in range(0, len(sources) or 1, AT_ONCE):
+            if start and step.says_something:
+                yield step
+                step = step.rest()
+            found = self._statuses(step, listing, sources[start : start + AT_ONCE])
+            self._judge.enter(step.relative, names, listing.links)
+            self.sources += len(found)
+            for name, status in found:
+                if self._excludes and (reason := self._reason_to_exclude(step.relative, name)):
+                    step.skipped.append((name, reason))
+                    continue
+                self._decide(step, name, status, self._judge.states(name, status))
+            step.records.extend(self._judge.records)
+            if sight:
+                sight.add([status for _, status in found], self._judge.proven, len(self._wanted.levels))
+        yield step
+
+    def links_elsewhere(
+        self, relative: str, names: list[str], sites: frozenset[tuple[int, int]]
+    ) -> Iterator[tuple[str, str]]:
+        """Links to directories with sources outside of the scope, not told before, and where they lead."""
+        tree = self._layout.sources
+        for name in names:
+            path = self._layout.describe_source(relative, name)
+            with contextlib.suppress(OSError):
+                if not self._wanted.trust_nothing and self._is_uncompilable(path, tree.lstat(relative, name)):
+                    continue
+                goal = goal_of(tree, relative, name)
+                if goal is not None and leads_to_sources(tree, relative, name, sites):
+                    yield name, goal
+
+    def _statuses(self, step: Step, listing: SourceListing, names: list[str]) -> list[tuple[str, os.stat_result]]:
+        """The sources of these names, each with its status."""
+        found, links = [], []
+        is_link = set(listing.links).__contains__ if listing.links else None
+        with self._layout.sources.entered(step.relative) as directory:
+            for name in names:
+                if is_link and is_link(name):
+                    links.append(name)
+                    continue
+                try:
+                    found.append((name, os.stat(name, dir_fd=directory, follow_symlinks=False)))
+                except FileNotFoundError:
+                    listing.names.discard(name)
+        if self.weight:
+            self.weight.add_sources(status for _, status in found)
+        if links:
+            refused = len(step.refused)
+            found = sorted([*found, *self._linked(step, links)])
+            self.sources += len(step.refused) - refused
+        return found
+
+    def _decide(self, step: Step, name: str, status: os.stat_result, states: list[LevelState]) -> None:
+        if states and len(name) > _SHORT_NAME:
+            states = [state for state in states if len(os.fsencode(state.pyc)) <= NAME_MAX]
+            if not states:
+                step.skipped.append((name, "its name leaves no room for a pyc's"))
+                return
+        if states and self._wanted.keep_owned:
+            states = self._without_owned(step, name, states)
+            if not states:
+                return
+        if not states:
+            self.fresh += 1
+        elif reason := self._reason_to_skip(step.relative, name, status, states):
+            step.skipped.append((name, reason))
+        else:
+            step.stale.append(Stale(name, status, tuple(states)))
+
+    def _without_owned(self, step: Step, name: str, states: list[LevelState]) -> list[LevelState]:
+        """The levels that may be written: what a package owns is only reported."""
+        directory = self._layout.describe_pyc(step.relative)
+        left = []
+        for state in states:
+            if state.verdict is Verdict.MISSING or not self._owns(directory, state.pyc):
+                left.append(state)
+            elif state.verdict in _DOUBTS:
+                self._judge.adopt(name, state.pyc)
+            else:
+                step.owned.append((state.pyc, name))
+        return left
+
+    def _reason_to_exclude(self, relative: str, name: str) -> str | None:
+        if self._excluded and self._excluded.match(self._layout.describe_source(relative, name)):
+            return "excluded"
+        if self._is_library:
+            from ...interpreter.broken import (  # no hook serves a standard library
+                BROKEN_ON_PURPOSE,
+                is_broken_on_purpose,
+            )
+
+            return BROKEN_ON_PURPOSE if is_broken_on_purpose(f"{relative}/{name}") else None
+        return None
+
+    def _reason_to_skip(self, relative: str, name: str, status: os.stat_result, states: list[LevelState]) -> str | None:
+        if not self._wanted.header.has_modes and not 0 <= self._wanted.mtime(status) <= _UINT32:
+            return "3.6 accepts no bytecode for a source of before 1970 or after 2106"
+        # Of a source without code there should be no pyc either.
+        has_pycs = any(state.verdict not in NO_PYC for state in states)
+        source = self._layout.describe_source(relative, name)
+        if not (self._wanted.trust_nothing or has_pycs) and self._is_uncompilable(source, status):
+            return "uncompilable"
+        return None
+
+    def _linked(self, step: Step, links: list[str]) -> list[tuple[str, os.stat_result]]:
+        """Sources that are links, with the status that the target's import sees."""
+        found = []
+        for name in links:
+            try:
+                status = source_status(self._layout.sources, step.relative, name)
+                found.append((name, status))
+                if self._notes:
+                    self._notes.link(step.relative, name, status)
+            except SourceRefused as refusal:
+                source = self._layout.describe_source(step.relative, name)
+                if reason := self._reason_to_exclude(step.relative, name):
+                    step.skipped.append((name, reason))
+                elif self._is_uncompilable(source, self._layout.sources.lstat(step.relative, name)):
+                    step.skipped.append((name, "uncompilable"))
+                else:
+                    step.refused.append((name, str(refusal)))
+            except OSError:  # dangling: import doesn't find it either
+                if self._notes:
+                    self._notes.link(step.relative, name, None)
+        return found

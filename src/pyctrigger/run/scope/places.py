@@ -1,0 +1,179 @@
+"""Places that a request names: whether they are there, what leads to them, and what lies in them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, TypeVar
+
+from ...errors import RefusedError, UsageError
+from ...stamps import inode_of
+from ...tree.directory import identity_as_others, identity_on_way, open_in_root, open_way, real_in_root
+from ...tree.elsewhere import is_below
+from ...tree.opened import Opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .request import Request
+
+
+def require_named(request: Request) -> None:
+    """Raise UsageError for what a person names and isn't there, before anything is made for it.
+
+    What a hook names may be gone, but for its root: below that its state would be made.
+    """
+    scope = request.scope
+    if scope.root is not None:
+        require_root(scope.root)
+    if request.running.hook:
+        return
+    named = [("--prefix", path) for path in scope.prefixes] + [("--site-dir", path) for path in scope.site_dirs]
+    named += [("--prefix-below", path) for path in scope.prefixes_below]
+    named += [("--pycache-prefix", scope.pycache_prefix)] if scope.pycache_prefix is not None else []
+    for option, path in named:
+        if locate(scope.root, path) is None:
+            _require_no_fuse(scope.root, option, path)
+            raise no_directory(option, path) if scope.root is None else _none_in_root(option, path, scope.root)
+
+
+def _none_in_root(option: str, path: str, root: str) -> UsageError:
+    if lies_on_mount(root, path):
+        reason = f"lies on a mount in {root}, and those below a root aren't entered"
+        return UsageError(f"{option} {path}: {reason}", hint=HINT_FOR_MOUNT)
+    inside = as_seen_inside(path, root)
+    hint = "name a directory that exists" if inside is None else f"as seen inside, it is {inside}"
+    return UsageError(f"{option} {path}: no such directory in {root}", hint=hint)
+
+
+def as_seen_inside(path: str, root: str | None) -> str | None:
+    """What an absolute path that was named as seen outside of a root is inside; None for any other one."""
+    if root is None or not path.startswith(f"{root.rstrip('/')}/") or not os.path.lexists(path):
+        return None
+    return path[len(root.rstrip("/")) :]
+
+
+def _require_no_fuse(root: str | None, option: str, path: str) -> None:
+    """Raise RefusedError where a path may be there, and root may not look."""
+    from ...tree.mounts import HINT_FOR_FUSE, KEPT_OUT, lies_on_fuse
+
+    if os.geteuid() == 0 and lies_on_fuse(path if root is None else root + path):
+        raise RefusedError(f"{option} {path}: {KEPT_OUT}", hint=HINT_FOR_FUSE)
+
+
+def require_root(root: str) -> tuple[int, int]:
+    """Device and inode of a staged root. Raises UsageError where there is none."""
+    found = locate(None, root)
+    if found is None:
+        raise no_directory("--root", root, hint="name the directory of a staged root")
+    return found
+
+
+def no_directory(option: str, path: str, *, hint: str = "name a directory that exists") -> UsageError:
+    """The error for what was named and is no directory, or can't be looked at."""
+    reason = "no such directory"
+    try:
+        os.stat(path)
+        reason = "is no directory"
+    except PermissionError as error:
+        reason, hint = str(error.strerror), "run it as an account that may look there"
+    except (OSError, ValueError):
+        pass  # there is nothing of the name
+    return UsageError(f"{option} {path}: {reason}", hint=hint)
+
+
+def locate(root: str | None, path: str) -> tuple[int, int] | None:
+    """Device and inode of a directory, inside a staged root if there is one; None where there is none."""
+    try:
+        if root is not None:
+            return identity_on_way(root, path)
+        status = os.stat(path)
+        return inode_of(status) if os.path.isdir(path) else None
+    except PermissionError:
+        return _as_others(lambda: identity_as_others(root, path)) if os.geteuid() == 0 else None
+    except (OSError, ValueError):
+        return None
+
+
+#: What to do about what isn't entered.
+HINT_FOR_MOUNT = "run pyctrigger inside the root (chroot)"
+
+
+def lies_on_mount(root: str, path: str) -> bool:
+    """Whether a path leads to what is mounted below a root: none of that is looked at."""
+    try:
+        os.close(open_in_root(root, path))
+    except OSError as error:
+        return error.errno == errno.EXDEV
+    except ValueError:
+        pass
+    return False
+
+
+def lies_in(root: str | None, path: str, above: str) -> bool:
+    """Whether a directory is `above`, or lies below it: whatever links lead there, and however they are named."""
+    top = locate(root, above)
+    if top is None:
+        return False
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY) if root is None else open_in_root(root, path)
+    except PermissionError:
+        return bool(os.geteuid() == 0 and _as_others(lambda: _lies_below(open_way(path, root), {top})))
+    except (OSError, ValueError):
+        return False
+    return _lies_below(Opened(directory, None), {top})
+
+
+def _lies_below(opened: Opened, tops: set[tuple[int, int]]) -> bool:
+    try:
+        with opened as directory:
+            return is_below(directory, tops)
+    except OSError:
+        return False
+    finally:
+        os.close(opened.descriptor)
+
+
+_Answer = TypeVar("_Answer")
+
+
+def _as_others(question: Callable[[], _Answer]) -> _Answer | None:
+    """The answer of a process that acts as whose place it is: root has no more rights there than others.
+
+    So it is on network file systems, and where root lacks capabilities. None where there is no answer.
+    """
+    from ...outcome.observer import Observer
+    from .forked import Apart, DeathError, NoProcessError
+
+    try:
+        answer: _Answer = Apart(Observer()).perform(lambda line, relay: _answered(question))
+    except (NoProcessError, DeathError):
+        return None
+    return answer
+
+
+def _answered(question: Callable[[], _Answer]) -> _Answer | None:
+    try:
+        return question()
+    except (OSError, ValueError):
+        return None
+
+
+def is_inside(path: str, directory: str) -> bool:
+    """Whether a path, which may not be there yet, lies in a directory, whatever links lead there."""
+    while not os.path.isdir(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return lies_in(None, path, directory)
+
+
+def real_prefix(root: str | None, prefix: str) -> str:
+    """What all names of an environment have in common: its real path; in a root its device and inode."""
+    if root is None:
+        return os.path.realpath(prefix)
+    where = locate(root, prefix)
+    return os.path.normpath(prefix) if where is None else f"{where[0]}:{where[1]}"
+
+
+def real_name(root: str | None, path: str) -> str:
+    """What has no links in it, and leads to the same; in a root as seen inside."""
+    return os.path.realpath(path) if root is None else real_in_root(root, path)

@@ -1,0 +1,140 @@
+"""The site directories of one target, each opened once for all that is done in it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ...errors import RefusedError
+from ...outcome.outcome import Failure
+from ...tree.directory import Tree
+from ...tree.identity import ForeignPlaceError, IdentityRefusedError, is_root
+from ...tree.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from ...interpreter.scope import SiteDirectory
+    from ...tree.identity import Identity
+    from .request import Request
+    from .target import Target
+
+
+class OpenSites:
+    """Opens them when they are first needed. Use it as a context manager: what it gives lives as long as it does."""
+
+    def __init__(self, target: Target, request: Request) -> None:
+        self.target = target
+        self._request = request
+        self._layouts: list[tuple[SiteDirectory, Layout]] | None = None
+        self._foreign: dict[str, ForeignPlaceError] = {}
+        self._closed: list[tuple[str, OSError]] = []
+
+    def __enter__(self) -> OpenSites:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give all descriptors back; whoever asks again sees what is there then."""
+        for _, layout in self._layouts or ():
+            layout.__exit__(None, None, None)
+        self._layouts, self._foreign, self._closed = None, {}, []
+
+    @property
+    def layouts(self) -> list[tuple[SiteDirectory, Layout]]:
+        """Those that could be opened."""
+        return self._open()
+
+    @property
+    def identities(self) -> frozenset[tuple[int, int]]:
+        """Device and inode of each."""
+        return frozenset(layout.sources.identity for _, layout in self.layouts)
+
+    def _open(self) -> list[tuple[SiteDirectory, Layout]]:
+        if self._layouts is None:
+            self._layouts = []
+            for site in self.target.sites:
+                try:
+                    self._layouts.append((site, open_layout(site, self._request)))
+                except ForeignPlaceError as error:
+                    self._foreign[site.path] = error
+                except OSError as error:
+                    self._closed.append((site.path, error))
+        return self._layouts
+
+    def require_account_owns(self) -> None:
+        """See that the interpreter may decide what the bytecode is in all of them. Raises RefusedError."""
+        for _, layout in self.layouts:
+            require_account_owns(self.target, layout)
+
+    def find_foreign(self) -> dict[str, ForeignPlaceError]:
+        """Those that are for a process that acts as the account whose place each is, by their paths."""
+        self._open()
+        return self._foreign
+
+    def find_closed(self, only: Container[str] | None) -> tuple[list[Failure], list[Failure]]:
+        """Those that could not be opened, and those where nothing can be done as whose they are; `only` some of all."""
+        self._open()
+        unexamined, refused = [], []
+        for path, error in self._closed:
+            if only is not None and path not in only:
+                continue
+            if isinstance(error, IdentityRefusedError):
+                refused.append(Failure(path, "refused", str(error.strerror)))
+            elif isinstance(error, PermissionError) and (reason := reason_to_refuse(None, error, path)):
+                refused.append(Failure(path, "refused", reason))
+            else:
+                unexamined.append(Failure(path, "io", error.strerror or str(error)))
+        return unexamined, refused
+
+
+def open_layout(site: SiteDirectory, request: Request) -> Layout:
+    """Open a site directory, and the tree of its pycs if that is elsewhere. Raises OSError."""
+    scope = request.scope
+    sources = Tree.open(site.path, scope.root)
+    try:
+        if scope.pycache_prefix is None:
+            return Layout(sources)
+        try:
+            return Layout(sources, Tree.open(scope.pycache_prefix, scope.root))
+        except (ForeignPlaceError, IdentityRefusedError):
+            raise
+        except OSError as error:
+            raise OSError(error.errno, f"the pycache prefix {scope.pycache_prefix}: {error.strerror}") from error
+    except BaseException:
+        sources.close()
+        raise
+
+
+def require_account_owns(target: Target, layout: Layout) -> None:
+    """An interpreter that root only runs as its owner may not decide what anybody else's bytecode is.
+
+    Raises RefusedError.
+    """
+    account = target.interpreter.account
+    if account is None:
+        return
+    for tree in (layout.sources, layout.pycs):
+        owner = os.fstat(tree.directory("")).st_uid
+        if owner != account.uid:
+            raise RefusedError(
+                f"{target.interpreter.executable} belongs to account {account.uid}, but {tree.path} to account {owner}",
+                hint="use an interpreter that the owner of the directory, or root, owns",
+            )
+
+
+def reason_to_refuse(account: Identity | None, error: OSError, *paths: str) -> str | None:
+    """What keeps an account from its place, or us from a mount of its; None where nothing is refused."""
+    from ...tree.mounts import HINT_FOR_FUSE, KEPT_OUT, lies_on_fuse  # seldom needed
+
+    if is_root() and any(map(lies_on_fuse, paths)):
+        return f"{KEPT_OUT}; {HINT_FOR_FUSE}"
+    if account is None:
+        return None
+    reason = error.strerror or str(error)
+    return (
+        f"account {account.uid}, whose place it is, can't do it ({reason}): "
+        f"chown -R {account.uid} what others have there"
+    )

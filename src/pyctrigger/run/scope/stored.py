@@ -1,0 +1,70 @@
+"""What is stored for a request: its configuration, its state, and the interpreters that were asked before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import PyctriggerError, UsageError
+from ...outcome.observer import Observer
+from ...state.locations import require_private, state_directory
+from ...state.probed import ProbedInterpreters
+from ...state.store import Store
+from . import config as configuration
+from .places import is_inside, require_named
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .request import Request
+
+
+def open_store(request: Request) -> Store:
+    """Its state, as far as there is any. Raises UsageError and RefusedError."""
+    return open_known(request, Observer())[0]
+
+
+def open_state(request: Request) -> tuple[Settings, Store, ProbedInterpreters]:
+    """What is known before anything is looked at. Raises UsageError, ConfigurationError and RefusedError."""
+    return (load_settings(request)[0], *open_known(request, Observer()))
+
+
+def load_settings(request: Request) -> tuple[Settings, PyctriggerError | None]:
+    """The configuration; a hook that can't have it notes its work for a time when it can, so its trouble is a value."""
+    running = request.running
+    try:
+        return configuration.load(running.config, hook=running.hook), None
+    except PyctriggerError as error:
+        if not running.hook or running.stateless or running.dry_run:
+            raise
+        return configuration.Settings(), error
+
+
+def open_known(request: Request, observer: Observer) -> tuple[Store, ProbedInterpreters]:
+    """Its state, and the interpreters that are known. Raises UsageError and RefusedError."""
+    require_named(request)
+    changes = request.work.writes and not request.running.dry_run
+    base = _state_base(request)
+    if request.scope.root is not None and base is not None:
+        from .staged import store_of_root  # not for this system's own hooks
+
+        store = store_of_root(base, request, observer.notice, create=changes)
+    else:
+        store = Store(
+            base, observer.notice, create=changes, hurries=request.running.hook, stateless=request.running.stateless
+        )
+    return store, ProbedInterpreters(store.base, keep=changes)
+
+
+def _state_base(request: Request) -> str | None:
+    """The directory of all state; that of a root is kept below it."""
+    running = request.running
+    if running.stateless:
+        return None
+    if running.state_dir is None:
+        return state_directory()
+    require_private(running.state_dir)
+    if request.scope.root not in (None, "/") and is_inside(running.state_dir, str(request.scope.root)):
+        raise UsageError(
+            f"--state-dir {running.state_dir}: lies in {request.scope.root}, and state that lies there isn't trusted",
+            hint="name a directory outside, or use --stateless",
+        )
+    return running.state_dir

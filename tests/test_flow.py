@@ -1,0 +1,150 @@
+"""The way of a request: how deep it goes, how often it asks the same, and what it reads again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packages import pycs_below, write_tree
+from pyctrigger.run.entrance import Entrance
+from pyctrigger.run.scope.config import Settings
+from pyctrigger.run.scope.request import Running
+from pyctrigger.state.lock import InstallationLock
+from pyctrigger.state.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from command import Command
+    from pyctrigger.outcome.observer import Observer
+
+#: Frames of ours on the stack while a hook gives a pyc its name.
+MOST_FRAMES = 10
+
+#: Writes down the functions of ours on the stack, for each pyc that gets its name.
+WATCHING = """
+import json, sys
+def watch(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith(".pyc"):
+        frame, names = sys._getframe(1), []
+        while frame is not None:
+            if frame.f_globals.get("__name__", "").startswith("pyctrigger"):
+                names.append(frame.f_code.co_name)
+            frame = frame.f_back
+        print(json.dumps(names), file=sys.stderr)
+sys.addaudithook(watch)
+from pyctrigger.cli import main
+sys.exit(main())
+"""
+
+#: Counts what a hook should do once.
+COUNTING = """
+import collections, json, sys
+from pyctrigger.run.scope import target
+from pyctrigger.state import journal
+from pyctrigger.tree import directory
+counts = collections.Counter()
+def count(name, call):
+    def counted(*arguments, **options):
+        counts[name] += 1
+        return call(*arguments, **options)
+    return counted
+target.touched = count("touched", target.touched)
+directory.Tree.open = count("opened", directory.Tree.open)
+journal.Journal.write = count("announced", journal.Journal.write)
+from pyctrigger.cli import main
+code = main()
+print(json.dumps(counts), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def served(pyctrigger: Command, site: Path, scope: list[str]) -> Path:
+    """A package that is known, as it was a moment ago: no later hook has to look at everything."""
+    write_tree(site, {"package/m.py": "x = 1\n", "other.py": "y = 1\n", "third/m.py": "z = 1\n"})
+    for _ in range(3):  # compiled, seen, and noted once it is old enough
+        assert pyctrigger.text("run", "--hook", *scope, str(site)).code == 0
+        time.sleep(0.05)
+    return site / "package"
+
+
+def test_a_hook_does_not_go_deep(pyctrigger: Command, served: Path, scope: list[str]) -> None:
+    """From the command line to the rename of a pyc there are few calls within each other."""
+    (served / "m.py").write_text("x = 22\n")
+    pyctrigger.program = [sys.executable, "-c", WATCHING]
+
+    outcome = pyctrigger.text("run", "--hook", "--quiet", *scope, str(served))
+
+    (line,) = outcome.err.splitlines()
+    frames = json.loads(line)
+    assert (frames[0], frames[-1]) == ("replace", "main")
+    assert len(frames) <= MOST_FRAMES, frames
+
+
+@pytest.mark.parametrize("content", ["", "x = 22\n"], ids=["idle", "one source"])
+def test_a_hook_asks_once(pyctrigger: Command, served: Path, scope: list[str], content: str) -> None:
+    """What was touched is worked out once, the site directory is opened once, and the journal is written once."""
+    write_tree(served.parent, {"package/new.py": content} if content else {})
+    before = [os.stat(path).st_mtime_ns for path in pycs_below(served)]
+    pyctrigger.program = [sys.executable, "-c", COUNTING]
+
+    outcome = pyctrigger.text("run", "--hook", "--quiet", *scope, str(served))
+
+    assert json.loads(outcome.err) == {"touched": 1, "opened": 1, "announced": 1}
+    is_untouched = before == [os.stat(path).st_mtime_ns for path in pycs_below(served)]
+    assert is_untouched == (not content)
+
+
+HOLDER = """
+import sys
+from pyctrigger.state.lock import InstallationLock
+lock = InstallationLock(sys.argv[1], "x")
+lock.acquire(0, print)
+"""
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "is_outdated"),
+    [
+        ("nobody", False),
+        ("somebody who released it", True),
+        ("somebody who was killed", True),
+        ("somebody for the first time", True),
+    ],
+)
+def test_a_holder_who_came_and_went_makes_old_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: Observer, meanwhile: str, *, is_outdated: bool
+) -> None:
+    """Nobody waits for one who is gone, and the plan may be of before."""
+    locks = str(tmp_path / "locks")
+    monkeypatch.setattr("pyctrigger.run.entrance.lock_directory", lambda named: locks)
+    if meanwhile != "somebody for the first time":
+        first = InstallationLock(locks, "x")
+        first.acquire(0, quiet.notice)
+        first.release()
+    entrance = Entrance("x", Running(), Settings(), Store(str(tmp_path / "state"), quiet.notice), quiet)
+    entrance.look()
+    if meanwhile != "nobody":
+        ending = "lock.release()" if "released" in meanwhile else "import os; os._exit(9)"
+        subprocess.run([sys.executable, "-c", HOLDER + ending, locks], check=False, timeout=60)
+
+    assert entrance.pass_through() is is_outdated
+    entrance.look()
+    assert entrance.pass_through() is False
+    entrance.leave()
+    assert os.listdir(locks) == ["x.lock"]
+
+
+@pytest.fixture
+def quiet() -> Observer:
+    """Listens to nothing."""
+    from pyctrigger.outcome.observer import Observer
+
+    return Observer()
