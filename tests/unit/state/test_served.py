@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packages import write_tree
-from pyctrigger.state import served as environments
+from pyctrigger.state import served
 
 if TYPE_CHECKING:
     from pathlib import Path
