@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ...bounded import read_regular
 from ...outcome.report import Report
 from ...run.scope.settings import Setting, one_of
 from . import Verb
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from . import Call
 
 
+#: Bytes of a script.
+_LARGEST = 1 << 20
 _SHELL = Setting("shell", one_of("bash", "zsh", "fish"), "whose script to print", flags=("shell",))
 
 
@@ -32,8 +35,9 @@ class CompletionReport(Report):
 def _read(call: Call, observer: Observer) -> CompletionReport:
     """Read the script, which `nox -s completion` made from the parser."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    with open(os.path.join(package, "completions", f"pyctrigger.{call.options.shell}"), encoding="utf-8") as file:
-        return CompletionReport(call.options.shell, file.read())
+    shell = call.options.shell
+    script = read_regular(os.path.join(package, "completions", f"pyctrigger.{shell}"), _LARGEST)
+    return CompletionReport(shell, script.decode("utf-8"))
 
 
 def _lines(report: CompletionReport) -> list[str]:
