@@ -73,6 +73,18 @@ class Backlog:
         if self._journal is None or self._announced:
             return
         self._announced = True
+        self._make_durable(request)
+
+    def announce_besides(self, request: Request) -> None:
+        """Make durable what this run has found besides, once it is about to change something.
+
+        Not before: what waits in vain for the lock, the next hook's glance finds again.
+        """
+        if self._journal is not None:
+            self._announced = True
+            self._make_durable(request)
+
+    def _make_durable(self, request: Request) -> None:
         alike = list(self._alike(request))
         covering = next((entry for entry in alike if entry.covers(request.transaction.paths)), None)
         if covering is not None:
@@ -84,16 +96,8 @@ class Backlog:
         for entry in alike:
             if own is not None and own.covers(entry.paths):
                 self._joined = [joined for joined in self._joined if joined.name != entry.name]
+                assert self._journal is not None
                 self._journal.done(entry)
-
-    def announce_besides(self, request: Request) -> None:
-        """Make durable what this run has found besides, once it is about to change something.
-
-        Not before: what waits in vain for the lock, the next hook's glance finds again.
-        """
-        if self._journal is not None:
-            self._announced = True
-            self._write(request)
 
     def _write(self, request: Request, attempts: int = 0) -> Entry | None:
         assert self._journal is not None
