@@ -237,7 +237,7 @@ CASES = [
         "/srv/code/package/stale.py",
     ),
     Case(_PYTHON + "--root {root} --site-dir {site}", REFUSED, said="{site}: no such directory in {root}"),
-    Case(_PYTHON + "--root {root} --prefix /opt/borrower --site-dir /srv/code", REFUSED, said="lies outside of"),
+    Case(_PYTHON + "--root {root} --prefix /opt/borrower --site-dir /srv/code", REFUSED, said="outside of --prefix"),
     Case(
         _PYTHON + "--root {root} --pycache-prefix /var/cache --stdlib",
         ("{root}/var/cache/usr/lib",),
