@@ -587,4 +587,4 @@ def test_directories_that_are_not_his_to_name(stage: Stage) -> None:
         os.chown(script, ALICE, ALICE)
         outcome = stage.command.text("run", "--python", script, "--site-dir", stage.theirs, "")
         assert code == outcome.code, outcome.err
-    assert f"{script} belongs to account {ALICE}, and says that {others} is its own; " in outcome.err
+    assert f"{script} belongs to account {ALICE}, but claims {others}; " in outcome.err

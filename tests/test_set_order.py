@@ -46,12 +46,12 @@ for text in texts:
     except SyntaxError:
         continue
     body = marshal.dumps(code)
-    tree = read(body)
-    garbled += written(tree, as_they_are) != body
+    tree = parse(body)
+    garbled += serialize(tree, parts_as_stored) != body
     if has_order_of_addresses(code):
         sets += 1
         missed += not may_hold_set(body)
-        again = marshal.loads(written(tree, by_bytes))
+        again = marshal.loads(serialize(tree, parts_sorted))
         changed += again != code and "1e999" not in str(text)  # a NaN is equal to none
         changed += with_sorted_sets(code, b"?" + body) != b"?" + body  # as a vendor's marshal might write it
 print(len(texts) > 60, sets > 20, missed, garbled, changed)
