@@ -112,7 +112,7 @@ REASONS = {
     "corrupt": "it can't be loaded",
     "orphan": "its source is gone",
     "foreign-magic": "its magic number is another Python's",
-    "obstructed": "what has its name is no regular file",
+    "obstructed": "what has its name is not a regular file",
     "residue": "a writer that was killed left it behind",
     "blocked": "it is a link or a file",
 }

@@ -38,7 +38,7 @@ STATES = {
     Verdict.FOREIGN_MAGIC: State("foreign-magic", None, "its magic number is another Python's"),
     Verdict.CORRUPT: State("corrupt", None, "it can't be loaded"),
     Verdict.MISMATCHED: State("mismatched", None, "its code isn't its source's"),
-    Verdict.OBSTRUCTED: State("obstructed", None, "what has its name is no regular file"),
+    Verdict.OBSTRUCTED: State("obstructed", None, "what has its name is not a regular file"),
     Verdict.UNREADABLE: State("unreadable", None, "accounts that may read its source can't read it"),
     Verdict.EXPOSED: State("stale", "rights", "accounts can read or write it that may not do so with its source"),
     Verdict.UNPROVEN: State("unproven", "hash", "only its Python can compare the hash"),

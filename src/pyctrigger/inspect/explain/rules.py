@@ -152,7 +152,7 @@ def _rule(wanted: Wanted, look: SourceLook, level: Level) -> str:
     if verdict is Verdict.MISSING:
         return "there is no pyc of its name"
     if verdict is Verdict.OBSTRUCTED:
-        return "what has its name is no regular file"
+        return "what has its name is not a regular file"
     if verdict is Verdict.UNREADABLE:
         return "its mode keeps out accounts that may read the source"
     if verdict is Verdict.EXPOSED:

@@ -150,9 +150,7 @@ class Step(NamedTuple):
         return self.of(self.relative)._replace(obstacle=self.obstacle, goes_on=True)
 
     def joined(self, rest: Step) -> Step:
-        """This and the next step in one."""
-        if not rest.goes_on:
-            return rest
+        """Returns this and a later step about the same directory as one."""
         return self._replace(
             stale=self.stale + rest.stale,
             removals=self.removals + rest.removals,
@@ -161,6 +159,10 @@ class Step(NamedTuple):
             owned=self.owned + rest.owned,
             links=self.links + rest.links,
             unwanted=self.unwanted + rest.unwanted,
+            obstacle=self.obstacle or rest.obstacle,
+            is_closed=self.is_closed or rest.is_closed,
+            emptied_pycache=self.emptied_pycache or rest.emptied_pycache,
+            emptied=self.emptied or rest.emptied,
         )
 
     @property
