@@ -317,6 +317,7 @@ def without(field: str) -> str:
         ),
         (without("prefix"), "{path} gave an incomplete answer: it lacks 'prefix'"),
         (without("witnesses"), "{path} gave an incomplete answer: it lacks 'witnesses'"),
+        (f"{answering()}; exit 1", "{path} is not a working Python: exit status 1"),
     ],
 )
 def test_executable_that_is_no_python(pyctrigger: Command, site: Path, tmp_path: Path, body: str, message: str) -> None:

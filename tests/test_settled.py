@@ -11,6 +11,8 @@ import pytest
 
 from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, wait_for_the_next_tick, write_tree
+from pyctrigger.state.records.parts import PACKED
+from pyctrigger.state.records.record import digest_of, identity_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -318,3 +320,61 @@ def test_a_damaged_row_is_worth_nothing(
     assert {path: entry for path, entry in before.items() if b"state" not in path} == {
         path: entry for path, entry in snapshot(settled.parent).items() if b"state" not in path
     }
+
+
+def test_a_purge_takes_what_was_settled(pyctrigger: Command, settled: Path, scope: list[str]) -> None:
+    """What needs nothing is looked at all the same by who is to remove it."""
+    outcome = pyctrigger.json("purge", "-y", *scope)
+
+    assert (0, SOURCES + 2, []) == (outcome.code, outcome.counts["removed"], pycs_below(settled))
+
+
+OPTIONS = [["--optimize", "0,1"], ["--invalidation-mode", "checked-hash"], ["--optimize", "2"]]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+def test_each_option_is_looked_at_anew(
+    pyctrigger: Command, settled: Path, scope: list[str], options: list[str]
+) -> None:
+    """Of directories that were settled a moment ago, and for it alone."""
+    assert SOURCES + 2 == pyctrigger.json("run", *scope, *options).counts["compiled"]
+    assert pyctrigger.json("verify", *scope, *options).code == 0
+
+
+def vouch(pyctrigger: Command, before: os.stat_result, after: os.stat_result) -> None:
+    """Have the state say of a file as it is now what it said of it as it was."""
+    old, new = (
+        PACKED.pack(each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns)
+        for each in (before, after)
+    )
+    database = manifest(pyctrigger)
+    for directory, seen in database.execute("select directory, seen from settled").fetchall():
+        database.execute("update settled set seen = ? where directory = ?", (seen.replace(old, new), directory))
+    database.execute("update pycs set pyc = ? where pyc = ?", (identity_of(after), identity_of(before)))
+    database.close()
+    for parts in pyctrigger.state.glob("*/parts.json"):
+        parts.unlink()
+
+
+def test_a_repair_trusts_no_state(pyctrigger: Command, settled: Path, scope: list[str], newest: Interpreter) -> None:
+    """A damaged pyc that all records vouch for, and a source of which they say that it doesn't compile."""
+    pyc = settled / f"package/__pycache__/a.{tag_of(newest)}.pyc"
+    whole, before = pyc.read_bytes(), pyc.stat()
+    damage(pyc)
+    vouch(pyctrigger, before, pyc.stat())
+    source = settled / "package/b.py"
+    interpreter = pyctrigger.json("status", *scope).run["interpreter"]
+    fact = (identity_of(source.stat()), digest_of(source.read_bytes()), bytes.fromhex(interpreter["magic_number"]))
+    database = manifest(pyctrigger)
+    values = (os.fsencode(source), *fact, "syntax", "line 1, SyntaxError", 0)
+    database.execute("insert into uncompilable values (?, ?, ?, ?, ?, ?, ?)", values)
+    database.execute("delete from settled where directory like '%package%'")
+    database.close()
+    (settled / f"package/__pycache__/b.{tag_of(newest)}.pyc").unlink()
+
+    believed = pyctrigger.json("run", *scope)
+    repaired = pyctrigger.json("repair", *scope)
+
+    assert (0, 1) == (believed.counts["compiled"], believed.counts["skipped"])
+    assert (0, 2, whole) == (repaired.code, repaired.counts["compiled"], pyc.read_bytes())
+    assert [] == not_fresh(newest, sources_below(settled))

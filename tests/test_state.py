@@ -171,6 +171,27 @@ def test_killed_hook_loses_nothing(
     assert not_fresh_of(scope, site / "one") == []
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [(["one"], ["one", "two"]), (["one", "two"], ["one"])], ids=["wider", "narrower"]
+)
+def test_a_killed_hook_beside_pending_work_loses_nothing(
+    machine: Machine, held: Any, scope: list[Argument], site: Path, state: State, first: list[str], second: list[str]
+) -> None:
+    """Both hooks' work is done by the next run, whichever of them names more."""
+    for names in (first, second):
+        hook = machine.command.start(
+            "run", "--hook", *scope, *(site / name for name in names), stdin=subprocess.DEVNULL
+        )
+        assert hook.stderr
+        assert hook.stderr.readline().startswith(b"waiting for the lock, held by ")
+        hook.kill()
+        hook.communicate()
+    fcntl.flock(held, fcntl.LOCK_UN)
+
+    assert 0 == machine.command.text("run", *scope, "").code
+    assert ({"one", "two"}, []) == (compiled(site), state.entries())
+
+
 def not_fresh_of(scope: list[Argument], top: Path) -> list[tuple[bytes, str]]:
     """What the target itself would compile again."""
     from interpreters import Interpreter

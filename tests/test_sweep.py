@@ -136,6 +136,32 @@ def test_anything_under_the_name_of_the_source_keeps_the_pyc(
     assert snapshot(site) == before
 
 
+def test_who_only_looks_calls_no_pyc_an_orphan_whose_source_is_there(
+    pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str]
+) -> None:
+    """Whatever has its name: neither a verification nor a dry run takes it for gone."""
+    tag = tag_of(newest)
+    write_tree(site, {f"package/__pycache__/{name}.{tag}.pyc": "" for name in ("link", "directory", "fifo", "gone")})
+    (site / "package/link.py").symlink_to("nowhere")
+    (site / "package/directory.py").mkdir()
+    os.mkfifo(site / "package/fifo.py")
+
+    found = pyctrigger.json("verify", *scope).findings
+    actions = pyctrigger.json("run", "--dry-run", *scope).run["actions"]
+
+    orphan = f"{site}/package/__pycache__/gone.{tag}.pyc"
+    assert [orphan] == [each["pyc"] for each in found if each["kind"] == "orphan"]
+    assert [orphan] == [each["path"] for each in actions if each["action"] == "remove"]
+
+
+def test_an_empty_pycache_beside_an_excluded_source_stays(pyctrigger: Command, site: Path, scope: list[str]) -> None:
+    """Nothing was removed from it, and it is somebody's."""
+    write_tree(site, {"package/a.py": ""})
+    (site / "package/__pycache__").mkdir()
+    assert 0 == pyctrigger.json("run", *scope, "--exclude", "*/package/*").counts["removed_directories"]
+    assert (site / "package/__pycache__").is_dir()
+
+
 @pytest.mark.parametrize("neighbour", ["gone.so", "gone.c", "gone.pyi", "gone.pyx", "gone.pyc", "gone_1", "gone"])
 def test_a_neighbour_of_a_similar_name_is_no_source(
     pyctrigger: Command, site: Path, scope: list[str], neighbour: str

@@ -334,6 +334,26 @@ def fake_python(directory: Path, body: str) -> str:
     return str(path)
 
 
+def test_a_wall_limit_is_each_sources_own(target: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six sources of 0.4 s before one worker: each has the whole limit of 2 s, from its own turn on."""
+    monkeypatch.setattr(Limits, "wall_timeout", 2.0)
+    ready = READY + target.magic_number + target.cache_tag.encode()
+    program = fake_python(
+        tmp_path,
+        f"""
+        os.write(1, {framed(ready)!r})
+        requests = open(0, "rb")
+        while head := requests.read(4):
+            requests.read(int.from_bytes(head, "little"))
+            time.sleep(0.4)
+            os.write(1, {framed(packed_reply([(wire.BODY, b"code")]))!r})
+        """,
+    )
+    with Pool(target._replace(executable=program), Limits(), 1) as pool:
+        answers = [kind(answer) for _, answer in pool.map(sources(6))]
+    assert ["compiled"] * 6 == answers
+
+
 NOISE = 'os.write(2, b"a library\\x1b[31m is missing\\n")\n'
 
 

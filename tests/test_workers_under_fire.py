@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -422,3 +423,16 @@ def test_without_a_number_the_quota_of_the_cgroup_bounds_the_workers(
         (cgroup / "cgroup.procs").write_text(str(os.getpid()))
 
     assert 1 == most_workers(pyctrigger, target, busy_site, preexec_fn=enter)
+
+
+def test_a_worker_has_none_of_its_callers_groups(
+    as_root: None, pyctrigger: Command, site: Path, target: Target
+) -> None:
+    """Whatever supplementary groups root was started with."""
+    write_tree(site, {"module.py": lingers(6_000)})
+    with pyctrigger.start("run", *target.on(site), preexec_fn=lambda: os.setgroups([4, 20, 27])) as child:
+        wait_until(lambda: bool(target.busy_workers()))
+        groups = [Path(f"/proc/{pid}/status").read_text() for pid in target.busy_workers()]
+        assert 0 == child.wait(60)
+    assert groups
+    assert all(re.search(r"^Groups:\s*$", each, re.MULTILINE) for each in groups)
