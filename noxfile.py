@@ -8,6 +8,7 @@ import nox
 
 nox.options.sessions = ["tests"]
 
+CHECKOUT = Path(__file__).resolve().parent
 LOCKS = Path("tests/locks")
 #: What each lock holds, beside what stands in NAME.in: an extra of pyproject.toml's, or what pyctrigger needs to run.
 #: All agree with the first.
@@ -20,9 +21,11 @@ LOCKED = {
     "django": [],
     "corpus": [],
     "docs": [],
+    "mutants": [],
 }
 #: Locks for later Pythons than the host's oldest: documents are made by 3.11 or later, the corpus is for one version.
 PYTHONS = {
+    "mutants": ["--python-version", "3.10", "--universal"],
     "docs": ["--python-version", "3.11", "--universal", "--fork-strategy", "fewest"],
     "corpus": ["--python-version", "3.13"],
 }
@@ -95,6 +98,21 @@ def attacks(session: nox.Session) -> None:
     session.install("--no-deps", "--no-build-isolation", "--editable", ".")
     counted = ["-rP", "-k", "exchange", "tests/test_identity.py"]
     session.run("pytest", *counted, *session.posargs, env={"EXCHANGES": "10000"})
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Change the core a little, one place at a time, and see whether tests/unit notices; as root, with 3.10 or later.
+
+    After `--`: names, as `pyctrigger.tree.writer*`; what survives is listed at the end.
+    """
+    install_locked(session, "mutants", "test")
+    with session.chdir(session.create_tmp()):
+        for name in ("src", "tests", "hooks", "pyproject.toml"):
+            session.run("rm", "-rf", name, external=True)
+            session.run("cp", "-R", str(CHECKOUT / name), name, external=True)
+        session.run("mutmut", "run", *session.posargs)
+        session.run("mutmut", "results")
 
 
 @nox.session

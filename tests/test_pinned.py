@@ -23,7 +23,11 @@ HOSTS = [f"3.{minor}" for minor in range(9, 15)]
 #: The hosts that make documents.
 DOCUMENTING = [host for host in HOSTS if int(host[2:]) >= OLDEST[1]]
 #: The locks, by the hosts that they hold for; the corpus is one Python's.
-LOCKED = {**dict.fromkeys(["bench", "django", "nox", "pip", "run", "test"], HOSTS), "docs": DOCUMENTING}
+LOCKED = {
+    **dict.fromkeys(["bench", "django", "nox", "pip", "run", "test"], HOSTS),
+    "docs": DOCUMENTING,
+    "mutants": HOSTS[1:],
+}
 
 
 def pins(name: str, host: str) -> dict[str, Any]:
