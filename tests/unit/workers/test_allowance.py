@@ -54,6 +54,13 @@ def test_the_moment_of_the_change_is_told_once() -> None:
     assert [False] * 4 + [True] + [False] * 70 == [allowance.spend(60) for _ in range(75)]
 
 
+def test_what_is_not_slow_changes_nothing() -> None:
+    """However often."""
+    allowance = spent(60, 299)
+    assert [False] * 3 == [allowance.spend(seconds) for seconds in (0.0, 1.0, 5.9)]
+    assert allowance.spend(6) is True
+
+
 def test_nothing_else_changes() -> None:
     """Memory and start are what they were."""
     assert Limits(1.0, 7, 8.0) == _with(Limits(60.0, 7, 8.0)).limits

@@ -245,7 +245,7 @@ def test_what_is_wrong_with_a_reply_is_said(payload: bytes, message: str) -> Non
 def test_word_of_a_worker_that_is_ready(payload: bytes, expected: wire.Ready | None) -> None:
     """Its magic number, its tag, and the calls that the system refuses it."""
     if expected is None:
-        with pytest.raises(wire.WireError, match="not the handshake of a worker"):
+        with pytest.raises(wire.WireError, match=r"^not the handshake of a worker$"):
             wire.parse_ready(payload)
     else:
         assert expected == wire.parse_ready(payload)
@@ -262,7 +262,7 @@ def test_longest_answer_to_a_request(size: int, most: int) -> None:
 def test_length_is_bounded_by_what_was_asked() -> None:
     """As long as allowed comes out; a byte more is an error before it has come."""
     assert [b"abcd"] == wire.FrameReader(largest=4).feed(framed(b"abcd"))
-    with pytest.raises(wire.WireError, match="a frame that is too long"):
+    with pytest.raises(wire.WireError, match=r"^a frame that is too long$"):
         wire.FrameReader(largest=4).feed(framed(b"abcde")[:4])
 
 
