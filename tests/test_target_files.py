@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import pyctrigger
-from pyctrigger.interpreter import child
+from pyctrigger.interpreter import child, remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interpreters import Interpreter
 
-REMOTE = Path(pyctrigger.__file__).parent / "interpreter" / "remote"
+REMOTE = Path(remote.__file__).parent
 PROGRAMS = sorted(path for path in REMOTE.glob("*.py") if path.name != "__init__.py")
 
 #: Compiles what comes in on standard input, and says what it took as a warning.
