@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -46,6 +48,8 @@ SHOWN_BELOW = {
     ("run", "--jobs"): "test_jobs_is_the_number_of_workers",
     ("repair", "--jobs"): "test_jobs_is_the_number_of_workers",
     ("audit", "--jobs"): "test_jobs_of_an_audit_are_its_readers",
+    ("hooks", "--state-dir"): "test_state_of_the_first_release_is_looked_for_where_it_may_be",
+    ("hooks", "--stateless"): "test_state_of_the_first_release_is_looked_for_where_it_may_be",
 }
 
 
@@ -186,12 +190,6 @@ OWN = {
     ("hooks", "--python"): Row("--python {other}", "list --manager apk --python {python} --root {top}/root "),
     ("hooks", "--root"): Row("--root {top}/hooked", "list --manager apk --python {python} "),
     ("hooks", "--site-dir"): Row("--site-dir /srv", "render --manager pacman --python {python} --root {top}/root "),
-    ("hooks", "--state-dir"): Row(
-        "--state-dir {top}/another", "install --manager apk --python {python} --root {top}/root "
-    ),
-    ("hooks", "--stateless"): Row(
-        "--stateless", "install --manager apk --python {python} --root {top}/root ", "--state-dir {top}/another"
-    ),
     ("hooks", "--dry-run"): Row("--dry-run", "install --manager apk --python {python} --root {top}/root " + _STATE),
     ("hooks", "--json"): Row("--json", "render --manager apk --python {python} --root {top}/root "),
     ("history", "--json"): Row("--json", _STATE),
@@ -364,6 +362,28 @@ def test_an_option_changes_what_its_verb_does(
         after = observe(stages.of(verb), verb, row.base + row.option, asked, capsys)
 
     assert stages.known[without] != after
+
+
+def test_state_of_the_first_release_is_looked_for_where_it_may_be(
+    newest: Interpreter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It remembers what that release's hooks have replaced, which `hooks uninstall` names."""
+    root = tmp_path / "root"
+    root.mkdir()
+    words = ["--manager", "apk", "--python", newest.path, "--root", str(root)]
+    assert 0 == _main(["hooks", "install", *words, "--stateless"], ())
+    place = os.fsencode(next((root.resolve() / "etc/apk/commit_hooks.d").iterdir()))
+    record = f"hooks/hook-{hashlib.sha256(place).hexdigest()[:32]}.json"
+    write_tree(tmp_path / "state", {record: json.dumps({"format": 1, "before": {"kind": "file"}})})
+
+    for options, is_named in [
+        (["--state-dir", f"{tmp_path}/state", "--stateless"], False),
+        (["--state-dir", f"{tmp_path}/other"], False),
+        (["--state-dir", f"{tmp_path}/state"], True),
+    ]:
+        capsys.readouterr()
+        assert 0 == _main(["hooks", "uninstall", *words, *options], ())
+        assert is_named is (record in capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("verb", ["run", "repair"])
