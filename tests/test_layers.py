@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import pyctrigger
+from house import draw, floors, import_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -369,3 +370,14 @@ def test_package_shows_its_api_and_does_nothing() -> None:
     assert not hasattr(pyctrigger, "main")
     code = "import sys, pyctrigger; print([name for name in sys.modules if name.startswith('pyctrigger')])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "['pyctrigger']\n"
+
+
+def test_picture_shows_the_packages_as_they_are() -> None:
+    """`python tests/bench/house.py docs/packages.svg` draws it."""
+    assert draw(import_graph()) == (Path(__file__).parent.parent / "docs/packages.svg").read_text(encoding="utf-8")
+
+
+def test_a_circle_of_packages_is_found() -> None:
+    """It has no floor that it could be drawn on."""
+    with pytest.raises(ValueError, match="a circle: state > tree > state"):
+        floors({"state.lock": {"tree.sweep"}, "tree.sweep": {"state.lock"}})

@@ -1,0 +1,122 @@
+"""The picture of the packages: each on a floor above all that it imports, drawn from the imports.
+
+`python tests/bench/house.py docs/packages.svg` draws it again.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PACKAGE = Path(__file__).resolve().parents[2] / "src/pyctrigger"
+TITLE = "The packages of pyctrigger"
+_EXPLANATION = "A package imports only from those below it. Below each name: how many modules it has."
+#: What the package shows and starts with: it's on no floor.
+_DOORS = {"", "__main__"}
+#: Packages whose folders are packages of their own, with walls between them.
+_DIVIDED = {"cli", "inspect", "run"}
+#: Single modules at the bottom, which import nothing of ours.
+_FOUNDATION = "errors and other single modules"
+
+_FRAME = 'rx="4" fill="#eef3f8" stroke="#b9c0c7"'
+_WIDTH, _LEFT, _TOP, _STEP, _BOX, _GAP = 900, 20, 74, 66, 40, 14
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """Returns each module of a package, by its dotted name below it."""
+    found = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(name: str, path: Path, known: Mapping[str, Path]) -> Iterator[str]:
+    """Every module of ours that a module imports, also inside functions and for types only."""
+    inside = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = inside[: len(inside) - node.level + 1]
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                whole = f"{base}.{alias.name}" if base else alias.name
+                yield whole if whole in known else base
+
+
+def import_graph(package: Path = PACKAGE) -> dict[str, set[str]]:
+    """Returns the modules of ours that each of our modules imports."""
+    known = modules(package)
+    return {name: set(imported(name, path, known)) - {name, ""} for name, path in known.items()}
+
+
+def package_of(name: str) -> str:
+    """Returns the package that a module is drawn in."""
+    parts = name.split(".") if PACKAGE.joinpath(*name.split(".")).is_dir() else name.split(".")[:-1]
+    return "/".join(parts[: 2 if parts[0] in _DIVIDED else 1]) if parts else _FOUNDATION
+
+
+def floors(graph: Mapping[str, set[str]]) -> dict[str, int]:
+    """Returns the floor of each package: one above the highest of those that it imports.
+
+    Raises ValueError for a circle.
+    """
+    below: dict[str, set[str]] = {}
+    for name, goals in graph.items():
+        if name not in _DOORS:
+            package = package_of(name)
+            below.setdefault(package, set()).update(package_of(goal) for goal in goals - _DOORS)
+            below[package].discard(package)
+    found: dict[str, int] = {}
+
+    def floor(package: str, way: tuple[str, ...]) -> int:
+        if package in way:
+            raise ValueError(f"a circle: {' > '.join((*way, package))}")
+        if package not in found:
+            found[package] = max((floor(each, (*way, package)) + 1 for each in below[package]), default=0)
+        return found[package]
+
+    for package in below:
+        floor(package, ())
+    return found
+
+
+def draw(graph: Mapping[str, set[str]], package: Path = PACKAGE) -> str:
+    """Returns an SVG with a box for each package, the highest floor on top."""
+    known = modules(package)
+    levels = floors(graph)
+    rows: dict[int, list[str]] = {}
+    for name, level in levels.items():
+        rows.setdefault(level, []).append(name)
+    height = _TOP + _STEP * len(rows)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}">',
+        '<g font-family="sans-serif" font-size="13" fill="#1f2328">',
+        f"<title>{TITLE}</title>",
+        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
+        f'<text x="16" y="28" font-size="18" font-weight="bold">{TITLE}</text>',
+        f'<text x="16" y="50" fill="#59636e">{_EXPLANATION}</text>',
+    ]
+    for row, level in enumerate(sorted(rows, reverse=True)):
+        names = sorted(rows[level])
+        width = (_WIDTH - 2 * _LEFT - _GAP * (len(names) - 1)) / len(names)
+        for place, name in enumerate(names):
+            x, y = _LEFT + place * (width + _GAP), _TOP + row * _STEP
+            count = sum(module not in _DOORS and package_of(module) == name for module in known)
+            middle = f'x="{x + width / 2:.0f}" text-anchor="middle"'
+            text = f"{count} module{'s' if count > 1 else ''}"
+            lines += [
+                f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" height="{_BOX}" {_FRAME}/>',
+                f'<text {middle} y="{y + 17}" font-weight="bold">{escape(name)}</text>',
+                f'<text {middle} y="{y + 33}" font-size="11" fill="#59636e">{text}</text>',
+            ]
+    return "\n".join([*lines, "</g>", "</svg>", ""])
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(draw(import_graph()), encoding="utf-8")
