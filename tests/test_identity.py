@@ -379,7 +379,7 @@ def test_an_account_without_an_entry_has_no_group_of_its_number(stage: Stage) ->
     [
         (["--bounding-set=-setuid", "--inh-caps=-setuid"], "root can't act as account"),
         (["--bounding-set=-setgid", "--inh-caps=-setgid"], "root can't act as account"),
-        (["--securebits=+no_setuid_fixup"], "root's rights stay when it acts as account"),
+        (["--securebits=+no_setuid_fixup"], "root can't drop its rights to act as account"),
     ],
 )
 def test_who_cant_act_as_the_account_does_nothing_there(stage: Stage, deprive: list[str], said: str) -> None:

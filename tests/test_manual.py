@@ -340,8 +340,8 @@ def test_the_prose_survives_formatting() -> None:
     assert "pyctrigger - keep Python bytecode in step with its sources" in said
     assert "pyctrigger run [options] [PATH ...]" in said
     assert "their bytecode (__pycache__/*.pyc) has to be written" in said
-    assert "A path outside the scope is an error; with --hook it is named and left out." in said
-    assert "If it says anything, and $NO_COLOR nothing, there is colour" in said
+    assert "A path outside the scope is an error; with --hook it is reported and left out." in said
+    assert "If it isn't empty, and $NO_COLOR is, there is colour" in said
     assert "See pyctrigger-run(8)." in said
     assert ".md" not in said
 
