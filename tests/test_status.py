@@ -16,7 +16,7 @@ import pytest
 from conftest import absent
 from interpreters import tag_of
 from packages import pycs_below, snapshot, sources_below, write_tree
-from pyctrigger.state.locations import lock_directory
+from pyctrigger.state.locations import lock_directory, lock_file
 from pyctrigger.state.lock import InstallationLock
 
 if TYPE_CHECKING:
@@ -183,7 +183,8 @@ def test_who_holds_the_lock_since_when(pyctrigger: Command, scope: list[Argument
     """The process, its command, and the time of the system's zone."""
     installation = pyctrigger.json("run", *scope).run["installation"]
     lock = InstallationLock(lock_directory() or "", installation)
-    lock.acquire(30, lambda _: None)
+    last_use = os.stat(lock_file(lock_directory() or "", installation)).st_atime_ns
+    assert not lock.acquire(30, lambda _: None, last_use)
     try:
         out = pyctrigger.text("status", *scope).out
         found = pyctrigger.json("status", *scope).run["status"]["lock"]

@@ -70,21 +70,20 @@ class Backlog:
         """
         if self._journal is None:
             self._store.tell()
-        if self._journal is None or self._announced:
-            return
-        self._announced = True
-        self._make_durable(request)
+        if not self._announced:
+            self._make_durable(request)
 
     def announce_besides(self, request: Request) -> None:
         """Make durable what this run has found besides, once it is about to change something.
 
         Not before: what waits in vain for the lock, the next hook's glance finds again.
         """
-        if self._journal is not None:
-            self._announced = True
-            self._make_durable(request)
+        self._make_durable(request)
 
     def _make_durable(self, request: Request) -> None:
+        if self._journal is None:
+            return
+        self._announced = True
         alike = list(self._alike(request))
         covering = next((entry for entry in alike if entry.covers(request.transaction.paths)), None)
         if covering is not None:
@@ -92,15 +91,6 @@ class Backlog:
             self._take_over(covering)
             return
         attempts = max((entry.attempts for entry in alike), default=0)
-        own = self._write(request, attempts)
-        for entry in alike:
-            if own is not None and own.covers(entry.paths):
-                self._joined = [joined for joined in self._joined if joined.name != entry.name]
-                assert self._journal is not None
-                self._journal.done(entry)
-
-    def _write(self, request: Request, attempts: int = 0) -> Entry | None:
-        assert self._journal is not None
         transaction = request.transaction
         try:
             own = self._journal.write(transaction.event, transaction.paths, request.replayable(), attempts)
@@ -108,9 +98,12 @@ class Backlog:
             self._store.give_up(error)
             self._store.tell()
             self._journal = None
-            return None
+            return
         self._take_over(own)
-        return own
+        for entry in alike:
+            if own.covers(entry.paths):
+                self._joined = [joined for joined in self._joined if joined.name != entry.name]
+                self._journal.done(entry)
 
     def _take_over(self, entry: Entry) -> None:
         self._tried.add(entry.name)
