@@ -6,15 +6,15 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
 import pyctrigger
-from house import draw, floors, import_graph
+from house import draw, floors, goals_of_modules, imports, sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 PACKAGE = Path(pyctrigger.__file__).parent
 
@@ -86,34 +86,6 @@ CLASSES_OF_TWO_MEANINGS = {"Entry"}
 MODULES_OF_TWO_MEANINGS = {
     *("answer", "directory", "files", "limits", "reader", "report", "rpm", "unchanged"),
 }
-
-
-class Import(NamedTuple):
-    """One import statement's goal."""
-
-    line: int
-    module: str
-    """The absolute name."""
-
-
-def sources(package: Path) -> list[Path]:
-    """Every source of the package."""
-    return sorted(package.rglob("*.py"))
-
-
-def imports(path: Path, package: Path) -> Iterator[Import]:
-    """Every import of a file: at the top, inside functions, and under TYPE_CHECKING."""
-    name = ("pyctrigger", *path.relative_to(package).with_suffix("").parts)
-    inside = name[:-1]  # `__init__` stands in its package as every other file does
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(node.lineno, alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(inside[: len(inside) - node.level + 1]) if node.level else ""
-            module = ".".join(part for part in (base, node.module) if part)
-            for alias in node.names:
-                yield Import(node.lineno, f"{module}.{alias.name}")
 
 
 def wing_of(parts: tuple[str, ...]) -> str:
@@ -217,24 +189,6 @@ def test_every_file_can_be_read_in_one_sitting() -> None:
     """A file that outgrows that is two concepts."""
     lengths = {path.relative_to(PACKAGE).as_posix(): path.read_bytes().count(b"\n") for path in sources(PACKAGE)}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
-
-
-def module_of(path: Path, package: Path) -> str:
-    """The dotted name below the package; that of a folder for its `__init__`."""
-    return ".".join(path.relative_to(package).with_suffix("").parts).removesuffix("__init__").rstrip(".")
-
-
-def goals_of_modules(package: Path) -> dict[str, set[str]]:
-    """Of each module those of ours that it imports from: at the top, inside functions, and for types only."""
-    goals: dict[str, set[str]] = {module_of(path, package): set() for path in sources(package)}
-    for path in sources(package):
-        for goal in imports(path, package):
-            top, *rest = goal.module.split(".")
-            named = [".".join(rest[:length]) for length in range(len(rest), 0, -1)] if top == "pyctrigger" else []
-            module = next((each for each in named if each in goals), None)
-            if module:
-                goals[module_of(path, package)].add(module)
-    return goals
 
 
 def circles(goals: dict[str, set[str]]) -> list[set[str]]:
@@ -374,7 +328,9 @@ def test_package_shows_its_api_and_does_nothing() -> None:
 
 def test_picture_shows_the_packages_as_they_are() -> None:
     """`python tests/bench/house.py docs/packages.svg` draws it."""
-    assert draw(import_graph()) == (Path(__file__).parent.parent / "docs/packages.svg").read_text(encoding="utf-8")
+    assert draw(goals_of_modules(PACKAGE)) == (Path(__file__).parent.parent / "docs/packages.svg").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_circle_of_packages_is_found() -> None:

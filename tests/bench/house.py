@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
@@ -28,31 +28,50 @@ _FRAME = 'rx="4" fill="#eef3f8" stroke="#b9c0c7"'
 _WIDTH, _LEFT, _TOP, _STEP, _BOX, _GAP = 900, 20, 74, 66, 40, 14
 
 
-def modules(package: Path) -> dict[str, Path]:
-    """Returns each module of a package, by its dotted name below it."""
-    found = {}
-    for path in package.rglob("*.py"):
-        parts = path.relative_to(package).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+class Import(NamedTuple):
+    """One import statement's goal."""
+
+    line: int
+    module: str
+    """The absolute name."""
 
 
-def imported(name: str, path: Path, known: Mapping[str, Path]) -> Iterator[str]:
-    """Every module of ours that a module imports, also inside functions and for types only."""
-    inside = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+def sources(package: Path) -> list[Path]:
+    """Every source of the package."""
+    return sorted(package.rglob("*.py"))
+
+
+def imports(path: Path, package: Path) -> Iterator[Import]:
+    """Every import of a file: at the top, inside functions, and under TYPE_CHECKING."""
+    name = ("pyctrigger", *path.relative_to(package).with_suffix("").parts)
+    inside = name[:-1]  # `__init__` stands in its package as every other file does
     for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            above = inside[: len(inside) - node.level + 1]
-            base = ".".join([*above, *([node.module] if node.module else [])])
+        if isinstance(node, ast.Import):
             for alias in node.names:
-                whole = f"{base}.{alias.name}" if base else alias.name
-                yield whole if whole in known else base
+                yield Import(node.lineno, alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(inside[: len(inside) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            for alias in node.names:
+                yield Import(node.lineno, f"{module}.{alias.name}")
 
 
-def import_graph(package: Path = PACKAGE) -> dict[str, set[str]]:
-    """Returns the modules of ours that each of our modules imports."""
-    known = modules(package)
-    return {name: set(imported(name, path, known)) - {name, ""} for name, path in known.items()}
+def module_of(path: Path, package: Path) -> str:
+    """The dotted name below the package; that of a folder for its `__init__`."""
+    return ".".join(path.relative_to(package).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+def goals_of_modules(package: Path) -> dict[str, set[str]]:
+    """Of each module those of ours that it imports from: at the top, inside functions, and for types only."""
+    goals: dict[str, set[str]] = {module_of(path, package): set() for path in sources(package)}
+    for path in sources(package):
+        for goal in imports(path, package):
+            top, *rest = goal.module.split(".")
+            named = [".".join(rest[:length]) for length in range(len(rest), 0, -1)] if top == "pyctrigger" else []
+            module = next((each for each in named if each in goals), None)
+            if module:
+                goals[module_of(path, package)].add(module)
+    return goals
 
 
 def package_of(name: str) -> str:
@@ -86,9 +105,8 @@ def floors(graph: Mapping[str, set[str]]) -> dict[str, int]:
     return found
 
 
-def draw(graph: Mapping[str, set[str]], package: Path = PACKAGE) -> str:
+def draw(graph: Mapping[str, set[str]]) -> str:
     """Returns an SVG with a box for each package, the highest floor on top."""
-    known = modules(package)
     levels = floors(graph)
     rows: dict[int, list[str]] = {}
     for name, level in levels.items():
@@ -107,7 +125,7 @@ def draw(graph: Mapping[str, set[str]], package: Path = PACKAGE) -> str:
         width = (_WIDTH - 2 * _LEFT - _GAP * (len(names) - 1)) / len(names)
         for place, name in enumerate(names):
             x, y = _LEFT + place * (width + _GAP), _TOP + row * _STEP
-            count = sum(module not in _DOORS and package_of(module) == name for module in known)
+            count = sum(module not in _DOORS and package_of(module) == name for module in graph)
             middle = f'x="{x + width / 2:.0f}" text-anchor="middle"'
             text = f"{count} module{'s' if count > 1 else ''}"
             lines += [
@@ -119,4 +137,4 @@ def draw(graph: Mapping[str, set[str]], package: Path = PACKAGE) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(draw(import_graph()), encoding="utf-8")
+    Path(sys.argv[1]).write_text(draw(goals_of_modules(PACKAGE)), encoding="utf-8")
