@@ -5,10 +5,8 @@ A problem with a single file is a value, not an exception: see `pyctrigger.outco
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 #: Exit codes and their meaning. Manual and reference are generated from this table; codes are only ever added.
 EXIT_CODES = {

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
 _ALL_IDS = (1 << 32) - 1
 _USUAL_OVERFLOW = 65534

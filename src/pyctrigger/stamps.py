@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
 
 #: Which file it is, whatever it's called: device and inode.
 inode_of: Callable[[os.stat_result], tuple[int, int]] = attrgetter("st_dev", "st_ino")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import RightsError
+from ..outcome.outcome import Failure
+from ..outcome.report import Report
 from ..tree.directory import account_on_way
 from .output.own_name import ROOTS_PATH, command_for
 from .output.text import shown
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
-
-    from ..outcome.outcome import Failure
-    from ..outcome.report import Report
 
 #: Places that are named, where there are more of them.
 _MOST_NAMED = 3

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from ..errors import LockTimeoutError, RefusedError, UsageError
 from ..interpreter.trust import require_own
-
-if TYPE_CHECKING:
-    from ..outcome.report import Report
+from ..outcome.report import Report
 
 _WORD = b"done\n"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from .. import interruption
 from ..errors import DefectError, InterruptedRunError, PyctriggerError, RightsError, ShortageError
@@ -16,10 +17,6 @@ from .inherited import reset_inherited
 from .output.text import lost_output, say, shown
 from .parser import parse
 from .printer import Printer
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | None = None) -> int:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ..run.scope.request import Request, Work
-from ..run.scope.settings import BOOLEAN, HOW_OFTEN, LOOK, SERVE, SETTINGS, TEXT, TEXTS, WRITE, Setting, one_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..run.scope.settings import ValueKind
-    from .commands import Verb
+from ..run.scope.settings import (
+    BOOLEAN,
+    HOW_OFTEN,
+    LOOK,
+    SERVE,
+    SETTINGS,
+    TEXT,
+    TEXTS,
+    WRITE,
+    Setting,
+    ValueKind,
+    one_of,
+)
+from .commands import Verb
 
 #: In the order of the help, after what a verb alone has.
 _GROUPS = ("transaction", "paths", "scope", "bytecode", "running", "output")

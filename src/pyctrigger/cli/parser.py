@@ -5,22 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
 from ..errors import UsageError
+from ..outcome.observer import Observer
 from ..run.scope.paths import absolute
 from ..run.scope.request import Request, Work
-from ..run.scope.settings import DIRECTORIES, SETTINGS
+from ..run.scope.settings import DIRECTORIES, SETTINGS, ValueKind
 from ..version import VERSION
 from .commands import VERBS, Call, find_verb
 from .options import add_options
 from .output.text import say
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from ..outcome.observer import Observer
-    from ..run.scope.settings import ValueKind
 
 #: Bytes that a list of paths may have.
 _LARGEST_LIST = 256 << 20

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from ..errors import UsageError
 from ..pyc.names import PYCACHE, SOURCE_SUFFIX, cached_name
 from ..run.scope.places import as_seen_inside
 from ..tree.directory import open_in_root
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: What says that there is nothing of a name; whatever else goes wrong is told by who opens it.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)

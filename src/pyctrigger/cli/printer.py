@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, PyctriggerError
 from ..outcome.observer import Observer
-from ..outcome.report import Report
+from ..outcome.outcome import Failure, Link
+from ..outcome.report import FlavourReport, Report
+from ..pyc.header import Verdict
 from .commands import find_verb
 from .output.text import say, shown
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator, Sequence
-
-    from ..errors import PyctriggerError
-    from ..outcome.outcome import Failure, Link
-    from ..outcome.report import FlavourReport
-    from ..pyc.header import Verdict
     from .output.colour import Words
     from .output.progress import Progress
     from .output.table import Table

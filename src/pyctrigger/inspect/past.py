@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from ..errors import RightsError, UsageError
 from ..outcome.outcome import path_fields
 from ..outcome.report import Report, as_printable
 from ..run.scope.request import Request, Running, Scope, Work
 from ..run.scope.stored import open_store
-from ..state.history import FORMER_NAMES, History
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..state.history import PastRun
+from ..state.history import FORMER_NAMES, History, PastRun
 
 _LAST = "last"
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from ..errors import InterpreterError, RefusedError
 from .interpreter import Interpreter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _MARK = b"\npyctrigger-probe:"
 _OLDEST = (3, 6, 0)

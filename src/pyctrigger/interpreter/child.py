@@ -12,15 +12,12 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..errors import InterpreterError
 from .confinement import confined
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from .interpreter import Account
+from .interpreter import Account
 
 #: Without a locale 3.6 and PyPy use ASCII.
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/"}

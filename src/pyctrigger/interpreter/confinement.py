@@ -10,21 +10,18 @@ process is needed to start a child, which would take 3 ms (subprocess itself wou
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import functools
 import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from .calls import filter_of_calls
-
-if TYPE_CHECKING:
-    import ctypes
-    from collections.abc import Callable
-
-    from .interpreter import Account
+from .interpreter import Account
 
 _Child = TypeVar("_Child")
 

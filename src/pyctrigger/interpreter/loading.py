@@ -25,17 +25,14 @@ import mmap
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ..errors import InterpreterError
 from .elf import read_needs
+from .interpreter import Account
 from .trust import Holders, ancestors
 from .witness import Witness, environment_of, facts_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from .interpreter import Account
 
 #: Bytes. No Python makes a larger one.
 _MAX_CONFIGURATION = 1 << 16

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 from ..errors import InterpreterError, RefusedError
 from .answer import is_complete, parse_answer, require_modest
 from .child import describe_death, kill, printable, start
+from .interpreter import Account
 from .loading import examine_loading
+from .trust import Holders
 from .witness import Probed, Witness, environment_of, facts_of, is_unchanged
 from .worker_accounts import lease
 
 if TYPE_CHECKING:
     import subprocess
-
-    from .interpreter import Account
-    from .trust import Holders
 
 #: Bytes. An answer has a few kilobytes.
 _MAX_BYTES = 1 << 20

@@ -5,12 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from .elf import read_needs
-
-if TYPE_CHECKING:
-    from .interpreter import Interpreter
+from .interpreter import Interpreter
 
 #: Links that the kernel follows in one path (path_resolution(7)).
 _MAX_LINKS = 40

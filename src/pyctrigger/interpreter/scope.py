@@ -7,18 +7,14 @@ managers' schemes are `deb_system` and `rpm_prefix` (both are vendors' patches t
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import NoEnvironmentError, UsageError
 from ..tuples import NamedTuple
+from .interpreter import Interpreter
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from .interpreter import Interpreter
-
-    #: Returns device and inode of the directory that a path leads to, or None.
-    Locate = Callable[[str], "tuple[int, int] | None"]
+#: Returns device and inode of the directory that a path leads to, or None.
+Locate = Callable[[str], "tuple[int, int] | None"]
 
 _MANAGERS_SCHEMES = ("deb_system", "rpm_prefix")
 #: Directories of packages inside the standard library's directory that don't belong to it.

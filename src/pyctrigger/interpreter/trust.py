@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from ..errors import InterpreterError, RefusedError
 from .interpreter import Account
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: Links that the kernel follows in one path (path_resolution(7)).
 _MAX_LINKS = 40

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from ..stamps import inode_of, stamp_of
 from ..tuples import NamedTuple
-
-if TYPE_CHECKING:
-    from .interpreter import Interpreter
+from .interpreter import Interpreter
 
 
 class Witness(NamedTuple):

@@ -16,15 +16,12 @@ import os
 import signal
 import stat
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from ..forking import fork
 from ..namespaces import mapped_for_both
 from .confinement import can_become
 from .interpreter import Account
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 #: Ids that containers (below 1879048192) and directory services (SSSD's end at 2000200000) leave free, up to systemd's
 #: range for foreign files.

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..errors import PyctriggerError
+from ..interpreter.interpreter import Interpreter
 from ..tuples import NamedTuple
 from ..version import VERSION
 from .outcome import Action, Failure, Finding, Tally, path_fields
-
-if TYPE_CHECKING:
-    from ..errors import PyctriggerError
-    from ..interpreter.interpreter import Interpreter
 
 #: The version of the JSON object; it may grow without a new number.
 SCHEMA = 1

@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from ..pyc.header import Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from .outcome import Finding
+from .outcome import Finding
 
 
 class State(NamedTuple):

@@ -6,16 +6,11 @@ Hooks of the administrator are programs in `commit_hooks.d`, which apk calls bef
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
 
 from .files import Source
-from .hook import HookFile, render, shell
+from .hook import HookFile, Subject, render, shell
 from .manager import Manager
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from .hook import Subject
 
 #: apk needs a pattern for each depth; no known package is deeper.
 _MAX_DEPTH = 12

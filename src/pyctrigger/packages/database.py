@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -17,7 +18,6 @@ from .files import ManagerError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterator
 
 #: Seconds to wait for a database that another program has locked.
 _LOCK_TIMEOUT = 0.5

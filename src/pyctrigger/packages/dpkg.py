@@ -7,16 +7,11 @@ add a command that apt runs after dpkg (apt.conf(5), DPkg::Post-Invoke).
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
 
 from .files import Source
-from .hook import HookFile, quoted, render, shell
+from .hook import HookFile, Subject, quoted, render, shell
 from .manager import Manager, lines_in, pycs_in_list
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from .hook import Subject
 
 #: Three lines for each diversion: the path, where other packages' file of that path is put, and the diverting package
 #: (":" for the administrator).

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from . import plain
 from .apk import Apk
 from .dpkg import Dpkg
-from .hook import HookPlaces
+from .hook import HookFile, HookPlaces, Subject
+from .manager import Manager
 from .pacman import Pacman
 from .pkg import Pkg
 from .rpm import Rpm
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .hook import HookFile, Subject
-    from .manager import Manager
 
 MANAGERS: dict[str, type[Manager]] = {kind.name: kind for kind in (Pkg, Dpkg, Rpm, Pacman, Apk)}
 

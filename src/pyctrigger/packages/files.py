@@ -7,16 +7,15 @@ parsed.
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Collection, Iterable, Iterator
-    from contextlib import AbstractContextManager
-
     from .manager import Manager
 
 _PIECE = 1 << 16

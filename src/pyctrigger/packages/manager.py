@@ -6,15 +6,11 @@ Its database is read without taking its lock, which the manager holds while hook
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Collection, Iterator, Sequence
+from typing import ClassVar
 
-from .files import Files, ManagerError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
-    from .files import Source
-    from .hook import HookFile, Subject
+from .files import Files, ManagerError, Source
+from .hook import HookFile, Subject
 
 #: A package in every standard library: touched whenever an interpreter is installed, upgraded or removed.
 INTERPRETERS_OWN = "encodings"

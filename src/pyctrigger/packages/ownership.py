@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container
 
-from .files import ManagerError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container
-
-    from .files import Files
+from .files import Files, ManagerError
 
 
 class _Everything:

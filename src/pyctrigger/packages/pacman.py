@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
 
 from .files import Source
-from .hook import HookFile, quoted, render
+from .hook import HookFile, Subject, quoted, render
 from .manager import INTERPRETERS_OWN, Manager, lines_in, pycs_in_list
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from .hook import Subject
 
 #: A file in each package's directory.
 _FILES = "/files"

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
 
 from ..errors import UsageError
-from .files import ManagerError, Source
-from .hook import HookFile, quoted, render
+from .files import Files, ManagerError, Source
+from .hook import HookFile, Subject, quoted, render
 from .manager import Manager, ask
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from .files import Files
-    from .hook import Subject
 
 #: Special characters: UCL expands variables, fnmatch(3) patterns, and a message shows the path in apostrophes.
 _SPECIAL = "$*?['"

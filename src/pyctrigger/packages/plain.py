@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from .hook import HookFile, render, shell
-
-if TYPE_CHECKING:
-    from .hook import Subject
+from .hook import HookFile, Subject, render, shell
 
 
 def hooks(subject: Subject) -> list[HookFile]:

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
 
 from .files import ManagerError, Source
-from .hook import HookFile, quoted, render, shell
+from .hook import HookFile, Subject, quoted, render, shell
 from .manager import INTERPRETERS_OWN, Manager, ask, pycs_in_list
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from .hook import Subject
 
 _DIRECTORIES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 _FILES = ("rpmdb.sqlite", "Packages.db", "Packages")

@@ -10,14 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
 
-from .files import ManagerError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from .files import Files
+from .files import Files, ManagerError
 
 _NAME, _DIRINDEXES, _BASENAMES, _DIRNAMES = 1000, 1116, 1117, 1118
 _STRING, _STRING_ARRAY = 6, 8

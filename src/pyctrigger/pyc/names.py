@@ -11,12 +11,9 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from ..tuples import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PYCACHE = "__pycache__"
 SOURCE_SUFFIX = ".py"

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from ..errors import InterpreterError, LockTimeoutError, PyctriggerError, UsageError
+from ..errors import InterpreterChangedError, InterpreterError, LockTimeoutError, PyctriggerError, UsageError
+from ..outcome.outcome import Tally
+from ..state.journal import Entry
 from ..tree.identity import ForeignPlaceError
 from ..tuples import NamedTuple
 from .backlog import KEPT
-from .scope.paths import Touched, beyond, both, lies_in
-from .scope.request import Work
+from .scope.paths import Touched, Units, beyond, both, lies_in
+from .scope.request import Request, Work
 from .scope.sites import OpenSites
 from .scope.target import Assignment, find_target
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ..errors import InterpreterChangedError
-    from ..outcome.outcome import Tally
-    from ..state.journal import Entry
-    from .scope.paths import Units
-    from .scope.request import Request
-    from .workspace import Workspace
+from .workspace import Workspace
 
 
 class Turn(NamedTuple):

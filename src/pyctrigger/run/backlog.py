@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 from ..interpreter.flavour import Flavour
-from ..state.journal import MOST_ATTEMPTS, Journal
-from .scope.request import Work
+from ..interpreter.interpreter import Interpreter
+from ..outcome.observer import Observer
+from ..outcome.outcome import Tally
+from ..state.journal import MOST_ATTEMPTS, Entry, Journal
+from ..state.probed import ProbedInterpreters
+from ..state.store import Store
+from .scope.config import Settings
+from .scope.request import Request, Work
+from .scope.target import Target
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ..interpreter.interpreter import Interpreter
-    from ..outcome.observer import Observer
-    from ..outcome.outcome import Tally
-    from ..state.journal import Entry
-    from ..state.probed import ProbedInterpreters
-    from ..state.store import Store
-    from .scope.config import Settings
-    from .scope.request import Request
-    from .scope.target import Target
-
-    #: Whether a path is part of what an entry means to look at.
-    Concerns = Callable[[Entry, str], bool]
+#: Whether a path is part of what an entry means to look at.
+Concerns = Callable[[Entry, str], bool]
 
 #: What a hook says that couldn't do its work.
 KEPT = "its work is kept in the journal, the next run does it"

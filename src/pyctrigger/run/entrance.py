@@ -7,14 +7,14 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..outcome.observer import Observer
 from ..state.locations import lock_directory, lock_file
+from ..state.store import Store
+from .scope.config import Settings
+from .scope.request import Running
 
 if TYPE_CHECKING:
-    from ..outcome.observer import Observer
     from ..state.lock import InstallationLock
-    from ..state.store import Store
-    from .scope.config import Settings
-    from .scope.request import Running
 
 #: Seconds that a hook waits for the lock before it leaves its work in the journal.
 HOOK_LOCK_TIMEOUT = 30.0

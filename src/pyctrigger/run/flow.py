@@ -9,23 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 from itertools import chain
-from typing import TYPE_CHECKING
 
+from ..outcome.outcome import Tally
+from ..state.records.manifest import Manifest
+from .plan.glance import Overview
 from .plan.knowledge import knowledge_of
 from .plan.results import Results
-from .plan.survey import Survey, are_read_only, touched_places
-from .plan.wanted import wanted_bytecode
+from .plan.survey import Places, Survey, are_read_only, touched_places
+from .plan.wanted import Wanted, wanted_bytecode
 from .scope.request import Work
-
-if TYPE_CHECKING:
-    from ..outcome.outcome import Tally
-    from ..state.records.manifest import Manifest
-    from .plan.glance import Overview
-    from .plan.survey import Places
-    from .plan.wanted import Wanted
-    from .scope.sites import OpenSites
-    from .scope.target import Assignment
-    from .workspace import Workspace
+from .scope.sites import OpenSites
+from .scope.target import Assignment
+from .workspace import Workspace
 
 #: The writer's id of runs without a lock, each with a number of its own: their residue has to be old to be swept.
 _UNLOCKED_WRITER = "stateless"
@@ -110,6 +105,5 @@ def _overview(assignment: Assignment, workspace: Workspace, wanted: Wanted) -> O
     target, request, _ = assignment
     if request.work is not Work.RUN or not (workspace.parts.are_kept or request.running.hook):
         return None
-    from .plan.glance import Overview
 
     return Overview(target, request, wanted, workspace.parts)

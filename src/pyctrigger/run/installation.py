@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from ..errors import InterpreterChangedError, PyctriggerError, UsageError
+from ..outcome.report import FlavourReport
 from .agenda import Agenda
 from .backlog import Unidentified
+from .operation import Operation
 from .scope.ability import check_target
 from .scope.request import Work
 from .scope.sites import OpenSites
+from .scope.target import Assignment
 from .workspace import Workspace
-
-if TYPE_CHECKING:
-    from ..outcome.report import FlavourReport
-    from .operation import Operation
-    from .scope.target import Assignment
 
 
 def serve_installation(assignment: Assignment, operation: Operation, report: FlavourReport) -> None:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
+from ..outcome.observer import Observer
+from ..outcome.report import FlavourReport, Taking
+from ..packages.ownership import Ownership
 from .apply.workers import Workers
-from .plan.findings import Inspection, Takings
+from .operation import Operation
+from .plan.findings import Inspected, Inspection, Takings
 from .plan.knowledge import knowledge_of
-from .plan.survey import Survey
+from .plan.survey import Places, Survey
 from .plan.wanted import wanted_bytecode
+from .scope.forked import Apart, Line, Relay
 from .scope.request import Work
 from .scope.sites import OpenSites
-
-if TYPE_CHECKING:
-    from ..outcome.observer import Observer
-    from ..outcome.report import FlavourReport, Taking
-    from ..packages.ownership import Ownership
-    from .operation import Operation
-    from .plan.findings import Inspected
-    from .plan.survey import Places
-    from .scope.forked import Line, Relay
-    from .scope.target import Assignment
+from .scope.target import Assignment
 
 
 def look(assignment: Assignment, operation: Operation, report: FlavourReport) -> None:
@@ -29,7 +24,6 @@ def look(assignment: Assignment, operation: Operation, report: FlavourReport) ->
     inspection, takings, foreign = _inspect(assignment, operation, operation.observer, operation.ownership)
     if foreign:
         from .others import trouble_with
-        from .scope.forked import Apart
 
         def inspect_as_others(line: Line, relay: Relay) -> tuple[Inspected, list[Taking]]:
             operation.store.tell_to(relay.notice)

@@ -5,23 +5,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ..errors import NoEnvironmentError, NoLibraryError
+from ..errors import NoEnvironmentError, NoLibraryError, PyctriggerError
+from ..outcome.observer import Observer
 from ..outcome.report import Report
+from ..packages.ownership import Ownership
+from ..state.probed import ProbedInterpreters
+from ..state.store import Store
 from .backlog import drop_gone
 from .plan.knowledge import ownership_in
-from .scope.request import Work
+from .scope.request import Request, Work
 from .scope.stored import load_settings, open_known
+from .scope.target import Assignment, Target
 from .targets import divided, find_assignments
 
 if TYPE_CHECKING:
-    from ..errors import PyctriggerError
-    from ..outcome.observer import Observer
-    from ..packages.ownership import Ownership
-    from ..state.probed import ProbedInterpreters
-    from ..state.store import Store
     from .recording import Recording
-    from .scope.request import Request
-    from .scope.target import Assignment, Target
 
 
 class Operation:

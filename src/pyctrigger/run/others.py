@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from ..outcome.outcome import Failure, Tally
-from .scope.forked import Apart, DeathError, NoProcessError
+from .plan.glance import Overview
+from .plan.survey import Places
+from .scope.forked import Apart, DeathError, Line, NoProcessError, Relay
+from .scope.paths import Units
 from .scope.sites import OpenSites
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .plan.glance import Overview
-    from .plan.survey import Places
-    from .scope.forked import Line, Relay
-    from .scope.paths import Units
-    from .scope.target import Assignment
-    from .workspace import Workspace
+from .scope.target import Assignment
+from .workspace import Workspace, WorkspaceApart
 
 
 def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Places) -> Tally:
     """Do the work in the places of others, as they; what became of their files. Raises PyctriggerError."""
     from .flow import carry_out
-    from .workspace import WorkspaceApart
 
     def carry_out_apart(line: Line, relay: Relay) -> None:
         with OpenSites(assignment.target, assignment.request) as sites:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from ..outcome.report import printable
+from ..outcome.report import FlavourReport, Report, printable
 from ..state.history import History, PastFlavour, PastRun, birth_of
+from ..state.store import Store
 from .scope.request import Request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from ..outcome.report import FlavourReport, Report
-    from ..state.store import Store
 
 #: Bytes of paths in one record, and of what failed; the numbers beside them count all.
 _MOST_PATHS = 8 << 10

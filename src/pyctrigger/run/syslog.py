@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import syslog
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from ..errors import PyctriggerError
 from ..outcome.observer import Observer
-from ..outcome.report import Report, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..outcome.report import FlavourReport
-    from .operation import Operation
-    from .scope.request import Request
+from ..outcome.report import FlavourReport, Report, shown
+from .operation import Operation
+from .scope.request import Request
 
 #: Bytes. Every receiver should take as much (RFC 5424, 6.1), and some cut off what is longer.
 _MOST_BYTES = 1900

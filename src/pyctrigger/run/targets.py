@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 from ..errors import InterpreterError, NoEnvironmentError, OutsideScopeError, PyctriggerError
 from ..interpreter.scope import own_directories
+from ..outcome.observer import Observer
+from ..outcome.report import Report
+from ..state.probed import ProbedInterpreters
+from ..state.store import Store
 from .backlog import KEPT, Unidentified
+from .scope.config import Settings
 from .scope.interpreters import find_interpreters
 from .scope.paths import home_of
-from .scope.request import Work
-from .scope.target import Assignment, find_target, keep_shared, told_apart
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from ..outcome.observer import Observer
-    from ..outcome.report import Report
-    from ..state.probed import ProbedInterpreters
-    from ..state.store import Store
-    from .scope.config import Settings
-    from .scope.request import Request
-    from .scope.target import Target
+from .scope.request import Request, Work
+from .scope.target import Assignment, Target, find_target, keep_shared, told_apart
 
 
 def divided(request: Request, notice: Callable[[str], None], errors: list[PyctriggerError]) -> list[Request]:

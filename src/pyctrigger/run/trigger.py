@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from ..errors import PyctriggerError
 from ..interpreter.flavour import not_found
@@ -17,9 +17,6 @@ from .scope.paths import absolute
 from .scope.request import Request, Running, Scope, Transaction, Work
 from .scope.target import Assignment, told_apart
 from .targets import lie_inside
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one option of the command

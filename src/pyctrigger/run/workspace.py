@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..outcome.observer import Observer
+from ..outcome.outcome import Tally
+from ..outcome.report import FlavourReport
+from ..state.records.manifest import Manifest
+from ..state.records.parts import Parts
 from .backlog import Backlog
 from .entrance import Entrance
-from .scope.request import Work
+from .operation import Operation
+from .plan.results import Results
+from .scope.request import Request, Work
+from .scope.target import Assignment
 
 if TYPE_CHECKING:
-    from ..outcome.observer import Observer
-    from ..outcome.outcome import Tally
-    from ..outcome.report import FlavourReport
-    from ..state.records.manifest import Manifest
-    from ..state.records.parts import Parts
-    from .operation import Operation
-    from .plan.results import Results
     from .scope.forked import Line, Relay
-    from .scope.request import Request
-    from .scope.target import Assignment
 
 
 class Workspace:

@@ -11,12 +11,10 @@ import contextlib
 import errno
 import json
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from .sqlite import connect, database_error, has_sqlite, is_damaged
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 _NAME = "history.sqlite"
 #: Where release 0.1.0 kept it: a JSON object a line.

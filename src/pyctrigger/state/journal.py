@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from ..tuples import NamedTuple
 from . import files
 from .quota import Quota
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _FORMAT = 1
 #: Bytes of paths in an entry for a foreign root. With more paths than that the entry stands for the whole scope.

@@ -13,14 +13,12 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import LockTimeoutError
 from .locations import lock_file, make_own
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 #: Seconds of waiting before the wait is announced.
 _ANNOUNCE_AFTER = 2.0

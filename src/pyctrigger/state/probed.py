@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 from binascii import crc32
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from ..interpreter.interpreter import Account, Interpreter
 from ..interpreter.witness import Probed, Witness, is_unchanged
 from . import files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _FORMAT = 2
 

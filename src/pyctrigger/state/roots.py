@@ -12,7 +12,8 @@ import os
 import re
 import shutil
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from ..stamps import inode_of
 from . import files
@@ -21,10 +22,7 @@ from .journal import Journal
 from .locations import make_own
 from .quota import Quota, measure
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Notice = Callable[[str], None]
+Notice = Callable[[str], None]
 
 _FORMAT = 1
 _SUBDIRECTORY = "roots"

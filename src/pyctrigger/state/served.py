@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from . import files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _NAME = "environment.json"
 

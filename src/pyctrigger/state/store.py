@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import RefusedError
@@ -11,12 +12,10 @@ from . import files
 from .journal import Entry, Journal
 from .locations import make_own
 from .quota import Quota, StateFullError
+from .records.manifest import HOOK_PATIENCE, PATIENCE, Manifest
+from .records.parts import Parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .records.manifest import Manifest
-    from .records.parts import Parts
     from .roots import Debt, RootState
 
 
@@ -147,17 +146,9 @@ class Store:
 
     def manifest(self, installation: str) -> Manifest:
         """Returns the manifest of an installation; without state, one that keeps nothing."""
-        from .records.manifest import (  # not needed where a transaction touches nothing
-            HOOK_PATIENCE,
-            PATIENCE,
-            Manifest,
-        )
-
         patience = HOOK_PATIENCE if self._hurries else PATIENCE
         return Manifest(self.directory(installation), patience=patience, notice=self._notice, quota=self._quota)
 
     def parts(self, installation: str) -> Parts:
         """Returns the records by which hooks recognise unchanged directories; empty without state."""
-        from .records.parts import Parts  # needed only by hooks and runs
-
         return Parts(self.directory(installation), self._quota)

@@ -12,17 +12,14 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from types import TracebackType
 
 from ..stamps import inode_of
 from .identity import Acting, Identity, identity_of, is_root
 from .opened import Opened, account_of_owner, is_confined, open_below, open_name
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-
-    _Accept = Callable[[list[int], os.stat_result], bool]
+_Accept = Callable[[list[int], os.stat_result], bool]
 
 
 def _open_max() -> int:

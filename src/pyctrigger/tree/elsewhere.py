@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Container
 
 from ..pyc.names import SOURCE_SUFFIX
 from ..stamps import inode_of
 from .directory import Tree
-
-if TYPE_CHECKING:
-    from collections.abc import Container
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -11,14 +11,11 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from types import TracebackType
 
 from ..namespaces import is_unmapped_group
 from ..tuples import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import TracebackType
 
 #: From <linux/capability.h>: the third version of the structures, which has 64 bits.
 _CAPABILITY_VERSION = 0x20080522

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..pyc.names import PYCACHE
+from .directory import Tree
 from .identity import Acting
+from .opened import Opened
 from .permission.access_lists import has_list
-from .permission.readers import Readers, is_kept_from_visitors
-from .source import SourceRefused, read_source
+from .permission.readers import Grants, Readers, is_kept_from_visitors
+from .source import SourceRefused, SourceRights, SourceText, read_source
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from .directory import Tree
-    from .opened import Opened
-    from .permission.readers import Grants
     from .permission.ways import WaysFromAbove
-    from .source import SourceRights, SourceText
 
 #: ST_RDONLY of statvfs(3). PyPy doesn't define it.
 _READ_ONLY = getattr(os, "ST_RDONLY", 1)

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Container
 
 from ..pyc.names import PYCACHE, SOURCE_SUFFIX
 from ..tuples import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Container
 
 
 class SourceListing(NamedTuple):

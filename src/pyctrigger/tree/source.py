@@ -6,20 +6,16 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from ..stamps import stamp_of
 from ..tuples import NamedTuple
+from .directory import Tree
 from .permission.access_lists import access_list
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import TypeVar
-
-    from .directory import Tree
-
-    T = TypeVar("T")
+T = TypeVar("T")
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

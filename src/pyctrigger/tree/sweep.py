@@ -9,15 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Optional
+from collections.abc import Iterable, Iterator
+from typing import Optional
 
+from .directory import Tree
+from .layout import Layout
 from .opened import Opened
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from .directory import Tree
-    from .layout import Layout
 
 #: Result for one file: its name, whether we removed it, and the error.
 Removed = tuple[str, bool, Optional[OSError]]

@@ -11,23 +11,17 @@ import errno
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
-from ..buffers import write_pieces
+from ..buffers import Buffer, write_pieces
 from ..namespaces import is_unmapped_group
 from ..pyc.names import PYCACHE, temporary_names
 from ..stamps import inode_of
+from .directory import Tree
 from .identity import MakingFor, acts_as_other, make_directory
 from .opened import account_of_owner
 from .permission.access_lists import drop_list, give_list, has_default_list
-from .permission.readers import is_kept_from_visitors, mode_for_visitors
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from ..buffers import Buffer
-    from .directory import Tree
-    from .permission.readers import Readers
+from .permission.readers import Readers, is_kept_from_visitors, mode_for_visitors
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: A directory's group may sweep and replace what is in it; others never may.

@@ -6,10 +6,7 @@ that need more than that have used up the limit of one source, no more sources a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .limits import Limits
+from .limits import Limits
 
 #: In limits of one source: total time of slow sources with the whole limit, and of those with the reduced limit.
 _FULL_LIMITS, _REDUCED_LIMITS = 5, 1

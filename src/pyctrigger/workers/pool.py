@@ -11,24 +11,19 @@ import os
 import select
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import NamedTuple, Union
 
 from ..errors import InterpreterChangedError, InterpreterError
 from ..interpreter.child import describe_death
+from ..interpreter.interpreter import Interpreter
+from ..interpreter.worker_accounts import Lease, lease
 from .allowance import Allowance
-from .limits import is_memory_ours
+from .limits import Limits, is_memory_ours
 from .pace import Pace
-from .wire import UNREADABLE, Compiled, Failed, NeedsCodec, NeedsFork, WireError, parse_reply
+from .wire import UNREADABLE, Compiled, Failed, NeedsCodec, NeedsFork, Reply, WireError, parse_reply
 from .worker import Job, Worker
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from ..interpreter.interpreter import Interpreter
-    from ..interpreter.worker_accounts import Lease
-    from .limits import Limits
-    from .wire import Reply
 
 #: Limits for one worker's queue: long enough that it never idles, short enough that all finish at the same time.
 _MAX_JOBS = 256
@@ -261,7 +256,6 @@ class Pool:
     def _lease_account(self) -> Lease | None:
         if os.geteuid() != 0:
             return None
-        from ..interpreter.worker_accounts import lease  # only root can lease accounts
 
         if len(self._leases) >= _MAX_ENDED_LEASES:
             self._end_leases()
@@ -273,9 +267,9 @@ class Pool:
     def _end_leases(self) -> None:
         """Return the leases of ended workers, and kill what still runs under their accounts."""
         used = [worker.lease for worker in self._workers]
-        for lease in [each for each in self._leases if each not in used]:
-            self._leases.remove(lease)
-            lease.end()
+        for ended in [each for each in self._leases if each not in used]:
+            self._leases.remove(ended)
+            ended.end()
 
     def _start_writing(self) -> None:
         for worker in self._workers:

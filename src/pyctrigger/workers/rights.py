@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ..interpreter.interpreter import Account, Interpreter
 from ..interpreter.reach import is_for_everybody
-
-if TYPE_CHECKING:
-    from ..interpreter.interpreter import Account, Interpreter
-    from ..interpreter.worker_accounts import Lease
+from ..interpreter.worker_accounts import Lease
 
 #: A worker, and the child in which it compiles some sources.
 _MAX_PROCESSES = 2

@@ -9,22 +9,16 @@ import subprocess
 import time
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from ..buffers import write_pieces
+from ..buffers import Buffer, write_pieces
 from ..errors import InterpreterError
 from ..interpreter.child import HINT_FOR_ACCOUNT, HINT_FOR_EVERYBODY, describe_death, kill, printable, start
+from ..interpreter.interpreter import Interpreter
+from ..interpreter.worker_accounts import Lease
 from . import warming
-from .limits import dont_wait, restrict, restrict_processes, widen
+from .limits import Limits, dont_wait, restrict, restrict_processes, widen
 from .rights import rights_for
-from .wire import FrameReader, Ready, largest_answer, parse_ready
-
-if TYPE_CHECKING:
-    from ..buffers import Buffer
-    from ..interpreter.interpreter import Interpreter
-    from ..interpreter.worker_accounts import Lease
-    from .limits import Limits
-    from .wire import Frame
+from .wire import Frame, FrameReader, Ready, largest_answer, parse_ready
 
 #: Seconds for a child to end by itself after its input was closed.
 _END_TIMEOUT = 5.0

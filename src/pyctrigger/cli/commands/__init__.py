@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...outcome.observer import Observer
+from ...outcome.report import FlavourReport, Report
 from ...run import trigger
+from ...run.scope.request import Request
+from ...run.scope.settings import Setting
 from ...tuples import NamedTuple
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterable, Mapping
-
-    from ...outcome.observer import Observer
-    from ...outcome.report import FlavourReport, Report
-    from ...run.scope.request import Request
-    from ...run.scope.settings import Setting
     from ..output.colour import Words
     from ..output.table import Piece
 

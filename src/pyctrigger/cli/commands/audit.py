@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ...errors import UsageError
+from ...inspect.audit.report import ArchiveReport, AuditReport
+from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, SECONDS, SIZES, TEXT, TEXTS, Setting, one_of
 from ..output.text import flush_output, say, seconds, shown
-from . import Verb
+from . import Call, Verb
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
-
-    from ...inspect.audit.report import ArchiveReport, AuditReport
-    from ...outcome.observer import Observer
-    from . import Call
 
 
 def _audit(call: Call, observer: Observer) -> AuditReport:

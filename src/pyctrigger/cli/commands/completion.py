@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...bounded import read_regular
+from ...outcome.observer import Observer
 from ...outcome.report import Report
 from ...run.scope.settings import Setting, one_of
-from . import Verb
-
-if TYPE_CHECKING:
-    from ...outcome.observer import Observer
-    from . import Call
-
+from . import Call, Verb
 
 #: Bytes of a script.
 _LARGEST = 1 << 20

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from ...inspect.status.doctor import DoctorReport, Python, examine
+from ...outcome.observer import Observer
+from ...run.hooks.inventory import SystemHook
 from ...state.history import elapsed
 from ...state.locations import is_root
 from ..output.own_name import ROOTS_PATH, command_for
 from ..output.table import Table
 from ..output.text import age
-from . import Verb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ...inspect.status.doctor import DoctorReport, Python
-    from ...outcome.observer import Observer
-    from ...run.hooks.inventory import SystemHook
-    from . import Call
+from . import Call, Verb
 
 _STYLES = {"yes": "good", "no": "warning", "nothing": "good"}
 
 
 def _examine(call: Call, observer: Observer) -> DoctorReport:
-    from ...inspect.status.doctor import examine
-
     # Root can run it by its name, since it just did; sudo may search other directories.
     command = ["pyctrigger"] if is_root() else ["sudo", command_for(ROOTS_PATH)]
     return examine(call.options.state_dir, call.options.config, command)

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from ..output.table import Table
+from ...inspect.explain.branch import Branch
+from ...inspect.explain.explanation import ExplainReport, Explanation, FlavourView, LevelView, explain
+from ...outcome.observer import Observer
+from ..output.table import Piece, Table
 from ..output.text import moment, shown
-from . import Verb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ...inspect.explain.branch import Branch
-    from ...inspect.explain.explanation import ExplainReport, Explanation, FlavourView, LevelView
-    from ...outcome.observer import Observer
-    from ..output.table import Piece
-    from . import Call
+from . import Call, Verb
 
 #: Files of a directory that are listed.
 _MOST_ITEMS = 20
 
 
 def _explain(call: Call, observer: Observer) -> ExplainReport:
-    from ...inspect.explain.explanation import explain
-
     return explain(call.read_request(observer), observer)
 
 

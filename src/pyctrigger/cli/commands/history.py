@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from ...inspect.past import HistoryReport, read_history
+from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, TEXTS, Setting, whole_number
-from ...state.history import elapsed
-from ..output.table import Table
+from ...state.history import PastFlavour, PastRun, elapsed
+from ..output.table import Piece, Table
 from ..output.text import moment, seconds, shown
-from . import Verb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ...inspect.past import HistoryReport
-    from ...outcome.observer import Observer
-    from ...state.history import PastFlavour, PastRun
-    from ..output.table import Piece
-    from . import Call
+from . import Call, Verb
 
 HEADERS = ("id", "date", "command", "event", "manager", "paths", "changes", "failures", "outcome", "duration")
 _NUMBERS = ("id", "paths", "changes", "failures", "duration")
@@ -25,8 +18,6 @@ _STYLES = {"failed": "error", "error": "error", "interrupted": "warning", "defer
 
 
 def _read(call: Call, observer: Observer) -> HistoryReport:
-    from ...inspect.past import read_history
-
     said = call.options
     return read_history(said.root, said.state_dir, said.numbers, limit=said.limit, failed=said.failed)
 

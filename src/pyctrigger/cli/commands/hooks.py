@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
+from ...outcome.observer import Observer
+from ...run.hooks.inventory import SystemHook
+from ...run.hooks.manage import Hook, HookReport, HookRequest, manage_hooks
 from ...run.scope.settings import BOOLEAN, MANAGERS, Setting, one_of
+from ..output.table import Table
 from ..output.text import shown
-from . import Verb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ...outcome.observer import Observer
-    from ...run.hooks.inventory import SystemHook
-    from ...run.hooks.manage import Hook, HookReport
-    from ..output.table import Table
-    from . import Call
+from . import Call, Verb
 
 #: Pythons that are listed if there are many.
 _FEW = 3
 
 
 def _manage(call: Call, observer: Observer) -> HookReport:
-    from ...run.hooks.manage import HookRequest, manage_hooks
-
     said = call.options
     return manage_hooks(
         HookRequest(
@@ -53,8 +46,6 @@ def _lines(report: HookReport) -> list[str] | list[Table]:
 
 
 def _table(report: HookReport) -> Table:
-    from ..output.table import Table
-
     standing = {hook.path: hook for hook in report.standing}
     here = {hook.flavour for hook in report.hooks}
     rows: list[tuple[str, ...]] = []

@@ -5,22 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
+from ...inspect.measure.measurement import Measurement, MeasureReport, MeasureRequest, Sample
+from ...interpreter.interpreter import Interpreter
+from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, PATH, POSITIVE_SECONDS, TEXTS, Setting, one_of, whole_number
+from ..output.chart import Bar, chart
+from ..output.table import Piece
 from ..output.text import say, shown
-from . import Verb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ...inspect.measure.measurement import Measurement, MeasureReport, Sample
-    from ...interpreter.interpreter import Interpreter
-    from ...outcome.observer import Observer
-    from ..output.chart import Bar
-    from ..output.table import Piece
-    from . import Call
-
+from . import Call, Verb
 
 #: As `inspect.measure.trees.Kind` names them: every command's start would pay for importing it here.
 _KINDS = {
@@ -34,7 +29,6 @@ _STYLES = {"stale": "error", "absent": "warning", "fresh": "good"}
 def _perform(call: Call, observer: Observer) -> MeasureReport:
     """Measure. Errors become part of the report."""
     from ...errors import PyctriggerError
-    from ...inspect.measure.measurement import MeasureReport, MeasureRequest
     from ...inspect.measure.session import measure
     from ...inspect.measure.trees import Kind
 
@@ -122,8 +116,6 @@ def _lines(report: MeasureReport) -> list[Piece]:
 
 
 def _measurement_lines(measurement: Measurement) -> list[Piece]:
-    from ..output.chart import chart
-
     interpreter, request = measurement.interpreter, measurement.request
     what = str(request) if request.script is None else shown(" ".join([request.script, *request.arguments]))
     sources = f"{measurement.sources} source{'' if measurement.sources == 1 else 's'}"
@@ -138,8 +130,6 @@ def _measurement_lines(measurement: Measurement) -> list[Piece]:
 
 
 def _bar(measurement: Measurement, state: str) -> Bar:
-    from ..output.chart import Bar
-
     spread, cpu = measurement.spread(state), measurement.cpu(state)
     extent = f"({spread.minimum:.3f} to {spread.maximum:.3f})"
     label = f"{spread.median:7.3f} s  {extent:<17}  cpu {cpu.median:.3f} s  {measurement.ratio(state):5.2f} x fresh"

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from ...interpreter.interpreter import Interpreter
+from ...outcome.observer import Observer
+from ...outcome.report import Report
 from ...run import trigger
+from ...run.scope.request import Request
 from ...run.scope.settings import BOOLEAN, Setting
 from ..output.colour import is_wanted
 from ..output.table import Table, lines_of
 from ..output.text import say, shown, size
-from . import Verb
+from . import Call, Verb
 from .sweep import summary
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ...interpreter.interpreter import Interpreter
-    from ...outcome.observer import Observer
-    from ...outcome.report import Report
-    from ...run.scope.request import Request
-    from . import Call
 
 _HEADERS = ("flavour", "pycs", "size", "by others", "site directory")
 
@@ -128,7 +123,6 @@ def _agrees() -> bool:
 def _refuse(preview: Report, message: str, *, declined: bool = False) -> Report:
     """Returns the report of a purge that wasn't done."""
     from ...errors import DeclinedError, UsageError
-    from ...outcome.report import Report
 
     report = Report(preview.command)
     report.errors = [

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+from ...inspect.status.migration import MigrationReport, compare_with
+from ...interpreter.interpreter import Interpreter
+from ...outcome.observer import Observer
+from ...outcome.report import FlavourReport, Report
 from ...run.scope.settings import BOOLEAN, SETTINGS, TEXT, Setting, ValueKind, one_of
-from ..output.table import Table
+from ..output.table import Piece, Table
 from ..output.text import age, moment, seconds, shown, size
-from . import Verb
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from ...inspect.status.migration import MigrationReport
-    from ...interpreter.interpreter import Interpreter
-    from ...outcome.observer import Observer
-    from ...outcome.report import FlavourReport, Report
-    from ..output.table import Piece
-    from . import Call
-
+from . import Call, Verb
 
 #: The width of a terminal, in columns.
 _WIDTH = 80
@@ -80,8 +74,6 @@ def _look(call: Call, observer: Observer) -> Report:
     if options.check and options.format == "prometheus" and options.json:
         raise UsageError("--format prometheus and --json contradict each other", hint="leave one of them out")
     if options.against is not None:
-        from ...inspect.status.migration import compare_with
-
         return compare_with(call.read_request(observer), options.against, observer)
     if options.check:
         from ...inspect.status.check import Thresholds, check
@@ -98,7 +90,6 @@ def _look(call: Call, observer: Observer) -> Report:
 
 def _lines(report: Report) -> list[Piece]:
     from ...inspect.status.check import CheckReport
-    from ...inspect.status.migration import MigrationReport
 
     if isinstance(report, CheckReport):
         from ..output.monitoring import nagios_line, prometheus_lines

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ...outcome.report import FlavourReport
 from ..output.text import seconds
 from . import Verb
-
-if TYPE_CHECKING:
-    from ...outcome.report import FlavourReport
 
 
 def summary(run: FlavourReport) -> list[str]:

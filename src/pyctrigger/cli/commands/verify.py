@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from ...outcome.outcome import Finding
+from ...outcome.report import FlavourReport
+from ..output.colour import Words
 from ..output.text import seconds, shown
 from . import Verb
-
-if TYPE_CHECKING:
-    from ...outcome.outcome import Finding
-    from ...outcome.report import FlavourReport
-    from ..output.colour import Words
 
 
 def summary(run: FlavourReport) -> list[str | Words]:

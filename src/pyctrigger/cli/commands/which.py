@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ...inspect.explain.provenance import Provenance, WhichReport, trace
+from ...outcome.observer import Observer
 from ..output.table import Table
-from . import Verb
-
-if TYPE_CHECKING:
-    from ...inspect.explain.provenance import Provenance, WhichReport
-    from ...outcome.observer import Observer
-    from . import Call
+from . import Call, Verb
 
 HEADERS = ("flavour", "level", "state", "package", "source", "pyc")
 _STYLES = {"fresh": "good", "missing": "warning", "orphan": "warning", "corrupt": "error"}
 
 
 def _look(call: Call, observer: Observer) -> WhichReport:
-    from ...inspect.explain.provenance import trace
-
     return trace(call.read_request(observer), observer)
 
 

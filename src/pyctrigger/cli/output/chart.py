@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from .colour import Words
+from .colour import Words
 
 _WIDEST = 60
 _NARROWEST = 10

@@ -7,10 +7,7 @@ a terminal is there to show it.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Union
-
-if TYPE_CHECKING:
-    from typing import TextIO
+from typing import TextIO, Union
 
 #: A line in pieces: plain text, or a text and the name of its style.
 Words = tuple[Union[str, tuple[str, str]], ...]

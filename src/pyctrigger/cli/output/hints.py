@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from .colour import Words
+from .colour import Words
 
 _LEAVE_OUT = "leave it out: --exclude GLOB, or exclude in the configuration"
 _AT_FAULT = f"tell the maintainers of the source, or {_LEAVE_OUT}"

@@ -6,17 +6,13 @@ Prometheus' "Exposition formats", text format 0.0.4 (backslash, quotation mark a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from ...inspect.status.check import CheckReport, Health
 from ...outcome.report import printable
 from ...state.history import elapsed
 from ...version import VERSION
 from .text import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ...inspect.status.check import CheckReport, Health
 
 
 def nagios_line(report: CheckReport) -> str:

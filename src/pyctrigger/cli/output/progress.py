@@ -8,12 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, TextIO
 
 from .text import say
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 #: Seconds. Work that is done sooner needs no line.
 _PATIENCE = 0.5

@@ -6,19 +6,14 @@ No cell is ever cut, and none broken but between its words: what a person copies
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TextIO, Union
 
-from .colour import is_terminal, painted
+from .colour import Words, is_terminal, painted
 from .text import shown
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from typing import TextIO, Union
-
-    from .colour import Words
-
-    #: What a verb answers with, piece by piece: a line, a line with colour in it, or a table.
-    Piece = Union[str, Words, "Table"]
+#: What a verb answers with, piece by piece: a line, a line with colour in it, or a table.
+Piece = Union[str, Words, "Table"]
 
 _GAP = "  "
 _NO_LIMIT = 1 << 20

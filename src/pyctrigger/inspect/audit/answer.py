@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...pyc.magic import number_of, release_of
 from .judgement import KINDS, REASONS
-from .limits import HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND
-
-if TYPE_CHECKING:
-    from .limits import ArchiveLimits
+from .limits import HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND, ArchiveLimits
 
 FORMATS = frozenset({"wheel", "egg", "sdist", "zip", "conda", "deb", "rpm", "tar", "pkg", "arch", "apk"})
 FAILURES = frozenset({"damaged", "limit", "unsupported", "memory", "io", "defect"})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from ...errors import PyctriggerError, UsageError
+from ...interpreter.interpreter import Interpreter
 from ...run.scope.config import load
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.request import Request, Running, Scope, Work
@@ -16,9 +17,6 @@ from .crew import Crew
 from .judgement import TargetFacts
 from .limits import ArchiveLimits
 from .report import ArchiveReport, AuditReport
-
-if TYPE_CHECKING:
-    from ...interpreter.interpreter import Interpreter
 
 
 class AuditRequest(NamedTuple):

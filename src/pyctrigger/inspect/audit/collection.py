@@ -6,12 +6,10 @@ import errno
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from ...tree.directory import Tree
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _COMPRESSIONS = "gz|bz2|xz|zst|lzma"

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from .streams import pieces
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from .streams import Readable
+from .streams import Readable, pieces
 
 FILE, DIRECTORY, LINK, HARD_LINK, OTHER = "file", "directory", "link", "hardlink", "other"
 

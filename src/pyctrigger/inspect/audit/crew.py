@@ -12,18 +12,15 @@ import select
 import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from ...errors import ShortageError
 from ...interpreter.child import describe_death, kill, printable, start_own
 from ...interpreter.worker_accounts import lease
 from .answer import NoAnswerError, parse_answer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from .judgement import TargetFacts
-    from .limits import ArchiveLimits
+from .judgement import TargetFacts
+from .limits import ArchiveLimits
 
 _READY = b"pyctrigger-reader-1\n"
 #: Seconds until a reader has imported what it needs.

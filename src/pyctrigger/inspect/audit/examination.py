@@ -5,21 +5,16 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 from ...pyc.source_hash import source_hash
 from .answer import MOST_MAGIC_NUMBERS, MOST_TAGS
 from .contents import Contents, files_named
 from .formats import open_archive
-from .judgement import KINDS, ArchiveFinding, judge
-from .limits import ArchiveError, Budget
+from .judgement import KINDS, ArchiveFinding, Doubt, TargetFacts, Verdicts, judge
+from .limits import ArchiveError, ArchiveLimits, Budget
 from .streams import zstd_module
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .judgement import Doubt, TargetFacts, Verdicts
-    from .limits import ArchiveLimits
 
 #: Characters in the names of all findings that are listed.
 _MOST_TEXT = 1 << 20

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import zipfile
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from . import rpm, tar
-from .contents import normal
-from .limits import ArchiveError
+from .contents import Member, normal
+from .limits import ArchiveError, Budget
 from .streams import Forward, compression_of, decompressed
 from .zip import is_sdist_mark, open_zip
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .contents import Member
-    from .limits import Budget
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _HEAD = 512

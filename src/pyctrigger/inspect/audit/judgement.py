@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from ...pyc.magic import header_size, is_magic, number_of, release_of
 from ...pyc.names import PYCACHE, CachedName, cached_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .contents import Contents, PackedSource
+from .contents import Contents, PackedSource
 
 _UINT32 = 0xFFFFFFFF
 _HASH_BASED, _CHECK_SOURCE = 0b01, 0b10

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...interpreter.interpreter import Interpreter
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, printable
 from .answer import COUNTS
 from .judgement import KINDS
-
-if TYPE_CHECKING:
-    from ...interpreter.interpreter import Interpreter
 
 
 class ArchiveReport:

@@ -11,17 +11,13 @@ import re
 import stat
 import struct
 from collections import Counter
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 from ...packages.rpm_database import PackageHeader
 from .contents import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
-from .limits import ArchiveError
+from .limits import ArchiveError, Budget
 from .streams import Forward, Window, decompressed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .limits import Budget
 
 MAGIC = b"\xed\xab\xee\xdb"
 _LEAD = 96

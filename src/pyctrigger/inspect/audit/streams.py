@@ -7,14 +7,10 @@ import importlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Protocol
 
-from .limits import HAVE_ZSTD, ArchiveError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .limits import Budget
+from .limits import HAVE_ZSTD, ArchiveError, Budget
 
 _PIECE = 1 << 18
 #: Bytes. What asks for more at once, or for one header (a name, the extended attributes), does so because a number in

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import tarfile
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
 
 from .contents import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
-from .limits import ArchiveError
-from .streams import Forward, Window, decompressed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .limits import Budget
-    from .streams import Readable
+from .limits import ArchiveError, Budget
+from .streams import Forward, Readable, Window, decompressed
 
 _BLOCK = 512
 # A .deb is an ar archive with a tar in it (deb(5)). The framing is 60 bytes a member, without long names, and read

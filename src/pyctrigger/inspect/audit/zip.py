@@ -10,17 +10,13 @@ import re
 import stat
 import struct
 import zipfile
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from .contents import DIRECTORY, FILE, LINK, OTHER, Member
-from .limits import ArchiveError
+from .limits import ArchiveError, Budget
 from .streams import Forward
 from .tar import tar_members_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .limits import Budget
 
 #: `conda-package-handling`: the package in one tar, what is known about it in another, both stored without compression.
 _CONDA_PAYLOAD = re.compile(r"(?:pkg|info)-[^/]+\.tar(?:\.[a-z0-9]+)?\Z")

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from ...outcome.outcome import path_fields
 from ...outcome.states import word_for
 from ...pyc.header import Verdict
 from ...pyc.names import PYCACHE
+from ...run.plan.steps import Step
 from ...run.scope.paths import Unit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ...run.plan.steps import Step
-    from ...tree.layout import Layout
-    from .forecast import Examiner
+from ...tree.layout import Layout
+from .forecast import Examiner
 
 #: Files that are named one by one; the numbers count all.
 _MOST_ITEMS = 100

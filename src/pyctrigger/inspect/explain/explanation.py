@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ...errors import UsageError
+from ...outcome.observer import Observer
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, printable
 from ...packages.owners import Owner, owners_of
+from ...run.operation import Operation
 from ...run.scope.forked import look_as_others
+from ...run.scope.request import Request
 from ...run.scope.root_files import files_of
-from ...run.scope.target import told_apart
+from ...run.scope.target import Target, told_apart
 from ...run.trigger import prepare
 from ...state.history import History
 from ...tree.directory import open_in_root
 from .branch import Branch, look_below
-from .forecast import Examiner
+from .forecast import Examiner, Level, SourceLook
 from .naming import PycPath, clean_paths, is_source, read_name
 from .rules import Decision, HeaderFields, decide, read_header
-
-if TYPE_CHECKING:
-    from ...outcome.observer import Observer
-    from ...run.operation import Operation
-    from ...run.scope.request import Request
-    from ...run.scope.target import Target
-    from .forecast import Level, SourceLook
 
 
 class LevelView(NamedTuple):

@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ...errors import RefusedError
 from ...interpreter.scope import SiteDirectory
@@ -18,6 +18,7 @@ from ...outcome.outcome import Tally
 from ...pyc.header import Verdict
 from ...pyc.names import NAME_MAX, PYCACHE, pyc_suffix
 from ...run.apply.untrusted import Gatekeeper
+from ...run.operation import Operation
 from ...run.plan.knowledge import Knowledge
 from ...run.plan.results import denials_of
 from ...run.plan.steps import LevelState, Step
@@ -28,15 +29,12 @@ from ...run.scope.paths import home_of
 from ...run.scope.places import real_name
 from ...run.scope.request import Work
 from ...run.scope.sites import open_layout, require_account_owns
+from ...run.scope.target import Target
+from ...state.records.manifest import Uncompilable
 from ...tree.elsewhere import goal_of
+from ...tree.layout import Layout
 from ...tree.listing import list_pycs
 from ...tree.source import SourceRefused, look_at_pyc, require_readable, source_status
-
-if TYPE_CHECKING:
-    from ...run.operation import Operation
-    from ...run.scope.target import Target
-    from ...state.records.manifest import Uncompilable
-    from ...tree.layout import Layout
 
 _EVERY_LEVEL = (0, 1, 2)
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from ...interpreter.flavour import TAGS
 from ...pyc.names import PYCACHE, SOURCE_SUFFIX, writer_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class PycPath(NamedTuple):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ...errors import UsageError
 from ...interpreter.flavour import Flavour
+from ...outcome.observer import Observer
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, printable
 from ...packages.owners import Owner, owners_of
 from ...pyc.names import PYCACHE
+from ...run.operation import Operation
 from ...run.scope.forked import look_as_others
+from ...run.scope.request import Request
 from ...run.scope.root_files import files_of
+from ...run.scope.target import Target
 from ...run.trigger import prepare
 from ...tree.directory import Tree
 from ...tree.listing import list_pycs
@@ -21,12 +25,6 @@ from ...tree.source import look_at_pyc
 from .forecast import Examiner
 from .naming import PycPath, clean_paths, is_source, read_name
 from .rules import decide
-
-if TYPE_CHECKING:
-    from ...outcome.observer import Observer
-    from ...run.operation import Operation
-    from ...run.scope.request import Request
-    from ...run.scope.target import Target
 
 
 class Provenance(NamedTuple):

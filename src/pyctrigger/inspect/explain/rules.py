@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ...outcome.states import STATES
-from ...pyc.header import InvalidationMode, Verdict
-
-if TYPE_CHECKING:
-    from ...pyc.header import HeaderFormat
-    from ...run.plan.wanted import Wanted
-    from .forecast import Directory, Examiner, Level, SourceLook
+from ...pyc.header import HeaderFormat, InvalidationMode, Verdict
+from ...run.plan.wanted import Wanted
+from .forecast import Directory, Examiner, Level, SourceLook
 
 _OUTSIDE = "it lies outside of the scope"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import statistics
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from ...errors import RefusedError, UsageError
+from ...interpreter.interpreter import Interpreter
 from ...interpreter.scope import own_directories
 from ...interpreter.trust import account_for
 from ...outcome.outcome import path_fields
@@ -15,11 +17,6 @@ from ...outcome.report import Report, interpreter_fields, printable
 from ...run.scope.places import no_directory
 from ...tree.source import LARGEST_SOURCE
 from .trees import STATES, Kind, foreign_magic
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ...interpreter.interpreter import Interpreter
 
 
 class MeasureRequest(NamedTuple):

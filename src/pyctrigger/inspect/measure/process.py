@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +26,6 @@ from ...interpreter.child import describe_death, printable
 
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import Mapping, Sequence
 
 #: Bytes of standard error that are kept: the last ones tell what went wrong.
 _MOST_STDERR = 8192

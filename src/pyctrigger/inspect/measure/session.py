@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from ...errors import (
     InterpreterError,
@@ -21,8 +21,10 @@ from ...errors import (
 )
 from ...interpreter.child import BOOTSTRAP, PROGRAMS, open_file
 from ...interpreter.flavour import Flavour
+from ...interpreter.interpreter import Interpreter
 from ...run.scope import config as configuration
-from ...run.scope.interpreters import find_interpreters
+from ...run.scope.config import Settings
+from ...run.scope.interpreters import Found, find_interpreters
 from ...run.scope.request import Request, Scope, Work
 from ...state.probed import ProbedInterpreters
 from ...workers.capacity import worker_count
@@ -31,13 +33,6 @@ from ...workers.pool import Pool
 from .measurement import Measurement, MeasureReport, MeasureRequest, Sample
 from .process import Command, has_barrier, run_timed
 from .trees import STATES, Kind, Trees
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ...interpreter.interpreter import Interpreter
-    from ...run.scope.config import Settings
-    from ...run.scope.interpreters import Found
 
 #: How often sources may turn up that no run before has imported.
 _MOST_SURVEYS = 3

@@ -12,10 +12,13 @@ import contextlib
 import enum
 import os
 import shutil
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ...buffers import Buffer
 from ...errors import MeasurementError
+from ...interpreter.interpreter import Interpreter
 from ...interpreter.scope import PACKAGE_DIRECTORIES, own_directories
 from ...outcome.observer import Observer
 from ...outcome.outcome import Failure
@@ -25,14 +28,8 @@ from ...run.scope.forked import look_as_others
 from ...tree.directory import Tree
 from ...tree.source import SourceRefused, read_source
 from ...workers import wire
+from ...workers.pool import Answer, Pool
 from ...workers.worker import Job
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from ...buffers import Buffer
-    from ...interpreter.interpreter import Interpreter
-    from ...workers.pool import Answer, Pool
 
 #: Bytes. No pyc is larger.
 _LARGEST = 128 << 20

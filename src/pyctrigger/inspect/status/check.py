@@ -10,35 +10,30 @@ import enum
 import os
 import shlex
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from ...errors import PyctriggerError, UsageError
+from ...interpreter.interpreter import Interpreter
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, error_fields, printable
 from ...run.backlog import Unidentified
+from ...run.scope.config import Settings
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.places import real_prefix
+from ...run.scope.request import Request
 from ...run.scope.stored import open_state
 from ...run.scope.target import Target
 from ...run.targets import divided
 from ...stamps import inode_of
-from ...state.history import History, elapsed
+from ...state.history import History, PastFlavour, PastRun, elapsed
+from ...state.journal import Entry
 from ...state.locations import lock_directory
-from ...state.lock import current_holder
+from ...state.lock import Holder, current_holder
+from ...state.probed import ProbedInterpreters
 from ...state.served import served
+from ...state.store import Store
 from ..past import require_readable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ...interpreter.interpreter import Interpreter
-    from ...run.scope.config import Settings
-    from ...run.scope.request import Request
-    from ...state.history import PastFlavour, PastRun
-    from ...state.journal import Entry
-    from ...state.lock import Holder
-    from ...state.probed import ProbedInterpreters
-    from ...state.store import Store
 
 
 class Alarm(enum.IntEnum):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ...errors import PyctriggerError
 from ...outcome.outcome import path_fields
@@ -23,21 +24,16 @@ from ...run.scope.config import Settings
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.request import Request, Running, Work
 from ...run.scope.sites import OpenSites
-from ...run.scope.stored import open_state
-from ...run.scope.target import find_target
+from ...run.scope.stored import open_state, open_store
+from ...run.scope.target import Target, find_target
 from ...run.trigger import perform
 from ...state.history import elapsed
 from ...state.locations import configuration_files, is_root, state_directory
+from ...state.probed import ProbedInterpreters
 from ...state.roots import with_pending_work
+from ...state.store import Store
 from ..past import require_readable
 from .check import CheckReport, Health, Thresholds, check
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from ...run.scope.target import Target
-    from ...state.probed import ProbedInterpreters
-    from ...state.store import Store
 
 
 class Python(NamedTuple):
@@ -171,8 +167,6 @@ def _opened(report: DoctorReport, request: Request) -> tuple[Settings, Store, Pr
         if report.configuration is None:
             raise
         report.trouble = error
-    from ...run.scope.stored import open_store
-    from ...state.probed import ProbedInterpreters
 
     store = open_store(request)
     return Settings(), store, ProbedInterpreters(store.base, keep=False)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...pyc.names import pyc_suffix
-
-if TYPE_CHECKING:
-    from ...state.records.manifest import Manifest
+from ...state.records.manifest import Manifest
 
 
 class Estimate:

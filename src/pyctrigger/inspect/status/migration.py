@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ...errors import PyctriggerError
+from ...interpreter.interpreter import Interpreter
+from ...outcome.observer import Observer
 from ...outcome.outcome import Failure, path_fields
 from ...outcome.report import Report, interpreter_fields
 from ...outcome.states import word_for
 from ...pyc.header import Verdict
+from ...run.operation import Operation
 from ...run.plan.knowledge import Knowledge
+from ...run.plan.steps import Stale, Step
 from ...run.plan.survey import Survey
-from ...run.plan.wanted import wanted_bytecode
+from ...run.plan.wanted import Wanted, wanted_bytecode
 from ...run.scope.forked import look_as_others
 from ...run.scope.interpreters import find_interpreters
+from ...run.scope.request import Request
 from ...run.scope.sites import OpenSites
 from ...run.scope.target import Assignment, Target
 from ...run.trigger import prepare
+from ...state.records.manifest import Manifest
+from ...tree.layout import Layout
 from .estimate import Estimate
-
-if TYPE_CHECKING:
-    from ...interpreter.interpreter import Interpreter
-    from ...outcome.observer import Observer
-    from ...run.operation import Operation
-    from ...run.plan.steps import Stale, Step
-    from ...run.plan.wanted import Wanted
-    from ...run.scope.request import Request
-    from ...state.records.manifest import Manifest
-    from ...tree.layout import Layout
 
 
 class SiteNeeds(NamedTuple):

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...outcome.observer import Observer
+from ...outcome.report import FlavourReport, Report
 from ...run.backlog import Unidentified
+from ...run.scope.request import Request
+from ...run.scope.target import Target
 from ...run.trigger import prepare, serve_all
 from ...state.history import elapsed
+from ...state.journal import Entry
 from ...state.locations import lock_directory
 from ...state.lock import current_holder
-
-if TYPE_CHECKING:
-    from ...outcome.observer import Observer
-    from ...outcome.report import FlavourReport, Report
-    from ...run.scope.request import Request
-    from ...run.scope.target import Target
-    from ...state.journal import Entry
-    from ...state.store import Store
+from ...state.store import Store
 
 #: Entries of a journal that are listed one by one; the numbers beside them count all.
 _MOST_ENTRIES = 100

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
 
+from ...interpreter.interpreter import Interpreter
 from ...outcome.outcome import LASTING_KINDS, Failure, Untried
 from ...pyc.header import Verdict
-from ...state.records.manifest import Uncompilable
+from ...state.records.manifest import Manifest, Uncompilable
 from ...state.records.record import digest_of, identity_at
 from ...tree.source import SourceRefused, largest_pyc
 from ...workers import wire
-from ...workers.pool import Lost
+from ...workers.pool import Answer, Lost, Pool
 from ...workers.worker import Job
 from ..plan.knowledge import known_to_exceed
-from .queue import Asked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from ...interpreter.interpreter import Interpreter
-    from ...state.records.manifest import Manifest
-    from ...workers.pool import Answer, Pool
-    from ..plan.wanted import Wanted
-    from .queue import Task
-    from .writing import PycWriter
+from ..plan.wanted import Wanted
+from .queue import Asked, Task
+from .writing import PycWriter
 
 #: Bytes. Copies of what is this small, most of them empty, aren't worth waiting for.
 _SMALL = 128

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING
 
 from ...outcome.outcome import Failure, Finding
 from ...pyc.header import Verdict
-from ...tree.layout import Place
+from ...state.records.manifest import Manifest
+from ...tree.layout import Layout, Place
 from ...tree.sweep import remove_package, remove_pycache
+from ..plan.knowledge import Knowledge
+from ..plan.results import Results
+from ..plan.steps import Stale, Step
+from ..plan.wanted import Wanted
 from .queue import Task, largest_first
 from .untrusted import Gatekeeper
+from .workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from ...state.records.manifest import Manifest
-    from ...tree.layout import Layout
-    from ..plan.knowledge import Knowledge
-    from ..plan.results import Results
-    from ..plan.steps import Stale, Step
-    from ..plan.wanted import Wanted
     from .compile import Compilation
     from .refresh import Refresher
-    from .workers import Workers
     from .writing import PycWriter
 
-    #: A directory of a tree, and what is to be changed in it.
-    Change = tuple[Layout, Step]
+#: A directory of a tree, and what is to be changed in it.
+Change = tuple[Layout, Step]
 
 #: Sources that are held at most so that a watcher knows how many there are: some 50 MB of names and status.
 _MOST_COUNTED = 50_000

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
+from ...tree.layout import Place
+from ...tree.source import SourceText
 from ...tuples import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from ...tree.layout import Place
-    from ...tree.source import SourceText
-    from ..plan.steps import Stale
+from ..plan.steps import Stale
 
 #: Sources that wait while larger ones behind them are found; what is held is their names and status.
 _MOST_WAITING = 256

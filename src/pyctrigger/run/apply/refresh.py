@@ -6,22 +6,17 @@ manifest knows that a body was made from just these bytes, compiling again would
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...pyc.header import Verdict
-from ...state.records.record import UNSEEN, digest_of, identity_at, identity_of, identity_written
+from ...state.records.manifest import Manifest
+from ...state.records.pages import PagedRecords
+from ...state.records.record import UNSEEN, Record, digest_of, identity_at, identity_of, identity_written
+from ...tree.permission.readers import Readers
 from ...tree.source import SourceRefused, is_unchanged, read_pyc, source_rights
 from ...tree.writer import WriteRefused
-
-if TYPE_CHECKING:
-    from ...state.records.manifest import Manifest
-    from ...state.records.pages import PagedRecords
-    from ...state.records.record import Record
-    from ...tree.permission.readers import Readers
-    from ..plan.steps import LevelState
-    from ..plan.wanted import Wanted
-    from .queue import Task
-    from .writing import PycWriter
+from ..plan.steps import LevelState
+from ..plan.wanted import Wanted
+from .queue import Task
+from .writing import PycWriter
 
 
 class Refresher:

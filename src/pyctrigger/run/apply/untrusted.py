@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from ...outcome.outcome import Failure
+from ...outcome.outcome import Failure, Tally
+from ...tree.directory import Tree
+from ...tree.layout import Layout
 from ...tree.listing import source_owners
 from ...tree.permission.custody import reason_to_distrust, writers_beside_root
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ...outcome.outcome import Tally
-    from ...tree.directory import Tree
-    from ...tree.layout import Layout
 
 _CONFIGURED = 'untrusted_directories = "allow" in the configuration permits it'
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...interpreter.interpreter import Interpreter
 from ...pyc.header import InvalidationMode
 from ...state.locations import is_root, lock_directory
+from ...state.records.manifest import Manifest
+from ..plan.wanted import Wanted
+from ..scope.config import Settings
+from ..scope.request import Running
 
 if TYPE_CHECKING:
-    from ...interpreter.interpreter import Interpreter
-    from ...state.records.manifest import Manifest
     from ...workers.allowance import Allowance
     from ...workers.pool import Lost, Pool
     from ..plan.proof import Prover
-    from ..plan.wanted import Wanted
-    from ..scope.config import Settings
-    from ..scope.request import Running
 
 
 class Workers:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
+from ...buffers import Buffer
 from ...outcome.outcome import LASTING_KINDS, Failure
 from ...pyc.header import NO_PYC, InvalidationMode, Verdict
+from ...state.records.manifest import Manifest
 from ...state.records.record import (
     UNSEEN,
     Record,
@@ -18,22 +22,14 @@ from ...state.records.record import (
     identity_written,
     learn_clock,
 )
-from ...tree.source import SourceRefused, digest_pyc, source_status
+from ...tree.layout import Layout, Place
+from ...tree.source import PycDigest, SourceRefused, digest_pyc, source_status
 from ...tree.writer import Writer, WriteRefused
 from ...workers import wire
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
-
-    from ...buffers import Buffer
-    from ...state.records.manifest import Manifest
-    from ...tree.layout import Layout, Place
-    from ...tree.source import PycDigest
-    from ..plan.results import Results
-    from ..plan.steps import LevelState
-    from ..plan.wanted import Wanted
-    from .queue import Asked
+from ..plan.results import Results
+from ..plan.steps import LevelState
+from ..plan.wanted import Wanted
+from .queue import Asked
 
 #: How often a `__pycache__` may vanish while a source's pycs are written, by another flavour's sweep, before that is a
 #: failure.

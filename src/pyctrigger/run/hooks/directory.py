@@ -11,20 +11,17 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ...errors import RightsError, UsageError
+from ...packages.hook import HookFile
 from ...state.files import read, sync, try_lock
 from ...state.locations import lock_directory, state_directory
 from ...tree.directory import open_way
 from ...tree.identity import ForeignPlaceError, MakingFor
 from ...tree.making import make_directories
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from ...packages.hook import HookFile
 
 #: Seconds that a call waits for another one.
 _PATIENCE = 30.0

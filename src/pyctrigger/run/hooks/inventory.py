@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ...errors import PyctriggerError
 from ...interpreter.flavour import Flavour, installed
@@ -15,9 +16,6 @@ from ...packages.owners import owners_of
 from ..scope.root_files import files_of
 from .directory import HookDirectory
 from .subjects import is_first_of_version
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 #: After the option in a command, or as the variable of pkg's Lua.
 _PYTHON = re.compile(rb"""(?:--python[ \t]+|\blocal python = )(?:'(?P<a>[^'\n]+)'|"(?P<b>[^"\n]+)"|(?P<c>[^\s'"]+))""")

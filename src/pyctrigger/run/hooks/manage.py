@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ...errors import PyctriggerError, RefusedError, UsageError
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report
 from ...packages.every import HOOKS, MANAGERS
+from ...packages.hook import HookFile, Subject
 from ...packages.owners import owners_of
 from ...tree.identity import ForeignPlaceError
 from ..scope.places import require_root
 from ..scope.root_files import files_of
-from .directory import HookDirectory, hold_lock, tell_former
+from .directory import Entry, HookDirectory, hold_lock, tell_former
 from .inventory import SystemHook, is_ours, rivals, system_hooks
 from .subjects import other_names, subject_of, subjects
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ...packages.hook import HookFile, Subject
-    from .directory import Entry
 
 
 class HookRequest(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from ...errors import PyctriggerError
 from ...interpreter.flavour import Flavour, installed
@@ -11,9 +11,6 @@ from ...interpreter.scope import own_directories
 from ...interpreter.witness import environment_of
 from ...packages.hook import Subject
 from ...state.probed import ProbedInterpreters
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 
 def subjects(pythons: Sequence[str], program: tuple[str, ...], site_dirs: tuple[str, ...]) -> Iterator[Subject]:

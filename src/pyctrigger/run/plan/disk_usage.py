@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterable
 
 from ...pyc.names import PycNames
 from ...stamps import inode_of
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable
-
-    from ...tree.layout import Layout
-    from ...tree.listing import PycListing
+from ...tree.layout import Layout
+from ...tree.listing import PycListing
 
 
 class Weight:

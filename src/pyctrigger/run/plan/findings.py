@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from ...outcome.observer import Observer
 from ...outcome.outcome import Action, Failure, Finding, Link, Tally, Untried
@@ -13,22 +15,16 @@ from ...outcome.states import STATES, word_for
 from ...pyc.header import Verdict
 from ...pyc.names import writer_of
 from ...stamps import inode_of
+from ...state.records.manifest import Manifest
 from ...state.records.record import digest_of_pieces, identity_of
+from ...tree.layout import Layout
 from ...tree.source import LARGEST_SOURCE, SourceRefused, digest_pyc
 from .proof import UnprovenError
 from .results import Results
-from .steps import Totals
+from .steps import LevelState, Removal, Stale, Step, Totals, Unwanted
 
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable
-
-    from ...state.records.manifest import Manifest
-    from ...tree.layout import Layout
-    from .steps import LevelState, Removal, Stale, Step, Unwanted
-
-    #: The levels of a source that aren't fresh, once the target has told of the doubtful ones.
-    Prove = Callable[[Layout, str, Stale], "list[LevelState]"]
+#: The levels of a source that aren't fresh, once the target has told of the doubtful ones.
+Prove = Callable[[Layout, str, Stale], "list[LevelState]"]
 
 #: Why bytecode needs to be written anew although it is well-formed, as `status` counts it.
 _REASONS = ("magic", "mtime", "size", "digest", "mode", "rights")

@@ -11,28 +11,21 @@ import contextlib
 import os
 import struct
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from ...interpreter.scope import PACKAGE_DIRECTORIES
+from ...interpreter.scope import PACKAGE_DIRECTORIES, SiteDirectory
 from ...pyc.names import PYCACHE
 from ...stamps import inode_of, stamp_of
-from ...state.records.parts import ABSENT, CLOSED, LINK, PREFIXED, READ_ONLY, Part
+from ...state.records.parts import ABSENT, CLOSED, LINK, PREFIXED, READ_ONLY, Part, Parts
 from ...tree.identity import ForeignPlaceError
-from ..scope.paths import units_for
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ...interpreter.scope import SiteDirectory
-    from ...state.records.parts import Parts
-    from ...tree.layout import Layout
-    from ..scope.paths import Units
-    from ..scope.request import Request
-    from ..scope.sites import OpenSites
-    from ..scope.target import Target
-    from .notes import Notes
-    from .steps import SeenPart
-    from .wanted import Wanted
+from ...tree.layout import Layout
+from ..scope.paths import Units, units_for
+from ..scope.request import Request
+from ..scope.sites import OpenSites
+from ..scope.target import Target
+from .notes import Notes
+from .steps import SeenPart
+from .wanted import Wanted
 
 #: Parts to name: of more, everything is looked at.
 _MOST_PARTS = 1000
@@ -125,8 +118,6 @@ class Overview:
 
     def notes(self, layout: Layout, *, again: bool = False) -> Notes:
         """Where a look at a site directory keeps what it sees of a part; `again`, the run has done what it could."""
-        from .notes import Notes  # not for a glance
-
         return Notes(layout, self._began, again=again)
 
     def unserved(self, site: str) -> list[str]:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING
 
 from ...packages.files import Files
 from ...packages.ownership import Ownership
-from ...state.records.manifest import Uncompilable
+from ...state.records.manifest import Manifest, Uncompilable
 from ...state.records.record import identity_of
-from ..scope.request import Work
+from ...tree.layout import Layout
+from ..scope.config import Settings
+from ..scope.request import Request, Work
+from ..scope.target import Target
+from .steps import Step
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Container, Mapping
-
-    from ...state.records.manifest import Manifest
-    from ...tree.layout import Layout
     from ...workers.pool import Lost
-    from ..scope.config import Settings
-    from ..scope.request import Request
-    from ..scope.target import Target
-    from .steps import Step
 
 
 class Knowledge:

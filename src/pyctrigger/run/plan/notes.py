@@ -11,18 +11,13 @@ import os
 import stat
 import struct
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from ...stamps import stamp_of
 from ...state.records.parts import ABSENT, CLOSED, LINK, PACKED, PREFIXED, READ_ONLY, TOP, Part
 from ...state.records.record import is_older
-from .steps import SeenPart
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ...tree.layout import Layout
-    from .steps import Step
+from ...tree.layout import Layout
+from .steps import SeenPart, Step
 
 #: Bytes of a path below a site directory. Import paths end at PATH_MAX.
 _LONGEST = 4000

@@ -6,18 +6,14 @@ Orphans, residue, levels nobody wants any more, all that a purge asks for; never
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container, Set
 
 from ...pyc.names import PycNames, pyc_suffix, writer_of
+from ...tree.layout import Layout
+from ...tree.listing import PycListing, SourceListing
 from ...tuples import NamedTuple
 from .steps import Removal, Step
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Set
-
-    from ...tree.layout import Layout
-    from ...tree.listing import PycListing, SourceListing
-    from .wanted import Wanted
+from .wanted import Wanted
 
 #: Seconds. Importers take no lock, so what looks like their residue may be a pyc in the making.
 RESIDUE_AGE = 3600

@@ -7,20 +7,16 @@ can corrupt memory, and it can end the interpreter.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from ...interpreter.interpreter import Interpreter
 from ...pyc.header import Verdict
 from ...state.records.record import digest_of
+from ...tree.layout import Layout
 from ...tree.source import SourceRefused, read_pyc, read_source
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ...interpreter.interpreter import Interpreter
-    from ...tree.layout import Layout
-    from ...workers.pool import Answer, Lost, Pool
-    from ...workers.wire import Frame
-    from .steps import LevelState, Stale
+from ...workers.pool import Answer, Lost, Pool
+from ...workers.wire import Frame
+from .steps import LevelState, Stale
 
 
 class UnprovenError(Exception):
@@ -101,7 +97,6 @@ class Prover:
     def _body(self, layout: Layout, relative: str, stale: Stale, state: LevelState) -> Verdict:
         """What the body of a pyc is: nobody knows it, or it isn't the one that was recorded."""
         from ...workers import wire
-        from ...workers.pool import Lost
 
         compare = state.verdict is Verdict.SUSPECT
         try:
@@ -131,7 +126,6 @@ class Prover:
         return Verdict.CORRUPT  # it ended the process that loaded it
 
     def _ask(self, layout: Layout, request: Frame) -> Answer:
-        from ...workers.pool import Lost
         from ...workers.worker import Job  # it brings subprocess, and most runs have nothing to ask
 
         # What took a worker over must not answer for what belongs to somebody else.

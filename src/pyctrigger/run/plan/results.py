@@ -6,20 +6,16 @@ import contextlib
 import errno
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
+from ...outcome.observer import Observer
 from ...outcome.outcome import Failure, Finding, Link, Tally
+from ...state.records.manifest import Manifest
 from ...state.records.record import identity_at
+from ...tree.layout import Layout, Place
 from ..scope.sites import reason_to_refuse
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from ...outcome.observer import Observer
-    from ...state.records.manifest import Manifest
-    from ...tree.layout import Layout, Place
-    from .knowledge import Knowledge
-    from .steps import Step
+from .knowledge import Knowledge
+from .steps import Step
 
 
 class _ReadOnly:

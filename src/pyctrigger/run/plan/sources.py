@@ -6,26 +6,21 @@ import contextlib
 import fnmatch
 import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from ...pyc.header import NO_PYC, Verdict
 from ...pyc.names import NAME_MAX
 from ...tree.elsewhere import goal_of, leads_to_sources
+from ...tree.layout import Layout
+from ...tree.listing import SourceListing
 from ...tree.source import SourceRefused, source_status
 from .disk_usage import Weight
-from .steps import Stale
+from .knowledge import Knowledge
+from .notes import Notes
+from .steps import LevelState, Stale, Step
+from .unchanged import Sight
 from .verdicts import Judge
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ...tree.layout import Layout
-    from ...tree.listing import SourceListing
-    from .knowledge import Knowledge
-    from .notes import Notes
-    from .steps import LevelState, Step
-    from .unchanged import Sight
-    from .wanted import Wanted
+from .wanted import Wanted
 
 _UINT32 = 0xFFFFFFFF
 #: Characters, of four bytes at most. With a shorter name every pyc's name has room.

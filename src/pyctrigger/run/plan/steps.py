@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
 
+from ...pyc.header import Verdict
+from ...state.records.parts import Part
+from ...state.records.record import Record
+from ...state.records.unchanged import UnchangedDirectory
 from ...tuples import NamedTuple
-
-if TYPE_CHECKING:
-    import os
-
-    from ...pyc.header import Verdict
-    from ...state.records.parts import Part
-    from ...state.records.record import Record
-    from ...state.records.unchanged import UnchangedDirectory
 
 
 class LevelState(NamedTuple):

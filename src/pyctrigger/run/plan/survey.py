@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Union
+from collections.abc import Iterable, Iterator
+from typing import Union
 
-from ..scope.paths import Unit
-from .results import denials_of
-from .steps import ForeignPlace, Totals
+from ...interpreter.scope import SiteDirectory
+from ...outcome.observer import Observer
+from ...outcome.outcome import Failure
+from ...tree.layout import Layout
+from ..scope.paths import Unit, Units
+from ..scope.sites import OpenSites
+from .glance import Overview
+from .knowledge import Knowledge
+from .notes import Notes
+from .results import Results, denials_of
+from .steps import ForeignPlace, Step, Totals
 from .walk import Planner
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from ...interpreter.scope import SiteDirectory
-    from ...outcome.observer import Observer
-    from ...outcome.outcome import Failure
-    from ...tree.layout import Layout
-    from ..scope.paths import Units
-    from ..scope.sites import OpenSites
-    from .glance import Overview
-    from .knowledge import Knowledge
-    from .notes import Notes
-    from .results import Results
-    from .steps import Step
-    from .wanted import Wanted
+from .wanted import Wanted
 
 #: By site directory: what another process has to look at in it; None: all that is asked for.
 Places = dict[str, Union[list[ForeignPlace], None]]

@@ -9,22 +9,17 @@ from __future__ import annotations
 import os
 import struct
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from ...pyc.names import PYCACHE, pyc_suffix
 from ...stamps import stamp_of
 from ...state.records.parts import PACKED
 from ...state.records.record import is_older
-from ...state.records.unchanged import MOST_NOTED, UnchangedDirectory, key_of
+from ...state.records.unchanged import MOST_NOTED, UnchangedDirectories, UnchangedDirectory, key_of
+from ...tree.layout import Layout
+from ...tree.listing import SourceListing
 from .steps import DirectoryNote
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from ...state.records.unchanged import UnchangedDirectories
-    from ...tree.layout import Layout
-    from ...tree.listing import SourceListing
-    from .wanted import Wanted
+from .wanted import Wanted
 
 #: No listing has them: a row that does is damaged.
 _NEVER_BELOW = frozenset({"", ".", "..", PYCACHE})

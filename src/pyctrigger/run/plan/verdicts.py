@@ -10,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Container, Iterable, Iterator
 
 from ...pyc.header import InvalidationMode, Verdict
 from ...pyc.names import PycNames, pyc_suffix
+from ...state.records.manifest import Manifest
+from ...state.records.pages import PagedRecords
 from ...state.records.record import Record, digest_of, digest_of_pieces, identity_at, identity_of
-from ...tree.opened import account_of_owner
+from ...tree.layout import Layout
+from ...tree.opened import Opened, account_of_owner
 from ...tree.permission.access_lists import takes_lists
 from ...tree.permission.readers import are_alike
 from ...tree.source import (
+    PycDigest,
     SourceRefused,
     SourceText,
     digest_pyc,
@@ -30,18 +34,9 @@ from ...tree.source import (
     source_rights,
     source_status,
 )
+from .knowledge import Knowledge
 from .steps import LevelState, Stale, Unwanted
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
-
-    from ...state.records.manifest import Manifest
-    from ...state.records.pages import PagedRecords
-    from ...tree.layout import Layout
-    from ...tree.opened import Opened
-    from ...tree.source import PycDigest
-    from .knowledge import Knowledge
-    from .wanted import Wanted
+from .wanted import Wanted
 
 #: Those of a pyc that is kept, or may be: what is written anew gets the rights that it should have.
 _MAY_FIT = frozenset({Verdict.FRESH, Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})

@@ -9,28 +9,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from ...interpreter.scope import PACKAGE_DIRECTORIES
 from ...stamps import inode_of
 from ...tree.identity import ForeignPlaceError, IdentityRefusedError
-from ...tree.listing import list_pycs, list_sources
+from ...tree.layout import Layout
+from ...tree.listing import PycListing, SourceListing, list_pycs, list_sources
 from ..scope.paths import Unit
 from ..scope.sites import reason_to_refuse
+from .knowledge import Knowledge
+from .notes import Notes
 from .orphans import Seen, Weeder, emptied_directories, emptied_prefix
 from .sources import AT_ONCE, SourceJudge
 from .steps import ForeignPlace, Step, Totals
-from .unchanged import UnchangedFinder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
-
-    from ...tree.layout import Layout
-    from ...tree.listing import PycListing, SourceListing
-    from .knowledge import Knowledge
-    from .notes import Notes
-    from .unchanged import Sight
-    from .wanted import Wanted
+from .unchanged import Sight, UnchangedFinder
+from .wanted import Wanted
 
 #: Directories below each other. Import paths end at PATH_MAX; what is deeper than this is no package.
 _DEEPEST = 200

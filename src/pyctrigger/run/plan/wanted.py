@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from ...errors import UsageError
-from ...pyc.header import InvalidationMode
+from ...pyc.header import HeaderFormat, InvalidationMode
 from ...tuples import NamedTuple
 from ...version import VERSION
-from ..scope.request import Work
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ...pyc.header import HeaderFormat
-    from ..scope.config import Settings
-    from ..scope.request import Request
-    from ..scope.target import Target
-
+from ..scope.config import Settings
+from ..scope.request import Request, Work
+from ..scope.target import Target
 
 EVERY_LEVEL = (0, 1, 2)
 #: To be raised with what a directory that needs nothing is looked at for, between two versions.

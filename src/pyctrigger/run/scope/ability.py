@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from ...errors import RightsError, UsageError
+from ...interpreter.interpreter import Interpreter
 from ...pyc.header import InvalidationMode
 from ...tree.identity import ForeignPlaceError
-
-if TYPE_CHECKING:
-    from ...interpreter.interpreter import Interpreter
-    from .request import Request
-    from .target import Target
+from .request import Request
+from .target import Target
 
 
 def check_target(target: Target, request: Request) -> list[str]:

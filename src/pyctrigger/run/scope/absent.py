@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from ...errors import InterpreterError, RefusedError, UsageError
 from ...interpreter.flavour import Flavour, installed
 from ...interpreter.interpreter import Interpreter
 from ...packages.every import MANAGERS
+from ...state.probed import ProbedInterpreters
 from .staged import stands_in
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ...state.probed import ProbedInterpreters
 
 
 def with_cache_tag(tag: str, probed: ProbedInterpreters) -> list[Interpreter]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Mapping
+from typing import Any
 
 from ...bounded import read_regular
 from ...errors import ConfigurationError, PyctriggerError, UsageError
@@ -14,12 +15,7 @@ from ...interpreter.trust import require_own
 from ...pyc.header import InvalidationMode
 from ...state.locations import configuration_files
 from ...tuples import NamedTuple
-from .settings import DEFAULTS, FLAVOUR, HOOKS
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
-
-    from .settings import Setting
+from .settings import DEFAULTS, FLAVOUR, HOOKS, Setting
 
 #: Bytes.
 _LARGEST = 1 << 20

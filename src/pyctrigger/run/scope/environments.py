@@ -5,22 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ...errors import UnexaminedError, UsageError
+from ...errors import PyctriggerError, UnexaminedError, UsageError
 from ...interpreter.flavour import Flavour
 from ...interpreter.witness import environment_of
+from ...outcome.observer import Observer
 from ...stamps import inode_of
 from ...tree.directory import open_in_root, status_in_root
 from ...tree.opened import is_confined, open_name
 from .places import lies_in, real_name, real_prefix
 from .request import Request, Work
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from ...errors import PyctriggerError
-    from ...outcome.observer import Observer
 
 #: What makes a directory an environment: the file of PEP 405, and the records of conda's packages.
 _MARKS = ("pyvenv.cfg", "conda-meta")

@@ -16,16 +16,14 @@ import socket
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from ...errors import DefectError, PyctriggerError, RefusedError, ShortageError
 from ...forking import fork
 from ...interpreter.child import describe_death
 from ...outcome.observer import Observer
 from ...tree.identity import begin_acting, places_met
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 _LENGTH = struct.Struct("<I")
 #: Bytes of one message: what became of a million files is less.

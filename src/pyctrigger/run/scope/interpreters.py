@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import Union
 
 from ...errors import InterpreterError, NoEnvironmentError, PyctriggerError, RefusedError, UsageError
 from ...interpreter.flavour import Flavour, installed, not_found
+from ...interpreter.interpreter import Interpreter
 from ...interpreter.scope import has_packages
+from ...state.probed import ProbedInterpreters
+from .config import Settings
 from .places import locate
 from .request import Request, Work
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Union
-
-    from ...interpreter.interpreter import Interpreter
-    from ...state.probed import ProbedInterpreters
-    from .config import Settings
-
-    Found = Union[Interpreter, PyctriggerError]
+Found = Union[Interpreter, PyctriggerError]
 
 
 def find_interpreters(request: Request, settings: Settings, probed: ProbedInterpreters) -> Iterator[Found]:

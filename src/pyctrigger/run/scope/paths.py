@@ -8,14 +8,11 @@ So a touched path stands for the whole top-level package that it lies in.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
 
 from ...interpreter.scope import PACKAGE_DIRECTORIES
 from ...pyc.names import PYCACHE
 from ...tuples import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
 
 
 class Unit(NamedTuple):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from ...errors import RefusedError, UsageError
 from ...stamps import inode_of
 from ...tree.directory import identity_as_others, identity_on_way, open_in_root, open_way, real_in_root
 from ...tree.elsewhere import is_below
 from ...tree.opened import Opened
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .request import Request
+from .request import Request
 
 
 def require_named(request: Request) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from ...errors import UsageError
+from ...pyc.header import InvalidationMode
 from ...tuples import NamedTuple
+from .config import Settings
 from .settings import EVENTS, MANAGERS, SETTINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ...pyc.header import InvalidationMode
-    from .config import Settings
 
 
 class Work(enum.Enum):

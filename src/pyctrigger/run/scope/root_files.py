@@ -14,9 +14,11 @@ import stat
 import struct
 import tempfile
 import time
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from collections.abc import Collection, Iterator
+from typing import BinaryIO, NamedTuple, NoReturn
 
-from ...packages.files import Files, ManagerError
+from ...packages.files import Files, ManagerError, Source
+from ...packages.manager import Manager
 from ...stamps import stamp_of
 from ...state.files import hold_directory
 from ...tree.beneath import open_beneath, open_root, read_link, status_of_regular
@@ -24,13 +26,6 @@ from ...tree.identity import ActingAsOurselves, masking_nothing_of
 from ...tree.opened import is_confined
 from .foreign.patience import Patience
 from .foreign.reader import ReaderError, ask_reader
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from typing import NoReturn
-
-    from ...packages.files import Source
-    from ...packages.manager import Manager
 
 #: Seconds for all questions about one root, in one run.
 _PATIENCE = 5.0

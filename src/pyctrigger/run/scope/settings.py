@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ...pyc.header import InvalidationMode
 from ...tuples import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: The events that a package manager may name; all of them are handled alike, and "unknown" is always safe.
 EVENTS = ("install", "upgrade", "remove", "configure", "unknown")

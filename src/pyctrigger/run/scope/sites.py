@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Container
 
 from ...errors import RefusedError
+from ...interpreter.scope import SiteDirectory
 from ...outcome.outcome import Failure
 from ...tree.directory import Tree
-from ...tree.identity import ForeignPlaceError, IdentityRefusedError, is_root
+from ...tree.identity import ForeignPlaceError, Identity, IdentityRefusedError, is_root
 from ...tree.layout import Layout
-
-if TYPE_CHECKING:
-    from collections.abc import Container
-
-    from ...interpreter.scope import SiteDirectory
-    from ...tree.identity import Identity
-    from .request import Request
-    from .target import Target
+from .request import Request
+from .target import Target
 
 
 class OpenSites:

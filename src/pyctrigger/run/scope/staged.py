@@ -10,23 +10,19 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ...errors import InterpreterError, UsageError
+from ...interpreter.flavour import Flavour
+from ...interpreter.interpreter import Interpreter
 from ...interpreter.scope import SiteDirectory, existing, is_library
 from ...state.locations import BSD, LINUX
+from ...state.probed import ProbedInterpreters
 from ...state.roots import state_of_root
 from ...state.store import Store
 from ...tree.directory import identity_in_root, open_in_root
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ...interpreter.flavour import Flavour
-    from ...interpreter.interpreter import Interpreter
-    from ...state.probed import ProbedInterpreters
-    from .request import Request
+from .request import Request
 
 _MAGIC = re.compile(rb"^MAGIC_NUMBER = \(([0-9]+)\)\.to_bytes\(2, 'little'\)", re.MULTILINE)
 _PREFIXES = ("/usr", "/usr/local", "/usr/pkg", "/opt/local", "")

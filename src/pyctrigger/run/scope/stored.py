@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...errors import PyctriggerError, UsageError
 from ...outcome.observer import Observer
 from ...state.locations import require_private, state_directory
 from ...state.probed import ProbedInterpreters
 from ...state.store import Store
 from . import config as configuration
+from .config import Settings
 from .places import is_inside, require_named
-
-if TYPE_CHECKING:
-    from .config import Settings
-    from .request import Request
+from .request import Request
 
 
 def open_store(request: Request) -> Store:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ...errors import NoLibraryError
+from ...interpreter.interpreter import Interpreter
 from ...interpreter.scope import (
     Bounds,
     SiteDirectory,
@@ -19,15 +20,10 @@ from ...pyc.header import HeaderFormat
 from ...tree.directory import open_way
 from ...tree.identity import ForeignPlaceError
 from ...tuples import NamedTuple
+from .config import Settings
 from .paths import Touched, Unit, touched, widened
 from .places import lies_in, locate, real_name, real_prefix, require_root
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ...interpreter.interpreter import Interpreter
-    from .config import Settings
-    from .request import Request
+from .request import Request
 
 
 class Target(NamedTuple):

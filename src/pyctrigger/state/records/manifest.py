@@ -11,7 +11,8 @@ import contextlib
 import errno
 import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from ...tuples import NamedTuple
 from ..quota import Quota, StateFullError
@@ -20,9 +21,6 @@ from .pages import PagedRecords
 from .record import Record
 from .spool import PAGE, Spool
 from .unchanged import TABLE, UnchangedDirectories
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 #: Most uncompilable sources that are recorded for a foreign root, in memory as well.
 MOST_UNCOMPILABLE = 20_000

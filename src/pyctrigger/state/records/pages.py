@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from .record import Record
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .spool import Spool
+from .spool import Spool
 
 _FROM_ON = (
     "select name, source, source_digest, pyc, body_digest, header, microseconds from pycs"

@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import os
 import struct
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from ...stamps import stamp_of
 from ...tuples import NamedTuple
 from .. import files
 from ..quota import Quota
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _FORMAT = 2
 #: The file of the records that these notes depend on.

@@ -7,12 +7,10 @@ keep all of them in memory until then.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from .record import Record
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: Bytes. SQLite's default page size (sqlite.org/pragma.html, page_size).
 PAGE = 4096

@@ -8,12 +8,10 @@ compared again. Like every record it is a hint: a directory that has changed in 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from ...tuples import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 TABLE = """
 create table if not exists settled (

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
+from ..identity import Identity
 from ..opened import account_of_owner
 from .access_lists import WRITE, access_list
 from .readers import Grants
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from ..identity import Identity
 
 
 def reason_to_distrust(

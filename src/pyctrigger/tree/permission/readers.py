@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from ...tuples import NamedTuple
 from ..identity import acts_as_other
 from .access_lists import GROUP, GROUP_OBJ, MASK, OTHER, READ, USER, USER_OBJ, WRITE, Entry, parse_list
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
 ENTER = 1
 _READ, _ENTER = 0o444, 0o111

@@ -8,18 +8,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from ...stamps import inode_of
+from ..directory import Tree
 from ..identity import ActingAsOurselves
+from ..opened import Opened
 from .access_lists import access_list
 from .readers import ENTER, Grants
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ..directory import Tree
-    from ..opened import Opened
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: For a directory that may be entered, but not read (open(2), Linux).

@@ -10,6 +10,7 @@ import contextlib
 import os
 import resource
 import struct
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ....interpreter.remote.powerless import become, bound
@@ -20,7 +21,6 @@ from ....packages.files import Files, ManagerError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterator
 
 #: Header of a text: sizes of its name and contents. Header of an answer: its kind, and sizes of a path and a package.
 TEXT = struct.Struct(">IQ")

@@ -6,17 +6,14 @@ import contextlib
 import os
 import select
 import subprocess
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Collection, Iterator
+from typing import BinaryIO
 
 from ....interpreter.child import start_own
 from ....interpreter.worker_accounts import lease
 from ....state.locations import lock_directory
 from .confined import ANSWER, END, FOUND, QUESTION, TEXT, TROUBLE
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from .patience import Patience
+from .patience import Patience
 
 #: What an answer may have: bytes, paths, and the bytes of a path and of a package's name.
 _MOST_BYTES = 48 << 20
