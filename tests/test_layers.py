@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pyctrigger
-from house import draw, floors, goals_of_modules, imports, sources
+from house import circles, draw, floors, goals_of_modules, imports, lines_of_code, names_of_two_meanings, sources
 
 if TYPE_CHECKING:
     pass
@@ -191,23 +191,6 @@ def test_every_file_can_be_read_in_one_sitting() -> None:
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
 
 
-def circles(goals: dict[str, set[str]]) -> list[set[str]]:
-    """The modules that import each other, whichever way round."""
-
-    def reached(module: str) -> set[str]:
-        found: set[str] = set()
-        waiting = [module]
-        while waiting:
-            more = goals[waiting.pop()] - found
-            found |= more
-            waiting += more
-        return found
-
-    below = {module: reached(module) for module in goals}
-    together = ({other for other in below[module] if module in below[other]} for module in goals)
-    return [set(each) for each in {frozenset(each) for each in together if each}]
-
-
 def test_no_modules_import_each_other() -> None:
     """Nor do they for types only: of two that need each other, one knows too much."""
     found = circles(goals_of_modules(PACKAGE))
@@ -224,24 +207,6 @@ def test_no_module_knows_half_of_the_house() -> None:
     """One that imports from more does more than one thing."""
     goals = goals_of_modules(PACKAGE)
     assert {module: len(of_it) for module, of_it in goals.items() if len(of_it) > MOST_GOALS}.keys() <= FAR_REACHING
-
-
-def names_of_two_meanings(package: Path) -> tuple[set[str], set[str]]:
-    """The names that several public classes have, and several modules.
-
-    What the target runs speaks of the same things as its other end. A verb's module in `cli/commands` is named as the
-    verb, as is what does its work.
-    """
-    classes: list[str] = []
-    modules: list[str] = []
-    for path in sources(package):
-        parts = path.relative_to(package).with_suffix("").parts
-        if "remote" in parts:
-            continue
-        classes += [node.name for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.ClassDef)]
-        modules += [parts[-1]] if parts[-1] not in DOORS and parts[:2] != ("cli", "commands") else []
-    public = {name for name in classes if not name.startswith("_")}
-    return {name for name in public if classes.count(name) > 1}, {name for name in modules if modules.count(name) > 1}
 
 
 def test_a_name_means_one_thing() -> None:
@@ -274,6 +239,15 @@ def test_what_breaks_these_rules_is_found(small_house: Path) -> None:
     assert goals_of_modules(small_house)["two.third"] == {"one.first", "two.second"}
     assert circles(goals_of_modules(small_house)) == [{"one.first", "two.second", "two.third"}]
     assert names_of_two_meanings(small_house) == ({"X"}, {"first"})
+
+
+def test_only_code_counts_as_code(tmp_path: Path) -> None:
+    """Not blank lines, comments and docstrings; a text over several lines does."""
+    source = tmp_path / "counted.py"
+    source.write_text(
+        '"""One.\n\nMore.\n"""\n\n# why\nX = """a\n\nb"""  # here\n\n\ndef f():\n    """Two."""\n    return X\n'
+    )
+    assert lines_of_code(source) == 5
 
 
 def speaks(path: Path) -> list[str]:

@@ -1,12 +1,15 @@
 """The picture of the packages: each on a floor above all that it imports, drawn from the imports.
 
-`python tests/bench/house.py docs/packages.svg` draws it again.
+`python tests/bench/house.py docs/packages.svg` draws it again; `... --figures src/pyctrigger` counts what stands in
+docs/design.md, for any checkout.
 """
 
 from __future__ import annotations
 
 import ast
+import statistics
 import sys
+import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape
@@ -136,5 +139,78 @@ def draw(graph: Mapping[str, set[str]]) -> str:
     return "\n".join([*lines, "</g>", "</svg>", ""])
 
 
+def circles(goals: dict[str, set[str]]) -> list[set[str]]:
+    """The modules that import each other, whichever way round."""
+
+    def reached(module: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [module]
+        while waiting:
+            more = goals[waiting.pop()] - found
+            found |= more
+            waiting += more
+        return found
+
+    below = {module: reached(module) for module in goals}
+    together = ({other for other in below[module] if module in below[other]} for module in goals)
+    return [set(each) for each in {frozenset(each) for each in together if each}]
+
+
+def names_of_two_meanings(package: Path) -> tuple[set[str], set[str]]:
+    """The names that several public classes have, and several modules.
+
+    What the target runs speaks of the same things as its other end. A verb's module in `cli/commands` is named as the
+    verb, as is what does its work.
+    """
+    classes: list[str] = []
+    modules: list[str] = []
+    for path in sources(package):
+        parts = path.relative_to(package).with_suffix("").parts
+        if "remote" in parts:
+            continue
+        classes += [node.name for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.ClassDef)]
+        modules += [parts[-1]] if parts[-1] not in {"__init__", "__main__"} and parts[:2] != ("cli", "commands") else []
+    public = {name for name in classes if not name.startswith("_")}
+    return {name for name in public if classes.count(name) > 1}, {name for name in modules if modules.count(name) > 1}
+
+
+def lines_of_code(path: Path) -> int:
+    """How many lines have code on them: no blanks, no comments, no docstrings."""
+    without_code = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    without_code |= {tokenize.ENCODING, tokenize.ENDMARKER}
+    with path.open("rb") as file:
+        tokens = [each for each in tokenize.tokenize(file.readline) if each.type not in without_code]
+    lines = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        body = getattr(node, "body", None)
+        for each in body if isinstance(body, list) else []:
+            text = each.value if isinstance(each, ast.Expr) else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                lines.difference_update(range(text.lineno, (text.end_lineno or text.lineno) + 1))
+    return len(lines)
+
+
+def figures(package: Path) -> dict[str, int | float]:
+    """What docs/design.md tells of the house before and after."""
+    files, goals = sources(package), goals_of_modules(package)
+    folders = [path.parent for path in files]
+    classes, modules = names_of_two_meanings(package)
+    code = [lines_of_code(path) for path in files]
+    return {
+        "files": len(files),
+        "lines of code": sum(code),
+        "lines of code of a file, median": statistics.median(each for each in code if each),
+        "files in a folder, at most": max(map(folders.count, folders)),
+        "modules that a module imports from, at most": max(map(len, goals.values())),
+        "modules that import from more than 15": sum(len(each) > 15 for each in goals.values()),
+        "modules that import each other": sum(map(len, circles(goals))),
+        "names of several classes": len(classes),
+        "names of several modules": len(modules),
+    }
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "--figures":
+        print(*(f"{name}: {value:,}" for name, value in figures(Path(sys.argv[2])).items()), sep="\n")
+        sys.exit()
     Path(sys.argv[1]).write_text(draw(goals_of_modules(PACKAGE)), encoding="utf-8")
