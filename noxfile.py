@@ -93,10 +93,10 @@ def stdlib(session: nox.Session) -> None:
 
 @nox.session
 def attacks(session: nox.Session) -> None:
-    """The exchanges of tests/test_identity.py, 10,000 for each case: as root, and for some hours."""
+    """The exchanges of tests/guarantees/trust/test_identity.py, 10,000 for each case: as root, and for some hours."""
     install_locked(session, "test")
     session.install("--no-deps", "--no-build-isolation", "--editable", ".")
-    counted = ["-rP", "-k", "exchange", "tests/test_identity.py"]
+    counted = ["-rP", "-k", "exchange", "tests/guarantees/trust/test_identity.py"]
     session.run("pytest", *counted, *session.posargs, env={"EXCHANGES": "10000"})
 
 

@@ -12,6 +12,9 @@ import platform
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
 
 from environment import CHECKOUT, Environment, EnvironmentTrouble, prepare
 from interpreters import UnusableInterpreter, expected_flavours, find_interpreters, missing_flavours, search_again

@@ -24,6 +24,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
+
 from command import Command
 from interpreters import find_interpreters, one_per_flavour
 from separation import separable, separate

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
+
 from environment import CHECKOUT, Environment, EnvironmentTrouble, child_environment, prepare
 from pinned import locked
 from system_manager import next_step

@@ -15,6 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "support"))
+sys.path.insert(1, str(Path(__file__).resolve().parent / "support/systems"))
+
 import command as commands
 import corpus
 from command import Command

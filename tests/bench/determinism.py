@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(CHECKOUT / "src"), str(CHECKOUT / "tests")]
+sys.path[:0] = [str(CHECKOUT / "src"), str(CHECKOUT / "tests/support")]
 
 from bytes_of_workers import bodies, bodies_of_levels, differing  # noqa: E402 - from the checkout, see above
 

@@ -72,7 +72,7 @@ def test_a_setting_is_a_row_and_a_field(tmp_path: Path) -> None:
         assert 1 == text.count(line)
         (package / name).write_text(text.replace(line, f"{line}    {added}"), encoding="utf-8")
 
-    paths = [str(tmp_path), *(f"{CHECKOUT}/{name}" for name in ("docs", "ports", "tests"))]
+    paths = [str(tmp_path), *(f"{CHECKOUT}/{name}" for name in ("docs", "ports", "tests/support"))]
     program = f"import sys; sys.path[:0] = {paths!r}\n{MADE}"
     made = json.loads(subprocess.check_output([sys.executable, "-B", "-c", program], text=True))
 

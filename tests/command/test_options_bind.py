@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from test_progress import PLAIN, watched
+from test_staged_root import library_name
 
 from conftest import absent
 from interpreters import tag_of
@@ -30,8 +32,6 @@ from pyctrigger.interpreter.probe import probe
 from pyctrigger.state.locations import lock_directory
 from pyctrigger.state.lock import InstallationLock
 from pyctrigger.workers.pool import Pool
-from test_progress import PLAIN, watched
-from test_staged_root import library_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pyctrigger
+from environment import CHECKOUT
 from house import circles, draw, floors, goals_of_modules, imports, lines_of_code, names_of_two_meanings, sources
 
 if TYPE_CHECKING:
@@ -302,9 +303,7 @@ def test_package_shows_its_api_and_does_nothing() -> None:
 
 def test_picture_shows_the_packages_as_they_are() -> None:
     """`python tests/bench/house.py docs/packages.svg` draws it."""
-    assert draw(goals_of_modules(PACKAGE)) == (Path(__file__).parent.parent / "docs/packages.svg").read_text(
-        encoding="utf-8"
-    )
+    assert draw(goals_of_modules(PACKAGE)) == (CHECKOUT / "docs/packages.svg").read_text(encoding="utf-8")
 
 
 def test_a_circle_of_packages_is_found() -> None:

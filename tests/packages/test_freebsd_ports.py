@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from environment import CHECKOUT
 from pkg_stand_in import load
 
-GOLDEN = Path(__file__).with_name("golden") / "pkg"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOLDEN = CHECKOUT / "tests/golden/pkg"
 PROGRAM = "sysutils/pyctrigger"
 TRIGGER = "sysutils/py-pycache-trigger"
 FLAVOURS = ["py39", "py310", "py311", "py312", "py313", "py314", "py315", "py313t", "py314t", "py315t"]

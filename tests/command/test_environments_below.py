@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from test_environments import PACKAGE, fill, library, make_conda, served
+from test_prefixes import make_venv
 
 from confinement import command_for, cpython_for, public_directory
 from conftest import absent, require_two
 from interpreters import find_interpreters
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
-from test_environments import PACKAGE, fill, library, make_conda, served
-from test_prefixes import make_venv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

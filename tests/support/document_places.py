@@ -13,6 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
+from test_pacman import PacmanRoot
+from test_rpm import RpmRoot
+
 import corpus
 from archives import build, compile_tree, package_tree
 from confinement import private_mounts
@@ -27,8 +30,6 @@ from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools,
 from packages import write_tree
 from scratch_root import lay_out, library_of, relocatable
 from system_tools import find_tool
-from test_pacman import PacmanRoot
-from test_rpm import RpmRoot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,11 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from test_rpm import RpmRoot
+
 from conftest import absent
 from manager_packages import Payload
 from scratch_root import not_needed
 from system_tools import find_tool
-from test_rpm import RpmRoot
 
 if TYPE_CHECKING:
     from manager_packages import ManagedRoot

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from test_staged_root import make_root
 
 from conftest import absent
 from incomplete_python import python_without, search_path, start_from
 from packages import write_tree
 from pyctrigger.interpreter.flavour import STANDARD_DIRECTORIES
-from test_staged_root import make_root
 
 if TYPE_CHECKING:
     from command import Command

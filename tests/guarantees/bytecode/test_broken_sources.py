@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from test_staged_root import library_name
 
 from libraries import copy_sources, left_out, library_of, sources_of
 from packages import pycs_below, write_tree
 from pyctrigger.interpreter.broken import is_broken_on_purpose
-from test_staged_root import library_name
 
 if TYPE_CHECKING:
     from command import Command

@@ -41,7 +41,7 @@ NEW_USER = (README, TUTORIAL, WITHOUT_PACKAGE)
 #: The places of a new user.
 NEW_PLACES = ("machine", "fresh")
 #: A selection that ends: the README names no test, and all of them take long.
-SELECTION = "-n0 tests/test_names.py tests/test_header.py"
+SELECTION = "-n0 tests/guarantees/bytecode/test_names.py tests/guarantees/bytecode/test_header.py"
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 #: Between the commands of a line.
 _PARTS = re.compile(r"\s*(?:&&|\|\||[;|\n])\s*")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from test_prefixes import make_venv
 
 from conftest import require_two
 from interpreters import tag_of
@@ -17,7 +18,6 @@ from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.state.locations import lock_directory
 from pyctrigger.tree.directory import real_in_root
-from test_prefixes import make_venv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

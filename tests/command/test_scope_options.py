@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from test_staged_root import library_name
 
 from installations import make_prefix
 from interpreters import tag_of
@@ -17,7 +18,6 @@ from pyctrigger.errors import PyctriggerError
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.outcome.observer import Observer
 from pyctrigger.state.locations import lock_directory
-from test_staged_root import library_name
 
 if TYPE_CHECKING:
     from interpreters import Interpreter

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from test_roots import FILES as STATE_FILES
+from test_roots import Root
 
 import pyctrigger
 from confinement import private_mounts
@@ -31,8 +33,6 @@ from pyctrigger.run.scope.foreign.reader import ReaderError, ask_reader
 from pyctrigger.run.scope.root_files import RootFiles
 from pyctrigger.state.files import hold_directory
 from strangers import KINDS, MOST_MEMORY, Outside, is_in_time, plant, run_measured, swapping
-from test_roots import FILES as STATE_FILES
-from test_roots import Root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from test_prefixes import make_venv
+from test_staged_root import library_name, make_root
 
 from interpreters import tag_of
 from packages import write_tree
 from pyctrigger.cli.guides import GUIDES, MAIN
-from test_prefixes import make_venv
-from test_staged_root import library_name, make_root
 
 if TYPE_CHECKING:
     from pathlib import Path

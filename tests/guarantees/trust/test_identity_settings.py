@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from test_identity import ALICE, BOB, FIRST, Prize, give, namespace_of
+from test_taken_over import DEEDS, Ground, ground
 
 from attacker import can_exchange, exchanging
 from confinement import command_for, private_mounts, wait_for
 from conftest import absent
 from packages import pycs_below, snapshot, write_tree
 from system_tools import find_tool
-from test_identity import ALICE, BOB, FIRST, Prize, give, namespace_of
-from test_taken_over import DEEDS, Ground, ground
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

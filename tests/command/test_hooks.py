@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from interpreters import Interpreter
 
 TEMPLATES = Path(CHECKOUT) / "hooks"
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = CHECKOUT / "tests/golden"
 #: FreeBSD's have a test file of their own.
 MANAGERS = ("dpkg", "rpm", "pacman", "apk", "sh")
 PROGRAM = ("/usr/bin/pyctrigger",)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-PORTS = Path(__file__).parent.parent / "ports"
+from environment import CHECKOUT
+
+PORTS = CHECKOUT / "ports"
 APPLICATION = "/usr/lib/pyctrigger"
 #: Every call of a script of ours by dpkg.
 CALLS = [

@@ -261,11 +261,11 @@ def test_the_file_stays_small_and_keeps_the_newest(tmp_path: Path) -> None:
 def test_runs_that_end_at_once_have_numbers_of_their_own(tmp_path: Path) -> None:
     """Eight processes; one that would have to wait for longer goes without."""
     program = (
-        "import contextlib, sys\nfrom pyctrigger.state.history import History\nsys.path.insert(0, sys.argv[2])\n"
+        "import contextlib, sys\nfrom pyctrigger.state.history import History\nsys.path[:] = sys.argv[2].split(':')\n"
         "from test_history import a_run\nhistory = History(sys.argv[1])\n"
         "for _ in range(40):\n    with contextlib.suppress(OSError):\n        print(history.add(a_run()))\n"
     )
-    command = [sys.executable, "-c", program, str(tmp_path), os.path.dirname(__file__)]
+    command = [sys.executable, "-c", program, str(tmp_path), ":".join(sys.path)]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(8)]
 
     numbers = [int(word) for child in children for word in child.communicate()[0].split()]

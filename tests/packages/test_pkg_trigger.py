@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from command import Command
 
-GOLDEN = Path(__file__).with_name("golden") / "pkg"
+GOLDEN = CHECKOUT / "tests/golden/pkg"
 RENDER = (
     "import sys; from pyctrigger.cli import main; sys.exit(main(sys.argv[1:], program=('/usr/local/bin/pyctrigger',)))"
 )

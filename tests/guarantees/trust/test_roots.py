@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from test_staged_root import inside, make_root
 
 from conftest import absent
 from packages import pycs_below, write_tree
 from pyctrigger.interpreter.probe import probe
 from strangers import KINDS, MOST_MEMORY, Outside, is_in_time, plant, run_measured, swapping
-from test_staged_root import inside, make_root
 
 if TYPE_CHECKING:
     from command import Argument, Command, Outcome

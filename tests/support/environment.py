@@ -27,7 +27,7 @@ from pinned import LOCKS, UNBUILT, hashes_in, locked
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 OLDEST_HOST = (3, 9)
 
 STAMP = "pyctrigger-environment.json"

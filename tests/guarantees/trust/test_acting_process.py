@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from test_identity import ALICE, BOB, FIRST, Stage, give, namespace_of, stage
 
 from confinement import SLOW, children_of, command_for, private_mounts, wait_for
 from conftest import absent
@@ -21,7 +22,6 @@ from packages import pycs_below, snapshot, write_tree
 from pyctrigger.tree.account import PATIENCE
 from refusals import can_refuse, refusing
 from system_tools import find_tool
-from test_identity import ALICE, BOB, FIRST, Stage, give, namespace_of, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

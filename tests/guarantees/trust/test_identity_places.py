@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from test_identity import ALICE, BOB, Stage, give, stage
 
 from confinement import private_mounts
 from conftest import absent
 from packages import pycs_below, write_tree
 from system_tools import find_tool
-from test_identity import ALICE, BOB, Stage, give, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from test_documents import follow
 
 from debian_chroot import Chroot, copy_of
 from document_places import debians, inside, places
 from documents import blocks
-from test_documents import follow
 from trixie import trixie
 
 if TYPE_CHECKING:

@@ -453,7 +453,7 @@ def test_what_the_first_release_remembered_is_named_and_kept(system: System, kin
 #: Without `--root`: in copies of the directories that hooks come into, which only this process and its children see.
 _WITHOUT_ROOT = """
 import json, subprocess, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:] = sys.argv[1].split(":")
 from pathlib import Path
 from test_undo import files
 from os.path import join
@@ -488,7 +488,7 @@ def test_without_a_root_the_system_has_the_files_that_it_had(as_root: None, tmp_
         absent("no unshare (Debian package util-linux)")
     if subprocess.run([unshare, "-m", "sh", "-c", script], capture_output=True, check=False).returncode:
         absent("no overlay file system to be had")
-    program = [sys.executable, "-c", _WITHOUT_ROOT, os.path.dirname(__file__)]
+    program = [sys.executable, "-c", _WITHOUT_ROOT, ":".join(sys.path)]
 
     child = subprocess.run(
         [unshare, "-m", "sh", "-c", f'{script} && exec "$@"', "sh", *program], stdout=subprocess.PIPE, check=True

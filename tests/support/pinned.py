@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-LOCKS = Path(__file__).resolve().parent / "locks"
+LOCKS = Path(__file__).resolve().parent.parent / "locks"
 
 #: pip's arguments for a project of ours: its build backend is what the lock `run` brought, and no other is fetched.
 UNBUILT = ("--no-index", "--no-deps", "--no-build-isolation")
