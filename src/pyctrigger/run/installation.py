@@ -10,10 +10,9 @@ from ..outcome.report import FlavourReport
 from .agenda import Agenda
 from .backlog import Unidentified
 from .operation import Operation
-from .scope.ability import check_target
 from .scope.request import Work
 from .scope.sites import OpenSites
-from .scope.target import Assignment
+from .scope.target import Assignment, check_target
 from .workspace import Workspace
 
 

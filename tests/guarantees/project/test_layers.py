@@ -55,7 +55,7 @@ DOORS = {"__init__", "__main__"}
 #: The command line's part that has to be there before the rest of it is imported.
 EARLY = "interruption"
 #: They fork, and a child ends without what its parent has to do at its own end.
-FORKING = dict.fromkeys(("run/scope/foreign/confined.py", "run/scope/forked.py", "tree/account.py"), "os._exit")
+FORKING = dict.fromkeys(("run/scope/database_reader.py", "run/scope/forked.py", "tree/account.py"), "os._exit")
 
 #: What the package may import beside itself and the standard library, and which files may do so.
 THIRD_PARTY = {
@@ -85,7 +85,7 @@ FAR_REACHING = {
 }
 CLASSES_OF_TWO_MEANINGS = {"Entry"}
 MODULES_OF_TWO_MEANINGS = {
-    *("answer", "directory", "files", "limits", "reader", "report", "rpm", "unchanged"),
+    *("answer", "directory", "files", "limits", "report", "rpm", "unchanged"),
 }
 
 

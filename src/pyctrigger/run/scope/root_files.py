@@ -1,7 +1,7 @@
 """Package databases of a root: a stranger's data, opened beneath its descriptor, copied, and read by a child.
 
 The child has no right over anything, and its answer is checked like a stranger's. All of it together, over all package
-managers of a root, ends in a few seconds.
+managers of a root, takes a few seconds of processor time.
 """
 
 from __future__ import annotations
@@ -9,26 +9,32 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pickle
+import select
 import shutil
 import stat
-import struct
+import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from typing import BinaryIO, NamedTuple, NoReturn
+from typing import BinaryIO, NoReturn
 
+from ...interpreter.child import kill, printable, start_own
+from ...interpreter.worker_accounts import lease
 from ...packages.files import Files, ManagerError, Source
 from ...packages.manager import Manager
 from ...stamps import stamp_of
 from ...state.files import hold_directory
+from ...state.locations import lock_directory
 from ...tree.beneath import open_beneath, open_root, read_link, status_of_regular
 from ...tree.identity import ActingAsOurselves, masking_nothing_of
 from ...tree.opened import is_confined
-from .foreign.patience import Patience
-from .foreign.reader import ReaderError, ask_reader
+from .database_reader import DONE, TEXTS, TROUBLE
 
-#: Seconds for all questions about one root, in one run.
-_PATIENCE = 5.0
+#: Seconds of processor time for all questions about one root in one run, and of the clock's for one of them: a busy
+#: machine keeps us waiting, and a child that was taken over may sleep.
+_PROCESSOR_TIME, _LONGEST_WAIT = 5.0, 30.0
+_PATH = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE = 1 << 20
 #: Bytes of a file that is looked at in this process.
@@ -42,12 +48,39 @@ _MOST_OF_DATABASE = 512 << 20
 #: How a rollback journal begins that isn't done (sqlite.org/fileformat2.html, 3).
 _HOT = bytes.fromhex("d9d505f920a163d7")
 _PREFIX = "pyctrigger-databases-"
-#: Modes of the copies: the reader goes into their directory and lists it not, and locks a database.
+#: Modes of the copies: the reader goes into their directory and lists it not, and locks a database, which takes a file
+#: open for writing. It can't make one, nor let it grow.
 _ENTERED, _LOCKABLE = 0o711, 0o666
-_FRAME = struct.Struct(">IQ")
 _ATTEMPTS = 3
 #: Nanoseconds: a change within a tick of the clock shows in no time (see `state.record`).
 _TICK = 20_000_000
+#: What an answer may have: bytes, paths, and the bytes of a path and of a package's name.
+_MOST_BYTES = 48 << 20
+_MOST_PATHS = 400_000
+_LONGEST_PATH = 4096
+_LONGEST_PACKAGE = 512
+
+
+class ReaderError(Exception):
+    """The child gives no answer, or none that can be believed; the text says why."""
+
+
+class Patience:
+    """Seconds of processor time for this thread and the children that end meanwhile, and seconds of the clock's."""
+
+    def __init__(self, seconds: float, longest: float = _LONGEST_WAIT) -> None:
+        self._most_used = _used_time() + seconds
+        self._end = time.monotonic() + longest
+
+    @property
+    def left(self) -> float:
+        """Seconds until it is over; none once it is."""
+        return max(0.0, min(self._most_used - _used_time(), self._end - time.monotonic()))
+
+
+def _used_time() -> float:
+    children = os.times()
+    return time.thread_time() + children.children_user + children.children_system
 
 
 def files_of(root: str | None) -> Files:
@@ -62,7 +95,7 @@ class RootFiles(Files):
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._left = _PATIENCE
+        self._left = _PROCESSOR_TIME
 
     def describe(self, path: str) -> str:
         return self._root.rstrip("/") + path
@@ -112,18 +145,19 @@ class RootFiles(Files):
         return (path for path, _ in self._ask(manager, None))
 
     def owners(self, manager: Manager, paths: Collection[bytes]) -> dict[bytes, str]:
-        return {path: os.fsdecode(package) for path, package in self._ask(manager, paths) if path in paths}
+        return {path: os.fsdecode(package) for path, package in self._ask(manager, paths)} if paths else {}
 
     def _ask(self, manager: Manager, paths: Collection[bytes] | None) -> list[tuple[bytes, bytes]]:
         """Copy what a manager reads, and have a child read it. Raises ManagerError."""
         patience = Patience(self._left)
         try:
             # Nobody else may see the copies, nor have a hand in the child, whoever's place we are at work in.
-            with ActingAsOurselves(), _workplace() as (private, place), tempfile.TemporaryFile(dir=private) as texts:
-                copy = _Copy(self, place, texts, patience)
-                for source in manager.sources:
-                    copy.take(source)
-                return ask_reader(manager.name, paths, texts, place, patience)
+            with ActingAsOurselves(), _workplace() as private:
+                with _create(f"{private}/root/{TEXTS}") as texts:
+                    copies = _Copies(self, f"{private}/root", texts, patience)
+                    for source in manager.sources:
+                        copies.take(source)
+                return ask_reader(manager.name, paths, private, patience)
         except (OSError, ReaderError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ManagerError(f"{self.describe(manager.database)} can't be read: {reason}") from error
@@ -147,24 +181,13 @@ class RootFiles(Files):
                 os.close(root)
 
 
-_PATH = getattr(os, "O_PATH", _FILE) | os.O_CLOEXEC
+def _stamps(opened: dict[str, int]) -> dict[str, tuple[int, ...]]:
+    """Returns what each of some open files looks like. Raises OSError where one isn't a regular file."""
+    return {ending: stamp_of(status_of_regular(descriptor)) for ending, descriptor in opened.items()}
 
 
-class _Seen(NamedTuple):
-    """What a file looked like."""
-
-    identity: tuple[int, ...]
-    newest: int
-    size: int
-
-    @classmethod
-    def of(cls, descriptor: int) -> _Seen:
-        status = status_of_regular(descriptor)
-        return cls(stamp_of(status), max(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
-
-
-class _Copy:
-    """Copies what a manager reads: texts one after the other into a file, a database to a place of its own."""
+class _Copies:
+    """Copies what a manager reads: texts one after the other into a file, a database to its path below `place`."""
 
     def __init__(self, files: RootFiles, place: str, texts: BinaryIO, patience: Patience) -> None:
         self._files = files
@@ -199,100 +222,89 @@ class _Copy:
     def _take_text(self, descriptor: int, name: str) -> None:
         """Takes the descriptor, too."""
         try:
-            size = status_of_regular(descriptor).st_size
-            if size > min(_MOST_OF_TEXT, self._left):
-                raise OSError(errno.EFBIG, f"{name}: {os.strerror(errno.EFBIG)}")
-            text = bytearray()
-            while len(text) < size and (piece := os.read(descriptor, min(_PIECE, size - len(text)))):
-                text += piece
-                self._check_clock()
+            text = b"".join(self._read(descriptor, min(_MOST_OF_TEXT, self._left)))
         finally:
             os.close(descriptor)
         self._left -= len(text)
-        key = os.fsencode(name)
-        self._texts.write(_FRAME.pack(len(key), len(text)) + key)
-        self._texts.write(text)
+        pickle.dump((name, text), self._texts)
 
     def _take_database(self, path: str) -> None:
         for _ in range(_ATTEMPTS):
-            if self._copied(path):
+            if self._is_copied(path):
                 return
             time.sleep(2 * _TICK / 1e9)
         raise OSError(errno.EBUSY, "it changes while it is read")
 
-    def _copied(self, path: str) -> bool:
+    def _is_copied(self, path: str) -> bool:
         """Whether neither the database nor its log changed meanwhile: one without the other answers wrongly."""
         began = time.time_ns()
         with contextlib.ExitStack() as stack:
-            opened: dict[str, int] = {}
-            for ending in ("", "-wal", "-journal"):
-                try:
-                    opened[ending] = self._files._open(path + ending, _FILE)
-                except FileNotFoundError:
-                    if not ending:
-                        raise
-                else:
-                    stack.callback(os.close, opened[ending])
-            before = {ending: _Seen.of(descriptor) for ending, descriptor in opened.items()}
-            if any(seen.size > _MOST_OF_DATABASE for seen in before.values()):
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            opened = self._open_database(path, stack)
+            before = _stamps(opened)
             if "-journal" in opened and os.pread(opened["-journal"], len(_HOT), 0) == _HOT:
                 raise OSError(errno.EBUSY, "a transaction isn't done")
             for ending in ("", "-wal"):
                 if ending in opened:
-                    self._copy(opened[ending], os.path.join(self._place, f"database{ending}"))
-            after = {ending: _Seen.of(descriptor) for ending, descriptor in opened.items()}
-            is_old = all(seen.newest + _TICK < began for seen in before.values())
-            return before == after and is_old and self._are_there(path, before)
+                    self._make_directories(os.path.dirname(path))
+                    with _create(self._place + path + ending) as copy:
+                        copy.writelines(self._read(opened[ending], _MOST_OF_DATABASE))
+                else:
+                    with contextlib.suppress(FileNotFoundError):  # of an earlier attempt
+                        os.unlink(self._place + path + ending)
+            is_old = all(max(mtime, ctime) + _TICK < began for *_, mtime, ctime in before.values())
+            return is_old and before == _stamps(opened) == _stamps(self._open_database(path, stack))
 
-    def _are_there(self, path: str, before: dict[str, _Seen]) -> bool:
-        """Whether the names still mean the same files, and no log has come."""
-        for ending in ("", "-wal"):
+    def _open_database(self, path: str, stack: contextlib.ExitStack) -> dict[str, int]:
+        """Returns descriptors of a database and of its logs, by how their names end. Raises OSError."""
+        opened: dict[str, int] = {}
+        for ending in ("", "-wal", "-journal"):
             try:
-                descriptor = self._files._open(path + ending, _FILE)
+                opened[ending] = self._files._open(path + ending, _FILE)
             except FileNotFoundError:
-                if ending in before:
-                    return False
-                continue
-            try:
-                if ending not in before or _Seen.of(descriptor) != before[ending]:
-                    return False
-            finally:
-                os.close(descriptor)
-        return True
+                if not ending:
+                    raise
+            else:
+                stack.callback(os.close, opened[ending])
+        return opened
 
-    def _copy(self, descriptor: int, path: str) -> None:
-        # The reader may lock it, which takes a file open for writing; it can't make one, nor let it grow.
-        with masking_nothing_of(_LOCKABLE):
-            copy = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _LOCKABLE)
-        try:
-            offset = 0
-            while piece := os.pread(descriptor, _PIECE, offset):
-                os.write(copy, piece)
-                offset += len(piece)
-                if offset > _MOST_OF_DATABASE:
-                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-                self._check_clock()
-        finally:
-            os.close(copy)
+    def _read(self, descriptor: int, most: int) -> Iterator[bytes]:
+        """Yields the contents of an open file. Raises OSError, also where they are more than `most` bytes."""
+        size, offset = status_of_regular(descriptor).st_size, 0
+        if size > most:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        while offset < size and (piece := os.pread(descriptor, min(_PIECE, size - offset), offset)):
+            yield piece
+            offset += len(piece)
+            self._check_clock()
+
+    def _make_directories(self, path: str) -> None:
+        if not os.path.isdir(self._place + path):
+            self._make_directories(os.path.dirname(path))
+            with masking_nothing_of(_ENTERED):
+                os.mkdir(self._place + path, _ENTERED)
 
     def _check_clock(self) -> None:
         if not self._patience.left:
             raise TimeoutError(errno.ETIMEDOUT, "it takes too long")
 
 
+def _create(path: str) -> BinaryIO:
+    """Create or empty a file that the reader may lock."""
+    with masking_nothing_of(_LOCKABLE):
+        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _LOCKABLE), "wb")
+
+
 @contextlib.contextmanager
-def _workplace() -> Iterator[tuple[str, str]]:
-    """A private directory, and one in it that the reader may enter and not change. Raises OSError."""
+def _workplace() -> Iterator[str]:
+    """A private directory, and in it `root`, which the reader may enter and not change. Raises OSError."""
     # No variable of the environment moves root's; a database may be larger than memory has room for.
     above = "/var/tmp" if os.geteuid() == 0 else tempfile.gettempdir()  # noqa: S108
     _sweep(above)
     private, held = _held_directory(above)
     try:
-        place = os.path.join(private, "root")
         with masking_nothing_of(_ENTERED):
-            os.mkdir(place, _ENTERED)
-        yield private, place
+            os.mkdir(f"{private}/root", _ENTERED)
+        yield private
     finally:
         shutil.rmtree(private, ignore_errors=True)
         os.close(held)
@@ -318,3 +330,71 @@ def _sweep(above: str) -> None:
                 if held is not None:
                     shutil.rmtree(path, ignore_errors=True)
                     os.close(held)
+
+
+def ask_reader(
+    manager: str, paths: Collection[bytes] | None, private: str, patience: Patience
+) -> list[tuple[bytes, bytes]]:
+    """The pycs that packages own, or the owners of `paths`, by what was copied. Raises ReaderError and OSError."""
+    seconds = patience.left
+    if not seconds:
+        raise ReaderError("it takes too long")
+    with contextlib.ExitStack() as stack:
+        question = stack.enter_context(tempfile.TemporaryFile(dir=private))
+        question.write(b"\0".join(paths or ()))
+        question.seek(0)
+        lent = lease(lock_directory())
+        if lent is not None:
+            stack.callback(lent.end)
+        account = 0 if lent is None else lent.account.uid
+        child = start_own(
+            "pyctrigger.run.scope.database_reader",
+            (manager, seconds, account, f"{private}/root"),
+            stdin=question,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        stack.enter_context(child)
+        stack.callback(kill, child)
+        assert child.stdout is not None
+        return _checked(_read_answer(child.stdout.fileno(), patience), paths)
+
+
+def _read_answer(stream: int, patience: Patience) -> bytes:
+    """All that it says. Raises ReaderError where that is too much, or takes too long."""
+    answer = bytearray()
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    while left := patience.left:
+        if not poll.poll(left * 1000 + 1):
+            continue
+        piece = os.read(stream, _PIECE)
+        if not piece:
+            return bytes(answer)
+        answer += piece
+        if len(answer) > _MOST_BYTES:
+            raise ReaderError("it says too much")
+    raise ReaderError("it takes too long")
+
+
+def _checked(answer: bytes, paths: Collection[bytes] | None) -> list[tuple[bytes, bytes]]:
+    """What was found. Raises ReaderError for what no honest reader says."""
+    if answer.count(b"\0") > 2 * _MOST_PATHS:
+        raise ReaderError("it says too much")
+    *fields, end = answer.split(b"\0")
+    if end.startswith(TROUBLE):
+        raise ReaderError(printable(end[len(TROUBLE) :]))
+    if end != DONE:
+        raise ReaderError("its reader ended before it had answered")
+    found = list(zip(fields[::2], fields[1::2]))
+    if len(fields) % 2 or not all(_is_sound(path, package, paths) for path, package in found):
+        raise ReaderError("its reader gives no sound answer")
+    return found
+
+
+def _is_sound(path: bytes, package: bytes, paths: Collection[bytes] | None) -> bool:
+    if not path.startswith(b"/") or len(path) > _LONGEST_PATH:
+        return False
+    if paths is None:
+        return path.endswith(b".pyc") and not package
+    return path in paths and len(package) <= _LONGEST_PACKAGE

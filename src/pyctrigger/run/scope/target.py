@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from functools import partial
 
-from ...errors import NoLibraryError
+from ...errors import NoLibraryError, RightsError, UsageError
 from ...interpreter.interpreter import Interpreter
 from ...interpreter.scope import (
     Bounds,
@@ -16,13 +17,13 @@ from ...interpreter.scope import (
     site_directories,
     standard_library,
 )
-from ...pyc.header import HeaderFormat
+from ...pyc.header import HeaderFormat, InvalidationMode
 from ...tree.directory import open_way
 from ...tree.identity import ForeignPlaceError
 from ...tuples import NamedTuple
 from .config import Settings
 from .paths import Touched, Unit, touched, widened
-from .places import lies_in, locate, real_name, real_prefix, require_root
+from .places import HINT_FOR_MOUNT, lies_in, lies_on_mount, locate, real_name, real_prefix, require_root
 from .request import Request
 
 
@@ -212,3 +213,65 @@ def keep_shared(target: Target, others: list[Target], root: str | None) -> tuple
     used = {locate(root, site.path) for other in others for site in other.sites}
     kept = tuple(site for site in target.sites if locate(root, site.path) not in used)
     return target._replace(sites=kept), [site.path for site in target.sites if site not in kept]
+
+
+def check_target(target: Target, request: Request) -> list[str]:
+    """Notices about what this target can't do as it was asked. Raises UsageError where it can't be done at all."""
+    scope = request.scope
+    notices = []
+    if scope.pycache_prefix is not None:
+        notices += _check_pycache_prefix(target, request, scope.pycache_prefix)
+    if scope.root is not None and not (scope.site_dirs or scope.prefixes):
+        notices += _describe_mounts(target.interpreter, scope.root)
+    mode = request.bytecode.invalidation_mode
+    if mode not in (None, InvalidationMode.TIMESTAMP) and not target.header.has_modes:
+        flavour = target.interpreter.flavour
+        notices.append(f"{flavour} knows no hash-based bytecode (it came with 3.7); timestamps are written")
+    return notices
+
+
+def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list[str]:
+    if target.interpreter.version < (3, 8, 0):
+        raise UsageError(
+            f"--pycache-prefix: {target.interpreter.flavour} knows no pycache prefix", hint="it came with Python 3.8"
+        )
+    running, root = request.running, request.scope.root
+    if running.hook and root is None and not running.dry_run:  # a person's has to be there
+        try:
+            _make_prefix(prefix)
+        except OSError as error:
+            if isinstance(error, PermissionError) and os.geteuid() != 0:
+                raise RightsError(f"--pycache-prefix {prefix}: {error.strerror}") from error
+            raise UsageError(
+                f"--pycache-prefix {prefix}: {error.strerror}", hint="name a directory to write"
+            ) from error
+    try:
+        status = os.stat((root or "") + prefix)
+    except OSError:
+        return []
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        return [f"{prefix} is writable by all: whoever writes there decides what every importer runs; chmod o-w it"]
+    return []
+
+
+def _make_prefix(prefix: str) -> None:
+    from ...tree.making import make_directories  # most runs have no prefix
+
+    try:
+        make_directories(prefix)
+    except ForeignPlaceError:
+        from ...outcome.observer import Observer
+        from .forked import Apart, DeathError, NoProcessError
+
+        try:
+            Apart(Observer()).perform(lambda line, relay: make_directories(prefix))
+        except (DeathError, NoProcessError) as error:
+            raise OSError(0, f"no process can be had that acts as whose place it is ({error})") from error
+
+
+def _describe_mounts(interpreter: Interpreter, root: str) -> list[str]:
+    """Returns a notice for site directories below a mount: for us they aren't there, and somebody misses them."""
+    from .staged import staged_places
+
+    found = [path for path in staged_places(interpreter, root) if lies_on_mount(root, path)]
+    return [f"{', '.join(found)}: mounts below a root aren't entered; {HINT_FOR_MOUNT}"] if found else []

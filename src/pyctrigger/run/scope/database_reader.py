@@ -1,0 +1,123 @@
+"""Runs in a child process: reads the copied package database of a foreign root, after dropping all privileges.
+
+A copied database has the same path below the directory `place` as below the root; the texts are all in one file, since
+a manager may have thousands of them. Standard input lists the paths whose owners are wanted; if it is empty, the pycs
+that packages own are. The answer consists of fields that NUL separates: each path and its package, and last how it
+ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pickle
+import resource
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, NoReturn
+
+from ...interpreter.remote.powerless import become, bound
+from ...packages import rpm_database  # noqa: F401 - once the rights are gone, nothing can be imported
+from ...packages.database import confine, connect, translated
+from ...packages.every import MANAGERS
+from ...packages.files import Files, ManagerError
+from ...packages.manager import Manager
+
+if TYPE_CHECKING:
+    import sqlite3
+
+#: The file with all texts, each a pickle of its name and contents.
+TEXTS = "texts"
+#: What the last field of an answer is, or begins with.
+DONE, TROUBLE = b"done", b"trouble: "
+_MEMORY = 200 << 20
+_LONGEST_TROUBLE = 300
+#: The reader itself: nothing that it does needs another.
+_MOST_PROCESSES = 1
+
+
+class CopiedFiles(Files):
+    """Files that the host has copied to below a directory."""
+
+    def __init__(self, base: str, seconds: float) -> None:
+        self._base = base
+        self._seconds = seconds
+
+    def has(self, path: str) -> bool:
+        return os.path.exists(self._base + path)
+
+    def read(self, path: str) -> bytes:
+        for name, text in self._texts():
+            if name == path:
+                return text
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    def read_below(self, directory: str, ending: str) -> Iterator[tuple[str, bytes]]:
+        return ((name, text) for name, text in self._texts() if not name.startswith("/"))
+
+    def _texts(self) -> Iterator[tuple[str, bytes]]:
+        with open(f"{self._base}/{TEXTS}", "rb") as texts, contextlib.suppress(EOFError):
+            while True:
+                yield pickle.load(texts)  # noqa: S301 - written by the host
+
+    @contextlib.contextmanager
+    def open_database(self, path: str, tables: Collection[str]) -> Iterator[sqlite3.Connection]:
+        with translated(path):
+            database = connect(self._base + path, "mode=rw")
+            # Otherwise SQLite would create a file for the index of the write-ahead log.
+            database.execute("pragma locking_mode = exclusive")
+            confine(database, tables, self._seconds)
+            limit_descriptors()
+            yield database  # not closed: that would write the log into the database
+
+
+def serve(manager_name: str, seconds: float, account: int, place: str) -> NoReturn:
+    """Write the answer to standard output and exit at once, without the risk of an interpreter's shutdown."""
+    with contextlib.suppress(ImportError):  # reported when it is needed
+        import sqlite3  # noqa: F401
+    with open(0, "rb", closefd=False) as question, open(1, "wb", closefd=False) as answer:
+        try:
+            wanted = question.read()
+            manager = MANAGERS[manager_name](CopiedFiles(give_up_rights(account, place, seconds), seconds))
+            found = _find(manager, wanted.split(b"\0") if wanted else None)
+            answer.writelines(b"%b\0%b\0" % (path, os.fsencode(package)) for path, package in found)
+            answer.write(DONE)
+        except BaseException as error:  # noqa: BLE001 - reported to the host, whatever it is
+            answer.write(TROUBLE + _describe(error).encode("utf-8", "replace")[:_LONGEST_TROUBLE])
+        answer.flush()
+        os._exit(0)
+
+
+def _find(manager: Manager, wanted: list[bytes] | None) -> Iterable[tuple[bytes, str]]:
+    """Returns the owners of the wanted paths, or all pycs that packages own, each without its owner."""
+    return ((path, "") for path in manager.owned_pycs()) if wanted is None else manager.owners(wanted).items()
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, ManagerError):
+        return str(error).rpartition("can't be read: ")[2]
+    if isinstance(error, MemoryError):
+        return "reading it exceeds the memory limit"
+    return f"its reader failed with {type(error).__name__}"
+
+
+def give_up_rights(account: int, place: str, seconds: float) -> str:
+    """Drop all privileges; only open files and the directory `place` remain. Returns its new path. Raises OSError.
+
+    The parent has taken away the network and most system calls.
+    """
+    if not bound(_MOST_PROCESSES, _MEMORY, int(seconds) + 1):
+        raise OSError(1, "its limits can't be set")
+    if os.geteuid() != 0:
+        os.chdir(place)
+        return place
+    os.chroot(place)
+    os.chdir("/")
+    if account:
+        become(account, account)
+    return ""
+
+
+def limit_descriptors() -> None:
+    """Let this process open no more files, nor sockets."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
