@@ -7,7 +7,6 @@ parsed.
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from .manager import Manager
 
 _PIECE = 1 << 16
