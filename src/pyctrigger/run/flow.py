@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from itertools import chain
 
 from ..outcome.outcome import Tally
@@ -43,9 +44,10 @@ def carry_out(
         with contextlib.closing(workspace.store.manifest(target.installation)) as manifest:
             if not workspace.parts.know_records:
                 manifest.check()
+            manifest.when_full = partial(workspace.save, results, manifest)
             knowledge = knowledge_of(target, request, workspace.settings, workspace.ownership, manifest)
-            if strangers := knowledge.drop_strangers(target, request):
-                named = ", ".join(strangers)
+            if out_of_scope := knowledge.drop_out_of_scope(target, request):
+                named = ", ".join(out_of_scope)
                 workspace.observer.notice(f"the manifest names directories outside the scope: {named}")
             overview = _overview(assignment, workspace, wanted)
             plan = Survey(

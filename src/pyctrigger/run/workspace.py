@@ -68,15 +68,19 @@ class Workspace:
         return is_outdated
 
     def keep(self, results: Results, manifest: Manifest) -> None:
-        """What was written is on the disk before the manifest says so, and that before the journal forgets it."""
-        is_synced = results.settle()
+        """Say what was left, save what was done, and hand over what became of the files."""
+        results.tell_places()
+        self.save(results, manifest)
         self._take(results.tally)
         if results.tally.counts.compiled and self.store.base is not None and manifest.lacks_sqlite:
             self.observer.notice(
                 "this Python has no module sqlite3: every run looks at everything anew, and no history is kept"
             )
+
+    def save(self, results: Results, manifest: Manifest) -> None:
+        """What was written is on the disk before the manifest says so, and that before the journal forgets it."""
         try:
-            if is_synced:
+            if results.sync():
                 self.parts.load()
                 manifest.save()
                 self.parts.save()

@@ -54,10 +54,6 @@ class Layout:
             return f"{self._base}/{relative}" if relative else self._base
         return f"{relative}/{PYCACHE}" if relative else PYCACHE
 
-    def above_pycaches(self, relative: str) -> str:
-        """Returns the directory that contains all pycaches of a package, relative to `pycs`."""
-        return self.pycache(relative) if self.has_prefix else relative
-
     def readers(self, relative: str, rights: SourceRights) -> Readers:
         """Returns who may read a source of the directory `relative`. Raises OSError."""
         status, ways = rights.status, self.ways(relative, rights.directory)

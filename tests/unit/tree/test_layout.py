@@ -43,32 +43,21 @@ def prefixed(top: Path) -> Iterator[Layout]:
         yield layout
 
 
-#: A directory, where its pycs are, and what all pycs of a package are below, with and without a prefix.
+#: A directory, and where its pycs are, without and with a prefix.
 PLACES = [
-    ("", "__pycache__", "", "{base}", "{base}"),
-    ("a", "a/__pycache__", "a", "{base}/a", "{base}/a"),
-    ("a/b", "a/b/__pycache__", "a/b", "{base}/a/b", "{base}/a/b"),
+    ("", "__pycache__", "{base}"),
+    ("a", "a/__pycache__", "{base}/a"),
+    ("a/b", "a/b/__pycache__", "{base}/a/b"),
 ]
 
 
-@pytest.mark.parametrize(("relative", "pycache", "above", "elsewhere", "above_elsewhere"), PLACES)
+@pytest.mark.parametrize(("relative", "pycache", "elsewhere"), PLACES)
 def test_place_of_the_pycs_of_a_directory(
-    top: Path,
-    plain: Layout,
-    prefixed: Layout,
-    relative: str,
-    pycache: str,
-    above: str,
-    elsewhere: str,
-    above_elsewhere: str,
+    top: Path, plain: Layout, prefixed: Layout, relative: str, pycache: str, elsewhere: str
 ) -> None:
     """PEP 3147, and `sys.pycache_prefix`."""
     base = str(top).strip("/")
-    assert (pycache, above) == (plain.pycache(relative), plain.above_pycaches(relative))
-    assert (elsewhere.format(base=base), above_elsewhere.format(base=base)) == (
-        prefixed.pycache(relative),
-        prefixed.above_pycaches(relative),
-    )
+    assert (pycache, elsewhere.format(base=base)) == (plain.pycache(relative), prefixed.pycache(relative))
     assert (False, True) == (plain.has_prefix, prefixed.has_prefix)
     own = f"{top}/{relative}".rstrip("/")
     assert (own, f"{own}/m.py") == (prefixed.describe_source(relative), prefixed.describe_source(relative, "m.py"))

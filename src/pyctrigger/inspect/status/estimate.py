@@ -19,9 +19,11 @@ class Estimate:
 
     def add(self, pycs: str, source: str, size: int) -> None:
         """Count a source of so many bytes, whose pycs lie in the directory `pycs`, at every level that is wanted."""
-        records = {} if self._manifest is None else self._manifest.records(pycs)
-        found = {level: records.get(source[:-3] + suffix) for level, suffix in self._suffixes.items()}
-        timed = {level: record for level, record in found.items() if record is not None and record.microseconds}
+        timed = {}
+        for level, suffix in self._suffixes.items():
+            record = self._manifest.pycs.get(pycs, source[:-3] + suffix) if self._manifest is not None else None
+            if record is not None and record.microseconds:
+                timed[level] = record
         if not timed:
             self.untimed += 1
             self._untimed_bytes += size

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from ...pyc.header import Verdict
 from ...state.records.manifest import Manifest
-from ...state.records.pages import PagedRecords
 from ...state.records.record import UNSEEN, Record, digest_of, identity_at, identity_of, identity_written
 from ...tree.permission.readers import Readers
 from ...tree.source import SourceRefused, is_unchanged, read_pyc, source_rights
@@ -40,16 +39,15 @@ class Refresher:
         header = self._wanted.header.timestamp(self._wanted.mtime(stale.status), stale.status.st_size)
         source = identity_at(stale.status, self._began)
         readers = _readers(task)
-        records = self._manifest.records(place.pyc_directory)
-        for states in _by_file(records, stale.levels):
-            record = records.get(states[0].pyc)
+        for states in _by_file(stale.levels):
+            record = states[0].record
             identity = self._rewrite(task, states, header, record, readers) if readers and record else None
             if record is None or identity is None:
                 left += states
                 continue
             for state in states:
                 renewed = record._replace(source=source, pyc=identity, header=header)
-                self._manifest.record(place.pyc_directory, state.pyc, renewed)
+                self._manifest.pycs.note(place.pyc_directory, state.pyc, renewed)
         left.sort(key=lambda state: state.level)
         return task._replace(stale=stale._replace(levels=tuple(left))) if left else None
 
@@ -84,13 +82,12 @@ class Refresher:
         return identity_written(first) if len(states) == 1 else UNSEEN
 
 
-def _by_file(records: dict[str, Record] | PagedRecords, levels: tuple[LevelState, ...]) -> list[list[LevelState]]:
+def _by_file(levels: tuple[LevelState, ...]) -> list[list[LevelState]]:
     """The levels to refresh; those that are names of one file together."""
     files: dict[str, list[LevelState]] = {}
     for state in levels:
         if state.verdict is Verdict.REFRESHABLE:
-            record = records.get(state.pyc)
-            files.setdefault(record.pyc if record else state.pyc, []).append(state)
+            files.setdefault(state.record.pyc if state.record else state.pyc, []).append(state)
     return list(files.values())
 
 

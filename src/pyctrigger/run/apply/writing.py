@@ -160,7 +160,7 @@ class PycWriter:
         seen = identity_at(text.status, text.when)
         identity = identity_at(found.status, found.when)
         record = Record(seen, asked.digest, identity, digest, header)
-        self._manifest.record(place.pyc_directory, state.pyc, record)
+        self._manifest.pycs.note(place.pyc_directory, state.pyc, record)
         return True
 
     def _make_room(self, writer: Writer, place: Place, state: LevelState) -> None:
@@ -194,7 +194,7 @@ class PycWriter:
             identity = identity_written(status) if len(names) == 1 else self._identity_now(place, names[0], status)
             record = Record(seen, source_digest, identity, digest_of(body), header, microseconds)
             for name in names:
-                self._manifest.record(place.pyc_directory, name, record)
+                self._manifest.pycs.note(place.pyc_directory, name, record)
 
     def _identity_now(self, place: Place, name: str, written: os.stat_result) -> str:
         """A link changes the ctime of what it links to."""

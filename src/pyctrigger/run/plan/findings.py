@@ -249,7 +249,7 @@ class Takings:
 
     def _is_recorded(self, layout: Layout, relative: str, name: str, status: os.stat_result) -> bool:
         """Whether a pyc is what we have written, by the file or, where it was copied back or linked, by its bytes."""
-        record = self._manifest.records(layout.describe_pyc(relative)).get(name)
+        record = self._manifest.pycs.get(layout.describe_pyc(relative), name)
         if record is None or not record.microseconds:
             return False  # without a time it is of somebody else's pyc, which a run has looked at
         if record.pyc == identity_of(status):

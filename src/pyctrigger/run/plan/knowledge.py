@@ -46,16 +46,14 @@ class Knowledge:
         )
 
     def learn(self, layout: Layout, step: Step) -> None:
-        """Keep what a step has proven; it is saved at the end of a run."""
+        """Keep what a step has proven; it is saved at the end of a run, or once it is much."""
+        self._manifest.save_if_full()
         if self.records is None:
             return
         if step.records:
             directory = layout.describe_pyc(step.relative)
             for pyc, record in step.records:
-                if record is None:
-                    self.records.forget(directory, pyc)
-                else:
-                    self.records.record(directory, pyc, record)
+                self.records.pycs.note(directory, pyc, record)
         if step.note is not None:
             directory_key, unchanged, gone = step.note
             self.records.unchanged.forget(directory_key, gone)
@@ -66,13 +64,13 @@ class Knowledge:
         """Remember of a link that isn't followed that this was told; it is told again when the link itself changes."""
         self._manifest.learn(path, Uncompilable(seen, b"", self._magic_number, kind, reason))
 
-    def drop_strangers(self, target: Target, request: Request) -> list[str]:
+    def drop_out_of_scope(self, target: Target, request: Request) -> list[str]:
         """What the manifest names outside of the site directories: it is forgotten, and should be told."""
         if self.records is None or not target.sites:
             return []
         elsewhere = [request.scope.pycache_prefix] if request.scope.pycache_prefix is not None else []
         self.records.serve([*(site.path for site in target.sites), *elsewhere])
-        return self.records.drop_strangers() if request.transaction.paths is None else []
+        return self.records.drop_out_of_scope() if request.transaction.paths is None else []
 
     @property
     def knows_owners(self) -> bool:

@@ -136,12 +136,7 @@ class Results:
             self.tally.notices.append(f"{place.path} is on a read-only file system; nothing was changed there")
         return place
 
-    def settle(self) -> bool:
-        """Say what was left, once it is known how much, and bring all else to the disk; whether all of it is there."""
-        self._tell_places()
-        return self._sync()
-
-    def _tell_places(self) -> None:
+    def tell_places(self) -> None:
         """Say what was left for lack of rights, or as a file system turned read-only."""
         if self._denials is not None:
             self._denials.tell()
@@ -159,7 +154,7 @@ class Results:
         from ...tree.sweep import remove_files  # an idle run never needs it
 
         for name, is_removed, error in remove_files(place.layout, place.relative, doomed):
-            manifest.forget(place.pyc_directory, name)
+            manifest.pycs.note(place.pyc_directory, name, None)
             if error is not None:
                 self.io_failure(place.layout, place.relative, place.pyc(name), error)
                 if not self.still_writes(place.layout, place.relative):
@@ -172,7 +167,7 @@ class Results:
         """Something was written into this tree."""
         self._written[layout.pycs.identity] = layout
 
-    def _sync(self) -> bool:
+    def sync(self) -> bool:
         """Bring everything that was written to the disk; only if that is so anybody may say that it is there."""
         from ...tree.durability import sync_file_system
 

@@ -58,10 +58,6 @@ class SourceJudge:
         #: How many there are, and how many need nothing.
         self.sources = self.fresh = 0
 
-    def approach(self, relative: str) -> None:
-        """A package is about to be looked through, directory by directory."""
-        self._judge.approach(relative)
-
     def judge(self, step: Step, listing: SourceListing, names: dict[str, bool], sight: Sight | None) -> Iterator[Step]:
         """The verdict on every source of a directory; `names` is everything in the directory of its pycs.
 

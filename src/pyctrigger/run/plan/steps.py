@@ -19,6 +19,8 @@ class LevelState(NamedTuple):
     verdict: Verdict
     source_hash: bytes | None = None
     """The hash in its header, if it is hash-based."""
+    record: Record | None = None
+    """The manifest's, if a new header is all that it needs."""
 
 
 class Stale(NamedTuple):

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator
 from ...pyc.header import InvalidationMode, Verdict
 from ...pyc.names import PycNames, pyc_suffix
 from ...state.records.manifest import Manifest
-from ...state.records.pages import PagedRecords
+from ...state.records.pycs import PycRecords
 from ...state.records.record import Record, digest_of, digest_of_pieces, identity_at, identity_of
 from ...tree.layout import Layout
 from ...tree.opened import Opened, account_of_owner
@@ -57,17 +57,12 @@ class Judge:
         self._relative = self._directory = ""
         self._names: dict[str, bool] = {}
         self._links: Container[str] = ()
-        self._records: dict[str, Record] | PagedRecords = {}
+        self._records: PycRecords | None = None
         self._pycs: Opened | None = None
-        self._approached = ""
         #: The pycs of this directory that are as they were recorded.
         self.proven: list[os.stat_result] = []
         #: What was proven of pycs of this directory: the records to keep, None for one to forget.
         self.records: list[tuple[str, Record | None]] = []
-
-    def approach(self, relative: str) -> None:
-        """A package is about to be looked through, directory by directory."""
-        self._approached = relative
 
     def enter(self, relative: str, names: dict[str, bool], links: Container[str]) -> None:
         """Go on with another directory: `names` is everything in the directory of its pycs."""
@@ -75,23 +70,21 @@ class Judge:
         if names:
             self._reopen()
         self._directory = self._layout.describe_pyc(relative)
-        self._records, self.proven, self.records = {}, [], []
-        if self._manifest is not None and names and not self._doubts_all:
-            if self._approached:
-                self._manifest.approach(self._layout.pycs.describe(self._layout.above_pycaches(self._approached)))
-                self._approached = ""
-            self._records = self._manifest.records(self._directory)
+        self.proven, self.records = [], []
+        reads = self._manifest is not None and names and not self._doubts_all
+        self._records = self._manifest.pycs if self._manifest is not None and reads else None
 
     def states(self, name: str, status: os.stat_result) -> list[LevelState]:
         """What the levels of a source need; none if that is nothing."""
         states: list[LevelState] = []
         header = self._wanted.header
         expected = header.timestamp(self._wanted.mtime(status), status.st_size)
-        identity = identity_of(status) if self._records else ""
+        identity = ""
         text: SourceText | None = None
         for level, suffix in self._suffixes:
             pyc = name[:-3] + suffix
-            record = self._records.get(pyc)
+            record = self._records.get(self._directory, pyc) if self._records is not None else None
+            identity = identity_of(status) if record is not None and not identity else identity
             # The way of an idle run: source and pyc are what they were when they fitted each other.
             known = self._untouched(record, pyc) if record is not None and self._names.get(pyc) else None
             if (
@@ -111,6 +104,7 @@ class Judge:
             if not regular:
                 states.append(LevelState(level, pyc, Verdict.OBSTRUCTED))
                 continue
+            refreshable = None
             head, size = self._look(pyc, header.size + 1, record, known)
             verdict = header.judge(head, self._wanted.mode, expected)
             if size > largest_pyc(status.st_size):
@@ -121,14 +115,15 @@ class Judge:
                 verdict = self._believed(verdict, record, pyc, text)
             elif verdict is Verdict.OTHER_MTIME and record is not None and not self._doubts_all:
                 text = text or self._read(name)
-                verdict = self._refreshable(record, pyc, status, text, is_untouched=known is not None)
+                refreshable = self._refreshable(record, pyc, status, text, is_untouched=known is not None)
+                verdict = Verdict.OTHER_MTIME if refreshable is None else Verdict.REFRESHABLE
             if (verdict in _MAY_FIT or not head) and (wrong := self._wrong_rights(name, status, pyc, record)):
                 verdict = wrong
                 if record is not None:
                     self.records.append((pyc, None))
             if verdict is not Verdict.FRESH:
                 source_hash = None if self._by_time else header.source_hash(head)
-                states.append(LevelState(level, pyc, verdict, source_hash))
+                states.append(LevelState(level, pyc, verdict, source_hash, refreshable))
         return states
 
     def _are_alike(self, name: str, source: os.stat_result, pyc: os.stat_result) -> bool:
@@ -166,23 +161,19 @@ class Judge:
 
     def _refreshable(
         self, record: Record, pyc: str, status: os.stat_result, text: SourceText | None, *, is_untouched: bool
-    ) -> Verdict:
-        """Whether only the times have changed since the pyc was made; its body has to be just as it was then."""
-        if text is None or not is_unchanged(status, text.status):
-            return Verdict.OTHER_MTIME
-        if digest_of(text.data) != record.source_digest:
-            return Verdict.OTHER_MTIME
-        is_good = is_untouched or self._has_the_same_body(record, pyc, text)
-        return Verdict.REFRESHABLE if is_good else Verdict.OTHER_MTIME
-
-    def _has_the_same_body(self, record: Record, pyc: str, text: SourceText) -> bool:
-        """Whether somebody else has written what we would have; from now on that file is the recorded one."""
+    ) -> Record | None:
+        """The record, if only the times have changed since the pyc was made; its body has to be just as it was then."""
+        if text is None or not is_unchanged(status, text.status) or digest_of(text.data) != record.source_digest:
+            return None
+        if is_untouched:
+            return record
         found = self._digest(pyc, text)
         if found is None or found.digest != record.body_digest:
-            return False
-        identity = identity_at(found.status, found.when)
-        self.records.append((pyc, record._replace(pyc=identity, header=found.header)))
-        return True
+            return None
+        # Somebody else has written what we would have: from now on that file is the recorded one.
+        renewed = record._replace(pyc=identity_at(found.status, found.when), header=found.header)
+        self.records.append((pyc, renewed))
+        return renewed
 
     def adopt(self, source: str, pyc: str) -> None:
         """Record a pyc that somebody else wrote as it is: from now on a change of it is noticed.
@@ -285,7 +276,6 @@ def judge_unwanted(
     names_of = PycNames(wanted.cache_tag)
     directory = layout.describe_pyc(relative)
     manifest = knowledge.records
-    records = manifest.records(directory) if manifest is not None else {}
     by_level: dict[int, list[tuple[str, str]]] = {}
     for pyc, source in pycs:
         by_level.setdefault(names_of.level_of(pyc), []).append((pyc, source))
@@ -298,4 +288,5 @@ def judge_unwanted(
             except (OSError, SourceRefused):
                 continue  # gone meanwhile, or never to be read, which is told of the source
             stale = Stale(source, status, tuple(judge.states(source, status)))
-            yield Unwanted(pyc, stale, records.get(pyc) is not None, knowledge.is_owned(directory, pyc))
+            is_recorded = manifest is not None and manifest.pycs.get(directory, pyc) is not None
+            yield Unwanted(pyc, stale, is_recorded, knowledge.is_owned(directory, pyc))

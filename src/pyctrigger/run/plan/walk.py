@@ -65,8 +65,6 @@ class Planner:
         """The steps for these units, and for every top-level directory that holds nothing but bytecode."""
         seen = set()
         for unit in units:
-            if unit.relative and unit.deep:
-                self._sources.approach(unit.relative)
             yield from self._part(unit)
             seen.add(unit.relative)
         if units and not any(unit == ("", True) for unit in units):
@@ -129,10 +127,8 @@ class Planner:
         emptied: set[str] = set()
         for name in names if deep else ():
             inner = f"{relative}/{name}" if relative else name
-            if not depth and not relative:
-                self._sources.approach(inner)
-                if self._notes:
-                    yield from self._ended(inner)
+            if not depth and not relative and self._notes:
+                yield from self._ended(inner)
             if (yield from self._descend(inner, deep=True, depth=depth + 1)):
                 emptied.add(name)
         if seen is None and emptied and self._unchanged:

@@ -1,61 +1,46 @@
-"""Records of a directory that has too many for memory, read page by page in the order of their names."""
+"""Reading a table of the manifest page by page: looking rows up in the order of their keys takes few queries."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
-from .record import Record
-from .spool import Spool
-
-_FROM_ON = (
-    "select name, source, source_digest, pyc, body_digest, header, microseconds from pycs"
-    " where directory = ? and name >= ? order by name limit ?"
-)
-#: Records in a page, some half a kilobyte each.
-_PAGE = 512
-#: Sorts after all names that a file can have.
-_AFTER_ALL_NAMES = b"\xff" * 256
+#: Rows of a page, some half a kilobyte each: few at first, since most hooks touch one package.
+_FIRST_PAGE = 32
+_LARGEST_PAGE = 512
+#: Sorts after all keys: they begin with a path's first slash, or with the NUL that stands for it.
+_AFTER_ALL_KEYS: tuple[bytes, ...] = (b"\xff",)
 
 
-class PagedRecords:
-    """Has the interface of the dictionary that a smaller directory gets. `ask` sends a query to the manifest."""
+class Pages:
+    """The page of a table that was looked at last. A key that isn't on it is the first one of the next page."""
 
-    def __init__(self, ask: Callable[..., list[Any]], spool: Spool, directory: str) -> None:
+    def __init__(self, ask: Callable[..., list[Any]], query: str, columns: int) -> None:
+        """`ask` sends a query to the manifest: rows from a key on, in order, whose first `columns` are their key."""
         self._ask = ask
-        self._spool = spool
-        self._directory = directory
-        self._key = os.fsencode(directory)
-        self._page: dict[bytes, Any] = {}
-        self._first, self._last = _AFTER_ALL_NAMES, b""
+        self._query = query
+        self._columns = columns
+        self.forget()
 
-    def __len__(self) -> int:
-        """Returns the number of records in memory."""
-        return len(self._page)
+    def find(self, *key: bytes) -> tuple[Any, ...] | None:
+        """Returns the rest of the row with this key, or None."""
+        if not self._first <= key <= self._last:
+            self._turn_to(key)
+        return self._rows.get(key)
 
-    def __bool__(self) -> bool:
-        return True
+    def forget(self) -> None:
+        """Drop the page: the table has changed."""
+        self._rows: dict[tuple[bytes, ...], tuple[Any, ...]] = {}
+        self._first = _AFTER_ALL_KEYS
+        self._last: tuple[bytes, ...] = ()
+        self._size = _FIRST_PAGE // 2
 
-    def get(self, name: str) -> Record | None:
-        """Returns the record of a pyc, or None."""
-        is_spooled, record = self._spool.find(self._directory, name)
-        if is_spooled:
-            return record
-        key = os.fsencode(name)
-        if key > self._last:
-            rows = self._ask(_FROM_ON, self._key, key, _PAGE)
-            self._page = {row[0]: row[1:] for row in rows}
-            self._first, self._last = key, rows[-1][0] if len(rows) == _PAGE else _AFTER_ALL_NAMES
-        if key >= self._first:
-            row = self._page.get(key)
-        else:
-            row = next((row[1:] for row in self._ask(_FROM_ON, self._key, key, 1) if row[0] == key), None)
-        return None if row is None else Record._make(row)
+    def _turn_to(self, key: tuple[bytes, ...]) -> None:
+        self._size = min(2 * self._size, _LARGEST_PAGE) if key > self._last else _FIRST_PAGE
+        rows = self._ask(self._query, *key, self._size)
+        self._rows = {tuple(row[: self._columns]): tuple(row[self._columns :]) for row in rows if self._is_valid(row)}
+        self._first = key
+        self._last = max(self._rows) if len(self._rows) == self._size else _AFTER_ALL_KEYS
 
-    def pop(self, name: str, default: None) -> Record | None:
-        """Returns the record of a pyc that is about to be dropped. The caller notes that in the spool."""
-        return self.get(name) or default
-
-    def __setitem__(self, name: str, record: Record) -> None:
-        """Does nothing: the spool has the new record."""
+    def _is_valid(self, row: tuple[Any, ...]) -> bool:
+        return all(isinstance(column, bytes) for column in row[: self._columns])

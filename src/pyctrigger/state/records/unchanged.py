@@ -12,23 +12,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ...tuples import NamedTuple
+from .pages import Pages
 
 TABLE = """
 create table if not exists settled (
     directory blob primary key, terms text not null, below blob not null, sources blob not null, seen blob not null
 ) without rowid;
 """
-_ROW = "select terms, below, sources, seen from settled where directory = ?"
 _PAGE = "select directory, terms, below, sources, seen from settled where directory >= ? order by directory limit ?"
-#: Directories read at once, some half a kilobyte each: few at first, since most hooks touch one package.
-_FIRST_PAGE = 32
-_LARGEST_PAGE = 512
 #: Bytes. Once a run has noted that much, it leaves the rest of a larger tree to the next run.
 MOST_NOTED = 4 << 20
 #: Directories for which a run saves although nothing else has changed. Examining fewer again takes less than saving.
 _MIN_WORTH_SAVING = 100
-#: Sorts after all keys, which begin with the NUL that stands for the first slash of a path.
-_AFTER_ALL_KEYS = b"\1"
 
 
 class UnchangedDirectory(NamedTuple):
@@ -47,33 +42,17 @@ class UnchangedDirectories:
     """The notes in the manifest, and those of this run. `ask` sends a query to the manifest."""
 
     def __init__(self, ask: Callable[..., list[Any]]) -> None:
-        self._ask = ask
-        #: A page of the table in the order of a walk, and the keys between which it is complete.
-        self._page: dict[bytes, tuple[Any, ...]] = {}
-        self._first, self._last = b"", b""
-        self._page_size = _FIRST_PAGE
+        self._pages = Pages(ask, _PAGE, 1)
         self._noted: dict[bytes, UnchangedDirectory | None] = {}
         self._gone: list[bytes] = []
         self._size = 0
 
     def of(self, directory: bytes) -> UnchangedDirectory | None:
-        """Returns the note of a directory, by its key. A walk in the order of keys reads the table page by page."""
+        """Returns the note of a directory, by its key."""
         if directory in self._noted:
             return self._noted[directory]
-        if directory > self._last:
-            self._read_page(directory)
-        if directory >= self._first:
-            row = self._page.get(directory)
-        else:
-            row = next(iter(self._ask(_ROW, directory)), None)
+        row = self._pages.find(directory)
         return UnchangedDirectory._make(row) if row is not None and _is_valid(row) else None
-
-    def _read_page(self, directory: bytes) -> None:
-        rows = self._ask(_PAGE, directory, self._page_size)
-        is_last = len(rows) < self._page_size
-        self._page = {row[0]: row[1:] for row in rows}
-        self._first, self._last = directory, _AFTER_ALL_KEYS if is_last else rows[-1][0]
-        self._page_size = min(2 * self._page_size, _LARGEST_PAGE)
 
     def note(self, directory: bytes, unchanged: UnchangedDirectory) -> None:
         """Record a directory that needs no work."""
@@ -103,6 +82,7 @@ class UnchangedDirectories:
     def saved(self) -> None:
         """Drop the notes of this run: they are in the file now."""
         self._noted, self._gone, self._size = {}, [], 0
+        self._pages.forget()
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         return ((key, *unchanged) for key, unchanged in self._noted.items() if unchanged is not None)

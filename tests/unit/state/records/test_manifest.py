@@ -9,8 +9,8 @@ import pytest
 
 from pyctrigger.state.quota import Quota, StateFullError
 from pyctrigger.state.records import manifest as module
+from pyctrigger.state.records import pycs
 from pyctrigger.state.records.manifest import Manifest, Uncompilable
-from pyctrigger.state.records.pages import PagedRecords
 from pyctrigger.state.records.record import Record
 from pyctrigger.state.records.unchanged import UnchangedDirectory, key_of
 
@@ -30,9 +30,9 @@ def saved(place: Path, records: dict[str, dict[str, Record]], facts: dict[str, U
     """A manifest with these records."""
     manifest = Manifest(str(place))
     manifest.serve(["/site"])
-    for directory, pycs in records.items():
-        for name, each in pycs.items():
-            manifest.record(directory, name, each)
+    for directory, names in records.items():
+        for name, each in names.items():
+            manifest.pycs.note(directory, name, each)
     for path, fact in (facts or {}).items():
         manifest.learn(path, fact)
     manifest.save()
@@ -89,7 +89,7 @@ def test_facts_come_back(tmp_path: Path) -> None:
     assert {"/site/b.py", "/site/\udcff.py"} == set(Manifest(str(tmp_path)).uncompilable)
 
 
-def test_of_a_strangers_tree_so_many_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_foreign_tree_so_many_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no more, in memory too."""
     monkeypatch.setattr(module, "MOST_UNCOMPILABLE", 2)
     for quota, expected in [(Quota(1 << 30), 2), (Quota(), 3)]:
@@ -104,83 +104,75 @@ def test_of_a_strangers_tree_so_many_are_remembered(tmp_path: Path, monkeypatch:
 RECORDS = {"/site": {"m": record(1)}, "/site/p": {"a": record(2), "\udcff": record(3)}, "/site/p/q": {"b": record(4)}}
 
 
-@pytest.mark.parametrize("approach", [None, "/site", "/site/p", "/other"])
-def test_records_come_back(tmp_path: Path, approach: str | None) -> None:
-    """Read for each directory, or ahead for all below one."""
+def found(manifest: Manifest) -> dict[str, dict[str, Record]]:
+    """Those of `RECORDS` that a manifest has."""
+    return {
+        directory: {name: each for name in names if (each := manifest.pycs.get(directory, name)) is not None}
+        for directory, names in RECORDS.items()
+    }
+
+
+def test_records_come_back(tmp_path: Path) -> None:
+    """Whatever is looked up in between."""
     saved(tmp_path, RECORDS)
     manifest = Manifest(str(tmp_path))
-    if approach is not None:
-        manifest.approach(approach)
-    assert RECORDS == {directory: manifest.records(directory) for directory in RECORDS}
-    assert {} == manifest.records("/site/pq")
+    assert RECORDS == found(manifest)
+    assert (None, None) == (manifest.pycs.get("/site/pq", "m"), manifest.pycs.get("/site", "absent"))
     assert manifest.keeps_records is True
     manifest.close()
 
 
-@pytest.mark.parametrize("limit", [1, 4096])
-def test_what_is_read_ahead_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    """With more, each directory is read by itself."""
+def test_what_was_recorded_is_there_after_it_was_saved(tmp_path: Path) -> None:
+    """In the same run, on the page that was read before."""
     saved(tmp_path, RECORDS)
-    monkeypatch.setattr(module, "_MAX_READ_AHEAD", limit)
     manifest = Manifest(str(tmp_path))
-    manifest.approach("/site")
-    assert RECORDS == {directory: manifest.records(directory) for directory in RECORDS}
+    assert record(1) == manifest.pycs.get("/site", "m")
+    manifest.pycs.note("/site", "m", record(9))
+    manifest.pycs.note("/site/p", "a", None)
+    for _ in range(2):
+        assert {"/site": {"m": record(9)}, "/site/p": {"\udcff": record(3)}, "/site/p/q": {"b": record(4)}} == found(
+            manifest
+        )
+        manifest.save()
     manifest.close()
-
-
-def test_a_run_sees_what_it_recorded_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of a directory that it has let go of in between."""
-    saved(tmp_path, RECORDS)
-    monkeypatch.setattr(module, "_MAX_DIRECTORIES", 1)
-    manifest = Manifest(str(tmp_path))
-    assert {"m": record(1)} == manifest.records("/site")
-    manifest.record("/site", "m", record(9))
-    manifest.record("/site/p", "new", record(8))
-    manifest.forget("/site/p", "a")
-    manifest.forget("/site/p", "absent")
-    assert {"m": record(9)} == manifest.records("/site")
-    assert {"new": record(8), "\udcff": record(3)} == manifest.records("/site/p")
-    manifest.save()
-    manifest.close()
-    assert {"new": record(8), "\udcff": record(3)} == Manifest(str(tmp_path)).records("/site/p")
-
-
-def test_a_large_directory_is_read_a_page_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks like the dictionary of a smaller one."""
-    names = [f"m{number:03}" for number in range(20)]
-    saved(tmp_path, {"/site": {name: record(number) for number, name in enumerate(names)}})
-    monkeypatch.setattr(module, "_MAX_HELD_OF_ONE", 10)
-    manifest = Manifest(str(tmp_path))
-    records = manifest.records("/site")
-    assert isinstance(records, PagedRecords)
-    assert [record(number) for number in range(20)] == [records.get(name) for name in names]
-    assert [record(3), None] == [records.get("m003"), records.get("absent")]
-    manifest.record("/site", "m003", record(99))
-    manifest.forget("/site", "m004")
-    assert [record(99), None, record(5)] == [records.get(name) for name in ("m003", "m004", "m005")]
-    manifest.save()
-    manifest.close()
-    assert [(19,)] == rows(tmp_path, "select count(*) from pycs")
-
-
-def test_a_directory_that_becomes_large_is_paged_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was recorded stays."""
-    monkeypatch.setattr(module, "_MAX_HELD_OF_ONE", 3)
-    manifest = Manifest(str(tmp_path))
-    manifest.records("/site")
-    for number in range(5):
-        manifest.record("/site", f"m{number}", record(number))
-    records = manifest.records("/site")
-    assert isinstance(records, PagedRecords)
-    assert [record(number) for number in range(5)] == [records.get(f"m{number}") for number in range(5)]
-    manifest.close()
-
-
-# -- strangers --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("sites", "strangers"),
+    ("full", "works", "asked", "left"),
+    [
+        (2, True, [2, 2, 2], [0, 1, 2, 3, 4, 5]),
+        (4, True, [4], [0, 1, 2, 3, 4, 5]),
+        (7, True, [], [0, 1, 2, 3, 4, 5]),
+        (2, False, [2, 2, 2], []),
+        (4, False, [4], [4, 5]),
+    ],
+)
+def test_a_run_that_has_recorded_much_is_saved_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: int, works: bool, asked: list[int], left: list[int]
+) -> None:
+    """What can't be saved then isn't held any longer."""
+    monkeypatch.setattr(pycs, "MOST_UNSAVED", full)
+    manifest = Manifest(str(tmp_path))
+    counts = []
+
+    def save() -> None:
+        counts.append(manifest.pycs.unsaved)
+        if works:
+            manifest.save()
+
+    manifest.when_full = save
+    for number in range(6):
+        manifest.pycs.note("/site", f"m{number}", record(number))
+        manifest.save_if_full()
+    assert (asked, left) == (counts, [number for number in range(6) if manifest.pycs.get("/site", f"m{number}")])
+    manifest.close()
+
+
+# -- what is out of scope ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sites", "outside"),
     [
         (["/site"], ["/other", "/site2", "/sit"]),
         (["/site/"], ["/other", "/site2", "/sit"]),
@@ -188,7 +180,7 @@ def test_a_directory_that_becomes_large_is_paged_from_then_on(tmp_path: Path, mo
         (["/"], []),
     ],
 )
-def test_what_lies_in_no_site_directory_is_dropped(tmp_path: Path, sites: list[str], strangers: list[str]) -> None:
+def test_what_lies_in_no_site_directory_is_dropped(tmp_path: Path, sites: list[str], outside: list[str]) -> None:
     """Of this run or an earlier one: nobody of ours has written that."""
     directories = ["/other", "/sit", "/site", "/site/a", "/site2"]
     saved(
@@ -196,12 +188,12 @@ def test_what_lies_in_no_site_directory_is_dropped(tmp_path: Path, sites: list[s
     )
     manifest = Manifest(str(tmp_path))
     manifest.serve(sites)
-    expected = sorted([*strangers, *([] if sites == ["/"] else ["/out"])])
-    assert expected == manifest.drop_strangers()
+    expected = sorted([*outside, *([] if sites == ["/"] else ["/out"])])
+    assert expected == manifest.drop_out_of_scope()
     manifest.save()
     manifest.close()
     kept = {directory.decode() for (directory,) in rows(tmp_path, "select directory from pycs")}
-    assert set(directories) - set(strangers) == kept
+    assert set(directories) - set(outside) == kept
     assert ("/out/y.py" in Manifest(str(tmp_path)).uncompilable) is (sites == ["/"])
 
 
@@ -211,12 +203,12 @@ def test_what_lies_in_no_site_directory_is_dropped(tmp_path: Path, sites: list[s
 def test_without_a_directory_it_forgets() -> None:
     """And nothing is an error."""
     manifest = Manifest(None)
-    manifest.record("/site", "m", record(1))
+    manifest.pycs.note("/site", "m", record(1))
     manifest.learn("/site/a.py", FACT)
     manifest.save()
-    assert (False, {}, {"/site/a.py": FACT}) == (
+    assert (False, None, {"/site/a.py": FACT}) == (
         manifest.keeps_records,
-        manifest.records("/site"),
+        manifest.pycs.get("/site", "absent"),
         manifest.uncompilable,
     )
 
@@ -225,7 +217,8 @@ def test_nothing_new_isnt_saved(tmp_path: Path) -> None:
     """A run that only looked makes no file."""
     manifest = Manifest(str(tmp_path))
     manifest.serve(["/site"])
-    manifest.records("/site")
+    manifest.pycs.get("/site", "m")
+    manifest.pycs.note("/site", "m", None)
     manifest.save()
     manifest.close()
     assert not (tmp_path / "manifest.sqlite").exists()
@@ -248,8 +241,8 @@ def test_a_damaged_file_is_begun_anew(tmp_path: Path, data: bytes) -> None:
     saved(tmp_path, RECORDS)
     (tmp_path / "manifest.sqlite").write_bytes(data)
     manifest = Manifest(str(tmp_path))
-    assert ({}, {}) == (manifest.records("/site"), manifest.uncompilable)
-    manifest.record("/site", "m", record(7))
+    assert (None, {}) == (manifest.pycs.get("/site", "m"), manifest.uncompilable)
+    manifest.pycs.note("/site", "m", record(7))
     manifest.save()
     manifest.close()
     assert [(b"/site", b"m")] == rows(tmp_path, "select directory, name from pycs")
@@ -276,9 +269,9 @@ def test_the_whole_file_is_read_on_demand(tmp_path: Path, is_damaged: bool) -> N
         path.write_bytes(data)
     manifest = Manifest(str(tmp_path))
     manifest.check()
-    found = sum(bool(manifest.records(f"/site/{number}")) for number in range(300))
+    found = sum(manifest.pycs.get(f"/site/{number}", "m" * 100) is not None for number in range(300))
     assert (0 if is_damaged else 300) == found
-    manifest.record("/site", "m", record(1))
+    manifest.pycs.note("/site", "m", record(1))
     manifest.save()
     manifest.close()
     assert [(1 if is_damaged else 301,)] == rows(tmp_path, "select count(*) from pycs")
@@ -291,8 +284,8 @@ def test_a_locked_file_is_gone_without(tmp_path: Path) -> None:
     other.execute("begin exclusive")
     told: list[str] = []
     manifest = Manifest(str(tmp_path), patience=0.05, notice=told.append)
-    assert ({}, False, True) == (manifest.records("/site"), manifest.keeps_records, manifest.is_busy)
-    manifest.record("/site", "m", record(9))
+    assert (None, False, True) == (manifest.pycs.get("/site", "m"), manifest.keeps_records, manifest.is_busy)
+    manifest.pycs.note("/site", "m", record(9))
     manifest.check()
     manifest.save()
     manifest.close()
@@ -306,7 +299,7 @@ def test_a_file_that_is_locked_when_it_is_saved_is_gone_without(tmp_path: Path) 
     saved(tmp_path, RECORDS)
     told: list[str] = []
     manifest = Manifest(str(tmp_path), patience=0.05, notice=told.append)
-    manifest.record("/site", "m", record(9))
+    manifest.pycs.note("/site", "m", record(9))
     other = sqlite3.connect(tmp_path / "manifest.sqlite", isolation_level=None)
     other.execute("begin immediate")
     manifest.save()
@@ -315,17 +308,17 @@ def test_a_file_that_is_locked_when_it_is_saved_is_gone_without(tmp_path: Path) 
     assert (1, [(4,)]) == (len(told), rows(tmp_path, "select count(*) from pycs"))
 
 
-def test_a_strangers_manifest_has_an_end(tmp_path: Path) -> None:
+def test_a_foreign_roots_manifest_has_an_end(tmp_path: Path) -> None:
     """It is an error of its own, and what was written is counted."""
     quota = Quota(1 << 20)
     manifest = Manifest(str(tmp_path), quota=quota)
-    manifest.record("/site", "m", record(1))
+    manifest.pycs.note("/site", "m", record(1))
     manifest.save()
     size = (tmp_path / "manifest.sqlite").stat().st_size
     assert (1 << 20) - size == quota.left
     quota.left = 4096
     for number in range(2000):
-        manifest.record("/site", f"n{number}" * 20, record(number))
+        manifest.pycs.note("/site", f"n{number}" * 20, record(number))
     with pytest.raises(StateFullError):
         manifest.save()
     manifest.close()

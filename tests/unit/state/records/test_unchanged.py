@@ -80,30 +80,6 @@ def test_what_was_noted_is_found_at_once(file: File) -> None:
     assert ([key_of("/a")], settled("new"), None) == (file.all_keys(), notes.of(key_of("/a")), notes.of(key_of("/b")))
 
 
-@pytest.mark.parametrize("first", [2, 3, 100])
-def test_a_walk_is_read_a_page_at_a_time(file: File, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
-    """Each twice as large as the one before; whatever isn't there is none."""
-    monkeypatch.setattr(module, "_FIRST_PAGE", first)
-    there = [f"/d{number:03}" for number in range(0, 60, 2)]
-    saved(file, *there)
-    notes = UnchangedDirectories(file.ask)
-    walk = [f"/d{number:03}" for number in range(61)]
-    assert [directory if directory in there else None for directory in walk] == [
-        found and found.terms for found in map(notes.of, map(key_of, walk))
-    ]
-    assert file.asked <= {2: 6, 3: 5, 100: 1}[first]
-
-
-def test_going_back_costs_a_question_each(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page is only turned forwards."""
-    monkeypatch.setattr(module, "_FIRST_PAGE", 2)
-    saved(file, "/a", "/b", "/c", "/d")
-    notes = UnchangedDirectories(file.ask)
-    for directory, asked in [("/c", 1), ("/d", 1), ("/a", 2), ("/d", 2), ("/absent", 3)]:
-        found = notes.of(key_of(directory))
-        assert (directory if directory != "/absent" else None, asked) == (found and found.terms, file.asked)
-
-
 @pytest.mark.parametrize("column", ["terms", "below", "sources", "seen"])
 @pytest.mark.parametrize("value", [7, "text", b"bytes"])
 def test_a_row_that_was_edited_is_none(file: File, column: str, value: Any) -> None:

@@ -1,0 +1,67 @@
+"""The records of pycs: those in the manifest, and those of this run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .pages import Pages
+from .record import Record
+
+TABLE = """
+create table if not exists pycs (
+    directory blob not null, name blob not null, source text not null, source_digest blob not null,
+    pyc text not null, body_digest blob not null, header blob not null, microseconds integer not null,
+    primary key (directory, name)
+) without rowid;
+"""
+_PAGE = (
+    "select directory, name, source, source_digest, pyc, body_digest, header, microseconds from pycs"
+    " where (directory, name) >= (?, ?) order by directory, name limit ?"
+)
+#: Records of a run, some half a kilobyte each, that are in memory before they are saved.
+MOST_UNSAVED = 8192
+
+
+class PycRecords:
+    """Records by the directory and the name of a pyc. `ask` sends a query to the manifest."""
+
+    def __init__(self, ask: Callable[..., list[Any]]) -> None:
+        self._pages = Pages(ask, _PAGE, 2)
+        #: By directory and name; None for a record to drop.
+        self._unsaved: dict[str, dict[str, Record | None]] = {}
+        #: How much this run has noted since it saved.
+        self.unsaved = 0
+
+    def get(self, directory: str, name: str) -> Record | None:
+        """Returns the record of a pyc, or None."""
+        unsaved = self._unsaved.get(directory)
+        if unsaved is not None and name in unsaved:
+            return unsaved[name]
+        row = self._pages.find(os.fsencode(directory), os.fsencode(name))
+        return None if row is None else Record._make(row)
+
+    def note(self, directory: str, name: str, record: Record | None) -> None:
+        """Record a pyc; None drops its record, if there is one."""
+        if record is not None or self.get(directory, name) is not None:
+            self._unsaved.setdefault(directory, {})[name] = record
+            self.unsaved += 1
+
+    def write(self, database: Any) -> None:
+        """Write the records of this run, in the caller's transaction."""
+        dropped = ((*key,) for *key, record in self._rows() if record is None)
+        database.executemany("delete from pycs where directory = ? and name = ?", dropped)
+        kept = ((*key, *record) for *key, record in self._rows() if record is not None)
+        database.executemany("insert or replace into pycs values (?, ?, ?, ?, ?, ?, ?, ?)", kept)
+
+    def saved(self) -> None:
+        """Drop the records of this run: they are in the file now, or can't be saved."""
+        self._unsaved, self.unsaved = {}, 0
+        self._pages.forget()
+
+    def _rows(self) -> Iterator[tuple[bytes, bytes, Record | None]]:
+        for directory, records in self._unsaved.items():
+            encoded = os.fsencode(directory)
+            for name, record in records.items():
+                yield encoded, os.fsencode(name), record
