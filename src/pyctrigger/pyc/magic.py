@@ -9,101 +9,46 @@ CPython's numbers (PyPy issue 3782), so a cache tag says more about the implemen
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
 from typing import NamedTuple
 
 _END = b"\r\n"
-#: The first number of each group, and the release or pre-release that introduced it. A version's last group is final.
-_CPYTHON = (
-    (3000, "3.0a1"),
-    (3111, "3.0a4"),
-    (3131, "3.0b1"),
-    (3141, "3.1a1"),
-    (3160, "3.2a1"),
-    (3170, "3.2a2"),
-    (3180, "3.2a3"),
-    (3190, "3.3a1"),
-    (3220, "3.3a2"),
-    (3230, "3.3a4"),
-    (3250, "3.4a1"),
-    (3290, "3.4a4"),
-    (3310, "3.4rc2"),
-    (3320, "3.5a1"),
-    (3330, "3.5b1"),
-    (3340, "3.5b2"),
-    (3350, "3.5b3"),
-    (3351, "3.5.3"),  # CPython's list says 3.5.2, which was released with 3350
-    (3360, "3.6a1"),
-    (3370, "3.6a2"),
-    (3373, "3.6b1"),
-    (3378, "3.6b2"),
-    (3379, "3.6rc1"),
-    (3390, "3.7a1"),
-    (3391, "3.7a2"),
-    (3392, "3.7a4"),
-    (3393, "3.7b1"),
-    (3394, "3.7b5"),
-    (3400, "3.8a1"),
-    (3411, "3.8b2"),
-    (3413, "3.8b4"),
-    (3420, "3.9a1"),
-    (3423, "3.9a2"),
-    (3430, "3.10a1"),
-    (3432, "3.10a2"),
-    (3434, "3.10a6"),
-    (3435, "3.10a7"),
-    (3436, "3.10b1"),
-    (3450, "3.11a1"),
-    (3462, "3.11a2"),
-    (3463, "3.11a3"),
-    (3466, "3.11a4"),
-    (3475, "3.11a5"),
-    (3486, "3.11a6"),
-    (3492, "3.11a7"),
-    (3495, "3.11b4"),
-    (3500, "3.12a1"),
-    (3510, "3.12a2"),
-    (3513, "3.12a4"),
-    (3515, "3.12a5"),
-    (3518, "3.12a6"),
-    (3521, "3.12a7"),
-    (3525, "3.12b1"),
-    (3550, "3.13a1"),
-    (3569, "3.13a5"),
-    (3570, "3.13a6"),
-    (3571, "3.13b1"),
-    (3600, "3.14a1"),
-    (3609, "3.14a2"),
-    (3610, "3.14a4"),
-    (3614, "3.14a5"),
-    (3617, "3.14a6"),
-    (3621, "3.14a7"),
-    (3624, "3.14b1"),
-    (3625, "3.14b3"),
-    (3626, "3.14rc2"),
-    (3627, "3.14rc3"),
-    (3650, "3.15a1"),
-)
-#: The numbers of final releases.
-_FINAL = {
-    3131: "3.0",
-    3151: "3.1",
-    3180: "3.2",
-    3230: "3.3",
-    3310: "3.4",
-    3350: "3.5.0 to 3.5.2",
-    3351: "3.5.3 and later",
-    3379: "3.6",
-    3394: "3.7",
-    3413: "3.8",
-    3425: "3.9",
-    3439: "3.10",
-    3495: "3.11",
-    3531: "3.12",
-    3571: "3.13",
-    3627: "3.14",
-    3666: "3.15",
+#: Of each minor version of CPython 3: the numbers that its pre-releases introduced, each with the first that has it,
+#: and those of its final releases.
+_CPYTHON: dict[int, tuple[dict[int, str], dict[int, str]]] = {
+    0: ({3000: "a1", 3111: "a4", 3131: "b1"}, {3131: "3.0"}),
+    1: ({3141: "a1"}, {3151: "3.1"}),
+    2: ({3160: "a1", 3170: "a2", 3180: "a3"}, {3180: "3.2"}),
+    3: ({3190: "a1", 3220: "a2", 3230: "a4"}, {3230: "3.3"}),
+    4: ({3250: "a1", 3290: "a4", 3310: "rc2"}, {3310: "3.4"}),
+    # CPython's list says that 3.5.2 has 3351; it was released with 3350.
+    5: ({3320: "a1", 3330: "b1", 3340: "b2", 3350: "b3"}, {3350: "3.5.0 to 3.5.2", 3351: "3.5.3 and later"}),
+    6: ({3360: "a1", 3370: "a2", 3373: "b1", 3378: "b2", 3379: "rc1"}, {3379: "3.6"}),
+    7: ({3390: "a1", 3391: "a2", 3392: "a4", 3393: "b1", 3394: "b5"}, {3394: "3.7"}),
+    8: ({3400: "a1", 3411: "b2", 3413: "b4"}, {3413: "3.8"}),
+    9: ({3420: "a1", 3423: "a2"}, {3425: "3.9"}),
+    10: ({3430: "a1", 3432: "a2", 3434: "a6", 3435: "a7", 3436: "b1"}, {3439: "3.10"}),
+    11: (
+        {3450: "a1", 3462: "a2", 3463: "a3", 3466: "a4", 3475: "a5", 3486: "a6", 3492: "a7", 3495: "b4"},
+        {3495: "3.11"},
+    ),
+    12: ({3500: "a1", 3510: "a2", 3513: "a4", 3515: "a5", 3518: "a6", 3521: "a7", 3525: "b1"}, {3531: "3.12"}),
+    13: ({3550: "a1", 3569: "a5", 3570: "a6", 3571: "b1"}, {3571: "3.13"}),
+    14: (
+        {
+            3600: "a1",
+            3609: "a2",
+            3610: "a4",
+            3614: "a5",
+            3617: "a6",
+            3621: "a7",
+            3624: "b1",
+            3625: "b3",
+            3626: "rc2",
+            3627: "rc3",
+        },
+        {3627: "3.14"},
+    ),
+    15: ({3650: "a1"}, {3666: "3.15"}),
 }
 _PYPY = {
     64: "3.3",
@@ -120,17 +65,6 @@ _PYPY = {
     432: "3.11",
     3187: "3.2",
 }
-
-
-def _parse_version(label: str) -> tuple[int, int]:
-    found = re.match(r"3\.([0-9]+)", label)
-    assert found
-    return 3, int(found[1])
-
-
-_STARTS = [number for number, _ in _CPYTHON]
-#: The last number of each version.
-_NEWEST = {_parse_version(label): number for number, label in _FINAL.items()}
 #: From here (3.11) on, each version has a range of its own.
 _RANGED = 3450
 #: The first numbers whose headers have the size of the source (3.3), and flags (PEP 552, 3.7), of CPython and PyPy.
@@ -185,28 +119,30 @@ def release_of(number: int) -> Release:
 def _pypy_release(number: int) -> Release:
     version = _PYPY.get(number)
     if version is not None:
-        return Release("pypy", _parse_version(version), f"PyPy {version}", True)
+        return Release("pypy", (3, int(version[2:])), f"PyPy {version}", True)
     if number and number % 16 == 0:
         return Release("pypy", (0, 0), "PyPy, an unknown release", False)
     return _unknown("no known interpreter")
 
 
 def _cpython_release(number: int) -> Release:
-    place = bisect_right(_STARTS, number) - 1
-    version = _parse_version(_CPYTHON[place][1])
     if number >= _RANGED:
-        version = (3, (number - 2900) // 50)
-        if version[1] > 99:
-            return _unknown("no known interpreter")
-    if number in _FINAL:
-        return Release("cpython", version, f"CPython {_FINAL[number]}", True)
-    name = f"{version[0]}.{version[1]}"
-    if number > _NEWEST.get(version, 0):
-        return Release("cpython", version, f"CPython {name}, newer than this pyctrigger knows", False)
-    following = _CPYTHON[place + 1][1] if place + 1 < len(_CPYTHON) else ""
-    if not following or _parse_version(following) != version:
-        return Release("cpython", version, f"CPython {name}, a pre-release", False)
-    return Release("cpython", version, f"CPython {_CPYTHON[place][1]} (before {following})", False)
+        minor = (number - 2900) // 50
+    else:
+        minor = max(minor for minor, (stages, _) in _CPYTHON.items() if min(stages) <= number)
+    if minor > 99:
+        return _unknown("no known interpreter")
+    stages, finals = _CPYTHON.get(minor, ({}, {}))
+    version = f"3.{minor}"
+    if number in finals:
+        return Release("cpython", (3, minor), f"CPython {finals[number]}", True)
+    if number > max(finals, default=0):
+        return Release("cpython", (3, minor), f"CPython {version}, newer than this pyctrigger knows", False)
+    following = [stage for first, stage in stages.items() if first > number]
+    if not following:
+        return Release("cpython", (3, minor), f"CPython {version}, a pre-release", False)
+    stage = [stage for first, stage in stages.items() if first <= number][-1]
+    return Release("cpython", (3, minor), f"CPython {version}{stage} (before {version}{following[0]})", False)
 
 
 def _unknown(text: str) -> Release:
