@@ -13,7 +13,6 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
-from types import TracebackType
 
 from ..stamps import inode_of
 from .identity import Acting, Identity, identity_of, is_root
@@ -76,9 +75,7 @@ class Tree:
     def __enter__(self) -> Tree:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Container
 from ..pyc.names import SOURCE_SUFFIX
 from ..stamps import inode_of
 from .directory import Tree
+from .opened import Opened, walk_up
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -29,7 +30,7 @@ def leads_to_sources(tree: Tree, relative: str, name: str, sites: Container[tupl
     linked = tree.open_behind(relative, name)
     try:
         with linked as directory:
-            return _holds_sources(directory, 1) and not is_below(directory, sites)
+            return _holds_sources(directory, 1) and not is_below(linked, sites)
     finally:
         os.close(linked.descriptor)
 
@@ -52,20 +53,6 @@ def _holds_sources(directory: int, depth: int) -> bool:
     return False
 
 
-def is_below(directory: int, sites: Container[tuple[int, int]]) -> bool:
-    """Whether a directory is one of `sites`, or lies below one."""
-    above, last = os.dup(directory), None
-    try:
-        while True:
-            status = os.fstat(above)
-            identity = inode_of(status)
-            if identity in sites:
-                return True
-            if identity == last:
-                return False
-            last = identity
-            parent = os.open("..", _DIRECTORY, dir_fd=above)
-            os.close(above)
-            above = parent
-    finally:
-        os.close(above)
+def is_below(opened: Opened, sites: Container[tuple[int, int]]) -> bool:
+    """Whether an open directory is one of `sites`, or lies below one. Raises OSError."""
+    return any(inode_of(status) in sites for _, status in walk_up(opened))

@@ -12,7 +12,6 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from types import TracebackType
 
 from ..namespaces import is_unmapped_group
 from ..tuples import NamedTuple
@@ -122,45 +121,33 @@ class Acting:
                 _assume(self.identity)
             _process.blocks.append(begins)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.identity is not None and _process.blocks.pop():
             _resume()
 
 
-class MakingFor:
-    """A `with` block in which what we create as an account gets this group, even if the account isn't a member.
+@contextlib.contextmanager
+def making_for(gid: int) -> Iterator[None]:
+    """Give this group to what we create as an account, even if the account isn't a member of it.
 
     It is for the directory's group: an account without an entry acts with an unused group drawn at random. Make only
-    one call in it, on a name in an open directory that the account owns: there a group gives it no right that it
+    one call in the block, on a name in an open directory that the account owns: there a group gives it no right that it
     doesn't have. Does nothing where we act as ourselves.
     """
-
-    __slots__ = ("_gid", "_identity")
-
-    def __init__(self, gid: int) -> None:
-        self._gid = gid
-        self._identity: Identity | None = None
-
-    def __enter__(self) -> None:
-        identity = _process.current
-        if identity is None or identity.gid == self._gid or is_unmapped_group(self._gid):
-            return
+    account = _process.current
+    if account is None or account.gid == gid or is_unmapped_group(gid):
+        yield
+        return
+    _resume()
+    with contextlib.suppress(OSError):  # the group isn't mapped in this user namespace
+        _assume(account._replace(gid=gid))
+    if _process.current is None:
+        _assume(account)
+    try:
+        yield
+    finally:
         _resume()
-        try:
-            _assume(identity._replace(gid=self._gid))
-        except OSError:  # the group isn't mapped in this user namespace
-            _assume(identity)
-            return
-        self._identity = identity
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._identity is not None:
-            _resume()
-            _assume(self._identity)
+        _assume(account)
 
 
 def acts_as_other() -> bool:
@@ -175,7 +162,7 @@ def make_directory(parent: int, name: str, mode: int, gid: int) -> None:
     child makes it, since this process can't change its ids.
     """
     if acts_as_other():
-        with MakingFor(gid):
+        with making_for(gid):
             os.mkdir(name, mode, dir_fd=parent)
     elif os.geteuid() != 0 or gid == os.getegid() or is_unmapped_group(gid):
         os.mkdir(name, mode, dir_fd=parent)
@@ -208,27 +195,37 @@ def _make_in_child(parent: int, name: str, mode: int, gid: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-class ActingAsOurselves:
-    """A `with` block that acts as ourselves while we act as an account: to find out who owns a place."""
+@contextlib.contextmanager
+def acting_as_ourselves() -> Iterator[None]:
+    """Act as ourselves for a block while we act as an account: to find out who owns a place."""
+    account = _process.current
+    if account is not None:
+        _resume()
+    try:
+        yield
+    finally:
+        if account is not None:
+            _assume(account)
 
-    __slots__ = ("_suspended",)
 
-    def __enter__(self) -> None:
-        self._suspended = _process.current
-        if self._suspended is not None:
-            _resume()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._suspended is not None:
-            _assume(self._suspended)
+def read_umask() -> int:
+    """Returns the umask. Reading it means setting it; a stricter one for a moment does no harm."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 @contextlib.contextmanager
-def masking_nothing_of(mode: int) -> Iterator[None]:
-    """Let the umask clear no bit of `mode`. Other bits stay masked: another thread may create a file meanwhile."""
-    umask = os.umask(0o077)  # reading it means setting it; a stricter one for a moment does no harm
+def masking_nothing_of(mode: int, umask: int | None = None) -> Iterator[None]:
+    """Let the umask, given if it is known, clear no bit of `mode`.
+
+    Other bits stay masked: another thread may create a file meanwhile.
+    """
+    if umask is None:
+        umask = read_umask()
+    if not mode & umask:
+        yield
+        return
     os.umask(umask & ~mode)
     try:
         yield

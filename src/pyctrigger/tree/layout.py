@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from ..pyc.names import PYCACHE
 from .directory import Tree
@@ -18,9 +16,6 @@ from .opened import Opened
 from .permission.access_lists import has_list
 from .permission.readers import Grants, Readers, is_kept_from_visitors
 from .source import SourceRefused, SourceRights, SourceText, read_source
-
-if TYPE_CHECKING:
-    from .permission.ways import WaysFromAbove
 
 #: ST_RDONLY of statvfs(3). PyPy doesn't define it.
 _READ_ONLY = getattr(os, "ST_RDONLY", 1)
@@ -35,16 +30,16 @@ class Layout:
         self.pycs = prefix or sources
         self.has_prefix = prefix is not None
         self._base = sources.path.strip("/") if prefix else ""
-        self._from_above: WaysFromAbove | None = None
+        #: With a prefix: the ways to the tree of the sources, and the last directory with all ways to it.
+        self._above: tuple[Grants, ...] | None = None
+        self._ways: tuple[str, tuple[Grants, ...]] = "\0", ()
         #: Readers of the last source, and what they were derived from: few sources differ from the one before.
         self._readers: tuple[tuple[object, ...], Readers | None] = ((), None)
 
     def __enter__(self) -> Layout:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.sources.close()
         self.pycs.close()
 
@@ -66,17 +61,17 @@ class Layout:
 
     def ways(self, relative: str, directory: str) -> tuple[Grants, ...]:
         """Returns what keeps accounts out of `directory`, but not out of the pycache of `relative`. Raises OSError."""
-        if self.has_prefix:
-            if self._from_above is None:
-                from .permission.ways import WaysFromAbove
-
-                self._from_above = WaysFromAbove(self.sources, self.pycs)
-            return self._from_above.to(directory)
-        if directory == relative:
+        if directory == relative and not self.has_prefix:
             return ()
-        from .permission.ways import ways_inside
+        from .permission.ways import ways_above, ways_inside  # not for the usual tree
 
-        return ways_inside(self.sources, directory, relative)
+        if not self.has_prefix:
+            return ways_inside(self.sources, directory, relative)
+        if self._above is None:
+            self._above = ways_above(self.sources, self.pycs)
+        if self._ways[0] != directory:
+            self._ways = directory, (*self._above, *ways_inside(self.sources, directory, ""))
+        return self._ways[1]
 
     def is_read_only(self, relative: str) -> bool:
         """Whether the pycs of the directory `relative` are on a file system that is mounted read-only.

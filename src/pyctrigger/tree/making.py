@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from .directory import open_way
-from .identity import MakingFor, masking_nothing_of
+from .identity import making_for, masking_nothing_of
 
 
 def make_directories(path: str, root: str = "/") -> None:
@@ -27,7 +27,7 @@ def make_directories(path: str, root: str = "/") -> None:
                 opened as directory,
                 masking_nothing_of(0o755),
                 contextlib.suppress(FileExistsError),
-                MakingFor(os.fstat(directory).st_gid),
+                making_for(os.fstat(directory).st_gid),
             ):
                 os.mkdir(name, 0o755, dir_fd=directory)
         finally:

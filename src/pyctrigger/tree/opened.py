@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 
-from .identity import Acting, ActingAsOurselves, Identity, identity_of
+from ..stamps import inode_of
+from .identity import Acting, Identity, acting_as_ourselves, identity_of
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: For a directory that may be entered, but not read (open(2), Linux).
+_TRAVERSE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Levels of directories up to the system's root.
+_MAX_DEPTH = 4096
 
 
 class Opened(Acting):
@@ -77,6 +85,43 @@ def _identity_in(directory: int, status: os.stat_result) -> Identity | None:
     """Returns the one account other than root that may rename in an open directory, or None."""
     if status.st_uid == 0:
         return None  # a group, or everybody, may rename: `custody` judges that
-    with ActingAsOurselves():
+    with acting_as_ourselves():
         owner = account_of_owner(directory, status)
         return None if owner == 0 else identity_of(owner)
+
+
+def walk_up(opened: Opened) -> Iterator[tuple[int, os.stat_result]]:
+    """Yields an open directory and each one above it: a descriptor, valid until the next one, and its status.
+
+    Raises OSError.
+    """
+    here, last = os.dup(opened.descriptor), None
+    try:
+        for _ in range(_MAX_DEPTH):
+            status = os.fstat(here)
+            if inode_of(status) == last:
+                return
+            yield here, status
+            last = inode_of(status)
+            above = _open_parent(here, opened)
+            os.close(here)
+            here = above
+    finally:
+        os.close(here)
+
+
+def _open_parent(directory: int, opened: Opened) -> int:
+    """Open the parent of a directory: as the account that owns the place, or as ourselves where it has no access."""
+    try:
+        with opened:
+            return _open_above(directory)
+    except PermissionError:
+        with acting_as_ourselves():
+            return _open_above(directory)
+
+
+def _open_above(directory: int) -> int:
+    try:
+        return os.open("..", _DIRECTORY, dir_fd=directory)
+    except PermissionError:
+        return os.open("..", _TRAVERSE, dir_fd=directory)

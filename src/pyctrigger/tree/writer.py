@@ -11,14 +11,14 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ..buffers import Buffer, write_pieces
 from ..namespaces import is_unmapped_group
 from ..pyc.names import PYCACHE, temporary_names
 from ..stamps import inode_of
 from .directory import Tree
-from .identity import MakingFor, acts_as_other, make_directory
+from .identity import acts_as_other, make_directory, making_for, masking_nothing_of, read_umask
 from .opened import account_of_owner
 from .permission.access_lists import drop_list, give_list, has_default_list
 from .permission.readers import Readers, is_kept_from_visitors, mode_for_visitors
@@ -45,9 +45,7 @@ class Writer:
         self._clear_obstacles = clear_obstacles
         #: The directory that was last checked for a default access list, and whether it has one.
         self._listed = "\0", False
-        # Reading the umask means setting it; a stricter one for a moment does no harm.
-        self._umask = os.umask(0o077)
-        os.umask(self._umask)
+        self._umask = read_umask()
 
     def ensure_pycache(self, relative: str) -> str:
         """Make the `__pycache__` of a directory if it is missing, with its parent's owner and mode. Returns its path.
@@ -90,7 +88,7 @@ class Writer:
         if not is_its_group and not _can_make_for(above.st_gid):
             # It will have another group than its parent, which gets no more than others do.
             mode &= ~0o020 if mode & 0o055 == 0o055 else ~0o070
-        with self._masking_nothing_of(mode):
+        with masking_nothing_of(mode, self._umask):
             make_directory(parent, name, mode, os.getegid() if is_its_group else above.st_gid)
 
     def open_pycache(self, relative: str) -> bool:
@@ -123,7 +121,7 @@ class Writer:
             made_for = gid if acts_as_other() and _can_make_for(gid) else _group_in(above)
             first = 0o600 if by_list else _mode(readers, uid, made_for)
             temporary = next(self._names)
-            with self._masking_nothing_of(first), MakingFor(gid):
+            with masking_nothing_of(first, self._umask), making_for(gid):
                 descriptor = os.open(temporary, _CREATE, first, dir_fd=directory)
             try:
                 try:
@@ -131,11 +129,7 @@ class Writer:
                     written = _set_permissions(descriptor, readers, uid, gid, by_list=by_list)
                 finally:
                     os.close(descriptor)  # a network file system reports a full disk only here
-                try:
-                    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-                except IsADirectoryError:
-                    self._remove_directory(directory, name)
-                    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+                self._rename(directory, temporary, name)
                 status = os.stat(name, dir_fd=directory, follow_symlinks=False)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -148,18 +142,6 @@ class Writer:
         if self._listed[0] != relative:
             self._listed = relative, has_default_list(directory)
         return self._listed[1]
-
-    @contextlib.contextmanager
-    def _masking_nothing_of(self, mode: int) -> Iterator[None]:
-        """Let the umask clear no bit of `mode`. Other bits stay masked: another thread may create a file meanwhile."""
-        if not mode & self._umask:
-            yield
-            return
-        os.umask(self._umask & ~mode)
-        try:
-            yield
-        finally:
-            os.umask(self._umask)
 
     def link(self, relative: str, name: str, twin: str, expected: os.stat_result) -> bool:
         """Make `twin` a hard link to `name`, replacing it atomically.

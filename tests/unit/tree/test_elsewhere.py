@@ -10,6 +10,7 @@ import pytest
 from packages import write_tree
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.elsewhere import goal_of, is_below, leads_to_sources
+from pyctrigger.tree.opened import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +110,8 @@ def test_whether_a_link_leads_to_sources(top: Path, tree: Tree, goal: str) -> No
 @pytest.mark.parametrize(("path", "expected"), [("site", True), ("site/package", True), ("flat", False), (".", False)])
 def test_a_directory_below_a_site_directory(top: Path, path: str, expected: bool) -> None:
     """Up to the root of the system."""
-    directory = os.open(top.parent / path, os.O_RDONLY)
-    status = top.stat()
-    assert expected is is_below(directory, {(status.st_dev, status.st_ino)})
-    os.close(directory)
+    opened = Opened(os.open(top.parent / path, os.O_RDONLY), None)
+    status, before = top.stat(), len(os.listdir("/proc/self/fd"))
+    assert expected is is_below(opened, {(status.st_dev, status.st_ino)})
+    assert before == len(os.listdir("/proc/self/fd"))
+    os.close(opened.descriptor)

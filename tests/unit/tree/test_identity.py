@@ -12,14 +12,14 @@ import pytest
 
 from pyctrigger.tree.identity import (
     Acting,
-    ActingAsOurselves,
     ForeignPlaceError,
     IdentityRefusedError,
-    MakingFor,
+    acting_as_ourselves,
     acts_as_other,
     identity_of,
     is_root,
     make_directory,
+    making_for,
     masking_nothing_of,
     places_met,
 )
@@ -80,7 +80,7 @@ def test_a_directory_has_its_mode_and_group_from_the_start(tmp_path: Path, gid: 
 def test_we_are_ourselves() -> None:
     """Blocks for nobody, and for a group, change nothing."""
     ids = os.getresuid(), os.getresgid(), os.getgroups()
-    with Acting(None), ActingAsOurselves(), MakingFor(50):
+    with Acting(None), acting_as_ourselves(), making_for(50):
         assert (ids, False) == ((os.getresuid(), os.getresgid(), os.getgroups()), acts_as_other())
     assert is_root() is (os.geteuid() == 0)
 
@@ -96,14 +96,14 @@ ACTS = {
         ["12345 12346 [12346, 12347] True", "12345 12346 [12346, 12347] True", "0 0 [] False"],
     ),
     "as ourselves for a moment": (
-        "with Acting(ann):\n    with ActingAsOurselves(): show()\n    show()",
+        "with Acting(ann):\n    with acting_as_ourselves(): show()\n    show()",
         ["0 0 [] False", "12345 12346 [12346, 12347] True"],
     ),
     "for another group": (
-        "with Acting(ann):\n    with MakingFor(50): show()\n    show()",
+        "with Acting(ann):\n    with making_for(50): show()\n    show()",
         ["12345 50 [12346, 12347] True", "12345 12346 [12346, 12347] True"],
     ),
-    "for its own group": ("with Acting(ann), MakingFor(12346): show()", ["12345 12346 [12346, 12347] True"]),
+    "for its own group": ("with Acting(ann), making_for(12346): show()", ["12345 12346 [12346, 12347] True"]),
     "for nobody": ("with Acting(None): show()", ["0 0 [] False"]),
     "after an error": (
         "try:\n    with Acting(ann): 1 / 0\nexcept ZeroDivisionError: show()",

@@ -20,7 +20,7 @@ from ...packages.hook import HookFile
 from ...state.files import read, sync, try_lock
 from ...state.locations import lock_directory, state_directory
 from ...tree.directory import open_way
-from ...tree.identity import ForeignPlaceError, MakingFor
+from ...tree.identity import ForeignPlaceError, making_for
 from ...tree.making import make_directories
 
 #: Seconds that a call waits for another one.
@@ -194,7 +194,7 @@ def _write_hidden(directory: int, file: HookFile, stack: contextlib.ExitStack) -
     """
     temporary = f".{_name(file)}.{os.urandom(4).hex()}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with MakingFor(os.fstat(directory).st_gid):
+    with making_for(os.fstat(directory).st_gid):
         descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
     stream = stack.enter_context(os.fdopen(descriptor, "wb"))
     stack.callback(_remove_if_there, directory, temporary)

@@ -123,8 +123,7 @@ def lies_in(root: str | None, path: str, above: str) -> bool:
 
 def _lies_below(opened: Opened, tops: set[tuple[int, int]]) -> bool:
     try:
-        with opened as directory:
-            return is_below(directory, tops)
+        return is_below(opened, tops)
     except OSError:
         return False
     finally:

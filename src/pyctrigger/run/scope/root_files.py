@@ -27,7 +27,7 @@ from ...stamps import stamp_of
 from ...state.files import hold_directory
 from ...state.locations import lock_directory
 from ...tree.beneath import open_beneath, open_root, read_link, status_of_regular
-from ...tree.identity import ActingAsOurselves, masking_nothing_of
+from ...tree.identity import acting_as_ourselves, masking_nothing_of
 from ...tree.opened import is_confined
 from .database_reader import DONE, TEXTS, TROUBLE
 
@@ -152,7 +152,7 @@ class RootFiles(Files):
         patience = Patience(self._left)
         try:
             # Nobody else may see the copies, nor have a hand in the child, whoever's place we are at work in.
-            with ActingAsOurselves(), _workplace() as private:
+            with acting_as_ourselves(), _workplace() as private:
                 with _create(f"{private}/root/{TEXTS}") as texts:
                     copies = _Copies(self, f"{private}/root", texts, patience)
                     for source in manager.sources:
@@ -173,7 +173,7 @@ class RootFiles(Files):
             os.close(descriptor)
 
     def _open(self, path: str, flags: int = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) -> int:
-        with ActingAsOurselves():
+        with acting_as_ourselves():
             root = open_root(self._root)
             try:
                 return open_beneath(root, path, flags)
