@@ -18,6 +18,10 @@ from typing import Any
 from ..errors import InterpreterError
 from .confinement import confined
 from .interpreter import Account
+from .remote.powerless import become, bound
+from .rights import Rights
+
+_OUR_RIGHTS = Rights()
 
 #: Without a locale 3.6 and PyPy use ASCII.
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/"}
@@ -29,15 +33,6 @@ _SEEDED_FLAGS = ("-s", "-S", "-B", "-W", "ignore")
 _SEED = {"PYTHONHASHSEED": "0"}
 #: Processes that another account's interpreter may need to start if it is a script. A worker limits itself to fewer.
 _MAX_PROCESSES = 64
-
-#: Hint for an interpreter that the account which it has to run as can't execute.
-HINT_FOR_ACCOUNT = (
-    "let that account read and execute it and its standard library, or name another interpreter with --python PATH"
-)
-#: Hint for one that a leased account can't execute.
-HINT_FOR_EVERYBODY = (
-    "let everybody read and execute it and its standard library, or name another interpreter with --python PATH"
-)
 
 #: The first code of each child. Ignored and blocked signals survive execve(2), and a program that uses the library may
 #: have some. Python itself ignores SIGPIPE and SIGXFSZ. With a session of its own only the host gets a Ctrl-C at the
@@ -78,30 +73,24 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     executable: str,
     program: str,
     arguments: Sequence[str] = (),
+    rights: Rights = _OUR_RIGHTS,
     *,
-    account: Account | None = None,
-    root: str | None = None,
     keep: Sequence[int] = (),
     seeded: bool = False,
-    bound: Callable[[int], None] | None = None,
-    is_strangers: bool = False,
-    is_leased: bool = False,
-    is_confined: bool = False,
+    memory: int = 0,
 ) -> subprocess.Popen[bytes]:
     """Start one of our programs in `executable`, with pipes for its three streams.
 
-    `keep` are descriptors that the child inherits; with `seeded` its hash seed is fixed. `bound` makes it a worker: it
-    is called with the process id, with the child's rights, before anything is sent to it. If the interpreter belongs to
-    another account (`is_strangers`), limits are set before it starts; so is the number of processes of a leased account
-    (`is_leased`).
-
-    Raises InterpreterError if it can't be started.
+    `keep` are descriptors that the child inherits; with `seeded` its hash seed is fixed. `memory` is its address space
+    in bytes; 0 for no limit. Limits are set before anything is sent to it, and for another account's interpreter before
+    it starts. Raises InterpreterError if it can't be started.
     """
     sources: list[int] = []
-    is_watched = root is not None or (is_strangers and bound is not None)
+    # Another account's interpreter could signal or trace a thread that already has that account.
+    is_watched = rights.root is not None or rights.is_foreign
 
     def popen(left: Account | None) -> subprocess.Popen[bytes]:
-        named = None if is_watched else left
+        account = rights.account if is_watched else left
         child = subprocess.Popen(
             [
                 executable,
@@ -115,36 +104,24 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            cwd=None if root else "/",
+            cwd=None if rights.root else "/",
             env={**_ENVIRONMENT, **_SEED} if seeded else _ENVIRONMENT,
             pass_fds=(*sources, *keep),
-            user=named.uid if named else None,
-            group=named.gid if named else None,
-            extra_groups=[] if named else None,
-            preexec_fn=_prepare_child(root, left, _MAX_PROCESSES if is_leased else 0) if is_watched else None,  # noqa: PLW1509 - no other thread holds a lock
+            preexec_fn=_prepare_child(rights, account) if is_watched or account else None,  # noqa: PLW1509 - no other thread holds a lock
         )
-        if bound is not None:
-            bound(child.pid)
+        # With the child's rights, which some systems ask for.
+        bound(memory=memory, pid=child.pid)
         return child
 
     try:
         sources += map(open_file, PROGRAMS[program])  # by us: the account may not be able to open our files
-        if bound is None and not is_confined:
-            return popen(account)
-        # Another account's interpreter could signal or trace a thread that already has that account.
-        script = _is_script((root or "") + executable)
-        if is_watched or is_confined:
-            return confined(lambda _: popen(account), is_script=script)
-        return confined(popen, account, is_script=script)
+        is_script = _is_script((rights.root or "") + executable)
+        return confined(popen, None if is_watched else rights.account, is_script=is_script)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        if account and is_leased:
-            raise InterpreterError(f"{executable} can't be started: {reason}", hint=HINT_FOR_EVERYBODY) from error
-        if account:
-            raise InterpreterError(
-                f"{executable} can't be started as account {account.uid}: {reason}", hint=HINT_FOR_ACCOUNT
-            ) from error
-        raise InterpreterError(f"{executable} can't be started: {reason}") from error
+        if isinstance(error, subprocess.SubprocessError):
+            reason = "the system doesn't let it drop its rights"
+        raise InterpreterError(f"{executable} can't be started{rights.suffix}: {reason}", hint=rights.hint) from error
     finally:
         for source in sources:
             os.close(source)
@@ -188,19 +165,17 @@ def _is_script(executable: str) -> bool:
         return True
 
 
-def _prepare_child(root: str | None, account: Account | None, processes: int) -> Callable[[], None]:
+def _prepare_child(rights: Rights, account: Account | None) -> Callable[[], None]:
     """Returns what the child does before execve(2): privileges are dropped after chroot(2), which needs them."""
-    from .remote.powerless import become, bound
-
     with contextlib.suppress(ImportError):
         import resource  # noqa: F401 - imported before the fork: another thread may hold the import lock
 
     def enter() -> None:
-        if root is not None:
-            os.chroot(root)
+        if rights.root is not None:
+            os.chroot(rights.root)
             os.chdir("/")
         if account:
-            bound(processes)
+            bound(_MAX_PROCESSES if rights.leased >= 0 else 0)
             become(account.uid, account.gid)
 
     return enter

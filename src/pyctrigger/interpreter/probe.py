@@ -13,6 +13,7 @@ from .answer import is_complete, parse_answer, require_modest
 from .child import describe_death, kill, printable, start
 from .interpreter import Account
 from .loading import examine_loading
+from .rights import Rights
 from .trust import Holders
 from .witness import Probed, Witness, environment_of, facts_of, is_unchanged
 from .worker_accounts import lease
@@ -69,15 +70,10 @@ def _judge_loaded(executable: str, paths: tuple[str, ...], holders: Holders) -> 
 
 def _run_probe(executable: str, account: Account | None, root: str | None, timeout: float) -> bytes:
     leased = lease(None) if root is not None else None
-    account = leased.account if leased is not None else account
-    child = start(
-        executable,
-        "probe",
-        account=account,
-        root=root,
-        is_leased=leased is not None,
-        is_confined=account is not None,
-    )
+    rights = Rights(account, -1, root, account is not None)
+    if leased is not None:
+        rights = rights._replace(account=leased.account, leased=leased.account.uid)
+    child = start(executable, "probe", rights=rights)
     try:
         assert child.stdin is not None
         child.stdin.close()

@@ -5,9 +5,10 @@ A file is only as trustworthy as all directories and links of its path, and the 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..errors import InterpreterError, RefusedError
 from .interpreter import Account
@@ -42,7 +43,7 @@ class Holders:
         Raises InterpreterError if it leads nowhere, RefusedError if a group or everybody could change a component.
         """
         try:
-            return self._follow(path)
+            return follow_links(path, self._examine)
         except OSError as error:
             raise InterpreterError(f"{self._what} {path}: {error.strerror}", hint="name one that exists") from error
 
@@ -52,7 +53,7 @@ class Holders:
         A missing component that anybody could create is added to `absent`.
         """
         try:
-            return self._follow(path)
+            return follow_links(path, self._examine)
         except FileNotFoundError as error:
             step = os.fspath(error.filename)
             above = self.steps[os.path.dirname(step)]
@@ -92,41 +93,41 @@ class Holders:
             )
         return account_of(min(self._owners))
 
-    def _follow(self, path: str) -> str:
-        """Like `follow`. Raises OSError for a component that can't be examined."""
-        pending = [part for part in path.split("/") if part][::-1]
-        current, links = "/", 0
-        above = self._examine_step("/", None)
-        while pending:
-            part = pending.pop()
-            if part == ".":
-                continue
-            if part == "..":
-                current = os.path.dirname(current)
-                above = self._examine_step(current, None)
-                continue
-            step = os.path.join(current, part)
-            status = self._examine_step(step, above)
-            if stat.S_ISLNK(status.st_mode):
-                links += 1
-                if links > _MAX_LINKS:
-                    raise InterpreterError(f"{self._what} {path}: too many links", hint="name their target")
-                destination = os.readlink(step)
-                if destination.startswith("/"):
-                    current, above = "/", self._examine_step("/", None)
-                pending += [piece for piece in destination.split("/") if piece][::-1]
-            else:
-                current, above = step, status
-        return current
-
-    def _examine_step(self, step: str, above: os.stat_result | None) -> os.stat_result:
+    def _examine(self, step: str, in_sticky: bool) -> os.stat_result:
         known = self.steps.get(step)
         if known is None:
             known = os.lstat(step)
-            self.take(step, known, in_sticky=above is not None and bool(above.st_mode & stat.S_ISVTX))
+            self.take(step, known, in_sticky=in_sticky)
         if self.keeps:
             self.kept[step] = known
         return known
+
+
+def follow_links(path: str, examine: Callable[[str, bool], os.stat_result]) -> str:
+    """Follow a path from `/` on, component by component. Returns where it leads.
+
+    `examine` is called with each component, and with whether that is in a sticky directory, and returns its status.
+    Raises OSError if the path leads nowhere.
+    """
+    pending = path.split("/")[::-1]
+    current, above, links = "/", examine("/", False), 0
+    while pending:
+        part = pending.pop()
+        if part in ("", "."):
+            continue
+        step = os.path.dirname(current) if part == ".." else os.path.join(current, part)
+        status = examine(step, part != ".." and bool(above.st_mode & stat.S_ISVTX))
+        if not stat.S_ISLNK(status.st_mode):
+            current, above = step, status
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        destination = os.readlink(step)
+        if destination.startswith("/"):
+            current, above = "/", examine("/", False)
+        pending += destination.split("/")[::-1]
+    return current
 
 
 def account_for(path: str, what: str) -> Account | None:

@@ -1,4 +1,4 @@
-"""Resource limits of a worker, and how the host sets them from outside."""
+"""Resource limits of a worker."""
 
 from __future__ import annotations
 
@@ -71,30 +71,3 @@ def widen(pipe: int, size: int) -> int:
 def dont_wait(pipe: int) -> None:
     """Make a pipe non-blocking. `os.set_blocking` needs ioctl(2), which some sandboxes refuse."""
     fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_NONBLOCK)
-
-
-def restrict(pid: int, limits: Limits) -> None:
-    """Limit a worker from outside, where the system supports that (prlimit(2), Linux).
-
-    A worker sets the same limits itself, unless its target has no module `resource`, as Debian's python3.15-minimal.
-    """
-    _set_limits(pid, {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NOFILE": 64})
-    if limits.memory:
-        _set_limits(pid, {"RLIMIT_AS": limits.memory})
-
-
-def restrict_processes(pid: int, processes: int) -> None:
-    """Limit the processes of a worker's account. Only once it runs: an interpreter may be a script that forks."""
-    _set_limits(pid, {"RLIMIT_NPROC": processes})
-
-
-def _set_limits(pid: int, wanted: dict[str, int]) -> None:
-    with contextlib.suppress(ImportError, AttributeError):  # no prlimit on FreeBSD
-        import resource
-
-        for name, most in wanted.items():
-            with contextlib.suppress(OSError, ValueError):  # it has ended, or the limit can't be set
-                kind = getattr(resource, name)
-                hard = resource.prlimit(pid, kind)[1]
-                allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-                resource.prlimit(pid, kind, (allowed, allowed))

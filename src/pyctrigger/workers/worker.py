@@ -12,12 +12,13 @@ from itertools import islice
 
 from ..buffers import Buffer, write_pieces
 from ..errors import InterpreterError
-from ..interpreter.child import HINT_FOR_ACCOUNT, HINT_FOR_EVERYBODY, describe_death, kill, printable, start
+from ..interpreter.child import describe_death, kill, printable, start
 from ..interpreter.interpreter import Interpreter
+from ..interpreter.remote.powerless import bound
+from ..interpreter.rights import hint_to_open_for, rights_for
 from ..interpreter.worker_accounts import Lease
 from . import warming
-from .limits import Limits, dont_wait, restrict, restrict_processes, widen
-from .rights import rights_for
+from .limits import Limits, dont_wait, widen
 from .wire import Frame, FrameReader, Ready, largest_answer, parse_ready
 
 #: Seconds for a child to end by itself after its input was closed.
@@ -27,6 +28,8 @@ _READ_SIZE = 1 << 19
 _INPUT_SIZE, _OUTPUT_SIZE = 1 << 19, 1 << 20
 #: Buffers in one write: all systems accept 16 (POSIX, IOV_MAX), those that we know 1024; -1 means no limit.
 _MAX_PIECES = max(16, min(96, os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 16))
+#: A worker, and the child in which it compiles some sources.
+_MAX_PROCESSES = 2
 #: Bytes of a worker's standard error that are kept for the message about a failed start.
 _MAX_STDERR = 4096
 
@@ -102,17 +105,14 @@ class Worker:
                     str(limits.memory),
                     str(limits.file_timeout),
                     str(int(hashes)),
-                    *([f"account={rights.serve}"] if rights.serve >= 0 else []),
+                    *([f"account={rights.leased}"] if rights.leased >= 0 else []),
                     *([f"codec={codec}"] if codec else []),
                     *(["forks"] if forks else []),
                 ],
-                account=rights.start,
-                root=interpreter.root,
+                rights,
                 keep=[lifeline],
                 seeded=warms_up,
-                bound=lambda pid: restrict(pid, limits),
-                is_strangers=interpreter.account is not None,
-                is_leased=rights.serve >= 0,
+                memory=limits.memory,
             )
         except BaseException:
             os.close(self._lifeline)
@@ -200,8 +200,8 @@ class Worker:
     def handle_handshake(self, payload: Buffer) -> None:
         """Process the first frame. Raises WireError."""
         self.ready = parse_ready(payload)
-        if self._rights.processes:
-            restrict_processes(self.pid, self._rights.processes)
+        if self._rights.leased >= 0:  # only now: its interpreter may be a script, which forks
+            bound(_MAX_PROCESSES, pid=self.pid)
         self.deadline = time.monotonic() + self.limits.wall_timeout
 
     @property
@@ -256,27 +256,16 @@ class Worker:
         stderr = printable(self._stderr)
         reason = "it sent an invalid answer" if self.garbled else describe_death(returncode)
         reason = "it was not ready in time" if self.overdue else reason
-        account = self._rights.owner
         return InterpreterError(
-            f"{self.interpreter.executable} can't run a worker"
-            + ("" if account is None else f" as account {account}")
-            + f": {reason}"
+            f"{self.interpreter.executable} can't run a worker{self._rights.suffix}: {reason}"
             + (f", it said: {stderr}" if stderr else ""),
-            hint=self._account_hint() or "check that the interpreter's standard library is complete and readable",
+            hint=self._rights.hint or "check that the interpreter's standard library is complete and readable",
         )
 
     def unreadable_library(self) -> InterpreterError:
         """Returns the error for a worker that can't read the standard library, which isn't the source's fault."""
-        account = self._rights.owner
-        who = "an unprivileged account" if account is None else f"account {account}"
-        if self.lease is None and account is None:
-            who = f"account {os.geteuid()}"
-        return InterpreterError(
-            f"{self.interpreter.executable}: {who} can't read all of its standard library",
-            hint=self._account_hint() or HINT_FOR_ACCOUNT,
-        )
-
-    def _account_hint(self) -> str | None:
-        if self._rights.owner is not None:
-            return HINT_FOR_ACCOUNT
-        return HINT_FOR_EVERYBODY if self._rights.start else None
+        rights, executable = self._rights, self.interpreter.executable
+        uid = os.geteuid() if rights.owner is None else rights.owner
+        who = "an unprivileged account" if rights.leased >= 0 else f"account {uid}"
+        hint = rights.hint or hint_to_open_for("that account")
+        return InterpreterError(f"{executable}: {who} can't read all of its standard library", hint=hint)

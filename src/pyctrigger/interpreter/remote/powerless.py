@@ -11,15 +11,16 @@ if TYPE_CHECKING:
     from typing import Any, Callable  # noqa: F401 - in a comment
 
 
-def bound(processes: int = 2, memory: int = 0, seconds: int = 0) -> bool:
+def bound(processes: int = 0, memory: int = 0, seconds: int = 0, pid: int = 0) -> bool:
     """Set resource limits of this process: processes of its account, core file, file size, and open files.
 
-    `memory` is its address space in bytes, `seconds` its CPU time; 0 leaves a limit unchanged. Returns False if a limit
-    can't be set, so that the host may set it.
+    `memory` is its address space in bytes, `seconds` its CPU time; 0 leaves a limit unchanged. With a `pid` they are
+    those of another process, if the system has prlimit(2): a worker can't set its own if its target has no module
+    `resource`, as Debian's python3.15-minimal. Returns False if a limit can't be set.
     """
     try:
         import resource
-    except ImportError:  # Debian's python3.15-minimal has none
+    except ImportError:
         return False
     is_complete = True
     for name, wanted in (
@@ -36,10 +37,13 @@ def bound(processes: int = 2, memory: int = 0, seconds: int = 0) -> bool:
         if kind is None:
             continue
         try:
-            hard = resource.getrlimit(kind)[1]
+            hard = (resource.prlimit(pid, kind) if pid else resource.getrlimit(kind))[1]
             allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-            resource.setrlimit(kind, (allowed, allowed))
-        except (ValueError, OSError):
+            if pid:
+                resource.prlimit(pid, kind, (allowed, allowed))
+            else:
+                resource.setrlimit(kind, (allowed, allowed))
+        except (AttributeError, ValueError, OSError):
             is_complete = False  # go on with the other limits
     return is_complete
 

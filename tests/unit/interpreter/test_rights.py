@@ -1,4 +1,4 @@
-"""Whether an account without rights can run an interpreter."""
+"""With whose rights a child starts and works, and whether an account without rights can run an interpreter."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, Callable, cast
 
 import pytest
 
-from pyctrigger.interpreter import reach
+from pyctrigger.interpreter import rights
 from pyctrigger.interpreter.elf import Needs
-from pyctrigger.interpreter.reach import is_for_everybody
+from pyctrigger.interpreter.interpreter import Account
+from pyctrigger.interpreter.rights import Rights, is_for_everybody, rights_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyctrigger.interpreter.interpreter import Interpreter
+    from pyctrigger.interpreter.worker_accounts import Lease
 
 
 class _Target:
@@ -36,8 +38,8 @@ def public(tmp_path: Path) -> Path:
     (tmp_path / "lib").mkdir()
     for name in ("bin", "lib"):
         (tmp_path / name).chmod(0o755)
-    reach._is_open.cache_clear()
-    reach._named_libraries.cache_clear()
+    rights._is_open.cache_clear()
+    rights._named_libraries.cache_clear()
     return tmp_path
 
 
@@ -122,15 +124,79 @@ def test_its_own_libraries_have_to_be_open(
     if needs is not None:
         places = [tuple(each.format(top=public) for each in part) for part in (needs.rpath, needs.runpath)]
         needs = needs._replace(rpath=places[0], runpath=places[1])
-    monkeypatch.setattr(reach, "read_needs", lambda path: needs)
+    monkeypatch.setattr(rights, "read_needs", lambda path: needs)
     assert expected is ask(public)
 
 
 def test_inside_a_root_its_own_libraries_are_not_looked_at(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their places would be looked for outside of it."""
-    monkeypatch.setattr(reach, "read_needs", lambda path: 1 / 0)
+    monkeypatch.setattr(rights, "read_needs", lambda path: 1 / 0)
     target = _Target("", "/bin/python", root=str(public))
     assert is_for_everybody(cast("Interpreter", target)) is True
     (public / "bin/python").chmod(0o700)
-    reach._is_open.cache_clear()
+    rights._is_open.cache_clear()
     assert is_for_everybody(cast("Interpreter", target)) is False
+
+
+OWN = Account(2000200001, 2000200001)
+PERSON = Account(1000, 1000)
+
+
+class _Leased:
+    account = OWN
+
+
+class _Interpreter:
+    def __init__(self, account: Account | None, root: str | None) -> None:
+        self.account = account
+        self.root = root
+
+
+OURS, THEIRS = Rights(), Rights(PERSON, is_foreign=True)
+LEASED, START_AS_ROOT = Rights(OWN, OWN.uid), Rights(None, OWN.uid)
+#: Whether there is a lease, whose the interpreter is, whether everybody reaches it, its root, and what a worker gets.
+TABLE: list[tuple[bool, Account | None, bool, str | None, Rights]] = [
+    (False, None, True, None, OURS),
+    (False, None, False, None, OURS),
+    (False, PERSON, True, None, THEIRS),
+    (False, PERSON, False, None, THEIRS),
+    (False, PERSON, False, "/srv", THEIRS._replace(root="/srv")),
+    (True, None, True, None, LEASED),
+    (True, PERSON, True, None, LEASED._replace(is_foreign=True)),
+    (True, None, False, None, START_AS_ROOT),  # loads what it needs as root, and drops
+    (True, PERSON, False, None, THEIRS),  # never with more than that person has
+    (True, None, False, "/srv", LEASED._replace(root="/srv")),
+    (True, PERSON, False, "/srv", LEASED._replace(root="/srv", is_foreign=True)),
+]
+
+
+@pytest.mark.parametrize(("leased", "account", "is_open", "root", "expected"), TABLE)
+def test_rights_of_a_worker(
+    monkeypatch: pytest.MonkeyPatch,
+    leased: bool,
+    account: Account | None,
+    is_open: bool,
+    root: str | None,
+    expected: Rights,
+) -> None:
+    """An account of its own wherever one can be had; whatever can't start so isn't started with more."""
+    monkeypatch.setattr(rights, "is_for_everybody", lambda interpreter: is_open)
+    target = cast("Interpreter", _Interpreter(account, root))
+    lease: Any = _Leased() if leased else None
+    assert expected == rights_for(target, cast("Lease | None", lease))
+
+
+@pytest.mark.parametrize(
+    ("each", "owner", "suffix", "hint"),
+    [
+        (OURS, None, "", None),
+        (START_AS_ROOT, None, "", None),
+        (LEASED, None, "", "let everybody read"),
+        (THEIRS, 1000, " as account 1000", "let that account read"),
+    ],
+)
+def test_messages_name_the_person_that_a_child_runs_as(
+    each: Rights, owner: int | None, suffix: str, hint: str | None
+) -> None:
+    """Not an account that is nobody's."""
+    assert (owner, suffix, hint) == (each.owner, each.suffix, each.hint and each.hint.partition(" and")[0])
