@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.workers import wire
-from pyctrigger.workers.limits import Limits
+from pyctrigger.workers.allowance import Limits
 from pyctrigger.workers.pool import Pool
 from pyctrigger.workers.worker import Job
 

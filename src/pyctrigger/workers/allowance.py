@@ -1,12 +1,13 @@
-"""Time limit for all slow sources of a run together: a directory full of them must not block a package manager.
+"""Limits of one worker, and the time limit for all slow sources of a run together.
 
-Once they have used it up, each remaining source gets one second, which is a hundred times what most need. Once those
-that need more than that have used up the limit of one source, no more sources are tried in this run.
+A directory full of slow sources must not block a package manager: once they have used up their time, each remaining
+source gets one second, which is a hundred times what most need. Once those that need more than that have used up the
+limit of one source, no more sources are tried in this run.
 """
 
 from __future__ import annotations
 
-from .limits import Limits
+from typing import NamedTuple
 
 #: In limits of one source: total time of slow sources with the whole limit, and of those with the reduced limit.
 _FULL_LIMITS, _REDUCED_LIMITS = 5, 1
@@ -14,6 +15,48 @@ _FULL_LIMITS, _REDUCED_LIMITS = 5, 1
 _LEAST, _FRACTION = 1.0, 60
 #: Fraction of the limit. A source that takes longer is slow, whether it compiles in the end or not.
 _SLOW = 0.1
+#: Bytes. With a smaller stack a MemoryError may be about the stack: 3.14 checks what is left of it.
+_USUAL_STACK = 8 << 20
+
+
+class Limits(NamedTuple):
+    """Resource limits of one worker."""
+
+    file_timeout: float = 60.0
+    """CPU seconds for one source; 0 for no limit."""
+    memory: int = 2 << 30
+    """Bytes of address space; 0 for no limit."""
+    start_timeout: float = 30.0
+    """Seconds until a worker must be ready."""
+
+    @property
+    def wall_timeout(self) -> float:
+        """Seconds to wait for one source whatever its CPU time: for a worker that is stopped or swapped out."""
+        return max(60.0, 10 * self.file_timeout) if self.file_timeout else 3600.0
+
+
+def is_memory_ours(limits: Limits) -> bool:
+    """Whether `limits` is what bounds a worker's memory, so that a MemoryError is due to it.
+
+    Our caller may have set lower limits (ulimit -v, -d, -s), and without overcommitment other processes count, too.
+    """
+    try:
+        import resource
+
+        left = [
+            (resource.getrlimit(resource.RLIMIT_AS)[1], limits.memory),  # the worker raises this one, and only this one
+            (resource.getrlimit(resource.RLIMIT_DATA)[0], limits.memory),
+            (resource.getrlimit(resource.RLIMIT_STACK)[0], _USUAL_STACK),
+        ]
+    except (ImportError, AttributeError, OSError):
+        return False
+    try:
+        with open("/proc/sys/vm/overcommit_memory", "rb") as file:
+            strict = file.read(2).strip() == b"2"
+    except OSError:
+        strict = False  # not Linux
+    are_wider = all(allowed == resource.RLIM_INFINITY or allowed >= wanted for allowed, wanted in left)
+    return bool(limits.memory) and not strict and are_wider
 
 
 class Allowance:

@@ -12,17 +12,16 @@ import select
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 from operator import attrgetter
 from typing import NamedTuple, Union
 
 from ..errors import InterpreterChangedError, InterpreterError
 from ..interpreter.child import describe_death
 from ..interpreter.interpreter import Interpreter
-from ..interpreter.worker_accounts import Lease, lease
-from .allowance import Allowance
-from .limits import Limits, is_memory_ours
+from .allowance import Allowance, Limits, is_memory_ours
 from .pace import Pace
-from .wire import UNREADABLE, Compiled, Failed, NeedsCodec, NeedsFork, Reply, WireError, parse_reply
+from .wire import UNREADABLE, USUAL, Compiled, Failed, Reply, Setup, WireError, parse_reply
 from .worker import Job, Worker
 
 #: Limits for one worker's queue: long enough that it never idles, short enough that all finish at the same time.
@@ -39,8 +38,6 @@ _ENOUGH_OF_LIMIT = 0.5
 _MAX_SLOWDOWN = 10
 #: Seconds between two checks of the worker processes themselves, besides their pipes.
 _CHECK_INTERVAL = 1.0
-#: Leases of ended workers that are returned together at the end of the run; beyond that, earlier.
-_MAX_ENDED_LEASES = 64
 _OUTSTANDING = attrgetter("outstanding")
 
 
@@ -63,8 +60,7 @@ UNTRIED = Lost("timeout", "not tried: slow sources have used up their time", is_
 class Pool:
     """Up to `size` workers of one program, started when there is work for them. Use it as a context manager.
 
-    The program is `compile`, or `compare`, which loads doubtful bytecode. `leases` is the directory of lock files for
-    the accounts of root's workers, each of which has its own.
+    The program is `compile`, or `compare`, which loads doubtful bytecode. For `leases` see Worker.
     """
 
     def __init__(  # noqa: PLR0913 - each is a fact about the workers, and most have a default
@@ -80,23 +76,14 @@ class Pool:
     ) -> None:
         self._interpreter = interpreter
         self._allowance = allowance or Allowance(limits)
-        self._limits = self._allowance.limits
         self._size = max(1, size)
-        self._hashes = hashes
-        self._program = program
-        #: The directory of lock files, and the leases of all workers.
-        self._lease_directory = leases
-        self._leases: list[Lease] = []
+        self._make_worker = partial(Worker, interpreter, hashes=hashes, program=program, leases=leases)
         self._workers: list[Worker] = []
-        self._by_descriptor: dict[int, Worker] = {}
-        self._poller = select.poll()
-        self._returned: deque[Job] = deque()
-        self._retrying: deque[Job] = deque()
-        #: Jobs for special workers, which fork for each job, or have loaded another codec.
-        self._special: deque[Job] = deque()
+        #: Jobs that lost workers had, and those for another worker than the usual ones.
+        self._waiting: deque[Job] = deque()
         self._pace = Pace()
         self._next_check = time.monotonic() + _CHECK_INTERVAL
-        #: Counted separately for special workers: that normal ones work says nothing about them.
+        #: Counted separately for special workers: that usual ones work says nothing about them.
         self._unexplained_ends = {False: 0, True: 0}
         #: Whether a worker was ever ready. If so, the next one that dies while starting was killed, and the interpreter
         #: works.
@@ -138,7 +125,7 @@ class Pool:
             if self._allowance.is_used_up:
                 yield from self._give_up_jobs(source)
                 break
-            self._assign_returned()
+            self._assign_waiting()
             self._start_writing()
             if exhausted and not any(worker.jobs for worker in self._workers):
                 break
@@ -151,7 +138,7 @@ class Pool:
         for worker in self._workers:
             worker.kill()
         left = [job for worker in self._workers for job in worker.jobs]
-        for job in (*left, *self._returned, *self._retrying, *self._special):
+        for job in (*left, *self._waiting):
             yield job, UNTRIED
         for each in source:
             if each is not None:
@@ -160,7 +147,6 @@ class Pool:
     def _count_time(self, seconds: float) -> None:
         """Count a source's time. If that reduces the limit, restart all workers, so that it applies to queued jobs."""
         if self._allowance.spend(seconds):
-            self._limits = self._allowance.limits
             for worker in self._workers:
                 worker.retiring = True  # so that no job is blamed for its end
                 worker.kill()
@@ -172,14 +158,14 @@ class Pool:
         worker = self._worker_with_room() or self._start_worker()
         worker.send(job)
         while True:
-            self._assign_returned()
+            self._assign_waiting()
             self._start_writing()
             for _, answer in self._poll_workers():
                 return answer
 
     def _worker_with_room(self) -> Worker | None:
         """Returns the worker for the next job, a new one if all others are busy, or None if there is no room."""
-        if self._returned or self._retrying or len(self._special) > _MAX_JOBS:
+        if len(self._waiting) > _MAX_JOBS or any(job.is_retry or job.setup == USUAL for job in self._waiting):
             return None
         usable = self._usable_workers()
         best = min(usable, key=_OUTSTANDING, default=None)
@@ -201,83 +187,45 @@ class Pool:
         busy = [min(worker.outstanding, worker.room) for worker in self._usable_workers() if worker.jobs]
         return self._pace.pause(min(busy, default=0))
 
-    def _assign_returned(self) -> None:
-        """Assign jobs that lost workers returned. Retries run one at a time, each in a worker of its own."""
-        while self._returned:
-            usable = self._usable_workers()
-            worker = min(usable, key=_OUTSTANDING) if len(usable) >= self._size else self._start_worker()
-            worker.send(self._returned.popleft())
-        if self._retrying and not any(self._is_retrying(worker) for worker in self._workers):
-            job = self._retrying.popleft()
-            self._start_worker(forks=job.forks, codec=job.codec).send(job)
-        for job in list(self._special):
-            special = self._special_worker(job)
-            if special is not None:
-                self._special.remove(job)
-                special.send(job)
+    def _assign_waiting(self) -> None:
+        for job in list(self._waiting):
+            worker = self._worker_for(job)
+            if worker is not None:
+                self._waiting.remove(job)
+                worker.send(job)
 
-    def _special_worker(self, job: Job) -> Worker | None:
-        """Returns the worker that forks, or has loaded the job's codec; None while one for another codec is busy."""
-        special = [each for each in self._workers if _is_special(each) and not self._is_retrying(each)]
-        found = next((each for each in special if (each.forks, each.codec) == (job.forks, job.codec)), None)
+    def _worker_for(self, job: Job) -> Worker | None:
+        """Returns the worker for a job that waits, or None while another worker has to finish first.
+
+        Retries run one at a time, each in a worker of its own; and there is one worker for another codec.
+        """
+        if job.is_retry:
+            return None if any(map(_is_retrying, self._workers)) else self._start_worker(job.setup)
+        if job.setup == USUAL:
+            usable = self._usable_workers()
+            return min(usable, key=_OUTSTANDING) if len(usable) >= self._size else self._start_worker()
+        special = [each for each in self._workers if each.setup != USUAL and not _is_retrying(each)]
+        found = next((each for each in special if each.setup == job.setup), None)
         if found is not None and not found.retiring:
             return found
-        others = [each for each in special if job.codec and each.codec]
+        others = [each for each in special if job.setup.codec and each.setup.codec]
         if any(each.jobs for each in others):
             return None
         for each in others:
             self._remove_worker(each)
-        return self._start_worker(forks=job.forks, codec=job.codec)
+        return self._start_worker(job.setup)
 
     def _usable_workers(self) -> list[Worker]:
-        return [each for each in self._workers if not (each.retiring or _is_special(each) or self._is_retrying(each))]
+        return [each for each in self._workers if not (each.retiring or each.setup != USUAL or _is_retrying(each))]
 
-    @staticmethod
-    def _is_retrying(worker: Worker) -> bool:
-        return bool(worker.jobs) and worker.jobs[0].is_retry
-
-    def _start_worker(self, *, forks: bool = False, codec: str = "") -> Worker:
-        lease = self._lease_account()
-        worker = Worker(
-            self._interpreter,
-            self._limits,
-            hashes=self._hashes,
-            program=self._program,
-            forks=forks,
-            codec=codec,
-            lease=lease,
-        )
+    def _start_worker(self, setup: Setup = USUAL) -> Worker:
+        worker = self._make_worker(self._allowance.limits, setup)
         self._workers.append(worker)
-        for descriptor in (worker.output, worker.stderr):
-            self._by_descriptor[descriptor] = worker
-            self._poller.register(descriptor, select.POLLIN)
         return worker
-
-    def _lease_account(self) -> Lease | None:
-        if os.geteuid() != 0:
-            return None
-
-        if len(self._leases) >= _MAX_ENDED_LEASES:
-            self._end_leases()
-        leased = lease(self._lease_directory)
-        if leased is not None:
-            self._leases.append(leased)
-        return leased
-
-    def _end_leases(self) -> None:
-        """Return the leases of ended workers, and kill what still runs under their accounts."""
-        used = [worker.lease for worker in self._workers]
-        for ended in [each for each in self._leases if each not in used]:
-            self._leases.remove(ended)
-            ended.end()
 
     def _start_writing(self) -> None:
         for worker in self._workers:
-            if worker.wants_to_write and worker.input not in self._by_descriptor:
-                worker.pump_in()
-                if worker.wants_to_write:
-                    self._by_descriptor[worker.input] = worker
-                    self._poller.register(worker.input, select.POLLOUT)
+            worker.pump_in()
 
     def _poll_workers(self) -> Iterator[tuple[Job, Answer]]:
         """Wait for input, output or a time-out, and handle it."""
@@ -285,24 +233,24 @@ class Pool:
         now = time.monotonic()
         # Another process may have a worker's pipe open, so we never wait for end of file alone.
         left = _CHECK_INTERVAL if nearest is None else min(_CHECK_INTERVAL, max(0.0, nearest - now))
-        ready = self._poller.poll(int(left * 1000) + 1)
-        for descriptor, _ in ready:
-            worker = self._by_descriptor.get(descriptor)
-            if worker is None:
+        poller, workers = select.poll(), {}
+        for worker in self._workers:
+            for descriptor, event in worker.events().items():
+                poller.register(descriptor, event)
+                workers[descriptor] = worker
+        ready = [descriptor for descriptor, _ in poller.poll(int(left * 1000) + 1)]
+        for descriptor in ready:
+            worker = workers[descriptor]
+            if worker not in self._workers:
                 continue  # it was lost earlier in this loop
-            if descriptor == worker.input:
-                worker.pump_in()
-                if not worker.wants_to_write:
-                    self._unregister(descriptor)
-            elif descriptor == worker.stderr:
-                if not worker.drain_stderr():
-                    self._unregister(descriptor)
-            else:
+            if descriptor == worker.stderr:
+                worker.drain_stderr()
+            elif descriptor == worker.output:
                 yield from self._read_answers(worker)
-        for worker in self._find_lost({descriptor for descriptor, _ in ready}):
+        for worker in self._find_lost(ready):
             yield from self._handle_loss(worker)
 
-    def _find_lost(self, read: set[int]) -> list[Worker]:
+    def _find_lost(self, read: list[int]) -> list[Worker]:
         """Returns overdue workers, after killing them, and those that have ended although a pipe of theirs is open."""
         now = time.monotonic()
         lost = []
@@ -352,27 +300,24 @@ class Pool:
             )
 
     def _handle_answer(self, worker: Worker, answer: Reply) -> Iterator[tuple[Job, Answer]]:
-        if isinstance(answer, (NeedsFork, NeedsCodec)) and (
-            worker.forks if isinstance(answer, NeedsFork) else worker.codec
-        ):
+        if isinstance(answer, Setup) and any(has and needs for has, needs in zip(worker.setup, answer)):
             raise WireError("a worker that forks, or has loaded the codec, can't send this answer")
         spent = worker.busy_for
         job = worker.answered()
-        self._unexplained_ends[_is_special(worker)] = 0
-        if isinstance(answer, (NeedsFork, NeedsCodec)):
-            job.forks |= isinstance(answer, NeedsFork)
-            job.codec = answer.codec if isinstance(answer, NeedsCodec) else job.codec
-            self._special.append(job)
+        self._unexplained_ends[worker.setup != USUAL] = 0
+        if isinstance(answer, Setup):
+            job.setup = Setup(job.setup.forks or answer.forks, job.setup.codec or answer.codec)
+            self._waiting.append(job)
             return
         if isinstance(answer, Failed) and answer.kind == "memory" and not job.is_retry:
             job.is_retry = True
-            self._retrying.append(job)
+            self._waiting.append(job)
             return
         if job.is_retry:
             worker.retiring = True
             self._remove_worker(worker)
             if isinstance(answer, Failed) and answer.kind == "memory":
-                limit = self._limits.memory if is_memory_ours(self._limits) else 0
+                limit = worker.limits.memory if is_memory_ours(worker.limits) else 0
                 yield job, Lost("memory", answer.name, limit)
                 return
         elif isinstance(answer, Compiled):
@@ -394,17 +339,16 @@ class Pool:
         jobs = worker.jobs
         worker.jobs = deque()
         if not jobs or worker.retiring or worker.ready is None:
-            self._unexplained_ends[_is_special(worker)] += not worker.retiring
-            if self._unexplained_ends[_is_special(worker)] >= _MAX_UNEXPLAINED_ENDS:
+            self._unexplained_ends[worker.setup != USUAL] += not worker.retiring
+            if self._unexplained_ends[worker.setup != USUAL] >= _MAX_UNEXPLAINED_ENDS:
                 raise InterpreterError(
                     f"{self._interpreter.executable}: workers end without a cause",
                     hint="check whether something kills them (dmesg), or name another interpreter with --python PATH",
                 )
-            self._retrying.extendleft(job for job in jobs if job.is_retry)
-            self._queue_after(worker).extendleft(job for job in reversed(jobs) if not job.is_retry)
+            self._waiting.extendleft(reversed(jobs))
             return
         culprit = jobs.popleft()
-        self._queue_after(worker).extendleft(reversed(jobs))
+        self._waiting.extendleft(reversed(jobs))
         limits = worker.limits
         if worker.overdue:
             self._count_time(limits.wall_timeout)
@@ -418,32 +362,22 @@ class Pool:
             yield culprit, Lost("crash", f"the compiler ended: {describe_death(returncode)}")
         else:
             culprit.is_retry = True
-            self._retrying.append(culprit)
-
-    def _queue_after(self, worker: Worker) -> deque[Job]:
-        return self._special if _is_special(worker) else self._returned
+            self._waiting.append(culprit)
 
     def _remove_worker(self, worker: Worker, *, reap: bool = True) -> None:
         self._workers.remove(worker)
-        for descriptor in (worker.output, worker.stderr, worker.input):
-            self._unregister(descriptor)
         if reap:
             worker.reap()
-
-    def _unregister(self, descriptor: int) -> None:
-        if self._by_descriptor.pop(descriptor, None) is not None:
-            self._poller.unregister(descriptor)
 
     def _end_workers(self) -> None:
         for worker in self._workers:
             worker.dismiss()  # all of them first, so that they end at the same time
         for worker in list(self._workers):
             self._remove_worker(worker)
-        self._end_leases()
 
 
-def _is_special(worker: Worker) -> bool:
-    return worker.forks or bool(worker.codec)
+def _is_retrying(worker: Worker) -> bool:
+    return bool(worker.jobs) and worker.jobs[0].is_retry
 
 
 def _cpu_time_of_children() -> float:

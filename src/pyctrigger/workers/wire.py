@@ -14,6 +14,7 @@ exploits the compiler could make a worker answer anything, so answers aren't tru
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple, Union
 
 from ..buffers import Buffer
@@ -77,18 +78,20 @@ class Failed(NamedTuple):
     name: str
 
 
-class NeedsFork(NamedTuple):
-    """The bytecode may depend on what the worker has compiled before: a worker that forks has to compile it."""
+class Setup(NamedTuple):
+    """What few sources need of a worker, and what one that was started for them does, or has.
+
+    As an answer: only a worker with this setup can compile the source.
+    """
+
+    forks: bool = False
+    """It forks for each body, and compiles nothing itself: bytecode may depend on what it has compiled before."""
+    codec: str = ""
+    """Name of the codec's module in `encodings` that it has loaded beside the usual ones: it can't open files later."""
 
 
-class NeedsCodec(NamedTuple):
-    """The source needs a codec that the worker hasn't loaded, and it can't open files any more."""
-
-    codec: str
-    """Name of the codec's module in the package `encodings`."""
-
-
-Reply = Union[Compiled, Failed, NeedsFork, NeedsCodec]
+USUAL = Setup()
+Reply = Union[Compiled, Failed, Setup]
 
 
 class Ready(NamedTuple):
@@ -122,24 +125,21 @@ def warm_up(source: bytes) -> Frame:
     return _build_request(_WARM_UP, [LevelRequest(0)], b"", source)
 
 
-def _build_request(flags: int, levels: list[LevelRequest], path: bytes, source: bytes) -> Frame:
-    head = struct.pack("<BBI", flags, len(levels), len(path))
-    for level, known in levels:
-        head += struct.pack("<BB8s", level, known is not None, known or b"")
-    return frame(head + path, source)
-
-
 def question(levels: list[int], path: bytes, source: bytes, bodies: list[Buffer], *, compare: bool) -> Frame:
     """Returns the request to check whether bodies load or, with `compare`, whether they are this source's code.
 
     Loading a doubtful body can crash the process, or do worse; so it is never sent to a worker that compiles.
     """
-    pieces: Frame = [struct.pack("<BBI", _COMPARE if compare else _LOAD, len(levels), len(path))]
-    pieces += [struct.pack("<BB8s", level, False, b"") for level in levels]
-    pieces.append(path)
-    for body in bodies:
-        pieces += [struct.pack("<I", len(body)), body]
-    return frame(*pieces, source)
+    return _build_request(_COMPARE if compare else _LOAD, list(map(LevelRequest, levels)), path, source, bodies)
+
+
+def _build_request(
+    flags: int, levels: list[LevelRequest], path: bytes, source: bytes, bodies: Sequence[Buffer] = ()
+) -> Frame:
+    pieces = [struct.pack("<BBI", flags, len(levels), len(path))]
+    pieces += [struct.pack("<BB8s", level, known is not None, known or b"") for level, known in levels]
+    sized = [piece for body in bodies for piece in (struct.pack("<I", len(body)), body)]
+    return frame(b"".join(pieces) + path, *sized, source)
 
 
 def parse_ready(payload: Buffer) -> Ready:
@@ -166,12 +166,12 @@ def parse_reply(payload: Buffer) -> tuple[Reply, bool]:
                 raise WireError("not the name of an exception")
             return Failed(_KINDS[kind], line, name), retiring
         if payload == b"\2":
-            return NeedsFork(), False
+            return Setup(forks=True), False
         if status == _NEEDS_CODEC:
             name = bytes(payload[1:]).decode("ascii", "replace")
             if not name.isidentifier() or len(name) > _MAX_CODEC_NAME:
                 raise WireError("not the name of a codec")
-            return NeedsCodec(name), False
+            return Setup(codec=name), False
     except (IndexError, struct.error) as error:
         raise WireError("a reply ends too early") from error
     raise WireError("a reply of an unknown kind")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import select
 import signal
 import subprocess
+import sys
 import time
 from collections import deque
 from itertools import islice
@@ -16,16 +19,20 @@ from ..interpreter.child import describe_death, kill, printable, start
 from ..interpreter.interpreter import Interpreter
 from ..interpreter.remote.powerless import bound
 from ..interpreter.rights import hint_to_open_for, rights_for
-from ..interpreter.worker_accounts import Lease
+from ..interpreter.worker_accounts import lease
 from . import warming
-from .limits import Limits, dont_wait, widen
-from .wire import Frame, FrameReader, Ready, largest_answer, parse_ready
+from .allowance import Limits
+from .wire import USUAL, Frame, FrameReader, Ready, Setup, largest_answer, parse_ready
 
 #: Seconds for a child to end by itself after its input was closed.
 _END_TIMEOUT = 5.0
 _READ_SIZE = 1 << 19
 #: Bytes. Sizes of the pipes: a tenth of a second of work, and its answers, which are longer.
 _INPUT_SIZE, _OUTPUT_SIZE = 1 << 19, 1 << 20
+#: Bytes (pipe(7)).
+_USUAL_PIPE_SIZE = 1 << 16
+#: Linux's number. `fcntl` has the name from 3.10 on.
+_F_SETPIPE_SZ = 1031
 #: Buffers in one write: all systems accept 16 (POSIX, IOV_MAX), those that we know 1024; -1 means no limit.
 _MAX_PIECES = max(16, min(96, os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.sysconf_names else 16))
 #: A worker, and the child in which it compiles some sources.
@@ -37,7 +44,7 @@ _MAX_STDERR = 4096
 class Job:
     """A request to a worker, with a context that is returned with the answer."""
 
-    __slots__ = ("codec", "context", "forks", "is_retry", "request", "size")
+    __slots__ = ("context", "is_retry", "request", "setup", "size")
 
     def __init__(self, request: Frame, context: object) -> None:
         self.request = request
@@ -45,40 +52,33 @@ class Job:
         self.context = context
         #: Whether it has failed once, and is retried alone in a new worker.
         self.is_retry = False
-        #: Whether it needs a worker that forks for each source; and the codec that the worker must have loaded.
-        self.forks = False
-        self.codec = ""
+        #: The worker that it needs.
+        self.setup = USUAL
 
 
 class Worker:
     """A child process that compiles. Never blocks: `pump_in` and `pump_out` do as much as the pipes allow.
 
-    With `forks` it forks for each body, and compiles nothing itself; with a `codec` it loads that one as well. It runs
-    under the account of `lease`, if it has one.
+    `leases` is the directory of lock files for the accounts of root's workers, each of which has its own.
     """
 
-    def __init__(  # noqa: PLR0913 - each one is a fact about the process
+    def __init__(
         self,
         interpreter: Interpreter,
         limits: Limits,
+        setup: Setup,
         *,
         hashes: bool,
-        program: str = "compile",
-        forks: bool = False,
-        codec: str = "",
-        lease: Lease | None = None,
+        program: str,
+        leases: str | None,
     ) -> None:
         self.interpreter = interpreter
-        self.lease = lease
-        rights = rights_for(interpreter, lease)
-        self._rights = rights
         self.limits = limits
+        self.setup = setup
         self.jobs: deque[Job] = deque()
         self.outstanding = 0
         self.ready: Ready | None = None
         self.retiring = False
-        self.forks = forks
-        self.codec = codec
         self.overdue = False
         #: Whether it sent something that isn't an answer.
         self.garbled = False
@@ -96,6 +96,8 @@ class Worker:
             raise InterpreterError(
                 f"{interpreter.executable} can't be started: {error.strerror}", hint="raise the limit of open files"
             ) from error
+        self._lease = lease(leases)
+        self._rights = rights_for(interpreter, self._lease)
         try:
             self._child = start(
                 interpreter.executable,
@@ -105,17 +107,19 @@ class Worker:
                     str(limits.memory),
                     str(limits.file_timeout),
                     str(int(hashes)),
-                    *([f"account={rights.leased}"] if rights.leased >= 0 else []),
-                    *([f"codec={codec}"] if codec else []),
-                    *(["forks"] if forks else []),
+                    *([f"account={self._rights.leased}"] if self._rights.leased >= 0 else []),
+                    *([f"codec={setup.codec}"] if setup.codec else []),
+                    *(["forks"] if setup.forks else []),
                 ],
-                rights,
+                self._rights,
                 keep=[lifeline],
                 seeded=warms_up,
                 memory=limits.memory,
             )
         except BaseException:
             os.close(self._lifeline)
+            if self._lease is not None:
+                self._lease.end()
             raise
         finally:
             os.close(lifeline)
@@ -124,6 +128,7 @@ class Worker:
         assert self._child.stderr is not None
         self.input = self._child.stdin.fileno()
         self.output = self._child.stdout.fileno()
+        #: -1 once it was closed by the worker.
         self.stderr = self._child.stderr.fileno()
         for descriptor in (self.input, self.output, self.stderr):
             dont_wait(descriptor)
@@ -152,10 +157,14 @@ class Worker:
         self.deadline = time.monotonic() + self.limits.wall_timeout
         return job
 
-    @property
-    def wants_to_write(self) -> bool:
-        """Whether requests wait for space in the pipe."""
-        return bool(self._unsent)
+    def events(self) -> dict[int, int]:
+        """Returns what to poll its pipes for."""
+        events = {self.output: select.POLLIN}
+        if self.stderr >= 0:
+            events[self.stderr] = select.POLLIN
+        if self._unsent:
+            events[self.input] = select.POLLOUT
+        return events
 
     def pump_in(self) -> None:
         """Write as much as the pipe accepts. If the worker has ended, `pump_out` will notice."""
@@ -187,15 +196,14 @@ class Worker:
         """Whether its last output can't be an answer."""
         return self._frames.is_broken
 
-    def drain_stderr(self) -> bool:
-        """Read standard error, so that its pipe never fills. Some is kept until the handshake. False at its end."""
-        try:
+    def drain_stderr(self) -> None:
+        """Read standard error, so that its pipe never fills. Some is kept until the handshake."""
+        with contextlib.suppress(BlockingIOError):
             data = os.read(self.stderr, 65536)
-        except BlockingIOError:
-            return True
-        if self.ready is None:
-            self._stderr = (self._stderr + data)[-_MAX_STDERR:]
-        return bool(data)
+            if self.ready is None:
+                self._stderr = (self._stderr + data)[-_MAX_STDERR:]
+            if not data:
+                self.stderr = -1
 
     def handle_handshake(self, payload: Buffer) -> None:
         """Process the first frame. Raises WireError."""
@@ -220,7 +228,7 @@ class Worker:
                 self._child.stdin.close()
 
     def reap(self, patience: float = _END_TIMEOUT) -> int:
-        """Wait for the end, kill it after `patience` seconds, and close everything. Returns the exit status."""
+        """Wait for the end, kill it after `patience` seconds, and return everything. Returns the exit status."""
         self.dismiss()
         for _ in range(2):  # even SIGKILL can't end a process that waits for a dead file system
             try:
@@ -229,12 +237,15 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self.kill()
         if self._lifeline >= 0:
-            self.drain_stderr()
+            if self.stderr >= 0:
+                self.drain_stderr()
             for stream in (self._child.stdout, self._child.stderr):
                 if stream:
                     stream.close()
             os.close(self._lifeline)
             self._lifeline = -1
+            if self._lease is not None:
+                self._lease.end()
         return -signal.SIGKILL if self._child.returncode is None else self._child.returncode
 
     @property
@@ -269,3 +280,20 @@ class Worker:
         who = "an unprivileged account" if rights.leased >= 0 else f"account {uid}"
         hint = rights.hint or hint_to_open_for("that account")
         return InterpreterError(f"{executable}: {who} can't read all of its standard library", hint=hint)
+
+
+def widen(pipe: int, size: int) -> int:
+    """Enlarge a pipe's buffer (fcntl(2), F_SETPIPE_SZ, Linux), so that no side blocks. Returns its size.
+
+    All pipes of an account other than root may have 64 MiB together (pipe(7), pipe-user-pages-soft); then it isn't
+    enlarged.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return fcntl.fcntl(pipe, _F_SETPIPE_SZ, size)
+    return _USUAL_PIPE_SIZE
+
+
+def dont_wait(pipe: int) -> None:
+    """Make a pipe non-blocking. `os.set_blocking` needs ioctl(2), which some sandboxes refuse."""
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_NONBLOCK)

@@ -20,7 +20,7 @@ from frames import READY, framed, packed_reply
 from pyctrigger.errors import InterpreterChangedError, InterpreterError
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.workers import wire
-from pyctrigger.workers.limits import Limits
+from pyctrigger.workers.allowance import Limits
 from pyctrigger.workers.pool import Lost, Pool
 from pyctrigger.workers.worker import Job
 
@@ -463,7 +463,7 @@ import sys
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.workers import wire
 from pyctrigger.workers.pool import Pool
-from pyctrigger.workers.limits import Limits
+from pyctrigger.workers.allowance import Limits
 from pyctrigger.workers.worker import Job
 names = "".join(f" a{number} = 1\\n" for number in range(40_000))
 slow = ("def f():\\n" + names + " [" + "lambda: 0," * 15_000 + "]\\n").encode()  # each lambda has its copy of the names

@@ -75,7 +75,7 @@ def test_what_a_hard_limit_breaks_is_never_remembered(
 def test_whose_limit_a_source_exceeded(name: str, limits: tuple[int, int], expected: bool) -> None:
     """Only what exceeds our own is remembered: less address space, data or stack is the caller's doing."""
     program = (
-        "from pyctrigger.workers.limits import Limits, is_memory_ours; print(is_memory_ours(Limits(memory=2 << 30)))"
+        "from pyctrigger.workers.allowance import Limits, is_memory_ours; print(is_memory_ours(Limits(memory=2 << 30)))"
     )
 
     child = subprocess.run(

@@ -1,11 +1,14 @@
-"""What the slow sources of a run may take together."""
+"""What one worker may use, and what the slow sources of a run may take together."""
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
-from pyctrigger.workers.allowance import Allowance
-from pyctrigger.workers.limits import Limits
+from pyctrigger.workers.allowance import Allowance, Limits, is_memory_ours
+
+NONE = resource.RLIM_INFINITY
 
 
 def spent(timeout: float, *seconds: float) -> Allowance:
@@ -70,3 +73,45 @@ def _with(limits: Limits) -> Allowance:
     allowance = Allowance(limits)
     allowance.spend(300)
     return allowance
+
+
+@pytest.mark.parametrize(
+    ("file_timeout", "wall"), [(60.0, 600.0), (1.0, 60.0), (6.0, 60.0), (6.5, 65.0), (0.0, 3600.0), (7200.0, 72_000.0)]
+)
+def test_a_source_is_waited_for_ten_times_its_cpu_time(file_timeout: float, wall: float) -> None:
+    """At least a minute: sources wait for their turn before one worker; an hour where there is no limit."""
+    assert wall == Limits(file_timeout=file_timeout).wall_timeout
+
+
+def test_limits_of_the_contract() -> None:
+    """A minute of CPU, two gigabytes, half a minute to start."""
+    assert (60.0, 2 << 30, 30.0) == Limits()
+
+
+#: What a caller left, by limit (soft, hard), and whether a MemoryError is ours then.
+LEFT = [
+    ({}, True),
+    ({"RLIMIT_AS": (1 << 40, 1 << 40)}, True),
+    ({"RLIMIT_AS": (1 << 20, NONE)}, True),  # a worker raises it to what is left
+    ({"RLIMIT_AS": (2 << 30, 2 << 30)}, True),
+    ({"RLIMIT_AS": (1 << 20, (2 << 30) - 1)}, False),
+    ({"RLIMIT_DATA": (2 << 30, NONE)}, True),
+    ({"RLIMIT_DATA": ((2 << 30) - 1, NONE)}, False),
+    ({"RLIMIT_STACK": (8 << 20, NONE)}, True),
+    ({"RLIMIT_STACK": ((8 << 20) - 1, NONE)}, False),
+]
+
+
+@pytest.mark.parametrize(("left", "expected"), LEFT)
+def test_memory_is_ours_unless_a_caller_left_less(
+    monkeypatch: pytest.MonkeyPatch, left: dict[str, tuple[int, int]], expected: bool
+) -> None:
+    """`ulimit -v` by its hard limit, since a worker raises its own; -d and -s by the soft ones."""
+    given = {getattr(resource, name): pair for name, pair in left.items()}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: given.get(kind, (NONE, NONE)))
+    assert expected is is_memory_ours(Limits(memory=2 << 30))
+
+
+def test_memory_without_a_limit_is_never_ours() -> None:
+    """Then it is the machine's."""
+    assert is_memory_ours(Limits(memory=0)) is False

@@ -45,7 +45,7 @@ def test_meaning_of_a_reply() -> None:
     assert wire.parse_reply(compiled) == (wire.Compiled(bytes.fromhex("0123456789abcdef"), levels), False)
     failed = bytes.fromhex("81 02 07000000") + b"RecursionError"
     assert wire.parse_reply(failed) == (wire.Failed("recursion", 7, "RecursionError"), True)
-    assert wire.parse_reply(b"\2") == (wire.NeedsFork(), False)
+    assert wire.parse_reply(b"\2") == (wire.Setup(forks=True), False)
     assert wire.parse_ready(READY + b"\xa7\x0d\x0d\x0acpython-311") == wire.Ready(b"\xa7\r\r\n", "cpython-311")
 
 
@@ -98,7 +98,7 @@ def test_any_bytes_are_an_answer_or_a_wire_error(payload: bytes) -> None:
         answer, _ = wire.parse_reply(payload)
     except wire.WireError:
         return
-    assert isinstance(answer, (wire.Compiled, wire.Failed, wire.NeedsFork))
+    assert isinstance(answer, (wire.Compiled, wire.Failed, wire.Setup))
     if isinstance(answer, wire.Failed):
         assert answer.kind in ("syntax", "encoding", "recursion", "memory", "unmarshallable")
         assert answer.name.isidentifier()
@@ -193,8 +193,8 @@ def test_name_of_an_exception_may_be_a_hundred_letters(length: int) -> None:
 
 def test_reply_that_asks_for_a_codec() -> None:
     """By the name of its module; forty letters at most, and nothing but a name."""
-    assert (wire.NeedsCodec("cp1252"), False) == wire.parse_reply(b"\x03cp1252")
-    assert (wire.NeedsCodec("c" * 40), False) == wire.parse_reply(b"\x03" + b"c" * 40)
+    assert (wire.Setup(codec="cp1252"), False) == wire.parse_reply(b"\x03cp1252")
+    assert (wire.Setup(codec="c" * 40), False) == wire.parse_reply(b"\x03" + b"c" * 40)
     for name in (b"c" * 41, b"", b"../x", b"a b", b"\xff"):
         with pytest.raises(wire.WireError, match="not the name of a codec"):
             wire.parse_reply(b"\x03" + name)

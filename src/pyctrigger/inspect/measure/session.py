@@ -27,8 +27,8 @@ from ...run.scope.config import Settings
 from ...run.scope.interpreters import Found, find_interpreters
 from ...run.scope.request import Request, Scope, Work
 from ...state.probed import ProbedInterpreters
+from ...workers.allowance import Limits
 from ...workers.capacity import worker_count
-from ...workers.limits import Limits
 from ...workers.pool import Pool
 from .measurement import Measurement, MeasureReport, MeasureRequest, Sample
 from .process import Command, has_barrier, run_timed

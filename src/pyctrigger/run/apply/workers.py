@@ -70,9 +70,8 @@ class Workers:
         return Prover(self.interpreter, lambda _: self._open(1, "compare"), self._wanted.header.size, known)
 
     def _open(self, size: int | None, program: str) -> Pool:
-        from ...workers.allowance import Allowance
+        from ...workers.allowance import Allowance, Limits
         from ...workers.capacity import worker_count
-        from ...workers.limits import Limits
         from ...workers.pool import Pool
 
         settings, running = self._settings, self._running
