@@ -77,13 +77,13 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     *,
     keep: Sequence[int] = (),
     seeded: bool = False,
-    memory: int = 0,
+    memory: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start one of our programs in `executable`, with pipes for its three streams.
 
-    `keep` are descriptors that the child inherits; with `seeded` its hash seed is fixed. `memory` is its address space
-    in bytes; 0 for no limit. Limits are set before anything is sent to it, and for another account's interpreter before
-    it starts. Raises InterpreterError if it can't be started.
+    `keep` are descriptors that the child inherits; with `seeded` its hash seed is fixed. `memory` makes it a worker: it
+    is the limit of its address space in bytes, 0 for none, which is set with all others before anything is sent to it.
+    For another account's interpreter limits are set before it starts. Raises InterpreterError if it can't be started.
     """
     sources: list[int] = []
     # Another account's interpreter could signal or trace a thread that already has that account.
@@ -107,10 +107,10 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
             cwd=None if rights.root else "/",
             env={**_ENVIRONMENT, **_SEED} if seeded else _ENVIRONMENT,
             pass_fds=(*sources, *keep),
-            preexec_fn=_prepare_child(rights, account) if is_watched or account else None,  # noqa: PLW1509 - no other thread holds a lock
+            preexec_fn=_prepare_child(rights, account, memory) if is_watched or account else None,  # noqa: PLW1509 - no other thread holds a lock
         )
-        # With the child's rights, which some systems ask for.
-        bound(memory=memory, pid=child.pid)
+        if memory is not None:
+            bound(memory=memory, pid=child.pid)  # here, since this thread has the child's rights
         return child
 
     try:
@@ -165,7 +165,7 @@ def _is_script(executable: str) -> bool:
         return True
 
 
-def _prepare_child(rights: Rights, account: Account | None) -> Callable[[], None]:
+def _prepare_child(rights: Rights, account: Account | None, memory: int | None) -> Callable[[], None]:
     """Returns what the child does before execve(2): privileges are dropped after chroot(2), which needs them."""
     with contextlib.suppress(ImportError):
         import resource  # noqa: F401 - imported before the fork: another thread may hold the import lock
@@ -174,8 +174,9 @@ def _prepare_child(rights: Rights, account: Account | None) -> Callable[[], None
         if rights.root is not None:
             os.chroot(rights.root)
             os.chdir("/")
-        if account:
+        if memory is not None or rights.root is not None:
             bound(_MAX_PROCESSES if rights.leased >= 0 else 0)
+        if account:
             become(account.uid, account.gid)
 
     return enter
