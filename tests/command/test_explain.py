@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
@@ -15,7 +17,7 @@ from owner_packages import with_apk
 from packages import snapshot, write_tree
 
 if TYPE_CHECKING:
-    from command import Argument, Command
+    from command import Argument, Command, Outcome
     from interpreters import Interpreter
 
 
@@ -285,6 +287,7 @@ def _open_on_the_way(site: Path) -> None:
 
 
 def _put_a_file(site: Path) -> None:
+    shutil.rmtree(site / "package/__pycache__")
     (site / "package/__pycache__").write_text("")
 
 
@@ -307,7 +310,6 @@ def _lock_up(site: Path) -> None:
 
 
 def _own_the_pycache(site: Path) -> None:
-    (site / "package/__pycache__").mkdir()
     os.chown(site / "package/__pycache__", ALICE, ALICE)
 
 
@@ -333,32 +335,72 @@ _REFUSALS: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize("case", _REFUSALS)
-def test_what_a_run_refuses_is_explained_as_refused(
-    pyctrigger: Command, newest: Interpreter, site: Path, case: str
-) -> None:
-    """With the run's own reason and hint, for the source and for the directory above; and then the run refuses it."""
+def test_what_a_run_refuses_is_said_before(pyctrigger: Command, newest: Interpreter, site: Path, case: str) -> None:
+    """An explanation has the run's reason and hint, for the source and for the directory above; a dry run has all."""
     inner = site / "inner/site"
-    write_tree(inner, {"package/module.py": "x = 1\n", "package/other.py": "x = 1\n"})
+    tree = {"package/module.py": "x = 1\n", "package/other.py": "x = 1\n", "good/module.py": ""}
+    write_tree(inner, {**tree, f"package/__pycache__/gone.{tag_of(newest)}.pyc": "orphan"})
     _REFUSALS[case](inner)
     options = ["--python", newest.path, "--site-dir", str(inner)]
 
     (source,) = explained(pyctrigger, *options, inner / "package/module.py")
     (above,) = explained(pyctrigger, *options, inner)
     text = pyctrigger.text("explain", *options, inner / "package/module.py").out
+    dry = pyctrigger.json("run", "--dry-run", *options)
     outcome = pyctrigger.json("run", *options)
 
     level, (view,) = level_of(source), above["flavours"]
-    reasons = {each["path"]: each["reason"] for each in view["directory"]["items"] if each["action"] == "refuse"}
+    found = view["directory"]
+    reasons = {each["path"]: each["reason"] for each in found["items"] if each["action"] == "refuse"}
     assert f"      a run would refuse it: {level['because']}\n" in text
     assert ("refused", level["because"]) == (level["action"], reasons[str(inner / "package/module.py")])
     said = [each["message"].partition("; sources that were left")[0] for each in outcome.failures]
     assert any(each in level["because"] for each in said), (said, level["because"])
-    assert len(reasons) == outcome.counts["failed"]
+    assert len([path for path in reasons if path.endswith(".py")]) == outcome.counts["failed"]
+    assert found["actions"].get("compile", 0) == outcome.counts["compiled"]
+    assert told(dry) == did(outcome)
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("verb", ["run", "repair", "sweep", "purge -y"])
+def test_a_dry_run_says_what_each_verb_refuses(
+    pyctrigger: Command, newest: Interpreter, site: Path, scope: list[Argument], verb: str
+) -> None:
+    """Also of what is removed, with the directories that stay; a repair replaces what is in a pycache's place."""
+    pyc = f"__pycache__/gone.{tag_of(newest)}.pyc"
+    write_tree(site, {f"{name}/{pyc}": "orphan" for name in ("open", "outer/inner", "cache", "good/below")})
+    write_tree(site, {"file/module.py": "", "file/__pycache__": "", "empty/__pycache__/x": ""})
+    (site / "empty/__pycache__/x").unlink()
+    (site / "package/link.py").symlink_to("/etc/hostname")
+    for name in ("open", "outer/inner", "cache/__pycache__", "empty"):
+        (site / name).chmod(0o777)
+
+    dry = pyctrigger.json(*verb.split(), "--dry-run", *scope)
+    outcome = pyctrigger.json(*verb.split(), *scope)
+
+    assert told(dry) == did(outcome)
+    assert {f"{site}/{name}" for name in ("open", "outer/inner", "cache/__pycache__", "empty")} <= {
+        each["path"] for each in dry.failures
+    }
+
+
+def did(outcome: Outcome) -> dict[str, object]:
+    """What a run did, and refused."""
+    counts = {name: outcome.counts[name] for name in ("compiled", "removed", "removed_directories", "failed")}
+    return {"code": outcome.code, "failures": {each["path"]: each for each in outcome.failures}, **counts}
+
+
+def told(outcome: Outcome) -> dict[str, object]:
+    """The same, of what a dry run says that a run would do."""
+    actions = Counter(action["action"] for action in outcome.run["actions"])
+    would = {"compiled": "compile", "removed": "remove", "removed_directories": "remove-directory"}
+    counts = {name: actions[action] for name, action in would.items()}
+    return {**did(outcome), **counts}
 
 
 @pytest.mark.usefixtures("as_root")
 def test_what_needs_root_is_explained_to_others(tmp_path: Path) -> None:
-    """An ordinary account asks about root's tree: its run would change nothing there."""
+    """An ordinary account's run would change nothing in root's tree; a dry run says what root's would do."""
     with public_directory() as public:
         found, command = usable_by(NOBODY), command_for(NOBODY, public, tmp_path / "state")
         if command is None:
@@ -366,11 +408,15 @@ def test_what_needs_root_is_explained_to_others(tmp_path: Path) -> None:
         site = write_tree(public / "site", {"package/module.py": ""})
         account = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "env": {"HOME": "/nonexistent"}, "cwd": "/"}
 
-        outcome = command.json(
-            "explain", "--stateless", "--python", found[0], "--site-dir", site, site / "package/module.py", **account
-        )
+        scope: list[Argument] = ["--stateless", "--python", found[0], "--site-dir", site]
 
-    (explanation,) = outcome.document["explanations"]
+        explained_to_it = command.json("explain", *scope, site / "package/module.py", **account)
+        dry = command.json("run", "--dry-run", *scope, **account)
+        outcome = command.json("run", *scope, **account)
+
+    assert (1, 0) == (outcome.code, dry.code)
+    assert ["compile"] == [action["action"] for action in dry.run["actions"]]
+    (explanation,) = explained_to_it.document["explanations"]
     level = level_of(explanation)
     reason = f"{site}: you have no right to write here, account 0 has; run it as root"
     assert ("refused", reason) == (level["action"], level["because"])
@@ -406,7 +452,7 @@ def test_refused(pyctrigger: Command, scope: list[Argument], site: Path) -> None
 
     assert link["flavours"][0]["note"] == "the source must not be read: a link that leads out of the site directory"
     assert (level_of(file)["action"], level_of(everybody)["action"]) == ("refused", "refused")
-    assert level_of(file)["because"].startswith("its __pycache__ is a link or a file")
+    assert "file/__pycache__: is a link or a file; pyctrigger repair replaces it" in level_of(file)["because"]
     assert "everybody may write here" in level_of(everybody)["because"]
 
 

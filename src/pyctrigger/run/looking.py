@@ -7,6 +7,7 @@ import contextlib
 from ..outcome.observer import Observer
 from ..outcome.report import FlavourReport, Taking
 from ..packages.ownership import Ownership
+from .apply.forecast import Forecast
 from .apply.workers import Workers
 from .operation import Operation
 from .plan.findings import Inspected, Inspection, Takings
@@ -62,10 +63,13 @@ def _inspect(
         if request.work.writes:
             sites.require_account_owns()
         takings = Takings(manifest) if request.work is Work.PURGE else None
-        inspection = Inspection(prover.prove, would_act=request.running.dry_run, takings=takings)
+        forecast = Forecast(wanted) if request.running.dry_run else None
+        inspection = Inspection(prover.prove, reduce=forecast.reduce if forecast else None, takings=takings)
         inspection.read(survey.steps())
         inspection.count(survey.total)
         inspection.tell_untried()
+        if forecast is not None:
+            inspection.tally.add(forecast.settle())
         inspection.tally.unexamined += survey.unexamined
         inspection.tally.failures += survey.refused
         return inspection, takings.by_site() if takings else [], survey.foreign

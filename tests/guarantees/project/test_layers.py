@@ -80,7 +80,7 @@ CIRCLES = [
 ]
 LARGE_FOLDERS: set[str] = set()
 FAR_REACHING = {
-    *("inspect.explain.explanation", "inspect.explain.forecast", "inspect.explain.provenance"),
+    *("inspect.explain.explanation", "inspect.explain.examiner", "inspect.explain.provenance"),
     *("inspect.status.check", "inspect.status.doctor", "inspect.status.migration"),
 }
 CLASSES_OF_TWO_MEANINGS = {"Entry"}

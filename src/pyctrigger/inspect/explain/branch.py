@@ -13,7 +13,7 @@ from ...pyc.names import PYCACHE
 from ...run.plan.steps import Step
 from ...run.scope.paths import Unit
 from ...tree.layout import Layout
-from .forecast import Examiner
+from .examiner import Examiner
 
 #: Files that are named one by one; the numbers count all.
 _MOST_ITEMS = 100

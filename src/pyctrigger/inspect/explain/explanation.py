@@ -19,7 +19,7 @@ from ...run.trigger import prepare
 from ...state.history import History
 from ...tree.directory import open_in_root
 from .branch import Branch, look_below
-from .forecast import Examiner, Level, SourceLook
+from .examiner import Examiner, Level, SourceLook
 from .naming import PycPath, clean_paths, is_source, read_name
 from .rules import Decision, HeaderFields, decide, read_header
 

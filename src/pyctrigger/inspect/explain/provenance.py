@@ -22,7 +22,7 @@ from ...run.trigger import prepare
 from ...tree.directory import Tree
 from ...tree.listing import list_pycs
 from ...tree.source import look_at_pyc
-from .forecast import Examiner
+from .examiner import Examiner
 from .naming import PycPath, clean_paths, is_source, read_name
 from .rules import decide
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ...outcome.states import STATES
 from ...pyc.header import HeaderFormat, InvalidationMode, Verdict
 from ...run.plan.wanted import Wanted
-from .forecast import Directory, Examiner, Level, SourceLook
+from .examiner import Directory, Examiner, Level, SourceLook
 
 _OUTSIDE = "it lies outside of the scope"
 

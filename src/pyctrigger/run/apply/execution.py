@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING
 
-from ...outcome.outcome import Failure, Finding
+from ...outcome.outcome import Finding
 from ...pyc.header import Verdict
 from ...state.records.manifest import Manifest
 from ...tree.layout import Layout, Place
@@ -43,9 +43,7 @@ class Execution:
         self._workers = workers
         self._results = results
         self._observer = results.observer
-        self._gate = Gatekeeper(
-            results.tally, allows_all=wanted.trust_all_directories, tells_shared=wanted.tells_shared
-        )
+        self._gate = Gatekeeper(results.tally, wanted)
         self._writer: PycWriter | None = None
         self._compilation: Compilation | None = None
         self._refreshing: Refresher | None = None
@@ -164,18 +162,13 @@ class Execution:
 
     def _left_to_compile(self, layout: Layout, step: Step) -> Iterator[Task]:
         """The sources for which new headers aren't all that they need."""
-        if step.obstacle and not self._wanted.trust_nothing:
-            path = layout.describe_pyc(step.relative)
-            if not step.goes_on:
-                self._tally.failures.append(Failure(path, "refused", f"{step.obstacle}; pyctrigger repair replaces it"))
+        if not self._gate.permits_pycs(layout, step):
             self._tally.counts.failed += len(step.stale)
             return
         place = Place(layout, step.relative)
         for stale in step.stale:
             task = Task(place, stale)
-            if not self._gate.permits(layout, step.relative):
-                self._tally.counts.failed += 1
-            elif _needs_compiler(stale):
+            if _needs_compiler(stale):
                 yield task
             elif (left := self._refresh(task)) is not None:
                 yield left

@@ -11,6 +11,8 @@ from ...tree.directory import Tree
 from ...tree.layout import Layout
 from ...tree.listing import source_owners
 from ...tree.permission.custody import reason_to_distrust, writers_beside_root
+from ..plan.steps import Step
+from ..plan.wanted import Wanted
 
 _CONFIGURED = 'untrusted_directories = "allow" in the configuration permits it'
 
@@ -18,10 +20,11 @@ _CONFIGURED = 'untrusted_directories = "allow" in the configuration permits it'
 class Gatekeeper:
     """Judges a directory before the first change to it. What it refuses goes into `tally`."""
 
-    def __init__(self, tally: Tally, *, allows_all: bool, tells_shared: bool = False) -> None:
+    def __init__(self, tally: Tally, wanted: Wanted) -> None:
         self._tally = tally
-        self._allows_all = allows_all
-        self._tells_shared = tells_shared
+        self._allows_all = wanted.trust_all_directories
+        self._tells_shared = wanted.tells_shared
+        self._replaces_obstacles = wanted.trust_nothing
         #: By group or account: the directories of root's that it may write, and in which something was changed.
         self._shared: dict[str, list[str]] = {}
         self._refused: set[str] = set()
@@ -41,6 +44,15 @@ class Gatekeeper:
         if permitted and not (source_only or layout.has_prefix):
             self._entered = layout, relative
         return permitted
+
+    def permits_pycs(self, layout: Layout, step: Step) -> bool:
+        """Whether a step's pycs may be written; a repair replaces what is in the way of their directory."""
+        if not step.obstacle or self._replaces_obstacles:
+            return self.permits(layout, step.relative)
+        if not step.goes_on:
+            reason = f"{step.obstacle}; pyctrigger repair replaces it"
+            self._tally.failures.append(Failure(layout.describe_pyc(step.relative), "refused", reason))
+        return False
 
     def _judge(self, layout: Layout, relative: str, *, source_only: bool) -> bool:
         if layout.has_prefix:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from ...outcome.observer import Observer
 from ...outcome.outcome import Action, Failure, Finding, Link, Tally, Untried
 from ...outcome.report import Taking
 from ...outcome.states import STATES, word_for
@@ -20,11 +19,13 @@ from ...state.records.record import digest_of_pieces, identity_of
 from ...tree.layout import Layout
 from ...tree.source import LARGEST_SOURCE, SourceRefused, digest_pyc
 from .proof import UnprovenError
-from .results import Results
 from .steps import LevelState, Removal, Stale, Step, Totals, Unwanted
 
 #: The levels of a source that aren't fresh, once the target has told of the doubtful ones.
 Prove = Callable[[Layout, str, Stale], "list[LevelState]"]
+
+#: Makes of a step what a run would do of it.
+Reduce = Callable[[Layout, Step], Step]
 
 #: Why bytecode needs to be written anew although it is well-formed, as `status` counts it.
 _REASONS = ("magic", "mtime", "size", "digest", "mode", "rights")
@@ -46,15 +47,14 @@ class Inspected(NamedTuple):
 class Inspection:
     """Reads steps as findings and actions, and counts what `status` shows.
 
-    With `would_act` what a run would leave, since it can't be written, is no action; it is told as the run tells it.
+    With `reduce` it foretells a run: steps are reduced to what a run would do of them.
     """
 
-    def __init__(self, prove: Prove, *, would_act: bool = False, takings: Takings | None = None) -> None:
+    def __init__(self, prove: Prove, *, reduce: Reduce | None = None, takings: Takings | None = None) -> None:
         self._prove = prove
         self._takings = takings
-        self._would_act = would_act
-        self._results = Results(Observer())
-        self.tally = self._results.tally
+        self._reduce = reduce
+        self.tally = Tally()
         self.totals = Totals()
         #: How many pycs are in each state that isn't fresh, and of the stale ones, for which reason.
         self._states: Counter[str] = Counter()
@@ -113,9 +113,7 @@ class Inspection:
 
     def _directory(self, layout: Layout, step: Step) -> None:
         self._tell(layout, step)
-        if (step.stale or step.removals or step.opens_pycache) and self._is_left(layout, step.relative):
-            self._results.leave(layout, step.relative, len(step.stale))
-            return
+        step = self._reduce(layout, step) if self._reduce else step
         if step.obstacle and not step.goes_on:
             self._states["obstructed"] += 1
             self._find("obstructed", layout.describe_pyc(step.relative), None, f"it {step.obstacle}")
@@ -129,9 +127,9 @@ class Inspection:
             self._unwanted(layout, step.relative, unwanted)
         for removal in step.removals:
             self._removal(layout, step.relative, removal)
-        if step.emptied_pycache and not self._is_left(layout, step.relative):
+        if step.emptied_pycache:
             self._empty(layout.describe_pyc(step.relative))
-        if step.emptied and not self._is_left(layout, step.relative.rpartition("/")[0]):
+        if step.emptied:
             self._empty(layout.describe_source(step.relative))
 
     def _tell(self, layout: Layout, step: Step) -> None:
@@ -150,7 +148,7 @@ class Inspection:
 
     def _stale(self, layout: Layout, step: Step, stale: Stale) -> None:
         states = list(stale.levels)
-        if self._would_act:  # a run compiles what a look only loads
+        if self._reduce:  # a run compiles what a look only loads
             states = [each._replace(verdict=_AS_A_RUN_HAS_IT.get(each.verdict, each.verdict)) for each in states]
         if any(state.verdict in _DOUBTS for state in states):
             try:
@@ -209,9 +207,6 @@ class Inspection:
         self.tally.actions.append(Action("remove", pyc, removal.kind))
         if self._takings is not None:
             self._takings.add(layout, relative, removal)
-
-    def _is_left(self, layout: Layout, relative: str) -> bool:
-        return self._would_act and not self._results.can_write(layout, relative)
 
     def _empty(self, path: str) -> None:
         self.tally.actions.append(Action("remove-directory", path, "emptied"))

@@ -164,6 +164,12 @@ class Step(NamedTuple):
         )
 
     @property
+    def place(self) -> str:
+        """The directory whose entries it changes."""
+        is_directory_alone = self.emptied and not self.emptied_pycache
+        return self.relative.rpartition("/")[0] if is_directory_alone else self.relative
+
+    @property
     def opens_pycache(self) -> bool:
         """Whether its `__pycache__` should get another mode."""
         return self.is_closed and not self.goes_on

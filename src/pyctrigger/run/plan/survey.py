@@ -92,7 +92,7 @@ class Survey:
                 self._knowledge.learn(layout, step)
                 self._learn_part(layout, step)
                 results.note(layout, step, self._knowledge)
-                if step.would_change and results.may_write(layout, _where(step), len(step.stale)):
+                if step.would_change and results.may_write(layout, step.place, len(step.stale)):
                     yield layout, step
             tally.counts.fresh += self.totals.get(site.path, Totals()).fresh
 
@@ -118,12 +118,6 @@ class Survey:
             before, observer = self.total.sources, self._observer
             planner.looked = lambda sources: observer.looked(before + sources)
         return planner
-
-
-def _where(step: Step) -> str:
-    """The directory whose entries a step changes."""
-    is_directory_alone = step.emptied and not step.emptied_pycache
-    return step.relative.rpartition("/")[0] if is_directory_alone else step.relative
 
 
 def touched_places(sites: OpenSites, units: Units) -> list[tuple[Layout, Unit]]:

@@ -14,13 +14,11 @@ from typing import NamedTuple
 
 from ...errors import RefusedError
 from ...interpreter.scope import SiteDirectory
-from ...outcome.outcome import Tally
 from ...pyc.header import Verdict
-from ...pyc.names import NAME_MAX, PYCACHE, pyc_suffix
-from ...run.apply.untrusted import Gatekeeper
+from ...pyc.names import NAME_MAX, pyc_suffix
+from ...run.apply.forecast import Forecast
 from ...run.operation import Operation
 from ...run.plan.knowledge import Knowledge
-from ...run.plan.results import denials_of
 from ...run.plan.steps import LevelState, Step
 from ...run.plan.verdicts import Judge
 from ...run.plan.walk import Planner
@@ -34,7 +32,7 @@ from ...state.records.manifest import Uncompilable
 from ...tree.elsewhere import goal_of
 from ...tree.layout import Layout
 from ...tree.listing import list_pycs
-from ...tree.source import SourceRefused, look_at_pyc, require_readable, source_status
+from ...tree.source import SourceRefused, look_at_pyc, source_status
 
 _EVERY_LEVEL = (0, 1, 2)
 
@@ -211,35 +209,26 @@ class Examiner:
 
     def obstacle(self, layout: Layout, relative: str, pycache: str | None) -> str | None:
         """Why a run would write nothing into a directory, whose `__pycache__` is that; None if it would."""
-        if layout.is_read_only(relative):
-            return "its file system is mounted read-only"
         try:
             require_account_owns(self.target, layout)
         except RefusedError as error:
             return str(error)
-        if not layout.may_write(relative):
-            (denial,) = denials_of([(layout, relative)])
-            return f"{denial.path}: {denial.message}{'; run it as root' if denial.needs_root else ''}"
-        if pycache:
-            return f"its {PYCACHE} {pycache}; pyctrigger repair replaces it"
-        tally = Tally()
-        gate = Gatekeeper(tally, allows_all=self.wanted.trust_all_directories)
-        if gate.permits(layout, relative):
+        forecast = Forecast(self.wanted)
+        if forecast.permits(layout, Step.of(relative)._replace(obstacle=pycache)):
             return None
-        return f"{tally.failures[-1].path}: {tally.failures[-1].message}"
+        told = forecast.settle()
+        for failure in told.failures:
+            return f"{failure.path}: {failure.message}{'; run it as root' if failure.needs_root else ''}"
+        return told.notices[0]
 
     def hindrance(self, layout: Layout, step: Step, name: str) -> str | None:
         """Why a run wouldn't do what a source of a directory needs; None if it would."""
         obstacle = self.obstacle(layout, step.relative, step.obstacle)
         if obstacle is not None:
             return obstacle
-        try:
-            require_readable(layout.sources, step.relative, name)
-        except SourceRefused as refusal:
-            return f"its source must not be read: {refusal}"
-        except OSError as error:
-            return f"its source can't be read: {error.strerror or error}"
-        return None
+        forecast = Forecast(self.wanted)
+        forecast.can_read(layout, step.relative, name)
+        return next((f"its source can't be read: {failure.message}" for failure in forecast.settle().failures), None)
 
 
 def _status(seen: Directory, name: str) -> tuple[os.stat_result | None, str | None]:

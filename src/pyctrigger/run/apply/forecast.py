@@ -1,0 +1,90 @@
+"""What a run would do: the same judges are asked before each change as in a run, and nothing is changed."""
+
+from __future__ import annotations
+
+from ...outcome.observer import Observer
+from ...outcome.outcome import Failure, Tally
+from ...tree.layout import Layout
+from ...tree.source import SourceRefused, require_readable
+from ..plan.results import Results, denials_of
+from ..plan.steps import Step
+from ..plan.wanted import Wanted
+from .untrusted import Gatekeeper
+
+
+class Forecast:
+    """Reduces steps to what a run would do. Keeps what a run says of all that it would leave or refuse."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._results = Results(Observer())
+        self._tally = self._results.tally
+        self._gate = Gatekeeper(self._tally, wanted)
+        #: Where something stays that the plan has gone, so that the directories above stay as well.
+        self._kept: list[tuple[Layout, str]] = []
+
+    def settle(self) -> Tally:
+        """Returns what a run would leave or refuse."""
+        self._results.settle()
+        return self._tally
+
+    def reduce(self, layout: Layout, step: Step) -> Step:
+        """Returns what a run would do of a step."""
+        relative, gate = step.relative, self._gate
+        self._tally.counts.failed += len(step.refused)
+        if step.would_change and not self._may_write(layout, step.place, len(step.stale)):
+            self._keep(layout, step)
+            return step._replace(stale=[], removals=[], is_closed=False, emptied_pycache=False, emptied=False)
+        if step.removals and not gate.permits(layout, relative):
+            self._keep(layout, step)
+            step = step._replace(removals=[])
+        stale = step.stale
+        if stale and not gate.permits_pycs(layout, step):
+            self._tally.counts.failed += len(stale)
+            stale = []
+        return step._replace(
+            stale=[each for each in stale if self.can_read(layout, relative, each.name)],
+            is_closed=step.is_closed and gate.permits(layout, relative),
+            emptied_pycache=step.emptied_pycache and self._removes(layout, relative, relative),
+            emptied=step.emptied and self._removes(layout, relative, relative.rpartition("/")[0]),
+        )
+
+    def permits(self, layout: Layout, step: Step) -> bool:
+        """Whether a run would write pycs into a directory."""
+        return self._results.may_write(layout, step.relative) and self._gate.permits_pycs(layout, step)
+
+    def can_read(self, layout: Layout, relative: str, name: str) -> bool:
+        """Whether a run could read a source; nothing is said of one that has gone meanwhile."""
+        try:
+            require_readable(layout.sources, relative, name)
+        except FileNotFoundError:
+            return False
+        except SourceRefused as refusal:
+            kind, reason = "refused", str(refusal)
+        except OSError as error:
+            kind, reason = "io", error.strerror or str(error)
+        else:
+            return True
+        self._tally.fail(Failure(layout.describe_source(relative, name), kind, reason))
+        return False
+
+    def _may_write(self, layout: Layout, place: str, sources: int = 0) -> bool:
+        """As a run finds it. Looking needs no rights, so what only root may write is foretold as root's run does it."""
+        if self._results.can_write(layout, place) and not layout.may_write(place):
+            (denial,) = denials_of([(layout, place)])
+            if denial.needs_root:
+                return True
+        return self._results.may_write(layout, place, sources)
+
+    def _keep(self, layout: Layout, step: Step) -> None:
+        if step.removals or step.emptied_pycache or step.emptied:
+            self._kept.append((layout, step.relative))
+
+    def _removes(self, layout: Layout, relative: str, above: str) -> bool:
+        """Whether a run would remove a directory of `above`, for that one or for its pycs."""
+        inside = f"{relative}/" if relative else ""
+        if any(kept is layout and f"{place}/".startswith(inside) for kept, place in self._kept):
+            return False
+        permitted = self._may_write(layout, above) and self._gate.permits(layout, above, source_only=True)
+        if not permitted:
+            self._kept.append((layout, relative))
+        return permitted
