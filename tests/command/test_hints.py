@@ -10,7 +10,7 @@ from test_staged_root import library_name, make_root
 
 from interpreters import tag_of
 from packages import write_tree
-from pyctrigger.cli.guides import GUIDES, MAIN
+from pyctrigger.cli.guides import read_guides
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,13 +137,11 @@ _PLACES = {
     'eval "$(pyctrigger completion bash)"': "pyctrigger completion bash",
 }
 _SCOPED = ("run", "repair", "verify", "sweep", "status", "explain", "which", "purge")
-_EXAMPLES = [(verb, example[1]) for verb, guide in GUIDES.items() for example in guide.examples]
+_EXAMPLES = [command for guide in read_guides().values() for command in guide.examples.splitlines()[::2]]
 
 
-@pytest.mark.parametrize(("verb", "example"), [*_EXAMPLES, *(("", command) for _, command in MAIN.examples)])
-def test_the_examples_of_a_help_do_something(
-    pyctrigger: Command, words: dict[str, str], verb: str, example: str
-) -> None:
+@pytest.mark.parametrize("example", map(str.strip, _EXAMPLES))
+def test_the_examples_of_a_help_do_something(pyctrigger: Command, words: dict[str, str], example: str) -> None:
     """Typed as they are shown, but for the places."""
     for named, here in _PLACES.items():
         example = example.replace(named, here)

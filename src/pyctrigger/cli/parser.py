@@ -29,16 +29,13 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=_Unmeasured, **options)
 
     def format_help(self) -> str:
-        from .guides import examples_of, guide
+        from .guides import read_guides
 
         self.formatter_class = argparse.HelpFormatter
-        found = guide(self.prog.partition(" ")[2] or None)
-        if found is None:
-            return super().format_help()
-        about = self.description or ""
-        self.description = f"{about[:1].upper()}{about[1:].rstrip('.')}. {found.when}"
+        about, guide = self.description or "", read_guides()[self.prog]
+        self.description = f"{about[:1].upper()}{about[1:].rstrip('.')}. {guide.when}"
         try:
-            return super().format_help() + examples_of(found)
+            return f"{super().format_help()}\nexamples:\n{guide.examples}"
         finally:
             self.description = about
 
