@@ -74,9 +74,10 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
         say(sys.stderr, _uncalled(error, arguments))
         return error.exit_code
     options = call.options
-    printer = Printer(options)
+    verb = find_verb(options.verb)
+    printer = Printer(options, verb.doing)
     try:
-        report = find_verb(options.verb).perform(call, printer)
+        report = verb.perform(call, printer)
     except BaseException as error:
         if interruption.has_come() or not isinstance(error, Exception):
             if options.json:
@@ -96,7 +97,7 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
 
 def _uncalled(error: PyctriggerError, arguments: list[str]) -> str:
     """What is wrong with a command line that can't be parsed: of its options, only colour is heard."""
-    from .output.colour import is_wanted, painted
+    from .output.terminal import is_wanted, painted
 
     said = " ".join(arguments).replace("--color ", "--color=")
     when = next((when for when in ("always", "never") if f"--color={when}" in said), "auto")

@@ -16,9 +16,8 @@ from .commands import find_verb
 from .output.text import say, shown
 
 if TYPE_CHECKING:
-    from .output.colour import Words
-    from .output.progress import Progress
     from .output.table import Table
+    from .output.terminal import Words
 
 #: Why something goes, by the kind of its removal.
 _REMOVED = {
@@ -36,7 +35,7 @@ _MOST_NAMED = 3
 class Printer(Observer):
     """Prints what happens as it happens, and the report at the end. A hook's words all go to standard error."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, doing: str) -> None:
         self._options = options
         self._errors = sys.stderr
         self._output = sys.stderr if options.hook else sys.stdout
@@ -44,13 +43,12 @@ class Printer(Observer):
         self._color = "never" if options.hook else options.color
         self._told: set[str] = set()
         self._held_back = ""
-        self._progress: Progress | None = None
-        silent = self._options.no_progress or self._options.json or self._options.quiet or self._options.hook
-        if not silent:
+        self._progress = Observer()
+        if not (options.no_progress or options.json or options.quiet or options.hook):
             from .output.progress import show_progress
 
-            self._progress = show_progress(color=self._color)
-        self.is_watched = self._progress is not None
+            self._progress = show_progress(doing, color=self._color)
+        self.is_watched = self._progress.is_watched
 
     # -- as it happens -------------------------------------------------------------------------------------------
 
@@ -62,6 +60,10 @@ class Printer(Observer):
     def remark(self, text: str) -> None:
         if not self._options.quiet:
             self.notice(text)
+
+    def detail(self, text: str) -> None:
+        if self._options.verbose:
+            self._say(self._errors, shown(text))
 
     def found(self, interpreters: list[str]) -> None:
         if self._options.quiet or self._options.json:
@@ -77,12 +79,10 @@ class Printer(Observer):
             self._say(self._output, line)
 
     def started(self, flavour: str) -> None:
-        if self._progress is not None:
-            self._progress.begin(flavour)
+        self._progress.started(flavour)
 
     def looked(self, sources: int) -> None:
-        if self._progress is not None:
-            self._progress.looked(sources)
+        self._progress.looked(sources)
 
     def compiled(self, path: str, verdicts: Sequence[Verdict]) -> None:
         if self._options.verbose:
@@ -104,12 +104,10 @@ class Printer(Observer):
             self._name("skipped", path, reason)
 
     def progress(self, done: int, known: int | None) -> None:
-        if self._progress is not None:
-            self._progress.update(done, known)
+        self._progress.progress(done, known)
 
     def finished(self) -> None:
-        if self._progress is not None:
-            self._progress.clear()
+        self._progress.finished()
 
     # -- at the end ----------------------------------------------------------------------------------------------
 
@@ -178,8 +176,7 @@ class Printer(Observer):
             self._say(self._errors if self._options.json else self._output, f"{did} {shown(path)}{because}")
 
     def _say(self, stream: TextIO, line: str | Words | Table) -> None:
-        if self._progress is not None:
-            self._progress.clear()
+        self._progress.finished()
         if self._held_back:
             say(self._output, self._held_back)
             self._held_back = ""
@@ -187,7 +184,7 @@ class Printer(Observer):
             say(stream, text)
 
     def _painted(self, stream: TextIO, line: Words | Table) -> list[str]:
-        from .output.colour import is_wanted, painted
+        from .output.terminal import is_wanted, painted
 
         colour = is_wanted(self._color, stream)
         if isinstance(line, tuple):

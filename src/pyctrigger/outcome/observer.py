@@ -1,4 +1,4 @@
-"""Who watches a run: the command line prints, the library is silent."""
+"""What a run reports while it works: the command line prints it, the library is silent."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from ..pyc.header import Verdict
 
 
 class Observer:
-    """Told what happens, as it happens. This one listens to nothing."""
+    """Called as things happen. This one ignores everything."""
 
-    #: Whether progress is shown: then all work is found before it begins, so that its amount is known and never grows.
+    #: Whether progress is shown. If so, all work is found before it begins, so that the total is known and never grows.
     is_watched = False
 
     def notice(self, text: str) -> None:
-        """Something that a person should read now: a wait, state that can't be kept."""
+        """Something to read now: a wait, or state that can't be kept."""
 
     def remark(self, text: str) -> None:
-        """What is as it should be, and good to know: not for who asked for errors only."""
+        """Something good to know, which isn't a problem. Not shown if only errors are wanted."""
+
+    def detail(self, text: str) -> None:
+        """Something for those who asked for more."""
 
     def found(self, interpreters: list[str]) -> None:
-        """Nobody named an interpreter; these were found, each by flavour and path."""
+        """These interpreters were found, each a flavour and a path, since none was given."""
 
     def started(self, flavour: str) -> None:
         """Work on a flavour begins."""
 
     def looked(self, sources: int) -> None:
-        """So many sources have been looked at."""
+        """This many sources have been examined."""
 
     def compiled(self, path: str, verdicts: Sequence[Verdict]) -> None:
-        """A source was compiled, for what was wrong with its bytecode, level by level."""
+        """A source was compiled, because of these verdicts on its bytecode, one for each level."""
 
     def refreshed(self, path: str) -> None:
-        """The bytecode of a source got new headers, and kept its code."""
+        """The bytecode of a source got new headers and kept its code."""
 
     def opened(self, path: str) -> None:
-        """A `__pycache__` can be entered by all who may read its sources."""
+        """A `__pycache__` can now be entered by everybody who may read its sources."""
 
     def removed(self, path: str, reason: str) -> None:
         """A file or a directory was removed."""
@@ -44,7 +47,7 @@ class Observer:
         """A source was left out."""
 
     def progress(self, done: int, known: int | None) -> None:
-        """So many sources are done, of so many that need work; None: nobody has counted them."""
+        """This many of the known number of sources that need work are done. None: they weren't counted."""
 
     def finished(self) -> None:
-        """Work on the flavour has ended, well or not."""
+        """Work on the flavour has ended, successfully or not."""

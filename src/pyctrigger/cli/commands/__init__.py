@@ -15,8 +15,8 @@ from ...run.scope.settings import Setting
 from ...tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from ..output.colour import Words
     from ..output.table import Piece
+    from ..output.terminal import Words
 
 #: In the order in which the help lists them.
 VERBS = (
@@ -70,6 +70,8 @@ class Verb(NamedTuple):
     """Text output of its report, besides the summary of each flavour."""
     summary: Callable[[FlavourReport], Iterable[str | Words]] = _nothing
     """Text output for each flavour."""
+    doing: str = "compiling"
+    """What its progress is called."""
     options: tuple[Setting, ...] = ()
     """Its own options, besides those in the table of settings."""
     paths: str = "a file or directory (default: everything)"

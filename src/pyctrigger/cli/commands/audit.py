@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
 from ...inspect.audit.report import ArchiveReport, AuditReport
 from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, SECONDS, SIZES, TEXT, TEXTS, Setting, one_of
-from ..output.text import flush_output, say, seconds, shown
+from ..output.text import counted, flush_output, say, seconds, shown
 from . import Call, Verb
 
 if TYPE_CHECKING:
@@ -30,96 +30,56 @@ def _audit(call: Call, observer: Observer) -> AuditReport:
     request = AuditRequest(
         tuple(options.paths), options.python, options.config, options.jobs, limits, keep=options.json
     )
-    teller = _Teller(options)
-    try:
-        report = audit(request, teller)
-    finally:
-        teller.finish()
+
+    def show(archive: ArchiveReport) -> None:
+        if archive.failure is not None or sys.stdout.isatty():
+            observer.finished()  # erase the progress before other output on the same terminal
+        _show_archive(archive, options)
+
+    if options.format == "csv":
+        say(sys.stdout, _csv_line(_COLUMNS))
+    report = audit(request, observer, show)
     if not (options.json or options.needs_rebuild or options.quiet or options.format in ("jsonl", "csv")):
         for line in _summary_lines(report):
             say(sys.stdout, line)
     return report
 
 
+def _show_archive(archive: ArchiveReport, options: Namespace) -> None:
+    if options.json:
+        return
+    if options.needs_rebuild and options.null:
+        if archive.needs_rebuild:
+            _print_name(archive.path)
+    else:
+        for line in _archive_lines(archive, options):
+            say(sys.stdout, line)
+    if archive.failure is not None:
+        say(sys.stderr, _failure_line(archive.path, archive.failure))
+
+
 def _summary_lines(report: AuditReport) -> list[str]:
     sums = report.summary
     lines = [
-        f"{each['number']} ({each['release']}): {_count(each['pycs'], 'pyc')} in {_count(each['archives'], 'archive')}"
+        f"{each['number']} ({each['release']}): "
+        f"{counted(each['pycs'], 'pyc')} in {counted(each['archives'], 'archive')}"
         for each in sums["magic_numbers"]
     ]
-    parts = [f"{_count(sums['archives'], 'archive')}, {sums['with_bytecode']} with bytecode"]
+    parts = [f"{counted(sums['archives'], 'archive')}, {sums['with_bytecode']} with bytecode"]
     if report.interpreter is not None:
         parts.append(f"{sums['needs_rebuild']} to rebuild for {report.interpreter.flavour}")
-    parts += [
-        f"{sums['counts'][kind]} {kind}" for kind in sums["counts"] if kind in _WORTH_A_WORD and sums["counts"][kind]
-    ]
+    parts += _found(sums["counts"])
     if sums["failed"]:
         parts.append(f"{sums['failed']} not examined")
     return [*lines, f"{', '.join(parts)} in {seconds(report.elapsed_seconds)}"]
 
 
-_WORTH_A_WORD = ("stale", "orphan", "mismatched", "corrupt", "climbing")
+def _found(counts: Mapping[str, int]) -> list[str]:
+    return [f"{counts[kind]} {kind}" for kind in _KINDS if counts[kind]]
 
 
-class _Teller:
-    """Prints results archive by archive, with a progress bar on a terminal."""
-
-    def __init__(self, options: Namespace) -> None:
-        self._options = options
-        self._bar: Any = None
-        if not (options.no_progress or options.json or options.quiet):
-            from ..output.progress import show_progress
-
-            self._bar = show_progress("examining", color=options.color)
-        if options.format == "csv":
-            say(sys.stdout, _csv_line(_COLUMNS))
-
-    def examined(self, archive: ArchiveReport) -> None:
-        options = self._options
-        if options.json:
-            return
-        if options.needs_rebuild and options.null:
-            if archive.needs_rebuild:
-                _print_name(archive.path)
-        else:
-            for line in self._lines(archive):
-                self._say(sys.stdout, line)
-        if archive.failure is not None:
-            self._say(sys.stderr, _failure_line(archive.path, archive.failure))
-
-    def _lines(self, archive: ArchiveReport) -> list[str]:
-        options = self._options
-        if options.needs_rebuild:
-            return [shown(archive.path)] if archive.needs_rebuild else []
-        if options.format == "jsonl":
-            import json
-
-            return [json.dumps({"schema": 1, **archive.as_dict()})]
-        if options.format == "csv":
-            return [_csv_line(_csv_row(archive))]
-        if archive.bytecode or archive.found:
-            return _archive_lines(archive, every=options.verbose > 0, quiet=options.quiet)
-        return []
-
-    def _say(self, stream: TextIO, line: str) -> None:
-        if self._bar is not None and stream.isatty():
-            self._bar.clear()
-        say(stream, line)
-
-    def progress(self, done: int, known: int) -> None:
-        if self._bar is not None:
-            self._bar.update(done, known)
-
-    def finish(self) -> None:
-        """Clear the progress bar."""
-        if self._bar is not None:
-            self._bar.clear()
-
-
-_COLUMNS = (
-    *("path", "format", "magic_numbers", "releases", "pycs", "stale", "orphan", "mismatched", "corrupt", "climbing"),
-    *("needs_rebuild", "failure"),
-)
+_KINDS = ("stale", "orphan", "mismatched", "corrupt", "climbing")
+_COLUMNS = ("path", "format", "magic_numbers", "releases", "pycs", *_KINDS, "needs_rebuild", "failure")
 
 
 def _csv_line(row: Sequence[Any]) -> str:
@@ -138,22 +98,30 @@ def _csv_row(archive: ArchiveReport) -> list[Any]:
         archive.format or "",
         " ".join(str(each["number"]) for each in archive.bytecode),
         "; ".join(each["release"] for each in archive.bytecode),
-        *(archive.counts[kind] for kind in ("pycs", *_WORTH_A_WORD)),
+        *(archive.counts[kind] for kind in ("pycs", *_KINDS)),
         "yes" if archive.needs_rebuild else "no",
         shown(f"{failure['kind']}: {failure['message']}") if failure else "",
     ]
 
 
-def _archive_lines(archive: ArchiveReport, *, every: bool, quiet: bool) -> list[str]:
-    """Returns a line for the archive, with `every` one for each finding; with `quiet` only if there are findings."""
-    if quiet and not archive.found:
+def _archive_lines(archive: ArchiveReport, options: Namespace) -> list[str]:
+    """Returns what is printed about an archive: with `-v` each finding, with `-q` nothing without findings."""
+    if options.needs_rebuild:
+        return [shown(archive.path)] if archive.needs_rebuild else []
+    if options.format == "jsonl":
+        import json
+
+        return [json.dumps({"schema": 1, **archive.as_dict()})]
+    if options.format == "csv":
+        return [_csv_line(_csv_row(archive))]
+    if not (archive.found or (archive.bytecode and not options.quiet)):
         return []
     held = ", ".join(
-        f"{_count(each['pycs'], 'pyc')} for {each['number']} ({each['release']})" for each in archive.bytecode
+        f"{counted(each['pycs'], 'pyc')} for {each['number']} ({each['release']})" for each in archive.bytecode
     )
-    found = ", ".join(f"{archive.counts[kind]} {kind}" for kind in _WORTH_A_WORD if archive.counts[kind])
+    found = ", ".join(_found(archive.counts))
     lines = [f"{shown(archive.path)}: {archive.format}: {held or 'no bytecode'}" + (f": {found}" if found else "")]
-    if every:
+    if options.verbose:
         lines += [
             f"  {kind} ({reason}): {shown(pyc or member or '')}" for kind, reason, pyc, _, member in archive.findings
         ]
@@ -175,10 +143,6 @@ def _print_name(path: str) -> None:
         flush_output()  # handles a closed pipe
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _check_options(options: Namespace) -> None:
     if options.needs_rebuild and options.python is None:
         raise UsageError("--needs-rebuild goes with --python", hint="name the interpreter to compare with")
@@ -195,6 +159,7 @@ def _check_options(options: Namespace) -> None:
 VERB = Verb(
     "find stale bytecode in packages that aren't installed",
     _audit,
+    doing="examining",
     options=(
         Setting(
             "paths", TEXTS, "a package, an archive, or a directory tree of them", value="ARCHIVE|DIR", flags=("paths",)

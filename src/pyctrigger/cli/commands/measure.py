@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
-from typing import Any
 
-from ...inspect.measure.measurement import Measurement, MeasureReport, MeasureRequest, Sample
-from ...interpreter.interpreter import Interpreter
+from ...inspect.measure.measurement import Measurement, MeasureReport, MeasureRequest
 from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, PATH, POSITIVE_SECONDS, TEXTS, Setting, one_of, whole_number
 from ..output.chart import Bar, chart
 from ..output.table import Piece
-from ..output.text import say, shown
+from ..output.text import shown
 from . import Call, Verb
 
 #: As `inspect.measure.trees.Kind` names them: every command's start would pay for importing it here.
@@ -47,16 +44,13 @@ def _perform(call: Call, observer: Observer) -> MeasureReport:
         timeout=options.timeout,
         config=options.config,
     )
-    view = _view(options)
     try:
         with _ended_in_order():
-            return measure(request, view)
+            return measure(request, observer)
     except PyctriggerError as error:
         report = MeasureReport()
         report.errors.append(error)
         return report
-    finally:
-        view.clear()
 
 
 @contextlib.contextmanager
@@ -76,38 +70,6 @@ def _ended_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _view(options: Any) -> Any:
-    from ...inspect.measure.session import Watcher
-    from ..output.progress import show_progress
-
-    class View(Watcher):
-        """Shows progress, or with `-v` every measured time."""
-
-        def __init__(self) -> None:
-            silent = options.json or options.no_progress
-            self._bar = None if silent or options.verbose else show_progress("measuring", color=options.color)
-
-        def started(self, interpreter: Interpreter) -> None:
-            if self._bar is not None:
-                self._bar.begin(interpreter.flavour)
-            if os.geteuid() == 0:
-                say(sys.stderr, f"{interpreter.flavour}: the measured program runs as root")
-
-        def sample(self, sample: Sample) -> None:
-            if options.verbose:
-                say(sys.stderr, f"run {sample.round}, {sample.state}: {sample.seconds:.3f} s")
-
-        def progress(self, done: int, known: int) -> None:
-            if self._bar is not None:
-                self._bar.update(done, known)
-
-        def clear(self) -> None:
-            if self._bar is not None:
-                self._bar.clear()
-
-    return View()
 
 
 def _lines(report: MeasureReport) -> list[Piece]:
@@ -147,6 +109,7 @@ VERB = Verb(
     "measure what stale bytecode costs at start-up",
     _perform,
     _lines,
+    doing="measuring",
     options=(
         Setting(
             "modules",

@@ -12,8 +12,8 @@ from ...outcome.report import Report
 from ...run import trigger
 from ...run.scope.request import Request
 from ...run.scope.settings import BOOLEAN, Setting
-from ..output.colour import is_wanted
 from ..output.table import Table, lines_of
+from ..output.terminal import is_wanted
 from ..output.text import say, shown, size
 from . import Call, Verb
 from .sweep import summary

@@ -6,7 +6,7 @@ from collections import Counter
 
 from ...outcome.outcome import Finding
 from ...outcome.report import FlavourReport
-from ..output.colour import Words
+from ..output.terminal import Words
 from ..output.text import seconds, shown
 from . import Verb
 

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 from typing import NamedTuple
 
-from .colour import Words
+from .terminal import Words, wanted_columns
 
 _WIDEST = 60
 _NARROWEST = 10
-#: How many times the largest value the scale goes to, at most.
-_MOST_BEYOND = 1.5
+#: How many times the largest value the scale reaches, at most.
+_MOST_TIMES = 1.5
 
 
 class Bar(NamedTuple):
-    """One line of the chart; the numbers in seconds."""
+    """One line of the chart, with numbers in seconds."""
 
     name: str
     label: str
-    """What stands before the bar."""
+    """The text before the bar."""
     value: float
     most: float
     """Where the thin rest of the bar ends."""
     style: str
-    """As `colour` names it."""
+    """As in `terminal`."""
 
 
 def chart(bars: list[Bar]) -> list[Words]:
-    """A line for each bar: `=` up to the value, `-` up to the most that was seen; all on one scale, from zero.
+    """Returns a line for each bar, all on one scale from zero: `=` up to the value, `-` up to its maximum.
 
-    One that was far off would leave no room for the others: it ends at the edge, in `>`.
+    A far outlier would leave no room for the others: its bar ends at the edge, in `>`.
     """
-    names = max((len(bar.name) for bar in bars), default=0)
-    labels = max((len(bar.label) for bar in bars), default=0)
-    before = 2 + names + 2 + labels + 2
-    room = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns - before - 1))
-    largest = max((bar.value for bar in bars), default=0)
-    scale = room / max(min(max((bar.most for bar in bars), default=0), _MOST_BEYOND * largest), 1e-9)
+    if not bars:
+        return []
+    names, labels = max(len(bar.name) for bar in bars), max(len(bar.label) for bar in bars)
+    room = max(_NARROWEST, min(_WIDEST, wanted_columns(sys.stdout) - names - labels - 7))  # six spaces, and the edge
+    end = min(max(bar.most for bar in bars), _MOST_TIMES * max(bar.value for bar in bars))
+    scale = room / max(end, 1e-9)
     lines: list[Words] = []
     for bar in bars:
         solid = max(1, round(bar.value * scale))

@@ -1,79 +1,77 @@
-"""Progress on a terminal: one line that rewrites itself and goes when the work is done; rich draws a bar in its place.
+"""Progress on a terminal: one line that is redrawn, and erased when the work is done. rich draws a bar if it is there.
 
-First it counts what has been looked at, then what has been done of a number that never changes.
+First the line counts what has been examined, then what has been done of a total that never changes.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Any, TextIO
 
+from ...outcome.observer import Observer
+from .terminal import columns, is_terminal, is_wanted
 from .text import say
 
 #: Seconds. Work that is done sooner needs no line.
 _PATIENCE = 0.5
 #: Seconds between two drawings: faster than anybody reads.
 _PAUSE = 0.1
-#: Columns of a terminal that doesn't say.
-_COLUMNS = 80
 #: Erase in Line (ECMA-48, 8.3.41).
 _ERASE = "\x1b[K"
 
 
-class Progress:
+class Progress(Observer):
     """One line on a terminal."""
+
+    is_watched = True
 
     def __init__(self, stream: TextIO, doing: str) -> None:
         self._stream = stream
         self._doing = doing
-        self._of = ""
+        self._prefix = ""
         self._looked = 0
         self._next = time.monotonic() + _PATIENCE
         self._is_drawn = False
 
-    def begin(self, of: str) -> None:
-        """Start again from zero, for this flavour."""
-        self.clear()
-        self._of, self._looked = f"{of}: ", 0
+    def started(self, flavour: str) -> None:
+        """Start again from zero."""
+        self.finished()
+        self._prefix, self._looked = f"{flavour}: ", 0
 
     def looked(self, sources: int) -> None:
-        """So many sources have been looked at: how much there will be to do isn't known yet."""
+        """Count examined sources. How many need work isn't known yet."""
         self._looked = max(self._looked, sources)
-        if self._is_due():
-            self._draw(f"{self._of}looking", f"{self._looked:,} source{'' if self._looked == 1 else 's'}", None)
+        self._draw_if_due("looking", f"{self._looked:,} source{'' if self._looked == 1 else 's'}", None)
 
-    def update(self, done: int, known: int | None) -> None:
-        """So many are done, of so many."""
-        if self._is_due():
-            total = "" if known is None else f" of {known:,}"
-            self._draw(f"{self._of}{self._doing}", f"{done:,}{total}", (done, known) if known else None)
+    def progress(self, done: int, known: int | None) -> None:
+        """Count what is done."""
+        total = "" if known is None else f" of {known:,}"
+        self._draw_if_due(self._doing, f"{done:,}{total}", (done, known) if known else None)
 
-    def clear(self) -> None:
-        """Take it off the terminal; the next drawing shows it again."""
+    def finished(self) -> None:
+        """Erase the line. The next drawing shows it again."""
         if self._is_drawn:
             self._is_drawn = False
             self._erase()
 
-    def _is_due(self) -> bool:
+    def _draw_if_due(self, doing: str, numbers: str, share: tuple[int, int] | None) -> None:
         now = time.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + _PAUSE
-        self._is_drawn = True
-        return True
+        if now >= self._next:
+            self._next = now + _PAUSE
+            self._is_drawn = True
+            self._draw(f"{self._prefix}{doing}", numbers, share)
 
     def _draw(self, label: str, numbers: str, share: tuple[int, int] | None) -> None:
-        # The last column stays empty, or some terminals go on in the next line.
-        text = f"{label}: {numbers}"[: _columns(self._stream) - 1]
+        # The last column stays empty: some terminals wrap there.
+        text = f"{label}: {numbers}"[: columns(self._stream) - 1]
         say(self._stream, f"\r{text}{_ERASE}", end="", flush=True)
 
     def _erase(self) -> None:
         say(self._stream, f"\r{_ERASE}", end="", flush=True)
 
 
-class _Drawn(Progress):
+class _RichProgress(Progress):
     """The same, drawn by rich."""
 
     def __init__(self, stream: TextIO, doing: str, *, colour: bool) -> None:
@@ -82,11 +80,9 @@ class _Drawn(Progress):
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bars
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[numbers]}"))
-        console = Console(stderr=True, no_color=not colour, width=_columns(stream))
         self._bars = Bars(
-            *columns,
-            console=console,
+            *(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[numbers]}")),
+            console=Console(stderr=True, no_color=not colour, width=columns(stream)),
             transient=True,
             auto_refresh=False,
             redirect_stdout=False,
@@ -97,7 +93,7 @@ class _Drawn(Progress):
     def _draw(self, label: str, numbers: str, share: tuple[int, int] | None) -> None:
         done, known = share or (0, None)
         if self._task is None:
-            self._bars.console.width = _columns(self._stream)
+            self._bars.console.width = columns(self._stream)
             self._task = self._bars.add_task(label, numbers=numbers)
             self._bars.start()
         self._bars.update(self._task, description=label, completed=done, total=known, numbers=numbers, refresh=True)
@@ -108,23 +104,11 @@ class _Drawn(Progress):
         self._task = None
 
 
-def show_progress(doing: str = "compiling", *, color: str = "auto") -> Progress | None:
-    """Progress on standard error, if that is a terminal that can rewrite a line."""
-    if not sys.stderr.isatty():
-        return None
-    from .colour import is_terminal, is_wanted
-
+def show_progress(doing: str, *, color: str) -> Observer:
+    """Returns what shows progress on stderr, if that is a terminal that can redraw a line; else what shows nothing."""
     if not is_terminal(sys.stderr):
-        return None
+        return Observer()
     try:
-        return _Drawn(sys.stderr, doing, colour=is_wanted(color, sys.stderr))
+        return _RichProgress(sys.stderr, doing, colour=is_wanted(color, sys.stderr))
     except ImportError:
         return Progress(sys.stderr, doing)
-
-
-def _columns(stream: TextIO) -> int:
-    """The width of a terminal as it is now."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or _COLUMNS
-    except OSError:
-        return _COLUMNS

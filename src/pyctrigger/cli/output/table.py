@@ -5,20 +5,16 @@ No cell is ever cut, and none broken but between its words: what a person copies
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TextIO, Union
 
-from .colour import Words, is_terminal, painted
+from .terminal import NO_LIMIT, Words, is_terminal, painted, wanted_columns
 from .text import shown
 
 #: What a verb answers with, piece by piece: a line, a line with colour in it, or a table.
 Piece = Union[str, Words, "Table"]
 
 _GAP = "  "
-_NO_LIMIT = 1 << 20
-#: Of a terminal that doesn't say.
-_COLUMNS = 80
 #: What rich calls the styles.
 _RICH = {"error": "bold red", "warning": "bold yellow", "good": "green", "strong": "bold", "dim": "dim"}
 
@@ -99,7 +95,9 @@ def _drawn(table: Table, stream: TextIO, *, colour: bool) -> list[str] | None:
     unicode = (stream.encoding or "").lower().replace("_", "-") in ("utf-8", "utf8")
     palette: Any = "standard" if colour else None
     buffer = io.StringIO()
-    console = Console(file=buffer, width=_columns(stream), force_terminal=True, color_system=palette, no_color=False)
+    console = Console(
+        file=buffer, width=wanted_columns(stream), force_terminal=True, color_system=palette, no_color=False
+    )
     grid = Grid(
         box=rich.box.SIMPLE_HEAD if unicode and table.headers else None,
         show_header=bool(table.headers),
@@ -113,20 +111,10 @@ def _drawn(table: Table, stream: TextIO, *, colour: bool) -> list[str] | None:
     for row in table.rows:
         # A Text is taken as it stands: what looks like markup in a path isn't.
         grid.add_row(*(Text(cell, _RICH.get(table.styles.get(cell, ""), "")) for cell in row))
-    if console.measure(grid, options=console.options.update(width=_NO_LIMIT)).minimum > console.width:
+    if console.measure(grid, options=console.options.update(width=NO_LIMIT)).minimum > console.width:
         return None
     console.print(grid)
     return [line.rstrip() for line in buffer.getvalue().splitlines()]
-
-
-def _columns(stream: TextIO) -> int:
-    named = os.environ.get("COLUMNS", "")
-    if named.isascii() and named.isdigit() and 0 < int(named) < _NO_LIMIT:
-        return int(named)
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or _COLUMNS
-    except OSError:
-        return _COLUMNS
 
 
 def _width(text: str) -> int:

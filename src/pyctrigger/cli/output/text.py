@@ -51,6 +51,11 @@ def lost_output() -> OutputError | None:
     return _lost[0] if _lost else None
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number and its noun: `1 source`, `1,042 sources`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def seconds(duration: float) -> str:
     """A duration: `0.31 s`, `2 min 5 s`."""
     if duration < 60:
@@ -81,4 +86,4 @@ def age(duration: float) -> str:
     return f"{duration:.0f} s"
 
 
-__all__ = ["age", "flush_output", "moment", "say", "seconds", "shown", "size"]
+__all__ = ["age", "counted", "flush_output", "moment", "say", "seconds", "shown", "size"]

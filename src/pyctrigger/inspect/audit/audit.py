@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 from ...errors import PyctriggerError, UsageError
 from ...interpreter.interpreter import Interpreter
+from ...outcome.observer import Observer
 from ...run.scope.config import load
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.request import Request, Running, Scope, Work
@@ -33,18 +35,11 @@ class AuditRequest(NamedTuple):
     """Whether the report keeps what was found in each archive; else only its sums."""
 
 
-class ArchiveWatcher(Protocol):
-    """Told of what happens while it happens."""
+def audit(request: AuditRequest, observer: Observer, show: Callable[[ArchiveReport], None]) -> AuditReport:
+    """Examine every archive, and pass each to `show` at once, in the order of the report.
 
-    def examined(self, archive: ArchiveReport) -> None:
-        """An archive, in the order of the report."""
-
-    def progress(self, done: int, known: int) -> None:
-        """So many of so many archives are done."""
-
-
-def audit(request: AuditRequest, watcher: ArchiveWatcher) -> AuditReport:
-    """Examine every archive. Raises UsageError, InterpreterError, RefusedError, ShortageError."""
+    Raises UsageError, InterpreterError, RefusedError, ShortageError.
+    """
     since = time.monotonic()
     interpreter = _find(request.python, request.config) if request.python is not None else None
     report = AuditReport(interpreter, keep=request.keep)
@@ -57,9 +52,10 @@ def audit(request: AuditRequest, watcher: ArchiveWatcher) -> AuditReport:
         for number, (candidate, answer) in enumerate(zip(candidates, answers), 1):
             archive = ArchiveReport(candidate.path, answer)
             report.add(archive)
-            watcher.examined(archive)
-            watcher.progress(number, len(candidates))
+            show(archive)
+            observer.progress(number, len(candidates))
     finally:
+        observer.finished()
         collection.close()
     report.elapsed_seconds = time.monotonic() - since
     return report

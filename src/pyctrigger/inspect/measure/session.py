@@ -22,6 +22,7 @@ from ...errors import (
 from ...interpreter.child import BOOTSTRAP, PROGRAMS, open_file
 from ...interpreter.flavour import Flavour
 from ...interpreter.interpreter import Interpreter
+from ...outcome.observer import Observer
 from ...run.scope import config as configuration
 from ...run.scope.config import Settings
 from ...run.scope.interpreters import Found, find_interpreters
@@ -42,20 +43,7 @@ _CLOCK_STEP = 0.02
 _HOMES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
 
 
-class Watcher:
-    """Told how a measurement goes on. This one listens to nothing."""
-
-    def started(self, interpreter: Interpreter) -> None:
-        """The next target's turn."""
-
-    def sample(self, sample: Sample) -> None:
-        """One run has been timed."""
-
-    def progress(self, done: int, known: int) -> None:
-        """So many processes have ended, of so many."""
-
-
-def measure(request: MeasureRequest, watcher: Watcher) -> MeasureReport:
+def measure(request: MeasureRequest, observer: Observer) -> MeasureReport:
     """Measure in every target of the request; what kept one from being measured is in the report.
 
     Raises UsageError, ConfigurationError and RefusedError for what concerns the request as a whole.
@@ -76,10 +64,14 @@ def measure(request: MeasureRequest, watcher: Watcher) -> MeasureReport:
                 raise found
             request.require_own(found)
             request.require_bounded(found)
-            watcher.started(found)
-            report.measurements.append(_Session(request, settings, found, watcher).run(report.notices))
+            observer.started(found.flavour)
+            if os.geteuid() == 0:
+                observer.notice(f"{found.flavour}: the measured program runs as root")
+            report.measurements.append(_Session(request, settings, found, observer).run(report.notices))
         except PyctriggerError as error:
             report.errors.append(error)
+        finally:
+            observer.finished()
     return report
 
 
@@ -107,11 +99,13 @@ def _require_named(found: Found, request: MeasureRequest) -> Found:
 class _Session:
     """One target's measurement, in a private directory that is gone afterwards."""
 
-    def __init__(self, request: MeasureRequest, settings: Settings, interpreter: Interpreter, watcher: Watcher) -> None:
+    def __init__(
+        self, request: MeasureRequest, settings: Settings, interpreter: Interpreter, observer: Observer
+    ) -> None:
         self._request = request
         self._settings = settings
         self._interpreter = interpreter
-        self._watcher = watcher
+        self._observer = observer
         self._home = ""
         self._done = 0
         self._known = len(STATES) * (request.rounds + 1)
@@ -173,7 +167,7 @@ class _Session:
             first = number % len(STATES)
             for state in (*STATES[first:], *STATES[:first])[:: -1 if number % 2 else 1]:
                 sample = Sample(state, number + 1, *self._time(trees.path(state), state, writes=False))
-                self._watcher.sample(sample)
+                self._observer.detail(f"run {sample.round}, {state}: {sample.seconds:.3f} s")
                 yield sample
 
     def _time(self, tree: str, state: str, *, writes: bool) -> tuple[float, float]:
@@ -188,7 +182,7 @@ class _Session:
                 else f"see that {self._interpreter.executable} can do it, and name with --site-dir what lies elsewhere",
             )
         self._done += 1
-        self._watcher.progress(min(self._done, self._known), self._known)
+        self._observer.progress(min(self._done, self._known), self._known)
         return ended.seconds, ended.cpu_seconds
 
     @contextlib.contextmanager
