@@ -129,7 +129,11 @@ class Writer:
                     written = _set_permissions(descriptor, readers, uid, gid, by_list=by_list)
                 finally:
                     os.close(descriptor)  # a network file system reports a full disk only here
-                self._rename(directory, temporary, name)
+                try:
+                    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+                except IsADirectoryError:
+                    self._remove_directory(directory, name)
+                    os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
                 status = os.stat(name, dir_fd=directory, follow_symlinks=False)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -164,18 +168,15 @@ class Writer:
             status = os.stat(temporary, dir_fd=directory, follow_symlinks=False)
             if inode_of(status) != inode_of(expected):
                 return False
-            self._rename(directory, temporary, twin)
+            try:
+                os.rename(temporary, twin, src_dir_fd=directory, dst_dir_fd=directory)
+            except IsADirectoryError:
+                self._remove_directory(directory, twin)
+                os.rename(temporary, twin, src_dir_fd=directory, dst_dir_fd=directory)
             return True
         finally:
             with contextlib.suppress(OSError):  # already gone if it was renamed
                 os.unlink(temporary, dir_fd=directory)
-
-    def _rename(self, directory: int, temporary: str, name: str) -> None:
-        try:
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        except IsADirectoryError:
-            self._remove_directory(directory, name)
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
 
     def make_way(self, relative: str, name: str) -> None:
         """Remove an empty directory that has the name of a pyc, if obstacles are to be cleared (`repair`).

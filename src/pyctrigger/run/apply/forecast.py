@@ -24,7 +24,7 @@ class Forecast:
 
     def settle(self) -> Tally:
         """Returns what a run would leave or refuse."""
-        self._results.settle()
+        self._results.tell_places()
         return self._tally
 
     def reduce(self, layout: Layout, step: Step) -> Step:
