@@ -1,0 +1,138 @@
+"""Small real trees, and what a plan says of them, line by line."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+from pyctrigger.packages.ownership import Ownership
+from pyctrigger.pyc.header import HeaderFormat, InvalidationMode
+from pyctrigger.run.plan.knowledge import Knowledge
+from pyctrigger.run.plan.walk import Planner
+from pyctrigger.run.plan.wanted import Wanted
+from pyctrigger.run.scope.paths import Unit
+from pyctrigger.state.records.manifest import Manifest
+from pyctrigger.tree.directory import Tree
+from pyctrigger.tree.layout import Layout
+from unit.packages.stand_in import FilesInMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pyctrigger.run.plan.steps import Step
+
+TAG = "cpython-311"
+MAGIC = b"\xa7\r\r\n"
+HEADER = HeaderFormat(MAGIC, 16)
+#: What every source has, unless a row says otherwise.
+TEXT, MTIME = b"x = 1\n", 1_600_000_000
+BODY = b"code"
+EVERYTHING = [Unit("", deep=True)]
+#: Who works, as its temporary names say.
+WRITER = "cpython-311-00000000"
+
+
+class Link(str):
+    """A link to this path."""
+
+    __slots__ = ()
+
+
+#: A file's content, a link, or None for a directory.
+Entries = Mapping[str, Union[bytes, Link, None]]
+
+
+def pyc(
+    mtime: int = MTIME, *, size: int = len(TEXT), magic: bytes = MAGIC, flags: int = 0, body: bytes = BODY
+) -> bytes:
+    """A pyc that fits a source of these trees, but for what is named."""
+    return magic + b"".join(number.to_bytes(4, "little") for number in (flags, mtime, size)) + body
+
+
+def cached(name: str, level: int = 0) -> str:
+    """The name of the pyc of a module."""
+    return f"{name}.{TAG}{f'.opt-{level}' if level else ''}.pyc"
+
+
+def in_memory() -> Path:
+    """A directory on a file system in memory, if there is one."""
+    place = "/dev/shm"
+    return Path(tempfile.mkdtemp(prefix="plan-", dir=place if os.path.isdir(place) else None))
+
+
+def make(top: Path, entries: Entries) -> Path:
+    """Make these entries below a directory; files have the mtime of a source."""
+    for name, content in entries.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.mkdir()
+        elif isinstance(content, Link):
+            path.symlink_to(content)
+        else:
+            path.write_bytes(content)
+            os.utime(path, (MTIME, MTIME))
+    return top
+
+
+def wanted(**changes: Any) -> Wanted:
+    """Timestamps at level 0, unless told otherwise."""
+    return Wanted(TAG, HEADER, (0,), InvalidationMode.TIMESTAMP, WRITER)._replace(**changes)
+
+
+def knowledge_of(manifest: Manifest | None = None, owned: Sequence[str] = ()) -> Knowledge:
+    """What is known: by a manifest, without one headers are believed; and of a dpkg that owns these paths."""
+    texts = {"/var/lib/dpkg/info/p.list": "\n".join([*owned, ""]).encode(), "/var/lib/dpkg/status": b""}
+    ownership = Ownership(FilesInMemory(texts if owned else {}), print)
+    return Knowledge(manifest or Manifest(None), MAGIC, ownership, limits={}, compares_records=manifest is not None)
+
+
+def plan(
+    top: Path,
+    units: Sequence[Unit] = EVERYTHING,
+    *,
+    manifest: Manifest | None = None,
+    prefix: Path | None = None,
+    owned: Sequence[str] = (),
+    learns: bool = False,
+    **options: Any,
+) -> list[Step]:
+    """The steps for a tree; with `learns` what they prove goes into the manifest."""
+    knowledge = knowledge_of(manifest, owned)
+    planner_options = {name: options.pop(name) for name in ("is_library",) if name in options}
+    with Layout(Tree.open(str(top)), Tree.open(str(prefix)) if prefix else None) as layout:
+        planner = Planner(layout, wanted(**options), knowledge, **planner_options)
+        steps = list(planner.plan(list(units)))
+        for step in steps if learns else ():
+            knowledge.learn(layout, step)
+    return steps
+
+
+def said(steps: Sequence[Step]) -> list[str]:
+    """What steps say, a line for each thing; "." is the site directory."""
+    return [f"{step.relative or '.'}: {line}" for step in steps for line in _lines(step)]
+
+
+def _lines(step: Step) -> Iterator[str]:
+    if step.obstacle and not step.goes_on:
+        yield f"obstacle: {step.obstacle}"
+    if step.unexamined:
+        yield f"unexamined: {step.unexamined}"
+    if step.opens_pycache:
+        yield "open __pycache__"
+    for stale in step.stale:
+        levels = ", ".join(f"{each.level} {each.verdict.value}" for each in stale.levels)
+        yield f"write {stale.name}: {levels}"
+    yield from (f"{removal.kind} {removal.name}" for removal in step.removals)
+    yield from (f"skip {name}: {reason}" for name, reason in step.skipped)
+    yield from (f"refuse {name}: {reason}" for name, reason in step.refused)
+    yield from (f"owned {name}" for name, _ in step.owned)
+    yield from (f"link {name}: {goal}" for name, goal in step.links)
+    yield from (f"unwanted {each.pyc}" for each in step.unwanted)
+    if step.emptied_pycache:
+        yield "empty __pycache__"
+    if step.emptied:
+        yield "empty"
