@@ -14,7 +14,7 @@ from itertools import chain
 from ..outcome.outcome import Tally
 from ..state.records.manifest import Manifest
 from .plan.glance import Overview
-from .plan.knowledge import knowledge_of
+from .plan.knowledge import Knowledge
 from .plan.results import Results
 from .plan.survey import Places, Survey, are_read_only, touched_places
 from .plan.wanted import Wanted, wanted_bytecode
@@ -45,7 +45,7 @@ def carry_out(
             if not workspace.parts.know_records:
                 manifest.check()
             manifest.when_full = partial(workspace.save, results, manifest)
-            knowledge = knowledge_of(target, request, workspace.settings, workspace.ownership, manifest)
+            knowledge = Knowledge(manifest, wanted, workspace.ownership)
             if out_of_scope := knowledge.drop_out_of_scope(target, request):
                 named = ", ".join(out_of_scope)
                 workspace.observer.notice(f"the manifest names directories outside the scope: {named}")
@@ -68,7 +68,7 @@ def carry_out(
                     from .apply.workers import Workers
 
                     with Workers(target.interpreter, workspace.settings, request.running, wanted) as workers:
-                        execution = Execution(wanted, manifest, knowledge, workers, results)
+                        execution = Execution(wanted, knowledge, workers, results)
                         execution.warm_up(change)  # while we wait
                         if workspace.enter():
                             keeping.is_outdated = True

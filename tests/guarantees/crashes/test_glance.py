@@ -381,7 +381,7 @@ def test_what_is_held_about_a_tree_has_a_bound(pyctrigger: Command, tree: Path, 
     for number in range(30):
         write_tree(tree, {f"large/part{number}/__init__.py": ""})
     limit = (
-        "import sys; from pyctrigger.run.plan import notes; notes._MOST_HELD = 1500; from pyctrigger.cli import main"
+        "import sys; from pyctrigger.run.plan import glance; glance._MOST_HELD = 1500; from pyctrigger.cli import main"
     )
     pyctrigger.program = [sys.executable, "-c", f"{limit}; sys.exit(main())"]
     pyctrigger.json("run", *scope)

@@ -23,7 +23,7 @@ from ...run.plan.steps import LevelState, Step
 from ...run.plan.verdicts import Judge
 from ...run.plan.walk import Planner
 from ...run.plan.wanted import wanted_bytecode
-from ...run.scope.paths import home_of
+from ...run.scope.paths import Unit, home_of
 from ...run.scope.places import real_name
 from ...run.scope.request import Work
 from ...run.scope.sites import open_layout, require_account_owns
@@ -94,11 +94,7 @@ class Examiner:
         self.wanted = wanted_bytecode(target, self.request, operation.settings, target.installation)
         self.manifest = operation.store.manifest(target.installation)
         self._knowledge = Knowledge(
-            self.manifest,
-            target.interpreter.magic_number,
-            operation.ownership,
-            limits=self.wanted.limits,
-            compares_records=not self.request.running.stateless,
+            self.manifest, self.wanted, operation.ownership, compares_records=not self.request.running.stateless
         )
         self._stack = contextlib.ExitStack()
         self._layouts: dict[str, Layout] = {}
@@ -131,7 +127,7 @@ class Examiner:
                 listing = list_pycs(directory)
             found.names = {**dict.fromkeys(listing.directories, False), **listing.names}
         if found.in_scope:
-            for step in self.planner(site).look_into(relative):
+            for step in self.planner(site).plan_parts([Unit(relative, deep=False)]):
                 found.plan = found.plan.joined(step)
                 found.problem = found.problem or step.unexamined
         return found
@@ -188,7 +184,7 @@ class Examiner:
         states = {}
         if status is not None:
             wanted = self.wanted._replace(levels=_EVERY_LEVEL, create_missing=True)
-            judge = Judge(seen.layout, wanted, self._knowledge.records)
+            judge = Judge(seen.layout, wanted, self._knowledge)
             judge.enter(seen.relative, seen.names, (name,))
             states = {state.level: state for state in judge.states(name, status)}
         found = []

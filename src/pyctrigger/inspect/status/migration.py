@@ -19,7 +19,7 @@ from ...run.plan.survey import Survey
 from ...run.plan.wanted import Wanted, wanted_bytecode
 from ...run.scope.forked import look_as_others
 from ...run.scope.interpreters import find_interpreters
-from ...run.scope.request import Request
+from ...run.scope.request import Request, Work
 from ...run.scope.sites import OpenSites
 from ...run.scope.target import Assignment, Target
 from ...run.trigger import prepare
@@ -143,13 +143,13 @@ def _look(assignment: Assignment, operation: Operation, report: MigrationReport)
     target, request, touched = assignment
     goal = Target(report.goal, target.sites, target.root)
     wanted = wanted_bytecode(goal, request, operation.settings, "")
-    wanted = wanted._replace(create_missing=True, measure=False)
+    wanted = wanted._replace(work=Work.VERIFY, create_missing=True, limits={})
     with contextlib.ExitStack() as stack:
         times, known = (
             stack.enter_context(contextlib.closing(operation.store.manifest(each.installation)))
             for each in (target, goal)
         )
-        knowledge = Knowledge(known, report.goal.magic_number, operation.ownership, limits={}, compares_records=False)
+        knowledge = Knowledge(known, wanted, operation.ownership, compares_records=False)
         sites = stack.enter_context(OpenSites(target, request))
         survey = Survey(sites, touched.units, wanted, knowledge)
         report.unexamined += survey.unexamined

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
-from ...interpreter.interpreter import Interpreter
 from ...outcome.outcome import LASTING_KINDS, Failure, Untried
 from ...pyc.header import Verdict
-from ...state.records.manifest import Manifest, Uncompilable
+from ...state.records.manifest import Uncompilable
 from ...state.records.record import digest_of, identity_at
+from ...tree.layout import Place
 from ...tree.source import SourceRefused, largest_pyc
 from ...workers import wire
-from ...workers.pool import Answer, Lost, Pool
+from ...workers.pool import Answer, Lost
 from ...workers.worker import Job
-from ..plan.knowledge import known_to_exceed
+from ..plan.knowledge import Knowledge
+from ..plan.results import Results
+from ..plan.steps import Stale
 from ..plan.wanted import Wanted
-from .queue import Asked, Task
-from .writing import PycWriter
+from .workers import Workers
+from .writing import PycWriter, SourceRead
 
+#: A source to compile, in its directory.
+Task = tuple[Place, Stale]
+
+#: Sources that wait while larger ones after them are found; what is held is their names and status.
+_MOST_WAITING = 256
+#: Sources taken from the plan for each one that is given out, until so many wait.
+_STEP = 8
+#: Sources that are held at most so that a watcher knows how many there are: some 50 MB of names and status.
+_MOST_COUNTED = 50_000
 #: Bytes. Copies of what is this small, most of them empty, aren't worth waiting for.
 _SMALL = 128
 #: Bytes. Few sources of this size take long.
@@ -29,15 +42,20 @@ _MOST_HELD = 1 << 14
 
 
 class Compilation:
-    """Turns stale sources into code. What became of those that have none is told, and remembered."""
+    """Turns stale sources into code. What became of those that have no code is told, and remembered."""
 
-    def __init__(self, interpreter: Interpreter, wanted: Wanted, manifest: Manifest, writer: PycWriter) -> None:
-        self._interpreter = interpreter
+    def __init__(
+        self, workers: Workers, wanted: Wanted, knowledge: Knowledge, writer: PycWriter, results: Results
+    ) -> None:
+        self._workers = workers
         self._wanted = wanted
-        self._manifest = manifest
+        self._knowledge = knowledge
         self._writer = writer
-        self._results = writer.results
-        self._tally = writer.results.tally
+        self._results = results
+        self._tally = results.tally
+        #: How many sources there are, if they were counted for a watcher, and how many are done.
+        self._known: int | None = None
+        self._done = 0
         #: By the digest of what is being compiled: what has the same content, and waits for an answer that may cost a
         #: minute; and what needs wait no longer.
         self._waiting: dict[bytes, list[Task]] = {}
@@ -51,71 +69,83 @@ class Compilation:
         self._later: deque[Task] = deque()
         self._has_lost_time = False
         if not wanted.trust_nothing:
-            self._exceeded, self._suspects = known_to_exceed(manifest, interpreter.magic_number, wanted.limits)
+            self._exceeded, self._suspects = knowledge.find_exceeding()
         self._untried = Untried()
         #: System calls that keep workers within their limits, and that the system refuses.
         self._lacks: set[str] = set()
 
-    def compile(
-        self, pool: Pool, tasks: Iterable[Task], progress: Callable[[], None]
-    ) -> Iterator[tuple[Asked, wire.Compiled | None]]:
-        """The code of each source, as the answers come; None where there is none.
-
-        `progress` is called for each source that needs no answer of its own.
-        """
-        for job, answer in pool.map(self._jobs(tasks, progress)):
-            asked = job.context
-            assert isinstance(asked, Asked)
+    def compile(self, owner: int, tasks: Iterator[Task]) -> Iterator[tuple[SourceRead, wire.Compiled]]:
+        """Yields the code of sources in trees of one owner, as the answers come. Raises PyctriggerError."""
+        pool = self._workers.pool_for(owner)
+        for job, answer in pool.map(self._jobs(largest_first(self._counted(tasks)))):
+            source = job.context
+            assert isinstance(source, SourceRead)
             if isinstance(answer, Lost) and answer.is_tried and (answer.limit or answer.kind == "timeout"):
-                self._exceeded[asked.digest] = answer
+                self._exceeded[source.digest] = answer
                 self._has_lost_time = True
-            self._ready.extend(self._waiting.pop(asked.digest, ()))
-            yield asked, self._code(asked, answer)
+            self._ready.extend(self._waiting.pop(source.digest, ()))
+            code = self._code(source, answer)
+            if code is not None:
+                yield source, code
+            self._progress()
         self._tell_untried()
         if lacks := pool.lacks - self._lacks:
             self._lacks |= lacks
             refused = ", ".join(sorted(lacks))
             self._tally.notices.append(f"this system refuses {refused}: a source that takes too much is stopped later")
 
-    def _jobs(self, tasks: Iterable[Task], progress: Callable[[], None]) -> Iterator[Job | None]:
-        """The requests for sources; None where nothing can be asked before another answer has come."""
+    def _counted(self, tasks: Iterator[Task]) -> Iterator[Task]:
+        """Returns the same tasks. For a watcher all are found first, unless they are more than should be held."""
+        self._known, self._done = None, 0
+        if not self._results.observer.is_watched:
+            return tasks
+        found = list(islice(tasks, _MOST_COUNTED))
+        if len(found) < _MOST_COUNTED:
+            self._known = len(found)
+        return chain(found, tasks)
+
+    def _progress(self) -> None:
+        self._done += 1
+        self._results.observer.progress(self._done, self._known)
+
+    def _jobs(self, tasks: Iterable[Task]) -> Iterator[Job | None]:
+        """Yields the requests for sources, and None where nothing can be asked before another answer has come."""
         for task in tasks:
-            yield from self._released(progress)
-            yield from self._started(task, progress)
+            yield from self._released()
+            yield from self._started(task)
         self._ready.extend(self._later)
         self._held += len(self._later)
         while self._ready or any(self._waiting.values()):
-            yield from self._released(progress)
+            yield from self._released()
             if any(self._waiting.values()):
                 yield None
 
-    def _released(self, progress: Callable[[], None]) -> Iterator[Job]:
-        """The requests that waited for the answer to the same content, or for the end."""
+    def _released(self) -> Iterator[Job]:
+        """Yields the requests that waited for the answer to the same content, or for the end."""
         while self._ready:
             self._held -= 1
-            yield from self._started(self._ready.popleft(), progress, has_waited=True)
+            yield from self._started(self._ready.popleft(), has_waited=True)
 
-    def _started(self, task: Task, progress: Callable[[], None], *, has_waited: bool = False) -> Iterator[Job]:
-        """The request for a source, unless it needs none, or waits."""
+    def _started(self, task: Task, *, has_waited: bool = False) -> Iterator[Job]:
+        """Yields the request for a source, unless it needs none, or waits."""
         may_wait = not has_waited and self._held + len(self._later) < _MOST_HELD
-        if may_wait and self._has_lost_time and task.stale.status.st_size > _QUICK:
+        if may_wait and self._has_lost_time and task[1].status.st_size > _QUICK:
             self._later.append(task)
             return
-        asked = self._asked_for(task)
-        if asked is None:
-            progress()
-            return
-        if exceeded := self._exceeded.get(asked.digest):
-            self._code(asked, exceeded)
-            progress()
-        elif may_wait and asked.digest in self._suspects:
+        source = self._read(*task)
+        if source is None:
+            self._progress()
+        elif exceeded := self._exceeded.get(source.digest):
+            self._code(source, exceeded)
+            self._progress()
+        elif may_wait and source.digest in self._suspects:
             self._later.append(task)
-        elif may_wait and asked.digest in self._waiting and len(asked.text.data) > _SMALL:
-            self._waiting[asked.digest].append(task)
+        elif may_wait and source.digest in self._waiting and len(source.text.data) > _SMALL:
+            self._waiting[source.digest].append(task)
             self._held += 1
         else:
-            self._waiting.setdefault(asked.digest, [])
-            yield self._job(asked)
+            self._waiting.setdefault(source.digest, [])
+            yield _job(source)
 
     def _tell_untried(self) -> None:
         """Name once what wasn't tried for want of time; the next run goes on with it."""
@@ -124,9 +154,8 @@ class Compilation:
             self._tally.fail(self._untried.failure())
             self._untried = Untried()
 
-    def _asked_for(self, task: Task) -> Asked | None:
-        """A source, read; None where there is nothing to ask, and the results know why."""
-        place, stale = task
+    def _read(self, place: Place, stale: Stale) -> SourceRead | None:
+        """Returns a source, read; None where there is nothing to ask, and the results know why."""
         path = place.source(stale.name)
         if not self._results.still_writes(place.layout, place.relative):
             self._results.leave(place.layout, place.relative, 1)
@@ -141,72 +170,78 @@ class Compilation:
         except OSError as error:
             self._tally.fail(Failure(path, "io", error.strerror or str(error)))
             return None
-        asked = Asked(task, text, digest_of(text.data))
-        return None if self._is_known(path, asked) else asked
+        source = SourceRead(place, stale, text, digest_of(text.data))
+        return None if self._is_known(source) else source
 
-    def _job(self, asked: Asked) -> Job:
-        place, stale = asked.task
-        levels = [
-            wire.LevelRequest(each.level, each.source_hash if each.verdict is Verdict.UNPROVEN else None)
-            for each in stale.levels
-        ]
-        return Job(wire.request(levels, os.fsencode(place.source(stale.name)), asked.text.data), asked)
-
-    def _is_known(self, path: str, asked: Asked) -> bool:
-        """Whether this very source is known not to compile; if only its times changed, that is noted."""
-        fact, text = self._fact(path, asked), asked.text
-        if fact is None or self._wanted.trust_nothing:
+    def _is_known(self, source: SourceRead) -> bool:
+        """Whether this very source is known not to compile; if only its times changed, that is recorded."""
+        known = self._known_failure(source)
+        if known is None or self._wanted.trust_nothing:
             return False
-        self._manifest.learn(path, fact._replace(identity=identity_at(text.status, text.when)))
-        self._results.uncompilable(path)
-        self._writer.remove_code(asked, fact.kind)
+        self._learn_failure(source, known.kind, known.message, known.tried_with)
+        self._results.uncompilable(source.path)
+        self._writer.remove_code(source, known.kind)
         return True
 
-    def _fact(self, path: str, asked: Asked) -> Uncompilable | None:
-        fact = self._manifest.uncompilable.get(path)
-        if fact is None or not fact.holds(self._interpreter.magic_number, self._wanted.limits):
-            return None
-        return fact if fact.digest == asked.digest else None
+    def _known_failure(self, source: SourceRead) -> Uncompilable | None:
+        known = self._knowledge.failure_of(source.path)
+        return known if known is not None and known.digest == source.digest else None
 
-    def _code(self, asked: Asked, answer: Answer) -> wire.Compiled | None:
-        """The code that an answer brings; None, and it is told why, where it brings none."""
-        place, stale = asked.task
-        path = place.source(stale.name)
+    def _learn_failure(self, source: SourceRead, kind: str, message: str, limit: float) -> None:
+        identity = identity_at(source.text.status, source.text.when)
+        self._knowledge.learn_failure(source.path, identity, source.digest, kind, message, limit)
+
+    def _code(self, source: SourceRead, answer: Answer) -> wire.Compiled | None:
+        """Returns the code that an answer brings; None, and it is told why, where it brings none."""
+        path = source.path
         if isinstance(answer, wire.Compiled):
-            if len(answer.levels) != len(stale.levels):
-                self._fail(asked, Failure(path, "crash", "the worker's answer is not whole"))
-            elif self._is_too_large(asked, answer):
-                self._fail(asked, Failure(path, "unmarshallable", "its bytecode is larger than any that is read"))
+            # What is larger than that would be corrupt when it is there.
+            largest = largest_pyc(len(source.text.data)) - self._wanted.header.size
+            if len(answer.levels) != len(source.stale.levels):
+                self._fail(source, Failure(path, "crash", "the worker's answer is not whole"))
+            elif any(len(level.body) > largest for level in answer.levels):
+                self._fail(source, Failure(path, "unmarshallable", "its bytecode is larger than any that is read"))
             else:
                 return answer
         elif isinstance(answer, wire.Failed):
             line = f"line {answer.line}, " if answer.line else ""
-            self._fail(asked, Failure(path, answer.kind, f"{line}{answer.name}"))
+            self._fail(source, Failure(path, answer.kind, f"{line}{answer.name}"))
         elif answer.is_tried:
             is_all = 0 < self._wanted.limits.get(answer.kind, 0) <= answer.limit
-            self._fail(asked, Failure(path, answer.kind, answer.message, is_remembered=is_all), answer.limit)
+            self._fail(source, Failure(path, answer.kind, answer.message, is_remembered=is_all), answer.limit)
         else:
             self._untried.add(path)
         return None
 
-    def _is_too_large(self, asked: Asked, answer: wire.Compiled) -> bool:
-        """Whether it would be corrupt when it is there."""
-        largest = largest_pyc(len(asked.text.data)) - self._wanted.header.size
-        return any(len(level.body) > largest for level in answer.levels)
-
-    def _fail(self, asked: Asked, failure: Failure, limit: float = 0) -> None:
-        self._writer.remove_code(asked, failure.kind)
+    def _fail(self, source: SourceRead, failure: Failure, limit: float = 0) -> None:
+        self._writer.remove_code(source, failure.kind)
         if failure.kind in LASTING_KINDS or limit > 0:
-            if self._fact(failure.path, asked) is not None:
+            if self._known_failure(source) is not None:
                 self._results.uncompilable(failure.path)
                 return
-            fact = Uncompilable(
-                identity_at(asked.text.status, asked.text.when),
-                asked.digest,
-                self._interpreter.magic_number,
-                failure.kind,
-                failure.message,
-                limit,
-            )
-            self._manifest.learn(failure.path, fact)
+            self._learn_failure(source, failure.kind, failure.message, limit)
         self._tally.fail(failure)
+
+
+def _job(source: SourceRead) -> Job:
+    levels = [
+        wire.LevelRequest(each.level, each.source_hash if each.verdict is Verdict.UNPROVEN else None)
+        for each in source.stale.levels
+    ]
+    return Job(wire.request(levels, os.fsencode(source.path), source.text.data), source)
+
+
+def largest_first(tasks: Iterator[Task]) -> Iterator[Task]:
+    """Yields the same tasks, each the largest of those that the plan has come to.
+
+    So the workers end together, and none has a long one left at the end. Reading the plan is spread over the work.
+    """
+    waiting: list[tuple[int, int, Task]] = []
+    number = 0
+    while True:
+        for task in islice(tasks, _STEP if len(waiting) < _MOST_WAITING else 1):
+            number += 1
+            heapq.heappush(waiting, (-task[1].status.st_size, number, task))
+        if not waiting:
+            return
+        yield heapq.heappop(waiting)[2]

@@ -6,7 +6,7 @@ from ...outcome.observer import Observer
 from ...outcome.outcome import Failure, Tally
 from ...tree.layout import Layout
 from ...tree.source import SourceRefused, require_readable
-from ..plan.results import Results, denials_of
+from ..plan.results import Denial, Results
 from ..plan.steps import Step
 from ..plan.wanted import Wanted
 from .untrusted import Gatekeeper
@@ -69,10 +69,9 @@ class Forecast:
 
     def _may_write(self, layout: Layout, place: str, sources: int = 0) -> bool:
         """As a run finds it. Looking needs no rights, so what only root may write is foretold as root's run does it."""
-        if self._results.can_write(layout, place) and not layout.may_write(place):
-            (denial,) = denials_of([(layout, place)])
-            if denial.needs_root:
-                return True
+        is_denied = self._results.can_write(layout, place) and not layout.may_write(place)
+        if is_denied and Denial(layout, place).failure().needs_root:
+            return True
         return self._results.may_write(layout, place, sources)
 
     def _keep(self, layout: Layout, step: Step) -> None:

@@ -1,4 +1,4 @@
-"""The workers of one installation's run: what compiles, and what proves."""
+"""The workers of one installation's run: those that compile, or the one that proves."""
 
 from __future__ import annotations
 
@@ -7,69 +7,50 @@ from typing import TYPE_CHECKING
 from ...interpreter.interpreter import Interpreter
 from ...pyc.header import InvalidationMode
 from ...state.locations import is_root, lock_directory
-from ...state.records.manifest import Manifest
 from ..plan.wanted import Wanted
 from ..scope.config import Settings
 from ..scope.request import Running
 
 if TYPE_CHECKING:
     from ...workers.allowance import Allowance
-    from ...workers.pool import Lost, Pool
-    from ..plan.proof import Prover
+    from ...workers.pool import Pool
 
 
 class Workers:
     """Starts them within the limits of the configuration, and of the request. Use it as a context manager.
 
-    What compiles for an owner's trees compiles for nobody else's: what took a worker over must not spoil those.
+    What compiles for an owner's trees compiles for nobody else's: what took a worker over must not spoil those. If
+    `proves`, it is one worker for bytecode that nobody knows, which has another program.
     """
 
-    def __init__(self, interpreter: Interpreter, settings: Settings, running: Running, wanted: Wanted) -> None:
-        self.interpreter = interpreter
+    def __init__(
+        self, interpreter: Interpreter, settings: Settings, running: Running, wanted: Wanted, *, proves: bool = False
+    ) -> None:
+        self._interpreter = interpreter
         self._settings = settings
         self._running = running
         self._wanted = wanted
+        self._proves = proves
         self._allowance: Allowance | None = None
-        #: What was started before it is needed, and for whose trees.
-        self._warm: Pool | None = None
+        self._pool: Pool | None = None
         self._owner = -1
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._warm is not None:
-            self._warm.__exit__()
-            self._warm = None
+        if self._pool is not None:
+            self._pool.__exit__()
+            self._pool = None
 
-    def warm_up(self, owner: int) -> None:
-        """Start while the lock is taken: a worker needs 10 to 20 ms until it is ready, and so does the lock."""
-        if self._warm is not None and self._owner != owner:
+    def pool_for(self, owner: int) -> Pool:
+        """Returns the workers for an owner's trees, which start when they have work; those for another's end."""
+        if self._pool is None or self._owner != owner:
             self.__exit__()
-        if self._warm is None:
-            self._owner = owner
-            self._warm = self._open(None, "compile")
-            self._warm.warm_up()
+            self._pool, self._owner = self._open(), owner
+        return self._pool
 
-    def take(self, owner: int) -> Pool:
-        """What compiles sources in an owner's trees; it is the caller's to end."""
-        self.warm_up(owner)
-        assert self._warm is not None
-        pool, self._warm = self._warm, None
-        return pool
-
-    def prover(self, manifest: Manifest) -> Prover:
-        """For bytecode that nobody knows: one worker, and not before the first question."""
-        from ..plan.proof import Prover  # not for who writes
-
-        def known() -> dict[bytes, Lost]:
-            from ..plan.knowledge import known_to_exceed
-
-            return known_to_exceed(manifest, self.interpreter.magic_number, self._wanted.limits)[0]
-
-        return Prover(self.interpreter, lambda _: self._open(1, "compare"), self._wanted.header.size, known)
-
-    def _open(self, size: int | None, program: str) -> Pool:
+    def _open(self) -> Pool:
         from ...workers.allowance import Allowance, Limits
         from ...workers.capacity import worker_count
         from ...workers.pool import Pool
@@ -80,11 +61,11 @@ class Workers:
             self._allowance = Allowance(limits)
         jobs = settings.jobs if running.jobs is None else running.jobs
         return Pool(
-            self.interpreter,
+            self._interpreter,
             limits,
-            size or worker_count(jobs),
+            1 if self._proves else worker_count(jobs),
             hashes=self._wanted.mode is not InvalidationMode.TIMESTAMP,
-            program=program,
+            program="compare" if self._proves else "compile",
             leases=lock_directory() if is_root() and not running.stateless else None,
             allowance=self._allowance,
         )

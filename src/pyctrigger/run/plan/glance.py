@@ -3,28 +3,33 @@
 It heals what no hook was told of: a transaction that failed midway, a trigger that another one stopped. One status a
 directory tells that a name in it came, went or was replaced, which is how package managers change files; a file that
 was rewritten in place leaves its directory as it was.
+
+A look takes down what the next hook compares. A part is served when a look at it finds nothing to do. What a run
+couldn't do counts as done as well, if a second look finds all of it as it was when the run began: trying again would
+end in the same way, and what failed for the moment is in the journal.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ...interpreter.scope import PACKAGE_DIRECTORIES, SiteDirectory
 from ...pyc.names import PYCACHE
 from ...stamps import inode_of, stamp_of
-from ...state.records.parts import ABSENT, CLOSED, LINK, PREFIXED, READ_ONLY, Part, Parts
+from ...state.records.parts import ABSENT, CLOSED, LINK, PACKED, PREFIXED, READ_ONLY, TOP, Part, Parts
+from ...state.records.record import is_older
 from ...tree.identity import ForeignPlaceError
 from ...tree.layout import Layout
 from ..scope.paths import Units, units_for
 from ..scope.request import Request
 from ..scope.sites import OpenSites
 from ..scope.target import Target
-from .notes import Notes
-from .steps import SeenPart
+from .steps import SeenPart, Step
 from .wanted import Wanted
 
 #: Parts to name: of more, everything is looked at.
@@ -32,6 +37,13 @@ _MOST_PARTS = 1000
 #: Pycs to name.
 _FEW = 3
 _SKIPPED = frozenset({PYCACHE})
+#: Bytes of a path below a site directory. Import paths end at PATH_MAX.
+_LONGEST = 4000
+#: Bytes of names and identities that are held of a part; whoever owns a tree decides how many it has. A part with more
+#: is looked at each time.
+_MOST_HELD = 16 << 20
+_NOTHING = PACKED.pack(*ABSENT)
+_READ_ONLY = PACKED.pack(*READ_ONLY)
 
 
 class Overview:
@@ -43,9 +55,12 @@ class Overview:
         self._wanted = wanted
         self._parts = parts
         self._began = time.time_ns()
-        self._unserved: dict[str, list[str]] = {}
+        #: Whether it is a hook's, whose glance sees all that can be seen in a moment.
+        self.is_hook = request.running.hook
+        #: By site directory: the parts that needed something when they were looked at.
+        self.unserved: dict[str, list[str]] = {}
         self._owned: list[str] = []
-        self._terms_of: dict[str, str] = {}
+        self._terms = {site.path: self._terms_of(site.path) for site in target.sites}
 
     # -- the glance ----------------------------------------------------------------------------------------------
 
@@ -60,12 +75,17 @@ class Overview:
         count = most = 0
         others = sites.identities
         for site, layout in sites.layouts:
-            with _told_by_who_looks():
+            try:
                 names = self._names(site, layout, others)
                 most += len(names)
-                if changed := list(self._changed(site, layout, names)):
-                    count += len(changed)
-                    found[site.path] = units_for(changed)
+                changed = list(self._changed(site, layout, names))
+            except ForeignPlaceError:
+                raise
+            except OSError:
+                continue  # whoever looks there says why it can't be done
+            if changed:
+                count += len(changed)
+                found[site.path] = units_for(changed)
         return None if count and (count == most or count > _MOST_PARTS) else found
 
     def _names(self, site: SiteDirectory, layout: Layout, others: frozenset[tuple[int, int]]) -> list[str]:
@@ -80,7 +100,7 @@ class Overview:
         return ["", *sorted(names - skipped)]
 
     def _changed(self, site: SiteDirectory, layout: Layout, names: list[str]) -> Iterator[str]:
-        terms = self._terms(site.path)
+        terms = self._terms[site.path]
         known = self._parts.of(site.path, terms)
         now = time.time()
         for name in names:
@@ -90,47 +110,26 @@ class Overview:
         for name in known:
             self._parts.forget(site.path, terms, name)
 
-    def _terms(self, site: str) -> str:
-        """Under other options, or another scope, a part may need something."""
-        known = self._terms_of.get(site)
-        if known is None:
-            top = site.rstrip("/") + "/"
-            nested = sorted(other.path for other in self._target.sites if other.path.startswith(top))
-            wanted = self._wanted
-            known = self._terms_of[site] = repr(
-                (
-                    wanted.terms,
-                    wanted.keep_owned,
-                    wanted.trust_all_directories,
-                    sorted(wanted.limits.items()),
-                    self._request.scope.pycache_prefix,
-                    nested,
-                )
-            )
-        return known
+    def _terms_of(self, site: str) -> str:
+        """Returns what decides whether a part needs something: with other options, or another scope, it may."""
+        wanted, top = self._wanted, site.rstrip("/") + "/"
+        nested = sorted(other.path for other in self._target.sites if other.path.startswith(top))
+        limits, prefix = sorted(wanted.limits.items()), self._request.scope.pycache_prefix
+        return repr((wanted.terms, wanted.keep_owned, wanted.trust_all_directories, limits, prefix, nested))
 
     # -- what a look has seen ------------------------------------------------------------------------------------
 
-    @property
-    def is_hooks(self) -> bool:
-        """Whether it is a hook's, whose glance has seen all that is told in a moment."""
-        return self._request.running.hook
-
     def notes(self, layout: Layout, *, again: bool = False) -> Notes:
-        """Where a look at a site directory keeps what it sees of a part; `again`, the run has done what it could."""
+        """Returns what takes down the parts of a site directory; `again`, the run has done what it could."""
         return Notes(layout, self._began, again=again)
-
-    def unserved(self, site: str) -> list[str]:
-        """The parts of a site directory that needed something when they were looked at."""
-        return self._unserved.get(site, [])
 
     def learn(self, site: str, seen: SeenPart) -> None:
         """Keep what was seen of a part of a site directory."""
         name, part, is_served = seen
         if not is_served:
-            self._unserved.setdefault(site, []).append(name)
-        terms = self._terms(site)
-        if not self._request.running.hook and self._parts.has_other(site, terms):
+            self.unserved.setdefault(site, []).append(name)
+        terms = self._terms[site]
+        if not self.is_hook and self._parts.has_other(site, terms):
             return  # a person's options are no reason for the next hook to look at everything
         told = self._parts.owned_in(site, terms, name)
         self._owned += [path for path in part.owned if path not in told]
@@ -152,23 +151,132 @@ class Overview:
         )
 
 
+class Notes:
+    """What one look sees of the parts of one site directory, one after the other. With `again` the run is done."""
+
+    def __init__(self, layout: Layout, began: int, *, again: bool = False) -> None:
+        self._layout = layout
+        #: Nanoseconds since the epoch.
+        self._began = began
+        self.again = again
+        self._name = ""
+        self._entries: dict[str, bytes] = {}
+        self._is_old = self._is_untouched = self._needs = self._is_there = False
+        self._when = 0
+        self._until: float | None = None
+        self._owned: list[str] = []
+        #: Bytes of what is held about this part.
+        self._size = 0
+
+    def begin(self, name: str) -> None:
+        """Go on with another part, by the first component of its paths; "" is the modules directly here."""
+        self._name = name
+        self._entries, self._owned, self._until, self._size = {}, [], None, 0
+        self._is_old = self._is_untouched = True
+        self._needs = False
+        self._is_there = not name
+        self._when = time.time_ns()
+
+    def end(self) -> SeenPart | None:
+        """Returns the part that has been looked at, if there is anything to say of it."""
+        name, owned = self._name, tuple(self._owned)
+        if not (self._is_there or owned):
+            return None
+        is_served = self._is_old and (not self._needs or (self.again and self._is_untouched))
+        # A glance goes by directories: the note of anything else it would forget every time.
+        if self._is_there and self._entries and is_served:
+            return SeenPart(name, Part.of(self._entries, self._until, owned), is_served=True)
+        return SeenPart(name, Part(owned=owned), is_served=False)
+
+    # -- what a look sees, in its order --------------------------------------------------------------------------
+
+    def unchanged(self, relative: str, seen: bytes) -> None:
+        """A directory is as it was when it needed nothing: its identity, and its `__pycache__`'s if it has one."""
+        self._is_there = True
+        self._enter(relative or TOP, seen[: PACKED.size])
+        if len(seen) > PACKED.size:
+            self._enter(self._layout.pycache(relative), seen[PACKED.size :])
+
+    def directory(self, relative: str) -> None:
+        """A directory is about to be listed."""
+        above, _, name = relative.rpartition("/")
+        try:
+            sources = self._layout.sources
+            status = sources.lstat(above, name) if relative else os.fstat(sources.directory(""))
+        except OSError:
+            self._enter(relative or TOP, _NOTHING)
+        else:
+            self._is_there |= stat.S_ISDIR(status.st_mode)
+            self._take(relative or TOP, status)
+
+    def pycache(self, relative: str, descriptor: int | None) -> None:
+        """The directory of its pycs is about to be listed, or isn't there."""
+        name = self._layout.pycache(relative)
+        if self._layout.has_prefix:
+            name = PREFIXED + name
+        if descriptor is None:
+            self._enter(name, _NOTHING)
+        else:
+            self._is_there = True
+            self._take(name, os.fstat(descriptor))
+
+    def link(self, relative: str, name: str, status: os.stat_result | None) -> None:
+        """A link leads to this source, or to nothing."""
+        path = LINK + (f"{relative}/{name}" if relative else name)
+        if status is None:
+            self._enter(path, _NOTHING)
+        else:
+            self._take(path, status)
+
+    def step(self, step: Step) -> None:
+        """A step of the plan for this part."""
+        if not step.is_needed:
+            return
+        self._leave(step.relative, (pyc for pyc, _ in step.owned))
+        if not (step.would_change or step.refused or step.unexamined or step.forbidden):
+            return  # what is left is told, and then stays as it is
+        self._is_untouched &= all(is_older(stale.status, self._began) for stale in step.stale)
+        self.need(step.relative)
+
+    def need(self, relative: str) -> None:
+        """Something is left to do in a directory, by whomever."""
+        self._needs = True
+        if self.again and self._layout.is_read_only(relative):
+            self._enter(CLOSED + relative, _READ_ONLY)
+
+    def _leave(self, relative: str, owned: Iterable[str]) -> None:
+        self._owned += (self._layout.describe_pyc(relative, pyc) for pyc in owned)
+
+    def wait(self, relative: str, owned: Iterable[str], until: float | None) -> None:
+        """Some pycs should go, but are left to the packages that own them; some are to go at a time, but not yet."""
+        self._leave(relative, owned)
+        if until is not None:
+            self._until = min(until, self._until or until)
+
+    def _take(self, name: str, status: os.stat_result) -> None:
+        self._is_old &= is_older(status, self._when)
+        self._is_untouched &= is_older(status, self._began)
+        try:
+            self._enter(name, PACKED.pack(*stamp_of(status)))
+        except struct.error:
+            self._is_old = False  # of no time that can be told
+
+    def _enter(self, name: str, seen: bytes) -> None:
+        if len(name) >= _LONGEST:
+            return
+        self._size += len(name) + len(seen)
+        if self._size > _MOST_HELD:
+            self._entries, self._is_old = {}, False
+        else:
+            self._entries[name] = seen
+
+
 def _inode(layout: Layout, name: str) -> tuple[int, int] | None:
     try:
         status = layout.sources.lstat("", name)
     except OSError:
         return None
     return inode_of(status)
-
-
-@contextlib.contextmanager
-def _told_by_who_looks() -> Iterator[None]:
-    """Pass over what can't be looked at, unless others can."""
-    try:
-        yield
-    except ForeignPlaceError:
-        raise
-    except OSError:
-        pass
 
 
 def _is_as_it_was(part: Part, layout: Layout, name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 from ...packages.files import Files
@@ -11,43 +11,50 @@ from ...packages.ownership import Ownership
 from ...state.records.manifest import Manifest, Uncompilable
 from ...state.records.record import identity_of
 from ...tree.layout import Layout
-from ..scope.config import Settings
-from ..scope.request import Request, Work
+from ..scope.request import Request
 from ..scope.target import Target
 from .steps import Step
+from .wanted import Wanted
 
 if TYPE_CHECKING:
     from ...workers.pool import Lost
 
 
 class Knowledge:
-    """Answers for one run. `records` is the manifest that pycs are compared with, None where headers are believed."""
+    """What one run knows. `records` is the manifest that pycs are compared with, None where headers are believed.
+
+    Unless told otherwise, who only looks compares with what there is; who writes, where it will be there next time,
+    too. Where nothing is ever recorded, every run would compile everything; where that is so for once, one does.
+    """
 
     def __init__(
-        self,
-        manifest: Manifest,
-        magic_number: bytes,
-        ownership: Ownership,
-        *,
-        limits: Mapping[str, float],
-        compares_records: bool,
+        self, manifest: Manifest, wanted: Wanted, ownership: Ownership, *, compares_records: bool | None = None
     ) -> None:
-        self._manifest = manifest
-        self._magic_number = magic_number
-        self._limits = limits
+        self.manifest = manifest
+        self._magic_number = wanted.header.magic_number
+        self._limits = wanted.limits
         self._ownership = ownership
+        if compares_records is None:
+            compares_records = not wanted.work.writes or manifest.keeps_records or manifest.is_busy
         self.records = manifest if compares_records else None
+
+    def failure_of(self, path: str) -> Uncompilable | None:
+        """Returns why a source didn't compile, if the same content would fail again."""
+        known = self.manifest.uncompilable.get(path)
+        return known if known is not None and known.holds(self._magic_number, self._limits) else None
 
     def is_uncompilable(self, path: str, status: os.stat_result) -> bool:
         """Whether a source is known, in just this state, not to compile."""
-        fact = self._manifest.uncompilable.get(path)
-        return (
-            fact is not None and fact.holds(self._magic_number, self._limits) and fact.identity == identity_of(status)
-        )
+        known = self.failure_of(path)
+        return known is not None and known.identity == identity_of(status)
+
+    def learn_failure(self, path: str, identity: str, digest: bytes, kind: str, reason: str, limit: float = 0) -> None:
+        """Record a source that doesn't compile, or a link that isn't followed: it was reported in this state."""
+        self.manifest.learn(path, Uncompilable(identity, digest, self._magic_number, kind, reason, limit))
 
     def learn(self, layout: Layout, step: Step) -> None:
         """Keep what a step has proven; it is saved at the end of a run, or once it is much."""
-        self._manifest.save_if_full()
+        self.manifest.save_if_full()
         if self.records is None:
             return
         if step.records:
@@ -60,17 +67,28 @@ class Knowledge:
             if unchanged is not None:
                 self.records.unchanged.note(directory_key, unchanged)
 
-    def learn_refusal(self, path: str, seen: str, kind: str, reason: str) -> None:
-        """Remember of a link that isn't followed that this was told; it is told again when the link itself changes."""
-        self._manifest.learn(path, Uncompilable(seen, b"", self._magic_number, kind, reason))
-
     def drop_out_of_scope(self, target: Target, request: Request) -> list[str]:
-        """What the manifest names outside of the site directories: it is forgotten, and should be told."""
+        """Drop what the manifest has about directories outside of all site directories. Returns these directories."""
         if self.records is None or not target.sites:
             return []
         elsewhere = [request.scope.pycache_prefix] if request.scope.pycache_prefix is not None else []
         self.records.serve([*(site.path for site in target.sites), *elsewhere])
         return self.records.drop_out_of_scope() if request.transaction.paths is None else []
+
+    def find_exceeding(self) -> tuple[dict[bytes, Lost], set[bytes]]:
+        """Returns the sources that exceed a limit, by digest, under whatever name.
+
+        Those that would exceed these limits again, with the answer to each, and those that exceeded tighter ones.
+        """
+        from ...workers.pool import Lost  # it brings the workers, which an idle run never needs
+
+        exceeded, suspects = {}, set()
+        for known in self.manifest.uncompilable.values():
+            if known.kind in self._limits and known.holds(self._magic_number, self._limits):
+                exceeded[known.digest] = Lost(known.kind, known.message, known.tried_with)
+            elif known.kind in self._limits and known.magic_number == self._magic_number:
+                suspects.add(known.digest)
+        return exceeded, suspects
 
     @property
     def knows_owners(self) -> bool:
@@ -82,42 +100,12 @@ class Knowledge:
         return self._ownership.owns(directory, name)
 
     def owned_in(self, directory: str) -> Container[str]:
-        """The names of the pycs in a directory that packages own."""
+        """Returns the names of the pycs in a directory that packages own."""
         return self._ownership.owned_in(directory)
 
 
-def knowledge_of(
-    target: Target, request: Request, settings: Settings, ownership: Ownership, manifest: Manifest
-) -> Knowledge:
-    """Who only looks compares with what there is; who writes, where it will be there next time, too.
-
-    Where nothing is ever recorded, every run would compile everything; where that is so for once, one does.
-    """
-    compares = request.work in (Work.VERIFY, Work.STATUS) or manifest.keeps_records or manifest.is_busy
-    magic, limits = target.interpreter.magic_number, settings.limits
-    return Knowledge(manifest, magic, ownership, limits=limits, compares_records=compares)
-
-
-def known_to_exceed(
-    manifest: Manifest, magic_number: bytes, limits: Mapping[str, float]
-) -> tuple[dict[bytes, Lost], set[bytes]]:
-    """Sources that take more than a limit, by their digests, under whatever name.
-
-    What would exceed these limits again, with the answer to it, and what exceeded tighter ones.
-    """
-    from ...workers.pool import Lost  # it brings the workers, which an idle run never needs
-
-    exceeded, suspects = {}, set()
-    for fact in manifest.uncompilable.values():
-        if fact.kind in limits and fact.holds(magic_number, limits):
-            exceeded[fact.digest] = Lost(fact.kind, fact.message, fact.tried_with)
-        elif fact.kind in limits and fact.magic_number == magic_number:
-            suspects.add(fact.digest)
-    return exceeded, suspects
-
-
 def ownership_in(root: str | None, notice: Callable[[str], None]) -> Ownership:
-    """What packages own, on this system or in a root."""
+    """Returns what packages own, on this system or in a root."""
     if root is None:
         return Ownership(Files(), notice)
     from ..scope.root_files import files_of  # not for this system's own hooks

@@ -19,6 +19,18 @@ from .wanted import Wanted
 RESIDUE_AGE = 3600
 
 
+class Seen(NamedTuple):
+    """What stands in one directory, and what it needs."""
+
+    sources: SourceListing | None
+    """None where, with a pycache prefix, only the pycs are left."""
+    pycs: PycListing | None
+    removals: int
+    """How many of the pycs go."""
+    keeps_pycache: bool
+    """Whether the `__pycache__` has a use, or is none."""
+
+
 class Weeder:
     """Tells what should go from the directories of pycs of one tree."""
 
@@ -44,7 +56,7 @@ class Weeder:
         if not names:
             return []
         doubtful = set(names)
-        if not self._wanted.purge:
+        if not self._wanted.purges:
             doubtful.difference_update(source[:-3] + suffix for source in sources for suffix in self._suffixes)
         removals = []
         for name in sorted(doubtful):
@@ -52,9 +64,9 @@ class Weeder:
             if source is None:
                 if self._is_dead_residue(relative, name, regular=names[name]):
                     removals.append(Removal(name, "residue"))
-            elif not self._is_meant(name):
+            elif not self.is_meant(name):
                 continue
-            elif self._wanted.purge:
+            elif self._wanted.purges:
                 removals.append(Removal(name, "pyc", source))
             elif source not in sources:
                 removals.append(Removal(name, "orphan", source))
@@ -70,8 +82,10 @@ class Weeder:
         self.waits |= bool(self.spared)
         return left
 
-    def _is_meant(self, name: str) -> bool:
-        """Whether a pyc is of a level that all this is about."""
+    def is_meant(self, name: str) -> bool:
+        """Whether a file has the name of a pyc of ours, of a level that all this is about."""
+        if self._names.source_of(name) is None:
+            return False
         return self._wanted.bound is None or self._names.level_of(name) in self._wanted.bound
 
     def _is_dead_residue(self, relative: str, name: str, *, regular: bool) -> bool:
@@ -79,7 +93,7 @@ class Weeder:
         if writer is not None:  # its name has no level, so it goes when all levels do
             is_meant = self._wanted.bound is None
             return is_meant and (writer == self._wanted.writer or self._is_old(relative, name))
-        if not regular or not self._names.is_residue(name) or not self._is_meant(name.rpartition(".")[0]):
+        if not regular or not self._names.is_residue(name) or not self.is_meant(name.rpartition(".")[0]):
             return False
         return self._is_old(relative, name)
 
@@ -96,44 +110,31 @@ class Weeder:
         self.waits |= not is_old
         return is_old
 
+    # -- directories ---------------------------------------------------------------------------------------------
 
-class Seen(NamedTuple):
-    """What stands in one directory, and what it needs."""
+    def emptied(self, relative: str, seen: Seen, emptied: set[str]) -> Step | None:
+        """Returns what becomes empty in a directory once these directories in it have gone.
 
-    sources: SourceListing | None
-    """None where, with a pycache prefix, only the pycs are left."""
-    pycs: PycListing | None
-    removals: int
-    """How many of the pycs go."""
-    keeps_pycache: bool
-    """Whether the `__pycache__` has a use, or is none."""
-
-
-def emptied_directories(relative: str, seen: Seen, emptied: set[str], *, purges: bool) -> Step | None:
-    """What becomes empty here: the `__pycache__`, and then the directory, never the site directory itself."""
-    listing, pycs = seen.sources, seen.pycs
-    if listing is None:
-        return None
-    barren = listing.is_barren and emptied.issuperset(listing.directories)
-    pycache_goes = (
-        pycs is not None
-        and not pycs.directories
-        and not seen.keeps_pycache
-        and seen.removals == len(pycs.names)
-        # An empty one may be what a purge that was killed has left.
-        and (seen.removals > 0 or purges or (barren and relative != ""))
-    )
-    goes = bool(relative and barren and (pycache_goes or (emptied and not listing.has_pycache)))
-    if not (pycache_goes or goes):
-        return None
-    return Step.of(relative)._replace(emptied_pycache=pycache_goes, emptied=goes)
-
-
-def emptied_prefix(relative: str, seen: Seen, emptied: set[str], *, purges: bool) -> Step | None:
-    """With a pycache prefix only that tree's own directories become empty."""
-    pycs = seen.pycs
-    if not (relative and pycs and (seen.removals or emptied or purges)) or seen.keeps_pycache:
-        return None
-    if seen.removals + len(emptied) != len(pycs.names) + len(pycs.directories):
-        return None
-    return Step.of(relative)._replace(emptied_pycache=True)
+        The `__pycache__`, and then the directory, never the site directory itself. With a pycache prefix only that
+        tree's own directories become empty.
+        """
+        listing, pycs, removals, keeps_pycache = seen
+        if self._layout.has_prefix:
+            if keeps_pycache or not (relative and pycs and (removals or emptied or self._wanted.purges)):
+                return None
+            goes = removals + len(emptied) == len(pycs.names) + len(pycs.directories)
+            return Step.of(relative)._replace(emptied_pycache=True) if goes else None
+        if listing is None:
+            return None
+        barren = listing.is_barren and emptied.issuperset(listing.directories)
+        pycache_goes = (
+            pycs is not None
+            and not (pycs.directories or keeps_pycache)
+            and removals == len(pycs.names)
+            # An empty one may be what a purge that was killed has left.
+            and (removals > 0 or self._wanted.purges or (barren and relative != ""))
+        )
+        goes = bool(relative and barren and (pycache_goes or (emptied and not listing.has_pycache)))
+        if not (pycache_goes or goes):
+            return None
+        return Step.of(relative)._replace(emptied_pycache=pycache_goes, emptied=goes)

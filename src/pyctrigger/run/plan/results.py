@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from ...outcome.observer import Observer
 from ...outcome.outcome import Failure, Finding, Link, Tally
@@ -15,7 +15,7 @@ from ...state.records.record import identity_at
 from ...tree.layout import Layout, Place
 from ..scope.sites import reason_to_refuse
 from .knowledge import Knowledge
-from .steps import Step
+from .steps import Removal, Step
 
 
 class _ReadOnly:
@@ -31,6 +31,37 @@ class _ReadOnly:
         self.left = 0
 
 
+class Denial:
+    """The topmost directory that this account may not write if it may not write the pycs of `relative`."""
+
+    def __init__(self, layout: Layout, relative: str) -> None:
+        top = layout.forbidden_top(relative)
+        self.path = layout.pycs.describe(top)
+        self._owner = layout.owner_of(top)
+        #: As whom nothing can be written there; None: as ourselves.
+        self._account = layout.pycs.account_at(top)
+        #: Sources left without the bytecode that they need.
+        self.left = 0
+
+    def failure(self) -> Failure:
+        """Returns what to report, once it is known how much was left."""
+        left = f"; sources that were left: {self.left}" if self.left else ""
+        owner, uid = self._owner, self._account.uid if self._account is not None else None
+        needs_root = False
+        if uid == owner:
+            reason = f"account {uid}, whose it is, has no right to write here: chmod u+w it"
+        elif uid is not None:
+            reason = (
+                f"it belongs to account {owner}, and account {uid}, in whose directory it lies, may not write here: "
+                f"chown -R {uid} it"
+            )
+        elif owner == os.geteuid():
+            reason = "its owner has no right to write here: chmod u+w it"
+        else:
+            needs_root, reason = True, f"you have no right to write here, account {owner} has"
+        return Failure(self.path, "refused", reason + left, needs_root=needs_root)
+
+
 class Results:
     """Takes in what became of each file."""
 
@@ -40,14 +71,15 @@ class Results:
         #: By layout, and by path relative to its pycs.
         self._read_only: dict[int, dict[str, _ReadOnly]] = {}
         self._seen_writable: dict[int, set[str]] = {}
+        #: The places where this account may not write, by path; and the trees in which a system call said so.
+        self._denials: dict[str, Denial] = {}
         self._denied: set[int] = set()
-        self._denials: Denials | None = None
         self._written: dict[tuple[int, int], Layout] = {}
         #: What is read or looked at is so after this (nanoseconds since the epoch).
         self.began = time.time_ns()
 
-    def note(self, layout: Layout, step: Step, knowledge: Knowledge) -> None:
-        """Take in what a step says, but for what is to be changed."""
+    def note(self, layout: Layout, step: Step, knowledge: Knowledge | None = None) -> None:
+        """Take in what a step says, except what is to be changed. With `knowledge`, links aren't reported again."""
         tally, relative = self.tally, step.relative
         for name, reason in step.skipped:
             path = layout.describe_source(relative, name)
@@ -60,31 +92,30 @@ class Results:
             owned, path = layout.describe_pyc(relative, pyc), layout.describe_source(relative, source)
             tally.findings.append(Finding("stale", owned, path, True, "a package owns it"))
         tally.counts.skipped += len({source for _, source in step.owned})
-        for name, reason in step.refused:
-            tally.fail(Failure(layout.describe_source(relative, name), "refused", reason))
-            self._remember_link(layout, relative, name, knowledge, "refused", reason)
-        for name, goal in step.links:
-            tally.links.append(Link(layout.describe_source(relative, name), goal))
-            self._remember_link(layout, relative, name, knowledge, "link", goal)
+        tally.failures += [
+            Failure(layout.describe_source(relative, name), "refused", why) for name, why in step.refused
+        ]
+        tally.links += [Link(layout.describe_source(relative, name), goal) for name, goal in step.links]
+        if knowledge is not None:
+            tally.counts.failed += len(step.refused)
+            for kind, links in (("refused", step.refused), ("link", step.links)):
+                for name, reason in links:
+                    with contextlib.suppress(OSError):
+                        seen = identity_at(layout.sources.lstat(relative, name), self.began)
+                        knowledge.learn_failure(layout.describe_source(relative, name), seen, b"", kind, reason)
         if step.forbidden is not None:
             tally.failures.append(Failure(layout.describe_source(relative), "refused", step.forbidden))
         if step.unexamined is not None:
             tally.unexamined.append(Failure(layout.describe_source(relative), "io", step.unexamined))
 
-    def _remember_link(
-        self, layout: Layout, relative: str, name: str, knowledge: Knowledge, kind: str, reason: str
-    ) -> None:
-        with contextlib.suppress(OSError):
-            seen = identity_at(layout.sources.lstat(relative, name), self.began)
-            knowledge.learn_refusal(layout.describe_source(relative, name), seen, kind, reason)
+    # -- places that can't be written ----------------------------------------------------------------------------
 
     def can_write(self, layout: Layout, relative: str) -> bool:
         """Whether the file system takes writes where the pycs of a directory are, as far as is known."""
         if not self.still_writes(layout, relative):
             return False
         if layout.is_read_only(relative):
-            if self._found_read_only(layout, relative) is None:
-                self._note_read_only(layout, relative)
+            self._read_only_place(layout, relative)
             return False
         self._seen_writable.setdefault(id(layout), set()).add(layout.pycache(relative))
         return True
@@ -97,9 +128,9 @@ class Results:
             return False
         if layout.may_write(relative):
             return True
-        if self._denials is None:
-            self._denials = Denials(self.tally)
-        self._denials.note(layout, relative, sources)
+        denial = Denial(layout, relative)
+        self._denials.setdefault(denial.path, denial).left += sources
+        self.tally.counts.failed += sources
         return False
 
     def still_writes(self, layout: Layout, relative: str) -> bool:
@@ -109,7 +140,7 @@ class Results:
 
     def leave(self, layout: Layout, relative: str, sources: int) -> None:
         """Count sources that a read-only file system keeps from their bytecode: no fault, where it always was."""
-        place = self._found_read_only(layout, relative) or self._note_read_only(layout, relative)
+        place = self._read_only_place(layout, relative)
         place.left += sources
         if place.turned:
             self.tally.counts.failed += sources
@@ -123,8 +154,10 @@ class Results:
         pycache = layout.pycache(relative)
         return next((place for top, place in known.items() if _is_below(pycache, top)), None)
 
-    def _note_read_only(self, layout: Layout, relative: str) -> _ReadOnly:
-        """Say once that nothing can be written here, not once for each file."""
+    def _read_only_place(self, layout: Layout, relative: str) -> _ReadOnly:
+        """Returns the read-only place that a directory lies in; says once, not for each file, that it is one."""
+        if known := self._found_read_only(layout, relative):
+            return known
         top = layout.read_only_top(relative)
         seen = self._seen_writable.get(id(layout), ())
         mounted = layout.is_read_only(relative)
@@ -136,36 +169,16 @@ class Results:
             self.tally.notices.append(f"{place.path} is on a read-only file system; nothing was changed there")
         return place
 
+    # -- the end -------------------------------------------------------------------------------------------------
+
     def tell_places(self) -> None:
         """Say what was left for lack of rights, or as a file system turned read-only."""
-        if self._denials is not None:
-            self._denials.tell()
-        for known in self._read_only.values():
-            for place in known.values():
-                if place.turned:
-                    self.tally.is_interrupted = True
-                    reason = f"it turned read-only in the middle of the work; sources that were left: {place.left}"
-                    self.tally.failures.append(Failure(place.path, "io", reason))
-
-    def remove(
-        self, place: Place, doomed: Iterable[tuple[str, str | None]], manifest: Manifest, reasons: Mapping[str, str]
-    ) -> None:
-        """Remove pycs of a directory, each with the source that has to be gone, or None; `reasons` is by name."""
-        from ...tree.sweep import remove_files  # an idle run never needs it
-
-        for name, is_removed, error in remove_files(place.layout, place.relative, doomed):
-            manifest.pycs.note(place.pyc_directory, name, None)
-            if error is not None:
-                self.io_failure(place.layout, place.relative, place.pyc(name), error)
-                if not self.still_writes(place.layout, place.relative):
-                    return
-            elif is_removed:
-                self.tally.counts.removed += 1
-                self.observer.removed(place.pyc(name), reasons[name])
-
-    def wrote(self, layout: Layout) -> None:
-        """Something was written into this tree."""
-        self._written[layout.pycs.identity] = layout
+        self.tally.failures += [denial.failure() for denial in self._denials.values()]
+        self._denials.clear()
+        for place in (place for known in self._read_only.values() for place in known.values() if place.turned):
+            self.tally.is_interrupted = True
+            reason = f"it turned read-only in the middle of the work; sources that were left: {place.left}"
+            self.tally.failures.append(Failure(place.path, "io", reason))
 
     def sync(self) -> bool:
         """Bring everything that was written to the disk; only if that is so anybody may say that it is there."""
@@ -182,27 +195,45 @@ class Results:
         self._written.clear()
         return is_synced
 
+    # -- what became of files ------------------------------------------------------------------------------------
+
+    def remove(self, place: Place, removals: Iterable[Removal], manifest: Manifest) -> None:
+        """Remove files among the pycs of a directory; an orphan only if its source is gone at that moment."""
+        from ...tree.sweep import remove_files  # an idle run never needs it
+
+        kinds = {each.name: each.kind for each in removals}
+        doomed = ((each.name, each.source if each.kind == "orphan" else None) for each in removals)
+        for name, is_removed, error in remove_files(place.layout, place.relative, doomed):
+            manifest.pycs.note(place.pyc_directory, name, None)
+            if error is not None:
+                self.io_failure(place.layout, place.relative, place.pyc(name), error)
+                if not self.still_writes(place.layout, place.relative):
+                    return
+            elif is_removed:
+                self.tally.counts.removed += 1
+                self.observer.removed(place.pyc(name), kinds[name])
+
+    def wrote(self, layout: Layout) -> None:
+        """Something was written into this tree."""
+        self._written[layout.pycs.identity] = layout
+
     def io_failure(self, layout: Layout, relative: str, path: str, error: OSError, *, source: bool = False) -> None:
         """A system call failed over a pyc or a directory of `relative`, or, if `source`, over a whole source."""
         if error.errno == errno.EROFS:
             self.leave(layout, relative, int(source))
             return
+        self.tally.counts.failed += source
         reason, kind = error.strerror or str(error), "io"
         if error.errno in (errno.EACCES, errno.EPERM):
             # Somebody else's tree: the first file says it for all of them.
             if id(layout) in self._denied:
-                self.tally.counts.failed += source
                 return
             self._denied.add(id(layout))
             refusal = reason_to_refuse(layout.pycs.account_at(layout.pycache(relative)), error, path)
             if refusal is not None:
                 kind, reason = "refused", refusal
             reason += f" (what else may not be written below {layout.pycs.path} is counted, not listed)"
-        failure = Failure(path, kind, reason)
-        if source:
-            self.tally.fail(failure)
-        else:
-            self.tally.failures.append(failure)
+        self.tally.failures.append(Failure(path, kind, reason))
 
     def uncompilable(self, path: str) -> None:
         """A source that is known not to compile: it was announced before."""
@@ -212,65 +243,3 @@ class Results:
 
 def _is_below(path: str, top: str) -> bool:
     return not top or path == top or path.startswith(top + "/")
-
-
-class Denials:
-    """Notes where nothing may be written, before anything is tried there."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        #: Sources that were left without the bytecode that they need, by the path of the place.
-        self._left: dict[str, int] = {}
-        self._owners: dict[str, int] = {}
-        #: As whom nothing can be written there, by the path of the place.
-        self._accounts: dict[str, int] = {}
-
-    def note(self, layout: Layout, relative: str, sources: int = 0) -> None:
-        """The pycs of a directory may not be written, and so many sources need some."""
-        top = layout.forbidden_top(relative)
-        path = layout.pycs.describe(top)
-        self._left[path] = self._left.get(path, 0) + sources
-        self._owners.setdefault(path, layout.owner_of(top))
-        account = layout.pycs.account_at(top)
-        if account is not None:
-            self._accounts[path] = account.uid
-        self._tally.counts.failed += sources
-
-    def tell(self) -> None:
-        """Make failures of them, once it is known how much was left."""
-        for path, sources in self._left.items():
-            left = f"; sources that were left: {sources}" if sources else ""
-            account = self._accounts.get(path)
-            failure = (
-                _failure(path, self._owners[path], left)
-                if account is None
-                else Failure(path, "refused", refusal_of(account, self._owners[path], left))
-            )
-            self._tally.failures.append(failure)
-        self._left.clear()
-
-
-def denials_of(places: list[tuple[Layout, str]]) -> list[Failure]:
-    """The failures of directories of which nothing was tried yet."""
-    tally = Tally()
-    denials = Denials(tally)
-    for layout, relative in places:
-        denials.note(layout, relative)
-    denials.tell()
-    return tally.failures
-
-
-def refusal_of(account: int, owner: int, left: str = "") -> str:
-    """Why an account may not write below a directory of its own, where only it writes, and what can be done."""
-    if account == owner:
-        return f"account {account}, whose it is, has no right to write here: chmod u+w it{left}"
-    return (
-        f"it belongs to account {owner}, and account {account}, in whose directory it lies, may not write here: "
-        f"chown -R {account} it{left}"
-    )
-
-
-def _failure(path: str, owner: int, left: str) -> Failure:
-    if owner == os.geteuid():
-        return Failure(path, "refused", f"its owner has no right to write here: chmod u+w it{left}")
-    return Failure(path, "refused", f"you have no right to write here, account {owner} has{left}", needs_root=True)

@@ -6,7 +6,7 @@ import contextlib
 import fnmatch
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from ...pyc.header import NO_PYC, Verdict
 from ...pyc.names import NAME_MAX
@@ -14,10 +14,9 @@ from ...tree.elsewhere import goal_of, leads_to_sources
 from ...tree.layout import Layout
 from ...tree.listing import SourceListing
 from ...tree.source import SourceRefused, source_status
-from .disk_usage import Weight
+from .glance import Notes
 from .knowledge import Knowledge
-from .notes import Notes
-from .steps import LevelState, Stale, Step
+from .steps import DOUBTS, LevelState, Stale, Step
 from .unchanged import Sight
 from .verdicts import Judge
 from .wanted import Wanted
@@ -27,8 +26,6 @@ _UINT32 = 0xFFFFFFFF
 _SHORT_NAME = 50
 #: Sources and pycs dealt with at once: only of so many anything but the names is held, however large a directory is.
 AT_ONCE = 1024
-#: Nothing that speaks against a package's own pyc: its header fits.
-_DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 
 
 class SourceJudge:
@@ -47,39 +44,43 @@ class SourceJudge:
         self._wanted = wanted
         self._is_library = is_library
         self._notes = notes
-        #: Where bytes are measured.
-        self.weight = Weight(layout, wanted.cache_tag, wanted.bound) if wanted.measure else None
+        self._measures = wanted.measures
         self._is_uncompilable = knowledge.is_uncompilable
         self._owns = knowledge.is_owned
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
         self._excludes = bool(patterns) or is_library
-        self._judge = Judge(layout, wanted, knowledge.records)
-        #: How many there are, and how many need nothing.
-        self.sources = self.fresh = 0
+        self.pycs = Judge(layout, wanted, knowledge)
+        #: How many there are, how many need nothing, and where bytes are measured, how many bytes they have.
+        self.sources = self.fresh = self.bytes = 0
+        #: Whether any in the last directory needs something.
+        self.has_stale = False
 
-    def judge(self, step: Step, listing: SourceListing, names: dict[str, bool], sight: Sight | None) -> Iterator[Step]:
-        """The verdict on every source of a directory; `names` is everything in the directory of its pycs.
+    def judge(
+        self, step: Step, listing: SourceListing, names: dict[str, bool], sight: Sight | None
+    ) -> Generator[Step, None, Step]:
+        """Judge every source of a directory; `names` is everything in the directory of its pycs.
 
-        Yields the step, and for a large directory further ones.
+        Returns the step, to be continued; of a large directory, earlier ones are yielded.
         """
+        self.has_stale = False
         sources = sorted([*listing.sources, *listing.links]) if listing.links else listing.sources
         for start in range(0, len(sources) or 1, AT_ONCE):
             if start and step.says_something:
                 yield step
                 step = step.rest()
             found = self._statuses(step, listing, sources[start : start + AT_ONCE])
-            self._judge.enter(step.relative, names, listing.links)
+            self.pycs.enter(step.relative, names, listing.links)
             self.sources += len(found)
             for name, status in found:
                 if self._excludes and (reason := self._reason_to_exclude(step.relative, name)):
                     step.skipped.append((name, reason))
                     continue
-                self._decide(step, name, status, self._judge.states(name, status))
-            step.records.extend(self._judge.records)
+                self._decide(step, name, status, self.pycs.states(name, status))
+            step.records.extend(self.pycs.records)
             if sight:
-                sight.add([status for _, status in found], self._judge.proven, len(self._wanted.levels))
-        yield step
+                sight.add([status for _, status in found], self.pycs.proven, len(self._wanted.levels))
+        return step
 
     def links_elsewhere(
         self, relative: str, names: list[str], sites: frozenset[tuple[int, int]]
@@ -108,8 +109,8 @@ class SourceJudge:
                     found.append((name, os.stat(name, dir_fd=directory, follow_symlinks=False)))
                 except FileNotFoundError:
                     listing.names.discard(name)
-        if self.weight:
-            self.weight.add_sources(status for _, status in found)
+        if self._measures:
+            self.bytes += sum(status.st_size for _, status in found)
         if links:
             refused = len(step.refused)
             found = sorted([*found, *self._linked(step, links)])
@@ -131,6 +132,7 @@ class SourceJudge:
         elif reason := self._reason_to_skip(step.relative, name, status, states):
             step.skipped.append((name, reason))
         else:
+            self.has_stale = True
             step.stale.append(Stale(name, status, tuple(states)))
 
     def _without_owned(self, step: Step, name: str, states: list[LevelState]) -> list[LevelState]:
@@ -140,8 +142,8 @@ class SourceJudge:
         for state in states:
             if state.verdict is Verdict.MISSING or not self._owns(directory, state.pyc):
                 left.append(state)
-            elif state.verdict in _DOUBTS:
-                self._judge.adopt(name, state.pyc)
+            elif state.verdict in DOUBTS:  # nothing speaks against it
+                self.pycs.adopt(name, state.pyc)
             else:
                 step.owned.append((state.pyc, name))
         return left

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ...pyc.header import Verdict
 from ...state.records.parts import Part
 from ...state.records.record import Record
 from ...state.records.unchanged import UnchangedDirectory
 from ...tuples import NamedTuple
+
+#: The header fits, or may fit; whether the code does has yet to be found out.
+DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 
 
 class LevelState(NamedTuple):
@@ -149,19 +153,9 @@ class Step(NamedTuple):
 
     def joined(self, rest: Step) -> Step:
         """Returns this and a later step about the same directory as one."""
-        return self._replace(
-            stale=self.stale + rest.stale,
-            removals=self.removals + rest.removals,
-            skipped=self.skipped + rest.skipped,
-            refused=self.refused + rest.refused,
-            owned=self.owned + rest.owned,
-            links=self.links + rest.links,
-            unwanted=self.unwanted + rest.unwanted,
-            obstacle=self.obstacle or rest.obstacle,
-            is_closed=self.is_closed or rest.is_closed,
-            emptied_pycache=self.emptied_pycache or rest.emptied_pycache,
-            emptied=self.emptied or rest.emptied,
-        )
+        fields: Any = zip(self, rest)
+        both = (mine + more if isinstance(mine, list) else mine or more for mine, more in fields)
+        return Step(*both)._replace(goes_on=self.goes_on)
 
     @property
     def place(self) -> str:

@@ -12,10 +12,9 @@ from ...outcome.outcome import Failure
 from ...tree.layout import Layout
 from ..scope.paths import Unit, Units
 from ..scope.sites import OpenSites
-from .glance import Overview
+from .glance import Notes, Overview
 from .knowledge import Knowledge
-from .notes import Notes
-from .results import Results, denials_of
+from .results import Denial, Results
 from .steps import ForeignPlace, Step, Totals
 from .walk import Planner
 from .wanted import Wanted
@@ -40,8 +39,8 @@ class Survey:
     ) -> None:
         self._sites = sites
         self._units = units
-        self._wanted = wanted
-        self._knowledge = knowledge
+        self.wanted = wanted
+        self.knowledge = knowledge
         self._overview = overview
         self._observer = observer if observer and observer.is_watched else None
         self._places = places
@@ -78,7 +77,7 @@ class Survey:
             yield from planner.plan_places(places)
         self.totals[site.path] = planner.totals
         # A hook's glance has seen that nothing has changed in what may be dead.
-        has_seen_dead = self._overview is not None and self._overview.is_hooks
+        has_seen_dead = self._overview is not None and self._overview.is_hook
         if foreign := [place for place in planner.foreign if not (place.if_dead and has_seen_dead)]:
             self.foreign[site.path] = foreign
 
@@ -89,9 +88,9 @@ class Survey:
         tally.failures += self.refused
         for site, layout in self._sites.layouts:
             for step in self._steps_in(site, layout):
-                self._knowledge.learn(layout, step)
+                self.knowledge.learn(layout, step)
                 self._learn_part(layout, step)
-                results.note(layout, step, self._knowledge)
+                results.note(layout, step, self.knowledge)
                 if step.would_change and results.may_write(layout, step.place, len(step.stale)):
                     yield layout, step
             tally.counts.fresh += self.totals.get(site.path, Totals()).fresh
@@ -101,19 +100,19 @@ class Survey:
         if self._overview is None:
             return
         for site, layout in self._sites.layouts:
-            if names := list(self._overview.unserved(site.path)):
+            if units := [Unit(name, deep=bool(name)) for name in self._overview.unserved.get(site.path, ())]:
                 planner = self._planner(site, layout, self._overview.notes(layout, again=True))
-                for step in planner.plan_again(Unit(name, deep=bool(name)) for name in names):
+                for step in planner.plan_parts(units):
                     self._learn_part(layout, step)
 
     def _learn_part(self, layout: Layout, step: Step) -> None:
         # What is left to packages is left for the moment if they couldn't be asked.
-        if step.part is not None and self._overview is not None and self._knowledge.knows_owners:
+        if step.part is not None and self._overview is not None and self.knowledge.knows_owners:
             self._overview.learn(layout.sources.path, step.part)
 
     def _planner(self, site: SiteDirectory, layout: Layout, notes: Notes | None) -> Planner:
         others, library = self._sites.identities, site.is_stdlib
-        planner = Planner(layout, self._wanted, self._knowledge, others=others, is_library=library, notes=notes)
+        planner = Planner(layout, self.wanted, self.knowledge, others=others, is_library=library, notes=notes)
         if self._observer is not None:
             before, observer = self.total.sources, self._observer
             planner.looked = lambda sources: observer.looked(before + sources)
@@ -134,7 +133,8 @@ def find_denials(places: list[tuple[Layout, Unit]]) -> list[Failure]:
     """Why this account may write nothing of them; empty if it may write some of it."""
     if any(layout.may_write(part) for layout, unit in places for part in _parts_of(layout, unit)):
         return []
-    return denials_of([(layout, unit.relative) for layout, unit in places])
+    denials = {denial.path: denial for denial in (Denial(layout, unit.relative) for layout, unit in places)}
+    return [denial.failure() for denial in denials.values()]
 
 
 def _parts_of(layout: Layout, unit: Unit) -> Iterable[str]:

@@ -34,9 +34,9 @@ class UnchangedFinder:
         wanted: Wanted,
         known: UnchangedDirectories,
         others: frozenset[tuple[int, int]],
-        skips_packages: bool,
         *,
-        keeps: bool = True,
+        skips_packages: bool,
+        keeps: bool,
     ) -> None:
         self._layout = layout
         self._tree = layout.sources

@@ -8,13 +8,11 @@ digest, and what then still isn't known to fit is left to whoever can compile.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container
 
 from ...pyc.header import InvalidationMode, Verdict
 from ...pyc.names import PycNames, pyc_suffix
-from ...state.records.manifest import Manifest
 from ...state.records.pycs import PycRecords
 from ...state.records.record import Record, digest_of, digest_of_pieces, identity_at, identity_of
 from ...tree.layout import Layout
@@ -35,22 +33,24 @@ from ...tree.source import (
     source_status,
 )
 from .knowledge import Knowledge
-from .steps import LevelState, Stale, Unwanted
+from .steps import DOUBTS, LevelState, Stale, Unwanted
 from .wanted import Wanted
 
 #: Those of a pyc that is kept, or may be: what is written anew gets the rights that it should have.
-_MAY_FIT = frozenset({Verdict.FRESH, Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
+_MAY_FIT = DOUBTS | {Verdict.FRESH}
 #: The byte behind a header: that of a pyc with a record was followed by code.
 _SOME = b"\0"
 
 
 class Judge:
-    """Judges the pycs of one tree. `manifest` is None where headers are all there is."""
+    """Judges the pycs of one tree."""
 
-    def __init__(self, layout: Layout, wanted: Wanted, manifest: Manifest | None) -> None:
+    def __init__(self, layout: Layout, wanted: Wanted, knowledge: Knowledge) -> None:
         self._layout = layout
         self._wanted = wanted
-        self._manifest = manifest
+        self._knowledge = knowledge
+        self._manifest = knowledge.records
+        self._names_of = PycNames(wanted.cache_tag)
         self._suffixes = [(level, pyc_suffix(wanted.cache_tag, level)) for level in wanted.levels]
         self._doubts_all = wanted.trust_nothing or wanted.compare_code
         self._by_time = wanted.mode is InvalidationMode.TIMESTAMP
@@ -74,14 +74,15 @@ class Judge:
         reads = self._manifest is not None and names and not self._doubts_all
         self._records = self._manifest.pycs if self._manifest is not None and reads else None
 
-    def states(self, name: str, status: os.stat_result) -> list[LevelState]:
-        """What the levels of a source need; none if that is nothing."""
+    def states(
+        self, name: str, status: os.stat_result, suffixes: list[tuple[int, str]] | None = None
+    ) -> list[LevelState]:
+        """Returns what the levels of a source need, those that are wanted or these; none if that is nothing."""
         states: list[LevelState] = []
-        header = self._wanted.header
-        expected = header.timestamp(self._wanted.mtime(status), status.st_size)
+        header, expected = self._wanted.header, self._wanted.expected_header(status)
         identity = ""
         text: SourceText | None = None
-        for level, suffix in self._suffixes:
+        for level, suffix in suffixes or self._suffixes:
             pyc = name[:-3] + suffix
             record = self._records.get(self._directory, pyc) if self._records is not None else None
             identity = identity_of(status) if record is not None and not identity else identity
@@ -97,12 +98,9 @@ class Judge:
                 self.proven.append(known)
                 continue
             regular = self._names.get(pyc)
-            if regular is None:
-                if self._wanted.create_missing:
-                    states.append(LevelState(level, pyc, Verdict.MISSING))
-                continue
             if not regular:
-                states.append(LevelState(level, pyc, Verdict.OBSTRUCTED))
+                if regular is not None or self._wanted.create_missing:
+                    states.append(LevelState(level, pyc, Verdict.MISSING if regular is None else Verdict.OBSTRUCTED))
                 continue
             refreshable = None
             head, size = self._look(pyc, header.size + 1, record, known)
@@ -110,9 +108,11 @@ class Judge:
             if size > largest_pyc(status.st_size):
                 verdict = Verdict.CORRUPT
             elif verdict in (Verdict.FRESH, Verdict.UNPROVEN):
-                if not self._doubts_all and self._manifest is not None and text is None:
-                    text = self._read(name)
-                verdict = self._believed(verdict, record, pyc, text)
+                if self._doubts_all:
+                    verdict = Verdict.SUSPECT
+                elif self._manifest is not None:
+                    text = text or self._read(name)
+                    verdict = self._compare(record, pyc, text)
             elif verdict is Verdict.OTHER_MTIME and record is not None and not self._doubts_all:
                 text = text or self._read(name)
                 refreshable = self._refreshable(record, pyc, status, text, is_untouched=known is not None)
@@ -153,12 +153,6 @@ class Judge:
                 return Verdict.UNREADABLE
         return None
 
-    def _believed(self, verdict: Verdict, record: Record | None, pyc: str, text: SourceText | None) -> Verdict:
-        """What a header that fits is worth."""
-        if self._doubts_all:
-            return Verdict.SUSPECT
-        return verdict if self._manifest is None else self._compare(record, pyc, text)
-
     def _refreshable(
         self, record: Record, pyc: str, status: os.stat_result, text: SourceText | None, *, is_untouched: bool
     ) -> Record | None:
@@ -175,6 +169,18 @@ class Judge:
         self.records.append((pyc, renewed))
         return renewed
 
+    def judge_unwanted(self, pyc: str, source: str) -> Unwanted | None:
+        """Judge a pyc of a level that nobody asks for: without it, one that is stale would be seen by nobody."""
+        try:
+            status = source_status(self._layout.sources, self._relative, source)
+        except (OSError, SourceRefused):
+            return None  # gone meanwhile, or never to be read, which is told of the source
+        level = self._names_of.level_of(pyc)
+        states = self.states(source, status, [(level, pyc_suffix(self._wanted.cache_tag, level))])
+        is_recorded = self._manifest is not None and self._manifest.pycs.get(self._directory, pyc) is not None
+        is_owned = self._knowledge.is_owned(self._directory, pyc)
+        return Unwanted(pyc, Stale(source, status, tuple(states)), is_recorded, is_owned)
+
     def adopt(self, source: str, pyc: str) -> None:
         """Record a pyc that somebody else wrote as it is: from now on a change of it is noticed.
 
@@ -182,10 +188,8 @@ class Judge:
         """
         text = self._read(source) if self._manifest is not None else None
         found = self._digest(pyc, text) if text is not None else None
-        if text is None or found is None:
-            return
-        seen, identity = identity_at(text.status, text.when), identity_at(found.status, found.when)
-        self.records.append((pyc, Record(seen, digest_of(text.data), identity, found.digest, found.header)))
+        if text is not None and found is not None:
+            self.records.append((pyc, record_of(text, digest_of(text.data), found)))
 
     def _reopen(self) -> None:
         """Following a source's link may have opened so many directories that the one of the pycs was given back."""
@@ -193,12 +197,6 @@ class Judge:
             self._pycs = self._layout.pycs.entered(self._layout.pycache(self._relative))
         except OSError:
             self._pycs = None  # swept away meanwhile: then nothing in it can be read
-
-    def _status(self, pyc: str) -> os.stat_result:
-        if self._pycs is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        with self._pycs as directory:
-            return os.stat(pyc, dir_fd=directory, follow_symlinks=False)
 
     def _look(self, pyc: str, size: int, record: Record | None, untouched: os.stat_result | None) -> tuple[bytes, int]:
         """The first bytes of a pyc, and how large it is; one that is as it was recorded isn't opened for that."""
@@ -211,8 +209,11 @@ class Judge:
 
     def _untouched(self, record: Record, pyc: str) -> os.stat_result | None:
         """The status of a pyc that is as it was recorded, header included: a row of the manifest may hold anything."""
+        if self._pycs is None:
+            return None
         try:
-            status = self._status(pyc)
+            with self._pycs as directory:
+                status = os.stat(pyc, dir_fd=directory, follow_symlinks=False)
         except OSError:
             return None
         return status if record.pyc == identity_of(status) and isinstance(record.header, bytes) else None
@@ -236,14 +237,10 @@ class Judge:
         if source != record.source_digest:
             # Still the code of the other source; or both are new, and somebody else has compiled.
             return Verdict.OTHER_CONTENT if is_recorded else Verdict.UNKNOWN
-        if not (is_recorded and self._fits(found.header, self._expected(text))):
+        if not (is_recorded and self._fits(found.header, self._wanted.expected_header(text.status))):
             return Verdict.SUSPECT
-        seen, identity = identity_at(text.status, text.when), identity_at(found.status, found.when)
-        self.records.append((pyc, record._replace(source=seen, pyc=identity, header=found.header)))
+        self.records.append((pyc, record_of(text, source, found, record.microseconds)))
         return Verdict.FRESH
-
-    def _expected(self, text: SourceText) -> bytes:
-        return self._wanted.header.timestamp(self._wanted.mtime(text.status), text.status.st_size)
 
     def _read(self, name: str) -> SourceText | None:
         try:
@@ -254,39 +251,18 @@ class Judge:
             self._reopen()
 
     def _digest(self, pyc: str, text: SourceText) -> PycDigest | None:
-        pycache, size = self._layout.pycache(self._relative), self._wanted.header.size
-        try:
-            return digest_pyc(self._layout.pycs, pycache, pyc, len(text.data), size, digest_of_pieces)
-        except (OSError, SourceRefused):
-            return None
+        return digest_pyc_of(self._layout, self._relative, pyc, len(text.data), self._wanted.header.size)
 
 
-def judge_unwanted(
-    layout: Layout,
-    wanted: Wanted,
-    knowledge: Knowledge,
-    relative: str,
-    pycs: Iterable[tuple[str, str]],
-    names: dict[str, bool],
-) -> Iterator[Unwanted]:
-    """Judge pycs of levels that nobody asks for: without it, one that is stale would be seen by nobody.
+def digest_pyc_of(layout: Layout, relative: str, pyc: str, source_size: int, header_size: int) -> PycDigest | None:
+    """Returns the digest of a pyc of the directory `relative`; None if it can't be read."""
+    try:
+        return digest_pyc(layout.pycs, layout.pycache(relative), pyc, source_size, header_size, digest_of_pieces)
+    except (OSError, SourceRefused):
+        return None
 
-    They lie in one directory, each is given with its source, and `names` is everything that lies there.
-    """
-    names_of = PycNames(wanted.cache_tag)
-    directory = layout.describe_pyc(relative)
-    manifest = knowledge.records
-    by_level: dict[int, list[tuple[str, str]]] = {}
-    for pyc, source in pycs:
-        by_level.setdefault(names_of.level_of(pyc), []).append((pyc, source))
-    for level, found in sorted(by_level.items()):
-        judge = Judge(layout, wanted._replace(levels=(level,)), manifest)
-        judge.enter(relative, names, [source for _, source in found])
-        for pyc, source in found:
-            try:
-                status = source_status(layout.sources, relative, source)
-            except (OSError, SourceRefused):
-                continue  # gone meanwhile, or never to be read, which is told of the source
-            stale = Stale(source, status, tuple(judge.states(source, status)))
-            is_recorded = manifest is not None and manifest.pycs.get(directory, pyc) is not None
-            yield Unwanted(pyc, stale, is_recorded, knowledge.is_owned(directory, pyc))
+
+def record_of(text: SourceText, source_digest: bytes, found: PycDigest, microseconds: int = 0) -> Record:
+    """Returns the record of a pyc that was made from this source."""
+    seen, identity = identity_at(text.status, text.when), identity_at(found.status, found.when)
+    return Record(seen, source_digest, identity, found.digest, found.header, microseconds)

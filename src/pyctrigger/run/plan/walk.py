@@ -18,9 +18,10 @@ from ...tree.layout import Layout
 from ...tree.listing import PycListing, SourceListing, list_pycs, list_sources
 from ..scope.paths import Unit
 from ..scope.sites import reason_to_refuse
+from .disk_usage import FileSizes
+from .glance import Notes
 from .knowledge import Knowledge
-from .notes import Notes
-from .orphans import Seen, Weeder, emptied_directories, emptied_prefix
+from .orphans import Seen, Weeder
 from .sources import AT_ONCE, SourceJudge
 from .steps import ForeignPlace, Step, Totals
 from .unchanged import Sight, UnchangedFinder
@@ -46,14 +47,24 @@ class Planner:
     ) -> None:
         self._layout = layout
         self._wanted = wanted
-        self._knowledge = knowledge
         self._sites = others | {layout.sources.identity}
         self._others = others - {layout.sources.identity}
         self._is_library = is_library
         self._notes = notes
         self._sources = SourceJudge(layout, wanted, knowledge, is_library=is_library, notes=notes)
         self._weeder = Weeder(layout, wanted, knowledge.owned_in)
-        self._unchanged = self._unchanged_before(knowledge)
+        self._unchanged: UnchangedFinder | None = None
+        records = knowledge.records
+        if records is not None and records.keeps_records and wanted.passes_unchanged and not layout.has_prefix:
+            # A second look comes upon what was written a moment ago: the next run sees it when it is old enough.
+            keeps = notes is None or not notes.again
+            self._unchanged = UnchangedFinder(
+                *(layout, wanted, records.unchanged, self._others), skips_packages=is_library, keeps=keeps
+            )
+        self._sizes = FileSizes() if wanted.measures else None
+        self._pyc_bytes = 0
+        #: The directories in the site directory, once it has been looked at.
+        self._top: list[str] = []
         #: Top-level directories that may hold nothing but bytecode: only an account that we don't act as can tell.
         self._closed: set[str] = set()
         self.looked: Callable[[int], None] | None = None  # is told how many sources have been looked at
@@ -62,82 +73,66 @@ class Planner:
         self.foreign: list[ForeignPlace] = []
 
     def plan(self, units: list[Unit]) -> Iterator[Step]:
-        """The steps for these units, and for every top-level directory that holds nothing but bytecode."""
-        seen = set()
-        for unit in units:
-            yield from self._part(unit)
-            seen.add(unit.relative)
+        """Yields the steps for these units, and for every top-level directory that holds nothing but bytecode."""
+        yield from self.plan_parts(units)
         if units and not any(unit == ("", True) for unit in units):
-            for name in self._dead_packages():
-                if name not in seen:
-                    yield from self._part(Unit(name, deep=True))
+            seen = {unit.relative for unit in units}
+            dead = [name for name in self._dead_packages() if name not in seen]
+            yield from self.plan_parts(Unit(name, deep=True) for name in dead)
             self.foreign += (ForeignPlace(name, deep=True, if_dead=True) for name in self._closed if name not in seen)
 
     def plan_places(self, places: list[ForeignPlace]) -> Iterator[Step]:
-        """The steps for places that were left to the process that acts as accounts."""
-        for place in places:
-            if not place.if_dead or self._is_dead(place.relative, 0):
-                yield from self._part(Unit(place.relative, place.deep))
+        """Yields the steps for places that were left to the process that acts as accounts."""
+        found = (place for place in places if not place.if_dead or self._is_dead(place.relative))
+        yield from self.plan_parts(Unit(place.relative, place.deep) for place in found)
 
-    def plan_again(self, units: Iterable[Unit]) -> Iterator[Step]:
-        """The parts that these units are now, and nothing else: the run has done what it could."""
+    def plan_parts(self, units: Iterable[Unit]) -> Iterator[Step]:
+        """Yields the steps for these units, and for nothing else."""
         for unit in units:
-            yield from (step for step in self._part(unit) if step.part)
+            yield from self._part(unit.relative, deep=unit.deep and unit.relative != "")
+            if unit == ("", True):
+                for name in self._top:
+                    yield from self._part(name, deep=True)
 
     @property
     def totals(self) -> Totals:
         """What was seen in all."""
         unchanged = self._unchanged.sources if self._unchanged else 0
-        weight = (self._sources.weight.sources, self._sources.weight.pycs) if self._sources.weight else (0, 0)
-        return Totals(self._sources.sources + unchanged, self._sources.fresh + unchanged, *weight)
+        sources = self._sources
+        return Totals(sources.sources + unchanged, sources.fresh + unchanged, sources.bytes, self._pyc_bytes)
 
-    def _part(self, unit: Unit) -> Iterator[Step]:
-        """The steps for one unit, a part of its own for a glance; below a whole site directory there are many."""
+    def _part(self, relative: str, *, deep: bool) -> Iterator[Step]:
+        """Yields the steps for a part of its own for a glance: a top-level directory, or the modules beside those."""
         if not self._notes:
-            yield from self._descend(unit.relative, deep=unit.deep)
+            yield from self._descend(relative, deep=deep)
             return
-        self._notes.begin(unit.relative)
-        for step in self._descend(unit.relative, deep=unit.deep):
+        self._notes.begin(relative)
+        for step in self._descend(relative, deep=deep):
             self._notes.step(step)
             yield step
-        yield from self._ended(None)
-
-    def _ended(self, following: str | None) -> Iterator[Step]:
-        """The part that has been looked at, if anything is to be said of it; goes on with the following one."""
-        assert self._notes is not None
-        part = self._notes.end() if following is None else self._notes.begin(following)
+        part = self._notes.end()
         if part is not None:
             yield Step.of(part.name)._replace(part=part)
 
-    def look_into(self, relative: str) -> Iterator[Step]:
-        """The steps for one directory alone, without what lies below it."""
-        return self._descend(relative, deep=False)
-
-    def _descend(self, relative: str, *, deep: bool, depth: int = 0) -> Generator[Step, None, bool]:
-        """Steps for one directory and what lies below. Returns whether they leave it empty."""
+    def _descend(self, relative: str, *, deep: bool) -> Generator[Step, None, bool]:
+        """Yields steps for one directory and what lies below. Returns whether they leave it empty."""
         names = self._unchanged_below(relative)
-        if not names and names is not None:
-            return False  # most directories: nothing to do, nothing below
         seen = None
         if names is None:
-            seen = yield from self._examined(relative, depth, deep=deep)
-            if seen is None:
-                return False
-            names = self._below(relative, seen)
+            seen = yield from self._examined(relative, deep=deep)
+            names = self._below(relative, seen) if seen else []
+        if not relative:
+            self._top = names
         emptied: set[str] = set()
         for name in names if deep else ():
-            inner = f"{relative}/{name}" if relative else name
-            if not depth and not relative and self._notes:
-                yield from self._ended(inner)
-            if (yield from self._descend(inner, deep=True, depth=depth + 1)):
+            if (yield from self._descend(f"{relative}/{name}", deep=True)):
                 emptied.add(name)
         if seen is None and emptied and self._unchanged:
             self._unchanged.reconsider(relative)
-            seen = yield from self._examined(relative, depth, deep=False)
+            seen = yield from self._examined(relative, deep=False)
         if seen is None or (seen.pycs is None and not emptied):
             return False
-        leave = emptied_prefix if self._layout.has_prefix else emptied_directories
-        step = leave(relative, seen, emptied, purges=self._wanted.purge)
+        step = self._weeder.emptied(relative, seen, emptied)
         if step is None:
             return False
         yield step
@@ -150,10 +145,10 @@ class Planner:
             self._notes.unchanged(relative, self._unchanged.seen)
         return names
 
-    def _examined(self, relative: str, depth: int, *, deep: bool) -> Generator[Step, None, Seen | None]:
+    def _examined(self, relative: str, *, deep: bool) -> Generator[Step, None, Seen | None]:
         """What stands in one directory, with a step if it needs something; None where it can't be looked at."""
         problem = Step.of(relative)
-        if depth >= _DEEPEST:
+        if relative.count("/") >= _DEEPEST:
             yield problem._replace(unexamined=f"more than {_DEEPEST} directories deep")
             return None
         try:
@@ -177,18 +172,6 @@ class Planner:
         if self._notes:
             self._notes.need(relative)
 
-    def _unchanged_before(self, knowledge: Knowledge) -> UnchangedFinder | None:
-        """Which directories need no look, where that is known, and where a look wouldn't be the point."""
-        wanted = self._wanted
-        looks_anyway = wanted.trust_nothing or wanted.compare_code or wanted.measure
-        does_less = wanted.sweep_only or wanted.purge or self._layout.has_prefix
-        if knowledge.records is None or not knowledge.records.keeps_records or looks_anyway or does_less:
-            return None
-        # A second look comes upon what was written a moment ago: the next run sees it when it is old enough.
-        keeps = self._notes is None or not self._notes.again
-        unchanged = knowledge.records.unchanged
-        return UnchangedFinder(self._layout, wanted, unchanged, self._others, self._is_library, keeps=keeps)
-
     def _below(self, relative: str, seen: Seen) -> list[str]:
         names = seen.sources.directories if seen.sources else []
         if self._layout.has_prefix and seen.pycs:
@@ -205,16 +188,16 @@ class Planner:
         with contextlib.suppress(OSError):
             listing = self._list("")
             names = listing.directories if listing else []
-            dead += [name for name in names if self._is_dead(name, 0)]
+            dead += [name for name in names if self._is_dead(name)]
             if self._layout.has_prefix:
                 # What is gone altogether has no directory left but that of its pycs.
                 below = self._layout.pycs.directories_in(self._layout.pycache(""))
                 dead += sorted({*below} - {*names} - self._skipped(""))
         return dead
 
-    def _is_dead(self, relative: str, depth: int) -> bool:
+    def _is_dead(self, relative: str) -> bool:
         try:
-            listing = self._list(relative) if depth < _DEEPEST else None
+            listing = self._list(relative) if relative.count("/") < _DEEPEST else None
         except ForeignPlaceError:
             self._closed.add(relative.partition("/")[0])
             return False
@@ -222,7 +205,7 @@ class Planner:
             return False
         if listing is None or not listing.is_barren or not (listing.has_pycache or listing.directories):
             return False
-        return all(self._is_dead(f"{relative}/{name}", depth + 1) for name in listing.directories)
+        return all(self._is_dead(f"{relative}/{name}") for name in listing.directories)
 
     def _look(self, relative: str) -> Generator[Step, None, Seen]:
         """What one directory needs, step by step, and what stands in it. Raises OSError."""
@@ -238,25 +221,21 @@ class Planner:
         except ForeignPlaceError:
             self._leave_to_others(relative, deep=False)
             return Seen(listing, None, 0, keeps_pycache=True)
-        has_stale = is_needed = False
-        if listing and not (self._wanted.sweep_only or self._wanted.purge):
-            for each in self._sources.judge(step, listing, _entries(pycs), sight):
-                if each is not step and step.says_something:
-                    yield step
-                step = each
-                has_stale |= bool(step.stale)
-                is_needed |= step.is_needed
+        has_stale = False
+        if listing and self._wanted.judges_sources:
+            step = yield from self._sources.judge(step, listing, _entries(pycs), sight)
+            has_stale = self._sources.has_stale
             step.links.extend(self._sources.links_elsewhere(relative, listing.linked, self._sites))
         removals = self._weeder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
         # Who looks, and finds a directory as it was, would be silent about a level that isn't wanted.
         sight = None if self._weeder.waits or self._weeder.unwanted else sight
         if self._notes and self._weeder.waits:
             self._notes.wait(relative, self._weeder.spared, self._weeder.waits_until)
-        if self._sources.weight:
-            self._sources.weight.add_pycs(relative, pycs)
-        told = self._weeder.unwanted if self._wanted.tells_unwanted else []
+        if self._sizes and pycs:
+            self._pyc_bytes += sum(map(self._sizes.of, self._statuses(relative, pycs)))
+        told = self._weeder.unwanted if not self._wanted.work.writes else []
         if self._unchanged and listing:
-            is_needed |= bool(step.is_needed or removals or told)
+            is_needed = step.is_needed or removals or told
             note = self._unchanged.end(relative, listing, None if is_needed else sight)
             step = step._replace(note=note) if note else step
         for start in range(0, len(removals), AT_ONCE):
@@ -264,16 +243,20 @@ class Planner:
             yield step
             step = step.rest()
         for start in range(0, len(told), AT_ONCE):
-            from .verdicts import judge_unwanted
-
-            some = told[start : start + AT_ONCE]
-            judged = judge_unwanted(self._layout, self._wanted, self._knowledge, relative, some, _entries(pycs))
-            step.unwanted.extend(judged)
+            judged = (self._sources.pycs.judge_unwanted(*each) for each in told[start : start + AT_ONCE])
+            step.unwanted.extend(filter(None, judged))
             yield step
             step = step.rest()
         if step.says_something:
             yield step
         return Seen(listing, pycs, len(removals), has_stale or step.obstacle is not None)
+
+    def _statuses(self, relative: str, pycs: PycListing) -> Iterator[os.stat_result]:
+        """Yields the statuses of the pycs that all this is about."""
+        for name, regular in pycs.names.items():
+            if regular and self._weeder.is_meant(name):
+                with contextlib.suppress(FileNotFoundError):
+                    yield self._layout.pycs.lstat(self._layout.pycache(relative), name)
 
     def _list_pycs(
         self, relative: str, listing: SourceListing | None, sight: Sight | None

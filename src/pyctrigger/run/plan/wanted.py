@@ -28,21 +28,15 @@ class Wanted(NamedTuple):
     mode: InvalidationMode
     writer: str
     """The id in our temporary names; residue of this writer is known to be dead once the lock is ours."""
+    work: Work = Work.RUN
     exclude: tuple[str, ...] = ()
     create_missing: bool = True
     source_date_epoch: int | None = None
     """No timestamp in a pyc is later than this (seconds): the sources' own will be clamped to it."""
-    trust_nothing: bool = False
-    """A repair: every pyc is compared with a new compilation."""
     compare_code: bool = False
     """A thorough look: the same, and nothing is written."""
-    sweep_only: bool = False
-    purge: bool = False
-    """Every pyc of this cache tag goes, its source or not."""
     bound: frozenset[int] | None = None
     """The only levels that a sweep, a purge or a look is about; None: every level."""
-    tells_unwanted: bool = False
-    """A look: also pycs of levels that aren't wanted are judged."""
     sweeps_unwanted: bool = False
     """A sweep: also pycs of levels that aren't wanted go."""
     trust_all_directories: bool = False
@@ -55,13 +49,40 @@ class Wanted(NamedTuple):
     """A package's own pyc stays as it is, stale or not."""
     limits: Mapping[str, float] = MappingProxyType({})
     """By kind of failure (`timeout`, `memory`): what one source may use."""
-    measure: bool = False
-    """Count the bytes of the pycs, which costs a call for each."""
+
+    @property
+    def trust_nothing(self) -> bool:
+        """Whether every pyc is compared with a new compilation, and obstacles are replaced."""
+        return self.work is Work.REPAIR
+
+    @property
+    def purges(self) -> bool:
+        """Whether every pyc of this cache tag goes, its source or not."""
+        return self.work is Work.PURGE
+
+    @property
+    def judges_sources(self) -> bool:
+        """Whether sources are looked at for what they need."""
+        return self.work not in (Work.SWEEP, Work.PURGE)
+
+    @property
+    def passes_unchanged(self) -> bool:
+        """Whether directories that needed nothing are passed over while they are unchanged."""
+        return self.work in (Work.RUN, Work.VERIFY) and not self.compare_code
+
+    @property
+    def measures(self) -> bool:
+        """Whether the bytes of sources and pycs are counted, which costs a call for each pyc."""
+        return self.work is Work.STATUS
 
     def mtime(self, status: os.stat_result) -> int:
         """The mtime that belongs into a pyc, as importlib computes it: `int()` of the float, not the nanoseconds."""
         mtime = int(status.st_mtime)
         return mtime if self.source_date_epoch is None else min(mtime, self.source_date_epoch)
+
+    def expected_header(self, status: os.stat_result) -> bytes:
+        """Returns the header of a timestamp pyc of a source with this status."""
+        return self.header.timestamp(self.mtime(status), status.st_size)
 
     @property
     def terms(self) -> str:
@@ -91,15 +112,12 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         # 3.6 knows no other: asking it for a hash can only mean the nearest that it has.
         mode=mode if header.has_modes else InvalidationMode.TIMESTAMP,
         writer=writer,
+        work=request.work,
         exclude=(*settings.exclude, *request.scope.exclude),
         create_missing=settings.create_missing,
         source_date_epoch=request.bytecode.source_date_epoch,
-        trust_nothing=request.work is Work.REPAIR,
         compare_code=request.bytecode.compare_code,
-        sweep_only=request.work is Work.SWEEP,
-        purge=request.work is Work.PURGE,
         bound=bound,
-        tells_unwanted=request.work in (Work.VERIFY, Work.STATUS),
         sweeps_unwanted=request.bytecode.unwanted,
         trust_all_directories=settings.untrusted_directories == "allow",
         tells_shared=os.geteuid() == 0 and not request.running.hook,
@@ -107,7 +125,6 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         # Who only looks is told of every stale pyc, whosever it is.
         keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.bytecode.replaces_owned,
         limits=settings.limits,
-        measure=request.work is Work.STATUS,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from pyctrigger.pyc.names import temporary_names
 from pyctrigger.run.plan import orphans
+from pyctrigger.run.scope.request import Work
 from unit.run.plan.trees import TAG, TEXT, WRITER, Link, cached, in_memory, make, plan, pyc, said
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ CASES: dict[str, tuple[str, Any, dict[str, Any], str | None]] = {
     "a level nobody asks for": (cached("m", 1), pyc(), {}, None),
     "that level is swept": (cached("m", 1), pyc(), {"sweeps_unwanted": True}, "unwanted"),
     "another one is": (cached("m", 2), pyc(), {"sweeps_unwanted": True, **ONE}, None),
-    "who looks tells of it": (cached("m", 1), pyc(), {"tells_unwanted": True}, "unwanted"),
-    "a purge takes what has a source": (cached("m", 1), pyc(), {"purge": True}, "pyc"),
-    "a purge of another level": (cached("m", 2), pyc(), {"purge": True, **ONE}, None),
-    "a purge keeps other Pythons'": ("m.cpython-312.pyc", pyc(), {"purge": True}, None),
+    "who looks tells of it": (cached("m", 1), pyc(), {"work": Work.VERIFY}, "unwanted"),
+    "a purge takes what has a source": (cached("m", 1), pyc(), {"work": Work.PURGE}, "pyc"),
+    "a purge of another level": (cached("m", 2), pyc(), {"work": Work.PURGE, **ONE}, None),
+    "a purge keeps other Pythons'": ("m.cpython-312.pyc", pyc(), {"work": Work.PURGE}, None),
     "our own residue": (TEMPORARY, b"", {}, "residue"),
     "our own, and a sweep of one level": (TEMPORARY, b"", ONE, None),
     "another run's, young": (THEIRS, b"", {}, None),
@@ -61,7 +62,7 @@ CASES: dict[str, tuple[str, Any, dict[str, Any], str | None]] = {
     "a link like an importer's": (RESIDUE, Link("x"), {"aged": AGED}, None),
     "a package's": (GONE, pyc(), {"owns": GONE}, None),
     "another file is a package's": (GONE, pyc(), {"owns": OPTIMIZED}, "orphan"),
-    "a package's, and a purge": (cached("m", 1), pyc(), {"purge": True, "owns": cached("m", 1)}, None),
+    "a package's, and a purge": (cached("m", 1), pyc(), {"work": Work.PURGE, "owns": cached("m", 1)}, None),
     "a package's level nobody asks for": (
         *(cached("m", 1), pyc()),
         {"sweeps_unwanted": True, "owns": cached("m", 1)},

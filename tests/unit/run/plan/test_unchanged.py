@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
+from pyctrigger.run.scope.request import Work
 from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.state.records.record import Record, digest_of, identity_of
 from pyctrigger.state.records.unchanged import key_of
@@ -122,9 +123,9 @@ PROOFS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "a level nobody asks for": ({f"p/__pycache__/{cached('m', 1)}": pyc()}, {}, False),
     "another Python's pyc": ({"p/__pycache__/m.cpython-312.pyc": pyc()}, {}, True),
     "an excluded source": ({}, {"exclude": ("*/m.py",)}, False),
-    "a repair": ({}, {"trust_nothing": True}, False),
-    "bytes are counted": ({}, {"measure": True}, False),
-    "a sweep": ({}, {"sweep_only": True}, False),
+    "a repair": ({}, {"work": Work.REPAIR}, False),
+    "bytes are counted": ({}, {"work": Work.STATUS}, False),
+    "a sweep": ({}, {"work": Work.SWEEP}, False),
 }
 
 

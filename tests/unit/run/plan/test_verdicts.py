@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 
 from pyctrigger.pyc.header import InvalidationMode
+from pyctrigger.run.scope.request import Work
 from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.state.records.record import Record, digest_of, identity_of
 from pyctrigger.tree.source import largest_pyc
@@ -60,8 +61,8 @@ BY_HEADER: dict[str, tuple[Any, dict[str, Any], str | None]] = {
     "an epoch before the source": (pyc(), {"source_date_epoch": MTIME - 1}, "mtime"),
     "clamped to the epoch": (pyc(mtime=5), {"source_date_epoch": 5}, None),
     "an epoch after the source": (pyc(), {"source_date_epoch": MTIME + 1}, None),
-    "a repair": (pyc(), {"trust_nothing": True}, "suspect"),
-    "a repair, another mtime": (pyc(mtime=1), {"trust_nothing": True}, "mtime"),
+    "a repair": (pyc(), {"work": Work.REPAIR}, "suspect"),
+    "a repair, another mtime": (pyc(mtime=1), {"work": Work.REPAIR}, "mtime"),
     "code is compared": (pyc(), {"compare_code": True}, "suspect"),
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyctrigger.run.scope.paths import Unit
+from pyctrigger.run.scope.request import Work
 from unit.run.plan.trees import EVERYTHING, TEXT, Link, cached, in_memory, make, plan, pyc, said
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[str]]] = {
     "too deep": (
         {f"{DEEP}/m.py": TEXT},
         {},
-        [f"{DEEP[:-2]}: unexamined: more than 200 directories deep"],
+        [f"{DEEP}: unexamined: more than 200 directories deep"],
     ),
     "a __pycache__ that is a file": (
         {"p/m.py": TEXT, "p/__pycache__": b""},
@@ -120,12 +121,12 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[str]]] = {
     ),
     "a sweep": (
         {"p/m.py": TEXT, f"p/__pycache__/{ORPHAN}": pyc()},
-        {"sweep_only": True},
+        {"work": Work.SWEEP},
         [f"p: orphan {ORPHAN}", "p: empty __pycache__"],
     ),
     "a purge": (
         {**FRESH, "q/__pycache__": None, f"r/__pycache__/{cached('m').replace('311', '312')}": pyc()},
-        {"purge": True},
+        {"work": Work.PURGE},
         [f"p: pyc {cached('m')}", "p: empty __pycache__", "q: empty __pycache__", "q: empty"],
     ),
     "who may read the sources may not enter": (
@@ -178,7 +179,7 @@ PREFIXED: dict[str, tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any], 
         {},
         [f"p: orphan {ORPHAN}"],
     ),
-    "a purge keeps the sources' tree": ({"p/m.py": TEXT}, {f"p/{cached('m')}": pyc()}, {"purge": True}, []),
+    "a purge keeps the sources' tree": ({"p/m.py": TEXT}, {f"p/{cached('m')}": pyc()}, {"work": Work.PURGE}, []),
 }
 PREFIXED["a purge keeps the sources' tree"][3].extend([f"p: pyc {cached('m')}", "p: empty __pycache__"])
 

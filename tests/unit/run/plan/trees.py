@@ -87,7 +87,7 @@ def knowledge_of(manifest: Manifest | None = None, owned: Sequence[str] = ()) ->
     """What is known: by a manifest, without one headers are believed; and of a dpkg that owns these paths."""
     texts = {"/var/lib/dpkg/info/p.list": "\n".join([*owned, ""]).encode(), "/var/lib/dpkg/status": b""}
     ownership = Ownership(FilesInMemory(texts if owned else {}), print)
-    return Knowledge(manifest or Manifest(None), MAGIC, ownership, limits={}, compares_records=manifest is not None)
+    return Knowledge(manifest or Manifest(None), wanted(), ownership, compares_records=manifest is not None)
 
 
 def plan(
