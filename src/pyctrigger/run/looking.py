@@ -15,7 +15,7 @@ from .plan.knowledge import Knowledge
 from .plan.proof import Prover
 from .plan.survey import Places, Survey
 from .plan.wanted import wanted_bytecode
-from .scope.forked import Apart, Line, Relay
+from .scope.forked import Relay, act_as_others
 from .scope.sites import OpenSites
 from .scope.target import Assignment
 
@@ -26,13 +26,13 @@ def look(assignment: Assignment, operation: Operation, report: FlavourReport) ->
     if foreign:
         from .others import trouble_with
 
-        def inspect_as_others(line: Line, relay: Relay) -> Inspected:
+        def inspect_as_others(relay: Relay) -> Inspected:
             operation.store.tell_to(relay.notice)
             ownership = operation.ownership.anew(relay.notice)
             return _inspect(assignment, operation, relay, ownership, foreign)[0]
 
         with trouble_with(foreign, found.tally):
-            found.add(Apart(operation.observer).perform(inspect_as_others))
+            found.add(act_as_others(inspect_as_others, operation.observer))
     if assignment.request.running.dry_run:
         found.tally.findings.clear()
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..outcome.outcome import Failure, Tally
 from .plan.glance import Overview
 from .plan.survey import Places
-from .scope.forked import Apart, DeathError, Line, NoProcessError, Relay
+from .scope.forked import DeathError, NoProcessError, Relay, act_as_others
 from .scope.paths import Units
 from .scope.sites import OpenSites
 from .scope.target import Assignment
@@ -19,22 +19,23 @@ def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Pl
     """Do the work in the places of others, as they; what became of their files. Raises PyctriggerError."""
     from .flow import carry_out
 
-    def carry_out_apart(line: Line, relay: Relay) -> None:
+    def carry_out_apart(relay: Relay) -> None:
         with OpenSites(assignment.target, assignment.request) as sites:
-            carry_out(assignment, WorkspaceApart(workspace, line, relay), sites, places)
+            carry_out(assignment, WorkspaceApart(workspace, relay), sites, places)
 
     held = workspace.entrance.descriptor
-    apart = Apart(
-        workspace.observer, lambda: (workspace.enter(), workspace.entrance.descriptor), [] if held is None else [held]
-    )
     tally = Tally()
     try:
         with trouble_with(places, tally):
-            apart.perform(carry_out_apart)
+            act_as_others(
+                carry_out_apart,
+                workspace.observer,
+                enter=lambda: (workspace.enter(), workspace.entrance.descriptor),
+                take=tally.add,
+                keep=[] if held is None else [held],
+            )
     finally:
         workspace.forget_parts()
-        for each in apart.so_far:
-            tally.add(each)
         workspace.report.tally.add(tally)
     return tally
 
@@ -42,15 +43,14 @@ def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Pl
 def glance_as_others(overview: Overview, assignment: Assignment, workspace: Workspace) -> Units | None:
     """What a glance tells that looks into the places of others, too; nothing where that can't be: who looks says so."""
 
-    def glance(line: Line, relay: Relay) -> Units | None:
+    def glance(relay: Relay) -> Units | None:
         with OpenSites(assignment.target, assignment.request) as sites:
             return overview.changed(sites)
 
     try:
-        found: Units | None = Apart(workspace.observer).perform(glance)
-    except (NoProcessError, DeathError):
+        return act_as_others(glance, workspace.observer)
+    except NoProcessError:
         return {}
-    return found
 
 
 @contextlib.contextmanager
@@ -58,10 +58,10 @@ def trouble_with(places: Places, tally: Tally) -> Iterator[None]:
     """Where there is no process for these places, or it has died, that is one failure for each of them."""
     try:
         yield
-    except NoProcessError as error:
-        kind, reason = "refused", f"others may rename here, and no process can be had that acts as they ({error})"
     except DeathError as error:
         kind, reason = "crash", f"the process that acted as whose place it is has ended ({error})"
+    except NoProcessError as error:
+        kind, reason = "refused", f"others may rename here, and no process can be had that acts as they ({error})"
     else:
         return
     for site, found in places.items():

@@ -17,7 +17,7 @@ from .scope.request import Request, Work
 from .scope.target import Assignment
 
 if TYPE_CHECKING:
-    from .scope.forked import Line, Relay
+    from .scope.forked import Relay
 
 
 class Workspace:
@@ -95,20 +95,20 @@ class Workspace:
 class WorkspaceApart(Workspace):
     """The same in a process that was forked: the parent has the lock, the journal, the history and the report."""
 
-    def __init__(self, workspace: Workspace, line: Line, relay: Relay) -> None:
+    def __init__(self, workspace: Workspace, relay: Relay) -> None:
         vars(self).update(vars(workspace))
         self.store.tell_to(relay.notice)
         self.observer = relay
         self.ownership = workspace.ownership.anew(relay.notice)
         self.forget_parts()
-        self._line = line
+        self._relay = relay
         self._has_entered = False
 
     def enter(self) -> bool:
         if self._has_entered:
             return False
         self._has_entered = True
-        return self._line.enter()
+        return self._relay.enter()
 
     def _take(self, tally: Tally) -> None:
-        self._line.tell("so far", tally)
+        self._relay.send("take", tally)

@@ -107,18 +107,16 @@ def manage_hooks(request: HookRequest) -> HookReport:
         try:
             return _manage(request)
         except ForeignPlaceError as foreign:
-            from ...outcome.observer import Observer
-            from ..scope.forked import Apart, DeathError, NoProcessError
+            from ..scope.forked import NoProcessError, act_as_others
 
             try:
-                report: HookReport = Apart(Observer()).perform(lambda line, relay: _manage(request))
-            except (NoProcessError, DeathError) as error:
+                return act_as_others(lambda _: _manage(request))
+            except NoProcessError as error:
                 raise RefusedError(
                     f"account {foreign.uid} may rename in --root {request.root}, and no process can be had that acts "
                     f"as it ({error})",
                     hint="run it as that account",
                 ) from error
-            return report
 
 
 def _manage(request: HookRequest) -> HookReport:

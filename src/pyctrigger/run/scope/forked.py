@@ -1,8 +1,8 @@
 """A process for the places of others: forked with one thread, it acts in each as the account whose place it is.
 
 The caller's own process never changes its ids, since they are those of all its threads. The one that is forked shares
-nothing with it but a socket: over that it asks for the lock, tells what happens, and gives back what became of the
-files. It ends with its parent, however that ends.
+nothing with it but a socket: over that it asks for the lock, and reports what happens and what became of the files. It
+ends with its parent, however that ends.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from ...errors import DefectError, PyctriggerError, RefusedError, ShortageError
@@ -32,54 +33,58 @@ _MOST = 1 << 30
 _PATIENCE = 1.0
 #: Messages that wait for each other, and seconds that they do.
 _MOST_WAITING, _LONGEST_WAIT = 64, 0.05
-
+#: What an observer is told by the process.
+_EVENTS = ("notice", "looked", "compiled", "refreshed", "opened", "removed", "skipped", "progress")
 
 _Found = TypeVar("_Found")
-
-
-class DeathError(Exception):
-    """The process ended before its work; the text says how."""
 
 
 class NoProcessError(Exception):
     """No process can be had; the text says why."""
 
 
+class DeathError(NoProcessError):
+    """The process ended before its work; the text says how."""
+
+
 def look_as_others(look: Callable[[Observer], _Found], observer: Observer) -> _Found:
-    """What a look finds that writes nothing; if it meets with places of others, it is had by a process that acts there.
+    """Returns what a look finds that writes nothing; where it meets places of others, a process looks as they.
 
     Raises what `look` raises.
     """
     before = places_met()
     try:
-        return_value = look(observer)
+        found = look(observer)
     except PyctriggerError:
         if places_met() == before:
             raise
     else:
         if places_met() == before:
-            return return_value
+            return found
     try:
-        found: _Found = Apart(observer).perform(lambda line, relay: look(Observer()))
-    except (NoProcessError, DeathError) as error:
+        return act_as_others(lambda _: look(Observer()), observer)
+    except NoProcessError as error:
         raise RefusedError(
             f"others may rename there, and no process can be had that acts as they ({error})",
             hint="run it as the account whose place it is",
         ) from error
-    return found
 
 
-class Line:
-    """The child's end."""
+class Relay(Observer):
+    """The child's end of the socket: passes on to the parent what is observed, and what became of files."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, observer: Observer) -> None:
         self._channel = channel
         self._waiting: list[tuple[Any, ...]] = []
         self._since = 0.0
         self._kept: list[int] = []
+        self.is_watched = observer.is_watched
+        for name in _EVENTS:
+            if getattr(type(observer), name) is not getattr(Observer, name):
+                setattr(self, name, partial(self.send, "event", name))
 
-    def tell(self, *message: Any) -> None:
-        """Send a message with the next ones."""
+    def send(self, *message: Any) -> None:
+        """Send a message, together with the next ones."""
         now = time.monotonic()
         self._since = self._since if self._waiting else now
         self._waiting.append(message)
@@ -93,186 +98,141 @@ class Line:
             self._waiting = []
 
     def enter(self) -> bool:
-        """Have the parent take the lock, and keep it as well; whether somebody else had it meanwhile."""
-        self.tell("enter")
+        """Have the parent take the lock, and keep it as well. Returns whether another process had it meanwhile."""
+        self.send("enter")
         self.flush()
-        self._kept += socket.recv_fds(self._channel, 1, 1)[1]
-        answer = _receive(self._channel)
-        return bool(answer)
+        answer, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+        if not answer:
+            raise EOFError  # the parent has ended, and we end with it
+        self._kept += descriptors
+        return answer != _UNCHANGED
 
 
-class Relay(Observer):
-    """Tells the parent's observer what the child sees."""
-
-    def __init__(self, line: Line, observer: Observer) -> None:
-        self._line = line
-        self.is_watched = observer.is_watched
-        for name in _EVENTS:
-            if getattr(type(observer), name) is not getattr(Observer, name):
-                setattr(self, name, self._teller(name))
-
-    def _teller(self, name: str) -> Callable[..., None]:
-        return lambda *values: self._line.tell("event", name, values)
+#: What the parent answers where nobody else had the lock meanwhile, and otherwise.
+_UNCHANGED, _OUTDATED = b"=", b"!"
 
 
-_EVENTS = ("notice", "looked", "compiled", "refreshed", "opened", "removed", "skipped", "progress")
+def act_as_others(
+    work: Callable[[Relay], _Found],
+    observer: Observer | None = None,
+    *,
+    enter: Callable[[], tuple[bool, int | None]] = lambda: (False, None),
+    take: Callable[[Any], None] = lambda outcome: None,
+    keep: Sequence[int] = (),
+) -> _Found:
+    """Returns what `work` returns, or raises of PyctriggerError and OSError, in a process of its own.
 
+    `enter` is called before its first change; it takes the lock, and returns whether another process had it meanwhile,
+    and the descriptor by which the child has it, too. `take` is called with what became of files. `keep` are
+    descriptors that the child keeps open.
 
-class Apart:
-    """One process for one piece of work. `enter` is called when it is about to change something, for the lock.
-
-    It gives whether somebody else had the lock meanwhile, and the descriptor by which the child has it, too.
+    Raises NoProcessError, and DeathError where it ended without an answer.
     """
-
-    def __init__(
-        self,
-        observer: Observer,
-        enter: Callable[[], tuple[bool, int | None]] = lambda: (False, None),
-        keep: Sequence[int] = (),
-    ) -> None:
-        self._observer = observer
-        self._enter = enter
-        #: What it has said of its work up to now.
-        self.so_far: list[Any] = []
-        #: Descriptors that the child keeps open.
-        self._keep = keep
-
-    def perform(self, work: Callable[[Line, Relay], Any]) -> Any:
-        """What `work` returns, or raises of PyctriggerError, in a process of its own.
-
-        Raises NoProcessError, and DeathError where it ended without an answer.
-        """
+    observer = observer or Observer()
+    with contextlib.ExitStack() as ours:
         try:
-            ours, theirs = socket.socketpair()
-            life, held = os.pipe()
+            with contextlib.ExitStack() as theirs:
+                channel, other_end = socket.socketpair()
+                ours.callback(channel.close)
+                theirs.callback(other_end.close)
+                life, held = os.pipe()
+                ours.callback(os.close, held)
+                theirs.callback(os.close, life)
+                child = fork()
+                if child == 0:
+                    _live_in_child(other_end, life, keep, observer, work)
         except OSError as error:
             raise NoProcessError(error.strerror) from error
-        with contextlib.ExitStack() as stack:
-            stack.callback(ours.close)
-            stack.callback(os.close, held)
-            try:
-                child = fork()
-            except OSError as error:
-                theirs.close()
-                os.close(life)
-                raise NoProcessError(error.strerror) from error
-            if child == 0:
-                _be_apart(theirs, life, self._keep, self._observer, work)
-            theirs.close()
-            os.close(life)
-            ending = _Ending(child)
-            stack.callback(ending.kill)
-            return self._listen(ours, ending)
-
-    def _listen(self, channel: socket.socket, ending: _Ending) -> Any:
-        poller = select.poll()
-        poller.register(channel, select.POLLIN)
+        process = _Process(child)
+        ours.callback(process.end)
         while True:
-            if not poller.poll(int(_PATIENCE * 1000)) and ending.has_come() and not poller.poll(0):
-                raise DeathError(ending.describe())
-            messages = self._next(channel, ending)
-            for kind, *values in messages:
+            for kind, *values in process.receive(channel):
                 if kind == "event":
-                    name, arguments = values
-                    getattr(self._observer, name)(*arguments)
-                elif kind == "so far":
-                    self.so_far += values
+                    name, *arguments = values
+                    getattr(observer, name)(*arguments)
+                elif kind == "take":
+                    take(*values)
                 elif kind == "enter":
-                    answer, descriptor = self._enter()
-                    socket.send_fds(channel, [b"!"], [] if descriptor is None else [descriptor])
-                    _send(channel, answer)
+                    is_outdated, descriptor = enter()
+                    answer = _OUTDATED if is_outdated else _UNCHANGED
+                    socket.send_fds(channel, [answer], [] if descriptor is None else [descriptor])
                 elif kind == "error":
                     raise values[0]
                 elif kind == "done":
-                    ending.wait()
-                    return values[0]
-
-    def _next(self, channel: socket.socket, ending: _Ending) -> list[tuple[Any, ...]]:
-        if not select.select([channel], [], [], 0)[0]:
-            return []
-        try:
-            messages: list[tuple[Any, ...]] = _receive(channel)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
-            ending.wait()
-            raise DeathError(ending.describe()) from error
-        return messages
+                    process.end(_PATIENCE)
+                    found: _Found = values[0]
+                    return found
 
 
-class _Ending:
-    """The end of a child: waited for once, brought about if need be."""
+class _Process:
+    """A child, which is waited for once."""
 
     def __init__(self, child: int) -> None:
         self._child = child
         self._status: int | None = None
 
-    def has_come(self) -> bool:
-        """Whether it has ended."""
+    def receive(self, channel: socket.socket) -> list[tuple[Any, ...]]:
+        """Returns its next messages. Raises DeathError."""
+        poller = select.poll()
+        poller.register(channel, select.POLLIN)
+        try:
+            while not poller.poll(_PATIENCE * 1000):
+                if self.has_ended() and not poller.poll(0):
+                    raise EOFError
+            messages: list[tuple[Any, ...]] = _receive(channel)
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            self.end(_PATIENCE)
+            raise DeathError(describe_death(os.waitstatus_to_exitcode(self._status or 0))) from error
+        return messages
+
+    def has_ended(self, options: int = os.WNOHANG) -> bool:
+        """Whether it has ended; without options, once it has."""
         if self._status is None:
             try:
-                found, status = os.waitpid(self._child, os.WNOHANG)
+                found, status = os.waitpid(self._child, options)
             except ChildProcessError:  # the caller reaps all children there are
                 found, status = self._child, 0
             self._status = status if found else None
         return self._status is not None
 
-    def wait(self) -> None:
-        """Wait for it: it has said its last word."""
-        deadline = time.monotonic() + _PATIENCE
-        while not self.has_come() and time.monotonic() < deadline:
+    def end(self, seconds: float = 0.0) -> None:
+        """Kill it, unless it ends by itself within these seconds."""
+        deadline = time.monotonic() + seconds
+        while not self.has_ended() and time.monotonic() < deadline:
             time.sleep(0.001)
-        self.kill()
-
-    def kill(self) -> None:
-        """Bring it about."""
-        if self.has_come():
-            return
-        with contextlib.suppress(OSError):
-            os.kill(self._child, signal.SIGKILL)
-        try:
-            self._status = os.waitpid(self._child, 0)[1]
-        except ChildProcessError:
-            self._status = 0
-
-    def describe(self) -> str:
-        """How it ended, in words."""
-        status = self._status or 0
-        return describe_death(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+        if not self.has_ended():
+            with contextlib.suppress(OSError):
+                os.kill(self._child, signal.SIGKILL)
+            self.has_ended(0)
 
 
-def _be_apart(
-    channel: socket.socket, life: int, keep: Sequence[int], observer: Observer, work: Callable[[Line, Relay], Any]
+def _live_in_child(
+    channel: socket.socket, life: int, keep: Sequence[int], observer: Observer, work: Callable[[Relay], Any]
 ) -> None:
-    """The child's whole life."""
     try:
         _reset_signals()
         _close_others({channel.fileno(), life, *keep})
         _die_with_parent(life)
-        line = Line(channel)
-        relay = Relay(line, observer)
+        relay = Relay(channel, observer)
         try:
             begin_acting()
-            result = work(line, relay)
-            line.tell("done", result)
-        except PyctriggerError as error:
-            line.tell("error", error)
-        except OSError as error:
-            line.tell("error", error)
+            relay.send("done", work(relay))
+        except (PyctriggerError, OSError) as error:
+            relay.send("error", error)
         except MemoryError:
-            line.tell("error", ShortageError("the process that acts as others ran out of memory"))
-        except Exception as error:  # noqa: BLE001 - the parent says it
-            line.tell("error", DefectError(f"{type(error).__name__}: {error} {_where(error)}"))
-        line.flush()
+            relay.send("error", ShortageError("the process that acts as others ran out of memory"))
+        except Exception as error:  # noqa: BLE001 - the parent reports it
+            relay.send("error", DefectError(f"{type(error).__name__}: {error} ({_describe_place(error)})"))
+        relay.flush()
     finally:
         os._exit(0)
 
 
-def _where(error: BaseException) -> str:
-    trace = error.__traceback__
-    places = []
-    while trace is not None:
-        places.append(f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return f"({' '.join(places)})"
+def _describe_place(error: BaseException) -> str:
+    import traceback
+
+    steps = traceback.extract_tb(error.__traceback__)
+    return " ".join(f"{os.path.basename(step.filename)}:{step.lineno}" for step in steps)
 
 
 def _reset_signals() -> None:
@@ -297,10 +257,9 @@ def _close_others(keep: set[int]) -> None:
 
 
 def _last_descriptor() -> int:
-    for directory in ("/proc/self/fd", "/dev/fd"):
-        with contextlib.suppress(OSError, ValueError):
-            return max(map(int, os.listdir(directory)))
-    return min(os.sysconf("SC_OPEN_MAX"), 1 << 16)
+    with contextlib.suppress(OSError):
+        return max(map(int, os.listdir("/proc/self/fd")))
+    return os.sysconf("SC_OPEN_MAX")
 
 
 def _die_with_parent(life: int) -> None:

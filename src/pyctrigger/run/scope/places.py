@@ -14,6 +14,8 @@ from ...tree.elsewhere import is_below
 from ...tree.opened import Opened
 from .request import Request
 
+_Answer = TypeVar("_Answer")
+
 
 def require_named(request: Request) -> None:
     """Raise UsageError for what a person names and isn't there, before anything is made for it.
@@ -130,28 +132,16 @@ def _lies_below(opened: Opened, tops: set[tuple[int, int]]) -> bool:
         os.close(opened.descriptor)
 
 
-_Answer = TypeVar("_Answer")
-
-
 def _as_others(question: Callable[[], _Answer]) -> _Answer | None:
-    """The answer of a process that acts as whose place it is: root has no more rights there than others.
+    """Returns the answer of a process that acts as whose place it is: root has no more rights there than others.
 
     So it is on network file systems, and where root lacks capabilities. None where there is no answer.
     """
-    from ...outcome.observer import Observer
-    from .forked import Apart, DeathError, NoProcessError
+    from .forked import NoProcessError, act_as_others
 
     try:
-        answer: _Answer = Apart(Observer()).perform(lambda line, relay: _answered(question))
-    except (NoProcessError, DeathError):
-        return None
-    return answer
-
-
-def _answered(question: Callable[[], _Answer]) -> _Answer | None:
-    try:
-        return question()
-    except (OSError, ValueError):
+        return act_as_others(lambda _: question())
+    except (NoProcessError, OSError):
         return None
 
 

@@ -260,12 +260,11 @@ def _make_prefix(prefix: str) -> None:
     try:
         make_directories(prefix)
     except ForeignPlaceError:
-        from ...outcome.observer import Observer
-        from .forked import Apart, DeathError, NoProcessError
+        from .forked import NoProcessError, act_as_others
 
         try:
-            Apart(Observer()).perform(lambda line, relay: make_directories(prefix))
-        except (DeathError, NoProcessError) as error:
+            act_as_others(lambda _: make_directories(prefix))
+        except NoProcessError as error:
             raise OSError(0, f"no process can be had that acts as whose place it is ({error})") from error
 
 
