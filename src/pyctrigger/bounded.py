@@ -17,9 +17,7 @@ def read_regular(path: str, largest: int) -> bytes:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+        status = regular_status(descriptor)
         data, piece = b"", b"\0"
         while piece and status.st_size <= largest >= len(data):
             # read() allocates what it is asked for, however little comes; files in /proc and the like show no size.
@@ -31,3 +29,11 @@ def read_regular(path: str, largest: int) -> bytes:
     if piece:
         raise OSError(errno.EFBIG, f"larger than {largest >> 10} KiB")
     return data
+
+
+def regular_status(descriptor: int) -> os.stat_result:
+    """Returns the status of an open file. Raises OSError if it isn't a regular file."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return status

@@ -178,6 +178,12 @@ class UnexaminedError(PyctriggerError):
     exit_code = 3
 
 
+class ManagerError(PyctriggerError):
+    """A package manager's database exists, but can't be read; the message says which, and why."""
+
+    exit_code = 3
+
+
 class MeasurementError(PyctriggerError):
     """The module to measure doesn't run: it is missing, crashes, or times out."""
 

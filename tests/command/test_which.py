@@ -343,8 +343,8 @@ def test_rpm_itself_is_asked_where_its_database_isnt_sqlite(tmp_path: Path) -> N
     wanted = [b"/usr/lib/a b.py", b"/usr/lib/c.py", b"/usr/lib/c", b"/usr/lib/none.py"]
 
     for manager in (Older(FilesBelow(root)), Rpm(FilesBelow(root))):
-        assert manager.owners(wanted) == {wanted[0]: "owner", wanted[1]: "owner"}
-        assert list(manager.owned_pycs()) == [b"/usr/lib/__pycache__/e.cpython-311.pyc"]
+        assert dict(manager.find_owned(wanted)) == {wanted[0]: "owner", wanted[1]: "owner"}
+        assert [path for path, _ in manager.find_owned(None)] == [b"/usr/lib/__pycache__/e.cpython-311.pyc"]
 
 
 @pytest.mark.usefixtures("as_root")

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from other_system import FilesBelow
 from owner_packages import MANAGERS, with_apk, with_rpm
 from packages import snapshot, write_tree
-from pyctrigger.packages.files import ManagerError
+from pyctrigger.errors import ManagerError
 from pyctrigger.packages.ownership import Ownership
 from pyctrigger.packages.rpm import Rpm
 from pyctrigger.run.scope.request import Request, Running, Scope, Work
@@ -24,12 +24,9 @@ from pyctrigger.run.scope.root_files import RootFiles
 from pyctrigger.run.trigger import perform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from command import Command
     from interpreters import Interpreter
     from owner_packages import Install
-    from pyctrigger.packages.manager import Manager
 
 
 @pytest.mark.usefixtures("as_root")
@@ -114,7 +111,7 @@ def test_packages_are_asked_once_a_run_and_never_without_need(
     write_tree(payload, {f"{library.format(each.version)}/owner/module.py": "x = 1\n" for each in chosen})
     install(payload, root, scratch)
     asked: list[str] = []
-    monkeypatch.setattr(RootFiles, "owned_pycs", _counted(RootFiles.owned_pycs, asked))
+    monkeypatch.setattr(RootFiles, "ask_reader", _counted(RootFiles.ask_reader, asked))
     request = Request(
         Work.RUN,
         Scope(pythons=tuple(each.path for each in chosen), root=str(root)),
@@ -131,13 +128,13 @@ def test_packages_are_asked_once_a_run_and_never_without_need(
 
 
 def _counted(
-    ask: Callable[[RootFiles, Manager], Iterator[bytes]], asked: list[str]
-) -> Callable[[RootFiles, Manager], Iterator[bytes]]:
+    ask: Callable[..., list[tuple[bytes, bytes]]], asked: list[str]
+) -> Callable[..., list[tuple[bytes, bytes]]]:
     """The same question, counted."""
 
-    def counted(files: RootFiles, manager: Manager) -> Iterator[bytes]:
-        asked.append(manager.name)
-        return ask(files, manager)
+    def counted(files: RootFiles, manager: str, *question: Any) -> list[tuple[bytes, bytes]]:
+        asked.append(manager)
+        return ask(files, manager, *question)
 
     return counted
 
@@ -238,7 +235,7 @@ def test_no_header_does_more_than_be_refused(rpm_root: Path, data: st.DataObject
     database.execute("update Packages set blob = ?", (damaged,))
     database.commit()
     try:
-        found = list(Rpm(FilesBelow(rpm_root)).owned_pycs())
+        found = [path for path, _ in Rpm(FilesBelow(rpm_root)).find_owned(None)]
     except ManagerError:
         found = []
     finally:
@@ -276,7 +273,7 @@ def test_a_database_that_is_no_database_is_closed(tmp_path: Path) -> None:
     write_tree(tmp_path, {"var/lib/rpm/rpmdb.sqlite": "no database\n" * 100})
 
     with pytest.raises(ManagerError, match="file is not a database"):
-        list(Rpm(FilesBelow(tmp_path)).owned_pycs())
+        [path for path, _ in Rpm(FilesBelow(tmp_path)).find_owned(None)]
 
     opened = Path("/proc/self/fd")
     assert str(path) not in {os.readlink(each) for each in opened.iterdir() if each.is_symlink()}

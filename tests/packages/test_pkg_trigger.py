@@ -976,12 +976,14 @@ def test_reading_the_database_leaves_no_trace(tmp_path: Path) -> None:
     assert database.execute("pragma journal_mode = wal").fetchone() == ("wal",)
     database.execute("create table files (path text primary key)")
     database.execute("insert into files values ('/usr/local/a.pyc')")
-    assert list(Pkg(FilesBelow(tmp_path)).owned_pycs()) == [b"/usr/local/a.pyc"]  # as in a hook: pkg has it open
+    assert [path for path, _ in Pkg(FilesBelow(tmp_path)).find_owned(None)] == [
+        b"/usr/local/a.pyc"
+    ]  # as in a hook: pkg has it open
     database.close()
     before = snapshot(directory)
     directory.chmod(0o555)
 
-    owned = list(Pkg(FilesBelow(tmp_path)).owned_pycs())
+    owned = [path for path, _ in Pkg(FilesBelow(tmp_path)).find_owned(None)]
 
     directory.chmod(0o755)
     assert owned == [b"/usr/local/a.pyc"]

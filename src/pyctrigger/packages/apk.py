@@ -9,8 +9,8 @@ import os
 from collections.abc import Collection, Iterator
 
 from .files import Source
-from .hook import HookFile, Subject, render, shell
-from .manager import Manager
+from .hook import HookFile, Subject, render
+from .manager import Manager, is_wanted
 
 #: apk needs a pattern for each depth; no known package is deeper.
 _MAX_DEPTH = 12
@@ -26,25 +26,17 @@ class Apk(Manager):
     def sources(self) -> list[Source]:
         return [Source("file", self.database)]
 
-    def owned_pycs(self) -> Iterator[bytes]:
-        directory = b""
-        for line in self._files.read(self.database).split(b"\n"):
-            if line.startswith(b"F:"):
-                directory = line[2:]
-            elif line.startswith(b"R:") and line.endswith(b".pyc"):
-                yield b"/" + directory + b"/" + line[2:]
-
-    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
-        wanted, found = set(paths), {}
+    def read_owned(self, paths: Collection[bytes] | None) -> Iterator[tuple[bytes, str]]:
         package, directory = "", b""
         for line in self._files.read(self.database).split(b"\n"):
             if line.startswith(b"P:"):
                 package = os.fsdecode(line[2:])
             elif line.startswith(b"F:"):
                 directory = line[2:]
-            elif line.startswith(b"R:") and (path := b"/" + directory + b"/" + line[2:]) in wanted:
-                found[path] = package
-        return found
+            elif line.startswith(b"R:"):
+                path = b"/" + directory + b"/" + line[2:]
+                if is_wanted(path, paths):
+                    yield path, package
 
     @staticmethod
     def site_directories(library: str) -> list[str]:
@@ -52,8 +44,7 @@ class Apk(Manager):
 
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
-        words = {"PROGRAM": shell(subject.program), "PYTHON": shell([subject.python])}
-        text = render("apk/commit-hook", words)
+        text = render("apk/commit-hook", subject.shell_words)
         return [HookFile(f"/etc/apk/commit_hooks.d/pyctrigger-{subject.name}", text, 0o755)]
 
     @classmethod
@@ -61,5 +52,4 @@ class Apk(Manager):
         """Returns the trigger script of a package, for packagers. apk passes the touched directories to it."""
         sites = subject.site_directories or cls.site_directories(subject.library)
         patterns = ":".join(site + "/*" * depth for site in sites for depth in range(_MAX_DEPTH))
-        words = {"PROGRAM": shell(subject.program), "PYTHON": shell([subject.python]), "PATTERNS": patterns}
-        return render("apk/pyctrigger.trigger", words)
+        return render("apk/pyctrigger.trigger", {**subject.shell_words, "PATTERNS": patterns})

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .files import ManagerError
+from ..errors import ManagerError
 
 if TYPE_CHECKING:
     import sqlite3

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 
 from .files import Source
 from .hook import HookFile, Subject, quoted, render, shell
-from .manager import Manager, lines_in, pycs_in_list
+from .manager import Manager, is_wanted, lines_in
 
 #: Three lines for each diversion: the path, where other packages' file of that path is put, and the diverting package
 #: (":" for the administrator).
@@ -29,23 +29,17 @@ class Dpkg(Manager):
     def sources(self) -> list[Source]:
         return [Source("files", self.database, _LIST), Source("file", _DIVERSIONS)]
 
-    def owned_pycs(self) -> Iterator[bytes]:
-        for _, text in self._lists():
-            yield from pycs_in_list(text)
-
-    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
-        found = {}
-        diverted = self._diversions()
-        wanted = {*paths, *(listed for listed, (path, _) in diverted.items() if path in paths)}
-        for package, text in self._lists():
+    def read_owned(self, paths: Collection[bytes] | None) -> Iterator[tuple[bytes, str]]:
+        wanted, diverted = paths, {}
+        if paths is not None:
+            diverted = self._diversions()
+            wanted = {*paths, *(listed for listed, (path, _) in diverted.items() if path in paths)}
+        for package, text in self._files.read_below(self.database, _LIST):
             for listed in lines_in(text, wanted):
                 path, by = diverted.get(listed, (listed, ""))
-                found[listed if by == package.partition(":")[0] else path] = package
-        return {path: package for path, package in found.items() if path in paths}
-
-    def _lists(self) -> Iterator[tuple[str, bytes]]:
-        """Yields each package with the paths of its files, one a line."""
-        return self._files.read_below(self.database, _LIST)
+                path = listed if by == package.partition(":")[0] else path
+                if is_wanted(path, paths):
+                    yield path, package
 
     def _diversions(self) -> dict[bytes, tuple[bytes, str]]:
         """Returns where other packages' files of a path are put, and which package diverts them (dpkg-divert(1))."""
@@ -74,9 +68,7 @@ class Dpkg(Manager):
 
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
-        program = shell(subject.program)
-        quoted(program)  # only to check it: the template has the quotation marks
-        python = shell([subject.python])
-        quoted(python)
-        words = {"PROGRAM": program, "PYTHON": python}
-        return [HookFile(f"/etc/apt/apt.conf.d/90pyctrigger-{subject.name}", render("dpkg/apt.conf", words))]
+        for word in subject.shell_words.values():
+            quoted(word)  # only to check it: the template has the quotation marks
+        text = render("dpkg/apt.conf", subject.shell_words)
+        return [HookFile(f"/etc/apt/apt.conf.d/90pyctrigger-{subject.name}", text)]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from . import plain
 from .apk import Apk
 from .dpkg import Dpkg
-from .hook import HookFile, HookPlaces, Subject
+from .hook import HookFile, HookPlaces, Subject, render
 from .manager import Manager
 from .pacman import Pacman
 from .pkg import Pkg
@@ -26,8 +25,15 @@ HOOK_PLACES: dict[str, HookPlaces] = {
     "sh": HookPlaces(("/usr/local/libexec",), re.compile("pyctrigger-hook-"), is_program=True),
 }
 
+
+def plain_hooks(subject: Subject) -> list[HookFile]:
+    """Returns a program that takes the touched paths as arguments, for any other tool to call."""
+    text = render("sh/pyctrigger-hook", subject.shell_words)
+    return [HookFile(f"/usr/local/libexec/pyctrigger-hook-{subject.name}", text, 0o755)]
+
+
 #: Functions that return the hook files of a manager, or of `sh`.
 HOOKS: dict[str, Callable[[Subject], list[HookFile]]] = {
     **{name: kind.hooks for name, kind in MANAGERS.items()},
-    "sh": plain.hooks,
+    "sh": plain_hooks,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,9 @@ from ..tuples import NamedTuple
 if TYPE_CHECKING:
     import sqlite3
 
-    from .manager import Manager
-
 _PIECE = 1 << 16
 #: Seconds of processor time that one SQLite query may take.
 _PATIENCE = 60.0
-
-
-class ManagerError(Exception):
-    """A database exists but can't be read; the text says which, and why."""
 
 
 class Source(NamedTuple):
@@ -87,13 +81,11 @@ class Files:
 
         return open_beside_its_manager(path, tables, _PATIENCE)
 
-    def owned_pycs(self, manager: Manager) -> Iterable[bytes]:
-        """Returns the pycs that packages own according to `manager`. Raises ManagerError and OSError."""
-        return manager.owned_pycs()
-
-    def owners(self, manager: Manager, paths: Collection[bytes]) -> dict[bytes, str]:
-        """Returns the owners of these files according to `manager`. Raises ManagerError and OSError."""
-        return manager.owners(paths)
+    def ask_reader(
+        self, manager: str, sources: list[Source], paths: Collection[bytes] | None
+    ) -> list[tuple[bytes, bytes]] | None:
+        """Have a child read a foreign root's files. Returns None for others, which this process reads itself."""
+        return None
 
 
 def read(path: str, directory: int | None = None) -> bytes:

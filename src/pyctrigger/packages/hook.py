@@ -58,6 +58,11 @@ class Subject(NamedTuple):
         """The value for `--python`."""
         return self.path or self.version
 
+    @property
+    def shell_words(self) -> dict[str, str]:
+        """Command and `--python`, quoted for sh(1), by the names that templates have for them."""
+        return {"PROGRAM": shell(self.program), "PYTHON": shell([self.python])}
+
 
 class HookFile(NamedTuple):
     """A rendered hook, and the path where the manager looks for it."""

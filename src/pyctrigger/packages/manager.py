@@ -6,14 +6,16 @@ Its database is read without taking its lock, which the manager holds while hook
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Iterator, Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar
 
-from .files import Files, ManagerError, Source
+from ..errors import ManagerError
+from .files import Files, Source
 from .hook import HookFile, Subject
 
 #: A package in every standard library: touched whenever an interpreter is installed, upgraded or removed.
-INTERPRETERS_OWN = "encodings"
+_INTERPRETERS_OWN = "encodings"
 
 _ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C", "HOME": "/"}
 _SUFFIX = b".pyc"
@@ -43,15 +45,19 @@ class Manager(abc.ABC):
         """The files that it needs to find owners, and no others. Raises ManagerError."""
 
     @abc.abstractmethod
-    def owned_pycs(self) -> Iterator[bytes]:
-        """Yields absolute paths, as seen inside the root, of all packages' pycs. Raises ManagerError and OSError."""
+    def read_owned(self, paths: Collection[bytes] | None) -> Iterable[tuple[bytes, str]]:
+        """Like `find_owned`, in this process."""
 
-    @abc.abstractmethod
-    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
-        """Returns the name of the package that owns each of these files. Raises ManagerError and OSError.
+    def find_owned(self, paths: Collection[bytes] | None) -> Iterable[tuple[bytes, str]]:
+        """Finds which of these files packages own, or with None all pycs that they own.
 
-        `paths` are absolute, as seen inside the root; those that no package owns are left out.
+        Returns absolute paths, as seen inside the root, each with its package, whose name may be missing for None. Of
+        two owners of one file the last counts. Raises ManagerError and OSError, also while it is iterated over.
         """
+        found = self._files.ask_reader(self.name, self.sources, paths) if self._files.is_foreign else None
+        if found is None:
+            return self.read_owned(paths)
+        return ((path, os.fsdecode(package)) for path, package in found)
 
     def package_trigger(self) -> tuple[str, tuple[str, ...]] | None:
         """Returns the package pyctrigger's trigger: the path that shows that it exists, and its `--python` values.
@@ -69,6 +75,12 @@ class Manager(abc.ABC):
     @abc.abstractmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
         """Returns the files that make it call pyctrigger. Raises UsageError for a path that can't be used in them."""
+
+    @classmethod
+    def watched(cls, subject: Subject, libraries: Sequence[str]) -> list[str]:
+        """Returns the directories whose changes concern an interpreter that has its library in one of `libraries`."""
+        sites = subject.site_directories or cls.site_directories(subject.library)
+        return [*sites, *(f"{library}/{_INTERPRETERS_OWN}" for library in subject.libraries or libraries)]
 
     @property
     def is_present(self) -> bool:
@@ -102,18 +114,20 @@ def ask(command: Sequence[str], seconds: float) -> bytes:
     return child.stdout
 
 
-def pycs_in_list(text: bytes, prefix: bytes = b"") -> Iterator[bytes]:
-    """Yields the pycs in a list of paths, one a line."""
-    if _SUFFIX in text:
-        for line in text.split(b"\n"):
-            if line.endswith(_SUFFIX):
-                yield prefix + line
+def lines_in(text: bytes, lines: Collection[bytes] | None) -> Iterable[bytes]:
+    """Returns those of `lines` that are in a text, or with None those that name pycs.
 
-
-def lines_in(text: bytes, lines: Collection[bytes]) -> set[bytes]:
-    """Returns those of `lines` that are in a text. Most packages' lists have none of them."""
+    Most packages' lists have none of them.
+    """
+    if lines is None:
+        return [line for line in text.split(b"\n") if line.endswith(_SUFFIX)] if _SUFFIX in text else ()
     if len(lines) <= _FEW:
         lines = [line for line in lines if line in text]
         if not lines:
-            return set()
+            return ()
     return set(lines).intersection(text.split(b"\n"))
+
+
+def is_wanted(path: bytes, paths: Collection[bytes] | None) -> bool:
+    """Whether a path is one of these, or with None that of a pyc."""
+    return path.endswith(_SUFFIX) if paths is None else path in paths

@@ -1,11 +1,13 @@
-"""Which pycs belong to packages: read once in a run, before the first pyc is removed or replaced."""
+"""Owners of files, according to all package managers of a system."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 
-from .files import Files, ManagerError
+from ..errors import ManagerError
+from ..tuples import NamedTuple
+from .files import Files
 
 
 class _Everything:
@@ -17,7 +19,7 @@ _EVERYTHING = _Everything()
 
 
 class Ownership:
-    """Tells whether a package owns a pyc, from the managers' databases in `files`.
+    """Tells whether a package owns a pyc, from the managers' databases in `files`, which are read once in a run.
 
     If a manager's database exists but can't be read, its packages might own anything: then everything counts as owned,
     and `notice` is called with the reason.
@@ -52,22 +54,15 @@ class Ownership:
         self._owned, self.is_unreadable = None, False
 
     def _read_databases(self) -> dict[str, set[str]]:
-        from .every import MANAGERS  # most runs never need it
+        def tell(manager: str, error: Exception) -> None:
+            self.is_unreadable = True
+            reason = f"since a package may own it: {error}; fix that and run it again"
+            self._notice(f"nothing is removed or replaced, {reason}")
 
         owned: dict[str, set[str]] = {}
-        for kind in MANAGERS.values():
-            manager = kind(self._files)
-            if not manager.is_present:
-                continue
-            try:
-                for path in self._files.owned_pycs(manager):
-                    directory, name = os.path.split(os.fsdecode(path))
-                    owned.setdefault(self._real_path(directory), set()).add(name)
-            except (ManagerError, OSError) as error:
-                self.is_unreadable = True
-                self._notice(
-                    f"nothing is removed or replaced, since a package may own it: {error}; fix that and run it again"
-                )
+        for _, path, _ in _find_owned(self._files, None, tell):
+            directory, name = os.path.split(os.fsdecode(path))
+            owned.setdefault(self._real_path(directory), set()).add(name)
         return owned
 
     def _real_path(self, directory: str) -> str:
@@ -78,3 +73,68 @@ class Ownership:
         if known is None:
             known = self._real[directory] = os.path.realpath(directory)
         return known
+
+
+class Owner(NamedTuple):
+    """A package and its manager."""
+
+    manager: str
+    package: str
+
+    def __str__(self) -> str:
+        return f"{self.package} ({self.manager})"
+
+
+def owners_of(paths: Iterable[str], files: Files, notice: Callable[[str], None]) -> dict[str, Owner]:
+    """Returns the owner of each of these files that has one. The files may be gone, and there may be no manager.
+
+    `paths` are absolute, as seen inside the root of `files`. A manager whose database can't be read is reported to
+    `notice`.
+    """
+    names: dict[bytes, str] = {}
+    for path in paths:
+        for name in _names(path, files):
+            names.setdefault(os.fsencode(name), path)
+
+    def tell(manager: str, error: Exception) -> None:
+        notice(f"{manager} can't be asked for owners: {error}")
+
+    found: dict[str, Owner] = {}
+    for manager, listed, package in _find_owned(files, names.keys(), tell) if names else ():
+        owner = found.get(names[listed])
+        if owner is None or owner.manager == manager:
+            found[names[listed]] = Owner(manager, package)
+    return found
+
+
+def _names(path: str, files: Files) -> Iterator[str]:
+    """Yields the paths that a package's list may have for a file: `/lib` may be a link to `/usr/lib`."""
+    yield path
+    if not files.is_foreign:
+        directory, name = os.path.split(path)
+        path = os.path.join(os.path.realpath(directory), name)
+        yield path
+    inner = path[len("/usr") :] if path.startswith("/usr/") else path
+    top = "/" + inner.split("/", 2)[1]
+    if (files.link(top) or "").strip("/") == f"usr{top}":
+        yield inner
+        yield f"/usr{inner}"
+
+
+def _find_owned(
+    files: Files, paths: Collection[bytes] | None, tell: Callable[[str, Exception], None]
+) -> Iterator[tuple[str, bytes, str]]:
+    """Yields what packages own of these files, or with None all of their pycs: the manager, the path, and the package.
+
+    A manager whose database can't be read is reported to `tell`.
+    """
+    from .every import MANAGERS  # most runs never need it
+
+    for name, kind in MANAGERS.items():
+        manager = kind(files)
+        if manager.is_present:
+            try:
+                for path, package in manager.find_owned(paths):
+                    yield name, path, package
+            except (ManagerError, OSError) as error:
+                tell(name, error)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from .files import Source
 from .hook import HookFile, Subject, quoted, render
-from .manager import INTERPRETERS_OWN, Manager, lines_in, pycs_in_list
+from .manager import Manager, lines_in
 
 #: A file in each package's directory.
 _FILES = "/files"
@@ -25,17 +25,11 @@ class Pacman(Manager):
     def sources(self) -> list[Source]:
         return [Source("files", self.database, _FILES)]
 
-    def owned_pycs(self) -> Iterator[bytes]:
-        for _, text in self._files.read_below(self.database, _FILES):
-            yield from pycs_in_list(text, prefix=b"/")
-
-    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
-        found = {}
-        wanted = {path.lstrip(b"/"): path for path in paths}
+    def read_owned(self, paths: Collection[bytes] | None) -> Iterator[tuple[bytes, str]]:
+        wanted = None if paths is None else {path.lstrip(b"/") for path in paths}
         for name, text in self._files.read_below(self.database, _FILES):
             for line in lines_in(text, wanted):
-                found[wanted[line]] = name.rsplit("-", 2)[0]  # NAME-VERSION-RELEASE
-        return found
+                yield b"/" + line, name.rsplit("-", 2)[0]  # NAME-VERSION-RELEASE
 
     @staticmethod
     def site_directories(library: str) -> list[str]:
@@ -43,9 +37,7 @@ class Pacman(Manager):
 
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
-        sites = subject.site_directories or cls.site_directories(subject.library)
-        libraries = subject.libraries or [f"/usr/lib/{subject.library}"]
-        directories = [*sites, *(f"{library}/{INTERPRETERS_OWN}" for library in libraries)]
+        directories = cls.watched(subject, [f"/usr/lib/{subject.library}"])
         for directory in directories:
             quoted(directory, forbidden=_PATTERN)
         words = {

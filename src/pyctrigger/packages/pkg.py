@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Collection, Iterator
 
-from ..errors import UsageError
-from .files import Files, ManagerError, Source
+from ..errors import ManagerError, UsageError
+from .files import Files, Source
 from .hook import HookFile, Subject, quoted, render
 from .manager import Manager, ask
 
@@ -19,6 +19,10 @@ _FILE = "local.sqlite"
 _CONFIGURATION = "/usr/local/etc/pkg.conf"
 #: Seconds.
 _ANSWERS_WITHIN = 20
+#: Paths in the table have the type text, even if they aren't UTF-8.
+_OWNER = (
+    "select packages.name from files join packages on packages.id = files.package_id where files.path = cast(? as text)"
+)
 
 
 class Pkg(Manager):
@@ -74,25 +78,16 @@ class Pkg(Manager):
     def sources(self) -> list[Source]:
         return [Source("database", self.database)]
 
-    def owned_pycs(self) -> Iterator[bytes]:
-        with self._files.open_database(self.database, ["files"]) as database:
+    def read_owned(self, paths: Collection[bytes] | None) -> Iterator[tuple[bytes, str]]:
+        tables = ["files"] if paths is None else ["files", "packages"]
+        with self._files.open_database(self.database, tables) as database:
             database.text_factory = bytes
-            for (owned,) in database.execute("select path from files where path like '%.pyc'"):
-                yield bytes(owned)
-
-    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
-        # Paths in the table have the type text, even if they aren't UTF-8.
-        question = (
-            "select packages.name from files join packages on packages.id = files.package_id "
-            "where files.path = cast(? as text)"
-        )
-        found = {}
-        with self._files.open_database(self.database, ["files", "packages"]) as database:
-            database.text_factory = bytes
-            for path in paths:
-                for (package,) in database.execute(question, (path,)):
-                    found[path] = os.fsdecode(bytes(package))
-        return found
+            if paths is None:
+                for (owned,) in database.execute("select path from files where path like '%.pyc'"):
+                    yield bytes(owned), ""
+            for path in paths or ():
+                for (package,) in database.execute(_OWNER, (path,)):
+                    yield path, os.fsdecode(bytes(package))
 
     @staticmethod
     def site_directories(library: str) -> list[str]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from collections.abc import Collection, Iterator
 
-from .files import ManagerError, Source
-from .hook import HookFile, Subject, quoted, render, shell
-from .manager import INTERPRETERS_OWN, Manager, ask, pycs_in_list
+from ..errors import ManagerError
+from .files import Source
+from .hook import HookFile, Subject, quoted, render
+from .manager import Manager, ask, is_wanted
 
 _DIRECTORIES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 _FILES = ("rpmdb.sqlite", "Packages.db", "Packages")
@@ -21,6 +23,10 @@ _PROGRAMS = ("/usr/bin/rpm", "/bin/rpm")
 _COMMAND = b"/usr/bin/pyctrigger"
 #: Seconds.
 _PATIENCE = 60
+_PYC = b".pyc"
+#: Skips the headers of packages without bytecode, which most are. In hexadecimal, so that bytes are compared.
+_WITH_PYC = "select blob from Packages where instr(blob, x'2e707963')"
+_WITH_FILE = "select blob from Packages where hnum in (select hnum from Basenames where key = cast(? as text))"
 
 
 class Rpm(Manager):
@@ -40,39 +46,43 @@ class Rpm(Manager):
             raise self._unreadable_error()
         return [Source("database", self.database)]
 
-    def owned_pycs(self) -> Iterator[bytes]:
+    def read_owned(self, paths: Collection[bytes] | None) -> Iterator[tuple[bytes, str]]:
         if self.database.endswith(".sqlite"):
-            from .rpm_database import owned_pycs  # not needed to examine a hook
-
-            return owned_pycs(self._files, self.database)
-        return pycs_in_list(self._query_all("[%{FILENAMES}\\n]"))
-
-    def owners(self, paths: Collection[bytes]) -> dict[bytes, str]:
-        if self.database.endswith(".sqlite"):
-            from .rpm_database import owners
-
-            return owners(self._files, self.database, paths)
-        found = {}
-        for line in self._query_all("[%{=NAME}\\t%{FILENAMES}\\n]").split(b"\n"):
+            yield from self._read_headers(paths)
+            return
+        for line in self._query("-qa", "--qf", "[%{=NAME}\\t%{FILENAMES}\\n]").split(b"\n"):
             package, _, path = line.partition(b"\t")
-            if path in paths:
-                found[path] = os.fsdecode(package)
-        return found
+            if is_wanted(path, paths):
+                yield path, os.fsdecode(package)
+
+    def _read_headers(self, paths: Collection[bytes] | None) -> Iterator[tuple[bytes, str]]:
+        """Read the table `Packages`, which has a package's header in each row."""
+        from .rpm_header import PackageHeader  # not needed to examine a hook
+
+        tables = ["Packages"] if paths is None else ["Packages", "Basenames"]
+        try:
+            with self._files.open_database(self.database, tables) as database:
+                if paths is None:
+                    for (blob,) in database.execute(_WITH_PYC):
+                        yield from ((path, "") for path in PackageHeader(bytes(blob)).files(_PYC))
+                for base in {os.path.basename(path) for path in paths or ()}:
+                    for (blob,) in database.execute(_WITH_FILE, (base,)):
+                        header = PackageHeader(bytes(blob))
+                        found = [path for path in header.files(base) if is_wanted(path, paths)]
+                        yield from ((path, os.fsdecode(header.name)) for path in found)
+        except (struct.error, ValueError, TypeError, KeyError) as error:
+            raise ManagerError(f"{self._files.describe(self.database)} can't be read: {error}") from error
 
     def package_trigger(self) -> tuple[str, tuple[str, ...]] | None:
         if self._files.is_foreign:
             # The database shows whether the package is installed; only rpm could list its triggers: assume all Pythons.
-            owners = self._files.owners(self, {_COMMAND})
+            owners = dict(self.find_owned({_COMMAND}))
             return (self.database, ()) if owners.get(_COMMAND) == "pyctrigger" else None
-        packages = self._query_all("%{NAME}\\n").split(b"\n")
+        packages = self._query("-qa", "--qf", "%{NAME}\\n").split(b"\n")
         if b"pyctrigger" not in packages:
             return None
         calls = re.findall(rb"--hook\b.*?--python ([^\s']+)", self._query("-q", "--filetriggers", "pyctrigger"))
         return self.database, tuple(dict.fromkeys(map(os.fsdecode, calls)))
-
-    def _query_all(self, form: str) -> bytes:
-        """Query all packages with this format. Returns rpm's output. Raises ManagerError."""
-        return self._query("-qa", "--qf", form)
 
     def _query(self, *words: str) -> bytes:
         if self._files.is_foreign:
@@ -93,13 +103,11 @@ class Rpm(Manager):
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:
         """Returns file triggers for a package's spec: rpm reads no hook files that an administrator could add."""
-        sites = subject.site_directories or cls.site_directories(subject.library)
-        libraries = subject.libraries or [f"/usr/{lib}/{subject.library}" for lib in ("lib", "lib64")]
-        prefixes = [*sites, *(f"{library}/{INTERPRETERS_OWN}" for library in libraries)]
+        prefixes = cls.watched(subject, [f"/usr/{lib}/{subject.library}" for lib in ("lib", "lib64")])
         for prefix in prefixes:
             quoted(prefix, forbidden=" '")  # a spec has no way to quote a prefix
-        python = _escape_macros(shell([subject.python]))
-        words = {"PROGRAM": _escape_macros(shell(subject.program)), "VERSION": subject.version, "PYTHON": python}
+        words = {name: _escape_macros(word) for name, word in subject.shell_words.items()}
+        words["VERSION"] = subject.version
         every = [_escape_macros(f"{prefix}/") for prefix in prefixes]
         texts = [render("rpm/file-triggers.spec", {**words, "PREFIXES": " ".join(every)})]
         texts += [render("rpm/after-removal.spec", {**words, "PREFIX": prefix}) for prefix in every]

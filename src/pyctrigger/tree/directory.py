@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from ..stamps import inode_of
 from .identity import Acting, Identity, identity_of, is_root
-from .opened import Opened, account_of_owner, is_confined, open_below, open_name
+from .opened import Opened, account_of_owner, is_confined, open_below, open_name, read_link
 
 _Accept = Callable[[list[int], os.stat_result], bool]
 
@@ -222,8 +222,13 @@ class Tree:
         if self.account_at(relative) is not None:
             return None
         path = self.describe(relative, name)
-        found = _PathResolver(self._staged or "/", judged=False, accept=_is_ours_and_open).find(path)
-        return None if found is None else (Tree(found[0], os.path.dirname(path)), found[1])
+        try:
+            with _Way(self._staged or "/", accept=_is_ours_and_open) as way:
+                if way.follow(path) is None:
+                    return None
+                return Tree(os.dup(way.directory), os.path.dirname(path)), way.names[-1]
+        except _RejectedComponent:
+            return None
 
     def open_behind(self, relative: str, name: str) -> Opened:
         """Open the directory that a link leads to, wherever it is, for reading. Raises OSError."""
@@ -242,26 +247,10 @@ class Tree:
 def identity_in_root(root: str, path: str) -> tuple[int, int] | None:
     """Returns device and inode of the directory `path` inside the staged root `root`, or None if there is none."""
     try:
-        return identity_on_way(root, path)
+        status = status_in_root(root, path)
     except (OSError, ValueError):  # a configuration can name a path that no system call takes
         return None
-
-
-def identity_on_way(root: str, path: str) -> tuple[int, int]:
-    """Returns device and inode of the directory `path` inside a staged root. Raises OSError, ValueError."""
-    return _identity_of(open_in_root(root, path))
-
-
-def identity_as_others(root: str | None, path: str) -> tuple[int, int]:
-    """Like `identity_on_way`, but each directory is entered as the account that owns it. Raises like `open_way`."""
-    return _identity_of(open_way(path, root).descriptor)
-
-
-def _identity_of(descriptor: int) -> tuple[int, int]:
-    try:
-        return inode_of(os.fstat(descriptor))
-    finally:
-        os.close(descriptor)
+    return inode_of(status) if stat.S_ISDIR(status.st_mode) else None
 
 
 def open_in_root(root: str, path: str) -> int:
@@ -269,21 +258,14 @@ def open_in_root(root: str, path: str) -> int:
 
     This resolves as after a chroot(2), with our own rights, and is for reading only. Raises OSError.
     """
-    found = _PathResolver(root, judged=False).go(path)
-    if isinstance(found, Opened):
-        return found.descriptor
-    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    with _Way(root) as way:
+        return way.open(path).descriptor
 
 
 def status_in_root(root: str, path: str) -> os.stat_result:
     """Returns the status of `path` inside the staged root `root`, resolved like `open_in_root`. Raises OSError."""
-    found = _PathResolver(root, judged=False).go(path)
-    if not isinstance(found, Opened):
-        return found
-    try:
-        return os.fstat(found.descriptor)
-    finally:
-        os.close(found.descriptor)
+    with _Way(root) as way:
+        return way.follow(path) or os.fstat(way.directory)
 
 
 def real_in_root(root: str, path: str) -> str:
@@ -294,7 +276,9 @@ def real_in_root(root: str, path: str) -> str:
     gone: list[str] = []
     while path:
         try:
-            return os.path.normpath("/" + "/".join([*_PathResolver(root, judged=False).name(path), *gone]))
+            with _Way(root) as way:
+                way.follow(path)
+            return os.path.normpath("/" + "/".join([*way.names, *gone]))
         except OSError:
             path, _, name = path.rstrip("/").rpartition("/")
             gone.insert(0, name)
@@ -307,10 +291,8 @@ def open_way(path: str, root: str | None) -> Opened:
     That is the first account other than root that may rename on the way from "/", through all links. Raises OSError,
     ForeignPlaceError and IdentityRefusedError.
     """
-    found = _PathResolver(root, judged=is_root()).go(path if root is not None else _absolute(path))
-    if isinstance(found, Opened):
-        return found
-    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    with _Way(root or "/", judged=is_root()) as way:
+        return way.open(path if root is not None else _absolute(path))
 
 
 def account_on_way(path: str) -> int | None:
@@ -318,102 +300,76 @@ def account_on_way(path: str) -> int | None:
 
     None if all directories are root's, or can't be examined. For callers that aren't root.
     """
-    accounts: list[int] = []
+    owners: list[int] = []
 
     def note(way: list[int], step: os.stat_result) -> bool:
-        owner = os.fstat(way[-1]).st_uid
-        accounts.extend([owner] if owner != 0 else [])
+        owners.append(os.fstat(way[-1]).st_uid)
         return True
 
     try:
-        _PathResolver("/", judged=False, accept=note).go(path)
+        with _Way("/", accept=note) as way:
+            way.follow(path)
     except OSError:
         return None
-    return accounts[0] if accounts else None
+    return next(filter(None, owners), None)
 
 
 class _RejectedComponent(Exception):
     """A component of a path that `accept` rejected."""
 
 
-def _describe_exposed(directory: int, name: str) -> str | None:
-    """Returns a description of a directory in which everybody may rename, or None for any other."""
-    mode = os.fstat(directory).st_mode
-    return f"the directory of {name}" if mode & stat.S_IWOTH and not mode & stat.S_ISVTX else None
+class _Way:
+    """The way to a path from "/", or from a staged root, component by component and through links.
 
+    With `judged` it goes on as the account whose place it leads to. Use it as a context manager, for one path.
+    """
 
-class _PathResolver:
-    """Resolves paths from "/", or from a staged root, component by component and through links."""
-
-    def __init__(self, root: str | None, *, judged: bool, accept: _Accept | None = None) -> None:
-        assert root is not None or judged
-        self._accept = accept
-        self._identity: Identity | None = None
+    def __init__(self, root: str, *, judged: bool = False, accept: _Accept | None = None) -> None:
+        self._root = root
         self._is_judged = judged
+        self._accept = accept
         self._is_confined = False
+        self._identity: Identity | None = None
+        self._exposed: str | None = None
+        self._links = 0
         #: Descriptors of the directories down to the current one.
         self._ancestry: list[int] = []
-        #: What those below the first are called, without links.
-        self._names: list[str] = []
-        self._links = 0
-        self._exposed: str | None = None
-        #: Name of the file at the end of the path.
-        self._name = ""
-        if judged:
-            self._ancestry.append(os.open("/", _TRAVERSE))
-        if root is None:
-            return
-        try:
-            if judged:
-                self._walk(_absolute(root))
-                top = self._ancestry.pop()
-                self._close()
-                self._ancestry.append(top)
-                self._names.clear()
-            else:
-                self._ancestry.append(os.open(root, _TRAVERSE & ~os.O_NOFOLLOW))
-            self._is_confined = is_confined(root)
-        except BaseException:
-            self._close()
-            raise
+        #: The names of all below the root, without links.
+        self.names: list[str] = []
 
-    def go(self, path: str) -> Opened | os.stat_result:
-        """Returns the directory at the end of a path, or the status of any other file there. Raises OSError."""
-        try:
-            status = self._walk(path)
-            if status is not None:
-                return status
-            with Acting(self._identity):
-                found = Opened(os.open(".", _DIRECTORY, dir_fd=self._ancestry[-1]), self._identity)
-            found.exposed = self._exposed
-            return found
-        finally:
-            self._close()
+    def __enter__(self) -> _Way:
+        return self
 
-    def name(self, path: str) -> list[str]:
-        """The components of what a path leads to, without links. Raises OSError where it leads nowhere."""
-        try:
-            status = self._walk(path)
-            return self._names if status is None else [*self._names, self._name]
-        finally:
-            self._close()
-
-    def find(self, path: str) -> tuple[int, str] | None:
-        """Returns the directory and the name of the file at the end of a path; None if a component is rejected.
-
-        Raises OSError.
-        """
-        try:
-            status = self._walk(path)
-            return None if status is None else (self._ancestry.pop(), self._name)
-        except _RejectedComponent:
-            return None
-        finally:
-            self._close()
-
-    def _close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         while self._ancestry:
             os.close(self._ancestry.pop())
+
+    @property
+    def directory(self) -> int:
+        """The directory that was reached, or the one of the file that was; closed at the end of the block."""
+        return self._ancestry[-1]
+
+    def open(self, path: str) -> Opened:
+        """Follow a path, and open the directory at its end. Raises OSError."""
+        if self.follow(path) is not None:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        with Acting(self._identity):
+            found = Opened(os.open(".", _DIRECTORY, dir_fd=self.directory), self._identity)
+        found.exposed = self._exposed
+        return found
+
+    def follow(self, path: str) -> os.stat_result | None:
+        """Follow a path. Returns the status of the file at its end, or None for a directory. Raises OSError."""
+        if self._is_judged:
+            self._ancestry.append(os.open("/", _TRAVERSE))
+            self._walk(_absolute(self._root))
+            while len(self._ancestry) > 1:
+                os.close(self._ancestry.pop(0))
+            self.names.clear()
+        else:
+            self._ancestry.append(os.open(self._root, _TRAVERSE & ~os.O_NOFOLLOW))
+        self._is_confined = is_confined(self._root)
+        return self._walk(path)
 
     def _walk(self, path: str) -> os.stat_result | None:
         pending = path.split("/")[::-1]
@@ -424,47 +380,57 @@ class _PathResolver:
             if part == "..":
                 if len(self._ancestry) > 1:
                     os.close(self._ancestry.pop())
-                    self._names.pop()
+                    self.names.pop()
                 continue
-            with Acting(self._identity):
-                status = os.stat(part, dir_fd=self._ancestry[-1], follow_symlinks=False)
-            if self._is_judged and self._identity is None and not self._exposed:
-                self._exposed = _describe_exposed(self._ancestry[-1], part)
-            if self._accept and not self._accept(self._ancestry, status):
-                raise _RejectedComponent
-            if not stat.S_ISLNK(status.st_mode):
-                if not pending and not stat.S_ISDIR(status.st_mode):
-                    self._name = part
-                    return status
+            destination = self._examine(part)
+            if destination is not None:
+                pending += destination.split("/")[::-1]
+                continue
+            try:
                 self._descend(part)
-                self._names.append(part)
-                continue
-            pending += self._read_link(part, status).split("/")[::-1]
+            except NotADirectoryError:
+                if pending:
+                    raise
+                self.names.append(part)
+                with Acting(self._identity):
+                    return os.stat(part, dir_fd=self.directory, follow_symlinks=False)
+            self.names.append(part)
         return None
+
+    def _examine(self, name: str) -> str | None:
+        """Returns what a link contains, None for any other component. Raises OSError."""
+        if self._accept:
+            step = os.stat(name, dir_fd=self.directory, follow_symlinks=False)
+            if not self._accept(self._ancestry, step):
+                raise _RejectedComponent
+        if self._is_judged and self._identity is None:
+            mode = os.fstat(self.directory).st_mode
+            if mode & stat.S_ISVTX:
+                link = os.stat(name, dir_fd=self.directory, follow_symlinks=False)
+                # In a sticky directory only a link's owner can replace it.
+                if stat.S_ISLNK(link.st_mode) and link.st_uid != 0:
+                    self._identity = identity_of(link.st_uid)
+            elif mode & stat.S_IWOTH:
+                self._exposed = self._exposed or f"the directory of {name}"
+        with Acting(self._identity):
+            destination = read_link(name, self.directory)
+        if destination is not None:
+            self._links += 1
+            if self._links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            if destination.startswith("/"):
+                while len(self._ancestry) > 1:
+                    os.close(self._ancestry.pop())
+                self.names.clear()
+        return destination
 
     def _descend(self, name: str) -> None:
         if self._is_judged:
-            opened = open_below(self._ancestry[-1], name, _TRAVERSE, self._identity, confined=self._is_confined)
+            opened = open_below(self.directory, name, _TRAVERSE, self._identity, confined=self._is_confined)
             self._identity = opened.identity
             self._ancestry.append(opened.descriptor)
         else:
-            self._ancestry.append(open_name(name, _TRAVERSE, self._ancestry[-1], self._is_confined))
-
-    def _read_link(self, name: str, link: os.stat_result) -> str:
-        self._links += 1
-        if self._links > _MAX_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        above = self._ancestry[-1]
-        # In a sticky directory only a link's owner can replace it.
-        if self._is_judged and self._identity is None and link.st_uid != 0 and os.fstat(above).st_mode & stat.S_ISVTX:
-            self._identity = identity_of(link.st_uid)
-        with Acting(self._identity):
-            destination = os.readlink(name, dir_fd=above)
-        if destination.startswith("/"):
-            while len(self._ancestry) > 1:
-                os.close(self._ancestry.pop())
-            self._names.clear()
-        return destination
+            self._ancestry.append(open_name(name, _TRAVERSE, self.directory, self._is_confined))
 
 
 def _is_ours_and_open(way: list[int], step: os.stat_result) -> bool:

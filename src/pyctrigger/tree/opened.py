@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -55,6 +56,16 @@ def open_name(name: str, flags: int, directory: int, confined: bool) -> int:
     from .beneath import open_component  # not needed by runs over this system's own tree
 
     return open_component(name, flags, directory)
+
+
+def read_link(name: str, directory: int) -> str | None:
+    """Returns the target of a link, or None if `name` isn't a link or doesn't exist. Raises OSError."""
+    try:
+        return os.readlink(name, dir_fd=directory)  # never enters a mount: a mount point isn't a link
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
+            return None
+        raise
 
 
 def open_below(above: int, name: str, flags: int, inherited: Identity | None = None, confined: bool = False) -> Opened:

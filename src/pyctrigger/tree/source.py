@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from ..bounded import regular_status
 from ..stamps import stamp_of
 from ..tuples import NamedTuple
 from .directory import Tree
@@ -145,9 +146,7 @@ def _read_still(descriptor: int, largest: int, read: Callable[[int, os.stat_resu
     """
     try:
         when = time.time_ns()
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+        before = regular_status(descriptor)
         if before.st_size > largest:
             raise SourceRefused(f"larger than {largest >> 20} MiB")
         found = read(descriptor, before, when)

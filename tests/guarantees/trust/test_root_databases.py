@@ -23,10 +23,10 @@ import pyctrigger
 from confinement import private_mounts
 from interpreters import tag_of
 from packages import write_tree
+from pyctrigger.errors import ManagerError
 from pyctrigger.interpreter.confinement import confined
 from pyctrigger.packages.every import MANAGERS
-from pyctrigger.packages.files import ManagerError
-from pyctrigger.packages.owners import owners_of
+from pyctrigger.packages.ownership import owners_of
 from pyctrigger.run.scope import root_files
 from pyctrigger.run.scope.root_files import Patience, ReaderError, RootFiles, ask_reader
 from pyctrigger.state.files import hold_directory
@@ -111,8 +111,8 @@ def looked_into(root: Path) -> set[str]:
         manager = kind(files)
         for question in (
             lambda manager=manager: manager.is_present,
-            lambda manager=manager: list(files.owned_pycs(manager)),
-            lambda manager=manager: files.owners(manager, [b"/usr/a.py"]),
+            lambda manager=manager: [path for path, _ in manager.find_owned(None)],
+            lambda manager=manager: dict(manager.find_owned([b"/usr/a.py"])),
             lambda manager=manager: manager.package_trigger(),
         ):
             with contextlib.suppress(ManagerError, OSError):
@@ -244,14 +244,14 @@ def test_a_database_is_read_with_its_log(tmp_path: Path, mode: str) -> None:
         assert [b"/usr/a.pyc"] == ask(tmp_path, "pkg")
         files = RootFiles(str(tmp_path))
         wanted = [b"/usr/b.py", b"/usr/c.py"]
-        assert {b"/usr/b.py": "owner"} == files.owners(MANAGERS["pkg"](files), wanted)
+        assert {b"/usr/b.py": "owner"} == dict(MANAGERS["pkg"](files).find_owned(wanted))
         assert before == sorted(os.listdir(path.parent))
 
 
 def ask(root: Path, manager: str) -> list[bytes]:
     """What a root's manager owns."""
     files = RootFiles(str(root))
-    return list(files.owned_pycs(MANAGERS[manager](files)))
+    return [path for path, _ in MANAGERS[manager](files).find_owned(None)]
 
 
 def test_the_texts_of_the_others_are_read_as_well(tmp_path: Path) -> None:
@@ -272,9 +272,9 @@ def test_the_texts_of_the_others_are_read_as_well(tmp_path: Path) -> None:
 
     files = RootFiles(str(tmp_path))
     wanted = [b"/usr/a.py", b"/usr/b.py", b"/usr/c.py", b"/usr/d.py", b"/usr/d.py.real"]
-    assert {b"/usr/a.py": "one", b"/usr/d.py.real": "two:amd64"} == files.owners(MANAGERS["dpkg"](files), wanted)
-    assert {b"/usr/b.py": "owner"} == files.owners(MANAGERS["pacman"](files), wanted)
-    assert {b"/usr/c.py": "owner"} == files.owners(MANAGERS["apk"](files), wanted)
+    assert {b"/usr/a.py": "one", b"/usr/d.py.real": "two:amd64"} == dict(MANAGERS["dpkg"](files).find_owned(wanted))
+    assert {b"/usr/b.py": "owner"} == dict(MANAGERS["pacman"](files).find_owned(wanted))
+    assert {b"/usr/c.py": "owner"} == dict(MANAGERS["apk"](files).find_owned(wanted))
 
 
 def test_a_directory_that_is_a_link_means_one_inside(tmp_path: Path) -> None:

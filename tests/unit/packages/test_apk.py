@@ -38,7 +38,7 @@ def apk() -> Apk:
 def test_pycs_of_all_packages(apk: Apk) -> None:
     """Each in the directory named last."""
     expected = [b"/usr/lib/a.pyc", b"/usr/lib/deep/b.pyc", b"/opt/c.pyc", b"//top.pyc"]
-    assert expected == list(apk.owned_pycs())
+    assert expected == [path for path, _ in apk.find_owned(None)]
     assert [Source("file", DATABASE)] == apk.sources
     assert (True, False) == (apk.is_present, Apk(FilesInMemory({})).is_present)
 
@@ -53,7 +53,7 @@ def test_pycs_of_all_packages(apk: Apk) -> None:
 )
 def test_owner_is_the_package_above(apk: Apk, paths: list[bytes], expected: dict[bytes, str]) -> None:
     """The last one that was named."""
-    assert expected == apk.owners(paths)
+    assert expected == dict(apk.find_owned(paths))
 
 
 def test_hook_is_a_program() -> None:

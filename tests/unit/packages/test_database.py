@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pyctrigger.errors import ManagerError
 from pyctrigger.packages import database as module
 from pyctrigger.packages.database import confine, open_beside_its_manager
-from pyctrigger.packages.files import ManagerError
 
 if TYPE_CHECKING:
     from pathlib import Path

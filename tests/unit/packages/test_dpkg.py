@@ -38,7 +38,9 @@ def test_presence_is_its_directory() -> None:
 
 def test_all_pycs_of_all_packages() -> None:
     """From every list, and from nothing else."""
-    assert {b"/usr/a.pyc", b"/usr/b.pyc", b"/usr/shared.pyc"} == set(Dpkg(FilesInMemory(LISTS)).owned_pycs())
+    assert {b"/usr/a.pyc", b"/usr/b.pyc", b"/usr/shared.pyc"} == {
+        path for path, _ in Dpkg(FilesInMemory(LISTS)).find_owned(None)
+    }
 
 
 #: Diversions (where a file lies, where the others' lies, and whose it is), a path, and its owner.
@@ -60,13 +62,13 @@ DIVERTED = [
 def test_owner_of_a_file(diversions: bytes, path: bytes, owner: str | None) -> None:
     """Whose list has it, under the name that dpkg put it under."""
     files = FilesInMemory({**LISTS, **({DIVERSIONS: diversions} if diversions else {})})
-    assert ({} if owner is None else {path: owner}) == Dpkg(files).owners([path])
+    assert ({} if owner is None else {path: owner}) == dict(Dpkg(files).find_owned([path]))
 
 
 def test_owners_of_many_files_at_once() -> None:
     """Those that nobody owns are left out."""
     asked = [b"/usr/a.pyc", b"/usr/shared.pyc", b"/usr/absent", *(b"/x%d" % number for number in range(30))]
-    assert {b"/usr/a.pyc": "one", b"/usr/shared.pyc": "two:amd64"} == Dpkg(FilesInMemory(LISTS)).owners(asked)
+    assert {b"/usr/a.pyc": "one", b"/usr/shared.pyc": "two:amd64"} == dict(Dpkg(FilesInMemory(LISTS)).find_owned(asked))
 
 
 @pytest.mark.parametrize("is_there", [True, False])

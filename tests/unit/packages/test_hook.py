@@ -6,8 +6,7 @@ import pytest
 
 from pyctrigger.errors import DefectError, UsageError
 from pyctrigger.packages import hook as module
-from pyctrigger.packages import plain
-from pyctrigger.packages.every import HOOK_PLACES, HOOKS, MANAGERS
+from pyctrigger.packages.every import HOOK_PLACES, HOOKS, MANAGERS, plain_hooks
 from pyctrigger.packages.hook import Subject, quoted, render, shell
 
 SUBJECT = Subject("py311", "3.11", "python3.11", "cpython-311", ("/usr/bin/pyctrigger",))
@@ -88,7 +87,7 @@ def test_a_command_is_quoted_for_a_shell() -> None:
 
 def test_a_plain_hook_is_a_program() -> None:
     """Where only its administrator knows it."""
-    (hook,) = plain.hooks(OTHER)
+    (hook,) = plain_hooks(OTHER)
     assert ("/usr/local/libexec/pyctrigger-hook-py311-0a1b", 0o755) == (hook.path, hook.mode)
     assert "/usr/bin/pyctrigger run" in hook.text
     assert "--python /opt/p" in hook.text

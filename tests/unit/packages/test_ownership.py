@@ -1,17 +1,20 @@
-"""Whether a package owns a pyc: asked once, and everything is owned where nobody can say."""
+"""Owners of files: every manager is asked, under every name that a package may know a file by."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyctrigger.packages.ownership import Ownership
+import pytest
+
+from pyctrigger.packages.files import Files
+from pyctrigger.packages.ownership import Owner, Ownership, owners_of
 from unit.packages.stand_in import FilesInMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from pathlib import Path
 
-    from pyctrigger.packages.manager import Manager
+    from pyctrigger.packages.files import Source
 
 INFO = "/var/lib/dpkg/info"
 APK = "/lib/apk/db/installed"
@@ -22,9 +25,8 @@ class Counted(FilesInMemory):
 
     asked = 0
 
-    def owned_pycs(self, manager: Manager) -> Iterable[bytes]:
+    def ask_reader(self, manager: str, sources: list[Source], paths: Collection[bytes] | None) -> None:
         self.asked += 1
-        return super().owned_pycs(manager)
 
 
 def test_every_manager_is_asked_once() -> None:
@@ -90,3 +92,60 @@ def test_a_directory_has_many_names(tmp_path: Path) -> None:
     for name, expected in [("real", False), ("link", True)]:
         assert own.owns(f"{tmp_path}/{name}", "m.pyc") is True
         assert expected is foreign.owns(f"{tmp_path}/{name}", "m.pyc")
+
+
+# -- the owners of some files ------------------------------------------------------------------------------------------
+
+USR_MERGED = {"/lib": "usr/lib", "/bin": "/usr/bin"}
+#: The paths of a package, the links of its root, the path that is asked for, and whether it is found.
+NAMES = [
+    (b"/usr/lib/a.py", {}, "/usr/lib/a.py", True),
+    (b"/lib/a.py", {}, "/usr/lib/a.py", False),
+    (b"/lib/a.py", USR_MERGED, "/usr/lib/a.py", True),
+    (b"/usr/lib/a.py", USR_MERGED, "/lib/a.py", True),
+    (b"/lib/a.py", USR_MERGED, "/lib/a.py", True),
+    (b"/bin/a", USR_MERGED, "/usr/bin/a", True),
+    (b"/sbin/a", USR_MERGED, "/usr/sbin/a", False),
+    (b"/lib/a.py", {"/lib": "elsewhere"}, "/usr/lib/a.py", False),
+    (b"/a.py", {}, "/a.py", True),
+]
+
+
+@pytest.mark.parametrize(("listed", "links", "path", "is_found"), NAMES)
+def test_a_file_is_found_under_each_name(listed: bytes, links: dict[str, str], path: str, is_found: bool) -> None:
+    """It may say `/lib`, where the tree says `/usr/lib`."""
+    files = FilesInMemory({f"{INFO}/one.list": listed + b"\n"}, links)
+    found = owners_of([path], files, pytest.fail)
+    assert ({path: Owner("dpkg", "one")} if is_found else {}) == found
+
+
+def test_an_owner_is_a_package_and_its_manager() -> None:
+    """As people read it."""
+    assert "one (dpkg)" == str(Owner("dpkg", "one"))
+
+
+def test_the_first_manager_that_knows_it_is_believed() -> None:
+    """In their order; no paths, no question."""
+    files = FilesInMemory({f"{INFO}/one.list": b"/a\n", APK: b"P:two\nF:\nR:a\nF:b\nR:c\n"})
+    found = owners_of(["/a", "/b/c"], files, pytest.fail)
+    assert {"/a": Owner("dpkg", "one"), "/b/c": Owner("apk", "two")} == found
+    assert {} == owners_of([], files, pytest.fail)
+
+
+def test_a_manager_that_cannot_be_read_is_told() -> None:
+    """And the others are asked all the same."""
+    files = FilesInMemory({"/var/lib/rpm/Packages": b"", APK: b"P:two\nF:b\nR:c\n"})
+    told: list[str] = []
+    assert {"/b/c": Owner("apk", "two")} == owners_of(["/b/c"], files, told.append)
+    expected = "rpm can't be asked for owners: /root/var/lib/rpm/Packages: rpm isn't run over a root's database"
+    assert [expected] == told
+
+
+def test_on_this_system_links_on_the_way_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package has the real name of a directory."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    files = FilesInMemory({f"{INFO}/one.list": f"{tmp_path}/real/a.py\n".encode()}, is_foreign=False)
+    asked = f"{tmp_path}/link/a.py"
+    assert {asked: Owner("dpkg", "one")} == owners_of([asked], files, pytest.fail)
+    assert Files.is_foreign is False

@@ -21,7 +21,7 @@ SUBJECT = Subject("py312", "3.12", "python3.12", "cpython-312", ("/usr/bin/pyctr
 
 def test_pycs_have_a_leading_slash() -> None:
     """Which the database leaves out."""
-    assert {b"/usr/a.pyc", b"/usr/b.pyc"} == set(Pacman(FilesInMemory(LISTS)).owned_pycs())
+    assert {b"/usr/a.pyc", b"/usr/b.pyc"} == {path for path, _ in Pacman(FilesInMemory(LISTS)).find_owned(None)}
     assert [Source("files", LOCAL, "/files")] == Pacman(FilesInMemory({})).sources
 
 
@@ -36,7 +36,7 @@ def test_pycs_have_a_leading_slash() -> None:
 )
 def test_owner_is_a_name_without_version(paths: list[bytes], expected: dict[bytes, str]) -> None:
     """The directory has name, version and release."""
-    assert expected == Pacman(FilesInMemory(LISTS)).owners(paths)
+    assert expected == dict(Pacman(FilesInMemory(LISTS)).find_owned(paths))
 
 
 def test_presence_is_its_directory() -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyctrigger.errors import UsageError
+from pyctrigger.errors import ManagerError, UsageError
 from pyctrigger.packages import pkg as module
-from pyctrigger.packages.files import Files, ManagerError, Source
+from pyctrigger.packages.files import Files, Source
 from pyctrigger.packages.hook import Subject
 from pyctrigger.packages.pkg import Pkg
 from unit.packages.stand_in import FilesInMemory
@@ -38,14 +38,16 @@ def files() -> FilesInMemory:
 
 def test_pycs_of_all_packages(files: FilesInMemory) -> None:
     """Whatever bytes their names have."""
-    assert {b"/usr/local/a.pyc", b"/usr/local/c.pyc", b"/usr/local/\xff.pyc"} == set(Pkg(files).owned_pycs())
+    assert {b"/usr/local/a.pyc", b"/usr/local/c.pyc", b"/usr/local/\xff.pyc"} == {
+        path for path, _ in Pkg(files).find_owned(None)
+    }
     assert ["files"] == files.tables
 
 
 def test_owners_by_path(files: FilesInMemory) -> None:
     """The package's name."""
     asked = [b"/usr/local/b.py", b"/usr/local/\xff.pyc", b"/absent"]
-    assert {b"/usr/local/b.py": "two", b"/usr/local/\xff.pyc": "one"} == Pkg(files).owners(asked)
+    assert {b"/usr/local/b.py": "two", b"/usr/local/\xff.pyc": "one"} == dict(Pkg(files).find_owned(asked))
     assert ["files", "packages"] == files.tables
 
 

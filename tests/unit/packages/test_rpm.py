@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyctrigger.errors import UsageError
+from pyctrigger.errors import ManagerError, UsageError
 from pyctrigger.packages import rpm as module
-from pyctrigger.packages import rpm_database
-from pyctrigger.packages.files import ManagerError, Source
+from pyctrigger.packages.files import Source
 from pyctrigger.packages.hook import Subject
 from pyctrigger.packages.rpm import Rpm
 from unit.packages.stand_in import FilesInMemory
@@ -43,7 +42,11 @@ def test_only_sqlite_can_be_copied() -> None:
     """The others only rpm can read, and it isn't run over a stranger's."""
     assert [Source("database", f"{NEW}/rpmdb.sqlite")] == Rpm(FilesInMemory({f"{NEW}/rpmdb.sqlite": b""})).sources
     rpm = Rpm(FilesInMemory({f"{OLD}/Packages": b""}))
-    for ask in (lambda: rpm.sources, lambda: list(rpm.owned_pycs()), lambda: rpm.owners([b"/a"])):
+    for ask in (
+        lambda: rpm.sources,
+        lambda: [path for path, _ in rpm.find_owned(None)],
+        lambda: dict(rpm.find_owned([b"/a"])),
+    ):
         with pytest.raises(ManagerError) as caught:
             ask()
         assert f"/root{OLD}/Packages: rpm isn't run over a root's database" == str(caught.value)
@@ -71,23 +74,23 @@ def answer(program: Path, *lines: str) -> None:
 
 def test_pycs_are_asked_of_rpm(own: Path) -> None:
     """With its database's directory, for all packages."""
-    answer(own, "/a.py", "/a.pyc", "(none)", "/b c.pyc")
-    assert [b"/a.pyc", b"/b c.pyc"] == list(old().owned_pycs())
+    answer(own, "one\\t/a.py", "one\\t/a.pyc", "two\\t(none)", "two\\t/b c.pyc")
+    assert [b"/a.pyc", b"/b c.pyc"] == [path for path, _ in old().find_owned(None)]
     asked = (own.parent / "rpm.asked").read_text().splitlines()
-    assert ["--dbpath", f"/root{OLD}", "-qa", "--qf", "[%{FILENAMES}\\n]"] == asked
+    assert ["--dbpath", f"/root{OLD}", "-qa", "--qf", "[%{=NAME}\\t%{FILENAMES}\\n]"] == asked
 
 
 def test_owners_are_asked_of_rpm(own: Path) -> None:
     """Each line has a package and a file."""
     answer(own, "one\\t/a.py", "two\\t/b.py", "two\\t/c.py")
-    assert {b"/a.py": "one", b"/c.py": "two"} == old().owners([b"/a.py", b"/c.py", b"/absent"])
+    assert {b"/a.py": "one", b"/c.py": "two"} == dict(old().find_owned([b"/a.py", b"/c.py", b"/absent"]))
     assert "[%{=NAME}\\t%{FILENAMES}\\n]" in (own.parent / "rpm.asked").read_text()
 
 
 def test_no_rpm_to_read_it(own: Path) -> None:
     """Its database is there, and nobody knows what packages own."""
     with pytest.raises(ManagerError) as caught:
-        list(old().owned_pycs())
+        [path for path, _ in old().find_owned(None)]
     assert f"/root{OLD}/Packages exists, but rpm, which could read it, doesn't" == str(caught.value)
 
 
@@ -119,7 +122,7 @@ def test_our_own_package_has_file_triggers(
 def test_in_a_root_the_package_is_known_by_its_command(monkeypatch: pytest.MonkeyPatch, owner: str | None) -> None:
     """Its triggers only rpm can tell: they are for every Python."""
     found = {} if owner is None else {b"/usr/bin/pyctrigger": owner}
-    monkeypatch.setattr(rpm_database, "owners", lambda files, path, wanted: found)
+    monkeypatch.setattr(Rpm, "find_owned", lambda rpm, paths: found.items())
     path = f"{NEW}/rpmdb.sqlite"
     expected = (path, ()) if owner == "pyctrigger" else None
     assert expected == Rpm(FilesInMemory({path: b""})).package_trigger()

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packages import write_tree
+from pyctrigger.bounded import regular_status
 from pyctrigger.tree import beneath
-from pyctrigger.tree.beneath import open_beneath, open_component, open_root, read_link, status_of_regular
+from pyctrigger.tree.beneath import open_component
+from pyctrigger.tree.directory import open_in_root
+from pyctrigger.tree.opened import read_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,12 +43,20 @@ def root(tmp_path: Path) -> Path:
 def opened(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The root's descriptor, with the new system call and without."""
     if request.param == "open":
-        call = beneath._OpenAt2()
-        call._call = None
-        monkeypatch.setattr(beneath, "_openat2", [call])
-    descriptor = open_root(str(root))
+        monkeypatch.setattr(beneath, "_has_openat2", False)
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     yield descriptor
     os.close(descriptor)
+
+
+def open_file(root: Path, path: str) -> int:
+    """A file in one of the root's directories, as package databases are opened."""
+    above, name = os.path.split(path)
+    directory = open_in_root(str(root), above)
+    try:
+        return open_component(name, os.O_RDONLY, directory)
+    finally:
+        os.close(directory)
 
 
 #: Paths of directories, and what is really opened.
@@ -71,11 +82,12 @@ DIRECTORIES = {
 }
 
 
+@pytest.mark.usefixtures("opened")
 @pytest.mark.parametrize("path", DIRECTORIES)
-def test_directories_are_opened_inside(root: Path, opened: int, path: str) -> None:
+def test_directories_are_opened_inside(root: Path, path: str) -> None:
     """Links lead as they would after a chroot; `..` leads nowhere above."""
     before = len(os.listdir("/proc/self/fd"))
-    descriptor = open_beneath(opened, path)
+    descriptor = open_in_root(str(root), path)
     found = os.fstat(descriptor)
     os.close(descriptor)
     assert (root / DIRECTORIES[path]).stat().st_ino == found.st_ino
@@ -100,32 +112,34 @@ FILES: dict[str, bytes | int] = {
 }
 
 
+@pytest.mark.usefixtures("opened")
 @pytest.mark.parametrize("path", FILES)
-def test_files_are_opened_inside(opened: int, path: str) -> None:
+def test_files_are_opened_inside(root: Path, path: str) -> None:
     """Never by a link of their own."""
     before, expected = len(os.listdir("/proc/self/fd")), FILES[path]
     if isinstance(expected, int):
         with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
-            open_beneath(opened, path, os.O_RDONLY)
+            open_file(root, path)
         assert expected == caught.value.errno
     else:
-        descriptor = open_beneath(opened, path, os.O_RDONLY)
+        descriptor = open_file(root, path)
         assert expected == os.read(descriptor, 100)
         os.close(descriptor)
     assert before == len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.usefixtures("opened")
 @pytest.mark.parametrize(("count", "is_found"), [(40, True), (41, False)])
-def test_links_are_followed_as_far_as_the_kernel_does(root: Path, opened: int, count: int, is_found: bool) -> None:
+def test_links_are_followed_as_far_as_the_kernel_does(root: Path, count: int, is_found: bool) -> None:
     """Forty."""
     (root / "l0").symlink_to("etc")
     for number in range(1, count):
         (root / f"l{number}").symlink_to(f"l{number - 1}")
     if is_found:
-        os.close(open_beneath(opened, f"l{count - 1}"))
+        os.close(open_in_root(str(root), f"l{count - 1}"))
     else:
         with pytest.raises(OSError, match="Too many levels of symbolic links"):
-            open_beneath(opened, f"l{count - 1}")
+            open_in_root(str(root), f"l{count - 1}")
 
 
 def test_no_mount_is_entered(opened: int) -> None:
@@ -151,8 +165,8 @@ def test_only_a_regular_file_has_all_its_bytes(root: Path, opened: int) -> None:
     for path, is_regular in [("etc/passwd", True), ("etc", False), ("fifo", False)]:
         descriptor = os.open(root / path, os.O_RDONLY | os.O_NONBLOCK)
         if is_regular:
-            assert 6 == status_of_regular(descriptor).st_size
+            assert 6 == regular_status(descriptor).st_size
         else:
             with pytest.raises(OSError, match="not a regular file"):
-                status_of_regular(descriptor)
+                regular_status(descriptor)
         os.close(descriptor)

@@ -14,7 +14,6 @@ from pyctrigger.tree.directory import (
     Tree,
     account_on_way,
     identity_in_root,
-    identity_on_way,
     open_in_root,
     open_way,
     status_in_root,
@@ -329,7 +328,7 @@ def test_a_path_inside_a_root(top: Path, path: str) -> None:
     assert identity == identity_in_root(str(top), path)
     if expected is None:
         with pytest.raises((OSError, ValueError)):
-            identity_on_way(str(top), path)
+            open_in_root(str(top), path)
     else:
         os.close(open_in_root(str(top), path))
         os.close(open_way(path, str(top)).descriptor)

@@ -66,7 +66,7 @@ def _announce(preview: Report, request: Request, observer: Observer, color: str)
 
 def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator[str]:
     """Yields commands that restore the bytecode of dpkg's packages, which dpkg itself doesn't know about."""
-    from ...packages.owners import owners_of
+    from ...packages.ownership import owners_of
     from ...run.scope.root_files import files_of
 
     sites = [taking.site for run in preview.runs for taking in run.takings]

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from ...packages.rpm_database import PackageHeader
+from ...packages.rpm_header import PackageHeader
 from .contents import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
 from .limits import ArchiveError, Budget
 from .streams import Forward, Window, decompressed

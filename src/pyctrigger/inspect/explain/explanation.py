@@ -9,7 +9,7 @@ from ...errors import UsageError
 from ...outcome.observer import Observer
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, printable
-from ...packages.owners import Owner, owners_of
+from ...packages.ownership import Owner, owners_of
 from ...run.operation import Operation
 from ...run.scope.forked import look_as_others
 from ...run.scope.request import Request

@@ -11,7 +11,7 @@ from ...interpreter.flavour import Flavour
 from ...outcome.observer import Observer
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, printable
-from ...packages.owners import Owner, owners_of
+from ...packages.ownership import Owner, owners_of
 from ...pyc.names import PYCACHE
 from ...run.operation import Operation
 from ...run.scope.forked import look_as_others

@@ -7,12 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ...errors import PyctriggerError
+from ...errors import ManagerError, PyctriggerError
 from ...interpreter.flavour import Flavour, installed
 from ...outcome.outcome import path_fields
 from ...packages.every import HOOK_PLACES, MANAGERS
-from ...packages.files import ManagerError
-from ...packages.owners import owners_of
+from ...packages.ownership import owners_of
 from ..scope.root_files import files_of
 from .directory import HookDirectory
 from .subjects import is_first_of_version

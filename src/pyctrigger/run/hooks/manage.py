@@ -15,7 +15,7 @@ from ...outcome.outcome import path_fields
 from ...outcome.report import Report
 from ...packages.every import HOOKS, MANAGERS
 from ...packages.hook import HookFile, Subject
-from ...packages.owners import owners_of
+from ...packages.ownership import owners_of
 from ...tree.identity import ForeignPlaceError
 from ..scope.places import require_root
 from ..scope.root_files import files_of

@@ -2,8 +2,8 @@
 
 A copied database has the same path below the directory `place` as below the root; the texts are all in one file, since
 a manager may have thousands of them. Standard input lists the paths whose owners are wanted; if it is empty, the pycs
-that packages own are. The answer consists of fields that NUL separates: each path and its package, and last how it
-ended.
+that packages own are. The answer consists of fields that NUL separates: each path and its package, which is left out
+for pycs, and last how it ended.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import errno
 import os
 import pickle
 import resource
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
+from ...errors import ManagerError
 from ...interpreter.remote.powerless import become, bound
-from ...packages import rpm_database  # noqa: F401 - once the rights are gone, nothing can be imported
+from ...packages import rpm_header  # noqa: F401 - once the rights are gone, nothing can be imported
 from ...packages.database import confine, connect, translated
 from ...packages.every import MANAGERS
-from ...packages.files import Files, ManagerError
-from ...packages.manager import Manager
+from ...packages.files import Files
 
 if TYPE_CHECKING:
     import sqlite3
@@ -78,19 +78,16 @@ def serve(manager_name: str, seconds: float, account: int, place: str) -> NoRetu
     with open(0, "rb", closefd=False) as question, open(1, "wb", closefd=False) as answer:
         try:
             wanted = question.read()
+            paths = wanted.split(b"\0") if wanted else None
             manager = MANAGERS[manager_name](CopiedFiles(give_up_rights(account, place, seconds), seconds))
-            found = _find(manager, wanted.split(b"\0") if wanted else None)
-            answer.writelines(b"%b\0%b\0" % (path, os.fsencode(package)) for path, package in found)
+            for path, package in manager.find_owned(paths):
+                name = b"" if paths is None else os.fsencode(package)
+                answer.write(b"%b\0%b\0" % (path, name))
             answer.write(DONE)
         except BaseException as error:  # noqa: BLE001 - reported to the host, whatever it is
             answer.write(TROUBLE + _describe(error).encode("utf-8", "replace")[:_LONGEST_TROUBLE])
         answer.flush()
         os._exit(0)
-
-
-def _find(manager: Manager, wanted: list[bytes] | None) -> Iterable[tuple[bytes, str]]:
-    """Returns the owners of the wanted paths, or all pycs that packages own, each without its owner."""
-    return ((path, "") for path in manager.owned_pycs()) if wanted is None else manager.owners(wanted).items()
 
 
 def _describe(error: BaseException) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from typing import TypeVar
 
 from ...errors import RefusedError, UsageError
 from ...stamps import inode_of
-from ...tree.directory import identity_as_others, identity_on_way, open_in_root, open_way, real_in_root
+from ...tree.directory import open_in_root, open_way, real_in_root, status_in_root
 from ...tree.elsewhere import is_below
 from ...tree.opened import Opened
 from .request import Request
@@ -84,12 +85,10 @@ def no_directory(option: str, path: str, *, hint: str = "name a directory that e
 def locate(root: str | None, path: str) -> tuple[int, int] | None:
     """Device and inode of a directory, inside a staged root if there is one; None where there is none."""
     try:
-        if root is not None:
-            return identity_on_way(root, path)
-        status = os.stat(path)
-        return inode_of(status) if os.path.isdir(path) else None
+        status = os.stat(path) if root is None else status_in_root(root, path)
+        return inode_of(status) if stat.S_ISDIR(status.st_mode) else None
     except PermissionError:
-        return _as_others(lambda: identity_as_others(root, path)) if os.geteuid() == 0 else None
+        return _as_others(lambda: _inode_of(open_way(path, root))) if os.geteuid() == 0 else None
     except (OSError, ValueError):
         return None
 
@@ -121,6 +120,13 @@ def lies_in(root: str | None, path: str, above: str) -> bool:
     except (OSError, ValueError):
         return False
     return _lies_below(Opened(directory, None), {top})
+
+
+def _inode_of(opened: Opened) -> tuple[int, int]:
+    try:
+        return inode_of(os.fstat(opened.descriptor))
+    finally:
+        os.close(opened.descriptor)
 
 
 def _lies_below(opened: Opened, tops: set[tuple[int, int]]) -> bool:

@@ -19,16 +19,17 @@ import time
 from collections.abc import Collection, Iterator
 from typing import BinaryIO, NoReturn
 
+from ...bounded import regular_status
+from ...errors import ManagerError
 from ...interpreter.child import kill, printable, start_own
 from ...interpreter.worker_accounts import lease
-from ...packages.files import Files, ManagerError, Source
-from ...packages.manager import Manager
+from ...packages.files import Files, Source
 from ...stamps import stamp_of
 from ...state.files import hold_directory
 from ...state.locations import lock_directory
-from ...tree.beneath import open_beneath, open_root, read_link, status_of_regular
+from ...tree.directory import open_in_root
 from ...tree.identity import acting_as_ourselves, masking_nothing_of
-from ...tree.opened import is_confined
+from ...tree.opened import is_confined, open_name, read_link
 from .database_reader import DONE, TEXTS, TROUBLE
 
 #: Seconds of processor time for all questions about one root in one run, and of the clock's for one of them: a busy
@@ -36,6 +37,7 @@ from .database_reader import DONE, TEXTS, TROUBLE
 _PROCESSOR_TIME, _LONGEST_WAIT = 5.0, 30.0
 _PATH = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PIECE = 1 << 20
 #: Bytes of a file that is looked at in this process.
 _MOST_OF_SMALL = 1 << 20
@@ -129,7 +131,7 @@ class RootFiles(Files):
     def read(self, path: str) -> bytes:
         descriptor = self._open(path, _FILE)
         try:
-            if status_of_regular(descriptor).st_size > _MOST_OF_SMALL:
+            if regular_status(descriptor).st_size > _MOST_OF_SMALL:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
             return os.read(descriptor, _MOST_OF_SMALL)
         finally:
@@ -141,49 +143,59 @@ class RootFiles(Files):
     def open_database(self, path: str, tables: Collection[str]) -> NoReturn:
         raise ManagerError(f"{self.describe(path)} is read by a child only")
 
-    def owned_pycs(self, manager: Manager) -> Iterator[bytes]:
-        return (path for path, _ in self._ask(manager, None))
-
-    def owners(self, manager: Manager, paths: Collection[bytes]) -> dict[bytes, str]:
-        return {path: os.fsdecode(package) for path, package in self._ask(manager, paths)} if paths else {}
-
-    def _ask(self, manager: Manager, paths: Collection[bytes] | None) -> list[tuple[bytes, bytes]]:
-        """Copy what a manager reads, and have a child read it. Raises ManagerError."""
+    def ask_reader(
+        self, manager: str, sources: list[Source], paths: Collection[bytes] | None
+    ) -> list[tuple[bytes, bytes]]:
+        if paths is not None and not paths:
+            return []
         patience = Patience(self._left)
         try:
             # Nobody else may see the copies, nor have a hand in the child, whoever's place we are at work in.
             with acting_as_ourselves(), _workplace() as private:
                 with _create(f"{private}/root/{TEXTS}") as texts:
                     copies = _Copies(self, f"{private}/root", texts, patience)
-                    for source in manager.sources:
+                    for source in sources:
                         copies.take(source)
-                return ask_reader(manager.name, paths, private, patience)
+                return ask_reader(manager, paths, private, patience)
         except (OSError, ReaderError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ManagerError(f"{self.describe(manager.database)} can't be read: {reason}") from error
+            raise ManagerError(f"{self.describe(sources[0].path)} can't be read: {reason}") from error
         finally:
             self._left = patience.left
 
     @contextlib.contextmanager
     def _opened(self, path: str) -> Iterator[int]:
+        """Open a directory inside the root. Raises OSError."""
         descriptor = self._open(path)
         try:
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def _open(self, path: str, flags: int = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) -> int:
+    def _open(self, path: str, flags: int = _DIRECTORY) -> int:
+        """Open a directory, a file, or with O_PATH anything, inside the root. Raises OSError."""
         with acting_as_ourselves():
-            root = open_root(self._root)
+            if flags & os.O_DIRECTORY:
+                return open_in_root(self._root, path)
+            above, name = os.path.split(path)
+            directory = open_in_root(self._root, above)
             try:
-                return open_beneath(root, path, flags)
+                return open_name(name, flags, directory, confined=True)
             finally:
-                os.close(root)
+                os.close(directory)
+
+
+def _open_inside(directory: int, below: str, name: str) -> int:
+    opened = open_name(below, _DIRECTORY, directory, confined=True)
+    try:
+        return open_name(name, _FILE, opened, confined=True)
+    finally:
+        os.close(opened)
 
 
 def _stamps(opened: dict[str, int]) -> dict[str, tuple[int, ...]]:
     """Returns what each of some open files looks like. Raises OSError where one isn't a regular file."""
-    return {ending: stamp_of(status_of_regular(descriptor)) for ending, descriptor in opened.items()}
+    return {ending: stamp_of(regular_status(descriptor)) for ending, descriptor in opened.items()}
 
 
 class _Copies:
@@ -215,9 +227,10 @@ class _Copies:
                 self._check_clock()
                 if source.ending.startswith("/"):
                     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                        self._take_text(open_beneath(directory, entry.name + source.ending, _FILE), entry.name)
+                        self._take_text(_open_inside(directory, entry.name, source.ending[1:]), entry.name)
                 elif entry.name.endswith(source.ending):
-                    self._take_text(open_beneath(directory, entry.name, _FILE), entry.name[: -len(source.ending)])
+                    name = entry.name[: -len(source.ending)]
+                    self._take_text(open_name(entry.name, _FILE, directory, confined=True), name)
 
     def _take_text(self, descriptor: int, name: str) -> None:
         """Takes the descriptor, too."""
@@ -269,7 +282,7 @@ class _Copies:
 
     def _read(self, descriptor: int, most: int) -> Iterator[bytes]:
         """Yields the contents of an open file. Raises OSError, also where they are more than `most` bytes."""
-        size, offset = status_of_regular(descriptor).st_size, 0
+        size, offset = regular_status(descriptor).st_size, 0
         if size > most:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         while offset < size and (piece := os.pread(descriptor, min(_PIECE, size - offset), offset)):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pyctrigger.packages import rpm_database
-from pyctrigger.packages.files import ManagerError
+from pyctrigger.errors import ManagerError
+from pyctrigger.packages.rpm import Rpm
 from unit.packages.stand_in import FilesInMemory
 
 NAME, DIRINDEXES, BASENAMES, DIRNAMES = 1000, 1116, 1117, 1118
@@ -58,7 +58,7 @@ def system(*blobs: Any) -> FilesInMemory:
 
 def pycs(*blobs: Any) -> list[bytes]:
     """All that is found in these headers."""
-    return list(rpm_database.owned_pycs(system(*blobs), PATH))
+    return [path for path, _ in Rpm(system(*blobs)).find_owned(None)]
 
 
 def test_pycs_of_all_packages() -> None:
@@ -73,14 +73,14 @@ def test_owners_by_base_name() -> None:
     """And then by the whole path."""
     files = system(header(ONE), header(TWO))
     asked = [b"/usr/a/m.py", b"/opt/m.pyc", b"/usr/a/m.pyc", b"/absent/x"]
-    assert {b"/usr/a/m.py": "one", b"/opt/m.pyc": "two"} == rpm_database.owners(files, PATH, asked)
+    assert {b"/usr/a/m.py": "one", b"/opt/m.pyc": "two"} == dict(Rpm(files).find_owned(asked))
     assert ["Packages", "Basenames"] == files.tables
 
 
 def test_a_base_name_is_compared_whole() -> None:
     """A file whose name ends like it is another one."""
     files = system(header(package(b"p", [b"/a/"], [(0, b"am.py"), (0, b"m.py")])))
-    assert {b"/a/m.py": "p"} == rpm_database.owners(files, PATH, [b"/a/m.py"])
+    assert {b"/a/m.py": "p"} == dict(Rpm(files).find_owned([b"/a/m.py"]))
 
 
 def without(tag: int) -> dict[int, tuple[int, Any]]:
@@ -143,7 +143,7 @@ def test_a_package_without_files_may_speak_of_bytecode() -> None:
 def test_a_package_without_a_name_owns_nothing_for_sure(entries: dict[int, tuple[int, Any]], message: str) -> None:
     """It is an error for whoever asks for owners."""
     with pytest.raises(ManagerError, match=message):
-        rpm_database.owners(system(header(entries)), PATH, [b"/usr/a/m.py"])
+        dict(Rpm(system(header(entries))).find_owned([b"/usr/a/m.py"]))
 
 
 def test_a_header_that_is_no_blob_is_an_error() -> None:
