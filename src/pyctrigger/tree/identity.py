@@ -11,13 +11,10 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ..namespaces import is_unmapped_group
 from ..tuples import NamedTuple
-
-#: From <linux/capability.h>: the third version of the structures, which has 64 bits.
-_CAPABILITY_VERSION = 0x20080522
 
 
 class Identity(NamedTuple):
@@ -254,17 +251,19 @@ def _resume() -> None:
 
 def _prove_identity(uid: int) -> Identity | str:
     """Returns an account's identity, proven to have none of our rights, or the reason why it can't be taken on."""
-    from .account import AccountUnknownError, look_up_groups  # not needed for trees that are all root's
+    from ..clibrary import read_capabilities  # not needed for trees that are all root's
+    from .account import AccountUnknownError, look_up_groups
 
     try:
         gid, *groups = look_up_groups(uid)
     except AccountUnknownError as error:
         return str(error)
     identity = Identity(uid, gid, tuple(groups))
-    capabilities = _capability_reader()
+    with contextlib.suppress(ImportError, OSError):
+        read_capabilities()  # imports what it needs now: the account may not be able to read root's Python
     try:
         with Acting(identity):
-            is_bare = _has_only_rights_of(identity, capabilities)
+            is_bare = _has_only_rights_of(identity)
     except OSError as error:
         return (
             f"root can't act as account {uid}, which owns it ({error.strerror}); "
@@ -275,27 +274,18 @@ def _prove_identity(uid: int) -> Identity | str:
     return f"root can't drop its rights to act as account {uid}, which owns it; run it as that account"
 
 
-def _has_only_rights_of(identity: Identity, capabilities: Callable[[], int | None]) -> bool:
-    """Whether we have the rights of this account and no others. False also if that can't be proven."""
+def _has_only_rights_of(identity: Identity) -> bool:
+    """Whether we have the rights of this account and no others. False also if that can't be proven.
+
+    With SECBIT_NO_SETUID_FIXUP a process keeps all capabilities under any uid (capabilities(7)).
+    """
+    from ..clibrary import read_capabilities
+
     if (os.geteuid(), os.getegid()) != (identity.uid, identity.gid):
         return False
     if not set(os.getgroups()) <= {identity.gid, *identity.groups}:
         return False
-    return not sys.platform.startswith("linux") or capabilities() == 0
-
-
-def _capability_reader() -> Callable[[], int | None]:
-    """Returns a function that reads our effective capabilities (capget(2)), or None if they can't be read.
-
-    With SECBIT_NO_SETUID_FIXUP a process keeps all of them under any uid (capabilities(7)). The imports happen before
-    the switch: the account may not be able to read root's Python.
-    """
     try:
-        import ctypes
-
-        capget = ctypes.CDLL(None, use_errno=True).capget
-    except (ImportError, AttributeError, OSError):
-        return lambda: None
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    data = (ctypes.c_uint32 * 6)()
-    return lambda: data[0] | data[3] << 32 if capget(header, data) == 0 else None
+        return not sys.platform.startswith("linux") or read_capabilities() == 0
+    except (ImportError, OSError):
+        return False

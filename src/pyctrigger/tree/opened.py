@@ -53,9 +53,9 @@ def open_name(name: str, flags: int, directory: int, confined: bool) -> int:
     """Open one name in a directory; if `confined`, without entering a mount. Raises OSError."""
     if not confined:
         return os.open(name, flags, dir_fd=directory)
-    from .beneath import open_component  # not needed by runs over this system's own tree
+    from ..clibrary import open_on_this_mount  # not needed by runs over this system's own tree
 
-    return open_component(name, flags, directory)
+    return open_on_this_mount(name, flags, directory)
 
 
 def read_link(name: str, directory: int) -> str | None:

@@ -41,6 +41,7 @@ FLOORS = {
     "packages": 1,
     "bounded": 0,
     "buffers": 0,
+    "clibrary": 0,
     "errors": 0,
     "forking": 0,
     "interruption": 0,

@@ -182,7 +182,7 @@ class Results:
 
     def sync(self) -> bool:
         """Bring everything that was written to the disk; only if that is so anybody may say that it is there."""
-        from ...tree.durability import sync_file_system
+        from ...clibrary import sync_file_system
 
         is_synced = True
         devices: dict[int, Layout] = {device: layout for (device, _), layout in self._written.items()}

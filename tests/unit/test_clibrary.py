@@ -1,4 +1,4 @@
-"""Opening what lies beneath a directory as chroot(2) would see it."""
+"""System calls without a function in Python: opening beneath a root, flushing a file system, capabilities."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packages import write_tree
+from pyctrigger import clibrary
 from pyctrigger.bounded import regular_status
-from pyctrigger.tree import beneath
-from pyctrigger.tree.beneath import open_component
+from pyctrigger.clibrary import call, open_on_this_mount, read_capabilities, sync_file_system
 from pyctrigger.tree.directory import open_in_root
 from pyctrigger.tree.opened import read_link
 
@@ -43,7 +43,7 @@ def root(tmp_path: Path) -> Path:
 def opened(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The root's descriptor, with the new system call and without."""
     if request.param == "open":
-        monkeypatch.setattr(beneath, "_has_openat2", False)
+        monkeypatch.setattr(clibrary, "_has_openat2", False)
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     yield descriptor
     os.close(descriptor)
@@ -54,7 +54,7 @@ def open_file(root: Path, path: str) -> int:
     above, name = os.path.split(path)
     directory = open_in_root(str(root), above)
     try:
-        return open_component(name, os.O_RDONLY, directory)
+        return open_on_this_mount(name, os.O_RDONLY, directory)
     finally:
         os.close(directory)
 
@@ -146,7 +146,7 @@ def test_no_mount_is_entered(opened: int) -> None:
     """Of this system's: another device tells, too."""
     top = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
-        open_component("proc", os.O_RDONLY | os.O_DIRECTORY, top)
+        open_on_this_mount("proc", os.O_RDONLY | os.O_DIRECTORY, top)
     os.close(top)
     assert errno.EXDEV == caught.value.errno
 
@@ -170,3 +170,61 @@ def test_only_a_regular_file_has_all_its_bytes(root: Path, opened: int) -> None:
             with pytest.raises(OSError, match="not a regular file"):
                 regular_status(descriptor)
         os.close(descriptor)
+
+
+# -- other calls ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "number"),
+    [("no_such_function", (), errno.ENOSYS), ("close", (-1,), errno.EBADF), ("syncfs", (-1,), errno.EBADF)],
+)
+def test_a_call_that_fails_is_an_error(function: str, arguments: tuple[int, ...], number: int) -> None:
+    """With the number of the C library, or as one that the system doesn't know."""
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
+        call(function, *arguments)
+    assert number == caught.value.errno
+
+
+def test_a_call_returns_its_number() -> None:
+    """A number goes in, and one comes out."""
+    assert os.getpgid(1) == call("getpgid", 1)
+
+
+#: What syncfs(2) answers, and whether everything is flushed instead; None: it is an error.
+SYNCS: list[tuple[int, bool | None]] = [
+    (0, False),
+    (errno.ENOSYS, True),
+    (errno.EPERM, True),
+    (errno.EIO, None),
+    (errno.ENOSPC, None),
+]
+
+
+@pytest.mark.parametrize(("number", "is_everything"), SYNCS)
+def test_a_file_system_is_flushed(monkeypatch: pytest.MonkeyPatch, number: int, is_everything: bool | None) -> None:
+    """All of them where the call is missing or refused; a failed write is told."""
+    flushed: list[str] = []
+
+    def answer(function: str, descriptor: int) -> int:
+        flushed.append(function)
+        if number:
+            raise OSError(number, os.strerror(number))
+        return 0
+
+    monkeypatch.setattr(clibrary, "call", answer)
+    monkeypatch.setattr(os, "sync", lambda: flushed.append("sync"))
+    if is_everything is None:
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
+            sync_file_system(0)
+        assert (number, ["syncfs"]) == (caught.value.errno, flushed)
+    else:
+        sync_file_system(0)
+        assert (["syncfs", "sync"] if is_everything else ["syncfs"]) == flushed
+
+
+def test_capabilities_are_as_the_kernel_shows_them() -> None:
+    """All of root's, or none."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        shown = next(line.split()[1] for line in status if line.startswith("CapEff:"))
+    assert int(shown, 16) == read_capabilities()
