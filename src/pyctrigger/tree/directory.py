@@ -8,6 +8,7 @@ account's ids.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -15,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from ..stamps import inode_of
-from .identity import Acting, Identity, identity_of, is_root
+from .identity import Acting, Identity, identity_of, is_root, making_for, masking_nothing_of
 from .opened import Opened, account_of_owner, is_confined, open_below, open_name, read_link
 
 _Accept = Callable[[list[int], os.stat_result], bool]
@@ -293,6 +294,31 @@ def open_way(path: str, root: str | None) -> Opened:
     """
     with _Way(root or "/", judged=is_root()) as way:
         return way.open(path if root is not None else _absolute(path))
+
+
+def make_directories(path: str, root: str = "/") -> None:
+    """Make a directory inside a staged root, and those above it, as whose place each of them is to be in.
+
+    Raises like `open_way`.
+    """
+    above, name = os.path.split(path.rstrip("/"))
+    try:
+        os.close(open_way(path, root).descriptor)
+    except FileNotFoundError:
+        if not name:
+            raise  # the root itself is gone
+        make_directories(above, root)
+        opened = open_way(above, root)
+        try:
+            with (
+                opened as directory,
+                masking_nothing_of(0o755),
+                contextlib.suppress(FileExistsError),
+                making_for(os.fstat(directory).st_gid),
+            ):
+                os.mkdir(name, 0o755, dir_fd=directory)
+        finally:
+            os.close(opened.descriptor)
 
 
 def account_on_way(path: str) -> int | None:

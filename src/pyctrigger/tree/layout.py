@@ -10,11 +10,12 @@ import contextlib
 import os
 
 from ..pyc.names import PYCACHE
+from ..stamps import inode_of
 from .directory import Tree
 from .identity import Acting
-from .opened import Opened
-from .permission.access_lists import has_list
-from .permission.readers import Grants, Readers, is_kept_from_visitors
+from .opened import Opened, walk_up
+from .permission.access_lists import access_list, has_list
+from .permission.readers import ENTER, Grants, Readers, is_kept_from_visitors
 from .source import SourceRefused, SourceRights, SourceText, read_source
 
 #: ST_RDONLY of statvfs(3). PyPy doesn't define it.
@@ -63,14 +64,12 @@ class Layout:
         """Returns what keeps accounts out of `directory`, but not out of the pycache of `relative`. Raises OSError."""
         if directory == relative and not self.has_prefix:
             return ()
-        from .permission.ways import ways_above, ways_inside  # not for the usual tree
-
         if not self.has_prefix:
-            return ways_inside(self.sources, directory, relative)
+            return _ways_inside(self.sources, directory, relative)
         if self._above is None:
-            self._above = ways_above(self.sources, self.pycs)
+            self._above = _ways_above(self.sources, self.pycs)
         if self._ways[0] != directory:
-            self._ways = directory, (*self._above, *ways_inside(self.sources, directory, ""))
+            self._ways = directory, (*self._above, *_ways_inside(self.sources, directory, ""))
         return self._ways[1]
 
     def is_read_only(self, relative: str) -> bool:
@@ -144,6 +143,34 @@ class Layout:
     def describe_pyc(self, relative: str, name: str = "") -> str:
         """Returns the full path of a pyc of the directory `relative`, or of the directory that holds its pycs."""
         return self.pycs.describe(self.pycache(relative), name)
+
+
+def _ways_inside(tree: Tree, directory: str, own: str) -> tuple[Grants, ...]:
+    """Returns the grants of the directories from below `own` to `directory`, in one tree, that keep anybody out.
+
+    Raises OSError.
+    """
+    found = []
+    while directory and not f"{own}/".startswith(f"{directory}/"):
+        opened = tree.directory(directory)
+        found.append(_grants(opened, os.fstat(opened)))
+        directory = directory.rpartition("/")[0]
+    return tuple(each for each in found if not each.keeps_nobody_out)
+
+
+def _ways_above(tree: Tree, other: Tree) -> tuple[Grants, ...]:
+    """Returns the grants of the directories from "/" to a tree that keep anybody out, without those to `other`, too.
+
+    Raises OSError.
+    """
+    shared = {inode_of(status) for _, status in walk_up(other.entered(""))}
+    ways = walk_up(tree.entered(""))
+    found = [_grants(above, status) for above, status in ways if inode_of(status) not in shared]
+    return tuple(each for each in found if not each.keeps_nobody_out)
+
+
+def _grants(directory: int, status: os.stat_result) -> Grants:
+    return Grants.of(status, access_list(directory, status), ENTER)
 
 
 def _is_read_only(tree: Tree, relative: str) -> bool:

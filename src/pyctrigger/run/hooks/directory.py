@@ -19,9 +19,8 @@ from ...errors import RightsError, UsageError
 from ...packages.hook import HookFile
 from ...state.files import read, sync, try_lock
 from ...state.locations import lock_directory, state_directory
-from ...tree.directory import open_way
+from ...tree.directory import make_directories, open_way
 from ...tree.identity import ForeignPlaceError, making_for
-from ...tree.making import make_directories
 
 #: Seconds that a call waits for another one.
 _PATIENCE = 30.0

@@ -18,7 +18,7 @@ from ...interpreter.scope import (
     standard_library,
 )
 from ...pyc.header import HeaderFormat, InvalidationMode
-from ...tree.directory import open_way
+from ...tree.directory import make_directories, open_way
 from ...tree.identity import ForeignPlaceError
 from ...tuples import NamedTuple
 from .config import Settings
@@ -255,8 +255,6 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
 
 
 def _make_prefix(prefix: str) -> None:
-    from ...tree.making import make_directories  # most runs have no prefix
-
     try:
         make_directories(prefix)
     except ForeignPlaceError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyctrigger.tree.making import make_directories
+from pyctrigger.tree.directory import make_directories
 
 if TYPE_CHECKING:
     from pathlib import Path
