@@ -123,11 +123,8 @@ class Tree:
         return opened
 
     def _open_below(self, above: Opened, relative: str, name: str) -> Opened:
-        if not self.is_judged or above.identity is not None:
-            with above as parent:
-                return Opened(open_name(name, _DIRECTORY, parent, is_confined(self._staged)), above.identity)
-        opened = open_below(above.descriptor, name, _DIRECTORY, confined=is_confined(self._staged))
-        if opened.identity is not None:
+        opened = open_below(above, name, _DIRECTORY, judged=self.is_judged, confined=is_confined(self._staged))
+        if opened.identity is not None and opened.identity is not above.identity:
             self._foreign[relative] = opened.identity
         return opened
 
@@ -181,7 +178,7 @@ class Tree:
             return self._resolve(relative.split("/") if relative else [], [name])
 
     def _resolve(self, parts: list[str], pending: list[str]) -> tuple[str, str] | None:
-        links = 0
+        links, top = 0, self.path.rstrip("/")
         while True:
             part = pending.pop()
             if part == "..":
@@ -196,9 +193,9 @@ class Tree:
                         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                     destination = self.read_link("/".join(parts), part)
                     if destination.startswith("/"):
-                        if not destination.startswith(self.path.rstrip("/") + "/"):
+                        if not destination.startswith(f"{top}/"):
                             return None
-                        parts, destination = [], destination[len(self.path.rstrip("/")) :]
+                        parts, destination = [], destination[len(top) :]
                     pending += destination.split("/")[::-1]
                 elif pending:
                     parts.append(part)
@@ -451,12 +448,10 @@ class _Way:
         return destination
 
     def _descend(self, name: str) -> None:
-        if self._is_judged:
-            opened = open_below(self.directory, name, _TRAVERSE, self._identity, confined=self._is_confined)
-            self._identity = opened.identity
-            self._ancestry.append(opened.descriptor)
-        else:
-            self._ancestry.append(open_name(name, _TRAVERSE, self.directory, self._is_confined))
+        above = Opened(self.directory, self._identity)
+        opened = open_below(above, name, _TRAVERSE, judged=self._is_judged, confined=self._is_confined)
+        self._identity = opened.identity
+        self._ancestry.append(opened.descriptor)
 
 
 def _is_ours_and_open(way: list[int], step: os.stat_result) -> bool:

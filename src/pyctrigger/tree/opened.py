@@ -68,23 +68,23 @@ def read_link(name: str, directory: int) -> str | None:
         raise
 
 
-def open_below(above: int, name: str, flags: int, inherited: Identity | None = None, confined: bool = False) -> Opened:
-    """Open a directory in one of root's, or in one of the account `inherited`, and find out whose place it is.
+def open_below(above: Opened, name: str, flags: int, *, judged: bool, confined: bool) -> Opened:
+    """Open a directory in another one, as the account that owns the place, and if `judged` find out which one that is.
 
     Raises OSError, ForeignPlaceError and IdentityRefusedError.
     """
-    if inherited is not None:
-        with Acting(inherited):
-            return Opened(open_name(name, flags, above, confined), inherited)
+    if not judged or above.identity is not None:
+        with above as directory:
+            return Opened(open_name(name, flags, directory, confined), above.identity)
     try:
-        descriptor = open_name(name, flags, above, confined)
+        descriptor = open_name(name, flags, above.descriptor, confined)
     except PermissionError:
         # A network file system may map root to nobody (root_squash), and root may lack the capability.
-        status = os.stat(name, dir_fd=above, follow_symlinks=False)
+        status = os.stat(name, dir_fd=above.descriptor, follow_symlinks=False)
         if status.st_uid in (0, os.geteuid()) or not stat.S_ISDIR(status.st_mode):
             raise
         with Acting(identity_of(status.st_uid)):
-            descriptor = open_name(name, flags, above, confined)
+            descriptor = open_name(name, flags, above.descriptor, confined)
     try:
         return Opened(descriptor, _identity_in(descriptor, os.fstat(descriptor)))
     except BaseException:

@@ -79,14 +79,6 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
     The status before and after must agree, or it is read again: an edit between read and stat gives old code the new
     mtime, which is stale for ever. Raises SourceRefused and OSError.
     """
-    try:
-        with tree.entered(relative):
-            return _read_source(tree, relative, name)
-    except PermissionError as error:
-        raise _kept_out(tree, relative, error) from error
-
-
-def _read_source(tree: Tree, relative: str, name: str) -> SourceText:
 
     def read(descriptor: int, status: os.stat_result, when: int) -> SourceText | None:
         data = _read_all(descriptor, status.st_size)
@@ -95,10 +87,11 @@ def _read_source(tree: Tree, relative: str, name: str) -> SourceText:
         return SourceText(data, status, when, SourceRights(status, access_list(descriptor, status), directory))
 
     directory = relative
-    for _ in range(_TRIES):
-        descriptor, directory = _open_source(tree, relative, name)
-        if text := _read_still(descriptor, LARGEST_SOURCE, read):
-            return text
+    with _entered_to_read(tree, relative):
+        for _ in range(_TRIES):
+            descriptor, directory = _open_source(tree, relative, name)
+            if text := _read_still(descriptor, LARGEST_SOURCE, read):
+                return text
     raise SourceRefused(_CHANGES_MEANWHILE)
 
 
@@ -166,18 +159,23 @@ def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
 
 def require_readable(tree: Tree, relative: str, name: str) -> None:
     """See whether a source could be read now, without reading it. Raises like `read_source`."""
+    with _entered_to_read(tree, relative):
+        _read_still(_open_source(tree, relative, name)[0], LARGEST_SOURCE, lambda *_: True)
+
+
+@contextmanager
+def _entered_to_read(
+    tree: Tree, relative: str, reason: str = "{}, which owns its directory, may not read it"
+) -> Iterator[None]:
+    """Act in a directory as the account that owns the place, and say if that account may not read something."""
     try:
         with tree.entered(relative):
-            _read_still(_open_source(tree, relative, name)[0], LARGEST_SOURCE, lambda *_: True)
+            yield
     except PermissionError as error:
-        raise _kept_out(tree, relative, error) from error
-
-
-def _kept_out(tree: Tree, relative: str, error: PermissionError) -> Exception:
-    account = tree.account_at(relative)
-    if account is None:
-        return error
-    return SourceRefused(f"account {account.uid}, which owns its directory, may not read it")
+        account = tree.account_at(relative)
+        if account is None:
+            raise
+        raise SourceRefused(reason.format(f"account {account.uid}")) from error
 
 
 def source_rights(tree: Tree, relative: str, name: str) -> SourceRights:
@@ -237,15 +235,9 @@ def _open_source(tree: Tree, relative: str, name: str) -> tuple[int, str]:
 @contextmanager
 def _follow_link(tree: Tree, relative: str, name: str, link: os.stat_result) -> Iterator[tuple[Tree, str, str]]:
     """Follow a link to a regular file. Yields a tree, a directory in it, and a name there."""
-    try:
+    with _entered_to_read(tree, relative, "a link to a file that {}, which owns the link, may not read"):
         linked = tree.resolve(relative, name)
         goal = tree.follow(relative, name) if linked is None else tree.lstat(*linked)
-    except PermissionError as error:
-        account = tree.account_at(relative)
-        if account is None:
-            raise
-        reason = f"a link to a file that account {account.uid}, which owns the link, may not read"
-        raise SourceRefused(reason) from error
     if not stat.S_ISREG(goal.st_mode):
         raise OSError(errno.EINVAL, "not a regular file")  # import doesn't take it for a source either
     if linked is None:

@@ -43,12 +43,9 @@ def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str 
             try:
                 with pycs as directory:
                     os.unlink(name, dir_fd=directory)
-            except FileNotFoundError:
-                yield name, False, None
-            except OSError as error:
-                yield name, False, error
-            else:
                 yield name, True, None
+            except OSError as error:
+                yield name, False, None if error.errno == errno.ENOENT else error
 
 
 def _hold(tree: Tree, relative: str, held: contextlib.ExitStack) -> Opened:
@@ -64,25 +61,22 @@ def _is_gone(sources: Opened, source: str) -> bool:
     try:
         with sources as directory:
             os.stat(source, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:  # ENOENT; any other error proves nothing
-        return True
-    except OSError:
         return False
-    return False
+    except OSError as error:
+        return error.errno == errno.ENOENT  # any other error proves nothing
 
 
 def remove_pycache(layout: Layout, relative: str) -> bool:
     """Remove the pycache of `relative` if it is empty. Returns whether it was. Raises OSError."""
-    return _remove_directory(layout, layout.pycache(relative), of_pycs=True)
+    return _remove_directory(layout.pycs, layout.pycache(relative))
 
 
 def remove_package(layout: Layout, relative: str) -> bool:
     """Remove a source directory that a sweep has emptied. Returns whether it was empty. Raises OSError."""
-    return _remove_directory(layout, relative, of_pycs=False)
+    return _remove_directory(layout.sources, relative)
 
 
-def _remove_directory(layout: Layout, relative: str, *, of_pycs: bool) -> bool:
-    tree = layout.pycs if of_pycs else layout.sources
+def _remove_directory(tree: Tree, relative: str) -> bool:
     above, _, name = relative.rpartition("/")
     try:
         with tree.entered(above) as directory:

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ..buffers import Buffer, write_pieces
 from ..namespaces import is_unmapped_group
@@ -101,8 +101,8 @@ class Writer:
         # Otherwise the parent's owner could make root open another account's directory, by naming it `__pycache__`.
         is_one_owners = account_of_owner(pycache.descriptor, status) == account_of_owner(parent.descriptor, above)
         if is_one_owners and (parent.identity is not None or not _can_others_rename_in(above)):
-            with parent:
-                _change_mode(pycache.descriptor, mode_for_visitors(above, status))
+            with parent, _if_available():
+                os.fchmod(pycache.descriptor, mode_for_visitors(above, status))
         return not is_kept_from_visitors(above, os.fstat(pycache.descriptor))
 
     def replace(self, relative: str, name: str, content: Sequence[Buffer], readers: Readers) -> os.stat_result | None:
@@ -153,38 +153,35 @@ class Writer:
         Returns False if the file system has no hard links, or no more of them, or if `name` isn't the `expected` file
         any more. Raises WriteRefused and OSError.
         """
-        with self._tree.entered(relative) as directory:
-            return self._link(directory, name, twin, expected)
-
-    def _link(self, directory: int, name: str, twin: str, expected: os.stat_result) -> bool:
         temporary = next(self._names)
-        try:
-            os.link(name, temporary, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-        except FileNotFoundError:
-            raise
-        except OSError:
-            return False
-        try:
-            status = os.stat(temporary, dir_fd=directory, follow_symlinks=False)
-            if inode_of(status) != inode_of(expected):
+        with self._tree.entered(relative) as directory:
+            try:
+                os.link(name, temporary, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                raise
+            except OSError:
                 return False
             try:
-                os.rename(temporary, twin, src_dir_fd=directory, dst_dir_fd=directory)
-            except IsADirectoryError:
-                self._remove_directory(directory, twin)
-                os.rename(temporary, twin, src_dir_fd=directory, dst_dir_fd=directory)
-            return True
-        finally:
-            with contextlib.suppress(OSError):  # already gone if it was renamed
-                os.unlink(temporary, dir_fd=directory)
+                status = os.stat(temporary, dir_fd=directory, follow_symlinks=False)
+                if inode_of(status) != inode_of(expected):
+                    return False
+                try:
+                    os.rename(temporary, twin, src_dir_fd=directory, dst_dir_fd=directory)
+                except IsADirectoryError:
+                    self._remove_directory(directory, twin)
+                    os.rename(temporary, twin, src_dir_fd=directory, dst_dir_fd=directory)
+                return True
+            finally:
+                with contextlib.suppress(OSError):  # already gone if it was renamed
+                    os.unlink(temporary, dir_fd=directory)
 
     def make_way(self, relative: str, name: str) -> None:
         """Remove an empty directory that has the name of a pyc, if obstacles are to be cleared (`repair`).
 
         Otherwise raises WriteRefused, before anything is written, so that the directory's times stay as they were.
         """
-        with self._tree.entered(relative) as directory:
-            if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        if stat.S_ISDIR(self._tree.lstat(relative, name).st_mode):
+            with self._tree.entered(relative) as directory:
                 self._remove_directory(directory, name)
 
     def _remove_directory(self, directory: int, name: str) -> None:
@@ -238,7 +235,8 @@ def _set_permissions(descriptor: int, readers: Readers, uid: int, gid: int, *, b
     """
     written = os.fstat(descriptor)
     if (written.st_uid, written.st_gid) != (uid, gid):
-        _set_owner(descriptor, uid, gid)
+        with _if_available():  # only root can choose the owner; one of our own groups can still be set
+            os.fchown(descriptor, uid if os.geteuid() == 0 else -1, -1 if is_unmapped_group(gid) else gid)
         written = os.fstat(descriptor)
     if by_list or written.st_gid != gid:
         if readers.need_list(written.st_uid, written.st_gid):
@@ -252,25 +250,19 @@ def _set_permissions(descriptor: int, readers: Readers, uid: int, gid: int, *, b
                 return written  # it was created for its owner alone
     mode = _mode(readers, written.st_uid, written.st_gid)
     if by_list or stat.S_IMODE(written.st_mode) != mode:
-        _change_mode(descriptor, mode)
+        with _if_available():
+            os.fchmod(descriptor, mode)
         written = os.fstat(descriptor)
         if written.st_mode & 0o066 & ~mode:
             raise WriteRefused("its file system lets more accounts read or write the pyc than its source")
     return written
 
 
-def _set_owner(descriptor: int, uid: int, gid: int) -> None:
-    # Only root can choose the owner; one of our own groups can still be set.
+@contextlib.contextmanager
+def _if_available() -> Iterator[None]:
+    """Go on without a change that the system or the file system doesn't have, or refuses."""
     try:
-        os.fchown(descriptor, uid if os.geteuid() == 0 else -1, -1 if is_unmapped_group(gid) else gid)
-    except OSError as error:
-        if error.errno not in _UNAVAILABLE:
-            raise
-
-
-def _change_mode(descriptor: int, mode: int) -> None:
-    try:
-        os.fchmod(descriptor, mode)
+        yield
     except OSError as error:
         if error.errno not in _UNAVAILABLE:
             raise
