@@ -17,36 +17,24 @@ if TYPE_CHECKING:
 else:
     from collections import _tuplegetter, namedtuple
 
+    _OF_A_NAMEDTUPLE = ("__new__", "_make", "_replace", "_asdict", "__repr__", "__getnewargs__")
+
     class _Fields(tuple):
-        """What all of them have."""
+        """What all of them have until the first one of a class is made."""
 
         __slots__ = ()
 
         def __new__(cls, *values: Any, **named: Any) -> Any:
             defaults = [cls._field_defaults[field] for field in cls._fields if field in cls._field_defaults]
             made = namedtuple(cls.__name__, cls._fields, defaults=defaults)
-            cls.__new__ = made.__new__
-            return cls.__new__(cls, *values, **named)
+            for name in _OF_A_NAMEDTUPLE:
+                if name not in vars(cls):
+                    setattr(cls, name, vars(made)[name])
+            return cls(*values, **named)
 
         @classmethod
         def _make(cls, values: Any) -> Any:
             return cls(*values)
-
-        def _replace(self, **named: Any) -> Any:
-            made = tuple.__new__(type(self), map(named.pop, self._fields, self))
-            if named:
-                raise TypeError(f"{type(self).__name__} has no {', '.join(named)}")
-            return made
-
-        def _asdict(self) -> dict[str, Any]:
-            return dict(zip(self._fields, self))
-
-        def __repr__(self) -> str:
-            fields = ", ".join(f"{name}={value!r}" for name, value in self._asdict().items())
-            return f"{type(self).__name__}({fields})"
-
-        def __getnewargs__(self) -> tuple[Any, ...]:
-            return tuple(self)
 
     class _Maker(type):
         def __new__(cls, name: str, bases: tuple[Any, ...], body: dict[str, Any]) -> Any:

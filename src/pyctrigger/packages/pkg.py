@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Collection, Iterator
 
 from ..errors import ManagerError, UsageError
-from .files import Files, Source
+from .files import Source
 from .hook import HookFile, Subject, quoted, render
 from .manager import Manager, ask
 
@@ -30,15 +31,9 @@ class Pkg(Manager):
 
     name = "pkg"
 
-    def __init__(self, files: Files | None = None) -> None:
-        super().__init__(files)
-        self._directory: str | None = None
-
     @property
     def database(self) -> str:
         """The path of its database. Raises ManagerError if pkg is installed, but its database can't be found."""
-        if self._directory is None:
-            self._directory = self._ask_for_directory() or _DEFAULT
         return os.path.join(self._directory, _FILE)
 
     @property
@@ -48,19 +43,20 @@ class Pkg(Manager):
         except ManagerError:
             return True  # reading its database raises the error
 
-    def _ask_for_directory(self) -> str | None:
-        """Ask pkg for the directory of its database (pkg.conf(5), PKG_DBDIR). Returns None where it isn't run.
+    @functools.cached_property
+    def _directory(self) -> str:
+        """The directory of its database: asked of pkg (pkg.conf(5), PKG_DBDIR), or where that isn't run the usual one.
 
         Raises ManagerError.
         """
         if not self._files.has(_PROGRAM):
-            return None
+            return _DEFAULT
         if self._files.is_foreign or not _only_root_can_change(_PROGRAM):
             # We don't run it then; its configuration must not name a directory, and the default one has to exist.
             if self._names_a_directory() or not self._files.has(f"{_DEFAULT}/{_FILE}"):
                 program = self._files.describe(_PROGRAM)
                 raise ManagerError(f"{program} is installed, but its database can't be found")
-            return None
+            return _DEFAULT
         answer = ask([_PROGRAM, "config", "PKG_DBDIR"], _ANSWERS_WITHIN)
         directory = os.fsdecode(answer.rstrip(b"\n"))
         if not directory.startswith("/") or "\n" in directory:

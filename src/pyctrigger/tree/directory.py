@@ -43,21 +43,21 @@ _TRAVERSE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW 
 class Tree:
     """One site directory (or the tree of a pycache prefix), opened once. `path` is its path as the target sees it."""
 
-    def __init__(self, descriptor: int, path: str, identity: Identity | None = None) -> None:
+    def __init__(self, opened: Opened, path: str, root: str | None = None) -> None:
         self.path = path
-        self._root = Opened(descriptor, identity)
-        self._staged: str | None = None
+        self._root = opened
+        self._staged = root
         #: A directory on the way to it in which everybody may rename: the path may lead to another directory each time.
-        self.exposed: str | None = None
+        self.exposed = opened.exposed
         self._open: OrderedDict[str, Opened] = OrderedDict()
         #: Directories below at which another account's territory begins.
         self._foreign: dict[str, Identity] = {}
         #: Whether other accounts' directories are handled as such: only as root.
         self.is_judged = is_root()
-        status = os.fstat(descriptor)
+        status = os.fstat(opened.descriptor)
         self.identity = inode_of(status)
         #: The account as which we work in it: its owner, or ourselves if the owner isn't mapped here.
-        self.owner = account_of_owner(descriptor, status)
+        self.owner = account_of_owner(opened.descriptor, status)
 
     @classmethod
     def open(cls, path: str, root: str | None = None) -> Tree:
@@ -66,12 +66,8 @@ class Tree:
         Links above a site directory are followed; inside a root they can't leave it. Raises OSError.
         """
         if root is None and not is_root():
-            return cls(os.open(path, _DIRECTORY & ~os.O_NOFOLLOW), path)
-        opened = open_way(path, root)
-        tree = cls(opened.descriptor, path, opened.identity)
-        tree._staged = root
-        tree.exposed = opened.exposed
-        return tree
+            return cls(Opened(os.open(path, _DIRECTORY & ~os.O_NOFOLLOW), None), path)
+        return cls(open_way(path, root), path, root)
 
     def __enter__(self) -> Tree:
         return self
@@ -224,7 +220,8 @@ class Tree:
             with _Way(self._staged or "/", accept=_is_ours_and_open) as way:
                 if way.follow(path) is None:
                     return None
-                return Tree(os.dup(way.directory), os.path.dirname(path)), way.names[-1]
+                opened = Opened(os.dup(way.directory), None)
+                return Tree(opened, os.path.dirname(path)), way.names[-1]
         except _RejectedComponent:
             return None
 

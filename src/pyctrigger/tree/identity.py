@@ -36,12 +36,6 @@ class ForeignPlaceError(OSError):
 class IdentityRefusedError(OSError):
     """The ids of the account that owns a place can't be taken on, so nothing is done there."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(errno.EPERM, reason)
-
-    def __reduce__(self) -> tuple[type[IdentityRefusedError], tuple[str]]:
-        return type(self), (str(self.strerror),)
-
 
 class _Process:
     """Whether this process may change its ids, and which ones it has at the moment."""
@@ -96,7 +90,7 @@ def identity_of(uid: int) -> Identity:
     if found is None:
         found = _process.known[uid] = _prove_identity(uid)
     if isinstance(found, str):
-        raise IdentityRefusedError(found)
+        raise IdentityRefusedError(errno.EPERM, found)
     return found
 
 

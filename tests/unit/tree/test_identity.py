@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import stat
@@ -44,7 +45,7 @@ def test_a_process_that_keeps_its_ids_leaves_the_place_to_another() -> None:
 
 def test_a_refusal_is_told_to_another_process() -> None:
     """With its reason."""
-    error = pickle.loads(pickle.dumps(IdentityRefusedError("no rights")))
+    error = pickle.loads(pickle.dumps(IdentityRefusedError(errno.EPERM, "no rights")))
     assert ("no rights", IdentityRefusedError) == (error.strerror, type(error))
 
 

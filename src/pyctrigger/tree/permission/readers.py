@@ -171,15 +171,15 @@ class Readers:
             source.to_owner if uid == source.owner else True,
             all(each.lets_group(gid, but) for each in every),
             all(each.lets_others(but, but_groups) for each in every),
-            {account: self._lets_named(account) for account in named},
+            {each: self._surely_include(each) and (source.to_owner or each != source.owner) for each in named},
             {group: all(each.lets_group(group, but) for each in every) for group in groups},
         )
 
     def are_fewer_than_of(self, status: os.stat_result, acl: bytes | None) -> bool:
         """Whether anybody may read or write this pyc who may not read or write the source."""
-        if status.st_mode & stat.S_IWOTH or (
-            status.st_mode & stat.S_IWGRP and not (acl is None and self._may_group_write(status))
-        ):
+        is_its_group = acl is None and status.st_gid == self._status.st_gid
+        may_write = stat.S_IWUSR | (self._status.st_mode & stat.S_IWGRP if is_its_group else 0)
+        if status.st_mode & 0o222 & ~may_write:
             return True
         pyc = Grants.of(status, acl, READ)
         but, but_groups = {pyc.owner, *pyc.users}, {pyc.group, *pyc.groups}
@@ -208,12 +208,6 @@ class Readers:
         for account in {self._source.owner, *(account for each in self._all for account in each.users)} - {0}:
             if self._surely_include(account) or not all(each.users.get(account, True) for each in self._all):
                 yield account
-
-    def _lets_named(self, uid: int) -> bool:
-        return self._surely_include(uid) and (self._source.to_owner or uid != self._source.owner)
-
-    def _may_group_write(self, pyc: os.stat_result) -> bool:
-        return pyc.st_gid == self._status.st_gid and bool(self._status.st_mode & stat.S_IWGRP)
 
 
 def are_alike(source: os.stat_result, pyc: os.stat_result) -> bool:
