@@ -1,12 +1,14 @@
-"""The target interpreter as a value: what it answered when it was probed."""
+"""The target interpreter as a value: what it answered when it was probed, and the files that this depends on."""
 
 from __future__ import annotations
 
 import os
+import stat
 from binascii import crc32
 from functools import lru_cache, partial
 
 from ..errors import InterpreterError
+from ..stamps import inode_of, stamp_of
 from ..tuples import NamedTuple
 from .flavour import Flavour
 
@@ -131,3 +133,39 @@ def _accounts_that_can_replace(path: str) -> tuple[int, ...]:
     except OSError:
         pass  # it is gone
     return tuple(sorted(owners - {0, os.geteuid()}))
+
+
+class Witness(NamedTuple):
+    """A path component that was examined, and the facts about it; None if it didn't exist."""
+
+    path: str
+    facts: tuple[int, ...] | None
+
+
+class Probed(NamedTuple):
+    """An answer, and the files whose change invalidates it."""
+
+    interpreter: Interpreter
+    witnesses: tuple[Witness, ...]
+
+
+def facts_of(status: os.stat_result | None) -> tuple[int, ...] | None:
+    """Returns the facts that matter: owner and mode of a directory, whose entries may change, and all of a file."""
+    if status is None:
+        return None
+    facts = (status.st_mode, status.st_uid, status.st_gid)
+    return (*facts, *(inode_of(status) if stat.S_ISDIR(status.st_mode) else stamp_of(status)))
+
+
+def is_unchanged(witness: Witness) -> bool:
+    """Whether a path component is the same as when it was examined."""
+    try:
+        return facts_of(os.lstat(witness.path)) == witness.facts
+    except OSError:
+        return witness.facts is None
+
+
+def environment_of(executable: str) -> str | None:
+    """Returns the virtual environment that contains an executable (PEP 405): with `-S` the target doesn't know it."""
+    above = os.path.dirname(os.path.dirname(executable))
+    return above if os.path.isfile(os.path.join(above, "pyvenv.cfg")) else None

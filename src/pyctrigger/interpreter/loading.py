@@ -26,13 +26,11 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
+from ..bounded import read_regular
 from ..errors import InterpreterError
 from .elf import read_needs
-from .interpreter import Account
 from .trust import Holders, ancestors
-from .witness import Witness, environment_of, facts_of
 
 #: Bytes. No Python makes a larger one.
 _MAX_CONFIGURATION = 1 << 16
@@ -54,19 +52,7 @@ _ALWAYS_READ = ("encodings", "importlib", "lib-dynload", "__pycache__", "encodin
 _BUILD_MARKS = ("pybuilddir.txt", "Modules/Setup.local")
 
 
-class Loading(NamedTuple):
-    """What an interpreter loads, and who could change it."""
-
-    account: Account | None
-    """The account to run it as; None for ourselves."""
-    environment: str | None
-    """The virtual environment that contains it."""
-    witnesses: tuple[Witness, ...]
-    """What has to be unchanged before a cached answer may be used."""
-    holders: Holders
-
-
-def examine_loading(executable: str) -> Loading:
+def examine_loading(executable: str) -> Holders:
     """Find out what the answer of `executable` depends on, and, as root, who could change what it loads.
 
     Raises InterpreterError if it can't be an interpreter, and RefusedError if root shouldn't run it under any account.
@@ -77,54 +63,47 @@ def examine_loading(executable: str) -> Loading:
         hint = f"for an environment use --prefix {executable}" if is_environment else None
         raise InterpreterError(f"{executable} can't be started: not a regular file", hint=hint)
     real = holders.follow(executable)
-    if holders.steps[real].st_mode & (stat.S_ISUID | stat.S_ISGID):
+    status = holders.steps[real]
+    if status.st_mode & (stat.S_ISUID | stat.S_ISGID):
         holders.refuse("it is set-user-ID or set-group-ID", f"chmod ug-s {executable}")
     homes: list[str] = []
     for beside in (os.path.dirname(os.path.dirname(executable)), os.path.dirname(executable)):
-        configuration = os.path.join(beside, "pyvenv.cfg")
-        text = _read_configuration(configuration, holders)
-        homes += _parse_homes(text or "")
-        holders.absent += [configuration] if text is None else []
+        homes += _read_homes(os.path.join(beside, "pyvenv.cfg"), holders)
     if os.geteuid() == 0:
         _LibrarySearch(holders, executable, real).look(homes)
-    witnesses = [Witness(path, facts_of(status)) for path, status in holders.kept.items()]
-    witnesses += [Witness(path, None) for path in dict.fromkeys(holders.absent)]
-    return Loading(holders.account, environment_of(executable), tuple(witnesses), holders)
+    return holders
 
 
-def _read_configuration(path: str, holders: Holders) -> str | None:
-    """Returns the text of a `pyvenv.cfg`, or None if there is none. Raises InterpreterError if Python can't read it."""
+def _read_homes(configuration: str, holders: Holders) -> list[str]:
+    """Returns the base interpreter's directories in a `pyvenv.cfg`. Relative ones start at `/`, where we start it.
+
+    Raises InterpreterError if Python can't read it.
+    """
+    real = holders.follow_existing(configuration)
+    if real is None:
+        holders.kept.setdefault(configuration, None)
+        return []
     try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        raise InterpreterError(f"{path} is not a regular file", hint="create the environment again")
-    if status.st_size > _MAX_CONFIGURATION:
-        raise InterpreterError(f"{path} is too large for a pyvenv.cfg", hint="create the environment again")
-    return _read_text(holders.follow(path)) or ""
+        text = read_regular(real, _MAX_CONFIGURATION).decode("utf-8", "surrogateescape")
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENXIO, errno.EFBIG):
+            return []
+        reason = "too large for a pyvenv.cfg" if error.errno == errno.EFBIG else "not a regular file"
+        raise InterpreterError(f"{configuration} is {reason}", hint="create the environment again") from error
+    pairs = [
+        (key.strip().lower(), value.strip()) for key, _, value in (line.partition("=") for line in text.splitlines())
+    ]
+    return [os.path.join("/", value) for key, value in pairs if key == "home" and value and "\0" not in value]
 
 
-def _read_text(path: str) -> str | None:
-    """Returns the beginning of a text file, or None if it can't be read."""
+def _read_head(path: str) -> str:
+    """Returns the beginning of a file; nothing if it can't be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None
-            return os.read(descriptor, _MAX_CONFIGURATION).decode("utf-8", "surrogateescape")
-        finally:
-            os.close(descriptor)
+        with open(descriptor, "rb") as file:
+            return file.read(_MAX_CONFIGURATION).decode("utf-8", "surrogateescape")
     except OSError:
-        return None
-
-
-def _parse_homes(text: str) -> Iterator[str]:
-    """Yields the base interpreter's directories in a `pyvenv.cfg`. Relative ones start at `/`, where we start it."""
-    for line in text.splitlines():
-        key, equals, value = line.partition("=")
-        if equals and key.strip().lower() == "home" and value.strip() and "\0" not in value:
-            yield os.path.join("/", value.strip())
+        return ""
 
 
 class _LibrarySearch:
@@ -145,7 +124,7 @@ class _LibrarySearch:
 
     def look(self, homes: list[str]) -> None:
         """Examine all that a start would load. Raises RefusedError and InterpreterError."""
-        head = _read_text(self._real) or ""
+        head = _read_head(self._real)
         if not head.startswith("\x7fELF"):
             self._holders.follow_existing(_interpreter_of_script(head))
             return  # what a script starts can't be known
@@ -212,7 +191,7 @@ class _LibrarySearch:
         """Returns the directories in a `._pth` file, which replaces all other searching."""
         if not os.path.lexists(path_file):
             return []
-        text = _read_text(self._holders.follow_existing(path_file) or path_file) or ""
+        text = _read_head(self._holders.follow_existing(path_file) or path_file)
         lines = [line.strip() for line in text.splitlines() if line.strip() and "\0" not in line]
         return [os.path.normpath(os.path.join(os.path.dirname(path_file), line)) for line in lines]
 

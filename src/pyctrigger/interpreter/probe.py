@@ -1,21 +1,25 @@
-"""Probing an executable: running it to find out which Python it is."""
+"""Probing an executable: running it to find out which Python it is.
+
+The answer isn't trusted, since names in it become names of files and directories that root opens, and parts of
+messages. So type, length and alphabet of all values are checked before any is used.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import select
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InterpreterError, RefusedError
-from .answer import is_complete, parse_answer, require_modest
 from .child import describe_death, kill, printable, start
-from .interpreter import Account
+from .interpreter import Account, Interpreter, Probed, Witness, environment_of, facts_of, is_unchanged
 from .loading import examine_loading
 from .rights import Rights
-from .trust import Holders
-from .witness import Probed, Witness, environment_of, facts_of, is_unchanged
 from .worker_accounts import lease
 
 if TYPE_CHECKING:
@@ -27,6 +31,25 @@ _MAX_BYTES = 1 << 20
 PROBE_TIMEOUT = 30.0
 #: Seconds between two checks whether the child has ended.
 _POLL = 0.1
+_MARK = b"\npyctrigger-probe:"
+_OLDEST = (3, 6, 0)
+_MAX_SCHEMES = 64
+_MAX_PATHS = 64
+_MAX_PATH_LENGTH = 4096
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}\Z", re.ASCII)
+#: The texts in an answer, and the form of each.
+_FORMS = {
+    "implementation": _NAME,
+    "release": re.compile(r"[A-Za-z0-9_.+~-]{1,64}\Z", re.ASCII),
+    # It is part of a file name, where a dot would end it (PEP 3147, PEP 488).
+    "cache_tag": re.compile(r"[A-Za-z0-9_+-]{1,64}\Z", re.ASCII),
+    "magic_number": re.compile(r"[0-9a-f]{4}0d0a\Z", re.ASCII),
+    "abi_flags": re.compile(r"[a-z]{0,8}\Z", re.ASCII),
+    "default_scheme": _NAME,
+}
+_KEYS = frozenset({"purelib", "platlib", "stdlib", "platstdlib"})
+#: Stands for an environment's prefix in the answer.
+_PLACEHOLDER = "/@/"
 
 
 def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TIMEOUT) -> Probed:
@@ -37,35 +60,29 @@ def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TI
     """
     seen = (root or "") + executable
     # A trusted root (`--trust-root`) is trusted as a whole, and its links lead elsewhere out here.
-    loading = examine_loading(seen) if root is None else None
-    account = loading.account if loading else None
+    holders = examine_loading(seen) if root is None else None
+    account = holders.account if holders else None
     output = _run_probe(executable, account, root, timeout)
-    if loading is not None and not all(map(is_unchanged, loading.witnesses)):
+    if holders is not None and not all(map(is_unchanged, holders.witnesses)):
         raise RefusedError(f"{executable}, or what it loads, changed while it was probed", hint="run it again")
     answer = parse_answer(executable, output)
     interpreter = answer.interpreter._replace(account=account, root=root, environment=environment_of(seen))
-    if loading is None:
+    if holders is None:
         paths = [seen, *((root or "") + path for path in answer.witnesses)]
         return Probed(
             interpreter, tuple(Witness(path, facts_of(os.stat(path))) for path in paths if os.path.exists(path))
         )
     if account is not None:
         require_modest(interpreter)
-        return Probed(interpreter, loading.witnesses)  # its own list of loaded files proves nothing
-    return Probed(interpreter, (*loading.witnesses, *_judge_loaded(executable, answer.witnesses, loading.holders)))
-
-
-def _judge_loaded(executable: str, paths: tuple[str, ...], holders: Holders) -> list[Witness]:
-    """Returns witnesses for the files that an interpreter has loaded. Raises RefusedError if they aren't root's."""
-    known = set(holders.kept)
-    for path in paths:
+        return Probed(interpreter, holders.witnesses)  # its own list of loaded files proves nothing
+    for path in answer.witnesses:
         holders.follow_existing(path)
         if holders.account is not None:
             raise RefusedError(
                 f"{executable} loads {path}, which somebody other than root owns",
                 hint="run as that account, or name another interpreter",
             )
-    return [Witness(path, facts_of(status)) for path, status in holders.kept.items() if path not in known]
+    return Probed(interpreter, holders.witnesses)
 
 
 def _run_probe(executable: str, account: Account | None, root: str | None, timeout: float) -> bytes:
@@ -130,3 +147,125 @@ def _read_streams(child: subprocess.Popen[bytes], timeout: float, executable: st
     except Exception as error:  # subprocess is imported lazily, TimeoutExpired with it
         raise InterpreterError(f"{executable} did not end within {timeout:g} s") from error
     return bytes(output), bytes(stderr)
+
+
+class Answer(NamedTuple):
+    """The answer of an interpreter."""
+
+    interpreter: Interpreter
+    witnesses: tuple[str, ...]
+    """Files that it has loaded, according to itself."""
+
+
+def is_complete(said: bytes | bytearray) -> bool:
+    """Whether the answer's line has arrived completely."""
+    return b"\n" in said.partition(_MARK)[2]
+
+
+def parse_answer(executable: str, said: bytes) -> Answer:
+    """Returns the parsed answer of `executable`. Raises InterpreterError for an answer that no Python gives."""
+    try:
+        answer = json.loads(said.partition(_MARK)[2].partition(b"\n")[0])
+    except (ValueError, RecursionError) as error:
+        raise InterpreterError(f"{executable} gave an unreadable answer") from error
+    if not isinstance(answer, dict):
+        raise InterpreterError(f"{executable} gave an unreadable answer")
+    _require_usable(executable, answer)
+    try:
+        return Answer(_build_interpreter(executable, answer), _parse_paths(answer["witnesses"]))
+    except KeyError as error:
+        raise InterpreterError(f"{executable} gave an incomplete answer: it lacks {error}") from error
+    except ValueError as error:
+        raise InterpreterError(f"{executable} gave an answer that no Python gives: {error}") from error
+
+
+def require_modest(interpreter: Interpreter) -> None:
+    """Raise RefusedError if another account's interpreter claims directories that the account doesn't own."""
+    account = interpreter.account
+    homes = [interpreter.prefix, *([interpreter.environment] if interpreter.environment else [])]
+    for path in (path for paths in interpreter.schemes.values() for path in paths.values()):
+        if account is not None and not _lies_below(path, homes) and _owner_of(path) not in (None, account.uid):
+            raise RefusedError(
+                f"{interpreter.executable} belongs to account {account.uid}, but claims {path}",
+                hint="name an interpreter that root owns",
+            )
+
+
+def _lies_below(path: str, homes: Iterable[str]) -> bool:
+    return any(f"{path}/".startswith(f"{home.rstrip('/')}/") for home in homes)
+
+
+def _owner_of(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_uid
+    except OSError:
+        return None
+
+
+def _require_usable(executable: str, answer: dict[str, Any]) -> None:
+    """Raise InterpreterError for a Python that can't be a target."""
+    version: Any = answer.get("version")
+    if _is_version(version) and tuple(version) < _OLDEST:
+        raise InterpreterError(f"{executable} is Python {'.'.join(map(str, version))}; 3.6 is the oldest target")
+    if "cache_tag" in answer and not answer["cache_tag"]:
+        # gh-144278: such a build doesn't write bytecode, and cache_from_source raises.
+        raise InterpreterError(
+            f"{executable} has no cache tag (sys.implementation.cache_tag is None): it can't use bytecode"
+        )
+
+
+def _build_interpreter(executable: str, answer: dict[str, Any]) -> Interpreter:
+    """Returns the interpreter that an answer describes. Raises KeyError and ValueError."""
+    for key, form in _FORMS.items():
+        _require(isinstance(answer[key], str) and form.match(answer[key]), f"{key} is", answer[key])
+    version, free_threaded = answer["version"], answer["free_threaded"]
+    _require(_is_version(version) and version[0] == 3, "version is", version)
+    _require(isinstance(free_threaded, bool), "free_threaded is", free_threaded)
+    inside = _parse_paths(answer["inside"])
+    for path in inside:
+        _require(path.startswith(_PLACEHOLDER), "not a path in an environment:", path)
+    return Interpreter(
+        executable=executable,
+        version=tuple(version),
+        magic_number=bytes.fromhex(answer["magic_number"]),
+        free_threaded=free_threaded,
+        prefix=_parse_path(answer["prefix"]),
+        schemes=_parse_schemes(answer["schemes"]),
+        inside=inside,
+        **{key: answer[key] for key in _FORMS if key != "magic_number"},
+    )
+
+
+def _require(is_right: object, what: str, value: Any) -> None:
+    """Raise ValueError with the beginning of a wrong value."""
+    if not is_right:
+        raise ValueError(f"{what} {ascii(value)[:100]}")
+
+
+def _is_version(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(each) is int and 0 <= each < 1000 for each in value)
+
+
+def _parse_path(value: Any) -> str:
+    """Returns an absolute path without "..". Raises ValueError for any other value."""
+    is_path = isinstance(value, str) and value.startswith("/") and len(value) <= _MAX_PATH_LENGTH and "\0" not in value
+    _require(is_path, "not an absolute path:", value)
+    _require(".." not in value.split("/"), "not a normalized path:", value)
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        _require(False, "not a file name:", value)
+    return str(value)
+
+
+def _parse_paths(value: Any) -> tuple[str, ...]:
+    _require(isinstance(value, list) and len(value) <= _MAX_PATHS, "not a list of paths:", value)
+    return tuple(map(_parse_path, value))
+
+
+def _parse_schemes(value: Any) -> dict[str, dict[str, str]]:
+    _require(isinstance(value, dict) and len(value) <= _MAX_SCHEMES, "not a table of schemes:", value)
+    for name, paths in value.items():
+        is_scheme = _NAME.match(name) and isinstance(paths, dict) and _KEYS.issuperset(paths)
+        _require(is_scheme, "not a scheme:", name)
+    return {name: {key: _parse_path(path) for key, path in paths.items()} for name, paths in value.items()}

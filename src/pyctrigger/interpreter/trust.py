@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 
 from ..errors import InterpreterError, RefusedError
-from .interpreter import Account
+from .interpreter import Account, Witness, facts_of
 
 #: Links that the kernel follows in one path (path_resolution(7)).
 _MAX_LINKS = 40
@@ -31,11 +31,9 @@ class Holders:
         self._owners: set[int] = set()
         #: The lstat of each path component that was examined.
         self.steps: dict[str, os.stat_result] = {}
-        #: Whether components are kept for later checks, and those that were.
+        #: Whether components are kept for later checks, and those that were; None for what doesn't exist.
         self.keeps = True
-        self.kept: dict[str, os.stat_result] = {}
-        #: Paths that don't exist, but that anybody could create.
-        self.absent: list[str] = []
+        self.kept: dict[str, os.stat_result | None] = {}
 
     def follow(self, path: str) -> str:
         """Examine every component of `path`. Returns where it leads.
@@ -50,7 +48,7 @@ class Holders:
     def follow_existing(self, path: str) -> str | None:
         """Like `follow`, as far as the path exists. Returns None if it doesn't lead anywhere.
 
-        A missing component that anybody could create is added to `absent`.
+        A missing component that anybody could create is kept, too.
         """
         try:
             return follow_links(path, self._examine)
@@ -58,7 +56,7 @@ class Holders:
             step = os.fspath(error.filename)
             above = self.steps[os.path.dirname(step)]
             if above.st_mode & stat.S_ISVTX and above.st_mode & _OTHERS_WRITE:
-                self.absent.append(step)
+                self.kept[step] = None
             return None
         except OSError:
             return None
@@ -92,6 +90,11 @@ class Holders:
                 "name an interpreter that one account owns, or run as that account",
             )
         return account_of(min(self._owners))
+
+    @property
+    def witnesses(self) -> tuple[Witness, ...]:
+        """What has to be unchanged before a cached answer may be used."""
+        return tuple(Witness(path, facts_of(status)) for path, status in self.kept.items())
 
     def _examine(self, step: str, in_sticky: bool) -> os.stat_result:
         known = self.steps.get(step)

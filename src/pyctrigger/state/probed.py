@@ -12,8 +12,7 @@ from binascii import crc32
 from collections.abc import Iterator
 from typing import Any
 
-from ..interpreter.interpreter import Account, Interpreter
-from ..interpreter.witness import Probed, Witness, is_unchanged
+from ..interpreter.interpreter import Account, Interpreter, Probed, Witness, is_unchanged
 from . import files
 
 _FORMAT = 2

@@ -23,11 +23,11 @@ from conftest import absent
 from interpreters import find_interpreters
 from packages import pycs_below, write_tree
 from pyctrigger.errors import InterpreterError, RefusedError
-from pyctrigger.interpreter.answer import parse_answer
 from pyctrigger.interpreter.child import PROGRAMS, open_file
 from pyctrigger.interpreter.elf import read_needs
 from pyctrigger.interpreter.interpreter import Account
 from pyctrigger.interpreter.loading import examine_loading
+from pyctrigger.interpreter.probe import parse_answer
 from pyctrigger.state.probed import ProbedInterpreters
 
 if TYPE_CHECKING:

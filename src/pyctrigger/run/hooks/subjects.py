@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from ...errors import PyctriggerError
 from ...interpreter.flavour import Flavour, installed
+from ...interpreter.interpreter import environment_of
 from ...interpreter.scope import own_directories
-from ...interpreter.witness import environment_of
 from ...packages.hook import Subject
 from ...state.probed import ProbedInterpreters
 

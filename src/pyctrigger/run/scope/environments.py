@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ...errors import PyctriggerError, UnexaminedError, UsageError
 from ...interpreter.flavour import Flavour
-from ...interpreter.witness import environment_of
+from ...interpreter.interpreter import environment_of
 from ...outcome.observer import Observer
 from ...stamps import inode_of
 from ...tree.directory import open_in_root, status_in_root

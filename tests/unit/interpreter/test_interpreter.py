@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
-from pyctrigger.interpreter.witness import Witness, environment_of, facts_of, is_unchanged
+from pyctrigger.interpreter.interpreter import Witness, environment_of, facts_of, is_unchanged
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyctrigger.errors import InterpreterError, RefusedError
-from pyctrigger.interpreter import answer as module
-from pyctrigger.interpreter.answer import is_complete, parse_answer, require_modest
+from pyctrigger.interpreter import probe as module
 from pyctrigger.interpreter.interpreter import Account, Interpreter
+from pyctrigger.interpreter.probe import is_complete, parse_answer, require_modest
 
 if TYPE_CHECKING:
     from pathlib import Path
