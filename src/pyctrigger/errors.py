@@ -23,6 +23,12 @@ EXIT_CODES = {
 }
 
 
+def name_few(names: Sequence[str], most: int = 3) -> str:
+    """Returns the first names in a list for a message: `a, b, c and 4 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 class PyctriggerError(Exception):
     """Root of all exceptions that pyctrigger raises.
 
@@ -69,10 +75,9 @@ class NoLibraryError(UsageError):
     usual_hint = "leave out --stdlib"
 
     def __init__(self, places: Sequence[str], flavours: Sequence[str], elsewhere: Sequence[str]) -> None:
-        named = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
         lies = f"; it lies in {', '.join(elsewhere)}" if elsewhere else ""
         verb = "has" if len(places) == 1 else "have"
-        super().__init__(f"--stdlib: {named} {verb} no standard library of {', '.join(flavours)}{lies}")
+        super().__init__(f"--stdlib: {name_few(places)} {verb} no standard library of {', '.join(flavours)}{lies}")
         self.places = tuple(places)
         self.flavours = tuple(flavours)
         self.elsewhere = tuple(elsewhere)

@@ -458,10 +458,10 @@ def test_quietly(pyctrigger: Command, shelf: Path, newest: Interpreter) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["x", "--needs-rebuild"], "--needs-rebuild goes with --python"),
-        (["x", "--null"], "--null goes with --needs-rebuild"),
-        (["x", "--config", "x"], "--config goes with --python"),
-        (["x", "--json", "--format", "csv"], "--json and --format don't go together"),
+        (["x", "--needs-rebuild"], "--needs-rebuild needs --python"),
+        (["x", "--null"], "--null needs --needs-rebuild"),
+        (["x", "--config", "x"], "--config needs --python"),
+        (["x", "--json", "--format", "csv"], "--json and --format contradict each other"),
         (["x", "--python", "3.x"], "--python 3.x: not a version, name or path of a Python"),
         (["x", "--timeout", "-1"], "say a number of seconds"),
         (["x", "--max-size", "much"], "say a size such as"),

@@ -495,8 +495,8 @@ BAD: list[tuple[list[str], str]] = [
     (["sweep", "--jobs=4"], "sweep takes no --jobs (run, repair, status and audit can use it); see pyctrigger sweep"),
     (["which", "--source-date-epoch", "1", "x"], "which takes no --source-date-epoch (run, repair, "),
     (["purge", "--all", "--python", "3.11"], "--all and --python contradict each other; leave one of them out"),
-    (["status", "--jobs", "2"], "--jobs goes with --against; add --against V, or leave it out"),
-    (["status", "--check", "--stdlib"], "--check only examines the state; leave out --stdlib"),
+    (["status", "--jobs", "2"], "--jobs needs --against; add --against, or leave out --jobs"),
+    (["status", "--check", "--stdlib"], "--check and --stdlib contradict each other; leave one of them out"),
     (["purge"], "purge needs --python V, --cache-tag TAG or --all; say whose bytecode is to go"),
     (["purge", "--cache-tag", "../x"], "--cache-tag ../x: not known; say cpython-311, pypy311 or the like"),
     (

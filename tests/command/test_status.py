@@ -491,10 +491,10 @@ def test_prometheus(pyctrigger: Command, site: Path, newest: Interpreter, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--format", "prometheus"], "--format goes with --check"),
-        (["--warning", "1h"], "--warning goes with --check"),
+        (["--format", "prometheus"], "--format needs --check"),
+        (["--warning", "1h"], "--warning needs --check"),
         (["--check", "--warning", "2 weeks"], "say a time such as 90s, 15m, 2h or 1d"),
-        (["--check", "--against", "3.11"], "--check and --against don't go together"),
+        (["--check", "--against", "3.11"], "--check and --against contradict each other"),
         (["--check", "--format", "prometheus", "--json"], "--format prometheus and --json contradict each other"),
         (["--check", "--format", "prometheus", "/usr"], "status --check looks at no files"),
         (["--check", "--format", "prometheus", "--warning", "2d"], "--warning is later than --critical"),

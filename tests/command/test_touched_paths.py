@@ -367,7 +367,7 @@ def test_list_with_nul_that_was_not_announced(pyctrigger: Command, tree: Path, s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--null"], "--null goes with --paths-from; name the file of the list, or leave it out"),
+        (["--null"], "--null needs --paths-from; add --paths-from, or leave out --null"),
         (["--paths-from", "/nowhere"], "--paths-from /nowhere: No such file or directory; name a readable file, or -"),
         (["--paths-from", "/"], "--paths-from /: Is a directory; name a readable file, or -"),
     ],

@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import RightsError
+from ..errors import RightsError, name_few
 from ..outcome.outcome import Failure
 from ..outcome.report import Report
 from ..tree.directory import account_on_way
-from .output.own_name import ROOTS_PATH, command_for
+from .output.own_name import command_for_root
 from .output.text import shown
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ def tell_rights(
         active = dict.fromkeys(run.prefix for run in report.runs if run.prefix is not None)
         arguments = [*arguments, *(f"--prefix={prefix}" for prefix in active)]
     arguments = _without_own_state(arguments, getattr(options, "state_dir", None))
-    command = [command_for(ROOTS_PATH), *arguments]
+    command = [command_for_root(), *arguments]
     places: dict[int | None, list[str]] = {}
     for path in dict.fromkeys(failure.path for failure in denied):
         places.setdefault(_kept_out(path), []).append(path)
     for account, paths in sorted(places.items(), key=lambda each: each[0] or 0):
-        if account is None:
-            report.errors.append(RightsError(f"no right to write in {_listed(paths)}"))
-            continue
-        reason = f"no right to write in {_listed(paths)}, nor has root below a directory of account {account}"
-        given = shlex.join(["sudo", "chown", "-R", str(account), *_few(paths, account)])
-        report.errors.append(RightsError(reason, hint=f"you need root: {given}, and run it again"))
+        reason, hint = f"no right to write in {name_few([*map(shown, paths)])}", None
+        if account is not None:
+            reason += f", and neither has root, since account {account} owns a directory above it"
+            give = shlex.join(["sudo", "chown", "-R", str(account), *_few(paths, account)])
+            hint = f"you need root: {give}, and run it again"
+        report.errors.append(RightsError(reason, hint=hint))
     for error in report.errors:
         if isinstance(error, RightsError) and error.hint == RightsError.usual_hint:
             error.hint = f"you need root: {shlex.join(['sudo', *command])}"
@@ -63,11 +63,6 @@ def _kept_out(path: str) -> int | None:
     return None if account == owner else account
 
 
-def _listed(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""
-    return f"{', '.join(map(shown, paths[:_MOST_NAMED]))}{more}"
-
-
 def _few(paths: Sequence[str], account: int) -> Sequence[str]:
     """What has to be named for all of them, in the account's place."""
     common = os.path.commonpath(paths)
@@ -84,10 +79,8 @@ def _without_own_state(arguments: Sequence[str], state_dir: str | None) -> Seque
         above = os.path.dirname(above)
     if os.stat(above).st_uid != os.geteuid():
         return arguments
-    kept, words = [], iter(arguments)
-    for word in words:
-        if word == "--state-dir":
-            next(words, None)
-        elif not word.startswith("--state-dir="):
-            kept.append(word)
+    kept = [word for word in arguments if not word.startswith("--state-dir=")]
+    while "--state-dir" in kept:
+        at = kept.index("--state-dir")
+        del kept[at : at + 2]
     return kept

@@ -16,9 +16,9 @@ _KEPT = tuple(
     for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGXFSZ")
     if hasattr(_signal, name)
 )
-#: What is enough of it, where more is allowed. 3.14 refuses a source by the room that is left on its stack.
+#: What is enough, if more is allowed. 3.14 refuses a source by the room that is left on its stack.
 _ENOUGH = {"RLIMIT_NOFILE": 1024, "RLIMIT_STACK": 8 << 20}
-_LIMITS = ("RLIMIT_NOFILE", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_CPU", "RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NPROC")
+_LIMITS = (*_ENOUGH, "RLIMIT_FSIZE", "RLIMIT_CPU", "RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NPROC")
 
 
 def reset_inherited() -> None:

@@ -14,6 +14,7 @@ from ..errors import DefectError, InterruptedRunError, PyctriggerError, RightsEr
 from ..outcome.report import Report
 from .commands import find_verb
 from .inherited import reset_inherited
+from .options import require_consistent
 from .output.text import lost_output, say, shown
 from .parser import parse
 from .printer import Printer
@@ -59,10 +60,8 @@ def _open_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, mode)
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as we live
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for as long as we live
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _main(arguments: list[str], program: tuple[str, ...]) -> int:
@@ -77,6 +76,7 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     verb = find_verb(options.verb)
     printer = Printer(options, verb.doing)
     try:
+        require_consistent(options, verb)
         report = verb.perform(call, printer)
     except BaseException as error:
         if interruption.has_come() or not isinstance(error, Exception):
@@ -85,7 +85,9 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
             raise
         report = _failed(options, error if isinstance(error, PyctriggerError) else _explained(error, options))
     if options.proof is not None:
-        _prove(options.proof, report)
+        from .done import prove
+
+        prove(options.proof, report)
     denied = [failure for run in report.runs for failure in run.tally.failures if failure.needs_root]
     if denied or any(isinstance(error, RightsError) for error in report.errors):
         from .as_root import tell_rights
@@ -103,15 +105,6 @@ def _uncalled(error: PyctriggerError, arguments: list[str]) -> str:
     when = next((when for when in ("always", "never") if f"--color={when}" in said), "auto")
     when = "never" if "--hook" in arguments else when
     return painted((("pyctrigger:", "error"), f" {shown(str(error))}"), colour=is_wanted(when, sys.stderr))
-
-
-def _prove(path: str, report: Report) -> None:
-    from .done import prove
-
-    try:
-        prove(path, report)
-    except PyctriggerError as error:
-        report.errors.append(error)
 
 
 def _failed(options: argparse.Namespace, error: PyctriggerError) -> Report:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import UsageError
 from ..run.scope.request import Request, Work
 from ..run.scope.settings import (
     BOOLEAN,
@@ -88,7 +89,7 @@ class Once(argparse._StoreAction):
 
 def add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None:
     """Add a verb's own, its PATHs, and those that it has in common with others."""
-    own = [(setting.group, setting) for setting in verb.options]
+    own = [(setting.group or verb.group, setting) for setting in verb.options]
     if verb.paths:
         own.append(("", Setting("paths", TEXTS, verb.paths, value="PATH", flags=("paths",), default=[])))
     shared = [
@@ -107,6 +108,22 @@ def add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None:
     parser.set_defaults(**absent, **verb.defaults)
 
 
+def require_consistent(options: argparse.Namespace, verb: Verb) -> None:
+    """Raise UsageError for an option without the one that it needs, and for two that contradict each other."""
+
+    def flag(name: str) -> str:
+        return next(each.names[0] for each in (*verb.options, *SETTINGS, *_OTHERS) if each.name == name)
+
+    given = {name for name, value in vars(options).items() if value is not None and value is not False and value != []}
+    for name, needed in verb.needs.items():
+        if name in given and needed not in given:
+            one, other = flag(name), flag(needed)
+            raise UsageError(f"{one} needs {other}", hint=f"add {other}, or leave out {one}")
+    for name, others in verb.excludes.items():
+        for other in given.intersection(others) if name in given else ():
+            raise UsageError(f"{flag(name)} and {flag(other)} contradict each other", hint="leave one of them out")
+
+
 def _place(group: str) -> int:
     return _GROUPS.index(group) + 1 if group in _GROUPS else 0
 
@@ -114,7 +131,7 @@ def _place(group: str) -> int:
 def _argument(setting: Setting) -> dict[str, Any]:
     """What argparse is told of one without dashes; of a list that has no default, at least one is needed."""
     if not setting.kind.is_list:
-        return {"choices": setting.kind.choices}
+        return {"choices": setting.kind.choices, "type": _reader(setting.kind)}
     return {"nargs": "+" if setting.default is None else "*", "metavar": setting.value, "default": setting.default}
 
 
@@ -128,9 +145,9 @@ def _option(setting: Setting) -> dict[str, Any]:
         return {"action": "append", "metavar": value, "default": []}
     default = _DEFAULTS.get(setting.name) if setting.default is None else setting.default
     told: dict[str, Any] = {"default": default, "action": Once if setting.once else "store"}
-    if kind.choices and not value:
-        return {**told, "choices": kind.choices}
-    return {**told, "metavar": value or None, **({"type": _reader(kind)} if kind.say else {})}
+    if kind.say:
+        told["type"] = _reader(kind)
+    return {**told, "choices": kind.choices} if kind.choices and not value else {**told, "metavar": value or None}
 
 
 def _reader(kind: ValueKind) -> Callable[[str], Any]:

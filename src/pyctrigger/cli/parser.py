@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..outcome.observer import Observer
 from ..run.scope.paths import absolute
 from ..run.scope.request import Request, Work
-from ..run.scope.settings import DIRECTORIES, SETTINGS, ValueKind
+from ..run.scope.settings import DIRECTORIES, DIRECTORY, SETTINGS, ValueKind
 from ..version import VERSION
 from .commands import VERBS, Call, find_verb
 from .options import add_options
@@ -70,14 +70,6 @@ class _Parser(argparse.ArgumentParser):
         verb = self.prog.rpartition(" ")[2]
         names = needed.metavar if needed.choices is None else f"one of these: {_listed(needed.choices)}"
         return f"{verb} needs {names}"
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is None or value in action.choices:
-            return
-        from ..suggestions import MANAGERS, did_you_mean
-
-        likely = did_you_mean(str(value), map(str, action.choices), MANAGERS)
-        raise argparse.ArgumentError(action, f"{value!r}: say {_listed(action.choices)}{likely}")
 
 
 def _listed(choices: Iterable[str]) -> str:
@@ -167,7 +159,7 @@ def parse(arguments: Sequence[str], program: tuple[str, ...] = ()) -> Call:
         arguments = _with_verb_first(arguments)
     only = arguments[0] if arguments[0] in VERBS else None
     options = build_parser(only).parse_args(arguments)
-    return Call(options, program, _read_request)
+    return Call(options, program, lambda observer: _read_request(options, observer))
 
 
 def _read_request(options: argparse.Namespace, observer: Observer) -> Request:
@@ -188,21 +180,26 @@ def make_request(options: argparse.Namespace) -> Request:
     values = {
         setting.name: _value(setting.kind, said[setting.name], options) for setting in SETTINGS if setting.name in said
     }
-    values["paths"] = _paths(options)
-    values["pycache_prefix"] = _pycache_prefix(options.pycache_prefix)
+    values["paths"] = _paths(options, values["pycache_prefix"])
     return Request(Work(options.verb)).with_values(values)
 
 
 def _value(kind: ValueKind, said: Any, options: argparse.Namespace) -> Any:
     if kind is DIRECTORIES:
-        return tuple(_inside(path, options.root) for path in said)
+        # Relative paths start at the root, if there is one.
+        if options.root is not None:
+            return tuple(os.path.normpath(os.path.join("/", path)) for path in said)
+        return tuple(map(os.path.abspath, said))
+    if kind is DIRECTORY and said is not None:
+        if not said.startswith("/"):
+            # The target would look for it below whatever directory each process happens to start in.
+            raise UsageError(f"--pycache-prefix {said}: is relative", hint="name an absolute directory")
+        return os.path.normpath(said)
     return tuple(said) if kind.is_list else said
 
 
-def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:
+def _paths(options: argparse.Namespace, pycache_prefix: str | None) -> tuple[str, ...] | None:
     """None without any PATH and list: everything. A list that is empty, and an empty PATH, mean nothing."""
-    if options.null and options.paths_from is None:
-        raise UsageError("--null goes with --paths-from", hint="name the file of the list, or leave it out")
     if not options.paths and options.paths_from is None:
         return None
     paths = list(options.paths)
@@ -215,7 +212,7 @@ def _paths(options: argparse.Namespace) -> tuple[str, ...] | None:
         from .presence import require_there
 
         typed: list[str] = options.paths
-        require_there(typed, found, root=options.root, prefix=_pycache_prefix(options.pycache_prefix))
+        require_there(typed, found, root=options.root, prefix=pycache_prefix)
     return found
 
 
@@ -246,15 +243,3 @@ def _cwd(paths: list[str]) -> str:
         return os.getcwd()
     except OSError as error:
         raise UsageError("the current directory is gone", hint="name absolute paths") from error
-
-
-def _pycache_prefix(path: str | None) -> str | None:
-    if path is not None and not path.startswith("/"):
-        # The target would look for it below whatever directory each process happens to start in.
-        raise UsageError(f"--pycache-prefix {path}: is relative", hint="name an absolute directory")
-    return None if path is None else os.path.normpath(path)
-
-
-def _inside(path: str, root: str | None) -> str:
-    """A directory as the target sees it: inside a root there is no current directory but its own."""
-    return os.path.normpath(os.path.join("/", path)) if root is not None else os.path.abspath(path)

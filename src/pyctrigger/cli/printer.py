@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..errors import ConfigurationError, PyctriggerError
+from ..errors import ConfigurationError, PyctriggerError, name_few
 from ..outcome.observer import Observer
 from ..outcome.outcome import Failure, Link
 from ..outcome.report import FlavourReport, Report
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     from .output.table import Table
     from .output.terminal import Words
 
-#: Why something goes, by the kind of its removal.
-_REMOVED = {
-    "orphan": "orphan: its source is gone",
-    "residue": "residue: a writer that was killed left it behind",
-    "pyc": "all of this flavour goes",
-    "uncompilable": "uncompilable: its source doesn't compile any more",
-    "unwanted": "unwanted: nobody asks for its level",
-    "emptied": "nothing is left in it",
-}
 #: Paths of one kind that are named, where there are more of them.
 _MOST_NAMED = 3
 
@@ -97,7 +88,10 @@ class Printer(Observer):
         self._name("opened", path, "its mode kept out accounts that may read the sources")
 
     def removed(self, path: str, reason: str) -> None:
-        self._name("removed", path, _REMOVED.get(reason, reason))
+        if self._options.verbose:
+            from ..outcome.states import why_removed
+
+            self._name("removed", path, why_removed(reason))
 
     def skipped(self, path: str, reason: str) -> None:
         if self._options.verbose > 1:
@@ -214,20 +208,18 @@ def _failure_lines(failures: Sequence[Failure]) -> Iterator[Words]:
         if len(alike) <= _MOST_NAMED:
             yield _line(failure)
         elif failure is alike[0]:
-            named = ", ".join(shown(each.path) for each in alike[:_MOST_NAMED])
-            rest = len(alike) - _MOST_NAMED
-            yield _line(failure._replace(path=f"{named} and {rest} more (--json has all)"))
+            yield _line(failure._replace(path=f"{_few(alike)} (--json has all)"))
 
 
 def _link_lines(links: Sequence[Link]) -> Iterator[str]:
     """What is said of links to directories: a line for each, or one for all where they are many."""
     if len(links) <= _MOST_NAMED:
-        for path, goal in map(_shown, links):
+        for link in links:
+            path, goal = shown(link.path), shown(link.leads_to)
             yield f"{path} is a link to {goal}; its sources aren't compiled through it, but by: run --site-dir {goal}"
         return
-    named = ", ".join(shown(link.path) for link in links[:_MOST_NAMED])
-    yield f"{named} and {len(links) - _MOST_NAMED} more (--json has all) are links; nothing is compiled through them"
+    yield f"{_few(links)} (--json has all) are links; nothing is compiled through them"
 
 
-def _shown(link: Link) -> tuple[str, str]:
-    return shown(link.path), shown(link.leads_to)
+def _few(found: Sequence[Failure | Link]) -> str:
+    return name_few([shown(each.path) for each in found], _MOST_NAMED)

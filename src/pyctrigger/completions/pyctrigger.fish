@@ -315,7 +315,7 @@ complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -s h -l help -d 'show 
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l python -xka "(__pyctrigger_flavours)" -d 'compare with this Python: 3.11, 3.13t, pypy3.11, py311 or a path'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l needs-rebuild -d 'print only the names of archives with stale bytecode'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l null -d 'separate the names by NUL'
-complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l format -xka "text jsonl csv" -d 'how to print: text, csv, or jsonl (a JSON object for each archive)'
+complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l format -xka "text jsonl csv" -d 'text, csv, or jsonl: a JSON object for each archive'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l timeout -x -d 'how long one archive may take; 0: no limit (default: 300)'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l max-size -x -d 'how much one archive may expand to (default: 16GiB)'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l jobs -x -d 'how many workers; 0: as many as the machine allows'

@@ -41,7 +41,7 @@ _shtab_pyctrigger_audit_options=(
   "--python=[compare with this Python\: 3.11, 3.13t, pypy3.11, py311 or a path]:V:_pyctrigger_flavours"
   "--needs-rebuild[print only the names of archives with stale bytecode]"
   "--null[separate the names by NUL]"
-  "--format=[how to print\: text, csv, or jsonl (a JSON object for each archive)]:format:(text jsonl csv)"
+  "--format=[text, csv, or jsonl\: a JSON object for each archive]:format:(text jsonl csv)"
   "--timeout=[how long one archive may take\; 0\: no limit (default\: 300)]:SECONDS:"
   "--max-size=[how much one archive may expand to (default\: 16GiB)]:SIZE:"
   "--jobs=[how many workers\; 0\: as many as the machine allows]:N:"

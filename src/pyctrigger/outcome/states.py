@@ -57,6 +57,20 @@ def why(finding: Finding) -> str | None:
     return finding.reason or _BY_KIND.get(finding.kind)
 
 
+def why_removed(kind: str) -> str:
+    """Returns why a pyc or a directory was removed: `orphan: its source is gone`."""
+    sentence = _BY_KIND.get(kind)
+    return _REMOVED[kind] if sentence is None else f"{kind}: {sentence}"
+
+
+#: Other kinds of removals.
+_REMOVED = {
+    "pyc": "all bytecode of this flavour is removed",
+    "unwanted": "unwanted: its level isn't configured",
+    "emptied": "nothing is left in it",
+}
+
+
 def cause(verdicts: Iterable[Verdict]) -> str:
     """Why a source was compiled: `stale: its source has another size`."""
     states = [STATES[_PROVEN.get(verdict, verdict)] for verdict in verdicts]

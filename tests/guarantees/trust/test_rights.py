@@ -15,7 +15,7 @@ from confinement import NOBODY, command_for, cpython_for, private_mounts, public
 from conftest import absent
 from environment import CHECKOUT
 from packages import pycs_below, snapshot, write_tree
-from pyctrigger.cli.output.own_name import command_for as called_for
+from pyctrigger.cli.output import own_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ class Account:
         paths = [str(self.site / place) for place in places]
         reason = f"pyctrigger: no right to write in {', '.join(paths)}"
         if self.site.stat().st_uid == NOBODY:  # below it root has no more rights than the account
-            reason += f", nor has root below a directory of account {NOBODY}"
+            reason += f", and neither has root, since account {NOBODY} owns a directory above it"
             return f"{reason}; you need root: sudo chown -R {NOBODY} {' '.join(paths)}, and run it again\n"
         command = " ".join(["pyctrigger", *words])  # root would refuse the account's own state directory
         return f"{reason}; you need root: sudo {command}\n"
@@ -358,5 +358,6 @@ def test_root_is_told_a_name_that_is_found(
         (tmp_path / name).chmod(0o755)
     monkeypatch.setattr(sys, "argv", [str(tmp_path / script), "run"])
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(own_name, "_ROOTS_PATH", str(tmp_path / "path"))
 
-    assert expected.format(top=tmp_path) == called_for(str(tmp_path / "path"))
+    assert expected.format(top=tmp_path) == own_name.command_for_root()

@@ -43,12 +43,8 @@ class Call(NamedTuple):
     options: argparse.Namespace
     program: tuple[str, ...]
     """The command that starts pyctrigger, for the hooks that it renders."""
-    make_request: Callable[[argparse.Namespace, Observer], Request]
-    """Makes the request from options and lists of paths. Raises UsageError."""
-
-    def read_request(self, observer: Observer) -> Request:
-        """Returns the request. Raises UsageError."""
-        return self.make_request(self.options, observer)
+    read_request: Callable[[Observer], Request]
+    """Reads the lists of paths, and returns the request. Raises UsageError."""
 
 
 def serve(call: Call, observer: Observer) -> Report:
@@ -74,6 +70,12 @@ class Verb(NamedTuple):
     """What its progress is called."""
     options: tuple[Setting, ...] = ()
     """Its own options, besides those in the table of settings."""
+    group: str = ""
+    """The title of its own options in the help."""
+    needs: Mapping[str, str] = {"null": "paths_from"}
+    """Options, and the one that each of them needs."""
+    excludes: Mapping[str, Iterable[str]] = {}
+    """Options, and those that contradict each of them."""
     paths: str = "a file or directory (default: everything)"
     """Help for its PATHs; empty for a verb without PATHs, which makes no request about bytecode."""
     defaults: Mapping[str, Any] = {}

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError
 from ...inspect.audit.report import ArchiveReport, AuditReport
 from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, SECONDS, SIZES, TEXT, TEXTS, Setting, one_of
@@ -24,7 +23,6 @@ def _audit(call: Call, observer: Observer) -> AuditReport:
     from ...inspect.audit.limits import ArchiveLimits
 
     options = call.options
-    _check_options(options)
     require_paths(tuple(options.paths))
     limits = ArchiveLimits(size=options.max_size, timeout=options.timeout)
     request = AuditRequest(
@@ -143,19 +141,6 @@ def _print_name(path: str) -> None:
         flush_output()  # handles a closed pipe
 
 
-def _check_options(options: Namespace) -> None:
-    if options.needs_rebuild and options.python is None:
-        raise UsageError("--needs-rebuild goes with --python", hint="name the interpreter to compare with")
-    if options.config is not None and options.python is None:
-        raise UsageError("--config goes with --python", hint="name the interpreter to compare with, or leave it out")
-    if options.null and not options.needs_rebuild:
-        raise UsageError("--null goes with --needs-rebuild", hint="leave it out")
-    chosen = [f"--{name}" for name in ("json", "needs_rebuild", "format") if getattr(options, name)]
-    if len(chosen) > 1:
-        first, second = (name.replace("_", "-") for name in chosen[:2])
-        raise UsageError(f"{first} and {second} don't go together", hint="choose one")
-
-
 VERB = Verb(
     "find stale bytecode in packages that aren't installed",
     _audit,
@@ -167,22 +152,12 @@ VERB = Verb(
         Setting("python", TEXT, "compare with this Python: 3.11, 3.13t, pypy3.11, py311 or a path", value="V"),
         Setting("needs_rebuild", BOOLEAN, "print only the names of archives with stale bytecode"),
         Setting("null", BOOLEAN, "separate the names by NUL"),
-        Setting(
-            "format",
-            one_of("text", "jsonl", "csv"),
-            "how to print: text, csv, or jsonl (a JSON object for each archive)",
-        ),
-        Setting(
-            "timeout",
-            SECONDS,
-            "how long one archive may take; 0: no limit (default: 300)",
-            group="limits",
-            default=300.0,
-        ),
-        Setting(
-            "max_size", SIZES, "how much one archive may expand to (default: 16GiB)", group="limits", default=16 << 30
-        ),
+        Setting("format", one_of("text", "jsonl", "csv"), "text, csv, or jsonl: a JSON object for each archive"),
+        Setting("timeout", SECONDS, "how long one archive may take; 0: no limit (default: 300)", default=300.0),
+        Setting("max_size", SIZES, "how much one archive may expand to (default: 16GiB)", default=16 << 30),
     ),
+    needs={"needs_rebuild": "python", "config": "python", "null": "needs_rebuild"},
+    excludes={"json": ("needs_rebuild", "format"), "needs_rebuild": ("format",)},
     paths="",
     defaults={"jobs": 0},  # no run's
 )

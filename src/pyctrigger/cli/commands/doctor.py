@@ -10,7 +10,7 @@ from ...outcome.observer import Observer
 from ...run.hooks.inventory import SystemHook
 from ...state.history import elapsed
 from ...state.locations import is_root
-from ..output.own_name import ROOTS_PATH, command_for
+from ..output.own_name import command_for_root
 from ..output.table import Table
 from ..output.text import age
 from . import Call, Verb
@@ -20,7 +20,7 @@ _STYLES = {"yes": "good", "no": "warning", "nothing": "good"}
 
 def _examine(call: Call, observer: Observer) -> DoctorReport:
     # Root can run it by its name, since it just did; sudo may search other directories.
-    command = ["pyctrigger"] if is_root() else ["sudo", command_for(ROOTS_PATH)]
+    command = ["pyctrigger"] if is_root() else ["sudo", command_for_root()]
     return examine(call.options.state_dir, call.options.config, command)
 
 
@@ -43,17 +43,14 @@ def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
     yield "served", ", ".join(text for python, text in named if python.is_served)
     yield "not served", ", ".join(text for python, text in named if python.managers and not python.is_served)
     yield "unmanaged", ", ".join(text for python, text in named if not python.managers)
-    usable = "can't be used" if report.trouble is not None else "readable"
-    yield (
-        "configuration",
-        f"{report.configuration}, {usable}" if report.configuration else "none, so the defaults apply",
-    )
+    usable = "readable" if report.trouble is None else "can't be used"
+    yield "configuration", f"{report.configuration}, {usable}" if report.configuration else "none: the defaults apply"
     yield "state", "".join(_state(report))
     yield "all is well", {"healthy": "yes", "to do": "no", "unknown": "only root can see"}[report.verdict]
     for finding in report.findings:
         yield "to do", finding.message
     if report.verdict == "unknown" and report.next is None:
-        yield "next", f"sudo {command_for(ROOTS_PATH)} doctor"
+        yield "next", f"sudo {command_for_root()} doctor"
     else:
         yield "next", report.next or ("nothing" if not report.findings else "see above")
 

@@ -6,17 +6,12 @@ from collections.abc import Iterator
 
 from ...inspect.explain.branch import Branch
 from ...inspect.explain.explanation import ExplainReport, Explanation, FlavourView, LevelView, explain
-from ...outcome.observer import Observer
 from ..output.table import Piece, Table
-from ..output.text import moment, shown
-from . import Call, Verb
+from ..output.text import counted, moment, shown
+from . import Verb
 
 #: Files of a directory that are listed.
 _MOST_ITEMS = 20
-
-
-def _explain(call: Call, observer: Observer) -> ExplainReport:
-    return explain(call.read_request(observer), observer)
 
 
 def _lines(report: ExplainReport) -> list[Piece]:
@@ -71,20 +66,15 @@ def _level(view: LevelView, report: ExplainReport) -> Iterator[str]:
         yield f"      header: {', '.join(fields)}"
     if owner is not None:
         yield f"      owner: {shown(str(owner))}"
-    yield f"      a run would {_VERBS.get(decision.action, 'leave it')}: {shown(decision.because)}"
+    yield f"      a run would {_ACTIONS.get(decision.action, 'leave it')}: {shown(decision.because)}"
 
 
-_VERBS = {
-    "compile": "compile it",
-    "refresh": "refresh it",
-    "compare": "compare it",
-    "remove": "remove it",
-    "refused": "refuse it",
-}
+_ACTIONS = {action: f"{action} it" for action in ("compile", "refresh", "compare", "remove")}
+_ACTIONS["refused"] = "refuse it"
 
 
 def _branch(branch: Branch) -> Iterator[Piece]:
-    yield f"    {branch.sources} {'source' if branch.sources == 1 else 'sources'}, {branch.fresh} of them fresh"
+    yield f"    {counted(branch.sources, 'source')}, {branch.fresh} of them fresh"
     if branch.obstacle is not None:
         yield f"    nothing would be written into it: {shown(branch.obstacle)}"
     # The first cell indents the table.
@@ -97,7 +87,7 @@ def _branch(branch: Branch) -> Iterator[Piece]:
 
 VERB = Verb(
     "explain why bytecode is as it is, and what a run would do",
-    _explain,
+    lambda call, observer: explain(call.read_request(observer), observer),
     _lines,
     paths="a source, a pyc or a directory",
 )

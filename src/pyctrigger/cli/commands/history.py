@@ -9,7 +9,7 @@ from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, TEXTS, Setting, whole_number
 from ...state.history import PastFlavour, PastRun, elapsed
 from ..output.table import Piece, Table
-from ..output.text import moment, seconds, shown
+from ..output.text import counted, moment, seconds, shown
 from . import Call, Verb
 
 HEADERS = ("id", "date", "command", "event", "manager", "paths", "changes", "failures", "outcome", "duration")
@@ -80,7 +80,7 @@ def _flavour(each: PastFlavour) -> Iterator[str]:
     if each.deferred:
         yield "    its work was left in the journal"
     if each.taken_over:
-        yield f"    it did the work of {each.taken_over} other run{'' if each.taken_over == 1 else 's'} in the journal"
+        yield f"    it did the work of {counted(each.taken_over, 'other run')} in the journal"
     yield from (f"    {shown(path)}: {shown(kind)}: {shown(message)}" for path, kind, message in each.failures)
     if len(each.failures) < each.failure_count:
         yield f"    and {each.failure_count - len(each.failures)} more failures, which were not recorded"

@@ -11,7 +11,7 @@ from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, PATH, POSITIVE_SECONDS, TEXTS, Setting, one_of, whole_number
 from ..output.chart import Bar, chart
 from ..output.table import Piece
-from ..output.text import shown
+from ..output.text import counted, shown
 from . import Call, Verb
 
 #: As `inspect.measure.trees.Kind` names them: every command's start would pay for importing it here.
@@ -80,12 +80,11 @@ def _lines(report: MeasureReport) -> list[Piece]:
 def _measurement_lines(measurement: Measurement) -> list[Piece]:
     interpreter, request = measurement.interpreter, measurement.request
     what = str(request) if request.script is None else shown(" ".join([request.script, *request.arguments]))
-    sources = f"{measurement.sources} source{'' if measurement.sources == 1 else 's'}"
+    sources = counted(measurement.sources, "source")
     scope = f"{sources}, the standard library's among them" if request.stdlib else sources
-    runs = f"{request.rounds} run{'' if request.rounds == 1 else 's'} each"
     return [
         f"{interpreter.flavour}: {what} ({shown(interpreter.executable)}, {interpreter.release})",
-        f"  {scope}; {runs}; stale: {_KINDS[request.kind.value]}",
+        f"  {scope}; {counted(request.rounds, 'run')} each; stale: {_KINDS[request.kind.value]}",
         *chart([_bar(measurement, state) for state in _STYLES]),
         f"  {_verdict(measurement)}",
     ]

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+from ...errors import DeclinedError, PyctriggerError, UsageError
 from ...interpreter.interpreter import Interpreter
 from ...outcome.observer import Observer
 from ...outcome.report import Report
@@ -14,7 +15,7 @@ from ...run.scope.request import Request
 from ...run.scope.settings import BOOLEAN, Setting
 from ..output.table import Table, lines_of
 from ..output.terminal import is_wanted
-from ..output.text import say, shown, size
+from ..output.text import counted, say, shown, size
 from . import Call, Verb
 from .sweep import summary
 
@@ -34,11 +35,11 @@ def _purge(call: Call, observer: Observer) -> Report:
     if request.running.dry_run:
         return preview
     if asks and not _agrees():
-        return _refuse(preview, "nothing was removed", declined=True)
+        return _refuse(preview, DeclinedError("nothing was removed"))
     others = sum(taking.by_others for taking in takings)
     if others and not (asks or options.yes):
-        what = "1 file" if others == 1 else f"{others} files"
-        return _refuse(preview, f"this would remove {what} that pyctrigger didn't write; nothing was removed")
+        what = f"this would remove {counted(others, 'file')} that pyctrigger didn't write; nothing was removed"
+        return _refuse(preview, UsageError(what, hint="add -y to go ahead"))
     report = trigger.perform(request, observer)
     known = {run.installation: run.takings for run in preview.runs}
     for run in report.runs:
@@ -120,15 +121,10 @@ def _agrees() -> bool:
     return answer.strip().lower() in (b"y", b"yes")
 
 
-def _refuse(preview: Report, message: str, *, declined: bool = False) -> Report:
+def _refuse(preview: Report, error: PyctriggerError) -> Report:
     """Returns the report of a purge that wasn't done."""
-    from ...errors import DeclinedError, UsageError
-
     report = Report(preview.command)
-    report.errors = [
-        *preview.errors,
-        DeclinedError(message) if declined else UsageError(message, hint="add -y to go ahead"),
-    ]
+    report.errors = [*preview.errors, error]
     return report
 
 

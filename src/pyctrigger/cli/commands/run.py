@@ -26,12 +26,7 @@ VERB = Verb(
     "compile what changed, and remove bytecode whose source is gone",
     summary=summary,
     options=(
-        Setting(
-            "proof",
-            TEXT,
-            "write `done` into FILE once the work is done, or safe in the journal",
-            value="FILE",
-            group="transaction",
-        ),
+        Setting("proof", TEXT, "write `done` into FILE once the work is done, or safe in the journal", value="FILE"),
     ),
+    group="transaction",
 )

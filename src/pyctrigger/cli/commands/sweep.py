@@ -9,13 +9,9 @@ from . import Verb
 
 def summary(run: FlavourReport) -> list[str]:
     """One line: `py311: 3 removed, 1 directory, 0 failed in 0.02 s`."""
-    counts = run.tally.counts
+    counts, failed = run.tally.counts, len(run.tally.failures)
     directories = f"{counts.removed_directories} director{'y' if counts.removed_directories == 1 else 'ies'}"
-    line = (
-        f"{run.name}: {counts.removed} removed, {directories}, {len(run.tally.failures)} failed"
-        f" in {seconds(run.elapsed_seconds)}"
-    )
-    return [line]
+    return [f"{run.name}: {counts.removed} removed, {directories}, {failed} failed in {seconds(run.elapsed_seconds)}"]
 
 
 VERB = Verb("remove bytecode whose source is gone, and temporary files of killed writers", summary=summary)

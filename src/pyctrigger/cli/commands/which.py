@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from ...inspect.explain.provenance import Provenance, WhichReport, trace
-from ...outcome.observer import Observer
 from ..output.table import Table
-from . import Call, Verb
+from . import Verb
 
 HEADERS = ("flavour", "level", "state", "package", "source", "pyc")
 _STYLES = {"fresh": "good", "missing": "warning", "orphan": "warning", "corrupt": "error"}
-
-
-def _look(call: Call, observer: Observer) -> WhichReport:
-    return trace(call.read_request(observer), observer)
 
 
 def _lines(report: WhichReport) -> list[Table]:
@@ -34,7 +29,7 @@ def _row(each: Provenance, report: WhichReport) -> tuple[str, ...]:
 
 VERB = Verb(
     "show where bytecode comes from: source, Python, level, state and package",
-    _look,
+    lambda call, observer: trace(call.read_request(observer), observer),
     _lines,
     paths="a source or a pyc",
 )

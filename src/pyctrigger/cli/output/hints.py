@@ -9,15 +9,10 @@ from .terminal import Words
 _LEAVE_OUT = "leave it out: --exclude GLOB, or exclude in the configuration"
 _AT_FAULT = f"tell the maintainers of the source, or {_LEAVE_OUT}"
 _HINTS = {
-    "syntax": _AT_FAULT,
-    "encoding": _AT_FAULT,
-    "recursion": _AT_FAULT,
-    "unmarshallable": _AT_FAULT,
-    "crash": _AT_FAULT,
+    **dict.fromkeys(("syntax", "encoding", "recursion", "unmarshallable", "crash"), _AT_FAULT),
     "timeout": f"raise file_timeout in the configuration, or {_LEAVE_OUT}",
     "memory": f"raise memory_limit in the configuration, or {_LEAVE_OUT}",
-    "io": "once the reason is gone: pyctrigger {verb}",
-    "refused": "once the reason is gone: pyctrigger {verb}",
+    **dict.fromkeys(("io", "refused"), "once the reason is gone: pyctrigger {verb}"),
 }
 
 

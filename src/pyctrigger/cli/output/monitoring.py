@@ -1,4 +1,4 @@
-"""The languages of monitoring systems: one line for Nagios, and the text exposition format for Prometheus.
+"""Output for monitoring systems: one line for Nagios, and the text exposition format for Prometheus.
 
 Sources: Monitoring Plugins Development Guidelines (state, text, `|`, perfdata `label=value[UOM];warn;crit;min;max`);
 Prometheus' "Exposition formats", text format 0.0.4 (backslash, quotation mark and newline are escaped in a label).
@@ -12,20 +12,19 @@ from ...inspect.status.check import CheckReport, Health
 from ...outcome.report import printable
 from ...state.history import elapsed
 from ...version import VERSION
-from .text import shown
+from .text import counted, shown
 
 
 def nagios_line(report: CheckReport) -> str:
-    """`PYCTRIGGER OK - 2 flavours, nothing is pending | pending=0;;;0 …`."""
-    # The bar begins the perfdata, wherever it stands.
+    """Returns `PYCTRIGGER OK - 2 flavours, nothing is pending | pending=0;;;0 …`."""
+    # A bar begins the perfdata, wherever it is.
     text = "; ".join(shown(text).replace("|", "/") for _, text in report.problems) or _all_is_well(report)
     return f"PYCTRIGGER {report.state.name} - {text} | {_perfdata(report)}"
 
 
 def _all_is_well(report: CheckReport) -> str:
-    flavours, pending = len(report.flavours), sum(each.pending for each in report.flavours)
-    waiting = f"{pending} pending" if pending else "nothing is pending"
-    return f"{flavours} flavour{'' if flavours == 1 else 's'}, {waiting}"
+    pending = sum(each.pending for each in report.flavours)
+    return f"{counted(len(report.flavours), 'flavour')}, {f'{pending} pending' if pending else 'nothing is pending'}"
 
 
 def _perfdata(report: CheckReport) -> str:
@@ -36,44 +35,36 @@ def _perfdata(report: CheckReport) -> str:
         f"pending_age={elapsed(oldest, report.now):.0f}s;{limits.warning:.0f};{limits.critical:.0f};0",
         f"parked={sum(each.parked for each in flavours)};1;;0",
         f"failed={sum(each.last_failed for each in flavours)};;;0",
-        f"magic_changed={sum(each.previous_magic_number is not None for each in flavours)};1;;0",
+        f"magic_changed={sum(map(_has_other_magic, flavours))};1;;0",
     ]
     return " ".join(numbers)
 
 
-#: Name, help and value of each metric; a flavour for which there is no value has no line.
+def _has_other_magic(health: Health) -> bool:
+    return health.previous_magic_number is not None
+
+
+#: Name, help and value of each metric. A flavour without a value has no line.
 _METRICS: list[tuple[str, str, Callable[[Health], float | None]]] = [
-    (
-        "interpreter_usable",
-        "Whether the interpreter could be asked what it is.",
-        lambda each: each.interpreter is not None,
-    ),
+    ("interpreter_usable", "Whether the interpreter can be used.", lambda each: each.interpreter is not None),
     ("pending_entries", "Entries of the journal that are still to be done.", lambda each: each.pending),
     ("parked_entries", "Entries of the journal that failed three times.", lambda each: each.parked),
-    (
-        "oldest_pending_timestamp_seconds",
-        "When the oldest pending work was announced.",
-        lambda each: each.oldest,
-    ),
+    ("oldest_pending_timestamp_seconds", "When the oldest pending work was recorded.", lambda each: each.oldest),
     ("last_run_timestamp_seconds", "When the last recorded run ended.", lambda each: each.last_run),
     ("last_run_failed", "Whether that run failed.", lambda each: each.last_failed),
     ("last_run_failures", "Files that failed in that run.", lambda each: each.failures),
-    ("last_failure_timestamp_seconds", "When the last run that failed ended.", lambda each: each.last_failure),
-    (
-        "magic_changed",
-        "Whether the magic number has changed since everything was compiled.",
-        lambda each: each.previous_magic_number is not None,
-    ),
+    ("last_failure_timestamp_seconds", "When the last failed run ended.", lambda each: each.last_failure),
+    ("magic_changed", "Whether the magic number has changed since everything was compiled.", _has_other_magic),
     (
         "lock_since_timestamp_seconds",
-        "Since when the lock is held, while it is.",
-        lambda each: each.holder.since if each.holder else None,
+        "When the held lock was taken.",
+        lambda each: each.holder and each.holder.since,
     ),
 ]
 
 
 def prometheus_lines(report: CheckReport) -> list[str]:
-    """The metrics, all of them gauges."""
+    """Returns the metrics, all of them gauges."""
     lines = [*_head("build_info", "The version of pyctrigger."), _sample("build_info", {"version": VERSION}, 1)]
     lines += _head("interpreter_info", "The interpreters that runs have served.")
     for each in report.flavours:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from ...outcome.observer import Observer
 from .terminal import columns, is_terminal, is_wanted
-from .text import say
+from .text import counted, say
 
 #: Seconds. Work that is done sooner needs no line.
 _PATIENCE = 0.5
@@ -42,7 +42,7 @@ class Progress(Observer):
     def looked(self, sources: int) -> None:
         """Count examined sources. How many need work isn't known yet."""
         self._looked = max(self._looked, sources)
-        self._draw_if_due("looking", f"{self._looked:,} source{'' if self._looked == 1 else 's'}", None)
+        self._draw_if_due("looking", counted(self._looked, "source"), None)
 
     def progress(self, done: int, known: int | None) -> None:
         """Count what is done."""

@@ -168,8 +168,6 @@ def _require_sense(request: Request, thresholds: Thresholds) -> None:
     request.check()
     if request.transaction.paths is not None:
         raise UsageError("status --check looks at no files", hint="leave out the paths")
-    if request.running.stateless:
-        raise UsageError("status --check only examines the state", hint="leave out --stateless")
     if thresholds.warning > thresholds.critical:
         raise UsageError("--warning is later than --critical", hint="give --warning the smaller number")
 

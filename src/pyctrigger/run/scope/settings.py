@@ -68,9 +68,9 @@ class ValueKind(NamedTuple):
         """Returns which of the choices it was probably meant to be."""
         if not self.choices or not isinstance(value, str):
             return ""
-        from ...suggestions import did_you_mean
+        from ...suggestions import MANAGERS, did_you_mean
 
-        return did_you_mean(value, self.choices)
+        return did_you_mean(value, self.choices, MANAGERS)
 
 
 class Setting(NamedTuple):
@@ -204,7 +204,7 @@ SIZES = ValueKind(
 PATH = ValueKind(
     "an absolute path", "an absolute path", _is_absolute, say="an absolute path", value="DIR", parse=os.path.abspath
 )
-#: One that has to be absolute as it is said.
+#: A path that has to be absolute on the command line, too.
 DIRECTORY = PATH._replace(say="")
 #: Directories as the target sees them, which the parser makes absolute where it knows the root.
 DIRECTORIES = ValueKind("a list of absolute paths", "absolute paths", _are_absolute, tuple, value="DIR", is_list=True)
