@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import InterpreterChangedError, InterpreterError, LockTimeoutError, PyctriggerError, UsageError
 from ..outcome.outcome import Tally
-from ..state.journal import Entry
+from ..state.journal import Entry, union
 from ..tree.identity import ForeignPlaceError
 from ..tuples import NamedTuple
 from .backlog import KEPT
-from .scope.paths import Touched, Units, beyond, both, lies_in
+from .scope.paths import Touched, Units, beyond, both
 from .scope.request import Request, Work
 from .scope.sites import OpenSites
 from .scope.target import Assignment, find_target
@@ -35,11 +35,12 @@ class Agenda:
         self._own = own
         self._target = own.target
         self._workspace = workspace
+        self._operation = workspace.operation
         self._backlog = workspace.backlog
         self._does_pending = own.request.work in (Work.RUN, Work.REPAIR)
 
     def turns(self, sites: OpenSites) -> Iterator[Turn]:
-        """Every turn that touches anything; `sites` are those of the call's own."""
+        """Yields every turn that touches anything; `sites` are those of the call's own."""
         own = self._own_turn(sites)
         if own.assignment.touches:
             yield own
@@ -59,12 +60,12 @@ class Agenda:
 
     def renewed(self, turn: Turn, changed: InterpreterChangedError) -> Turn:
         """The same turn for what the interpreter has become. Raises InterpreterError and UsageError."""
-        workspace, (target, request, _) = self._workspace, turn.assignment
-        workspace.probed.forget(target.interpreter)
-        interpreter = workspace.probed.ask(target.interpreter.executable, root=target.interpreter.root)
-        workspace.report.tally.notices.append(f"{changed.message}; everything is looked at again")
-        workspace.report.interpreter = interpreter
-        self._target = find_target(interpreter, request, workspace.settings)
+        (target, request, _), operation, report = turn.assignment, self._operation, self._workspace.report
+        operation.probed.forget(target.interpreter)
+        interpreter = operation.probed.ask(target.interpreter.executable, root=target.interpreter.root)
+        report.tally.notices.append(f"{changed.message}; everything is looked at again")
+        report.interpreter = interpreter
+        self._target = find_target(interpreter, request, operation.settings)
         turn.sites.close()
         renewed = self._widened_by_magic(Assignment.of(self._target, request))
         return turn._replace(assignment=renewed, sites=OpenSites(self._target, renewed.request))
@@ -74,11 +75,13 @@ class Agenda:
         turn.sites.close()
         request = turn.assignment.request
         if turn.entries is not None:
-            self._backlog.close(turn.entries, tally, self._concerns(request))
+            self._backlog.close(turn.entries, tally, self._target, request)
             return
-        self._backlog.close_joined(tally, self._concerns(request))
+        self._backlog.close_joined(tally, self._target, request)
         if tally is not None and (denied := [failure.path for failure in tally.failures if failure.needs_root]):
-            self._backlog.drop_forbidden(request, lambda entry: self._lies_below(denied, entry))
+            for entry in self._backlog.parked(request):
+                if self._lies_below(denied, entry):  # this account could never do it
+                    self._backlog.drop(entry)
         self._learn_magic(request)
 
     def fail(self, turn: Turn, error: PyctriggerError) -> None:
@@ -87,7 +90,7 @@ class Agenda:
         is_locked = isinstance(error, LockTimeoutError)
         if turn.entries is not None:
             for entry in () if is_locked else turn.entries:
-                self._backlog.failed(entry)
+                self._backlog.count_failure(entry)
         elif self._backlog.holds_own and (
             is_locked or (self._own.request.running.hook and isinstance(error, InterpreterError))
         ):
@@ -99,9 +102,8 @@ class Agenda:
         own = self._own
         request = self._backlog.join(own.request) if self._does_pending else own.request
         if request.transaction.paths != own.request.transaction.paths:
-            joined = Assignment.of(own.target, request)
-            self._tell_outside(joined)
-            own = joined
+            own = Assignment.of(own.target, request)
+            self._name_outside(own)
         own = self._widened_by_magic(own)
         found = self._changed_besides(own, sites)
         if found is None:
@@ -120,17 +122,17 @@ class Agenda:
         if request.work is not Work.RUN or request.transaction.paths is None:
             return assignment
         interpreter = target.interpreter
-        known = self._workspace.store.magic_number(target.installation)
+        known = self._operation.store.magic_number(target.installation)
         if known is None or known == interpreter.magic_number:
             return assignment
-        self._workspace.observer.notice(
+        self._operation.observer.notice(
             f"the magic number of {interpreter.flavour} has changed from {known.hex()} to "
             f"{interpreter.magic_number.hex()}: everything is compiled again"
         )
         return Assignment.of(target, request.about(None))
 
     def _changed_besides(self, own: Assignment, sites: OpenSites) -> Units | None:
-        """A hook looks at all that isn't as it was, too: what that is, and None for everything.
+        """What a hook's glance finds that isn't as it was; None for everything.
 
         An empty list of paths says that there was no transaction at all.
         """
@@ -142,18 +144,18 @@ class Agenda:
         from .plan.glance import Overview
         from .plan.wanted import wanted_bytecode
 
-        wanted = wanted_bytecode(target, request, self._workspace.settings, target.installation)
+        wanted = wanted_bytecode(target, request, self._operation.settings, target.installation)
         overview = Overview(target, request, wanted, self._workspace.parts)
         try:
             return overview.changed(sites)
         except ForeignPlaceError:
             from .others import glance_as_others
 
-            return glance_as_others(overview, own, self._workspace)
+            return glance_as_others(overview, own, self._operation.observer)
 
     def _learn_magic(self, request: Request) -> None:
         """Remember the magic number once everything has been looked at, or where none was known."""
-        store, installation = self._workspace.store, self._target.installation
+        store, installation = self._operation.store, self._target.installation
         known = store.magic_number(installation)
         everything = request.transaction.paths is None and self._does_pending
         if everything or (known is None and request.work is Work.RUN):
@@ -166,23 +168,22 @@ class Agenda:
 
     def _replayed(self, entries: list[Entry]) -> Assignment | None:
         """The work of entries, under the options that all of them were written with; None if there is none left."""
-        first, own, workspace = entries[0], self._own.request, self._workspace
-        paths = None if any(entry.paths is None for entry in entries) else _joined(entries)
+        first, own, operation = entries[0], self._own.request, self._operation
         try:
-            request = own.replaying(first.options, paths=paths, event=first.event)
+            request = own.replaying(first.options, paths=union((), entries), event=first.event)
             if request.scope.prefixes and self._target.prefix is None:
                 raise UsageError(
                     f"{', '.join(request.scope.prefixes)} has a journal of its own", hint="name it with --prefix"
                 )
             request = self._renamed(request)
-            assignment = Assignment.of(find_target(self._target.interpreter, request, workspace.settings), request)
+            assignment = Assignment.of(find_target(self._target.interpreter, request, operation.settings), request)
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             # Its directories are gone, or it was never ours: there is nothing left to do for it.
-            workspace.observer.notice(f"an entry of the journal was dropped: {_reason(error)}; try pyctrigger repair")
+            operation.observer.notice(f"an entry of the journal was dropped: {_reason(error)}; try pyctrigger repair")
             for entry in entries:
                 self._backlog.drop(entry)
             return None
-        self._tell_outside(assignment)
+        self._name_outside(assignment)
         return assignment
 
     def _renamed(self, request: Request) -> Request:
@@ -195,21 +196,12 @@ class Agenda:
             )
         return request.about(paths).within(*self._own.request.scope.prefixes)
 
-    def _tell_outside(self, assignment: Assignment) -> None:
+    def _name_outside(self, assignment: Assignment) -> None:
         """A journal that names paths outside of the scope was written under another scope, or by nobody of ours."""
         outside = set(assignment.touched.outside) - set(self._own.touched.outside)
         if outside:
             named = ", ".join(sorted(outside))
-            self._workspace.observer.notice(f"an entry of the journal names paths outside the scope: {named}")
-
-    def _concerns(self, request: Request) -> Callable[[Entry, str], bool]:
-        """Whether a path is part of an entry's work, with the options of a request."""
-        target = self._target
-
-        def concerns(entry: Entry, path: str) -> bool:
-            return entry.paths is None or lies_in(target.touched(request, entry.paths).units, path)
-
-        return concerns
+            self._operation.observer.notice(f"an entry of the journal names paths outside the scope: {named}")
 
     def _lies_below(self, places: list[str], entry: Entry) -> bool:
         """Whether all that an entry names lies in one of these places."""
@@ -222,10 +214,6 @@ class Agenda:
         return bool(named) and all(
             any(f"{path.rstrip('/')}/".startswith(f"{place}/") for place in places) for path in named
         )
-
-
-def _joined(entries: list[Entry]) -> tuple[str, ...]:
-    return tuple(sorted({path for entry in entries for path in entry.paths or ()}))
 
 
 def _reason(error: Any) -> str:

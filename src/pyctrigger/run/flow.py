@@ -35,30 +35,24 @@ def carry_out(
     Returns what became of the files, and the places of others. Raises PyctriggerError; what was done stays done.
     """
     target, request, touched = assignment
-    wanted = wanted_bytecode(target, request, workspace.settings, target.installation)
+    operation = workspace.operation
+    wanted = wanted_bytecode(target, request, operation.settings, target.installation)
     while True:
-        workspace.entrance.look()
-        if workspace.entrance.is_lockless:
+        workspace.note_last_use()
+        if workspace.is_lockless:
             wanted = wanted._replace(writer=f"{_UNLOCKED_WRITER}-{os.urandom(4).hex()}")
-        results = Results(workspace.observer)
-        with contextlib.closing(workspace.store.manifest(target.installation)) as manifest:
+        results = Results(operation.observer)
+        with contextlib.closing(operation.store.manifest(target.installation)) as manifest:
             if not workspace.parts.know_records:
                 manifest.check()
             manifest.when_full = partial(workspace.save, results, manifest)
-            knowledge = Knowledge(manifest, wanted, workspace.ownership)
+            knowledge = Knowledge(manifest, wanted, operation.ownership)
             if out_of_scope := knowledge.drop_out_of_scope(target, request):
                 named = ", ".join(out_of_scope)
-                workspace.observer.notice(f"the manifest names directories outside the scope: {named}")
+                operation.observer.notice(f"the manifest names directories outside the scope: {named}")
             overview = _overview(assignment, workspace, wanted)
-            plan = Survey(
-                sites,
-                touched.units,
-                wanted,
-                knowledge,
-                overview=overview,
-                observer=workspace.observer,
-                places=places,
-            )
+            observer, units = operation.observer, touched.units
+            plan = Survey(sites, units, wanted, knowledge, overview=overview, observer=observer, places=places)
             sites.require_account_owns()
             with _Keeping(workspace, results, manifest) as keeping:
                 changes = plan.changes(results)
@@ -67,12 +61,12 @@ def carry_out(
                     from .apply.execution import Execution  # an idle run never needs it
                     from .apply.workers import Workers
 
-                    with Workers(target.interpreter, workspace.settings, request.running, wanted) as workers:
+                    with Workers(target.interpreter, operation.settings, request.running, wanted) as workers:
                         execution = Execution(wanted, knowledge, workers, results)
                         execution.warm_up(change)  # while we wait
                         if workspace.enter():
                             keeping.is_outdated = True
-                            workspace.ownership.forget()
+                            operation.ownership.forget()
                             sites.close()
                             continue
                         execution.run(chain([change], changes))

@@ -29,7 +29,7 @@ def serve_installation(assignment: Assignment, operation: Operation, report: Fla
         look(assignment, operation, report)
         return
     workspace = Workspace(operation, assignment, report)
-    _note_in_state(assignment, workspace)
+    _note_in_state(assignment, operation)
     try:
         with OpenSites(target, request) as sites:
             if (request.running.hook or request.running.defer) and not _announce(assignment, workspace, sites):
@@ -57,21 +57,18 @@ def serve_installation(assignment: Assignment, operation: Operation, report: Fla
                 agenda.close(turn, tally)
     finally:
         report.taken_over = workspace.backlog.taken_over
-        workspace.entrance.leave()
+        workspace.leave()
 
 
-def _note_in_state(assignment: Assignment, workspace: Workspace) -> None:
+def _note_in_state(assignment: Assignment, operation: Operation) -> None:
     """Move to the journal what was kept elsewhere, and say what the state is about."""
-    (target, request, _), store = assignment, workspace.store
-    if request.work in (Work.RUN, Work.REPAIR):
-        Unidentified(store).adopt(target)
-        if store.debt(target.installation) is not None and (journal := store.journal(target.installation)) is not None:
-            # What was known of a root has been forgotten: a look at everything is pending, once.
-            try:
-                journal.write("unknown", None, request.replayable())
-                store.pay(target.installation)
-            except OSError as error:
-                store.give_up(error)
+    (target, request, _), store = assignment, operation.store
+    try:
+        if request.work in (Work.RUN, Work.REPAIR):
+            Unidentified(store).adopt(target)
+            store.announce_examination(target.installation, request.replayable())
+    except OSError as error:
+        store.give_up(error)
     if target.environment is not None and target.root is None:
         from ..state.served import note  # when the environment goes, nobody can ask it
 
@@ -83,7 +80,8 @@ def _note_in_state(assignment: Assignment, workspace: Workspace) -> None:
 
 def _announce(assignment: Assignment, workspace: Workspace, sites: OpenSites) -> bool:
     """A hook's first deed: make the transaction durable. False if that is all there is to do."""
-    running, backlog, is_on = assignment.request.running, workspace.backlog, workspace.settings.hooks_enabled
+    running, backlog, operation = assignment.request.running, workspace.backlog, workspace.operation
+    is_on = operation.settings.hooks_enabled
     ends_here = running.defer or not is_on
     if assignment.touches and _may_announce(assignment, workspace, sites, ends_here=ends_here):
         backlog.announce(assignment.request)
@@ -91,7 +89,7 @@ def _announce(assignment: Assignment, workspace: Workspace, sites: OpenSites) ->
             raise UsageError("nothing can be deferred without state", hint="run it without --defer")
     workspace.report.deferred = backlog.holds_own and ends_here
     if not (running.defer or is_on):
-        workspace.observer.notice("hooks are off in the configuration ([hooks] enabled); the journal keeps the work")
+        operation.observer.notice("hooks are off in the configuration ([hooks] enabled); the journal keeps the work")
     return not ends_here
 
 

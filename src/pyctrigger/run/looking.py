@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from ..outcome.observer import Observer
 from ..outcome.report import FlavourReport
-from ..packages.ownership import Ownership
 from .apply.forecast import Forecast
 from .apply.workers import Workers
 from .operation import Operation
@@ -22,14 +20,13 @@ from .scope.target import Assignment
 
 def look(assignment: Assignment, operation: Operation, report: FlavourReport) -> None:
     """Look at everything; what is found goes into `report`. Raises PyctriggerError."""
-    found, foreign = _inspect(assignment, operation, operation.observer, operation.ownership)
+    found, foreign = _inspect(assignment, operation)
     if foreign:
         from .others import trouble_with
 
         def inspect_as_others(relay: Relay) -> Inspected:
-            operation.store.tell_to(relay.notice)
-            ownership = operation.ownership.anew(relay.notice)
-            return _inspect(assignment, operation, relay, ownership, foreign)[0]
+            operation.move_apart(relay)
+            return _inspect(assignment, operation, foreign)[0]
 
         with trouble_with(foreign, found.tally):
             found.add(act_as_others(inspect_as_others, operation.observer))
@@ -43,7 +40,7 @@ def look(assignment: Assignment, operation: Operation, report: FlavourReport) ->
 
 
 def _inspect(
-    assignment: Assignment, operation: Operation, observer: Observer, ownership: Ownership, places: Places | None = None
+    assignment: Assignment, operation: Operation, places: Places | None = None
 ) -> tuple[Inspected, Places]:
     """Look at what this process can look at: all but the places of others, or, in one for them, those."""
     target, request, touched = assignment
@@ -53,8 +50,8 @@ def _inspect(
         OpenSites(target, request) as sites,
         Workers(target.interpreter, operation.settings, request.running, wanted, proves=True) as workers,
     ):
-        knowledge = Knowledge(manifest, wanted, ownership)
-        survey = Survey(sites, touched.units, wanted, knowledge, observer=observer, places=places)
+        knowledge = Knowledge(manifest, wanted, operation.ownership)
+        survey = Survey(sites, touched.units, wanted, knowledge, observer=operation.observer, places=places)
         if request.work.writes:
             sites.require_account_owns()
         prover = Prover(workers.pool_for, wanted, knowledge)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ..errors import NoEnvironmentError, NoLibraryError, PyctriggerError
+from ..errors import InterpreterError, NoEnvironmentError, NoLibraryError, OutsideScopeError, PyctriggerError
+from ..interpreter.scope import own_directories
 from ..outcome.observer import Observer
 from ..outcome.report import Report
-from ..packages.ownership import Ownership
-from ..state.probed import ProbedInterpreters
-from ..state.store import Store
-from .backlog import drop_gone
+from .backlog import KEPT, Unidentified, drop_gone
 from .plan.knowledge import ownership_in
+from .scope.interpreters import find_interpreters
+from .scope.paths import home_of
 from .scope.request import Request, Work
 from .scope.stored import load_settings, open_known
-from .scope.target import Assignment, Target
-from .targets import divided, find_assignments
+from .scope.target import Assignment, Target, find_target, keep_shared, told_apart
 
 if TYPE_CHECKING:
     from .recording import Recording
@@ -27,10 +27,6 @@ class Operation:
 
     Raises UsageError and ConfigurationError.
     """
-
-    store: Store
-    probed: ProbedInterpreters
-    ownership: Ownership
 
     def __init__(self, request: Request, observer: Observer) -> None:
         request.check()
@@ -60,18 +56,73 @@ class Operation:
         report.errors += [self._trouble] if self._trouble is not None else []
         drop_gone(request, self.store, self.probed, self.settings, self.observer)
         for each in divided(request, self.observer.notice, report.errors):
-            told = len(report.errors)
-            self.assignments += find_assignments(each, self.settings, self.store, self.probed, report)
-            self.unserved += [(each, error) for error in report.errors[told:]]
+            errors = self._assign(each)
+            report.errors += errors
+            self.unserved += [(each, error) for error in errors]
         self._join_errors()
         if scope.prefixes_below and not (self.assignments or report.errors):
             message = f"--prefix-below {', '.join(scope.prefixes_below)}: no environment of {', '.join(scope.pythons)}"
             report.errors.append(NoEnvironmentError(message, hint="leave out --python to serve those that are there"))
-        is_told = request.work.writes or request.work is Work.VERIFY  # the others' answers name them
+        names_them = request.work.writes or request.work is Work.VERIFY  # the others' answers do so
         # An environment's line names it.
         found = [target.interpreter for target in self.targets if target.prefix is None]
-        if is_told and not (scope.pythons or scope.cache_tag or self._trouble) and found:
+        if names_them and not (scope.pythons or scope.cache_tag or self._trouble) and found:
             self.observer.found([f"{each.flavour} ({each.executable})" for each in found])
+
+    def move_apart(self, observer: Observer) -> None:
+        """Go on in a process that was forked: `observer` passes to its parent what happens."""
+        self.observer = observer
+        self.store.tell_to(observer.notice)
+        self.ownership = self.ownership.anew(observer.notice)
+
+    # -- its targets ---------------------------------------------------------------------------------------------
+
+    def _assign(self, request: Request) -> list[PyctriggerError]:
+        """Find the targets of a request about one environment, or about none; what keeps others from being served."""
+        scope = request.scope
+        assignments: list[Assignment] = []
+        errors: list[PyctriggerError] = []
+        for number, found in enumerate(find_interpreters(request, self.settings, self.probed)):
+            try:
+                if isinstance(found, InterpreterError) and scope.pythons:
+                    self._keep_unserved(scope.pythons[number], request, found)
+                if isinstance(found, PyctriggerError):
+                    raise found
+                target = find_target(found, request, self.settings)
+                if (request.work is Work.PURGE and scope.pythons) or target.interpreter.is_gone:
+                    target = self._spare_shared(target, request)
+                # Under two names, as `3.13` and `python3`, it is served once.
+                others = [each.target for each in assignments]
+                if all((target.installation, target.sites) != (each.installation, each.sites) for each in others):
+                    assignments.append(Assignment.of(target, request))
+            except PyctriggerError as error:
+                errors.append(error)
+        self.assignments += assignments
+        # An environment is of one of the flavours that were named, not of all; and one that was found may be of none.
+        is_served = bool(assignments) or bool(scope.prefixes_below)
+        return [error for error in errors if not (is_served and isinstance(error, NoEnvironmentError))]
+
+    def _keep_unserved(self, python: str, request: Request, error: InterpreterError) -> None:
+        """A hook's work for an interpreter that is there and can't be started now: the next run does it."""
+        running = request.running
+        is_kept = request.work is Work.RUN and (running.hook or running.defer) and not running.dry_run
+        if is_kept and not request.scope.root and Unidentified(self.store).keep(python, request, self.settings):
+            error.hint = KEPT
+
+    def _spare_shared(self, target: Target, request: Request) -> Target:
+        """A purge of one flavour leaves the directories whose pycs another flavour of the same cache tag uses."""
+        scope = request.scope
+        from .scope import absent
+
+        if scope.site_dirs or scope.prefixes:
+            return target  # they are no other interpreter's own
+        sharing = absent.sharing(target.interpreter, self.probed, scope.root)
+        others = [find_target(each, request, self.settings) for each in sharing]
+        spared, shared = keep_shared(target, others, scope.root)
+        self.report.notices += [
+            f"{path} is left as it is: another interpreter with this cache tag uses its bytecode" for path in shared
+        ]
+        return spared
 
     def _join_errors(self) -> None:
         """Say once where several flavours have no standard library."""
@@ -82,6 +133,31 @@ class Operation:
             report.errors = [one, *(error for error in report.errors if error not in without_library)]
             self.unserved = [(each, one if error in without_library else error) for each, error in self.unserved]
 
+    def check_paths(self) -> bool:
+        """Name the paths that lie in no scope: an error, but for a hook, which leaves them out.
+
+        Returns whether the work can begin.
+        """
+        request, outside = self.request, set[str]()
+        inside: set[str] = set()
+        for _, own, touched in self.assignments:
+            outside.update(touched.outside)
+            inside.update(set(own.transaction.paths or ()).difference(touched.outside))
+        outside -= inside
+        if not outside:
+            return True
+        concerned = [
+            each.target for each in self.assignments if not outside.isdisjoint(each.request.transaction.paths or ())
+        ]
+        sites = list(dict.fromkeys(site.path for target in concerned for site in target.sites))
+        hint = _widening(request, outside, concerned)
+        error = OutsideScopeError(sorted(outside), ", ".join(told_apart(concerned)), sites, hint=hint)
+        if request.running.hook:
+            self.observer.notice(str(error))
+            return True
+        self.report.errors.append(error)
+        return False
+
     # -- its record in the history -------------------------------------------------------------------------------
 
     @property
@@ -90,7 +166,7 @@ class Operation:
         return self.request.work.writes and not (running.dry_run or running.stateless)
 
     def begin_record(self) -> None:
-        """Something is going to be changed. An idle hook comes not here, and costs nothing."""
+        """Something is going to be changed. An idle hook doesn't come here, and costs nothing."""
         if self._recording is None and self._is_recorded:
             self._recording = self._record()
             self._recording.begin()
@@ -105,6 +181,29 @@ class Operation:
         from .recording import Recording
 
         return Recording(self.request, self.store, self._began, self.observer.notice)
+
+
+def divided(request: Request, notice: Callable[[str], None], errors: list[PyctriggerError]) -> list[Request]:
+    """The request, or one for each environment that it means; what keeps one from being found goes to `errors`."""
+    scope = request.scope
+    names_one = len(scope.prefixes) < 2 and not scope.prefixes_below
+    if names_one and (request.running.hook or scope.site_dirs or scope.prefixes or not request.transaction.paths):
+        return [request]
+    from .scope.environments import divide  # not for a hook of the system's
+
+    return divide(request, notice, errors)
+
+
+def _widening(request: Request, outside: Iterable[str], targets: Iterable[Target]) -> str:
+    """What takes the paths into the scope."""
+    scope = request.scope
+    if scope.prefixes or scope.prefixes_below:
+        return "leave out --prefix, or name paths inside it"
+    if scope.site_dirs:
+        return "name their directory with --site-dir as well"
+    library = [path for target in targets for path in own_directories(target.interpreter).library]
+    is_library = not scope.stdlib and all(home_of(path, library) for path in outside)
+    return "add --stdlib" if is_library else "name their directory with --site-dir, or their environment with --prefix"
 
 
 def _has_news(report: Report) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from ..outcome.observer import Observer
 from ..outcome.outcome import Failure, Tally
 from .plan.glance import Overview
 from .plan.survey import Places
@@ -12,7 +13,7 @@ from .scope.forked import DeathError, NoProcessError, Relay, act_as_others
 from .scope.paths import Units
 from .scope.sites import OpenSites
 from .scope.target import Assignment
-from .workspace import Workspace, WorkspaceApart
+from .workspace import Workspace
 
 
 def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Places) -> Tally:
@@ -20,17 +21,18 @@ def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Pl
     from .flow import carry_out
 
     def carry_out_apart(relay: Relay) -> None:
+        workspace.move_apart(relay)
         with OpenSites(assignment.target, assignment.request) as sites:
-            carry_out(assignment, WorkspaceApart(workspace, relay), sites, places)
+            carry_out(assignment, workspace, sites, places)
 
-    held = workspace.entrance.descriptor
+    held = workspace.lock_descriptor
     tally = Tally()
     try:
         with trouble_with(places, tally):
             act_as_others(
                 carry_out_apart,
-                workspace.observer,
-                enter=lambda: (workspace.enter(), workspace.entrance.descriptor),
+                workspace.operation.observer,
+                enter=lambda: (workspace.enter(), workspace.lock_descriptor),
                 take=tally.add,
                 keep=[] if held is None else [held],
             )
@@ -40,15 +42,15 @@ def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Pl
     return tally
 
 
-def glance_as_others(overview: Overview, assignment: Assignment, workspace: Workspace) -> Units | None:
-    """What a glance tells that looks into the places of others, too; nothing where that can't be: who looks says so."""
+def glance_as_others(overview: Overview, assignment: Assignment, observer: Observer) -> Units | None:
+    """What a glance finds that looks into the places of others, too; nothing where that can't be: who looks says so."""
 
     def glance(relay: Relay) -> Units | None:
         with OpenSites(assignment.target, assignment.request) as sites:
             return overview.changed(sites)
 
     try:
-        return act_as_others(glance, workspace.observer)
+        return act_as_others(glance, observer)
     except NoProcessError:
         return {}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import syslog
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from ..errors import PyctriggerError
 from ..outcome.observer import Observer
@@ -19,14 +20,13 @@ _MOST_BYTES_OF_ONE = 600
 _PATIENCE = 2.0
 
 
-def logged(operation: Operation, serve_all: Callable[[Operation], Report]) -> Report:
-    """Do the work of a call, and log what became of it, also where it ends in an exception."""
-    request = operation.request
+@contextlib.contextmanager
+def logged(operation: Operation) -> Iterator[None]:
+    """Log what became of a call when its work ends, also where it ends in an exception."""
+    request, report = operation.request, operation.report
     listener = operation.observer = _Listener(operation.observer)
-    report = Report(request.work.value)
     try:
-        operation.prepare()
-        report = serve_all(operation)
+        yield
     except BaseException as error:
         reason = str(error) if isinstance(error, PyctriggerError) else f"ended by {type(error).__name__}"
         _write(syslog.LOG_ERR, _line(request, [f"error: {reason}", *_notices(report, listener)]))
@@ -42,7 +42,6 @@ def logged(operation: Operation, serve_all: Callable[[Operation], Report]) -> Re
         report.notices.append(
             f"the system's log took nothing within {_PATIENCE:g} s; see that its daemon runs, or set log to none"
         )
-    return report
 
 
 class _Listener(Observer):
@@ -50,10 +49,9 @@ class _Listener(Observer):
 
     def __init__(self, observer: Observer) -> None:
         self.heard: list[str] = []
-        for name in vars(Observer):
-            if not name.startswith("_") and name != "notice":
-                setattr(self, name, getattr(observer, name))
         self._pass_on = observer.notice
+        events = (name for name in vars(Observer) if not name.startswith("_") and name != "notice")
+        vars(self).update((name, getattr(observer, name)) for name in events)
 
     def notice(self, text: str) -> None:
         self.heard.append(text)

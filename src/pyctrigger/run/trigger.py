@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -10,13 +11,12 @@ from ..errors import PyctriggerError
 from ..interpreter.flavour import not_found
 from ..outcome.observer import Observer
 from ..outcome.report import FlavourReport, Report
-from .entrance import HOOK_LOCK_TIMEOUT
 from .installation import serve_installation
 from .operation import Operation
 from .scope.paths import absolute
 from .scope.request import Request, Running, Scope, Transaction, Work
 from .scope.target import Assignment, told_apart
-from .targets import lie_inside
+from .workspace import HOOK_LOCK_TIMEOUT
 
 
 def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one option of the command
@@ -77,12 +77,13 @@ def perform(request: Request, observer: Observer | None = None) -> Report:
     Raises UsageError, ConfigurationError and RefusedError for what concerns the request as a whole.
     """
     operation = Operation(request, observer or Observer())
-    if operation.settings.log == "syslog" and request.work.writes and not request.running.dry_run:
-        from .syslog import logged
+    with contextlib.ExitStack() as stack:
+        if operation.settings.log == "syslog" and request.work.writes and not request.running.dry_run:
+            from .syslog import logged
 
-        return logged(operation, serve_all)
-    operation.prepare()
-    return serve_all(operation)
+            stack.enter_context(logged(operation))
+        operation.prepare()
+        return serve_all(operation)
 
 
 def prepare(request: Request, observer: Observer | None = None) -> Operation:
@@ -95,7 +96,7 @@ def prepare(request: Request, observer: Observer | None = None) -> Operation:
 def serve_all(operation: Operation) -> Report:
     """Do what was prepared, one flavour after the other: all paths are placed before work on any of them begins."""
     report, observer = operation.report, operation.observer
-    if lie_inside(operation.request, operation.assignments, report, observer):
+    if operation.check_paths():
         for own, called in zip(operation.assignments, told_apart(operation.targets)):
             assignment = _or_purge(own)
             target = assignment.target

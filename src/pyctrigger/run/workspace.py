@@ -2,78 +2,145 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
-from ..outcome.observer import Observer
+from ..errors import UsageError
 from ..outcome.outcome import Tally
 from ..outcome.report import FlavourReport
+from ..state.locations import lock_directory, lock_file
 from ..state.records.manifest import Manifest
 from ..state.records.parts import Parts
 from .backlog import Backlog
-from .entrance import Entrance
 from .operation import Operation
 from .plan.results import Results
 from .scope.request import Request, Work
 from .scope.target import Assignment
 
 if TYPE_CHECKING:
+    from ..state.lock import InstallationLock
     from .scope.forked import Relay
+
+#: Seconds that a hook waits for the lock before it leaves its work in the journal.
+HOOK_LOCK_TIMEOUT = 30.0
 
 
 class Workspace:
     """The work on one installation."""
 
     def __init__(self, operation: Operation, own: Assignment, report: FlavourReport) -> None:
-        target, self.request, _ = own
-        self.installation = target.installation
-        self.settings = operation.settings
-        self.store = operation.store
-        self.probed = operation.probed
-        self.observer: Observer = operation.observer
-        self.ownership = operation.ownership
+        self.operation = operation
+        self.request = own.request
+        self.installation = own.target.installation
         self.report = report
         self.backlog = Backlog(operation.store, self.installation, operation.observer)
-        self.entrance = Entrance(
-            self.installation, self.request.running, operation.settings, operation.store, operation.observer
-        )
         #: What a hook's glance has found besides.
         self.found: Request | None = None
-        self._operation = operation
-        self._known_parts: Parts | None = None
+        #: The work is done without a lock: as it was asked, or since this system has none.
+        self.is_lockless = own.request.running.stateless
+        self._is_entered = False
+        self._lock: InstallationLock | None = None
+        self._last_use: int | None = None
+        self._parts: Parts | None = None
+        self._relay: Relay | None = None
 
     @property
     def parts(self) -> Parts:
         """What hooks compare at a glance."""
-        if self._known_parts is None:
-            self._known_parts = self.store.parts(self.installation)
-        return self._known_parts
+        if self._parts is None:
+            self._parts = self.operation.store.parts(self.installation)
+        return self._parts
 
     def forget_parts(self) -> None:
         """Somebody else has written them."""
-        self._known_parts = None
+        self._parts = None
+
+    def move_apart(self, relay: Relay) -> None:
+        """Go on in a process that was forked: the parent has the lock, the journal, the history and the report."""
+        self.operation.move_apart(relay)
+        self.forget_parts()
+        self._relay = relay
+
+    # -- the lock ------------------------------------------------------------------------------------------------
+
+    @property
+    def lock_descriptor(self) -> int | None:
+        """Of the lock, while we have it."""
+        return self._lock.descriptor if self._lock is not None else None
+
+    def note_last_use(self) -> None:
+        """Before anything is read that somebody else may change: see when the lock was last used."""
+        directory = None if self.is_lockless or self._is_entered else lock_directory(self.operation.store.base)
+        if directory is None:
+            return
+        try:
+            self._last_use = os.stat(lock_file(directory, self.installation)).st_atime_ns
+        except OSError:
+            self._last_use = None
 
     def enter(self) -> bool:
-        """Before the first change: the journal, the lock, the history. Whether what was read may be out of date.
+        """Before the first change: the journal, the lock, the history.
 
-        Raises LockTimeoutError, and UsageError where there can be no lock.
+        Returns whether what was read since the last use of the lock was noted may be out of date. Raises
+        LockTimeoutError, and UsageError where there can be no lock.
         """
-        if self.entrance.is_lockless or self.entrance.is_passed:
+        if self.is_lockless or self._is_entered:
             return False
+        if self._relay is not None:
+            self._is_entered = True
+            return self._relay.enter()
         if self.request.work in (Work.RUN, Work.REPAIR) and not self.request.running.hook:  # a hook did so at once
             self.backlog.announce(self.request)
-        is_outdated = self.entrance.pass_through()
+        is_outdated = self._take_lock()
+        # Not before: what a hook that waits in vain has found, the next hook's glance finds again.
         if self.found is not None:
-            self.backlog.announce_besides(self.found)
-        self._operation.begin_record()
+            self.backlog.make_durable(self.found)
+        self.operation.begin_record()
         return is_outdated
+
+    def _take_lock(self) -> bool:
+        """Take the lock, or go on without where this system has none: what is written then gets other names."""
+        from ..state.lock import InstallationLock, NoLocksError
+
+        base, observer = self.operation.store.base, self.operation.observer
+        directory = lock_directory(base)
+        try:
+            if directory is None:
+                raise NoLocksError(errno.ENOENT, "this account has no directory of its own")
+            self._lock = InstallationLock(directory, self.installation)
+            is_outdated = self._lock.acquire(self._patience(), observer.notice, self._last_use)
+            self._is_entered = True
+        except OSError as error:
+            if not (isinstance(error, NoLocksError) or _is_root_of_a_namespace()):
+                raise UsageError(
+                    f"no lock can be made in {directory}: {error.strerror}", hint="use --stateless to go without"
+                ) from error
+            if base is not None:  # or that is said already
+                observer.notice(f"no lock can be had ({error.strerror}): it goes on as with --stateless")
+            self.is_lockless = is_outdated = True
+        return is_outdated
+
+    def leave(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _patience(self) -> float:
+        running, configured = self.request.running, self.operation.settings.lock_timeout
+        if running.lock_timeout is not None:
+            return running.lock_timeout
+        return min(HOOK_LOCK_TIMEOUT, configured) if running.hook else configured
+
+    # -- results -------------------------------------------------------------------------------------------------
 
     def keep(self, results: Results, manifest: Manifest) -> None:
         """Say what was left, save what was done, and hand over what became of the files."""
         results.tell_places()
         self.save(results, manifest)
-        self._take(results.tally)
-        if results.tally.counts.compiled and self.store.base is not None and manifest.lacks_sqlite:
-            self.observer.notice(
+        self._hand_over(results.tally)
+        if results.tally.counts.compiled and self.operation.store.base is not None and manifest.lacks_sqlite:
+            self.operation.observer.notice(
                 "this Python has no module sqlite3: every run looks at everything anew, and no history is kept"
             )
 
@@ -85,30 +152,18 @@ class Workspace:
                 manifest.save()
                 self.parts.save()
         except OSError as error:
-            self.store.give_up(error)
-            self.store.tell()
+            self.operation.store.give_up(error)
+            self.operation.store.tell()
 
-    def _take(self, tally: Tally) -> None:
-        self.report.tally.add(tally)
+    def _hand_over(self, tally: Tally) -> None:
+        if self._relay is not None:
+            self._relay.send("take", tally)
+        else:
+            self.report.tally.add(tally)
 
 
-class WorkspaceApart(Workspace):
-    """The same in a process that was forked: the parent has the lock, the journal, the history and the report."""
+def _is_root_of_a_namespace() -> bool:
+    """Whether root's fixed places are another root's."""
+    from ..namespaces import is_restricted
 
-    def __init__(self, workspace: Workspace, relay: Relay) -> None:
-        vars(self).update(vars(workspace))
-        self.store.tell_to(relay.notice)
-        self.observer = relay
-        self.ownership = workspace.ownership.anew(relay.notice)
-        self.forget_parts()
-        self._relay = relay
-        self._has_entered = False
-
-    def enter(self) -> bool:
-        if self._has_entered:
-            return False
-        self._has_entered = True
-        return self._relay.enter()
-
-    def _take(self, tally: Tally) -> None:
-        self._relay.send("take", tally)
+    return os.geteuid() == 0 and is_restricted()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..tuples import NamedTuple
@@ -47,11 +47,23 @@ class Entry(NamedTuple):
         return self.paths is None or (paths is not None and set(paths) <= set(self.paths))
 
 
-class Journal:
-    """The journal of one installation, below its state directory."""
+def union(paths: tuple[str, ...] | None, entries: Iterable[Entry]) -> tuple[str, ...] | None:
+    """Returns these paths and those of entries; None for the whole scope."""
+    found: set[str] = set(paths or ())
+    for each in (paths, *(entry.paths for entry in entries)):
+        if each is None:
+            return None
+        found.update(each)
+    return tuple(sorted(found))
 
-    def __init__(self, directory: str, quota: Quota | None = None) -> None:
-        self._directory = os.path.join(directory, "journal")
+
+class Journal:
+    """The journal of one installation, below its state directory; without one, an empty journal that keeps nothing."""
+
+    def __init__(self, directory: str | None, quota: Quota | None = None) -> None:
+        #: Whether entries can be written.
+        self.is_kept = directory is not None
+        self._directory = os.path.join(directory or "", "journal")
         self._quota = quota or Quota()
 
     def write(
@@ -75,12 +87,18 @@ class Journal:
     def entries(self) -> Iterator[Entry]:
         """Yields all entries, oldest first. An unreadable one is skipped, and kept."""
         try:
-            names = sorted(name for name in os.listdir(self._directory) if name.endswith(".json"))
+            names = (
+                sorted(name for name in os.listdir(self._directory) if name.endswith(".json")) if self.is_kept else []
+            )
         except OSError:
             return  # no journal was ever written here
         for name in names:
             with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
                 yield _load(name, files.read(os.path.join(self._directory, name)))
+
+    def alike(self, options: dict[str, Any]) -> list[Entry]:
+        """Returns the entries with these options: they differ in their paths alone."""
+        return [entry for entry in self.entries() if entry.options == options]
 
     def done(self, entry: Entry) -> None:
         """Remove an entry whose work is done."""

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ..stamps import inode_of
@@ -24,16 +24,18 @@ from .quota import Quota, measure
 
 Notice = Callable[[str], None]
 
-_FORMAT = 1
+_FORMAT = 2
 _SUBDIRECTORY = "roots"
 _NOTE = "root.json"
 #: The note's mtime is when the root was last worked on; this file's mtime is when the root was first missing.
 _MISSING = "missing"
-#: In an installation's directory: the name of the last full examination that it has done.
-PAID = "looked-at-everything"
+#: In an installation's directory: when the state was dropped for which it has examined everything.
+EXAMINED = "looked-at-everything"
 #: Bytes. Limits for the state of one root, and of all of them together.
 LARGEST = 128 << 20
 LARGEST_TOGETHER = 1 << 30
+#: Bytes. The size of a root's state after it was dropped.
+_SIZE_WHEN_EMPTY = 16 << 10
 #: Seconds for which the state of a root is kept after the root is gone.
 KEPT_AFTER = 30 * 86400.0
 #: Seconds to wait for another run that claims the same root, which takes a moment.
@@ -43,12 +45,16 @@ _UNREADABLE = re.compile(r"[^A-Za-z0-9.+_-]+")
 _LONGEST_NAME = 100
 
 
-class Debt(NamedTuple):
-    """A full examination that is due, once for each interpreter, since the state was dropped."""
+class _Note(NamedTuple):
+    """What a root's state is about."""
 
-    name: str
-    since: float
-    """Seconds since the epoch."""
+    path: str
+    identity: tuple[int, int, int]
+    """Device, inode and birth time."""
+    dropped: float | None
+    """When its state was last dropped, in seconds since the epoch."""
+    is_clear: bool
+    """Whether that has come to its end."""
 
 
 class RootState:
@@ -61,7 +67,8 @@ class RootState:
         self.directory = os.path.join(place, directory_name(path))
         #: Whether the state is about this very root.
         self.is_known = False
-        self.debt: Debt | None = None
+        #: When it was last dropped: each interpreter has to examine everything once since then.
+        self.dropped: float | None = None
         self.quota = Quota(LARGEST)
 
     def look(self) -> None:
@@ -70,7 +77,11 @@ class RootState:
             return
         note = self._read()
         self.is_known = note is not None and note.identity == self.identity and note.is_clear
-        self.debt = note.debt if note is not None and self.is_known else Debt("", time.time())
+        self.dropped = note.dropped if note is not None and self.is_known else time.time()
+
+    def was_examined(self, installation: str) -> bool:
+        """Whether an interpreter has examined everything since the state was dropped."""
+        return bool(files.read(os.path.join(self.directory, installation, EXAMINED)) == self.dropped)
 
     def claim(self, notice: Notice, has_state_inside: Callable[[], bool]) -> None:
         """Bind the state to this root. `has_state_inside` tells whether an earlier release has kept state in the root.
@@ -86,9 +97,9 @@ class RootState:
                 self._drop()
                 notice(f"{self.path}: its state can't be read; everything is examined once")
             elif note is None:
-                drop_gone(place, notice, keep=self.directory)
+                _drop_gone(place, notice, keep=self.directory)
                 if has_state_inside():
-                    self.debt = _new_debt()
+                    self.dropped = time.time()
                     notice(
                         f"{self.path}: the state inside is from an earlier release and isn't read; everything is"
                         " examined once"
@@ -103,8 +114,12 @@ class RootState:
             elif not note.is_clear:
                 self._drop()
             else:
-                self.debt = note.debt
-                self._enforce_limit(notice)
+                self.dropped = note.dropped
+                size = measure(self.directory)
+                self.quota.left = LARGEST - size
+                if size > LARGEST:
+                    self._drop()
+                    notice(f"{self.path}: {self.full}")
                 os.utime(os.path.join(self.directory, _NOTE))
         self.is_known = True
         _enforce_common_limit(place, notice, keep=self.directory)
@@ -113,13 +128,6 @@ class RootState:
         """Drop the state; a full examination is due then. Raises OSError."""
         with self._locked():
             self._drop()
-
-    def _enforce_limit(self, notice: Notice) -> None:
-        size = measure(self.directory)
-        self.quota.left = LARGEST - size
-        if size > LARGEST:
-            self._drop()
-            notice(f"{self.path}: {self.full}")
 
     @property
     def full(self) -> str:
@@ -130,29 +138,21 @@ class RootState:
 
     def _drop(self) -> None:
         """Drop the state. That is recorded first, so that the next run continues if this one is killed halfway."""
-        self.debt = _new_debt()
+        self.dropped = time.time()
         self._write(is_clear=False)
         with os.scandir(self.directory) as entries:
             for entry in entries:
-                if entry.name == _NOTE:
-                    continue
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
-                else:
+                elif entry.name != _NOTE:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(entry.path)
         self._write()
         self.quota = Quota(LARGEST)
 
     def _write(self, *, is_clear: bool = True) -> None:
-        note = {
-            "format": _FORMAT,
-            "path": os.fsencode(self.path).hex(),
-            "identity": self.identity,
-            "debt": self.debt,
-            "is_clear": is_clear,
-        }
-        files.write_durably(os.path.join(self.directory, _NOTE), note)
+        note = _Note(os.fsencode(self.path).hex(), self.identity, self.dropped, is_clear)
+        files.write_durably(os.path.join(self.directory, _NOTE), {"format": _FORMAT, **note._asdict()})
 
     def _read(self) -> _Note | None:
         note = _read_note(self.directory)
@@ -162,21 +162,19 @@ class RootState:
     def _locked(self) -> Iterator[None]:
         """Keep other runs from claiming or dropping it meanwhile. Raises OSError and RefusedError."""
         deadline = time.monotonic() + _PATIENCE
-        while (descriptor := _make_and_lock(self.directory)) is None:
-            if time.monotonic() > deadline:
-                raise BlockingIOError(0, "another run has locked it")
-            time.sleep(_POLL)
+        descriptor = None
+        while descriptor is None:
+            make_own(self.directory)
+            with contextlib.suppress(FileNotFoundError):  # dropped while it was made
+                descriptor = files.hold_directory(self.directory)
+            if descriptor is None:
+                if time.monotonic() > deadline:
+                    raise BlockingIOError(0, "another run has locked it")
+                time.sleep(_POLL)
         try:
             yield
         finally:
             os.close(descriptor)
-
-
-class _Note(NamedTuple):
-    path: str
-    identity: tuple[int, int, int]
-    debt: Debt | None
-    is_clear: bool
 
 
 def state_of_root(base: str, root: str) -> RootState:
@@ -199,37 +197,31 @@ def directory_name(path: str) -> str:
     return f"{readable}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}"
 
 
-def drop_gone(place: str, notice: Notice, *, keep: str | None = None) -> None:
-    """Drop the state of roots that have been gone for a month. `place` holds the state of all roots."""
-    for directory in _directories(place):
-        if directory == keep or (descriptor := _try_lock(directory)) is None:
-            continue
-        try:
-            note = _read_note(directory)
-            if note is not None and _has_gone_for_long(directory, note.path):
-                shutil.rmtree(directory, ignore_errors=True)
-                notice(f"the state of {note.path} was dropped: it has been gone for {KEPT_AFTER / 86400:.0f} days")
-        finally:
-            os.close(descriptor)
-
-
 def drop_gone_roots(base: str, notice: Notice) -> None:
-    """Like `drop_gone`, below a state directory."""
-    drop_gone(os.path.join(base, _SUBDIRECTORY), notice)
+    """Drop the state of roots that have been gone for a month."""
+    _drop_gone(os.path.join(base, _SUBDIRECTORY), notice)
 
 
 def with_pending_work(base: str) -> Iterator[str]:
     """Yields the roots that still exist, and have work in their journals or a full examination due."""
-    for directory in _directories(os.path.join(base, _SUBDIRECTORY)):
+    place = os.path.join(base, _SUBDIRECTORY)
+    for directory in _directories(place):
         note = _read_note(directory)
         if note is None or not os.path.isdir(note.path):
             continue
-        installations = [os.path.join(directory, name) for name in os.listdir(directory)]
-        paid = note.debt is None or any(
-            files.read(os.path.join(each, PAID)) == note.debt.name for each in installations
-        )
-        if not paid or any(any(Journal(each).entries()) for each in installations):
+        state = RootState(place, note.path, note.identity)
+        state.dropped = note.dropped
+        names = os.listdir(directory)
+        is_due = note.dropped is not None and not any(map(state.was_examined, names))
+        if is_due or any(any(Journal(os.path.join(directory, name)).entries()) for name in names):
             yield note.path
+
+
+def _drop_gone(place: str, notice: Notice, *, keep: str = "") -> None:
+    for directory, note in _unused(_directories(place), keep):
+        if note is not None and _has_gone_for_long(directory, note.path):
+            shutil.rmtree(directory, ignore_errors=True)
+            notice(f"the state of {note.path} was dropped: it has been gone for {KEPT_AFTER / 86400:.0f} days")
 
 
 def _has_gone_for_long(directory: str, path: str) -> bool:
@@ -255,35 +247,32 @@ def _enforce_common_limit(place: str, notice: Notice, keep: str) -> None:
     directories = list(_directories(place))
     if len(directories) <= LARGEST_TOGETHER // LARGEST:
         return
-    by_age = sorted(directories, key=_last_served)
-    sizes = {directory: measure(directory) for directory in by_age}
+    sizes = {directory: measure(directory) for directory in sorted(directories, key=_last_served)}
     excess = sum(sizes.values()) - LARGEST_TOGETHER
-    for directory in by_age:
+    for directory, note in _unused(sizes, keep):
         if excess <= 0:
             return
-        if directory == keep or (descriptor := _try_lock(directory)) is None:
-            continue
-        try:
-            note = _read_note(directory)
-            if note is None:
-                shutil.rmtree(directory, ignore_errors=True)
-            elif sizes[directory] > _SIZE_WHEN_EMPTY:
-                _forget_other(place, note)
-                together = LARGEST_TOGETHER >> 20
-                notice(f"{note.path}: its state was dropped, since all roots' state takes more than {together} MiB")
-            excess -= sizes[directory]
-        finally:
-            os.close(descriptor)
+        if note is None:
+            shutil.rmtree(directory, ignore_errors=True)
+        elif sizes[directory] > _SIZE_WHEN_EMPTY:
+            with contextlib.suppress(OSError):
+                RootState(place, note.path, note.identity)._drop()
+            together = LARGEST_TOGETHER >> 20
+            notice(f"{note.path}: its state was dropped, since all roots' state takes more than {together} MiB")
+        excess -= sizes[directory]
 
 
-#: Bytes. The size of a root's state after it was dropped.
-_SIZE_WHEN_EMPTY = 16 << 10
-
-
-def _forget_other(place: str, note: _Note) -> None:
-    other = RootState(place, note.path, note.identity)
-    with contextlib.suppress(OSError):
-        other._drop()
+def _unused(directories: Iterable[str], keep: str) -> Iterator[tuple[str, _Note | None]]:
+    """Yields those that no other run claims, each locked, with its note; not the one to keep."""
+    for directory in directories:
+        descriptor = None
+        with contextlib.suppress(OSError):
+            descriptor = files.hold_directory(directory) if directory != keep else None
+        if descriptor is not None:
+            try:
+                yield directory, _read_note(directory)
+            finally:
+                os.close(descriptor)
 
 
 def _directories(place: str) -> Iterator[str]:
@@ -303,36 +292,12 @@ def _last_served(directory: str) -> float:
 
 
 def _read_note(directory: str) -> _Note | None:
-    said: Any = files.read(os.path.join(directory, _NOTE))
+    stored: Any = files.read(os.path.join(directory, _NOTE))
     try:
-        if said["format"] != _FORMAT:
+        if stored["format"] != _FORMAT:
             return None
-        device, inode, birth = map(int, said["identity"])
-        debt = said["debt"]
-        return _Note(
-            os.fsdecode(bytes.fromhex(said["path"])),
-            (device, inode, birth),
-            None if debt is None else Debt(str(debt[0]), float(debt[1])),
-            bool(said["is_clear"]),
-        )
+        device, inode, birth = map(int, stored["identity"])
+        path, dropped = os.fsdecode(bytes.fromhex(stored["path"])), stored["dropped"]
+        return _Note(path, (device, inode, birth), dropped and float(dropped), bool(stored["is_clear"]))
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
-        return None
-
-
-def _new_debt() -> Debt:
-    return Debt(os.urandom(8).hex(), time.time())
-
-
-def _make_and_lock(directory: str) -> int | None:
-    """Make and lock a root's state directory; closing the descriptor unlocks it. None if another run holds the lock."""
-    make_own(directory)
-    with contextlib.suppress(FileNotFoundError):  # dropped while it was made
-        return files.hold_directory(directory)
-    return None
-
-
-def _try_lock(directory: str) -> int | None:
-    try:
-        return files.hold_directory(directory)
-    except OSError:
         return None

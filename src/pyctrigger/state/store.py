@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RefusedError
 from . import files
@@ -16,7 +16,7 @@ from .records.manifest import HOOK_PATIENCE, PATIENCE, Manifest
 from .records.parts import Parts
 
 if TYPE_CHECKING:
-    from .roots import Debt, RootState
+    from .roots import RootState
 
 
 _MAGIC = "magic_number"
@@ -95,34 +95,30 @@ class Store:
             self.give_up(error)
             return None
 
-    def journal(self, installation: str) -> Journal | None:
-        """Returns the journal of an installation, or None without state."""
-        directory = self.directory(installation)
-        return Journal(directory, self._quota) if directory else None
+    def journal(self, installation: str) -> Journal:
+        """Returns the journal of an installation; without state, one that keeps nothing."""
+        return Journal(self.directory(installation), self._quota)
 
-    def debt(self, installation: str) -> Debt | None:
-        """Returns the full examination that is due for an installation in a root whose state was dropped, or None."""
-        if self._root is None:
+    def examination_due(self, installation: str) -> float | None:
+        """Returns since when an installation in a root whose state was dropped has to be examined, or None."""
+        if self._root is None or self._root.dropped is None:
             return None
-        from .roots import PAID
-
-        debt = self._root.debt
-        paid = files.read(os.path.join(self._base, installation, PAID)) if debt and self._base else None
-        return debt if debt is not None and paid != debt.name else None
+        return None if self._base is not None and self._root.was_examined(installation) else self._root.dropped
 
     def pending(self, installation: str) -> list[Entry]:
         """Returns the announced work of an installation that isn't done yet, from its journal alone."""
-        journal, debt = self.journal(installation), self.debt(installation)
-        owed = [Entry("", debt.since, "unknown", None, {})] if debt is not None else []
-        return [*owed, *(journal.entries() if journal else ())]
+        due = self.examination_due(installation)
+        entries = [] if due is None else [Entry("", due, "unknown", None, {})]
+        return [*entries, *self.journal(installation).entries()]
 
-    def pay(self, installation: str) -> None:
-        """Record that the full examination is in the journal now. Raises OSError."""
-        directory = self.directory(installation)
-        if directory is not None and self._root is not None and self._root.debt is not None:
-            from .roots import PAID
+    def announce_examination(self, installation: str, options: dict[str, Any]) -> None:
+        """Write a full examination that is due into the journal. Raises OSError."""
+        due, directory = self.examination_due(installation), self.directory(installation)
+        if due is not None and directory is not None:
+            from .roots import EXAMINED
 
-            files.write_durably(os.path.join(directory, PAID), self._root.debt.name)
+            self.journal(installation).write("unknown", None, options)
+            files.write_durably(os.path.join(directory, EXAMINED), due)
 
     def magic_number(self, installation: str) -> bytes | None:
         """Returns the interpreter's magic number at the last full examination of its directories, or None if unknown.

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packages import pycs_below, write_tree
-from pyctrigger.run.entrance import Entrance
-from pyctrigger.run.scope.config import Settings
-from pyctrigger.run.scope.request import Running
+from pyctrigger.outcome.observer import Observer
+from pyctrigger.outcome.report import FlavourReport
+from pyctrigger.run.operation import Operation
+from pyctrigger.run.scope.request import Request, Running, Scope, Work
+from pyctrigger.run.workspace import Workspace
 from pyctrigger.state.lock import InstallationLock
-from pyctrigger.state.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from command import Command
-    from pyctrigger.outcome.observer import Observer
+    from interpreters import Interpreter
 
 #: Frames of ours on the stack while a hook gives a pyc its name.
 MOST_FRAMES = 10
@@ -105,7 +106,7 @@ def test_a_hook_asks_once(pyctrigger: Command, served: Path, scope: list[str], c
 HOLDER = """
 import sys
 from pyctrigger.state.lock import InstallationLock
-lock = InstallationLock(sys.argv[1], "x")
+lock = InstallationLock(*sys.argv[1:])
 lock.acquire(0, print)
 """
 
@@ -120,31 +121,35 @@ lock.acquire(0, print)
     ],
 )
 def test_a_holder_who_came_and_went_makes_old_what_was_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: Observer, meanwhile: str, *, is_outdated: bool
+    tmp_path: Path,
+    site: Path,
+    newest: Interpreter,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: str,
+    *,
+    is_outdated: bool,
 ) -> None:
     """Nobody waits for one who is gone, and the plan may be of before."""
     locks = str(tmp_path / "locks")
-    monkeypatch.setattr("pyctrigger.run.entrance.lock_directory", lambda named: locks)
+    monkeypatch.setattr("pyctrigger.run.workspace.lock_directory", lambda named: locks)
+    running = Running(state_dir=str(tmp_path / "state"))
+    operation = Operation(
+        Request(Work.SWEEP, Scope((newest.path,), site_dirs=(str(site),)), running=running), Observer()
+    )
+    operation.prepare()
+    workspace = Workspace(operation, operation.assignments[0], FlavourReport(newest.flavour, "", None))
     if meanwhile != "somebody for the first time":
-        first = InstallationLock(locks, "x")
-        first.acquire(0, quiet.notice)
+        first = InstallationLock(locks, workspace.installation)
+        first.acquire(0, print)
         first.release()
-    entrance = Entrance("x", Running(), Settings(), Store(str(tmp_path / "state"), quiet.notice), quiet)
-    entrance.look()
+    workspace.note_last_use()
     if meanwhile != "nobody":
         ending = "lock.release()" if "released" in meanwhile else "import os; os._exit(9)"
-        subprocess.run([sys.executable, "-c", HOLDER + ending, locks], check=False, timeout=60)
+        holder = [sys.executable, "-c", HOLDER + ending, locks, workspace.installation]
+        subprocess.run(holder, check=False, timeout=60)
 
-    assert entrance.pass_through() is is_outdated
-    entrance.look()
-    assert entrance.pass_through() is False
-    entrance.leave()
-    assert os.listdir(locks) == ["x.lock"]
-
-
-@pytest.fixture
-def quiet() -> Observer:
-    """Listens to nothing."""
-    from pyctrigger.outcome.observer import Observer
-
-    return Observer()
+    assert workspace.enter() is is_outdated
+    workspace.note_last_use()
+    assert workspace.enter() is False
+    workspace.leave()
+    assert os.listdir(locks) == [f"{workspace.installation}.lock"]

@@ -18,13 +18,13 @@ from ...interpreter.interpreter import Interpreter
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, error_fields, printable
 from ...run.backlog import Unidentified
+from ...run.operation import divided
 from ...run.scope.config import Settings
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.places import real_prefix
 from ...run.scope.request import Request
 from ...run.scope.stored import open_state
 from ...run.scope.target import Target
-from ...run.targets import divided
 from ...stamps import inode_of
 from ...state.history import History, PastFlavour, PastRun, elapsed
 from ...state.journal import Entry
