@@ -148,8 +148,10 @@ class Tally:
         return 1 if self.failures or any(not finding.known for finding in self.findings) else 0
 
 
-def path_fields(name: str, path: str) -> dict[str, Any]:
+def path_fields(name: str, path: str | None) -> dict[str, Any]:
     """A path for JSON: as text, and where its bytes are no UTF-8, U+FFFD in their place and `<name>_hex` beside it."""
+    if path is None:
+        return {name: None}
     data = os.fsencode(path)
     try:
         return {name: data.decode("utf-8")}

@@ -34,12 +34,8 @@ class Taking(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """The site directory's part of the JSON object."""
-        return {
-            **path_fields("site_directory", self.site),
-            "pycs": self.pycs,
-            "bytes": self.bytes,
-            "by_others": self.by_others,
-        }
+        numbers = {"pycs": self.pycs, "bytes": self.bytes, "by_others": self.by_others}
+        return {**path_fields("site_directory", self.site), **numbers}
 
 
 class FlavourReport:
@@ -105,7 +101,7 @@ class FlavourReport:
         document: dict[str, Any] = {
             "flavour": self.flavour,
             "installation": self.installation,
-            **({"prefix": None} if self.prefix is None else path_fields("prefix", self.prefix)),
+            **path_fields("prefix", self.prefix),
             "outcome": self.outcome,
             "interpreter": interpreter_fields(self.interpreter)
             if self.interpreter and self.interpreter.executable
@@ -230,11 +226,8 @@ def _failure(failure: Failure) -> dict[str, Any]:
 def _finding(finding: Finding) -> dict[str, Any]:
     from .states import why  # nobody pays for it who found nothing
 
-    fields: dict[str, Any] = {"kind": finding.kind}
-    fields.update(path_fields("pyc", finding.pyc) if finding.pyc is not None else {"pyc": None})
-    fields.update(path_fields("source", finding.source) if finding.source is not None else {"source": None})
-    fields["reason"] = why(finding)
-    return fields
+    paths = {**path_fields("pyc", finding.pyc), **path_fields("source", finding.source)}
+    return {"kind": finding.kind, **paths, "reason": why(finding)}
 
 
 def _action(action: Action) -> dict[str, Any]:

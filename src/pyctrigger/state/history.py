@@ -181,44 +181,15 @@ def _fields_of(run: PastRun) -> dict[str, Any]:
 def _runs_of(rows: Iterable[tuple[Any, Any]]) -> Iterator[PastRun]:
     for number, record in rows:
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-            yield _load(number, json.loads(record))
+            yield PastRun(**_converted({**json.loads(record), "number": number}, PastRun._fields))
 
 
-def _load(number: Any, said: Any) -> PastRun:
-    paths = said["paths"]
-    return PastRun(
-        number=_natural(number),
-        began=_time(said["began"]),
-        ended=None if said["ended"] is None else _time(said["ended"]),
-        pid=_natural(said["pid"]),
-        birth=_text(said["birth"]),
-        command=_text(said["command"]),
-        event=_text(said["event"]),
-        manager=None if said["manager"] is None else _text(said["manager"]),
-        hook=bool(said["hook"]),
-        options={_text(name): value for name, value in said["options"].items()},
-        paths=None if paths is None else tuple(_text(path) for path in paths),
-        path_count=_natural(said["path_count"]),
-        flavours=tuple(_load_flavour(each) for each in said["flavours"]),
-        errors=tuple((_natural(code), _text(message)) for code, message in said["errors"]),
-        exit_code=_natural(said["exit_code"]),
-    )
+def _converted(stored: Any, names: Iterable[str]) -> dict[str, Any]:
+    return {name: _CONVERTERS[name](stored[name]) for name in names}
 
 
-def _load_flavour(said: Any) -> PastFlavour:
-    return PastFlavour(
-        flavour=_text(said["flavour"]),
-        installation=_text(said["installation"]),
-        counts={_text(name): _natural(count) for name, count in said["counts"].items()},
-        failures=tuple((_text(path), _text(kind), _text(message)) for path, kind, message in said["failures"]),
-        failure_count=_natural(said["failure_count"]),
-        exit_code=_natural(said["exit_code"]),
-        elapsed_seconds=_time(said["elapsed_seconds"]),
-        deferred=bool(said["deferred"]),
-        taken_over=_natural(said["taken_over"]),
-        prefix=None if said.get("prefix") is None else _text(said["prefix"]),
-        is_denied=said.get("is_denied") is True,
-    )
+def _optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else convert(value)
 
 
 def _text(value: Any) -> str:
@@ -240,3 +211,25 @@ def _time(value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value < 1 << 36:
         raise ValueError("no time")
     return float(value)
+
+
+def _failure(value: Any) -> tuple[str, str, str]:
+    path, kind, message = map(_text, value)
+    return path, kind, message
+
+
+#: What makes of a stored field what it has to be. They raise what `_runs_of` suppresses.
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("birth", "command", "event", "flavour", "installation"), _text),
+    **dict.fromkeys(("manager", "prefix"), _optional(_text)),
+    **dict.fromkeys(("number", "pid", "path_count", "exit_code", "failure_count", "taken_over"), _natural),
+    **dict.fromkeys(("began", "elapsed_seconds"), _time),
+    **dict.fromkeys(("hook", "deferred", "is_denied"), bool),
+    "ended": _optional(_time),
+    "options": lambda value: {_text(name): each for name, each in value.items()},
+    "paths": _optional(lambda value: tuple(map(_text, value))),
+    "counts": lambda value: {_text(name): _natural(count) for name, count in value.items()},
+    "failures": lambda value: tuple(map(_failure, value)),
+    "flavours": lambda value: tuple(PastFlavour(**_converted(each, PastFlavour._fields)) for each in value),
+    "errors": lambda value: tuple((_natural(code), _text(message)) for code, message in value),
+}

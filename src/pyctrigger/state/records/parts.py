@@ -70,6 +70,10 @@ class Part(NamedTuple):
         return zip(names, PACKED.iter_unpack(seen))
 
 
+#: By site directory: the options that its parts were examined with, and their notes by name.
+_Sites = dict[str, tuple[str, dict[str, Part]]]
+
+
 class Parts:
     """The notes of one installation, by site directory. Without a state directory there are none."""
 
@@ -77,7 +81,7 @@ class Parts:
         self._quota = quota or Quota()
         self._path = os.path.join(directory, "parts.json") if directory is not None else None
         self._records = os.path.join(directory, MANIFEST) if directory is not None else ""
-        self._sites: dict[str, Any] | None = None
+        self._sites: _Sites | None = None
         self._manifest_identity: Any = None
         self._size = 0
         self._has_changed = False
@@ -94,37 +98,33 @@ class Parts:
 
     def has_other(self, site: str, terms: str) -> bool:
         """Whether there are notes of a site directory that were made with other options (`terms`)."""
-        known = self._load_sites().get(site)
-        return known is not None and known.get("terms") != terms
+        return site in self._load_sites() and self._of(site, terms) is None
 
     def of(self, site: str, terms: str) -> dict[str, Part]:
         """Returns the notes of a site directory by top-level package; "" stands for its own modules."""
-        known = self._load_sites().get(site)
-        if known is None or known.get("terms") != terms:
-            return {}
-        return {name: Part._make(fields) for name, fields in known["parts"].items()}
+        return dict(self._of(site, terms) or {})
 
     def owned_in(self, site: str, terms: str, name: str) -> tuple[str, ...]:
-        """The pycs of a part that were left to the packages that own them, and were told."""
-        known = self._load_sites().get(site)
-        fields = known["parts"].get(name) if known is not None and known.get("terms") == terms else None
-        return Part._make(fields).owned if fields is not None else ()
+        """Returns the pycs of a part that were reported, and left to the packages that own them."""
+        return (self._of(site, terms) or {}).get(name, Part()).owned
 
     def note(self, site: str, terms: str, name: str, part: Part) -> None:
         """Record the note of a part, replacing an older one."""
-        parts = self._parts_of(site, terms)
-        fields = list(part)
         if self._size > _MAX_NOTED and part.names:
-            parts.pop(name, None)
+            self.forget(site, terms, name)
             return
         self._size += len(part.names) + len(part.seen)
-        if parts.get(name) != fields:
-            parts[name] = fields
+        parts = self._of(site, terms)
+        if parts is None:
+            parts = {}
+            self._load_sites()[site] = (terms, parts)
+        if parts.get(name) != part:
+            parts[name] = part
             self._has_changed = True
 
     def forget(self, site: str, terms: str, name: str) -> None:
         """Drop the note of a part: it is gone, or needs work."""
-        if self._parts_of(site, terms).pop(name, None) is not None:
+        if (self._of(site, terms) or {}).pop(name, None) is not None:
             self._has_changed = True
 
     def save(self) -> None:
@@ -133,7 +133,8 @@ class Parts:
             return
         known, manifest = self._load_sites(), self._identify_manifest()
         if self._has_changed or (known and manifest != self._manifest_identity):
-            text = json.dumps({"format": _FORMAT, "records": manifest, "sites": known})
+            sites = {site: {"terms": terms, "parts": parts} for site, (terms, parts) in known.items()}
+            text = json.dumps({"format": _FORMAT, "records": manifest, "sites": sites})
             if self._quota.left is not None and len(text) > _MAX_FOREIGN:
                 self._sites, text = {}, "{}"
             self._quota.spend(len(text))
@@ -145,14 +146,11 @@ class Parts:
         """Read the notes, before the manifest is saved."""
         self._load_sites()
 
-    def _parts_of(self, site: str, terms: str) -> dict[str, Any]:
-        known = self._load_sites().get(site)
-        if known is None or known.get("terms") != terms:
-            known = self._load_sites()[site] = {"terms": terms, "parts": {}}
-        parts: dict[str, Any] = known["parts"]
-        return parts
+    def _of(self, site: str, terms: str) -> dict[str, Part] | None:
+        known, parts = self._load_sites().get(site, (None, None))
+        return parts if known == terms else None
 
-    def _load_sites(self) -> dict[str, Any]:
+    def _load_sites(self) -> _Sites:
         if self._sites is None:
             self._manifest_identity = self._identify_manifest()
             try:
@@ -169,14 +167,16 @@ class Parts:
             return None
 
 
-def _load(stored: Any, records: list[int] | None) -> dict[str, Any]:
+def _load(stored: Any, records: list[int] | None) -> _Sites:
     if stored["format"] != _FORMAT or stored["records"] != records:
         raise ValueError("another format, or another manifest")
-    sites: dict[str, Any] = stored["sites"]
-    for site in sites.values():
-        for fields in site["parts"].values():
-            names, seen, until, owned = fields
-            if not (isinstance(names, str) and isinstance(seen, str) and isinstance(until, (float, int, type(None)))):
-                raise TypeError("not a note of a part")
-            fields[3] = tuple(map(str, owned))
-    return sites
+    return {
+        site: (each["terms"], {name: _load_part(*fields) for name, fields in each["parts"].items()})
+        for site, each in stored["sites"].items()
+    }
+
+
+def _load_part(names: Any, seen: Any, until: Any, owned: Any) -> Part:
+    if not (isinstance(names, str) and isinstance(seen, str) and isinstance(until, (float, int, type(None)))):
+        raise TypeError("not a note of a part")
+    return Part(names, seen, until, tuple(map(str, owned)))
