@@ -188,23 +188,21 @@ def drop_gone(
         observer.notice(f"pending work for {name} was dropped: its interpreter is gone")
     if request.running.hook:
         return
-    _drop_gone_environments(base, probed, observer)
+    _drop_gone_environments(store, probed, observer)
     if request.scope.root is None and os.path.isdir(os.path.join(base, "roots")):
         from ..state.roots import drop_gone_roots
 
         drop_gone_roots(base, observer.notice)
 
 
-def _drop_gone_environments(base: str, probed: ProbedInterpreters, observer: Observer) -> None:
+def _drop_gone_environments(store: Store, probed: ProbedInterpreters, observer: Observer) -> None:
     """Drop all that is known of environments that are gone, pending work with it."""
     import shutil  # not for hooks
 
-    from ..state.served import served
-
-    for each in served(base):
+    for each in store.environments():
         if os.path.lexists(each.prefix):
             continue
-        directory = os.path.join(base, each.installation)
+        directory = os.path.join(store.base or "", each.installation)
         if any(Journal(directory).entries()):
             observer.notice(f"pending work for {each.prefix} was dropped: the environment is gone")
         shutil.rmtree(directory, ignore_errors=True)

@@ -70,12 +70,8 @@ def _note_in_state(assignment: Assignment, operation: Operation) -> None:
     except OSError as error:
         store.give_up(error)
     if target.environment is not None and target.root is None:
-        from ..state.served import note  # when the environment goes, nobody can ask it
-
-        directory = store.directory(target.installation)
-        if directory is not None:
-            with contextlib.suppress(OSError):  # whoever writes more there says so
-                note(directory, target.environment, target.interpreter.executable)
+        with contextlib.suppress(OSError):  # whoever writes more there says so
+            store.note_environment(target.installation, target.environment, target.interpreter.executable)
 
 
 def _announce(assignment: Assignment, workspace: Workspace, sites: OpenSites) -> bool:

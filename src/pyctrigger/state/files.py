@@ -28,21 +28,11 @@ def write_durably(path: str, value: Any) -> None:
     write_text(path, json.dumps(value))
 
 
-def write_text(path: str, text: str) -> None:
+def write_text(path: str, text: str, *, durable: bool = True) -> None:
     """Write a text to `path`. Its bytes are on the disk before the rename, the rename before this returns.
 
-    Raises OSError.
+    If not `durable`, nothing is synced, and after a power failure the file may be unreadable. Raises OSError.
     """
-    _write_atomically(path, text, durable=True)
-    sync_directory(os.path.dirname(path))
-
-
-def write_lightly(path: str, text: str) -> None:
-    """Write a text without syncing: after a power failure the file may be unreadable. Raises OSError."""
-    _write_atomically(path, text, durable=False)
-
-
-def _write_atomically(path: str, text: str, *, durable: bool) -> None:
     sweep(os.path.dirname(path))
     temporary, descriptor = _create(path)
     try:
@@ -56,6 +46,8 @@ def _write_atomically(path: str, text: str, *, durable: bool) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    if durable:
+        sync_directory(os.path.dirname(path))
 
 
 def _create(path: str) -> tuple[str, int]:
@@ -73,16 +65,19 @@ def _create(path: str) -> tuple[str, int]:
 def sweep(directory: str) -> None:
     """Remove temporary files of killed writers. Raises OSError if the directory can't be listed."""
     for name in os.listdir(directory):
-        if not name.endswith(_TEMPORARY):
-            continue
-        residue = os.path.join(directory, name)
-        with contextlib.suppress(OSError):
-            descriptor = os.open(residue, _OPEN)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(residue)
-            finally:
-                os.close(descriptor)
+        if name.endswith(_TEMPORARY):
+            remove_unlocked(os.path.join(directory, name))
+
+
+def remove_unlocked(path: str, directory: int | None = None) -> None:
+    """Remove a temporary file, unless a process holds its lock. `path` may be relative to an open directory."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, _OPEN, dir_fd=directory)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path, dir_fd=directory)
+        finally:
+            os.close(descriptor)
 
 
 def sync_directory(path: str) -> None:

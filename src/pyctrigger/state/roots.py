@@ -297,7 +297,8 @@ def _read_note(directory: str) -> _Note | None:
         if stored["format"] != _FORMAT:
             return None
         device, inode, birth = map(int, stored["identity"])
-        path, dropped = os.fsdecode(bytes.fromhex(stored["path"])), stored["dropped"]
-        return _Note(path, (device, inode, birth), dropped and float(dropped), bool(stored["is_clear"]))
+        path = os.fsdecode(bytes.fromhex(stored["path"]))
+        dropped = None if stored["dropped"] is None else float(stored["dropped"])
+        return _Note(path, (device, inode, birth), dropped, bool(stored["is_clear"]))
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RefusedError
+from ..tuples import NamedTuple
 from . import files
 from .journal import Entry, Journal
 from .locations import make_own
@@ -20,8 +21,19 @@ if TYPE_CHECKING:
 
 
 _MAGIC = "magic_number"
+_ENVIRONMENT = "environment.json"
 #: Bytes. An installation's directory and its journal's.
 _DIRECTORIES = 8192
+
+
+class KnownEnvironment(NamedTuple):
+    """An environment that has state here, since a run has worked on it."""
+
+    installation: str
+    prefix: str
+    """Its real path."""
+    executable: str
+    """The interpreter that was last used for it, its own or another one."""
 
 
 class Store:
@@ -139,6 +151,22 @@ class Store:
         directory = self.directory(installation)
         if directory is not None and self.magic_number(installation) != magic_number:
             files.write_text(os.path.join(directory, _MAGIC), magic_number.hex())
+
+    def note_environment(self, installation: str, prefix: str, executable: str) -> None:
+        """Record which environment an installation is: when it is gone, nobody can ask it. Raises OSError."""
+        directory = self.directory(installation)
+        if directory is not None:
+            path, value = os.path.join(directory, _ENVIRONMENT), {"prefix": prefix, "executable": executable}
+            if files.read(path) != value:
+                files.write_durably(path, value)
+
+    def environments(self) -> Iterator[KnownEnvironment]:
+        """Yields all environments that have state here."""
+        base = self.base
+        for name in sorted(os.listdir(base)) if base is not None else ():
+            stored = files.read(os.path.join(base or "", name, _ENVIRONMENT))
+            with contextlib.suppress(KeyError, TypeError):
+                yield KnownEnvironment(name, os.fspath(stored["prefix"]), os.fspath(stored["executable"]))
 
     def manifest(self, installation: str) -> Manifest:
         """Returns the manifest of an installation; without state, one that keeps nothing."""

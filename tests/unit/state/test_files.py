@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 LOCK = {number: errno.errorcode[number] for number in (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)}
 
 
-@pytest.mark.parametrize("write", [files.write_text, files.write_lightly])
-def test_a_text_is_put_under_its_name(tmp_path: Path, write: Callable[[str, str], None]) -> None:
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_text_is_put_under_its_name(tmp_path: Path, *, durable: bool) -> None:
     """In the place of an older one, for its owner alone, and nothing stays beside it."""
     path = tmp_path / "file"
     for text in ("old\n", "new: é\n"):
-        write(str(path), text)
+        files.write_text(str(path), text, durable=durable)
         assert (text, 0o600, ["file"]) == (path.read_text("utf-8"), path.stat().st_mode & 0o777, os.listdir(tmp_path))
 
 
@@ -61,7 +61,7 @@ def test_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pyte
     files.write_text(str(tmp_path / "file"), "x")
     assert ["file", "rename", "directory"] == done
     done.clear()
-    files.write_lightly(str(tmp_path / "file"), "x")
+    files.write_text(str(tmp_path / "file"), "x", durable=False)
     assert ["rename"] == done
 
 
@@ -111,7 +111,7 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     held = os.open(tmp_path / "b.2-cd.tmp", os.O_WRONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     before = len(os.listdir("/proc/self/fd"))
-    files.write_lightly(str(tmp_path / "new"), "x")
+    files.write_text(str(tmp_path / "new"), "x", durable=False)
     assert ["b.2-cd.tmp", "c.tmp.keep", "d", "directory.tmp", "link.tmp", "new"] == sorted(os.listdir(tmp_path))
     os.close(held)
     files.sweep(str(tmp_path))

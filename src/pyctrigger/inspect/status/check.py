@@ -31,7 +31,6 @@ from ...state.journal import Entry
 from ...state.locations import lock_directory
 from ...state.lock import Holder, current_holder
 from ...state.probed import ProbedInterpreters
-from ...state.served import served
 from ...state.store import Store
 from ..past import require_readable
 
@@ -189,7 +188,7 @@ def _fill(report: CheckReport, request: Request) -> None:
         root = inode_of(os.stat(scope.root))
     runs = History(base).runs()
     seen: dict[str, Interpreter] = {}
-    for each in _subjects(request, settings, probed, base):
+    for each in _subjects(request, settings, probed, store):
         environment = None if each.prefix is None else real_prefix(scope.root, each.prefix)
         health = _health(Target(each.interpreter, (), root, each.prefix, environment), store, runs)
         if health.installation in seen:
@@ -219,7 +218,7 @@ class _Subject(NamedTuple):
     """The environment that it serves."""
 
 
-def _subjects(request: Request, settings: Settings, probed: ProbedInterpreters, base: str) -> Iterator[_Subject]:
+def _subjects(request: Request, settings: Settings, probed: ProbedInterpreters, store: Store) -> Iterator[_Subject]:
     """Those that are named, else those that runs have served and that are still there."""
     if _names_targets(request):
         yield from _named(request, settings, probed)
@@ -229,11 +228,11 @@ def _subjects(request: Request, settings: Settings, probed: ProbedInterpreters, 
     for known in sorted(probed.known(), key=lambda each: each.environment is not None):
         if known.is_gone or known.root not in (None, root):
             continue
-        if known.environment and not os.path.isdir(os.path.join(base, known.installation)):
+        if known.environment and not os.path.isdir(os.path.join(store.base or "", known.installation)):
             continue  # it serves its environment alone
         yield _asked(known, probed)
     executables = {known.executable: known for known in probed.known()}
-    for each in served(base) if root is None else ():
+    for each in store.environments() if root is None else ():
         if each.executable in executables and os.path.lexists(each.prefix):
             yield _asked(executables[each.executable], probed)._replace(prefix=each.prefix)
 

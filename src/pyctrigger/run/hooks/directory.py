@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ...errors import RightsError, UsageError
 from ...packages.hook import HookFile
-from ...state.files import read, sync, try_lock
+from ...state.files import read, remove_unlocked, sync, try_lock
 from ...state.locations import lock_directory, state_directory
 from ...tree.directory import make_directories, open_way
 from ...tree.identity import ForeignPlaceError, making_for
@@ -95,7 +95,7 @@ class HookDirectory:
         with contextlib.suppress(OSError), self._entered() as directory:
             for name in os.listdir(directory):
                 if re.fullmatch(rf"\.(?:{names})\.[0-9a-f]+\.tmp", name):
-                    _remove_unless_locked(directory, name)
+                    remove_unlocked(name, directory)
 
     def put(self, files: Sequence[HookFile]) -> None:
         """Put files in their places, in place of what is there; if one can't be written, none comes.
@@ -208,13 +208,3 @@ def _write_hidden(directory: int, file: HookFile, stack: contextlib.ExitStack) -
 def _remove_if_there(directory: int, name: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=directory)
-
-
-def _remove_unless_locked(directory: int, name: str) -> None:
-    with contextlib.suppress(OSError):
-        descriptor = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            if try_lock(descriptor):
-                os.unlink(name, dir_fd=directory)
-        finally:
-            os.close(descriptor)

@@ -138,7 +138,7 @@ class Parts:
             if self._quota.left is not None and len(text) > _MAX_FOREIGN:
                 self._sites, text = {}, "{}"
             self._quota.spend(len(text))
-            files.write_lightly(self._path, text)
+            files.write_text(self._path, text, durable=False)
         self._manifest_identity = manifest
         self._has_changed, self._size = False, 0
 

@@ -1,0 +1,212 @@
+"""The state of roots that are seen from outside: whose it is, how large it gets, and when it goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from packages import write_tree
+from pyctrigger.state import files, roots
+from pyctrigger.state.journal import Journal
+from pyctrigger.state.roots import RootState, directory_name, drop_gone_roots, state_of_root, with_pending_work
+
+NAMES = [
+    ("/", "slash-8a5edab282632443"),
+    ("/srv/jail", "srv-jail-3abd6c9a8c6b63b1"),
+    ("/a b/ü\udcff", "a-b"),
+    ("/" + "x" * 300, "x" * 100),
+    ("/..", "slash"),
+]
+
+
+@pytest.mark.parametrize(("path", "start"), NAMES)
+def test_a_directory_is_named_after_its_root(path: str, start: str) -> None:
+    """Readable, a file's name, and another one for each path."""
+    name = directory_name(path)
+    assert (True, True) == (name.startswith(start.rpartition("-")[0] or start), len(os.fsencode(name)) <= 255)
+    assert "/" not in name
+    assert directory_name(path) != directory_name(f"{path}/other")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty one."""
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+def claimed(root: Path, said: list[str], *, has_state_inside: bool = False) -> RootState:
+    """The state of a root, as a run has it."""
+    state = state_of_root(str(root.parent / "state"), str(root))
+    state.claim(said.append, lambda: has_state_inside)
+    return state
+
+
+def test_a_new_root_has_no_state(root: Path) -> None:
+    """Nothing is said of it, nor is anything due."""
+    said: list[str] = []
+    looked = state_of_root(str(root.parent / "state"), str(root))
+    looked.look()
+    assert (False, None, False) == (looked.is_known, looked.dropped, (root.parent / "state").exists())
+    state = claimed(root, said)
+    assert (True, None, ["root.json"], []) == (state.is_known, state.dropped, os.listdir(state.directory), said)
+    looked.look()
+    assert (True, None) == (looked.is_known, looked.dropped)
+
+
+#: What is changed in a root's note, or stands in its place; whether what was known of it goes, and what is said.
+NOTES: list[tuple[dict[str, Any] | str, bool, str]] = [
+    ({}, False, ""),
+    ({"identity": [1, 2, 3]}, True, "isn't the same directory as before"),
+    ({"is_clear": False}, True, ""),  # somebody was killed while he dropped it
+    ({"format": 0}, True, "its state can't be read"),
+    ({"path": b"/other".hex()}, True, "its state can't be read"),
+    ({"path": 7}, True, "its state can't be read"),
+    ({"identity": [1, 2]}, True, "its state can't be read"),
+    ({"identity": ["x", 2, 3]}, True, "its state can't be read"),
+    ({"dropped": "x"}, True, "its state can't be read"),
+    ({"dropped": []}, True, "its state can't be read"),
+    ("", True, "its state can't be read"),
+    ("[]", True, "its state can't be read"),
+    ("7", True, "its state can't be read"),
+]
+
+
+@pytest.mark.parametrize(("note", "goes", "expected"), NOTES)
+def test_state_of_another_root_is_dropped(root: Path, note: dict[str, Any] | str, goes: bool, expected: str) -> None:
+    """That is said once, and everything is to be examined."""
+    said: list[str] = []
+    state = claimed(root, said)
+    path = Path(state.directory) / "root.json"
+    write_tree(path.parent, {"one/magic_number": "00", "interpreters/x.json": "", "history.sqlite": ""})
+    if isinstance(note, dict):
+        note = json.dumps({**json.loads(path.read_text()), **note})
+    path.write_text(note)
+    looked = state_of_root(str(root.parent / "state"), str(root))
+    looked.look()
+    assert (not goes, goes) == (looked.is_known, looked.dropped is not None and bool(looked.dropped))
+    for _ in range(2):
+        state = claimed(root, said)
+    assert goes is bool(state.dropped)
+    assert (["root.json"] if goes else ["history.sqlite", "interpreters", "one", "root.json"]) == sorted(
+        os.listdir(state.directory)
+    )
+    assert (1 if expected else 0, True) == (len(said), expected in "".join(said))
+
+
+def test_a_root_that_was_made_anew_is_another_one(root: Path) -> None:
+    """Though it has the same path, and often the same inode."""
+    said: list[str] = []
+    claimed(root, said)
+    root.rmdir()
+    time.sleep(0.01)
+    root.mkdir()
+    assert (True, 1) == (bool(claimed(root, said).dropped), len(said))
+
+
+@pytest.mark.parametrize(("size", "goes"), [(60_000, False), (120_000, True)])
+def test_the_state_of_one_root_has_a_limit(root: Path, monkeypatch: pytest.MonkeyPatch, size: int, goes: bool) -> None:
+    """What is left of it may be written."""
+    monkeypatch.setattr(roots, "LARGEST", 100_000)
+    said: list[str] = []
+    state = claimed(root, said)
+    Path(state.directory, "large").write_bytes(b"x" * size)
+    state = claimed(root, said)
+    assert (goes, int(goes)) == (not os.path.exists(f"{state.directory}/large"), len(said))
+    assert (state.quota.left == 100_000) is goes
+
+
+def test_all_states_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those go that were not used for longest, and never the one that is being served."""
+    monkeypatch.setattr(roots, "LARGEST", 100_000)
+    monkeypatch.setattr(roots, "LARGEST_TOGETHER", 200_000)
+    said: list[str] = []
+    states = []
+    for number, name in enumerate("abcd"):
+        (tmp_path / name).mkdir()
+        state = claimed(tmp_path / name, said)
+        Path(state.directory, "large").write_bytes(b"x" * 60_000)
+        os.utime(f"{state.directory}/root.json", (number, number))
+        states.append(state)
+    assert [f"{tmp_path}/a: its state was dropped, since all roots' state takes more than 0 MiB"] == said
+    claimed(tmp_path / "b", said)
+    assert [False, True, False, True] == [os.path.exists(f"{state.directory}/large") for state in states]
+    assert all(os.path.exists(f"{state.directory}/root.json") for state in states)
+
+
+#: Seconds since a root was first missing, whether it is there again, and whether its state is kept.
+GONE = [
+    (None, False, True),
+    (29 * 86400, False, True),
+    (31 * 86400, False, False),
+    (31 * 86400, True, True),
+    (-86400, False, True),  # the clock was set back
+]
+
+
+@pytest.mark.parametrize(("missing", "is_back", "is_kept"), GONE)
+def test_the_state_of_a_root_outlives_it_by_a_month(
+    root: Path, missing: int | None, is_back: bool, is_kept: bool
+) -> None:
+    """And is dropped with a notice."""
+    said: list[str] = []
+    state = claimed(root, said)
+    if not is_back:
+        root.rmdir()
+    if missing is not None:
+        Path(state.directory, "missing").touch()
+        os.utime(f"{state.directory}/missing", (time.time() - missing,) * 2)
+    drop_gone_roots(str(root.parent / "state"), said.append)
+    drop_gone_roots(str(root.parent / "absent"), said.append)
+    assert is_kept is os.path.isdir(state.directory)
+    expected = f"the state of {root} was dropped: it has been gone for 30 days"
+    assert ([] if is_kept else [expected]) == said
+    if is_kept:
+        assert is_back is not os.path.exists(f"{state.directory}/missing")
+
+
+@pytest.mark.parametrize(
+    ("dropped", "examined", "entries", "is_pending"),
+    [
+        (False, False, 0, False),
+        (False, False, 1, True),
+        (True, False, 0, True),
+        (True, True, 0, False),
+        (True, True, 1, True),
+    ],
+)
+def test_which_roots_have_work(root: Path, dropped: bool, examined: bool, entries: int, is_pending: bool) -> None:
+    """In a journal, or since everything is to be examined."""
+    base = str(root.parent / "state")
+    state = claimed(root, [], has_state_inside=dropped)
+    write_tree(Path(state.directory), {"one/magic_number": "00"})
+    if examined:
+        files.write_durably(f"{state.directory}/one/{roots.EXAMINED}", state.dropped)
+    for _ in range(entries):
+        Journal(f"{state.directory}/one").write("install", None, {})
+    assert ([str(root)] if is_pending else []) == list(with_pending_work(base))
+    root.rmdir()
+    assert [] == list(with_pending_work(base))
+
+
+def test_a_root_that_another_run_drops_is_waited_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a while; whoever only tidies up passes it over."""
+    monkeypatch.setattr(roots, "_PATIENCE", 0.05)
+    state = claimed(root, [])
+    held = files.hold_directory(state.directory)
+    assert held is not None
+    root.rmdir()
+    Path(state.directory, "missing").touch()
+    os.utime(f"{state.directory}/missing", (1, 1))
+    drop_gone_roots(str(root.parent / "state"), print)
+    assert os.path.isdir(state.directory)
+    with pytest.raises(BlockingIOError, match="another run has locked it"):
+        state.forget()
+    os.close(held)
+    state.forget()
+    assert state.dropped is not None

@@ -1,0 +1,150 @@
+"""The state of an installation: what comes back, what is said once where nothing can be kept, and what is due."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from packages import write_tree
+from pyctrigger.state import files
+from pyctrigger.state.quota import StateFullError
+from pyctrigger.state.roots import EXAMINED, state_of_root
+from pyctrigger.state.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENTRY = ("install", ("/site/m.py",), {"root": None})
+
+
+def store_in(place: Path, said: list[str], *, create: bool = True) -> Store:
+    """One that has a directory."""
+    return Store(str(place), said.append, create=create)
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    """By installation, in directories that are ours alone."""
+    said: list[str] = []
+    store = store_in(tmp_path / "state", said)
+    store.journal("one").write(*ENTRY)
+    store.learn_magic_number("one", b"\xa7\r\r\n")
+    again = store_in(tmp_path / "state", said)
+    assert [("install", ("/site/m.py",))] == [(each.event, each.paths) for each in again.pending("one")]
+    assert (b"\xa7\r\r\n", None) == (again.magic_number("one"), again.magic_number("two"))
+    assert {0o700} == {os.stat(path).st_mode & 0o777 for path in (tmp_path / "state", tmp_path / "state/one")}
+    assert [] == said
+
+
+@pytest.mark.parametrize("text", ["", "xyz", "a7 ", "\xff" * 9, "0" * 80])
+def test_a_damaged_magic_number_is_unknown(tmp_path: Path, text: str) -> None:
+    """Or only what can be read of it; nothing is an error."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/magic_number").write_text(text)
+    found = store_in(tmp_path, []).magic_number("one")
+    assert (bytes.fromhex(text[:64]) if text.strip("0a7 ") == "" else None) == found
+
+
+#: How a store is made, and what it says once when that matters.
+WITHOUT = [
+    ({"base": None}, ["no state is kept: this account has no home directory; --state-dir names another"]),
+    ({"base": None, "stateless": True}, []),
+    ({"base": "absent", "create": False}, []),
+]
+
+
+@pytest.mark.parametrize(("options", "expected"), WITHOUT)
+def test_without_state_everything_is_empty(
+    tmp_path: Path, options: dict[str, object], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is an error, or makes a directory."""
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    store = Store(notice=said.append, **options)  # type: ignore[arg-type]
+    store.learn_magic_number("one", b"magic")
+    store.note_environment("one", "/env", "/python")
+    assert (None, None, None, []) == (
+        store.base,
+        store.directory("one"),
+        store.magic_number("one"),
+        list(store.environments()),
+    )
+    assert ([], False, False) == (store.pending("one"), store.journal("one").is_kept, store.parts("one").are_kept)
+    assert store.manifest("one").keeps_records is False
+    store.tell()
+    store.tell()
+    assert (expected, []) == (said, os.listdir(tmp_path))
+
+
+def test_a_state_that_fails_is_given_up_and_said_once(tmp_path: Path) -> None:
+    """Whoever asks afterwards gets none."""
+    said: list[str] = []
+    (tmp_path / "file").touch()
+    store = store_in(tmp_path / "file", said)
+    assert (None, False) == (store.base, store.journal("one").is_kept)
+    store.tell()
+    store.tell()
+    assert [f"no state is kept: {tmp_path}/file: Not a directory; --state-dir names another directory"] == said
+    store.tell_to(lambda line: said.append(f"other: {line}"))
+    store.give_up(OSError(errno.EIO, "Input/output error"))
+    store.tell()
+    assert 1 == len(said)
+
+
+def test_environments_come_back_in_their_order(tmp_path: Path) -> None:
+    """Noted once; a note that hasn't changed isn't written again."""
+    store = store_in(tmp_path, [])
+    for name in ("b", "a"):
+        store.note_environment(name, f"/env/{name}", "/usr/bin/python3")
+    assert [(name, f"/env/{name}", "/usr/bin/python3") for name in ("a", "b")] == list(store.environments())
+    before = (tmp_path / "a/environment.json").stat().st_ino
+    store.note_environment("a", "/env/a", "/usr/bin/python3")
+    assert before == (tmp_path / "a/environment.json").stat().st_ino
+    store.note_environment("a", "/env/a", "/other")
+    assert ("a", "/env/a", "/other") == next(store.environments())
+
+
+@pytest.mark.parametrize("text", ["", "7", "{}", '{"prefix": "/x"}', '{"prefix": 7, "executable": "/p"}', "[]"])
+def test_what_is_no_note_of_an_environment_is_left_out(tmp_path: Path, text: str) -> None:
+    """As are installations that are no environment's."""
+    write_tree(tmp_path, {"a/environment.json": text, "b/magic_number": "", "file": ""})
+    assert [] == list(store_in(tmp_path, []).environments())
+
+
+def test_a_root_whose_state_was_dropped_is_examined_once_by_each_installation(tmp_path: Path) -> None:
+    """Until that is in the journal it is pending; afterwards the journal has it."""
+    (tmp_path / "root").mkdir()
+    said: list[str] = []
+    state = state_of_root(str(tmp_path / "state"), str(tmp_path / "root"))
+    state.claim(said.append, lambda: True)
+    store = Store(state.directory, said.append, root=state)
+    for installation in ("one", "two"):
+        assert [(state.dropped, None)] == [(each.since, each.paths) for each in store.pending(installation)]
+        store.announce_examination(installation, {"root": "/r"})
+        store.announce_examination(installation, {"root": "/r"})
+        assert [({"root": "/r"}, None)] == [(each.options, each.paths) for each in store.pending(installation)]
+        assert (None, state.dropped) == (
+            store.examination_due(installation),
+            files.read(os.path.join(state.directory, installation, EXAMINED)),
+        )
+    assert [
+        f"{tmp_path}/root: the state inside is from an earlier release and isn't read; everything is examined once"
+    ] == said
+
+
+def test_a_root_whose_state_becomes_too_large_forgets_it(tmp_path: Path) -> None:
+    """Its owner chooses the names, and the disk is ours: everything is examined once more."""
+    (tmp_path / "root").mkdir()
+    said: list[str] = []
+    state = state_of_root(str(tmp_path / "state"), str(tmp_path / "root"))
+    state.claim(said.append, lambda: False)
+    store = Store(state.directory, said.append, root=state)
+    store.learn_magic_number("one", b"magic")
+    assert None is store.examination_due("one")
+    store.give_up(StateFullError(errno.EDQUOT, "full"))
+    store.tell()
+    assert (["root.json"], True, None) == (os.listdir(state.directory), state.dropped is not None, store.base)
+    assert [f"{tmp_path}/root: {state.full}"] == said
+    assert state.dropped == store.examination_due("one")
