@@ -42,6 +42,11 @@ class PycListing(NamedTuple):
     """All entries except directories, and whether each is a regular file."""
     directories: list[str]
 
+    @property
+    def entries(self) -> dict[str, bool]:
+        """All entries: a directory with the name of a pyc is in its way."""
+        return {**dict.fromkeys(self.directories, False), **self.names} if self.directories else self.names
+
 
 def list_sources(directory: int, skip: Container[str] = ()) -> SourceListing:
     """List a directory of sources; subdirectories named in `skip` count as others. Raises OSError."""

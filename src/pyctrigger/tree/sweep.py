@@ -66,17 +66,8 @@ def _is_gone(sources: Opened, source: str) -> bool:
         return error.errno == errno.ENOENT  # any other error proves nothing
 
 
-def remove_pycache(layout: Layout, relative: str) -> bool:
-    """Remove the pycache of `relative` if it is empty. Returns whether it was. Raises OSError."""
-    return _remove_directory(layout.pycs, layout.pycache(relative))
-
-
-def remove_package(layout: Layout, relative: str) -> bool:
-    """Remove a source directory that a sweep has emptied. Returns whether it was empty. Raises OSError."""
-    return _remove_directory(layout.sources, relative)
-
-
-def _remove_directory(tree: Tree, relative: str) -> bool:
+def remove_directory(tree: Tree, relative: str) -> bool:
+    """Remove a directory if it is empty. Returns whether it was. Raises OSError."""
     above, _, name = relative.rpartition("/")
     try:
         with tree.entered(above) as directory:

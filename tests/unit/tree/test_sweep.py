@@ -11,7 +11,7 @@ import pytest
 from packages import write_tree
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
-from pyctrigger.tree.sweep import remove_files, remove_package, remove_pycache
+from pyctrigger.tree.sweep import remove_directory, remove_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,22 +122,23 @@ def test_an_empty_directory_goes(top: Path, layout: Layout, names: list[str], ex
         (directory / "x").unlink()
         for name in names:
             (directory / name).touch()
-    assert (expected, expected) == (remove_pycache(layout, "q"), remove_package(layout, "r"))
+    removed = remove_directory(layout.pycs, "q/__pycache__"), remove_directory(layout.sources, "r")
+    assert (expected, expected) == removed
     assert (not expected, not expected) == ((top / "q/__pycache__").exists(), (top / "r").exists())
 
 
 def test_a_directory_that_went_already_was_not_removed(top: Path, layout: Layout) -> None:
     """It isn't counted."""
-    assert (False, False) == (remove_pycache(layout, "absent"), remove_package(layout, "absent"))
+    assert remove_directory(layout.sources, "absent") is False
     (top / "file").touch()
     with pytest.raises(NotADirectoryError):
-        remove_package(layout, "file")
+        remove_directory(layout.sources, "file")
 
 
 def test_a_removed_directory_is_opened_anew(top: Path, layout: Layout) -> None:
     """When somebody makes another one."""
     (top / "r").mkdir()
     layout.sources.directory("r")
-    assert remove_package(layout, "r") is True
+    assert remove_directory(layout.sources, "r") is True
     (top / "r").mkdir()
     assert (top / "r").stat().st_ino == os.fstat(layout.sources.directory("r")).st_ino

@@ -122,10 +122,8 @@ class Examiner:
         site, relative = home or (path, "")
         layout = self._layout(site)
         found = Directory(layout, relative, Step.of(relative), in_scope=home is not None)
-        with contextlib.suppress(OSError):
-            with layout.pycs.entered(layout.pycache(relative)) as directory:
-                listing = list_pycs(directory)
-            found.names = {**dict.fromkeys(listing.directories, False), **listing.names}
+        with contextlib.suppress(OSError), layout.pycs.entered(layout.pycache(relative)) as directory:
+            found.names = list_pycs(directory).entries
         if found.in_scope:
             for step in self.planner(site).plan_parts([Unit(relative, deep=False)]):
                 found.plan = found.plan.joined(step)

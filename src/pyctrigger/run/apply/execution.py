@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...outcome.outcome import Finding
 from ...pyc.header import Verdict
 from ...tree.layout import Layout, Place
-from ...tree.sweep import remove_package, remove_pycache
+from ...tree.sweep import remove_directory
 from ..plan.knowledge import Knowledge
 from ..plan.results import Results
 from ..plan.steps import Stale, Step
@@ -72,13 +72,14 @@ class Execution:
 
     def _tasks(self, changes: Iterable[Change]) -> Iterator[Task]:
         """Sweep, and give what is to be compiled."""
-        for layout, step in changes:
+        for layout, planned in changes:
+            step = self._gate.permitted(layout, planned)
             if step.removals:
                 self._sweep(layout, step)
             if step.opens_pycache:
                 self._open_pycache(layout, step.relative)
             if step.stale:
-                yield from self._left_to_compile(layout, step)
+                yield from self._left_to_compile(Place(layout, step.relative), step.stale)
             if step.emptied_pycache:
                 self._remove_directory(layout, step.relative, of_pycs=True)
             if step.emptied:
@@ -87,8 +88,6 @@ class Execution:
     # -- sweeping ------------------------------------------------------------------------------------------------
 
     def _sweep(self, layout: Layout, step: Step) -> None:
-        if not self._gate.permits(layout, step.relative):
-            return
         self._results.remove(Place(layout, step.relative), step.removals, self._knowledge.manifest)
         if not step.stale:
             self._remove_emptied(layout, step.relative)
@@ -105,15 +104,14 @@ class Execution:
             relative = relative.rpartition("/")[0]
 
     def _remove_directory(self, layout: Layout, relative: str, *, of_pycs: bool) -> bool:
-        remove, path, above = (
-            (remove_pycache, layout.describe_pyc(relative), relative)
-            if of_pycs
-            else (remove_package, layout.describe_source(relative), relative.rpartition("/")[0])
-        )
+        tree, directory, above = layout.sources, relative, relative.rpartition("/")[0]
+        if of_pycs:
+            tree, directory, above = layout.pycs, layout.pycache(relative), relative
+        path = tree.describe(directory)
         if not self._results.may_write(layout, above) or not self._gate.permits(layout, above, source_only=True):
             return False
         try:
-            if not remove(layout, relative):
+            if not remove_directory(tree, directory):
                 return False
         except OSError as error:
             self._results.io_failure(layout, above, path, error)
@@ -125,8 +123,6 @@ class Execution:
     def _open_pycache(self, layout: Layout, relative: str) -> None:
         """Give a `__pycache__` the mode that it should have; where it can't be had, that is told and no failure."""
         path = layout.describe_pyc(relative)
-        if not self._gate.permits(layout, relative):
-            return
         try:
             is_open = self._writer.in_tree(layout).open_pycache(relative)
         except FileNotFoundError:
@@ -139,18 +135,11 @@ class Execution:
         else:
             self._tally.findings.append(Finding("unreadable", path, None, known=True))
 
-    # -- compiling -----------------------------------------------------------------------------------------------
-
-    def _left_to_compile(self, layout: Layout, step: Step) -> Iterator[Task]:
-        """The sources for which new headers aren't all that they need."""
-        if not self._gate.permits_pycs(layout, step):
-            self._tally.counts.failed += len(step.stale)
-            return
-        place = Place(layout, step.relative)
-        for stale in step.stale:
-            if _needs_compiler(stale):
-                yield place, stale
-            elif left := self._writer.refresh(place, stale):
+    def _left_to_compile(self, place: Place, sources: list[Stale]) -> Iterator[Task]:
+        """Yields the sources for which new headers aren't all that they need."""
+        for stale in sources:
+            left = stale if _needs_compiler(stale) else self._writer.refresh(place, stale)
+            if left is not None:
                 yield place, left
 
 

@@ -29,21 +29,15 @@ class Forecast:
 
     def reduce(self, layout: Layout, step: Step) -> Step:
         """Returns what a run would do of a step."""
-        relative, gate = step.relative, self._gate
         self._tally.counts.failed += len(step.refused)
         if step.would_change and not self._may_write(layout, step.place, len(step.stale)):
             self._keep(layout, step)
             return step._replace(stale=[], removals=[], is_closed=False, emptied_pycache=False, emptied=False)
-        if step.removals and not gate.permits(layout, relative):
-            self._keep(layout, step)
-            step = step._replace(removals=[])
-        stale = step.stale
-        if stale and not gate.permits_pycs(layout, step):
-            self._tally.counts.failed += len(stale)
-            stale = []
+        planned, step, relative = step, self._gate.permitted(layout, step), step.relative
+        if planned.removals and not step.removals:
+            self._keep(layout, planned)
         return step._replace(
-            stale=[each for each in stale if self.can_read(layout, relative, each.name)],
-            is_closed=step.is_closed and gate.permits(layout, relative),
+            stale=[each for each in step.stale if self.can_read(layout, relative, each.name)],
             emptied_pycache=step.emptied_pycache and self._removes(layout, relative, relative),
             emptied=step.emptied and self._removes(layout, relative, relative.rpartition("/")[0]),
         )

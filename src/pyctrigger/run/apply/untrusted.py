@@ -26,11 +26,21 @@ class Gatekeeper:
         self._tells_shared = wanted.tells_shared
         self._replaces_obstacles = wanted.trust_nothing
         #: By group or account: the directories of root's that it may write, and in which something was changed.
-        self._shared: dict[str, list[str]] = {}
+        self._shared: dict[str, set[str]] = {}
         self._refused: set[str] = set()
-        #: The last one that may be changed: its files come in a row.
-        self._permitted = ""
+        #: The last one that may be changed, with its pycs: what is done in it comes in a row.
         self._entered: tuple[Layout, str] | None = None
+
+    def permitted(self, layout: Layout, step: Step) -> Step:
+        """Returns what of a step may be done to files."""
+        if step.removals and not self.permits(layout, step.relative):
+            step = step._replace(removals=[])
+        if step.stale and not self.permits_pycs(layout, step):
+            self._tally.counts.failed += len(step.stale)
+            step = step._replace(stale=[])
+        if step.opens_pycache and not self.permits(layout, step.relative):
+            step = step._replace(is_closed=False)
+        return step
 
     def permits(self, layout: Layout, relative: str, *, source_only: bool = False) -> bool:
         """Whether the bytecode of a source directory may be changed; if `source_only`, the entries of that directory.
@@ -39,10 +49,18 @@ class Gatekeeper:
         """
         if self._allows_all or (self._entered == (layout, relative) and not source_only):
             return True
-        permitted = self._judge(layout, relative, source_only=source_only)
-        # Who may make a `__pycache__` that isn't there yet was judged with the directory; a prefix has a tree above it.
-        if permitted and not (source_only or layout.has_prefix):
-            self._entered = layout, relative
+        if layout.has_prefix:
+            return self._may_change(layout.pycs, layout.pycache(relative), lambda: {layout.pycs.owner})
+
+        def owners() -> set[int]:
+            with layout.sources.entered(relative) as directory:
+                return source_owners(directory) or {layout.sources.owner_at(relative)}
+
+        permitted = self._may_change(layout.sources, relative, owners)
+        if permitted and not source_only:
+            permitted = self._may_change(layout.pycs, layout.pycache(relative), owners)
+            # Who may make a `__pycache__` that isn't there yet was judged with the directory.
+            self._entered = (layout, relative) if permitted else None
         return permitted
 
     def permits_pycs(self, layout: Layout, step: Step) -> bool:
@@ -54,39 +72,20 @@ class Gatekeeper:
             self._tally.failures.append(Failure(layout.describe_pyc(step.relative), "refused", reason))
         return False
 
-    def _judge(self, layout: Layout, relative: str, *, source_only: bool) -> bool:
-        if layout.has_prefix:
-            return self._may_change(layout.pycs, layout.pycache(relative), lambda: {layout.pycs.owner})
-
-        def owners() -> set[int]:
-            with layout.sources.entered(relative) as directory:
-                return source_owners(directory) or {layout.sources.owner_at(relative)}
-
-        return self._may_change(layout.sources, relative, owners) and (
-            source_only or self._may_change(layout.pycs, layout.pycache(relative), owners)
-        )
-
-    def _note_shared(self, path: str, directory: int) -> None:
-        status = os.fstat(directory)
-        if self._tells_shared and status.st_uid == 0 and status.st_mode & stat.S_IWGRP:
-            for who in writers_beside_root(directory, status):
-                self._shared.setdefault(who, []).append(path)
-
     def tell_shared(self) -> None:
         """Say once who may write where something was changed for root: they are trusted like root."""
         for who, paths in self._shared.items():
-            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            first, *others = sorted(paths)
+            more = f" and {len(others)} more" if others else ""
             they = "its members decide" if who.startswith("group") else "it decides"
             self._tally.notices.append(
-                f"{who} may write {paths[0]}{more}, which is root's: {they} what root imports from "
+                f"{who} may write {first}{more}, which is root's: {they} what root imports from "
                 "there; chmod g-w it unless that is meant"
             )
         self._shared.clear()
 
     def _may_change(self, tree: Tree, relative: str, owners: Callable[[], set[int]]) -> bool:
         path = tree.describe(relative)
-        if path == self._permitted:
-            return True
         if path in self._refused:
             return False
         try:
@@ -100,8 +99,10 @@ class Gatekeeper:
         if reason is None and tree.exposed:
             reason = f"everybody may write {tree.exposed} on the way to it, without a sticky bit; chmod o-w that"
         if reason is None:
-            self._permitted = path
-            self._note_shared(path, directory)
+            status = os.fstat(directory)
+            if self._tells_shared and status.st_uid == 0 and status.st_mode & stat.S_IWGRP:
+                for who in writers_beside_root(directory, status):
+                    self._shared.setdefault(who, set()).add(path)
             return True
         self._refused.add(path)
         self._tally.failures.append(Failure(path, "refused", f"{reason}, or {_CONFIGURED}"))

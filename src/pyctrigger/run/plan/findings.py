@@ -20,7 +20,7 @@ from ...tree.source import LARGEST_SOURCE
 from .disk_usage import FileSizes
 from .proof import Prover, UnprovenError
 from .results import Results
-from .steps import DOUBTS, Removal, Stale, Step, Totals, Unwanted
+from .steps import LevelState, Removal, Stale, Step, Totals, Unwanted
 from .survey import Survey
 from .verdicts import digest_pyc_of
 
@@ -127,15 +127,12 @@ class Inspection:
             self._empty(layout.describe_source(step.relative))
 
     def _stale(self, layout: Layout, step: Step, stale: Stale) -> None:
-        states = list(stale.levels)
+        levels = stale.levels
         if self._reduce:  # a run compiles what a look only loads
-            states = [each._replace(verdict=_AS_A_RUN_HAS_IT.get(each.verdict, each.verdict)) for each in states]
-        if any(state.verdict in DOUBTS for state in states):
-            try:
-                states = self._prover.prove(layout, step.relative, stale._replace(levels=tuple(states)))
-            except UnprovenError as error:
-                self._unproven(layout.describe_source(step.relative, stale.name), error)
-                return
+            levels = tuple(each._replace(verdict=_AS_A_RUN_HAS_IT.get(each.verdict, each.verdict)) for each in levels)
+        states = self._proven(layout, step.relative, stale._replace(levels=levels))
+        if states is None:
+            return
         if not states:
             self._tally.counts.fresh += 1
             return
@@ -151,26 +148,28 @@ class Inspection:
         reasons = ", ".join(sorted({word_for(state.verdict) for state in states}))
         self._tally.actions.append(Action("compile", source, reasons, tuple(state.level for state in states)))
 
-    def _unproven(self, source: str, error: UnprovenError) -> None:
-        """A source that takes more than a limit can't be compared; what others are to blame for wasn't examined."""
-        if not error.lost.is_tried:
-            self._untried.add(source)
-        elif error.lost.limit:
-            self._tally.counts.skipped += 1
-            self._find("uncompilable", None, source, error.lost.message, known=error.known)
-        else:
-            self._tally.unexamined.append(Failure(source, error.lost.kind, error.lost.message))
+    def _proven(self, layout: Layout, relative: str, stale: Stale) -> list[LevelState] | None:
+        """Returns the levels of a source that turn out not to be fresh; None if that can't be found out.
+
+        A source that takes more than a limit can't be compared; what others are to blame for wasn't examined.
+        """
+        source = layout.describe_source(relative, stale.name)
+        try:
+            return self._prover.prove(layout, relative, stale)
+        except UnprovenError as error:
+            if not error.lost.is_tried:
+                self._untried.add(source)
+            elif error.lost.limit:
+                self._tally.counts.skipped += 1
+                self._find("uncompilable", None, source, error.lost.message, known=error.known)
+            else:
+                self._tally.unexamined.append(Failure(source, error.lost.kind, error.lost.message))
+        return None
 
     def _unwanted(self, layout: Layout, relative: str, unwanted: Unwanted) -> None:
         """A level that a run once kept is no longer asked for; one that it never did is no fault while it is fresh."""
-        states = list(unwanted.stale.levels)
-        if any(state.verdict in DOUBTS for state in states):
-            try:
-                states = self._prover.prove(layout, relative, unwanted.stale)
-            except UnprovenError as error:
-                self._unproven(layout.describe_source(relative, unwanted.stale.name), error)
-                return
-        if unwanted.is_owned and not states:
+        states = self._proven(layout, relative, unwanted.stale)
+        if states is None or (unwanted.is_owned and not states):
             return  # as its package made it, and nothing of ours removes it
         state = STATES[states[0].verdict] if states else None
         kind = state.name if unwanted.is_owned and state else "unwanted"

@@ -159,23 +159,19 @@ class Notes:
         #: Nanoseconds since the epoch.
         self._began = began
         self.again = again
-        self._name = ""
-        self._entries: dict[str, bytes] = {}
-        self._is_old = self._is_untouched = self._needs = self._is_there = False
-        self._when = 0
-        self._until: float | None = None
-        self._owned: list[str] = []
-        #: Bytes of what is held about this part.
-        self._size = 0
+        self.begin("")
 
     def begin(self, name: str) -> None:
         """Go on with another part, by the first component of its paths; "" is the modules directly here."""
         self._name = name
-        self._entries, self._owned, self._until, self._size = {}, [], None, 0
-        self._is_old = self._is_untouched = True
-        self._needs = False
-        self._is_there = not name
         self._when = time.time_ns()
+        self._entries: dict[str, bytes] = {}
+        self._owned: list[str] = []
+        self._until: float | None = None
+        self._is_old = self._is_untouched = True
+        self._needs, self._is_there = False, not name
+        #: Bytes of what is held about this part.
+        self._size = 0
 
     def end(self) -> SeenPart | None:
         """Returns the part that has been looked at, if there is anything to say of it."""

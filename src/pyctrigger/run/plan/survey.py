@@ -54,10 +54,7 @@ class Survey:
     @property
     def total(self) -> Totals:
         """What was seen in all of them."""
-        total = Totals()
-        for each in self.totals.values():
-            total = total.plus(each)
-        return total
+        return Totals(*map(sum, zip(*self.totals.values())))
 
     def steps(self) -> Iterator[tuple[Layout, Step]]:
         """Every step of every site directory's plan, but for those that another process has to take."""

@@ -18,6 +18,7 @@ from ...state.records.record import is_older
 from ...state.records.unchanged import MOST_NOTED, UnchangedDirectories, UnchangedDirectory, key_of
 from ...tree.layout import Layout
 from ...tree.listing import SourceListing
+from .glance import Notes
 from .steps import DirectoryNote
 from .wanted import Wanted
 
@@ -34,14 +35,14 @@ class UnchangedFinder:
         wanted: Wanted,
         known: UnchangedDirectories,
         others: frozenset[tuple[int, int]],
+        notes: Notes | None,
         *,
         skips_packages: bool,
-        keeps: bool,
     ) -> None:
         self._layout = layout
         self._tree = layout.sources
         self._known = known
-        self._keeps = keeps
+        self._notes = notes
         #: Site directories of their own.
         self._others = others
         self._base = key_of(layout.sources.path)
@@ -49,8 +50,6 @@ class UnchangedFinder:
         self._terms = repr((wanted.terms, skips_packages))
         #: In the directories that were as they had been; all of them are fresh.
         self.sources = 0
-        #: The identities of the last of these directories, and of its `__pycache__` if it has one.
-        self.seen = b""
 
     def directories(self, relative: str) -> list[str] | None:
         """The directories in this one, if it is unchanged."""
@@ -67,7 +66,8 @@ class UnchangedFinder:
         if b"\0" in unchanged.below or not _NEVER_BELOW.isdisjoint(below):
             return None
         self.sources += len(sources)
-        self.seen = unchanged.seen[: PACKED.size * (2 if sources else 1)]
+        if self._notes:
+            self._notes.unchanged(relative, unchanged.seen[: PACKED.size * (2 if sources else 1)])
         return below
 
     def reconsider(self, relative: str) -> None:
@@ -104,17 +104,10 @@ class UnchangedFinder:
 
     # -- proving -------------------------------------------------------------------------------------------------
 
-    def begin(self, relative: str) -> Sight | None:
-        """Before a directory is listed: what it looks like. None where it can't be told."""
-        try:
-            return Sight(os.fstat(self._tree.directory(relative)))
-        except OSError:
-            return None
-
     def end(self, relative: str, listing: SourceListing, sight: Sight | None) -> DirectoryNote | None:
         """What a look at a directory has proven; `sight` is None if it needs something, or may need it by and by."""
-        if not self._keeps:
-            return None
+        if self._notes and self._notes.again:
+            return None  # what was written a moment ago proves nothing yet: the next run sees it when it is old enough
         key = self._key(relative)
         before = self._known.of(key)
         seen = sight.packed(listing) if sight is not None else None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 
 from ...interpreter.scope import PACKAGE_DIRECTORIES
 from ...stamps import inode_of
-from ...tree.identity import ForeignPlaceError, IdentityRefusedError
+from ...tree.identity import ForeignPlaceError
 from ...tree.layout import Layout
 from ...tree.listing import PycListing, SourceListing, list_pycs, list_sources
 from ..scope.paths import Unit
@@ -56,11 +56,8 @@ class Planner:
         self._unchanged: UnchangedFinder | None = None
         records = knowledge.records
         if records is not None and records.keeps_records and wanted.passes_unchanged and not layout.has_prefix:
-            # A second look comes upon what was written a moment ago: the next run sees it when it is old enough.
-            keeps = notes is None or not notes.again
-            self._unchanged = UnchangedFinder(
-                *(layout, wanted, records.unchanged, self._others), skips_packages=is_library, keeps=keeps
-            )
+            known = records.unchanged
+            self._unchanged = UnchangedFinder(layout, wanted, known, self._others, notes, skips_packages=is_library)
         self._sizes = FileSizes() if wanted.measures else None
         self._pyc_bytes = 0
         #: The directories in the site directory, once it has been looked at.
@@ -116,7 +113,7 @@ class Planner:
 
     def _descend(self, relative: str, *, deep: bool) -> Generator[Step, None, bool]:
         """Yields steps for one directory and what lies below. Returns whether they leave it empty."""
-        names = self._unchanged_below(relative)
+        names = self._unchanged.directories(relative) if self._unchanged else None
         seen = None
         if names is None:
             seen = yield from self._examined(relative, deep=deep)
@@ -138,13 +135,6 @@ class Planner:
         yield step
         return step.emptied or self._layout.has_prefix
 
-    def _unchanged_below(self, relative: str) -> list[str] | None:
-        """The directories in one that is as it was when it needed nothing; None for one to look at."""
-        names = self._unchanged.directories(relative) if self._unchanged else None
-        if names is not None and self._notes and self._unchanged:
-            self._notes.unchanged(relative, self._unchanged.seen)
-        return names
-
     def _examined(self, relative: str, *, deep: bool) -> Generator[Step, None, Seen | None]:
         """What stands in one directory, with a step if it needs something; None where it can't be looked at."""
         problem = Step.of(relative)
@@ -155,13 +145,11 @@ class Planner:
             return (yield from self._look(relative))
         except ForeignPlaceError:
             self._leave_to_others(relative, deep=deep)
-        except IdentityRefusedError as refusal:
-            yield problem._replace(forbidden=str(refusal.strerror))
         except OSError as error:
             layout = self._layout
             account = layout.pycs.account_at(relative) or layout.sources.account_at(relative)
             places = layout.describe_source(relative), layout.describe_pyc(relative)
-            if error.errno in (errno.EACCES, errno.EPERM) and (reason := reason_to_refuse(account, error, *places)):
+            if reason := reason_to_refuse(account, error, *places):
                 yield problem._replace(forbidden=reason)
             elif error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
                 yield problem._replace(unexamined=error.strerror or str(error))
@@ -211,7 +199,7 @@ class Planner:
         """What one directory needs, step by step, and what stands in it. Raises OSError."""
         if self._notes:
             self._notes.directory(relative)
-        sight = self._unchanged.begin(relative) if self._unchanged else None
+        sight = Sight(os.fstat(self._layout.sources.directory(relative))) if self._unchanged else None
         listing = self._list(relative)
         if self.looked and listing:
             self._seen += len(listing.sources)
@@ -223,7 +211,7 @@ class Planner:
             return Seen(listing, None, 0, keeps_pycache=True)
         has_stale = False
         if listing and self._wanted.judges_sources:
-            step = yield from self._sources.judge(step, listing, _entries(pycs), sight)
+            step = yield from self._sources.judge(step, listing, pycs.entries if pycs else {}, sight)
             has_stale = self._sources.has_stale
             step.links.extend(self._sources.links_elsewhere(relative, listing.linked, self._sites))
         removals = self._weeder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
@@ -300,10 +288,3 @@ class Planner:
     def _skipped(self, relative: str) -> frozenset[str]:
         """Directories that lie in the standard library's and don't belong to it."""
         return PACKAGE_DIRECTORIES if self._is_library and not relative else _NOTHING
-
-
-def _entries(pycs: PycListing | None) -> dict[str, bool]:
-    """Everything in a directory of pycs: a directory under the name of a pyc is in its way."""
-    if pycs is None:
-        return {}
-    return {**dict.fromkeys(pycs.directories, False), **pycs.names} if pycs.directories else pycs.names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Container
 
@@ -76,9 +77,7 @@ class OpenSites:
         for path, error in self._closed:
             if only is not None and path not in only:
                 continue
-            if isinstance(error, IdentityRefusedError):
-                refused.append(Failure(path, "refused", str(error.strerror)))
-            elif isinstance(error, PermissionError) and (reason := reason_to_refuse(None, error, path)):
+            if reason := reason_to_refuse(None, error, path):
                 refused.append(Failure(path, "refused", reason))
             else:
                 unexamined.append(Failure(path, "io", error.strerror or str(error)))
@@ -121,7 +120,11 @@ def require_account_owns(target: Target, layout: Layout) -> None:
 
 
 def reason_to_refuse(account: Identity | None, error: OSError, *paths: str) -> str | None:
-    """What keeps an account from its place, or us from a mount of its; None where nothing is refused."""
+    """What keeps an account from its place, or us from a mount of its; None where an error is no refusal."""
+    if isinstance(error, IdentityRefusedError):
+        return str(error.strerror)
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return None
     from ...tree.mounts import HINT_FOR_FUSE, KEPT_OUT, lies_on_fuse  # seldom needed
 
     if is_root() and any(map(lies_on_fuse, paths)):
