@@ -197,3 +197,20 @@ def test_one_level_that_is_edited_later_has_a_file_of_its_own(
 
     assert [{"0", "1"}, {"2"}] == sorted(names_of_files(site, "m.py"), key=sorted)
     assert [[]] * 3 == [not_fresh(newest, sources_below(site), level) for level in (0, 1, 2)]
+
+
+def test_a_level_has_its_own_code_beside_one_that_stays(
+    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path
+) -> None:
+    """Levels 1 and 2 are equal, and 1 is there without a record: 2 isn't made a name of level 0, which was written."""
+    write_tree(site, {"m.py": "assert x\n"})
+    scope = ["--python", newest.path, "--site-dir", str(site), "--optimize", "0,1,2"]
+    pyctrigger.json("run", *scope, "--state-dir", str(tmp_path / "before"))
+    expected = contents(site)
+    for path in pycs_below(site):
+        if b"opt-1" not in path:
+            os.unlink(path)
+
+    pyctrigger.json("run", *scope, "--state-dir", str(tmp_path / "after"))
+
+    assert expected == contents(site)

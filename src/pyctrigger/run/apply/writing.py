@@ -37,6 +37,9 @@ _UNVOUCHED = frozenset({Verdict.UNKNOWN, Verdict.SUSPECT})
 #: What is removed where there is nothing to replace it with.
 _NEVER_KEPT = frozenset({Verdict.OTHER_CONTENT, Verdict.EXPOSED})
 
+#: A pyc to write, and its record but for the identity that it will have.
+Pyc = tuple[LevelState, Record]
+
 
 class SourceRead(NamedTuple):
     """A source that was read, on its way through a worker."""
@@ -50,17 +53,6 @@ class SourceRead(NamedTuple):
     def path(self) -> str:
         """Its full path."""
         return self.place.source(self.stale.name)
-
-
-class Written(NamedTuple):
-    """A pyc in its place, and what of it will be recorded."""
-
-    status: os.stat_result
-    header: bytes
-    body: Buffer
-    microseconds: int
-    names: list[str]
-    """One for each level that has this code."""
 
 
 class PycWriter:
@@ -86,34 +78,22 @@ class PycWriter:
     def store(self, source: SourceRead, code: wire.Compiled) -> None:
         """Write the pycs of a source, except those that turn out to be there."""
         place, path, header = source.place, source.path, self._header(source.text.status, code)
-        written: list[Written] = []
         changed: list[Verdict] = []
-        body: Buffer = b""
-        left = deque(zip(source.stale.levels, code.levels))
+        left = self._group_by_code(source, code, header)
         tries = _TRIES
         try:
-            writer = self.in_tree(place.layout)
             while left:
-                state, level = left[0]
-                body = level.body or body
-                if level.state in (wire.BODY, wire.TWIN) and not self._is_there(source, state, header, body):
-                    try:
-                        is_twin = level.state == wire.TWIN and written
-                        if not (is_twin and self._link(place, state.pyc, written[-1])):
-                            self._make_room(writer, place, state)
-                            now, readers = time.time_ns(), place.layout.readers(place.relative, source.text.rights)
-                            status = writer.replace(place.pycache, state.pyc, (header, body), readers)
-                            self._results.wrote(place.layout)
-                            if status is not None:  # nobody else had this file before it got its name
-                                learn_clock(status, now)
-                                written.append(Written(status, header, body, level.microseconds, [state.pyc]))
-                    except FileNotFoundError:
-                        tries -= 1
-                        if not tries:
-                            raise
-                        _reopen(place, source.stale.name)
-                        continue
-                    changed.append(state.verdict)
+                body, pycs = left[0]
+                try:
+                    readers = place.layout.readers(place.relative, source.text.rights)
+                    self._put(place, pycs, (header, body), readers)
+                except FileNotFoundError:
+                    tries -= 1
+                    if not tries:
+                        raise
+                    _reopen(place, source.stale.name)
+                    continue
+                changed += [state.verdict for state, _ in pycs]
                 left.popleft()
         except FileNotFoundError:
             return  # the whole directory is gone, and its sources with it
@@ -124,14 +104,28 @@ class PycWriter:
         except OSError as error:
             self._results.io_failure(place.layout, place.relative, path, error, source=True)
             return
-        finally:
-            self._record(source, written)
         self._manifest.unlearn(path)
         if changed:
             self._results.tally.counts.compiled += 1
             self._results.observer.compiled(path, changed)
         else:
             self._results.tally.counts.fresh += 1
+
+    def _group_by_code(self, source: SourceRead, code: wire.Compiled, header: bytes) -> deque[tuple[Buffer, list[Pyc]]]:
+        """Returns the pycs to write, those of levels with the same code together."""
+        groups: deque[tuple[Buffer, list[Pyc]]] = deque()
+        seen = identity_at(source.text.status, source.text.when)
+        body: Buffer = b""
+        digest = b""
+        for state, level in zip(source.stale.levels, code.levels):
+            if level.body:
+                body, digest = level.body, digest_of(level.body)
+            if level.state in (wire.BODY, wire.TWIN) and not self._is_there(source, state, header, digest):
+                if not groups or groups[-1][0] is not body:
+                    groups.append((body, []))
+                record = Record(seen, source.digest, UNSEEN, digest, header, level.microseconds)
+                groups[-1][1].append((state, record))
+        return groups
 
     def remove_code(self, source: SourceRead, kind: str) -> None:
         """Remove the pycs of a source that has no code: `import` would take an earlier version's if its header fits.
@@ -154,16 +148,42 @@ class PycWriter:
             return self._wanted.expected_header(source)
         return self._wanted.header.hashed(self._wanted.mode, code.source_hash)
 
-    def _is_there(self, source: SourceRead, state: LevelState, header: bytes, body: Buffer) -> bool:
+    def _is_there(self, source: SourceRead, state: LevelState, header: bytes, digest: bytes) -> bool:
         """Whether a pyc that no record vouches for turns out to hold just these bytes; then it stays."""
         if state.verdict not in _UNVOUCHED:
             return False
         place = source.place
         found = digest_pyc_of(place.layout, place.relative, state.pyc, len(source.text.data), len(header))
-        if found is None or (found.header, found.digest) != (header, digest_of(body)):
+        if found is None or (found.header, found.digest) != (header, digest):
             return False
         self._manifest.pycs.note(place.pyc_directory, state.pyc, record_of(source.text, source.digest, found))
         return True
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def _put(self, place: Place, pycs: list[Pyc], content: tuple[bytes, Buffer], readers: Readers) -> None:
+        """Write one code under the names of some levels, and record each file. Raises OSError and WriteRefused."""
+        writer = self.in_tree(place.layout)
+        files: list[tuple[os.stat_result, Record, list[str]]] = []
+        try:
+            for state, record in pycs:
+                if files and self._wanted.links_twins:
+                    status, _, names = files[-1]
+                    if writer.link(place.pycache, names[0], state.pyc, status):
+                        names.append(state.pyc)
+                        continue
+                self._make_room(writer, place, state)
+                now = time.time_ns()
+                written = writer.replace(place.pycache, state.pyc, content, readers)
+                self._results.wrote(place.layout)
+                if written is not None:  # nobody else had this file before it got its name
+                    learn_clock(written, now)
+                    files.append((written, record, [state.pyc]))
+        finally:
+            for status, record, names in files:
+                identity = identity_written(status) if len(names) == 1 else _identity_now(place, names[0], status)
+                for name in names:
+                    self._manifest.pycs.note(place.pyc_directory, name, record._replace(pyc=identity))
 
     def _make_room(self, writer: Writer, place: Place, state: LevelState) -> None:
         """Make the directory of the pycs, if need be, and clear what is in the way. Raises OSError and WriteRefused."""
@@ -177,83 +197,52 @@ class PycWriter:
             with contextlib.suppress(FileNotFoundError):
                 writer.make_way(place.pycache, state.pyc)
 
-    def _link(self, place: Place, pyc: str, first: Written) -> bool:
-        """Give a pyc that was just written the name of one more level; False where that has to be a file of its own."""
-        if not self._wanted.links_twins:
-            return False
-        if not self.in_tree(place.layout).link(place.pycache, first.names[0], pyc, first.status):
-            return False
-        first.names.append(pyc)
-        return True
-
-    def _record(self, source: SourceRead, written: list[Written]) -> None:
-        """Record of which source pycs were made, and how both look."""
-        if not written:
-            return
-        place, seen = source.place, identity_at(source.text.status, source.text.when)
-        for status, header, body, microseconds, names in written:
-            identity = identity_written(status) if len(names) == 1 else _identity_now(place, names[0], status)
-            record = Record(seen, source.digest, identity, digest_of(body), header, microseconds)
-            for name in names:
-                self._manifest.pycs.note(place.pyc_directory, name, record)
-
     # -- the same code, a new header -----------------------------------------------------------------------------
 
     def refresh(self, place: Place, stale: Stale) -> Stale | None:
-        """Give all pycs of a source new headers. Returns what is left to compile, since it has changed meanwhile."""
+        """Give all pycs of a source new headers. Returns what is left to compile, since it has changed meanwhile.
+
+        The same code goes into a new file, with the rights that its source has now: the one that is there may be read
+        at this moment, and have more names than ours.
+        """
+        header = self._wanted.expected_header(stale.status)
+        seen = identity_at(stale.status, self._results.began)
         left: list[LevelState] = []
+        files: dict[str, list[LevelState]] = {}
+        for state in stale.levels:
+            files.setdefault(state.record.pyc if state.record else "", []).append(state)
         try:
             readers = _readers_now(place, stale)
-            files: dict[str, list[LevelState]] = {}
-            for state in stale.levels:
-                files.setdefault(state.record.pyc if state.record else state.pyc, []).append(state)
-            for states in files.values():  # the levels of which one file has the names
-                record = states[0].record
-                renewed = self._rewrite(place, stale, states, record, readers) if readers and record else None
-                if renewed is None:
+            for states in files.values():
+                body = self._recorded_body(place, stale, states[0]) if readers else None
+                renewed = [(each, each.record._replace(source=seen, header=header)) for each in states if each.record]
+                try:
+                    if readers is None or body is None:
+                        left += states
+                    else:
+                        self._put(place, renewed, (header, body), readers)
+                except WriteRefused:  # who compiles it says why
                     left += states
-                    continue
-                for state in states:
-                    self._manifest.pycs.note(place.pyc_directory, state.pyc, renewed)
         except OSError as error:
             path = place.source(stale.name)
             self._results.io_failure(place.layout, place.relative, path, error, source=True)
             return None
-        self._results.wrote(place.layout)
         if left:
             return stale._replace(levels=tuple(sorted(left, key=lambda state: state.level)))
         self._results.tally.counts.refreshed += 1
         self._results.observer.refreshed(place.source(stale.name))
         return None
 
-    def _rewrite(
-        self, place: Place, stale: Stale, states: list[LevelState], record: Record, readers: Readers
-    ) -> Record | None:
-        """Write the same code into a new file, with the rights that its source has now. Returns its record.
-
-        Never into the one that is there: it may be read at this moment, and have more names than ours. None where its
-        code isn't the recorded one.
-        """
+    def _recorded_body(self, place: Place, stale: Stale, state: LevelState) -> memoryview | None:
+        """Returns the code of a pyc; None where it isn't the recorded one."""
         try:
-            found, status = read_pyc(place.layout.pycs, place.pycache, states[0].pyc, stale.status.st_size)
+            found, status = read_pyc(place.layout.pycs, place.pycache, state.pyc, stale.status.st_size)
         except (OSError, SourceRefused):
             return None
-        header, body = self._wanted.expected_header(stale.status), memoryview(found)[self._wanted.header.size :]
-        if identity_of(status) != record.pyc and digest_of(body) != record.body_digest:
+        record, body = state.record, memoryview(found)[self._wanted.header.size :]
+        if record is None or (identity_of(status) != record.pyc and digest_of(body) != record.body_digest):
             return None
-        writer, links = self.in_tree(place.layout), self._wanted.links_twins
-        try:
-            first = writer.replace(place.pycache, states[0].pyc, (header, body), readers)
-            if first is None:
-                return None
-            for state in states[1:]:
-                if not (links and writer.link(place.pycache, states[0].pyc, state.pyc, first)):
-                    writer.replace(place.pycache, state.pyc, (header, body), readers)
-        except WriteRefused:  # who compiles it says why
-            return None
-        # Each link changes the ctime of all, and what isn't linked is another file.
-        identity = identity_written(first) if len(states) == 1 else UNSEEN
-        return record._replace(source=identity_at(stale.status, self._results.began), pyc=identity, header=header)
+        return body
 
 
 def _readers_now(place: Place, stale: Stale) -> Readers | None:

@@ -32,13 +32,7 @@ class SourceJudge:
     """Judges the sources of one site directory, directory by directory."""
 
     def __init__(
-        self,
-        layout: Layout,
-        wanted: Wanted,
-        knowledge: Knowledge,
-        *,
-        is_library: bool,
-        notes: Notes | None,
+        self, layout: Layout, wanted: Wanted, knowledge: Knowledge, *, is_library: bool, notes: Notes | None
     ) -> None:
         self._layout = layout
         self._wanted = wanted

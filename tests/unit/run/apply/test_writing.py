@@ -1,0 +1,94 @@
+"""Which bytes each level's pyc has, whatever stood there before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Union
+
+import pytest
+
+from pyctrigger.outcome.observer import Observer
+from pyctrigger.pyc.header import Verdict
+from pyctrigger.run.apply.writing import PycWriter, SourceRead
+from pyctrigger.run.plan.results import Results
+from pyctrigger.run.plan.steps import LevelState, Stale
+from pyctrigger.state.records.manifest import Manifest
+from pyctrigger.state.records.record import digest_of
+from pyctrigger.tree.directory import Tree
+from pyctrigger.tree.layout import Layout, Place
+from pyctrigger.workers.wire import BODY, SAME, TWIN, Compiled, LevelAnswer
+from unit.run.plan.trees import TEXT, cached, in_memory, knowledge_of, make, pyc, wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+A, B, OLD = b"code a", b"code b", b"old"
+MISSING, UNKNOWN, SIZE = Verdict.MISSING, Verdict.UNKNOWN, Verdict.OTHER_SIZE
+#: By level: the verdict, the body that is there, and the answer; and then the body that each level has.
+Row = tuple[list[tuple[Verdict, Union[bytes, None], int, bytes]], list[bytes]]
+ROWS: dict[str, Row] = {
+    "one level": ([(MISSING, None, BODY, A)], [A]),
+    "different code": ([(MISSING, None, BODY, A), (MISSING, None, BODY, B)], [A, B]),
+    "the same code": ([(MISSING, None, BODY, A), (MISSING, None, TWIN, b"")], [A, A]),
+    "the same, then another": ([(SIZE, OLD, BODY, A), (SIZE, OLD, TWIN, b""), (SIZE, OLD, BODY, B)], [A, A, B]),
+    "the last two": ([(SIZE, OLD, BODY, A), (SIZE, OLD, BODY, B), (SIZE, OLD, TWIN, b"")], [A, B, B]),
+    "it is there": ([(UNKNOWN, A, BODY, A)], [A]),
+    "something else is there": ([(UNKNOWN, OLD, BODY, A)], [A]),
+    "the first of two is there": ([(UNKNOWN, A, BODY, A), (MISSING, None, TWIN, b"")], [A, A]),
+    "the second of two is there": ([(MISSING, None, BODY, A), (UNKNOWN, A, TWIN, b"")], [A, A]),
+    "the twin's code is there": (
+        [(MISSING, None, BODY, A), (UNKNOWN, B, BODY, B), (MISSING, None, TWIN, b"")],
+        [A, B, B],
+    ),
+    "its hash is right": ([(Verdict.UNPROVEN, OLD, SAME, b""), (MISSING, None, BODY, B)], [OLD, B]),
+}
+
+
+@pytest.fixture
+def top() -> Iterator[Path]:
+    """A package with one source, in memory."""
+    top = in_memory()
+    yield make(top, {"p/m.py": TEXT})
+    shutil.rmtree(top)
+
+
+@pytest.mark.parametrize("links_twins", [True, False])
+@pytest.mark.parametrize("case", ROWS)
+def test_each_level_has_its_code(top: Path, case: str, links_twins: bool) -> None:
+    """And its record says so."""
+    levels, expected = ROWS[case]
+    pycs = [top / "p/__pycache__" / cached("m", level) for level in range(len(levels))]
+    for path, (_, body, _, _) in zip(pycs, levels):
+        if body is not None:
+            make(path.parent, {path.name: pyc(body=body)})
+    states = tuple(LevelState(level, path.name, row[0]) for level, (path, row) in enumerate(zip(pycs, levels)))
+    answer = Compiled(b"", tuple(LevelAnswer(state, body, 7) for _, _, state, body in levels))
+    manifest, results = Manifest(str(top)), Results(Observer())
+    with Layout(Tree.open(str(top))) as layout:
+        text = layout.read_source("p", "m.py")
+        stale = Stale("m.py", text.status, states)
+        writer = PycWriter(wanted(links_twins=links_twins), knowledge_of(manifest), results)
+        writer.store(SourceRead(Place(layout, "p"), stale, text, digest_of(text.data)), answer)
+
+    assert [pyc(body=body) for body in expected] == [path.read_bytes() for path in pycs]
+    written = [not (row[2] == SAME or row[1] == body) for row, body in zip(levels, expected)]
+    records = [manifest.pycs.get(str(path.parent), path.name) for path in pycs]
+    digests = [record.body_digest if record else None for record in records]
+    assert [digest_of(body) if row[2] != SAME else None for row, body in zip(levels, expected)] == digests
+    counts = results.tally.counts
+    assert (any(written), not any(written)) == (counts.compiled == 1, counts.fresh == 1)
+    manifest.close()
+
+
+@pytest.mark.parametrize(("links_twins", "files"), [(True, 1), (False, 3)])
+def test_equal_code_is_one_file_where_links_are_wanted(top: Path, links_twins: bool, files: int) -> None:
+    """With a name for each level."""
+    levels = [LevelState(level, cached("m", level), MISSING) for level in range(3)]
+    answer = Compiled(b"", (LevelAnswer(BODY, A), LevelAnswer(TWIN, b""), LevelAnswer(TWIN, b"")))
+    with Layout(Tree.open(str(top))) as layout:
+        text = layout.read_source("p", "m.py")
+        source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, tuple(levels)), text, digest_of(text.data))
+        PycWriter(wanted(links_twins=links_twins), knowledge_of(), Results(Observer())).store(source, answer)
+    assert files == len({os.stat(top / "p/__pycache__" / state.pyc).st_ino for state in levels})
