@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _ALL_IDS = (1 << 32) - 1
 _USUAL_OVERFLOW = 65534
+#: Ids that containers (below 1879048192) and directory services (SSSD's end at 2000200000) leave free, up to systemd's
+#: range for foreign files (https://systemd.io/UIDS-GIDS).
+FREE_IDS = ((2_000_200_001, 2_147_352_575),)
+#: Ids that systemd's table leaves unused, for a user namespace that maps the usual 65,536.
+FREE_IDS_BELOW_64K = ((60_578, 61_183), (65_520, 65_533))
+_MAX_DRAWS = 100
 
 
 def is_restricted() -> bool:
@@ -46,7 +52,20 @@ def is_unmapped_group(gid: int) -> bool:
     return gid != 0 and gid == _overflow_id("gid") and is_restricted()
 
 
-def mapped_for_both(ranges: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
+def draw_ids() -> Iterator[int]:
+    """Yields random ids that should be nobody's, as accounts and as groups."""
+    ranges = _mapped_for_both(FREE_IDS) or _mapped_for_both(FREE_IDS_BELOW_64K)
+    count = sum(last - first + 1 for first, last in ranges)
+    for _ in range(_MAX_DRAWS if count else 0):
+        at = int.from_bytes(os.urandom(8), "little") % count
+        for first, last in ranges:
+            if at <= last - first:
+                yield first + at
+                break
+            at -= last - first + 1
+
+
+def _mapped_for_both(ranges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
     """Returns the parts of these ranges of ids (first, last) that are mapped as accounts and as groups."""
     for kind in ("uid", "gid"):
         ranges = tuple(
@@ -55,7 +74,7 @@ def mapped_for_both(ranges: tuple[tuple[int, int], ...]) -> list[tuple[int, int]
             for start, count in _mapped_ranges(kind)
             if max(first, start) <= min(last, start + count - 1)
         )
-    return list(ranges)
+    return ranges
 
 
 @functools.cache
@@ -76,8 +95,3 @@ def _overflow_id(kind: str) -> int:
             return int(file.read(16))
     except (OSError, ValueError):
         return _USUAL_OVERFLOW
-
-
-def group_ranges() -> list[tuple[int, int]]:
-    """Returns the groups that can exist here, as ranges: first and last."""
-    return [(first, first + count - 1) for first, count in _mapped_ranges("gid")]

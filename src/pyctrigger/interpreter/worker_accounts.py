@@ -16,20 +16,14 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from ..forking import fork
-from ..namespaces import mapped_for_both
+from ..namespaces import FREE_IDS, FREE_IDS_BELOW_64K, draw_ids
 from .confinement import can_become
 from .interpreter import Account
 
-#: Ids that containers (below 1879048192) and directory services (SSSD's end at 2000200000) leave free, up to systemd's
-#: range for foreign files.
-_FREE_IDS = ((2_000_200_001, 2_147_352_575),)
-#: Ids that systemd's table leaves unused, for a user namespace that maps the usual 65,536.
-_FREE_IDS_BELOW_64K = ((60_578, 61_183), (65_520, 65_533))
 _SUFFIX = ".account"
-_MAX_DRAWS = 100
 #: Seconds until killed processes must be gone. One that the kernel can't end by then doesn't run code either.
 _PATIENCE = 2.0
 #: Lock directories that were already searched for leases of killed hosts.
@@ -82,19 +76,11 @@ def lease(place: str | None) -> Lease | None:
     return None
 
 
-def _draw_ids() -> Iterable[int]:
+def _draw_ids() -> Iterator[int]:
     """Yields random ids that no process runs under."""
-    ranges = mapped_for_both(_FREE_IDS) or mapped_for_both(_FREE_IDS_BELOW_64K)
-    taken = _ids_with_entries() if ranges and ranges[0][0] < _FREE_IDS[0][0] else frozenset()
-    count = sum(last - first + 1 for first, last in ranges)
-    for _ in range(_MAX_DRAWS if count else 0):
-        at = int.from_bytes(os.urandom(8), "little") % count
-        for first, last in ranges:
-            if at <= last - first:
-                if first + at not in taken and is_unused(first + at):
-                    yield first + at
-                break
-            at -= last - first + 1
+    for uid in draw_ids():
+        if is_unused(uid) and (uid >= FREE_IDS[0][0] or uid not in _ids_with_entries()):
+            yield uid
 
 
 def _ids_with_entries() -> frozenset[int]:
@@ -171,7 +157,7 @@ def _sweep(place: str) -> None:
 
 
 def _is_ours(uid: int) -> bool:
-    return any(first <= uid <= last for first, last in (*_FREE_IDS, *_FREE_IDS_BELOW_64K))
+    return any(first <= uid <= last for first, last in (*FREE_IDS, *FREE_IDS_BELOW_64K))
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -182,7 +168,7 @@ def _kill_processes(uid: int) -> bool:
     is_silent = _hides_processes()
     if not is_silent and is_unused(uid):
         return True
-    killer = next(iter(_draw_ids()), None)
+    killer = next(_draw_ids(), None)
     if killer is None or killer == uid:
         return False
     child = fork()  # the child makes only system calls

@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import select
 import signal
 import time
 
 from ..forking import fork
-from ..namespaces import group_ranges, is_unmapped_group
+from ..namespaces import draw_ids, is_unmapped_group
 
 #: Seconds to wait for the databases, and seconds during which they aren't asked again after a time-out.
 PATIENCE = 10.0
 _RETRY_AFTER = 60.0
-#: What systemd, containers and directories leave free (https://systemd.io/UIDS-GIDS).
-_FIRST, _LAST = 2000200001, 2147352575
 _END = b"."
-#: How many random numbers are tried before we assume that no group is free.
-_TRIES = 100
 
 
 class AccountUnknownError(Exception):
@@ -110,15 +105,9 @@ def _private_group() -> int:
     """Returns an unused group id. The account's own number may be any group of the system (999 is docker somewhere)."""
     import grp
 
-    there = group_ranges()
-    free = [(max(first, _FIRST), min(last, _LAST)) for first, last in there]
-    ranges = [each for each in free if each[0] <= each[1]] or [(max(1, first), last) for first, last in there]
-    for _ in range(_TRIES):
-        first, last = random.choice(ranges)  # noqa: S311 - no secret
-        gid = random.randint(first, last)  # noqa: S311
+    for gid in draw_ids():
         try:
             grp.getgrgid(gid)
         except KeyError:
-            if not is_unmapped_group(gid):
-                return gid
+            return gid
     raise OSError(0, "no group is left")

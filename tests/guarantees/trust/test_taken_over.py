@@ -361,8 +361,9 @@ def test_what_a_killed_host_left_is_ended_by_the_next(as_root: None) -> None:
 def test_two_runs_at_once_have_other_accounts(as_root: None) -> None:
     """An id is leased to one host: what another one took is drawn again."""
     program = (
+        "from pyctrigger import namespaces\n"
         "from pyctrigger.interpreter import worker_accounts\n"
-        "worker_accounts._FREE_IDS, worker_accounts._FREE_IDS_BELOW_64K = ((2000200001, 2000200002),), ()\n"
+        "namespaces.FREE_IDS, namespaces.FREE_IDS_BELOW_64K = ((2000200001, 2000200002),), ()\n"
         "one, two = worker_accounts.lease('/run/pyctrigger'), worker_accounts.lease('/run/pyctrigger')\n"
         "assert {one.account.uid, two.account.uid} == {2000200001, 2000200002}\n"
         "assert worker_accounts.lease('/run/pyctrigger') is None\n"

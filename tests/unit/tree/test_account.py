@@ -114,25 +114,6 @@ def test_no_process_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     assert before == len(os.listdir("/proc/self/fd"))
 
 
-@pytest.mark.parametrize(
-    ("ranges", "first", "last"),
-    [
-        ([(0, 4294967294)], 2000200001, 2147352575),
-        ([(0, 65535)], 1, 65535),
-        ([(0, 65535), (2000300000, 2000300005)], 2000300000, 2000300005),
-        ([(2147352575, 2147352575)], 2147352575, 2147352575),
-    ],
-)
-def test_a_private_group_is_drawn_from_what_is_left_free(
-    monkeypatch: pytest.MonkeyPatch, ranges: list[tuple[int, int]], first: int, last: int
-) -> None:
-    """Or from what this user namespace has."""
-    monkeypatch.setattr(module, "group_ranges", lambda: ranges)
-    monkeypatch.setattr("grp.getgrgid", {}.__getitem__)
-    for _ in range(20):
-        assert first <= module._private_group() <= last
-
-
 def test_a_system_may_have_no_group_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a hundred tries."""
     tried: list[int] = []
