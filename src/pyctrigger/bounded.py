@@ -10,25 +10,24 @@ import stat
 _PIECE = 1 << 16
 
 
-def read_regular(path: str, largest: int) -> bytes:
+def read_regular(path: str, largest: int, directory: int | None = None) -> bytes:
     """Returns the contents of a file of at most `largest` bytes. Never blocks on a FIFO.
 
-    Raises OSError: EINVAL if it is no regular file, EFBIG if it is larger.
+    `directory` is the descriptor that the path is relative to. Raises OSError: EINVAL if it is no regular file, EFBIG
+    if it is larger.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
-        status = regular_status(descriptor)
-        data, piece = b"", b"\0"
-        while piece and status.st_size <= largest >= len(data):
+        size, data = regular_status(descriptor).st_size, b""
+        while size <= largest >= len(data):
             # read() allocates what it is asked for, however little comes; files in /proc and the like show no size.
-            wanted = max(status.st_size + 1 - len(data), _PIECE)
-            piece = os.read(descriptor, min(wanted, largest + 1 - len(data)))
+            piece = os.read(descriptor, min(max(size + 1 - len(data), _PIECE), largest + 1 - len(data)))
             data += piece
+            if not piece or len(data) == size:
+                return data
+        raise OSError(errno.EFBIG, f"larger than {largest >> 10} KiB")
     finally:
         os.close(descriptor)
-    if piece:
-        raise OSError(errno.EFBIG, f"larger than {largest >> 10} KiB")
-    return data
 
 
 def regular_status(descriptor: int) -> os.stat_result:

@@ -5,6 +5,7 @@ A problem with a single file is a value, not an exception: see `pyctrigger.outco
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -49,14 +50,7 @@ class PyctriggerError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By its fields: subclasses take other arguments than the message, and errors are pickled between processes.
-        return _rebuild, (type(self), self.message, self.__dict__)
-
-
-def _rebuild(kind: type[PyctriggerError], message: str, fields: dict[str, Any]) -> PyctriggerError:
-    error = kind.__new__(kind)
-    PyctriggerError.__init__(error, message)
-    error.__dict__.update(fields)
-    return error
+        return copyreg.__newobj__, (type(self), self.message), self.__dict__  # type: ignore[attr-defined]
 
 
 class UsageError(PyctriggerError):

@@ -10,7 +10,6 @@ import pytest
 
 from packages import write_tree
 from pyctrigger import clibrary
-from pyctrigger.bounded import regular_status
 from pyctrigger.clibrary import call, open_on_this_mount, read_capabilities, sync_file_system
 from pyctrigger.tree.directory import open_in_root
 from pyctrigger.tree.opened import read_link
@@ -157,19 +156,6 @@ def test_no_mount_is_entered(opened: int) -> None:
 def test_links_are_read(opened: int, name: str, expected: str | None) -> None:
     """What is none has no goal."""
     assert expected == read_link(name, opened)
-
-
-def test_only_a_regular_file_has_all_its_bytes(root: Path, opened: int) -> None:
-    """No directory, and no FIFO."""
-    os.mkfifo(root / "fifo")
-    for path, is_regular in [("etc/passwd", True), ("etc", False), ("fifo", False)]:
-        descriptor = os.open(root / path, os.O_RDONLY | os.O_NONBLOCK)
-        if is_regular:
-            assert 6 == regular_status(descriptor).st_size
-        else:
-            with pytest.raises(OSError, match="not a regular file"):
-                regular_status(descriptor)
-        os.close(descriptor)
 
 
 # -- other calls ------------------------------------------------------------------------------------------------------

@@ -6,18 +6,20 @@ parsed.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from ..bounded import read_regular
 from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
 
-_PIECE = 1 << 16
+#: Bytes of a text. All packages of a large system have 100 MiB of them.
+_LARGEST = 1 << 30
 #: Seconds of processor time that one SQLite query may take.
 _PATIENCE = 60.0
 
@@ -57,7 +59,7 @@ class Files:
 
     def read(self, path: str) -> bytes:
         """Returns the contents of a file. Raises OSError."""
-        return read(path)
+        return read_regular(path, _LARGEST)
 
     def read_below(self, directory: str, ending: str) -> Iterator[tuple[str, bytes]]:
         """Yields name (without the ending) and contents of a directory's files; see `Source.ending`. Raises OSError."""
@@ -65,10 +67,10 @@ class Files:
         try:
             for name in os.listdir(opened):
                 if ending.startswith("/"):
-                    if _is_file(name + ending, opened):
-                        yield name, read(name + ending, opened)
+                    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                        yield name, read_regular(name + ending, _LARGEST, opened)
                 elif name.endswith(ending):
-                    yield name[: -len(ending)], read(name, opened)
+                    yield name[: -len(ending)], read_regular(name, _LARGEST, opened)
         finally:
             os.close(opened)
 
@@ -86,28 +88,3 @@ class Files:
     ) -> list[tuple[bytes, bytes]] | None:
         """Have a child read a foreign root's files. Returns None for others, which this process reads itself."""
         return None
-
-
-def read(path: str, directory: int | None = None) -> bytes:
-    """Returns the contents of a file. Without the cost of a file object: a database may have thousands of files.
-
-    `directory` is the descriptor that the path is relative to. Raises OSError.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        text = os.read(descriptor, _PIECE)
-        if len(text) < _PIECE:
-            return text
-        pieces = [text]
-        while pieces[-1]:
-            pieces.append(os.read(descriptor, 16 * _PIECE))
-        return b"".join(pieces)
-    finally:
-        os.close(descriptor)
-
-
-def _is_file(path: str, directory: int) -> bool:
-    try:
-        return stat.S_ISREG(os.stat(path, dir_fd=directory).st_mode)
-    except OSError:
-        return False

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from ..stamps import inode_of
-from .identity import Acting, Identity, identity_of, is_root, making_for, masking_nothing_of
+from .identity import Acting, ForeignPlaceError, Identity, identity_of, is_root, making_for, masking_nothing_of
 from .opened import Opened, account_of_owner, is_confined, open_below, open_name, read_link
 
 _Accept = Callable[[list[int], os.stat_result], bool]
@@ -318,20 +318,16 @@ def make_directories(path: str, root: str = "/") -> None:
 def account_on_way(path: str) -> int | None:
     """Returns the account as which root would work at `path`: the first owner other than root on the way there.
 
-    None if all directories are root's, or can't be examined. For callers that aren't root.
+    None if all directories are root's, or one can't be examined. For callers that aren't root.
     """
-    owners: list[int] = []
-
-    def note(way: list[int], step: os.stat_result) -> bool:
-        owners.append(os.fstat(way[-1]).st_uid)
-        return True
-
     try:
-        with _Way("/", accept=note) as way:
+        with _Way("/", judged=True) as way:
             way.follow(path)
+    except ForeignPlaceError as place:
+        return place.uid
     except OSError:
-        return None
-    return next(filter(None, owners), None)
+        pass
+    return None
 
 
 class _RejectedComponent(Exception):

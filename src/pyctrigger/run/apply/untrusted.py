@@ -10,7 +10,7 @@ from ...outcome.outcome import Failure, Tally
 from ...tree.directory import Tree
 from ...tree.layout import Layout
 from ...tree.listing import source_owners
-from ...tree.permission.custody import reason_to_distrust, writers_beside_root
+from ...tree.opened import reason_to_distrust, writers_beside_root
 from ..plan.steps import Step
 from ..plan.wanted import Wanted
 
