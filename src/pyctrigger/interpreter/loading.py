@@ -79,17 +79,19 @@ def _read_homes(configuration: str, holders: Holders) -> list[str]:
 
     Raises InterpreterError if Python can't read it.
     """
-    real = holders.follow_existing(configuration)
-    if real is None:
-        holders.kept.setdefault(configuration, None)
-        return []
+    reason = text = ""
     try:
-        text = read_regular(real, _MAX_CONFIGURATION).decode("utf-8", "surrogateescape")
+        if stat.S_ISREG(os.stat(configuration).st_mode):  # opening a device may do something
+            text = read_regular(configuration, _MAX_CONFIGURATION).decode("utf-8", "surrogateescape")
+        else:
+            reason = "not a regular file"
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENXIO, errno.EFBIG):
-            return []
-        reason = "too large for a pyvenv.cfg" if error.errno == errno.EFBIG else "not a regular file"
-        raise InterpreterError(f"{configuration} is {reason}", hint="create the environment again") from error
+        if error.errno == errno.EFBIG:
+            reason = "too large for a pyvenv.cfg"
+    if reason:
+        raise InterpreterError(f"{configuration} is {reason}", hint="create the environment again")
+    if holders.follow_existing(configuration) is None:
+        holders.kept.setdefault(configuration, None)
     pairs = [
         (key.strip().lower(), value.strip()) for key, _, value in (line.partition("=") for line in text.splitlines())
     ]

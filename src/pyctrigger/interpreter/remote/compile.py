@@ -31,12 +31,13 @@ if TYPE_CHECKING:
         RETIRING,
         SAME,
         TWIN,
+        Answered,
         Request,
-        Unmarshallable,
         clock,
         code_of,
         die_with_host,
         failed,
+        failure,
         reply,
         serve,
         set_clock,
@@ -86,8 +87,8 @@ def marshal_code(code: "types.CodeType") -> bytes:
     held = [code] if FLAGS_MODULE else []
     try:
         return marshal.dumps(code)
-    except ValueError as error:
-        raise Unmarshallable(error) from None
+    except ValueError:
+        raise Answered(failure("unmarshallable")) from None
     finally:
         held.clear()
 
@@ -153,10 +154,10 @@ def may_be_split(code: "types.CodeType") -> bool:
     return len(found) > 1 and len({id(each) for each in found}) > len(set(found))
 
 
-def compile_level(source: bytes, path: str, level: int, last: bool) -> "tuple[int, bytes, bool, bool]":
-    """Returns microseconds, body, whether the next level may differ by docstrings, and whether another process might.
+def compile_level(source: bytes, path: str, level: int, last: bool) -> "tuple[int, bytes, bool]":
+    """Returns microseconds, body, and whether the next level may differ by docstrings; for the last it isn't checked.
 
-    For the last level docstrings aren't checked.
+    Raises Refusal, and Answered if the bytes may depend on what this process has compiled before.
     """
     begun, used = time.perf_counter(), time.process_time()
     # No reference outlives this call: objects that an earlier code shares with a later one change marshal's flags.
@@ -171,7 +172,9 @@ def compile_level(source: bytes, path: str, level: int, last: bool) -> "tuple[in
     spent, used = time.perf_counter() - begun, time.process_time() - used
     if spent > COARSE:
         spent = max(COARSE, min(spent, used))
-    return int(spent * 1e6), body, not last and level < 2 and may_document(code), SPLITS_SETS and may_be_split(code)
+    if SPLITS_SETS and not FORKS and may_be_split(code):
+        raise Answered(bytes([NEEDS_FORK]))
+    return int(spent * 1e6), body, not last and level < 2 and may_document(code)
 
 
 def read_child_answer(child: int) -> "tuple[bytes, int]":
@@ -202,8 +205,8 @@ def exit_status_of(child: int, options: int) -> "int | None":
     return status if found else None
 
 
-def compile_in_fork(source: bytes, path: str, level: int, last: bool, memory: int) -> "tuple[int, bytes, bool, bool]":
-    """Like `compile_level`, in a fork that has compiled nothing. What kills the fork kills us, too. Raises Failed."""
+def compile_in_fork(source: bytes, path: str, level: int, last: bool, memory: int) -> "tuple[int, bytes, bool]":
+    """Like `compile_level`, in a fork that has compiled nothing. What kills the fork kills us, too. Raises Answered."""
     left = clock()
     child = os.fork()
     if not child:
@@ -229,68 +232,38 @@ def compile_in_fork(source: bytes, path: str, level: int, last: bool, memory: in
         os.kill(os.getpid(), os.WTERMSIG(status) or signal.SIGKILL)
     good, result = marshal.loads(answered)
     if not good:
-        raise Failed(result)
-    spent, body, documents, split = result
-    return spent, body, documents, split
+        raise Answered(result)
+    spent, body, documents = result
+    return spent, body, documents
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
-
-
-class NeedsFork(Exception):
-    """The bytes may depend on what this process has loaded, or compiled before."""
-
-
-class Failed(Exception):
-    """A forked child's answer about a source that doesn't compile."""
-
-
-class Compiler:
-    """Compiles one source at several levels, in order."""
-
-    def __init__(self, source: bytes, path: str, memory: int) -> None:
-        self.source, self.path, self.memory = source, path, memory
-        #: The level compiled last, and whether the next ones may differ from it by docstrings.
-        self.level = -1
-        self.documents = True
-
-    def body(self, level: int, last: bool) -> "tuple[int, int, bytes]":
-        """Returns BODY or TWIN (the same as the level before), microseconds, and the body."""
-        if self.level >= 0 and not self.differs(level):
-            return TWIN, 0, b""
-        if FORKS:
-            spent, body, self.documents, _ = compile_in_fork(self.source, self.path, level, last, self.memory)
-        else:
-            spent, body, self.documents, split = compile_level(self.source, self.path, level, last)
-            if split:
-                raise NeedsFork
-        self.level = level
-        return BODY, spent, body
-
-    def differs(self, level: int) -> bool:
-        if self.level == 0 and level > 0 and may_assert(self.source):
-            return True
-        return level == 2 and self.documents
 
 
 def answer(request: "Request", memory: int) -> bytes:
     """Answer one request to compile."""
     source = request.rest
     source_hash = request.hash_of(source)
-    compiler = Compiler(source, request.path, memory)
     answers = []
-    said = b""
+    # The level compiled last, and whether the next ones may differ from it by docstrings.
+    compiled, documents = -1, True
     try:
         for level, has_known, known in request.levels:
             if has_known and known == source_hash:
                 answers.append((SAME, 0, b""))
+                continue
+            differs = (compiled == 0 and level > 0 and may_assert(source)) or (level == 2 and documents)
+            if compiled >= 0 and not differs:
+                answers.append((TWIN, 0, b""))
+                continue
+            last = level == request.levels[-1][0]
+            if FORKS:
+                spent, body, documents = compile_in_fork(source, request.path, level, last, memory)
             else:
-                answers.append(compiler.body(level, level == request.levels[-1][0]))
+                spent, body, documents = compile_level(source, request.path, level, last)
+            compiled = level
+            answers.append((BODY, spent, body))
         said = reply(source_hash, answers)
-    except NeedsFork:
-        return bytes(bytearray([NEEDS_FORK]))
-    except Failed as answered:
-        (said,) = answered.args
     except Exception as error:
         said = failed(error, source, memory)
     if request.flags & WARM_UP:
@@ -300,7 +273,7 @@ def answer(request: "Request", memory: int) -> bytes:
     if said[0] == NEEDS_CODEC:
         return said
     if HOLDS_NAMES and not FORKS and len(sys.modules) != State.modules:
-        return bytes(bytearray([said[0] | RETIRING])) + said[1:]  # a codec was loaded, which added names
+        return bytes([said[0] | RETIRING]) + said[1:]  # a codec was loaded, which added names
     return said
 
 

@@ -21,6 +21,11 @@ import sys
 from importlib._bootstrap_external import MAGIC_NUMBER
 from importlib.machinery import PathFinder, SourceFileLoader
 
+try:
+    import resource
+except ImportError:  # not in Debian's python3.15-minimal; the host sets the limits
+    resource = None  # type: ignore[assignment]
+
 TYPE_CHECKING = False  # importing `typing` would change marshal's flags
 if TYPE_CHECKING:
     import types
@@ -114,18 +119,12 @@ def limit(memory: int, processes: int = 0) -> int:
 
     Returns the address space that it actually has: our caller may have set a lower limit.
     """
-    try:
-        import resource
-    except ImportError:  # not in Debian's python3.15-minimal; the host sets the limits
+    if "resource" not in sys.modules:
         return memory
-
     if not bound(processes, memory):
         note_refused("setrlimit")
-    try:
-        left = resource.getrlimit(resource.RLIMIT_AS)[0]
-    except (AttributeError, OSError):
-        return memory
-    return memory if left == resource.RLIM_INFINITY or not memory else min(memory, left)
+    left = soft_limit("RLIMIT_AS")
+    return min(memory, left) if memory and left else memory
 
 
 def set_clock(seconds: float) -> None:
@@ -147,10 +146,8 @@ def clock() -> float:
 def used_memory() -> int:
     """Returns the peak memory of this process in bytes, or 0 if unknown."""
     try:
-        import resource
-
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    except (ImportError, OSError):
+    except (AttributeError, OSError):
         pass
     try:
         with open("/proc/self/status", "rb") as status:
@@ -162,10 +159,8 @@ def used_memory() -> int:
 def soft_limit(name: str) -> int:
     """Returns a soft limit of this process; 0 for none, or one that can't be read."""
     try:
-        import resource
-
         soft = resource.getrlimit(getattr(resource, name))[0]
-    except (ImportError, AttributeError, OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
         return 0
     return 0 if soft == resource.RLIM_INFINITY else soft
 
@@ -288,10 +283,8 @@ def close_library() -> None:
     """
     sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
     try:
-        import resource
-
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
-    except (ImportError, AttributeError, ValueError, OSError):
+    except (AttributeError, ValueError, OSError):
         pass  # its account still protects
 
 
@@ -351,22 +344,18 @@ class Refusal(Exception):
     """The compiler rejected a source: the only failure that is recorded. `args` is its exception."""
 
 
-class NeedsCodec(Exception):
-    """The source needs a codec that this process can't load any more. `args` is the name of its module."""
-
-
-class Unmarshallable(Refusal):
-    """marshal rejected what compile() accepted."""
+class Answered(Exception):
+    """The answer is known, and is `args`: another worker has to compile the source, or marshal rejected its code."""
 
 
 def code_of(data: bytes, path: str, level: int) -> "types.CodeType":
     """Returns the code object as `py_compile` gets it, by the loader's method, which differs between versions.
 
-    Raises Refusal and NeedsCodec.
+    Raises Refusal and Answered.
     """
     codec = missing_codec(data)
     if codec is not None:
-        raise NeedsCodec(codec)
+        raise Answered(bytes([NEEDS_CODEC]) + codec.encode("ascii"))
     loader = SourceFileLoader("<py_compile>", path)
     try:
         return loader.source_to_code(data, path, _optimize=level)
@@ -403,10 +392,8 @@ def failure(kind: str, line: "object" = 0, name: str = "ValueError") -> bytes:
 
 def failed(error: Exception, source: bytes, memory: int) -> bytes:
     """Returns the answer for a source that can't be compiled, for a reason of its own or a temporary one."""
-    if isinstance(error, NeedsCodec):
-        return bytes(bytearray([NEEDS_CODEC])) + str(error).encode("ascii")
-    if isinstance(error, Unmarshallable):
-        return failure("unmarshallable")
+    if isinstance(error, Answered):
+        return bytes(error.args[0])
     if not isinstance(error, Refusal):
         kind = "memory" if isinstance(error, MemoryError) else "crash"
         if isinstance(error, (PermissionError, ImportError)) and not can_read_library():
@@ -469,7 +456,7 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
             continue
         spent = said[:2] == struct.pack("<BB", FAILED, KINDS.index("memory"))
         if spent or said[0] & RETIRING or (memory and used_memory() > memory // 2):
-            write_frame(bytes(bytearray([said[0] | RETIRING])) + said[1:])
+            write_frame(bytes([said[0] | RETIRING]) + said[1:])
             os._exit(0)
         write_frame(said)
 

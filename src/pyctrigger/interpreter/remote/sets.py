@@ -11,24 +11,12 @@ the kernel, and every library. So the bytes are parsed into a tree, and written 
 sets sorted by the bytes of each item, as marshal itself does from 3.11 on.
 """
 
-import re
 import struct
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import types
-    from typing import Callable
-
-#: Names of code objects, with their lengths, that end with a set's first byte; a line number follows them.
-NAMES = (rb"\x08<module", rb"\x08<lambda", rb"\x0a<listcomp", rb"\x09<setcomp", rb"\x0a<dictcomp", rb"\x09<genexpr")
-#: What follows the first byte of a frozenset of two or more items: their number, and the first byte of an item.
-SEVERAL = rb"(?![\0\1]\0)..\0\0[NTF.iglyzZaAstu)(r\xe9\xe7\xec\xf9\xfa\xda\xe1\xc1\xf3\xf4\xf5\xa8\xa9]"
-#: An ordinary set, and one that is referred to from several places.
-OWN_SET = re.compile(rb"(?s)>" + SEVERAL + b"".join(rb"(?<!" + name + rb">.....)" for name in NAMES))
-SHARED_SET = re.compile(rb"(?s)\xbe" + SEVERAL)
-#: Bytes. The least size of a set whose number of items needs a third byte: two for each item.
-THIRD_BYTE = 1 << 17
 
 SHARED = 0x80
 REFERENCE, CODE, SET, NONE, ELLIPSIS, FLOAT, COMPLEX = b"r", b"c", b">", b"N", b".", b"g", b"y"
@@ -111,19 +99,11 @@ def parse(body: bytes) -> Piece:
     return top.parts[0]
 
 
-def parts_as_stored(piece: Piece) -> "list[Piece]":
-    return piece.parts
+def serialize(top: Piece, sorts: bool) -> bytes:
+    """Returns the bytes of a tree. A shared object is written where it first occurs, and referred to later.
 
-
-def parts_sorted(piece: Piece) -> "list[Piece]":
-    """Returns the parts of a piece, in an order that doesn't depend on addresses."""
-    if piece.head[:1] != SET or not piece.depends_on_address():
-        return piece.parts
-    return sorted(piece.parts, key=lambda part: serialize(part, parts_as_stored))
-
-
-def serialize(top: Piece, parts_of: "Callable[[Piece], list[Piece]]") -> bytes:
-    """Returns the bytes of a tree. A shared object is written where it first occurs, and referred to later."""
+    With `sorts` the order of sets doesn't depend on addresses.
+    """
     found = []
     shared = {}  # type: dict[Piece, int]
     ahead = [top]
@@ -137,18 +117,11 @@ def serialize(top: Piece, parts_of: "Callable[[Piece], list[Piece]]") -> bytes:
             shared[piece] = len(shared)
             head = bytes([head[0] | SHARED]) + head[1:]
         found.append(head)
-        ahead += reversed(parts_of(piece))
+        parts = piece.parts
+        if sorts and piece.head[:1] == SET and piece.depends_on_address():
+            parts = sorted(parts, key=lambda part: serialize(part, False))
+        ahead += reversed(parts)
     return b"".join(found)
-
-
-def may_hold_set(body: bytes) -> bool:
-    """Whether a body may contain a set of several items: a quick check that nearly all sources fail."""
-    if len(body) >= THIRD_BYTE or OWN_SET.search(body):
-        return True
-    at = body.find(b"\xbe")  # rare, and `find` is many times as fast as `re`
-    while at >= 0 and not SHARED_SET.match(body, at):
-        at = body.find(b"\xbe", at + 1)
-    return at >= 0
 
 
 def has_order_of_addresses(code: "types.CodeType") -> bool:
@@ -174,10 +147,10 @@ def with_sorted_sets(code: "types.CodeType", body: bytes) -> bytes:
 
     A body that differs from marshal.c's format is returned unchanged: a vendor's interpreter may have its own.
     """
-    if not may_hold_set(body) or not has_order_of_addresses(code):
+    if not has_order_of_addresses(code):
         return body
     try:
         tree = parse(body)
-        return serialize(tree, parts_sorted) if serialize(tree, parts_as_stored) == body else body
+        return serialize(tree, True) if serialize(tree, False) == body else body
     except (Foreign, IndexError, struct.error):
         return body
