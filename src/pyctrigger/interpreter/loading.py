@@ -25,7 +25,7 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ..bounded import read_regular
 from ..errors import InterpreterError
@@ -154,40 +154,36 @@ class _LibrarySearch:
             is_done = bool(found)
             if is_done and not self._reads_zips:
                 break
-            self._holders.keeps = not is_done
             places = [os.path.join(above, name) for name in _LIBRARY_DIRECTORIES]
-            for path in (path for place in places for path in self._libraries_in(place)):
-                if self._holders.follow_existing(path) is not None and not is_done and _is_library(path):
+            for path in (path for place in places for path in self._libraries_in(place, keeps=not is_done)):
+                real = self._holders.follow_existing(path, keeps=not is_done)
+                if real is not None and not is_done and _is_library(path):
                     found.append(path)
-            of_pypy = [os.path.join(above, name) for name in ("lib-python/3", "lib_pypy")]
-            found += [] if is_done or self._is_cpython else [path for path in of_pypy if os.path.isdir(path)]
-        self._holders.keeps = True
+            if not is_done and not self._is_cpython:
+                of_pypy = [os.path.join(above, name) for name in ("lib-python/3", "lib_pypy")]
+                found += filter(os.path.isdir, of_pypy)
         return found
 
     @property
     def _is_cpython(self) -> bool:
         return bool(self._names) and not any(name.startswith("pypy") for name in self._names)
 
-    def _libraries_in(self, place: str) -> list[str]:
+    def _libraries_in(self, place: str, *, keeps: bool = True) -> list[str]:
         """Returns what may be this interpreter's library in a `lib` directory."""
-        if self._holders.follow_existing(place) is None:
+        if self._holders.follow_existing(place, keeps=keeps) is None:
             return []
         if self._names:
             return [path for path in (os.path.join(place, name) for name in self._names) if os.path.lexists(path)]
         return [os.path.join(place, name) for name in self._list(place) if _LIBRARY_NAME.match(name)]
 
     def _list(self, directory: str) -> list[str]:
-        names = []
-        with contextlib.suppress(OSError), os.scandir(directory) as entries:
-            for entry in entries:
-                self._count_entry()
-                names.append(entry.name)
-        return names
-
-    def _count_entry(self) -> None:
-        self._entries += 1
+        names: list[str] = []
+        with contextlib.suppress(OSError):
+            names = os.listdir(directory)
+        self._entries += len(names)
         if self._entries > _MAX_ENTRIES:
             raise InterpreterError(f"{self._executable} has a library of more than {_MAX_ENTRIES} files")
+        return names
 
     def _read_path_file(self, path_file: str) -> list[str]:
         """Returns the directories in a `._pth` file, which replaces all other searching."""
@@ -210,47 +206,26 @@ class _LibrarySearch:
 
     def _examine_library(self, library: str) -> None:
         """Examine a library: a directory of modules, or a zip."""
-        holders = self._holders
-        top = holders.follow_existing(library)
+        top = self._holders.follow_existing(library)
         if top is None:
             return
         for name in ("os.py", *_ALWAYS_READ):
-            holders.follow_existing(os.path.join(top, name))
-        pending, known = [top], {top}
-        with self._without_keeping():
-            while pending:
-                directory = pending.pop()
-                for real in self._examine_entries(directory, is_top=directory == top):
-                    if real not in known:
-                        known.add(real)
-                        pending.append(real)
-
-    @contextlib.contextmanager
-    def _without_keeping(self) -> Iterator[None]:
-        """Examine files only now, and not again when a cached answer is used: they are too many."""
-        keeps, self._holders.keeps = self._holders.keeps, False
-        yield
-        self._holders.keeps = keeps
-
-    def _examine_entries(self, directory: str, *, is_top: bool) -> Iterator[str]:
-        """Examine all entries of a directory. Yields its subdirectories, also those that links lead to."""
-        with contextlib.suppress(OSError), os.scandir(directory) as entries:
-            for entry in entries:
-                self._count_entry()
-                if is_top and entry.name in _NEVER_LOADED:
+            self._holders.follow_existing(os.path.join(top, name))
+        directories = [top]
+        for directory in directories:  # grows in the loop
+            for name in self._list(directory):
+                if directory == top and name in _NEVER_LOADED:
                     continue
-                status = entry.stat(follow_symlinks=False)
-                if entry.path not in self._holders.steps:
-                    self._holders.take(entry.path, status)
-                real = self._holders.follow_existing(entry.path) if stat.S_ISLNK(status.st_mode) else entry.path
+                # Not kept for later checks: they are too many.
+                real = self._holders.follow_existing(os.path.join(directory, name), keeps=False)
                 if real is None:
                     continue
-                if entry.is_dir():
-                    yield real
-                elif entry.name.endswith(".so"):
-                    self._examine_needs(real, ())
+                if stat.S_ISDIR(self._holders.steps[real].st_mode):
+                    directories += [] if real in directories else [real]
+                elif name.endswith(".so"):
+                    self._examine_needs(real, (), keeps=False)
 
-    def _examine_needs(self, program: str, inherited: tuple[str, ...]) -> None:
+    def _examine_needs(self, program: str, inherited: tuple[str, ...], *, keeps: bool = True) -> None:
         """Examine the loader and libraries of a program, or of a library."""
         if program in self._needing or len(self._needing) >= _MAX_LIBRARIES:
             return
@@ -259,14 +234,13 @@ class _LibrarySearch:
             return
         self._needing.add(program)
         if needs.loader is not None:
-            with self._without_keeping():
-                self._holders.follow_existing(needs.loader)
+            self._holders.follow_existing(needs.loader, keeps=False)
         places = needs.runpath or (*needs.rpath, *inherited)
         for name in needs.libraries:
             paths = (os.path.join("/", place, name) for place in places) if "/" not in name else [f"/{name}"]
-            found = next(filter(None, map(self._holders.follow_existing, paths)), None)
+            found = next(filter(None, (self._holders.follow_existing(path, keeps=keeps) for path in paths)), None)
             if found is not None:
-                self._examine_needs(found, () if needs.runpath else places)
+                self._examine_needs(found, () if needs.runpath else places, keeps=keeps)
 
 
 def _names_of(implementation: str, minor: str) -> list[str]:

@@ -31,8 +31,7 @@ class Holders:
         self._owners: set[int] = set()
         #: The lstat of each path component that was examined.
         self.steps: dict[str, os.stat_result] = {}
-        #: Whether components are kept for later checks, and those that were; None for what doesn't exist.
-        self.keeps = True
+        #: Those that are kept for later checks; None for what doesn't exist.
         self.kept: dict[str, os.stat_result | None] = {}
 
     def follow(self, path: str) -> str:
@@ -41,17 +40,17 @@ class Holders:
         Raises InterpreterError if it leads nowhere, RefusedError if a group or everybody could change a component.
         """
         try:
-            return follow_links(path, self._examine)
+            return follow_links(path, self._keep)
         except OSError as error:
             raise InterpreterError(f"{self._what} {path}: {error.strerror}", hint="name one that exists") from error
 
-    def follow_existing(self, path: str) -> str | None:
+    def follow_existing(self, path: str, *, keeps: bool = True) -> str | None:
         """Like `follow`, as far as the path exists. Returns None if it doesn't lead anywhere.
 
-        A missing component that anybody could create is kept, too.
+        With `keeps` its components are kept, and a missing one that anybody could create is in any case.
         """
         try:
-            return follow_links(path, self._examine)
+            return follow_links(path, self._keep if keeps else self._examine)
         except FileNotFoundError as error:
             step = os.fspath(error.filename)
             above = self.steps[os.path.dirname(step)]
@@ -101,9 +100,11 @@ class Holders:
         if known is None:
             known = os.lstat(step)
             self.take(step, known, in_sticky=in_sticky)
-        if self.keeps:
-            self.kept[step] = known
         return known
+
+    def _keep(self, step: str, in_sticky: bool) -> os.stat_result:
+        status = self.kept[step] = self._examine(step, in_sticky)
+        return status
 
 
 def follow_links(path: str, examine: Callable[[str, bool], os.stat_result]) -> str:

@@ -104,10 +104,8 @@ def test_what_is_kept_can_be_switched_off(public: Path) -> None:
     """A step that was seen before is kept when it is looked at again."""
     (public / "file").touch()
     holders = Holders("x", "y")
-    holders.keeps = False
-    holders.follow(str(public / "file"))
+    assert str(public / "file") == holders.follow_existing(str(public / "file"), keeps=False)
     assert {} == holders.kept
-    holders.keeps = True
     holders.follow(str(public / "file"))
     assert str(public / "file") in holders.kept
 
