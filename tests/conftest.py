@@ -15,7 +15,14 @@ from hypothesis import settings
 
 from command import Command
 from environment import CHECKOUT
-from interpreters import Interpreter, expected_flavours, find_interpreters, missing_flavours, one_per_flavour
+from interpreters import (
+    Interpreter,
+    ends,
+    expected_flavours,
+    find_interpreters,
+    missing_flavours,
+    one_per_flavour,
+)
 from separation import separable, separate
 
 if TYPE_CHECKING:
@@ -110,6 +117,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "interpreter" in metafunc.fixturenames:
         found = one_per_flavour(find_interpreters())
         missing = missing_flavours(found, expected_flavours(found))
+        if metafunc.definition.get_closest_marker("few_targets"):
+            found, missing = ends(found), [each for each in missing if each.startswith("pypy")]
         parameters: list[Interpreter | str] = [*found, *missing]
         names = [each if isinstance(each, str) else each.flavour for each in parameters]
         metafunc.parametrize("interpreter", parameters, ids=names, indirect=True)

@@ -128,6 +128,7 @@ def test_bytecode_of_each_interpreter_is_told_apart(
     assert bytecode["is_final"]
 
 
+@pytest.mark.few_targets
 @pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash"])
 def test_hashes_of_each_interpreter_are_compared(
     pyctrigger: Command, tree: Path, interpreter: Interpreter, mode: str, tmp_path: Path

@@ -26,6 +26,7 @@ def _said_by(interpreter: Interpreter, code: str, *flags: str) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.few_targets
 def test_a_pycache_prefix_is_filled_and_swept(
     pyctrigger: Command, site: Path, interpreter: Interpreter, tmp_path: Path
 ) -> None:

@@ -236,6 +236,7 @@ def states_of(said: list[dict[str, Any]], name: str) -> list[str]:
 # ------------------------------------------------------------------------------------------------------- the states
 
 
+@pytest.mark.few_targets
 def test_each_run_has_the_bytecode_that_it_claims(measure: Measure, stage: Stage, interpreter: Interpreter) -> None:
     """Stale and absent: every source is compiled, in every run; fresh: none is, and the bytes are pyctrigger's own."""
     before = everything(stage.site)

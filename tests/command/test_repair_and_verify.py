@@ -232,6 +232,7 @@ def test_a_path_bounds_what_is_looked_at(pyctrigger: Command, site: Path, newest
     assert 1 == pyctrigger.json("verify", *on(newest, site)).code
 
 
+@pytest.mark.few_targets
 @pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash"])
 def test_a_hash_is_proven_against_the_source(
     pyctrigger: Command, site: Path, interpreter: Interpreter, mode: str
@@ -296,6 +297,7 @@ def damages(size: int, whole: bytes, other: bytes) -> list[bytes]:
     ]
 
 
+@pytest.mark.few_targets
 def test_no_damage_survives_a_repair(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
     """At every level, in every module, each damage at once: the bytes are again those of the first compilation."""
     write_tree(site, MODULES)
@@ -321,6 +323,7 @@ def test_no_damage_survives_a_repair(pyctrigger: Command, site: Path, interprete
         assert "abcdef" == values(interpreter, site, *flags)
 
 
+@pytest.mark.few_targets
 @pytest.mark.parametrize("mode", ["timestamp", "checked-hash", "unchecked-hash"])
 def test_a_repair_writes_what_is_wrong_and_nothing_else(
     pyctrigger: Command, site: Path, interpreter: Interpreter, mode: str

@@ -78,6 +78,7 @@ def traces(pyctrigger: Command) -> list[Path]:
 # -- what is written -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.few_targets
 def test_the_bytecode_of_a_buildroot_is_that_of_the_installed_system(
     pyctrigger: Command, interpreter: Interpreter, tmp_path: Path
 ) -> None:

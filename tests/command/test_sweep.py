@@ -49,6 +49,7 @@ def scope(site: Path, newest: Interpreter) -> list[str]:
 # -- which files -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.few_targets
 def test_an_orphan_goes_at_every_level(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
     """Also at levels that this run would not write, for every flavour; the neighbour keeps all of its own."""
     write_tree(site, {"package/gone.py": "", "package/stays.py": ""})

@@ -102,6 +102,13 @@ def one_per_flavour(interpreters: Iterable[Interpreter]) -> list[Interpreter]:
     return sorted(newest.values())
 
 
+def ends(interpreters: Iterable[Interpreter]) -> list[Interpreter]:
+    """The oldest and the newest CPython, and the newest PyPy: between them nothing differs in what a host does."""
+    found = sorted(interpreters)
+    cpythons = [each for each in found if each.implementation == "cpython"]
+    return [*dict.fromkeys([*cpythons[:1], *cpythons[-1:]]), *[each for each in found if each not in cpythons][-1:]]
+
+
 def expected_flavours(interpreters: Iterable[Interpreter]) -> list[str]:
     """What a machine for continuous integration must have: `py36` … `py313` and PyPy.
 

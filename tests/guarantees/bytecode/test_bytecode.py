@@ -19,7 +19,7 @@ import corpus
 from packages import not_fresh, pycs_below, snapshot, sources_below, unlike_py_compile, write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from command import Command
@@ -52,56 +52,24 @@ def header_of(interpreter: Interpreter, pyc: bytes) -> Header:
     return Header(magic, flags, mtime, size, len(data) - 16)
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Some hundred and fifty real sources that every target can compile."""
-    django = corpus.django(tmp_path_factory)
-    with corpus.room() as chosen:
-        for number, source in enumerate(sorted(django.rglob("*.py"))):
-            text = source.read_text(encoding="utf-8")
-            if number % 5 == 0 and text and not re.search(r":=|, /|=\}", text):
-                path = chosen / source.relative_to(django)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-        yield chosen
-
-
-@pytest.fixture
-def packages(sources: Path) -> Iterator[Path]:
-    """A site directory with these sources."""
-    with corpus.room() as scratch:
-        yield corpus.real_site(scratch / "site", sources)
-
-
-def test_code_is_what_py_compile_writes(pyctrigger: Command, packages: Path, interpreter: Interpreter) -> None:
-    """At every level, from two workers, in whatever order they took the sources, whatever bytes are in their names."""
-    for name in (b"\xff.py", b"new\nline.py", b"\xc3\xa4.py", b"two words.py"):
-        with open(os.path.join(os.fsencode(packages), name), "wb") as source:
-            source.write(b"def f(): return 1\n")
-    arguments = ["--python", interpreter.path, "--site-dir", str(packages), "--optimize", "0,1,2", "--jobs", "2"]
-
-    outcome = pyctrigger.json("run", *arguments)
-
-    assert outcome.failures == []
-    compiled = sources_below(packages)
-    assert len(compiled) > 120
-    assert unlike_py_compile(interpreter, compiled, packages.parent) == []
-    for level in (1, 2):
-        assert unlike_py_compile(interpreter, compiled[level::4], packages.parent, level) == []
-
-
 def test_hash_based_code_is_what_py_compile_writes(
-    pyctrigger: Command, packages: Path, interpreter: Interpreter
+    pyctrigger: Command, tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter, tmp_path: Path
 ) -> None:
     """With the hash that the target computes; 3.6 knows none, says so, and gets timestamps."""
-    some = sources_below(packages)[::5]
-    for source in set(sources_below(packages)) - set(some):
-        os.unlink(source)
+    django = corpus.django(tmp_path_factory)
+    site = tmp_path / "site"
+    site.mkdir()
+    for number, source in enumerate(sorted(django.rglob("*.py"))[::25]):
+        text = source.read_text(encoding="utf-8")
+        if text and not re.search(r":=|, /|=\}", text):  # what every target can compile
+            (site / f"m{number}.py").write_text(text, encoding="utf-8")
+    some = sources_below(site)
+    assert len(some) > 20
     for mode in ("checked-hash", "unchecked-hash"):
-        arguments = ["--python", interpreter.path, "--site-dir", str(packages), "--invalidation-mode", mode]
+        arguments = ["--python", interpreter.path, "--site-dir", str(site), "--invalidation-mode", mode]
         outcome = pyctrigger.json("run", *arguments)
         assert outcome.failures == []
-        assert unlike_py_compile(interpreter, some, packages.parent, mode=mode) == []
+        assert unlike_py_compile(interpreter, some, tmp_path, mode=mode) == []
         notices = [notice for notice in outcome.run["notices"] if "timestamps are written" in notice]
         assert len(notices) == (interpreter.version < (3, 7))
 
@@ -121,6 +89,7 @@ def test_header(pyctrigger: Command, site: Path, interpreter: Interpreter) -> No
     assert corpus.file_names(interpreter, [pyc]) == [[f"{site}/single.py"]]
 
 
+@pytest.mark.few_targets
 def test_file_name_is_the_path_inside_the_root(pyctrigger: Command, interpreter: Interpreter, tmp_path: Path) -> None:
     """Code compiled for a staged root tells where it will lie, not where it lay."""
     root = tmp_path / "root"
@@ -142,6 +111,7 @@ def read(path: bytes) -> bytes:
         return file.read()
 
 
+@pytest.mark.few_targets
 def test_mode_changes_without_force_and_idles(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
     """Another mode rewrites every pyc once; the same mode again writes nothing, whichever it is."""
     write_tree(site, {"package/__init__.py": "", "package/module.py": "assert True\n", "single.py": "x = 1\n"})
@@ -181,6 +151,7 @@ def test_changed_source_is_seen_in_every_mode(pyctrigger: Command, site: Path, n
         assert pyctrigger.json("verify", *arguments).findings == []
 
 
+@pytest.mark.few_targets
 def test_epoch_clamps_what_is_newer(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
     """As builds that clamp the sources' own mtimes later need it; older sources keep their own."""
     write_tree(site, {"newer.py": "x = 1\n", "older.py": "x = 1\n"})
@@ -264,6 +235,7 @@ def test_owner_is_the_directorys(pyctrigger: Command, site: Path, newest: Interp
     }
 
 
+@pytest.mark.few_targets
 def test_edited_source_is_compiled_again(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
     """Whether only its mtime tells it, or only its size."""
     write_tree(site, {"same_size.py": "x = 1\n", "same_mtime.py": "x = 1\n", "untouched.py": "x = 1\n"})
@@ -323,6 +295,7 @@ def flip(data: bytes, position: int) -> bytes:
     return data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1 :]
 
 
+@pytest.mark.few_targets
 def test_damage_is_named_and_mended(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
     """Every field of the header, a header cut short, and a pyc that ends with its header.
 

@@ -15,6 +15,7 @@ import pytest
 
 from conftest import absent
 from faults import FAULTS, SOURCES, Place, faults_of, flipped, unprotect
+from interpreters import ends
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def ward(pyctrigger: Command, site: Path, tmp_path: Path, interpreter: Interpret
             unprotect(place.pycache)
 
 
+@pytest.mark.few_targets
 def test_thirty_of_thirty_are_found_and_mended(pyctrigger: Command, ward: Ward, interpreter: Interpreter) -> None:
     """`verify` names each rightly; a run over what was touched mends it or says why not; a repair leaves none."""
     assert len({fault.name for fault in FAULTS}) == 30
@@ -181,6 +183,7 @@ def assert_all_is_well(pyctrigger: Command, ward: Ward, interpreter: Interpreter
     assert values == imported(interpreter, ward.site, list(values))
 
 
+@pytest.mark.few_targets
 def test_a_repair_needs_no_state_for_that(pyctrigger: Command, ward: Ward, interpreter: Interpreter) -> None:
     """It trusts nothing, so a lost or foreign state makes no difference; nor to what `--compare-code` finds."""
     ward.damage()
@@ -267,12 +270,6 @@ def same_code(interpreter: Interpreter, bodies: dict[bytes, tuple[bytes, bytes]]
     said = subprocess.run(command, stdout=subprocess.PIPE, timeout=60, check=True).stdout
     paths = list(bodies)
     return [paths[number] for number in json.loads(said)]
-
-
-def ends(interpreters: list[Interpreter]) -> list[Interpreter]:
-    """The oldest and the newest CPython, and a PyPy."""
-    cpythons = [each for each in interpreters if each.implementation == "cpython"]
-    return [cpythons[0], cpythons[-1], *[each for each in interpreters if each.implementation == "pypy"][-1:]]
 
 
 def make_odd(path: Path, kind: str) -> None:

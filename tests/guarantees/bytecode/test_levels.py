@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-import corpus
+from bytes_of_workers import bodies, bodies_of_levels
 from packages import not_fresh, pycs_below, sources_below, write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from command import Command
     from interpreters import Interpreter
 
@@ -56,41 +53,22 @@ DOCUMENTED = {
 BOTH = {"both.py": b"'A docstring.'\nassert x\ndef f():\n    'Another.'\n    assert __debug__\n"}
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Every eighth source of Django's, and all of the above."""
-    django = corpus.django(tmp_path_factory)
-    with corpus.room() as chosen:
-        for source in sorted(django.rglob("*.py"))[::8]:
-            path = chosen / source.relative_to(django)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, path)
-        for group in (PLAIN, ASSERTING, DOCUMENTED, BOTH):
-            for name, text in group.items():
-                (chosen / name).write_bytes(text)
-        yield chosen
-
-
 def contents(site: Path) -> dict[bytes, bytes]:
     """Every pyc with its bytes."""
     return {path: Path(os.fsdecode(path)).read_bytes() for path in pycs_below(site)}
 
 
-def test_every_level_is_what_it_is_alone(pyctrigger: Command, real: Path, interpreter: Interpreter) -> None:
-    """All three at once, and one after the other in runs of their own: no pyc differs by a byte."""
-    with corpus.room() as scratch:
-        site = corpus.real_site(scratch / "site", real)
-        scope = ["--python", interpreter.path, "--site-dir", str(site), "--stateless"]
-        assert pyctrigger.json("run", *scope, "--optimize", "0,1,2").code in (0, 1)
-        together = contents(site)
-        for pycache in site.rglob("__pycache__"):
-            shutil.rmtree(pycache)
-        for level in "012":
-            pyctrigger.json("run", *scope, "--optimize", level)
-        alone = contents(site)
+def test_every_level_is_what_it_is_alone(interpreter: Interpreter, tmp_path: Path) -> None:
+    """Asked for with the others, or by itself: no byte differs. (For real sources see test_real_packages.py.)"""
+    groups = {**PLAIN, **ASSERTING, **DOCUMENTED, **BOTH}
+    for name, text in groups.items():
+        (tmp_path / name).write_bytes(text)
+    sources = [os.fsencode(tmp_path / name) for name in groups]
 
-    assert len(together) > 350
-    assert (together.keys(), []) == (alone.keys(), [path for path in alone if alone[path] != together[path]])
+    together = bodies_of_levels(interpreter.path, sources)
+
+    alone = {level: bodies(interpreter.path, sources, workers=1, level=level) for level in (0, 1, 2)}
+    assert {(path, level): body for level, found in alone.items() for path, body in found.items()} == together
 
 
 def names_of_files(site: Path, name: str) -> list[set[str]]:
@@ -102,6 +80,7 @@ def names_of_files(site: Path, name: str) -> list[set[str]]:
     return list(files.values())
 
 
+@pytest.mark.few_targets
 def test_equal_levels_are_one_file(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
     """0 and 1 without an assertion, 1 and 2 without a docstring; imported at each level they are fresh."""
     groups = {**PLAIN, **ASSERTING, **DOCUMENTED, **BOTH}

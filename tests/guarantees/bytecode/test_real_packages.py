@@ -1,26 +1,29 @@
 """Real packages, with really bad files among them: one transaction, an idle one, an import, a removal, on every target.
 
-What is right is never computed here: the target's own importlib says what is fresh, its own py_compile what is bad.
+What is right is never computed here: the target's own importlib says what is fresh, its own py_compile what is bad and
+what the bytes are. Each target compiles its tree once, for all of these tests.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import corpus
+from bytes_of_workers import bodies
 from command import Command, Outcome
 from interpreters import find_interpreters
-from packages import not_fresh, pycs_below, snapshot, sources_below
+from packages import not_fresh, pycs_below, snapshot, sources_below, unlike_py_compile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from interpreters import Interpreter
 
@@ -38,6 +41,12 @@ for name in names:
 files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
 print(sum(bool(file) and file.startswith(site) for file in files))
 """
+LEVELS = (0, 1, 2)
+#: Of Django, only for the oldest and the newest: most of its bytes, and nothing that the rest doesn't have.
+#: Of CPython's tests the others get every fourth, and all bad ones.
+_MORE_OF_THE_SAME = ("conf/locale", "contrib", "db", "forms", "test", "views")
+#: Whatever bytes are in a name.
+_ODD_NAMES = (b"\xff.py", b"new\nline.py", b"\xc3\xa4.py", b"two words.py")
 _MODULES = (
     *("django", "django.conf", "django.contrib.admin", "django.core.cache", "django.core.mail", "django.db.models"),
     *("django.forms", "django.http", "django.template", "django.test", "django.urls", "django.views.generic"),
@@ -47,23 +56,39 @@ _MODULES = (
 
 @dataclass(frozen=True)
 class Compiled:
-    """Django and the bad packages after one transaction of one target."""
+    """Django and the bad packages after one transaction of one target, at every level, by two workers."""
 
     interpreter: Interpreter
     site: Path
     command: Command
-    levels: tuple[int, ...]
+    is_whole: bool
     outcome: Outcome
 
     @property
     def arguments(self) -> list[str]:
         """What every command on this tree says."""
-        return options(self.interpreter, self.site, self.levels)
+        return options(self.interpreter, self.site)
 
     @property
     def failed(self) -> list[bytes]:
         """The sources that were reported as failures, sorted."""
         return sorted(os.fsencode(failure["path"]) for failure in self.outcome.failures)
+
+    @property
+    def good(self) -> list[bytes]:
+        """All others, sorted."""
+        return sorted(set(sources_below(self.site)) - set(self.failed))
+
+    def some(self, count: int) -> list[bytes]:
+        """About so many of these, from all over the tree."""
+        return self.good[:: len(self.good) // count]
+
+    def digest(self, source: bytes, level: int) -> str:
+        """Of what stands behind the header of a pyc, as `bodies` has it."""
+        directory, name = os.path.split(os.fsdecode(source))
+        tag = self.outcome.run["interpreter"]["cache_tag"] + (f".opt-{level}" if level else "")
+        pyc = Path(directory, "__pycache__", f"{name[:-3]}.{tag}.pyc")
+        return hashlib.sha256(pyc.read_bytes()[corpus.header_size(self.interpreter) :]).hexdigest()
 
 
 class CompiledTrees:
@@ -74,18 +99,29 @@ class CompiledTrees:
         self._tmp_path_factory = tmp_path_factory
         self._made: dict[str, Compiled] = {}
 
-    def of(self, interpreter: Interpreter, levels: tuple[int, ...]) -> Compiled:
+    def of(self, interpreter: Interpreter, *, is_whole: bool) -> Compiled:
         """The tree of one target."""
         if interpreter.flavour not in self._made:
             home = self._scratch / interpreter.flavour
             packages = corpus.django(self._tmp_path_factory), corpus.bad_packages(find_interpreters(), self._scratch)
             site = corpus.real_site(home / "site", *packages)
-            if len(levels) == 1:
-                shutil.rmtree(site / "django/contrib")  # a third of all; what the oldest and the newest are for
+            if not is_whole:
+                for part in _MORE_OF_THE_SAME:
+                    shutil.rmtree(site / "django" / part)
+                for number, path in enumerate(sorted((site / "test").rglob("*.py"))):
+                    if number % 4 and not path.name.startswith("bad"):
+                        path.unlink()
+            for name in _ODD_NAMES:
+                Path(os.fsdecode(os.path.join(os.fsencode(site), name))).write_text("def f(): return 1\n")
             command = Command(home / "state")
-            outcome = command.json("run", *options(interpreter, site, levels))
-            self._made[interpreter.flavour] = Compiled(interpreter, site, command, levels, outcome)
+            outcome = command.json("run", *options(interpreter, site), "--jobs", "2")
+            self._made[interpreter.flavour] = Compiled(interpreter, site, command, is_whole, outcome)
         return self._made[interpreter.flavour]
+
+    def give_up(self, compiled: Compiled) -> None:
+        """Remove a tree that is no longer what it was; who asks for it again gets a new one."""
+        del self._made[compiled.interpreter.flavour]
+        shutil.rmtree(compiled.site.parent)
 
 
 @pytest.fixture(scope="module")
@@ -97,32 +133,32 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompiledTrees]:
 
 @pytest.fixture
 def compiled(trees: CompiledTrees, interpreter: Interpreter, interpreters: list[Interpreter]) -> Compiled:
-    """The tree of one target, after its first transaction: whole and at every level for the oldest and the newest."""
+    """The tree of one target, after its first transaction: with all of Django for the oldest and the newest."""
     cpythons = [each for each in interpreters if each.implementation == "cpython"]
-    return trees.of(interpreter, (0, 1, 2) if interpreter in (cpythons[0], cpythons[-1]) else (0,))
+    return trees.of(interpreter, is_whole=interpreter in (cpythons[0], cpythons[-1]))
 
 
-def options(interpreter: Interpreter, site: Path, levels: tuple[int, ...]) -> list[str]:
+def options(interpreter: Interpreter, site: Path) -> list[str]:
     """The target, the tree and the levels."""
-    return ["--python", interpreter.path, "--site-dir", str(site), "--optimize", ",".join(map(str, levels))]
+    return ["--python", interpreter.path, "--site-dir", str(site), "--optimize", ",".join(map(str, LEVELS))]
 
 
 def test_everything_is_fresh_but_what_the_target_refuses(compiled: Compiled) -> None:
     """A failure is a source that py_compile refuses, too, and everything else has a pyc that importlib takes."""
     sources = sources_below(compiled.site)
 
-    assert len(sources) > (1300 if len(compiled.levels) > 1 else 900)
+    assert len(sources) > (1300 if compiled.is_whole else 400)
     assert len(compiled.failed) > 10
     assert corpus.refused_by(compiled.interpreter, compiled.failed) == compiled.failed
-    good = sorted(set(sources) - set(compiled.failed))
-    for level in compiled.levels:
+    good = compiled.good
+    for level in LEVELS:
         assert not_fresh(compiled.interpreter, good, level) == []
     assert (1, len(good), len(compiled.failed)) == (
         compiled.outcome.code,
         compiled.outcome.counts["compiled"],
         compiled.outcome.counts["failed"],
     )
-    assert len(pycs_below(compiled.site)) == len(good) * len(compiled.levels)
+    assert len(pycs_below(compiled.site)) == len(good) * len(LEVELS)
 
 
 def test_second_run_says_and_writes_nothing(compiled: Compiled) -> None:
@@ -163,29 +199,52 @@ def test_import_writes_nothing(compiled: Compiled) -> None:
     assert snapshot(compiled.site) == before
 
 
-def test_half_of_it_is_removed(compiled: Compiled) -> None:
+def test_code_is_what_py_compile_writes(compiled: Compiled) -> None:
+    """At every level, from two workers, in whatever order they took the sources, whatever bytes are in their names."""
+    odd = [os.path.join(os.fsencode(compiled.site), name) for name in _ODD_NAMES]
+    some = [*odd, *compiled.some(70)]
+
+    for level in LEVELS:
+        assert unlike_py_compile(compiled.interpreter, some[level::2], compiled.site.parent, level) == []
+
+
+def test_every_level_is_what_it_is_alone(compiled: Compiled) -> None:
+    """One level asked for at a time, of one worker, in the opposite order: no byte differs."""
+    some = compiled.some(45)[::-1]
+
+    together = {(path, level): compiled.digest(path, level) for path in some for level in LEVELS}
+
+    alone = {level: bodies(compiled.interpreter.path, some, workers=1, level=level) for level in LEVELS}
+    assert together == {(path, level): body for level, found in alone.items() for path, body in found.items()}
+
+
+def test_bytes_depend_on_the_source_alone(compiled: Compiled) -> None:
+    """Two workers in a transaction of all, or five that get these alone, in two orders: no difference."""
+    some = compiled.some(45)
+    expected = {path: compiled.digest(path, 0) for path in some}
+
+    for order in (some, some[::-1]):
+        assert expected == bodies(compiled.interpreter.path, order, workers=5)
+
+
+def test_half_of_it_is_removed(compiled: Compiled, trees: CompiledTrees) -> None:
     """Of what went, no bytecode and no empty directory is left; of what stayed, nothing is missing."""
-    site = compiled.site.with_name("half")
-    shutil.copytree(compiled.site, site, symlinks=True)
-    command = Command(compiled.site.with_name("state of half"))
-    arguments = options(compiled.interpreter, site, compiled.levels)
-    first = command.json("run", *arguments)
-    # What was compiled elsewhere names another path, and no record vouches for it.
-    assert len(compiled.failed) == first.counts["failed"]
+    site = compiled.site
     gone = remove_half(site)
     before = snapshot(site)
     expected = [path for path in before if not os.path.isdir(path) and not is_orphan(path, gone)]
     touched = sorted({os.path.dirname(source) for source in gone})
 
-    arguments += ["--event", "remove", "--paths-from", "-", "--null"]
-    outcome = command.json("run", *arguments, stdin=b"\0".join(touched))
+    arguments = [*compiled.arguments, "--event", "remove", "--paths-from", "-", "--null"]
+    outcome = compiled.command.json("run", *arguments, stdin=b"\0".join(touched))
 
-    assert (0, 0) == (outcome.counts["compiled"], outcome.counts["fresh"] - len(fresh_sources(site, compiled)))
+    left = set(sources_below(site)) - set(compiled.failed)
+    assert (0, len(left)) == (outcome.counts["compiled"], outcome.counts["fresh"])
     after = snapshot(site)
     assert sorted(expected) == sorted(path for path in after if not os.path.isdir(path))
     assert {path for path in after if os.path.isdir(path)} == directories_of(expected, site)
     assert all(after[path] == before[path] for path in expected)
-    shutil.rmtree(site)
+    trees.give_up(compiled)
 
 
 def remove_half(site: Path) -> set[bytes]:
@@ -216,10 +275,3 @@ def directories_of(paths: list[bytes], site: Path) -> set[bytes]:
             found.add(directory)
             directory = os.path.dirname(directory)
     return found
-
-
-def fresh_sources(site: Path, compiled: Compiled) -> list[bytes]:
-    """The sources left in `site`, a copy of the compiled tree, that have bytecode."""
-    top, copied = os.fsencode(compiled.site), os.fsencode(site)
-    failed = {copied + path[len(top) :] for path in compiled.failed}
-    return [source for source in sources_below(site) if source not in failed]

@@ -43,6 +43,7 @@ def bodies(site: Path, header: int = 16) -> dict[bytes, bytes]:
     return {path: Path(os.fsdecode(path)).read_bytes()[header:] for path in pycs_below(site)}
 
 
+@pytest.mark.few_targets
 @pytest.mark.parametrize("levels", ["0", "0,1,2"])
 def test_other_times_and_nothing_else(pyctrigger: Command, site: Path, interpreter: Interpreter, levels: str) -> None:
     """Each source counts as refreshed, the target takes every pyc, and who has one open reads on what it was."""

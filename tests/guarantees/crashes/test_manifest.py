@@ -55,6 +55,7 @@ def pyc_of(site: Path, interpreter: Interpreter, number: int) -> Path:
 # -- same times, other content ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.few_targets
 @pytest.mark.parametrize("in_place", [True, False], ids=["in place", "a new file"])
 def test_same_mtime_and_size_with_other_content(
     pyctrigger: Command, site: Path, interpreter: Interpreter, in_place: bool
@@ -213,6 +214,7 @@ def test_without_any_record_a_body_that_cannot_be_the_modules_is_found(
     assert not_fresh(newest, sources_below(compiled)) == []
 
 
+@pytest.mark.few_targets
 def test_compare_code_needs_no_manifest(
     pyctrigger: Command, site: Path, interpreter: Interpreter, tmp_path: Path
 ) -> None:

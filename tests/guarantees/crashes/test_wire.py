@@ -159,6 +159,7 @@ def test_one_worker_answers_in_order(target: Interpreter) -> None:
         assert [each.context for each, _ in pool.map(sources(200))] == list(range(200))
 
 
+@pytest.mark.few_targets
 def test_one_worker_is_enough(interpreter: Found) -> None:
     """For any number of ordinary sources: to start another one takes as long as to compile a dozen."""
     seen = set()

@@ -148,6 +148,7 @@ def test_a_source_that_crashes_the_compiler_costs_itself_alone(
     assert [] == not_fresh(victims[-1], [path for path in sources_below(site) if b"good" in path])
 
 
+@pytest.mark.few_targets
 def test_a_source_that_takes_too_long_costs_itself_alone(
     pyctrigger: Command, site: Path, interpreter: Interpreter, config: Callable[[str], list[str]]
 ) -> None:
@@ -164,6 +165,7 @@ def test_a_source_that_takes_too_long_costs_itself_alone(
     assert [] == not_fresh(interpreter, [path for path in sources_below(site) if b"good" in path])
 
 
+@pytest.mark.few_targets
 def test_a_source_that_takes_too_much_memory_costs_itself_alone(
     pyctrigger: Command, site: Path, interpreter: Interpreter, config: Callable[[str], list[str]]
 ) -> None:

@@ -523,6 +523,7 @@ def test_a_link_out_of_the_tree_is_refused_and_its_goal_not_revealed(
     assert SECRET.encode() not in said_and_kept(pyctrigger, site)
 
 
+@pytest.mark.few_targets
 def test_a_link_inside_the_tree_is_compiled_as_the_target_sees_it(
     pyctrigger: Command, site: Path, interpreter: Interpreter
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 import corpus
 from conftest import absent
 from packages import not_fresh, pycs_below, snapshot, sources_below
@@ -236,6 +238,7 @@ MTIMES = {
 """Times of modification, in nanoseconds."""
 
 
+@pytest.mark.few_targets
 def test_times(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
     """Any mtime that a file can have; what 3.6 never accepts bytecode for is skipped, and no failure."""
     kept = {}
