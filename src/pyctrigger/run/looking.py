@@ -39,9 +39,7 @@ def look(assignment: Assignment, operation: Operation, report: FlavourReport) ->
     report.takings = list(found.takings.values())
 
 
-def _inspect(
-    assignment: Assignment, operation: Operation, places: Places | None = None
-) -> tuple[Inspected, Places]:
+def _inspect(assignment: Assignment, operation: Operation, places: Places | None = None) -> tuple[Inspected, Places]:
     """Look at what this process can look at: all but the places of others, or, in one for them, those."""
     target, request, touched = assignment
     wanted = wanted_bytecode(target, request, operation.settings, target.installation)
