@@ -71,21 +71,6 @@ def _absolute(path: str | bytes | os.PathLike[str], manager: str | None) -> str:
     return absolute(text, manager=manager, cwd=os.getcwd()) if text else ""
 
 
-def perform(request: Request, observer: Observer | None = None) -> Report:
-    """Do what a request asks for. Errors of a flavour's are in the report; the others' work is done all the same.
-
-    Raises UsageError, ConfigurationError and RefusedError for what concerns the request as a whole.
-    """
-    operation = Operation(request, observer or Observer())
-    with contextlib.ExitStack() as stack:
-        if operation.settings.log == "syslog" and request.work.writes and not request.running.dry_run:
-            from .syslog import logged
-
-            stack.enter_context(logged(operation))
-        operation.prepare()
-        return serve_all(operation)
-
-
 def prepare(request: Request, observer: Observer | None = None) -> Operation:
     """Find all flavours, and all that a request needs. Raises UsageError, ConfigurationError and RefusedError."""
     operation = Operation(request, observer or Observer())
@@ -93,11 +78,24 @@ def prepare(request: Request, observer: Observer | None = None) -> Operation:
     return operation
 
 
-def serve_all(operation: Operation) -> Report:
-    """Do what was prepared, one flavour after the other: all paths are placed before work on any of them begins."""
-    report, observer = operation.report, operation.observer
-    if operation.check_paths():
-        for own, called in zip(operation.assignments, told_apart(operation.targets)):
+def perform(request: Request, observer: Observer | None = None, prepared: Operation | None = None) -> Report:
+    """Do what a request asks for. Errors of a flavour's are in the report; the others' work is done all the same.
+
+    One flavour after the other; all paths are placed before work on any of them begins. Raises UsageError,
+    ConfigurationError and RefusedError for what concerns the request as a whole.
+    """
+    operation = prepared or Operation(request, observer or Observer())
+    report = operation.report
+    with contextlib.ExitStack() as stack:
+        if operation.settings.log == "syslog" and request.work.writes and not request.running.dry_run:
+            from .syslog import logged
+
+            stack.enter_context(logged(operation))
+        if prepared is None:
+            operation.prepare()
+        observer = operation.observer
+        targets = zip(operation.assignments, told_apart(operation.targets)) if operation.check_paths() else ()
+        for own, called in targets:
             assignment = _or_purge(own)
             target = assignment.target
             interpreter = target.interpreter
@@ -116,7 +114,7 @@ def serve_all(operation: Operation) -> Report:
             finally:
                 flavour.elapsed_seconds = time.perf_counter() - started
                 observer.finished()
-    operation.end_record()
+        operation.end_record()
     return report
 
 

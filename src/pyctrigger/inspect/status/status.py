@@ -10,7 +10,7 @@ from ...outcome.report import FlavourReport, Report
 from ...run.backlog import Unidentified
 from ...run.scope.request import Request
 from ...run.scope.target import Target
-from ...run.trigger import prepare, serve_all
+from ...run.trigger import perform, prepare
 from ...state.history import elapsed
 from ...state.journal import Entry
 from ...state.locations import lock_directory
@@ -27,7 +27,7 @@ def take_status(request: Request, observer: Observer) -> Report:
     Raises UsageError, ConfigurationError and RefusedError.
     """
     operation = prepare(request, observer)
-    report = serve_all(operation)
+    report = perform(request, observer, operation)
     for target, run in zip(operation.targets, report.runs):
         if run.summary is not None:
             run.status = _describe(target, operation.store, run)
