@@ -28,7 +28,7 @@ ALL_FLAVOURS = [*(f"py3{minor}" for minor in range(6, 16)), "py313t", "pypy3"]
 
 
 def main(arguments: list[str]) -> int:
-    """Run every check; the worst exit code, 2 if there is no environment to run them in."""
+    """Run every check; the worst exit code, 2 if there isn't an environment to run them in."""
     try:
         show_machine()
         if install_for_ci():

@@ -42,7 +42,7 @@ def main() -> int:
             else:
                 _leave_what_may_be_anybodys()
         except (OSError, ValueError) as error:
-            sys.stderr.write(f"pyctrigger: it can't be started anew with -I: {error}; say python -I -m pyctrigger\n")
+            sys.stderr.write(f"pyctrigger: can't restart with -I: {error}; run python -I -m pyctrigger\n")
             return 0 if "--hook" in sys.argv else 77
     import gc
 

@@ -13,7 +13,7 @@ _PIECE = 1 << 16
 def read_regular(path: str, largest: int, directory: int | None = None) -> bytes:
     """Returns the contents of a file of at most `largest` bytes. Never blocks on a FIFO.
 
-    `directory` is the descriptor that the path is relative to. Raises OSError: EINVAL if it is no regular file, EFBIG
+    `directory` is the descriptor that the path is relative to. Raises OSError: EINVAL if it isn't a regular file, EFBIG
     if it is larger.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)

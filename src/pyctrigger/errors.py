@@ -126,7 +126,7 @@ class LockTimeoutError(PyctriggerError):
 
     def __init__(self, seconds: float, holder: str | None, *, hint: str | None = None) -> None:
         super().__init__(
-            f"the lock was not free within {seconds:g} s, held by {holder or 'a process that left no note'}", hint=hint
+            f"the lock was not free within {seconds:g} s, held by {holder or 'an unknown process'}", hint=hint
         )
         self.holder = holder
 
@@ -168,7 +168,7 @@ class OutputError(PyctriggerError):
     """Standard output can't be written (disk full, descriptor closed). Reported at the end, never raised."""
 
     exit_code = 74
-    usual_hint = "make room, or send the output elsewhere"
+    usual_hint = "free some space, or redirect the output"
 
 
 class UnexaminedError(PyctriggerError):

@@ -324,7 +324,7 @@ def test_highest_code_of_all_flavours_counts(pyctrigger: Command, scope: list[Ar
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-16"])
 def test_object_is_readable_in_any_locale(pyctrigger: Command, site: Path, newest: Found, encoding: str) -> None:
-    """A path that is no UTF-8 has U+FFFD in its place and its bytes beside it; no locale makes the object another."""
+    """A path that isn't UTF-8 has U+FFFD in its place and its bytes beside it; no locale makes the object another."""
     names = ["é.py", "\U0001f40d.py", os.fsdecode(b"\xff.py"), "a\nb.py"]
     write_tree(site, dict.fromkeys(names, "x = (\n"))
     child = subprocess.run(
@@ -498,7 +498,7 @@ BAD: list[tuple[list[str], str]] = [
     (["status", "--jobs", "2"], "--jobs needs --against; add --against, or leave out --jobs"),
     (["status", "--check", "--stdlib"], "--check and --stdlib contradict each other; leave one of them out"),
     (["purge"], "purge needs --python V, --cache-tag TAG or --all; say whose bytecode is to go"),
-    (["purge", "--cache-tag", "../x"], "--cache-tag ../x: not known; say cpython-311, pypy311 or the like"),
+    (["purge", "--cache-tag", "../x"], "--cache-tag ../x: not known; use a tag such as cpython-311 or pypy311"),
     (
         ["run", "--stateless", "--state-dir", "/x"],
         "--stateless and --state-dir contradict each other; leave one of them out",
@@ -652,7 +652,7 @@ def test_output_that_cannot_be_written_is_no_success(
         about = []
     child = shell(pyctrigger, verb, [*options, *about], redirection)
     lost = b"pyctrigger: cannot write to standard output: " + reason
-    assert [lost + b"; make room, or send the output elsewhere"] == child.stderr.splitlines()
+    assert [lost + b"; free some space, or redirect the output"] == child.stderr.splitlines()
     assert (child.returncode, len(pycs_below(site))) == (74, 3 if verb in ("run", "status") else 0)
 
 

@@ -103,9 +103,9 @@ KEYS = (
     "file_timeout, memory_limit, lock_timeout, log"
 )
 FAULTS = [
-    "optimise is not known; known are defaults, hooks, flavours",
-    f"defaults.jobz is not known (did you mean jobs?); known are {KEYS}",
-    rf"defaults.'two\nlines' is not known; known are {KEYS}",
+    "optimise is not known; known keys: defaults, hooks, flavours",
+    f"defaults.jobz is not known (did you mean jobs?); known keys: {KEYS}",
+    rf"defaults.'two\nlines' is not known; known keys: {KEYS}",
     "defaults.optimize = [0, 3]: write a list of optimization levels, such as [0, 1, 2]",
     'defaults.invalidation_mode = \'sometimes\': write one of "timestamp", "checked-hash", "unchecked-hash"',
     "defaults.exclude = '*/tests/*': write a list of texts, such as [\"*/tests/data/*\"]",
@@ -118,14 +118,14 @@ FAULTS = [
     'defaults.memory_limit = \'2 GB of RAM\': write a size such as "2GiB", "512MiB" or a number of bytes',
     "defaults.lock_timeout = True: write a number of seconds, 0 or more",
     'defaults.log = [\'syslog\']: write one of "none", "syslog"',
-    "hooks.disabled is not known (did you mean enabled?); known are enabled",
+    "hooks.disabled is not known (did you mean enabled?); known keys: enabled",
     "hooks.enabled = 'no': write true or false",
-    'flavours."3.11".prefix is not known; known are executable, optimize, site_dirs',
+    'flavours."3.11".prefix is not known; known keys: executable, optimize, site_dirs',
     "flavours.\"3.11\".executable = 'python3.11': write the absolute path of an interpreter",
     'flavours."3.11".optimize = []: write a list of optimization levels, such as [0, 1, 2]',
     "flavours.\"3.11\".site_dirs = ['lib']: write absolute paths",
-    'flavours.py312 is no version; write "3.11" or "pypy3.11", with quotes',
-    'flavours.3 is no version; write "3.11" or "pypy3.11", with quotes',
+    'flavours.py312 is not a version; write "3.11" or "pypy3.11", quoted',
+    'flavours.3 is not a version; write "3.11" or "pypy3.11", quoted',
 ]
 
 
@@ -213,12 +213,12 @@ def test_every_fault_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("defaults = 1", "defaults is no table; write [defaults]"),
-        ("hooks = []", "hooks is no table; write [hooks]"),
-        ("[[flavours]]\n", "flavours is no table; write [flavours]"),
-        ('[flavours]\n"3.11" = 1', 'flavours."3.11" is no table; write [flavours."3.11"]'),
-        ('[flavours."python3.11"]', 'flavours.\'python3.11\' is no version; write "3.11" or "pypy3.11", with quotes'),
-        ('[flavours."/bin/python"]', 'flavours.\'/bin/python\' is no version; write "3.11" or "pypy3.11", with quotes'),
+        ("defaults = 1", "defaults is not a table; write [defaults]"),
+        ("hooks = []", "hooks is not a table; write [hooks]"),
+        ("[[flavours]]\n", "flavours is not a table; write [flavours]"),
+        ('[flavours]\n"3.11" = 1', 'flavours."3.11" is not a table; write [flavours."3.11"]'),
+        ('[flavours."python3.11"]', 'flavours.\'python3.11\' is not a version; write "3.11" or "pypy3.11", quoted'),
+        ('[flavours."/bin/python"]', 'flavours.\'/bin/python\' is not a version; write "3.11" or "pypy3.11", quoted'),
         (
             '[flavours."3.11"]\nexecutable = "/a\\u0000b"',
             "flavours.\"3.11\".executable = '/a\\x00b': write the absolute path of an interpreter",
@@ -276,12 +276,12 @@ def test_number_that_python_does_not_print() -> None:
 def test_text_that_is_no_toml(text: bytes) -> None:
     """Is one fault of the file's, with the parser's own words."""
     (problem,) = faults(text)
-    assert problem.startswith(("no valid TOML: ", "defaults.jobs = "))
+    assert problem.startswith(("not valid TOML: ", "defaults.jobs = "))
 
 
 def test_text_that_is_no_utf8() -> None:
     """Names the byte."""
-    assert faults(b'log = "\xe9"\n') == ["byte 7 is no UTF-8; save the file as UTF-8"]
+    assert faults(b'log = "\xe9"\n') == ["byte 7 isn't UTF-8; save the file as UTF-8"]
 
 
 _scalars = (
@@ -542,7 +542,7 @@ def test_system_has_one_file(public: Path, as_nobody: Command, pyctrigger: Comma
     script = f"cp -a /etc {public}/etc; echo 'jobs = 1' >{public}/etc/pyctrigger.toml; mount --bind {public}/etc /etc"
     word = (
         "pyctrigger: /etc/pyctrigger.toml: jobs is not known (it belongs in [defaults]);"
-        " known are defaults, hooks, flavours\n"
+        " known keys: defaults, hooks, flavours\n"
     )
     with private_mounts(script) as inside:
         pyctrigger.program = [*inside, *pyctrigger.program]

@@ -41,7 +41,7 @@ def test_a_pycache_prefix_is_filled_and_swept(
 
     if interpreter.version < (3, 8):
         assert outcome.code == 2
-        assert "knows no pycache prefix" in outcome.err
+        assert "doesn't support a pycache prefix" in outcome.err
         return
     assert (outcome.code, outcome.counts["compiled"]) == (0, 2)
     assert snapshot(site) == before
@@ -94,7 +94,7 @@ def test_a_prefix_that_is_relative_or_open_to_all(
     """The first would be another directory for each process; the second lets anybody decide what runs."""
     write_tree(site, {"module.py": ""})
     if newest.version < (3, 8):
-        pytest.skip("knows no pycache prefix")
+        pytest.skip("doesn't support a pycache prefix")
     arguments = ["--python", newest.path, "--site-dir", str(site), "--pycache-prefix"]
     assert pyctrigger.json("run", *arguments, "here").code == 2
     prefix = tmp_path / "prefix"

@@ -524,7 +524,7 @@ def test_what_waits_for_an_interpreter_is_no_work_of_an_environment(
     hook = pyctrigger.text("run", "--hook", *system, site / "api")
     environment = pyctrigger.json("run", "--config", config, "--prefix", tmp_path / "one")
 
-    assert "its work is kept in the journal" in hook.err
+    assert "its work stays in the journal" in hook.err
     assert (0, 3, []) == (environment.code, environment.counts["compiled"], pycs_below(site))
     assert 0 == pyctrigger.json("status", "--prefix", tmp_path / "one").run["status"]["pending"]
     program.write_text(f'#!/bin/sh\nexec {newest.path} "$@"\n')
@@ -660,7 +660,7 @@ def test_the_active_environment_is_served(pyctrigger: Command, layout: Path, ver
     outcome = pyctrigger.json(verb, *dry, env={**other, variable: str(layout / name)})
 
     assert [str(layout / name)] == served(outcome)
-    assert f"serving the active environment {layout}/{name}; pass --python to serve the system's\n" == outcome.err
+    assert f"using the active environment {layout}/{name}; pass --python to use the system's\n" == outcome.err
 
 
 @pytest.mark.parametrize(
@@ -702,7 +702,7 @@ def test_quietly_only_what_is_wrong_is_said_of_the_variables(pyctrigger: Command
     assert ("", f"VIRTUAL_ENV is ignored: {layout}/gone isn't there\n") == (well.err, stale.err)
 
 
-@pytest.mark.parametrize(("place", "reason"), [("gone", "isn't there"), ("plain", "is no environment")])
+@pytest.mark.parametrize(("place", "reason"), [("gone", "isn't there"), ("plain", "isn't an environment")])
 def test_a_stale_variable_is_told_and_ignored(pyctrigger: Command, layout: Path, place: str, reason: str) -> None:
     """The next one counts, else it is as if nothing were active."""
     stale = {"VIRTUAL_ENV": str(layout / place)}
@@ -711,7 +711,7 @@ def test_a_stale_variable_is_told_and_ignored(pyctrigger: Command, layout: Path,
 
     assert [
         f"VIRTUAL_ENV is ignored: {layout}/{place} {reason}",
-        f"serving the active environment {layout}/conda; pass --python to serve the system's",
+        f"using the active environment {layout}/conda; pass --python to use the system's",
     ] == outcome.err.splitlines()
 
 

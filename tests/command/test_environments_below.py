@@ -92,7 +92,7 @@ def test_where_environments_are_looked_for(pyctrigger: Command, newest: Interpre
     assert (0, expected) == (outcome.code, set(map(str, served(outcome))))
     assert str(top / "twice") == served(outcome)[0]
     assert len(expected) == len(served(outcome))
-    assert f"{top}/conda/envs/r is a conda environment without a Python: there is nothing to serve\n" == outcome.err
+    assert f"{top}/conda/envs/r is a conda environment without a Python: there is nothing to do\n" == outcome.err
     itself = pyctrigger.json("sweep", "--dry-run", "--prefix-below", top / "twice")
     assert [str(top / "twice")] == served(itself)
 
@@ -310,7 +310,7 @@ def test_an_ordinary_account_serves_its_own_and_is_told_of_what_it_may_not_enter
         group=ALICE,
         extra_groups=[],
     )
-    assert f"serving the active environment {homes}/alice/env; " in active.err
+    assert f"using the active environment {homes}/alice/env; " in active.err
 
 
 def test_what_only_looks_like_an_environment_is_none(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:

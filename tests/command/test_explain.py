@@ -94,16 +94,16 @@ _CASES: dict[str, tuple[Callable[[Place], None], tuple[str, str | None], str, st
     "fresh": (_nothing, ("fresh", None), "nothing", "mtime and size in its header fit the source", "fresh"),
     "edited": (_edit, ("stale", "mtime"), "compile", "the source has 5", "compiled"),
     "grown": (_grow, ("stale", "size"), "compile", "its header says size 6, the source has 7", "compiled"),
-    "replaced": (_replace, ("stale", "digest"), "compile", "another content than the one it was recorded", "compiled"),
+    "replaced": (_replace, ("stale", "digest"), "compile", "its source's content isn't the recorded one", "compiled"),
     "touched": (
         lambda place: os.utime(place.source, (5, 5)),
         ("stale", "mtime"), "refresh", "and the content that was recorded", "refreshed",
     ),
     "magic": (_patch(0, b"\x99\x99"), ("foreign-magic", None), "compile", "its magic number is 99990d0a", "compiled"),
     "mode": (_patch(4, b"\3"), ("stale", "mode"), "compile", "is checked-hash, timestamp is wanted", "compiled"),
-    "flags": (_patch(4, b"\x77"), ("corrupt", None), "compile", "its flags are none that importlib knows", "compiled"),
+    "flags": (_patch(4, b"\x77"), ("corrupt", None), "compile", "importlib doesn't know its flags", "compiled"),
     "body": (_patch(30, b"?"), ("unproven", "body"), "compare", "its body isn't the one that was recorded", "compiled"),
-    "cut": (_truncate, ("corrupt", None), "compile", "it ends within its header", "compiled"),
+    "cut": (_truncate, ("corrupt", None), "compile", "it is truncated", "compiled"),
     "missing": (lambda place: place.pyc.unlink(), ("missing", None), "compile", "there is no pyc", "compiled"),
     "directory": (_make_directory, ("obstructed", None), "compile", "not a regular file", "failed"),
     "orphan": (lambda place: place.source.unlink(), ("orphan", None), "remove", "there is no source", "removed"),
@@ -210,7 +210,7 @@ def test_levels(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
     assert [(each["level"], each["state"], each["action"]) for each in view["levels"]] == [
         (0, "stale", "refresh"), (1, "missing", "compile"), (2, "unwanted", "unwanted"),
     ]  # fmt: skip
-    assert view["levels"][2]["because"] == "level 2 is none that runs write (0, 1)"
+    assert view["levels"][2]["because"] == "runs don't write level 2 (only 0, 1)"
 
 
 def test_uncompilable_and_its_last_failure(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
@@ -450,7 +450,7 @@ def test_refused(pyctrigger: Command, scope: list[Argument], site: Path) -> None
         pyctrigger, *scope, site / "package/link.py", site / "file/m.py", site / "open/m.py"
     )
 
-    assert link["flavours"][0]["note"] == "the source must not be read: a link that leads out of the site directory"
+    assert link["flavours"][0]["note"] == "the source may not be read: a link that leads out of the site directory"
     assert (level_of(file)["action"], level_of(everybody)["action"]) == ("refused", "refused")
     assert "file/__pycache__: is a link or a file; pyctrigger repair replaces it" in level_of(file)["because"]
     assert "everybody may write here" in level_of(everybody)["because"]
@@ -468,7 +468,7 @@ def test_outside_of_the_scope(
 
     (view,) = source["flavours"]
     assert (view["site_directory"], view["note"]) == (
-        None, f"outside of the scope, which is {site}: no run touches it",
+        None, f"outside the scope, which is {site}: runs leave it alone",
     )  # fmt: skip
     assert (level_of(source)["state"], level_of(source)["action"]) == ("unproven", "outside")
     assert (text["kind"], text["flavours"][0]["levels"]) == ("other", [])
@@ -485,8 +485,8 @@ def test_names_that_are_nobodys(pyctrigger: Command, scope: list[Argument], site
     answers = explained(pyctrigger, *scope, "--paths-from", "-", stdin=listed)
     notes = [each["flavours"][0]["note"] for each in answers]
 
-    starts = ["it lies beside its source", "its cache tag is cpython-30", "its name is no interpreter's"]
-    starts += ["what a killed writer left behind", "neither a source, nor bytecode, nor a directory"]
+    starts = ["it lies beside its source", "its cache tag is cpython-30", "its name matches no interpreter"]
+    starts += ["a killed writer left it behind", "neither a source, nor bytecode, nor a directory"]
     assert [note.startswith(start) for note, start in zip(notes, starts)] == [True] * 5, notes
 
 

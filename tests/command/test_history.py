@@ -214,8 +214,8 @@ def test_no_such_run(pyctrigger: Command, scope: list[Argument]) -> None:
     assert outcome.out.startswith("run 2: ")
     assert outcome.out.count("run 2: ") == 1
     assert outcome.err.splitlines() == [
-        "pyctrigger: no run 7 in the history; known are 1 to 2",
-        "pyctrigger: no run x in the history; known are 1 to 2",
+        "pyctrigger: no run 7 in the history; it has runs 1 to 2",
+        "pyctrigger: no run x in the history; it has runs 1 to 2",
     ]
 
 

@@ -215,7 +215,7 @@ def test_rpm_takes_packages_only(hooks: Hooks, tmp_path: Path) -> None:
     """Exit 2, and the package that has the hooks is named; what they look like can be seen all the same."""
     for action, verb in (("install", "install"), ("uninstall", "remove")):
         said = hooks.text(action, "--manager", "rpm", "--python", "3.13", "--root", tmp_path, code=2)
-        expected = f"pyctrigger: rpm takes hooks from packages only; {verb} the package pyctrigger, which has them\n"
+        expected = f"pyctrigger: rpm accepts hooks only from packages; {verb} the package pyctrigger, which has them\n"
         assert ("", expected) == said
     assert list(tmp_path.iterdir()) == []
     assert (
@@ -226,8 +226,8 @@ def test_rpm_takes_packages_only(hooks: Hooks, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["render"], "hooks render needs --manager M and --python V; say for what the hook is"),
-        (["install", "--manager", "pkg"], "hooks install needs --manager M and --python V; say for what the hook is"),
+        (["render"], "hooks render needs --manager M and --python V; name what the hook is for"),
+        (["install", "--manager", "pkg"], "hooks install needs --manager M and --python V; name what the hook is for"),
         (
             ["render", "--manager", "pkg", "--python", "2.7"],
             (

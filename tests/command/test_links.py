@@ -204,7 +204,7 @@ def test_a_person_reads_where_to_compile_instead(
         assert instead == explained["flavours"][0]["note"]
     (explained,) = pyctrigger.json("explain", *scope, str(site / "again/__init__.py")).document["explanations"]
     assert (
-        f"{site}/again is a link to {site}/real; what lies there is compiled there" == explained["flavours"][0]["note"]
+        f"{site}/again is a link to {site}/real; sources there are compiled there" == explained["flavours"][0]["note"]
     )
 
 

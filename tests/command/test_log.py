@@ -201,7 +201,7 @@ def test_a_daemon_that_takes_nothing_stops_nobody(
                 other.send(b"x")
         outcome = pyctrigger.text("run", "--hook", *scope)
 
-    line = "the system's log took nothing within 2 s; see that its daemon runs, or set log to none"
+    line = "the system's log accepted nothing within 2 s; check that its daemon runs, or set log to none"
     assert (0, True) == (outcome.code, line in outcome.err.splitlines())
     assert len(list(site.rglob("*.pyc"))) == 2
 

@@ -515,7 +515,7 @@ def test_a_change_from_outside_is_told(measure: Measure, site: Path, newest: Int
 
     flavour = newest.flavour
     assert json.loads(said)["notices"] == [
-        f"{flavour}: changed meanwhile, by what was measured or by somebody else: {site}"
+        f"{flavour}: changed meanwhile, by the measured program or something else: {site}"
     ]
 
 
@@ -617,7 +617,7 @@ def test_what_does_not_run(measure: Measure, site: Path, newest: Interpreter, te
     assert code == 1
     assert line == (
         f"{newest.flavour}: import broken with absent bytecode: {reason}; "
-        f"{'give it more --timeout' if 'sleep' in text else mend}"
+        f"{'raise --timeout' if 'sleep' in text else mend}"
     )
 
 
@@ -701,17 +701,17 @@ def test_an_error_is_in_the_object(measure: Measure) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["json"], "measure needs --python V or --prefix DIR; say which interpreter is to start"),
+        (["json"], "measure needs --python V or --prefix DIR; name the interpreter to start"),
         (["--python", "3.11"], "nothing to measure; name the modules to import, or a script with --script FILE"),
         (
             ["--python", "3.11", "scikit-learn"],
-            "scikit-learn: no module's name; name modules as an import statement does: PIL, not Pillow",
+            "scikit-learn: not a module name; name modules as an import statement does: PIL, not Pillow",
         ),
-        (["--python", "3.11", "os; print(1)"], "os; print(1): no module's name; name modules as an import statement"),
+        (["--python", "3.11", "os; print(1)"], "os; print(1): not a module name; name modules as an import statement"),
         (["--python", "3.11", "--script", "/no/such"], "--script /no/such: no such file; name a Python program"),
         (["--python", "3.11", "--site-dir", "/no/such", "x"], "--site-dir /no/such: no such directory; name a"),
         (["--python", "3.11", "--site-dir", "/", "--prefix", "/", "x"], "--site-dir and --prefix contradict each"),
-        (["--python", "3.11", "--python", "3.12", "--prefix", "/", "x"], "--prefix goes with one --python at most"),
+        (["--python", "3.11", "--python", "3.12", "--prefix", "/", "x"], "--prefix allows only one --python"),
         (["--python", "three", "x"], "--python three: not a version, name or path of a Python; use 3.11, 3.13t"),
         (
             ["--prefix", "/no/such", "x"],
@@ -750,7 +750,7 @@ def test_an_interpreter_without_hashes(measure: Measure, stage: Stage, interpret
     if oldest.version[:2] != (3, 6):
         absent("no CPython 3.6 on this machine")
     code, line = measure.refused("--python", oldest.path, "--site-dir", stage.site, "--stale", "hash", "parcel")
-    assert (code, line) == (2, "py36 knows no hash-based bytecode; it came with Python 3.7")
+    assert (code, line) == (2, "py36 doesn't support hash-based bytecode; it is new in Python 3.7")
 
 
 # ----------------------------------------------------------------------------------------------------- for a person

@@ -112,7 +112,7 @@ REASONS = {
     "corrupt": "it can't be loaded",
     "orphan": "its source is gone",
     "foreign-magic": "its magic number is another Python's",
-    "obstructed": "what has its name is not a regular file",
+    "obstructed": "something that isn't a regular file has its name",
     "residue": "a writer that was killed left it behind",
     "blocked": "it is a link or a file",
 }
@@ -242,7 +242,7 @@ def test_a_hash_is_proven_against_the_source(
     arguments = [*on(interpreter, site), "--invalidation-mode", mode]
     outcome = pyctrigger.json("run", *arguments)
     if interpreter.version < (3, 7):
-        said = f"{interpreter.flavour} knows no hash-based bytecode (it came with 3.7); timestamps are written"
+        said = f"{interpreter.flavour} doesn't support hash-based bytecode (new in 3.7); timestamps are written"
         assert (0, [said]) == (outcome.code, outcome.run["notices"])
         return
     os.utime(site / "package/same.py", (1, 1))

@@ -137,7 +137,7 @@ def test_a_path_as_seen_outside_lies_outside(
     outcome = perform(pyctrigger, "run", "--stateless", "--root", root, "--python", newest.path, path)
 
     assert 2 == outcome.code
-    # Inside there is nothing of these names; where there is, it lies outside of the scope.
+    # Inside there is nothing of these names; where there is, it is outside the scope.
     assert f"{path}: no such file or directory" == outcome.document["errors"][0]["message"]
     assert before == (snapshot(root), snapshot(victim))
 

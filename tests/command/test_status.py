@@ -353,9 +353,9 @@ def test_nothing_is_known(pyctrigger: Command, scope: list[Argument], newest: In
 
 def test_nothing_is_served(pyctrigger: Command, scope: list[Argument], site: Path, tmp_path: Path) -> None:
     """A state in which no Python was ever served says nothing about any: no monitor may take that for good news."""
-    hint = "serve one first: pyctrigger run"
+    hint = "start with pyctrigger run"
     pyctrigger.state.mkdir()
-    assert (3, "UNKNOWN", f"no Python is served here; {hint}") == checked(pyctrigger.text("status", "--check"))
+    assert (3, "UNKNOWN", f"no run has been recorded here; {hint}") == checked(pyctrigger.text("status", "--check"))
     document = pyctrigger.json("status", "--check").document
     assert (3, "UNKNOWN") == (document["exit_code"], document["check"]["state"])
     assert 0 == pyctrigger.text("status", "--check", "--format", "prometheus").code
@@ -496,8 +496,8 @@ def test_prometheus(pyctrigger: Command, site: Path, newest: Interpreter, tmp_pa
         (["--check", "--warning", "2 weeks"], "say a time such as 90s, 15m, 2h or 1d"),
         (["--check", "--against", "3.11"], "--check and --against contradict each other"),
         (["--check", "--format", "prometheus", "--json"], "--format prometheus and --json contradict each other"),
-        (["--check", "--format", "prometheus", "/usr"], "status --check looks at no files"),
-        (["--check", "--format", "prometheus", "--warning", "2d"], "--warning is later than --critical"),
+        (["--check", "--format", "prometheus", "/usr"], "status --check examines no files"),
+        (["--check", "--format", "prometheus", "--warning", "2d"], "--warning is larger than --critical"),
         (["--against", "three"], "--python three: not a version, name or path of a Python"),
     ],
 )

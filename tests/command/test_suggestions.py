@@ -164,7 +164,7 @@ def test_every_key_of_the_configuration(table: str, key: str) -> None:
     if wrong != key:
         with pytest.raises(ConfigurationError) as caught:
             config.parse(f"[{table}]\n{wrong} = 1\n".encode(), "x.toml")
-        assert f"x.toml: {table}.{wrong} is not known (did you mean {key}?); known are " in str(caught.value)
+        assert f"x.toml: {table}.{wrong} is not known (did you mean {key}?); known keys: " in str(caught.value)
     if table == "defaults":
         with pytest.raises(ConfigurationError, match=r"is not known \(it belongs in \[defaults\]\)"):
             config.parse(f"{key} = 1\n".encode(), "x.toml")

@@ -338,7 +338,7 @@ def test_list_on_standard_input(pyctrigger: Command, tree: Path, scope: list[Arg
 
 
 def test_list_separated_by_nul_holds_any_byte(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """Newlines and what is no UTF-8."""
+    """Newlines and what isn't UTF-8."""
     names = [b"new\nline", b"\xff\xfe", b" ", b"-q", b"--hook"]
     for name in names:
         os.mkdir(os.path.join(os.fsencode(site), name))

@@ -417,7 +417,7 @@ def test_a_directory_in_the_place_of_a_hook_is_left_alone(system: System) -> Non
     before = tree(system.root)
     scope = ("--manager", "pacman", "--python", "3.11")
 
-    refused = f"{place}: something that is no file stands there"
+    refused = f"{place}: something that isn't a file is in its place"
     assert refused in system.call("install", "--force", *scope, code=2).stderr
     assert before == tree(system.root)
     assert f"left alone: /{place.relative_to(system.root)}: " in system.hooks("uninstall", *scope)
@@ -445,7 +445,7 @@ def test_what_the_first_release_remembered_is_named_and_kept(system: System, kin
 
     said = system.call("uninstall", *scope)
 
-    line = f"{place}: what stood there before release 0.1.0 put a hook there is kept in {system.state}/{name}, "
+    line = f"{place}: the file that release 0.1.0 replaced by a hook is kept in {system.state}/{name}, "
     assert (kind != "absent", {}) == (line in said.stderr, files(system.root))
     assert record == json.loads((system.state / name).read_text())
 

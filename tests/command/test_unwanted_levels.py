@@ -239,5 +239,5 @@ def test_only_a_level_that_is_not_wanted_can_be_swept_by_name(
     assert (2, before) == (outcome.code, snapshot(site))
     assert (
         "pyctrigger: --unwanted --optimize 0: the configuration wants level 0; "
-        "name the levels that are to go, or leave --optimize out\n"
+        "name the levels to remove, or leave out --optimize\n"
     ) == outcome.err

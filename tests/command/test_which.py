@@ -232,7 +232,7 @@ def test_outside_of_the_scope(
     assert found(pyctrigger, *scope, elsewhere / "m.py") == [answer]
     bare = pyctrigger.text("which", *scope, write_tree(tmp_path / "bare", {"m.py": ""}) / "m.py")
     assert (bare.code, bare.out) == (0, "")
-    assert bare.err.endswith("m.py has no bytecode, and lies in the scope of no interpreter that was found\n")
+    assert bare.err.endswith("m.py has no bytecode, and isn't in the scope of any interpreter that was found\n")
 
 
 def test_what_is_no_pyc(pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter) -> None:
@@ -399,7 +399,7 @@ def test_database_that_cant_be_read(pyctrigger: Command, newest: Interpreter, tm
     outcome = pyctrigger.json("which", *scope, f"/{library}/__pycache__/m.{tag}.pyc")
 
     assert (outcome.code, [each["state"] for each in outcome.document["pycs"]]) == (0, ["missing"])
-    assert "can't be asked for owners" in outcome.err
+    assert "can't be asked which files it owns" in outcome.err
 
 
 def test_systems_own_package(pyctrigger: Command, newest: Interpreter) -> None:

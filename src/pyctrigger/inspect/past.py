@@ -56,7 +56,7 @@ def read_history(
         if run is not None:
             report.past += [] if run in report.past else [run]
             continue
-        known = f"known are {runs[0].number} to {runs[-1].number}" if runs else "none is recorded"
+        known = f"it has runs {runs[0].number} to {runs[-1].number}" if runs else "none is recorded"
         report.errors.append(UsageError(f"no run {text or repr(text)} in the history", hint=known))
     return report
 

@@ -176,7 +176,7 @@ def parse_answer(executable: str, said: bytes) -> Answer:
     except KeyError as error:
         raise InterpreterError(f"{executable} gave an incomplete answer: it lacks {error}") from error
     except ValueError as error:
-        raise InterpreterError(f"{executable} gave an answer that no Python gives: {error}") from error
+        raise InterpreterError(f"{executable} gave an invalid answer: {error}") from error
 
 
 def require_modest(interpreter: Interpreter) -> None:

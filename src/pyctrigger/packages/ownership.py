@@ -97,7 +97,7 @@ def owners_of(paths: Iterable[str], files: Files, notice: Callable[[str], None])
             names.setdefault(os.fsencode(name), path)
 
     def tell(manager: str, error: Exception) -> None:
-        notice(f"{manager} can't be asked for owners: {error}")
+        notice(f"{manager} can't be asked which files it owns: {error}")
 
     found: dict[str, Owner] = {}
     for manager, listed, package in _find_owned(files, names.keys(), tell) if names else ():

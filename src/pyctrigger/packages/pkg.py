@@ -93,7 +93,7 @@ class Pkg(Manager):
     def hooks(cls, subject: Subject) -> list[HookFile]:
         sites = subject.site_directories or cls.site_directories(subject.library)
         if "/" in sites:
-            raise UsageError("pkg's hooks can't be for /", hint="name a site directory: the cleanup walks all of it")
+            raise UsageError("pkg's hooks can't watch /", hint="name a site directory: the cleanup walks all of it")
         path = f"/usr/local/share/pkg/triggers/python-pycache-{subject.name}.ucl"
         words = {
             "PROGRAM": ", ".join(quoted(word, forbidden="$") for word in subject.program),

@@ -94,7 +94,7 @@ class Rpm(Manager):
 
     def _unreadable_error(self) -> ManagerError:
         """Returns the error for a database that only rpm can read: rpm would trust a foreign root."""
-        return ManagerError(f"{self._files.describe(self.database)}: rpm isn't run over a root's database")
+        return ManagerError(f"{self._files.describe(self.database)}: rpm isn't run on the database of a root")
 
     @staticmethod
     def site_directories(library: str) -> list[str]:

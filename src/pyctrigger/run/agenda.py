@@ -63,7 +63,7 @@ class Agenda:
         (target, request, _), operation, report = turn.assignment, self._operation, self._workspace.report
         operation.probed.forget(target.interpreter)
         interpreter = operation.probed.ask(target.interpreter.executable, root=target.interpreter.root)
-        report.tally.notices.append(f"{changed.message}; everything is looked at again")
+        report.tally.notices.append(f"{changed.message}; everything is examined again")
         report.interpreter = interpreter
         self._target = find_target(interpreter, request, operation.settings)
         turn.sites.close()

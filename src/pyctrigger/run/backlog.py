@@ -19,7 +19,7 @@ from .scope.request import Request, Work
 from .scope.target import Target
 
 #: What a hook says that couldn't do its work.
-KEPT = "its work is kept in the journal, the next run does it"
+KEPT = "its work stays in the journal, and the next run does it"
 #: How the directories begin that keep work for interpreters by what they were called.
 _UNIDENTIFIED = "unidentified-"
 #: The kinds of failure that another attempt may not meet.
@@ -134,7 +134,7 @@ class Backlog:
         if tally is not None and tally.is_interrupted:
             if entries and not self._said_waiting:
                 self._said_waiting = True
-                self._observer.notice("the work stays in the journal until its file system can be written again")
+                self._observer.notice("the work stays in the journal until its file system is writable again")
             return
         failures = tally.failures if tally is not None else []
         passing = {each.path for each in failures if each.kind in _PASSING_KINDS and not each.is_remembered}

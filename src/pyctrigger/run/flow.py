@@ -1,7 +1,7 @@
 """One request, carried out: peek, lock, apply.
 
 The plan only reads, and is asked for its first change. If there is none, that is all: nobody waits for a lock. Else the
-lock is taken; if somebody else had it meanwhile, what was read is old, and everything is looked at again.
+lock is taken; if somebody else had it meanwhile, what was read is old, and everything is examined again.
 """
 
 from __future__ import annotations

@@ -85,7 +85,9 @@ def _announce(assignment: Assignment, workspace: Workspace, sites: OpenSites) ->
             raise UsageError("nothing can be deferred without state", hint="run it without --defer")
     workspace.report.deferred = backlog.holds_own and ends_here
     if not (running.defer or is_on):
-        operation.observer.notice("hooks are off in the configuration ([hooks] enabled); the journal keeps the work")
+        operation.observer.notice(
+            "hooks are disabled in the configuration ([hooks] enabled); the work stays in the journal"
+        )
     return not ends_here
 
 

@@ -62,7 +62,7 @@ class Operation:
         self._join_errors()
         if scope.prefixes_below and not (self.assignments or report.errors):
             message = f"--prefix-below {', '.join(scope.prefixes_below)}: no environment of {', '.join(scope.pythons)}"
-            report.errors.append(NoEnvironmentError(message, hint="leave out --python to serve those that are there"))
+            report.errors.append(NoEnvironmentError(message, hint="leave out --python to use those that exist"))
         names_them = request.work.writes or request.work is Work.VERIFY  # the others' answers do so
         # An environment's line names it.
         found = [target.interpreter for target in self.targets if target.prefix is None]

@@ -61,9 +61,9 @@ def trouble_with(places: Places, tally: Tally) -> Iterator[None]:
     try:
         yield
     except DeathError as error:
-        kind, reason = "crash", f"the process that acted as whose place it is has ended ({error})"
+        kind, reason = "crash", f"the process that acted as that account has ended ({error})"
     except NoProcessError as error:
-        kind, reason = "refused", f"others may rename here, and no process can be had that acts as they ({error})"
+        kind, reason = "refused", f"others may rename here, and no process can act as they do ({error})"
     else:
         return
     for site, found in places.items():

@@ -40,7 +40,7 @@ def logged(operation: Operation) -> Iterator[None]:
     priority = syslog.LOG_ERR if report.errors else syslog.LOG_WARNING if report.exit_code else syslog.LOG_INFO
     if not _write(priority, _line(request, pieces)):
         report.notices.append(
-            f"the system's log took nothing within {_PATIENCE:g} s; see that its daemon runs, or set log to none"
+            f"the system's log accepted nothing within {_PATIENCE:g} s; check that its daemon runs, or set log to none"
         )
 
 

@@ -114,10 +114,10 @@ class Workspace:
         except OSError as error:
             if not (isinstance(error, NoLocksError) or _is_root_of_a_namespace()):
                 raise UsageError(
-                    f"no lock can be made in {directory}: {error.strerror}", hint="use --stateless to go without"
+                    f"can't make a lock in {directory}: {error.strerror}", hint="use --stateless to run without one"
                 ) from error
             if base is not None:  # or that is said already
-                observer.notice(f"no lock can be had ({error.strerror}): it goes on as with --stateless")
+                observer.notice(f"no lock is available ({error.strerror}): continuing as with --stateless")
             self.is_lockless = is_outdated = True
         return is_outdated
 
@@ -141,7 +141,7 @@ class Workspace:
         self._hand_over(results.tally)
         if results.tally.counts.compiled and self.operation.store.base is not None and manifest.lacks_sqlite:
             self.operation.observer.notice(
-                "this Python has no module sqlite3: every run looks at everything anew, and no history is kept"
+                "this Python has no module sqlite3: every run examines everything, and no history is kept"
             )
 
     def save(self, results: Results, manifest: Manifest) -> None:

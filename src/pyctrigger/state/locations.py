@@ -120,8 +120,8 @@ def require_private(directory: str) -> None:
     missing = os.path.relpath(os.path.dirname(os.path.abspath(directory)), existing)
     if is_root() and missing != "." and not os.path.islink(existing) and os.stat(existing).st_mode & stat.S_IWOTH:
         raise RefusedError(
-            f"state directory {directory}: everybody may make {os.path.join(existing, missing.split('/')[0])}",
-            hint="make its parent directory first, or name a directory elsewhere",
+            f"state directory {directory}: everybody may create {os.path.join(existing, missing.split('/')[0])}",
+            hint="create its parent directory first, or name another directory",
         )
 
 

@@ -82,7 +82,7 @@ class InstallationLock:
                 return waited
             waited = True
             if patience:
-                announce(f"waiting for the lock, held by {self.holder() or 'a process that left no note'}")
+                announce(f"waiting for the lock, held by {self.holder() or 'an unknown process'}")
         holder = self.holder()
         raise LockTimeoutError(timeout, str(holder) if holder else None)
 

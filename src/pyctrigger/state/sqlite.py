@@ -47,7 +47,7 @@ def connect(path: str, patience: float) -> Any:
 
     with contextlib.suppress(OSError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise sqlite3.DatabaseError("it is no regular file")
+            raise sqlite3.DatabaseError("it isn't a regular file")
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(contextlib.closing(sqlite3.connect(path, timeout=patience)))
         for pragma in ("trusted_schema = off", "cell_size_check = on"):

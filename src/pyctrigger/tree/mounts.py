@@ -6,7 +6,7 @@ import os
 import re
 
 #: Effective ids aren't enough there: FUSE wants all ids of a process to be the owner's, real ones included (fuse(4)).
-KEPT_OUT = "it lies on a FUSE mount that lets in nobody but its owner"
+KEPT_OUT = "it is on a FUSE mount that only its owner can enter"
 HINT_FOR_FUSE = "mount it with allow_root, or run it as that account"
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 

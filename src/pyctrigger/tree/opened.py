@@ -158,8 +158,7 @@ def reason_to_distrust(
         return None
     if account is not None and owner != account.uid:
         return (
-            f"it belongs to account {owner}, and lies in a directory of account {account.uid}; "
-            f"chown -R {account.uid} it"
+            f"it belongs to account {owner}, and is in a directory of account {account.uid}; chown -R {account.uid} it"
         )
     trusted = sorted(set(owners()))
     if status.st_uid in trusted:

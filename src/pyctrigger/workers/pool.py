@@ -342,7 +342,7 @@ class Pool:
             self._unexplained_ends[worker.setup != USUAL] += not worker.retiring
             if self._unexplained_ends[worker.setup != USUAL] >= _MAX_UNEXPLAINED_ENDS:
                 raise InterpreterError(
-                    f"{self._interpreter.executable}: workers end without a cause",
+                    f"{self._interpreter.executable}: workers end for no known reason",
                     hint="check whether something kills them (dmesg), or name another interpreter with --python PATH",
                 )
             self._waiting.extendleft(reversed(jobs))

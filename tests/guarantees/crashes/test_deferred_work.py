@@ -168,7 +168,7 @@ def test_work_for_an_interpreter_that_cant_be_started_is_kept(
     for _ in range(2):
         hook = pyctrigger.text("run", "--hook", *scope, site / "package", preexec_fn=leave_few_descriptors)
         assert (0, "") == (hook.code, hook.out)
-        assert "its work is kept in the journal, the next run does it" in hook.err
+        assert "its work stays in the journal, and the next run does it" in hook.err
 
     assert 1 == pyctrigger.json("status", *scope).run["status"]["pending"]
     assert 1 == pyctrigger.json("run", *scope, "").counts["compiled"]
@@ -189,7 +189,7 @@ def test_a_monitor_is_told_what_waits_for_interpreters_that_never_started(
 
     for number in range(2):
         hook = pyctrigger.text("run", "--hook", *scope, site / f"p{number}", preexec_fn=leave_few_descriptors)
-        assert (0, 2) == (hook.code, hook.err.count("its work is kept in the journal, the next run does it"))
+        assert (0, 2) == (hook.code, hook.err.count("its work stays in the journal, and the next run does it"))
 
     def waiting() -> list[tuple[str, int, float | None]]:
         flavours = pyctrigger.json("status", "--check").document["check"]["flavours"]

@@ -147,9 +147,7 @@ def test_run_with_nothing_to_do_takes_no_lock(
         (site / "module.py").write_text("x = 22\n")
         busy = machine.command.json("run", *scope, "--lock-timeout", "0")
     assert busy.code == 75
-    assert busy.document["errors"][0]["message"] == (
-        "the lock was not free within 0 s, held by a process that left no note"
-    )
+    assert busy.document["errors"][0]["message"] == ("the lock was not free within 0 s, held by an unknown process")
 
 
 def test_two_flavours_have_two_locks(
@@ -194,7 +192,7 @@ def test_damaged_note_names_nobody(machine: Machine, scope: list[Argument], site
         outcome = machine.command.text("run", *scope, "--lock-timeout", "0")
         assert machine.command.json("status", *scope).run["status"]["lock"]["pid"] == 0
     assert outcome.code == 75
-    assert "held by a process that left no note" in outcome.err
+    assert "held by an unknown process" in outcome.err
 
 
 # ------------------------------------------------------------------------------------------------------- where it is
@@ -234,8 +232,8 @@ def test_link_is_no_directory_of_locks(as_root: None, machine: Machine, scope: l
     machine.locks.symlink_to(tmp_path)
     outcome = machine.command.text("run", *scope)
     assert outcome.code == 2
-    assert outcome.err.startswith("pyctrigger: no lock can be made in /run/pyctrigger: ")
-    assert outcome.err.endswith("; use --stateless to go without\n")
+    assert outcome.err.startswith("pyctrigger: can't make a lock in /run/pyctrigger: ")
+    assert outcome.err.endswith("; use --stateless to run without one\n")
 
 
 def test_full_directory_of_locks(as_root: None, machine: Machine, site: Path, scope: list[Argument]) -> None:
@@ -245,7 +243,8 @@ def test_full_directory_of_locks(as_root: None, machine: Machine, site: Path, sc
     outcome = machine.command.text("run", *scope)
     assert outcome.code == 2
     assert outcome.err == (
-        "pyctrigger: no lock can be made in /run/pyctrigger: No space left on device; use --stateless to go without\n"
+        "pyctrigger: can't make a lock in /run/pyctrigger: No space left on device; "
+        "use --stateless to run without one\n"
     )
     assert pycs_below(site) == []
     assert machine.command.text("run", *scope, "--stateless").code == 0

@@ -344,7 +344,7 @@ def test_a_host_without_sqlite3_believes_headers(
 
     first, second = pyctrigger.json("run", *scope), pyctrigger.json("run", *scope)
 
-    said = "this Python has no module sqlite3: every run looks at everything anew, and no history is kept\n"
+    said = "this Python has no module sqlite3: every run examines everything, and no history is kept\n"
     assert (0, len(MODULES), said) == (first.code, first.counts["compiled"], first.err)
     assert (0, 0, len(MODULES), "") == (second.code, second.counts["compiled"], second.counts["fresh"], second.err)
     assert list(pyctrigger.state.glob("*/manifest.sqlite")) == []

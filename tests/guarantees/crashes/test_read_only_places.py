@@ -193,13 +193,13 @@ def test_a_tree_that_turns_read_only_stays_in_the_journal(tree: Tree, verb: list
 
     stale = tree.stale()
     assert stale, "the tree was frozen too late to tell"
-    reason = f"it turned read-only in the middle of the work; sources that were left: {len(stale)}"
+    reason = f"it became read-only during the run; sources that were left: {len(stale)}"
     path = f"{SITE}/{frozen}" if frozen else SITE
     assert [{"path": path, "kind": "io", "message": reason}] == run["failures"]
     assert [] == run["notices"]
     assert (sum(counts) - len(stale), len(stale)) == (run["counts"]["compiled"], run["counts"]["failed"])
     assert (0 if "--hook" in verb else 1) == child.returncode
-    assert b"the work stays in the journal until its file system can be written again" in err
+    assert b"the work stays in the journal until its file system is writable again" in err
     assert 1 == len(tree.entries)
     checked = tree.command.text("status", "--check", "--python", tree.interpreter.path)
     assert (1, True) == (checked.code, "the last run failed" in checked.out), checked.out + checked.err

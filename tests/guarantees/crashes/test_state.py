@@ -120,10 +120,10 @@ def test_entry_is_there_before_the_lock(
 
     assert (hook.returncode, out) == (0, b"")
     first, second = err.decode().splitlines()
-    assert first == "waiting for the lock, held by a process that left no note"
+    assert first == "waiting for the lock, held by an unknown process"
     assert second == (
-        "pyctrigger: the lock was not free within 3 s, held by a process that left no note; "
-        "its work is kept in the journal, the next run does it"
+        "pyctrigger: the lock was not free within 3 s, held by an unknown process; "
+        "its work stays in the journal, and the next run does it"
     )
     entry = state.entry()
     assert (entry["event"], paths_of(entry), entry["attempts"]) == ("upgrade", [f"{site}/one"], 0)
@@ -254,7 +254,7 @@ def test_third_failed_attempt_parks_an_entry(machine: Machine, oldest: Found, si
         outcome = machine.command.json("run", *arguments, *paths, preexec_fn=leave_little_memory)
         attempts.append((outcome.code, [each["kind"] for each in outcome.failures], state.entry()["attempts"]))
     assert attempts == [(1, ["memory"], 1), (1, ["memory"], 2), (1, ["memory"], 3)]
-    parked = "an entry of the journal has failed 3 times and is parked; once the reason is gone: pyctrigger repair"
+    parked = "an entry of the journal has failed 3 times and is parked; fix the cause, then: pyctrigger repair"
     assert outcome.err.splitlines() == [parked]
 
     assert machine.command.json("run", *arguments, "").failures == []
@@ -374,7 +374,7 @@ def test_hooks_can_be_switched_off(
     for name in ("one", "two"):
         outcome = machine.command.text("run", "--hook", "--config", config, *scope, site / name)
         assert (outcome.code, outcome.out) == (0, "")
-        word = "hooks are off in the configuration ([hooks] enabled); the journal keeps the work"
+        word = "hooks are disabled in the configuration ([hooks] enabled); the work stays in the journal"
         assert outcome.err.splitlines()[0] == word
     assert len(state.entries()) == 2
     assert snapshot(site) == before
@@ -810,7 +810,7 @@ def test_worker_has_the_last_word(
     assert (outcome.code, outcome.counts["compiled"]) == (0, 2)
     assert outcome.run["interpreter"]["magic_number"] == real
     assert (
-        f"{own_python} has changed: magic number {real}, it was 01020d0a; everything is looked at again" in outcome.err
+        f"{own_python} has changed: magic number {real}, it was 01020d0a; everything is examined again" in outcome.err
     )
     assert not_fresh(oldest, sources_below(site)) == []
     assert pyctrigger.json("verify", "--python", own_python, "--site-dir", site).code == 0

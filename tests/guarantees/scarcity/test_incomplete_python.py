@@ -22,7 +22,7 @@ SOURCES = {
     "latin.py": "# coding: latin-1\nx = 1\n",
     "twins.py": "def one(a):\n    return a in {1, 2}\n\ndef other(a):\n    return a in {1, 2}\n",
 }
-NO_RECORDS = "this Python has no module sqlite3: every run looks at everything anew, and no history is kept\n"
+NO_RECORDS = "this Python has no module sqlite3: every run examines everything, and no history is kept\n"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ WITHOUT = {
     "getrusage": "",
     "writev": "",
     "ioctl": "",
-    "flock": "no lock can be had ({reason}): it goes on as with --stateless\n",
+    "flock": "no lock is available ({reason}): continuing as with --stateless\n",
 }
 #: What it did without all along, alone; here beside all others.
 UNMISSED = (

@@ -62,7 +62,7 @@ def test_where_no_process_can_be_had_the_places_are_refused(stage: Stage) -> Non
     outcome = stage.command.json("run", *stage.scope(site), preexec_fn=refuse)
 
     assert [("alices", "refused"), ("bobs", "refused")] == sorted(told(outcome))
-    assert {True} == {"no process can be had" in each["message"] for each in outcome.failures}
+    assert {True} == {"no process can act" in each["message"] for each in outcome.failures}
     assert (1, 1) == (outcome.code, outcome.counts["removed"])
     assert before == (snapshot(site / "bobs"), snapshot(site / "alices"))
     assert 2 == stage.command.json("run", *stage.scope(site)).counts["removed"]
@@ -70,7 +70,7 @@ def test_where_no_process_can_be_had_the_places_are_refused(stage: Stage) -> Non
 
 @pytest.mark.parametrize(
     ("limit", "said"),
-    [(1, "no process can be had that acts as they"), (2, "no process can be started to ask which groups account")],
+    [(1, "no process can act as they do"), (2, "no process can be started to ask which groups account")],
 )
 def test_a_limit_of_processes_is_the_same(stage: Stage, limit: int, said: str) -> None:
     """Of a container's root, who has no more rights than others to pass it."""
@@ -154,7 +154,7 @@ def test_its_death_is_one_failure_for_each_place(stage: Stage, options: tuple[st
         assert wait_for(lambda: not any(map(is_running, workers)))
     assert (1, 1, 2) == (document["exit_code"], document["runs"][0]["counts"]["compiled"], len(workers))
     failures = document["runs"][0]["failures"]
-    said = "the process that acted as whose place it is has ended (killed by SIGKILL)"
+    said = "the process that acted as that account has ended (killed by SIGKILL)"
     assert [(f"{site}/{name}", "crash", said) for name in ("alices", "bobs")] == [
         (each["path"], each["kind"], each["message"]) for each in failures
     ]

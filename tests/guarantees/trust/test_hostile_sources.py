@@ -206,7 +206,7 @@ def test_nothing_that_is_said_tells_a_source(pyctrigger: Command, site: Path, ne
 
 
 def test_failure_is_named_by_its_bytes(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """A name that is no UTF-8 reads as U+FFFD, with its bytes beside it; a person sees escapes, and one line."""
+    """A name that isn't UTF-8 reads as U+FFFD, with its bytes beside it; a person sees escapes, and one line."""
     names = [b"bad\xff.py", b"bad\nline.py", b"bad\x1b[2J.py", b"b\xc3\xa4d.py"]
     for name in names:
         with open(os.path.join(os.fsencode(site), name), "wb") as source:

@@ -34,9 +34,7 @@ print(libc.mount(b"none", os.fsencode(sys.argv[1]), b"fuse", ctypes.c_ulong(0), 
 sys.stdin.read()
 libc.umount2(os.fsencode(sys.argv[1]), 2)
 """
-_KEPT_OUT = (
-    "it lies on a FUSE mount that lets in nobody but its owner; mount it with allow_root, or run it as that account"
-)
+_KEPT_OUT = "it is on a FUSE mount that only its owner can enter; mount it with allow_root, or run it as that account"
 
 
 @contextmanager

@@ -565,7 +565,7 @@ def test_an_answer_that_no_python_gives(stage: Stage, field: str) -> None:
 
     assert parse_answer("/python", said()).interpreter.cache_tag == honest["cache_tag"]
     for value in HOSTILE[field]:
-        with pytest.raises(InterpreterError, match=r"^/python gave an answer that no Python gives: "):
+        with pytest.raises(InterpreterError, match=r"^/python gave an invalid answer: "):
             print(value, parse_answer("/python", said(**{field: value})))
 
 

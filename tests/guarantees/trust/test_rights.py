@@ -294,7 +294,7 @@ def test_the_hint_names_the_verb_that_failed(pyctrigger: Command, site: Path, ne
     said = pyctrigger.text(verb, *scope)
 
     (line,) = [line for line in said.out.splitlines() if line.startswith("hint:")]
-    assert (1, f"hint: refused: once the reason is gone: pyctrigger {verb}") == (said.code, line), said
+    assert (1, f"hint: refused: fix the cause, then: pyctrigger {verb}") == (said.code, line), said
 
 
 def test_what_only_root_may_do_is_no_failure_of_this_accounts(account: Account) -> None:

@@ -331,7 +331,7 @@ def test_rpm_is_not_run_over_a_database_of_a_roots(root: Root) -> None:
     write_tree(root.path, {"var/lib/rpm/Packages": "an older format"})
     outcome = root.run()
     assert (0, 3, 0) == (outcome.code, outcome.counts["compiled"], outcome.counts["removed"])
-    assert f"{root.path}/var/lib/rpm/Packages: rpm isn't run over a root's database" in outcome.err
+    assert f"{root.path}/var/lib/rpm/Packages: rpm isn't run on the database of a root" in outcome.err
 
 
 # -- the child -------------------------------------------------------------------------------------------------------

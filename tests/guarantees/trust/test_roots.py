@@ -200,7 +200,7 @@ def test_a_state_directory_inside_the_root_is_refused(root: Root, tmp_path: Path
     outcome = root.pyctrigger.json("run", "--state-dir", tmp_path / place, *root.arguments)
 
     assert 2 == outcome.code
-    assert "and state that lies there isn't trusted" in outcome.document["errors"][0]["message"]
+    assert "and state there isn't trusted" in outcome.document["errors"][0]["message"]
     assert [] == pycs_below(root.path) + root.own_files
 
 

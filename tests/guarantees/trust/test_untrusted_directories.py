@@ -279,7 +279,7 @@ def test_a_pycache_prefix_is_judged_by_its_own_directories(
 ) -> None:
     """Nothing is written beside the sources there, however open they lie."""
     if newest.version < (3, 8):
-        pytest.skip("knows no pycache prefix")
+        pytest.skip("doesn't support a pycache prefix")
     write_tree(site, {"open/module.py": "", "good/module.py": ""})
     (site / "open").chmod(0o777)
     prefix = tmp_path / "prefix"

@@ -142,7 +142,7 @@ def test_root_in_a_namespace_compiles_as_the_account_that_it_is(
             assert (0, 1) == (code, err.count(word)), err
             (builder.site / "c.py").unlink()
             _, _, err = builder.run(f"run --hook --state-dir {builder.home}/state", *namespace)
-            assert (True, 1) == (": 0 compiled, 1 removed, 0 failed" in err, err.count("no lock can be had")), err
+            assert (True, 1) == (": 0 compiled, 1 removed, 0 failed" in err, err.count("no lock is available")), err
             for verb in ("verify", "repair", "status", "purge -y"):
                 code, _, err = builder.run(verb, *namespace)
                 assert 0 == code, f"{verb}: {err}"

@@ -182,7 +182,7 @@ def test_a_field_is_what_a_python_says(key: str, value: Any, problem: str | None
         return
     with pytest.raises(InterpreterError) as caught:
         parse(**{key: value})
-    assert f"/p gave an answer that no Python gives: {problem}" == caught.value.message
+    assert f"/p gave an invalid answer: {problem}" == caught.value.message
 
 
 @pytest.mark.parametrize("key", ["schemes", "inside", "witnesses"])

@@ -70,7 +70,7 @@ def test_what_cannot_be_read_owns_everything() -> None:
     told: list[str] = []
     ownership = Ownership(FilesInMemory(texts), told.append)
     assert (True, True) == (ownership.owns("/a", "other.pyc"), ownership.owns("/x", "y"))
-    reason = "/root/var/lib/rpm/Packages: rpm isn't run over a root's database"
+    reason = "/root/var/lib/rpm/Packages: rpm isn't run on the database of a root"
     message = f"nothing is removed or replaced, since a package may own it: {reason}; fix that and run it again"
     assert (True, [message]) == (ownership.is_unreadable, told)
     del texts["/var/lib/rpm/Packages"]
@@ -137,7 +137,9 @@ def test_a_manager_that_cannot_be_read_is_told() -> None:
     files = FilesInMemory({"/var/lib/rpm/Packages": b"", APK: b"P:two\nF:b\nR:c\n"})
     told: list[str] = []
     assert {"/b/c": Owner("apk", "two")} == owners_of(["/b/c"], files, told.append)
-    expected = "rpm can't be asked for owners: /root/var/lib/rpm/Packages: rpm isn't run over a root's database"
+    expected = (
+        "rpm can't be asked which files it owns: /root/var/lib/rpm/Packages: rpm isn't run on the database of a root"
+    )
     assert [expected] == told
 
 

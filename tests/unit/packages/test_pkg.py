@@ -154,5 +154,5 @@ def test_what_ucl_would_read_otherwise_is_refused(character: str) -> None:
 
 def test_a_hook_for_everything_is_refused() -> None:
     """Its cleanup would walk all of it."""
-    with pytest.raises(UsageError, match="pkg's hooks can't be for /"):
+    with pytest.raises(UsageError, match="pkg's hooks can't watch /"):
         Pkg.hooks(SUBJECT._replace(site_directories=("/a", "/")))

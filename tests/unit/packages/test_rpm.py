@@ -49,7 +49,7 @@ def test_only_sqlite_can_be_copied() -> None:
     ):
         with pytest.raises(ManagerError) as caught:
             ask()
-        assert f"/root{OLD}/Packages: rpm isn't run over a root's database" == str(caught.value)
+        assert f"/root{OLD}/Packages: rpm isn't run on the database of a root" == str(caught.value)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def directory(tmp_path: Path) -> Iterator[int]:
 
 def in_ann(owner: int) -> str:
     """What is said of a third account's directory in Ann's."""
-    return f"it belongs to account {owner}, and lies in a directory of account {ANN}; chown -R {ANN} it"
+    return f"it belongs to account {owner}, and is in a directory of account {ANN}; chown -R {ANN} it"
 
 
 def theirs(owners: str) -> str:

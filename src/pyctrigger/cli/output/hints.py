@@ -12,7 +12,7 @@ _HINTS = {
     **dict.fromkeys(("syntax", "encoding", "recursion", "unmarshallable", "crash"), _AT_FAULT),
     "timeout": f"raise file_timeout in the configuration, or {_LEAVE_OUT}",
     "memory": f"raise memory_limit in the configuration, or {_LEAVE_OUT}",
-    **dict.fromkeys(("io", "refused"), "once the reason is gone: pyctrigger {verb}"),
+    **dict.fromkeys(("io", "refused"), "fix the cause, then: pyctrigger {verb}"),
 }
 
 

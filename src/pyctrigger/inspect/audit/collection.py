@@ -81,7 +81,7 @@ def _walk(tree: Tree) -> Iterator[Candidate]:
         relative = pending.pop()
         try:
             if relative.count("/") >= _DEEPEST:
-                raise OSError(errno.ELOOP, f"lies deeper than {_DEEPEST} directories")
+                raise OSError(errno.ELOOP, f"is more than {_DEEPEST} directories deep")
             with tree.entered(relative) as directory, os.scandir(directory) as entries:
                 names = sorted((entry.name, entry.is_dir(follow_symlinks=False), _is_file(entry)) for entry in entries)
         except OSError as error:
@@ -106,7 +106,7 @@ def _open_named(path: str) -> int:
     descriptor = os.open(path, _FILE)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no regular file")
+        raise OSError(errno.EINVAL, "isn't a regular file")
     return descriptor
 
 

@@ -68,7 +68,7 @@ def _settled(file: BinaryIO, size: int, limits: ArchiveLimits, doubts: list[tupl
     for path, member in files_named(archive.members(), set(wanted)):
         source = member.read(limits.source + 1)
         if len(source) > limits.source:
-            raise ArchiveError("limit", f"has a source of more than {limits.source} bytes, and its hash is wanted")
+            raise ArchiveError("limit", f"has a source of more than {limits.source} bytes whose hash is needed")
         for magic_number in wanted[path]:
             hashes[path, magic_number] = source_hash(magic_number, source)
     return [
@@ -128,7 +128,7 @@ def _translated(error: Exception) -> ArchiveError | None:
     import zipfile
 
     if isinstance(error, MemoryError):
-        return ArchiveError("memory", "asks for more memory than one archive may have")
+        return ArchiveError("memory", "needs more memory than one archive may use")
     if isinstance(error, OSError) and error.errno is not None:
         return ArchiveError("io", error.strerror or str(error))
     if isinstance(error, EOFError):

@@ -72,7 +72,7 @@ def open_archive(file: BinaryIO, size: int, budget: Budget) -> Archive:
     if compression:
         source, _ = decompressed(file, size)
         if not tar.is_tar(Forward(source, budget).read(_HEAD)):
-            raise ArchiveError("unsupported", "is compressed, but holds no tar")
+            raise ArchiveError("unsupported", "is compressed, but contains no tar archive")
         file.seek(0)
         source, _ = decompressed(file, size)
         return _Tar(Forward(source, budget), budget, compression)
@@ -80,4 +80,4 @@ def open_archive(file: BinaryIO, size: int, budget: Budget) -> Archive:
         return _Tar(Forward(file, budget, plain=file), budget, "")
     if head.startswith(_ZIP) or zipfile.is_zipfile(file):
         return Archive(*open_zip(file, budget))
-    raise ArchiveError("unsupported", "is no archive of a known kind")
+    raise ArchiveError("unsupported", "isn't an archive of a known kind")

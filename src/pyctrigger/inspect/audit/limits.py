@@ -7,9 +7,9 @@ from typing import NamedTuple
 #: Bytes. A small archive may expand as it likes: a hundred kilobytes of spaces is no bomb.
 _RATIO_COUNTS_FROM = 64 << 20
 #: All that is ever said about what to do: a reader that was taken over gives nobody advice.
-RAISE_SIZE = "raise --max-size if it is to be trusted"
-UNPACK_BY_HAND = "an archive that does is made to fill memory or a disk; unpack it by hand if it is to be trusted"
-HAVE_ZSTD = "install pyctrigger with its extra: pip install 'pyctrigger[audit]'; or run it by Python 3.14 or later"
+RAISE_SIZE = "raise --max-size if you trust it"
+UNPACK_BY_HAND = "this may be a decompression bomb; unpack it by hand if you trust it"
+HAVE_ZSTD = "install pyctrigger with its extra: pip install 'pyctrigger[audit]'; or run it with Python 3.14 or later"
 
 
 class ArchiveError(Exception):

@@ -102,7 +102,7 @@ class _Payload:
         if magic not in (_NEWC, _NEWC_WITH_SUM):
             if stream.tell() > len(magic):
                 raise ArchiveError("damaged", "has a broken cpio")
-            raise ArchiveError("unsupported", "holds no cpio that can be read")
+            raise ArchiveError("unsupported", "contains no cpio archive that can be read")
         fields = stream.read(_NEWC_REST)
         numbers = [_number(fields[at : at + 8]) for at in range(0, _NEWC_REST, 8)]
         inode, mode, _, _, links, mtime, size, major, minor, _, _, length, _ = numbers

@@ -64,7 +64,7 @@ class Window(io.RawIOBase):
         for piece in pieces(self._source, self.left):
             self.left -= len(piece)
         if self.left:
-            raise ArchiveError("damaged", "ends in the middle of a member")
+            raise ArchiveError("damaged", "is truncated within a member")
 
 
 class Forward:

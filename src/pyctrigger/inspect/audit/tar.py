@@ -106,4 +106,4 @@ def _require_end(stream: Forward, *, is_plain: bool) -> None:
     if stream.last and stream.last != bytes(_BLOCK):
         raise ArchiveError("damaged", f"has a broken header at byte {stream.tell() - len(stream.last)} of its tar")
     if not stream.last and is_plain:
-        raise ArchiveError("damaged", "ends without tar's end mark: some of it may be missing")
+        raise ArchiveError("damaged", "ends without tar's end mark: it may be truncated")

@@ -142,7 +142,7 @@ class Examiner:
                 if goal is not None:
                     link = tree.describe(above, name)
                     if tree.resolve(above, name) is not None:
-                        return f"{link} is a link to {goal}; what lies there is compiled there"
+                        return f"{link} is a link to {goal}; sources there are compiled there"
                     return (
                         f"{link} is a link to {goal}; its sources aren't compiled through it; "
                         f"compile where they are: pyctrigger run --site-dir {goal}"

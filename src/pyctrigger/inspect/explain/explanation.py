@@ -202,7 +202,7 @@ class _View:
             view = view._replace(package=home[1].split("/")[0] or None)
         if home is None:
             sites = ", ".join(site.path for site in self._target.sites) or "nothing that exists"
-            view = view._replace(note=f"outside of the scope, which is {sites}: no run touches it")
+            view = view._replace(note=f"outside the scope, which is {sites}: runs leave it alone")
         try:
             through = self._examiner.through_link(path)
         except OSError:
@@ -231,13 +231,13 @@ class _View:
         levels = tuple(self._level(look, level) for level in look.levels if only in (None, level.level))
         note = view.note
         if look.refused is not None:
-            note = note or f"the source must not be read: {look.refused}"
+            note = note or f"the source may not be read: {look.refused}"
         elif look.status is None and not levels:
             note = note or "there is no such source, and no bytecode of it"
         elif only is not None and not levels:
-            note = note or f"there is no such pyc, and level {only} is none that runs write"
+            note = note or f"there is no such pyc, and runs don't write level {only}"
         elif seen.problem is not None:
-            note = note or f"a run can't look at its directory: {seen.problem}"
+            note = note or f"a run can't examine its directory: {seen.problem}"
         return view._replace(levels=levels, note=note, failed=self._failed(path, look)), look.status
 
     def _level(self, look: SourceLook, level: Level) -> LevelView:
@@ -258,8 +258,8 @@ class _View:
 _NOTES = {
     "legacy": "it lies beside its source, without a cache tag: the import system uses it only where there is no source,"
     " and no run touches it",
-    "residue": "what a killed writer left behind: a run removes it, CPython's once it is an hour old",
-    "foreign": "its name is no interpreter's: somebody else made it, and no run touches it",
+    "residue": "a killed writer left it behind: a run removes it, or CPython's own once it is an hour old",
+    "foreign": "its name matches no interpreter: something else made it, and runs leave it alone",
 }
 
 

@@ -127,7 +127,7 @@ def _of_source(path: str, operation: Operation, tags: list[str], report: WhichRe
     named = (read_name(each, tags, prefix) for each in there)
     found = list(dict.fromkeys(pyc for pyc in named if pyc is not None and pyc.source == path))
     if not found:
-        report.notices.append(f"{path} has no bytecode, and lies in the scope of no interpreter that was found")
+        report.notices.append(f"{path} has no bytecode, and isn't in the scope of any interpreter that was found")
     return found
 
 

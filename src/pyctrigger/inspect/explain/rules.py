@@ -11,7 +11,7 @@ from ...pyc.header import HeaderFormat, InvalidationMode, Verdict
 from ...run.plan.wanted import Wanted
 from .examiner import Directory, Examiner, Level, SourceLook
 
-_OUTSIDE = "it lies outside of the scope"
+_OUTSIDE = "it is outside the scope"
 
 
 class HeaderFields(NamedTuple):
@@ -85,16 +85,16 @@ def _state(examiner: Examiner, seen: Directory, level: Level, action: str) -> tu
 
 def _without_source(examiner: Examiner, seen: Directory, look: SourceLook, level: Level) -> Decision:
     if look.refused is not None:
-        rule = f"its source must not be read: {look.refused}"
-        return Decision("refused", None, rule, "refused", "a run names it as a failure, once")
-    rule = "there is no source of its name"
+        rule = f"its source may not be read: {look.refused}"
+        return Decision("refused", None, rule, "refused", "a run reports it as a failure, once")
+    rule = "there is no source with its name"
     if not seen.in_scope:
         return Decision("orphan", None, rule, "outside", _OUTSIDE)
     if any(removal.name == level.name for removal in seen.plan.removals):
         if obstacle := examiner.obstacle(seen.layout, seen.relative, None):
             return Decision("orphan", None, rule, "refused", obstacle)
-        return Decision("orphan", None, rule, "remove", "an orphan that no package owns is swept")
-    return Decision("orphan", None, rule, "owned", "a package owns it, or can't be asked whether it does")
+        return Decision("orphan", None, rule, "remove", "an orphan that no package owns is removed")
+    return Decision("orphan", None, rule, "owned", "a package owns it, or that can't be determined")
 
 
 def _action(examiner: Examiner, seen: Directory, look: SourceLook, level: Level) -> tuple[str, str]:
@@ -102,7 +102,7 @@ def _action(examiner: Examiner, seen: Directory, look: SourceLook, level: Level)
     if not seen.in_scope:
         return "outside", _OUTSIDE
     if not level.wanted:
-        return "unwanted", f"level {level.level} is none that runs write ({', '.join(map(str, wanted.levels))})"
+        return "unwanted", f"runs don't write level {level.level} (only {', '.join(map(str, wanted.levels))})"
     skipped = dict(seen.plan.skipped).get(name)
     if skipped == "excluded":
         path = seen.layout.describe_source(seen.relative, name)
@@ -118,7 +118,10 @@ def _action(examiner: Examiner, seen: Directory, look: SourceLook, level: Level)
     if level.level not in due:
         if level.verdict is Verdict.MISSING:
             return "unwanted", "create_missing is false: nothing is added"
-        return "nothing", "it is as it should be" if level.verdict is Verdict.FRESH else "its package made it so"
+        return (
+            "nothing",
+            "it is as it should be" if level.verdict is Verdict.FRESH else "its package shipped it like this",
+        )
     if hindrance := examiner.hindrance(seen.layout, seen.plan, name):
         return "refused", hindrance
     return _ACTIONS.get(level.verdict, ("compile", "it doesn't fit its source"))
@@ -127,12 +130,12 @@ def _action(examiner: Examiner, seen: Directory, look: SourceLook, level: Level)
 #: What isn't judged by how it fits its source.
 _LEFT = frozenset({"unwanted", "excluded", "uncompilable"})
 _ACTIONS = {
-    Verdict.MISSING: ("compile", "every source of the scope is to have bytecode"),
+    Verdict.MISSING: ("compile", "every source in the scope should have bytecode"),
     Verdict.REFRESHABLE: ("refresh", "the same code gets a new header"),
     Verdict.UNKNOWN: ("compare", "it is compiled, and replaced unless it is the same"),
     Verdict.UNPROVEN: ("compare", "the target compares the hash of the source, and compiles where it is another"),
-    Verdict.UNREADABLE: ("compile", "who may read its source should be able to read it"),
-    Verdict.EXPOSED: ("compile", "who may not read its source should not be able to read it"),
+    Verdict.UNREADABLE: ("compile", "everybody who may read its source should be able to read it"),
+    Verdict.EXPOSED: ("compile", "nobody who may not read its source should be able to read it"),
     Verdict.SUSPECT: ("compare", "it is compiled, and replaced unless it is the same"),
 }
 
@@ -147,16 +150,16 @@ def _rule(wanted: Wanted, look: SourceLook, level: Level) -> str:
     header = read_header(level.head, wanted.header)
     mtime, size = wanted.mtime(status) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
     if verdict is Verdict.MISSING:
-        return "there is no pyc of its name"
+        return "there is no such pyc"
     if verdict is Verdict.OBSTRUCTED:
-        return "what has its name is not a regular file"
+        return "something that isn't a regular file has its name"
     if verdict is Verdict.UNREADABLE:
         return "its mode keeps out accounts that may read the source"
     if verdict is Verdict.EXPOSED:
         return "its owner, mode or list lets in accounts that may not read the source, or lets others write it"
     if header is None or verdict is Verdict.CORRUPT:
         whole = len(level.head) > wanted.header.size
-        return "its flags are none that importlib knows" if whole else "it ends within its header, or with it"
+        return "importlib doesn't know its flags" if whole else "it is truncated: there is no code after its header"
     if verdict is Verdict.FOREIGN_MAGIC:
         return f"its magic number is {header.magic_number.hex()}, the interpreter's {wanted.header.magic_number.hex()}"
     if verdict is Verdict.OTHER_MODE:
@@ -172,9 +175,9 @@ def _rule(wanted: Wanted, look: SourceLook, level: Level) -> str:
 
 
 _MORE = {
-    Verdict.FRESH: ", and nothing that was recorded speaks against it",
-    Verdict.OTHER_CONTENT: ", but the source has another content than the one it was recorded to be made from",
-    Verdict.UNKNOWN: "; whether its code does, nobody has recorded",
-    Verdict.UNPROVEN: "; whether its hash does, only the target can compute",
+    Verdict.FRESH: ", and no record contradicts it",
+    Verdict.OTHER_CONTENT: ", but its source's content isn't the recorded one",
+    Verdict.UNKNOWN: "; whether its code does isn't recorded",
+    Verdict.UNPROVEN: "; only the target can compute whether its hash does",
     Verdict.SUSPECT: ", but its body isn't the one that was recorded",
 }

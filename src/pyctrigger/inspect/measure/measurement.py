@@ -50,7 +50,7 @@ class MeasureRequest(NamedTuple):
         for name in self.modules:
             if not all(part.isidentifier() for part in name.split(".")):
                 raise UsageError(
-                    f"{name}: no module's name", hint="name modules as an import statement does: PIL, not Pillow"
+                    f"{name}: not a module name", hint="name modules as an import statement does: PIL, not Pillow"
                 )
         if self.script is not None and not os.path.isfile(self.script):
             raise UsageError(f"--script {self.script}: no such file", hint="name a Python program")
@@ -59,11 +59,11 @@ class MeasureRequest(NamedTuple):
                 if not os.path.isdir(path):
                     raise no_directory(option, path)
         if not self.pythons and not self.prefixes:
-            raise UsageError("measure needs --python V or --prefix DIR", hint="say which interpreter is to start")
+            raise UsageError("measure needs --python V or --prefix DIR", hint="name the interpreter to start")
         if self.site_dirs and self.prefixes:
             raise UsageError("--site-dir and --prefix contradict each other", hint="leave one of them out")
         if len(self.pythons) > 1 and self.prefixes:
-            raise UsageError("--prefix goes with one --python at most", hint="its own interpreter is what starts")
+            raise UsageError("--prefix allows only one --python", hint="the environment's own interpreter is started")
 
     def require_own(self, interpreter: Interpreter) -> None:
         """Raise RefusedError where root would run what belongs to somebody else, or what others may change."""

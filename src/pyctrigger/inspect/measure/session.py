@@ -54,10 +54,10 @@ def measure(request: MeasureRequest, observer: Observer) -> MeasureReport:
     if not has_barrier():
         if os.geteuid() == 0:
             raise RefusedError(
-                "as root nothing here could keep modules from writing into the installation (no Landlock)",
+                "as root, modules could write into the installation here (there is no Landlock)",
                 hint="run it as an ordinary account",
             )
-        report.notices.append("this system has no Landlock to keep modules from writing; what they change will be told")
+        report.notices.append("this system has no Landlock to keep modules from writing; what they change is reported")
     for found in _interpreters(request, settings):
         try:
             if isinstance(found, PyctriggerError):
@@ -110,7 +110,9 @@ class _Session:
         self._done = 0
         self._known = len(STATES) * (request.rounds + 1)
         if request.kind is Kind.HASH and interpreter.version < (3, 7, 0):
-            raise UsageError(f"{interpreter.flavour} knows no hash-based bytecode", hint="it came with Python 3.7")
+            raise UsageError(
+                f"{interpreter.flavour} doesn't support hash-based bytecode", hint="it is new in Python 3.7"
+            )
 
     def run(self, notices: list[str]) -> Measurement:
         """Do it. Raises PyctriggerError."""
@@ -124,7 +126,7 @@ class _Session:
         except OSError as error:
             where = f"{error.filename}: " if isinstance(error.filename, str) else ""
             raise ShortageError(
-                f"{where}{error.strerror or error}", hint="let TMPDIR name a directory with room and rights"
+                f"{where}{error.strerror or error}", hint="set TMPDIR to a writable directory with free space"
             ) from error
 
     def _workers(self) -> Pool:
@@ -144,7 +146,7 @@ class _Session:
         samples = tuple(self._samples(trees))
         if trees.fingerprint() != before:
             raise MeasurementError(
-                "what is measured writes bytecode though it was told not to", hint="see what sets it"
+                "the measured program writes bytecode despite PYTHONDONTWRITEBYTECODE", hint="find out what resets it"
             )
         notices += _remarks(trees, self._interpreter.flavour, began)
         return Measurement(self._interpreter, self._request, sources, len(trees.others), len(trees.left_out), samples)
@@ -177,7 +179,7 @@ class _Session:
         if ended.trouble is not None:
             raise MeasurementError(
                 f"{self._interpreter.flavour}: {self._request} with {state} bytecode: {ended.trouble}",
-                hint="give it more --timeout"
+                hint="raise --timeout"
                 if ended.timed_out
                 else f"see that {self._interpreter.executable} can do it, and name with --site-dir what lies elsewhere",
             )
@@ -232,8 +234,8 @@ class _Session:
             return
         if not (trees.others or trees.failures):
             raise InterpreterError(
-                f"{self._interpreter.executable} imported no source, or left no bytecode where it was told to",
-                hint="name modules that are made from sources",
+                f"{self._interpreter.executable} imported no source, or wrote no bytecode into the given directory",
+                hint="name modules that have sources",
             )
         raise MeasurementError(
             f"{self._interpreter.flavour}: nothing to compare: no source outside of the standard library is imported",
@@ -245,7 +247,7 @@ def _current_directory() -> str:
     try:
         return os.getcwd()
     except OSError as error:
-        raise UsageError("the current directory is gone", hint="start from one that is there") from error
+        raise UsageError("the current directory is gone", hint="start in one that exists") from error
 
 
 def _remarks(trees: Trees, flavour: str, began: float) -> Iterator[str]:
@@ -258,7 +260,7 @@ def _remarks(trees: Trees, flavour: str, began: float) -> Iterator[str]:
         )
     changed = trees.changed_since(began)
     if changed:
-        yield f"{flavour}: changed meanwhile, by what was measured or by somebody else: {', '.join(changed)}"
+        yield f"{flavour}: changed meanwhile, by the measured program or something else: {', '.join(changed)}"
 
 
 @contextlib.contextmanager
@@ -277,4 +279,4 @@ def _private_directory(notices: list[str]) -> Iterator[str]:
                         os.chmod(path, 0o700)
             shutil.rmtree(base, ignore_errors=True)
         if os.path.lexists(base):
-            notices.append(f"{base} could not be removed; nothing needs it any more")
+            notices.append(f"{base} could not be removed; it isn't needed any more")

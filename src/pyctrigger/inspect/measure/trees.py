@@ -151,15 +151,15 @@ class Trees:
         refused = sum(1 for _ in self._replaced("stale", tree, self.measured))
         if not refused:
             raise MeasurementError(
-                "no stale bytecode was refused: nothing of it is imported again", hint="measure something else"
+                "Python refused no stale bytecode: none of it was imported again", hint="measure something else"
             )
         return refused
 
     def _require_same(self, state: str, tree: str, pycs: dict[str, Pyc]) -> None:
         for path in self._replaced(state, tree, pycs):
             raise MeasurementError(
-                f"{pycs[path].source}: the target doesn't take the bytecode that was just made for it",
-                hint="see that nobody changes the sources meanwhile, and measure again",
+                f"{pycs[path].source}: the target doesn't accept the bytecode just made for it",
+                hint="measure again while nothing changes the sources",
             )
 
     def _replaced(self, state: str, tree: str, paths: Iterable[str]) -> Iterator[str]:
@@ -210,7 +210,7 @@ class Trees:
         elif not isinstance(answer, wire.Compiled):
             yield Failure(source, answer.kind, answer.message)
         elif len(answer.levels) != len(asked.pycs):
-            yield Failure(source, "crash", "the worker's answer is not whole")
+            yield Failure(source, "crash", "the worker's answer is incomplete")
         else:
             header = self._header.timestamp(int(asked.status.st_mtime), asked.status.st_size)
             body: Buffer = b""

@@ -166,9 +166,9 @@ def check(request: Request, thresholds: Thresholds, *, nagios: bool) -> CheckRep
 def _require_sense(request: Request, thresholds: Thresholds) -> None:
     request.check()
     if request.transaction.paths is not None:
-        raise UsageError("status --check looks at no files", hint="leave out the paths")
+        raise UsageError("status --check examines no files", hint="leave out the paths")
     if thresholds.warning > thresholds.critical:
-        raise UsageError("--warning is later than --critical", hint="give --warning the smaller number")
+        raise UsageError("--warning is larger than --critical", hint="swap them")
 
 
 def _fill(report: CheckReport, request: Request) -> None:
@@ -181,7 +181,7 @@ def _fill(report: CheckReport, request: Request) -> None:
     if base is None or not os.path.isdir(base):
         raise UsageError(
             "no run has left any state here",
-            hint="serve a Python first (pyctrigger run), or name another state with --state-dir",
+            hint="start with pyctrigger run, or name another state directory with --state-dir",
         )
     root = None
     if scope.root is not None:
@@ -202,7 +202,7 @@ def _fill(report: CheckReport, request: Request) -> None:
         _judge(report, health)
     _judge_errors(report, runs)
     if not report.flavours:
-        report.tell(Alarm.UNKNOWN, "no Python is served here; serve one first: pyctrigger run")
+        report.tell(Alarm.UNKNOWN, "no run has been recorded here; start with pyctrigger run")
 
 
 def _names_targets(request: Request) -> bool:

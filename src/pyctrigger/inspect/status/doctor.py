@@ -240,7 +240,7 @@ def findings(report: DoctorReport) -> Iterator[Advice]:
             yield Advice(str(python.error))
     if report.health is not None:
         if report.trouble is None and not report.health.flavours and any(python.is_served for python in report.pythons):
-            yield Advice("no run has served any Python yet", report.to_type("run"))
+            yield Advice("nothing has been compiled for any Python yet", report.to_type("run"))
         yield from _of_state(report, report.health)
         for root in report.roots:
             yield Advice(f"work is pending for the root {root}", report.to_type("run", "--root", root))

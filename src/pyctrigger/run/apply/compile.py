@@ -198,9 +198,9 @@ class Compilation:
             # What is larger than that would be corrupt when it is there.
             largest = largest_pyc(len(source.text.data)) - self._wanted.header.size
             if len(answer.levels) != len(source.stale.levels):
-                self._fail(source, Failure(path, "crash", "the worker's answer is not whole"))
+                self._fail(source, Failure(path, "crash", "the worker's answer is incomplete"))
             elif any(len(level.body) > largest for level in answer.levels):
-                self._fail(source, Failure(path, "unmarshallable", "its bytecode is larger than any that is read"))
+                self._fail(source, Failure(path, "unmarshallable", "its bytecode is too large to be read back"))
             else:
                 return answer
         elif isinstance(answer, wire.Failed):

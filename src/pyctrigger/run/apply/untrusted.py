@@ -95,7 +95,7 @@ class Gatekeeper:
         try:
             reason = reason_to_distrust(directory, owners, tree.account_at(relative))
         except OSError as error:
-            reason = f"it can't be looked at ({error.strerror})"
+            reason = f"it can't be examined ({error.strerror})"
         if reason is None and tree.exposed:
             reason = f"everybody may write {tree.exposed} on the way to it, without a sticky bit; chmod o-w that"
         if reason is None:

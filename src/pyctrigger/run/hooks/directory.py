@@ -108,7 +108,7 @@ class HookDirectory:
             for file in files:
                 with self._explained(file):
                     if _look(directory, _name(file)).kind == "other":
-                        raise FileExistsError(errno.EEXIST, "something that is no file stands there")
+                        raise FileExistsError(errno.EEXIST, "something that isn't a file is in its place")
             hidden = []
             # What fails for want of space or rights fails here, before the first file has its name.
             for file in files:
@@ -149,7 +149,7 @@ class HookDirectory:
             message = f"{self._root.rstrip('/')}{file.path}: {error.strerror}"
             if isinstance(error, PermissionError) and os.geteuid() != 0:
                 raise RightsError(message) from error
-            raise UsageError(message, hint="mend what stands there, and run it again") from error
+            raise UsageError(message, hint="fix that, and run it again") from error
 
 
 def tell_former(root: str | None, path: str, state_dir: str | None) -> str | None:
@@ -163,7 +163,7 @@ def tell_former(root: str | None, path: str, state_dir: str | None) -> str | Non
     before = stored.get("before") if isinstance(stored, dict) else None
     if not isinstance(before, dict) or before.get("kind") not in ("file", "link"):
         return None
-    return f"{place}: what stood there before release 0.1.0 put a hook there is kept in {record}, in hexadecimal"
+    return f"{place}: the file that release 0.1.0 replaced by a hook is kept in {record}, in hexadecimal"
 
 
 def _name(file: HookFile) -> str:

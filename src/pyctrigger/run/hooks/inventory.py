@@ -91,7 +91,7 @@ def system_hooks(root: str | None, notice: Callable[[str], None]) -> list[System
         try:
             trigger = manager.package_trigger() if manager.is_present else None
         except (ManagerError, OSError) as error:
-            notice(f"{name} can't be asked for triggers of the package pyctrigger: {error}")
+            notice(f"{name} can't list the triggers of the package pyctrigger: {error}")
             continue
         if trigger is not None:
             path, pythons = trigger
@@ -125,10 +125,10 @@ def _in_files(manager: str, root: str | None, notice: Callable[[str], None]) -> 
         directory, left = HookDirectory(root, path), _MOST_BYTES
         names = directory.names(_MOST_NAMES + 1)
         if len(names) > _MOST_NAMES:
-            notice(f"{path}: more than {_MOST_NAMES} files, and the others aren't looked at")
+            notice(f"{path}: more than {_MOST_NAMES} files; the others are ignored")
         for name in filter(places.pattern.match, names[:_MOST_NAMES]):
             if left <= 0:
-                notice(f"{path}: more than {_MOST_BYTES >> 20} MiB: {name} and what follows isn't looked at")
+                notice(f"{path}: more than {_MOST_BYTES >> 20} MiB: {name} and what follows is ignored")
                 break
             entry = directory.look(name)
             left -= len(entry.content)

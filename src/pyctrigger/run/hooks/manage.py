@@ -113,8 +113,8 @@ def manage_hooks(request: HookRequest) -> HookReport:
                 return act_as_others(lambda _: _manage(request))
             except NoProcessError as error:
                 raise RefusedError(
-                    f"account {foreign.uid} may rename in --root {request.root}, and no process can be had that acts "
-                    f"as it ({error})",
+                    f"account {foreign.uid} may rename in --root {request.root}, and no process can act as "
+                    f"it ({error})",
                     hint="run it as that account",
                 ) from error
 
@@ -239,13 +239,13 @@ def _doubled(pair: tuple[SystemHook, SystemHook]) -> str:
 
 def _check(request: HookRequest) -> None:
     if request.action != "list" and not (request.manager and request.pythons):
-        raise UsageError(f"hooks {request.action} needs --manager M and --python V", hint="say for what the hook is")
+        raise UsageError(f"hooks {request.action} needs --manager M and --python V", hint="name what the hook is for")
     kind = MANAGERS.get(request.manager or "")
     package = kind.package_with_hooks if kind else None
     if package is not None and request.action in ("install", "uninstall"):
         verb = "install" if request.action == "install" else "remove"
         raise UsageError(
-            f"{request.manager} takes hooks from packages only", hint=f"{verb} the package {package}, which has them"
+            f"{request.manager} accepts hooks only from packages", hint=f"{verb} the package {package}, which has them"
         )
     if request.root is not None:
         require_root(request.root)

@@ -173,7 +173,7 @@ class Inspection:
             return  # as its package made it, and nothing of ours removes it
         state = STATES[states[0].verdict] if states else None
         kind = state.name if unwanted.is_owned and state else "unwanted"
-        why = "its level isn't asked for" + (f", and {state.sentence}" if state else "")
+        why = "its level isn't configured" + (f", and {state.sentence}" if state else "")
         source = layout.describe_source(relative, unwanted.stale.name)
         is_fault = bool(states) or unwanted.is_recorded
         self._find(kind, layout.describe_pyc(relative, unwanted.pyc), source, why, known=not is_fault)

@@ -177,7 +177,7 @@ class Results:
         self._denials.clear()
         for place in (place for known in self._read_only.values() for place in known.values() if place.turned):
             self.tally.is_interrupted = True
-            reason = f"it turned read-only in the middle of the work; sources that were left: {place.left}"
+            reason = f"it became read-only during the run; sources that were left: {place.left}"
             self.tally.failures.append(Failure(place.path, "io", reason))
 
     def sync(self) -> bool:

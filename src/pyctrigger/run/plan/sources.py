@@ -115,7 +115,7 @@ class SourceJudge:
         if states and len(name) > _SHORT_NAME:
             states = [state for state in states if len(os.fsencode(state.pyc)) <= NAME_MAX]
             if not states:
-                step.skipped.append((name, "its name leaves no room for a pyc's"))
+                step.skipped.append((name, "its name is too long for a pyc's"))
                 return
         if states and self._wanted.keep_owned:
             states = self._without_owned(step, name, states)
@@ -156,7 +156,7 @@ class SourceJudge:
 
     def _reason_to_skip(self, relative: str, name: str, status: os.stat_result, states: list[LevelState]) -> str | None:
         if not self._wanted.header.has_modes and not 0 <= self._wanted.mtime(status) <= _UINT32:
-            return "3.6 accepts no bytecode for a source of before 1970 or after 2106"
+            return "Python 3.6 accepts no bytecode for a source from before 1970 or after 2106"
         # Of a source without code there should be no pyc either.
         has_pycs = any(state.verdict not in NO_PYC for state in states)
         source = self._layout.describe_source(relative, name)

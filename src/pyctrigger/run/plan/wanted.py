@@ -103,7 +103,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         named = ", ".join(map(str, sorted(bound)))
         raise UsageError(
             f"--unwanted --optimize {named.replace(' ', '')}: the configuration wants level {named}",
-            hint="name the levels that are to go, or leave --optimize out",
+            hint="name the levels to remove, or leave out --optimize",
         )
     return Wanted(
         cache_tag=target.interpreter.cache_tag,

@@ -79,7 +79,7 @@ def _remembered(tag: str, probed: ProbedInterpreters, *, free_threaded: bool | N
 def _from_tag(tag: str, *, free_threaded: bool = False, manager: str | None = None) -> Interpreter:
     flavour = Flavour.of_cache_tag(tag)
     if flavour is None:
-        raise UsageError(f"--cache-tag {tag}: not known", hint="say cpython-311, pypy311 or the like")
+        raise UsageError(f"--cache-tag {tag}: not known", hint="use a tag such as cpython-311 or pypy311")
     library = flavour._replace(free_threaded=free_threaded).library
     sites = _site_directories(library, manager)
     return Interpreter(

@@ -95,9 +95,9 @@ def parse(text: bytes, path: str) -> Settings:
     try:
         document = tomllib.loads(text.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ConfigurationError(path, [f"byte {error.start} is no UTF-8; save the file as UTF-8"]) from error
+        raise ConfigurationError(path, [f"byte {error.start} isn't UTF-8; save the file as UTF-8"]) from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
-        raise ConfigurationError(path, [f"no valid TOML: {error}"]) from error
+        raise ConfigurationError(path, [f"not valid TOML: {error}"]) from error
     return _Reader(path).read(document)
 
 
@@ -115,7 +115,7 @@ class _Reader:
         flavours = {}
         for name, table in self._mapping(document, "flavours").items():
             if not _is_version(name):
-                self._problems.append(f'flavours.{_key(name)} is no version; write "3.11" or "pypy3.11", with quotes')
+                self._problems.append(f'flavours.{_key(name)} is not a version; write "3.11" or "pypy3.11", quoted')
                 continue
             found = self._table({name: table}, name, FLAVOUR, f'flavours."{name}"')
             flavours[name] = FlavourSettings(**found)
@@ -126,7 +126,7 @@ class _Reader:
     def _mapping(self, document: dict[str, Any], key: str, shown: str | None = None) -> dict[str, Any]:
         table = document.get(key, {})
         if not isinstance(table, dict):
-            self._problems.append(f"{shown or key} is no table; write [{shown or key}]")
+            self._problems.append(f"{shown or key} is not a table; write [{shown or key}]")
             return {}
         return table
 
@@ -137,7 +137,7 @@ class _Reader:
 
                 where = f"{shown}.{_key(key)}" if shown else _key(key)
                 likely = " (it belongs in [defaults])" if key in elsewhere else did_you_mean(key, known)
-                self._problems.append(f"{where} is not known{likely}; known are {', '.join(known)}")
+                self._problems.append(f"{where} is not known{likely}; known keys: {', '.join(known)}")
 
     def _table(
         self, document: dict[str, Any], key: str, known: Mapping[str, Setting], shown: str | None = None

@@ -68,9 +68,9 @@ def with_active(request: Request, variables: Mapping[str, str], observer: Observ
             continue
         prefix = os.path.abspath(variables[name])
         if _is_environment(prefix, None):
-            observer.remark(f"serving the active environment {prefix}; pass --python to serve the system's")
+            observer.remark(f"using the active environment {prefix}; pass --python to use the system's")
             return request._replace(scope=scope._replace(prefixes=(prefix,)))
-        reason = "is no environment" if os.path.isdir(prefix) else "isn't there"
+        reason = "isn't an environment" if os.path.isdir(prefix) else "isn't there"
         observer.notice(f"{name} is ignored: {prefix} {reason}")
     return request
 
@@ -188,7 +188,7 @@ def _search(
         errors.append(UsageError(f"--prefix-below {directory}: {error.strerror}", hint="name a directory that exists"))
         return []
     for path in search.without_python:
-        notice(f"{path} is a conda environment without a Python: there is nothing to serve")
+        notice(f"{path} is a conda environment without a Python: there is nothing to do")
     if search.unexamined:
         first, more = "; ".join(search.unexamined[:_FEW]), len(search.unexamined) - _FEW
         rest = f"; and {more} more" if more > 0 else ""

@@ -65,7 +65,7 @@ def look_as_others(look: Callable[[Observer], _Found], observer: Observer) -> _F
         return act_as_others(lambda _: look(Observer()), observer)
     except NoProcessError as error:
         raise RefusedError(
-            f"others may rename there, and no process can be had that acts as they ({error})",
+            f"others may rename there, and no process can act as they do ({error})",
             hint="run it as the account whose place it is",
         ) from error
 

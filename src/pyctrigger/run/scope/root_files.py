@@ -386,14 +386,14 @@ def _read_answer(stream: int, patience: Patience) -> bytes:
             return bytes(answer)
         answer += piece
         if len(answer) > _MOST_BYTES:
-            raise ReaderError("it says too much")
+            raise ReaderError("its answer is too long")
     raise ReaderError("it takes too long")
 
 
 def _checked(answer: bytes, paths: Collection[bytes] | None) -> list[tuple[bytes, bytes]]:
     """What was found. Raises ReaderError for what no honest reader says."""
     if answer.count(b"\0") > 2 * _MOST_PATHS:
-        raise ReaderError("it says too much")
+        raise ReaderError("its answer is too long")
     *fields, end = answer.split(b"\0")
     if end.startswith(TROUBLE):
         raise ReaderError(printable(end[len(TROUBLE) :]))
@@ -401,7 +401,7 @@ def _checked(answer: bytes, paths: Collection[bytes] | None) -> list[tuple[bytes
         raise ReaderError("its reader ended before it had answered")
     found = list(zip(fields[::2], fields[1::2]))
     if len(fields) % 2 or not all(_is_sound(path, package, paths) for path, package in found):
-        raise ReaderError("its reader gives no sound answer")
+        raise ReaderError("its reader gave an invalid answer")
     return found
 
 

@@ -133,6 +133,6 @@ def reason_to_refuse(account: Identity | None, error: OSError, *paths: str) -> s
         return None
     reason = error.strerror or str(error)
     return (
-        f"account {account.uid}, whose place it is, can't do it ({reason}): "
+        f"account {account.uid}, which owns this place, can't do it ({reason}): "
         f"chown -R {account.uid} what others have there"
     )

@@ -226,14 +226,15 @@ def check_target(target: Target, request: Request) -> list[str]:
     mode = request.bytecode.invalidation_mode
     if mode not in (None, InvalidationMode.TIMESTAMP) and not target.header.has_modes:
         flavour = target.interpreter.flavour
-        notices.append(f"{flavour} knows no hash-based bytecode (it came with 3.7); timestamps are written")
+        notices.append(f"{flavour} doesn't support hash-based bytecode (new in 3.7); timestamps are written")
     return notices
 
 
 def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list[str]:
     if target.interpreter.version < (3, 8, 0):
         raise UsageError(
-            f"--pycache-prefix: {target.interpreter.flavour} knows no pycache prefix", hint="it came with Python 3.8"
+            f"--pycache-prefix: {target.interpreter.flavour} doesn't support a pycache prefix",
+            hint="it is new in Python 3.8",
         )
     running, root = request.running, request.scope.root
     if running.hook and root is None and not running.dry_run:  # a person's has to be there
@@ -243,14 +244,14 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
             if isinstance(error, PermissionError) and os.geteuid() != 0:
                 raise RightsError(f"--pycache-prefix {prefix}: {error.strerror}") from error
             raise UsageError(
-                f"--pycache-prefix {prefix}: {error.strerror}", hint="name a directory to write"
+                f"--pycache-prefix {prefix}: {error.strerror}", hint="name a writable directory"
             ) from error
     try:
         status = os.stat((root or "") + prefix)
     except OSError:
         return []
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        return [f"{prefix} is writable by all: whoever writes there decides what every importer runs; chmod o-w it"]
+        return [f"{prefix} is world-writable: anybody can change what is imported from it; chmod o-w it"]
     return []
 
 
@@ -263,7 +264,7 @@ def _make_prefix(prefix: str) -> None:
         try:
             act_as_others(lambda _: make_directories(prefix))
         except NoProcessError as error:
-            raise OSError(0, f"no process can be had that acts as whose place it is ({error})") from error
+            raise OSError(0, f"no process can act as the account whose directory it is ({error})") from error
 
 
 def _describe_mounts(interpreter: Interpreter, root: str) -> list[str]:

@@ -73,7 +73,7 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[str]]] = {
     "a name without room for a pyc's": (
         {f"p/{'n' * 240}.py": TEXT},
         {},
-        [f"p: skip {'n' * 240}.py: its name leaves no room for a pyc's"],
+        [f"p: skip {'n' * 240}.py: its name is too long for a pyc's"],
     ),
     "packages of the library": (
         {"m.py": TEXT, "site-packages/p.py": TEXT, "dist-packages/p.py": TEXT, "q/site-packages/r.py": TEXT},
