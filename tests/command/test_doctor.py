@@ -97,7 +97,7 @@ def test_a_system_without_hooks_is_told_to_install_them(doctor: Doctor) -> None:
     command = answer["next"][0]
     assert (1, ["dpkg"], ["none"], ["no"]) == (said.code, answer["managers"], answer["hooks"], answer["all is well"])
     assert command.startswith("pyctrigger hooks install --manager dpkg --python ")
-    assert f"{doctor.flavour} {doctor.python}" in answer["not served"][0]
+    assert f"{doctor.flavour} {doctor.python}" in answer["not hooked"][0]
     assert len(said.out.splitlines()) <= 10
     installed = doctor.machine.command.text("hooks", *command.split()[2:])
     assert installed.code == 0, installed.err
@@ -114,7 +114,7 @@ def test_a_package_hooks_every_python(doctor: Doctor) -> None:
     answer = rows(said)
     assert ["dpkg, of the package pyctrigger, for every Python"] == answer["hooks"]
     assert (0, "yes", "nothing") == (said.code, answer["all is well"][0], answer["next"][0]), said.out
-    assert (f"{doctor.flavour} {doctor.python}" in answer["served"][0], "not served" in answer) == (True, False)
+    assert (f"{doctor.flavour} {doctor.python}" in answer["hooked"][0], "not hooked" in answer) == (True, False)
     assert len(said.out.splitlines()) <= 10
 
 

@@ -37,9 +37,9 @@ REQUIRED = {"audit": ["x.whl"], "hooks": ["list"], "completion": ["bash"]}
 @pytest.fixture(autouse=True, scope="module")
 def parsers() -> Iterator[dict[str, argparse.ArgumentParser]]:
     """The parser of each verb, made once: a wrong call makes all of them, and here are thousands."""
-    made = command_line._parsers()
+    made = command_line.verb_parsers()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command_line, "_parsers", lambda: made)
+        patch.setattr(command_line, "verb_parsers", lambda: made)
         yield made
 
 
@@ -279,7 +279,7 @@ def test_help_is_for_people_who_skim() -> None:
     """One line of a verb or an option fits a terminal with its neighbours, and uses the reader's words."""
     jargon = re.compile(r"\b(mend|whole|stand|stands|nobody|flavour|touched|greet|settled|tell|told)\b")
     lines = {f"{verb}": find_verb(verb).help for verb in VERBS}
-    for verb, parser in command_line._parsers().items():
+    for verb, parser in command_line.verb_parsers().items():
         lines |= {f"{verb} {each.dest}": each.help or "" for each in parser._actions if each.dest != "help"}
     assert {} == {name: text for name, text in lines.items() if not text or len(text) > 90 or jargon.search(text)}
 

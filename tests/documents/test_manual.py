@@ -38,7 +38,7 @@ MANUALS = sorted((Checkout / "docs/man").iterdir())
 
 
 def subparsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of each verb."""
+    """Returns the parser of each verb."""
     (action,) = (each for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
     return dict(action.choices)
 

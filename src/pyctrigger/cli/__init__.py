@@ -1,4 +1,4 @@
-"""The command line: the only part that prints or exits."""
+"""The command line: the only package that prints or exits."""
 
 from .main import main
 

@@ -1,4 +1,4 @@
-"""The one line for who has no right to do what was asked: what to type as root."""
+"""Tells an account that lacks rights which command to run as root."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from .output.text import shown
 if TYPE_CHECKING:
     import argparse
 
-#: Places that are named, where there are more of them.
+#: How many places are listed.
 _MOST_NAMED = 3
 
 
-#: What says about what a command is; without any it is about the environment that is active, if there is one.
+#: Options that select a scope. Without any the scope is the active environment, if there is one.
 _SCOPE = ("pythons", "root", "site_dirs", "prefixes", "prefixes_below", "paths", "paths_from")
 
 
-def tell_rights(
+def explain_rights(
     report: Report, denied: Sequence[Failure], arguments: Sequence[str], options: argparse.Namespace
 ) -> None:
-    """Make one error of all the places that may not be written, and give each such error the command to type."""
+    """Combine the places that can't be written into one error for each account, and give each its command."""
     if not any(getattr(options, name, None) for name in _SCOPE):
-        # sudo passes on no variable that says which environment is active: the command would serve the system.
+        # sudo doesn't pass on the variables of an active environment: the command would use the system's Python.
         active = dict.fromkeys(run.prefix for run in report.runs if run.prefix is not None)
         arguments = [*arguments, *(f"--prefix={prefix}" for prefix in active)]
-    arguments = _without_own_state(arguments, getattr(options, "state_dir", None))
+    arguments = _drop_own_state(arguments, getattr(options, "state_dir", None))
     command = [command_for_root(), *arguments]
     places: dict[int | None, list[str]] = {}
     for path in dict.fromkeys(failure.path for failure in denied):
-        places.setdefault(_kept_out(path), []).append(path)
+        places.setdefault(_account_above(path), []).append(path)
     for account, paths in sorted(places.items(), key=lambda each: each[0] or 0):
         reason, hint = f"no right to write in {name_few([*map(shown, paths)])}", None
         if account is not None:
             reason += f", and neither has root, since account {account} owns a directory above it"
-            give = shlex.join(["sudo", "chown", "-R", str(account), *_few(paths, account)])
+            give = shlex.join(["sudo", "chown", "-R", str(account), *_chown_targets(paths, account)])
             hint = f"you need root: {give}, and run it again"
         report.errors.append(RightsError(reason, hint=hint))
     for error in report.errors:
@@ -50,10 +50,10 @@ def tell_rights(
             error.hint = f"you need root: {shlex.join(['sudo', *command])}"
 
 
-def _kept_out(path: str) -> int | None:
-    """The account in whose place this directory of another one's lies; as that account root has no right here either.
+def _account_above(path: str) -> int | None:
+    """Returns the account above a directory of another one: root acts as it there, and has no right to write either.
 
-    None: as whom root does it, that account may.
+    None if root can write there.
     """
     account = account_on_way(path)
     try:
@@ -63,15 +63,15 @@ def _kept_out(path: str) -> int | None:
     return None if account == owner else account
 
 
-def _few(paths: Sequence[str], account: int) -> Sequence[str]:
-    """What has to be named for all of them, in the account's place."""
+def _chown_targets(paths: Sequence[str], account: int) -> Sequence[str]:
+    """Returns the paths to pass to chown: all of them, or their common parent if it is the account's."""
     common = os.path.commonpath(paths)
     is_its_own = account in (account_on_way(common), os.stat(common).st_uid)
     return [common] if len(paths) > _MOST_NAMED and is_its_own else paths
 
 
-def _without_own_state(arguments: Sequence[str], state_dir: str | None) -> Sequence[str]:
-    """What root is to be told: a state directory that this account could exchange is refused there."""
+def _drop_own_state(arguments: Sequence[str], state_dir: str | None) -> Sequence[str]:
+    """Returns the arguments for root: it refuses a state directory that this account could replace."""
     if state_dir is None:
         return arguments
     above = os.path.dirname(os.path.abspath(state_dir))

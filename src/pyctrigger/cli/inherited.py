@@ -1,8 +1,8 @@
-"""What a caller leaves behind for the program that it starts: ignored and blocked signals, and low soft limits.
+"""Resets what this process inherited: ignored and blocked signals, and low soft limits.
 
-All three survive execve(2), and none of them was meant for us: with SIGCHLD ignored nobody learns how a child ended,
-with SIGPROF or SIGIO blocked no limit of time and no end of ours reaches a worker, and `ulimit -S` bounds whoever
-stands in the same shell. What a terminal or its end sends may stay ignored: that is what `nohup` and `&` are for.
+All three survive execve(2), and aren't meant for us: with SIGCHLD ignored, a child's exit status is lost; with SIGPROF
+or SIGIO blocked, a worker notices neither its time limit nor our end; and `ulimit -S` limits everything that is started
+from the same shell. Signals that a terminal sends may stay ignored: that is what `nohup` and `&` are for.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _LIMITS = (*_ENOUGH, "RLIMIT_FSIZE", "RLIMIT_CPU", "RLIMIT_AS", "RLIMIT_DATA", "
 
 
 def reset_inherited() -> None:
-    """Give this process what a program of its own expects. For the main thread of a process that is ours alone."""
+    """Reset signals and limits. Only for the main thread of a process that is entirely ours."""
     for number in range(1, _signal.NSIG):
-        # What the caller ignored is known from the start of Python, without a system call.
+        # Python knows since its start what the caller ignored: this needs no system call.
         if number not in _KEPT and _signal.getsignal(number) == _signal.SIG_IGN:
             with contextlib.suppress(OSError, ValueError):
                 _signal.signal(number, _signal.SIG_DFL)

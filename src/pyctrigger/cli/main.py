@@ -1,4 +1,4 @@
-"""`main`: from the command line to an exit code; nothing escapes it but what the contract names."""
+"""`main`: turns a command line into an exit code, and every exception into a message."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .printer import Printer
 
 
 def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | None = None) -> int:
-    """Run a command; its exit code. A hook's is 0 whatever happens, and standard error says what did.
+    """Run a command. Returns its exit code, which for a hook is always 0; what went wrong is printed on stderr.
 
     `program` is how pyctrigger is started, for the hooks that it renders; by itself it knows only its interpreter.
     """
     reset_inherited()
-    # One short pass over values that form no cycles: the collector would only look at them again and again.
+    # Our values form no cycles, and the process is short: the collector would only examine them again and again.
     if hasattr(gc, "freeze"):  # PyPy's collector is another one
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, *, program: tuple[str, ...] | N
 def _open_streams() -> None:
     """Reopen closed descriptors 0-2 on /dev/null, or the next open() gets one and our output lands in that file.
 
-    Reading standard input and writing to standard output then fail, as they would have; complaints go nowhere.
+    Reading standard input and writing to standard output then fail, as they would have; errors are lost.
     """
     for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -70,7 +70,7 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     except SystemExit as done:  # --help and --version
         return int(done.code or 0)
     except PyctriggerError as error:
-        say(sys.stderr, _uncalled(error, arguments))
+        say(sys.stderr, _describe_usage_error(error, arguments))
         return error.exit_code
     options = call.options
     verb = find_verb(options.verb)
@@ -81,24 +81,24 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
     except BaseException as error:
         if interruption.has_come() or not isinstance(error, Exception):
             if options.json:
-                printer.show_json(_failed(options, InterruptedRunError("interrupted")).as_dict())
+                printer.show_json(_make_failed_report(options, InterruptedRunError("interrupted")).as_dict())
             raise
-        report = _failed(options, error if isinstance(error, PyctriggerError) else _explained(error, options))
+        report = _make_failed_report(options, error)
     if options.proof is not None:
         from .done import prove
 
         prove(options.proof, report)
     denied = [failure for run in report.runs for failure in run.tally.failures if failure.needs_root]
     if denied or any(isinstance(error, RightsError) for error in report.errors):
-        from .as_root import tell_rights
+        from .as_root import explain_rights
 
-        tell_rights(report, denied, arguments, options)
+        explain_rights(report, denied, arguments, options)
     printer.show(report)
     return report.exit_code
 
 
-def _uncalled(error: PyctriggerError, arguments: list[str]) -> str:
-    """What is wrong with a command line that can't be parsed: of its options, only colour is heard."""
+def _describe_usage_error(error: PyctriggerError, arguments: list[str]) -> str:
+    """Returns the message about a command line that can't be parsed. Of its options only --color is known."""
     from .output.terminal import is_wanted, painted
 
     said = " ".join(arguments).replace("--color ", "--color=")
@@ -107,23 +107,21 @@ def _uncalled(error: PyctriggerError, arguments: list[str]) -> str:
     return painted((("pyctrigger:", "error"), f" {shown(str(error))}"), colour=is_wanted(when, sys.stderr))
 
 
-def _failed(options: argparse.Namespace, error: PyctriggerError) -> Report:
+def _make_failed_report(options: argparse.Namespace, error: Exception) -> Report:
+    """Returns a report of this error. The traceback of an unexpected one is printed with -vv."""
     report = Report(options.verb, dry_run=options.dry_run)
+    if not isinstance(error, PyctriggerError):
+        if options.verbose > 1:
+            import traceback
+
+            traceback.print_exc()
+        error = _find_shortage(error) or _make_defect(error)
     report.errors.append(error)
     return report
 
 
-def _explained(error: Exception, options: argparse.Namespace) -> PyctriggerError:
-    """The last resort: a person sees one line, and a traceback only if asked for."""
-    if options.verbose > 1:
-        import traceback
-
-        traceback.print_exc()
-    return _shortage(error) or _defect(error)
-
-
-def _shortage(error: BaseException) -> ShortageError | None:
-    """A module that can't be imported, a pipe that can't be made: no defect where there is nothing to make it from."""
+def _find_shortage(error: BaseException) -> ShortageError | None:
+    """Returns an error if the system lacks something: a module, memory, descriptors. That isn't a defect."""
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("pyctrigger"):
         return ShortageError(
             f"{sys.executable} lacks the module {error.name}", hint="install it, or run pyctrigger with another Python"
@@ -135,7 +133,7 @@ def _shortage(error: BaseException) -> ShortageError | None:
     return None
 
 
-def _defect(error: BaseException) -> DefectError:
+def _make_defect(error: BaseException) -> DefectError:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""Options: how a parser takes the settings of a verb, and those that are no part of a request."""
+"""Adds a verb's options to a parser, from the table of settings and from those that aren't part of a request."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from ..run.scope.settings import (
 )
 from .commands import Verb
 
-#: In the order of the help, after what a verb alone has.
+#: In the order of the help, after a verb's own options.
 _GROUPS = ("transaction", "paths", "scope", "bytecode", "running", "output")
 _EVERY = (*SERVE, "doctor", "history", "audit", "measure", "hooks", "completion")
-#: What it shows more, by verb; -vv shows of each where a defect is.
+#: What -v shows, by verb. With -vv each verb shows the traceback of a defect.
 _VERBOSE = {
     WRITE: "list each file; -vv: with the reason",
     ("status",): "also show zeros",
@@ -34,7 +34,7 @@ _VERBOSE = {
     ("measure",): "show each run",
     ("verify", "explain", "which", "doctor", "history", "hooks", "completion"): "-vv: show the traceback of a defect",
 }
-#: Which are no part of a request.
+#: Options that aren't part of a request.
 _OTHERS = (
     Setting(
         "paths_from",
@@ -64,11 +64,11 @@ _OTHERS = (
     ),
 )
 _REQUEST = Request(Work.RUN)
-#: What a request has that isn't asked for anything.
+#: The values of a request without any options.
 _DEFAULTS = _REQUEST.values()
-#: The part of a request that has a setting.
+#: The part of a request that a setting belongs to.
 _PARTS = {name: part for part in Request._fields[1:] for name in getattr(_REQUEST, part)._fields}
-#: What is read of each call, whether its verb has it or not.
+#: Values of options that are read for every verb, also if the verb doesn't have them.
 _ABSENT = {
     **{name: _DEFAULTS[name] for name in ("hook", "dry_run", "event", "manager")},
     "quiet": False,
@@ -78,17 +78,17 @@ _ABSENT = {
 
 
 class Once(argparse._StoreAction):
-    """What a command is about is said once: of two roots, or two lists of levels, one would silently be left out."""
+    """An option that may have only one value: of two roots, or two lists of levels, one would silently be ignored."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
-        """Keep the value. Raises ArgumentError for another one than was given before."""
+        """Store the value. Raises ArgumentError if a different one was given before."""
         if getattr(namespace, self.dest) not in (self.default, values):
             raise argparse.ArgumentError(self, "it was given twice, with different values")
         setattr(namespace, self.dest, values)
 
 
 def add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None:
-    """Add a verb's own, its PATHs, and those that it has in common with others."""
+    """Add a verb's own options, its PATHs, and the options that it shares with other verbs."""
     own = [(setting.group or verb.group, setting) for setting in verb.options]
     if verb.paths:
         own.append(("", Setting("paths", TEXTS, verb.paths, value="PATH", flags=("paths",), default=[])))
@@ -96,13 +96,14 @@ def add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None:
         (setting.group or _PARTS[setting.name], setting) for setting in (*SETTINGS, *_OTHERS) if name in setting.verbs
     ]
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
-    for group, setting in sorted((*own, *shared), key=lambda each: _place(each[0])):
+    for group, setting in sorted((*own, *shared), key=lambda each: _group_position(each[0])):
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
+        add = groups[group].add_argument
         if setting.names[0].startswith("-"):
-            groups[group].add_argument(*setting.names, dest=setting.name, help=setting.help, **_option(setting))
+            add(*setting.names, dest=setting.name, help=setting.help, **_option_arguments(setting))
         else:
-            groups[group].add_argument(setting.name, help=setting.help, **_argument(setting))
+            add(setting.name, help=setting.help, **_positional_arguments(setting))
     taken = {setting.name for _, setting in (*own, *shared)}
     absent = {name: value for name, value in _ABSENT.items() if name not in taken}
     parser.set_defaults(**absent, **verb.defaults)
@@ -124,18 +125,18 @@ def require_consistent(options: argparse.Namespace, verb: Verb) -> None:
             raise UsageError(f"{flag(name)} and {flag(other)} contradict each other", hint="leave one of them out")
 
 
-def _place(group: str) -> int:
+def _group_position(group: str) -> int:
     return _GROUPS.index(group) + 1 if group in _GROUPS else 0
 
 
-def _argument(setting: Setting) -> dict[str, Any]:
-    """What argparse is told of one without dashes; of a list that has no default, at least one is needed."""
+def _positional_arguments(setting: Setting) -> dict[str, Any]:
+    """Returns what argparse needs for a positional argument. A list without a default needs at least one value."""
     if not setting.kind.is_list:
-        return {"choices": setting.kind.choices, "type": _reader(setting.kind)}
+        return {"choices": setting.kind.choices, "type": _reader_of(setting.kind)}
     return {"nargs": "+" if setting.default is None else "*", "metavar": setting.value, "default": setting.default}
 
 
-def _option(setting: Setting) -> dict[str, Any]:
+def _option_arguments(setting: Setting) -> dict[str, Any]:
     kind, value = setting.kind, setting.value or setting.kind.value
     if kind is BOOLEAN:
         return {"action": "store_true"}
@@ -144,13 +145,14 @@ def _option(setting: Setting) -> dict[str, Any]:
     if kind.is_list:
         return {"action": "append", "metavar": value, "default": []}
     default = _DEFAULTS.get(setting.name) if setting.default is None else setting.default
-    told: dict[str, Any] = {"default": default, "action": Once if setting.once else "store"}
+    arguments: dict[str, Any] = {"default": default, "action": Once if setting.once else "store"}
     if kind.say:
-        told["type"] = _reader(kind)
-    return {**told, "choices": kind.choices} if kind.choices and not value else {**told, "metavar": value or None}
+        arguments["type"] = _reader_of(kind)
+    shown = {"choices": kind.choices} if kind.choices and not value else {"metavar": value or None}
+    return {**arguments, **shown}
 
 
-def _reader(kind: ValueKind) -> Callable[[str], Any]:
+def _reader_of(kind: ValueKind) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
             return kind.read(text)

@@ -1,4 +1,4 @@
-"""The parser: every verb and option of the contract, and the `Request` that they make."""
+"""Parses the command line, and makes a `Request` of it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .commands import VERBS, Call, find_verb
 from .options import add_options
 from .output.text import say
 
-#: Bytes that a list of paths may have.
+#: The maximum size of a list of paths, in bytes.
 _LARGEST_LIST = 256 << 20
 
 
 class _Parser(argparse.ArgumentParser):
-    """Measures the terminal when there is something to format: that takes shutil, and a trigger has no help to show."""
+    """Measures the terminal only if there is help to show: that imports shutil, which a hook doesn't need."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=_Unmeasured, **options)
+        super().__init__(formatter_class=_UnmeasuredFormatter, **options)
 
     def format_help(self) -> str:
         from .guides import read_guides
@@ -46,60 +46,60 @@ class _Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         options, left = self.parse_known_args(args, namespace)
         if left:
-            raise UsageError(_refusal(options.verb, left), hint=f"see {self.prog} {options.verb} --help")
+            raise UsageError(_describe_rejected(options.verb, left), hint=f"see {self.prog} {options.verb} --help")
         return options
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print a help as everything else is printed; argparse would raise what writing raises, before 3.11.3."""
+        """Print help like everything else. Before 3.11.3 argparse lets exceptions of writing escape."""
         if message:
             say(file or sys.stderr, message, end="")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         if action.option_strings and "" in arg_strings:
-            # Of a shell's variable that isn't set, as a rule. As a directory it would be the current one.
+            # Usually an unset variable of a shell. As a directory it would mean the current one.
             raise argparse.ArgumentError(action, "its value is empty")
         return super()._get_values(action, arg_strings)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(self._in_plain_words(message), hint=f"see {self.prog} --help")
+        raise UsageError(self._reword(message), hint=f"see {self.prog} --help")
 
-    def _in_plain_words(self, message: str) -> str:
+    def _reword(self, message: str) -> str:
         if not message.startswith("the following arguments are required"):
             return message.removeprefix("argument ")
         needed = next(each for each in self._actions if not each.option_strings and each.nargs in (None, "+"))
         verb = self.prog.rpartition(" ")[2]
-        names = needed.metavar if needed.choices is None else f"one of these: {_listed(needed.choices)}"
+        names = needed.metavar if needed.choices is None else f"one of these: {_join_choices(needed.choices)}"
         return f"{verb} needs {names}"
 
 
-def _listed(choices: Iterable[str]) -> str:
+def _join_choices(choices: Iterable[str]) -> str:
     *others, last = map(str, choices)
     return f"{', '.join(others)} or {last}" if others else last
 
 
-class _Unmeasured(argparse.HelpFormatter):
-    """Enough to see whether an option's metavar can be shown, as each that is added is asked."""
+class _UnmeasuredFormatter(argparse.HelpFormatter):
+    """Just enough to check each added option's metavar, as argparse does."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=80)
 
     def _set_color(self, color: bool, **options: Any) -> None:
-        # For a theme that is never seen 3.14 imports dataclasses and inspect: 20 modules, for each hook.
+        # For a theme that is never seen, 3.14 imports dataclasses and inspect, 20 modules, in each hook.
         if sys.version_info[:2] != (3, 14):
             super()._set_color(color, **options)  # type: ignore[misc]
 
 
-def _parsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of each verb."""
+def verb_parsers() -> dict[str, argparse.ArgumentParser]:
+    """Returns the parser of each verb."""
     (verbs,) = (each for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
     return dict(verbs.choices)
 
 
-def _refusal(verb: str, left: list[str]) -> str:
-    """What is wrong with arguments that a verb doesn't take."""
+def _describe_rejected(verb: str, left: list[str]) -> str:
+    """Returns the message about arguments that a verb doesn't take."""
     from ..suggestions import did_you_mean
 
-    parsers = _parsers()
+    parsers = verb_parsers()
     for name in (each.partition("=")[0] for each in left if each.startswith("-")):
         takers = [taker for taker, parser in parsers.items() if name in parser._option_string_actions]
         if takers:
@@ -109,12 +109,12 @@ def _refusal(verb: str, left: list[str]) -> str:
     return f"{verb} takes no more arguments: {' '.join(left)}"
 
 
-def _with_verb_first(arguments: list[str]) -> list[str]:
-    """The arguments with the verb before the options that stand in front of it. Raises UsageError."""
+def _move_verb_first(arguments: list[str]) -> list[str]:
+    """Returns the arguments with the verb moved to the front. Raises UsageError."""
     from ..suggestions import COMMANDS, did_you_mean
 
     known: dict[str, argparse.Action] = {}
-    for parser in _parsers().values():
+    for parser in verb_parsers().values():
         known |= parser._option_string_actions
     number = 0
     while number < len(arguments) and arguments[number].startswith("-"):
@@ -135,12 +135,12 @@ def _with_verb_first(arguments: list[str]) -> list[str]:
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The parser. With `only`, that of one verb alone: a trigger pays for each of them."""
+    """Returns the parser, with `only` for a single verb: each one costs a hook time."""
     parser = _Parser(
         prog="pyctrigger", description="Keeps Python bytecode in step with its sources.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"pyctrigger {VERSION}")
-    # Named, `prog` needs no formatter, and with it no shutil.
+    # With `prog` given, argparse needs no formatter, which would import shutil.
     verbs = parser.add_subparsers(
         dest="verb", metavar="COMMAND", required=True, parser_class=_Parser, prog="pyctrigger"
     )
@@ -156,7 +156,7 @@ def parse(arguments: Sequence[str], program: tuple[str, ...] = ()) -> Call:
     if "--version" in arguments[: arguments.index("--")] if "--" in arguments else "--version" in arguments:
         arguments = ["--version"]  # wherever it stands
     if not arguments or arguments[0] not in VERBS:
-        arguments = _with_verb_first(arguments)
+        arguments = _move_verb_first(arguments)
     only = arguments[0] if arguments[0] in VERBS else None
     options = build_parser(only).parse_args(arguments)
     return Call(options, program, lambda observer: _read_request(options, observer))
@@ -164,7 +164,7 @@ def parse(arguments: Sequence[str], program: tuple[str, ...] = ()) -> Call:
 
 def _read_request(options: argparse.Namespace, observer: Observer) -> Request:
     request = make_request(options)
-    if request.running.hook:  # whatever the shell says that somebody started the package manager in
+    if request.running.hook:  # whatever environment is active in the shell
         return request
     from ..run.scope.environments import with_active
 
@@ -172,19 +172,18 @@ def _read_request(options: argparse.Namespace, observer: Observer) -> Request:
 
 
 def make_request(options: argparse.Namespace) -> Request:
-    """What is to be done; reads the lists of paths that the options name. Raises UsageError.
+    """Returns the request. Reads the lists of paths that options name. Raises UsageError.
 
-    What the verb has no option for is as it is without being asked for.
+    Settings that the verb has no option for have their defaults.
     """
     said = vars(options)
-    values = {
-        setting.name: _value(setting.kind, said[setting.name], options) for setting in SETTINGS if setting.name in said
-    }
-    values["paths"] = _paths(options, values["pycache_prefix"])
+    kinds = {setting.name: setting.kind for setting in SETTINGS if setting.name in said}
+    values = {name: _convert_value(kind, said[name], options) for name, kind in kinds.items()}
+    values["paths"] = _read_paths(options, values["pycache_prefix"])
     return Request(Work(options.verb)).with_values(values)
 
 
-def _value(kind: ValueKind, said: Any, options: argparse.Namespace) -> Any:
+def _convert_value(kind: ValueKind, said: Any, options: argparse.Namespace) -> Any:
     if kind is DIRECTORIES:
         # Relative paths start at the root, if there is one.
         if options.root is not None:
@@ -192,23 +191,23 @@ def _value(kind: ValueKind, said: Any, options: argparse.Namespace) -> Any:
         return tuple(map(os.path.abspath, said))
     if kind is DIRECTORY and said is not None:
         if not said.startswith("/"):
-            # The target would look for it below whatever directory each process happens to start in.
+            # Each process would look for it in its own current directory.
             raise UsageError(f"--pycache-prefix {said}: is relative", hint="name an absolute directory")
         return os.path.normpath(said)
     return tuple(said) if kind.is_list else said
 
 
-def _paths(options: argparse.Namespace, pycache_prefix: str | None) -> tuple[str, ...] | None:
-    """None without any PATH and list: everything. A list that is empty, and an empty PATH, mean nothing."""
+def _read_paths(options: argparse.Namespace, pycache_prefix: str | None) -> tuple[str, ...] | None:
+    """Returns the paths; None without any PATH or list, which means everything. An empty list or PATH means nothing."""
     if not options.paths and options.paths_from is None:
         return None
     paths = list(options.paths)
     if options.paths_from is not None:
-        paths += _read_list(options.paths_from, b"\0" if options.null else b"\n")
-    cwd = "/" if options.root is not None else _cwd(paths)
+        paths += _read_path_list(options.paths_from, b"\0" if options.null else b"\n")
+    cwd = "/" if options.root is not None else _current_directory(paths)
     found = tuple(absolute(path, manager=options.manager, cwd=cwd) if path else "" for path in paths)
-    has_root = options.root is None or os.path.isdir(options.root)  # else that is what there is to say
-    if options.paths and has_root and not _serves_a_manager(options):
+    has_root = options.root is None or os.path.isdir(options.root)  # or else that is the error to report
+    if options.paths and has_root and not _comes_from_manager(options):
         from .presence import require_there
 
         typed: list[str] = options.paths
@@ -216,12 +215,12 @@ def _paths(options: argparse.Namespace, pycache_prefix: str | None) -> tuple[str
     return found
 
 
-def _serves_a_manager(options: argparse.Namespace) -> bool:
-    """Whether a package manager has named the paths: it may well have removed them."""
+def _comes_from_manager(options: argparse.Namespace) -> bool:
+    """Whether the paths come from a package manager, which may have removed them."""
     return options.hook or options.manager is not None or options.event != "unknown"
 
 
-def _read_list(name: str, separator: bytes) -> list[str]:
+def _read_path_list(name: str, separator: bytes) -> list[str]:
     try:
         with open(0 if name == "-" else name, "rb", closefd=name != "-") as file:
             data = file.read(_LARGEST_LIST + 1)
@@ -236,7 +235,7 @@ def _read_list(name: str, separator: bytes) -> list[str]:
     return [os.fsdecode(path) for path in data.split(separator) if path]
 
 
-def _cwd(paths: list[str]) -> str:
+def _current_directory(paths: list[str]) -> str:
     if all(path.startswith("/") for path in paths):
         return "/"
     try:

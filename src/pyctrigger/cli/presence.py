@@ -1,6 +1,6 @@
-"""Checks that what a person names exists: a typing mistake is an error, and nothing is done or made for it.
+"""Checks that the paths a person names exist: a typing mistake is an error, and nothing is created for it.
 
-What a package manager's hook names may be gone, and so may what is in a program's list of paths.
+Paths that a package manager's hook names may be gone, and so may those in a program's list.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..pyc.names import PYCACHE, SOURCE_SUFFIX, cached_name
 from ..run.scope.places import as_seen_inside
 from ..tree.directory import open_in_root
 
-#: Errors that mean that there is nothing of this name. Whoever opens it reports all others.
+#: Errors that mean that nothing has this name. All others are reported when it is opened.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
@@ -36,14 +36,14 @@ def require_there(typed: Sequence[str], paths: Sequence[str], *, root: str | Non
 
 def _is_there(path: str, root: str | None, prefix: str | None) -> bool:
     """Whether there is such a file, bytecode of such a source, or the source of such a pyc."""
-    if any(_exists(each, root) for each in _namesakes(path, prefix)):
+    if any(_exists(each, root) for each in _related_paths(path, prefix)):
         return True
     above, name = os.path.split(path)
     pycache = os.path.join(above, PYCACHE) if prefix is None else prefix + above
-    return name.endswith(SOURCE_SUFFIX) and _finds(pycache, root, lambda directory: _has_bytecode(directory, name))
+    return name.endswith(SOURCE_SUFFIX) and _find_in(pycache, root, lambda directory: _has_bytecode(directory, name))
 
 
-def _namesakes(path: str, prefix: str | None) -> Iterator[str]:
+def _related_paths(path: str, prefix: str | None) -> Iterator[str]:
     """Yields the path and others that make it known: its place in the prefix's tree, its pyc, or its source."""
     yield path
     if prefix is not None:
@@ -62,7 +62,7 @@ def _namesakes(path: str, prefix: str | None) -> Iterator[str]:
 
 def _exists(path: str, root: str | None) -> bool:
     above, name = os.path.split(os.path.normpath(path))
-    return _finds(above, root, lambda directory: os.stat(name or ".", dir_fd=directory, follow_symlinks=False))
+    return _find_in(above, root, lambda directory: os.stat(name or ".", dir_fd=directory, follow_symlinks=False))
 
 
 def _has_bytecode(directory: int, source: str) -> bool:
@@ -71,7 +71,7 @@ def _has_bytecode(directory: int, source: str) -> bool:
     return any(each is not None and each.source == source for each in cached)
 
 
-def _finds(directory: str, root: str | None, look: Callable[[int], object]) -> bool:
+def _find_in(directory: str, root: str | None, look: Callable[[int], object]) -> bool:
     """Whether `look` finds something in a directory. What can't be examined for another reason may be there."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY) if root is None else open_in_root(root, directory)

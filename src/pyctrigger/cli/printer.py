@@ -1,4 +1,4 @@
-"""Showing a report: as text for a person, as one JSON object for a program."""
+"""Prints reports: as text for people, as one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from .output.table import Table
     from .output.terminal import Words
 
-#: Paths of one kind that are named, where there are more of them.
+#: How many paths of one kind are listed.
 _MOST_NAMED = 3
 
 
 class Printer(Observer):
-    """Prints what happens as it happens, and the report at the end. A hook's words all go to standard error."""
+    """Prints what happens as it happens, and the report at the end. A hook's output all goes to stderr."""
 
     def __init__(self, options: argparse.Namespace, doing: str) -> None:
         self._options = options
         self._errors = sys.stderr
         self._output = sys.stderr if options.hook else sys.stdout
-        #: apt runs dpkg on a terminal of its own, and keeps what it sees there in a log.
+        #: apt runs dpkg on a terminal of its own, and logs what is printed there.
         self._color = "never" if options.hook else options.color
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         self._held_back = ""
         self._progress = Observer()
         if not (options.no_progress or options.json or options.quiet or options.hook):
@@ -44,9 +44,9 @@ class Printer(Observer):
     # -- as it happens -------------------------------------------------------------------------------------------
 
     def notice(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            self._say(self._errors, shown(text))
+        if text not in self._printed:
+            self._printed.add(text)
+            self._print_line(self._errors, shown(text))
 
     def remark(self, text: str) -> None:
         if not self._options.quiet:
@@ -54,20 +54,20 @@ class Printer(Observer):
 
     def detail(self, text: str) -> None:
         if self._options.verbose:
-            self._say(self._errors, shown(text))
+            self._print_line(self._errors, shown(text))
 
     def found(self, interpreters: list[str]) -> None:
         if self._options.quiet or self._options.json:
             return
         line = f"found {shown(', '.join(interpreters))}"
-        if line in self._told:
-            return  # a purge looks twice
-        self._told.add(line)
-        # Each transaction's hook finds the same ones: news only beside other news, or when we have just come.
+        if line in self._printed:
+            return  # purge examines everything twice
+        self._printed.add(line)
+        # Every hook finds the same ones: print them only before other output, or if we were just installed.
         if self._options.hook and not self._options.verbose and self._options.event != "configure":
             self._held_back = line
         else:
-            self._say(self._output, line)
+            self._print_line(self._output, line)
 
     def started(self, flavour: str) -> None:
         self._progress.started(flavour)
@@ -79,23 +79,23 @@ class Printer(Observer):
         if self._options.verbose:
             from ..outcome.states import cause
 
-            self._name("compiled", path, cause(verdicts))
+            self._name_file("compiled", path, cause(verdicts))
 
     def refreshed(self, path: str) -> None:
-        self._name("refreshed", path, "stale: only its source's mtime changed")
+        self._name_file("refreshed", path, "stale: only its source's mtime changed")
 
     def opened(self, path: str) -> None:
-        self._name("opened", path, "its mode kept out accounts that may read the sources")
+        self._name_file("opened", path, "its mode kept out accounts that may read the sources")
 
     def removed(self, path: str, reason: str) -> None:
         if self._options.verbose:
             from ..outcome.states import why_removed
 
-            self._name("removed", path, why_removed(reason))
+            self._name_file("removed", path, why_removed(reason))
 
     def skipped(self, path: str, reason: str) -> None:
         if self._options.verbose > 1:
-            self._name("skipped", path, reason)
+            self._name_file("skipped", path, reason)
 
     def progress(self, done: int, known: int | None) -> None:
         self._progress.progress(done, known)
@@ -117,67 +117,67 @@ class Printer(Observer):
             self.show_error(error)
 
     def show_json(self, document: dict[str, Any]) -> None:
-        """Print the one object, on standard output."""
+        """Print the JSON object on stdout."""
         import json
 
-        say(sys.stdout, json.dumps(document))  # in ASCII: whatever the locale, a program can read it
+        say(sys.stdout, json.dumps(document))  # in ASCII, which programs can read in any locale
 
     def show_error(self, error: PyctriggerError) -> None:
-        """Print what ended a flavour's work, or all of it."""
+        """Print the error that ended a flavour's work, or all work."""
         lines = [str(error)]
         if isinstance(error, ConfigurationError):
             lines = [f"{error.path}: {problem}" for problem in error.problems]
         for line in lines:
-            self._say(self._errors, (("pyctrigger:", "error"), f" {shown(line)}"))
+            self._print_line(self._errors, (("pyctrigger:", "error"), f" {shown(line)}"))
 
     def _show_text(self, report: Report) -> None:
         verb = find_verb(report.command)
-        # By itself a plain report has nothing to say: the command failed as a whole.
+        # A plain report has nothing to print: the command failed as a whole.
         if report.has_answer and not self._options.quiet:
             for line in verb.lines(report):
-                self._say(self._output, line)
+                self._print_line(self._output, line)
         for run in report.runs:
-            for line in _failure_lines(_by_themselves(run)):
-                self._say(self._errors, line)
+            for line in _failure_lines(_listed_failures(run)):
+                self._print_line(self._errors, line)
             for line in () if self._options.quiet else _link_lines(run.tally.links):
-                self._say(self._errors, line)
+                self._print_line(self._errors, line)
             if report.dry_run:
                 for action in run.tally.actions:
                     levels = f" at level {', '.join(map(str, action.levels))}" if action.levels else ""
-                    reason = f" ({action.reason})" if action.reason != "pyc" else ""  # all go: what was asked for
-                    self._say(self._output, f"would {action.action}{levels} {shown(action.path)}{reason}")
-                self._say(self._output, f"{run.name}: {len(run.tally.actions)} to do, nothing was done")
-            elif self._tells(run):
+                    reason = f" ({action.reason})" if action.reason != "pyc" else ""  # purge removes all, as asked for
+                    self._print_line(self._output, f"would {action.action}{levels} {shown(action.path)}{reason}")
+                self._print_line(self._output, f"{run.name}: {len(run.tally.actions)} to do, nothing was done")
+            elif self._needs_summary(run):
                 for line in verb.summary(run):
-                    self._say(self._output, line)
-        failures = [failure.kind for run in report.runs for failure in _by_themselves(run)]
+                    self._print_line(self._output, line)
+        failures = [failure.kind for run in report.runs for failure in _listed_failures(run)]
         if failures and not self._options.quiet and (self._options.verbose or not self._options.hook):
             from .output.hints import hints
 
             for line in hints(failures, report.command):
-                self._say(self._output, line)
+                self._print_line(self._output, line)
 
-    def _tells(self, run: FlavourReport) -> bool:
-        """Whether a summary is worth a line: not in each of a day's transactions that left a flavour as it was."""
+    def _needs_summary(self, run: FlavourReport) -> bool:
+        """Whether to print a flavour's summary: a hook doesn't if it changed nothing."""
         if self._options.quiet or (run.error is not None and not (run.tally.counts.changes or run.tally.findings)):
             return False  # the error says it all
         return not self._options.hook or self._options.verbose > 0 or run.tally.counts.changes > 0
 
-    def _name(self, did: str, path: str, why: str) -> None:
+    def _name_file(self, did: str, path: str, why: str) -> None:
         """Name a file with `-v`, and the reason with `-vv`."""
         if self._options.verbose:
             because = f" ({why})" if self._options.verbose > 1 else ""
-            self._say(self._errors if self._options.json else self._output, f"{did} {shown(path)}{because}")
+            self._print_line(self._errors if self._options.json else self._output, f"{did} {shown(path)}{because}")
 
-    def _say(self, stream: TextIO, line: str | Words | Table) -> None:
+    def _print_line(self, stream: TextIO, line: str | Words | Table) -> None:
         self._progress.finished()
         if self._held_back:
             say(self._output, self._held_back)
             self._held_back = ""
-        for text in [line] if isinstance(line, str) else self._painted(stream, line):
+        for text in [line] if isinstance(line, str) else self._paint_lines(stream, line):
             say(stream, text)
 
-    def _painted(self, stream: TextIO, line: Words | Table) -> list[str]:
+    def _paint_lines(self, stream: TextIO, line: Words | Table) -> list[str]:
         from .output.terminal import is_wanted, painted
 
         colour = is_wanted(self._color, stream)
@@ -188,17 +188,17 @@ class Printer(Observer):
         return lines_of(line, stream, colour=colour)
 
 
-def _by_themselves(run: FlavourReport) -> list[Failure]:
-    """The failures that have a line of their own: what only root may write is one error for all flavours."""
+def _listed_failures(run: FlavourReport) -> list[Failure]:
+    """Returns failures that get a line of their own. Those that need root are one error for all flavours."""
     return [failure for failure in (*run.tally.failures, *run.tally.unexamined) if not failure.needs_root]
 
 
-def _line(failure: Failure) -> Words:
+def _failure_line(failure: Failure) -> Words:
     return (f"{shown(failure.path)}: ", (failure.kind, "error"), f": {shown(failure.message)}")
 
 
 def _failure_lines(failures: Sequence[Failure]) -> Iterator[Words]:
-    """A line for each, but one for all that were refused for the same reason, where they are many."""
+    """Yields a line for each failure, or one for many that were refused for the same reason."""
     refused: dict[str, list[Failure]] = {}
     for failure in failures:
         if failure.kind == "refused":
@@ -206,20 +206,20 @@ def _failure_lines(failures: Sequence[Failure]) -> Iterator[Words]:
     for failure in failures:
         alike = refused.get(failure.message, []) if failure.kind == "refused" else []
         if len(alike) <= _MOST_NAMED:
-            yield _line(failure)
+            yield _failure_line(failure)
         elif failure is alike[0]:
-            yield _line(failure._replace(path=f"{_few(alike)} (--json has all)"))
+            yield _failure_line(failure._replace(path=f"{_name_few(alike)} (--json has all)"))
 
 
 def _link_lines(links: Sequence[Link]) -> Iterator[str]:
-    """What is said of links to directories: a line for each, or one for all where they are many."""
+    """Yields a line for each link to a directory, or one for many."""
     if len(links) <= _MOST_NAMED:
         for link in links:
             path, goal = shown(link.path), shown(link.leads_to)
             yield f"{path} is a link to {goal}; its sources aren't compiled through it, but by: run --site-dir {goal}"
         return
-    yield f"{_few(links)} (--json has all) are links; nothing is compiled through them"
+    yield f"{_name_few(links)} (--json has all) are links; nothing is compiled through them"
 
 
-def _few(found: Sequence[Failure | Link]) -> str:
+def _name_few(found: Sequence[Failure | Link]) -> str:
     return name_few([shown(each.path) for each in found], _MOST_NAMED)

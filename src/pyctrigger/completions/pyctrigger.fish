@@ -224,7 +224,7 @@ complete -c pyctrigger -n '_shtab_pyctrigger_using status' -l format -xka "nagio
 complete -c pyctrigger -n '_shtab_pyctrigger_using status' -l warning -x -d 'age of pending work that is a warning, such as 90s or 2h (default: 1h)'
 complete -c pyctrigger -n '_shtab_pyctrigger_using status' -l critical -x -d 'age of pending work that is critical (default: 1d)'
 complete -c pyctrigger -n '_shtab_pyctrigger_using status' -l failure-age -x -d 'how long to report that the last run failed (default: 1d)'
-complete -c pyctrigger -n '_shtab_pyctrigger_using status' -l against -xka "(__pyctrigger_flavours)" -d 'how many sources that Python would need compiled, and how long it would take'
+complete -c pyctrigger -n '_shtab_pyctrigger_using status' -l against -xka "(__pyctrigger_flavours)" -d 'what that Python would need compiled, and how long it takes'
 complete -c pyctrigger -n '_shtab_pyctrigger_using status' -l paths-from -xka "(__pyctrigger_files)" -d 'read more PATHs from FILE, one per line; -: standard input'
 complete -c pyctrigger -n '_shtab_pyctrigger_using status' -l null -d 'PATHs in that file are separated by NUL'
 complete -c pyctrigger -n '_shtab_pyctrigger_using status' -l python -xka "(__pyctrigger_flavours)" -d 'which Python: 3.11, 3.13t, pypy3.11, python3 or a path; repeatable'

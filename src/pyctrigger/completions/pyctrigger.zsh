@@ -275,7 +275,7 @@ _shtab_pyctrigger_status_options=(
   "--warning=[age of pending work that is a warning, such as 90s or 2h (default\: 1h)]:AGE:"
   "--critical=[age of pending work that is critical (default\: 1d)]:AGE:"
   "--failure-age=[how long to report that the last run failed (default\: 1d)]:AGE:"
-  "--against=[how many sources that Python would need compiled, and how long it would take]:V:_pyctrigger_flavours"
+  "--against=[what that Python would need compiled, and how long it takes]:V:_pyctrigger_flavours"
   "--paths-from=[read more PATHs from FILE, one per line\; -\: standard input]:FILE:_files"
   "--null[PATHs in that file are separated by NUL]"
   "*--python=[which Python\: 3.11, 3.13t, pypy3.11, python3 or a path\; repeatable]:V:_pyctrigger_flavours"

@@ -1,4 +1,4 @@
-"""Verbs: what each is made of, what it gets from the command line, and the list of all."""
+"""The verbs: what each consists of, and the list of all."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def serve(call: Call, observer: Observer) -> Report:
     return trigger.perform(call.read_request(observer), observer)
 
 
-def _nothing(_: object) -> tuple[()]:
+def _no_lines(_: object) -> tuple[()]:
     return ()
 
 
@@ -62,9 +62,9 @@ class Verb(NamedTuple):
     help: str
     perform: Callable[[Call, Observer], Report] = serve
     """Performs it. Raises PyctriggerError."""
-    lines: Callable[[Any], Iterable[Piece]] = _nothing
+    lines: Callable[[Any], Iterable[Piece]] = _no_lines
     """Text output of its report, besides the summary of each flavour."""
-    summary: Callable[[FlavourReport], Iterable[str | Words]] = _nothing
+    summary: Callable[[FlavourReport], Iterable[str | Words]] = _no_lines
     """Text output for each flavour."""
     doing: str = "compiling"
     """What its progress is called."""

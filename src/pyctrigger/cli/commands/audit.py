@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 
-def _audit(call: Call, observer: Observer) -> AuditReport:
+def _audit_archives(call: Call, observer: Observer) -> AuditReport:
     """Audit, and print the result of each archive in order. Raises UsageError and what `audit` raises."""
     from ...inspect.audit.audit import AuditRequest, audit, require_paths
     from ...inspect.audit.limits import ArchiveLimits
@@ -66,13 +66,13 @@ def _summary_lines(report: AuditReport) -> list[str]:
     parts = [f"{counted(sums['archives'], 'archive')}, {sums['with_bytecode']} with bytecode"]
     if report.interpreter is not None:
         parts.append(f"{sums['needs_rebuild']} to rebuild for {report.interpreter.flavour}")
-    parts += _found(sums["counts"])
+    parts += _describe_counts(sums["counts"])
     if sums["failed"]:
         parts.append(f"{sums['failed']} not examined")
     return [*lines, f"{', '.join(parts)} in {seconds(report.elapsed_seconds)}"]
 
 
-def _found(counts: Mapping[str, int]) -> list[str]:
+def _describe_counts(counts: Mapping[str, int]) -> list[str]:
     return [f"{counts[kind]} {kind}" for kind in _KINDS if counts[kind]]
 
 
@@ -117,7 +117,7 @@ def _archive_lines(archive: ArchiveReport, options: Namespace) -> list[str]:
     held = ", ".join(
         f"{counted(each['pycs'], 'pyc')} for {each['number']} ({each['release']})" for each in archive.bytecode
     )
-    found = ", ".join(_found(archive.counts))
+    found = ", ".join(_describe_counts(archive.counts))
     lines = [f"{shown(archive.path)}: {archive.format}: {held or 'no bytecode'}" + (f": {found}" if found else "")]
     if options.verbose:
         lines += [
@@ -143,7 +143,7 @@ def _print_name(path: str) -> None:
 
 VERB = Verb(
     "find stale bytecode in packages that aren't installed",
-    _audit,
+    _audit_archives,
     doing="examining",
     options=(
         Setting(

@@ -11,13 +11,13 @@ from ...outcome.report import Report
 from ...run.scope.settings import Setting, one_of
 from . import Call, Verb
 
-#: Bytes of a script.
+#: The maximum size of a script, in bytes.
 _LARGEST = 1 << 20
 _SHELL = Setting("shell", one_of("bash", "zsh", "fish"), "whose script to print", flags=("shell",))
 
 
 class CompletionReport(Report):
-    """The completion script of one shell."""
+    """The script that completes the command line in one shell."""
 
     def __init__(self, shell: str, script: str) -> None:
         super().__init__("completion")
@@ -28,7 +28,7 @@ class CompletionReport(Report):
         return {**super().as_dict(), "shell": self.shell, "script": self.script}
 
 
-def _read(call: Call, observer: Observer) -> CompletionReport:
+def _read_script(call: Call, observer: Observer) -> CompletionReport:
     """Read the script, which `nox -s completion` made from the parser."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     shell = call.options.shell
@@ -36,8 +36,8 @@ def _read(call: Call, observer: Observer) -> CompletionReport:
     return CompletionReport(shell, script.decode("utf-8"))
 
 
-def _lines(report: CompletionReport) -> list[str]:
+def _script_lines(report: CompletionReport) -> list[str]:
     return [report.script.rstrip("\n")]
 
 
-VERB = Verb("print the completion script for a shell", _read, _lines, options=(_SHELL,), paths="")
+VERB = Verb("print the completion script for a shell", _read_script, _script_lines, options=(_SHELL,), paths="")

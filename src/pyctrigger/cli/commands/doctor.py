@@ -18,34 +18,34 @@ from . import Call, Verb
 _STYLES = {"yes": "good", "no": "warning", "nothing": "good"}
 
 
-def _examine(call: Call, observer: Observer) -> DoctorReport:
+def _examine_system(call: Call, observer: Observer) -> DoctorReport:
     # Root can run it by its name, since it just did; sudo may search other directories.
     command = ["pyctrigger"] if is_root() else ["sudo", command_for_root()]
     return examine(call.options.state_dir, call.options.config, command)
 
 
-def _lines(report: DoctorReport) -> list[Table]:
+def _report_lines(report: DoctorReport) -> list[Table]:
     """Returns a line for each question, without empty ones."""
-    return [Table((), [row for row in _rows(report) if row[1]], styles=_STYLES)]
+    return [Table((), [row for row in _table_rows(report) if row[1]], styles=_STYLES)]
 
 
-def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
+def _table_rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
     groups: dict[tuple[str, str], list[SystemHook]] = {}
     for hook in report.hooks:
         if hook.masked_by is None:
             groups.setdefault(hook.group, []).append(hook)
     yield "managers", ", ".join(report.managers) or "none that pyctrigger knows"
-    yield "hooks", "; ".join(_hook(group, report.pythons) for group in groups.values()) or "none"
+    yield "hooks", "; ".join(_describe_hooks(group, report.pythons) for group in groups.values()) or "none"
     if not report.hooks_enabled:
         yield "", f"they only record what was touched: [hooks] enabled = false in {report.configuration}"
     found = [python for python in report.pythons if python.error is None]
     named = [(python, f"{python.flavour} {python.executable}") for python in found]
-    yield "served", ", ".join(text for python, text in named if python.is_served)
-    yield "not served", ", ".join(text for python, text in named if python.managers and not python.is_served)
+    yield "hooked", ", ".join(text for python, text in named if python.is_served)
+    yield "not hooked", ", ".join(text for python, text in named if python.managers and not python.is_served)
     yield "unmanaged", ", ".join(text for python, text in named if not python.managers)
     usable = "readable" if report.trouble is None else "can't be used"
     yield "configuration", f"{report.configuration}, {usable}" if report.configuration else "none: the defaults apply"
-    yield "state", "".join(_state(report))
+    yield "state", "".join(_describe_state(report))
     yield "all is well", {"healthy": "yes", "to do": "no", "unknown": "only root can see"}[report.verdict]
     for finding in report.findings:
         yield "to do", finding.message
@@ -55,7 +55,7 @@ def _rows(report: DoctorReport) -> Iterator[tuple[str, str]]:
         yield "next", report.next or ("nothing" if not report.findings else "see above")
 
 
-def _hook(group: list[SystemHook], found: list[Python]) -> str:
+def _describe_hooks(group: list[SystemHook], found: list[Python]) -> str:
     first = group[0]
     if all(hook.pythons for hook in group):
         # A package has hooks for many Pythons that aren't installed.
@@ -69,7 +69,7 @@ def _hook(group: list[SystemHook], found: list[Python]) -> str:
     return f"{first.manager}, {by}, for {pythons}{called}"
 
 
-def _state(report: DoctorReport) -> Iterator[str]:
+def _describe_state(report: DoctorReport) -> Iterator[str]:
     yield report.state or "none"
     health = report.health
     if health is None:
@@ -82,4 +82,6 @@ def _state(report: DoctorReport) -> Iterator[str]:
     yield f", lock held by process {', '.join(map(str, holders))}" if holders else ", lock free"
 
 
-VERB = Verb("show whether hooks are installed, for which Pythons, and what to do next", _examine, _lines, paths="")
+VERB = Verb(
+    "show whether hooks are installed, for which Pythons, and what to do next", _examine_system, _report_lines, paths=""
+)

@@ -14,16 +14,16 @@ from . import Verb
 _MOST_ITEMS = 20
 
 
-def _lines(report: ExplainReport) -> list[Piece]:
+def _report_lines(report: ExplainReport) -> list[Piece]:
     """Returns a paragraph for each path."""
     found: list[Piece] = []
     for each in report.explanations:
         found += [""] if found else []
-        found += _explanation(each, report)
+        found += _path_lines(each, report)
     return found
 
 
-def _explanation(each: Explanation, report: ExplainReport) -> Iterator[Piece]:
+def _path_lines(each: Explanation, report: ExplainReport) -> Iterator[Piece]:
     yield f"{shown(each.path)}: {each.kind}"
     owner = report.owners.get(each.source or each.path)
     of_what = "" if each.kind != "pyc" or each.source is None else " of the source"
@@ -35,25 +35,25 @@ def _explanation(each: Explanation, report: ExplainReport) -> Iterator[Piece]:
         mtime = int(each.status.st_mtime)
         yield f"  the source has {each.status.st_size} bytes and mtime {mtime} ({moment(mtime)})"
     for view in each.flavours:
-        yield from _flavour(view, report)
+        yield from _flavour_lines(view, report)
 
 
-def _flavour(view: FlavourView, report: ExplainReport) -> Iterator[Piece]:
+def _flavour_lines(view: FlavourView, report: ExplainReport) -> Iterator[Piece]:
     yield f"  {shown(view.called)}:{'' if view.note is None else ' ' + shown(view.note)}"
     if view.site is not None:
         package = f", in the package {shown(view.package)}" if view.package else ""
         yield f"    site directory {shown(view.site)}{package}"
     for level in view.levels:
-        yield from _level(level, report)
+        yield from _level_lines(level, report)
     if view.failed is not None:
         failed = view.failed
         when = "" if failed.when is None else f", on {moment(failed.when)}, in run {failed.run} of the history"
         yield f"    last failure: {failed.kind}: {shown(failed.message)}{when}"
     if view.branch is not None:
-        yield from _branch(view.branch)
+        yield from _branch_lines(view.branch)
 
 
-def _level(view: LevelView, report: ExplainReport) -> Iterator[str]:
+def _level_lines(view: LevelView, report: ExplainReport) -> Iterator[str]:
     decision, owner = view.decision, report.owners.get(view.pyc)
     reason = f" ({decision.reason})" if decision.reason else ""
     yield f"    level {view.level}: {decision.state}{reason}: {shown(decision.rule)}"
@@ -73,7 +73,7 @@ _ACTIONS = {action: f"{action} it" for action in ("compile", "refresh", "compare
 _ACTIONS["refused"] = "refuse it"
 
 
-def _branch(branch: Branch) -> Iterator[Piece]:
+def _branch_lines(branch: Branch) -> Iterator[Piece]:
     yield f"    {counted(branch.sources, 'source')}, {branch.fresh} of them fresh"
     if branch.obstacle is not None:
         yield f"    nothing would be written into it: {shown(branch.obstacle)}"
@@ -88,6 +88,6 @@ def _branch(branch: Branch) -> Iterator[Piece]:
 VERB = Verb(
     "explain why bytecode is as it is, and what a run would do",
     lambda call, observer: explain(call.read_request(observer), observer),
-    _lines,
+    _report_lines,
     paths="a source, a pyc or a directory",
 )

@@ -17,24 +17,24 @@ _NUMBERS = ("id", "paths", "changes", "failures", "duration")
 _STYLES = {"failed": "error", "error": "error", "interrupted": "warning", "deferred": "dim", "running": "strong"}
 
 
-def _read(call: Call, observer: Observer) -> HistoryReport:
+def _read_runs(call: Call, observer: Observer) -> HistoryReport:
     said = call.options
     return read_history(said.root, said.state_dir, said.numbers, limit=said.limit, failed=said.failed)
 
 
-def _lines(report: HistoryReport) -> list[Piece]:
+def _report_lines(report: HistoryReport) -> list[Piece]:
     """Returns a table of runs, newest first, or all details of the given runs."""
     if report.is_list:
-        rows = [_row(run) for run in report.past]
+        rows = [_table_row(run) for run in report.past]
         return [Table(HEADERS, rows, numbers=_NUMBERS, styles=_STYLES)] if rows else ["no run is recorded"]
     found: list[Piece] = []
     for run in report.past:
         found += [""] if found else []
-        found += _whole(run)
+        found += _run_lines(run)
     return found
 
 
-def _row(run: PastRun) -> tuple[str, ...]:
+def _table_row(run: PastRun) -> tuple[str, ...]:
     return (
         str(run.number),
         moment(run.began),
@@ -49,7 +49,7 @@ def _row(run: PastRun) -> tuple[str, ...]:
     )
 
 
-def _whole(run: PastRun) -> Iterator[str]:
+def _run_lines(run: PastRun) -> Iterator[str]:
     yield f"run {run.number}: {shown(run.command)}{' --hook' if run.hook else ''}, {run.outcome}"
     yield f"  began {moment(run.began)}, " + (
         "and didn't finish" if run.ended is None else f"took {seconds(elapsed(run.began, run.ended))}"
@@ -65,14 +65,14 @@ def _whole(run: PastRun) -> Iterator[str]:
         if len(run.paths) < run.path_count:
             yield f"    and {run.path_count - len(run.paths)} more, which were not recorded"
     for each in run.flavours:
-        yield from _flavour(each)
+        yield from _flavour_lines(each)
     for code, message in run.errors:
         yield f"  error {code}: {shown(message)}"
     if run.ended is not None:
         yield f"  exit code {run.exit_code}{', 0 for the package manager' if run.hook and run.exit_code else ''}"
 
 
-def _flavour(each: PastFlavour) -> Iterator[str]:
+def _flavour_lines(each: PastFlavour) -> Iterator[str]:
     counts = ", ".join(f"{count} {shown(name).replace('_', ' ')}" for name, count in each.counts.items())
     took = seconds(each.elapsed_seconds)
     environment = "" if each.prefix is None else f"{shown(each.prefix)}: "
@@ -88,8 +88,8 @@ def _flavour(each: PastFlavour) -> Iterator[str]:
 
 VERB = Verb(
     "list past runs, or show one in full",
-    _read,
-    _lines,
+    _read_runs,
+    _report_lines,
     options=(
         Setting("numbers", TEXTS, "runs to show in full; last: the newest", value="ID", flags=("numbers",), default=[]),
         Setting(

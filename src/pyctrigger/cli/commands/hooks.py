@@ -17,7 +17,7 @@ from . import Call, Verb
 _FEW = 3
 
 
-def _manage(call: Call, observer: Observer) -> HookReport:
+def _manage_hooks(call: Call, observer: Observer) -> HookReport:
     said = call.options
     return manage_hooks(
         HookRequest(
@@ -35,17 +35,17 @@ def _manage(call: Call, observer: Observer) -> HookReport:
     )
 
 
-def _lines(report: HookReport) -> list[str] | list[Table]:
+def _report_lines(report: HookReport) -> list[str] | list[Table]:
     """Returns the files for `render`, a table for `list`, and otherwise a line for each file with the result."""
     if report.action == "list":
-        return [_table(report)]
+        return [_hook_table(report)]
     if report.action != "render":
-        return [_line(hook, report) for hook in report.hooks]
+        return [_result_line(hook, report) for hook in report.hooks]
     several = len(report.hooks) > 1
     return [(f"# {hook.file.path}\n" if several else "") + hook.file.text.rstrip("\n") for hook in report.hooks]
 
 
-def _table(report: HookReport) -> Table:
+def _hook_table(report: HookReport) -> Table:
     standing = {hook.path: hook for hook in report.standing}
     here = {hook.flavour for hook in report.hooks}
     rows: list[tuple[str, ...]] = []
@@ -53,20 +53,19 @@ def _table(report: HookReport) -> Table:
         found = standing.pop(hook.file.path, None)
         if found is None and hook.state == "absent" and _is_served(hook, report):
             continue  # it isn't missing
-        by, fires = ("-", "no") if found is None else (found.origin, _fires(found))
+        by, fires = ("-", "no") if found is None else (found.origin, _describe_firing(found))
         rows.append((hook.manager, hook.flavour, hook.state, by, fires, hook.file.path))
-    rows += [
-        (hook.manager, _named(hook.pythons, here) or "every", "installed", hook.origin, _fires(hook), hook.path)
-        for hook in standing.values()
-    ]
+    for other in standing.values():
+        pythons = _name_pythons(other.pythons, here) or "every"
+        rows.append((other.manager, pythons, "installed", other.origin, _describe_firing(other), other.path))
     return Table(
         ("manager", "flavour", "state", "made by", "fires", "path"),
-        _together(rows, here),
+        _merge_rows(rows, here),
         styles={"installed": "good", "different": "warning", "absent": "dim"},
     )
 
 
-def _together(rows: list[tuple[str, ...]], here: set[str]) -> list[tuple[str, ...]]:
+def _merge_rows(rows: list[tuple[str, ...]], here: set[str]) -> list[tuple[str, ...]]:
     """Merge rows of files that make up one hook, and rows that differ only in Pythons that aren't installed."""
     alike: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for row in rows:
@@ -76,30 +75,30 @@ def _together(rows: list[tuple[str, ...]], here: set[str]) -> list[tuple[str, ..
     return [
         (
             each[0][0],
-            _named(dict.fromkeys(row[1] for row in each), here),
+            _name_pythons(dict.fromkeys(row[1] for row in each), here),
             *each[0][2:-1],
-            _pattern([row[-1] for row in each]),
+            _path_pattern([row[-1] for row in each]),
         )
         for each in alike.values()
     ]
 
 
-def _named(pythons: Iterable[str], here: set[str]) -> str:
+def _name_pythons(pythons: Iterable[str], here: set[str]) -> str:
     """Returns a list of Pythons; of many only installed ones, since a package has hooks for all possible ones."""
     names = list(pythons)
     few = [name for name in names if name in here] or names[:_FEW]
     return ", ".join(names) if len(names) <= _FEW + 1 else f"{', '.join(few)} and {len(names) - len(few)} more"
 
 
-def _pattern(paths: list[str]) -> str:
+def _path_pattern(paths: list[str]) -> str:
     """Returns a shell pattern for paths in one directory."""
     if len(paths) == 1:
         return paths[0]
-    first, last = _common(paths), _common([path[::-1] for path in paths])[::-1]
+    first, last = _common_start(paths), _common_start([path[::-1] for path in paths])[::-1]
     return f"{first}*{last}"
 
 
-def _common(texts: list[str]) -> str:
+def _common_start(texts: list[str]) -> str:
     least, most = min(texts), max(texts)
     return least[: next((at for at, (one, other) in enumerate(zip(least, most)) if one != other), len(least))]
 
@@ -111,13 +110,13 @@ def _is_served(hook: Hook, report: HookReport) -> bool:
     )
 
 
-def _fires(hook: SystemHook) -> str:
+def _describe_firing(hook: SystemHook) -> str:
     if hook.masked_by is not None:
         return f"no: {hook.masked_by} replaces it"
     return "if called" if hook.manager == "sh" else "yes"
 
 
-def _line(hook: Hook, report: HookReport) -> str:
+def _result_line(hook: Hook, report: HookReport) -> str:
     if hook.done == "refused":
         return f"refused: {shown(hook.file.path)}: {shown(str(hook.reason))}; --force installs it anyway"
     if hook.owner is not None:
@@ -138,8 +137,8 @@ def _line(hook: Hook, report: HookReport) -> str:
 
 VERB = Verb(
     "list, print, install or remove package managers' hooks",
-    _manage,
-    _lines,
+    _manage_hooks,
+    _report_lines,
     options=(
         Setting(
             "action",

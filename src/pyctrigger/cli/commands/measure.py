@@ -14,7 +14,7 @@ from ..output.table import Piece
 from ..output.text import counted, shown
 from . import Call, Verb
 
-#: As `inspect.measure.trees.Kind` names them: every command's start would pay for importing it here.
+#: The values of `inspect.measure.trees.Kind`. Importing it here would slow the start of every command.
 _KINDS = {
     "magic": "another release's magic number",
     "mtime": "another time of the source",
@@ -23,8 +23,8 @@ _KINDS = {
 _STYLES = {"stale": "error", "absent": "warning", "fresh": "good"}
 
 
-def _perform(call: Call, observer: Observer) -> MeasureReport:
-    """Measure. Errors become part of the report."""
+def _measure_start(call: Call, observer: Observer) -> MeasureReport:
+    """Measure, and put errors into the report."""
     from ...errors import PyctriggerError
     from ...inspect.measure.session import measure
     from ...inspect.measure.trees import Kind
@@ -45,7 +45,7 @@ def _perform(call: Call, observer: Observer) -> MeasureReport:
         config=options.config,
     )
     try:
-        with _ended_in_order():
+        with _interrupted_by_signals():
             return measure(request, observer)
     except PyctriggerError as error:
         report = MeasureReport()
@@ -54,8 +54,8 @@ def _perform(call: Call, observer: Observer) -> MeasureReport:
 
 
 @contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """On SIGTERM and SIGHUP, too, kill the measured program and remove its private files."""
+def _interrupted_by_signals() -> Iterator[None]:
+    """Kill the measured program and remove its private files on SIGTERM and SIGHUP, too."""
     import signal
 
     def interrupt(*_: object) -> None:
@@ -72,7 +72,7 @@ def _ended_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _lines(report: MeasureReport) -> list[Piece]:
+def _report_lines(report: MeasureReport) -> list[Piece]:
     """Returns for each target what ran, a line with a bar for each state, and the cost of stale bytecode."""
     return [line for measurement in report.measurements for line in _measurement_lines(measurement)]
 
@@ -85,19 +85,19 @@ def _measurement_lines(measurement: Measurement) -> list[Piece]:
     return [
         f"{interpreter.flavour}: {what} ({shown(interpreter.executable)}, {interpreter.release})",
         f"  {scope}; {counted(request.rounds, 'run')} each; stale: {_KINDS[request.kind.value]}",
-        *chart([_bar(measurement, state) for state in _STYLES]),
-        f"  {_verdict(measurement)}",
+        *chart([_state_bar(measurement, state) for state in _STYLES]),
+        f"  {_cost_line(measurement)}",
     ]
 
 
-def _bar(measurement: Measurement, state: str) -> Bar:
+def _state_bar(measurement: Measurement, state: str) -> Bar:
     spread, cpu = measurement.spread(state), measurement.cpu(state)
     extent = f"({spread.minimum:.3f} to {spread.maximum:.3f})"
     label = f"{spread.median:7.3f} s  {extent:<17}  cpu {cpu.median:.3f} s  {measurement.ratio(state):5.2f} x fresh"
     return Bar(state, label, spread.median, spread.maximum, _STYLES[state])
 
 
-def _verdict(measurement: Measurement) -> str:
+def _cost_line(measurement: Measurement) -> str:
     if not measurement.is_clear:
         return "no clear difference; more --runs, or a quieter machine, may show one"
     cost = f"stale bytecode costs {measurement.cost:.3f} s at each start ({measurement.cpu_cost:.3f} s of CPU time)"
@@ -106,8 +106,8 @@ def _verdict(measurement: Measurement) -> str:
 
 VERB = Verb(
     "measure what stale bytecode costs at start-up",
-    _perform,
-    _lines,
+    _measure_start,
+    _report_lines,
     doing="measuring",
     options=(
         Setting(

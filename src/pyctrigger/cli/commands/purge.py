@@ -22,24 +22,24 @@ from .sweep import summary
 _HEADERS = ("flavour", "pycs", "size", "by others", "site directory")
 
 
-def _purge(call: Call, observer: Observer) -> Report:
+def _purge_bytecode(call: Call, observer: Observer) -> Report:
     """List what will be removed, ask for confirmation on a terminal, and remove it."""
     options, request = call.options, call.read_request(observer)
     if options.yes and options.quiet and not options.json:
         return trigger.perform(request, observer)
     preview = trigger.perform(request._replace(running=request.running._replace(dry_run=True)), observer)
     takings = [taking for run in preview.runs for taking in run.takings]
-    asks = bool(takings) and not (options.yes or options.json or request.running.dry_run) and _is_answered()
+    asks = bool(takings) and not (options.yes or options.json or request.running.dry_run) and _can_ask()
     if takings and not options.json and (asks or not options.quiet):
-        _announce(preview, request, observer, options.color)
+        _print_preview(preview, request, observer, options.color)
     if request.running.dry_run:
         return preview
-    if asks and not _agrees():
-        return _refuse(preview, DeclinedError("nothing was removed"))
+    if asks and not _ask_confirmation():
+        return _make_refusal(preview, DeclinedError("nothing was removed"))
     others = sum(taking.by_others for taking in takings)
     if others and not (asks or options.yes):
         what = f"this would remove {counted(others, 'file')} that pyctrigger didn't write; nothing was removed"
-        return _refuse(preview, UsageError(what, hint="add -y to go ahead"))
+        return _make_refusal(preview, UsageError(what, hint="add -y to go ahead"))
     report = trigger.perform(request, observer)
     known = {run.installation: run.takings for run in preview.runs}
     for run in report.runs:
@@ -47,12 +47,12 @@ def _purge(call: Call, observer: Observer) -> Report:
     return report
 
 
-def _is_answered() -> bool:
+def _can_ask() -> bool:
     """Whether a user can read the question, and answer it."""
     return os.isatty(0) and sys.stdout.isatty()
 
 
-def _announce(preview: Report, request: Request, observer: Observer, color: str) -> None:
+def _print_preview(preview: Report, request: Request, observer: Observer, color: str) -> None:
     """Print what will be removed, and how to restore it."""
     rows = [
         (run.flavour, str(taking.pycs), size(taking.bytes), str(taking.by_others), taking.site)
@@ -61,11 +61,11 @@ def _announce(preview: Report, request: Request, observer: Observer, color: str)
     ]
     say(sys.stdout, "To be removed:")
     table = lines_of(Table(_HEADERS, rows, numbers=_HEADERS[1:4]), sys.stdout, colour=is_wanted(color, sys.stdout))
-    for line in (*table, *_remedies(preview, request, observer)):
+    for line in (*table, *_restoring_lines(preview, request, observer)):
         say(sys.stdout, line)
 
 
-def _remedies(preview: Report, request: Request, observer: Observer) -> Iterator[str]:
+def _restoring_lines(preview: Report, request: Request, observer: Observer) -> Iterator[str]:
     """Yields commands that restore the bytecode of dpkg's packages, which dpkg itself doesn't know about."""
     from ...packages.ownership import owners_of
     from ...run.scope.root_files import files_of
@@ -107,7 +107,7 @@ def _restoring_command(flavour: str, interpreter: Interpreter, site: str, reques
     return shlex.join(words)
 
 
-def _agrees() -> bool:
+def _ask_confirmation() -> bool:
     """Ask for confirmation. Anything but yes is a no, including the end of input."""
     say(sys.stdout, "Do you want to continue? [y/N] ", end="", flush=True)
     answer = b""
@@ -121,7 +121,7 @@ def _agrees() -> bool:
     return answer.strip().lower() in (b"y", b"yes")
 
 
-def _refuse(preview: Report, error: PyctriggerError) -> Report:
+def _make_refusal(preview: Report, error: PyctriggerError) -> Report:
     """Returns the report of a purge that wasn't done."""
     report = Report(preview.command)
     report.errors = [*preview.errors, error]
@@ -130,7 +130,7 @@ def _refuse(preview: Report, error: PyctriggerError) -> Report:
 
 VERB = Verb(
     "remove all bytecode of one Python",
-    _purge,
+    _purge_bytecode,
     summary=summary,
     options=(Setting("yes", BOOLEAN, "remove it without asking", flags=("-y", "--yes")),),
 )

@@ -9,7 +9,7 @@ from . import Verb
 
 
 def summary(run: FlavourReport) -> list[str]:
-    """One line: `py311: 42 compiled, 3 removed, 0 failed in 0.31 s`; or `py311: nothing to do, 1,356 fresh in …`."""
+    """Returns `py311: 42 compiled, 3 removed, 0 failed in 0.31 s`, or `py311: nothing to do, 1,356 fresh in …`."""
     counts, took = run.tally.counts, seconds(run.elapsed_seconds)
     if run.outcome == "deferred":
         return [f"{run.name}: deferred; the next run does it"]

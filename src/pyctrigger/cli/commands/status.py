@@ -21,14 +21,15 @@ _WIDTH = 80
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)\Z", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
-#: Options that have no effect on the quick check.
+#: Options of the quick check, and those that have no effect on it.
+_OF_CHECK = ("format", "warning", "critical", "failure_age")
 _OF_TREES = ("site_dirs", "stdlib", "pycache_prefix", "exclude", "optimize", "invalidation_mode", "source_date_epoch")
 
 #: Rows that are shown even with a 0.
 _ALWAYS = frozenset({"sources", "fresh", "pending"})
 
 
-def _look(call: Call, observer: Observer) -> Report:
+def _take_status(call: Call, observer: Observer) -> Report:
     options = call.options
     if options.format == "prometheus" and options.json:
         raise UsageError("--format prometheus and --json contradict each other", hint="leave one of them out")
@@ -47,7 +48,7 @@ def _look(call: Call, observer: Observer) -> Report:
     return report
 
 
-def _lines(report: Report) -> list[Piece]:
+def _report_lines(report: Report) -> list[Piece]:
     from ...inspect.status.check import CheckReport
 
     if isinstance(report, CheckReport):
@@ -55,35 +56,39 @@ def _lines(report: Report) -> list[Piece]:
 
         return [nagios_line(report)] if report.nagios else [*prometheus_lines(report)]
     if isinstance(report, MigrationReport):
-        return _migration(report)
+        return _migration_lines(report)
     rows, columns = [], []
     notes: list[Piece] = []
     for run in report.runs:
         status, interpreter = run.status, run.interpreter
         if status is not None and interpreter is not None:
-            executable = interpreter.executable
-            rows.append((run.flavour, interpreter.release, magic(interpreter), _changed(status), executable))
-            columns.append((run.name, _cells(status)))
-            notes += _notes(run.name, run.installation, status)
+            magic, executable = describe_magic(interpreter), interpreter.executable
+            rows.append((run.flavour, interpreter.release, magic, _describe_change(status), executable))
+            columns.append((run.name, _column_cells(status)))
+            notes += _status_notes(run.name, run.installation, status)
     if not rows:
         return []
     found = Table(("flavour", "release", "magic number", "changed", "executable"), rows)
-    return [found, "", *_tables(columns, whole=report.is_whole), *notes]
+    return [found, "", *_status_tables(columns, whole=report.is_whole), *notes]
 
 
-def _changed(status: dict[str, Any]) -> str:
+def _describe_change(status: dict[str, Any]) -> str:
     """Returns whether the magic number has changed since the last full examination; `-` without one."""
     if status["previous_magic_number"]:
         return f"from {status['previous_magic_number']}"
     return "no" if status["is_served"] else "-"
 
 
-def magic(interpreter: Interpreter) -> str:
+def describe_magic(interpreter: Interpreter) -> str:
     """Returns a magic number as people write it, and its bytes: `3495 (a70d0d0a)`."""
     return f"{int.from_bytes(interpreter.magic_number[:2], 'little')} ({interpreter.magic_number.hex()})"
 
 
-def _cells(status: dict[str, Any]) -> dict[str, str]:
+def _describe_release(interpreter: Interpreter) -> str:
+    return f"{interpreter.flavour} {interpreter.release}: magic number {describe_magic(interpreter)}"
+
+
+def _column_cells(status: dict[str, Any]) -> dict[str, str]:
     """Returns the column of a flavour, by the labels of its rows."""
     stale = {reason: status["stale"][reason] for reason in ("mtime", "size", "digest", "mode", "rights")}
 
@@ -104,7 +109,7 @@ def _cells(status: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _tables(columns: list[tuple[str, dict[str, str]]], *, whole: bool) -> Iterator[Piece]:
+def _status_tables(columns: list[tuple[str, dict[str, str]]], *, whole: bool) -> Iterator[Piece]:
     """Yields tables with a column for each flavour, as many as fit a line; without rows of zeros unless `whole`."""
     while columns:
         for count in range(len(columns), 0, -1):
@@ -119,7 +124,7 @@ def _tables(columns: list[tuple[str, dict[str, str]]], *, whole: bool) -> Iterat
         columns = columns[count:]
 
 
-def _notes(name: str, installation: str, status: dict[str, Any]) -> Iterator[str]:
+def _status_notes(name: str, installation: str, status: dict[str, Any]) -> Iterator[str]:
     """Yields further information, one line for each item."""
     directories = ", ".join(map(shown, status["site_directories"])) or "none"
     yield f"{name}: installation {installation}, site directories {directories}"
@@ -136,7 +141,7 @@ def _notes(name: str, installation: str, status: dict[str, Any]) -> Iterator[str
         yield f"{name}: the lock is held by process {lock['pid']} ({shown(lock['command'])}) since {since}"
 
 
-def _migration(report: MigrationReport) -> list[Piece]:
+def _migration_lines(report: MigrationReport) -> list[Piece]:
     goal, estimate = report.goal, report.estimate
     rows = [
         (
@@ -150,8 +155,8 @@ def _migration(report: MigrationReport) -> list[Piece]:
         for site in report.sites
     ]
     headers = ("flavour", "sources", "needed", "reasons", "compilation", "directory")
-    lines: list[Piece] = [f"{each.flavour} {each.release}: magic number {magic(each)}" for each in report.origins]
-    lines += [f"against {goal.flavour} {goal.release}: magic number {magic(goal)}, {shown(goal.executable)}", ""]
+    lines: list[Piece] = [_describe_release(each) for each in report.origins]
+    lines += [f"against {_describe_release(goal)}, {shown(goal.executable)}", ""]
     lines.append(Table(headers, rows, numbers=("sources", "needed", "compilation")))
     needed, sources = (sum(getattr(site, name) for site in report.sites) for name in ("needed", "sources"))
     if estimate.seconds is None:
@@ -164,36 +169,28 @@ def _migration(report: MigrationReport) -> list[Piece]:
     return [*lines, "", last, *(f"not examined: {shown(each.path)}: {each.message}" for each in report.unexamined)]
 
 
-def _age(text: str) -> float:
+def _parse_age(text: str) -> float:
     """Returns the seconds in a duration, or -1 if it isn't one."""
     match = _DURATION.match(text)
     return float(match[1]) * _UNITS[match[2]] if match else -1
 
 
-_AGE = ValueKind("a time", "a time", lambda text: _age(text) >= 0, _age, "a time such as 90s, 15m, 2h or 1d", "AGE")
+_AGE = ValueKind(
+    "a time", "a time", lambda text: _parse_age(text) >= 0, _parse_age, "a time such as 90s, 15m, 2h or 1d", "AGE"
+)
 VERB = Verb(
     "show sources, bytecode, pending work and the lock",
-    _look,
-    _lines,
+    _take_status,
+    _report_lines,
     options=(
         Setting("check", BOOLEAN, "answer a monitor: pending work, last failure, changed magic numbers"),
         Setting("format", one_of("nagios", "prometheus"), "how --check answers (default: nagios)"),
         Setting("warning", _AGE, "age of pending work that is a warning, such as 90s or 2h (default: 1h)"),
         Setting("critical", _AGE, "age of pending work that is critical (default: 1d)"),
         Setting("failure_age", _AGE, "how long to report that the last run failed (default: 1d)"),
-        Setting(
-            "against",
-            TEXT,
-            "how many sources that Python would need compiled, and how long it would take",
-            value="V",
-            once=True,
-        ),
+        Setting("against", TEXT, "what that Python would need compiled, and how long it takes", value="V", once=True),
     ),
     group="instead of the table",
-    needs={
-        "null": "paths_from",
-        **dict.fromkeys(("format", "warning", "critical", "failure_age"), "check"),
-        "jobs": "against",
-    },
+    needs={"null": "paths_from", "jobs": "against", **dict.fromkeys(_OF_CHECK, "check")},
     excludes={"check": ("against", "stateless", *_OF_TREES)},
 )

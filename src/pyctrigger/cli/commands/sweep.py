@@ -8,7 +8,7 @@ from . import Verb
 
 
 def summary(run: FlavourReport) -> list[str]:
-    """One line: `py311: 3 removed, 1 directory, 0 failed in 0.02 s`."""
+    """Returns `py311: 3 removed, 1 directory, 0 failed in 0.02 s`."""
     counts, failed = run.tally.counts, len(run.tally.failures)
     directories = f"{counts.removed_directories} director{'y' if counts.removed_directories == 1 else 'ies'}"
     return [f"{run.name}: {counts.removed} removed, {directories}, {failed} failed in {seconds(run.elapsed_seconds)}"]

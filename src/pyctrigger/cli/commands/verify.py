@@ -16,7 +16,7 @@ def summary(run: FlavourReport) -> list[str | Words]:
     """Returns a line for each finding, and one of totals."""
     findings = run.tally.findings
     lines: list[str | Words] = [
-        ((finding.kind, "warning"), f": {shown(finding.pyc or finding.source or '')}{_reason(finding)}")
+        ((finding.kind, "warning"), f": {shown(finding.pyc or finding.source or '')}{_reason_of(finding)}")
         for finding in findings
         if not finding.known
     ]
@@ -27,7 +27,7 @@ def summary(run: FlavourReport) -> list[str | Words]:
     return [*lines, f"{total} in {seconds(run.elapsed_seconds)}"]
 
 
-def _reason(finding: Finding) -> str:
+def _reason_of(finding: Finding) -> str:
     reason = why(finding)
     return f" ({shown(reason)})" if reason else ""
 

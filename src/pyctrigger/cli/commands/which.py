@@ -10,12 +10,12 @@ HEADERS = ("flavour", "level", "state", "package", "source", "pyc")
 _STYLES = {"fresh": "good", "missing": "warning", "orphan": "warning", "corrupt": "error"}
 
 
-def _lines(report: WhichReport) -> list[Table]:
+def _report_lines(report: WhichReport) -> list[Table]:
     """Returns a table with a row for each pyc and flavour."""
-    return [Table(HEADERS, [_row(each, report) for each in report.found], styles=_STYLES)]
+    return [Table(HEADERS, [_table_row(each, report) for each in report.found], styles=_STYLES)]
 
 
-def _row(each: Provenance, report: WhichReport) -> tuple[str, ...]:
+def _table_row(each: Provenance, report: WhichReport) -> tuple[str, ...]:
     owner = report.owner(each)
     return (
         each.flavour or "-",
@@ -30,6 +30,6 @@ def _row(each: Provenance, report: WhichReport) -> tuple[str, ...]:
 VERB = Verb(
     "show where bytecode comes from: source, Python, level, state and package",
     lambda call, observer: trace(call.read_request(observer), observer),
-    _lines,
+    _report_lines,
     paths="a source or a pyc",
 )

@@ -1,4 +1,4 @@
-"""What a reader can do about files that failed, by the kind of failure."""
+"""Hints: what to do about files that failed, by the kind of failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HINTS = {
 
 
 def hints(kinds: Iterable[str], verb: str) -> list[Words]:
-    """A line for each hint: `hint: syntax, encoding: tell the maintainers …`; `verb` is what failed."""
+    """Returns a line for each hint, such as `hint: syntax, encoding: tell the maintainers …`, after `verb` failed."""
     alike: dict[str, list[str]] = {}
     for kind in dict.fromkeys(kinds):
         if kind in _HINTS:

@@ -65,38 +65,39 @@ _METRICS: list[tuple[str, str, Callable[[Health], float | None]]] = [
 
 def prometheus_lines(report: CheckReport) -> list[str]:
     """Returns the metrics, all of them gauges."""
-    lines = [*_head("build_info", "The version of pyctrigger."), _sample("build_info", {"version": VERSION}, 1)]
-    lines += _head("interpreter_info", "The interpreters that runs have served.")
+    lines = _metric_head("build_info", "The version of pyctrigger.")
+    lines.append(_metric_line("build_info", {"version": VERSION}, 1))
+    lines += _metric_head("interpreter_info", "The interpreters that runs have compiled for.")
     for each in report.flavours:
         if each.interpreter is not None:
             labels = {
-                **_labels(each),
+                **_flavour_labels(each),
                 "executable": each.interpreter.executable,
                 "release": each.interpreter.release,
                 "magic_number": each.interpreter.magic_number.hex(),
             }
-            lines.append(_sample("interpreter_info", labels, 1))
+            lines.append(_metric_line("interpreter_info", labels, 1))
     for name, text, value in _METRICS:
         samples = [(each, found) for each in report.flavours if (found := value(each)) is not None]
-        lines += _head(name, text) if samples else []
-        lines += [_sample(name, _labels(each), found) for each, found in samples]
+        lines += _metric_head(name, text) if samples else []
+        lines += [_metric_line(name, _flavour_labels(each), found) for each, found in samples]
     return lines
 
 
-def _head(name: str, text: str) -> list[str]:
+def _metric_head(name: str, text: str) -> list[str]:
     return [f"# HELP pyctrigger_{name} {text}", f"# TYPE pyctrigger_{name} gauge"]
 
 
-def _labels(health: Health) -> dict[str, str]:
+def _flavour_labels(health: Health) -> dict[str, str]:
     environment = {} if health.prefix is None else {"prefix": health.prefix}
     return {"flavour": health.flavour, "installation": health.installation, **environment}
 
 
-def _sample(name: str, labels: dict[str, str], value: float) -> str:
-    inside = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+def _metric_line(name: str, labels: dict[str, str], value: float) -> str:
+    inside = ",".join(f'{label}="{_escape_label(text)}"' for label, text in labels.items())
     number = str(int(value)) if isinstance(value, (bool, int)) else f"{value:.3f}"
     return f"pyctrigger_{name}{{{inside}}} {number}"
 
 
-def _escaped(text: str) -> str:
+def _escape_label(text: str) -> str:
     return printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,6 +1,6 @@
-"""A table: drawn by rich on a terminal where that is installed, else aligned columns of the same content.
+"""Tables: drawn by rich on a terminal if it is installed, or else as aligned columns with the same content.
 
-No cell is ever cut, and none broken but between its words: what a person copies, or a program reads, is a whole path.
+No cell is ever truncated, and cells wrap only between words: what people copy and programs read are whole paths.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, TextIO, Union
 from .terminal import NO_LIMIT, Words, is_terminal, painted, wanted_columns
 from .text import shown
 
-#: What a verb answers with, piece by piece: a line, a line with colour in it, or a table.
+#: A part of a verb's output: a line, a line with colours, or a table.
 Piece = Union[str, Words, "Table"]
 
 _GAP = "  "
@@ -20,10 +20,10 @@ _RICH = {"error": "bold red", "warning": "bold yellow", "good": "green", "strong
 
 
 class Table:
-    """What is in a table; how it looks is the terminal's affair.
+    """The contents of a table.
 
-    Without `headers` there is no line of them. `numbers` are those headers below which figures stand, flush right.
-    `styles` says for a cell's text how it is painted: error, warning, good, strong, dim.
+    Without `headers` there is no line of them. `numbers` are the headers of columns that are aligned to the right.
+    `styles` maps the text of a cell to its style: error, warning, good, strong, dim.
     """
 
     def __init__(
@@ -42,28 +42,28 @@ class Table:
 
     @property
     def width(self) -> int:
-        """How many columns of a terminal its aligned lines take."""
+        """The width of its aligned lines on a terminal."""
         return sum(self.widths()) + len(_GAP) * (len(self.widths()) - 1)
 
     def widths(self) -> list[int]:
-        """Those of its columns."""
+        """Returns the widths of its columns."""
         lines = [self.headers, *self.rows] if self.headers else self.rows
-        return [max(map(_width, column)) for column in zip(*lines)]
+        return [max(map(_display_width, column)) for column in zip(*lines)]
 
 
 def lines_of(table: Table, stream: TextIO, *, colour: bool = False) -> list[str]:
-    """The lines of a table, for a stream; without rows there is nothing to say."""
+    """Returns the lines of a table for a stream, none if it has no rows."""
     if not table.rows:
         return []
     if is_terminal(stream):
-        drawn = _drawn(table, stream, colour=colour)
+        drawn = _draw_with_rich(table, stream, colour=colour)
         if drawn is not None:
             return drawn
-    return _aligned(table, colour=colour)
+    return _align(table, colour=colour)
 
 
-def _aligned(table: Table, *, colour: bool) -> list[str]:
-    """Columns with two spaces between them, and none at the end of a line."""
+def _align(table: Table, *, colour: bool) -> list[str]:
+    """Returns lines with two spaces between columns, and none at the end."""
     lines = [table.headers, *table.rows] if table.headers else table.rows
     widths = table.widths()
     found = []
@@ -71,7 +71,7 @@ def _aligned(table: Table, *, colour: bool) -> list[str]:
         styles = dict.fromkeys(line, "strong") if line is table.headers else table.styles
         words: list[str | tuple[str, str]] = []
         for index, cell in enumerate(line):
-            space = " " * (widths[index] - _width(cell))
+            space = " " * (widths[index] - _display_width(cell))
             word = (cell, styles[cell]) if cell in styles and cell else cell
             words += [space, word, _GAP] if index in table.numbers else [word, space, _GAP]
         while words and isinstance(words[-1], str) and not words[-1].strip():
@@ -80,8 +80,8 @@ def _aligned(table: Table, *, colour: bool) -> list[str]:
     return found
 
 
-def _drawn(table: Table, stream: TextIO, *, colour: bool) -> list[str] | None:
-    """By rich; None where it isn't installed, or where the terminal is too narrow for the longest words."""
+def _draw_with_rich(table: Table, stream: TextIO, *, colour: bool) -> list[str] | None:
+    """Returns lines drawn by rich, or None without rich or if the terminal is too narrow for the longest words."""
     try:
         import rich.box
         from rich.console import Console
@@ -91,7 +91,7 @@ def _drawn(table: Table, stream: TextIO, *, colour: bool) -> list[str] | None:
         return None
     import io
 
-    # rich asks its own stream, which can take everything.
+    # rich asks its own stream, which can print everything.
     unicode = (stream.encoding or "").lower().replace("_", "-") in ("utf-8", "utf8")
     palette: Any = "standard" if colour else None
     buffer = io.StringIO()
@@ -109,7 +109,7 @@ def _drawn(table: Table, stream: TextIO, *, colour: bool) -> list[str] | None:
         header = table.headers[index] if index < len(table.headers) else ""
         grid.add_column(Text(header, "bold"), justify="right" if index in table.numbers else "left", overflow="fold")
     for row in table.rows:
-        # A Text is taken as it stands: what looks like markup in a path isn't.
+        # A Text is printed as it is: a path may contain what looks like markup.
         grid.add_row(*(Text(cell, _RICH.get(table.styles.get(cell, ""), "")) for cell in row))
     if console.measure(grid, options=console.options.update(width=NO_LIMIT)).minimum > console.width:
         return None
@@ -117,8 +117,8 @@ def _drawn(table: Table, stream: TextIO, *, colour: bool) -> list[str] | None:
     return [line.rstrip() for line in buffer.getvalue().splitlines()]
 
 
-def _width(text: str) -> int:
-    """How many columns of a terminal a text takes (UAX #11: wide characters take two; combining ones none)."""
+def _display_width(text: str) -> int:
+    """Returns how many columns a text needs on a terminal (UAX #11: wide characters need two, combining ones none)."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width

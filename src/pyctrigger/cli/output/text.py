@@ -1,4 +1,4 @@
-"""Words and numbers for people: paths that can't break a line or a terminal, times with a unit."""
+"""Prints lines, and formats paths, times and sizes for people."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from ...outcome.report import shown
 
 
 def say(stream: TextIO, line: str, *, end: str = "\n", flush: bool = False) -> None:
-    """Print a line. If it can't be written the work goes on, and `lost_output` says so at the end."""
+    """Print a line. If it can't be written, the work continues, and `lost_output` returns the error at the end."""
     if stream is sys.stderr:
-        # In a pipe that takes both, what was said first is to come first.
+        # If both go to the same pipe, what was printed first has to come first.
         flush_output()
     try:
         print(line, end=end, file=stream, flush=flush)
     except OSError as error:
-        _lose(stream, error)
+        _discard_output(stream, error)
 
 
 def flush_output() -> None:
-    """Write what was said to standard output so far: nothing where nothing was, since even that can fail."""
+    """Flush stdout."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        _lose(sys.stdout, error)
+        _discard_output(sys.stdout, error)
 
 
-def _lose(stream: TextIO, error: OSError) -> None:
-    deaf = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(deaf, stream.fileno())
-    os.close(deaf)
-    # Whoever closes a pipe, as `head -1` does, has read enough.
+def _discard_output(stream: TextIO, error: OSError) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+    # A reader that closes the pipe, as `head -1` does, has read enough.
     if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
         lost = OutputError(f"cannot write to standard output: {error.strerror}")
         _lost.append(lost)
@@ -46,7 +46,7 @@ _lost: list[OutputError] = []
 
 
 def lost_output() -> OutputError | None:
-    """Flush standard output. Returns the error if any of it could not be written, which was said by then."""
+    """Flush standard output. Returns the error if any of it could not be written, which was printed by then."""
     flush_output()
     return _lost[0] if _lost else None
 
@@ -57,7 +57,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def seconds(duration: float) -> str:
-    """A duration: `0.31 s`, `2 min 5 s`."""
+    """Returns a duration: `0.31 s`, `2 min 5 s`."""
     if duration < 60:
         return f"{duration:.2f} s"
     minutes, rest = divmod(round(duration), 60)
@@ -65,7 +65,7 @@ def seconds(duration: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes: `512 B`, `1.5 MiB`."""
+    """Returns a number of bytes: `512 B`, `1.5 MiB`."""
     if count < 1 << 10:
         return f"{count:.0f} B"
     if count < 1 << 20:
@@ -74,12 +74,12 @@ def size(count: float) -> str:
 
 
 def moment(when: float) -> str:
-    """A time in the system's zone: `2026-11-21 20:17:07`."""
+    """Returns a time in the system's zone: `2026-11-21 20:17:07`."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
 
 
 def age(duration: float) -> str:
-    """How long ago, in the unit that fits: `40 s`, `12 min`, `3 h`, `9 days`."""
+    """Returns how long ago something was, in the unit that fits: `40 s`, `12 min`, `3 h`, `9 days`."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if duration >= 2 * length:
             return f"{duration / length:.0f} {unit}"
