@@ -101,7 +101,7 @@ def test_a_prefix_that_is_relative_or_open_to_all(
     prefix.mkdir()
     prefix.chmod(0o777)
 
-    assert "writable by all" in pyctrigger.json("run", *arguments, prefix).err
+    assert "world-writable" in pyctrigger.json("run", *arguments, prefix).err
 
 
 def test_the_standard_library_only_on_request_and_its_root_stays(

@@ -104,8 +104,8 @@ _CASES: dict[str, tuple[Callable[[Place], None], tuple[str, str | None], str, st
     "flags": (_patch(4, b"\x77"), ("corrupt", None), "compile", "importlib doesn't know its flags", "compiled"),
     "body": (_patch(30, b"?"), ("unproven", "body"), "compare", "its body isn't the one that was recorded", "compiled"),
     "cut": (_truncate, ("corrupt", None), "compile", "it is truncated", "compiled"),
-    "missing": (lambda place: place.pyc.unlink(), ("missing", None), "compile", "there is no pyc", "compiled"),
-    "directory": (_make_directory, ("obstructed", None), "compile", "not a regular file", "failed"),
+    "missing": (lambda place: place.pyc.unlink(), ("missing", None), "compile", "there is no such pyc", "compiled"),
+    "directory": (_make_directory, ("obstructed", None), "compile", "isn't a regular file", "failed"),
     "orphan": (lambda place: place.source.unlink(), ("orphan", None), "remove", "there is no source", "removed"),
 }  # fmt: skip
 

@@ -659,7 +659,7 @@ def test_work_that_waits_in_the_journal_is_no_failure(system: FreeBSD, first: In
 
     said = system.install("py-demo", {f"{site_of(first)}/demo/__init__.py": ""})
 
-    assert "the journal keeps the work" in said.err
+    assert "the work stays in the journal" in said.err
     assert "did not come to its end" not in said.out
 
 

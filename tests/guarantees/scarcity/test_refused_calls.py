@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: What a run would like to have, and what it says when it has not.
 WITHOUT = {
     "sched_getaffinity": "",
-    "setitimer": "this system refuses setitimer: a source that takes too much is stopped later\n",
-    "prlimit64": "this system refuses setrlimit: a source that takes too much is stopped later\n",
+    "setitimer": "this system refuses setitimer: a source that needs too much is stopped later\n",
+    "prlimit64": "this system refuses setrlimit: a source that needs too much is stopped later\n",
     "fstatfs": "",
     "setsid": "",
     "syncfs": "",

@@ -62,7 +62,7 @@ def require_powerless(uid: int, gid: int) -> None:
     With securebits (capabilities(7)) a process can keep all capabilities when its ids change.
     """
     if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or not set(os.getgroups()) <= {gid}:
-        raise PermissionError("it has other ids than it should")
+        raise PermissionError("it has the wrong ids")
     for regain, what in ((os.setuid, 0), (os.setgid, 0), (os.setgroups, [0])):  # type: Callable[[Any], None], Any
         try:
             regain(what)

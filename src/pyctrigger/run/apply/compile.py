@@ -92,7 +92,7 @@ class Compilation:
         if lacks := pool.lacks - self._lacks:
             self._lacks |= lacks
             refused = ", ".join(sorted(lacks))
-            self._tally.notices.append(f"this system refuses {refused}: a source that takes too much is stopped later")
+            self._tally.notices.append(f"this system refuses {refused}: a source that needs too much is stopped later")
 
     def _counted(self, tasks: Iterator[Task]) -> Iterator[Task]:
         """Returns the same tasks. For a watcher all are found first, unless they are more than should be held."""
