@@ -69,7 +69,9 @@ def carry_out(
                             operation.ownership.forget()
                             sites.close()
                             continue
-                        execution.run(chain([change], changes))
+                        with contextlib.closing(execution.run(chain([change], changes))) as compiled:
+                            for source, code in compiled:
+                                execution.writer.store(source, code)
                 if results.tally.left_something:
                     plan.look_again()  # what was all done is too young for that, and it costs a tenth of the run
                 if overview and request.running.hook and (line := overview.left_to_packages()):

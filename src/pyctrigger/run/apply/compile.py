@@ -10,7 +10,6 @@ from itertools import chain, islice
 
 from ...outcome.outcome import LASTING_KINDS, Failure, Untried
 from ...pyc.header import Verdict
-from ...state.records.manifest import Uncompilable
 from ...state.records.record import digest_of, identity_at
 from ...tree.layout import Place
 from ...tree.source import SourceRefused, largest_pyc
@@ -162,30 +161,21 @@ class Compilation:
             return None
         try:
             text = place.layout.read_source(place.relative, stale.name)
-        except FileNotFoundError:
-            return None  # the package manager was faster: no source, no pyc
-        except SourceRefused as refusal:
-            self._tally.fail(Failure(path, "refused", str(refusal)))
-            return None
-        except OSError as error:
-            self._tally.fail(Failure(path, "io", error.strerror or str(error)))
+        except (OSError, SourceRefused) as error:
+            self._results.unreadable(path, error)
             return None
         source = SourceRead(place, stale, text, digest_of(text.data))
         return None if self._is_known(source) else source
 
     def _is_known(self, source: SourceRead) -> bool:
         """Whether this very source is known not to compile; if only its times changed, that is recorded."""
-        known = self._known_failure(source)
+        known = self._knowledge.failure_of(source.path, source.digest)
         if known is None or self._wanted.trust_nothing:
             return False
         self._learn_failure(source, known.kind, known.message, known.tried_with)
         self._results.uncompilable(source.path)
         self._writer.remove_code(source, known.kind)
         return True
-
-    def _known_failure(self, source: SourceRead) -> Uncompilable | None:
-        known = self._knowledge.failure_of(source.path)
-        return known if known is not None and known.digest == source.digest else None
 
     def _learn_failure(self, source: SourceRead, kind: str, message: str, limit: float) -> None:
         identity = identity_at(source.text.status, source.text.when)
@@ -216,7 +206,7 @@ class Compilation:
     def _fail(self, source: SourceRead, failure: Failure, limit: float = 0) -> None:
         self._writer.remove_code(source, failure.kind)
         if failure.kind in LASTING_KINDS or limit > 0:
-            if self._known_failure(source) is not None:
+            if self._knowledge.failure_of(source.path, source.digest) is not None:
                 self._results.uncompilable(failure.path)
                 return
             self._learn_failure(source, failure.kind, failure.message, limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from functools import cached_property
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
@@ -19,8 +19,9 @@ from .untrusted import Gatekeeper
 from .workers import Workers
 
 if TYPE_CHECKING:
+    from ...workers import wire
     from .compile import Compilation, Task
-    from .writing import PycWriter
+    from .writing import PycWriter, SourceRead
 
 #: A directory of a tree, and what is to be changed in it.
 Change = tuple[Layout, Step]
@@ -44,20 +45,23 @@ class Execution:
         if any(map(_needs_compiler, step.stale)):
             self._workers.pool_for(layout.sources.owner).warm_up()
 
-    def run(self, changes: Iterable[Change]) -> None:
-        """Make all changes. Raises PyctriggerError where the machinery fails; what was done stays done."""
+    def run(self, changes: Iterable[Change]) -> Generator[tuple[SourceRead, wire.Compiled], None, None]:
+        """Make all changes but one: yields the code of each source, for the `writer` to store.
+
+        Raises PyctriggerError where the machinery fails; what was done stays done.
+        """
         try:
             for owner, of_one_owner in groupby(changes, lambda change: change[0].sources.owner):
                 tasks = self._tasks(of_one_owner)
                 first = next(tasks, None)
                 if first is not None:
-                    for source, code in self._compilation.compile(owner, chain([first], tasks)):
-                        self._writer.store(source, code)
+                    yield from self._compilation.compile(owner, chain([first], tasks))
         finally:
             self._gate.tell_shared()
 
     @cached_property
-    def _writer(self) -> PycWriter:
+    def writer(self) -> PycWriter:
+        """What writes pycs."""
         from .writing import PycWriter  # it brings the workers, which who only sweeps never needs
 
         return PycWriter(self._wanted, self._knowledge, self._results)
@@ -66,7 +70,7 @@ class Execution:
     def _compilation(self) -> Compilation:
         from .compile import Compilation
 
-        return Compilation(self._workers, self._wanted, self._knowledge, self._writer, self._results)
+        return Compilation(self._workers, self._wanted, self._knowledge, self.writer, self._results)
 
     # -- what a step says, in its order --------------------------------------------------------------------------
 
@@ -124,7 +128,7 @@ class Execution:
         """Give a `__pycache__` the mode that it should have; where it can't be had, that is told and no failure."""
         path = layout.describe_pyc(relative)
         try:
-            is_open = self._writer.in_tree(layout).open_pycache(relative)
+            is_open = self.writer.in_tree(layout).open_pycache(relative)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -138,7 +142,7 @@ class Execution:
     def _left_to_compile(self, place: Place, sources: list[Stale]) -> Iterator[Task]:
         """Yields the sources for which new headers aren't all that they need."""
         for stale in sources:
-            left = stale if _needs_compiler(stale) else self._writer.refresh(place, stale)
+            left = stale if _needs_compiler(stale) else self.writer.refresh(place, stale)
             if left is not None:
                 yield place, left
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...outcome.observer import Observer
-from ...outcome.outcome import Failure, Tally
+from ...outcome.outcome import Tally
 from ...tree.layout import Layout
 from ...tree.source import SourceRefused, require_readable
 from ..plan.results import Denial, Results
@@ -50,16 +50,10 @@ class Forecast:
         """Whether a run could read a source; nothing is said of one that has gone meanwhile."""
         try:
             require_readable(layout.sources, relative, name)
-        except FileNotFoundError:
+        except (OSError, SourceRefused) as error:
+            self._results.unreadable(layout.describe_source(relative, name), error)
             return False
-        except SourceRefused as refusal:
-            kind, reason = "refused", str(refusal)
-        except OSError as error:
-            kind, reason = "io", error.strerror or str(error)
-        else:
-            return True
-        self._tally.fail(Failure(layout.describe_source(relative, name), kind, reason))
-        return False
+        return True
 
     def _may_write(self, layout: Layout, place: str, sources: int = 0) -> bool:
         """As a run finds it. Looking needs no rights, so what only root may write is foretold as root's run does it."""

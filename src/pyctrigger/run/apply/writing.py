@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import deque
 from typing import NamedTuple
 
 from ...buffers import Buffer
@@ -28,9 +27,8 @@ from ..plan.steps import LevelState, Removal, Stale
 from ..plan.verdicts import digest_pyc_of, record_of
 from ..plan.wanted import Wanted
 
-#: How often a `__pycache__` may vanish while a source's pycs are written, by another flavour's sweep, before that is a
-#: failure.
-_TRIES = 4
+#: How often a `__pycache__` may vanish while a pyc is written, by another flavour's sweep, before that is a failure.
+_RETRIES = 3
 #: The header fits, and whether the code does is known once there is a new compilation. Who imports while files are
 #: replaced writes the code of one version behind the header of the next, if both have the same mtime and size.
 _UNVOUCHED = frozenset({Verdict.UNKNOWN, Verdict.SUSPECT})
@@ -79,22 +77,18 @@ class PycWriter:
         """Write the pycs of a source, except those that turn out to be there."""
         place, path, header = source.place, source.path, self._header(source.text.status, code)
         changed: list[Verdict] = []
-        left = self._group_by_code(source, code, header)
-        tries = _TRIES
         try:
-            while left:
-                body, pycs = left[0]
-                try:
-                    readers = place.layout.readers(place.relative, source.text.rights)
-                    self._put(place, pycs, (header, body), readers)
-                except FileNotFoundError:
-                    tries -= 1
-                    if not tries:
-                        raise
-                    _reopen(place, source.stale.name)
-                    continue
+            for body, pycs in self._group_by_code(source, code, header):
+                for is_last in (*[False] * _RETRIES, True):
+                    try:
+                        readers = place.layout.readers(place.relative, source.text.rights)
+                        self._put(place, pycs, (header, body), readers)
+                        break
+                    except FileNotFoundError:
+                        if is_last:
+                            raise
+                        _reopen(place, source.stale.name)
                 changed += [state.verdict for state, _ in pycs]
-                left.popleft()
         except FileNotFoundError:
             return  # the whole directory is gone, and its sources with it
         except WriteRefused as refusal:
@@ -111,9 +105,9 @@ class PycWriter:
         else:
             self._results.tally.counts.fresh += 1
 
-    def _group_by_code(self, source: SourceRead, code: wire.Compiled, header: bytes) -> deque[tuple[Buffer, list[Pyc]]]:
+    def _group_by_code(self, source: SourceRead, code: wire.Compiled, header: bytes) -> list[tuple[Buffer, list[Pyc]]]:
         """Returns the pycs to write, those of levels with the same code together."""
-        groups: deque[tuple[Buffer, list[Pyc]]] = deque()
+        groups: list[tuple[Buffer, list[Pyc]]] = []
         seen = identity_at(source.text.status, source.text.when)
         body: Buffer = b""
         digest = b""

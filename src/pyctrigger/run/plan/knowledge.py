@@ -38,10 +38,12 @@ class Knowledge:
             compares_records = not wanted.work.writes or manifest.keeps_records or manifest.is_busy
         self.records = manifest if compares_records else None
 
-    def failure_of(self, path: str) -> Uncompilable | None:
-        """Returns why a source didn't compile, if the same content would fail again."""
+    def failure_of(self, path: str, digest: bytes | None = None) -> Uncompilable | None:
+        """Returns why a source didn't compile, if the same content, or this content, would fail again."""
         known = self.manifest.uncompilable.get(path)
-        return known if known is not None and known.holds(self._magic_number, self._limits) else None
+        if known is None or not known.holds(self._magic_number, self._limits):
+            return None
+        return known if digest in (None, known.digest) else None
 
     def is_uncompilable(self, path: str, status: os.stat_result) -> bool:
         """Whether a source is known, in just this state, not to compile."""

@@ -13,6 +13,7 @@ from ...outcome.outcome import Failure, Finding, Link, Tally
 from ...state.records.manifest import Manifest
 from ...state.records.record import identity_at
 from ...tree.layout import Layout, Place
+from ...tree.source import SourceRefused
 from ..scope.sites import reason_to_refuse
 from .knowledge import Knowledge
 from .steps import Removal, Step
@@ -92,17 +93,16 @@ class Results:
             owned, path = layout.describe_pyc(relative, pyc), layout.describe_source(relative, source)
             tally.findings.append(Finding("stale", owned, path, True, "a package owns it"))
         tally.counts.skipped += len({source for _, source in step.owned})
-        tally.failures += [
-            Failure(layout.describe_source(relative, name), "refused", why) for name, why in step.refused
-        ]
+        refused = [(layout.describe_source(relative, name), reason) for name, reason in step.refused]
+        tally.failures += [Failure(path, "refused", reason) for path, reason in refused]
         tally.links += [Link(layout.describe_source(relative, name), goal) for name, goal in step.links]
         if knowledge is not None:
-            tally.counts.failed += len(step.refused)
-            for kind, links in (("refused", step.refused), ("link", step.links)):
-                for name, reason in links:
-                    with contextlib.suppress(OSError):
-                        seen = identity_at(layout.sources.lstat(relative, name), self.began)
-                        knowledge.learn_failure(layout.describe_source(relative, name), seen, b"", kind, reason)
+            tally.counts.failed += len(refused)
+            told = [(*each, "refused") for each in step.refused] + [(*each, "link") for each in step.links]
+            for name, reason, kind in told:
+                with contextlib.suppress(OSError):
+                    seen = identity_at(layout.sources.lstat(relative, name), self.began)
+                    knowledge.learn_failure(layout.describe_source(relative, name), seen, b"", kind, reason)
         if step.forbidden is not None:
             tally.failures.append(Failure(layout.describe_source(relative), "refused", step.forbidden))
         if step.unexamined is not None:
@@ -234,6 +234,13 @@ class Results:
                 kind, reason = "refused", refusal
             reason += f" (what else may not be written below {layout.pycs.path} is counted, not listed)"
         self.tally.failures.append(Failure(path, kind, reason))
+
+    def unreadable(self, path: str, error: Exception) -> None:
+        """A source couldn't be read; it is nothing to report that one has gone meanwhile."""
+        if isinstance(error, SourceRefused):
+            self.tally.fail(Failure(path, "refused", str(error)))
+        elif isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            self.tally.fail(Failure(path, "io", error.strerror or str(error)))
 
     def uncompilable(self, path: str) -> None:
         """A source that is known not to compile: it was announced before."""

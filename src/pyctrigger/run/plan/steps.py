@@ -65,11 +65,6 @@ class ForeignPlace(NamedTuple):
     if_dead: bool = False
     """Only if there is nothing but bytecode in it."""
 
-    @property
-    def is_part(self) -> bool:
-        """Whether it is a whole part of its site directory."""
-        return "/" not in self.relative and (self.deep or not self.relative)
-
 
 class Totals(NamedTuple):
     """What was seen of a site directory, in all."""

@@ -66,8 +66,9 @@ class Survey:
         if self._places is not None and site.path not in self._places:
             return
         places = self._places[site.path] if self._places is not None else None
-        is_noted = all(place.is_part for place in places or ())
-        planner = self._planner(site, layout, self._overview.notes(layout) if self._overview and is_noted else None)
+        # Places inside a part say nothing about the whole of it.
+        are_parts = all("/" not in place.relative and (place.deep or not place.relative) for place in places or ())
+        planner = self._planner(site, layout, self._overview.notes(layout) if self._overview and are_parts else None)
         if places is None:
             yield from planner.plan(self._units.get(site.path, []))
         else:

@@ -48,11 +48,9 @@ class UnchangedFinder:
         self._base = key_of(layout.sources.path)
         self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
         self._terms = repr((wanted.terms, skips_packages))
-        #: In the directories that were as they had been; all of them are fresh.
-        self.sources = 0
 
-    def directories(self, relative: str) -> list[str] | None:
-        """The directories in this one, if it is unchanged."""
+    def find(self, relative: str) -> tuple[list[str], int] | None:
+        """Returns the directories in this one, and how many sources are, if it is unchanged; all of them are fresh."""
         unchanged = self._known.of(self._key(relative))
         if unchanged is None or unchanged.terms != self._terms:
             return None
@@ -65,16 +63,9 @@ class UnchangedFinder:
         below = os.fsdecode(unchanged.below).split("/") if unchanged.below else []
         if b"\0" in unchanged.below or not _NEVER_BELOW.isdisjoint(below):
             return None
-        self.sources += len(sources)
         if self._notes:
             self._notes.unchanged(relative, unchanged.seen[: PACKED.size * (2 if sources else 1)])
-        return below
-
-    def reconsider(self, relative: str) -> None:
-        """A directory found unchanged has changed since, by what was removed below it: it is looked at after all."""
-        unchanged = self._known.of(self._key(relative))
-        if unchanged is not None and unchanged.sources:
-            self.sources -= unchanged.sources.count(b"/") + 1
+        return below, len(sources)
 
     def _is_as_it_was(self, relative: str, unchanged: UnchangedDirectory, sources: list[str]) -> bool:
         size = PACKED.size

@@ -54,6 +54,7 @@ class Planner:
         self._sources = SourceJudge(layout, wanted, knowledge, is_library=is_library, notes=notes)
         self._weeder = Weeder(layout, wanted, knowledge.owned_in)
         self._unchanged: UnchangedFinder | None = None
+        self._unchanged_sources = 0
         records = knowledge.records
         if records is not None and records.keeps_records and wanted.passes_unchanged and not layout.has_prefix:
             known = records.unchanged
@@ -94,8 +95,7 @@ class Planner:
     @property
     def totals(self) -> Totals:
         """What was seen in all."""
-        unchanged = self._unchanged.sources if self._unchanged else 0
-        sources = self._sources
+        sources, unchanged = self._sources, self._unchanged_sources
         return Totals(sources.sources + unchanged, sources.fresh + unchanged, sources.bytes, self._pyc_bytes)
 
     def _part(self, relative: str, *, deep: bool) -> Iterator[Step]:
@@ -113,20 +113,21 @@ class Planner:
 
     def _descend(self, relative: str, *, deep: bool) -> Generator[Step, None, bool]:
         """Yields steps for one directory and what lies below. Returns whether they leave it empty."""
-        names = self._unchanged.directories(relative) if self._unchanged else None
+        unchanged = self._unchanged.find(relative) if self._unchanged else None
         seen = None
-        if names is None:
+        if unchanged is None:
             seen = yield from self._examined(relative, deep=deep)
-            names = self._below(relative, seen) if seen else []
+        names = self._below(relative, seen) if seen else unchanged[0] if unchanged else []
         if not relative:
             self._top = names
         emptied: set[str] = set()
         for name in names if deep else ():
             if (yield from self._descend(f"{relative}/{name}", deep=True)):
                 emptied.add(name)
-        if seen is None and emptied and self._unchanged:
-            self._unchanged.reconsider(relative)
+        if unchanged is not None and emptied:  # by what was removed below, it has changed since
             seen = yield from self._examined(relative, deep=False)
+        elif unchanged is not None:
+            self._unchanged_sources += unchanged[1]
         if seen is None or (seen.pycs is None and not emptied):
             return False
         step = self._weeder.emptied(relative, seen, emptied)
@@ -203,7 +204,7 @@ class Planner:
         listing = self._list(relative)
         if self.looked and listing:
             self._seen += len(listing.sources)
-            self.looked(self._seen + (self._unchanged.sources if self._unchanged else 0))
+            self.looked(self._seen + self._unchanged_sources)
         try:
             step, pycs = self._list_pycs(relative, listing, sight)
         except ForeignPlaceError:
