@@ -84,7 +84,7 @@ FAR_REACHING = {
 }
 CLASSES_OF_TWO_MEANINGS = {"Entry"}
 MODULES_OF_TWO_MEANINGS = {
-    *("directory", "files", "report", "rpm", "unchanged"),
+    *("directory", "files", "report", "rpm"),
 }
 
 

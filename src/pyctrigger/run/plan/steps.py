@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 from ...pyc.header import Verdict
+from ...state.records.directories import UnchangedDirectory
 from ...state.records.parts import Part
 from ...state.records.record import Record
-from ...state.records.unchanged import UnchangedDirectory
 from ...tuples import NamedTuple
 
 #: The header fits, or may fit; whether the code does has yet to be found out.

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 
 from ...pyc.names import PYCACHE, pyc_suffix
 from ...stamps import stamp_of
+from ...state.records.directories import MOST_NOTED, UnchangedDirectories, UnchangedDirectory, key_of
 from ...state.records.parts import PACKED
 from ...state.records.record import is_older
-from ...state.records.unchanged import MOST_NOTED, UnchangedDirectories, UnchangedDirectory, key_of
 from ...tree.layout import Layout
 from ...tree.listing import SourceListing
 from .glance import Notes

@@ -16,7 +16,7 @@ from typing import Any
 from ...tuples import NamedTuple
 from ..quota import Quota, StateFullError
 from ..sqlite import connect, database_error, has_sqlite, is_busy
-from . import pycs, unchanged
+from . import directories, pycs
 
 #: Most uncompilable sources that are recorded for a foreign root, in memory as well.
 MOST_UNCOMPILABLE = 20_000
@@ -83,7 +83,7 @@ class Manifest:
         #: Called once a run has recorded so much that it should be saved before the run ends.
         self.when_full: Callable[[], None] = lambda: None
         #: Directories that needed no work.
-        self.unchanged = unchanged.UnchangedDirectories(self._query)
+        self.unchanged = directories.UnchangedDirectories(self._query)
         self._sites: set[str] = set()
         self._out_of_scope: set[str] = set()
 
@@ -273,7 +273,7 @@ class Manifest:
             if database.execute("pragma user_version").fetchone()[0] not in (0, _SCHEMA):
                 for name in _NAMES:
                     database.execute(f"drop table if exists {name}")
-            database.executescript(_TABLES + pycs.TABLE + unchanged.TABLE)
+            database.executescript(_TABLES + pycs.TABLE + directories.TABLE)
             database.execute(f"pragma user_version = {_SCHEMA}")
             database.executemany(
                 "delete from uncompilable where path = ?", ((os.fsencode(path),) for path in self._learned)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 
 from pyctrigger.run.scope.request import Work
+from pyctrigger.state.records.directories import key_of
 from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.state.records.record import Record, digest_of, identity_of
-from pyctrigger.state.records.unchanged import key_of
 from unit.run.plan.trees import MTIME, TEXT, Link, cached, in_memory, make, plan, pyc, said
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import pytest
 from pyctrigger.state.quota import Quota, StateFullError
 from pyctrigger.state.records import manifest as module
 from pyctrigger.state.records import pycs
+from pyctrigger.state.records.directories import UnchangedDirectory, key_of
 from pyctrigger.state.records.manifest import Manifest, Uncompilable
 from pyctrigger.state.records.record import Record
-from pyctrigger.state.records.unchanged import UnchangedDirectory, key_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyctrigger.state.records import unchanged as module
-from pyctrigger.state.records.unchanged import TABLE, UnchangedDirectories, UnchangedDirectory, key_of
+from pyctrigger.state.records import directories as module
+from pyctrigger.state.records.directories import TABLE, UnchangedDirectories, UnchangedDirectory, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
