@@ -82,7 +82,7 @@ FAR_REACHING = {
     *("inspect.explain.explanation", "inspect.explain.examiner", "inspect.explain.provenance"),
     *("inspect.status.check", "inspect.status.doctor", "inspect.status.migration"),
 }
-CLASSES_OF_TWO_MEANINGS = {"Entry"}
+CLASSES_OF_TWO_MEANINGS: set[str] = set()
 MODULES_OF_TWO_MEANINGS = {
     *("directory", "files", "report", "rpm"),
 }

@@ -28,7 +28,7 @@ _PATIENCE = 30.0
 _MOST_BYTES = 1 << 20
 
 
-class Entry(NamedTuple):
+class PathState(NamedTuple):
     """What has a hook's name."""
 
     kind: str
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
 
     def is_file(self, file: HookFile) -> bool:
         """Whether it says what a rendered hook says, with its mode."""
-        return self == Entry("file", file.text.encode(), file.mode)
+        return self == PathState("file", file.text.encode(), file.mode)
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ class HookDirectory:
         self._root = root or "/"
         self._path = path
 
-    def look(self, name: str) -> Entry:
+    def look(self, name: str) -> PathState:
         """What has a name. Raises ForeignPlaceError."""
         try:
             with self._entered() as directory:
@@ -77,7 +77,7 @@ class HookDirectory:
         except ForeignPlaceError:
             raise
         except OSError:
-            return Entry("absent")
+            return PathState("absent")
 
     def names(self, most: int) -> list[str]:
         """The names in it, of the first so many that come. Raises ForeignPlaceError."""
@@ -170,20 +170,20 @@ def _name(file: HookFile) -> str:
     return os.path.basename(file.path)
 
 
-def _look(directory: int, name: str) -> Entry:
+def _look(directory: int, name: str) -> PathState:
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
-            return Entry("link")
+            return PathState("link")
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
-            return Entry("other")
+            return PathState("other")
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with open(os.open(name, flags, dir_fd=directory), "rb") as file:
-            return Entry("file", file.read(_MOST_BYTES), stat.S_IMODE(status.st_mode))
+            return PathState("file", file.read(_MOST_BYTES), stat.S_IMODE(status.st_mode))
     except FileNotFoundError:
-        return Entry("absent")
+        return PathState("absent")
     except OSError:
-        return Entry("other")
+        return PathState("other")
 
 
 def _write_hidden(directory: int, file: HookFile, stack: contextlib.ExitStack) -> str:

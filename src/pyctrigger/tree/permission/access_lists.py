@@ -31,7 +31,7 @@ READ, WRITE = 4, 2
 _NO_ID = 0xFFFFFFFF
 
 
-class Entry(NamedTuple):
+class AccessEntry(NamedTuple):
     """An entry of an access list."""
 
     tag: int
@@ -68,17 +68,17 @@ def takes_lists(directory: int) -> bool:
     return True
 
 
-def parse_list(acl: bytes) -> list[Entry]:
+def parse_list(acl: bytes) -> list[AccessEntry]:
     """Returns the entries of an access list. Raises ValueError."""
     if acl[: _VERSION.size] != _CURRENT:
         raise ValueError("not an access list")
     try:
-        return [Entry._make(entry) for entry in _ENTRY.iter_unpack(acl[_VERSION.size :])]
+        return [AccessEntry._make(entry) for entry in _ENTRY.iter_unpack(acl[_VERSION.size :])]
     except struct.error as error:
         raise ValueError("not an access list") from error
 
 
-def give_list(descriptor: int, entries: list[Entry]) -> None:
+def give_list(descriptor: int, entries: list[AccessEntry]) -> None:
     """Set the access list of an open file. Raises OSError."""
     os.setxattr(descriptor, _ACCESS, _CURRENT + b"".join(_ENTRY.pack(*entry) for entry in entries))
 

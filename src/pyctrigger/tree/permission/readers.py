@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from ...tuples import NamedTuple
 from ..identity import acts_as_other
-from .access_lists import GROUP, GROUP_OBJ, MASK, OTHER, READ, USER, USER_OBJ, WRITE, Entry, parse_list
+from .access_lists import GROUP, GROUP_OBJ, MASK, OTHER, READ, USER, USER_OBJ, WRITE, AccessEntry, parse_list
 
 ENTER = 1
 _READ, _ENTER = 0o444, 0o111
@@ -94,15 +94,15 @@ class Grants(NamedTuple):
         return self.to_owner * stat.S_IRUSR | self.to_group * stat.S_IRGRP | self.to_others * stat.S_IROTH
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[AccessEntry]:
         """Entries of an access list that grant this, for read permission; the owner may write as well."""
         rows = [
-            Entry(USER_OBJ, self.to_owner * READ | WRITE),
-            *(Entry(USER, lets * READ, uid) for uid, lets in sorted(self.users.items())),
-            Entry(GROUP_OBJ, self.to_group * READ),
-            *(Entry(GROUP, lets * READ, gid) for gid, lets in sorted(self.groups.items())),
+            AccessEntry(USER_OBJ, self.to_owner * READ | WRITE),
+            *(AccessEntry(USER, lets * READ, uid) for uid, lets in sorted(self.users.items())),
+            AccessEntry(GROUP_OBJ, self.to_group * READ),
+            *(AccessEntry(GROUP, lets * READ, gid) for gid, lets in sorted(self.groups.items())),
         ]
-        return [*rows, Entry(MASK, READ), Entry(OTHER, self.to_others * READ)]
+        return [*rows, AccessEntry(MASK, READ), AccessEntry(OTHER, self.to_others * READ)]
 
     def misses(self, wanted: Grants) -> bool:
         """Whether `wanted`, of the same owner and group, grants the permission to anybody whom this doesn't."""

@@ -16,7 +16,7 @@ from pyctrigger.tree.permission.access_lists import (
     OTHER,
     USER,
     USER_OBJ,
-    Entry,
+    AccessEntry,
     access_list,
     drop_list,
     give_list,
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 NO_ID = 0xFFFFFFFF
 ENTRIES = [
-    Entry(USER_OBJ, 6),
-    Entry(USER, 4, 1000),
-    Entry(GROUP_OBJ, 0),
-    Entry(GROUP, 4, 50),
-    Entry(MASK, 4),
-    Entry(OTHER, 0),
+    AccessEntry(USER_OBJ, 6),
+    AccessEntry(USER, 4, 1000),
+    AccessEntry(GROUP_OBJ, 0),
+    AccessEntry(GROUP, 4, 50),
+    AccessEntry(MASK, 4),
+    AccessEntry(OTHER, 0),
 ]
 
 
-def packed(entries: list[Entry], version: int = 2) -> bytes:
+def packed(entries: list[AccessEntry], version: int = 2) -> bytes:
     """The bytes of a list."""
     return struct.pack("<I", version) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
 @pytest.mark.parametrize("entries", [ENTRIES, ENTRIES[:1], []])
-def test_entries_are_read_back(entries: list[Entry]) -> None:
+def test_entries_are_read_back(entries: list[AccessEntry]) -> None:
     """As many as there are."""
     assert entries == parse_list(packed(entries))
 
@@ -115,4 +115,4 @@ def test_a_file_system_without_lists() -> None:
 
 def test_an_entry_about_no_account_has_no_id() -> None:
     """As the kernel has it."""
-    assert NO_ID == Entry(OTHER, 4).account
+    assert NO_ID == AccessEntry(OTHER, 4).account

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyctrigger.tree.permission import readers as module
-from pyctrigger.tree.permission.access_lists import GROUP, GROUP_OBJ, MASK, OTHER, READ, USER, USER_OBJ, Entry
+from pyctrigger.tree.permission.access_lists import GROUP, GROUP_OBJ, MASK, OTHER, READ, USER, USER_OBJ, AccessEntry
 from pyctrigger.tree.permission.readers import (
     ENTER,
     Grants,
@@ -34,7 +34,7 @@ def status(mode: int, uid: int = ROOT, gid: int = ROOT, kind: int = stat.S_IFREG
 
 def listed(*entries: tuple[int, ...]) -> bytes:
     """The bytes of a list."""
-    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *Entry(*entry)) for entry in entries)
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *AccessEntry(*entry)) for entry in entries)
 
 
 @pytest.fixture(autouse=True)
@@ -183,17 +183,17 @@ def test_entries_of_grants() -> None:
     """In the order that the kernel wants; the owner may write."""
     grants = Grants(ANN, STAFF, True, False, True, {CAT: True, BOB: False}, {WHEEL: True, 7: False})
     expected = [
-        Entry(USER_OBJ, 6),
-        Entry(USER, 0, BOB),
-        Entry(USER, 4, CAT),
-        Entry(GROUP_OBJ, 0),
-        Entry(GROUP, 0, 7),
-        Entry(GROUP, 4, WHEEL),
-        Entry(MASK, 4),
-        Entry(OTHER, 4),
+        AccessEntry(USER_OBJ, 6),
+        AccessEntry(USER, 0, BOB),
+        AccessEntry(USER, 4, CAT),
+        AccessEntry(GROUP_OBJ, 0),
+        AccessEntry(GROUP, 0, 7),
+        AccessEntry(GROUP, 4, WHEEL),
+        AccessEntry(MASK, 4),
+        AccessEntry(OTHER, 4),
     ]
     assert expected == grants.entries
-    assert Entry(USER_OBJ, 2) == grants._replace(to_owner=False).entries[0]
+    assert AccessEntry(USER_OBJ, 2) == grants._replace(to_owner=False).entries[0]
 
 
 CLOSED = Grants(ANN, STAFF, True, False, False)
