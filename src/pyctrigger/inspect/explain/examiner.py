@@ -199,7 +199,7 @@ class Examiner:
 
     def is_owned(self, seen: Directory, level: Level) -> bool:
         """Whether a package owns the pyc."""
-        return self._knowledge.is_owned(seen.layout.describe_pyc(seen.relative), level.name)
+        return self._knowledge.ownership.owns(seen.layout.describe_pyc(seen.relative), level.name)
 
     def obstacle(self, layout: Layout, relative: str, pycache: str | None) -> str | None:
         """Why a run would write nothing into a directory, whose `__pycache__` is that; None if it would."""

@@ -22,9 +22,7 @@ class Gatekeeper:
 
     def __init__(self, tally: Tally, wanted: Wanted) -> None:
         self._tally = tally
-        self._allows_all = wanted.trust_all_directories
-        self._tells_shared = wanted.tells_shared
-        self._replaces_obstacles = wanted.trust_nothing
+        self._wanted = wanted
         #: By group or account: the directories of root's that it may write, and in which something was changed.
         self._shared: dict[str, set[str]] = {}
         self._refused: set[str] = set()
@@ -47,7 +45,7 @@ class Gatekeeper:
 
         With a pycache prefix, what belongs to the owner of that tree stands for a source directory.
         """
-        if self._allows_all or (self._entered == (layout, relative) and not source_only):
+        if self._wanted.trust_all_directories or (self._entered == (layout, relative) and not source_only):
             return True
         if layout.has_prefix:
             return self._may_change(layout.pycs, layout.pycache(relative), lambda: {layout.pycs.owner})
@@ -65,7 +63,7 @@ class Gatekeeper:
 
     def permits_pycs(self, layout: Layout, step: Step) -> bool:
         """Whether a step's pycs may be written; a repair replaces what is in the way of their directory."""
-        if not step.obstacle or self._replaces_obstacles:
+        if not step.obstacle or self._wanted.trust_nothing:
             return self.permits(layout, step.relative)
         if not step.goes_on:
             reason = f"{step.obstacle}; pyctrigger repair replaces it"
@@ -100,7 +98,7 @@ class Gatekeeper:
             reason = f"everybody may write {tree.exposed} on the way to it, without a sticky bit; chmod o-w that"
         if reason is None:
             status = os.fstat(directory)
-            if self._tells_shared and status.st_uid == 0 and status.st_mode & stat.S_IWGRP:
+            if self._wanted.tells_shared and status.st_uid == 0 and status.st_mode & stat.S_IWGRP:
                 for who in writers_beside_root(directory, status):
                     self._shared.setdefault(who, set()).add(path)
             return True

@@ -59,7 +59,7 @@ class PycWriter:
     def __init__(self, wanted: Wanted, knowledge: Knowledge, results: Results) -> None:
         self._wanted = wanted
         self._manifest = knowledge.manifest
-        self._is_owned = knowledge.is_owned
+        self._owns = knowledge.ownership.owns
         self._results = results
         self._writers: dict[int, Writer] = {}
 
@@ -132,7 +132,7 @@ class PycWriter:
             Removal(state.pyc, "uncompilable")
             for state in source.stale.levels
             if state.verdict in _NEVER_KEPT or (kind in LASTING_KINDS and state.verdict not in NO_PYC)
-            if not self._is_owned(place.pyc_directory, state.pyc)
+            if not self._owns(place.pyc_directory, state.pyc)
         ]
         if doomed:
             self._results.remove(place, doomed, self._manifest)

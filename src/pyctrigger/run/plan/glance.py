@@ -54,7 +54,8 @@ class Overview:
         self._request = request
         self._wanted = wanted
         self._parts = parts
-        self._began = time.time_ns()
+        #: Nanoseconds since the epoch.
+        self.began = time.time_ns()
         #: Whether it is a hook's, whose glance sees all that can be seen in a moment.
         self.is_hook = request.running.hook
         #: By site directory: the parts that needed something when they were looked at.
@@ -118,10 +119,6 @@ class Overview:
         return repr((wanted.terms, wanted.keep_owned, wanted.trust_all_directories, limits, prefix, nested))
 
     # -- what a look has seen ------------------------------------------------------------------------------------
-
-    def notes(self, layout: Layout, *, again: bool = False) -> Notes:
-        """Returns what takes down the parts of a site directory; `again`, the run has done what it could."""
-        return Notes(layout, self._began, again=again)
 
     def learn(self, site: str, seen: SeenPart) -> None:
         """Keep what was seen of a part of a site directory."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...packages.files import Files
@@ -33,7 +33,7 @@ class Knowledge:
         self.manifest = manifest
         self._magic_number = wanted.header.magic_number
         self._limits = wanted.limits
-        self._ownership = ownership
+        self.ownership = ownership
         if compares_records is None:
             compares_records = not wanted.work.writes or manifest.keeps_records or manifest.is_busy
         self.records = manifest if compares_records else None
@@ -91,19 +91,6 @@ class Knowledge:
             elif known.kind in self._limits and known.magic_number == self._magic_number:
                 suspects.add(known.digest)
         return exceeded, suspects
-
-    @property
-    def knows_owners(self) -> bool:
-        """Whether packages could be asked what they own, as far as that was needed."""
-        return not self._ownership.is_unreadable
-
-    def is_owned(self, directory: str, name: str) -> bool:
-        """Whether a package owns a pyc."""
-        return self._ownership.owns(directory, name)
-
-    def owned_in(self, directory: str) -> Container[str]:
-        """Returns the names of the pycs in a directory that packages own."""
-        return self._ownership.owned_in(directory)
 
 
 def ownership_in(root: str | None, notice: Callable[[str], None]) -> Ownership:

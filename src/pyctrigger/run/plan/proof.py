@@ -93,15 +93,8 @@ class Prover:
         digest = digest_of(source if compare else body)
         if compare and (lost := self._exceeded.get(digest)):
             raise UnprovenError(lost, known=True)
-        try:
-            answer = self._ask(layout, wire.question([state.level], path, source, [body], compare=compare))
-        except UnprovenError as error:
-            if error.lost.is_tried:
-                self._exceeded[digest] = error.lost
-            raise
-        if isinstance(answer, Lost) and answer.limit and compare:
-            self._exceeded[digest] = answer
-            raise UnprovenError(answer, known=False)
+        question = wire.question([state.level], path, source, [body], compare=compare)
+        answer = self._ask(layout, question, digest, compiles=compare)
         if isinstance(answer, wire.Compiled) and len(answer.levels) == 1:
             verdicts = {wire.SAME: Verdict.FRESH, wire.CHANGED: Verdict.MISMATCHED}
             return verdicts.get(answer.levels[0].state, Verdict.CORRUPT)
@@ -109,8 +102,12 @@ class Prover:
             return Verdict.MISMATCHED  # of a source that can't be compiled there is no code at all
         return Verdict.CORRUPT  # it ended the process that loaded it
 
-    def _ask(self, layout: Layout, request: wire.Frame) -> Answer:
+    def _ask(self, layout: Layout, request: wire.Frame, digest: bytes = b"", *, compiles: bool = False) -> Answer:
+        """Ask about a source or a body with this digest. Raises UnprovenError if the answer says nothing about it."""
         answer = self._pool_for(layout.sources.owner).ask(Job(request, None))
-        if isinstance(answer, Lost) and answer.kind != "crash" and not answer.limit:
-            raise UnprovenError(answer, known=False)  # it is the fault of others, or of the surroundings
+        # A limit that is exceeded by compiling is the source's fault; a loss without one is others', or the moment's.
+        if isinstance(answer, Lost) and (compiles if answer.limit else answer.kind != "crash"):
+            if compiles and answer.is_tried:
+                self._exceeded[digest] = answer
+            raise UnprovenError(answer, known=False)
         return answer

@@ -75,7 +75,8 @@ class Results:
         #: The places where this account may not write, by path; and the trees in which a system call said so.
         self._denials: dict[str, Denial] = {}
         self._denied: set[int] = set()
-        self._written: dict[tuple[int, int], Layout] = {}
+        #: By device: a tree that was written.
+        self._written: dict[int, Layout] = {}
         #: What is read or looked at is so after this (nanoseconds since the epoch).
         self.began = time.time_ns()
 
@@ -185,8 +186,7 @@ class Results:
         from ...clibrary import sync_file_system
 
         is_synced = True
-        devices: dict[int, Layout] = {device: layout for (device, _), layout in self._written.items()}
-        for layout in devices.values():
+        for layout in self._written.values():
             try:
                 sync_file_system(layout.pycs.directory(""))
             except OSError as error:
@@ -215,7 +215,7 @@ class Results:
 
     def wrote(self, layout: Layout) -> None:
         """Something was written into this tree."""
-        self._written[layout.pycs.identity] = layout
+        self._written[layout.pycs.identity[0]] = layout
 
     def io_failure(self, layout: Layout, relative: str, path: str, error: OSError, *, source: bool = False) -> None:
         """A system call failed over a pyc or a directory of `relative`, or, if `source`, over a whole source."""

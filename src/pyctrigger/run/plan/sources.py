@@ -40,7 +40,7 @@ class SourceJudge:
         self._notes = notes
         self._measures = wanted.measures
         self._is_uncompilable = knowledge.is_uncompilable
-        self._owns = knowledge.is_owned
+        self._owns = knowledge.ownership.owns
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
         self._excludes = bool(patterns) or is_library

@@ -68,7 +68,8 @@ class Survey:
         places = self._places[site.path] if self._places is not None else None
         # Places inside a part say nothing about the whole of it.
         are_parts = all("/" not in place.relative and (place.deep or not place.relative) for place in places or ())
-        planner = self._planner(site, layout, self._overview.notes(layout) if self._overview and are_parts else None)
+        notes = Notes(layout, self._overview.began) if self._overview and are_parts else None
+        planner = self._planner(site, layout, notes)
         if places is None:
             yield from planner.plan(self._units.get(site.path, []))
         else:
@@ -99,13 +100,13 @@ class Survey:
             return
         for site, layout in self._sites.layouts:
             if units := [Unit(name, deep=bool(name)) for name in self._overview.unserved.get(site.path, ())]:
-                planner = self._planner(site, layout, self._overview.notes(layout, again=True))
+                planner = self._planner(site, layout, Notes(layout, self._overview.began, again=True))
                 for step in planner.plan_parts(units):
                     self._learn_part(layout, step)
 
     def _learn_part(self, layout: Layout, step: Step) -> None:
         # What is left to packages is left for the moment if they couldn't be asked.
-        if step.part is not None and self._overview is not None and self.knowledge.knows_owners:
+        if step.part is not None and self._overview is not None and not self.knowledge.ownership.is_unreadable:
             self._overview.learn(layout.sources.path, step.part)
 
     def _planner(self, site: SiteDirectory, layout: Layout, notes: Notes | None) -> Planner:

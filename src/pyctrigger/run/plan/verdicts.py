@@ -71,8 +71,8 @@ class Judge:
             self._reopen()
         self._directory = self._layout.describe_pyc(relative)
         self.proven, self.records = [], []
-        reads = self._manifest is not None and names and not self._doubts_all
-        self._records = self._manifest.pycs if self._manifest is not None and reads else None
+        is_known = self._manifest is not None and names and not self._doubts_all
+        self._records = self._manifest.pycs if self._manifest and is_known else None
 
     def states(
         self, name: str, status: os.stat_result, suffixes: list[tuple[int, str]] | None = None
@@ -175,10 +175,12 @@ class Judge:
             status = source_status(self._layout.sources, self._relative, source)
         except (OSError, SourceRefused):
             return None  # gone meanwhile, or never to be read, which is told of the source
+        finally:
+            self._reopen()
         level = self._names_of.level_of(pyc)
         states = self.states(source, status, [(level, pyc_suffix(self._wanted.cache_tag, level))])
         is_recorded = self._manifest is not None and self._manifest.pycs.get(self._directory, pyc) is not None
-        is_owned = self._knowledge.is_owned(self._directory, pyc)
+        is_owned = self._knowledge.ownership.owns(self._directory, pyc)
         return Unwanted(pyc, Stale(source, status, tuple(states)), is_recorded, is_owned)
 
     def adopt(self, source: str, pyc: str) -> None:

@@ -52,7 +52,7 @@ class Planner:
         self._is_library = is_library
         self._notes = notes
         self._sources = SourceJudge(layout, wanted, knowledge, is_library=is_library, notes=notes)
-        self._weeder = Weeder(layout, wanted, knowledge.owned_in)
+        self._weeder = Weeder(layout, wanted, knowledge.ownership.owned_in)
         self._unchanged: UnchangedFinder | None = None
         self._unchanged_sources = 0
         records = knowledge.records
