@@ -95,12 +95,10 @@ class Compilation:
 
     def _counted(self, tasks: Iterator[Task]) -> Iterator[Task]:
         """Returns the same tasks. For a watcher all are found first, unless they are more than should be held."""
-        self._known, self._done = None, 0
         if not self._results.observer.is_watched:
             return tasks
         found = list(islice(tasks, _MOST_COUNTED))
-        if len(found) < _MOST_COUNTED:
-            self._known = len(found)
+        self._known, self._done = len(found) if len(found) < _MOST_COUNTED else None, 0
         return chain(found, tasks)
 
     def _progress(self) -> None:

@@ -35,8 +35,6 @@ class Execution:
         self._knowledge = knowledge
         self._workers = workers
         self._results = results
-        self._observer = results.observer
-        self._tally = results.tally
         self._gate = Gatekeeper(results.tally, wanted)
 
     def warm_up(self, first: Change) -> None:
@@ -120,8 +118,8 @@ class Execution:
         except OSError as error:
             self._results.io_failure(layout, above, path, error)
             return False
-        self._tally.counts.removed_directories += 1
-        self._observer.removed(path, "emptied")
+        self._results.tally.counts.removed_directories += 1
+        self._results.observer.removed(path, "emptied")
         return True
 
     def _open_pycache(self, layout: Layout, relative: str) -> None:
@@ -135,9 +133,9 @@ class Execution:
             self._results.io_failure(layout, relative, path, error)
             return
         if is_open:
-            self._observer.opened(path)
+            self._results.observer.opened(path)
         else:
-            self._tally.findings.append(Finding("unreadable", path, None, known=True))
+            self._results.tally.findings.append(Finding("unreadable", path, None, known=True))
 
     def _left_to_compile(self, place: Place, sources: list[Stale]) -> Iterator[Task]:
         """Yields the sources for which new headers aren't all that they need."""

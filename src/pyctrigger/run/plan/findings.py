@@ -122,9 +122,9 @@ class Inspection:
         for removal in step.removals:
             self._removal(layout, step.relative, removal)
         if step.emptied_pycache:
-            self._empty(layout.describe_pyc(step.relative))
+            self._tally.actions.append(Action("remove-directory", layout.describe_pyc(step.relative), "emptied"))
         if step.emptied:
-            self._empty(layout.describe_source(step.relative))
+            self._tally.actions.append(Action("remove-directory", layout.describe_source(step.relative), "emptied"))
 
     def _stale(self, layout: Layout, step: Step, stale: Stale) -> None:
         levels = stale.levels
@@ -186,9 +186,6 @@ class Inspection:
         self._tally.actions.append(Action("remove", pyc, removal.kind))
         if self._survey.wanted.purges:
             self._take(layout, relative, removal)
-
-    def _empty(self, path: str) -> None:
-        self._tally.actions.append(Action("remove-directory", path, "emptied"))
 
     def _find(
         self, kind: str, pyc: str | None, source: str | None, reason: str | None = None, *, known: bool = False

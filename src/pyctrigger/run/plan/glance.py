@@ -197,7 +197,7 @@ class Notes:
             sources = self._layout.sources
             status = sources.lstat(above, name) if relative else os.fstat(sources.directory(""))
         except OSError:
-            self._enter(relative or TOP, _NOTHING)
+            self._take(relative or TOP, None)
         else:
             self._is_there |= stat.S_ISDIR(status.st_mode)
             self._take(relative or TOP, status)
@@ -207,25 +207,18 @@ class Notes:
         name = self._layout.pycache(relative)
         if self._layout.has_prefix:
             name = PREFIXED + name
-        if descriptor is None:
-            self._enter(name, _NOTHING)
-        else:
-            self._is_there = True
-            self._take(name, os.fstat(descriptor))
+        self._is_there |= descriptor is not None
+        self._take(name, os.fstat(descriptor) if descriptor is not None else None)
 
     def link(self, relative: str, name: str, status: os.stat_result | None) -> None:
         """A link leads to this source, or to nothing."""
-        path = LINK + (f"{relative}/{name}" if relative else name)
-        if status is None:
-            self._enter(path, _NOTHING)
-        else:
-            self._take(path, status)
+        self._take(LINK + (f"{relative}/{name}" if relative else name), status)
 
     def step(self, step: Step) -> None:
         """A step of the plan for this part."""
         if not step.is_needed:
             return
-        self._leave(step.relative, (pyc for pyc, _ in step.owned))
+        self._owned += (self._layout.describe_pyc(step.relative, pyc) for pyc, _ in step.owned)
         if not (step.would_change or step.refused or step.unexamined or step.forbidden):
             return  # what is left is told, and then stays as it is
         self._is_untouched &= all(is_older(stale.status, self._began) for stale in step.stale)
@@ -237,16 +230,16 @@ class Notes:
         if self.again and self._layout.is_read_only(relative):
             self._enter(CLOSED + relative, _READ_ONLY)
 
-    def _leave(self, relative: str, owned: Iterable[str]) -> None:
-        self._owned += (self._layout.describe_pyc(relative, pyc) for pyc in owned)
-
     def wait(self, relative: str, owned: Iterable[str], until: float | None) -> None:
         """Some pycs should go, but are left to the packages that own them; some are to go at a time, but not yet."""
-        self._leave(relative, owned)
+        self._owned += (self._layout.describe_pyc(relative, pyc) for pyc in owned)
         if until is not None:
             self._until = min(until, self._until or until)
 
-    def _take(self, name: str, status: os.stat_result) -> None:
+    def _take(self, name: str, status: os.stat_result | None) -> None:
+        if status is None:
+            self._enter(name, _NOTHING)
+            return
         self._is_old &= is_older(status, self._when)
         self._is_untouched &= is_older(status, self._began)
         try:

@@ -43,7 +43,6 @@ class SourceJudge:
         self._owns = knowledge.ownership.owns
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
-        self._excludes = bool(patterns) or is_library
         self.pycs = Judge(layout, wanted, knowledge)
         #: How many there are, how many need nothing, and where bytes are measured, how many bytes they have.
         self.sources = self.fresh = self.bytes = 0
@@ -67,7 +66,7 @@ class SourceJudge:
             self.pycs.enter(step.relative, names, listing.links)
             self.sources += len(found)
             for name, status in found:
-                if self._excludes and (reason := self._reason_to_exclude(step.relative, name)):
+                if (self._excluded or self._is_library) and (reason := self._reason_to_exclude(step.relative, name)):
                     step.skipped.append((name, reason))
                     continue
                 self._decide(step, name, status, self.pycs.states(name, status))
@@ -146,10 +145,8 @@ class SourceJudge:
         if self._excluded and self._excluded.match(self._layout.describe_source(relative, name)):
             return "excluded"
         if self._is_library:
-            from ...interpreter.broken import (  # no hook serves a standard library
-                BROKEN_ON_PURPOSE,
-                is_broken_on_purpose,
-            )
+            # No hook serves a standard library.
+            from ...interpreter.broken import BROKEN_ON_PURPOSE, is_broken_on_purpose
 
             return BROKEN_ON_PURPOSE if is_broken_on_purpose(f"{relative}/{name}") else None
         return None

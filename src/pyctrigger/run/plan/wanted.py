@@ -95,14 +95,18 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
     """What every source of this target should have. `writer` is the id in the names of files in the making."""
     header = target.header
     mode = request.bytecode.invalidation_mode or settings.invalidation_mode
-    bound = _bound(request)
+    bound = None
+    # To a run `--optimize` says what to write; orphans are dead at every level.
+    if request.bytecode.optimize is not None and request.work not in (Work.RUN, Work.REPAIR):
+        named = frozenset(request.bytecode.optimize)
+        bound = None if named == frozenset(EVERY_LEVEL) else named
     # Of a sweep `--optimize` says what it takes; which levels are wanted says the configuration alone.
     asked = request.bytecode._replace(optimize=None) if request.work is Work.SWEEP else request.bytecode
     levels = asked.levels(settings, target.dotted)
     if request.bytecode.unwanted and bound is not None and bound <= set(levels):
-        named = ", ".join(map(str, sorted(bound)))
+        levels_named = ", ".join(map(str, sorted(bound)))
         raise UsageError(
-            f"--unwanted --optimize {named.replace(' ', '')}: the configuration wants level {named}",
+            f"--unwanted --optimize {levels_named.replace(' ', '')}: the configuration wants level {levels_named}",
             hint="name the levels to remove, or leave out --optimize",
         )
     return Wanted(
@@ -126,11 +130,3 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.bytecode.replaces_owned,
         limits=settings.limits,
     )
-
-
-def _bound(request: Request) -> frozenset[int] | None:
-    """The levels that a request is about. To a run `--optimize` says what to write; orphans are dead at every level."""
-    if request.bytecode.optimize is None or request.work in (Work.RUN, Work.REPAIR):
-        return None
-    named = frozenset(request.bytecode.optimize)
-    return None if named == frozenset(EVERY_LEVEL) else named
