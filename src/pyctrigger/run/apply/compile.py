@@ -1,4 +1,4 @@
-"""Compiling sources: read one, ask a worker, and remember what can't be compiled."""
+"""Compiles sources: reads each, asks a worker, and records what can't be compiled."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MOST_HELD = 1 << 14
 
 
 class Compilation:
-    """Turns stale sources into code. What became of those that have no code is told, and remembered."""
+    """Turns stale sources into code. Reports and records those that have none."""
 
     def __init__(
         self, workers: Workers, wanted: Wanted, knowledge: Knowledge, writer: PycWriter, results: Results
@@ -87,7 +87,7 @@ class Compilation:
             if code is not None:
                 yield source, code
             self._progress()
-        self._tell_untried()
+        self._report_untried()
         if lacks := pool.lacks - self._lacks:
             self._lacks |= lacks
             refused = ", ".join(sorted(lacks))
@@ -144,15 +144,15 @@ class Compilation:
             self._waiting.setdefault(source.digest, [])
             yield _job(source)
 
-    def _tell_untried(self) -> None:
-        """Name once what wasn't tried for want of time; the next run goes on with it."""
+    def _report_untried(self) -> None:
+        """Report once what wasn't tried for lack of time; the next run continues with it."""
         if self._untried.count:
             self._tally.counts.failed += self._untried.count - 1
             self._tally.fail(self._untried.failure())
             self._untried = Untried()
 
     def _read(self, place: Place, stale: Stale) -> SourceRead | None:
-        """Returns a source, read; None where there is nothing to ask, and the results know why."""
+        """Read a source. Returns None, after reporting the reason, if there is nothing to compile."""
         path = place.source(stale.name)
         if not self._results.still_writes(place.layout, place.relative):
             self._results.leave(place.layout, place.relative, 1)
@@ -166,7 +166,7 @@ class Compilation:
         return None if self._is_known(source) else source
 
     def _is_known(self, source: SourceRead) -> bool:
-        """Whether this very source is known not to compile; if only its times changed, that is recorded."""
+        """Whether this very source is known not to compile. Records it if only its times have changed."""
         known = self._knowledge.failure_of(source.path, source.digest)
         if known is None or self._wanted.trust_nothing:
             return False
@@ -180,10 +180,10 @@ class Compilation:
         self._knowledge.learn_failure(source.path, identity, source.digest, kind, message, limit)
 
     def _code(self, source: SourceRead, answer: Answer) -> wire.Compiled | None:
-        """Returns the code that an answer brings; None, and it is told why, where it brings none."""
+        """Returns the code of an answer; None, after reporting the reason, if it has none."""
         path = source.path
         if isinstance(answer, wire.Compiled):
-            # What is larger than that would be corrupt when it is there.
+            # A larger pyc would be judged corrupt.
             largest = largest_pyc(len(source.text.data)) - self._wanted.header.size
             if len(answer.levels) != len(source.stale.levels):
                 self._fail(source, Failure(path, "crash", "the worker's answer is incomplete"))

@@ -1,4 +1,4 @@
-"""Carrying out a plan under the installation's lock: sweep, refresh and compile as the steps come, into one tally."""
+"""Carries out a plan under the installation's lock: sweeps, refreshes and compiles as the steps come."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from .compile import Compilation, Task
     from .writing import PycWriter, SourceRead
 
-#: A directory of a tree, and what is to be changed in it.
+#: A directory of a tree, and what to change in it.
 Change = tuple[Layout, Step]
 
 
 class Execution:
-    """Makes the changes of one request. What became of them goes into `results`."""
+    """Makes the changes of one request, and adds what became of them to `results`."""
 
     def __init__(self, wanted: Wanted, knowledge: Knowledge, workers: Workers, results: Results) -> None:
         self._wanted = wanted
@@ -55,12 +55,12 @@ class Execution:
                 if first is not None:
                     yield from self._compilation.compile(owner, chain([first], tasks))
         finally:
-            self._gate.tell_shared()
+            self._gate.report_shared()
 
     @cached_property
     def writer(self) -> PycWriter:
         """What writes pycs."""
-        from .writing import PycWriter  # it brings the workers, which who only sweeps never needs
+        from .writing import PycWriter  # it imports the workers, which a sweep doesn't need
 
         return PycWriter(self._wanted, self._knowledge, self._results)
 
@@ -73,7 +73,7 @@ class Execution:
     # -- what a step says, in its order --------------------------------------------------------------------------
 
     def _tasks(self, changes: Iterable[Change]) -> Iterator[Task]:
-        """Sweep, and give what is to be compiled."""
+        """Sweep and refresh. Yields what is to be compiled."""
         for layout, planned in changes:
             step = self._gate.permitted(layout, planned)
             if step.removals:
@@ -95,7 +95,7 @@ class Execution:
             self._remove_emptied(layout, step.relative)
 
     def _remove_emptied(self, layout: Layout, relative: str) -> None:
-        """Remove what the last removal left empty, upwards.
+        """Remove directories that the last removal left empty, upwards.
 
         When several flavours sweep at once, each one's plan sees the pycs of the others: only rmdir(2) can tell which
         of them removed the last one.
@@ -123,7 +123,7 @@ class Execution:
         return True
 
     def _open_pycache(self, layout: Layout, relative: str) -> None:
-        """Give a `__pycache__` the mode that it should have; where it can't be had, that is told and no failure."""
+        """Give a `__pycache__` the mode that it should have. If that isn't possible, it is a known finding."""
         path = layout.describe_pyc(relative)
         try:
             is_open = self.writer.in_tree(layout).open_pycache(relative)
@@ -138,7 +138,7 @@ class Execution:
             self._results.tally.findings.append(Finding("unreadable", path, None, known=True))
 
     def _left_to_compile(self, place: Place, sources: list[Stale]) -> Iterator[Task]:
-        """Yields the sources for which new headers aren't all that they need."""
+        """Yields the sources that need more than new headers."""
         for stale in sources:
             left = stale if _needs_compiler(stale) else self.writer.refresh(place, stale)
             if left is not None:

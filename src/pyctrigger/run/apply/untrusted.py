@@ -1,4 +1,4 @@
-"""Directories that nothing is written into, since the wrong people may write there: each is told once."""
+"""Refuses directories that the wrong accounts may write, and reports each once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONFIGURED = 'untrusted_directories = "allow" in the configuration permits it'
 
 
 class Gatekeeper:
-    """Judges a directory before the first change to it. What it refuses goes into `tally`."""
+    """Checks a directory before the first change in it. Adds what it refuses to `tally`."""
 
     def __init__(self, tally: Tally, wanted: Wanted) -> None:
         self._tally = tally
@@ -43,7 +43,7 @@ class Gatekeeper:
     def permits(self, layout: Layout, relative: str, *, source_only: bool = False) -> bool:
         """Whether the bytecode of a source directory may be changed; if `source_only`, the entries of that directory.
 
-        With a pycache prefix, what belongs to the owner of that tree stands for a source directory.
+        With a pycache prefix, the owner of that tree counts as the owner of the sources.
         """
         if self._wanted.trust_all_directories or (self._entered == (layout, relative) and not source_only):
             return True
@@ -70,8 +70,8 @@ class Gatekeeper:
             self._tally.failures.append(Failure(layout.describe_pyc(step.relative), "refused", reason))
         return False
 
-    def tell_shared(self) -> None:
-        """Say once who may write where something was changed for root: they are trusted like root."""
+    def report_shared(self) -> None:
+        """Report once who else may write directories of root's that were changed: they are trusted like root."""
         for who, paths in self._shared.items():
             first, *others = sorted(paths)
             more = f" and {len(others)} more" if others else ""
@@ -98,7 +98,7 @@ class Gatekeeper:
             reason = f"everybody may write {tree.exposed} on the way to it, without a sticky bit; chmod o-w that"
         if reason is None:
             status = os.fstat(directory)
-            if self._wanted.tells_shared and status.st_uid == 0 and status.st_mode & stat.S_IWGRP:
+            if self._wanted.reports_shared and status.st_uid == 0 and status.st_mode & stat.S_IWGRP:
                 for who in writers_beside_root(directory, status):
                     self._shared.setdefault(who, set()).add(path)
             return True

@@ -1,4 +1,4 @@
-"""The workers of one installation's run: those that compile, or the one that proves."""
+"""The workers of a run: those that compile, or the one that checks doubtful bytecode."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Workers:
-    """Starts them within the limits of the configuration, and of the request. Use it as a context manager.
+    """Starts workers within the limits of the configuration and the request. Use it as a context manager.
 
-    What compiles for an owner's trees compiles for nobody else's: what took a worker over must not spoil those. If
-    `proves`, it is one worker for bytecode that nobody knows, which has another program.
+    They compile for the trees of one owner only: a source that takes a worker over must not affect another owner's
+    bytecode. If `proves`, it is one worker with another program, which checks bytecode that has no record.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Workers:
             self._pool = None
 
     def pool_for(self, owner: int) -> Pool:
-        """Returns the workers for an owner's trees, which start when they have work; those for another's end."""
+        """Returns the workers for an owner's trees, which start when they have work. Ends those for another owner."""
         if self._pool is None or self._owner != owner:
             self.__exit__()
             self._pool, self._owner = self._open(), owner

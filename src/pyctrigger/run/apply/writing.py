@@ -1,8 +1,8 @@
-"""Writing the pycs of one source: whole files in their places, and a record of what each was made from.
+"""Writes the pycs of a source: whole files, each with a record of what it was made from.
 
-The code is new, or it is that of the pyc that is there, with a new header. A reinstalled package, an upgrade and a
-copied tree change the times of sources, and few of their contents. Where the manifest knows that a body was made from
-just these bytes, compiling again would only give that body again.
+The code is new, or that of the existing pyc with a new header. A reinstalled package, an upgrade and a copied tree
+change the times of all sources, and the contents of few. If the manifest knows that a body was made from just these
+bytes, compiling again would only give the same body.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from ..plan.wanted import Wanted
 
 #: How often a `__pycache__` may vanish while a pyc is written, by another flavour's sweep, before that is a failure.
 _RETRIES = 3
-#: The header fits, and whether the code does is known once there is a new compilation. Who imports while files are
-#: replaced writes the code of one version behind the header of the next, if both have the same mtime and size.
+#: The header fits; whether the code does is known after a new compilation. A program that imports while files are
+#: replaced writes the code of one version with the header of the next, if both have the same mtime and size.
 _UNVOUCHED = frozenset({Verdict.UNKNOWN, Verdict.SUSPECT})
-#: What is removed where there is nothing to replace it with.
+#: Removed even if there is nothing to replace it with.
 _NEVER_KEPT = frozenset({Verdict.OTHER_CONTENT, Verdict.EXPOSED})
 
 #: A pyc to write, and its record but for the identity that it will have.
@@ -54,7 +54,7 @@ class SourceRead(NamedTuple):
 
 
 class PycWriter:
-    """Writes the pycs of a request. What became of them goes into `results`."""
+    """Writes the pycs of a request, and adds what became of them to `results`."""
 
     def __init__(self, wanted: Wanted, knowledge: Knowledge, results: Results) -> None:
         self._wanted = wanted
@@ -74,7 +74,7 @@ class PycWriter:
     # -- new code ------------------------------------------------------------------------------------------------
 
     def store(self, source: SourceRead, code: wire.Compiled) -> None:
-        """Write the pycs of a source, except those that turn out to be there."""
+        """Write the pycs of a source, except those that turn out to be right already."""
         place, path, header = source.place, source.path, self._header(source.text.status, code)
         changed: list[Verdict] = []
         try:
@@ -90,7 +90,7 @@ class PycWriter:
                         _reopen(place, source.stale.name)
                 changed += [state.verdict for state, _ in pycs]
         except FileNotFoundError:
-            return  # the whole directory is gone, and its sources with it
+            return  # the directory is gone, and its sources with it
         except WriteRefused as refusal:
             self.remove_code(source, "refused")
             self._results.tally.fail(Failure(path, "refused", str(refusal)))
@@ -106,7 +106,7 @@ class PycWriter:
             self._results.tally.counts.fresh += 1
 
     def _group_by_code(self, source: SourceRead, code: wire.Compiled, header: bytes) -> list[tuple[Buffer, list[Pyc]]]:
-        """Returns the pycs to write, those of levels with the same code together."""
+        """Returns the pycs to write, grouped by their code."""
         groups: list[tuple[Buffer, list[Pyc]]] = []
         seen = identity_at(source.text.status, source.text.when)
         body: Buffer = b""
@@ -143,7 +143,7 @@ class PycWriter:
         return self._wanted.header.hashed(self._wanted.mode, code.source_hash)
 
     def _is_there(self, source: SourceRead, state: LevelState, header: bytes, digest: bytes) -> bool:
-        """Whether a pyc that no record vouches for turns out to hold just these bytes; then it stays."""
+        """Whether a pyc without a valid record turns out to have just these bytes. If so, record it."""
         if state.verdict not in _UNVOUCHED:
             return False
         place = source.place
@@ -156,7 +156,7 @@ class PycWriter:
     # -- files ---------------------------------------------------------------------------------------------------
 
     def _put(self, place: Place, pycs: list[Pyc], content: tuple[bytes, Buffer], readers: Readers) -> None:
-        """Write one code under the names of some levels, and record each file. Raises OSError and WriteRefused."""
+        """Write the same code for some levels, and record each file. Raises OSError and WriteRefused."""
         writer = self.in_tree(place.layout)
         files: list[tuple[os.stat_result, Record, list[str]]] = []
         try:
@@ -194,7 +194,7 @@ class PycWriter:
     # -- the same code, a new header -----------------------------------------------------------------------------
 
     def refresh(self, place: Place, stale: Stale) -> Stale | None:
-        """Give all pycs of a source new headers. Returns what is left to compile, since it has changed meanwhile.
+        """Give the pycs of a source new headers. Returns what has to be compiled after all, or None.
 
         The same code goes into a new file, with the rights that its source has now: the one that is there may be read
         at this moment, and have more names than ours.
@@ -215,7 +215,7 @@ class PycWriter:
                         left += states
                     else:
                         self._put(place, renewed, (header, body), readers)
-                except WriteRefused:  # who compiles it says why
+                except WriteRefused:  # compiling it will report the reason
                     left += states
         except OSError as error:
             path = place.source(stale.name)

@@ -1,4 +1,4 @@
-"""The same plan, read as findings: what `verify` reports, and what `--dry-run` would do. Nothing is written."""
+"""Reads a plan as findings and actions: what `verify` reports, and what `--dry-run` would do. Nothing is written."""
 
 from __future__ import annotations
 

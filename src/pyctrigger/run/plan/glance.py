@@ -1,12 +1,12 @@
 """A hook's glance at its whole scope: the parts that aren't as they were when nothing more could be done for them.
 
-It heals what no hook was told of: a transaction that failed midway, a trigger that another one stopped. One status a
-directory tells that a name in it came, went or was replaced, which is how package managers change files; a file that
-was rewritten in place leaves its directory as it was.
+It repairs what no hook was called for: a transaction that failed midway, or a trigger that another one stopped. One
+stat() for each directory shows whether a name in it was added, removed or replaced, which is how package managers
+change files. It doesn't show that a file was rewritten in place.
 
-A look takes down what the next hook compares. A part is served when a look at it finds nothing to do. What a run
-couldn't do counts as done as well, if a second look finds all of it as it was when the run began: trying again would
-end in the same way, and what failed for the moment is in the journal.
+Each run records what the next hook compares. A part is done when nothing in it needs work. What a run couldn't do
+counts as done as well, if a second look finds everything as it was when the run began: trying again would end in the
+same way, and what failed only for the moment is in the journal.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from ..scope.target import Target
 from .steps import SeenPart, Step
 from .wanted import Wanted
 
-#: Parts to name: of more, everything is looked at.
+#: Parts to name. With more of them, everything is examined.
 _MOST_PARTS = 1000
 #: Pycs to name.
 _FEW = 3
 _SKIPPED = frozenset({PYCACHE})
 #: Bytes of a path below a site directory. Import paths end at PATH_MAX.
 _LONGEST = 4000
-#: Bytes of names and identities that are held of a part; whoever owns a tree decides how many it has. A part with more
-#: is looked at each time.
+#: Bytes of names and identities that are kept for a part, since its owner decides how many it has. A part with more is
+#: examined each time.
 _MOST_HELD = 16 << 20
 _NOTHING = PACKED.pack(*ABSENT)
 _READ_ONLY = PACKED.pack(*READ_ONLY)
 
 
 class Overview:
-    """What is known of the parts of one target's scope, and what one run learns of them."""
+    """What is known about the parts of a target's scope, and what one run adds."""
 
     def __init__(self, target: Target, request: Request, wanted: Wanted, parts: Parts) -> None:
         self._target = target
@@ -56,19 +56,19 @@ class Overview:
         self._parts = parts
         #: Nanoseconds since the epoch.
         self.began = time.time_ns()
-        #: Whether it is a hook's, whose glance sees all that can be seen in a moment.
+        #: Whether the run is a hook, which has already had its glance.
         self.is_hook = request.running.hook
         #: By site directory: the parts that needed something when they were looked at.
-        self.unserved: dict[str, list[str]] = {}
+        self.unfinished: dict[str, list[str]] = {}
         self._owned: list[str] = []
         self._terms = {site.path: self._terms_of(site.path) for site in target.sites}
 
     # -- the glance ----------------------------------------------------------------------------------------------
 
     def changed(self, sites: OpenSites) -> Units | None:
-        """The parts to look at; None for everything.
+        """Returns the parts to examine, or None for everything.
 
-        Raises ForeignPlaceError where only an account that we don't act as can tell.
+        Raises ForeignPlaceError where only another account can find out.
         """
         for error in sites.find_foreign().values():
             raise error
@@ -90,7 +90,7 @@ class Overview:
         return None if count and (count == most or count > _MOST_PARTS) else found
 
     def _names(self, site: SiteDirectory, layout: Layout, others: frozenset[tuple[int, int]]) -> list[str]:
-        """The parts of a site directory that are there."""
+        """Returns the parts that exist in a site directory."""
         skipped = _SKIPPED | PACKAGE_DIRECTORIES if site.is_stdlib else _SKIPPED
         names = set(layout.sources.directories_in(""))
         if layout.has_prefix:
@@ -121,22 +121,22 @@ class Overview:
     # -- what a look has seen ------------------------------------------------------------------------------------
 
     def learn(self, site: str, seen: SeenPart) -> None:
-        """Keep what was seen of a part of a site directory."""
-        name, part, is_served = seen
-        if not is_served:
-            self.unserved.setdefault(site, []).append(name)
+        """Record what was seen of a part of a site directory."""
+        name, part, is_done = seen
+        if not is_done:
+            self.unfinished.setdefault(site, []).append(name)
         terms = self._terms[site]
         if not self.is_hook and self._parts.has_other(site, terms):
             return  # a person's options are no reason for the next hook to look at everything
-        told = self._parts.owned_in(site, terms, name)
-        self._owned += [path for path in part.owned if path not in told]
+        reported = self._parts.owned_in(site, terms, name)
+        self._owned += [path for path in part.owned if path not in reported]
         if part == Part():
             self._parts.forget(site, terms, name)
         else:
             self._parts.note(site, terms, name, part)
 
     def left_to_packages(self) -> str | None:
-        """One line about the pycs that packages own and that nobody was told of."""
+        """Returns one line about pycs of packages that weren't reported before, or None."""
         paths = sorted(self._owned)
         if not paths:
             return None
@@ -149,7 +149,7 @@ class Overview:
 
 
 class Notes:
-    """What one look sees of the parts of one site directory, one after the other. With `again` the run is done."""
+    """Records the parts of a site directory, one after the other. With `again`, the run has done what it could."""
 
     def __init__(self, layout: Layout, began: int, *, again: bool = False) -> None:
         self._layout = layout
@@ -159,7 +159,7 @@ class Notes:
         self.begin("")
 
     def begin(self, name: str) -> None:
-        """Go on with another part, by the first component of its paths; "" is the modules directly here."""
+        """Start with another part, by the first component of its paths; "" stands for the modules directly here."""
         self._name = name
         self._when = time.time_ns()
         self._entries: dict[str, bytes] = {}
@@ -167,19 +167,19 @@ class Notes:
         self._until: float | None = None
         self._is_old = self._is_untouched = True
         self._needs, self._is_there = False, not name
-        #: Bytes of what is held about this part.
+        #: Bytes of what is kept for this part.
         self._size = 0
 
     def end(self) -> SeenPart | None:
-        """Returns the part that has been looked at, if there is anything to say of it."""
+        """Returns the part that was examined, if there is anything to record."""
         name, owned = self._name, tuple(self._owned)
         if not (self._is_there or owned):
             return None
-        is_served = self._is_old and (not self._needs or (self.again and self._is_untouched))
-        # A glance goes by directories: the note of anything else it would forget every time.
-        if self._is_there and self._entries and is_served:
-            return SeenPart(name, Part.of(self._entries, self._until, owned), is_served=True)
-        return SeenPart(name, Part(owned=owned), is_served=False)
+        is_done = self._is_old and (not self._needs or (self.again and self._is_untouched))
+        # A glance lists directories, and drops the notes of anything else.
+        if self._is_there and self._entries and is_done:
+            return SeenPart(name, Part.of(self._entries, self._until, owned), is_done=True)
+        return SeenPart(name, Part(owned=owned), is_done=False)
 
     # -- what a look sees, in its order --------------------------------------------------------------------------
 
@@ -220,18 +220,18 @@ class Notes:
             return
         self._owned += (self._layout.describe_pyc(step.relative, pyc) for pyc, _ in step.owned)
         if not (step.would_change or step.refused or step.unexamined or step.forbidden):
-            return  # what is left is told, and then stays as it is
+            return  # what is left is reported once, and stays as it is
         self._is_untouched &= all(is_older(stale.status, self._began) for stale in step.stale)
         self.need(step.relative)
 
     def need(self, relative: str) -> None:
-        """Something is left to do in a directory, by whomever."""
+        """Something is left to do in a directory."""
         self._needs = True
         if self.again and self._layout.is_read_only(relative):
             self._enter(CLOSED + relative, _READ_ONLY)
 
     def wait(self, relative: str, owned: Iterable[str], until: float | None) -> None:
-        """Some pycs should go, but are left to the packages that own them; some are to go at a time, but not yet."""
+        """Some pycs aren't removed because packages own them, and others not before a certain time."""
         self._owned += (self._layout.describe_pyc(relative, pyc) for pyc in owned)
         if until is not None:
             self._until = min(until, self._until or until)
@@ -245,7 +245,7 @@ class Notes:
         try:
             self._enter(name, PACKED.pack(*stamp_of(status)))
         except struct.error:
-            self._is_old = False  # of no time that can be told
+            self._is_old = False  # its time can't be stored
 
     def _enter(self, name: str, seen: bytes) -> None:
         if len(name) >= _LONGEST:
@@ -285,7 +285,7 @@ def _is_as_it_was(part: Part, layout: Layout, name: str) -> bool:
 
 
 def _are_as_they_were(part: Part, layout: Layout, *, judged: bool) -> bool | None:
-    """The same. None, if that is `judged`, where it may be for somebody else to tell."""
+    """The same; None if `judged` and another account's directory is among them."""
     sources, pycs = layout.sources.directory(""), layout.pycs.directory("")
     try:
         for name, seen in part.entries():
@@ -307,7 +307,7 @@ def _are_as_they_were(part: Part, layout: Layout, *, judged: bool) -> bool | Non
 
 
 def _found(layout: Layout, name: str, pycs: int) -> tuple[int, ...]:
-    """What isn't a directory of the site directory's own."""
+    """Returns the identity of what isn't a directory in the site directory."""
     from ...tree.source import SourceRefused, source_status  # few notes have such names
 
     try:
@@ -324,7 +324,7 @@ def _found(layout: Layout, name: str, pycs: int) -> tuple[int, ...]:
 
 
 def paths_of(units: Units) -> tuple[str, ...]:
-    """Paths that stand for parts, as a hook would name them."""
+    """Returns paths that stand for parts, as a hook would name them."""
     return tuple(
         # By the site directory itself, most managers mean everything in it.
         f"{site.rstrip('/')}/{unit.relative or PYCACHE}"

@@ -1,4 +1,4 @@
-"""What is known of a target's tree before anybody looks at it: the manifest's records, and what packages own."""
+"""What is known about a target's tree before it is examined: the manifest's records, and the packages' files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Knowledge:
-    """What one run knows. `records` is the manifest that pycs are compared with, None where headers are believed.
+    """What one run knows. `records` is the manifest that pycs are compared with, or None to believe their headers.
 
-    Unless told otherwise, who only looks compares with what there is; who writes, where it will be there next time,
-    too. Where nothing is ever recorded, every run would compile everything; where that is so for once, one does.
+    By default, verify and status compare with any manifest, and a run only with one that it can save: where nothing is
+    ever recorded, every run would compile everything. If the manifest is only busy, this one run does.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Knowledge:
         return known is not None and known.identity == identity_of(status)
 
     def learn_failure(self, path: str, identity: str, digest: bytes, kind: str, reason: str, limit: float = 0) -> None:
-        """Record a source that doesn't compile, or a link that isn't followed: it was reported in this state."""
+        """Record that a source doesn't compile, or that a link isn't followed: in this state it was reported."""
         self.manifest.learn(path, Uncompilable(identity, digest, self._magic_number, kind, reason, limit))
 
     def learn(self, layout: Layout, step: Step) -> None:

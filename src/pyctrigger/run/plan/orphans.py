@@ -1,6 +1,6 @@
-"""What should go from a directory of pycs, and which directories that leaves empty.
+"""Finds the files to remove from directories of pycs, and the directories that become empty.
 
-Orphans, residue, levels nobody wants any more, all that a purge asks for; never what a package owns.
+Orphans, residue, levels that are no longer wanted, and everything that a purge asks for; never files of a package.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ RESIDUE_AGE = 3600
 
 
 class Seen(NamedTuple):
-    """What stands in one directory, and what it needs."""
+    """The contents of one directory, and what will become of them."""
 
     sources: SourceListing | None
     """None where, with a pycache prefix, only the pycs are left."""
     pycs: PycListing | None
     removals: int
-    """How many of the pycs go."""
+    """How many of the pycs will be removed."""
     keeps_pycache: bool
-    """Whether the `__pycache__` has a use, or is none."""
+    """Whether pycs will be written to the `__pycache__`, or something else has its name."""
 
 
-class Weeder:
-    """Tells what should go from the directories of pycs of one tree."""
+class RemovalFinder:
+    """Finds what to remove from the directories of pycs of one tree."""
 
     def __init__(self, layout: Layout, wanted: Wanted, owned_in: Callable[[str], Container[str]]) -> None:
         self._layout = layout
@@ -41,17 +41,17 @@ class Weeder:
         self._names = PycNames(wanted.cache_tag)
         self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
         self._old = time.time() - RESIDUE_AGE
-        #: Whether the last directory has something that may have to go by and by: it is young, or a package owns it.
+        #: Whether something in the last directory may have to be removed later: it is too young, or a package owns it.
         self.waits = False
-        #: When what is young yet will be old (seconds since the epoch).
+        #: When the first of what is too young will be old enough (seconds since the epoch).
         self.waits_until: float | None = None
-        #: The names that a package owns.
+        #: The files that stay because a package owns them.
         self.spared: list[str] = []
         #: The pycs of levels that aren't wanted, beside their sources: each with the source.
         self.unwanted: list[tuple[str, str]] = []
 
     def removals(self, relative: str, sources: Set[str], names: dict[str, bool]) -> list[Removal]:
-        """What should go of these names, each with whether it is a regular file."""
+        """Returns what to remove of these names, each given with whether it is a regular file."""
         self.waits, self.waits_until, self.spared, self.unwanted = False, None, [], []
         if not names:
             return []
@@ -83,14 +83,14 @@ class Weeder:
         return left
 
     def is_meant(self, name: str) -> bool:
-        """Whether a file has the name of a pyc of ours, of a level that all this is about."""
+        """Whether this is the name of a pyc of the wanted cache tag, and of a level that may be removed or counted."""
         if self._names.source_of(name) is None:
             return False
         return self._wanted.bound is None or self._names.level_of(name) in self._wanted.bound
 
     def _is_dead_residue(self, relative: str, name: str, *, regular: bool) -> bool:
         writer = writer_of(name)
-        if writer is not None:  # its name has no level, so it goes when all levels do
+        if writer is not None:  # its name has no level, so it is removed with all levels
             is_meant = self._wanted.bound is None
             return is_meant and (writer == self._wanted.writer or self._is_old(relative, name))
         if not regular or not self._names.is_residue(name) or not self.is_meant(name.rpartition(".")[0]):
@@ -131,7 +131,7 @@ class Weeder:
             pycs is not None
             and not (pycs.directories or keeps_pycache)
             and removals == len(pycs.names)
-            # An empty one may be what a purge that was killed has left.
+            # A purge that was killed may have left an empty one.
             and (removals > 0 or self._wanted.purges or (barren and relative != ""))
         )
         goes = bool(relative and barren and (pycache_goes or (emptied and not listing.has_pycache)))

@@ -1,7 +1,7 @@
-"""Proving by looking only what headers and records leave open: a child of the target answers, nothing is written.
+"""Finds out what headers and records leave open: a child of the target answers, and nothing is written.
 
-A doubtful body is never loaded in this process, and never in a worker whose code anybody will run: unmarshalling one
-can corrupt memory, and it can end the interpreter.
+A doubtful body is never loaded in this process, nor in a worker whose code will be run: unmarshalling it can corrupt
+memory or crash the interpreter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .wanted import Wanted
 
 
 class UnprovenError(Exception):
-    """What a pyc is couldn't be found out in the time, or with the memory, that there is."""
+    """A pyc couldn't be judged within the limits of time and memory."""
 
     def __init__(self, lost: Lost, *, known: bool) -> None:
         super().__init__(lost.message)
@@ -33,9 +33,9 @@ class UnprovenError(Exception):
 
 
 class Prover:
-    """Asks a worker, which starts with the first question. `pool_for` gives the one for an owner's trees.
+    """Asks a worker, which starts with the first question. `pool_for` returns the one for an owner's trees.
 
-    What took a worker over must not answer for what belongs to somebody else.
+    A worker that a source has taken over must not answer for another owner's files.
     """
 
     def __init__(self, pool_for: Callable[[int], Pool], wanted: Wanted, knowledge: Knowledge) -> None:
@@ -49,7 +49,7 @@ class Prover:
         return self._knowledge.find_exceeding()[0]
 
     def prove(self, layout: Layout, relative: str, stale: Stale) -> list[LevelState]:
-        """The levels of a source with a verdict in the place of each doubt; what turns out to be fresh is left out.
+        """Returns the levels of a source with a verdict instead of each doubt, without those that turn out to be fresh.
 
         Raises UnprovenError.
         """
@@ -67,7 +67,7 @@ class Prover:
         return states
 
     def _changed_levels(self, layout: Layout, relative: str, stale: Stale, asked: list[LevelState]) -> frozenset[int]:
-        """The levels whose pyc carries another hash than their source has; all of them where it can't be told."""
+        """Returns the levels whose pyc has another hash than the source; all of them if that can't be found out."""
         everything = frozenset(state.level for state in asked)
         try:
             text = read_source(layout.sources, relative, stale.name)
@@ -81,7 +81,7 @@ class Prover:
         return frozenset(state.level for state, level in zip(asked, answer.levels) if level.state != wire.SAME)
 
     def _body(self, layout: Layout, relative: str, stale: Stale, state: LevelState) -> Verdict:
-        """What the body of a pyc is: nobody knows it, or it isn't the one that was recorded."""
+        """Returns the verdict on a body that has no record, or isn't the recorded one."""
         compare = state.verdict is Verdict.SUSPECT
         try:
             source = read_source(layout.sources, relative, stale.name).data if compare else b""
@@ -99,8 +99,8 @@ class Prover:
             verdicts = {wire.SAME: Verdict.FRESH, wire.CHANGED: Verdict.MISMATCHED}
             return verdicts.get(answer.levels[0].state, Verdict.CORRUPT)
         if isinstance(answer, wire.Failed):
-            return Verdict.MISMATCHED  # of a source that can't be compiled there is no code at all
-        return Verdict.CORRUPT  # it ended the process that loaded it
+            return Verdict.MISMATCHED  # a source that doesn't compile has no code at all
+        return Verdict.CORRUPT  # it crashed the process that loaded it
 
     def _ask(self, layout: Layout, request: wire.Frame, digest: bytes = b"", *, compiles: bool = False) -> Answer:
         """Ask about a source or a body with this digest. Raises UnprovenError if the answer says nothing about it."""

@@ -1,4 +1,4 @@
-"""Where results go while work is done: into the tally, and to the observer; a read-only place is one line in it."""
+"""Collects results for the tally and the observer. A place that can't be written is one line, not one for each file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .steps import Removal, Step
 
 
 class _ReadOnly:
-    """A directory that can't be written, with all below it: a mount of its own, or a whole tree."""
+    """A directory that can't be written, with everything below it: a mount, or a whole tree."""
 
     def __init__(self, path: str, *, turned: bool, mounted: bool) -> None:
         self.path = path
-        #: Whether it could be written when the run began.
+        #: Whether it was writable when the run began.
         self.turned = turned
-        #: Whether it was so from the start, by its mount: each directory below can be asked, and may be another mount.
+        #: Whether it was mounted read-only from the start. Directories below are checked: they may be other mounts.
         self.is_mounted = mounted and not turned
         #: Sources left without the bytecode that they need.
         self.left = 0
@@ -39,7 +39,7 @@ class Denial:
         top = layout.forbidden_top(relative)
         self.path = layout.pycs.describe(top)
         self._owner = layout.owner_of(top)
-        #: As whom nothing can be written there; None: as ourselves.
+        #: The account that can't write there; None: our own.
         self._account = layout.pycs.account_at(top)
         #: Sources left without the bytecode that they need.
         self.left = 0
@@ -64,7 +64,7 @@ class Denial:
 
 
 class Results:
-    """Takes in what became of each file."""
+    """Collects what became of each file."""
 
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
@@ -77,11 +77,11 @@ class Results:
         self._denied: set[int] = set()
         #: By device: a tree that was written.
         self._written: dict[int, Layout] = {}
-        #: What is read or looked at is so after this (nanoseconds since the epoch).
+        #: Everything is read after this (nanoseconds since the epoch).
         self.began = time.time_ns()
 
     def note(self, layout: Layout, step: Step, knowledge: Knowledge | None = None) -> None:
-        """Take in what a step says, except what is to be changed. With `knowledge`, links aren't reported again."""
+        """Report what a step says, except changes. With `knowledge`, links won't be reported again."""
         tally, relative = self.tally, step.relative
         for name, reason in step.skipped:
             path = layout.describe_source(relative, name)
@@ -99,8 +99,8 @@ class Results:
         tally.links += [Link(layout.describe_source(relative, name), goal) for name, goal in step.links]
         if knowledge is not None:
             tally.counts.failed += len(refused)
-            told = [(*each, "refused") for each in step.refused] + [(*each, "link") for each in step.links]
-            for name, reason, kind in told:
+            links = [(*each, "refused") for each in step.refused] + [(*each, "link") for each in step.links]
+            for name, reason, kind in links:
                 with contextlib.suppress(OSError):
                     seen = identity_at(layout.sources.lstat(relative, name), self.began)
                     knowledge.learn_failure(layout.describe_source(relative, name), seen, b"", kind, reason)
@@ -112,7 +112,7 @@ class Results:
     # -- places that can't be written ----------------------------------------------------------------------------
 
     def can_write(self, layout: Layout, relative: str) -> bool:
-        """Whether the file system takes writes where the pycs of a directory are, as far as is known."""
+        """Whether the file system of a directory's pycs is writable, as far as is known."""
         if not self.still_writes(layout, relative):
             return False
         if layout.is_read_only(relative):
@@ -122,7 +122,7 @@ class Results:
         return True
 
     def may_write(self, layout: Layout, relative: str, sources: int = 0) -> bool:
-        """The same, and whether this account has the right to; if not, so many sources are left."""
+        """Whether it is, and this account may write there; if not, this many sources are left."""
         if not self.can_write(layout, relative):
             if sources:
                 self.leave(layout, relative, sources)
@@ -135,12 +135,12 @@ class Results:
         return False
 
     def still_writes(self, layout: Layout, relative: str) -> bool:
-        """Whether nothing has said otherwise since `can_write`."""
+        """Whether nothing has shown otherwise since `can_write`."""
         found = self._found_read_only(layout, relative)
         return found is None or found.is_mounted
 
     def leave(self, layout: Layout, relative: str, sources: int) -> None:
-        """Count sources that a read-only file system keeps from their bytecode: no fault, where it always was."""
+        """Count sources left on a read-only file system: as skipped if it always was read-only, else as failed."""
         place = self._read_only_place(layout, relative)
         place.left += sources
         if place.turned:
@@ -156,7 +156,7 @@ class Results:
         return next((place for top, place in known.items() if _is_below(pycache, top)), None)
 
     def _read_only_place(self, layout: Layout, relative: str) -> _ReadOnly:
-        """Returns the read-only place that a directory lies in; says once, not for each file, that it is one."""
+        """Returns the read-only place that contains a directory, and reports it once."""
         if known := self._found_read_only(layout, relative):
             return known
         top = layout.read_only_top(relative)
@@ -173,7 +173,7 @@ class Results:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def tell_places(self) -> None:
-        """Say what was left for lack of rights, or as a file system turned read-only."""
+        """Report what was left for lack of rights, or because a file system turned read-only."""
         self.tally.failures += [denial.failure() for denial in self._denials.values()]
         self._denials.clear()
         for place in (place for known in self._read_only.values() for place in known.values() if place.turned):
@@ -182,7 +182,7 @@ class Results:
             self.tally.failures.append(Failure(place.path, "io", reason))
 
     def sync(self) -> bool:
-        """Bring everything that was written to the disk; only if that is so anybody may say that it is there."""
+        """Sync everything that was written to disk. Returns whether that succeeded."""
         from ...clibrary import sync_file_system
 
         is_synced = True
@@ -198,7 +198,7 @@ class Results:
     # -- what became of files ------------------------------------------------------------------------------------
 
     def remove(self, place: Place, removals: Iterable[Removal], manifest: Manifest) -> None:
-        """Remove files among the pycs of a directory; an orphan only if its source is gone at that moment."""
+        """Remove files from a directory of pycs; an orphan only if its source is gone at that moment."""
         from ...tree.sweep import remove_files  # an idle run never needs it
 
         kinds = {each.name: each.kind for each in removals}
@@ -214,18 +214,18 @@ class Results:
                 self.observer.removed(place.pyc(name), kinds[name])
 
     def wrote(self, layout: Layout) -> None:
-        """Something was written into this tree."""
+        """Note that this tree was written to."""
         self._written[layout.pycs.identity[0]] = layout
 
     def io_failure(self, layout: Layout, relative: str, path: str, error: OSError, *, source: bool = False) -> None:
-        """A system call failed over a pyc or a directory of `relative`, or, if `source`, over a whole source."""
+        """Report a system call that failed on a pyc or a directory of `relative`; if `source`, on a whole source."""
         if error.errno == errno.EROFS:
             self.leave(layout, relative, int(source))
             return
         self.tally.counts.failed += source
         reason, kind = error.strerror or str(error), "io"
         if error.errno in (errno.EACCES, errno.EPERM):
-            # Somebody else's tree: the first file says it for all of them.
+            # It is somebody else's tree: the first file stands for all.
             if id(layout) in self._denied:
                 return
             self._denied.add(id(layout))
@@ -236,14 +236,14 @@ class Results:
         self.tally.failures.append(Failure(path, kind, reason))
 
     def unreadable(self, path: str, error: Exception) -> None:
-        """A source couldn't be read; it is nothing to report that one has gone meanwhile."""
+        """Report a source that can't be read, unless it is gone."""
         if isinstance(error, SourceRefused):
             self.tally.fail(Failure(path, "refused", str(error)))
         elif isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             self.tally.fail(Failure(path, "io", error.strerror or str(error)))
 
     def uncompilable(self, path: str) -> None:
-        """A source that is known not to compile: it was announced before."""
+        """Report a source that is known not to compile, and was announced before."""
         self.tally.counts.skipped += 1
         self.tally.findings.append(Finding("uncompilable", None, path, known=True))
 

@@ -1,4 +1,4 @@
-"""What the sources of one directory need: the loop that an idle run spends its time in."""
+"""Judges the sources of a directory: the loop in which an idle run spends its time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .wanted import Wanted
 _UINT32 = 0xFFFFFFFF
 #: Characters, of four bytes at most. With a shorter name every pyc's name has room.
 _SHORT_NAME = 50
-#: Sources and pycs dealt with at once: only of so many anything but the names is held, however large a directory is.
+#: Sources and pycs handled at once: more than the names is kept in memory of no more, however large a directory is.
 AT_ONCE = 1024
 
 
@@ -44,7 +44,7 @@ class SourceJudge:
         patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
         self.pycs = Judge(layout, wanted, knowledge)
-        #: How many there are, how many need nothing, and where bytes are measured, how many bytes they have.
+        #: How many there are, how many are fresh, and, if that is measured, how many bytes they have.
         self.sources = self.fresh = self.bytes = 0
         #: Whether any in the last directory needs something.
         self.has_stale = False
@@ -78,7 +78,7 @@ class SourceJudge:
     def links_elsewhere(
         self, relative: str, names: list[str], sites: frozenset[tuple[int, int]]
     ) -> Iterator[tuple[str, str]]:
-        """Links to directories with sources outside of the scope, not told before, and where they lead."""
+        """Yields links to directories with sources outside of the scope, not reported before, and their targets."""
         tree = self._layout.sources
         for name in names:
             path = self._layout.describe_source(relative, name)
@@ -90,7 +90,7 @@ class SourceJudge:
                     yield name, goal
 
     def _statuses(self, step: Step, listing: SourceListing, names: list[str]) -> list[tuple[str, os.stat_result]]:
-        """The sources of these names, each with its status."""
+        """Returns the sources with these names, each with its status."""
         found, links = [], []
         is_link = set(listing.links).__contains__ if listing.links else None
         with self._layout.sources.entered(step.relative) as directory:
@@ -129,13 +129,13 @@ class SourceJudge:
             step.stale.append(Stale(name, status, tuple(states)))
 
     def _without_owned(self, step: Step, name: str, states: list[LevelState]) -> list[LevelState]:
-        """The levels that may be written: what a package owns is only reported."""
+        """Returns the levels that may be written: pycs of a package are only reported."""
         directory = self._layout.describe_pyc(step.relative)
         left = []
         for state in states:
             if state.verdict is Verdict.MISSING or not self._owns(directory, state.pyc):
                 left.append(state)
-            elif state.verdict in DOUBTS:  # nothing speaks against it
+            elif state.verdict in DOUBTS:  # no sign that it is stale
                 self.pycs.adopt(name, state.pyc)
             else:
                 step.owned.append((state.pyc, name))
@@ -145,7 +145,7 @@ class SourceJudge:
         if self._excluded and self._excluded.match(self._layout.describe_source(relative, name)):
             return "excluded"
         if self._is_library:
-            # No hook serves a standard library.
+            # Hooks don't need it.
             from ...interpreter.broken import BROKEN_ON_PURPOSE, is_broken_on_purpose
 
             return BROKEN_ON_PURPOSE if is_broken_on_purpose(f"{relative}/{name}") else None
@@ -154,7 +154,7 @@ class SourceJudge:
     def _reason_to_skip(self, relative: str, name: str, status: os.stat_result, states: list[LevelState]) -> str | None:
         if not self._wanted.header.has_modes and not 0 <= self._wanted.mtime(status) <= _UINT32:
             return "Python 3.6 accepts no bytecode for a source from before 1970 or after 2106"
-        # Of a source without code there should be no pyc either.
+        # A source that doesn't compile should have no pyc.
         has_pycs = any(state.verdict not in NO_PYC for state in states)
         source = self._layout.describe_source(relative, name)
         if not (self._wanted.trust_nothing or has_pycs) and self._is_uncompilable(source, status):
@@ -162,7 +162,7 @@ class SourceJudge:
         return None
 
     def _linked(self, step: Step, links: list[str]) -> list[tuple[str, os.stat_result]]:
-        """Sources that are links, with the status that the target's import sees."""
+        """Returns sources that are links, with the status that the target's import sees."""
         found = []
         for name in links:
             try:

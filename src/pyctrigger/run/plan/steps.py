@@ -1,4 +1,4 @@
-"""The one kind of step that a plan has: what one directory needs, and what a look at it has proven; values only."""
+"""The steps of a plan: what a directory needs, and what was proven about it. Values only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...state.records.parts import Part
 from ...state.records.record import Record
 from ...tuples import NamedTuple
 
-#: The header fits, or may fit; whether the code does has yet to be found out.
+#: The header fits, or may fit; whether the code does isn't known yet.
 DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 
 
@@ -24,11 +24,11 @@ class LevelState(NamedTuple):
     source_hash: bytes | None = None
     """The hash in its header, if it is hash-based."""
     record: Record | None = None
-    """The manifest's, if a new header is all that it needs."""
+    """The manifest's record, if a new header is all that it needs."""
 
 
 class Stale(NamedTuple):
-    """A source with bytecode to write, or to prove."""
+    """A source whose bytecode has to be written or proven."""
 
     name: str
     status: os.stat_result
@@ -42,13 +42,13 @@ class Unwanted(NamedTuple):
     stale: Stale
     """Its source, and what is wrong with it: no level if it is fresh."""
     is_recorded: bool
-    """Whether its level was asked for before: a run has made the pyc, or taken note of it."""
+    """Whether its level was wanted before: a run has made or recorded the pyc."""
     is_owned: bool
     """Whether a package owns it."""
 
 
 class Removal(NamedTuple):
-    """A file among the pycs that should go."""
+    """A file to remove from a directory of pycs."""
 
     name: str
     kind: str
@@ -57,46 +57,46 @@ class Removal(NamedTuple):
 
 
 class ForeignPlace(NamedTuple):
-    """A place where somebody else may rename: it is for the process that acts as that account."""
+    """A place where another account may rename, for a process that acts as that account."""
 
     relative: str
     deep: bool
-    """With everything below it, or that directory alone."""
+    """Whether everything below it is meant as well."""
     if_dead: bool = False
-    """Only if there is nothing but bytecode in it."""
+    """Only if it contains nothing but bytecode."""
 
 
 class Totals(NamedTuple):
-    """What was seen of a site directory, in all."""
+    """What was seen in a site directory, added up."""
 
     sources: int = 0
     fresh: int = 0
     source_bytes: int = 0
     pyc_bytes: int = 0
-    """Of this cache tag; 0 unless the bytes were to be measured."""
+    """Of this cache tag; 0 unless they were to be measured."""
 
     def plus(self, other: Totals) -> Totals:
-        """Both together."""
+        """Returns the sum."""
         return Totals(*map(sum, zip(self, other)))
 
 
 class DirectoryNote(NamedTuple):
-    """What a look at a directory has proven, for the next run."""
+    """What was proven about a directory, for the next run."""
 
     directory: bytes
     """Its key in the records."""
     unchanged: UnchangedDirectory | None
-    """None: it needs something, or may need something by and by."""
+    """None if it needs something now or will later."""
     gone: tuple[bytes, ...]
-    """The directories in it that have gone."""
+    """Its subdirectories that are gone."""
 
 
 class SeenPart(NamedTuple):
-    """What a look at a whole part of a site directory has seen, for the next hook's glance."""
+    """What was seen of a part of a site directory, for the next hook's glance."""
 
     name: str
     part: Part
-    is_served: bool
+    is_done: bool
     """Whether nothing more can be done for it."""
 
 
@@ -111,39 +111,39 @@ class Step(NamedTuple):
     refused: list[tuple[str, str]]
     """Sources that must not be read, with the reason."""
     owned: list[tuple[str, str]]
-    """Stale pycs that a package owns and that so stay as they are, each with its source."""
+    """Stale pycs that stay because a package owns them, each with its source."""
     links: list[tuple[str, str]]
     """Links to directories with sources, and where they lead: nothing is compiled through them."""
     unwanted: list[Unwanted]
-    """Pycs of levels that aren't asked for; only who looks is told of them."""
+    """Pycs of levels that aren't wanted; found only when nothing will be written."""
     records: list[tuple[str, Record | None]]
-    """What was proven of pycs, by name; None: what was recorded of one is wrong."""
+    """What was proven about pycs, by name; None if a record is wrong."""
     obstacle: str | None = None
-    """What stands in the way of the `__pycache__`."""
+    """What has the name of the `__pycache__` instead."""
     is_closed: bool = False
-    """Whether who may read its sources may not enter its `__pycache__`."""
+    """Whether accounts that may read its sources can't enter its `__pycache__`."""
     goes_on: bool = False
-    """Whether another step came before: what holds for the directory itself was said with that."""
+    """Whether an earlier step has what concerns the directory itself."""
     emptied_pycache: bool = False
     """Whether the removals leave the directory of its pycs empty."""
     emptied: bool = False
     """Whether they leave the directory itself empty."""
     unexamined: str | None = None
-    """Why it could not be looked at."""
+    """Why it can't be examined."""
     forbidden: str | None = None
-    """Why nothing can be done here as the account whose place it is."""
+    """Why nothing can be done here as the account that owns it."""
     note: DirectoryNote | None = None
-    """What the next run may know of it."""
+    """What was proven about it, for the next run."""
     part: SeenPart | None = None
     """The part of the site directory that ends with this step."""
 
     @classmethod
     def of(cls, relative: str) -> Step:
-        """A step to be filled."""
+        """Returns an empty step."""
         return cls(relative, [], [], [], [], [], [], [], [])
 
     def rest(self) -> Step:
-        """The next step about the same directory, to be filled."""
+        """Returns the next step about the same directory, empty."""
         return self.of(self.relative)._replace(obstacle=self.obstacle, goes_on=True)
 
     def joined(self, rest: Step) -> Step:
@@ -165,7 +165,7 @@ class Step(NamedTuple):
 
     @property
     def would_change(self) -> bool:
-        """Whether something should be done here."""
+        """Whether something has to be changed."""
         return bool(self.stale or self.removals or self.emptied_pycache or self.emptied or self.opens_pycache)
 
     @property
@@ -177,5 +177,5 @@ class Step(NamedTuple):
 
     @property
     def says_something(self) -> bool:
-        """Whether there is anything in it."""
+        """Whether it isn't empty."""
         return bool(self.is_needed or self.records or self.note or self.part)

@@ -1,4 +1,4 @@
-"""A survey: the steps that are asked for in the site directories of one target. It only reads, and yields values."""
+"""The steps that are needed in the site directories of one target. Only reads, and yields values."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .steps import ForeignPlace, Step, Totals
 from .walk import Planner
 from .wanted import Wanted
 
-#: By site directory: what another process has to look at in it; None: all that is asked for.
+#: By site directory: the places for another process; None for all of it.
 Places = dict[str, Union[list[ForeignPlace], None]]
 
 
 class Survey:
-    """What `units` ask for in the trees of one target; of `places` only, where it is made for those of others."""
+    """Plans the `units` of all site directories of a target, or only these `places` of other accounts."""
 
-    def __init__(  # noqa: PLR0913 - what a look is about, and who listens
+    def __init__(  # noqa: PLR0913 - what to examine, and where results go
         self,
         sites: OpenSites,
         units: Units,
@@ -44,20 +44,20 @@ class Survey:
         self._overview = overview
         self._observer = observer if observer and observer.is_watched else None
         self._places = places
-        #: Site directories that could not be opened, and those where nothing can be done as whose they are.
+        #: Site directories that can't be opened, and those where nothing can be done as their owner.
         self.unexamined, self.refused = sites.find_closed(places)
-        #: Places where somebody else may rename: they are for a process that acts as that account.
+        #: Places where another account may rename: for a process that acts as that account.
         self.foreign: Places = {path: None for path in sites.find_foreign() if units.get(path)}
-        #: What was seen in each site directory, once it has been looked through.
+        #: What was seen in each site directory that has been examined.
         self.totals: dict[str, Totals] = {}
 
     @property
     def total(self) -> Totals:
-        """What was seen in all of them."""
+        """What was seen in all of them, added up."""
         return Totals(*map(sum, zip(*self.totals.values())))
 
     def steps(self) -> Iterator[tuple[Layout, Step]]:
-        """Every step of every site directory's plan, but for those that another process has to take."""
+        """Yields every step of every site directory's plan, except those for another process."""
         for site, layout in self._sites.layouts:
             for step in self._steps_in(site, layout):
                 yield layout, step
@@ -75,13 +75,13 @@ class Survey:
         else:
             yield from planner.plan_places(places)
         self.totals[site.path] = planner.totals
-        # A hook's glance has seen that nothing has changed in what may be dead.
+        # A hook's glance has found packages without sources unchanged.
         has_seen_dead = self._overview is not None and self._overview.is_hook
         if foreign := [place for place in planner.foreign if not (place.if_dead and has_seen_dead)]:
             self.foreign[site.path] = foreign
 
     def changes(self, results: Results) -> Iterator[tuple[Layout, Step]]:
-        """The steps for which something can be changed; what the others say and prove is kept on the way."""
+        """Yields the steps that can change something; what all of them report and prove is kept."""
         tally = results.tally
         tally.unexamined += self.unexamined
         tally.failures += self.refused
@@ -95,17 +95,17 @@ class Survey:
             tally.counts.fresh += self.totals.get(site.path, Totals()).fresh
 
     def look_again(self) -> None:
-        """Keep what is left of the parts that needed something, once the run has done what it could."""
+        """Record what is left of the parts that needed something, after the run has done what it could."""
         if self._overview is None:
             return
         for site, layout in self._sites.layouts:
-            if units := [Unit(name, deep=bool(name)) for name in self._overview.unserved.get(site.path, ())]:
+            if units := [Unit(name, deep=bool(name)) for name in self._overview.unfinished.get(site.path, ())]:
                 planner = self._planner(site, layout, Notes(layout, self._overview.began, again=True))
                 for step in planner.plan_parts(units):
                     self._learn_part(layout, step)
 
     def _learn_part(self, layout: Layout, step: Step) -> None:
-        # What is left to packages is left for the moment if they couldn't be asked.
+        # If packages couldn't be asked what they own, nothing is left to them for good.
         if step.part is not None and self._overview is not None and not self.knowledge.ownership.is_unreadable:
             self._overview.learn(layout.sources.path, step.part)
 
@@ -119,17 +119,17 @@ class Survey:
 
 
 def touched_places(sites: OpenSites, units: Units) -> list[tuple[Layout, Unit]]:
-    """What is meant of the site directories that are open."""
+    """Returns the units in those site directories that could be opened."""
     return [(layout, unit) for site, layout in sites.layouts for unit in units.get(site.path, ())]
 
 
 def are_read_only(places: list[tuple[Layout, Unit]]) -> bool:
-    """Whether all of them lie on file systems that are mounted read-only; false if there are none."""
+    """Whether there are any, and all are on file systems that are mounted read-only."""
     return bool(places) and all(layout.is_read_only(unit.relative) for layout, unit in places)
 
 
 def find_denials(places: list[tuple[Layout, Unit]]) -> list[Failure]:
-    """Why this account may write nothing of them; empty if it may write some of it."""
+    """Returns why this account may write none of them; empty if it may write some."""
     if any(layout.may_write(part) for layout, unit in places for part in _parts_of(layout, unit)):
         return []
     denials = {denial.path: denial for denial in (Denial(layout, unit.relative) for layout, unit in places)}
@@ -137,7 +137,7 @@ def find_denials(places: list[tuple[Layout, Unit]]) -> list[Failure]:
 
 
 def _parts_of(layout: Layout, unit: Unit) -> Iterable[str]:
-    """A unit, and where that is a whole site directory, the packages in it: they may be somebody else's."""
+    """Yields a unit; of a whole site directory also its packages, which may belong to somebody else."""
     yield unit.relative
     if unit.deep and not unit.relative:
         with contextlib.suppress(OSError):

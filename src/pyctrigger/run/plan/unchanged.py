@@ -1,7 +1,7 @@
 """Directories that needed no work: recognises unchanged ones by stat alone, and proves which ones need none.
 
 What is proven was proven by records: each source and each pyc was what it was when the one was made from the other,
-and no name among the pycs may ever become reason to act, such as residue that is young yet.
+and nothing among the pycs will have to be removed later, such as residue that is too young.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .glance import Notes
 from .steps import DirectoryNote
 from .wanted import Wanted
 
-#: No listing has them: a row that does is damaged.
+#: Listings never contain them: a row that does is damaged.
 _NEVER_BELOW = frozenset({"", ".", "..", PYCACHE})
 
 
@@ -43,14 +43,14 @@ class UnchangedFinder:
         self._tree = layout.sources
         self._known = known
         self._notes = notes
-        #: Site directories of their own.
+        #: The other site directories, by device and inode.
         self._others = others
         self._base = key_of(layout.sources.path)
         self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
         self._terms = repr((wanted.terms, skips_packages))
 
     def find(self, relative: str) -> tuple[list[str], int] | None:
-        """Returns the directories in this one, and how many sources are, if it is unchanged; all of them are fresh."""
+        """Returns the subdirectories of an unchanged directory, and the number of its sources, all fresh; or None."""
         unchanged = self._known.of(self._key(relative))
         if unchanged is None or unchanged.terms != self._terms:
             return None
@@ -96,9 +96,9 @@ class UnchangedFinder:
     # -- proving -------------------------------------------------------------------------------------------------
 
     def end(self, relative: str, listing: SourceListing, sight: Sight | None) -> DirectoryNote | None:
-        """What a look at a directory has proven; `sight` is None if it needs something, or may need it by and by."""
+        """Returns what was proven about a directory; `sight` is None if it needs something now or will later."""
         if self._notes and self._notes.again:
-            return None  # what was written a moment ago proves nothing yet: the next run sees it when it is old enough
+            return None  # what was just written is too young to prove anything
         key = self._key(relative)
         before = self._known.of(key)
         seen = sight.packed(listing) if sight is not None else None
@@ -117,21 +117,21 @@ class UnchangedFinder:
 
 
 def _have_identities(directory: int, names: Iterable[str], expected: Iterator[tuple[int, ...]]) -> bool:
-    """Whether the files of these names are what the next of the identities say."""
-    # The names first: at their end nothing may be taken from the other.
+    """Whether the files with these names have the next of the expected identities."""
+    # The names first: zip() must not take an identity too many.
     return all(
         stamp_of(os.stat(name, dir_fd=directory, follow_symlinks=False)) == seen for name, seen in zip(names, expected)
     )
 
 
 class Sight:
-    """What a directory looked like before it was listed, and its pycs when they were compared."""
+    """The identities of a directory before it was listed, and of its sources and pycs when they were compared."""
 
     def __init__(self, directory: os.stat_result) -> None:
         self._began = time.time_ns()
         self._directories = [directory]
         self._sources = bytearray()
-        #: Those that are known to be made from their sources: by source, and by level.
+        #: Of the pycs that are known to be made from their sources, by source and level.
         self._pycs = bytearray()
         self._is_of_no_use = False
 
@@ -140,7 +140,7 @@ class Sight:
         self._directories.append(os.fstat(descriptor))
 
     def add(self, sources: list[os.stat_result], pycs: list[os.stat_result], levels: int) -> None:
-        """Take in sources, and those pycs of them that are known to be made from them. One that isn't spoils all."""
+        """Add sources, and their pycs that are known to be made from them. One that isn't makes everything useless."""
         if self._is_of_no_use or len(pycs) != levels * len(sources) or len(self._pycs) > MOST_NOTED:
             self._is_of_no_use = True
             return
@@ -151,13 +151,13 @@ class Sight:
             self._is_of_no_use = True
 
     def packed(self, listing: SourceListing) -> bytes | None:
-        """All identities; None where they prove nothing."""
+        """Returns all identities, packed; None if they prove nothing."""
         if self._is_of_no_use or listing.links or len(self._sources) != PACKED.size * len(listing.sources):
             return None
         if listing.has_pycache != bool(listing.sources) or len(self._directories) != 1 + listing.has_pycache:
             return None
         if not all(is_older(status, self._began) for status in self._directories):
-            return None  # a change since then may not show
+            return None  # a later change might not show
         try:
             directories = [PACKED.pack(*stamp_of(status)) for status in self._directories]
         except struct.error:

@@ -36,14 +36,14 @@ from .knowledge import Knowledge
 from .steps import DOUBTS, LevelState, Stale, Unwanted
 from .wanted import Wanted
 
-#: Those of a pyc that is kept, or may be: what is written anew gets the rights that it should have.
+#: The verdicts on a pyc that may be kept. One that is written anew gets the right permissions.
 _MAY_FIT = DOUBTS | {Verdict.FRESH}
-#: The byte behind a header: that of a pyc with a record was followed by code.
+#: The byte after a header: a pyc with a record has code.
 _SOME = b"\0"
 
 
 class Judge:
-    """Judges the pycs of one tree."""
+    """Judges the pycs of a tree, directory by directory."""
 
     def __init__(self, layout: Layout, wanted: Wanted, knowledge: Knowledge) -> None:
         self._layout = layout
@@ -61,11 +61,11 @@ class Judge:
         self._pycs: Opened | None = None
         #: The pycs of this directory that are as they were recorded.
         self.proven: list[os.stat_result] = []
-        #: What was proven of pycs of this directory: the records to keep, None for one to forget.
+        #: What was proven about pycs of this directory: records to keep, or None for one to drop.
         self.records: list[tuple[str, Record | None]] = []
 
     def enter(self, relative: str, names: dict[str, bool], links: Container[str]) -> None:
-        """Go on with another directory: `names` is everything in the directory of its pycs."""
+        """Go to another directory: `names` are all entries of the directory of its pycs."""
         self._relative, self._names, self._links, self._pycs = relative, names, links, None
         if names:
             self._reopen()
@@ -86,7 +86,7 @@ class Judge:
             pyc = name[:-3] + suffix
             record = self._records.get(self._directory, pyc) if self._records is not None else None
             identity = identity_of(status) if record is not None and not identity else identity
-            # The way of an idle run: source and pyc are what they were when they fitted each other.
+            # The path of an idle run: source and pyc are what they were when they matched.
             known = self._untouched(record, pyc) if record is not None and self._names.get(pyc) else None
             if (
                 record is not None
@@ -127,11 +127,11 @@ class Judge:
         return states
 
     def _are_alike(self, name: str, source: os.stat_result, pyc: os.stat_result) -> bool:
-        """Whether source and pyc, with the lists that they had when they were recorded, have the same readers."""
+        """Whether source and pyc have the same readers, with the access lists that they had when they were recorded."""
         return not (self._layout.has_prefix or name in self._links) and are_alike(source, pyc)
 
     def _wrong_rights(self, name: str, source: os.stat_result, pyc: str, record: Record | None) -> Verdict | None:
-        """The verdict on a pyc that others can read than its source, and that we would write with other rights."""
+        """Returns the verdict on a pyc with other readers than its source, which we would write with other rights."""
         try:
             rights = source_rights(self._layout.sources, self._relative, name)
             readers = self._layout.readers(self._relative, rights)
@@ -147,7 +147,7 @@ class Judge:
                 return Verdict.EXPOSED
             seen = (identity_of(source), identity_of(status))
             if record and record.microseconds and (record.source, record.pyc) == seen and not readers.have_ways:
-                return None  # as we wrote it: the file system allows no more
+                return None  # we wrote it like this: the file system allows no more
             uid = os.geteuid() or account_of_owner(directory, os.fstat(directory))
             if status.st_size and readers.are_more_than_of(status, acl, uid, takes_lists=takes_lists(directory)):
                 return Verdict.UNREADABLE
@@ -156,7 +156,7 @@ class Judge:
     def _refreshable(
         self, record: Record, pyc: str, status: os.stat_result, text: SourceText | None, *, is_untouched: bool
     ) -> Record | None:
-        """The record, if only the times have changed since the pyc was made; its body has to be just as it was then."""
+        """Returns the record if only times have changed since the pyc was made, and its body hasn't."""
         if text is None or not is_unchanged(status, text.status) or digest_of(text.data) != record.source_digest:
             return None
         if is_untouched:
@@ -170,11 +170,11 @@ class Judge:
         return renewed
 
     def judge_unwanted(self, pyc: str, source: str) -> Unwanted | None:
-        """Judge a pyc of a level that nobody asks for: without it, one that is stale would be seen by nobody."""
+        """Judge a pyc of a level that isn't wanted, since nothing else would notice that it is stale."""
         try:
             status = source_status(self._layout.sources, self._relative, source)
         except (OSError, SourceRefused):
-            return None  # gone meanwhile, or never to be read, which is told of the source
+            return None  # it is gone, or must not be read, which is reported for the source
         finally:
             self._reopen()
         level = self._names_of.level_of(pyc)
@@ -194,14 +194,14 @@ class Judge:
             self.records.append((pyc, record_of(text, digest_of(text.data), found)))
 
     def _reopen(self) -> None:
-        """Following a source's link may have opened so many directories that the one of the pycs was given back."""
+        """Open the directory of pycs again: following a link may have opened so many others that it was closed."""
         try:
             self._pycs = self._layout.pycs.entered(self._layout.pycache(self._relative))
         except OSError:
-            self._pycs = None  # swept away meanwhile: then nothing in it can be read
+            self._pycs = None  # it is gone: then nothing in it can be read
 
     def _look(self, pyc: str, size: int, record: Record | None, untouched: os.stat_result | None) -> tuple[bytes, int]:
-        """The first bytes of a pyc, and how large it is; one that is as it was recorded isn't opened for that."""
+        """Returns the first bytes of a pyc, and its size; an unchanged one isn't opened for that."""
         if record is not None and untouched is not None:
             return record.header + _SOME, untouched.st_size
         if self._pycs is None:
@@ -210,7 +210,7 @@ class Judge:
             return look_at_pyc(directory, pyc, size)
 
     def _untouched(self, record: Record, pyc: str) -> os.stat_result | None:
-        """The status of a pyc that is as it was recorded, header included: a row of the manifest may hold anything."""
+        """Returns the status of a pyc that is as it was recorded, or None. A damaged row may contain anything."""
         if self._pycs is None:
             return None
         try:
@@ -223,11 +223,11 @@ class Judge:
     def _fits(self, header: bytes, expected: bytes) -> bool:
         if self._by_time:
             return header == expected
-        # Of the source's hash in it nothing has to be known: it was right for this very source.
+        # Its hash needn't be compared: it was right for this very source.
         return header[:4] == expected[:4] and header[4:8] == self._wanted.mode.flags.to_bytes(4, "little")
 
     def _compare(self, record: Record | None, pyc: str, text: SourceText | None) -> Verdict:
-        """The verdict on a pyc whose header fits, by the bytes of both files."""
+        """Returns the verdict on a pyc whose header fits, from the bytes of both files."""
         if text is None:
             return Verdict.SUSPECT
         if record is None:

@@ -21,7 +21,7 @@ from ..scope.sites import reason_to_refuse
 from .disk_usage import FileSizes
 from .glance import Notes
 from .knowledge import Knowledge
-from .orphans import Seen, Weeder
+from .orphans import RemovalFinder, Seen
 from .sources import AT_ONCE, SourceJudge
 from .steps import ForeignPlace, Step, Totals
 from .unchanged import Sight, UnchangedFinder
@@ -52,7 +52,7 @@ class Planner:
         self._is_library = is_library
         self._notes = notes
         self._sources = SourceJudge(layout, wanted, knowledge, is_library=is_library, notes=notes)
-        self._weeder = Weeder(layout, wanted, knowledge.ownership.owned_in)
+        self._finder = RemovalFinder(layout, wanted, knowledge.ownership.owned_in)
         self._unchanged: UnchangedFinder | None = None
         self._unchanged_sources = 0
         records = knowledge.records
@@ -63,11 +63,12 @@ class Planner:
         self._pyc_bytes = 0
         #: The directories in the site directory, once it has been looked at.
         self._top: list[str] = []
-        #: Top-level directories that may hold nothing but bytecode: only an account that we don't act as can tell.
+        #: Top-level directories that may hold nothing but bytecode: only another account can find out.
         self._closed: set[str] = set()
-        self.looked: Callable[[int], None] | None = None  # is told how many sources have been looked at
+        #: Called with the number of sources that have been examined so far.
+        self.looked: Callable[[int], None] | None = None
         self._seen = 0
-        #: Places of others, which were left out.
+        #: Places of other accounts, which were left out.
         self.foreign: list[ForeignPlace] = []
 
     def plan(self, units: list[Unit]) -> Iterator[Step]:
@@ -80,12 +81,12 @@ class Planner:
             self.foreign += (ForeignPlace(name, deep=True, if_dead=True) for name in self._closed if name not in seen)
 
     def plan_places(self, places: list[ForeignPlace]) -> Iterator[Step]:
-        """Yields the steps for places that were left to the process that acts as accounts."""
+        """Yields the steps for places that only a process that acts as their accounts may enter."""
         found = (place for place in places if not place.if_dead or self._is_dead(place.relative))
         yield from self.plan_parts(Unit(place.relative, place.deep) for place in found)
 
     def plan_parts(self, units: Iterable[Unit]) -> Iterator[Step]:
-        """Yields the steps for these units, and for nothing else."""
+        """Yields the steps for these units only."""
         for unit in units:
             yield from self._part(unit.relative, deep=unit.deep and unit.relative != "")
             if unit == ("", True):
@@ -94,12 +95,12 @@ class Planner:
 
     @property
     def totals(self) -> Totals:
-        """What was seen in all."""
+        """Everything that was seen, added up."""
         sources, unchanged = self._sources, self._unchanged_sources
         return Totals(sources.sources + unchanged, sources.fresh + unchanged, sources.bytes, self._pyc_bytes)
 
     def _part(self, relative: str, *, deep: bool) -> Iterator[Step]:
-        """Yields the steps for a part of its own for a glance: a top-level directory, or the modules beside those."""
+        """Yields the steps for one part: a top-level directory, or the modules directly in the site directory."""
         if not self._notes:
             yield from self._descend(relative, deep=deep)
             return
@@ -124,20 +125,20 @@ class Planner:
         for name in names if deep else ():
             if (yield from self._descend(f"{relative}/{name}", deep=True)):
                 emptied.add(name)
-        if unchanged is not None and emptied:  # by what was removed below, it has changed since
+        if unchanged is not None and emptied:  # removing something below has changed it
             seen = yield from self._examined(relative, deep=False)
         elif unchanged is not None:
             self._unchanged_sources += unchanged[1]
         if seen is None or (seen.pycs is None and not emptied):
             return False
-        step = self._weeder.emptied(relative, seen, emptied)
+        step = self._finder.emptied(relative, seen, emptied)
         if step is None:
             return False
         yield step
         return step.emptied or self._layout.has_prefix
 
     def _examined(self, relative: str, *, deep: bool) -> Generator[Step, None, Seen | None]:
-        """What stands in one directory, with a step if it needs something; None where it can't be looked at."""
+        """Yields the steps for one directory. Returns what is in it, or None if it can't be examined."""
         problem = Step.of(relative)
         if relative.count("/") >= _DEEPEST:
             yield problem._replace(unexamined=f"more than {_DEEPEST} directories deep")
@@ -154,7 +155,7 @@ class Planner:
                 yield problem._replace(forbidden=reason)
             elif error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
                 yield problem._replace(unexamined=error.strerror or str(error))
-        return None  # gone meanwhile, or never a directory: nothing below it is ours
+        return None  # it is gone, or was never a directory
 
     def _leave_to_others(self, relative: str, *, deep: bool) -> None:
         self.foreign.append(ForeignPlace(relative, deep=deep))
@@ -168,7 +169,7 @@ class Planner:
         return names
 
     def _dead_packages(self) -> list[str]:
-        """Top-level directories that hold nothing but bytecode.
+        """Returns the top-level directories that contain nothing but bytecode.
 
         pkg reports neither what only the old version of a package had nor a package that was renamed, and `import`
         still finds them, as namespace packages.
@@ -179,7 +180,7 @@ class Planner:
             names = listing.directories if listing else []
             dead += [name for name in names if self._is_dead(name)]
             if self._layout.has_prefix:
-                # What is gone altogether has no directory left but that of its pycs.
+                # Of a package that is gone only the directory of its pycs is left.
                 below = self._layout.pycs.directories_in(self._layout.pycache(""))
                 dead += sorted({*below} - {*names} - self._skipped(""))
         return dead
@@ -197,7 +198,7 @@ class Planner:
         return all(self._is_dead(f"{relative}/{name}") for name in listing.directories)
 
     def _look(self, relative: str) -> Generator[Step, None, Seen]:
-        """What one directory needs, step by step, and what stands in it. Raises OSError."""
+        """Yields what one directory needs. Returns what is in it. Raises OSError."""
         if self._notes:
             self._notes.directory(relative)
         sight = Sight(os.fstat(self._layout.sources.directory(relative))) if self._unchanged else None
@@ -215,24 +216,24 @@ class Planner:
             step = yield from self._sources.judge(step, listing, pycs.entries if pycs else {}, sight)
             has_stale = self._sources.has_stale
             step.links.extend(self._sources.links_elsewhere(relative, listing.linked, self._sites))
-        removals = self._weeder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
-        # Who looks, and finds a directory as it was, would be silent about a level that isn't wanted.
-        sight = None if self._weeder.waits or self._weeder.unwanted else sight
-        if self._notes and self._weeder.waits:
-            self._notes.wait(relative, self._weeder.spared, self._weeder.waits_until)
+        removals = self._finder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
+        # A directory that is passed over as unchanged wouldn't have its unwanted levels reported.
+        sight = None if self._finder.waits or self._finder.unwanted else sight
+        if self._notes and self._finder.waits:
+            self._notes.wait(relative, self._finder.spared, self._finder.waits_until)
         if self._sizes and pycs:
             self._pyc_bytes += sum(map(self._sizes.of, self._statuses(relative, pycs)))
-        told = self._weeder.unwanted if not self._wanted.work.writes else []
+        unwanted = self._finder.unwanted if not self._wanted.work.writes else []
         if self._unchanged and listing:
-            is_needed = step.is_needed or removals or told
+            is_needed = step.is_needed or removals or unwanted
             note = self._unchanged.end(relative, listing, None if is_needed else sight)
             step = step._replace(note=note) if note else step
         for start in range(0, len(removals), AT_ONCE):
             step.removals.extend(removals[start : start + AT_ONCE])
             yield step
             step = step.rest()
-        for start in range(0, len(told), AT_ONCE):
-            judged = (self._sources.pycs.judge_unwanted(*each) for each in told[start : start + AT_ONCE])
+        for start in range(0, len(unwanted), AT_ONCE):
+            judged = (self._sources.pycs.judge_unwanted(*each) for each in unwanted[start : start + AT_ONCE])
             step.unwanted.extend(filter(None, judged))
             yield step
             step = step.rest()
@@ -241,16 +242,16 @@ class Planner:
         return Seen(listing, pycs, len(removals), has_stale or step.obstacle is not None)
 
     def _statuses(self, relative: str, pycs: PycListing) -> Iterator[os.stat_result]:
-        """Yields the statuses of the pycs that all this is about."""
+        """Yields the statuses of the pycs of the wanted cache tag and levels."""
         for name, regular in pycs.names.items():
-            if regular and self._weeder.is_meant(name):
+            if regular and self._finder.is_meant(name):
                 with contextlib.suppress(FileNotFoundError):
                     yield self._layout.pycs.lstat(self._layout.pycache(relative), name)
 
     def _list_pycs(
         self, relative: str, listing: SourceListing | None, sight: Sight | None
     ) -> tuple[Step, PycListing | None]:
-        """A step with what is wrong with the directory of the pycs itself, and what stands in that. Raises OSError."""
+        """Returns a step with what is wrong with the directory of pycs itself, and its listing. Raises OSError."""
         step = Step.of(relative)
         if not (self._layout.has_prefix or (listing and listing.has_pycache)):
             return step, None
@@ -274,7 +275,7 @@ class Planner:
             return step._replace(obstacle="is a link or a file"), None
 
     def _list(self, relative: str) -> SourceListing | None:
-        """What stands in a source directory; None where, with a pycache prefix, only its pycs are left."""
+        """Returns the listing of a source directory; None if only its pycs, below a pycache prefix, are left."""
         try:
             opened = self._layout.sources.entered(relative)
         except FileNotFoundError:
@@ -287,5 +288,5 @@ class Planner:
             return list_sources(directory, self._skipped(relative))
 
     def _skipped(self, relative: str) -> frozenset[str]:
-        """Directories that lie in the standard library's and don't belong to it."""
+        """Returns the directories inside the standard library's that don't belong to it."""
         return PACKAGE_DIRECTORIES if self._is_library and not relative else _NOTHING

@@ -15,12 +15,12 @@ from ..scope.request import Request, Work
 from ..scope.target import Target
 
 EVERY_LEVEL = (0, 1, 2)
-#: To be raised with what a directory that needs nothing is looked at for, between two versions.
+#: Raise it with the rules for what a directory needs, between two versions.
 _RULES = 3
 
 
 class Wanted(NamedTuple):
-    """What is wanted of a tree, and how much of what stands there is to be believed."""
+    """The bytecode that is wanted, and how much of what exists is trusted."""
 
     cache_tag: str
     header: HeaderFormat
@@ -34,19 +34,19 @@ class Wanted(NamedTuple):
     source_date_epoch: int | None = None
     """No timestamp in a pyc is later than this (seconds): the sources' own will be clamped to it."""
     compare_code: bool = False
-    """A thorough look: the same, and nothing is written."""
+    """Compare every pyc with a new compilation, and write nothing."""
     bound: frozenset[int] | None = None
-    """The only levels that a sweep, a purge or a look is about; None: every level."""
+    """The only levels that are swept, purged or examined; None for every level."""
     sweeps_unwanted: bool = False
-    """A sweep: also pycs of levels that aren't wanted go."""
+    """Also sweep pycs of levels that aren't wanted."""
     trust_all_directories: bool = False
-    """Also those that everybody, or an account that owns none of the sources, may write into."""
-    tells_shared: bool = False
-    """Say where a group may write beside root: to who calls it, not with each transaction."""
+    """Also write into directories that everybody, or an account that owns none of the sources, may write."""
+    reports_shared: bool = False
+    """Report where a group may write beside root; hooks don't."""
     links_twins: bool = True
     """Equal code at several levels is one file with several names."""
     keep_owned: bool = True
-    """A package's own pyc stays as it is, stale or not."""
+    """Leave pycs of packages as they are, stale or not."""
     limits: Mapping[str, float] = MappingProxyType({})
     """By kind of failure (`timeout`, `memory`): what one source may use."""
 
@@ -57,17 +57,17 @@ class Wanted(NamedTuple):
 
     @property
     def purges(self) -> bool:
-        """Whether every pyc of this cache tag goes, its source or not."""
+        """Whether every pyc of this cache tag is removed, even beside its source."""
         return self.work is Work.PURGE
 
     @property
     def judges_sources(self) -> bool:
-        """Whether sources are looked at for what they need."""
+        """Whether sources are checked for missing and stale bytecode."""
         return self.work not in (Work.SWEEP, Work.PURGE)
 
     @property
     def passes_unchanged(self) -> bool:
-        """Whether directories that needed nothing are passed over while they are unchanged."""
+        """Whether unchanged directories that needed nothing are skipped."""
         return self.work in (Work.RUN, Work.VERIFY) and not self.compare_code
 
     @property
@@ -76,7 +76,7 @@ class Wanted(NamedTuple):
         return self.work is Work.STATUS
 
     def mtime(self, status: os.stat_result) -> int:
-        """The mtime that belongs into a pyc, as importlib computes it: `int()` of the float, not the nanoseconds."""
+        """Returns the mtime for a pyc as importlib computes it: `int()` of the float, not the nanoseconds."""
         mtime = int(status.st_mtime)
         return mtime if self.source_date_epoch is None else min(mtime, self.source_date_epoch)
 
@@ -92,15 +92,15 @@ class Wanted(NamedTuple):
 
 
 def wanted_bytecode(target: Target, request: Request, settings: Settings, writer: str) -> Wanted:
-    """What every source of this target should have. `writer` is the id in the names of files in the making."""
+    """Returns what every source of this target should have. `writer` is the id in our temporary names."""
     header = target.header
     mode = request.bytecode.invalidation_mode or settings.invalidation_mode
     bound = None
-    # To a run `--optimize` says what to write; orphans are dead at every level.
+    # For a run, `--optimize` says what to write; orphans go at every level.
     if request.bytecode.optimize is not None and request.work not in (Work.RUN, Work.REPAIR):
         named = frozenset(request.bytecode.optimize)
         bound = None if named == frozenset(EVERY_LEVEL) else named
-    # Of a sweep `--optimize` says what it takes; which levels are wanted says the configuration alone.
+    # For a sweep, `--optimize` says what to remove; the wanted levels come from the configuration alone.
     asked = request.bytecode._replace(optimize=None) if request.work is Work.SWEEP else request.bytecode
     levels = asked.levels(settings, target.dotted)
     if request.bytecode.unwanted and bound is not None and bound <= set(levels):
@@ -113,7 +113,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         cache_tag=target.interpreter.cache_tag,
         header=header,
         levels=levels,
-        # 3.6 knows no other: asking it for a hash can only mean the nearest that it has.
+        # 3.6 has no other mode.
         mode=mode if header.has_modes else InvalidationMode.TIMESTAMP,
         writer=writer,
         work=request.work,
@@ -124,9 +124,9 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         bound=bound,
         sweeps_unwanted=request.bytecode.unwanted,
         trust_all_directories=settings.untrusted_directories == "allow",
-        tells_shared=os.geteuid() == 0 and not request.running.hook,
+        reports_shared=os.geteuid() == 0 and not request.running.hook,
         links_twins=settings.duplicates == "hardlink",
-        # Who only looks is told of every stale pyc, whosever it is.
+        # verify and status report every stale pyc, also a package's.
         keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.bytecode.replaces_owned,
         limits=settings.limits,
     )
