@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from packages import write_tree
-from pyctrigger.state.history import MOST_RUNS, History, PastFlavour, PastRun
+from pyctrigger.state.history import History
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,62 +214,6 @@ def test_no_such_run(pyctrigger: Command, scope: list[Argument]) -> None:
     ]
 
 
-# ------------------------------------------------------------------------------------------------------------ the file
-
-
-def a_run(number: int = 0, text: str = "x") -> PastRun:
-    """A run as another version could have recorded it."""
-    flavour = PastFlavour("py311", "cpython-311-00000000", {"compiled": 1}, ((text, "io", text),), 1, 1, 0.5)
-    return PastRun(
-        number,
-        1.0,
-        2.0,
-        1,
-        "",
-        "run",
-        "unknown",
-        None,
-        True,
-        {"optimize": [0]},
-        (text,),
-        1,
-        (flavour,),
-        ((69, text),),
-        69,
-    )
-
-
-def test_the_file_stays_small_and_keeps_the_newest(tmp_path: Path) -> None:
-    """So many rows, whatever happens for years, also if a run of long ago ends at last."""
-    history = History(str(tmp_path))
-
-    for _ in range(MOST_RUNS + 20):
-        last = history.add(a_run(text="x" * 1000))
-    history.add(a_run(number=5))
-
-    numbers = [run.number for run in history.runs()]
-    assert (list(range(21, MOST_RUNS + 21)), MOST_RUNS + 20) == (numbers, last)
-    (file,) = tmp_path.iterdir()
-    assert ("history.sqlite", True) == (file.name, file.stat().st_size < 6000 * MOST_RUNS)
-
-
-def test_runs_that_end_at_once_have_numbers_of_their_own(tmp_path: Path) -> None:
-    """Eight processes; one that would have to wait for longer goes without."""
-    program = (
-        "import contextlib, sys\nfrom pyctrigger.state.history import History\nsys.path[:] = sys.argv[2].split(':')\n"
-        "from test_history import a_run\nhistory = History(sys.argv[1])\n"
-        "for _ in range(40):\n    with contextlib.suppress(OSError):\n        print(history.add(a_run()))\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path), ":".join(sys.path)]
-    children = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(8)]
-
-    numbers = [int(word) for child in children for word in child.communicate()[0].split()]
-
-    assert [child.returncode for child in children] == [0] * 8
-    assert sorted(numbers) == list(range(1, len(numbers) + 1)) == [run.number for run in History(str(tmp_path)).runs()]
-    assert len(numbers) > 160
-
-
 def test_a_run_waits_for_no_other_program(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
     """One that holds the file: after a moment the run goes on without, says so once, and the next one is recorded."""
     (site / "bad.py").unlink()
@@ -291,87 +230,6 @@ def test_a_run_waits_for_no_other_program(pyctrigger: Command, scope: list[Argum
     assert (1, line) == (held.counts["compiled"], held.err)
     assert ("no run is recorded\n", f"{place} can't be read: database is locked\n") == (listed.out, listed.err)
     assert [2, 1] == [run["number"] for run in past(pyctrigger)]
-
-
-@pytest.mark.parametrize(
-    "damage", [b"x" * 40_000, b"", b"SQLite format 3\0" + b"x" * 40_000], ids=["text", "empty", "header"]
-)
-def test_a_damaged_file_begins_anew(tmp_path: Path, damage: bytes) -> None:
-    """What it held isn't known any more, and the next run has its place."""
-    history, notices = History(str(tmp_path)), list[str]()
-    history.add(a_run())
-    (tmp_path / "history.sqlite").write_bytes(damage)
-
-    assert ([], True) == (history.runs(notices.append), notices[0].startswith(f"{tmp_path}/history.sqlite can't be "))
-    assert (1, ["y"]) == (history.add(a_run(text="y")), [text for run in history.runs() for text in run.paths or ()])
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[]", "1", "[" * 50000, '{"began": 1'])
-def test_a_record_that_cannot_be_read_costs_no_other(tmp_path: Path, text: str) -> None:
-    """Neither those before nor those after it."""
-    history = History(str(tmp_path))
-    history.add(a_run())
-    put_record(tmp_path, text)
-
-    history.add(a_run(text="y"))
-
-    assert [(run.number, run.paths) for run in history.runs()] == [(1, ("x",)), (3, ("y",))]
-
-
-def put_record(directory: Path, text: str, number: int | None = None) -> None:
-    """A row that nobody of ours has written."""
-    with contextlib.closing(sqlite3.connect(directory / "history.sqlite")) as database, database:
-        database.execute("pragma synchronous = off")
-        database.execute("insert or replace into runs values (?, ?)", (number, text))
-
-
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_any_record_is_a_run_or_nothing(tmp_path: Path, data: st.DataObject) -> None:
-    """A field of another type, or a text cut anywhere, is left out; what is left can be shown."""
-    history = History(str(tmp_path))
-    if not history.runs():
-        history.add(a_run())
-    with contextlib.closing(sqlite3.connect(tmp_path / "history.sqlite")) as database:
-        ((text,),) = database.execute("select record from runs where number = 1")
-    fields = json.loads(text)
-    name = data.draw(st.sampled_from(sorted(fields)))
-    fields[name] = data.draw(
-        st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800"),
-            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
-            max_leaves=5,
-        )
-    )
-    put_record(tmp_path, json.dumps(fields)[: data.draw(st.integers(100, 2000))], 2)
-
-    for run in history.runs():
-        assert run.outcome in ("done", "failed", "error", "deferred", "interrupted", "running")
-        for text in (run.command, run.event, *(run.paths or ()), *(each.flavour for each in run.flavours)):
-            os.fsencode(text)
-        assert run.changes >= 0
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        (
-            "create view runs as with recursive r(number) as (select 1 union all select number + 1 from r)"
-            " select number, number as record from r"
-        ),
-        "create table runs (number, record as (hex(zeroblob(1 << 28))))",
-        "create table other (number, record)",
-    ],
-    ids=["endless view", "computed column", "other table"],
-)
-def test_nothing_that_a_schema_says_is_run(tmp_path: Path, schema: str) -> None:
-    """A file that somebody else has made is read as a table, or not at all, and in time."""
-    with contextlib.closing(sqlite3.connect(tmp_path / "history.sqlite")) as database, database:
-        database.execute(schema)
-    notices = list[str]()
-
-    assert [] == History(str(tmp_path)).runs(notices.append)
-    assert ["can't be read: "] == [re.findall("can't be read: ", notice)[0] for notice in notices]
 
 
 @pytest.mark.parametrize(("kind", "is_kept"), [("fifo", True), ("link", True), ("directory", False)])

@@ -126,12 +126,8 @@ class Tally:
     def add(self, other: Tally) -> None:
         """Add another tally."""
         self.counts.add(other.counts)
-        self.failures += other.failures
-        self.findings += other.findings
-        self.actions += other.actions
-        self.unexamined += other.unexamined
-        self.links += other.links
-        self.notices += other.notices
+        for name in ("failures", "findings", "actions", "unexamined", "links", "notices"):
+            getattr(self, name).extend(getattr(other, name))
         self.left_read_only |= other.left_read_only
         self.is_interrupted |= other.is_interrupted
 

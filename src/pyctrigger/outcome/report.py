@@ -103,9 +103,7 @@ class FlavourReport:
             "installation": self.installation,
             **path_fields("prefix", self.prefix),
             "outcome": self.outcome,
-            "interpreter": interpreter_fields(self.interpreter)
-            if self.interpreter and self.interpreter.executable
-            else None,
+            "interpreter": interpreter_fields(self.interpreter),
             "counts": tally.counts.as_dict(),
             "failures": [_failure(failure) for failure in tally.failures],
             "findings": [_finding(finding) for finding in tally.findings],
@@ -208,8 +206,10 @@ def as_printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def interpreter_fields(interpreter: Interpreter) -> dict[str, Any]:
-    """An interpreter for JSON."""
+def interpreter_fields(interpreter: Interpreter | None) -> dict[str, Any] | None:
+    """An interpreter for JSON; None for one that is gone."""
+    if interpreter is None or not interpreter.executable:
+        return None
     return {
         **path_fields("executable", interpreter.executable),
         "implementation": interpreter.implementation,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any, TypeVar
 
 from ..outcome.report import FlavourReport, Report, printable
 from ..state.history import History, PastFlavour, PastRun, birth_of
@@ -19,6 +20,8 @@ _MOST_ERRORS = 4 << 10
 _LONGEST_MESSAGE = 500
 #: What stands in fields of its own.
 _APART = frozenset({"paths", "event", "manager", "hook", "state_dir"})
+
+_Thing = TypeVar("_Thing")
 
 
 class Recording:
@@ -41,7 +44,7 @@ class Recording:
             manager=transaction.manager,
             hook=request.running.hook,
             options=_options(request),
-            paths=None if paths is None else tuple(_first(paths, _MOST_PATHS, len)),
+            paths=None if paths is None else tuple(first_that_fit(paths, _MOST_PATHS, len)),
             path_count=len(paths or ()),
         )
 
@@ -56,7 +59,7 @@ class Recording:
         ended = self._run._replace(
             ended=time.time(),
             flavours=tuple(_flavour(run, room) for run in report.runs),
-            errors=tuple(_first(errors, _MOST_ERRORS, lambda error: len(error[1]))),
+            errors=tuple(first_that_fit(errors, _MOST_ERRORS, lambda error: len(error[1]))),
             exit_code=report.exit_code,
         )
         self._add(ended)
@@ -90,7 +93,7 @@ def _flavour(run: FlavourReport, room: int) -> PastFlavour:
         flavour=run.flavour,
         installation=run.installation,
         counts={name: count for name, count in tally.counts.as_dict().items() if count},
-        failures=tuple(_first(failures, room, lambda each: len(each[0]) + len(each[2]))),
+        failures=tuple(first_that_fit(failures, room, lambda each: len(each[0]) + len(each[2]))),
         failure_count=max(tally.counts.failed, len(everything)),
         exit_code=max(tally.exit_code, run.error.exit_code if run.error else 0),
         elapsed_seconds=round(run.elapsed_seconds, 3),
@@ -101,12 +104,7 @@ def _flavour(run: FlavourReport, room: int) -> PastFlavour:
     )
 
 
-def _first(things: Iterable[Any], room: int, size: Any) -> list[Any]:
+def first_that_fit(things: Sequence[_Thing], room: int, size: Callable[[_Thing], int]) -> list[_Thing]:
     """As many of the first ones as there is room for."""
-    found = []
-    for thing in things:
-        room -= size(thing)
-        if room < 0:
-            break
-        found.append(thing)
-    return found
+    sizes = accumulate(map(size, things))
+    return [thing for thing, total in zip(things, sizes) if total <= room]

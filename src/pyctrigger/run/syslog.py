@@ -10,6 +10,7 @@ from ..errors import PyctriggerError
 from ..outcome.observer import Observer
 from ..outcome.report import FlavourReport, Report, shown
 from .operation import Operation
+from .recording import first_that_fit
 from .scope.request import Request
 
 #: Bytes. Every receiver should take as much (RFC 5424, 6.1), and some cut off what is longer.
@@ -71,16 +72,11 @@ def _numbers(run: FlavourReport) -> str:
 
 def _line(request: Request, pieces: list[str]) -> str:
     """As many of the pieces as fit, and how many more there are."""
-    words = [request.work.value, "--hook" if request.running.hook else "", request.transaction.manager or ""]
-    words.append(request.transaction.event if request.transaction.event != "unknown" else "")
-    line = " ".join(filter(None, words)) + ": "
-    room = _MOST_BYTES - len(line)
-    fitting = []
-    for piece in map(_cut, pieces):
-        room -= len(piece.encode("utf-8", "replace")) + len("; ")
-        if room < 0:
-            break
-        fitting.append(piece)
+    _, event, manager = request.transaction
+    options = ["--hook" if request.running.hook else None, manager, event if event != "unknown" else None]
+    line = " ".join([request.work.value, *filter(None, options)]) + ": "
+    cut = list(map(_cut, pieces))
+    fitting = first_that_fit(cut, _MOST_BYTES - len(line), lambda piece: len(f"{piece}; ".encode("utf-8", "replace")))
     if len(fitting) < len(pieces):
         fitting.append(f"and {len(pieces) - len(fitting)} more")
     return line + ("; ".join(fitting) or "nothing to do")

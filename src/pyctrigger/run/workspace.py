@@ -12,6 +12,7 @@ from ..outcome.report import FlavourReport
 from ..state.locations import lock_directory, lock_file
 from ..state.records.manifest import Manifest
 from ..state.records.parts import Parts
+from ..state.sqlite import has_sqlite
 from .backlog import Backlog
 from .operation import Operation
 from .plan.results import Results
@@ -139,7 +140,7 @@ class Workspace:
         results.tell_places()
         self.save(results, manifest)
         self._hand_over(results.tally)
-        if results.tally.counts.compiled and self.operation.store.base is not None and manifest.lacks_sqlite:
+        if results.tally.counts.compiled and self.operation.store.base is not None and not has_sqlite():
             self.operation.observer.notice(
                 "this Python has no module sqlite3: every run examines everything, and no history is kept"
             )

@@ -6,6 +6,8 @@ import os
 import struct
 import sys
 
+from ..clibrary import call
+
 #: From <linux/stat.h>: the flag that asks for the field, and the field's offset in the answer.
 _STATX_BTIME = 0x800
 _MASK, _BIRTH = struct.Struct("=I"), struct.Struct("=qI")
@@ -27,10 +29,8 @@ def _ask_statx(descriptor: int) -> int:
         import ctypes
 
         answer = ctypes.create_string_buffer(_SIZE)
-        call = ctypes.CDLL(None).statx
-        if call(descriptor, b"", _AT_EMPTY_PATH, ctypes.c_uint(_STATX_BTIME), answer) != 0:
-            return 0
-    except (ImportError, AttributeError, OSError):  # no ctypes, or an old C library
+        call("statx", descriptor, b"", _AT_EMPTY_PATH, _STATX_BTIME, answer)
+    except (ImportError, OSError):  # no ctypes, or an old C library
         return 0
     if not _MASK.unpack_from(answer)[0] & _STATX_BTIME:
         return 0

@@ -55,14 +55,7 @@ def lock_file(directory: str, installation: str) -> str:
 
 def state_directory() -> str | None:
     """Returns the directory of journal, manifest and cache, or None for an account without a home directory."""
-    if is_root():
-        return system_state_directory()
-    return _platform_directory("user_state_dir")
-
-
-def system_state_directory() -> str:
-    """Returns root's state directory."""
-    return _SYSTEM.state
+    return _SYSTEM.state if is_root() else _platform_directory("user_state_dir")
 
 
 def configuration_files(*, hook: bool) -> list[str]:

@@ -82,8 +82,8 @@ class InstallationLock:
                 return waited
             waited = True
             if patience:
-                announce(f"waiting for the lock, held by {self.holder() or 'an unknown process'}")
-        holder = self.holder()
+                announce(f"waiting for the lock, held by {_holder_in(self._note) or 'an unknown process'}")
+        holder = _holder_in(self._note)
         raise LockTimeoutError(timeout, str(holder) if holder else None)
 
     def _acquire_within(self, seconds: float) -> bool:
@@ -127,10 +127,6 @@ class InstallationLock:
                 os.unlink(self._note)
             self._lock.release()
 
-    def holder(self) -> Holder | None:
-        """Returns the holder according to its note, or None without a readable one."""
-        return read_holder(self._note)
-
     def _mark_use(self) -> int | None:
         """Note that somebody has used the lock, when it is taken and when it is given back; when the last use was.
 
@@ -153,7 +149,7 @@ class InstallationLock:
             os.replace(temporary, self._note)
 
 
-def read_holder(note: str) -> Holder | None:
+def _holder_in(note: str) -> Holder | None:
     """Returns the holder that a note names, or None without a readable one."""
     try:
         with open(note, encoding="utf-8", errors="replace") as file:
@@ -176,7 +172,7 @@ def current_holder(directory: str | None, installation: str) -> Holder | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        note = read_holder(os.path.join(directory, installation + ".owner"))
+        note = _holder_in(os.path.join(directory, installation + ".owner"))
         return note or Holder(0, "unknown", 0.0)
     except OSError:
         return None  # flock(2) isn't supported, so there is no holder

@@ -16,6 +16,8 @@ from ..interpreter.interpreter import Account, Interpreter, Probed, Witness, is_
 from . import files
 
 _FORMAT = 2
+#: What loading a damaged entry raises, or none.
+_DAMAGED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 class ProbedInterpreters:
@@ -31,12 +33,11 @@ class ProbedInterpreters:
     def ask(self, executable: str, *, root: str | None = None) -> Interpreter:
         """Returns what `executable` is, from the cache or by probing it. Raises like `probe`."""
         path = self._entry_path(executable, root)
-        known = files.read(path) if path else None
-        if known is not None:
-            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
-                probed = _load(known)
-                if self._is_valid(probed, executable, root):
-                    return probed.interpreter
+        with contextlib.suppress(*_DAMAGED):
+            interpreter, witnesses = _load(files.read(path) if path else None)
+            is_meant = (interpreter.executable, interpreter.root) == (executable, root)
+            if is_meant and witnesses and all(map(is_unchanged, witnesses)):
+                return interpreter
         from ..interpreter.probe import probe  # it imports what a run without a child doesn't need
 
         probed = probe(executable, root=root)
@@ -58,7 +59,7 @@ class ProbedInterpreters:
         if self._directory is None or not os.path.isdir(self._directory):
             return
         for name in sorted(os.listdir(self._directory)):
-            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            with contextlib.suppress(*_DAMAGED):
                 yield _load(files.read(os.path.join(self._directory, name))).interpreter
 
     def _entry_path(self, executable: str, root: str | None) -> str | None:
@@ -67,13 +68,6 @@ class ProbedInterpreters:
         key = crc32(f"{root or ''}\0{executable}".encode("utf-8", "surrogateescape"))
         return os.path.join(self._directory, f"{key:08x}.json")
 
-    @staticmethod
-    def _is_valid(probed: Probed, executable: str, root: str | None) -> bool:
-        interpreter = probed.interpreter
-        if (interpreter.executable, interpreter.root) != (executable, root) or not probed.witnesses:
-            return False
-        return all(map(is_unchanged, probed.witnesses))
-
 
 def _dump(probed: Probed) -> dict[str, Any]:
     interpreter = probed.interpreter._asdict()
@@ -81,10 +75,11 @@ def _dump(probed: Probed) -> dict[str, Any]:
     return {"format": _FORMAT, "asked_by": os.geteuid(), "interpreter": interpreter, "witnesses": probed.witnesses}
 
 
-def _load(known: Any) -> Probed:
-    if (known["format"], known["asked_by"]) != (_FORMAT, os.geteuid()):
+def _load(stored: Any) -> Probed:
+    """Returns an entry. Raises one of `_DAMAGED` if there is none that can be believed."""
+    if (stored["format"], stored["asked_by"]) != (_FORMAT, os.geteuid()):
         raise ValueError("another format, or an entry of another account")
-    fields = known["interpreter"]
+    fields = stored["interpreter"]
     account = fields["account"]
     major, minor, micro = (int(number) for number in fields["version"])
     interpreter = Interpreter(
@@ -96,4 +91,4 @@ def _load(known: Any) -> Probed:
             "account": Account(*account) if account is not None else None,
         }
     )
-    return Probed(interpreter, tuple(Witness(path, seen and tuple(seen)) for path, seen in known["witnesses"]))
+    return Probed(interpreter, tuple(Witness(path, seen and tuple(seen)) for path, seen in stored["witnesses"]))

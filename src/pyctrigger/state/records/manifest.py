@@ -114,11 +114,6 @@ class Manifest:
             self._learned[path] = None
 
     @property
-    def lacks_sqlite(self) -> bool:
-        """Whether nothing can be recorded since Python has no module sqlite3."""
-        return not has_sqlite()
-
-    @property
     def keeps_records(self) -> bool:
         """Whether records can be read now, and will still be there next time."""
         self._open()
@@ -278,7 +273,8 @@ class Manifest:
             database.executemany(
                 "delete from uncompilable where path = ?", ((os.fsencode(path),) for path in self._learned)
             )
-            database.executemany("insert into uncompilable values (?, ?, ?, ?, ?, ?, ?)", _rows(self._learned))
+            learned = ((os.fsencode(path), *fact) for path, fact in self._learned.items() if fact is not None)
+            database.executemany("insert into uncompilable values (?, ?, ?, ?, ?, ?, ?)", learned)
             out_of_scope = ((os.fsencode(path),) for path in self._out_of_scope)
             database.executemany("delete from pycs where directory = ?", out_of_scope)
             database.executemany(
@@ -291,7 +287,3 @@ class Manifest:
     def _connect(self) -> Any:
         assert self._path is not None
         return connect(self._path, self._patience)
-
-
-def _rows(learned: dict[str, Uncompilable | None]) -> Iterator[tuple[Any, ...]]:
-    return ((os.fsencode(path), *fact) for path, fact in learned.items() if fact is not None)
