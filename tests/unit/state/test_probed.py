@@ -73,14 +73,16 @@ def test_what_has_changed_is_asked_again(asked: list[str], tmp_path: Path, chang
     assert ["/a", "/a"] == asked
 
 
+WITNESSES: list[Any] = [[], None, 7, [7], [[]], [["/", [7]]], [[[], None]]]
 #: What is changed in an entry, or stands in its place.
 DAMAGE: list[dict[str, Any] | str] = [
     {"format": 1},
     {"format": None},
     {"asked_by": -1},
     {"asked_by": None},
-    *({"witnesses": value} for value in ([], None, 7, [7], [[]], [["/", [7]]], [[[], None]])),
-    *({"interpreter": value} for value in ({}, None, 7)),
+    *({"witnesses": value} for value in WITNESSES),
+    {"interpreter": {}},
+    {"interpreter": None},
     *("", "{", "7", "[]", "null"),
 ]
 
