@@ -12,15 +12,13 @@ import os
 from ..pyc.names import PYCACHE
 from ..stamps import inode_of
 from .directory import Tree
-from .identity import Acting
 from .opened import Opened, walk_up
 from .permission.access_lists import access_list, has_list
 from .permission.readers import ENTER, Grants, Readers, is_kept_from_visitors
-from .source import SourceRefused, SourceRights, SourceText, read_source
+from .source import SourceRights, SourceText, read_source, reading_as
 
 #: ST_RDONLY of statvfs(3). PyPy doesn't define it.
 _READ_ONLY = getattr(os, "ST_RDONLY", 1)
-_AS_OURSELVES = Acting(None)
 
 
 class Layout:
@@ -127,14 +125,10 @@ class Layout:
 
         Raises SourceRefused and OSError.
         """
-        with _nearest(self.pycs, self.pycache(relative)) if self.has_prefix else _AS_OURSELVES:
-            try:
-                return read_source(self.sources, relative, name)
-            except PermissionError as error:
-                account = self.pycs.account_at(self.pycache(relative))
-                if account is None:
-                    raise
-                raise SourceRefused(f"account {account.uid}, which will own its pycs, may not read it") from error
+        if not self.has_prefix:
+            return read_source(self.sources, relative, name)
+        with reading_as(_nearest(self.pycs, self.pycache(relative)), "{}, which will own its pycs, may not read it"):
+            return read_source(self.sources, relative, name)
 
     def describe_source(self, relative: str, name: str = "") -> str:
         """Returns the full path of a source, or of its directory."""

@@ -14,6 +14,7 @@ from ..bounded import regular_status
 from ..stamps import stamp_of
 from ..tuples import NamedTuple
 from .directory import Tree
+from .opened import Opened
 from .permission.access_lists import access_list
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
         return SourceText(data, status, when, SourceRights(status, access_list(descriptor, status), directory))
 
     directory = relative
-    with _entered_to_read(tree, relative):
+    with reading_as(tree.entered(relative)):
         for _ in range(_TRIES):
             descriptor, directory = _open_source(tree, relative, name)
             if text := _read_still(descriptor, LARGEST_SOURCE, read):
@@ -159,23 +160,23 @@ def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
 
 def require_readable(tree: Tree, relative: str, name: str) -> None:
     """See whether a source could be read now, without reading it. Raises like `read_source`."""
-    with _entered_to_read(tree, relative):
+    with reading_as(tree.entered(relative)):
         _read_still(_open_source(tree, relative, name)[0], LARGEST_SOURCE, lambda *_: True)
 
 
 @contextmanager
-def _entered_to_read(
-    tree: Tree, relative: str, reason: str = "{}, which owns its directory, may not read it"
-) -> Iterator[None]:
-    """Act in a directory as the account that owns the place, and say if that account may not read something."""
+def reading_as(opened: Opened, reason: str = "{}, which owns its directory, may not read it") -> Iterator[None]:
+    """Act as the account that owns a directory, and if that account may not read something, say so.
+
+    Raises SourceRefused instead of PermissionError.
+    """
     try:
-        with tree.entered(relative):
+        with opened:
             yield
     except PermissionError as error:
-        account = tree.account_at(relative)
-        if account is None:
+        if opened.identity is None:
             raise
-        raise SourceRefused(reason.format(f"account {account.uid}")) from error
+        raise SourceRefused(reason.format(f"account {opened.identity.uid}")) from error
 
 
 def source_rights(tree: Tree, relative: str, name: str) -> SourceRights:
@@ -193,14 +194,12 @@ def look_at_pyc(directory: int, name: str, size: int) -> tuple[bytes, int]:
     """Returns the first bytes of a pyc in an open directory, and its size; empty and 0 if it can't be read."""
     try:
         descriptor = os.open(name, _OPEN, dir_fd=directory)
+        try:
+            return os.read(descriptor, size), os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
     except OSError:
         return b"", 0
-    try:
-        return os.read(descriptor, size), os.fstat(descriptor).st_size
-    except OSError:
-        return b"", 0
-    finally:
-        os.close(descriptor)
 
 
 def pyc_rights(directory: int, name: str) -> tuple[os.stat_result, bytes | None]:
@@ -235,7 +234,7 @@ def _open_source(tree: Tree, relative: str, name: str) -> tuple[int, str]:
 @contextmanager
 def _follow_link(tree: Tree, relative: str, name: str, link: os.stat_result) -> Iterator[tuple[Tree, str, str]]:
     """Follow a link to a regular file. Yields a tree, a directory in it, and a name there."""
-    with _entered_to_read(tree, relative, "a link to a file that {}, which owns the link, may not read"):
+    with reading_as(tree.entered(relative), "a link to a file that {}, which owns the link, may not read"):
         linked = tree.resolve(relative, name)
         goal = tree.follow(relative, name) if linked is None else tree.lstat(*linked)
     if not stat.S_ISREG(goal.st_mode):

@@ -43,8 +43,6 @@ class Writer:
         self._tree = tree
         self._names = temporary_names(writer)
         self._clear_obstacles = clear_obstacles
-        #: The directory that was last checked for a default access list, and whether it has one.
-        self._listed = "\0", False
         self._umask = read_umask()
 
     def ensure_pycache(self, relative: str) -> str:
@@ -100,7 +98,9 @@ class Writer:
         above, status = os.fstat(parent.descriptor), os.fstat(pycache.descriptor)
         # Otherwise the parent's owner could make root open another account's directory, by naming it `__pycache__`.
         is_one_owners = account_of_owner(pycache.descriptor, status) == account_of_owner(parent.descriptor, above)
-        if is_one_owners and (parent.identity is not None or not _can_others_rename_in(above)):
+        # With an access list the group bits are its mask.
+        is_shared = bool(above.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+        if is_one_owners and (parent.identity is not None or not is_shared):
             with parent, _if_available():
                 os.fchmod(pycache.descriptor, mode_for_visitors(above, status))
         return not is_kept_from_visitors(above, os.fstat(pycache.descriptor))
@@ -117,7 +117,7 @@ class Writer:
             if not readers.include(uid):
                 raise WriteRefused("the directory's owner may not read this source")
             gid = readers.group_for(uid, above.st_gid)
-            by_list = readers.need_list(uid, gid) or self._has_default_list(relative, directory)
+            by_list = readers.need_list(uid, gid) or has_default_list(directory)
             made_for = gid if acts_as_other() and _can_make_for(gid) else _group_in(above)
             first = 0o600 if by_list else _mode(readers, uid, made_for)
             temporary = next(self._names)
@@ -140,12 +140,6 @@ class Writer:
                     os.unlink(temporary, dir_fd=directory)
                 raise
             return status if (status.st_ino, status.st_mtime_ns) == (written.st_ino, written.st_mtime_ns) else None
-
-    def _has_default_list(self, relative: str, directory: int) -> bool:
-        """Whether a directory has a default access list. The last answer is kept: files come directory by directory."""
-        if self._listed[0] != relative:
-            self._listed = relative, has_default_list(directory)
-        return self._listed[1]
 
     def link(self, relative: str, name: str, twin: str, expected: os.stat_result) -> bool:
         """Make `twin` a hard link to `name`, replacing it atomically.
@@ -209,11 +203,6 @@ def _write_fully(descriptor: int, content: Sequence[Buffer]) -> None:
 def _mode(readers: Readers, uid: int, gid: int) -> int:
     """Returns the mode of a pyc of this owner and group. Only its owner may write it, as with importlib."""
     return readers.grants(uid, gid, by_list=False).mode | stat.S_IWUSR
-
-
-def _can_others_rename_in(directory: os.stat_result) -> bool:
-    """Whether others than its owner may rename in a directory. With an access list the group bits are its mask."""
-    return bool(directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _group_in(directory: os.stat_result) -> int:

@@ -161,17 +161,25 @@ class Readers:
         return found
 
     def _compute_grants(self, uid: int, gid: int, *, by_list: bool) -> Grants:
-        every, source = self._all, self._source
-        named = {account for account in self._accounts_to_name() if account != uid} if by_list else set()
-        groups = {group for each in every for group in (*each.groups, each.group)} - {gid} if by_list else set()
-        but, but_groups = {uid, *named}, {gid, *groups}
+        source = self._source
+        named = set(self._accounts_to_name()) - {uid} if by_list else set()
+        groups = {group for each in self._all for group in (*each.groups, each.group)} - {gid} if by_list else set()
+        found = self._allow(uid, gid, named, groups)
+        if source.to_owner:
+            return found
+        users = {each: lets and each != source.owner for each, lets in found.users.items()}
+        return found._replace(to_owner=uid != source.owner, users=users)
+
+    def _allow(self, uid: int, gid: int, users: Collection[int], groups: Collection[int]) -> Grants:
+        """Returns the most that a pyc may grant that names these accounts and groups besides its owner and group."""
+        every, but, but_groups = self._all, {uid, *users}, {gid, *groups}
         return Grants(
             uid,
             gid,
-            source.to_owner if uid == source.owner else True,
+            True,
             all(each.lets_group(gid, but) for each in every),
             all(each.lets_others(but, but_groups) for each in every),
-            {each: self._surely_include(each) and (source.to_owner or each != source.owner) for each in named},
+            {account: self._surely_include(account) for account in users},
             {group: all(each.lets_group(group, but) for each in every) for group in groups},
         )
 
@@ -182,14 +190,8 @@ class Readers:
         if status.st_mode & 0o222 & ~may_write:
             return True
         pyc = Grants.of(status, acl, READ)
-        but, but_groups = {pyc.owner, *pyc.users}, {pyc.group, *pyc.groups}
-        return not (
-            self.include(pyc.owner)
-            and (not pyc.to_group or all(each.lets_group(pyc.group, but) for each in self._all))
-            and (not pyc.to_others or all(each.lets_others(but, but_groups) for each in self._all))
-            and all(self._surely_include(uid) for uid, lets in pyc.users.items() if lets)
-            and all(each.lets_group(gid, but) for gid, lets in pyc.groups.items() if lets for each in self._all)
-        )
+        allowed = self._allow(pyc.owner, pyc.group, pyc.users, pyc.groups)
+        return not self.include(pyc.owner) or allowed.misses(pyc)
 
     def are_more_than_of(self, status: os.stat_result, acl: bytes | None, uid: int, *, takes_lists: bool) -> bool:
         """Whether anybody may read the source who can't read this pyc, but could if we wrote it for this owner."""
