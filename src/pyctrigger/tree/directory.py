@@ -50,8 +50,6 @@ class Tree:
         #: A directory on the way to it in which everybody may rename: the path may lead to another directory each time.
         self.exposed = opened.exposed
         self._open: OrderedDict[str, Opened] = OrderedDict()
-        #: Directories below at which another account's territory begins.
-        self._foreign: dict[str, Identity] = {}
         #: Whether other accounts' directories are handled as such: only as root.
         self.is_judged = is_root()
         status = os.fstat(opened.descriptor)
@@ -107,32 +105,33 @@ class Tree:
             return opened
         above, _, name = relative.rpartition("/")
         try:
-            opened = self._open_below(self.entered(above), relative, name)
+            opened = self._open_below(above, name)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             self._drop_all()
-            opened = self._open_below(self.entered(above), relative, name)
+            opened = self._open_below(above, name)
         self._open[relative] = opened
         if len(self._open) > _MAX_OPEN:
             os.close(self._open.popitem(last=False)[1].descriptor)
         return opened
 
-    def _open_below(self, above: Opened, relative: str, name: str) -> Opened:
-        opened = open_below(above, name, _DIRECTORY, judged=self.is_judged, confined=is_confined(self._staged))
-        if opened.identity is not None and opened.identity is not above.identity:
-            self._foreign[relative] = opened.identity
-        return opened
+    def _open_below(self, above: str, name: str) -> Opened:
+        confined = is_confined(self._staged)
+        return open_below(self.entered(above), name, _DIRECTORY, judged=self.is_judged, confined=confined)
+
+    def nearest(self, relative: str) -> Opened:
+        """Returns a directory below, or the nearest one above it that can be opened."""
+        while relative:
+            try:
+                return self.entered(relative)
+            except OSError:
+                relative = relative.rpartition("/")[0]
+        return self._root
 
     def account_at(self, relative: str) -> Identity | None:
-        """Returns the account as which we act in a directory that was opened, and below it; None for ourselves."""
-        if self._root.identity is not None or not self._foreign:
-            return self._root.identity
-        while relative:
-            if relative in self._foreign:
-                return self._foreign[relative]
-            relative = relative.rpartition("/")[0]
-        return None
+        """Returns the account as which we act in a directory, which may be gone; None for ourselves."""
+        return self.nearest(relative).identity
 
     def owner_at(self, relative: str) -> int:
         """Returns the uid as which we work in a directory."""
@@ -170,35 +169,32 @@ class Tree:
 
         Raises OSError if it is dangling, a loop, or leads through a file.
         """
+        parts, pending, links = relative.split("/") if relative else [], [name], 0
+        top = self.path.rstrip("/")
         with self.entered(relative):  # the link's owner reaches nothing that it couldn't reach itself
-            return self._resolve(relative.split("/") if relative else [], [name])
-
-    def _resolve(self, parts: list[str], pending: list[str]) -> tuple[str, str] | None:
-        links, top = 0, self.path.rstrip("/")
-        while True:
-            part = pending.pop()
-            if part == "..":
-                if not parts:
-                    return None
-                parts.pop()
-            elif part not in ("", "."):
-                status = self.lstat("/".join(parts), part)
-                if stat.S_ISLNK(status.st_mode):
-                    links += 1
-                    if links > _MAX_LINKS:
-                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                    destination = self.read_link("/".join(parts), part)
-                    if destination.startswith("/"):
-                        if not destination.startswith(f"{top}/"):
-                            return None
-                        parts, destination = [], destination[len(top) :]
-                    pending += destination.split("/")[::-1]
-                elif pending:
-                    parts.append(part)
-                else:
-                    return "/".join(parts), part
-            if not pending:
-                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            while pending:
+                part = pending.pop()
+                if part == "..":
+                    if not parts:
+                        return None
+                    parts.pop()
+                elif part not in ("", "."):
+                    status = self.lstat("/".join(parts), part)
+                    if stat.S_ISLNK(status.st_mode):
+                        links += 1
+                        if links > _MAX_LINKS:
+                            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                        destination = self.read_link("/".join(parts), part)
+                        if destination.startswith("/"):
+                            if not destination.startswith(f"{top}/"):
+                                return None
+                            parts, destination = [], destination[len(top) :]
+                        pending += destination.split("/")[::-1]
+                    elif pending:
+                        parts.append(part)
+                    else:
+                        return "/".join(parts), part
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
 
     def follow(self, relative: str, name: str) -> os.stat_result:
         """Returns the status of what a link leads to, anywhere, as the target's import sees it. Raises OSError."""

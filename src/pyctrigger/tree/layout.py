@@ -12,7 +12,7 @@ import os
 from ..pyc.names import PYCACHE
 from ..stamps import inode_of
 from .directory import Tree
-from .opened import Opened, walk_up
+from .opened import walk_up
 from .permission.access_lists import access_list, has_list
 from .permission.readers import ENTER, Grants, Readers, is_kept_from_visitors
 from .source import SourceRights, SourceText, read_source, reading_as
@@ -102,7 +102,7 @@ class Layout:
 
     def owner_of(self, path: str) -> int:
         """Returns the owner of a directory, relative to `pycs`, or of its nearest existing parent."""
-        return os.fstat(_nearest(self.pycs, path).descriptor).st_uid
+        return os.fstat(self.pycs.nearest(path).descriptor).st_uid
 
     def keeps_visitors_out(self, relative: str, sources: list[str]) -> bool:
         """Whether accounts that may read one of these sources can't enter its `__pycache__`. Raises OSError."""
@@ -127,7 +127,7 @@ class Layout:
         """
         if not self.has_prefix:
             return read_source(self.sources, relative, name)
-        with reading_as(_nearest(self.pycs, self.pycache(relative)), "{}, which will own its pycs, may not read it"):
+        with reading_as(self.pycs.nearest(self.pycache(relative)), "{}, which will own its pycs, may not read it"):
             return read_source(self.sources, relative, name)
 
     def describe_source(self, relative: str, name: str = "") -> str:
@@ -169,7 +169,7 @@ def _grants(directory: int, status: os.stat_result) -> Grants:
 
 def _is_read_only(tree: Tree, relative: str) -> bool:
     try:
-        return bool(os.fstatvfs(_nearest(tree, relative).descriptor).f_flag & _READ_ONLY)
+        return bool(os.fstatvfs(tree.nearest(relative).descriptor).f_flag & _READ_ONLY)
     except OSError:  # unknown; writing will show
         return False
 
@@ -179,7 +179,7 @@ def _may_write(tree: Tree, relative: str) -> bool:
 
     Root always may.
     """
-    with _nearest(tree, relative) as directory:
+    with tree.nearest(relative) as directory:
         return os.geteuid() == 0 or _has_right_to(directory)
 
 
@@ -195,17 +195,7 @@ def _has_right_to(directory: int) -> bool:
 
 
 def _device(tree: Tree, relative: str) -> int:
-    return os.fstat(_nearest(tree, relative).descriptor).st_dev
-
-
-def _nearest(tree: Tree, relative: str) -> Opened:
-    """Returns a directory, or its nearest existing parent."""
-    while relative:
-        try:
-            return tree.entered(relative)
-        except OSError:
-            relative = relative.rpartition("/")[0]
-    return tree.entered("")
+    return os.fstat(tree.nearest(relative).descriptor).st_dev
 
 
 class Place:
