@@ -79,7 +79,7 @@ def lease(place: str | None) -> Lease | None:
 def _draw_ids() -> Iterator[int]:
     """Yields random ids that no process runs under."""
     for uid in draw_ids():
-        if is_unused(uid) and (uid >= FREE_IDS[0][0] or uid not in _ids_with_entries()):
+        if not _has_processes(uid) and (uid >= FREE_IDS[0][0] or uid not in _ids_with_entries()):
             yield uid
 
 
@@ -93,13 +93,15 @@ def _ids_with_entries() -> frozenset[int]:
     return frozenset(int(each[2]) for each in fields if len(each) > 2 and each[2].isdigit())
 
 
-def is_unused(uid: int) -> bool:
-    """Whether no process runs under an id. True also if the system refuses to tell."""
+def _has_processes(uid: int) -> bool | None:
+    """Whether a process runs under an id; None if the system refuses to tell."""
     try:
         os.getpriority(os.PRIO_USER, uid)
+    except ProcessLookupError:
+        return False
     except OSError:
-        return True
-    return False
+        return None
+    return True
 
 
 # -- the files ---------------------------------------------------------------------------------------------------------
@@ -149,15 +151,11 @@ def _sweep(place: str) -> None:
         return
     for name in names:
         digits = name[: -len(_SUFFIX)]
-        if not digits.isdigit() or not _is_ours(int(digits)):
-            continue
-        left = _lock(place, int(digits))
-        if left is not None:
-            left.end()
-
-
-def _is_ours(uid: int) -> bool:
-    return any(first <= uid <= last for first, last in (*FREE_IDS, *FREE_IDS_BELOW_64K))
+        uid = int(digits) if digits.isdigit() else 0
+        if any(first <= uid <= last for first, last in (*FREE_IDS, *FREE_IDS_BELOW_64K)):
+            left = _lock(place, uid)
+            if left is not None:
+                left.end()
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
@@ -165,8 +163,7 @@ def _is_ours(uid: int) -> bool:
 
 def _kill_processes(uid: int) -> bool:
     """Kill all processes that run under an id. Returns whether they are gone."""
-    is_silent = _hides_processes()
-    if not is_silent and is_unused(uid):
+    if _has_processes(uid) is False:
         return True
     killer = next(_draw_ids(), None)
     if killer is None or killer == uid:
@@ -180,16 +177,7 @@ def _kill_processes(uid: int) -> bool:
             os._exit(status)
     with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored: the child ends anyway
         os.waitpid(child, 0)
-    return is_silent or is_unused(uid)
-
-
-def _hides_processes() -> bool:
-    """Whether this system refuses to tell whether processes run under an id."""
-    try:
-        os.getpriority(os.PRIO_USER, os.getuid())
-    except OSError:
-        return True
-    return False
+    return not _has_processes(uid)
 
 
 def _kill_all(uid: int, killer: int) -> bool:
@@ -211,7 +199,7 @@ def _kill_all(uid: int, killer: int) -> bool:
     while time.monotonic() < deadline:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(-1, signal.SIGKILL)
-        if is_unused(uid):
+        if not _has_processes(uid):
             return True
         time.sleep(pause)
         pause = min(0.05, 2 * pause)

@@ -13,11 +13,7 @@ def worker_count(asked: int) -> int:
     """Returns `asked`, or if that is 0 the least that CPU affinity, cgroup quota and free memory allow, at least 1."""
     if asked > 0:
         return asked
-    bounds = [_count_by_affinity()]
-    for bound in (_count_by_quota(), _count_by_memory()):
-        if bound is not None:
-            bounds.append(bound)
-    return max(1, min(bounds))
+    return min(filter(None, (_count_by_affinity(), _count_by_quota(), _count_by_memory())))
 
 
 def _count_by_affinity() -> int:
@@ -28,16 +24,11 @@ def _count_by_affinity() -> int:
 
 def _count_by_quota() -> int | None:
     """Returns the CPUs in the cgroup's bandwidth limit, rounded up (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`)."""
-    bounds = []
-    for path in _cgroup_files("cpu.max"):
-        quota, _, period = _read_text(path).partition(" ")
-        if quota.isdigit() and period.strip().isdigit() and int(period):
-            bounds.append(-(-int(quota) // int(period)))
+    pairs = [_read_text(path).partition(" ")[::2] for path in _cgroup_files("cpu.max")]
     for path in _cgroup_files("cpu.cfs_quota_us"):
-        quota, period = _read_text(path), _read_text(path.replace("quota", "period"))
-        if quota.isdigit() and period.isdigit() and int(period):
-            bounds.append(-(-int(quota) // int(period)))
-    return max(1, min(bounds)) if bounds else None
+        pairs.append((_read_text(path), _read_text(path.replace("quota", "period"))))
+    known = [(quota, period) for quota, period in pairs if quota.isdigit() and period.isdigit() and int(period)]
+    return max(1, min(-(-int(quota) // int(period)) for quota, period in known)) if known else None
 
 
 def _count_by_memory() -> int | None:

@@ -87,7 +87,7 @@ class Pool:
         self._unexplained_ends = {False: 0, True: 0}
         #: Whether a worker was ever ready. If so, the next one that dies while starting was killed, and the interpreter
         #: works.
-        self.has_worked = False
+        self._has_worked = False
         #: System calls for workers' limits that the system refused.
         self.lacks: set[str] = set()
 
@@ -96,8 +96,9 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            worker.kill()
-        self._end_workers()
+            worker.kill()  # all of them first, so that they end at the same time
+        while self._workers:
+            self._remove_worker(self._workers[-1])
 
     def warm_up(self) -> None:
         """Start the first worker now, while the caller does something else."""
@@ -112,7 +113,7 @@ class Pool:
         """
         source = iter(jobs)
         exhausted = False
-        while True:
+        while not self._allowance.is_used_up:
             while not exhausted and (worker := self._worker_with_room()):
                 try:
                     job = next(source)
@@ -122,16 +123,13 @@ class Pool:
                 if job is None:
                     break
                 worker.send(job)
-            if self._allowance.is_used_up:
-                yield from self._give_up_jobs(source)
-                break
             self._assign_waiting()
             self._start_writing()
             if exhausted and not any(worker.jobs for worker in self._workers):
-                break
+                return
             time.sleep(self._pause())
             yield from self._poll_workers()
-        self._end_workers()
+        yield from self._give_up_jobs(source)
 
     def _give_up_jobs(self, source: Iterator[Job | None]) -> Iterator[tuple[Job, Answer]]:
         """Yield UNTRIED for all jobs without an answer, and for those still to come."""
@@ -152,16 +150,9 @@ class Pool:
                 worker.kill()
 
     def ask(self, job: Job) -> Answer:
-        """Send one job, and wait for its answer. The worker stays for the next one. Raises InterpreterError."""
-        if self._allowance.is_used_up:
-            return UNTRIED
-        worker = self._worker_with_room() or self._start_worker()
-        worker.send(job)
-        while True:
-            self._assign_waiting()
-            self._start_writing()
-            for _, answer in self._poll_workers():
-                return answer
+        """Send one job, and wait for its answer. Raises InterpreterError."""
+        ((_, answer),) = self.map([job])
+        return answer
 
     def _worker_with_room(self) -> Worker | None:
         """Returns the worker for the next job, a new one if all others are busy, or None if there is no room."""
@@ -268,11 +259,7 @@ class Pool:
 
     def _read_answers(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
         try:
-            frames = worker.pump_out()
-            if frames is None:
-                yield from self._handle_loss(worker)
-                return
-            for payload in frames:
+            for payload in worker.pump_out():
                 if worker.ready is None:
                     self._check_handshake(worker, payload)
                     continue
@@ -280,8 +267,8 @@ class Pool:
                 if isinstance(answer, Failed) and answer.kind == UNREADABLE:
                     raise worker.unreadable_library()
                 yield from self._handle_answer(worker, answer)
-            if worker.is_broken:
-                raise WireError("a frame that is too long")
+        except EOFError:
+            yield from self._handle_loss(worker)
         except (WireError, IndexError):
             worker.garbled = True
             worker.kill()
@@ -290,7 +277,7 @@ class Pool:
     def _check_handshake(self, worker: Worker, payload: memoryview) -> None:
         worker.handle_handshake(payload)
         assert worker.ready
-        self.has_worked = True
+        self._has_worked = True
         self.lacks.update(worker.ready.lacks)
         expected = (self._interpreter.magic_number, self._interpreter.cache_tag)
         if (worker.ready.magic_number, worker.ready.cache_tag) != expected:
@@ -334,7 +321,7 @@ class Pool:
         spent = -_cpu_time_of_children()
         returncode = worker.reap()
         spent += _cpu_time_of_children()
-        if worker.ready is None and not self.has_worked:
+        if worker.ready is None and not self._has_worked:
             raise worker.failed_start(returncode)
         jobs = worker.jobs
         worker.jobs = deque()
@@ -368,12 +355,6 @@ class Pool:
         self._workers.remove(worker)
         if reap:
             worker.reap()
-
-    def _end_workers(self) -> None:
-        for worker in self._workers:
-            worker.dismiss()  # all of them first, so that they end at the same time
-        for worker in list(self._workers):
-            self._remove_worker(worker)
 
 
 def _is_retrying(worker: Worker) -> bool:

@@ -14,7 +14,7 @@ exploits the compiler could make a worker answer anything, so answers aren't tru
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Union
 
 from ..buffers import Buffer
@@ -207,38 +207,30 @@ class FrameReader:
     def __init__(self, largest: int = LARGEST_FRAME) -> None:
         #: The largest frame that is accepted; set it according to the requests.
         self.largest = largest
-        #: Whether the bytes after the last returned frame are invalid.
-        self.is_broken = False
         #: Received pieces of an incomplete frame, and how many bytes are needed before it is worth parsing again.
         self._held: list[Buffer] = []
         self._count = 0
         self._needed = 0
 
-    def feed(self, data: bytes) -> list[memoryview]:
-        """Add received bytes. Returns the payloads that are complete now.
-
-        Raises WireError for an invalid length; after a complete frame that only sets `is_broken`.
-        """
+    def feed(self, data: bytes) -> Iterator[memoryview]:
+        """Add received bytes. Yields the payloads that are complete now. Raises WireError for a length after them."""
         self._held.append(data)
         self._count += len(data)
         if self._count < self._needed:
-            return []
+            return
         whole = memoryview(data if len(self._held) == 1 else b"".join(self._held))
         frames: list[memoryview] = []
-        offset, self._needed = 0, 4
+        offset, length, self._needed = 0, 0, 4
         while len(whole) - offset >= 4:
             (length,) = _LENGTH(whole, offset)
-            if length > self.largest:
-                self.is_broken = True
-                if frames:
-                    return frames
-                raise WireError("a frame that is too long")
             self._needed = 4 + length
-            if len(whole) - offset < self._needed:
+            if length > self.largest or len(whole) - offset < self._needed:
                 break
             frames.append(whole[offset + 4 : offset + self._needed])
             offset += self._needed
             self._needed = 4
         # A copy, since the rest is small, and the received bytes may be many.
         self._held, self._count = [bytes(whole[offset:])], len(whole) - offset
-        return frames
+        yield from frames
+        if length > self.largest:
+            raise WireError("a frame that is too long")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from itertools import islice
 
 from ..buffers import Buffer, write_pieces
@@ -180,21 +181,16 @@ class Worker:
         except (BrokenPipeError, BlockingIOError):
             pass
 
-    def pump_out(self) -> list[memoryview] | None:
-        """Read available output. Returns the payloads of complete frames, or None at its end. Raises WireError."""
+    def pump_out(self) -> Iterator[memoryview]:
+        """Read available output. Yields the payloads of complete frames. Raises WireError, and EOFError at its end."""
         try:
             data = os.read(self.output, _READ_SIZE)
         except BlockingIOError:
-            return []
+            return
         if not data:
-            return None
+            raise EOFError
         self._frames.largest = largest_answer(max((job.size for job in self.jobs), default=0))
-        return self._frames.feed(data)
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether its last output can't be an answer."""
-        return self._frames.is_broken
+        yield from self._frames.feed(data)
 
     def drain_stderr(self) -> None:
         """Read standard error, so that its pipe never fills. Some is kept until the handshake."""

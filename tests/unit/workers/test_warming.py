@@ -27,7 +27,7 @@ def test_only_older_cpythons_depend_on_what_came_before(
 
 def test_every_frame_warms_up() -> None:
     """None of them is answered."""
-    heard = wire.FrameReader().feed(warming.frames())
+    heard = list(wire.FrameReader().feed(warming.frames()))
     assert {2} == {frame[0] for frame in heard}
     assert warming._SYNTAX == bytes(heard[0][16:])
     assert 1 + len(warming._OTHERS) == len(heard)
