@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple, Union
 
@@ -133,14 +134,12 @@ class Pool:
 
     def _give_up_jobs(self, source: Iterator[Job | None]) -> Iterator[tuple[Job, Answer]]:
         """Yield UNTRIED for all jobs without an answer, and for those still to come."""
-        for worker in self._workers:
-            worker.kill()
-        left = [job for worker in self._workers for job in worker.jobs]
-        for job in (*left, *self._waiting):
-            yield job, UNTRIED
-        for each in source:
-            if each is not None:
-                yield each, UNTRIED
+        left = [*(job for worker in self._workers for job in worker.jobs), *self._waiting]
+        self.__exit__()
+        self._waiting.clear()
+        for job in chain(left, source):
+            if job is not None:
+                yield job, UNTRIED
 
     def _count_time(self, seconds: float) -> None:
         """Count a source's time. If that reduces the limit, restart all workers, so that it applies to queued jobs."""
@@ -317,7 +316,9 @@ class Pool:
 
     def _handle_loss(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
         """Handle the end of a worker, and the jobs that it had."""
-        self._remove_worker(worker, reap=False)
+        if worker not in self._workers:
+            return  # it was removed after its answer, and sent more
+        self._workers.remove(worker)
         spent = -_cpu_time_of_children()
         returncode = worker.reap()
         spent += _cpu_time_of_children()
@@ -351,10 +352,9 @@ class Pool:
             culprit.is_retry = True
             self._waiting.append(culprit)
 
-    def _remove_worker(self, worker: Worker, *, reap: bool = True) -> None:
+    def _remove_worker(self, worker: Worker) -> None:
         self._workers.remove(worker)
-        if reap:
-            worker.reap()
+        worker.reap()
 
 
 def _is_retrying(worker: Worker) -> bool:

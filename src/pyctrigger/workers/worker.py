@@ -124,24 +124,15 @@ class Worker:
             raise
         finally:
             os.close(lifeline)
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        assert self._child.stderr is not None
-        self.input = self._child.stdin.fileno()
-        self.output = self._child.stdout.fileno()
-        #: -1 once it was closed by the worker.
-        self.stderr = self._child.stderr.fileno()
+        self._streams = [each for each in (self._child.stdin, self._child.stdout, self._child.stderr) if each]
+        #: Standard error is -1 once it was closed by the worker.
+        self.input, self.output, self.stderr = (stream.fileno() for stream in self._streams)
         for descriptor in (self.input, self.output, self.stderr):
             dont_wait(descriptor)
         widen(self.input, _INPUT_SIZE)
         #: Bytes of requests whose answers fit into the output pipe before they are read.
         self.room = widen(self.output, _OUTPUT_SIZE) // 2
         self.deadline = time.monotonic() + limits.start_timeout
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._child.pid
 
     def send(self, job: Job) -> None:
         """Queue a job after those that the worker already has."""
@@ -205,7 +196,7 @@ class Worker:
         """Process the first frame. Raises WireError."""
         self.ready = parse_ready(payload)
         if self._rights.leased >= 0:  # only now: its interpreter may be a script, which forks
-            bound(_MAX_PROCESSES, pid=self.pid)
+            bound(_MAX_PROCESSES, pid=self._child.pid)
         self.deadline = time.monotonic() + self.limits.wall_timeout
 
     @property
@@ -217,31 +208,22 @@ class Worker:
         """Kill it and what it has forked, which is in its session."""
         kill(self._child)
 
-    def dismiss(self) -> None:
-        """Close its input, so that it ends when it has answered all requests."""
-        if self._child.stdin and not self._child.stdin.closed:
-            with contextlib.suppress(BrokenPipeError):
-                self._child.stdin.close()
-
-    def reap(self, patience: float = _END_TIMEOUT) -> int:
-        """Wait for the end, kill it after `patience` seconds, and return everything. Returns the exit status."""
-        self.dismiss()
+    def reap(self) -> int:
+        """Close its input, so that it ends; kill it if it doesn't; and close everything. Returns the exit status."""
+        self._streams[0].close()
         for _ in range(2):  # even SIGKILL can't end a process that waits for a dead file system
             try:
-                self._child.wait(patience)
+                self._child.wait(_END_TIMEOUT)
                 break
             except subprocess.TimeoutExpired:
                 self.kill()
-        if self._lifeline >= 0:
-            if self.stderr >= 0:
-                self.drain_stderr()
-            for stream in (self._child.stdout, self._child.stderr):
-                if stream:
-                    stream.close()
-            os.close(self._lifeline)
-            self._lifeline = -1
-            if self._lease is not None:
-                self._lease.end()
+        if self.stderr >= 0:
+            self.drain_stderr()
+        for stream in self._streams:
+            stream.close()
+        os.close(self._lifeline)
+        if self._lease is not None:
+            self._lease.end()
         return -signal.SIGKILL if self._child.returncode is None else self._child.returncode
 
     @property

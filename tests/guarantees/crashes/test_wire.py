@@ -440,6 +440,28 @@ def test_worker_that_answers_rubbish_is_replaced(target: Interpreter, tmp_path: 
     assert answers == dict.fromkeys(range(3), "crash")
 
 
+def test_worker_that_answers_a_retry_twice_is_forgotten(target: Interpreter, tmp_path: Path) -> None:
+    """The first answer counts, and its worker has ended; so what it has sent besides is no failure of ours."""
+    ready = READY + target.magic_number + target.cache_tag.encode()
+    tried = tmp_path / "tried"
+    reply = framed(packed_reply([(wire.BODY, b"code")]))
+    program = fake_python(
+        tmp_path,
+        f"""
+        os.write(1, {framed(ready)!r})
+        os.read(0, 4)
+        if os.path.exists({str(tried)!r}):
+            os.write(1, {reply * 2!r})
+            time.sleep(60)
+        open({str(tried)!r}, "w").close()
+        os.kill(os.getpid(), 11)
+        """,
+    )
+    with Pool(target._replace(executable=program), Limits(), 1) as pool:
+        answers = [kind(answer) for _, answer in pool.map(sources(1))]
+    assert ["compiled"] == answers
+
+
 def test_workers_that_end_by_themselves_are_an_error(target: Interpreter, tmp_path: Path) -> None:
     """An interpreter whose workers leave again and again can't be worked with."""
     ready = READY + target.magic_number + target.cache_tag.encode()
