@@ -136,32 +136,17 @@ def filter_of_calls(*, names: bool) -> bytes | None:
     if not sys.platform.startswith("linux") or known is None or sys.maxsize < 1 << 32 or sys.byteorder != "little":
         return None
     column, architecture = known
-    refuse, no_such_call, allow = (
-        _return_instruction(_ERRNO | errno.EPERM),
-        _return_instruction(_ERRNO | errno.ENOSYS),
-        _return_instruction(_ALLOW),
-    )
-    refused = {**_REFUSED, **_NAMES} if names else _REFUSED
-    program = [
-        _instruction(_LOAD, _ARCHITECTURE),
-        _instruction(_EQUAL, architecture, 1, 0),
-        refuse,
-        _instruction(_LOAD, _NUMBER),
-    ]
-    program += [_instruction(_AT_LEAST, _X32, 0, 1), refuse]
-    for numbers, answer in [(each, refuse) for each in refused.values()] + [
-        (each, no_such_call) for each in _MISSING.values()
-    ]:
-        if numbers[column]:
-            program += [_instruction(_EQUAL, numbers[column], 0, 1), answer]
+    refuse, no_such_call = (_instruction(_RETURN, _ERRNO | number) for number in (errno.EPERM, errno.ENOSYS))
+    program = [_instruction(_LOAD, _ARCHITECTURE), _instruction(_EQUAL, architecture, 1, 0), refuse]
+    program += [_instruction(_LOAD, _NUMBER), _instruction(_AT_LEAST, _X32, 0, 1), refuse]
+    for calls, answer in ((_REFUSED, refuse), (_NAMES if names else {}, refuse), (_MISSING, no_such_call)):
+        for numbers in calls.values():
+            if numbers[column]:
+                program += [_instruction(_EQUAL, numbers[column], 0, 1), answer]
     program += [_instruction(_EQUAL, _CLONE[column], 0, 3), _instruction(_LOAD, _FIRST_ARGUMENT)]
-    program += [_instruction(_ANY_BIT, _NEW_NAMESPACES, 0, 1), refuse, allow]
+    program += [_instruction(_ANY_BIT, _NEW_NAMESPACES, 0, 1), refuse, _instruction(_RETURN, _ALLOW)]
     return b"".join(program)
 
 
 def _instruction(code: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:
     return struct.pack("<HBBI", code, if_so, if_not, value)
-
-
-def _return_instruction(value: int) -> bytes:
-    return _instruction(_RETURN, value)

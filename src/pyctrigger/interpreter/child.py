@@ -91,15 +91,9 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
 
     def popen(left: Account | None) -> subprocess.Popen[bytes]:
         account = rights.account if is_watched else left
+        flags = _SEEDED_FLAGS if seeded else _FLAGS
         child = subprocess.Popen(
-            [
-                executable,
-                *(_SEEDED_FLAGS if seeded else _FLAGS),
-                "-c",
-                BOOTSTRAP,
-                ",".join(map(str, sources)),
-                *arguments,
-            ],
+            [executable, *flags, "-c", BOOTSTRAP, ",".join(map(str, sources)), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -191,14 +185,13 @@ def kill(child: subprocess.Popen[bytes]) -> None:
             child.kill()
 
 
-def describe_death(returncode: int) -> str:
-    """Returns how a child ended, in words."""
-    if returncode >= 0:
-        return f"exit status {returncode}"
-    try:
-        return f"killed by {signal.Signals(-returncode).name}"
-    except ValueError:
-        return f"killed by signal {-returncode}"
+def describe_death(returncode: int, stderr: bytes = b"", fault: str | None = None) -> str:
+    """Returns how a child ended, in words, or the `fault` for which it was ended; and what it said."""
+    reason = fault or f"exit status {returncode}"
+    if returncode < 0 and not fault:
+        known = [each.name for each in signal.Signals if each == -returncode]
+        reason = f"killed by {known[0] if known else f'signal {-returncode}'}"
+    return f"{reason}, it said: {printable(stderr)}" if stderr.strip() else reason
 
 
 def printable(stderr: bytes, limit: int = 300) -> str:

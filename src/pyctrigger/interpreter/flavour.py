@@ -91,12 +91,9 @@ class Flavour(NamedTuple):
             return flavour
         name = _ALIASES.get(text, text)
         if _NAME.match(name):
-            path = next(
-                (path for path in (os.path.join(at, name) for at in directories()) if _is_executable(path)), None
-            )
-            if path is None:
-                raise not_found(name)
-            return cls("", (0, 0), False, path, name)
+            for path in _executables(name):
+                return cls("", (0, 0), False, path, name)
+            raise not_found(name)
         raise _unknown_flavour(text)
 
     def candidates(self, configured: str | None = None) -> list[str]:
@@ -108,9 +105,7 @@ class Flavour(NamedTuple):
         names = [self.library]
         if self.implementation != "cpython":
             names.append(f"{self.implementation}{self.version[0]}")
-        return [
-            path for path in (os.path.join(at, name) for at in directories() for name in names) if _is_executable(path)
-        ]
+        return _executables(*names)
 
 
 def _unknown_flavour(text: str) -> UsageError:
@@ -160,6 +155,11 @@ def installed() -> list[str]:
             if _is_executable(path):
                 found.setdefault(inode_of(os.stat(path)), path)
     return list(found.values())
+
+
+def _executables(*names: str) -> list[str]:
+    paths = (os.path.join(at, name) for at in directories() for name in names)
+    return list(filter(_is_executable, paths))
 
 
 def _is_executable(path: str) -> bool:

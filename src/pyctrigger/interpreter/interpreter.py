@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from binascii import crc32
+from collections.abc import Iterator
 from functools import lru_cache, partial
 
 from ..errors import InterpreterError
@@ -122,14 +123,10 @@ def _accounts_that_can_replace(path: str) -> tuple[int, ...]:
 
     owners = set()
     try:
-        while True:
-            uid = os.lstat(path).st_uid
-            if not is_unmapped_owner(uid, partial(os.open, path)):
+        for directory in ancestors(path):
+            uid = os.lstat(directory).st_uid
+            if not is_unmapped_owner(uid, partial(os.open, directory)):
                 owners.add(uid)
-            above = os.path.dirname(path)
-            if above == path:
-                break
-            path = above
     except OSError:
         pass  # it is gone
     return tuple(sorted(owners - {0, os.geteuid()}))
@@ -169,3 +166,13 @@ def environment_of(executable: str) -> str | None:
     """Returns the virtual environment that contains an executable (PEP 405): with `-S` the target doesn't know it."""
     above = os.path.dirname(os.path.dirname(executable))
     return above if os.path.isfile(os.path.join(above, "pyvenv.cfg")) else None
+
+
+def ancestors(path: str) -> Iterator[str]:
+    """Yields a directory and all its parents up to `/`."""
+    while True:
+        yield path
+        above = os.path.dirname(path)
+        if above == path:
+            return
+        path = above

@@ -30,7 +30,8 @@ from collections.abc import Iterable
 from ..bounded import read_regular
 from ..errors import InterpreterError
 from .elf import read_needs
-from .trust import Holders, ancestors
+from .interpreter import ancestors
+from .trust import Holders
 
 #: Bytes. No Python makes a larger one.
 _MAX_CONFIGURATION = 1 << 16

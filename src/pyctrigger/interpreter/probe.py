@@ -13,10 +13,10 @@ import re
 import select
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InterpreterError, RefusedError
-from .child import describe_death, kill, printable, start
+from .child import describe_death, kill, start
 from .interpreter import Account, Interpreter, Probed, Witness, environment_of, facts_of, is_unchanged
 from .loading import examine_loading
 from .rights import Rights
@@ -65,17 +65,17 @@ def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TI
     output = _run_probe(executable, account, root, timeout)
     if holders is not None and not all(map(is_unchanged, holders.witnesses)):
         raise RefusedError(f"{executable}, or what it loads, changed while it was probed", hint="run it again")
-    answer = parse_answer(executable, output)
-    interpreter = answer.interpreter._replace(account=account, root=root, environment=environment_of(seen))
+    interpreter, loaded = parse_answer(executable, output)
+    interpreter = interpreter._replace(account=account, root=root, environment=environment_of(seen))
     if holders is None:
-        paths = [seen, *((root or "") + path for path in answer.witnesses)]
+        paths = [seen, *((root or "") + path for path in loaded)]
         return Probed(
             interpreter, tuple(Witness(path, facts_of(os.stat(path))) for path in paths if os.path.exists(path))
         )
     if account is not None:
         require_modest(interpreter)
         return Probed(interpreter, holders.witnesses)  # its own list of loaded files proves nothing
-    for path in answer.witnesses:
+    for path in loaded:
         holders.follow_existing(path)
         if holders.account is not None:
             raise RefusedError(
@@ -90,35 +90,28 @@ def _run_probe(executable: str, account: Account | None, root: str | None, timeo
     rights = Rights(account, -1, root, account is not None)
     if leased is not None:
         rights = rights._replace(account=leased.account, leased=leased.account.uid)
-    child = start(executable, "probe", rights=rights)
     try:
-        assert child.stdin is not None
-        child.stdin.close()
-        output, stderr = _read_streams(child, timeout, executable)
-        if child.returncode != 0 or not is_complete(output):
-            complaint = printable(stderr)
-            raise InterpreterError(
-                f"{executable} is not a working Python: {describe_death(child.returncode)}"
-                + (f", it said: {complaint}" if complaint else "")
-            )
-        return output
+        with start(executable, "probe", rights=rights) as child:
+            try:
+                output, stderr = _read_streams(child, timeout, executable)
+            finally:
+                kill(child)
     except OSError as error:  # the system refuses poll(2) or read(2)
         raise InterpreterError(f"{executable} can't be probed: {error.strerror}") from error
     finally:
-        kill(child)
-        with contextlib.suppress(OSError):  # SIGCHLD is ignored: the child ends anyway
-            child.wait()
-        for stream in (child.stdout, child.stderr):
-            if stream:
-                stream.close()
         if leased is not None:
             leased.end()
+    if child.returncode != 0 or not is_complete(output):
+        raise InterpreterError(f"{executable} is not a working Python: {describe_death(child.returncode, stderr)}")
+    return output
 
 
 def _read_streams(child: subprocess.Popen[bytes], timeout: float, executable: str) -> tuple[bytes, bytes]:
     """Read both streams until the answer is complete or the child has ended: others may keep them open for longer."""
+    assert child.stdin is not None
     assert child.stdout is not None
     assert child.stderr is not None
+    child.stdin.close()
     received = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
     output, stderr = received.values()
     poller = select.poll()
@@ -149,30 +142,24 @@ def _read_streams(child: subprocess.Popen[bytes], timeout: float, executable: st
     return bytes(output), bytes(stderr)
 
 
-class Answer(NamedTuple):
-    """The answer of an interpreter."""
-
-    interpreter: Interpreter
-    witnesses: tuple[str, ...]
-    """Files that it has loaded, according to itself."""
-
-
 def is_complete(said: bytes | bytearray) -> bool:
     """Whether the answer's line has arrived completely."""
     return b"\n" in said.partition(_MARK)[2]
 
 
-def parse_answer(executable: str, said: bytes) -> Answer:
-    """Returns the parsed answer of `executable`. Raises InterpreterError for an answer that no Python gives."""
-    try:
+def parse_answer(executable: str, said: bytes) -> tuple[Interpreter, tuple[str, ...]]:
+    """Returns what `executable` is, and the files that it has loaded, according to itself.
+
+    Raises InterpreterError for an answer that no Python gives.
+    """
+    answer = None
+    with contextlib.suppress(ValueError, RecursionError):
         answer = json.loads(said.partition(_MARK)[2].partition(b"\n")[0])
-    except (ValueError, RecursionError) as error:
-        raise InterpreterError(f"{executable} gave an unreadable answer") from error
     if not isinstance(answer, dict):
         raise InterpreterError(f"{executable} gave an unreadable answer")
     _require_usable(executable, answer)
     try:
-        return Answer(_build_interpreter(executable, answer), _parse_paths(answer["witnesses"]))
+        return _build_interpreter(executable, answer), _parse_paths(answer["witnesses"])
     except KeyError as error:
         raise InterpreterError(f"{executable} gave an incomplete answer: it lacks {error}") from error
     except ValueError as error:

@@ -60,13 +60,13 @@ def standard_library(interpreter: Interpreter, bounds: Bounds) -> list[SiteDirec
     for prefix in bounds.prefixes:
         paths = [*own, *(os.path.join(prefix, each, interpreter.library) for each in ("lib", "lib64"))]
         inside = [path for path in paths if bounds.locate(path) and bounds.lies_in(path, prefix)]
-        found += inside if any(map(is_library(bounds.locate), inside)) else []
+        found += inside if any(is_library(path, bounds.locate) for path in inside) else []
     return existing((SiteDirectory(path, is_stdlib=True) for path in found), bounds.locate)
 
 
-def is_library(locate: Locate) -> Callable[[str], bool]:
-    """Returns a check for a standard library: environments have a directory of the same name for their packages."""
-    return lambda path: locate(os.path.join(path, "encodings")) is not None
+def is_library(path: str, locate: Locate) -> bool:
+    """Whether this is a standard library: environments have a directory of the same name for their packages."""
+    return locate(os.path.join(path, "encodings")) is not None
 
 
 def _is_inside(site_dir: str, bounds: Bounds) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from ..errors import InterpreterError, RefusedError
 from .interpreter import Account, Witness, facts_of
@@ -80,7 +80,10 @@ class Holders:
 
     @property
     def account(self) -> Account | None:
-        """The account to run it as: None for ourselves, or the only holder. Raises RefusedError if there are more."""
+        """The account to run it as: None for ourselves, or the only holder. Raises RefusedError if there are more.
+
+        One without an entry gets the group of the same number.
+        """
         if not self._owners:
             return None
         if len(self._owners) > 1:
@@ -88,7 +91,13 @@ class Holders:
                 f"accounts {sorted(self._owners)} can change it",
                 "name an interpreter that one account owns, or run as that account",
             )
-        return account_of(min(self._owners))
+        import pwd  # only for a child that drops its rights
+
+        uid = min(self._owners)
+        try:
+            return Account(uid, pwd.getpwuid(uid).pw_gid)
+        except KeyError:
+            return Account(uid, uid)
 
     @property
     def witnesses(self) -> tuple[Witness, ...]:
@@ -157,16 +166,6 @@ def require_own(path: str, what: str) -> None:
         )
 
 
-def ancestors(path: str) -> Iterator[str]:
-    """Yields a directory and all its parents up to `/`."""
-    while True:
-        yield path
-        above = os.path.dirname(path)
-        if above == path:
-            return
-        path = above
-
-
 def _is_outside_namespace(step: str, status: os.stat_result) -> bool:
     """Whether only accounts outside of our user namespace can change a component.
 
@@ -179,13 +178,3 @@ def _is_outside_namespace(step: str, status: os.stat_result) -> bool:
     is_open = status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode)
     is_shared = status.st_mode & stat.S_IWGRP and not is_unmapped_group(status.st_gid)
     return not (is_open or is_shared) or bool(status.st_mode & stat.S_ISVTX)
-
-
-def account_of(uid: int) -> Account:
-    """Returns an account with its primary group; one without an entry gets the group of the same number."""
-    import pwd  # only for a child that drops its rights
-
-    try:
-        return Account(uid, pwd.getpwuid(uid).pw_gid)
-    except KeyError:
-        return Account(uid, uid)

@@ -17,7 +17,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple, Union
 
-from ..errors import InterpreterChangedError, InterpreterError
+from ..errors import InterpreterError
 from ..interpreter.child import describe_death
 from ..interpreter.interpreter import Interpreter
 from .allowance import Allowance, Limits, is_memory_ours
@@ -219,7 +219,7 @@ class Pool:
 
     def _poll_workers(self) -> Iterator[tuple[Job, Answer]]:
         """Wait for input, output or a time-out, and handle it."""
-        nearest = min((w.deadline for w in self._workers if w.jobs or w.ready is None), default=None)
+        nearest = min((w.deadline for w in self._workers if w.jobs or not w.is_ready), default=None)
         now = time.monotonic()
         # Another process may have a worker's pipe open, so we never wait for end of file alone.
         left = _CHECK_INTERVAL if nearest is None else min(_CHECK_INTERVAL, max(0.0, nearest - now))
@@ -248,7 +248,7 @@ class Pool:
         if is_due:
             self._next_check = now + _CHECK_INTERVAL
         for worker in self._workers:
-            if now > worker.deadline and (worker.jobs or worker.ready is None):
+            if now > worker.deadline and (worker.jobs or not worker.is_ready):
                 worker.overdue = True
                 worker.kill()
                 lost.append(worker)
@@ -259,8 +259,9 @@ class Pool:
     def _read_answers(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
         try:
             for payload in worker.pump_out():
-                if worker.ready is None:
-                    self._check_handshake(worker, payload)
+                if not worker.is_ready:
+                    self.lacks.update(worker.handle_handshake(payload))
+                    self._has_worked = True
                     continue
                 answer, worker.retiring = parse_reply(payload)
                 if isinstance(answer, Failed) and answer.kind == UNREADABLE:
@@ -272,18 +273,6 @@ class Pool:
             worker.garbled = True
             worker.kill()
             yield from self._handle_loss(worker)
-
-    def _check_handshake(self, worker: Worker, payload: memoryview) -> None:
-        worker.handle_handshake(payload)
-        assert worker.ready
-        self._has_worked = True
-        self.lacks.update(worker.ready.lacks)
-        expected = (self._interpreter.magic_number, self._interpreter.cache_tag)
-        if (worker.ready.magic_number, worker.ready.cache_tag) != expected:
-            raise InterpreterChangedError(
-                f"{self._interpreter.executable} has changed: magic number {worker.ready.magic_number.hex()}, "
-                f"it was {expected[0].hex()}"
-            )
 
     def _handle_answer(self, worker: Worker, answer: Reply) -> Iterator[tuple[Job, Answer]]:
         if isinstance(answer, Setup) and any(has and needs for has, needs in zip(worker.setup, answer)):
@@ -322,11 +311,11 @@ class Pool:
         spent = -_cpu_time_of_children()
         returncode = worker.reap()
         spent += _cpu_time_of_children()
-        if worker.ready is None and not self._has_worked:
+        if not worker.is_ready and not self._has_worked:
             raise worker.failed_start(returncode)
         jobs = worker.jobs
         worker.jobs = deque()
-        if not jobs or worker.retiring or worker.ready is None:
+        if not jobs or worker.retiring or not worker.is_ready:
             self._unexplained_ends[worker.setup != USUAL] += not worker.retiring
             if self._unexplained_ends[worker.setup != USUAL] >= _MAX_UNEXPLAINED_ENDS:
                 raise InterpreterError(

@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from itertools import islice
 
 from ..buffers import Buffer, write_pieces
-from ..errors import InterpreterError
-from ..interpreter.child import describe_death, kill, printable, start
+from ..errors import InterpreterChangedError, InterpreterError
+from ..interpreter.child import describe_death, kill, start
 from ..interpreter.interpreter import Interpreter
 from ..interpreter.remote.powerless import bound
 from ..interpreter.rights import hint_to_open_for, rights_for
 from ..interpreter.worker_accounts import lease
 from . import warming
 from .allowance import Limits
-from .wire import USUAL, Frame, FrameReader, Ready, Setup, largest_answer, parse_ready
+from .wire import USUAL, Frame, FrameReader, Setup, largest_answer, parse_ready
 
 #: Seconds for a child to end by itself after its input was closed.
 _END_TIMEOUT = 5.0
@@ -78,7 +78,7 @@ class Worker:
         self.setup = setup
         self.jobs: deque[Job] = deque()
         self.outstanding = 0
-        self.ready: Ready | None = None
+        self.is_ready = False
         self.retiring = False
         self.overdue = False
         #: Whether it sent something that isn't an answer.
@@ -136,7 +136,7 @@ class Worker:
 
     def send(self, job: Job) -> None:
         """Queue a job after those that the worker already has."""
-        if not self.jobs and self.ready:
+        if not self.jobs and self.is_ready:
             self.deadline = time.monotonic() + self.limits.wall_timeout
         self.jobs.append(job)
         self.outstanding += job.size
@@ -187,17 +187,26 @@ class Worker:
         """Read standard error, so that its pipe never fills. Some is kept until the handshake."""
         with contextlib.suppress(BlockingIOError):
             data = os.read(self.stderr, 65536)
-            if self.ready is None:
+            if not self.is_ready:
                 self._stderr = (self._stderr + data)[-_MAX_STDERR:]
             if not data:
                 self.stderr = -1
 
-    def handle_handshake(self, payload: Buffer) -> None:
-        """Process the first frame. Raises WireError."""
-        self.ready = parse_ready(payload)
+    def handle_handshake(self, payload: Buffer) -> tuple[str, ...]:
+        """Process the first frame. Returns the system calls that the system refused.
+
+        Raises WireError, and InterpreterChangedError if it is another interpreter than the one that was probed.
+        """
+        magic_number, cache_tag, lacks = parse_ready(payload)
+        self.is_ready = True
         if self._rights.leased >= 0:  # only now: its interpreter may be a script, which forks
             bound(_MAX_PROCESSES, pid=self._child.pid)
         self.deadline = time.monotonic() + self.limits.wall_timeout
+        known = self.interpreter
+        if (magic_number, cache_tag) != (known.magic_number, known.cache_tag):
+            changed = f"magic number {magic_number.hex()}, it was {known.magic_number.hex()}"
+            raise InterpreterChangedError(f"{known.executable} has changed: {changed}")
+        return lacks
 
     @property
     def has_ended(self) -> bool:
@@ -242,12 +251,10 @@ class Worker:
 
     def failed_start(self, returncode: int) -> InterpreterError:
         """Returns the error for a worker that ended, or sent nothing, before it was ready."""
-        stderr = printable(self._stderr)
-        reason = "it sent an invalid answer" if self.garbled else describe_death(returncode)
-        reason = "it was not ready in time" if self.overdue else reason
+        fault = "it was not ready in time" if self.overdue else "it sent an invalid answer" if self.garbled else None
+        reason = describe_death(returncode, self._stderr, fault)
         return InterpreterError(
-            f"{self.interpreter.executable} can't run a worker{self._rights.suffix}: {reason}"
-            + (f", it said: {stderr}" if stderr else ""),
+            f"{self.interpreter.executable} can't run a worker{self._rights.suffix}: {reason}",
             hint=self._rights.hint or "check that the interpreter's standard library is complete and readable",
         )
 

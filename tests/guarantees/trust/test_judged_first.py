@@ -563,7 +563,7 @@ def test_an_answer_that_no_python_gives(stage: Stage, field: str) -> None:
     def said(**fields: Any) -> bytes:
         return b"\npyctrigger-probe:" + json.dumps({**honest, **fields}).encode() + b"\n"
 
-    assert parse_answer("/python", said()).interpreter.cache_tag == honest["cache_tag"]
+    assert parse_answer("/python", said())[0].cache_tag == honest["cache_tag"]
     for value in HOSTILE[field]:
         with pytest.raises(InterpreterError, match=r"^/python gave an invalid answer: "):
             print(value, parse_answer("/python", said(**{field: value})))

@@ -66,7 +66,7 @@ def test_every_field_arrives() -> None:
 @pytest.mark.parametrize("noise", [b"", b"hello\n", b"\xff\0{}", b"pyctrigger-probe:{}"])
 def test_an_answer_is_found_in_the_noise(noise: bytes) -> None:
     """What stands before and after its line is nobody's concern."""
-    assert "cpython-311" == parse_answer("/p", said(SAID, noise)).interpreter.cache_tag
+    assert "cpython-311" == parse_answer("/p", said(SAID, noise))[0].cache_tag
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_no_cache_tag_is_no_missing_one() -> None:
 def claiming(account: Account | None, *paths: str, environment: str | None = None) -> Interpreter:
     """An interpreter of an account's in /home/p, with these directories in a scheme."""
     schemes = {"scheme": dict(zip(("purelib", "platlib"), paths))}
-    interpreter: Interpreter = parse(prefix="/home/p", schemes=schemes).interpreter
+    interpreter: Interpreter = parse(prefix="/home/p", schemes=schemes)[0]
     return interpreter._replace(account=account, environment=environment)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyctrigger.errors import InterpreterError, RefusedError
-from pyctrigger.interpreter.interpreter import Account
-from pyctrigger.interpreter.trust import Holders, account_for, account_of, ancestors, require_own
+from pyctrigger.interpreter.interpreter import Account, ancestors
+from pyctrigger.interpreter.trust import Holders, account_for, require_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,11 +157,6 @@ def test_root_trusts_what_only_root_could_change(public: Path) -> None:
     assert (
         f"configuration {file} is not trusted by root: account {PERSON} owns a part of its path" == caught.value.message
     )
-
-
-def test_an_account_has_its_own_group() -> None:
-    """By its entry; without one the group of the same number."""
-    assert (Account(0, 0), Account(PERSON, PERSON)) == (account_of(0), account_of(PERSON))
 
 
 @pytest.mark.parametrize(("path", "expected"), [("/", ["/"]), ("/a", ["/a", "/"]), ("/a/b", ["/a/b", "/a", "/"])])

@@ -27,7 +27,7 @@ def are_equal(one: "Any", other: "Any") -> bool:
     if isinstance(one, tuple):
         return len(one) == len(other) and all(map(are_equal, one, other))
     if isinstance(one, frozenset):
-        return len(one) == len(other) and all(map(are_equal, sorted(one, key=order), sorted(other, key=order)))
+        return len(one) == len(other) and all(map(are_equal, sorted(one, key=repr), sorted(other, key=repr)))
     if isinstance(one, (float, complex)):
         return repr(one) == repr(other)
     if hasattr(one, "co_filename"):
@@ -41,10 +41,6 @@ def are_equal(one: "Any", other: "Any") -> bool:
 ADAPTIVE = "_co_code_adaptive"
 #: Methods, and values that follow from others: `co_lnotab` gives a warning from 3.12 on.
 COMPUTED = ("co_lines", "co_positions", "co_branches") + (("co_lnotab",) if sys.version_info >= (3, 10) else ())
-
-
-def order(constant: object) -> "tuple[str, str]":
-    return type(constant).__name__, repr(constant)
 
 
 def judge_body(data: bytes, path: str, level: int, body: bytes, compare: bool) -> int:

@@ -44,7 +44,7 @@ USUAL_STACK, USUAL_MEMORY = 8 << 20, 2 << 30
 #: The codecs of nearly all sources. They are loaded before the first source arrives.
 USUAL_CODECS = ("ascii", "latin_1", "utf_8_sig", "cp1252", "iso8859_15")
 #: Refused system calls that would have stopped an endless compilation, or a worker whose host is gone.
-REFUSED_CALLS = []  # type: list[str]
+REFUSED_CALLS = set()  # type: set[str]
 
 
 class Library:
@@ -97,7 +97,7 @@ def die_with_host(lifeline: int) -> None:
             fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
             fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
         except OSError:
-            note_refused("fcntl(F_SETOWN)")
+            REFUSED_CALLS.add("fcntl(F_SETOWN)")
     # The host may have died before the signal was set up.
     try:
         is_over = bool(select.select([lifeline], [], [], 0)[0])  # poll(2) fails with RLIMIT_NOFILE 0
@@ -109,11 +109,6 @@ def die_with_host(lifeline: int) -> None:
         os._exit(0)
 
 
-def note_refused(call: str) -> None:
-    if call not in REFUSED_CALLS:
-        REFUSED_CALLS.append(call)
-
-
 def limit(memory: int, processes: int = 0) -> int:
     """Set resource limits of this process. `memory` is its address space in bytes.
 
@@ -122,7 +117,7 @@ def limit(memory: int, processes: int = 0) -> int:
     if "resource" not in sys.modules:
         return memory
     if not bound(processes, memory):
-        note_refused("setrlimit")
+        REFUSED_CALLS.add("setrlimit")
     left = soft_limit("RLIMIT_AS")
     return min(memory, left) if memory and left else memory
 
@@ -132,7 +127,7 @@ def set_clock(seconds: float) -> None:
     try:
         signal.setitimer(signal.ITIMER_PROF, seconds)
     except OSError:
-        note_refused("setitimer")
+        REFUSED_CALLS.add("setitimer")
 
 
 def clock() -> float:
@@ -442,7 +437,7 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
         else:
             become(account, account)
     tag = (sys.implementation.cache_tag or "").encode("utf-8")
-    lacks = "".join("\0" + each for each in REFUSED_CALLS).encode("ascii")
+    lacks = "".join("\0" + each for each in sorted(REFUSED_CALLS)).encode("ascii")
     write_frame(b"pyctrigger-worker-1" + bytes(MAGIC_NUMBER) + tag + lacks)
     while True:
         frame = read_frame()

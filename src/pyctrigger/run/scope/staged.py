@@ -83,7 +83,7 @@ def staged_library(interpreter: Interpreter, root: str) -> list[SiteDirectory]:
         for library in ("lib", "lib64")
     ]
     found = [path for path in paths if identity_in_root(root, path)]
-    if not any(map(is_library(partial(identity_in_root, root)), found)):
+    if not any(is_library(path, partial(identity_in_root, root)) for path in found):
         return []
     return [SiteDirectory(path, is_stdlib=True) for path in found]
 
