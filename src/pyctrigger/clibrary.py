@@ -9,6 +9,8 @@ import sys
 
 #: Errors that mean that the system doesn't know a call, or forbids it.
 _REFUSALS = (errno.ENOSYS, errno.EPERM)
+#: The C library, once it was loaded: a start of a worker calls it ten times.
+_libraries: list[object] = []
 #: From <linux/openat2.h>; the number is the same on all machines but Alpha.
 _OPENAT2 = 437
 _NO_XDEV, _NO_SYMLINKS = 0x01, 0x04
@@ -22,7 +24,9 @@ def call(function: str, *arguments: object) -> int:
     try:
         import ctypes  # missing on some systems, and takes 8 ms
 
-        called = getattr(ctypes.CDLL(None, use_errno=True), function)
+        if not _libraries:
+            _libraries.append(ctypes.CDLL(None, use_errno=True))
+        called = getattr(_libraries[0], function)
     except (ImportError, AttributeError, OSError) as error:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
     result = int(called(*(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)))
