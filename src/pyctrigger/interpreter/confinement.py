@@ -19,15 +19,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from ..clibrary import call
 from .calls import filter_of_calls
 from .interpreter import Account
-
-try:
-    import ctypes  # a run that writes needs it for syncfs(2) anyway
-
-    _C_LIBRARY: ctypes.CDLL | None = ctypes.CDLL(None, use_errno=True)
-except (ImportError, AttributeError, OSError):
-    _C_LIBRARY = None
 
 _Child = TypeVar("_Child")
 
@@ -60,7 +54,12 @@ def confined(
     children: list[_Child] = []
     errors: list[BaseException] = []
     numbers: list[int] = []
-    becomes = account is not None and _C_LIBRARY is not None and _CALLS is not None
+    # Changing ids makes the process undumpable, which hides it from debuggers, and its /proc/self/fd from the child.
+    dumpable = -1
+    if account is not None and _CALLS is not None:
+        with contextlib.suppress(OSError):  # there is no ctypes
+            dumpable = _prctl(_PR_GET_DUMPABLE)
+    becomes = dumpable >= 0
 
     def run() -> None:
         numbers.append(threading.get_native_id())
@@ -72,8 +71,6 @@ def confined(
         except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
             errors.append(error)
 
-    # Changing ids makes the process undumpable, which hides it from debuggers, and its /proc/self/fd from the child.
-    dumpable = _prctl(_PR_GET_DUMPABLE) if becomes else 0
     thread = threading.Thread(target=run)
     try:
         thread.start()
@@ -110,32 +107,20 @@ def _wait_until_gone(thread: int) -> None:
     until = time.monotonic() + _END_TIMEOUT
     with contextlib.suppress(OSError):  # it is gone
         while _CALLS is not None and time.monotonic() < until:
-            _call("syscall", _CALLS[3], os.getpid(), thread, 0)
+            call("syscall", _CALLS[3], os.getpid(), thread, 0)
             time.sleep(_POLL)
-
-
-def _call(function: str, *arguments: int) -> int:
-    """Call a function of the C library that takes only numbers. Raises OSError if it fails, or doesn't exist."""
-    called = getattr(_C_LIBRARY, function, None)
-    if called is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    result = int(called(*map(ctypes.c_long, arguments)))
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
 
 
 def _prctl(option: int, *arguments: int) -> int:
     """Call prctl(2), which refuses some options unless all other arguments are 0. Raises OSError."""
-    return _call("prctl", option, *(*arguments, 0, 0, 0, 0)[:4])
+    return call("prctl", option, *(*arguments, 0, 0, 0, 0)[:4])
 
 
 def _become(account: Account) -> None:
     """Change this thread to an account, without other groups, by the system calls themselves. Raises OSError."""
     uid, gid = account
     for number, argument in zip(_CALLS or (), (0, gid, uid)):
-        _call("syscall", number, argument, argument, argument)
+        call("syscall", number, argument, argument, argument)
     _prctl(_PR_SET_DUMPABLE, 1)
 
 
@@ -143,9 +128,9 @@ def _leave_network() -> None:
     """Enter the workers' common, empty network namespace: making one takes 0.5 ms, entering it nothing."""
     if _network_namespaces:
         with contextlib.suppress(OSError):
-            _call("setns", _network_namespaces[0], _CLONE_NEWNET)
+            call("setns", _network_namespaces[0], _CLONE_NEWNET)
             return
-    _call("unshare", _CLONE_NEWNET)
+    call("unshare", _CLONE_NEWNET)
     if not _network_namespaces:
         _network_namespaces.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
 
@@ -158,14 +143,16 @@ def _confine_thread(*, is_script: bool) -> None:
         lambda: _leave_network() if os.geteuid() == 0 else None,
         lambda: _refuse_calls(names=not is_script),
     ):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(ImportError, OSError):
             give_up()
 
 
 def _refuse_calls(*, names: bool) -> None:
     program = filter_of_calls(names=names)
-    if program is not None and _C_LIBRARY is not None:
+    if program is not None:
+        import ctypes
+
         instructions = ctypes.create_string_buffer(program, len(program))
         # <linux/filter.h>, struct sock_fprog
-        whole = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(instructions)))
-        _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(whole))
+        whole = struct.pack("HP", len(program) // 8, ctypes.addressof(instructions))
+        call("prctl", _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, whole, 0, 0)
