@@ -612,7 +612,7 @@ def test_what_does_not_run(measure: Measure, site: Path, newest: Interpreter, te
     write_tree(site, {"broken.py": text})
     patience = "0.5" if "sleep" in text else "60"
     code, line = measure.refused("--python", newest.path, "--site-dir", site, "--timeout", patience, "broken")
-    mend = f"check that {newest.path} can run it, and name other directories with --site-dir"
+    mend = f"check that {newest.path} can run it, and name more directories with --site-dir"
 
     assert code == 1
     assert line == (

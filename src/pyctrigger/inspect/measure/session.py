@@ -181,7 +181,7 @@ class _Session:
                 f"{self._interpreter.flavour}: {self._request} with {state} bytecode: {ended.trouble}",
                 hint="raise --timeout"
                 if ended.timed_out
-                else f"check that {self._interpreter.executable} can run it, and name other directories with --site-dir",
+                else f"check that {self._interpreter.executable} can run it, and name more directories with --site-dir",
             )
         self._done += 1
         self._observer.progress(min(self._done, self._known), self._known)
