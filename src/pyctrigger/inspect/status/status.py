@@ -51,7 +51,7 @@ def _describe(target: Target, store: Store, run: FlavourReport) -> dict[str, Any
         **run.summary,
         #: Another one than the interpreter's: the next run will look at everything.
         "previous_magic_number": known.hex() if known and changed else None,
-        #: Whether any run has served it, as far as the state knows.
+        #: Whether any run for it is recorded.
         "is_served": known is not None,
         "site_directories": [site.path for site in target.sites],
         "pending": sum(not entry.parked for entry in entries),
