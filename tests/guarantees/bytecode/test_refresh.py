@@ -210,3 +210,50 @@ def test_headers_that_are_as_they_were_recorded_are_not_read(
 
     opened = set(looked.err.split())
     assert ({"package", "__pycache__"} <= opened, []) == (True, [name for name in opened if name.endswith(".pyc")])
+
+
+#: Somebody changes a file at the moment when the run opens it once more, to refresh: it was looked at before that.
+_MEANWHILE = """
+import os, sys
+name, times, site = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+del sys.argv[1:4]
+def meanwhile(event, about):
+    global times
+    if event != "open" or not str(about[0]).startswith(name) or not str(about[0]).endswith(("m.py", ".pyc")):
+        return
+    times -= 1
+    if times == 0:
+        if name == "m.py":
+            with open(f"{site}/new", "w") as new:
+                new.write("x = 2\\n")
+            os.utime(f"{site}/new", (1_600_000_000, 1_600_000_000))
+            os.rename(f"{site}/new", f"{site}/m.py")
+        else:
+            with open(f"{site}/__pycache__/{about[0]}", "r+b") as pyc:
+                pyc.seek(-1, 2)
+                last = pyc.read(1)
+                pyc.seek(-1, 2)
+                pyc.write(bytes([last[0] ^ 1]))
+sys.addaudithook(meanwhile)
+from pyctrigger.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("name", "times"), [("m.py", 2), ("m.cpython", 1)], ids=["the source", "the pyc"])
+def test_what_changes_before_it_is_refreshed_is_compiled(
+    pyctrigger: Command, site: Path, newest: Interpreter, name: str, times: int
+) -> None:
+    """The code that was recorded gets no header of another source, and another code no header at all."""
+    scope = ["--python", newest.path, "--site-dir", str(site)]
+    write_tree(site, {"m.py": "x = 1\n"})
+    pyctrigger.json("run", *scope)
+    touch(site)
+    program = pyctrigger.program
+    pyctrigger.program = [sys.executable, "-c", _MEANWHILE, name, str(times), str(site)]
+
+    run = pyctrigger.json("run", *scope)
+
+    assert (0, 1, 0) == (run.code, run.counts["compiled"], run.counts["refreshed"])
+    pyctrigger.program = program
+    assert [] == pyctrigger.json("verify", "--compare-code", "--stateless", *scope).findings

@@ -154,6 +154,24 @@ def test_joined_work_that_fails_is_the_only_one_that_stays(
     assert 6 == len(pycs_below(site))
 
 
+def test_pending_work_whose_interpreter_breaks_is_parked(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """It can be asked, and no worker of it can be started, in three runs: the entry waits for a person."""
+    write_tree(site, {"package/__init__.py": ""})
+    arguments = ["--python", newest.path, "--site-dir", str(site)]
+    pyctrigger.text("run", *arguments, "")
+    request = Request(Work.RUN, Scope(site_dirs=(str(site),)), Bytecode(optimize=(1,)))
+    journal_of(pyctrigger).write("upgrade", (f"{site}/package",), request.replayable())
+
+    for attempt in (1, 2, 3):
+        broken = pyctrigger.text("run", *arguments, "", preexec_fn=leave_few_descriptors)
+        assert 69 == broken.code
+        assert [(attempt, attempt == 3)] == [(each.attempts, each.parked) for each in journal_of(pyctrigger).entries()]
+    assert 0 == pyctrigger.text("run", *arguments, "").code
+    assert [] == pycs_below(site)
+    assert 0 == pyctrigger.text("repair", *arguments).code
+    assert [] == list(journal_of(pyctrigger).entries())
+
+
 @pytest.mark.parametrize("named", ["version", "path"])
 def test_work_for_an_interpreter_that_cant_be_started_is_kept(
     pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path, named: str

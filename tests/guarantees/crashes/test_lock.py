@@ -84,6 +84,30 @@ def test_second_waits_and_says_for_whom(
     assert len(pycs_below(site)) == 1
 
 
+@pytest.mark.usefixtures("as_root")
+def test_what_a_package_comes_to_own_meanwhile_stays(
+    machine: Machine, holder: subprocess.Popen[bytes], site: Path, scope: list[Argument]
+) -> None:
+    """Two orphans when the sweep looked; while it waits for the lock, dpkg installs the package that brings one."""
+    tag = probe(str(scope[1])).interpreter.cache_tag
+    owned, orphan = (f"__pycache__/{name}.{tag}.pyc" for name in ("owned", "orphan"))
+    write_tree(site, {owned: "a package's", orphan: "nobody's"})
+    lists = machine.top / "var/lib/dpkg/info"
+    write_tree(lists, {"other.list": "/.\n/usr\n"})
+    sweep = machine.command.start("sweep", *scope)
+    try:
+        assert sweep.stderr
+        assert sweep.stderr.readline().startswith(b"waiting for the lock, ")
+        write_tree(lists, {"package.list": f"/.\n{site}/{owned}\n"})
+        holder.kill()
+        _, err = sweep.communicate(timeout=PATIENCE)
+    finally:
+        sweep.kill()
+        sweep.communicate()
+    assert (sweep.returncode, err) == (0, b"")
+    assert [f"{site}/{owned}".encode()] == pycs_below(site)
+
+
 @pytest.mark.parametrize("timeout", ["0", "0.4"])
 @pytest.mark.parametrize("verb", ["run", "repair", "sweep", "purge -y"])
 def test_lock_that_is_not_free_in_time(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import marshal
 import os
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from confinement import PATIENCE, SLOW, children_of, wait_for
+from confinement import PATIENCE, SLOW, children_of, public_directory, wait_for
 from conftest import absent
 from frames import READY, framed, packed_reply
 from pyctrigger.errors import InterpreterChangedError, InterpreterError
@@ -353,6 +354,49 @@ def test_a_wall_limit_is_each_sources_own(target: Interpreter, tmp_path: Path, m
     with Pool(target._replace(executable=program), Limits(), 1) as pool:
         answers = [kind(answer) for _, answer in pool.map(sources(6))]
     assert ["compiled"] * 6 == answers
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Where every account may write."""
+    with public_directory() as directory:
+        directory.chmod(0o777)
+        yield directory
+
+
+def test_an_overdue_worker_leaves_no_child(
+    target: Interpreter, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has forked, as workers do for some sources, and neither of the two answers in time."""
+    monkeypatch.setattr(Limits, "wall_timeout", 0.5)
+    ready = READY + target.magic_number + target.cache_tag.encode()
+    forked = place / "forked"
+    program = fake_python(
+        tmp_path,
+        f"""
+        os.setsid()
+        os.write(1, {framed(ready)!r})
+        os.read(0, 4)
+        if os.fork() == 0:
+            open({str(forked)!r}, "w").write("yes")
+        time.sleep(60)
+        """,
+    )
+
+    def left() -> list[str]:
+        """The processes of the program."""
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if os.fsencode(program) in Path("/proc", name, "cmdline").read_bytes().split(b"\0"):
+                    found.append(name)
+        return found
+
+    with Pool(target._replace(executable=program), Limits(), 1) as pool:
+        answers = [answer for _, answer in pool.map(sources(1))]
+        assert [Lost("timeout", "no answer within 0.5 s")] == answers
+        assert forked.exists()
+        assert wait_for(lambda: not left())
 
 
 NOISE = 'os.write(2, b"a library\\x1b[31m is missing\\n")\n'

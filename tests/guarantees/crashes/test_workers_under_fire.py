@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import sqlite3
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import pytest
 
 from command import heed_signals
 from conftest import absent
-from packages import not_fresh, sources_below, write_tree
+from packages import not_fresh, pycs_below, sources_below, write_tree
 from processes import wait_until
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 GOOD = {f"package{number % 5}/good{number:02}.py": f"x = {number}\n" for number in range(30)}
 #: 786 bytes that kill CPython 3.12 and 3.13.
 CRASHES = "x = " + "[" * 60 + "a" + " for a in b]" * 60 + "\n"
-#: Takes three quarters of a gigabyte on every interpreter.
-DEVOURS = "x = 1\n" * 400_000
+#: Takes more than 350 MiB on every interpreter.
+DEVOURS = "x = 1\n" * 200_000
 
 
 def lingers(count: int) -> str:
@@ -234,13 +235,13 @@ def test_what_the_surroundings_did_is_not_remembered(
     write_tree(site, {"big/m.py": DEVOURS})
 
     def leave_little() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+        resource.setrlimit(resource.RLIMIT_AS, (280 << 20, 280 << 20))
 
     first = pyctrigger.json("run", *target.on(site), *config(""), preexec_fn=leave_little)
     assert ["memory"] == [each["kind"] for each in first.failures]
     assert 1 == pyctrigger.json("run", *target.on(site)).counts["compiled"]
 
-    write_tree(site, {"slow/m.py": lingers(15_000)})
+    write_tree(site, {"slow/m.py": lingers(6_000)})  # a second or two
     with pyctrigger.start("run", *target.on(site), "--json") as child:
         wait_until(lambda: bool(target.busy_workers()))
         for pid in target.busy_workers():
@@ -250,22 +251,34 @@ def test_what_the_surroundings_did_is_not_remembered(
     assert 1 == pyctrigger.json("run", *target.on(site)).counts["compiled"]
 
 
-def test_equal_content_costs_one_attempt(
-    pyctrigger: Command, site: Path, newest: Interpreter, config: Callable[[str], list[str]]
-) -> None:
-    """Eight names, hard links and copies, of what takes too long: all are named, one is waited for."""
-    write_tree(site, {f"copy{number}.py": lingers(100_000) for number in range(4)})
-    for number in range(4):
-        os.link(site / "copy0.py", site / f"link{number}.py")
-    write_tree(site, {f"good{number}.py": "x = 1\n" * 200 for number in range(8)})
+#: A host whose worker leaves out the last level of each answer.
+_SHORT = """
+import sys
+from pyctrigger.workers import wire
+parse = wire.parse_reply
+def shortened(payload):
+    reply, retiring = parse(payload)
+    return (reply._replace(levels=reply.levels[:-1]) if isinstance(reply, wire.Compiled) else reply), retiring
+wire.parse_reply = shortened
+from pyctrigger.cli import main
+sys.exit(main())
+"""
 
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    outcome = pyctrigger.json("run", "--python", newest.path, "--site-dir", site, *config("file_timeout = 1"))
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
 
-    assert ["timeout"] * 8 == [each["kind"] for each in outcome.failures]
-    assert spent < 4
-    assert (8, 8) == (outcome.counts["compiled"], outcome.counts["failed"])
+def test_an_answer_with_one_level_too_few_is_no_success(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """Nothing of it is written, and the next run compiles the source at both levels."""
+    write_tree(site, {"m.py": "assert True\n"})
+    arguments = ["--python", newest.path, "--site-dir", str(site), "--optimize", "0,1"]
+    program = pyctrigger.program
+    pyctrigger.program = [sys.executable, "-c", _SHORT]
+
+    outcome = pyctrigger.json("run", *arguments)
+
+    crash = ("crash", "the worker's answer is not whole")
+    assert_only(outcome.code, outcome.failures, {f"{site}/m.py": crash})
+    assert (0, []) == (outcome.counts["compiled"], pycs_below(site))
+    pyctrigger.program = program
+    assert (1, 2) == (pyctrigger.json("run", *arguments).counts["compiled"], len(pycs_below(site)))
 
 
 # -- workers that are killed -----------------------------------------------------------------------------------------
