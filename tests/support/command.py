@@ -22,7 +22,7 @@ KEEP_NO_STATE = ("audit", "completion", "hooks", "measure")
 #: Seconds. A run that takes longer hangs.
 PATIENCE = 300
 #: What needs more memory than `leave_little_memory` leaves, and far less than our own limit.
-HEAVY = "x = 1\n" * 400_000
+HEAVY = "x = 1\n" * 250_000
 
 
 @dataclass(frozen=True)
