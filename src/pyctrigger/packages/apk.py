@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 
-from .files import Source
+from .databases import Source
 from .hook import HookFile, Subject, render
 from .manager import Manager, is_wanted
 
@@ -20,6 +20,7 @@ class Apk(Manager):
     """Alpine's package manager."""
 
     name = "apk"
+    sites = ("/usr/lib/{library}/site-packages",)
     database = "/lib/apk/db/installed"
 
     @property
@@ -37,10 +38,6 @@ class Apk(Manager):
                 path = b"/" + directory + b"/" + line[2:]
                 if is_wanted(path, paths):
                     yield path, package
-
-    @staticmethod
-    def site_directories(library: str) -> list[str]:
-        return [f"/usr/lib/{library}/site-packages"]
 
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 
-from .files import Source
+from .databases import Source
 from .hook import HookFile, Subject, quoted, render, shell
 from .manager import Manager, is_wanted, lines_in
 
@@ -23,6 +23,7 @@ class Dpkg(Manager):
     """Debian's package manager."""
 
     name = "dpkg"
+    sites = ("/usr/lib/python3/dist-packages",)  # of all flavours, PyPy too (Debian Python Policy, 2.5)
     database = "/var/lib/dpkg/info"
 
     @property
@@ -60,11 +61,6 @@ class Dpkg(Manager):
         if not all(os.path.exists(f"/usr/bin/{name}") for name in ("py3compile", f"python{version}")):
             return None
         return shell(["py3compile", "-V", version, directory])
-
-    @staticmethod
-    def site_directories(library: str) -> list[str]:
-        # All flavours share one directory, PyPy too (Debian Python Policy, 2.5).
-        return ["/usr/lib/python3/dist-packages"]
 
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:

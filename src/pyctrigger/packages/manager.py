@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar
 
 from ..errors import ManagerError
-from .files import Files, Source
+from .databases import Files, Source
 from .hook import HookFile, Subject
 
 #: A package in every standard library: touched whenever an interpreter is installed, upgraded or removed.
@@ -28,6 +28,8 @@ class Manager(abc.ABC):
 
     name: ClassVar[str]
     """The name that `--manager` takes."""
+    sites: ClassVar[tuple[str, ...]]
+    """Where its packages put sources, with `{library}` for the name of the interpreter's library."""
     package_with_hooks: ClassVar[str | None] = None
     """The package that contains its hooks, if an administrator can't add hook files."""
 
@@ -66,10 +68,10 @@ class Manager(abc.ABC):
         """
         return None
 
-    @staticmethod
-    @abc.abstractmethod
-    def site_directories(library: str) -> list[str]:
+    @classmethod
+    def site_directories(cls, library: str) -> list[str]:
         """Returns where its packages put sources for an interpreter whose library is `library` (python3.11)."""
+        return [site.format(library=library) for site in cls.sites]
 
     @classmethod
     @abc.abstractmethod

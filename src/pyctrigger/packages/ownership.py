@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator
 
 from ..errors import ManagerError
 from ..tuples import NamedTuple
-from .files import Files
+from .databases import Files
 
 
 class _Everything:

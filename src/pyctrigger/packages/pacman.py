@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from .files import Source
+from .databases import Source
 from .hook import HookFile, Subject, quoted, render
 from .manager import Manager, lines_in
 
@@ -19,6 +19,7 @@ class Pacman(Manager):
     """Arch's package manager."""
 
     name = "pacman"
+    sites = ("/usr/lib/{library}/site-packages",)
     database = "/var/lib/pacman/local"
 
     @property
@@ -30,10 +31,6 @@ class Pacman(Manager):
         for name, text in self._files.read_below(self.database, _FILES):
             for line in lines_in(text, wanted):
                 yield b"/" + line, name.rsplit("-", 2)[0]  # NAME-VERSION-RELEASE
-
-    @staticmethod
-    def site_directories(library: str) -> list[str]:
-        return [f"/usr/lib/{library}/site-packages"]
 
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Collection, Iterator
 
 from ..errors import ManagerError, UsageError
-from .files import Source
+from .databases import Source
 from .hook import HookFile, Subject, quoted, render
 from .manager import Manager, ask
 
@@ -30,6 +30,7 @@ class Pkg(Manager):
     """FreeBSD's package manager."""
 
     name = "pkg"
+    sites = ("/usr/local/lib/{library}/site-packages",)
 
     @property
     def database(self) -> str:
@@ -84,10 +85,6 @@ class Pkg(Manager):
             for path in paths or ():
                 for (package,) in database.execute(_OWNER, (path,)):
                     yield path, os.fsdecode(bytes(package))
-
-    @staticmethod
-    def site_directories(library: str) -> list[str]:
-        return [f"/usr/local/lib/{library}/site-packages"]
 
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Collection, Iterator
 
 from ..errors import ManagerError
-from .files import Source
+from .databases import Source
 from .hook import HookFile, Subject, quoted, render
 from .manager import Manager, ask, is_wanted
 
@@ -33,6 +33,7 @@ class Rpm(Manager):
     """The package manager of Fedora and openSUSE."""
 
     name = "rpm"
+    sites = ("/usr/lib/{library}/site-packages", "/usr/lib64/{library}/site-packages")
     package_with_hooks = "pyctrigger"
 
     @property
@@ -95,10 +96,6 @@ class Rpm(Manager):
     def _unreadable_error(self) -> ManagerError:
         """Returns the error for a database that only rpm can read: rpm would trust a foreign root."""
         return ManagerError(f"{self._files.describe(self.database)}: rpm isn't run on the database of a root")
-
-    @staticmethod
-    def site_directories(library: str) -> list[str]:
-        return [f"/usr/lib/{library}/site-packages", f"/usr/lib64/{library}/site-packages"]
 
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:

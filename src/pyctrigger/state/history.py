@@ -118,7 +118,7 @@ class History:
 
     def runs(self, notice: Callable[[str], None] = lambda message: None) -> list[PastRun]:
         """The recorded runs, oldest first; where they can't be read there are none, and `notice` is told why."""
-        from ..packages.database import confine  # a run only writes
+        from ..packages.databases import confine  # a run only writes
 
         if not os.path.lexists(self._path):
             return []

@@ -188,16 +188,12 @@ class Writer:
 
 
 def _write_fully(descriptor: int, content: Sequence[Buffer]) -> None:
-    size = sum(map(len, content))
-    written = write_pieces(descriptor, content)
-    if written == size:
-        return
-    whole = memoryview(b"".join(content))
-    while written < size:
-        step = os.write(descriptor, whole[written:])
-        if step <= 0:
+    left = sum(map(len, content)) - write_pieces(descriptor, content)
+    while left:
+        written = os.write(descriptor, b"".join(content)[-left:])
+        if written <= 0:
             raise OSError(errno.EIO, "the file system accepts no more bytes")
-        written += step
+        left -= written
 
 
 def _mode(readers: Readers, uid: int, gid: int) -> int:

@@ -84,7 +84,7 @@ FAR_REACHING = {
 }
 CLASSES_OF_TWO_MEANINGS: set[str] = set()
 MODULES_OF_TWO_MEANINGS = {
-    *("directory", "files", "report", "rpm"),
+    *("directory", "report", "rpm"),
 }
 
 

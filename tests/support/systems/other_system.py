@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from pyctrigger.packages.files import Files
+from pyctrigger.packages.databases import Files
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator
-    from contextlib import AbstractContextManager
 
 
 class FilesBelow(Files):
@@ -37,5 +37,7 @@ class FilesBelow(Files):
     def read_below(self, directory: str, ending: str) -> Iterator[tuple[str, bytes]]:
         return super().read_below(self._top + directory, ending)
 
-    def open_database(self, path: str, tables: Collection[str]) -> AbstractContextManager[sqlite3.Connection]:
-        return super().open_database(self._top + path, tables)
+    @contextlib.contextmanager
+    def open_database(self, path: str, tables: Collection[str]) -> Iterator[sqlite3.Connection]:
+        with super().open_database(self._top + path, tables) as database:
+            yield database

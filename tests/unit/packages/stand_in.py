@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
-from pyctrigger.packages.files import Files
+from pyctrigger.packages.databases import Files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

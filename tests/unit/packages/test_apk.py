@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyctrigger.packages.apk import Apk
-from pyctrigger.packages.files import Source
+from pyctrigger.packages.databases import Source
 from pyctrigger.packages.hook import Subject
 from unit.packages.stand_in import FilesInMemory
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyctrigger.errors import UsageError
+from pyctrigger.packages.databases import Source
 from pyctrigger.packages.dpkg import Dpkg
-from pyctrigger.packages.files import Source
 from pyctrigger.packages.hook import Subject
 from unit.packages.stand_in import FilesInMemory
 

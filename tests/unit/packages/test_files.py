@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packages import write_tree
-from pyctrigger.packages.files import Files
+from pyctrigger.packages.databases import Files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyctrigger.packages.files import Files
+from pyctrigger.packages.databases import Files
 from pyctrigger.packages.ownership import Owner, Ownership, owners_of
 from unit.packages.stand_in import FilesInMemory
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from pyctrigger.packages.files import Source
+    from pyctrigger.packages.databases import Source
 
 INFO = "/var/lib/dpkg/info"
 APK = "/lib/apk/db/installed"

@@ -10,7 +10,7 @@ import pytest
 
 from pyctrigger.errors import ManagerError, UsageError
 from pyctrigger.packages import pkg as module
-from pyctrigger.packages.files import Files, Source
+from pyctrigger.packages.databases import Files, Source
 from pyctrigger.packages.hook import Subject
 from pyctrigger.packages.pkg import Pkg
 from unit.packages.stand_in import FilesInMemory

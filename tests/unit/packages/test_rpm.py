@@ -8,7 +8,7 @@ import pytest
 
 from pyctrigger.errors import ManagerError, UsageError
 from pyctrigger.packages import rpm as module
-from pyctrigger.packages.files import Source
+from pyctrigger.packages.databases import Source
 from pyctrigger.packages.hook import Subject
 from pyctrigger.packages.rpm import Rpm
 from unit.packages.stand_in import FilesInMemory

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...packages.files import Files
+from ...packages.databases import Files
 from ...packages.ownership import Ownership
 from ...state.records.manifest import Manifest, Uncompilable
 from ...state.records.record import identity_of

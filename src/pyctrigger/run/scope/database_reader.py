@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, NoReturn
 from ...errors import ManagerError
 from ...interpreter.remote.powerless import become, bound
 from ...packages import rpm_header  # noqa: F401 - once the rights are gone, nothing can be imported
-from ...packages.database import confine, connect, translated
+from ...packages.databases import Files, confine, connect, translated
 from ...packages.every import MANAGERS
-from ...packages.files import Files
 
 if TYPE_CHECKING:
     import sqlite3

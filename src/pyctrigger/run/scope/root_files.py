@@ -23,7 +23,7 @@ from ...bounded import regular_status
 from ...errors import ManagerError
 from ...interpreter.child import kill, printable, start_own
 from ...interpreter.worker_accounts import lease
-from ...packages.files import Files, Source
+from ...packages.databases import Files, Source
 from ...stamps import stamp_of
 from ...state.files import hold_directory
 from ...state.locations import lock_directory

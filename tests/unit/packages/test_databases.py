@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyctrigger.errors import ManagerError
-from pyctrigger.packages import database as module
-from pyctrigger.packages.database import confine, open_beside_its_manager
+from pyctrigger.packages import databases as module
+from pyctrigger.packages.databases import Files, confine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +31,10 @@ def path(tmp_path: Path) -> str:
 
 def ask(path: str, question: str, tables: tuple[str, ...] = ("files",), seconds: float = 60) -> list[Any]:
     """The rows of a question."""
-    with open_beside_its_manager(path, tables, seconds) as database:
-        return list(database.execute(question))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "_PATIENCE", seconds)
+        with Files().open_database(path, tables) as database:
+            return list(database.execute(question))
 
 
 #: Questions, and whether they are answered.

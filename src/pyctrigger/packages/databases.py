@@ -1,8 +1,9 @@
-"""SQLite databases of package managers, opened for reading and restricted to a few plain tables.
+"""Databases of package managers: this system's are read in place, a foreign root's are copied.
 
-A database's schema is code (views, generated columns, virtual tables), written by whoever wrote the file. So only
-tables that store their rows are read, only the functions in our own queries may be called, and queries have a time
-limit (sqlite.org/security.html).
+A manager names the files that it reads as `Source`, so that those of a foreign root can be copied before any of them is
+parsed. An SQLite database's schema is code (views, generated columns, virtual tables), written by whoever wrote the
+file. So only tables that store their rows are read, only the functions in our own queries may be called, and queries
+have a time limit (sqlite.org/security.html).
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ import os
 import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
+from ..bounded import read_regular
 from ..errors import ManagerError
+from ..tuples import NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
 
+#: Bytes of a text. All packages of a large system have 100 MiB of them.
+_LARGEST = 1 << 30
+#: Seconds of processor time that one SQLite query may take.
+_PATIENCE = 60.0
 #: Seconds to wait for a database that another program has locked.
 _LOCK_TIMEOUT = 0.5
 #: Offset of the "read version" in a database file; 2 means a write-ahead log (SQLite's fileformat2.html, 1.3.3).
@@ -33,15 +39,71 @@ _STEPS = 100_000
 _IS_PLAIN = "select count(*) from sqlite_master where type = 'table' and rootpage > 0 and name = ?"
 
 
-@contextlib.contextmanager
-def open_beside_its_manager(path: str, tables: Collection[str], seconds: float) -> Iterator[sqlite3.Connection]:
-    """Open this system's database, even while its manager is in the middle of a transaction.
+class Source(NamedTuple):
+    """Something that a manager reads: a file, an SQLite database, or files below a directory."""
 
-    Raises ManagerError, also for errors that occur later while it is read, and OSError.
-    """
-    with translated(path), contextlib.closing(_open(path, next(iter(tables)))) as database:
-        confine(database, tables, seconds)
-        yield database
+    kind: str
+    """`file`, `database` or `files`."""
+    path: str
+    """Absolute, as seen inside the root."""
+    ending: str = ""
+    """For `files`: the suffix of their names, or `/NAME` for a file of that name in each subdirectory."""
+
+
+class Files:
+    """The files of this system."""
+
+    #: Whether the files belong to a foreign root.
+    is_foreign = False
+
+    def describe(self, path: str) -> str:
+        """Returns a path as a user of this system would write it."""
+        return path
+
+    def has(self, path: str) -> bool:
+        """Whether this path exists."""
+        return os.path.exists(path)
+
+    def has_file(self, path: str) -> bool:
+        """Whether this path is a file."""
+        return os.path.isfile(path)
+
+    def link(self, path: str) -> str | None:
+        """Returns the target of a link, or None for anything else."""
+        return os.readlink(path) if os.path.islink(path) else None
+
+    def read(self, path: str) -> bytes:
+        """Returns the contents of a file. Raises OSError."""
+        return read_regular(path, _LARGEST)
+
+    def read_below(self, directory: str, ending: str) -> Iterator[tuple[str, bytes]]:
+        """Yields name (without the ending) and contents of a directory's files; see `Source.ending`. Raises OSError."""
+        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in os.listdir(opened):
+                if ending.startswith("/"):
+                    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                        yield name, read_regular(name + ending, _LARGEST, opened)
+                elif name.endswith(ending):
+                    yield name[: -len(ending)], read_regular(name, _LARGEST, opened)
+        finally:
+            os.close(opened)
+
+    @contextlib.contextmanager
+    def open_database(self, path: str, tables: Collection[str]) -> Iterator[sqlite3.Connection]:
+        """Open an SQLite database, restricted to these tables, also in the middle of its manager's transaction.
+
+        Raises ManagerError, also for errors that occur later while it is read, and OSError.
+        """
+        with translated(path), contextlib.closing(_open(path, next(iter(tables)))) as database:
+            confine(database, tables, _PATIENCE)
+            yield database
+
+    def ask_reader(
+        self, manager: str, sources: list[Source], paths: Collection[bytes] | None
+    ) -> list[tuple[bytes, bytes]] | None:
+        """Have a child read a foreign root's files. Returns None for others, which this process reads itself."""
+        return None
 
 
 @contextlib.contextmanager
@@ -105,6 +167,7 @@ def _open(path: str, table: str) -> sqlite3.Connection:
 def connect(path: str, how: str) -> sqlite3.Connection:
     """Open a database in one of SQLite's ways (sqlite.org/uri.html). Raises sqlite3.Error."""
     import sqlite3
+    from urllib.parse import quote  # not needed to examine a hook
 
     return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=_LOCK_TIMEOUT)
 
