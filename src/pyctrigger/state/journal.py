@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..tuples import NamedTuple
-from . import files
+from . import own_files
 from .quota import Quota
 
 _FORMAT = 1
@@ -94,7 +94,7 @@ class Journal:
             return  # no journal was ever written here
         for name in names:
             with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
-                yield _load(name, files.read(os.path.join(self._directory, name)))
+                yield _load(name, own_files.read(os.path.join(self._directory, name)))
 
     def alike(self, options: dict[str, Any]) -> list[Entry]:
         """Returns the entries with these options: they differ in their paths alone."""
@@ -116,7 +116,7 @@ class Journal:
         fields = entry._asdict()
         del fields["name"]
         fields["paths"] = None if entry.paths is None else [os.fsencode(path).hex() for path in entry.paths]
-        files.write_durably(os.path.join(self._directory, entry.name), {"format": _FORMAT, **fields})
+        own_files.write_durably(os.path.join(self._directory, entry.name), {"format": _FORMAT, **fields})
 
 
 def _load(name: str, stored: Any) -> Entry:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..interpreter.interpreter import Account, Interpreter, Probed, Witness, is_unchanged
-from . import files
+from . import own_files
 
 _FORMAT = 2
 #: What loading a damaged entry raises, or none.
@@ -34,7 +34,7 @@ class ProbedInterpreters:
         """Returns what `executable` is, from the cache or by probing it. Raises like `probe`."""
         path = self._entry_path(executable, root)
         with contextlib.suppress(*_DAMAGED):
-            interpreter, witnesses = _load(files.read(path) if path else None)
+            interpreter, witnesses = _load(own_files.read(path) if path else None)
             is_meant = (interpreter.executable, interpreter.root) == (executable, root)
             if is_meant and witnesses and all(map(is_unchanged, witnesses)):
                 return interpreter
@@ -44,7 +44,7 @@ class ProbedInterpreters:
         if path and self._keep:
             with contextlib.suppress(OSError):
                 os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-                files.write_durably(path, _dump(probed))
+                own_files.write_durably(path, _dump(probed))
         return probed.interpreter
 
     def forget(self, interpreter: Interpreter) -> None:
@@ -60,7 +60,7 @@ class ProbedInterpreters:
             return
         for name in sorted(os.listdir(self._directory)):
             with contextlib.suppress(*_DAMAGED):
-                yield _load(files.read(os.path.join(self._directory, name))).interpreter
+                yield _load(own_files.read(os.path.join(self._directory, name))).interpreter
 
     def _entry_path(self, executable: str, root: str | None) -> str | None:
         if self._directory is None:

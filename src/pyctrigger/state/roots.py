@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ..stamps import inode_of
-from . import files
+from . import own_files
 from .birth import birth_of
 from .journal import Journal
 from .locations import make_own
@@ -81,7 +81,7 @@ class RootState:
 
     def was_examined(self, installation: str) -> bool:
         """Whether an interpreter has examined everything since the state was dropped."""
-        return bool(files.read(os.path.join(self.directory, installation, EXAMINED)) == self.dropped)
+        return bool(own_files.read(os.path.join(self.directory, installation, EXAMINED)) == self.dropped)
 
     def claim(self, notice: Notice, has_state_inside: Callable[[], bool]) -> None:
         """Bind the state to this root. `has_state_inside` tells whether an earlier release has kept state in the root.
@@ -152,7 +152,7 @@ class RootState:
 
     def _write(self, *, is_clear: bool = True) -> None:
         note = _Note(os.fsencode(self.path).hex(), self.identity, self.dropped, is_clear)
-        files.write_durably(os.path.join(self.directory, _NOTE), {"format": _FORMAT, **note._asdict()})
+        own_files.write_durably(os.path.join(self.directory, _NOTE), {"format": _FORMAT, **note._asdict()})
 
     def _read(self) -> _Note | None:
         note = _read_note(self.directory)
@@ -166,7 +166,7 @@ class RootState:
         while descriptor is None:
             make_own(self.directory)
             with contextlib.suppress(FileNotFoundError):  # dropped while it was made
-                descriptor = files.hold_directory(self.directory)
+                descriptor = own_files.hold_directory(self.directory)
             if descriptor is None:
                 if time.monotonic() > deadline:
                     raise BlockingIOError(0, "another run has locked it")
@@ -267,7 +267,7 @@ def _unused(directories: Iterable[str], keep: str) -> Iterator[tuple[str, _Note 
     for directory in directories:
         descriptor = None
         with contextlib.suppress(OSError):
-            descriptor = files.hold_directory(directory) if directory != keep else None
+            descriptor = own_files.hold_directory(directory) if directory != keep else None
         if descriptor is not None:
             try:
                 yield directory, _read_note(directory)
@@ -292,7 +292,7 @@ def _last_served(directory: str) -> float:
 
 
 def _read_note(directory: str) -> _Note | None:
-    stored: Any = files.read(os.path.join(directory, _NOTE))
+    stored: Any = own_files.read(os.path.join(directory, _NOTE))
     try:
         if stored["format"] != _FORMAT:
             return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RefusedError
 from ..tuples import NamedTuple
-from . import files
+from . import own_files
 from .journal import Entry, Journal
 from .locations import make_own
 from .quota import Quota, StateFullError
@@ -130,7 +130,7 @@ class Store:
             from .roots import EXAMINED
 
             self.journal(installation).write("unknown", None, options)
-            files.write_durably(os.path.join(directory, EXAMINED), due)
+            own_files.write_durably(os.path.join(directory, EXAMINED), due)
 
     def magic_number(self, installation: str) -> bytes | None:
         """Returns the interpreter's magic number at the last full examination of its directories, or None if unknown.
@@ -150,21 +150,21 @@ class Store:
         """Record the magic number. Raises OSError."""
         directory = self.directory(installation)
         if directory is not None and self.magic_number(installation) != magic_number:
-            files.write_text(os.path.join(directory, _MAGIC), magic_number.hex())
+            own_files.write_text(os.path.join(directory, _MAGIC), magic_number.hex())
 
     def note_environment(self, installation: str, prefix: str, executable: str) -> None:
         """Record which environment an installation is: when it is gone, nobody can ask it. Raises OSError."""
         directory = self.directory(installation)
         if directory is not None:
             path, value = os.path.join(directory, _ENVIRONMENT), {"prefix": prefix, "executable": executable}
-            if files.read(path) != value:
-                files.write_durably(path, value)
+            if own_files.read(path) != value:
+                own_files.write_durably(path, value)
 
     def environments(self) -> Iterator[KnownEnvironment]:
         """Yields all environments that have state here."""
         base = self.base
         for name in sorted(os.listdir(base)) if base is not None else ():
-            stored = files.read(os.path.join(base or "", name, _ENVIRONMENT))
+            stored = own_files.read(os.path.join(base or "", name, _ENVIRONMENT))
             with contextlib.suppress(KeyError, TypeError):
                 yield KnownEnvironment(name, os.fspath(stored["prefix"]), os.fspath(stored["executable"]))
 

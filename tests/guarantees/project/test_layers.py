@@ -83,9 +83,7 @@ FAR_REACHING = {
     *("inspect.status.check", "inspect.status.doctor", "inspect.status.migration"),
 }
 CLASSES_OF_TWO_MEANINGS: set[str] = set()
-MODULES_OF_TWO_MEANINGS = {
-    *("directory", "report", "rpm"),
-}
+MODULES_OF_TWO_MEANINGS = {"report", "rpm"}
 
 
 def wing_of(parts: tuple[str, ...]) -> str:

@@ -29,7 +29,7 @@ from pyctrigger.packages.every import MANAGERS
 from pyctrigger.packages.ownership import owners_of
 from pyctrigger.run.scope import root_files
 from pyctrigger.run.scope.root_files import Patience, ReaderError, RootFiles, ask_reader
-from pyctrigger.state.files import hold_directory
+from pyctrigger.state.own_files import hold_directory
 from strangers import KINDS, MOST_MEMORY, Outside, is_in_time, plant, run_measured, swapping
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from packages import write_tree
-from pyctrigger.state import files, roots
+from pyctrigger.state import own_files, roots
 from pyctrigger.state.journal import Journal
 from pyctrigger.state.roots import RootState, directory_name, drop_gone_roots, state_of_root, with_pending_work
 
@@ -186,7 +186,7 @@ def test_which_roots_have_work(root: Path, dropped: bool, examined: bool, entrie
     state = claimed(root, [], has_state_inside=dropped)
     write_tree(Path(state.directory), {"one/magic_number": "00"})
     if examined:
-        files.write_durably(f"{state.directory}/one/{roots.EXAMINED}", state.dropped)
+        own_files.write_durably(f"{state.directory}/one/{roots.EXAMINED}", state.dropped)
     for _ in range(entries):
         Journal(f"{state.directory}/one").write("install", None, {})
     assert ([str(root)] if is_pending else []) == list(with_pending_work(base))
@@ -198,7 +198,7 @@ def test_a_root_that_another_run_drops_is_waited_for(root: Path, monkeypatch: py
     """For a while; whoever only tidies up passes it over."""
     monkeypatch.setattr(roots, "_PATIENCE", 0.05)
     state = claimed(root, [])
-    held = files.hold_directory(state.directory)
+    held = own_files.hold_directory(state.directory)
     assert held is not None
     root.rmdir()
     Path(state.directory, "missing").touch()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packages import write_tree
-from pyctrigger.state import files
+from pyctrigger.state import own_files
 from pyctrigger.state.quota import StateFullError
 from pyctrigger.state.roots import EXAMINED, state_of_root
 from pyctrigger.state.store import Store
@@ -127,7 +127,7 @@ def test_a_root_whose_state_was_dropped_is_examined_once_by_each_installation(tm
         assert [({"root": "/r"}, None)] == [(each.options, each.paths) for each in store.pending(installation)]
         assert (None, state.dropped) == (
             store.examination_due(installation),
-            files.read(os.path.join(state.directory, installation, EXAMINED)),
+            own_files.read(os.path.join(state.directory, installation, EXAMINED)),
         )
     assert [
         f"{tmp_path}/root: the state inside is from an earlier release and isn't read; everything is examined once"

@@ -13,7 +13,7 @@ from ...outcome.outcome import path_fields
 from ...packages.every import HOOK_PLACES, MANAGERS
 from ...packages.ownership import owners_of
 from ..scope.root_files import files_of
-from .directory import HookDirectory
+from .hook_directory import HookDirectory
 from .subjects import is_first_of_version
 
 #: After the option in a command, or as the variable of pkg's Lua.

@@ -19,7 +19,7 @@ from ...packages.ownership import owners_of
 from ...tree.identity import ForeignPlaceError
 from ..scope.places import require_root
 from ..scope.root_files import files_of
-from .directory import HookDirectory, PathState, hold_lock, tell_former
+from .hook_directory import HookDirectory, Occupant, describe_former, hold_lock
 from .inventory import SystemHook, is_ours, rivals, system_hooks
 from .subjects import other_names, subject_of, subjects
 
@@ -157,7 +157,7 @@ def _uninstall(report: HookReport, request: HookRequest) -> None:
     owned = {path: str(owners.get(path) or unknown[0]) for path in paths if path in owners or unknown}
     report.hooks = [_judged(hook, request, owned.get(hook.file.path)) for hook in report.hooks]
     if not request.stateless:
-        told = [tell_former(request.root, hook.file.path, request.state_dir) for hook in report.hooks]
+        told = [describe_former(request.root, hook.file.path, request.state_dir) for hook in report.hooks]
         report.notices += filter(None, told)
     _change(report, request, "removed", HookDirectory.remove)
 
@@ -197,7 +197,7 @@ def _list_standing(report: HookReport, request: HookRequest, served: list[str]) 
     report.notices += map(_doubled, pairs)
 
 
-def _checked(hook: Hook, entry: PathState, standing: list[SystemHook]) -> Hook:
+def _checked(hook: Hook, entry: Occupant, standing: list[SystemHook]) -> Hook:
     """The hook, refused if somebody else's file has its name, or if another one does the same."""
     if hook.state == "installed":
         return hook
@@ -274,11 +274,11 @@ def _directory(request: HookRequest, file: HookFile) -> HookDirectory:
     return HookDirectory(request.root, os.path.dirname(file.path))
 
 
-def _look(request: HookRequest, file: HookFile) -> PathState:
+def _look(request: HookRequest, file: HookFile) -> Occupant:
     return _directory(request, file).look(os.path.basename(file.path))
 
 
-def _state(entry: PathState, file: HookFile) -> str:
+def _state(entry: Occupant, file: HookFile) -> str:
     if entry.kind == "absent":
         return "absent"
     return "installed" if entry.is_file(file) else "different"

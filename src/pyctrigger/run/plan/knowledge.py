@@ -65,9 +65,9 @@ class Knowledge:
                 self.records.pycs.note(directory, pyc, record)
         if step.note is not None:
             directory_key, unchanged, gone = step.note
-            self.records.unchanged.forget(directory_key, gone)
+            self.records.directories.forget(directory_key, gone)
             if unchanged is not None:
-                self.records.unchanged.note(directory_key, unchanged)
+                self.records.directories.note(directory_key, unchanged)
 
     def drop_out_of_scope(self, target: Target, request: Request) -> list[str]:
         """Drop what the manifest has about directories outside of all site directories. Returns these directories."""

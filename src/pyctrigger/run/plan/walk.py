@@ -57,7 +57,7 @@ class Planner:
         self._unchanged_sources = 0
         records = knowledge.records
         if records is not None and records.keeps_records and wanted.passes_unchanged and not layout.has_prefix:
-            known = records.unchanged
+            known = records.directories
             self._unchanged = UnchangedFinder(layout, wanted, known, self._others, notes, skips_packages=is_library)
         self._sizes = FileSizes() if wanted.measures else None
         self._pyc_bytes = 0

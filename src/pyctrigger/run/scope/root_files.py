@@ -25,8 +25,8 @@ from ...interpreter.child import kill, printable, start_own
 from ...interpreter.worker_accounts import lease
 from ...packages.databases import Files, Source
 from ...stamps import stamp_of
-from ...state.files import hold_directory
 from ...state.locations import lock_directory
+from ...state.own_files import hold_directory
 from ...tree.directory import open_in_root
 from ...tree.identity import acting_as_ourselves, masking_nothing_of
 from ...tree.opened import is_confined, open_name, read_link

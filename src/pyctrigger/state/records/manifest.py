@@ -83,7 +83,7 @@ class Manifest:
         #: Called once a run has recorded so much that it should be saved before the run ends.
         self.when_full: Callable[[], None] = lambda: None
         #: Directories that needed no work.
-        self.unchanged = directories.UnchangedDirectories(self._query)
+        self.directories = directories.UnchangedDirectories(self._query)
         self._sites: set[str] = set()
         self._out_of_scope: set[str] = set()
 
@@ -155,7 +155,7 @@ class Manifest:
     @property
     def has_changed(self) -> bool:
         """Whether there is anything to save."""
-        return bool(self._learned or self.pycs.unsaved or self._out_of_scope or self.unchanged.is_worth_saving)
+        return bool(self._learned or self.pycs.unsaved or self._out_of_scope or self.directories.is_worth_saving)
 
     def check(self) -> None:
         """Check the whole file for damage. If any part is damaged, none of it is used.
@@ -191,7 +191,7 @@ class Manifest:
                 raise OSError(str(error)) from error
         self._learned, self._out_of_scope = {}, set()
         self.pycs.saved()
-        self.unchanged.saved()
+        self.directories.saved()
 
     def save_if_full(self) -> None:
         """Have the records of this run saved once they are many. Those that can't be saved are made again."""
@@ -281,7 +281,7 @@ class Manifest:
                 "insert or ignore into sites values (?)", ((os.fsencode(path),) for path in self._sites)
             )
             self.pycs.write(database)
-            self.unchanged.write(database)
+            self.directories.write(database)
         self._quota.give_back(before - self._size())
 
     def _connect(self) -> Any:

@@ -6,6 +6,7 @@ directories. Like every record it is a hint: a part that has no note, or has cha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -14,7 +15,7 @@ from typing import Any
 
 from ...stamps import stamp_of
 from ...tuples import NamedTuple
-from .. import files
+from .. import own_files
 from ..quota import Quota
 
 _FORMAT = 2
@@ -138,7 +139,7 @@ class Parts:
             if self._quota.left is not None and len(text) > _MAX_FOREIGN:
                 self._sites, text = {}, "{}"
             self._quota.spend(len(text))
-            files.write_text(self._path, text, durable=False)
+            own_files.write_text(self._path, text, durable=False)
         self._manifest_identity = manifest
         self._has_changed, self._size = False, 0
 
@@ -153,10 +154,10 @@ class Parts:
     def _load_sites(self) -> _Sites:
         if self._sites is None:
             self._manifest_identity = self._identify_manifest()
-            try:
-                self._sites = _load(files.read(self._path), self._manifest_identity) if self._path is not None else {}
-            except (KeyError, TypeError, ValueError, AttributeError):
-                self._sites = {}
+            self._sites = {}
+            if self._path is not None:
+                with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                    self._sites = _load(own_files.read(self._path), self._manifest_identity)
         return self._sites
 
     def _identify_manifest(self) -> list[int] | None:

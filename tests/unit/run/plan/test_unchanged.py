@@ -57,7 +57,7 @@ def manifest() -> Iterator[Manifest]:
 def noted(top: Path, manifest: Manifest) -> set[str]:
     """The directories that are noted as needing nothing."""
     directories = [top, *(path for path in top.rglob("*") if path.is_dir() and path.name != "__pycache__")]
-    found = {path for path in directories if manifest.unchanged.of(key_of(str(path))) is not None}
+    found = {path for path in directories if manifest.directories.of(key_of(str(path))) is not None}
     return {str(path.relative_to(top)) for path in found}
 
 

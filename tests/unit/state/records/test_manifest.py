@@ -228,7 +228,7 @@ def test_many_directories_that_needed_nothing_are_worth_a_file(tmp_path: Path) -
     """For their own sake."""
     manifest = Manifest(str(tmp_path))
     for number in range(100):
-        manifest.unchanged.note(key_of(f"/site/{number}"), UnchangedDirectory("t", b"", b"", b""))
+        manifest.directories.note(key_of(f"/site/{number}"), UnchangedDirectory("t", b"", b"", b""))
     assert manifest.has_changed is True
     manifest.save()
     manifest.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyctrigger.state import files
+from pyctrigger.state import own_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,15 +23,15 @@ def test_a_text_is_put_under_its_name(tmp_path: Path, *, durable: bool) -> None:
     """In the place of an older one, for its owner alone, and nothing stays beside it."""
     path = tmp_path / "file"
     for text in ("old\n", "new: é\n"):
-        files.write_text(str(path), text, durable=durable)
+        own_files.write_text(str(path), text, durable=durable)
         assert (text, 0o600, ["file"]) == (path.read_text("utf-8"), path.stat().st_mode & 0o777, os.listdir(tmp_path))
 
 
 @pytest.mark.parametrize("value", [None, {}, {"a": [1, "é", None]}, "text", 7])
 def test_a_value_comes_back(tmp_path: Path, value: Any) -> None:
     """As JSON."""
-    files.write_durably(str(tmp_path / "file"), value)
-    assert value == files.read(str(tmp_path / "file"))
+    own_files.write_durably(str(tmp_path / "file"), value)
+    assert value == own_files.read(str(tmp_path / "file"))
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b"x"])
@@ -39,7 +39,7 @@ def test_what_is_no_value_is_none(tmp_path: Path, data: bytes) -> None:
     """Nor is a name without a file, or a FIFO."""
     (tmp_path / "file").write_bytes(data)
     os.mkfifo(tmp_path / "fifo")
-    assert [None] * 4 == [files.read(str(tmp_path / name)) for name in ("file", "absent", "fifo", ".")]
+    assert [None] * 4 == [own_files.read(str(tmp_path / name)) for name in ("file", "absent", "fifo", ".")]
 
 
 def test_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,10 +58,10 @@ def test_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", renamed)
-    files.write_text(str(tmp_path / "file"), "x")
+    own_files.write_text(str(tmp_path / "file"), "x")
     assert ["file", "rename", "directory"] == done
     done.clear()
-    files.write_text(str(tmp_path / "file"), "x", durable=False)
+    own_files.write_text(str(tmp_path / "file"), "x", durable=False)
     assert ["rename"] == done
 
 
@@ -75,7 +75,7 @@ def test_what_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(OSError, match="broken"):
-        files.write_text(str(tmp_path / "file"), "new")
+        own_files.write_text(str(tmp_path / "file"), "new")
     assert (["file"], "old") == (os.listdir(tmp_path), (tmp_path / "file").read_text())
 
 
@@ -93,7 +93,7 @@ def test_a_system_without_a_call_is_fine(
 
     descriptor = os.open(tmp_path, os.O_RDONLY)
     monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (fcntl, "flock")), refuse)
-    act: Callable[[int], Any] = files.sync if call == "fsync" else files.try_lock
+    act: Callable[[int], Any] = own_files.sync if call == "fsync" else own_files.try_lock
     if is_fine:
         assert act(descriptor) in (None, True)
     else:
@@ -111,10 +111,10 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     held = os.open(tmp_path / "b.2-cd.tmp", os.O_WRONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     before = len(os.listdir("/proc/self/fd"))
-    files.write_text(str(tmp_path / "new"), "x", durable=False)
+    own_files.write_text(str(tmp_path / "new"), "x", durable=False)
     assert ["b.2-cd.tmp", "c.tmp.keep", "d", "directory.tmp", "link.tmp", "new"] == sorted(os.listdir(tmp_path))
     os.close(held)
-    files.sweep(str(tmp_path))
+    own_files.sweep(str(tmp_path))
     assert before - 1 == len(os.listdir("/proc/self/fd"))
     assert not (tmp_path / "b.2-cd.tmp").exists()
 
@@ -122,9 +122,9 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
 def test_a_lock_is_had_once(tmp_path: Path) -> None:
     """Until it is given back."""
     first, second = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
-    assert (True, False) == (files.try_lock(first), files.try_lock(second))
+    assert (True, False) == (own_files.try_lock(first), own_files.try_lock(second))
     os.close(first)
-    assert files.try_lock(second) is True
+    assert own_files.try_lock(second) is True
     os.close(second)
 
 
@@ -132,22 +132,22 @@ def test_a_directory_is_held_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """That is still the one of its name; a link is none."""
     place = tmp_path / "place"
     place.mkdir()
-    first = files.hold_directory(str(place))
+    first = own_files.hold_directory(str(place))
     assert first is not None
-    assert files.hold_directory(str(place)) is None
+    assert own_files.hold_directory(str(place)) is None
     os.close(first)
-    real = files.try_lock
+    real = own_files.try_lock
 
     def exchanged(descriptor: int) -> bool:
         place.rename(tmp_path / "old")
         place.mkdir()
         return real(descriptor)
 
-    monkeypatch.setattr(files, "try_lock", exchanged)
+    monkeypatch.setattr(own_files, "try_lock", exchanged)
     before = len(os.listdir("/proc/self/fd"))
-    assert files.hold_directory(str(place)) is None
+    assert own_files.hold_directory(str(place)) is None
     (tmp_path / "link").symlink_to("place")
     for name in ("absent", "link"):
         with pytest.raises(OSError, match=r"No such file|Too many levels|Not a directory"):
-            files.hold_directory(str(tmp_path / name))
+            own_files.hold_directory(str(tmp_path / name))
     assert before == len(os.listdir("/proc/self/fd"))

@@ -11,14 +11,14 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ...errors import RightsError, UsageError
 from ...packages.hook import HookFile
-from ...state.files import read, remove_unlocked, sync, try_lock
 from ...state.locations import lock_directory, state_directory
+from ...state.own_files import read, remove_unlocked, sync, try_lock
 from ...tree.directory import make_directories, open_way
 from ...tree.identity import ForeignPlaceError, making_for
 
@@ -28,7 +28,7 @@ _PATIENCE = 30.0
 _MOST_BYTES = 1 << 20
 
 
-class PathState(NamedTuple):
+class Occupant(NamedTuple):
     """What has a hook's name."""
 
     kind: str
@@ -38,7 +38,7 @@ class PathState(NamedTuple):
 
     def is_file(self, file: HookFile) -> bool:
         """Whether it says what a rendered hook says, with its mode."""
-        return self == PathState("file", file.text.encode(), file.mode)
+        return self == Occupant("file", file.text.encode(), file.mode)
 
 
 @contextlib.contextmanager
@@ -62,6 +62,9 @@ def hold_lock(state_dir: str | None) -> Iterator[None]:
             lock.release()
 
 
+_Read = TypeVar("_Read")
+
+
 class HookDirectory:
     """One directory, inside this system or a staged root."""
 
@@ -69,25 +72,27 @@ class HookDirectory:
         self._root = root or "/"
         self._path = path
 
-    def look(self, name: str) -> PathState:
-        """What has a name. Raises ForeignPlaceError."""
-        try:
-            with self._entered() as directory:
-                return _look(directory, name)
-        except ForeignPlaceError:
-            raise
-        except OSError:
-            return PathState("absent")
+    def look(self, name: str) -> Occupant:
+        """Returns what has a name. Raises ForeignPlaceError."""
+        return self._read(lambda directory: _look(directory, name), Occupant("absent"))
 
     def names(self, most: int) -> list[str]:
-        """The names in it, of the first so many that come. Raises ForeignPlaceError."""
-        try:
-            with self._entered() as directory, os.scandir(directory) as entries:
+        """Returns the names in it, of the first so many that come. Raises ForeignPlaceError."""
+
+        def names_in(directory: int) -> list[str]:
+            with os.scandir(directory) as entries:
                 return sorted(entry.name for entry in islice(entries, most))
+
+        return self._read(names_in, [])
+
+    def _read(self, read: Callable[[int], _Read], default: _Read) -> _Read:
+        try:
+            with self._entered() as directory:
+                return read(directory)
         except ForeignPlaceError:
             raise
         except OSError:
-            return []
+            return default
 
     def sweep(self, files: Sequence[HookFile]) -> None:
         """Remove the hidden files that killed processes left beside these."""
@@ -113,7 +118,7 @@ class HookDirectory:
             # What fails for want of space or rights fails here, before the first file has its name.
             for file in files:
                 with self._explained(file):
-                    hidden.append(_write_hidden(directory, file, stack))
+                    hidden.append(stack.enter_context(_hidden(directory, file)))
             for temporary, file in zip(hidden, files):
                 with self._explained(file):
                     os.replace(temporary, _name(file), src_dir_fd=directory, dst_dir_fd=directory)
@@ -152,8 +157,8 @@ class HookDirectory:
             raise UsageError(message, hint="fix that, and run it again") from error
 
 
-def tell_former(root: str | None, path: str, state_dir: str | None) -> str | None:
-    """What to say of a file that release 0.1.0 replaced with a hook: it isn't put back, and still in the state."""
+def describe_former(root: str | None, path: str, state_dir: str | None) -> str | None:
+    """Returns what to say of a file that release 0.1.0 replaced with a hook: it is kept in the state, not put back."""
     base = state_dir or state_directory()
     if base is None:
         return None
@@ -170,41 +175,40 @@ def _name(file: HookFile) -> str:
     return os.path.basename(file.path)
 
 
-def _look(directory: int, name: str) -> PathState:
+def _look(directory: int, name: str) -> Occupant:
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
-            return PathState("link")
+            return Occupant("link")
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
-            return PathState("other")
+            return Occupant("other")
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with open(os.open(name, flags, dir_fd=directory), "rb") as file:
-            return PathState("file", file.read(_MOST_BYTES), stat.S_IMODE(status.st_mode))
+            return Occupant("file", file.read(_MOST_BYTES), stat.S_IMODE(status.st_mode))
     except FileNotFoundError:
-        return PathState("absent")
+        return Occupant("absent")
     except OSError:
-        return PathState("other")
+        return Occupant("other")
 
 
-def _write_hidden(directory: int, file: HookFile, stack: contextlib.ExitStack) -> str:
-    """Write a file under a hidden name, which no manager reads, and return that name. Raises OSError.
+@contextlib.contextmanager
+def _hidden(directory: int, file: HookFile) -> Iterator[str]:
+    """Write a file under a hidden name, which no manager reads; that name is valid inside the block. Raises OSError.
 
-    Until the stack unwinds it is open and locked, which tells it from what a killed process left.
+    The file is open and locked there, which distinguishes it from what a killed process left.
     """
     temporary = f".{_name(file)}.{os.urandom(4).hex()}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with making_for(os.fstat(directory).st_gid):
         descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
-    stream = stack.enter_context(os.fdopen(descriptor, "wb"))
-    stack.callback(_remove_if_there, directory, temporary)
-    try_lock(descriptor)
-    stream.write(file.text.encode())
-    stream.flush()
-    os.fchmod(descriptor, file.mode)
-    sync(descriptor)
-    return temporary
-
-
-def _remove_if_there(directory: int, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=directory)
+    with os.fdopen(descriptor, "wb") as stream:
+        try:
+            try_lock(descriptor)
+            stream.write(file.text.encode())
+            stream.flush()
+            os.fchmod(descriptor, file.mode)
+            sync(descriptor)
+            yield temporary
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=directory)
