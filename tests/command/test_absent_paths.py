@@ -57,7 +57,7 @@ def tree(pyctrigger: Command, site: Path, scope: list[str]) -> Path:
 def test_a_path_that_a_person_typed_and_that_is_not_there_is_an_error(
     pyctrigger: Command, tree: Path, scope: list[str], tmp_path: Path, verb: str
 ) -> None:
-    """All that are missing are named as they were typed; beside them nothing is done for what is there."""
+    """All missing paths are named as they were typed; nothing is done for existing paths given with them."""
     before = snapshot(tmp_path)
     absent = ABSENT[:3]
 
@@ -74,7 +74,7 @@ def test_a_path_that_a_person_typed_and_that_is_not_there_is_an_error(
 
 
 def test_one_name_is_enough(pyctrigger: Command, tree: Path, newest: Interpreter) -> None:
-    """Whatever it is a name of; there has to be a file, bytecode made from it, or the source that it is made from."""
+    """Of any kind of name: either the file exists, or bytecode made from it, or its source."""
     present = [name.format(tag=tag_of(newest)) for name in PRESENT]
 
     for name in ABSENT:
@@ -86,7 +86,7 @@ def test_one_name_is_enough(pyctrigger: Command, tree: Path, newest: Interpreter
 def test_an_orphan_is_swept_by_the_name_of_its_source(
     pyctrigger: Command, tree: Path, scope: list[str], newest: Interpreter
 ) -> None:
-    """The source is gone, and what is left of it is what it stands for."""
+    """The source is gone, and its name means what is left of it."""
     assert (0, 1) == ((run := pyctrigger.json("run", *scope, tree / "package/gone.py")).code, run.counts["removed"])
     assert not (tree / "package/__pycache__" / f"gone.{tag_of(newest)}.pyc").exists()
 
@@ -130,7 +130,7 @@ def test_a_path_in_a_root_is_one_inside(pyctrigger: Command, tmp_path: Path, new
 
 
 def test_bytecode_elsewhere_counts(pyctrigger: Command, tree: Path, scope: list[str], tmp_path: Path) -> None:
-    """With a pycache prefix the orphan lies there, and so may a whole package that is gone."""
+    """With a pycache prefix the orphan is there, and so may be a whole package that is gone."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     write_tree(tree, {"left/module.py": "", "whole/module.py": ""})
@@ -148,7 +148,7 @@ def test_bytecode_elsewhere_counts(pyctrigger: Command, tree: Path, scope: list[
 
 @pytest.mark.parametrize("verb", ["explain", "which"])
 def test_an_empty_path_asks_for_nothing(pyctrigger: Command, verb: str) -> None:
-    """Who asks has an answer; of a shell's variable that isn't set it is that nothing was asked."""
+    """There is always an answer; for an unset variable of a shell it is that nothing was given."""
     said = pyctrigger.text(verb, "", "")
 
     assert (2, "", True) == (said.code, said.out, said.err.startswith("pyctrigger: nothing to "))

@@ -289,7 +289,7 @@ def test_pyc_that_was_cut(
 
 
 def test_sources_that_are_hard_links(pyctrigger: Command, tree: Path, newest: Interpreter, tmp_path: Path) -> None:
-    """The hash is that of the content, under whatever name it is in the archive."""
+    """The hash is that of the content, whatever its name in the archive."""
     source = tree / SITE / "demo/module.py"
     os.link(source, source.with_name("again.py"))
     compile_tree(newest, tree, "--invalidation-mode", "checked-hash")
@@ -406,7 +406,7 @@ def test_names_for_a_program(pyctrigger: Command, shelf: Path, newest: Interpret
 
 
 def test_folder_of_thousands(pyctrigger: Command, shelf: Path, newest: Interpreter, tmp_path: Path) -> None:
-    """Whoever asks what to build again gets each of them once, in order, from a folder as large as a distribution's."""
+    """Archives to rebuild are listed once each, in order, also from a folder as large as a distribution's."""
     large = tmp_path / "large"
     for number in range(1200):
         folder = large / f"{number % 7}"
@@ -481,7 +481,7 @@ def test_wrong_usage(pyctrigger: Command, arguments: list[str], message: str) ->
 
 
 def test_interpreter_that_is_missing(pyctrigger: Command, shelf: Path, tmp_path: Path) -> None:
-    """Told before a single archive is read."""
+    """Reported before a single archive is read."""
     outcome = pyctrigger.json("audit", "--python", tmp_path / "python3.14", shelf)
 
     assert (69, []) == (outcome.code, outcome.document["runs"])

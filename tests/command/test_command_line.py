@@ -119,7 +119,7 @@ def test_fewer_words(pyctrigger: Command, scope: list[Argument], site: Path) -> 
 
 
 def test_secret_of_a_source_is_never_told(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
-    """A SyntaxError quotes its line, and a SyntaxWarning does; nobody sees either."""
+    """A SyntaxError quotes its line, and so does a SyntaxWarning; neither is printed."""
     write_tree(
         site,
         {
@@ -176,7 +176,7 @@ def test_status_is_a_table(pyctrigger: Command, orphaned: list[Argument], site: 
 
 
 def test_names_can_not_break_a_line_or_a_terminal(pyctrigger: Command, site: Path, newest: Found) -> None:
-    """Newlines, escapes and bytes that are no UTF-8 are shown as escapes, wherever a name stands."""
+    """Newlines, escapes and bytes that aren't UTF-8 are escaped wherever a name is printed."""
     evil = os.fsdecode(b"a\nb\x1b[31m\xff\xc3\xa9")
     safe = r"a\nb\x1b[31m\xffé"
     write_tree(site, {f"{evil}/bad.py": "x = (\n", f"{evil}/good.py": ""})
@@ -261,7 +261,7 @@ def test_object_has_the_keys_of_the_contract(
 
 
 def test_object_stands_alone_on_standard_output(pyctrigger: Command, orphaned: list[Argument]) -> None:
-    """Whatever else is said."""
+    """Whatever else is printed."""
     outcome = pyctrigger.text("run", "--json", "-vv", *orphaned)
     check_document(json.loads(outcome.out), "run", 0)
     assert "compiled " in outcome.err
@@ -401,7 +401,7 @@ def test_dry_run_says_what_the_real_run_does(
 
 
 def test_dry_run_makes_no_state(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
-    """Where there was none; it tells the levels that a source lacks."""
+    """Where there was none; it lists the levels that a source lacks."""
     before = everything(site)
     outcome = pyctrigger.json("run", "--dry-run", *scope)
     assert (outcome.code, [each["action"] for each in outcome.run["actions"]]) == (0, ["compile"] * 3)
@@ -508,7 +508,7 @@ BAD: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments)[:40] for arguments, _ in BAD])
 def test_wrong_usage(pyctrigger: Command, arguments: list[str], message: str) -> None:
-    """Exit 2, one line, nothing else; a hook says the same and serves on."""
+    """Exit 2, one line, nothing else; a hook prints the same and continues."""
     child = subprocess.run([*pyctrigger.program, *arguments], capture_output=True, timeout=60, check=False)
     expected = 0 if "--hook" in arguments else 2
     assert (child.returncode, child.stdout) == (expected, b"")
@@ -536,7 +536,7 @@ def test_wrong_usage(pyctrigger: Command, arguments: list[str], message: str) ->
     ids=" ".join,
 )
 def test_hook_never_fails_its_transaction(pyctrigger: Command, arguments: list[str]) -> None:
-    """Exit 0 whatever happens, nothing on standard output, and a word about it on standard error."""
+    """Exit 0 whatever happens, nothing on standard output, and a message on standard error."""
     outcome = pyctrigger.text("run", "--hook", *arguments)
     assert (outcome.code, outcome.out) == (0, "")
     assert "pyctrigger: " in outcome.err
@@ -591,7 +591,7 @@ def test_closed_streams_change_nothing(
 
 
 def test_closed_standard_input_is_no_empty_list(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
-    """Who asks for a list and gives none is told."""
+    """Asking for a list without giving one is an error."""
     child = shell(pyctrigger, "run", [*scope, "--paths-from", "-"], "<&-")
     assert (child.returncode, child.stdout) == (2, b"")
     assert child.stderr == b"pyctrigger: --paths-from -: Bad file descriptor; name a readable file, or -\n"
@@ -684,7 +684,7 @@ def test_reader_that_has_read_enough_is_no_failure(
 
 
 def test_lost_output_of_a_hook_is_no_failure(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
-    """Exit 0 whatever happens, and the line all the same."""
+    """Exit 0 whatever happens, and the same line."""
     child = shell(pyctrigger, "run", ["--hook", "--json", *scope], ">&-")
     assert (child.returncode, len(pycs_below(site))) == (0, 3)
     assert b"cannot write to standard output" in child.stderr
@@ -704,7 +704,7 @@ sys.exit(pyctrigger.cli.main())
 
 @pytest.mark.parametrize("error", ["KeyError('secret')", "RecursionError()", "OSError(5, 'x')"])
 def test_defect_of_our_own(pyctrigger: Command, scope: list[Argument], error: str) -> None:
-    """Exit 70 and one line that says where; the traceback only for who asks."""
+    """Exit 70 and one line that says where; the traceback only on request."""
     pyctrigger.program = [sys.executable, "-c", _DEFECTIVE.format(error=error)]
     name = error.partition("(")[0]
     word = (
@@ -730,7 +730,7 @@ def test_defect_of_our_own(pyctrigger: Command, scope: list[Argument], error: st
     [("MemoryError()", "out of memory"), ("OSError(24, 'Too many open files')", "Too many open files")],
 )
 def test_too_little_of_something(pyctrigger: Command, scope: list[Argument], error: str, reason: str) -> None:
-    """No defect: exit 3, with what there is too little of and what mends it."""
+    """Not a defect: exit 3, with what is lacking and a hint."""
     pyctrigger.program = [sys.executable, "-c", _DEFECTIVE.format(error=error)]
     word = f"pyctrigger: {reason}; raise the resource limits (see ulimit -a)\n"
 
@@ -825,7 +825,7 @@ def test_library_takes_environments_as_the_command_does(silent: None, newest: Fo
 
 
 def test_library_dry_run(silent: None, site: Path, newest: Found, tmp_path: Path) -> None:
-    """Tells what would be done."""
+    """Prints what would be done."""
     write_tree(site, {"module.py": ""})
     report = library.run_trigger(newest.path, None, site_dirs=[site], state_dir=tmp_path / "state", dry_run=True)
     assert [action.action for action in report.runs[0].tally.actions] == ["compile"]

@@ -1,4 +1,4 @@
-"""The configuration: every key, every fault in one go with its mend, and whose file is read at all."""
+"""The configuration: every key, all faults at once with hints, and which file is read."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_sizes(written: str, count: int) -> None:
 
 
 def test_every_fault_is_told_at_once() -> None:
-    """With its key and its mend."""
+    """With its key and a hint."""
     assert faults(EVERY_FAULT) == FAULTS
 
 
@@ -250,7 +250,7 @@ def test_every_fault_is_told_at_once() -> None:
     ],
 )
 def test_fault_is_told_on_one_line(text: str, problem: str) -> None:
-    """Whatever stands in the wrong place."""
+    """Whatever is in the wrong place."""
     assert faults(text) == [problem]
 
 
@@ -319,7 +319,7 @@ def _toml(value: object) -> str:
     )
 )
 def test_any_document_is_settings_or_a_configuration_error(document: dict[str, object]) -> None:
-    """And every fault of it stands on one line."""
+    """And each of its faults is one line."""
     text = "\n".join(f"{_toml(key)} = {_toml(value)}" for key, value in document.items())
     problems = problems_of(text.encode())
     assert problems is None or (problems and not any("\n" in problem for problem in problems))
@@ -383,7 +383,7 @@ def test_configuration_decides_and_the_command_line_decides_over_it(
 def test_missing_bytecode_can_be_left_missing(
     pyctrigger: Command, site: Path, tmp_path: Path, newest: Interpreter
 ) -> None:
-    """`create_missing = false` mends what exists and adds nothing."""
+    """`create_missing = false` fixes what exists and adds nothing."""
     write_tree(site, {"one.py": "", "two.py": ""})
     file = tmp_path / "pyctrigger.toml"
     file.write_text("[defaults]\ncreate_missing = false\n")
@@ -457,7 +457,7 @@ GIVE_UP = "give the file, and the directories above it, to root (chown)"
 def test_root_refuses_a_file_that_others_could_change(
     public: Path, pyctrigger: Command, owner: int, mode: int, above_owner: int, above_mode: int, word: str
 ) -> None:
-    """Or could put in another's place; it says what, and the mend where there is one."""
+    """Or could put in another's place; it says what, with a hint if there is one."""
     above, file = public / "above", public / "above" / "pyctrigger.toml"
     above.mkdir()
     file.write_text("")

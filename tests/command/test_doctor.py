@@ -81,7 +81,7 @@ def doctor(as_root: None, machine: Machine) -> Doctor:
 
 
 def rows(outcome: Outcome) -> dict[str, list[str]]:
-    """What stands beside each label."""
+    """The text next to each label."""
     found: dict[str, list[str]] = {}
     for line in outcome.out.splitlines():
         label, _, text = line.partition("  ")
@@ -211,7 +211,7 @@ def test_what_was_just_written_is_no_change(
     ],
 )
 def test_the_configuration_is_named(doctor: Doctor, tmp_path: Path, text: str, expected: tuple[int, list[str]]) -> None:
-    """With what it says of hooks; one that can't be used is to be mended, and everything else is told all the same."""
+    """With its `[hooks]`; one that can't be used is something to fix, and everything else is still reported."""
     path = tmp_path / "pyctrigger.toml"
     path.write_text(text)
     doctor.install_package()

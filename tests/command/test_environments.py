@@ -1,4 +1,4 @@
-"""Which environment is meant: by a path, by its name, by the shell; and that each is served by itself."""
+"""Which environment is meant by a path, by its name or by the shell; each has its own interpreter."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def make_conda(interpreter: Interpreter, directory: Path) -> Path:
 
 
 def fill(site: Path) -> Path:
-    """Put the package into a site directory in place of what is there."""
+    """Replace the contents of a site directory by the package."""
     shutil.rmtree(site)
     return write_tree(site, PACKAGE)
 
@@ -70,7 +70,7 @@ def cpythons(interpreters: list[Interpreter]) -> list[Interpreter]:
 
 @pytest.fixture(scope="module")
 def layout(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Environments beside one another and in one another, and links to them. Nobody may change it."""
+    """Environments next to and inside each other, and links to them. No test may change it."""
     top: Path = tmp_path_factory.mktemp("layout")
     for name in ("one", "two", "outer", "outer/inner"):
         fill(make_venv(newest, top / name))
@@ -228,7 +228,7 @@ def test_options_of_the_scope_bind_a_path_in_an_environment(
     prefix: str | None,
     words: str,
 ) -> None:
-    """Its own interpreter serves it if that is of the flavour that is asked for; another environment is another."""
+    """Its own interpreter is used if it has the requested flavour; another environment's isn't."""
     oldest, newest = cpythons[0], cpythons[-1]
     require_two(oldest, newest)
     site = fill(make_venv(newest, tmp_path / "venv"))
@@ -255,7 +255,7 @@ def test_options_of_the_scope_bind_a_path_in_an_environment(
 def test_a_hook_s_path_in_an_environment_is_outside(
     pyctrigger: Command, newest: Interpreter, site: Path, tmp_path: Path
 ) -> None:
-    """Its scope is that of its flavour, whatever a package manager put where: named, left out, exit 0."""
+    """Its scope is its flavour's, whatever a package manager installed where: named, left out, exit 0."""
     environment = fill(make_venv(newest, tmp_path / "venv"))
     write_tree(site, PACKAGE)
 
@@ -270,7 +270,7 @@ def test_a_hook_s_path_in_an_environment_is_outside(
 def test_a_path_inside_a_root_means_the_environment_in_there(
     pyctrigger: Command, newest: Interpreter, tmp_path: Path
 ) -> None:
-    """By the files of the root; what lies under the same name out here is another one, and is not even run."""
+    """By the files of the root; one with the same name on the host is a different one, and isn't run."""
     decoy = tmp_path / "decoy-was-run"
     outside, inside = tmp_path / "app", tmp_path / f"root{tmp_path}/app"
     for directory in (outside, inside):
@@ -336,7 +336,7 @@ NAMES = (
 def test_an_environment_that_has_several_names_is_compiled_once(
     pyctrigger: Command, newest: Interpreter, tmp_path: Path
 ) -> None:
-    """By whatever name in turns: it is fresh, all code is its source's, and a repair finds nothing to write."""
+    """Under each of its names in turn: it is fresh, all code is its source's, and a repair writes nothing."""
     top = tmp_path / "top"
     fill(make_venv(newest, top / "store/one"))
     for name, goal in (("one", "store/one"), ("elsewhere", "store"), ("current", "elsewhere/one")):
@@ -464,7 +464,7 @@ def test_runs_of_two_environments_do_not_wait_for_one_another(
     site: Path,
     tmp_path: Path,
 ) -> None:
-    """Nor does the interpreter of both for either; who is to serve the one that is held says who holds it."""
+    """Nor does the interpreter of both; a run for the one that is locked says who holds the lock."""
     write_tree(site, PACKAGE)
     others: list[list[Argument]] = [["--prefix", tmp_path / "two"], ["--python", newest.path, "--site-dir", str(site)]]
     for scope in others:
@@ -482,7 +482,7 @@ def test_runs_of_two_environments_do_not_wait_for_one_another(
 def test_pending_work_of_an_environment_is_done_by_its_own_run_alone(
     pyctrigger: Command, pair: list[Path], newest: Interpreter, site: Path, tmp_path: Path
 ) -> None:
-    """Under whatever name it was noted, also if that leads to another environment by now."""
+    """Under the name that was recorded, even if that leads to another environment by now."""
     link = tmp_path / "current"
     link.symlink_to("one")
     write_tree(site, PACKAGE)
@@ -577,7 +577,7 @@ def test_a_purge_by_name_is_never_about_an_environment_that_was_served(
 def test_a_purge_of_what_is_gone_is_never_about_what_is_there(
     pyctrigger: Command, site: Path, outsider: Interpreter, tmp_path: Path, asked: str, others: str
 ) -> None:
-    """An interpreter outside of the standard directories was served by its path, and still has its executable."""
+    """An interpreter outside the standard directories was used by its path, and still has its executable."""
     names = [outsider.path]
     if others == "another name of it is gone":
         (tmp_path / "python").symlink_to(outsider.path)
@@ -606,7 +606,7 @@ def test_a_purge_of_what_is_gone_is_never_about_what_is_there(
 def test_a_broken_environment_is_the_reason(
     pyctrigger: Command, newest: Interpreter, tmp_path: Path, kind: str, reason: str
 ) -> None:
-    """`which` says why nobody answers for a pyc; what a path means is never told as an option that nobody typed."""
+    """`which` says why a pyc belongs to no interpreter, and never mentions an option that wasn't given."""
     env = tmp_path / "env"
     pyc = f"lib/{library(newest)}/site-packages/__pycache__/m.{tag_of(newest)}.pyc"
     write_tree(env, {"pyvenv.cfg": "", f"lib/{library(newest)}/site-packages/m.py": "", pyc: "x", "bin/activate": ""})
@@ -692,7 +692,7 @@ def test_a_scope_that_is_named_is_served_whatever_is_active(
 
 @pytest.mark.parametrize("verb", ["run", "repair", "verify", "sweep", "status"])
 def test_quietly_only_what_is_wrong_is_said_of_the_variables(pyctrigger: Command, layout: Path, verb: str) -> None:
-    """Which environment is served is no error; that a variable leads nowhere is one, for what follows is another's."""
+    """Which environment is used is a remark; a variable that leads nowhere is a warning, since another one is used."""
     dry = [] if verb in ("verify", "status") else ["--dry-run"]
     names = {"VIRTUAL_ENV": str(layout / "gone"), "CONDA_PREFIX": str(layout / "conda")}
 

@@ -1,4 +1,4 @@
-"""All environments below a directory: which are found, how each of them is told, and what one that is broken costs."""
+"""All environments below a directory: which are found, how each is reported, and what a broken one costs."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_where_environments_are_looked_for(pyctrigger: Command, newest: Interpre
 
 
 def broken(newest: Interpreter, directory: Path, kind: str) -> None:
-    """An environment that can't be served."""
+    """An environment that can't be used."""
     imitate_venv(newest, directory)
     python = directory / "bin/python"
     python.unlink()
@@ -333,7 +333,7 @@ def test_what_only_looks_like_an_environment_is_none(pyctrigger: Command, newest
 def test_environments_without_a_standard_library_are_one_error(
     pyctrigger: Command, newest: Interpreter, tmp_path: Path, named: str, verb: str
 ) -> None:
-    """However many are named: all of them, and where the library lies that they borrow."""
+    """However many there are: all are named, and where the library is that they borrow."""
     top = tmp_path / "top"
     for name in ("one", "two"):
         fill(imitate_venv(newest, top / name))

@@ -249,7 +249,7 @@ def test_excluded_and_not_wanted(pyctrigger: Command, scope: list[Argument], sit
 
 @pytest.mark.usefixtures("as_root")
 def test_what_a_package_owns(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
-    """Stale or an orphan, it stays; owner of the source and owner of the pyc are told apart."""
+    """Stale or an orphan, it stays; the source's owner and the pyc's owner are distinguished."""
     library = f"usr/lib/python{newest.version[0]}.{newest.version[1]}/site-packages/owner"
     payload, root = tmp_path / "payload", tmp_path / "root"
     root.mkdir()
@@ -459,7 +459,7 @@ def test_refused(pyctrigger: Command, scope: list[Argument], site: Path) -> None
 def test_outside_of_the_scope(
     pyctrigger: Command, scope: list[Argument], site: Path, tmp_path: Path, newest: Interpreter
 ) -> None:
-    """An answer, no error: and what stands there is looked at all the same."""
+    """An answer, not an error; and what is there is examined as usual."""
     elsewhere = write_tree(tmp_path / "elsewhere", {"m.py": "", "n.txt": ""})
     pyctrigger.json("run", "--python", newest.path, "--site-dir", elsewhere, "--stateless")
 
@@ -491,7 +491,7 @@ def test_names_that_are_nobodys(pyctrigger: Command, scope: list[Argument], site
 
 
 def test_directory(pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter) -> None:
-    """What a run would find in it and below, and not beside it; its `__pycache__` stands for it."""
+    """What a run would find in it and below, and not next to it; its `__pycache__` means the same."""
     write_tree(site, {"package/below/old.py": "", "package/gone.py": "", "package/bad.py": "x = (\n", "beside.py": ""})
     write_tree(site, {"dead/m.py": ""})
     pyctrigger.json("run", *scope)
@@ -589,7 +589,7 @@ def test_paths_as_people_write_them(pyctrigger: Command, scope: list[Argument], 
 
 
 def test_site_directory_inside_another(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
-    """What lies in the inner one isn't the outer one's."""
+    """What is in the inner one doesn't belong to the outer one."""
     inner = write_tree(site / "inner", {"m.py": ""})
     scope = [*scope, "--site-dir", inner]
 

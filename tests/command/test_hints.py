@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A call that can't be followed, the hint, and the call that heeds it."""
+    """A failing call, its hint, and the call that follows the hint."""
 
     call: str
     hint: str

@@ -194,7 +194,7 @@ def test_the_manual_says_where_is_searched() -> None:
 
 
 def test_only_what_is_called_like_a_python_is_started_for_its_name(pyctrigger: Command, site: Path) -> None:
-    """Whatever else the standard directories have is wrong usage, and isn't run to see what it is."""
+    """Anything else in the standard directories is wrong usage, and isn't run to find out what it is."""
     for text in ("true", "sh", "python3 ", "python3/", "..", "python3\n", "PYTHON3"):
         outcome = pyctrigger.json("run", "--python", text, "--site-dir", site)
         assert outcome.code == (69 if "/" in text else 2), text
@@ -217,7 +217,7 @@ def test_path_names_an_executable(pyctrigger: Command, site: Path, interpreter: 
 
 
 def test_executable_from_path_is_not_taken(pyctrigger: Command, site: Path, tmp_path: Path) -> None:
-    """A `python3.99` that a user's shell would find is nobody's system interpreter."""
+    """A `python3.99` that a user's shell would find isn't a system interpreter."""
     marker = tmp_path / "ran"
     script(tmp_path / "bin" / "python3.99", f"touch {marker}")
     outcome = pyctrigger.text(
@@ -447,7 +447,7 @@ def give(path: Path, owner: int, mode: int) -> None:
 def test_root_refuses_what_others_could_change(
     pyctrigger: Command, site: Path, public: Path, newest: Found, what: str, mode: int
 ) -> None:
-    """The executable, or a directory on the way to it: exit 77, naming it, with the mend; and it isn't started."""
+    """The executable, or a directory above it: exit 77 with its name and a hint, and it isn't started."""
     ran = public / "ran"
     path = script(public / "above/bin/python3", f'touch {ran}; exec {newest.path} "$@"')
     step = {"python3": path, "bin": path.parent, "above": path.parent.parent}[what]
@@ -466,7 +466,7 @@ def test_root_refuses_what_others_could_change(
 
 
 def test_root_follows_links_with_open_eyes(public: Path, newest: Found) -> None:
-    """Each directory that a link leads through counts, and the owner of a link that stands in a directory for all."""
+    """Each directory that a link leads through counts, and the owner of a link in a world-writable directory."""
     (public / "open").mkdir()
     (public / "open/python3").symlink_to(newest.path)
     (public / "link").symlink_to("open/python3")
@@ -483,7 +483,7 @@ def test_root_follows_links_with_open_eyes(public: Path, newest: Found) -> None:
 
 
 def test_file_that_two_accounts_could_change(pyctrigger: Command, site: Path, public: Path, newest: Found) -> None:
-    """Is nobody's to run."""
+    """Must not be run by anybody."""
     path = script(public / "bin/python3", f'exec {newest.path} "$@"')
     give(path.parent, NOBODY, 0o755)
     give(path, NOBODY - 1, 0o755)
@@ -495,7 +495,7 @@ def test_file_that_two_accounts_could_change(pyctrigger: Command, site: Path, pu
 def test_interpreter_of_another_account_runs_as_that_account(
     pyctrigger: Command, public: Path, shared_python: str
 ) -> None:
-    """The probe and the workers alike; and only for directories of its own."""
+    """The probe and the workers alike; and only for its own directories."""
     log = public / "log"
     log.touch()
     give(log, NOBODY, 0o644)
@@ -630,7 +630,7 @@ def test_debians_python_has_the_systems_directory() -> None:
 
 
 def test_standard_library_only_when_asked(interpreter: Found) -> None:
-    """Its own directory, told apart: it is never removed, and the packages inside it are no part of it."""
+    """Its own directory is distinguished: it is never removed, and packages inside it aren't part of it."""
     request = Request(Work.RUN, Scope(pythons=(interpreter.path,), stdlib=True))
     sites = find_target(probe(interpreter.path).interpreter, request, Settings()).sites
     library = [site.path for site in sites if site.is_stdlib]
@@ -742,7 +742,7 @@ def test_prefix_that_is_no_environment(pyctrigger: Command, tmp_path: Path, newe
 
 
 def test_environment_of_a_conda_kind(pyctrigger: Command, tmp_path: Path, newest: Found) -> None:
-    """A prefix of its own, without a `pyvenv.cfg`: what is named is what counts."""
+    """Its own prefix, without a `pyvenv.cfg`: the given name counts."""
     prefix = tmp_path / "conda"
     write_tree(packages_of(prefix, newest), {"module.py": ""})
     script(prefix / "bin/python", f'exec {newest.path} "$@"')

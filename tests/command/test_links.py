@@ -1,4 +1,4 @@
-"""Links in a site directory: to a source in it, to one outside, which is told, and to what is no source at all."""
+"""Links in a site directory: to a source in it, to one outside, which is reported, and to other files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def goal_of(case: str, site: Path) -> bytes:
 
 @pytest.fixture
 def beside(tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """The command, with a state directory that lies in no root of a test's."""
+    """The command, with a state directory that isn't in any root of a test."""
     return Command(tmp_path_factory.mktemp("state"))
 
 
@@ -146,7 +146,7 @@ def give_access_list(directory: Path) -> None:
 
 
 def test_many_links_out_are_one_line(pyctrigger: Command, site: Path, scope: list[str]) -> None:
-    """Thirty links out are a line for a person, all for a program, and nothing for the next run."""
+    """Thirty links out are one line for people, all of them for programs, and nothing in the next run."""
     write_tree(site.parent / "outside", {f"m{number:02}.py": "" for number in range(30)})
     (site.parent / "outside").chmod(0o777)
     for source in (site.parent / "outside").iterdir():

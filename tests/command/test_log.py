@@ -157,7 +157,7 @@ def test_errors_and_notices_are_in_it(
 def test_a_line_is_one_line_of_bounded_length(
     daemon: Daemon, pyctrigger: Command, scope: list[Argument], site: Path, count: int
 ) -> None:
-    """Whatever stands in a name: no new line, no escape sequence, no forged message; what doesn't fit is counted."""
+    """Whatever a name contains: no newline, no escape sequence, no forged message; what doesn't fit is counted."""
     evil = os.fsencode(site) + b"/\n<0>Jan  1 00:00:00 root[1]: forged\r\x1b[31m\xff\xe2\x80\xa8%s%n"
     os.mkdir(evil)
     for number in range(count):
@@ -207,7 +207,7 @@ def test_a_daemon_that_takes_nothing_stops_nobody(
 
 
 def test_no_daemon_at_all(daemon: Daemon, pyctrigger: Command, scope: list[Argument], site: Path) -> None:
-    """The work is done, in silence: syslog(3) has nobody to tell."""
+    """The work is done silently: syslog(3) has no reader."""
     daemon.socket.close()
 
     outcome = pyctrigger.text("run", "--hook", *scope)

@@ -104,7 +104,7 @@ class Listener:
         self._socket.setblocking(False)
 
     def spy(self, *watched: str, more: str = "") -> str:
-        """The source of a module that tells about others, imported before them."""
+        """The source of a module that prints facts about others, imported before them."""
         return f"WATCHED = {list(watched)!r}\nPORT = {self._socket.getsockname()[1]}\n{SPY}\n{more}\n"
 
     def said(self) -> list[dict[str, Any]]:
@@ -309,7 +309,7 @@ def test_each_kind_of_stale(measure: Measure, stage: Stage, newest: Interpreter,
 def test_the_standard_library_is_fresh_unless_it_is_asked_for(
     measure: Measure, stage: Stage, newest: Interpreter
 ) -> None:
-    """Its bytecode is in every tree; with `--stdlib` it goes stale with the rest."""
+    """Its bytecode is in every tree; with `--stdlib` it becomes stale with the rest."""
     for option, compiled in (((), SOURCES), (("--stdlib",), [*SOURCES, "colorsys"])):
         found = measure.json("--python", newest.path, "--site-dir", stage.site, "--runs", "1", *option, "spy", "parcel")
         for process in stage.listener.said():
@@ -424,7 +424,7 @@ def test_a_script_with_arguments(measure: Measure, stage: Stage, newest: Interpr
 
 
 def test_what_is_measured_can_change_nothing(measure: Measure, stage: Stage, newest: Interpreter) -> None:
-    """Not even root's; a home of its own and the null device it may write."""
+    """Not even root's; it may write only its own home and the null device."""
     measure.json("--python", newest.path, "--site-dir", stage.site, "--runs", "1", "spy", "parcel")
     said = stage.listener.said()
     if ctypes.CDLL(None).syscall(*map(ctypes.c_long, (444, 0, 0, 1))) <= 0:
@@ -449,7 +449,7 @@ def test_what_it_leaves_running_is_ended(measure: Measure, site: Path, newest: I
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; its parent, that nobody is, may not have reaped it yet."""
+    """Whether a process runs; its parent may not have reaped it yet."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
     except OSError:
@@ -486,7 +486,7 @@ def test_an_interruption_leaves_nothing(measure: Measure, site: Path, newest: In
 
 
 def test_what_says_too_much_is_measured_all_the_same(measure: Measure, site: Path, newest: Interpreter) -> None:
-    """Nothing waits for a reader, and nobody keeps it."""
+    """Nothing waits for a reader, and no process keeps it open."""
     write_tree(
         site, {"loud.py": "import sys\nfor stream in (sys.stdout, sys.stderr):\n    stream.write('x' * 10**7)\n"}
     )
@@ -723,7 +723,7 @@ def test_an_error_is_in_the_object(measure: Measure) -> None:
     ],
 )
 def test_wrong_usage(measure: Measure, arguments: list[str], message: str) -> None:
-    """Told before anything runs."""
+    """Reported before anything runs."""
     code, line = measure.refused(*arguments)
     assert (2, message) == (code, line[: len(message)])
 
@@ -745,7 +745,7 @@ def test_what_is_larger_than_any_source_is_not_started(
 
 
 def test_an_interpreter_without_hashes(measure: Measure, stage: Stage, interpreters: list[Interpreter]) -> None:
-    """3.6 has no bytecode that goes stale in this way."""
+    """3.6 has no bytecode that can become stale in this way."""
     oldest = interpreters[0]
     if oldest.version[:2] != (3, 6):
         absent("no CPython 3.6 on this machine")

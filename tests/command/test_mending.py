@@ -1,4 +1,4 @@
-"""`verify` names what is wrong and changes nothing; `repair` mends it, or says what it could not."""
+"""`verify` reports what is wrong and changes nothing; `repair` fixes it, or says what it couldn't."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_what_a_header_tells_is_found_and_mended(
 def test_a_damaged_body_behind_a_fresh_header_is_mended(
     pyctrigger: Command, package: Path, newest: Interpreter, name: str
 ) -> None:
-    """No header tells it; a repair compiles again, compares, and writes what differs and nothing else."""
+    """The header doesn't show it; a repair compiles again, compares, and writes only what differs."""
     arguments = ["--python", newest.path, "--site-dir", str(package)]
     pyctrigger.json("run", *arguments)
     pyc = _pyc_of(package, newest, "z")
@@ -188,7 +188,7 @@ def test_what_can_not_be_mended_is_said(pyctrigger: Command, package: Path, newe
 
 
 def test_a_known_source_is_no_reason_to_fail_twice(pyctrigger: Command, package: Path, newest: Interpreter) -> None:
-    """Told once by the run; afterwards `verify` and `repair` name it as uncompilable and exit 0."""
+    """Reported once by the run; afterwards `verify` and `repair` call it uncompilable and exit with 0."""
     write_tree(package, {"package/bad.py": "def\n"})
     arguments = ["--python", newest.path, "--site-dir", str(package)]
 

@@ -77,7 +77,7 @@ _ASKED = {
 
 
 class Row(NamedTuple):
-    """A call, and what is said in it with the option and without."""
+    """A call, and its output with the option and without."""
 
     option: str
     """As it stands on the command line, with its value."""

@@ -129,7 +129,7 @@ def test_a_terminal_without_unicode_gets_no_rule(listed: tuple[str, ...]) -> Non
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory, newest: Interpreter) -> tuple[Path, Path]:
-    """A site directory and a state in which there is something to tell of: fresh, stale, an orphan, a failure."""
+    """A site directory and a state with something to report: fresh, stale, an orphan, a failure."""
     top = tmp_path_factory.mktemp("lived")
     site, command = top / "site", Command(top / "state")
     write_tree(site, {"kept/__init__.py": "", "kept/[b]odd name.py": "V = 1\n", "gone.py": "", "bad.py": "= =\n"})
@@ -205,14 +205,14 @@ def test_figures_stand_flush_right() -> None:
 
 
 def test_wide_characters_are_counted_as_two_columns() -> None:
-    """So that what stands behind them stays aligned; combining ones take none."""
+    """So that what follows them stays aligned; combining characters need no column."""
     rows = [("漢字", "x"), ("e\u0301", "x"), ("[red]", "x")]
 
     assert ["漢字   x", "e\u0301      x", "[red]  x"] == lines_of(Table((), rows), io.StringIO())
 
 
 def test_nothing_in_a_cell_reaches_the_terminal_as_a_command(tmp_path: Path) -> None:
-    """Escape sequences, ends of lines and markup are shown, whoever draws."""
+    """Escape sequences, newlines and markup are printed as text, with and without rich."""
     root = tmp_path / "a"
     root.mkdir()
     evil = "/srv/[red]\x1b[31m\n/site"
@@ -290,7 +290,7 @@ def test_a_hook_sends_no_control_codes(
 
 
 def test_json_is_never_coloured(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """A program reads it, whatever the wish."""
+    """A program reads it, whatever was asked for."""
     outcome = pyctrigger.json("verify", "--color", "always", "--python", newest.path, "--site-dir", site)
 
     assert "\x1b" not in outcome.out

@@ -100,7 +100,7 @@ def test_several_environments_are_each_served_by_their_own_interpreter(
 def test_a_path_in_one_environment_leaves_the_other_alone(
     pyctrigger: Command, pair: list[Interpreter], tmp_path: Path
 ) -> None:
-    """A PATH is outside only if it lies in none of them."""
+    """A PATH is outside only if it is in none of them."""
     sites = [make_venv(each, tmp_path / each.flavour) for each in pair]
     prefixes = [part for each in pair for part in ("--prefix", tmp_path / each.flavour)]
 
@@ -234,7 +234,7 @@ def test_importing_with_the_prefix_reads_what_was_written_there_and_adds_nothing
 def test_a_sweep_of_the_prefix_takes_what_is_its_own_and_the_directories_that_this_empties(
     pyctrigger: Command, site: Path, tmp_path: Path, newest: Interpreter, scope: list[str]
 ) -> None:
-    """Never what other sources, flavours or tools left there, and never what lies outside the site directory's tree."""
+    """Never what other sources, flavours or tools left there, and never anything outside the site directory's tree."""
     tag = tag_of(newest)
     write_tree(
         site, {"gone/__init__.py": "", "gone/sub/deep/m.py": "", "kept/m.py": "", "kept/gone.py": "", "s.py": ""}
@@ -266,7 +266,7 @@ def test_a_sweep_of_the_prefix_takes_what_is_its_own_and_the_directories_that_th
 
 
 def test_a_hook_makes_the_prefix(pyctrigger: Command, site: Path, tmp_path: Path, scope: list[str]) -> None:
-    """A cache that somebody emptied: for a person it is wrong usage."""
+    """A cache that was emptied: for a person it is wrong usage."""
     write_tree(site, {"package/m.py": ""})
     (tmp_path / "elsewhere").rmdir()
     assert 2 == pyctrigger.text("run", *scope).code
@@ -280,7 +280,7 @@ def test_a_hook_makes_the_prefix(pyctrigger: Command, site: Path, tmp_path: Path
 def test_bytecode_in_the_prefix_of_a_package_that_is_gone_goes_when_anything_is_touched(
     pyctrigger: Command, site: Path, tmp_path: Path, scope: list[str], touched: str
 ) -> None:
-    """With its sources gone the package has no directory of its own any more, only the one in the prefix."""
+    """Without its sources the package has no directory any more, except the one in the prefix."""
     write_tree(site, {"gone/__init__.py": "", "gone/sub/m.py": "", "other/m.py": ""})
     pyctrigger.json("run", *scope)
     shutil.rmtree(site / "gone")
@@ -330,7 +330,7 @@ def test_a_purge_of_the_prefix_leaves_the_pycs_beside_the_sources(
 def test_a_link_in_the_prefix_is_not_followed(
     pyctrigger: Command, site: Path, tmp_path: Path, newest: Interpreter, scope: list[str], place: str
 ) -> None:
-    """Whoever could put it there would have root write, and remove, in a directory of their choice."""
+    """Otherwise another account could make root write and remove in a directory of its choice."""
     write_tree(site, {"package/m.py": "x = 1\n"})
     tag = tag_of(newest)
     victim = write_tree(

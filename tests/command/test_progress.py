@@ -1,4 +1,4 @@
-"""Progress on a terminal: a line that counts, never backwards, and goes when the work is done; elsewhere nothing."""
+"""Progress on a terminal: a line that counts, never backwards, and is erased at the end; elsewhere nothing."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def watched(
 
 
 def counted(screen: Screen, label: str) -> list[tuple[int, ...]]:
-    """The numbers that stood behind a label, one after the other."""
+    """The numbers after a label, in their order."""
     found = (re.search(rf"{label}.*?\b(\d+)(?: of (\d+)| sources?|$)", frame) for frame in screen.frames)
     numbers = [tuple(int(number) for number in match.groups() if number) for match in found if match]
     return [each for each, before in zip(numbers, [None, *numbers]) if each != before]
@@ -109,7 +109,7 @@ def test_looking_alone_counts_too(pyctrigger: Command, scope: list[Argument], ki
 
 @KINDS
 def test_words_between_leave_no_trace_of_it(pyctrigger: Command, scope: list[Argument], site: Path, kind: str) -> None:
-    """Failures are told on the same terminal, line by line, each of them whole."""
+    """Failures are printed on the same terminal, each as a complete line."""
     write_tree(site, {f"bad{number}.py": "= =\n" for number in range(3)})
     outcome, screen = watched(pyctrigger, kind, ["run", "-vv", *scope], columns=500)
 
@@ -122,7 +122,7 @@ def test_words_between_leave_no_trace_of_it(pyctrigger: Command, scope: list[Arg
 def test_a_narrow_terminal_is_no_reason_to_break_the_line(
     pyctrigger: Command, scope: list[Argument], kind: str, columns: int
 ) -> None:
-    """Whatever COLUMNS says: nothing is left over, and nothing stands in the last column."""
+    """Whatever COLUMNS is: nothing is left over, and the last column stays empty."""
     _, screen = watched(pyctrigger, kind, ["run", *scope], columns=columns)
 
     assert screen.frames

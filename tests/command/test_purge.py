@@ -73,7 +73,7 @@ def ours(pyctrigger: Command, site: Path, scope: list[str]) -> Path:
 
 @pytest.fixture
 def mixed(ours: Path, newest: Interpreter) -> Path:
-    """The same, with one that somebody else has put in the place of ours, and one that nobody knows."""
+    """The same, with one that another program put in place of ours, and one without a record."""
     pycache = ours / "package/__pycache__"
     theirs = pycache / f"a.{tag_of(newest)}.pyc"
     theirs.unlink()
@@ -83,7 +83,7 @@ def mixed(ours: Path, newest: Interpreter) -> Path:
 
 
 def said_of(site: Path, flavour: str, pycs: int, others: int) -> list[str]:
-    """The lines that say what goes, with one space where there are several."""
+    """The lines that list what is removed, with runs of spaces collapsed."""
     files = {path.stat().st_ino: path.stat().st_size for path in site.rglob("*.pyc")}
     return [
         "To be removed:",
@@ -130,7 +130,7 @@ def test_a_person_is_asked(
 def test_nobody_is_asked_who_has_answered_or_is_no_person(
     pyctrigger: Command, mixed: Path, scope: list[str], newest: Interpreter, options: list[str]
 ) -> None:
-    """On a terminal, too; what goes is said all the same, but with `-q`."""
+    """On a terminal, too; what is removed is listed anyway, except with `-q`."""
     lines = said_of(mixed, newest.flavour, 5, 2)
 
     told = talk(pyctrigger.command_line("purge", [*scope, *options]), b"")
@@ -190,7 +190,7 @@ def test_json_says_what_went(pyctrigger: Command, mixed: Path, scope: list[str])
 
 @pytest.mark.usefixtures("as_root")
 def test_on_debian_it_says_what_brings_bytecode_back(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
-    """To dpkg bytecode is nobody's, also that of its packages."""
+    """dpkg doesn't know the bytecode of its packages."""
     library = f"usr/lib/python{newest.version[0]}.{newest.version[1]}/site-packages"
     payload, root = tmp_path / "payload", tmp_path / "root"
     root.mkdir()
@@ -213,7 +213,7 @@ def test_on_debian_it_says_what_brings_bytecode_back(pyctrigger: Command, newest
 def test_where_no_python_is_left_a_person_is_asked_as_well(
     tmp_path: Path, arguments: list[str], answer: bytes, code: int
 ) -> None:
-    """The launcher's own shell script removes what nobody can use."""
+    """The launcher's own shell script removes what nothing can use."""
     site = write_tree(tmp_path / "site", {"__pycache__/module.cpython-311.pyc": "x"})
     script = (CHECKOUT / "ports/application/without-python").read_text()
     (tmp_path / "script").write_text(script.replace("@TARGETS@", "/nonexistent").replace("@SITES@", str(site)))

@@ -32,7 +32,7 @@ REFUSED: tuple[str, ...] = ()
 
 
 class System(NamedTuple):
-    """The directories of one system, and who is to serve it."""
+    """The directories of one system, and its interpreters."""
 
     #: A whole installation, whose standard library others borrow; its executable.
     python: Path
@@ -44,7 +44,7 @@ class System(NamedTuple):
 
     @property
     def words(self) -> dict[str, str]:
-        """What stands for it in the table."""
+        """Its placeholder in the table."""
         return {
             "python": str(self.python),
             "library": self.library,
@@ -293,7 +293,7 @@ def everything(system: System) -> dict[str, tuple[object, ...]]:
 
 
 def lies_in(path: str, places: list[str]) -> bool:
-    """Whether a path is one of the places that are meant, or lies below one."""
+    """Whether a path is one of the expected places, or below one."""
     holding = [place for place in places if f"{path}/".startswith(f"{place.lstrip('!')}/")]
     return bool(holding) and not max(holding, key=lambda place: len(place.lstrip("!"))).startswith("!")
 

@@ -180,7 +180,7 @@ def bash_offers(script: Path, lines: list[list[str]]) -> list[list[str]]:
 
 
 def fish_offers(script: Path, lines: list[list[str]], home: Path) -> list[list[str]]:
-    """What `complete -C` tells, without the descriptions."""
+    """The output of `complete -C`, without the descriptions."""
     text = f"source {script}\n"
     text += "\n".join(f"complete -C 'pyctrigger {' '.join(line)}'; echo END" for line in lines)
     child = subprocess.run(
@@ -229,7 +229,7 @@ def test_the_files_are_current() -> None:
 def test_every_verb_option_and_choice_is_offered(
     name: str, offers: Callable[[str, list[list[str]]], list[list[str]]]
 ) -> None:
-    """Whatever the parser has, and nothing else."""
+    """Everything that the parser has, and nothing else."""
     asked: list[list[str]] = [[""]]
     expected = [sorted(PARSERS)]
     for verb, parser in PARSERS.items():

@@ -143,7 +143,7 @@ def test_a_path_as_seen_outside_lies_outside(
 
 
 def test_a_sweep_of_a_root_ends_at_its_site_directory(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
-    """What lost its source goes, inside, and nothing of the same name on this machine."""
+    """Orphans inside are removed, and nothing of the same name on the host."""
     root = make_root(tmp_path / "root", newest)
     site = root / inside(newest)[1:]
     arguments = ["--root", str(root), "--python", newest.path]
@@ -398,7 +398,7 @@ def test_a_root_that_is_none_is_named(pyctrigger: Command, newest: Interpreter, 
 
 
 def mounting(pyctrigger: Command, command: str) -> Command:
-    """The command after a mount that ends with it; nobody else sees that."""
+    """The command, after a mount that ends with it and that no other process sees."""
     words = ["unshare", "-m", "sh", "-c", f'{command} && exec "$@"', "sh"]
     if os.geteuid() != 0 or subprocess.run([*words[:2], "true"], capture_output=True, check=False).returncode:
         absent("no mounts of one's own here")

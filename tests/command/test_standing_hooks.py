@@ -56,7 +56,7 @@ class System:
         return self.command.text("hooks", action, "--stateless", *scope, *more)
 
     def listed(self, manager: str) -> list[tuple[Any, ...]]:
-        """Path, package, Pythons and what masks it, of each that stands there."""
+        """Path, package, Pythons and masking file of each hook on the system."""
         scope = ("--stateless", "--root", str(self.root), "--manager", manager)
         said = json.loads(self.command.text("hooks", "list", *scope, "--json").out)
         fields = ("path", "package", "pythons", "masked_by")
@@ -116,7 +116,7 @@ def test_each_hook_is_known_by_whose_it_is(
 def test_a_directory_of_hooks_is_looked_at_up_to_a_bound(
     system: System, tmp_path: Path, places: str, filled: str
 ) -> None:
-    """The root's owner may fill it: it costs neither memory nor minutes, and what was left is told."""
+    """The root's owner may fill it: that costs neither memory nor minutes, and what was left is reported."""
     directory = system.root / places
     directory.mkdir(parents=True)
     for number in range(100 if filled == "bytes" else 10_001):
@@ -144,7 +144,7 @@ def _one(directory: Path, number: int) -> Path:
 
 @pytest.mark.parametrize("manager", PACKAGED)
 def test_a_second_hook_is_refused_unless_forced(system: System, manager: str) -> None:
-    """Exit 1, with what does the same; nothing is written, also of the files that nothing stands in the way of."""
+    """Exit 1, naming the other hook; nothing is written, not even files that don't conflict."""
     system.put(PACKAGED[manager])
     before = sorted(system.root.rglob("*"))
 
@@ -160,7 +160,7 @@ def test_a_second_hook_is_refused_unless_forced(system: System, manager: str) ->
 
 
 def test_what_was_made_by_hand_elsewhere_is_a_first_hook_too(system: System) -> None:
-    """For another Python it isn't, and neither is one that a person has to call."""
+    """One for another Python doesn't count, and neither does one that has to be called by hand."""
     system.put({"etc/apt/apt.conf.d/99mine": OWN, "usr/local/libexec/pyctrigger-hook-py312": OWN})
 
     assert 1 == system.text("install", "dpkg").code
@@ -227,7 +227,7 @@ def test_a_table_of_many_hooks_stays_short(system: System) -> None:
 def test_one_interpreter_has_one_hook_under_both_of_its_names(
     system: System, interpreters: list[Interpreter], manager: str, names: tuple[str, str]
 ) -> None:
-    """Installed for a version, it is listed for its first executable, and goes with it; and the other way round."""
+    """Installed for a version, it is listed for its first executable, and removed with it; and vice versa."""
     dotted = ["{}.{}".format(*each.version) for each in interpreters if each.implementation == "cpython"]
     first = next(((each, found[0]) for each in dotted if (found := Flavour.parse(each).candidates())), None)
     if first is None:
@@ -247,7 +247,7 @@ def test_one_interpreter_has_one_hook_under_both_of_its_names(
 def test_another_interpreter_of_a_version_has_a_hook_of_its_own(
     system: System, outsider: Interpreter, manager: str
 ) -> None:
-    """It stands beside the hook of its version, which doesn't do the same; it is listed by its own path alone."""
+    """It coexists with the hook of its version, which doesn't do the same; it is listed by its own path alone."""
     flavour = f"py{''.join(map(str, outsider.version[:2]))}"
     common = ("--stateless", "--root", str(system.root), "--manager", manager)
     for python in (flavour, outsider.path):

@@ -299,7 +299,7 @@ def test_a_clock_that_went_back_makes_nothing_younger_than_new(
 
 
 def test_failed_last_run(pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter) -> None:
-    """Told until a later one succeeds, or for as long as it is asked for."""
+    """Reported until a later one succeeds, or for as long as requested."""
     (site / "bad.py").write_text("x = (\n")
     pyctrigger.json("run", *scope)
 
@@ -342,7 +342,7 @@ def test_parked_work_and_several_troubles(pyctrigger: Command, scope: list[Argum
 
 
 def test_nothing_is_known(pyctrigger: Command, scope: list[Argument], newest: Interpreter) -> None:
-    """Where nothing ever ran, or the state is another account's, the state is unknown, and a monitor is told why."""
+    """Where nothing ever ran, or the state is another account's, it is unknown, and the monitor gets the reason."""
     assert checked(pyctrigger.text("status", "--check"))[:2] == (3, "UNKNOWN")
     assert not pyctrigger.state.exists()
     pyctrigger.json("run", *scope)
@@ -352,7 +352,7 @@ def test_nothing_is_known(pyctrigger: Command, scope: list[Argument], newest: In
 
 
 def test_nothing_is_served(pyctrigger: Command, scope: list[Argument], site: Path, tmp_path: Path) -> None:
-    """A state in which no Python was ever served says nothing about any: no monitor may take that for good news."""
+    """A state without any run proves nothing: a monitor mustn't report it as OK."""
     hint = "start with pyctrigger run"
     pyctrigger.state.mkdir()
     assert (3, "UNKNOWN", f"no run has been recorded here; {hint}") == checked(pyctrigger.text("status", "--check"))
@@ -367,7 +367,7 @@ def test_nothing_is_served(pyctrigger: Command, scope: list[Argument], site: Pat
 
 
 def test_a_slip_of_a_persons_is_no_run_that_failed(pyctrigger: Command, scope: list[Argument]) -> None:
-    """Whoever is paged for it finds nothing wrong."""
+    """Anybody paged for it would find nothing wrong."""
     pyctrigger.json("run", *scope)
     assert 2 == pyctrigger.json("run", *scope, "--prefix-below", pyctrigger.state).code
 
@@ -376,7 +376,7 @@ def test_a_slip_of_a_persons_is_no_run_that_failed(pyctrigger: Command, scope: l
 
 
 def test_hooks_that_find_no_interpreter_are_told(pyctrigger: Command, scope: list[Argument], site: Path) -> None:
-    """They serve no flavour, and so are no flavour's last run."""
+    """They aren't about a flavour, and so aren't any flavour's last run."""
     pyctrigger.json("run", *scope)
     pyctrigger.json("run", "--hook", "--defer", "--python", "3.99", "--site-dir", site)
 
@@ -502,7 +502,7 @@ def test_prometheus(pyctrigger: Command, site: Path, newest: Interpreter, tmp_pa
     ],
 )
 def test_questions_that_make_no_sense(pyctrigger: Command, arguments: list[str], said: str) -> None:
-    """Exit 2, with what is wrong and what mends it."""
+    """Exit 2, with what is wrong and a hint."""
     outcome = pyctrigger.text("status", *arguments)
 
     assert (outcome.code, outcome.out) == (2, outcome.out if "--json" in arguments else "")

@@ -1,4 +1,4 @@
-"""A wrong word gets the right one, and every wrong call the help of its verb; options may stand before the verb."""
+"""A mistyped word gets a suggestion, and every wrong call a pointer to help; options may precede the verb."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def swapped(word: str) -> str:
 
 
 def complaint(*arguments: str) -> UsageError:
-    """What is said of a wrong command line."""
+    """The message about a wrong command line."""
     with pytest.raises(UsageError) as caught:
         parse(arguments)
     error: UsageError = caught.value
@@ -199,7 +199,7 @@ BEFORE = [
 
 @pytest.mark.parametrize("line", BEFORE)
 def test_options_before_the_verb_are_those_after_it(line: str) -> None:
-    """Wherever a value looks like a verb, or like an option."""
+    """Also if a value looks like a verb, or like an option."""
     before, after = (part.split() for part in line.split("|"))
     if "-v" in before[1:2] and before[0] == "--exclude":
         assert "expected one argument" in str(complaint(*before, *after))
@@ -230,7 +230,7 @@ def test_an_option_that_the_verb_lacks_is_refused_before_it_as_after_it(
 
 
 def test_an_option_has_one_kind_of_value_everywhere(parsers: dict[str, argparse.ArgumentParser]) -> None:
-    """Or nobody could tell where the verb stands."""
+    """Or the verb couldn't be found among the values."""
     kinds: dict[str, set[bool]] = {}
     for parser in parsers.values():
         for name, action in parser._option_string_actions.items():
@@ -262,7 +262,7 @@ def test_a_real_call_with_options_first(pyctrigger: Command, site: Path, newest:
 def test_help_says_when_to_use_a_verb_and_ends_with_two_examples(
     parsers: dict[str, argparse.ArgumentParser], verb: str | None
 ) -> None:
-    """That can be typed as they stand."""
+    """That can be typed as printed."""
     text = (command_line.build_parser() if verb is None else parsers[verb]).format_help()
     about = read_guides()[f"pyctrigger {verb or ''}".strip()]
     assert " ".join(about.when.split()) in " ".join(text.split())

@@ -1,4 +1,4 @@
-"""The sweep: what lost its source goes, with the directories that this empties; everything else stays."""
+"""The sweep: orphans are removed, with the directories that this empties; everything else stays."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def scope(site: Path, newest: Interpreter) -> list[str]:
 
 @pytest.mark.few_targets
 def test_an_orphan_goes_at_every_level(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
-    """Also at levels that this run would not write, for every flavour; the neighbour keeps all of its own."""
+    """Also at levels that this run wouldn't write, for every flavour; the neighbour keeps all of its bytecode."""
     write_tree(site, {"package/gone.py": "", "package/stays.py": ""})
     arguments = ["--python", interpreter.path, "--site-dir", str(site)]
     pyctrigger.json("run", *arguments, "--optimize", "0,1,2")
@@ -69,7 +69,7 @@ def test_an_orphan_goes_at_every_level(pyctrigger: Command, site: Path, interpre
 def test_a_name_that_is_not_to_the_letter_an_own_pyc_stays(
     pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str]
 ) -> None:
-    """Others' tags, Numba's caches, pytest's, and whatever only looks alike are somebody else's."""
+    """Other tags, Numba's caches, pytest's, and names that only look alike belong to others."""
     tag = tag_of(newest)
     pycache = site / "package/__pycache__"
     foreign = [
@@ -140,7 +140,7 @@ def test_anything_under_the_name_of_the_source_keeps_the_pyc(
 def test_who_only_looks_calls_no_pyc_an_orphan_whose_source_is_there(
     pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str]
 ) -> None:
-    """Whatever has its name: neither a verification nor a dry run takes it for gone."""
+    """Whatever has its name, neither `verify` nor a dry run considers it gone."""
     tag = tag_of(newest)
     write_tree(site, {f"package/__pycache__/{name}.{tag}.pyc": "" for name in ("link", "directory", "fifo", "gone")})
     (site / "package/link.py").symlink_to("nowhere")
@@ -259,7 +259,7 @@ def test_the_source_is_looked_for_at_the_moment_of_removal(
 def test_residue_of_an_importer_needs_an_hour(
     pyctrigger: Command, later: Command, site: Path, newest: Interpreter, scope: list[str]
 ) -> None:
-    """Importers take no lock: what looks like their residue may be a pyc in the making, whatever its mtime says."""
+    """Importers take no lock: what looks like their residue may be a pyc being written, whatever its mtime."""
     tag = tag_of(newest)
     pycache = write_tree(site, {"package/module.py": ""}) / "package/__pycache__"
     pyctrigger.json("run", *scope)
@@ -379,7 +379,7 @@ def test_a_flavour_leaves_a_shared_directory_to_the_other_one(
 def test_a_pycache_that_is_written_to_in_the_same_run_is_not_removed_first(
     pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str]
 ) -> None:
-    """A module was renamed: its old pyc goes, and the directory stays for the new one."""
+    """A module was renamed: its old pyc is removed, and the directory stays for the new one."""
     write_tree(site, {"package/old.py": ""})
     pyctrigger.json("run", *scope)
     (site / "package/old.py").rename(site / "package/new.py")
@@ -406,7 +406,7 @@ def test_a_pycache_that_is_written_to_in_the_same_run_is_not_removed_first(
 def test_a_touched_path_sweeps_its_whole_top_level_package(
     pyctrigger: Command, site: Path, scope: list[str], touched: str
 ) -> None:
-    """pkg doesn't report a directory that only the old version had: whatever is touched in `foo` is all of `foo`."""
+    """pkg doesn't report a directory that only the old version had: any touched path in `foo` means all of `foo`."""
     write_tree(
         site, {"foo/__init__.py": "", "foo/sub/deep/a.py": "", "foo/old/only.py": "", "foo/new.py": "", "bar/b.py": ""}
     )
@@ -551,7 +551,7 @@ def test_a_purge_takes_all_bytecode_of_one_flavour_and_only_that(
 def test_a_purge_of_the_only_flavour_leaves_the_sources_alone(
     pyctrigger: Command, site: Path, scope: list[str]
 ) -> None:
-    """The emptied `__pycache__` goes, the directory of the sources doesn't."""
+    """The emptied `__pycache__` is removed, but the directory of the sources isn't."""
     write_tree(site, {"package/a.py": "", "package/sub/b.py": "", "single.py": ""})
     before = names_below(site)
     pyctrigger.json("run", *scope, "--optimize", "0,2")
@@ -578,7 +578,7 @@ def test_a_purge_of_one_path_leaves_the_others(
 
 
 def test_a_purge_must_be_told_whose_bytecode(pyctrigger: Command, site: Path) -> None:
-    """Nobody's name means nobody's bytecode, not everybody's."""
+    """An unknown name selects no bytecode, not all bytecode."""
     write_tree(site, {"package/__pycache__/a.cpython-311.pyc": ""})
     before = snapshot(site)
 
@@ -605,7 +605,7 @@ def test_a_purge_by_cache_tag_needs_no_interpreter(
 def test_a_purge_by_an_unknown_cache_tag_removes_nothing(
     pyctrigger: Command, site: Path, interpreters: list[Interpreter]
 ) -> None:
-    """No flavour stands in for one that was never here."""
+    """No flavour replaces one that was never installed."""
     two_flavours(pyctrigger, site, interpreters)
     before = snapshot(site)
 
@@ -658,7 +658,7 @@ def build(top: Path, directories: Drawn, tag: str) -> None:
 
 
 def is_orphan(path: Path, tag: str) -> bool:
-    """Whether this is a pyc of the tag without anything under the name of its source, told without our own parser."""
+    """Whether this is a pyc of the tag whose source is gone, determined without our own parser."""
     if path.parent.name != "__pycache__" or path.suffix != ".pyc":
         return False
     stem, _, optimization = path.stem.rpartition(".opt-")
@@ -670,7 +670,7 @@ def is_orphan(path: Path, tag: str) -> bool:
 
 
 def files_below(top: Path) -> dict[Path, str]:
-    """Every file below `top`, and what stands in it."""
+    """Every file below `top`, and its contents."""
     return {path: path.read_text() for path in top.rglob("*") if path.is_file()}
 
 

@@ -1,4 +1,4 @@
-"""What a package manager names, and what of the scope it stands for."""
+"""The paths that a package manager names, and which part of the scope they mean."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_path_outside_is_named(path: str) -> None:
 
 
 def test_manager_pkg_names_the_immediate_parents_of_files() -> None:
-    """So the site directory itself stands for the modules in it; for the others it stands for all."""
+    """So the site directory itself means the modules in it; for other managers it means everything."""
     assert touched(["/s"], ["/s"], manager="pkg").units == {"/s": package()}
     assert touched(["/s", "/s/foo/sub"], ["/s"], manager="pkg").units == {"/s": package("foo")}
     for manager in ("dpkg", "rpm", "pacman", "apk", None):
@@ -131,7 +131,7 @@ def test_links_above_are_followed(tmp_path: Path) -> None:
 
 
 def test_link_inside_is_touched_itself(tmp_path: Path) -> None:
-    """Where it leads isn't looked at: what is there has a touched path of its own."""
+    """Where it leads isn't examined: what is there has its own touched path."""
     site = tmp_path / "site"
     (site / "real").mkdir(parents=True)
     (site / "linked").symlink_to("real")
@@ -308,7 +308,7 @@ def test_every_command_is_bounded_by_the_scope(
 
 
 def test_hook_names_a_path_outside_and_does_the_rest(pyctrigger: Command, tree: Path, scope: list[Argument]) -> None:
-    """A transaction touches much that is no Python's. Without state a hook has nothing to compare at a glance."""
+    """A transaction touches many other files. Without state a hook can't compare directories with earlier ones."""
     outcome = pyctrigger.text("run", "--hook", "--stateless", *scope, tree / "one", "/etc/passwd")
     assert (outcome.code, outcome.out) == (0, "")
     assert outcome.err.startswith("outside the scope of ")
@@ -355,7 +355,7 @@ def test_list_separated_by_nul_holds_any_byte(pyctrigger: Command, site: Path, n
 
 
 def test_list_with_nul_that_was_not_announced(pyctrigger: Command, tree: Path, scope: list[Argument]) -> None:
-    """`find -print0` without `--null` names no path of the scope: an error with its mend, no defect and no guess."""
+    """`find -print0` without `--null` names no path in the scope: an error with a hint, not a defect or a guess."""
     listed = os.fsencode(tree / "one") + b"\0" + os.fsencode(tree / "two") + b"\0"
     before = snapshot(tree)
     outcome = pyctrigger.text("run", *scope, "--paths-from", "-", stdin=listed)
@@ -375,7 +375,7 @@ def test_list_with_nul_that_was_not_announced(pyctrigger: Command, tree: Path, s
 def test_list_that_can_not_be_read(
     pyctrigger: Command, tree: Path, scope: list[Argument], arguments: list[str], message: str
 ) -> None:
-    """Is wrong usage; a hook says so and serves on."""
+    """Is wrong usage; a hook says so and continues."""
     outcome = pyctrigger.text("run", *scope, *arguments)
     assert (outcome.code, outcome.out, outcome.err) == (2, "", f"pyctrigger: {message}\n")
     hook = pyctrigger.text("run", "--hook", *scope, *arguments)

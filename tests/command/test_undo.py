@@ -207,7 +207,7 @@ def test_uninstall_removes_what_is_ours_and_nothing_else(system: System, manager
 
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_flavours_go_one_by_one(system: System, manager: str) -> None:
-    """What the second brought goes with it; what the first has stays until that goes."""
+    """What the second one installed is removed with it; what the first one has stays until it is removed."""
     system.hooks("install", "--manager", manager, "--python", "3.12")
     one = tree(system.root)
     system.hooks("install", "--manager", manager, "--python", "3.13t")
@@ -220,7 +220,7 @@ def test_flavours_go_one_by_one(system: System, manager: str) -> None:
 
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_what_was_changed_since_stays(system: System, manager: str) -> None:
-    """It is named, and exit 1; what wasn't changed goes all the same; changed back, so does this."""
+    """It is named, with exit 1; unchanged files are removed anyway, and so is this one once it is changed back."""
     directory, _, own = PLACES[manager]
     scope = ("--manager", manager, "--python", "3.11")
     system.hooks("install", *scope)
@@ -360,7 +360,7 @@ def test_killed_at_any_moment_of_an_uninstall(tmp_path: Path) -> None:
 
 
 class Pause:
-    """How a process waits that tells its parent, by a byte, that it came to that."""
+    """Makes a process wait, after it reported by a byte that it got that far."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
@@ -527,7 +527,7 @@ PURGED: dict[str, Install] = {"dpkg": with_dpkg, "pacman": with_pacman, "pkg": w
 def test_a_purge_leaves_the_tree_as_before_any_run(
     as_root: None, pyctrigger: Command, newest: Interpreter, library: str, tmp_path: Path, manager: str
 ) -> None:
-    """Of what `run` wrote nothing stays, and of what was there nothing goes, be it a package's or anybody's."""
+    """Everything that `run` wrote is removed, and nothing that was there before, whoever owns it."""
     tag = f"cpython-{newest.version[0]}{newest.version[1]}"
     payload, root, scratch = (tmp_path / name for name in ("payload", "root", "scratch"))
     scratch.mkdir()
@@ -581,7 +581,7 @@ def test_a_purge_of_a_site_directory_that_was_killed_is_finished_by_the_next(
 def test_a_purge_of_everything_leaves_what_is_nobodys_flavour(
     pyctrigger: Command, interpreters: list[Interpreter], site: Path
 ) -> None:
-    """`--python` twice takes two flavours; strangers' files and the sources are as they were."""
+    """`--python` twice selects two flavours; other programs' files and the sources stay unchanged."""
     write_tree(site, {"ours/a.py": "", "ours/sub/b.py": ""})
     strangers(site, "cpython-399")
     before = tree(site)

@@ -1,4 +1,4 @@
-"""Levels that the configuration no longer asks for, and levels that a person names: what each verb does about them."""
+"""Levels that are no longer configured, and levels given by option: what each verb does about them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_each_verb_deals_with_levels_that_are_no_longer_wanted(
     tmp_path: Path,
     wanted: tuple[int, ...],
 ) -> None:
-    """Looks tell of each, fresh or stale; a run and a plain sweep leave them; `sweep --unwanted` takes just these."""
+    """Verbs that only read report each; runs and a plain sweep leave them; `sweep --unwanted` removes them."""
     options = [*scope, *configured(tmp_path, wanted)]
     unwanted = {path for path, level in laid_out if level not in wanted}
     kept = {path for path, level in laid_out if level in wanted}
@@ -187,7 +187,7 @@ def test_levels_that_a_person_names_are_the_only_ones(
     things: set[str],
     levels: set[int],
 ) -> None:
-    """Whatever there is of other levels is neither removed nor told."""
+    """Bytecode of other levels is neither removed nor reported."""
     laid = lay_out_remains(pyctrigger, site, scope, tag_of(newest))
 
     outcome = hours_later(pyctrigger).json(*arguments, *scope)

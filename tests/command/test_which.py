@@ -71,7 +71,7 @@ def test_source_flavour_level_and_state(
 
 
 def test_every_state(pyctrigger: Command, scope: list[Argument], site: Path, newest: Interpreter) -> None:
-    """What is wrong is told apart, and what is nobody's as well."""
+    """Different faults are distinguished, and so is what belongs to no interpreter."""
     tag = tag_of(newest)
     write_tree(site, {f"package/m{number}.py": f"x = {number}\n" for number in range(6)})
     pyctrigger.json("run", *scope)
@@ -294,7 +294,7 @@ def library_of(interpreter: Interpreter) -> str:
 def test_package_that_owns_the_source(
     pyctrigger: Command, newest: Interpreter, tmp_path: Path, install: Install
 ) -> None:
-    """Asked from the manager's database, also for a pyc that is gone; what nobody owns has none."""
+    """Looked up in the manager's database, also for a pyc that is gone; what no package owns has none."""
     library, tag = library_of(newest), tag_of(newest)
     payload, root, scratch = (tmp_path / name for name in ("payload", "root", "scratch"))
     scratch.mkdir()
@@ -372,7 +372,7 @@ def test_package_that_says_lib_where_the_tree_says_usr_lib(
 
 @pytest.mark.usefixtures("as_root")
 def test_diverted_file(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
-    """dpkg-divert moves a package's file away: under its old name it is another's, or nobody's."""
+    """dpkg-divert moves a package's file away: its old name belongs to another package, or to none."""
     library, tag = library_of(newest), tag_of(newest)
     payload, root, scratch = (tmp_path / name for name in ("payload", "root", "scratch"))
     scratch.mkdir()

@@ -80,7 +80,7 @@ def case_of(site: Path, path: str) -> str:
 def test_every_verb_has_the_same_name(
     pyctrigger: Command, tree: Path, scope: list[str], newest: Interpreter, tmp_path: Path
 ) -> None:
-    """For all that bytecode can be; where only a closer look tells, `verify` has more to say."""
+    """For every state of bytecode; where only reading the code shows it, `verify` reports more."""
     (configuration := tmp_path / "pyctrigger.toml").write_text('[defaults]\nexclude = ["*/excluded*"]\n')
     options = [*scope, "--config", str(configuration)]
     pycs = "\n".join(pyc_of(tree, name, newest, case.of_level) for name, case in CASES.items()).encode()
