@@ -33,7 +33,7 @@ def test_what_is_left_out_is_what_its_own_installation_leaves_out(interpreter: I
 
 
 def test_its_own_broken_sources_are_no_failure(pyctrigger: Command, interpreter: Interpreter, tmp_path: Path) -> None:
-    """With all that lies beside them; `nox -s stdlib` does it with whole libraries."""
+    """With everything next to them; `nox -s stdlib` does it with whole libraries."""
     library = library_of(interpreter)
     broken = left_out(library, sources_of(library))
     beside = {os.path.dirname(path) for path in broken} - {"test"}
@@ -74,7 +74,7 @@ def test_a_whole_standard_library_is_no_failure(
 
 
 def test_packages_have_no_such_names(pyctrigger: Command, prefix: Path, newest: Interpreter) -> None:
-    """In a directory of packages a source that can't be compiled is a failure, whatever it is called."""
+    """In a directory of packages a source that can't be compiled is a failure, whatever its name."""
     (site,) = prefix.glob("lib/*/site-packages")
     write_tree(site, dict.fromkeys(BROKEN, "x = (\n"))
 

@@ -91,7 +91,7 @@ def test_header(pyctrigger: Command, site: Path, interpreter: Interpreter) -> No
 
 @pytest.mark.few_targets
 def test_file_name_is_the_path_inside_the_root(pyctrigger: Command, interpreter: Interpreter, tmp_path: Path) -> None:
-    """Code compiled for a staged root tells where it will lie, not where it lay."""
+    """Code compiled for a staged root has the path inside it, not the one on the host."""
     root = tmp_path / "root"
     write_tree(root / "usr/lib/packages", {"package/__init__.py": "def f(): pass\n"})
     arguments = ["--root", str(root), "--site-dir", "/usr/lib/packages", "--python", interpreter.path]
@@ -237,7 +237,7 @@ def test_owner_is_the_directorys(pyctrigger: Command, site: Path, newest: Interp
 
 @pytest.mark.few_targets
 def test_edited_source_is_compiled_again(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
-    """Whether only its mtime tells it, or only its size."""
+    """Whether only its mtime shows it, or only its size."""
     write_tree(site, {"same_size.py": "x = 1\n", "same_mtime.py": "x = 1\n", "untouched.py": "x = 1\n"})
     for source in site.glob("*.py"):
         os.utime(source, (10**9, 10**9))

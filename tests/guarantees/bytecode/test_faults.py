@@ -1,4 +1,4 @@
-"""Every fault of the table is found for what it is, mended or named, and gone after a repair; nothing ever hangs."""
+"""Every fault of the table is found for what it is, fixed or named, and gone after a repair; nothing ever hangs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def imported(interpreter: Interpreter, site: Path, modules: list[str]) -> dict[s
 
 @dataclass
 class Ward:
-    """A site directory in which each fault has a package of its own."""
+    """A site directory with a package for each fault."""
 
     site: Path
     places: dict[Fault, Place]
@@ -118,7 +118,7 @@ def ward(pyctrigger: Command, site: Path, tmp_path: Path, interpreter: Interpret
 
 @pytest.mark.few_targets
 def test_thirty_of_thirty_are_found_and_mended(pyctrigger: Command, ward: Ward, interpreter: Interpreter) -> None:
-    """`verify` names each rightly; a run over what was touched mends it or says why not; a repair leaves none."""
+    """`verify` names each correctly; a run over what was touched fixes it or says why not; a repair leaves none."""
     assert len({fault.name for fault in FAULTS}) == 30
     faults = list(ward.places)
     outside = next(iter(ward.places.values())).outside
@@ -174,7 +174,7 @@ def still_protected(ward: Ward) -> set[str]:
 
 
 def assert_all_is_well(pyctrigger: Command, ward: Ward, interpreter: Interpreter) -> None:
-    """Nothing to find, every pyc as the first compilation made it, and the target imports all of them as they stand."""
+    """Nothing to find, every pyc as the first compilation made it, and the target imports all of them unchanged."""
     assert [] == pyctrigger.json("verify", "--compare-code", *ward.scope).findings
     assert {os.fsencode(path) for path in ward.whole} == set(pycs_below(ward.site))
     assert ward.whole == {path: path.read_bytes() for path in ward.whole}

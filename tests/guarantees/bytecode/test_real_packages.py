@@ -84,7 +84,7 @@ class Compiled:
         return self.good[:: len(self.good) // count]
 
     def digest(self, source: bytes, level: int) -> str:
-        """Of what stands behind the header of a pyc, as `bodies` has it."""
+        """The digest of the body of a pyc, as `bodies` has it."""
         directory, name = os.path.split(os.fsdecode(source))
         tag = self.outcome.run["interpreter"]["cache_tag"] + (f".opt-{level}" if level else "")
         pyc = Path(directory, "__pycache__", f"{name[:-3]}.{tag}.pyc")
@@ -119,7 +119,7 @@ class CompiledTrees:
         return self._made[interpreter.flavour]
 
     def give_up(self, compiled: Compiled) -> None:
-        """Remove a tree that is no longer what it was; who asks for it again gets a new one."""
+        """Remove a tree that has changed; the next request for it gets a new one."""
         del self._made[compiled.interpreter.flavour]
         shutil.rmtree(compiled.site.parent)
 
@@ -200,7 +200,7 @@ def test_import_writes_nothing(compiled: Compiled) -> None:
 
 
 def test_code_is_what_py_compile_writes(compiled: Compiled) -> None:
-    """At every level, from two workers, in whatever order they took the sources, whatever bytes are in their names."""
+    """At every level, from two workers, in any order of the sources, with any bytes in their names."""
     odd = [os.path.join(os.fsencode(compiled.site), name) for name in _ODD_NAMES]
     some = [*odd, *compiled.some(70)]
 
@@ -266,7 +266,7 @@ def is_orphan(path: bytes, gone: set[bytes]) -> bool:
 
 
 def directories_of(paths: list[bytes], site: Path) -> set[bytes]:
-    """Every directory below `site` that one of `paths` lies in."""
+    """Every directory below `site` that contains one of `paths`."""
     top = os.fsencode(site)
     found = set()
     for path in paths:

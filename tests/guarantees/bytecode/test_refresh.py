@@ -39,14 +39,14 @@ def touch(site: Path, mtime: int = LATER) -> None:
 
 
 def bodies(site: Path, header: int = 16) -> dict[bytes, bytes]:
-    """What stands behind each header."""
+    """The body of each pyc."""
     return {path: Path(os.fsdecode(path)).read_bytes()[header:] for path in pycs_below(site)}
 
 
 @pytest.mark.few_targets
 @pytest.mark.parametrize("levels", ["0", "0,1,2"])
 def test_other_times_and_nothing_else(pyctrigger: Command, site: Path, interpreter: Interpreter, levels: str) -> None:
-    """Each source counts as refreshed, the target takes every pyc, and who has one open reads on what it was."""
+    """Each source counts as refreshed, the target accepts every pyc, and an open one isn't changed."""
     scope = ["--python", interpreter.path, "--site-dir", str(site), "--optimize", levels]
     write_tree(site, MODULES)
     pyctrigger.json("run", *scope)
@@ -129,7 +129,7 @@ def test_what_has_another_content_is_compiled(
 def test_a_pyc_that_is_not_the_recorded_one(
     pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter, tmp_path: Path, change: str
 ) -> None:
-    """A header is put only before a body that is known, in whatever file; a second name of it keeps its bytes."""
+    """A header is only written before a known body, into a new file; a second name of the old one keeps its bytes."""
     write_tree(site, MODULES)
     pyctrigger.json("run", *scope)
     pyc = next(Path(os.fsdecode(path)) for path in pycs_below(site) if b"module0" in path)

@@ -1,4 +1,4 @@
-"""Directories that needed nothing are taken at a glance next time; whatever changes in one is noticed all the same."""
+"""Directories that needed no work are recognised by stat alone next time; any change in one is still noticed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def manifest(pyctrigger: Command) -> sqlite3.Connection:
 
 
 def rows(pyctrigger: Command) -> dict[bytes, tuple[Any, ...]]:
-    """What the manifest has of settled directories."""
+    """The manifest's records of unchanged directories."""
     database = manifest(pyctrigger)
     try:
         return {row[0]: row[1:] for row in database.execute("select * from settled")}
@@ -91,7 +91,7 @@ def test_what_is_as_it_was_is_not_compared_again(pyctrigger: Command, settled: P
 
 
 def test_a_touched_package_counts_the_same(pyctrigger: Command, settled: Path, scope: list[str]) -> None:
-    """A hook that names one package counts that one, whether its directories were settled or were looked at."""
+    """A hook that names one package counts that one, whether its directories were recognised or examined."""
     hook = pyctrigger.json("run", *scope, settled / "package")
     looked = pyctrigger.json("run", *scope, "--dry-run", "--stateless", settled / "package")
 
@@ -187,7 +187,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
 def test_every_change_is_noticed(
     pyctrigger: Command, settled: Path, scope: list[str], newest: Interpreter, change: str, touched: list[str]
 ) -> None:
-    """What came, went or was replaced in settled directories is mended by the next run, and nothing else is done."""
+    """What was added, removed or replaced in known directories is fixed by the next run, and nothing else is done."""
     alter, expected = CHANGES[change]
     alter(settled / "package", tag_of(newest))
     paths = [settled / name for name in touched]
@@ -208,7 +208,7 @@ def test_every_change_is_noticed(
 def test_directories_that_were_settled_go_with_what_was_in_them(
     pyctrigger: Command, site: Path, scope: list[str]
 ) -> None:
-    """Namespace packages without a file of their own were settled; when all below is orphaned, they go as well."""
+    """Namespace packages without files were recorded; when all below is orphaned, they are removed as well."""
     write_tree(site, {"top/middle/package/m.py": "", "living/m.py": ""})
     pyctrigger.json("run", *scope)
     settle(pyctrigger, site, scope)
@@ -226,7 +226,7 @@ def test_directories_that_were_settled_go_with_what_was_in_them(
 def test_a_link_in_the_place_of_a_settled_directory_leads_nowhere(
     pyctrigger: Command, settled: Path, scope: list[str], tmp_path: Path
 ) -> None:
-    """A settled directory is moved out of the tree, and a link to it put in its place: nothing is written behind it."""
+    """A recorded directory is moved out of the tree and replaced by a link: nothing is written through it."""
     elsewhere = tmp_path / "elsewhere"
     (settled / "package/inner").rename(elsewhere)
     (elsewhere / "new.py").write_text("")
@@ -251,7 +251,7 @@ def test_what_was_settled_for_some_options_is_looked_at_for_others(
 
 
 def test_a_nested_site_directory_is_counted_once(pyctrigger: Command, settled: Path, scope: list[str]) -> None:
-    """A directory that was settled as a part of another, and is a site directory of its own now."""
+    """A directory that was recorded as part of another, and is a site directory itself now."""
     nested = [*scope, "--site-dir", str(settled / "package/inner")]
 
     assert pyctrigger.json("run", *nested).counts["fresh"] == SOURCES + 2
@@ -307,7 +307,7 @@ def test_what_is_gone_is_forgotten(pyctrigger: Command, settled: Path, scope: li
 def test_a_damaged_row_is_worth_nothing(
     pyctrigger: Command, settled: Path, scope: list[str], column: str, value: object
 ) -> None:
-    """Whatever stands in the manifest, a run ends well, leaves the tree as it was, and touches nothing beside it."""
+    """Whatever the manifest contains, a run succeeds, leaves the tree as it was, and touches nothing else."""
     write_tree(settled.parent, {"beside.py": "", "unrelated/m.py": ""})
     database = manifest(pyctrigger)
     database.execute(f"update settled set {column} = ?", (value,))
@@ -323,7 +323,7 @@ def test_a_damaged_row_is_worth_nothing(
 
 
 def test_a_purge_takes_what_was_settled(pyctrigger: Command, settled: Path, scope: list[str]) -> None:
-    """What needs nothing is looked at all the same by who is to remove it."""
+    """Unchanged directories are still examined by verbs that remove their bytecode."""
     outcome = pyctrigger.json("purge", "-y", *scope)
 
     assert (0, SOURCES + 2, []) == (outcome.code, outcome.counts["removed"], pycs_below(settled))
@@ -336,7 +336,7 @@ OPTIONS = [["--optimize", "0,1"], ["--invalidation-mode", "checked-hash"], ["--o
 def test_each_option_is_looked_at_anew(
     pyctrigger: Command, settled: Path, scope: list[str], options: list[str]
 ) -> None:
-    """Of directories that were settled a moment ago, and for it alone."""
+    """In directories that were recorded a moment ago, and only there."""
     assert SOURCES + 2 == pyctrigger.json("run", *scope, *options).counts["compiled"]
     assert pyctrigger.json("verify", *scope, *options).code == 0
 

@@ -1,4 +1,4 @@
-"""Many runs at once, with importers that take no lock and a package manager that waits for nobody."""
+"""Many runs at once, with importers that take no lock and a package manager that doesn't wait."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def remove(directory: Path) -> None:
 
 
 def install(site: Path, name: str) -> None:
-    """Put a package's files in place, whatever a sweep removes at this moment."""
+    """Install a package's files, whatever a sweep removes at this moment."""
     for path, text in package_files(name).items():
         while True:
             try:
@@ -160,7 +160,7 @@ def importers(interpreter: Interpreter, site: Path, count: int) -> Iterator[None
 
 
 def all_at_once(pyctrigger: Command, calls: list[list[str]], times: int) -> list[Outcome]:
-    """Every call from a thread of its own, each so many times in a row."""
+    """Every call in its own thread, each several times in a row."""
     with ThreadPoolExecutor(len(calls)) as executor:
         futures = [executor.submit(lambda call=call: [pyctrigger.json(*call) for _ in range(times)]) for call in calls]  # type: ignore[misc]
         return [outcome for future in futures for outcome in future.result()]
@@ -213,7 +213,7 @@ def test_sixteen_runs_importers_and_a_package_manager_get_along(
 def test_runs_without_state_take_no_lock_and_do_each_other_no_harm(
     pyctrigger: Command, site: Path, newest: Interpreter
 ) -> None:
-    """Each has temporary names of its own, which no other one sweeps; the last rename wins, and all are right."""
+    """Each has its own temporary names, which no other one removes; the last rename wins, and all are right."""
     build(site)
     calls = [["run", *on(newest, site), "--stateless"], ["repair", *on(newest, site), "--stateless"]] * 3
 
@@ -276,7 +276,7 @@ def test_two_flavours_make_the_same_pycache_at_the_same_moment(
 def test_two_flavours_that_sweep_at_the_same_moment_leave_no_directory(
     pyctrigger: Command, site: Path, interpreters: list[Interpreter], newest: Interpreter
 ) -> None:
-    """Both have seen the other's pycs when they planned; whoever removes the last one removes the directory."""
+    """Both have seen the other's pycs when they planned; the one that removes the last removes the directory."""
     pair = (newest, second_flavour(interpreters, newest))
     write_tree(site, {"m.py": "x = 1\n", "package/m.py": "x = 2\n", "package/inner/m.py": "x = 3\n"})
     for each in pair:

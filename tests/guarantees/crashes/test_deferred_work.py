@@ -1,4 +1,4 @@
-"""Work that is noted now and done later, or by nobody any more."""
+"""Work that is recorded now and done later, or dropped."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_deferred_paths_are_done_by_the_next_run(pyctrigger: Command, site: Path
 def test_a_hook_without_a_readable_configuration_notes_its_work(
     pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path
 ) -> None:
-    """Every fault is told, the transaction goes on, and the next hook that can read it does the work."""
+    """Every fault is reported, the transaction continues, and the next hook that can read it does the work."""
     write_tree(site, {"package/__init__.py": ""})
     configuration = tmp_path / "pyctrigger.toml"
     configuration.write_text("[defaults]\noptimise = [0]\njobs = -1\n")
@@ -61,7 +61,7 @@ def test_a_hook_without_a_readable_configuration_notes_its_work(
 def test_pending_work_of_an_interpreter_that_is_gone_is_dropped_with_a_notice(
     pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path
 ) -> None:
-    """Nobody can do it any more, and nobody would come across it."""
+    """Nothing can do it any more, and nothing would find it."""
     write_tree(site, {"package/__init__.py": ""})
     executable = tmp_path / "bin" / "python-that-goes"
     executable.parent.mkdir()
@@ -199,7 +199,7 @@ def test_work_for_an_interpreter_that_cant_be_started_is_kept(
 def test_a_monitor_is_told_what_waits_for_interpreters_that_never_started(
     pyctrigger: Command, site: Path, newest: Interpreter, oldest: Interpreter, tmp_path: Path
 ) -> None:
-    """Each of several; all that was named is one entry, as old as its first; and it goes with its interpreter."""
+    """For each of several, all paths are one entry, as old as the first, which is dropped with its interpreter."""
     write_tree(site, {f"p{number}/m.py": "" for number in range(3)})
     leaving = tmp_path / "python-that-goes"
     leaving.symlink_to(oldest.path)

@@ -1,4 +1,4 @@
-"""A hook glances at its whole scope: what a failed transaction left behind is healed by the next hook."""
+"""A hook checks its whole scope by stat: what a failed transaction left behind is fixed by the next hook."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def settle(pyctrigger: Command, site: Path, scope: list[str]) -> None:
 
 
 def hook(pyctrigger: Command, scope: list[str], *paths: Any) -> Outcome:
-    """A package manager's hook that was told of these paths, or of nothing that concerns it."""
+    """A package manager's hook with these paths, or with none that concern it."""
     return pyctrigger.json("run", "--hook", *scope, *(paths or (ELSEWHERE,)))
 
 
@@ -109,7 +109,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
 def test_what_no_hook_was_told_of_is_healed_by_the_next(
     pyctrigger: Command, noted: Path, scope: list[str], newest: Interpreter, change: str
 ) -> None:
-    """Whatever it names; and the one after finds nothing, at a glance."""
+    """Whatever it names; and the one after finds nothing, by stat alone."""
     alter, expected = CHANGES[change]
     alter(noted, tag_of(newest))
 
@@ -132,7 +132,7 @@ def cut_short(manifest: Path) -> None:
 def test_notes_are_worth_no_more_than_the_records_that_they_rest_on(
     pyctrigger: Command, noted: Path, scope: list[str], lose: Callable[[Path], None]
 ) -> None:
-    """The records are made again by the next hook, whatever it names: else a change in disguise would be believed."""
+    """The next hook makes the records again, whatever it names: or a disguised change would be trusted."""
     (manifest,) = pyctrigger.state.glob("*/manifest.sqlite")
     lose(manifest)
     hook(pyctrigger, scope)
@@ -163,7 +163,7 @@ def test_where_nothing_happened_nothing_is_looked_at(
 def test_who_is_no_hook_at_work_does_what_it_was_told(
     pyctrigger: Command, noted: Path, scope: list[str], option: list[str]
 ) -> None:
-    """A person's run, a hook that only notes its paths, one without state, one that only looks."""
+    """A person's run, a hook that only records its paths, one without state, one that only reads."""
     unpack(noted / "package/a.py", "VALUE = 5\n")
     before = snapshot(noted / "package")
 
@@ -211,7 +211,7 @@ def test_a_pycache_prefix_is_glanced_at(
 def test_a_hook_killed_at_work_leaves_what_it_found_in_the_journal(
     pyctrigger: Command, noted: Path, scope: list[str]
 ) -> None:
-    """Announced before the change, for whoever comes next."""
+    """Recorded before the change, for the next run."""
     lines = "".join(f"def f{number}(a, b):\n    return [a + {number}, b]\n" for number in range(30_000))
     write_tree(noted, {"slow/m.py": lines})
     child = pyctrigger.start("run", "--hook", *scope, ELSEWHERE)
@@ -296,7 +296,7 @@ def test_a_trust_that_is_mended_is_seen(pyctrigger: Command, tree: Path, scope: 
 
 
 def test_what_a_link_leads_to_is_seen(pyctrigger: Command, tree: Path, scope: list[str]) -> None:
-    """It lies in another part, and its change in no directory of the link's."""
+    """It is in another part, and its change in no directory of the link."""
     make_linked(tree)
     for _ in range(3):
         hook(pyctrigger, scope)

@@ -52,7 +52,7 @@ def left(way: str, signals: Collection[int]) -> Callable[[], None]:
 
 
 def lingers(count: int) -> str:
-    """A source whose constants all have the hash 0: the time goes with the square of their count, memory hardly."""
+    """A source whose constants all have the hash 0: the time grows with the square of their count, memory hardly."""
     return "x = 1 in {" + ",".join(str(factor * (2**61 - 1)) for factor in range(5, count + 5)) + "}\n"
 
 
@@ -91,7 +91,7 @@ def alias(interpreters: list[Interpreter], tmp_path: Path) -> Iterator[Path]:
 def test_everything_is_compiled_and_nothing_is_remembered(
     pyctrigger: Command, site: Path, forking: list[Interpreter], way: str, case: str
 ) -> None:
-    """By a run that is left with them and by nobody else: the next one has nothing to do."""
+    """Only by the run that inherited them: the next one has nothing to do."""
     write_tree(site, SOURCES)
     pythons = [option for each in forking for option in ("--python", each.path)]
 
@@ -123,7 +123,7 @@ def test_the_limit_of_time_still_ends_a_source(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_no_worker_outlives_a_killed_host(pyctrigger: Command, site: Path, alias: Path, way: str) -> None:
-    """SIGIO is what tells it."""
+    """SIGIO notifies it."""
     write_tree(site, {"slow.py": lingers(200_000)})
 
     options = "--python", alias, "--site-dir", site
@@ -187,7 +187,7 @@ print(json.dumps([run.tally.counts.compiled, [[each.kind, each.message] for each
 def test_a_program_that_uses_us_keeps_its_signals(
     site: Path, forking: list[Interpreter], tmp_path: Path, way: str
 ) -> None:
-    """And everything is right all the same, though nobody may learn how a worker ended."""
+    """And everything is still right, although a worker's exit status may be lost."""
     write_tree(site, {**SOURCES, "slow.py": lingers(200_000)})
     config = tmp_path / "short.toml"
     config.write_text("[defaults]\nfile_timeout = 1\n")

@@ -102,7 +102,7 @@ def test_a_command_that_ignores_it_goes_on(pyctrigger: Command, scope: list[str]
 
 
 def test_importing_the_library_leaves_signals_alone() -> None:
-    """Whoever calls `run_trigger` answers Ctrl-C himself."""
+    """A program that calls `run_trigger` handles Ctrl-C itself."""
     code = (
         "import signal, pyctrigger, pyctrigger.cli; pyctrigger.run_trigger; "
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
@@ -111,7 +111,7 @@ def test_importing_the_library_leaves_signals_alone() -> None:
 
 
 def test_an_interrupt_that_left_an_eval_ends_with_the_code_that_was_told(tmp_path: Path) -> None:
-    """Python would end a module's process by SIGINT: it calls such a one unhandled, whoever has caught it."""
+    """Python would end a module's process by SIGINT: it considers it unhandled, although it was caught."""
     (tmp_path / "caught.py").write_text(
         "import sys\nfrom pyctrigger import interruption\ndef interrupt(): raise KeyboardInterrupt\n"
         "try:\n    eval('interrupt()')\nexcept KeyboardInterrupt:\n    interruption.handled()\nsys.exit(130)\n"

@@ -133,7 +133,7 @@ def test_lock_that_is_not_free_in_time(
 def test_timeout_of_the_configuration(
     machine: Machine, holder: subprocess.Popen[bytes], tmp_path: Path, scope: list[Argument]
 ) -> None:
-    """Counts where the command line says nothing, and the message tells a person what to do."""
+    """Applies without an option, and the message says what to do."""
     config = tmp_path / "hasty.toml"
     config.write_text("[defaults]\nlock_timeout = 0\n")
     outcome = machine.command.text("run", *scope, "--config", config, "--stateless")
@@ -159,7 +159,7 @@ def test_looking_needs_no_lock(machine: Machine, holder: subprocess.Popen[bytes]
 def test_run_with_nothing_to_do_takes_no_lock(
     machine: Machine, oldest: Found, site: Path, scope: list[Argument]
 ) -> None:
-    """An idle trigger waits for nobody and leaves no file."""
+    """An idle trigger doesn't wait and leaves no file."""
     assert machine.command.text("run", *scope, "").code == 0
     assert machine.files() == []
     assert machine.command.text("run", *scope).code == 0
@@ -189,7 +189,7 @@ def test_two_flavours_have_two_locks(
 def test_holder_that_died_does_not_block(
     machine: Machine, holder: subprocess.Popen[bytes], site: Path, scope: list[Argument]
 ) -> None:
-    """Its note is still there, and is nobody's."""
+    """Its note is still there, and doesn't count."""
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     note = machine.note()
@@ -351,7 +351,7 @@ def without_leases(names: list[str]) -> list[str]:
 def test_stateless_run_takes_no_lock_and_leaves_no_file(
     machine: Machine, holder: subprocess.Popen[bytes], site: Path, scope: list[Argument]
 ) -> None:
-    """For package builds and image layers; whoever asks for it knows that nobody else is there."""
+    """For package builds and image layers, where nothing else runs."""
     before = without_leases(machine.files())
     outcome = machine.command.json("run", *scope, "--stateless", "--lock-timeout", "0")
     assert (outcome.code, outcome.counts["compiled"]) == (0, 1)
@@ -365,7 +365,7 @@ def test_stateless_run_takes_no_lock_and_leaves_no_file(
 
 
 def test_every_installation_has_an_id_of_its_own(interpreters: list[Found]) -> None:
-    """Readable, and the same each time, whatever the executable is called."""
+    """Readable, and the same each time, whatever the executable's name."""
     ids = {}
     for found in interpreters:
         interpreter = probe(found.path).interpreter

@@ -88,7 +88,7 @@ def test_same_mtime_and_size_with_other_content(
 def test_other_times_with_the_same_content_are_not_compiled_twice(
     pyctrigger: Command, compiled: Path, scope: list[str]
 ) -> None:
-    """Every file of the package written anew with what it had: nothing is, and the next run knows it at a glance."""
+    """Every file of the package is rewritten unchanged: nothing is compiled, nor examined by the next run."""
     for source in sources_below(compiled):
         path = Path(os.fsdecode(source))
         content = path.read_bytes()
@@ -178,7 +178,7 @@ DAMAGES: dict[str, Callable[[Path, int], None]] = {
 def test_a_damaged_body_is_found_without_force_and_mended_by_a_run(
     pyctrigger: Command, compiled: Path, newest: Interpreter, scope: list[str], damage: str, times: str
 ) -> None:
-    """Whatever stands behind a good header; also where its times were put back."""
+    """Whatever follows a good header; also if its times were reset."""
     pyc = pyc_of(compiled, newest, 0)
     whole, status = pyc.read_bytes(), pyc.stat()
     DAMAGES[damage](pyc, header_size(newest))
@@ -200,7 +200,7 @@ def test_a_damaged_body_is_found_without_force_and_mended_by_a_run(
 def test_without_any_record_a_body_that_cannot_be_the_modules_is_found(
     pyctrigger: Command, compiled: Path, newest: Interpreter, scope: list[str], damage: str
 ) -> None:
-    """Another tool wrote it, and torn pycs make `import` fail for ever: it is loaded, in a child, and mended."""
+    """Another tool wrote it, and torn pycs break `import`: it is loaded, in a child, and fixed."""
     shutil.rmtree(pyctrigger.state)
     pyc = pyc_of(compiled, newest, 0)
     DAMAGES[damage](pyc, header_size(newest))
@@ -310,7 +310,7 @@ def test_a_manifest_that_is_no_good_is_made_anew(
 def test_what_lies_outside_of_the_site_directories_is_ignored_and_told(
     pyctrigger: Command, compiled: Path, scope: list[str], tmp_path: Path
 ) -> None:
-    """Nobody of ours wrote it; the next full run names it once. Another site directory of an earlier run is none."""
+    """pyctrigger didn't write it; the next full run names it once, but not a site directory of an earlier run."""
     other = write_tree(tmp_path / "other", {"m.py": "x = 1\n", "bad.py": "x = (\n"})
     pyctrigger.json("run", *scope[:2], "--site-dir", other, other / "m.py")
     victim = write_tree(tmp_path / "victim", {"m.py": "x = 1\n", "__pycache__/m.pyc": ""})
@@ -376,7 +376,7 @@ def rows(manifest: Path) -> list[tuple[bytes, ...]]:
 
 
 def test_an_interpreter_upgraded_in_place(pyctrigger: Command, compiled: Path, scope: list[str], site: Path) -> None:
-    """Another magic number than last time: the next run, whatever its paths, looks at everything, and says so once."""
+    """Another magic number than last time: the next run, whatever its paths, examines everything, and says so once."""
     (known,) = pyctrigger.state.glob("*/magic_number")
     magic = known.read_text()
     known.write_text("27180d0a")

@@ -1,4 +1,4 @@
-"""What can't be written is told once, and the rest is done; what turns read-only in mid-work is not forgotten."""
+"""Read-only places are reported once, and the rest is done; what becomes read-only during a run isn't forgotten."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SITE = "/mnt/site"
 
 
 class Tree:
-    """A site directory on a tmpfs that nobody else sees, in which anything can be mounted."""
+    """A site directory on a private tmpfs, in which anything can be mounted."""
 
     def __init__(self, machine: Machine, interpreter: Interpreter) -> None:
         self.command = machine.command
@@ -58,7 +58,7 @@ class Tree:
 
     @property
     def entries(self) -> list[Path]:
-        """What stands in the journal."""
+        """The contents of the journal."""
         return list(self.command.state.glob("*/journal/*.json"))
 
     def stale(self, below: str = "") -> list[str]:
@@ -76,7 +76,7 @@ def tree(as_root: None, machine: Machine, newest: Interpreter) -> Tree:
 
 
 def line(path: str) -> str:
-    """What is said of a place that can't be written."""
+    """The message about a place that can't be written."""
     return f"{path} is on a read-only file system; nothing was changed there"
 
 
@@ -85,7 +85,7 @@ def line(path: str) -> str:
     "frozen", ["alpha", "omega", "middle/inner", "middle/inner/__pycache__"], ids=lambda name: name.replace("/", "-")
 )
 def test_a_package_mounted_read_only_is_one_line_and_the_rest_is_done(tree: Tree, verb: list[str], frozen: str) -> None:
-    """Wherever it comes in the order of things; a run after it has nothing to do but to say so again."""
+    """Wherever it comes in the order; the next run does nothing but report it again."""
     packages = ("alpha", "middle", "middle/inner", "middle/inner/deep", "omega")
     write_tree(tree.site, {f"{package}/m{number}.py": f"x = {number}\n" for package in packages for number in range(3)})
     (tree.site / frozen).mkdir(exist_ok=True)
@@ -110,7 +110,7 @@ def test_a_package_mounted_read_only_is_one_line_and_the_rest_is_done(tree: Tree
 
 @pytest.mark.parametrize("verb", [["run"], ["repair"], ["sweep"], ["purge", "-y"]], ids=" ".join)
 def test_a_dry_run_tells_what_the_run_would_do_and_leave(tree: Tree, verb: list[str]) -> None:
-    """What can't be written is no action, and told once; the run does then just what was told."""
+    """What can't be written is no action, and reported once; the run then does exactly what was listed."""
     write_tree(tree.site, {f"{package}/m{number}.py": "" for package in ("frozen", "open") for number in range(3)})
     tree.command.json("run", *tree.scope)
     for package in ("frozen", "open"):

@@ -106,7 +106,7 @@ def held(machine: Machine, scope: list[Argument], site: Path) -> Iterator[Any]:
 def test_entry_is_there_before_the_lock(
     machine: Machine, held: Any, scope: list[Argument], site: Path, state: State
 ) -> None:
-    """A hook that may not wait leaves its work behind; the next run of any kind does it, and the entry goes."""
+    """A hook that may not wait leaves its work behind; the next run of any kind does it, and removes the entry."""
     hook = machine.command.start(
         "run", "--hook", "--lock-timeout", "3", "--event", "upgrade", *scope, site / "one", stdin=subprocess.DEVNULL
     )
@@ -154,7 +154,7 @@ def test_entry_is_there_before_the_lock(
 def test_killed_hook_loses_nothing(
     machine: Machine, held: Any, scope: list[Argument], site: Path, state: State, later: list[str]
 ) -> None:
-    """With -9 while it waits; the next run does its work, whatever else it was called for."""
+    """With -9 while it waits; the next run does its work, whatever it was called for."""
     hook = machine.command.start("run", "--hook", *scope, site / "one", stdin=subprocess.DEVNULL)
     assert wait_for(lambda: bool(state.entries()))
     hook.kill()
@@ -298,7 +298,7 @@ DAMAGE: list[bytes] = [
 
 
 def test_damaged_entry_is_left_alone(machine: Machine, scope: list[Argument], site: Path, state: State) -> None:
-    """It stops nobody: neither a run, nor status, nor the entries beside it."""
+    """It stops neither a run, nor status, nor other entries."""
     machine.command.text("run", *scope, site / "one")
     for number, damage in enumerate(DAMAGE):
         (state.journal / f"{number:020d}-1-00000000.json").write_bytes(damage)
@@ -334,7 +334,7 @@ def entry_options(site: Path) -> dict[str, Any]:
 def test_entry_can_not_lead_out_of_its_scope(
     machine: Machine, scope: list[Argument], site: Path, tmp_path: Path, state: State
 ) -> None:
-    """What lies outside is named and left; the rest is done."""
+    """What is outside is named and left; the rest is done."""
     outside = write_tree(tmp_path / "outside", {"module.py": ""})
     machine.command.text("run", *scope, "")
     paths = (f"{outside}/module.py", f"{site}/../outside", f"{site}/a\0b", f"{site}/one")
@@ -367,7 +367,7 @@ def test_entry_of_a_directory_that_is_gone_is_dropped(
 def test_hooks_can_be_switched_off(
     machine: Machine, scope: list[Argument], site: Path, tmp_path: Path, state: State
 ) -> None:
-    """Their paths are kept, nothing else happens; a person's run does the work, or the next hook once they are on."""
+    """Their paths are kept; a person's run does the work, or the next hook once they are enabled."""
     config = tmp_path / "off.toml"
     config.write_text("[hooks]\nenabled = false\n")
     before = snapshot(site)
@@ -389,7 +389,7 @@ def test_hooks_can_be_switched_off(
 def test_nothing_touched_is_not_journalled(
     machine: Machine, scope: list[Argument], tmp_path: Path, state: State
 ) -> None:
-    """Nor what lies outside."""
+    """Nor what is outside."""
     config = tmp_path / "off.toml"
     config.write_text("[hooks]\nenabled = false\n")
     for paths in ([""], ["/etc/passwd"]):
@@ -613,7 +613,7 @@ def test_full_disk_under_the_state(as_root: None, machine: Machine, scope: list[
 
 
 def test_state_of_root_is_denied_to_others(as_root: None, oldest: Found) -> None:
-    """They work without it, and are told."""
+    """They work without it, and say so."""
     with public_directory() as public:
         command = command_for(NOBODY, public, public / "roots")
         if command is None:
@@ -654,7 +654,7 @@ def test_state_of_another_account_is_refused(
 
 
 def test_state_is_closed_to_others(pyctrigger: Command, scope: list[Argument]) -> None:
-    """Whatever the umask, and if somebody opened it since."""
+    """Whatever the umask, and even if its mode was opened since."""
     for arguments in ([], ["--optimize", "1"]):
         assert pyctrigger.text("run", *scope, *arguments, preexec_fn=lambda: os.umask(0)).code == 0
         found = [pyctrigger.state, *pyctrigger.state.rglob("*")]

@@ -81,7 +81,7 @@ def job(source: bytes, context: object = None, path: bytes = b"/m.py") -> Job:
 
 
 def sources(count: int) -> list[Job]:
-    """Requests for short sources that tell each other apart."""
+    """Requests for short sources that differ from each other."""
     return [job(b"x = %d\n" % number, number) for number in range(count)]
 
 
@@ -432,7 +432,7 @@ NOISE = 'os.write(2, b"a library\\x1b[31m is missing\\n")\n'
 def test_program_that_is_no_worker_is_an_error_in_time(
     target: Interpreter, tmp_path: Path, body: str, reason: str
 ) -> None:
-    """It is named, with how it failed and what it said on standard error; nobody waits for ever."""
+    """It is named, with how it failed and its standard error; nothing waits forever."""
     program = fake_python(tmp_path, NOISE + body)
     # Long enough for what it says, also on a busy machine; what ends or speaks doesn't use it up.
     limits = Limits(start_timeout=3 if "time.sleep(60)" in body and " is no answer" not in reason else PATIENCE * 2)
@@ -468,7 +468,7 @@ def test_worker_of_another_magic_number_is_told(target: Interpreter) -> None:
 
 
 def test_worker_that_answers_rubbish_is_replaced(target: Interpreter, tmp_path: Path) -> None:
-    """What it had before it goes to the next one, and in the end is named, each source by itself."""
+    """Its earlier work is passed to the next one, and named in the end, source by source."""
     ready = READY + target.magic_number + target.cache_tag.encode()
     program = fake_python(
         tmp_path,
@@ -551,7 +551,7 @@ def cpu_ticks(pid: int) -> int:
 
 
 def test_workers_die_with_their_host(interpreter: Found) -> None:
-    """Killed with -9 in the middle of their compile(), which goes on for half a minute and looks at no pipe."""
+    """Killed with -9 during a compile() that takes half a minute and reads no pipe."""
     host = subprocess.Popen([sys.executable, "-c", _HOST, interpreter.path], stdout=subprocess.PIPE)
     workers: list[int] = []
     try:

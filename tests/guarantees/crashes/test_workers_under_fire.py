@@ -1,4 +1,4 @@
-"""Workers that crash, hang, are exhausted or killed: it costs the guilty file alone, and nobody is left behind."""
+"""Workers that crash, hang, are exhausted or killed: only the guilty file fails, and no process is left behind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEVOURS = "x = 1\n" * 200_000
 
 
 def lingers(count: int) -> str:
-    """A source whose constants all have the hash 0: the time goes with the square of their count, memory hardly."""
+    """A source whose constants all have the hash 0: the time grows with the square of their count, memory hardly."""
     return "x = 1 in {" + ",".join(str(factor * (2**61 - 1)) for factor in range(5, count + 5)) + "}\n"
 
 
@@ -101,7 +101,7 @@ def target(newest: Interpreter, tmp_path: Path) -> Iterator[Target]:
 
 
 def test_what_a_worker_waited_is_not_what_its_source_took(pyctrigger: Command, site: Path, target: Target) -> None:
-    """On a machine that is busy for minutes a source is no slower: a worker stands still here while it compiles."""
+    """On a machine that is busy for minutes a source isn't slower: a worker is stopped here while it compiles."""
     write_tree(site, {"module.py": lingers(6_000)})  # a second or two
     with pyctrigger.start("run", *target.on(site)) as child:
         wait_until(lambda: bool(target.busy_workers()))
@@ -132,7 +132,7 @@ def assert_only(outcome_code: int, failures: list[dict[str, str]], expected: dic
 def test_a_source_that_crashes_the_compiler_costs_itself_alone(
     pyctrigger: Command, site: Path, interpreters: list[Interpreter], jobs: str
 ) -> None:
-    """It is tried again in a worker of its own, and named; the files behind it are compiled."""
+    """It is retried in a separate worker, and named; the files after it are compiled."""
     victims = [
         each for each in interpreters if each.implementation == "cpython" and each.version[:2] in {(3, 12), (3, 13)}
     ]
@@ -185,7 +185,7 @@ def test_a_source_that_takes_too_much_memory_costs_itself_alone(
 def test_all_of_them_in_one_run_are_told_apart(
     pyctrigger: Command, site: Path, newest: Interpreter, config: Callable[[str], list[str]]
 ) -> None:
-    """Each with its own kind, as one line for a person; what is no fact about the source is tried again later."""
+    """Each with its own kind, as one line for people; what isn't a fact about the source is retried later."""
     bad = {"package0/slow.py": lingers(100_000), "package1/big.py": DEVOURS, "package2/syntax.py": "x = = 1\n"}
     write_tree(site, {**GOOD, **bad})
     arguments = ["--python", newest.path, "--site-dir", str(site)]
@@ -308,7 +308,7 @@ def test_a_worker_killed_by_hand_costs_nothing(pyctrigger: Command, site: Path, 
 def test_no_worker_outlives_its_host(
     pyctrigger: Command, site: Path, target: Target, config: Callable[[str], list[str]], number: signal.Signals
 ) -> None:
-    """Though both are in the middle of a compile() that lasts for minutes, and nobody is left to tell them."""
+    """Even during a compile() that takes minutes, when nothing is left to notify them."""
     write_tree(site, {"a/slow.py": lingers(200_000), "b/slow.py": lingers(200_001)})
     options = config("file_timeout = 0")
 
@@ -345,7 +345,7 @@ def test_no_worker_of_another_kind_outlives_its_host(
 
 
 def test_the_next_run_after_a_killed_host_has_its_lock(pyctrigger: Command, site: Path, target: Target) -> None:
-    """A lock goes with its holder, and the worker doesn't hold it on."""
+    """A lock is released with its holder, and isn't kept by the worker."""
     write_tree(site, {"a/slow.py": lingers(200_000)})
     with pyctrigger.start("run", *target.on(site)) as child:
         wait_until(lambda: bool(target.busy_workers()))

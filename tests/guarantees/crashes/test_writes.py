@@ -1,4 +1,4 @@
-"""Writes are whole or not at all, land only where they belong, and give nobody more than the source does."""
+"""Writes are whole or not at all, go only where they belong, and give no account more rights than the source does."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ def assert_code_fits_header(interpreter: Interpreter, pycs: list[bytes]) -> int:
 def test_what_vanishes_while_the_run_goes_on_is_no_failure(
     pyctrigger: Command, site: Path, newest: Interpreter
 ) -> None:
-    """A package manager's next transaction waits for nobody; what is gone isn't made again."""
+    """A package manager's next transaction doesn't wait; what is gone isn't made again."""
     files = {
         f"package{number:02}/sub/m{module}.py": big_source(module, 50) for number in range(20) for module in range(8)
     }
@@ -414,7 +414,7 @@ def test_the_mode_of_a_users_own_tree_comes_from_the_source(
 
 
 def said_and_kept(pyctrigger: Command, *tops: Path) -> bytes:
-    """Everything that stands below these directories and in the state, and every name there."""
+    """Everything below these directories and in the state, contents and names."""
     pieces = []
     for top in (*tops, pyctrigger.state):
         for directory, _, names in os.walk(top):
@@ -458,7 +458,7 @@ def test_a_private_source_in_anothers_directory_is_not_revealed_to_them(
 def test_a_link_out_of_the_tree_is_refused_and_its_goal_not_revealed(
     pyctrigger: Command, site: Path, tmp_path: Path, newest: Interpreter, text: str, through: str
 ) -> None:
-    """Neither compiled nor quoted, told once, and silent from then on."""
+    """Neither compiled nor quoted, reported once, and silent from then on."""
     (tmp_path / "shadow").write_text(text)
     write_tree(site, {"package/module.py": ""})
     link = site / "package/link.py"
@@ -505,7 +505,7 @@ def test_a_link_inside_the_tree_is_compiled_as_the_target_sees_it(
 
 @pytest.mark.usefixtures("as_root")
 def test_somebody_elses_link_to_a_private_file_is_refused(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """Also inside the tree: whoever makes a link could have root compile what only its owner may read."""
+    """Also inside the tree: a link could make root compile what only its owner may read."""
     make_owned(site / "private", 0, 0, 0o700)
     make_owned(site / "private/secret.py", 0, 0, 0o600, f"password = '{SECRET}'\n")
     make_owned(site / "alices", ALICE, ALICE, 0o755)
@@ -601,7 +601,7 @@ def victim(tmp_path: Path, newest: Interpreter) -> Path:
 def test_what_stands_in_the_way_of_a_pycache_is_named_by_run_and_replaced_by_repair(
     pyctrigger: Command, site: Path, victim: Path, newest: Interpreter, kind: str
 ) -> None:
-    """Nothing is written through it or removed behind it; the directories beside it are served."""
+    """Nothing is written or removed through it; the directories next to it are compiled."""
     write_tree(site, {"package/module.py": "", "package/sub/inner.py": "", "other/module.py": ""})
     obstacle = site / "package/__pycache__"
     put_in_the_way(obstacle, kind, victim)

@@ -1,4 +1,4 @@
-"""The way of a request: how deep it goes, how often it asks the same, and what it reads again."""
+"""The path of a request through the code: how deep it is, how often it asks the same, and what it reads twice."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_holder_who_came_and_went_makes_old_what_was_read(
     *,
     is_outdated: bool,
 ) -> None:
-    """Nobody waits for one who is gone, and the plan may be of before."""
+    """Nothing waits for a holder that is gone, and the plan may be from before."""
     locks = str(tmp_path / "locks")
     monkeypatch.setattr("pyctrigger.run.workspace.lock_directory", lambda named: locks)
     running = Running(state_dir=str(tmp_path / "state"))

@@ -103,7 +103,7 @@ def test_hook_imports_little(site: Path, served: Path, scope: list[str], touched
 
 @pytest.mark.parametrize("touched", ["README", "gone", "linked", "package", "old.py"])
 def test_idle_hook_leaves_its_notes_alone(site: Path, served: Path, scope: list[str], touched: str) -> None:
-    """Whatever it is told of: a file, nothing any more, a link, or what it knows."""
+    """Whatever its paths are: a file, a missing one, a link, or a known source."""
     (site / "README").write_text("")
     (site / "linked").symlink_to(site.parent)
     write_tree(site, {"package/__init__.py": "x = 1\n"})

@@ -87,7 +87,7 @@ MODULES_OF_TWO_MEANINGS = {"report", "rpm"}
 
 
 def wing_of(parts: tuple[str, ...]) -> str:
-    """The package that a module lies in: of folders inside each other, the innermost that has a floor of its own."""
+    """The package of a module: of nested folders, the innermost that has a floor of its own."""
     names = ("/".join(parts[:length]) for length in range(len(parts), 0, -1))
     return next((name for name in names if name in FLOORS), parts[0] if parts else "__init__")
 

@@ -80,7 +80,7 @@ def test_json_page_is_read(tmp_path: Path) -> None:
 
 
 def test_index_that_is_not_there_is_named_without_its_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads the message may be somebody else."""
+    """The message may be read by somebody else."""
     monkeypatch.setenv("PIP_INDEX_URL", "gopher://name:secret@index.invalid/simple")
     with pytest.raises(IndexUnusable) as caught:
         fetch_wheel("demo", tmp_path, {SHA256})

@@ -52,7 +52,7 @@ _HEAVY = {"collections", "contextlib", "dataclasses", "enum", "functools", "impo
 
 
 def seen_by_targets(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but what stands under TYPE_CHECKING."""
+    """Every node outside of TYPE_CHECKING."""
     for node in ast.iter_child_nodes(tree):
         if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
             yield node
@@ -60,7 +60,7 @@ def seen_by_targets(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def modules_imported(path: Path) -> list[str]:
-    """Every module that a file imports, wherever the statement stands, but for those that no target sees."""
+    """Every module that a file imports, wherever the statement is, except those that no target sees."""
     found = set()
     for node in seen_by_targets(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
@@ -93,7 +93,7 @@ def test_files_of_all_programs() -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
 def test_grammar_is_the_oldest(program: Path) -> None:
-    """As far as a newer parser can tell."""
+    """As far as a newer parser can show."""
     ast.parse(program.read_bytes(), feature_version=(3, 6))
 
 

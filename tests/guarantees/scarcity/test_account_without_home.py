@@ -1,4 +1,4 @@
-"""An account without an entry and without HOME, as containers run programs under: it has no place of its own."""
+"""An account without an entry and without HOME, as in containers: it has no directory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def call(program: list[str], *arguments: str | Path) -> tuple[int, str]:
 
 
 def test_every_verb_works(as_root: None) -> None:
-    """State goes without, and who changes something is told so once."""
+    """It works without state, and commands that change something say so once."""
     with pytest.raises(KeyError):
         pwd.getpwuid(STRANGER)
     with public_directory() as public:

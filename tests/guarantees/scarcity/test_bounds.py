@@ -69,7 +69,7 @@ def cost(command: Command, verb: str, *arguments: str) -> Cost:
 def test_a_pyc_larger_than_its_source_can_account_for_is_corrupt(
     pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter, verb: str, is_known: bool
 ) -> None:
-    """Three of 1 GiB, sparse and with a good header, are found and mended at once, and never held."""
+    """Three of 1 GiB, sparse and with a good header, are found and fixed at once, and never read into memory."""
     names = ["a", "b", "c"]
     write_tree(site, {f"{name}.py": f"x = {name!r}\n" for name in names})
     pycs = [site / "__pycache__" / f"{name}.{tag_of(newest)}.pyc" for name in names]
@@ -130,7 +130,7 @@ SIZES = [(10, 1 << 20, False), (10, (1 << 20) + 1, True), (2000, 3_000_000, Fals
 def test_where_the_bound_is(
     pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter, source: int, pyc: int, is_corrupt: bool
 ) -> None:
-    """1 MiB may belong to any source, and 1,500 bytes to each of its own: bytes after the code do no harm."""
+    """Any source may have 1 MiB, and 1,500 times its own size: bytes after the code do no harm."""
     (site / "m.py").write_text("#" * (source - 1) + "\n")
     pyctrigger.json("run", *scope)
     os.truncate(site / "__pycache__" / f"m.{tag_of(newest)}.pyc", pyc)
@@ -309,7 +309,7 @@ def with_fitting_headers(command: Command, site: Path, scope: list[str], sources
 def test_a_look_at_slow_sources_has_a_time(
     pyctrigger: Command, site: Path, tmp_path: Path, scope: list[str], newest: Interpreter
 ) -> None:
-    """Of thirty whose code is to be compared, six are tried; what is left is named once, as not examined."""
+    """Of thirty whose code is to be compared, six are tried; the rest is named once, as not examined."""
     slow = {f"slow{number}": f"y = {number}\n{SLOW}" for number in range(30)}
     with_fitting_headers(pyctrigger, site, scope, slow, tag_of(newest))
     limit = LIMIT * 0.3

@@ -70,7 +70,7 @@ def wait_for_a_second_to_begin() -> None:
 
 
 def times(path: Path) -> tuple[int, int, int]:
-    """What tells two states of one file apart, where sizes are the same."""
+    """What distinguishes two states of a file of the same size."""
     status = path.stat()
     return status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 

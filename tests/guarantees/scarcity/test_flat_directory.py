@@ -1,4 +1,4 @@
-"""One directory with very many sources: of each only the names are held, whatever is done."""
+"""One directory with very many sources: only their names are kept in memory."""
 
 from __future__ import annotations
 

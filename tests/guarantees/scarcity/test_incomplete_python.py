@@ -117,7 +117,7 @@ def test_what_a_target_lacks_is_no_fact_about_a_source(
 def test_audit_without_zlib_says_so(
     pyctrigger: Command, site: Path, interpreters: list[Interpreter], tmp_path: Path
 ) -> None:
-    """It is no defect, and can be mended."""
+    """It isn't a defect, and can be fixed."""
     here = [each for each in interpreters if each.version[:2] == sys.version_info[:2]]
     host = python_without(("zlib",), here[0], tmp_path / "incomplete") if here else None
     if host is None:

@@ -63,7 +63,7 @@ def _filters() -> None:
 def test_without_one_call_everything_is_compiled(
     pyctrigger: Command, site: Path, newest: Interpreter, call: str
 ) -> None:
-    """Whatever the kernel says of it; what can't be had is said in one line, and the next run finds all in order."""
+    """Whatever error the kernel returns; what isn't available is one line, and the next run finds nothing wrong."""
     options = ["--python", newest.path, "--site-dir", str(site), "--optimize", "0,1"]
     write_tree(site, {f"package/module{number}.py": SOURCE for number in range(3)})
 
@@ -117,7 +117,7 @@ def test_a_source_that_cannot_be_compiled_is_still_named(pyctrigger: Command, si
 def test_a_hook_that_can_start_nobody_keeps_its_work(
     pyctrigger: Command, site: Path, newest: Interpreter, call: str
 ) -> None:
-    """Without these nobody hears of a child: that is the interpreter's trouble at this moment, and no defect."""
+    """Without these a child can't be watched: that is a temporary failure of the interpreter, not a defect."""
     options = ["--python", newest.path, "--site-dir", str(site)]
     write_tree(site, {"package/module.py": SOURCE})
 

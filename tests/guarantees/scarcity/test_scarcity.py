@@ -124,7 +124,7 @@ def test_a_timer_of_the_program_around_us_interrupts_nothing(
 
 
 def test_a_shower_of_signals_changes_nothing(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """Stopped, continued, told of windows and children at random moments, host and workers: the same result."""
+    """Host and workers get SIGSTOP, SIGCONT, SIGWINCH and SIGCHLD at random moments: the same result."""
     chance = random.Random(5)
     for number in range(3):
         build(site)

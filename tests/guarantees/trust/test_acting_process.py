@@ -1,4 +1,4 @@
-"""The process that acts as an account: it can't be had, it is killed, its parent is killed, nobody says who it is."""
+"""The process that acts as an account: it can't be started, it or its parent is killed, or it can't prove its ids."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def mixed(stage: Stage, owners: tuple[int, int, int] = (0, BOB, ALICE)) -> Path:
 
 
 def told(outcome: Outcome) -> list[tuple[str, str]]:
-    """The places of which a failure tells, each with its kind."""
+    """The paths of the failures, each with its kind."""
     return [(os.path.basename(each["path"]), each["kind"]) for each in outcome.failures]
 
 
@@ -73,7 +73,7 @@ def test_where_no_process_can_be_had_the_places_are_refused(stage: Stage) -> Non
     [(1, "no process can act as they do"), (2, "no process can be started to ask which groups account")],
 )
 def test_a_limit_of_processes_is_the_same(stage: Stage, limit: int, said: str) -> None:
-    """Of a container's root, who has no more rights than others to pass it."""
+    """For a container's root, who has no more rights than others to get past it."""
     prlimit = find_tool("prlimit") or absent("no prlimit (Debian package util-linux)")
     command = command_for(FIRST, stage.top, stage.top / "state")
     if command is None:

@@ -1,4 +1,4 @@
-"""What a process that read an archive answers is checked as a stranger's: the archive may have taken it over."""
+"""The answer of a process that read an archive isn't trusted: the archive may have taken it over."""
 
 from __future__ import annotations
 
@@ -80,6 +80,6 @@ def test_another_answer_is_none(field: str) -> None:
 
 @pytest.mark.parametrize("frame", [b"[" * 100_000, b'{"a":' * 100_000, b"null", b"[]", b"\xff", b"{}", b'{"more": 1}'])
 def test_a_frame_that_holds_none(frame: bytes) -> None:
-    """However deep, and whatever it is made of."""
+    """However deep, and whatever it consists of."""
     with pytest.raises(NoAnswerError):
         parse_answer(frame, ArchiveLimits())

@@ -244,7 +244,7 @@ def test_source_that_is_a_link(pyctrigger: Command, tmp_path: Path, newest: Inte
 def test_directories_are_walked_without_following(
     pyctrigger: Command, tmp_path: Path, every_format: dict[str, Path]
 ) -> None:
-    """Links below are nobody's word; a FIFO doesn't hang; what isn't named like an archive isn't one."""
+    """Links below aren't followed; a FIFO doesn't hang; a file not named like an archive isn't one."""
     top, outside = tmp_path / "top", tmp_path / "outside"
     (top / "b" / "c").mkdir(parents=True)
     outside.mkdir()
@@ -335,7 +335,7 @@ def test_checksum_of_a_member(pyctrigger: Command, tmp_path: Path) -> None:
 
 
 def test_header_broken_in_the_middle(pyctrigger: Command, tmp_path: Path) -> None:
-    """`tarfile` takes it for the end; what was before it is told all the same."""
+    """`tarfile` considers it the end; what was before it is still reported."""
     path = tmp_path / "a.tar.bz2"
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for number in range(5):
@@ -351,7 +351,7 @@ def test_header_broken_in_the_middle(pyctrigger: Command, tmp_path: Path) -> Non
 
 
 def test_tar_without_its_end(pyctrigger: Command, tmp_path: Path) -> None:
-    """Cut between two members, it looks like a smaller one: only the end mark tells, where nothing is compressed."""
+    """Cut between two members, it looks like a smaller one: without compression only the end mark shows it."""
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as tar:
         for number in range(5):
@@ -374,7 +374,7 @@ def test_what_is_no_archive(pyctrigger: Command, tmp_path: Path) -> None:
 
 
 def test_encrypted_zip(pyctrigger: Command, every_format: dict[str, Path], tmp_path: Path) -> None:
-    """Its flag is enough for the test: nobody asks for a password."""
+    """Its flag is enough for the test: no password is asked for."""
     data = bytearray(every_format["demo-1.zip"].read_bytes())
     at = 0
     while (at := data.find(b"PK\x01\x02", at)) >= 0:
@@ -476,7 +476,7 @@ def test_reader_has_no_rights(reader: tuple[subprocess.Popen[bytes], int]) -> No
 @pytest.mark.usefixtures("as_root")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_each_reader_has_an_account_of_its_own(pyctrigger: Command, slow: Path) -> None:
-    """One that was taken over reaches neither a person nor the one beside it."""
+    """A hijacked one can reach neither a person's files nor another reader."""
     other = slow.with_name(f"other-{slow.name}")
     os.link(slow, other)
     command = pyctrigger.start("audit", "--json", "--jobs", "2", slow, other)
@@ -497,7 +497,7 @@ def _accounts_below(parent: int) -> set[str]:
 
 
 def test_unreadable_archives_of_others(pyctrigger: Command, tmp_path: Path, every_format: dict[str, Path]) -> None:
-    """What the caller may read is read, whoever the reader is."""
+    """What the caller may read is read, whichever account reads it."""
     path = tmp_path / "a.whl"
     path.write_bytes(every_format["demo-1-py3-none-any.whl"].read_bytes())
     path.chmod(0o400)
@@ -507,7 +507,7 @@ def test_unreadable_archives_of_others(pyctrigger: Command, tmp_path: Path, ever
 
 
 def test_thousands_of_archives(pyctrigger: Command, tmp_path: Path, every_format: dict[str, Path]) -> None:
-    """In parallel, and told in the same order as one by one."""
+    """In parallel, and reported in the same order as one by one."""
     kinds = [path for name, path in every_format.items() if not name.endswith((".xz", ".bz2", ".rpm"))]
     for number in range(2000):
         source = kinds[number % len(kinds)]

@@ -174,7 +174,7 @@ def test_longest_name_that_importlib_can_use(pyctrigger: Command, site: Path, ne
 
 
 def test_contents(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
-    """Encodings, old Python and noise: compiled if py_compile does it, else one failure that tells nothing."""
+    """Encodings, old Python and noise: compiled if py_compile does it, or else one failure that reveals nothing."""
     write_all(site, SOURCES)
     arguments = ["--python", interpreter.path, "--site-dir", str(site)]
     sources = sources_below(site)
@@ -194,7 +194,7 @@ def test_contents(pyctrigger: Command, site: Path, interpreter: Interpreter) -> 
 
 
 def test_nothing_that_is_said_tells_a_source(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """Not to a person either, who asks for everything there is to say."""
+    """Not even with -vv."""
     write_all(site, SOURCES)
     arguments = ["--python", newest.path, "--site-dir", str(site), "-vv"]
 
@@ -206,7 +206,7 @@ def test_nothing_that_is_said_tells_a_source(pyctrigger: Command, site: Path, ne
 
 
 def test_failure_is_named_by_its_bytes(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
-    """A name that isn't UTF-8 reads as U+FFFD, with its bytes beside it; a person sees escapes, and one line."""
+    """A name that isn't UTF-8 has U+FFFD, and its bytes in another key; people see escapes, on one line."""
     names = [b"bad\xff.py", b"bad\nline.py", b"bad\x1b[2J.py", b"b\xc3\xa4d.py"]
     for name in names:
         with open(os.path.join(os.fsencode(site), name), "wb") as source:

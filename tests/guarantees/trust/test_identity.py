@@ -212,7 +212,7 @@ CASES = {
 
 
 class Prize:
-    """A directory or file of root's own, held open: what becomes of it whatever its name.
+    """A directory or file of root's own, held open: its state, whatever happens to its name.
 
     `with_names`: of a directory also what is in it.
     """
@@ -313,7 +313,7 @@ def test_no_exchange_of_hook_files_is_won(stage: Stage, at_once: int) -> None:
 
 
 def test_a_link_of_an_accounts_leads_to_nothing_of_roots(stage: Stage) -> None:
-    """Above the site directory and in it: what lies behind it is reached with that account's rights."""
+    """Above the site directory and in it: everything below is reached with that account's rights."""
     library = f"root/lib/python{stage.python.rpartition('python')[2]}/site-packages"
     tree = write_tree(stage.top / library, {"pkg/m.py": "x = 1\n", "pkg/__pycache__/gone.pyc": ""})
     home = write_tree(stage.top / "home", {"own/m.py": "y = 1\n"})
@@ -356,7 +356,7 @@ def test_a_source_that_the_account_may_not_read_is_refused(stage: Stage) -> None
 
 
 def test_an_account_without_an_entry_has_no_group_of_its_number(stage: Stage) -> None:
-    """There may be a group of that number, with rights of its own: `docker`, `sudo`."""
+    """There may be a group with that number and special rights: `docker`, `sudo`."""
     taken = {each.pw_uid for each in pwd.getpwall()}
     number = next((each.gr_gid for each in grp.getgrall() if each.gr_gid and each.gr_gid not in taken), None)
     if number is None:
@@ -478,7 +478,7 @@ def test_a_hook_is_quiet_about_the_places_of_others(stage: Stage, bobs: str) -> 
 
 @pytest.mark.parametrize("above", [True, False])
 def test_a_group_that_may_write_is_told_once_and_never_by_a_hook(stage: Stage, above: bool) -> None:
-    """And who may exchange a directory on the way, as everybody can in a 0777 one, gets nothing written below."""
+    """And nothing is written below a directory that others can replace, as in a 0777 one."""
     site = write_tree(stage.top / "way/site", {"a/m.py": "x = 1\n", "b/m.py": "y = 1\n"})
     for name in ("a", "b"):
         os.chown(site / name, 0, ALICE)
@@ -528,7 +528,7 @@ def namespace_of(count: int) -> Iterator[list[str]]:
 
 
 def test_in_a_namespace_it_acts_as_its_accounts(stage: Stage) -> None:
-    """Of 65,536 ids; an owner outside of them is nobody that could be acted as."""
+    """With 65,536 ids; an owner outside of them can't be acted as."""
     command = command_for(FIRST, stage.top, stage.top / "state")
     if command is None:
         absent("a Python that any account may execute")

@@ -65,7 +65,7 @@ def test_a_fuse_mount_that_keeps_root_out_says_so(stage: Stage, verb: str) -> No
 @pytest.mark.parametrize("at", ["home/site", "home/site/pkg", "home/site/pkg/__pycache__"])
 @pytest.mark.parametrize("owner", [0, BOB])
 def test_one_further_down_is_a_failure(stage: Stage, owner: int, at: str) -> None:
-    """Named with what mends it, where the rest is done, in a place of root's or the account's."""
+    """Named with a hint; the rest is done, in a place of root's or the account's."""
     site = write_tree(stage.top / "home", {"own.py": "x = 1\n", "site/pkg/m.py": ""})
     give(site, owner)
     with closed_mount(stage.top / at):
@@ -92,7 +92,7 @@ def test_one_further_down_is_a_failure(stage: Stage, owner: int, at: str) -> Non
 def test_a_file_system_that_lets_root_in_has_its_own_word(
     stage: Stage, options: tuple[str, ...], said: str | None
 ) -> None:
-    """What it lets the account do is done, and the rest is refused, whatever root could do there."""
+    """What the account may do is done, and the rest is refused, whatever root could do there."""
     bindfs = find_tool("bindfs") or absent("no bindfs (Debian package bindfs)")
     behind, site = write_tree(stage.top / "behind", {"pkg/m.py": "x = 1\n"}), stage.top / "home/site"
     site.mkdir(parents=True)
@@ -144,7 +144,7 @@ def test_deep_below_each_first_stranger_has_a_say(stage: Stage) -> None:
 
 
 def test_what_is_made_has_the_group_of_its_directory(stage: Stage) -> None:
-    """A pycache prefix and hooks, too: who has no entry acts with a group that is nobody's, another one each time."""
+    """A pycache prefix and hooks, too: an account without an entry acts with an unused group, a new one each time."""
     site, home = write_tree(stage.top / "site", {"m.py": "x = 1\n"}), stage.top / "home"
     (home / "root").mkdir(parents=True)
     give(home, BOB)
@@ -176,7 +176,7 @@ def test_what_is_made_has_the_group_of_its_directory(stage: Stage) -> None:
     ],
 )
 def test_whom_an_access_list_lets_write_is_told(stage: Stage, entry: str, said: str | None) -> None:
-    """As a group is that the mode lets write: what such an entry grants stands in the group's bits."""
+    """Like a group that may write: the rights of such an entry are in the group's mode bits."""
     setfacl = find_tool("setfacl") or absent("no setfacl (Debian package acl)")
     site = write_tree(stage.top / "site", {"pkg/m.py": "x = 1\n"})
     subprocess.run([setfacl, "-m", entry.format(BOB=BOB), site / "pkg"], check=True)

@@ -48,7 +48,7 @@ class Traps:
         return f"import os; f = os.open({str(self.witness)!r}, 1089, 438); os.write(f, b'{name}\\n'); os.close(f)\n"
 
     def set_module(self, directory: Path, name: str) -> None:
-        """A module whose import leaves a mark; it needs no other one, since it may stand for `os` itself."""
+        """A module whose import leaves a mark; it needs no other one, since it may replace `os` itself."""
         path = directory / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.statement(name).replace("import os;", "import posix as os;"))
@@ -151,7 +151,7 @@ def test_traps_work(traps: Traps, interpreter: Interpreter) -> None:
 def test_environment_and_current_directory_have_no_say(
     isolated: Command, site: Path, traps: Traps, interpreter: Interpreter, tmp_path: Path
 ) -> None:
-    """Under the worst environment the bytes are those of the best, and nobody's code runs."""
+    """In the worst environment the bytes are those of the best, and no foreign code runs."""
     write_tree(
         site, {"package/__init__.py": "", "package/module.py": "assert True\n", "single.py": traps.statement("x")}
     )

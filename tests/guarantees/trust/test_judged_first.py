@@ -274,7 +274,7 @@ def test_an_executable_of_roots_in_his_directory(stage: Stage) -> None:
 
 
 def test_two_accounts(stage: Stage) -> None:
-    """Alice's executable with a library of Bob's is nobody's to run."""
+    """Alice's executable with a library of Bob's must not be run by anybody."""
     stage.trap(stage.directory("base"), owner=BOB)
     (stage.theirs / "pyvenv.cfg").write_text(f"home = {stage.top}/base/bin\n")
     give(stage.theirs, ALICE)
@@ -287,7 +287,7 @@ def test_two_accounts(stage: Stage) -> None:
 
 @pytest.mark.parametrize("kind", [0o4755, 0o2755, 0o6755])
 def test_an_executable_that_gives_rights(stage: Stage, kind: int) -> None:
-    """A set-user-ID copy of root's in Alice's directory would run her library as root, whoever starts it."""
+    """A set-user-ID copy of root's in Alice's directory would run her library as root for any caller."""
     stage.trap(stage.theirs)
     executable = stage.copy(stage.theirs)
     executable.chmod(kind)
@@ -364,7 +364,7 @@ def with_run_path(executable: Path, python: Interpreter, place: str, instead: st
 
 
 def test_libraries_by_a_run_path(stage: Stage) -> None:
-    """A shared library of an executable of root's that lies in Alice's directory counts before it is loaded."""
+    """A shared library in Alice's directory, of an executable of root's, is judged before it is loaded."""
     shared = [
         (each, place)
         for each in find_interpreters()
@@ -418,7 +418,7 @@ def test_a_kept_answer_is_checked_as_a_fresh_one(stage: Stage) -> None:
 
 
 def test_a_kept_answer_of_an_environment(stage: Stage) -> None:
-    """A `pyvenv.cfg` that comes, goes or changes makes it worthless."""
+    """A `pyvenv.cfg` that is added, removed or changed invalidates it."""
     prefix = stage.directory("own")
     executable = stage.copy(prefix)
     stage.real_library(prefix)
@@ -519,7 +519,7 @@ def test_no_name_of_a_strangers_leads_to_the_systems_state(stage: Stage) -> None
 
 
 def test_what_is_gone_was_never_his_to_say(stage: Stage) -> None:
-    """His interpreter says that it is the one of a cache tag, and goes: a purge of root's doesn't take him for it."""
+    """His interpreter claims a cache tag and is then removed: root's purge doesn't believe it."""
     pyc = stage.site / "__pycache__/module.cpython-398.pyc"
     write_tree(stage.site, {"__pycache__/module.cpython-398.pyc": "\x01\x02\r\n" + "\0" * 12 + "N"})
     script = stage.theirs / "python"
@@ -557,7 +557,7 @@ HOSTILE: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("field", HOSTILE)
 def test_an_answer_that_no_python_gives(stage: Stage, field: str) -> None:
-    """Each value has its type, its length and its alphabet, whoever gave it."""
+    """Each value has its type, its length and its alphabet, whatever its origin."""
     honest = json.loads(claims(stage.python).partition("probe:%s\\n' '")[2].rpartition("'")[0])
 
     def said(**fields: Any) -> bytes:
@@ -571,7 +571,7 @@ def test_an_answer_that_no_python_gives(stage: Stage, field: str) -> None:
 
 @pytest.mark.parametrize("said", [b"[" * 100_000, b'{"a":' * 100_000, b"1" * 100_000, b"", b"null", b"\xff", b"NaN"])
 def test_an_answer_that_is_none(said: bytes) -> None:
-    """However deep it is, and whatever it is made of."""
+    """However deep it is, and whatever it consists of."""
     with pytest.raises(InterpreterError, match=r"gave an unreadable answer"):
         parse_answer("/python", b"\npyctrigger-probe:" + said + b"\n")
 

@@ -113,7 +113,7 @@ def team_tree(shared: Shared, *rules: str) -> Path:
 def test_a_team_can_replace_and_remove_what_one_of_it_compiled(
     shared: Shared, writer: int, rules: tuple[str, ...]
 ) -> None:
-    """Whoever compiled first, and whatever the umask: the directory is Python's own, 2775; the pyc is its source's."""
+    """Whoever compiled first, and whatever the umask: the directory has mode 2775, and the pyc its source's."""
     package = team_tree(shared, *rules)
 
     assert ["compiled 1"] == shared.run(writer, umask=0o077)
@@ -145,7 +145,7 @@ READERS: list[tuple[int, list[str], list[int]]] = [
 @pytest.mark.parametrize("default", [[], [f"d:u:{EVE}:rx", "d:g::rx"]], ids=["plain", "default list"])
 @pytest.mark.parametrize("writer", [ALICE, 0])
 def test_a_pyc_is_read_by_who_reads_its_source(shared: Shared, default: list[str], writer: int) -> None:
-    """Asked of the kernel, whatever the lists of the file say and what its directory would add to them."""
+    """Determined by the kernel, whatever the lists of the file and its directory are."""
     sources = {f"case{number}.py": each for number, each in enumerate(READERS)}
     package = write_tree(shared.site, {f"package/{name}": SOURCE for name in sources}) / "package"
     owned(shared.site, ALICE, TEAM, 0o755)
@@ -272,7 +272,7 @@ def test_a_file_system_without_chmod_is_served(unchangeable: Shared, pyctrigger:
 
 
 def test_where_no_owner_can_be_given_nobody_reads_more(unchangeable: Shared, pyctrigger: Command) -> None:
-    """Alice herself isn't let into root's mount: what root can't do as she isn't done, and nobody reads anything."""
+    """Alice may not enter root's mount: what root can't do as Alice isn't done, and no account can read anything."""
     behind = write_tree(unchangeable.top / "behind", {"package/module.py": SOURCE, "package/public.py": SOURCE})
     owned(behind / "package", ALICE, TEAM, 0o755)
     owned(behind / "package/module.py", ALICE, TEAM, 0o640)

@@ -62,7 +62,7 @@ class Tree(NamedTuple):
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
 
     def hook(self, *paths: Path | str) -> None:
-        """The hook that is told of these paths, or of something harmless."""
+        """The hook with these paths, or with something harmless."""
         scope = ["--python", self.interpreter.path, "--site-dir", str(self.site)]
         assert 0 == self.command.json("run", "--hook", *scope, *(paths or ("/usr/share/doc",))).code
 
@@ -100,7 +100,7 @@ def import_what_was_reinstalled(tree: Tree) -> None:
 
 
 def glance(tree: Tree) -> None:
-    """The same, and no hook is told of anything."""
+    """The same, and no hook gets the paths."""
     tree.unpack(1)
     tree.hook(tree.site)
     shutil.rmtree(tree.pyc.parent)
@@ -122,7 +122,7 @@ def finish_late(tree: Tree) -> None:
 
 
 def lose_records(tree: Tree) -> None:
-    """Hooks know the first version, and all state is lost before one is told of the second."""
+    """Hooks know the first version, and all state is lost before one gets the second."""
     tree.unpack(1)
     tree.hook(tree.site)
     shutil.rmtree(tree.command.state)
@@ -131,7 +131,7 @@ def lose_records(tree: Tree) -> None:
 
 
 def lock_records(tree: Tree) -> None:
-    """The records can't be read when a hook is told; the next one can."""
+    """The records can't be read by one hook; the next one can."""
     tree.unpack(1)
     tree.hook(tree.site)
     tree.unpack(2)
@@ -175,7 +175,7 @@ def become_uncompilable_under_an_import(tree: Tree) -> None:
 def test_a_source_without_code_has_no_pyc(
     pyctrigger: Command, site: Path, request: pytest.FixtureRequest, python: str, become: Callable[[Tree], None]
 ) -> None:
-    """Else an import takes an earlier version's for it, and nobody sees that it is broken."""
+    """Otherwise an import uses an earlier version's, and nobody sees that it is broken."""
     (site / "package").mkdir()
     tree = Tree(site, request.getfixturevalue(python), pyctrigger)
 

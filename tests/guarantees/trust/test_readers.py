@@ -1,4 +1,4 @@
-"""Bytecode that keeps out who may read its source, as a root leaves it that imports with a umask of 077."""
+"""Bytecode that readers of its source can't read, as root leaves it when importing with a umask of 077."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ CASES = [
 def test_modes_owners_and_groups_decide(
     pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter, stateless: bool
 ) -> None:
-    """It is a finding where one mode could let in all who may read the source, and then a run mends it."""
+    """It is a finding if one mode could admit everybody who may read the source, and then a run fixes it."""
     options = [*scope, "--stateless"] if stateless else scope
     names = [f"m{number}" for number in range(len(CASES))]
     write_tree(site, {f"{name}.py": "" for name in names})
@@ -122,7 +122,7 @@ def test_modes_owners_and_groups_decide(
 
 @as_root
 def test_a_pycache_of_another_owner_stays_closed(imported: Path, pyctrigger: Command, scope: list[str]) -> None:
-    """The owner of a directory can call root's private one `__pycache__`: it is told, not opened, by every run."""
+    """The owner of a directory can name root's private one `__pycache__`: every run reports it, and doesn't open it."""
     (imported.parent).chmod(0o755)
     os.chown(imported.parent, OTHER, OTHER)
     for source in imported.parent.glob("*.py"):
@@ -137,7 +137,7 @@ def test_a_pycache_of_another_owner_stays_closed(imported: Path, pyctrigger: Com
 
 
 def test_private_sources_may_have_a_private_pycache(imported: Path, pyctrigger: Command, scope: list[str]) -> None:
-    """Where nobody else may read a source, nobody else has to enter."""
+    """If no other account may read a source, no other account has to enter."""
     for source in imported.parent.glob("*.py"):
         source.chmod(0o600)
     assert [] == pyctrigger.json("verify", *scope).findings

@@ -1,4 +1,4 @@
-"""Who may write: what an account has no right to do is one line with what to type as root, and leaves nothing to do."""
+"""Who may write: what an account may not do is one line with the command for root, and leaves no pending work."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Account:
         os.chown(self.site / name, 0, 0)
 
     def compile(self) -> None:
-        """Have root compile everything, and nobody's state know of it."""
+        """Have root compile everything without any state."""
         assert self.command.text("run", "--stateless", *self.scope).code == 0
 
     def text(self, *arguments: str) -> Outcome:
@@ -69,11 +69,11 @@ class Account:
 
     @property
     def entries(self) -> list[Path]:
-        """What stands in its journal."""
+        """The entries of its journal."""
         return list(self.command.state.glob("*/journal/*.json"))
 
     def line(self, *words: str, places: list[str]) -> str:
-        """What it is told."""
+        """The line that it gets."""
         paths = [str(self.site / place) for place in places]
         reason = f"pyctrigger: no right to write in {', '.join(paths)}"
         if self.site.stat().st_uid == NOBODY:  # below it root has no more rights than the account
@@ -197,7 +197,7 @@ def test_what_removes_says_the_same(account: Account, verb: list[str]) -> None:
 
 @pytest.mark.parametrize("verb", [["verify"], ["run", "--dry-run"], ["sweep"]], ids=" ".join)
 def test_who_only_looks_needs_no_right(account: Account, verb: list[str]) -> None:
-    """Nor who has nothing to remove."""
+    """Nor does an account with nothing to remove."""
     before = snapshot(account.site)
 
     said = account.text(*verb, *account.scope)
@@ -217,7 +217,7 @@ def test_an_owner_who_may_not_write_is_told_to_chmod(account: Account) -> None:
 
 
 def test_what_even_root_cannot_write_is_no_question_of_rights(account: Account) -> None:
-    """On a read-only file system the account is told of that, as root is, and exit 0."""
+    """On a read-only file system the account gets the same line as root, and exit 0."""
     site, words = account.site, ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     with private_mounts(f"mount --bind {site} {site}; mount -o remount,bind,ro {site}") as inside:
         account.command.program = [*inside, *words, *account.command.program]
@@ -256,7 +256,7 @@ def test_what_an_earlier_try_left_is_dropped(account: Account, attempts: int, pa
 
 
 def test_the_active_environment_is_named_to_root(account: Account) -> None:
-    """sudo doesn't pass on which one is active: without its name root would serve the system."""
+    """sudo doesn't pass on which one is active: without its name root would use the system's."""
     environment = account.home.parent / "environment"
     python = account.scope[1]
     subprocess.run([python, "-m", "venv", "--without-pip", environment], check=True)
@@ -283,7 +283,7 @@ def test_hooks_for_the_system_are_roots_to_install(account: Account) -> None:
 
 @pytest.mark.parametrize("verb", ["run", "repair", "sweep", "purge"])
 def test_the_hint_names_the_verb_that_failed(pyctrigger: Command, site: Path, newest: Any, verb: str) -> None:
-    """A purge that was refused isn't mended by a repair."""
+    """The hint after a refused purge isn't a repair."""
     scope = ["--python", newest.path, "--site-dir", str(site)]
     write_tree(site, {"package/module.py": "x = 1\n", "package/other.py": ""})
     assert pyctrigger.text("run", *scope).code == 0
@@ -298,7 +298,7 @@ def test_the_hint_names_the_verb_that_failed(pyctrigger: Command, site: Path, ne
 
 
 def test_what_only_root_may_do_is_no_failure_of_this_accounts(account: Account) -> None:
-    """Its own monitor isn't told; of what failed otherwise it is, whatever root's part in it."""
+    """Its own monitor isn't warned of it, but of everything that failed for another reason."""
     account.own("mine", "e.py")
     assert account.text("run", *account.scope).code == 1
     denied = account.text("status", "--check")
@@ -316,7 +316,7 @@ def test_what_only_root_may_do_is_no_failure_of_this_accounts(account: Account) 
 
 @pytest.mark.parametrize(("words", "code"), [(("history",), 1), (("doctor",), 1), (("status", "--check"), 3)])
 def test_state_that_this_account_may_not_read(account: Account, words: tuple[str, ...], code: int) -> None:
-    """It isn't the same as none: nobody is told that all is well, or that no run was recorded."""
+    """It isn't the same as none: no answer is that all is well, or that no run was recorded."""
     account.command.state.mkdir(mode=0o700)
 
     said = account.text(*words)
@@ -326,7 +326,7 @@ def test_state_that_this_account_may_not_read(account: Account, words: tuple[str
 
 
 def test_an_interpreter_that_this_account_may_not_reach(account: Account) -> None:
-    """It is there, for others: nothing is to be made anew."""
+    """It exists, for others: nothing has to be made again."""
     account.own("")
     base = account.home.parent / "base"
     write_tree(base, {"python3": ""}).chmod(0o700)
@@ -352,7 +352,7 @@ def test_an_interpreter_that_this_account_may_not_reach(account: Account) -> Non
 def test_root_is_told_a_name_that_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, found: bool, expected: str
 ) -> None:
-    """sudo looks on a path of its own, which has no environment and nothing of the account's."""
+    """sudo uses its own search path, which contains no environment and nothing of the account's."""
     for name in (script, *(["path/pyctrigger"] if found else [])):
         write_tree(tmp_path, {name: "#!/bin/sh\n"})
         (tmp_path / name).chmod(0o755)

@@ -1,4 +1,4 @@
-"""Package databases inside a root: a stranger's data, whatever it is, looked at by a child that can do nothing else."""
+"""Package databases inside a root: untrusted data, read by a child that can do nothing else."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def root(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> Root:
 
 
 def plant_all(kind: str, root: Root, outside: Outside) -> None:
-    """The same thing in every place, as far as one lies in none of the others."""
+    """The same object in every place that isn't inside another one."""
     for place in PLACES.values():
         if not any(place.startswith(f"{other}/") for other in PLACES.values()):
             plant(kind, root.path / place, outside)
@@ -327,7 +327,7 @@ def test_a_database_on_a_mount_below_the_root_isnt_read(root: Root, options: lis
 
 
 def test_rpm_is_not_run_over_a_database_of_a_roots(root: Root) -> None:
-    """As root, it would trust whoever wrote it."""
+    """As root, it would trust its author."""
     write_tree(root.path, {"var/lib/rpm/Packages": "an older format"})
     outcome = root.run()
     assert (0, 3, 0) == (outcome.code, outcome.counts["compiled"], outcome.counts["removed"])
@@ -404,7 +404,7 @@ def have_a_reader_that(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_answer_that_no_reader_of_ours_gives_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    """What comes from the child may be the stranger's."""
+    """What comes from the child may be the root's owner's."""
     have_a_reader_that(f"import os; os.write(1, {ANSWERS[answer]!r})", monkeypatch)
     with pytest.raises(ReaderError, match="its reader"):
         ask_reader("pkg", None, str(tmp_path), Patience(5))

@@ -28,7 +28,7 @@ STATE = "var/lib/pyctrigger"
 
 
 class Root:
-    """A root with three sources in it, and the command that serves it."""
+    """A root with three sources in it, and the command for it."""
 
     def __init__(self, pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
         self.pyctrigger = pyctrigger
@@ -44,7 +44,7 @@ class Root:
         return ["--root", self.path, "--python", self.python]
 
     def run(self, *arguments: Argument) -> Outcome:
-        """Serve it."""
+        """Run for it."""
         return self.pyctrigger.json("run", *self.arguments, *arguments)
 
     def control(self) -> Cost:
@@ -62,7 +62,7 @@ class Root:
 
     @property
     def state(self) -> Path:
-        """Where its state lies."""
+        """The directory of its state."""
         (directory,) = (self.pyctrigger.state / "roots").iterdir()
         return directory
 
@@ -75,7 +75,7 @@ class Root:
 
 
 def inside_of(path: str, site: Path) -> str | None:
-    """The path relative to a site directory, if it lies in there."""
+    """The path relative to a site directory, if it is inside."""
     return os.path.relpath(path, site) if path.startswith(f"{site}/") else None
 
 
@@ -94,7 +94,7 @@ def root(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> Root:
 
 
 def test_state_lies_on_the_host_in_a_directory_that_a_person_can_read(root: Root) -> None:
-    """Named after the root, for nobody else to read, with all that an installation has; the root gets bytecode only."""
+    """Named after the root, private, with all that an installation has; the root gets only bytecode."""
     outcome = root.run()
 
     assert (0, 3) == (outcome.code, outcome.counts["compiled"])
@@ -144,7 +144,7 @@ def test_every_name_of_a_root_means_one_state_and_two_roots_have_two(
 
 
 def test_a_verb_that_only_looks_makes_no_state(root: Root) -> None:
-    """Neither for a root that was never served, nor with `--dry-run`."""
+    """Neither for an unknown root, nor with `--dry-run`."""
     for verb, more in (
         ("verify", []),
         ("status", []),
@@ -195,7 +195,7 @@ def test_doctor_names_the_roots_that_have_work_waiting(root: Root) -> None:
 
 @pytest.mark.parametrize("place", ["root/var/state", "root", "link/state"])
 def test_a_state_directory_inside_the_root_is_refused(root: Root, tmp_path: Path, place: str) -> None:
-    """By whatever name: what lies there is a stranger's."""
+    """By any name: what is there isn't trusted."""
     (tmp_path / "link").symlink_to("root/usr")
     outcome = root.pyctrigger.json("run", "--state-dir", tmp_path / place, *root.arguments)
 
@@ -206,7 +206,7 @@ def test_a_state_directory_inside_the_root_is_refused(root: Root, tmp_path: Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has anybody whom it trusts less than itself")
 def test_root_refuses_a_state_directory_that_another_account_could_exchange(root: Root, tmp_path: Path) -> None:
-    """Whoever owns a directory above it."""
+    """Whichever account owns a directory above it."""
     (tmp_path / "theirs").mkdir()
     os.chown(tmp_path / "theirs", 1234, 1234)
 

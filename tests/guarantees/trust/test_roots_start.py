@@ -104,7 +104,7 @@ def test_the_traps_work(hostile: Hostile, where: str) -> None:
 
 
 def test_what_was_started_goes_on(hostile: Hostile, tmp_path: Path) -> None:
-    """The same package from where it lies, the same arguments to the byte, and no bytecode where none was wanted."""
+    """The same package from the same place, the same arguments to the byte, and no bytecode if none was wanted."""
     told = "ascii(sys.argv[1:]), sys.dont_write_bytecode, sys.flags.isolated, json.__file__"
     package = {
         "__init__.py": "",

@@ -1,4 +1,4 @@
-"""A pyc is readable by whoever can read its source, and by nobody else: real accounts try, file by file."""
+"""A pyc is readable by those who can read its source, and by nobody else: real accounts try, file by file."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def give(path: Path, place: Place) -> None:
 
 
 def readers(paths: list[str]) -> list[set[str]]:
-    """Who can read each of these files."""
+    """The accounts that can read each of these files."""
     found: list[set[str]] = [set() for _ in paths]
     for name, (uid, gid, groups) in ACCOUNTS.items():
         said = subprocess.run(
@@ -164,7 +164,7 @@ class Trees:
         return self.site / name / "m.py"
 
     def pyc(self, name: str, level: str = "") -> Path:
-        """Where the pyc of that lies."""
+        """The path of its pyc."""
         lies = self.site / name / "__pycache__"
         if self.layout == "prefix":
             lies = self.prefix / str(self.site).strip("/") / name
@@ -173,7 +173,7 @@ class Trees:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_nobody_else_reads_what_is_written(public: Path, pyctrigger: Command, newest: Interpreter, layout: str) -> None:
-    """Whatever source and directory grant, and wherever the pyc lies: never more accounts than the source's."""
+    """Whatever source and directory grant, and wherever the pyc is: never more accounts than the source's."""
     trees = Trees(public, layout, newest)
     cases = list(itertools.product(SOURCES, DIRECTORIES))
     for number, (source, directory) in enumerate(cases):
@@ -280,7 +280,7 @@ WRITTEN = {
 def test_what_changes_afterwards_is_found_and_mended(
     public: Path, pyctrigger: Command, newest: Interpreter, layout: str, verb: str, way: str
 ) -> None:
-    """`verify` says it of each level, `status` counts it, a run over the touched directories and a repair mend it."""
+    """`verify` reports each level, `status` counts it, and a run over the touched directories and a repair fix it."""
     trees = Trees(public, layout, newest)
     scope = [*trees.scope, *WRITTEN[way]]
     changes = {name: change for name, change in CHANGES.items() if layout in change.layouts}

@@ -1,4 +1,4 @@
-"""Nothing outside the scope is written or removed, whatever stands in the tree and whoever changes it meanwhile."""
+"""Nothing outside the scope is written or removed, whatever is in the tree and whoever changes it meanwhile."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def options_of(verb: str, options: list[str]) -> list[str]:
 def test_no_verb_changes_anything_beside_the_site_directory(
     pyctrigger: Command, world: Path, newest: Interpreter, options: list[str]
 ) -> None:
-    """Links out of it are neither followed nor removed; what is its own is served."""
+    """Links out of it are neither followed nor removed; its own sources are compiled."""
     site = world / "site-packages"
     links = {path: os.readlink(path) for path in site.rglob("*") if path.is_symlink()}
     before = outside(world)
@@ -124,7 +124,7 @@ def test_no_verb_changes_anything_beside_the_site_directory(
 def test_a_touched_path_that_leads_through_a_link_changes_nothing_behind_it(
     pyctrigger: Command, world: Path, newest: Interpreter
 ) -> None:
-    """Each name lies in the site directory, what it leads to doesn't."""
+    """Each name is in the site directory, but its target isn't."""
     site = world / "site-packages"
     before = outside(world)
     paths = ["linked", "linked/module.py", "absolute/sub", "up/victim", "loop/up/victim", "through/__pycache__", "dead"]
@@ -215,7 +215,7 @@ def test_a_hook_leaves_a_path_outside_out_and_serves_the_others(
 
 
 def test_a_newline_in_a_list_makes_no_path_of_its_own(pyctrigger: Command, world: Path, newest: Interpreter) -> None:
-    """With `--null` the name is one path, and it lies inside; without, the second line is outside and refused."""
+    """With `--null` the name is one path inside; without, its second line is outside and refused."""
     site = world / "site-packages"
     before = outside(world)
     odd = f"{site}/plain\n{world}/victim".encode()

@@ -246,7 +246,7 @@ def test_every_deed_of_what_compares_fails(as_root: None, mode: int) -> None:
 @pytest.mark.parametrize("close", ["os.closerange(0, 64)", "pass"], ids=["pipes closed", "pipes held"])
 @pytest.mark.parametrize("owner", [0, ALICE], ids=["root's tree", "a user's tree"])
 def test_nothing_outlives_the_run(as_root: None, owner: int, close: str) -> None:
-    """Not in a session of its own, with every signal ignored; and nobody waits for its pipes."""
+    """Not even in its own session, with every signal ignored; and nothing waits for its pipes."""
     with ground() as place:
         place.plant({"linger": LINGERING.replace("CLOSE", close)}, owner)
         began = time.monotonic()

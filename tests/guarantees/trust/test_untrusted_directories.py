@@ -24,7 +24,7 @@ OPEN_TO_ALL = f"everybody may write here, without a sticky bit; chmod o-w it, or
 
 
 def strangers(owner: int, *owners: int) -> str:
-    """What is said of a directory of `owner` with sources of `owners`."""
+    """The message about a directory of `owner` with sources of `owners`."""
     whose = ("account " if len(owners) == 1 else "accounts ") + ", ".join(map(str, owners))
     return (
         f"it belongs to account {owner}, and its sources to {whose}; "
@@ -33,7 +33,7 @@ def strangers(owner: int, *owners: int) -> str:
 
 
 def not_writable_for(account: int, owner: int) -> str:
-    """What is said of a directory of `owner` below one of `account`."""
+    """The message about a directory of `owner` below one of `account`."""
     return (
         f"it belongs to account {owner}, and account {account}, in whose directory it lies, may not write here: "
         f"chown -R {account} it"
@@ -64,7 +64,7 @@ def refused(failures: list[dict[str, str]]) -> dict[str, str]:
 def test_a_directory_open_to_all_is_refused_and_the_rest_is_done(
     pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str], allowing: list[str], verb: str
 ) -> None:
-    """One failure for it, each of its stale sources counted; then `chmod o-w`, or the configuration, mends it."""
+    """One failure for it, with each of its stale sources counted; then `chmod o-w`, or the configuration, helps."""
     write_tree(site, {"open/a.py": "", "open/b.py": "", "open/below/c.py": "", "good/d.py": "", "e.py": ""})
     (site / "open").chmod(0o757)
     before = snapshot(site / "open")
@@ -102,7 +102,7 @@ def test_a_group_and_a_sticky_bit_are_the_administrators_choice(
 
 
 def test_an_open_pycache_is_refused_too(pyctrigger: Command, site: Path, newest: Interpreter, scope: list[str]) -> None:
-    """Whoever may write there decides what is imported, whosever the directory above is."""
+    """Those who may write there decide what is imported, whoever owns the directory above."""
     tag = tag_of(newest)
     write_tree(site, {"package/module.py": "", f"package/__pycache__/gone.{tag}.pyc": "orphan"})
     (site / "package/__pycache__").chmod(0o777)

@@ -93,7 +93,7 @@ class Builder:
 
 
 def make(top: Path, script: str) -> Iterator[Builder]:
-    """The account, on a part of the machine that nobody else sees."""
+    """The account, in namespaces of its own."""
     for tool in ("setpriv", "newuidmap"):
         if find_tool(tool) is None:
             absent(f"no {tool} on this machine (Debian packages util-linux and uidmap)")

@@ -135,7 +135,7 @@ def network_can_be_left() -> bool:
 
 
 def test_each_worker_has_an_account_of_its_own(interpreter: Interpreter, network_can_be_left: bool) -> None:
-    """Whoever owns a tree: an id that nobody has, its group, no other group, no network and no way back."""
+    """Whoever owns a tree: an unused id, its group, no other group, no network and no way back."""
     with staged(interpreter) as stage:
         files = {"module.py": "", "western.py": WESTERN.encode().decode("latin-1"), "package/module.py": ""}
         trees = {owner: stage.site(f"site{owner}", owner, files) for owner in (ALICE, 0, BOB)}
@@ -204,7 +204,7 @@ def ready_workers(host: int, executable: str) -> list[int]:
 
 
 def test_the_caller_keeps_its_network_and_its_rights(newest: Interpreter, tmp_path: Path, site: Path) -> None:
-    """A program that uses the library has given up nothing, whatever its workers have."""
+    """A program that uses the library keeps its rights, whatever its workers have given up."""
     write_tree(site, {"module.py": ""})
     program = f"""
 import os, pyctrigger
@@ -309,7 +309,7 @@ def test_doubtful_bytecode_is_loaded_without_rights(newest: Interpreter, network
 
 
 def test_a_damaged_body_never_has_more_rights(newest: Interpreter) -> None:
-    """Whatever became of the worker that loaded it, it isn't loaded again with more."""
+    """Whatever happened to the worker that loaded it, it isn't loaded again with more rights."""
     with staged(newest) as stage:
         site = stage.site("site", ALICE, {"module.py": "x = 1\n"})
         subprocess.run([newest.path, "-I", "-S", "-m", "py_compile", str(site / "module.py")], check=True)
