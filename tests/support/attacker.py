@@ -1,4 +1,4 @@
-"""Somebody who exchanges two names, as fast as the system goes, while root works there (renameat2(2))."""
+"""An attacker that exchanges two names, as fast as the system can, while root works there (renameat2(2))."""
 
 from __future__ import annotations
 

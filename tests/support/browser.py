@@ -1,4 +1,4 @@
-"""A real browser without a window: Chromium, told what to do over two pipes in its DevTools protocol."""
+"""A real browser without a window: Chromium, controlled over two pipes by its DevTools protocol."""
 
 from __future__ import annotations
 

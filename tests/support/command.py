@@ -1,4 +1,4 @@
-"""Running pyctrigger as a user does: a process of its own, its exit code, its two streams."""
+"""Runs pyctrigger as a user does: a separate process, its exit code, its two streams."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Command:
         cwd: Argument | None = None,
         **options: Any,
     ) -> Outcome:
-        """Run it for a person. More `options` go to `subprocess.run` (user, group, preexec_fn, …)."""
+        """Run it with text output. More `options` go to `subprocess.run` (user, group, preexec_fn, …)."""
         child = subprocess.run(
             self.command_line(verb, arguments),
             input=stdin,

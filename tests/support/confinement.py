@@ -1,4 +1,4 @@
-"""A part of the machine for one test alone: mounts that nobody else sees, and accounts other than root's."""
+"""A private part of the machine for one test: mounts in a namespace, and accounts other than root's."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def command_for(uid: int, directory: Path, state: Path) -> Command | None:
 
 @contextmanager
 def private_mounts(script: str) -> Iterator[list[str]]:
-    """Mounts made by a shell script that nobody else sees; what to put before a command that should see them.
+    """Makes private mounts by a shell script. Returns the start of a command line that sees them.
 
     Skips where this process may not have mounts of its own: in many containers, and in a chroot, whose / is no mount.
     """
@@ -131,7 +131,7 @@ def private_mounts(script: str) -> Iterator[list[str]]:
 
 
 class Machine:
-    """pyctrigger where nobody else takes its locks, and the files that it makes there."""
+    """pyctrigger with private lock directories, and the files that it makes there."""
 
     def __init__(self, command: Command, locks: Path, top: Path) -> None:
         self.command = command
@@ -141,7 +141,7 @@ class Machine:
         """What stands at `/` for the command."""
 
     def files(self) -> list[str]:
-        """What stands in the directory of the locks."""
+        """The contents of the directory of locks."""
         return sorted(os.listdir(self.locks)) if self.locks.is_dir() else []
 
     def note(self) -> Path:

@@ -156,7 +156,7 @@ class Places:
         return place
 
     def _appliance(self) -> Place:
-        """The hooked Debian, in which mounts may be made: nobody else sees them."""
+        """The hooked Debian, with private mounts."""
         top = self._stack.enter_context(copy_of(self._debians.hooked)).top
         mounts = self._stack.enter_context(private_mounts(f"mount --bind {top} {top}"))
         place = inside(top, {})
@@ -185,7 +185,7 @@ class Places:
         return place
 
     def _with_shells(self) -> Place:
-        """This machine, with three shells, and a home that nobody lived in yet."""
+        """This machine, with three shells, and an empty home."""
         for shell in ("bash", "zsh", "fish"):
             if find_tool(shell) is None:
                 absent(f"no {shell} on this machine (Debian package {shell})")

@@ -1,4 +1,4 @@
-"""The commands in the documents: each fenced block, where it is to be run, and what it says that it prints.
+"""The commands in the documents: each fenced block, where to run it, and what it should print.
 
 The words after the fence say what a block is and where it belongs, such as `console debian`; see `KINDS`. A block
 that is none of them is an error, so that nothing can be written that looks like a command and is never tried.
@@ -45,7 +45,7 @@ _MASKS = (
 
 
 class BadDocument(Exception):
-    """A block that nobody would run: which one, and why."""
+    """A block that no test would run: which one, and why."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two fences."""
+    """The text between two fences."""
 
     page: Path
     line: int
@@ -109,12 +109,12 @@ def pages() -> list[Path]:
 
 
 def is_generated(path: Path) -> bool:
-    """Whether it is, or lies among, what nobody writes as a page."""
+    """Whether it is, or is inside, something that isn't a page."""
     return not {path, *path.parents}.isdisjoint(GENERATED)
 
 
 def examples() -> list[tuple[str, str]]:
-    """The commands in the reference, with where they stand."""
+    """The commands in the reference, with their places."""
     found = []
     for page in sorted(GENERATED[0].rglob("*.md")):
         for text in re.findall(r"^```console$\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
@@ -146,7 +146,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def _refuse_other_blocks(page: Path, number: int, line: str, inside: bool) -> None:
-    """Markdown has other ways to show code, which nobody would find here."""
+    """Markdown has other ways to show code, which would be missed here."""
     if inside:
         return
     if line.lstrip().startswith("~~~") or "<pre" in line or "<code" in line:
@@ -194,7 +194,7 @@ def masked(line: str) -> str:
 
 
 def agrees(expected: list[str], printed: str) -> bool:
-    """Whether this was printed, as far as the page tells."""
+    """Whether this was printed, as far as the page shows."""
     said = [masked(line) for line in printed.splitlines()]
     wanted = [masked(line) for line in expected]
     return _agree([each for each in wanted if each], [each for each in said if each])
@@ -209,7 +209,7 @@ def _agree(wanted: list[str], said: list[str]) -> bool:
 
 
 def _fits(wanted: str, said: str) -> bool:
-    """`...` within a line stands for any part of it."""
+    """`...` within a line matches any part of it."""
     return bool(re.fullmatch(".*".join(map(re.escape, wanted.split(ELLIPSIS))), said))
 
 

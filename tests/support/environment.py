@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 
 class EnvironmentTrouble(Exception):
-    """The environment can't be made: where, why, and what mends it."""
+    """The environment can't be made: where, why, and a hint."""
 
     def __init__(self, path: Path, reason: str, mend: str) -> None:
         super().__init__(f"{path}: {reason}\n  Mend: {mend}")
@@ -75,7 +75,7 @@ class Recipe:
     extras: tuple[str, ...]
 
     def satisfies(self, wanted: Recipe) -> bool:
-        """Whether an environment made by this recipe serves for `wanted`: more extras do no harm."""
+        """Whether an environment made by this recipe is enough for `wanted`: more extras do no harm."""
         return self.base == wanted.base and self.digest == wanted.digest and set(wanted.extras) <= set(self.extras)
 
     @property

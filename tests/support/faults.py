@@ -73,7 +73,7 @@ class Fault:
 
 
 def protect(directory: Path) -> bool:
-    """Have nobody write into a directory, root included; whether that worked."""
+    """Keep everybody, root included, from writing into a directory. Returns whether that worked."""
     directory.chmod(0o555)
     return os.geteuid() != 0 or change_attribute("+i", directory)
 

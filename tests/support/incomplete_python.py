@@ -18,7 +18,7 @@ OTHERS = ("lib-dynload", "site-packages", "dist-packages")
 
 
 def python_without(modules: Iterable[str], interpreter: Interpreter, top: Path) -> Path | None:
-    """Its executable; None where the original has one of these modules built in, so that nobody can leave it out."""
+    """Its executable; None if the original has one of these modules built in, so that it can't be left out."""
     wanted = tuple(modules)
     digits = ".".join(map(str, interpreter.version[:2]))
     original = Path(interpreter.prefix) / "lib" / f"python{digits}"

@@ -122,7 +122,7 @@ def expected_flavours(interpreters: Iterable[Interpreter]) -> list[str]:
 
 
 def missing_flavours(interpreters: Iterable[Interpreter], wanted: Iterable[str]) -> list[str]:
-    """Those of `wanted` that aren't among `interpreters`; `pypy3` stands for any PyPy."""
+    """Those of `wanted` that aren't among `interpreters`; `pypy3` means any PyPy."""
     flavours = {interpreter.flavour for interpreter in interpreters}
     if any(flavour.startswith("pypy3") for flavour in flavours):
         flavours.add("pypy3")
@@ -191,7 +191,7 @@ def _managed_by(directory: str) -> list[str]:
 
 
 def _neighbours(executable: str) -> list[str]:
-    """The `bin` directories of the versions that stand beside this one's prefix."""
+    """The `bin` directories of the versions next to this one's prefix."""
     directory = Path(executable).parent
     prefix = directory.parent
     if directory.name != "bin" or len(prefix.parts) < 3:  # the neighbours of /usr are no versions of anything

@@ -1,4 +1,4 @@
-"""Standard libraries: where an interpreter's lies, its sources, and which of them its own installation leaves out."""
+"""Standard libraries: where an interpreter's is, its sources, and which of them its own installation leaves out."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def without_secret(url: str) -> str:
 
 
 def _get(url: str, index: str = "") -> tuple[bytes, str, str]:
-    """What stands at `url`, its content type, and where a redirection led. Raises `IndexUnusable`.
+    """The contents of `url`, its content type, and where a redirection led. Raises `IndexUnusable`.
 
     A secret in the address of `index` is good for its files on the same host, as it is for pip.
     """
@@ -226,7 +226,7 @@ def _get(url: str, index: str = "") -> tuple[bytes, str, str]:
 
 
 def _trust() -> ssl.SSLContext:
-    """The certificates that pip was told to believe, or else the system's."""
+    """The certificates that pip is configured to trust, or else the system's."""
     certificates = pip_setting("cert")
     try:
         return ssl.create_default_context(cafile=certificates or None)

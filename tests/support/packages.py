@@ -130,7 +130,7 @@ def pycs_below(top: Path) -> list[bytes]:
 
 
 def not_fresh(interpreter: Interpreter, sources: list[bytes], level: int = 0) -> list[tuple[bytes, str]]:
-    """The sources whose pyc the target's own importlib doesn't take as it stands, with its reason."""
+    """The sources whose pyc the target's own importlib doesn't accept, with its reason."""
     said = _judged(interpreter, sources, _JUDGE, "JUDGED", flags=LEVEL_FLAGS[level])
     return [(bytes.fromhex(path), reason) for path, reason in said]
 
@@ -202,7 +202,7 @@ def snapshot(top: Path) -> dict[bytes, tuple[Any, ...]]:
 
 
 def wait_for_the_next_tick(site: Path) -> None:
-    """Until what is made now has other times than what is there."""
+    """Wait until new files get other times than existing ones."""
     probe = site.parent / "clock"
     newest = max(os.lstat(directory).st_ctime_ns for directory, _, _ in os.walk(site))
     while True:

@@ -165,7 +165,7 @@ sys.exit(code)
 
 
 def run_measured(pyctrigger: Command, verb: str, *arguments: Argument) -> Cost:
-    """Run it, and see what it takes, whoever hangs."""
+    """Run it, and measure what it takes, whichever process hangs."""
     began = time.monotonic()
     reader, writer = os.pipe()
     child = subprocess.Popen(

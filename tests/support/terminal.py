@@ -1,4 +1,4 @@
-"""A terminal that a test reads: what is said on it, and what somebody in front of it sees."""
+"""A terminal that a test reads: what is written to it, and what somebody in front of it sees."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PIECE = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|[\r\n]|[^\x1b\r\n]")
 
 
 def heard(leader: int) -> bytes:
-    """What is said on a terminal, until nobody is left to say more; then it is closed."""
+    """What is written to a terminal, until no writer is left; then it is closed."""
     said = b""
     with contextlib.suppress(OSError):  # EIO: the other side is closed
         while piece := os.read(leader, 65536):

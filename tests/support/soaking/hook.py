@@ -1,4 +1,4 @@
-"""The hook as a process of its own, killed where a transaction says so."""
+"""The hook as a separate process, killed if the transaction says so."""
 
 from __future__ import annotations
 

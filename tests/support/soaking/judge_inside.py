@@ -40,7 +40,7 @@ class Importer(SourceFileLoader):
 
 
 def judge(top: bytes) -> "tuple[list[tuple[str, bytes]], int]":
-    """Findings, each with a kind and a path below `top`; and how many sources have a pyc that is as it should be."""
+    """Findings, each with a kind and a path below `top`; and how many sources have a correct pyc."""
     findings = []  # type: list[tuple[str, bytes]]
     good = 0
     for directory, directories, names in os.walk(top):

@@ -87,7 +87,7 @@ Step = Union[Changes, Round, KeepCopy, Lose, GoBack, Damage, Strangers]
 
 
 def in_words(step: Step) -> str:
-    """One line for a person."""
+    """One line for people."""
     if isinstance(step, Changes):
         paths = " ".join(
             f"{'-' if each.file is None else '+'}{each.path.decode(errors='backslashreplace')!r}"

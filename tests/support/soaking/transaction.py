@@ -27,7 +27,7 @@ _FEWEST, _MOST = 50, 110
 
 
 class Transaction(NamedTuple):
-    """One transaction, and what is said about it."""
+    """One transaction, and its description."""
 
     kind: str
     steps: tuple[Step, ...]
@@ -79,7 +79,7 @@ class Drawing:
         return Transaction(kind, tuple(steps))
 
     def quiet_round(self) -> Round:
-        """One more hook for each flavour, told of something harmless."""
+        """One more hook for each flavour, with a harmless path."""
         told = None if self._thorough else (HARMLESS,)
         return Round(tuple(Hook(flavour, told, event="install") for flavour in self._flavours), at_once=True)
 
@@ -90,7 +90,7 @@ class Drawing:
         return [*changes, self._round(site, changes)]
 
     def _killed(self, site: Site) -> list[Step]:
-        """Every hook is killed, and its paths are never told again."""
+        """Every hook is killed, and its paths are never passed again."""
         changes = self._changes(site)
         found = self._round(site, changes)
         return [*changes, found._replace(hooks=tuple(map(self._killed_at_random, found.hooks)))]
@@ -103,7 +103,7 @@ class Drawing:
         return [Changes(changes[0].what + f", {len(done)} of {len(every)} steps", done)]
 
     def _untold(self, site: Site) -> list[Step]:
-        """Hooks are told of too little."""
+        """Hooks get too few paths."""
         changes = self._changes(site)
         found = self._round(site, changes)
         few = [(hook.told or ())[: self._chance.randint(0, 1)] for hook in found.hooks]
@@ -111,7 +111,7 @@ class Drawing:
         return [*changes, found._replace(hooks=hooks)]
 
     def _edited(self, site: Site) -> list[Step]:
-        """A person's editor overwrites sources, in disguise or not, and hooks are told of all of it."""
+        """A person's editor overwrites sources, in disguise or not, and hooks get all of the paths."""
         sources = sorted(path for path in site.files if path.endswith(b".py"))
         chosen = self._chance.sample(sources, min(4, len(sources)))
         changes = []
@@ -133,7 +133,7 @@ class Drawing:
         return [*changes, self._round(site, changes)._replace(persons=persons)]
 
     def _busy(self, site: Site) -> list[Step]:
-        """The manager goes on with the next transaction while hooks and importers are at work."""
+        """The manager continues with the next transaction while hooks and importers are running."""
         changes = self._changes(site)
         found = self._round(site, changes)
         later = self._changes(site)
@@ -219,7 +219,7 @@ class Drawing:
         return [Changes(", ".join(words), tuple(changes))]
 
     def _told(self, site: Site, changes: list[Changes]) -> tuple[bytes, ...] | None:
-        """What managers tell: packages, files, directories of what is new (pkg), or the site directory."""
+        """What managers pass: packages, files, directories of new files (pkg), or the site directory."""
         every = [each for step in changes for each in step.changes]
         written: Files = {each.path: each.file for each in every if each.file is not None}
         gone: Files = {each.path: File(b"", 0) for each in every if each.file is None}
@@ -273,7 +273,7 @@ class Drawing:
         return hook._replace(kill=kill, when=self._chance.uniform(0, 1.1))
 
     def _calm_round(self, told: tuple[bytes, ...] | None) -> Round:
-        """Every flavour is told, and nobody is killed."""
+        """Every flavour gets its paths, and nothing is killed."""
         return Round(tuple(Hook(flavour, told) for flavour in self._flavours), at_once=True)
 
 

@@ -163,13 +163,13 @@ def sid_chroot(*, application: bool = True) -> Iterator[Chroot]:
 
 @contextmanager
 def copy_of(original: Chroot) -> Iterator[Chroot]:
-    """Another one, as it is now, gone afterwards. Nobody may change the original meanwhile."""
+    """A copy as it is now, removed afterwards. Nothing may change the original meanwhile."""
     with another(original.top, _room()) as top:
         yield Chroot(top, original._chroot)
 
 
 def _room() -> str | Path:
-    """Not just anywhere: what lies there has to be executable, and its /dev/null a device."""
+    """Not just anywhere: files there have to be executable, and its /dev/null a device."""
     return corpus.memory(programs=True) or CACHE
 
 
@@ -212,7 +212,7 @@ def original_sid() -> Path:
 
 @contextmanager
 def locked_cache(name: str) -> Iterator[None]:
-    """Nobody else makes, under this lock, what is kept in `CACHE`, which is root's own."""
+    """Lock the making of what is kept in `CACHE`, which is root's own."""
     CACHE.mkdir(parents=True, exist_ok=True, mode=0o755)
     status = CACHE.lstat()
     if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or not stat.S_ISDIR(status.st_mode):

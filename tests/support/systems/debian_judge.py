@@ -1,4 +1,4 @@
-"""What stands on a Debian's disk, judged: each flavour's bytecode in the packages' directory, and what dpkg says."""
+"""Judges what is on a Debian's disk: each flavour's bytecode in the packages' directory, and what dpkg says."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Judge:
         return {line for each in lists for line in each.read_bytes().splitlines()}
 
     def faults(self, *, everywhere: bool = False) -> list[str]:
-        """All that is wrong; empty for a system as it should be."""
+        """All that is wrong; empty for a correct system."""
         return [*self.bytecode_faults(), *self.database_faults(everywhere=everywhere)]
 
     def database_faults(self, *, everywhere: bool = False) -> list[str]:
-        """What dpkg complains of: packages half-configured, files that aren't as they were packed.
+        """What dpkg complains about: packages half-configured, files that aren't as they were packed.
 
         That is asked for the packages of Python modules and ours, or `everywhere`. Not for those of which only their
         configuration is left: dpkg goes on listing the directories that bytecode kept it from removing, until purge.
@@ -89,7 +89,7 @@ class Judge:
         return found
 
     def _directories(self) -> Iterator[bytes]:
-        """Directories that hold neither a source nor a stranger nor such a directory, as seen inside."""
+        """Directories without a source, another file or such a directory, as seen inside."""
         for top, _, names in os.walk(os.fsencode(self.site)):
             path = self._sid.inside(top)
             kept = any(stranger.startswith(path + b"/") for stranger in self.strangers)

@@ -181,7 +181,7 @@ class FreeBSD:
         return self.finish(before, files, left=left, **options)
 
     def remove(self, *names: str, **options: Any) -> Said:
-        """Delete packages in one transaction; a trigger goes with its package."""
+        """Delete packages in one transaction; a trigger is removed with its package."""
         before = self.triggers()
         gone = {path for name in names for path in self.files_of(name)}
         self._delete(gone)
@@ -271,7 +271,7 @@ class FreeBSD:
     # -- judging -------------------------------------------------------------------------------------------------
 
     def unserved(self, interpreter: Interpreter) -> list[tuple[bytes, str]]:
-        """The sources of a flavour without bytecode that the interpreter takes as it stands, at any level."""
+        """The sources of a flavour without bytecode that the interpreter accepts, at any level."""
         sources = sources_below(self.site(interpreter))
         return [each for level in (0, 1, 2) for each in not_fresh(interpreter, sources, level)]
 

@@ -63,7 +63,7 @@ class Payload:
     """What it is besides, for rpm."""
 
     def add(self, site: str, files: dict[str, str]) -> Payload:
-        """Put files into a site directory; what lies directly in there is the package's."""
+        """Put files into a site directory; those directly in it are the package's."""
         write_tree(self.top / site.lstrip("/"), files)
         self.claims |= {f"{site}/{name.split('/')[0]}" for name in files}
         return self
@@ -123,7 +123,7 @@ class ManagedRoot(abc.ABC):
 
     @abc.abstractmethod
     def command(self, verb: str, packages: Sequence[str]) -> list[str]:
-        """The command line of one transaction: install, upgrade, reinstall, erase, or replace what is nobody's."""
+        """The command line of one transaction: install, upgrade, reinstall, erase, or replace unowned files."""
 
     @abc.abstractmethod
     def owned(self) -> set[str]:

@@ -275,7 +275,7 @@ class ManagerTransactions:
         assert "pyctrigger: " not in said
 
     def test_pyctrigger_is_upgraded(self, bare: ManagedRoot, built: Path, older: Path, make: Make) -> None:
-        """Its own bytecode is the new version's, and nobody else's is written again."""
+        """Its own bytecode is the new version's, and no other is written again."""
         bare.transact("install", older)
         bare.transact("install", make("demo", 1, FIRST))
         sites = [bare.root.outside(site_of(interpreter)) for interpreter in bare.pythons]
@@ -339,7 +339,7 @@ class ManagerTransactions:
         system.step(lambda on: on.transact("erase", "dependencies", "demo"))
 
     def test_hook_that_fails_is_seen_and_the_transaction_is_not_harmed(self, system: ManagedRoot, make: Make) -> None:
-        """A configuration that can't be read: said in the output, exit 0; once it is mended, so is everything."""
+        """A configuration that can't be read: reported in the output, exit 0; once it is fixed, so is everything."""
         system.transact("install", make("other", 1, OTHER))
         configuration = system.root.outside("/etc/pyctrigger.toml")
         right = configuration.rename(configuration.with_name("right"))
@@ -366,7 +366,7 @@ class ManagerTransactions:
         system.step(lambda on: on.transact("install", on.packages[gone]))
 
     def test_everything_goes_at_once(self, system: ManagedRoot, make: Make) -> None:
-        """Both Pythons, pyctrigger and all payload in one transaction leave no bytecode, whatever goes first."""
+        """Both Pythons, pyctrigger and all payload in one transaction leave no bytecode, whatever is removed first."""
         system.transact("install", make("demo", 1, FIRST), make("other", 1, OTHER))
         system.add_itself()
 

@@ -33,7 +33,7 @@ Value = Union[str, bool, "list[Any]", "dict[str, Any]"]
 
 
 class Script(NamedTuple):
-    """What stands in a trigger's `trigger` or `cleanup`."""
+    """The contents of a trigger's `trigger` or `cleanup`."""
 
     text: str
     sandbox: bool
@@ -49,7 +49,7 @@ class Trigger(NamedTuple):
     cleanup: Script | None
 
     def matches(self, directory: bytes) -> bool:
-        """Whether it is told of a directory; a `*` in its pattern crosses slashes."""
+        """Whether it gets a directory; a `*` in its pattern matches slashes."""
         return directory in self.paths or any(fnmatch.fnmatchcase(directory, glob) for glob in self.globs)
 
 

@@ -49,7 +49,7 @@ def trixie() -> Iterator[Chroot]:
 
 
 def _bootstrap_command() -> str:
-    """As the tutorial has it: made once, it serves both."""
+    """As in the tutorial: made once, used by both."""
     (command,) = (
         step.command
         for block in blocks(DOCS / "tutorial.md")
