@@ -73,7 +73,7 @@ def test_a_file_of_the_kernels_shows_no_size() -> None:
 
 
 def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
-    """No directory, no device, and no FIFO, which nobody waits for."""
+    """No directory, no device, and no FIFO, without waiting for one."""
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", tmp_path, "/dev/null"):
         with pytest.raises(OSError, match="not a regular file"):

@@ -142,7 +142,7 @@ def test_links_are_followed_as_far_as_the_kernel_does(root: Path, count: int, is
 
 
 def test_no_mount_is_entered(opened: int) -> None:
-    """Of this system's: another device tells, too."""
+    """Of this system's: another device shows it, too."""
     top = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
         open_on_this_mount("proc", os.O_RDONLY | os.O_DIRECTORY, top)
@@ -189,7 +189,7 @@ SYNCS: list[tuple[int, bool | None]] = [
 
 @pytest.mark.parametrize(("number", "is_everything"), SYNCS)
 def test_a_file_system_is_flushed(monkeypatch: pytest.MonkeyPatch, number: int, is_everything: bool | None) -> None:
-    """All of them where the call is missing or refused; a failed write is told."""
+    """All of them if the call is missing or refused; a failed write is reported."""
     flushed: list[str] = []
 
     def answer(function: str, descriptor: int) -> int:

@@ -1,4 +1,4 @@
-"""User namespaces: which ids exist in one, and which of them are nobody's."""
+"""User namespaces: which ids exist in one, and which of them are unused."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_what_is_no_program_says_nothing(tmp_path: Path, name: str) -> None:
 
 
 def test_any_cut_of_a_program_is_read_without_an_error(tmp_path: Path) -> None:
-    """By whoever is looking at it while it is replaced."""
+    """By a reader while it is replaced."""
     for size in range(len(GOOD)):
         needs(tmp_path / "file", GOOD[:size])
 

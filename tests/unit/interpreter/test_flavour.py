@@ -120,7 +120,7 @@ def test_a_name_is_what_the_first_directory_has(standard: tuple[Path, Path], tex
 
 @pytest.mark.parametrize("text", ["sh", "mypython3", "python\n"])
 def test_only_what_is_called_like_a_python_is_looked_for(standard: tuple[Path, Path], text: str) -> None:
-    """Whatever stands there."""
+    """Whatever is there."""
     put(standard[0], "sh", "mypython3")
     with pytest.raises(UsageError):
         Flavour.parse(text)
@@ -280,7 +280,7 @@ def test_the_hosts_own_directory_comes_last(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_a_directory_is_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told how an environment is named."""
+    """The hint says how to name an environment."""
     (tmp_path / "venv").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError) as caught:

@@ -179,7 +179,7 @@ def test_rights_of_a_worker(
     root: str | None,
     expected: Rights,
 ) -> None:
-    """An account of its own wherever one can be had; whatever can't start so isn't started with more."""
+    """An account of its own wherever possible; what can't start like that isn't started with more rights."""
     monkeypatch.setattr(rights, "is_for_everybody", lambda interpreter: is_open)
     target = cast("Interpreter", _Interpreter(account, root))
     lease: Any = _Leased() if leased else None
@@ -198,5 +198,5 @@ def test_rights_of_a_worker(
 def test_messages_name_the_person_that_a_child_runs_as(
     each: Rights, owner: int | None, suffix: str, hint: str | None
 ) -> None:
-    """Not an account that is nobody's."""
+    """Not an account that doesn't exist."""
     assert (owner, suffix, hint) == (each.owner, each.suffix, each.hint and each.hint.partition(" and")[0])

@@ -1,4 +1,4 @@
-"""Package databases in memory, as a stranger's are given to a manager."""
+"""Package databases in memory, as a manager gets those of a foreign root."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_a_log_is_told_by_one_byte(tmp_path: Path, version: int, expected: bool)
 
 
 def test_a_database_with_a_log_is_left_as_it_was(path: str) -> None:
-    """With nobody at it there is no log, and none is made; with a writer at it, what is in the log counts."""
+    """Without a writer there is no log, and none is made; with a writer, what is in the log counts."""
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("pragma journal_mode = wal")
     writer.close()

@@ -27,7 +27,7 @@ LISTS = {
 
 
 def test_sources_are_the_lists_and_the_diversions() -> None:
-    """So that a stranger's can be copied."""
+    """So that a foreign root's can be copied."""
     assert [Source("files", INFO, ".list"), Source("file", DIVERSIONS)] == Dpkg(FilesInMemory({})).sources
 
 
@@ -66,7 +66,7 @@ def test_owner_of_a_file(diversions: bytes, path: bytes, owner: str | None) -> N
 
 
 def test_owners_of_many_files_at_once() -> None:
-    """Those that nobody owns are left out."""
+    """Those that no package owns are left out."""
     asked = [b"/usr/a.pyc", b"/usr/shared.pyc", b"/usr/absent", *(b"/x%d" % number for number in range(30))]
     assert {b"/usr/a.pyc": "one", b"/usr/shared.pyc": "two:amd64"} == dict(Dpkg(FilesInMemory(LISTS)).find_owned(asked))
 
@@ -95,7 +95,7 @@ def test_hook_is_a_command_for_apt() -> None:
     "subject", [SUBJECT._replace(program=('/a"b',)), SUBJECT._replace(path='/a"b'), SUBJECT._replace(path="/a\nb")]
 )
 def test_what_apt_cannot_quote_is_refused(subject: Subject) -> None:
-    """It stands between quotation marks."""
+    """It is between quotation marks."""
     with pytest.raises(UsageError):
         Dpkg.hooks(subject)
 

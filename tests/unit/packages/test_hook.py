@@ -95,7 +95,7 @@ def test_a_plain_hook_is_a_program() -> None:
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_no_two_interpreters_have_a_hook_in_common(name: str) -> None:
-    """And each stands where its manager looks, under a name that it reads."""
+    """And each is where its manager looks, under a name that it reads."""
     first, other = HOOKS[name](SUBJECT), HOOKS[name](OTHER)
     assert set() == {hook.path for hook in first} & {hook.path for hook in other}
     if name in HOOK_PLACES:

@@ -22,7 +22,7 @@ def program(path: Path, body: str) -> str:
 
 
 def test_a_program_is_asked_in_surroundings_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the caller's are; from `/`, without an input, and what it complains of isn't its answer."""
+    """Whatever the caller's are; from `/`, without input, and its stderr isn't part of the answer."""
     monkeypatch.setenv("LC_ALL", "de_DE")
     monkeypatch.setenv("LD_PRELOAD_OF_SOMEBODY", "x")
     path = program(

@@ -65,7 +65,7 @@ def test_without_any_manager_nothing_is_owned() -> None:
 
 
 def test_what_cannot_be_read_owns_everything() -> None:
-    """Told once, with the reason; until it is forgotten."""
+    """Reported once, with the reason, until it is forgotten."""
     texts = {"/var/lib/rpm/Packages": b"", f"{INFO}/one.list": b"/a/m.pyc\n"}
     told: list[str] = []
     ownership = Ownership(FilesInMemory(texts), told.append)
@@ -83,7 +83,7 @@ def test_what_cannot_be_read_owns_everything() -> None:
 
 
 def test_a_directory_has_many_names(tmp_path: Path) -> None:
-    """On this system by its real one; inside a stranger's root the names are what they are."""
+    """On this system by its real path; inside a foreign root names are used as they are."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     texts = {f"{INFO}/one.list": f"{tmp_path}/link/m.pyc\n".encode()}

@@ -39,7 +39,7 @@ def test_the_first_database_that_is_there(present: list[str], database: str) -> 
 
 
 def test_only_sqlite_can_be_copied() -> None:
-    """The others only rpm can read, and it isn't run over a stranger's."""
+    """The others only rpm can read, and it isn't run on a foreign root's."""
     assert [Source("database", f"{NEW}/rpmdb.sqlite")] == Rpm(FilesInMemory({f"{NEW}/rpmdb.sqlite": b""})).sources
     rpm = Rpm(FilesInMemory({f"{OLD}/Packages": b""}))
     for ask in (
@@ -88,7 +88,7 @@ def test_owners_are_asked_of_rpm(own: Path) -> None:
 
 
 def test_no_rpm_to_read_it(own: Path) -> None:
-    """Its database is there, and nobody knows what packages own."""
+    """Its database exists, and it is unknown what packages own."""
     with pytest.raises(ManagerError) as caught:
         [path for path, _ in old().find_owned(None)]
     assert f"/root{OLD}/Packages exists, but rpm, which could read it, doesn't" == str(caught.value)
@@ -110,7 +110,7 @@ def test_no_rpm_to_read_it(own: Path) -> None:
 def test_our_own_package_has_file_triggers(
     own: Path, packages: list[str], triggers: list[str], expected: tuple[str, ...] | None
 ) -> None:
-    """rpm tells their scripts, and each says for which Python it is."""
+    """rpm lists their scripts, and each says for which Python it is."""
     names, said = ("".join(f"{line}\\n" for line in lines) for lines in (packages, triggers))
     said = said.replace("'", "'\\''")
     own.write_text(f"#!/bin/sh\ncase \"$*\" in *--filetriggers*) printf -- '{said}';; *) printf '{names}';; esac\n")
@@ -120,7 +120,7 @@ def test_our_own_package_has_file_triggers(
 
 @pytest.mark.parametrize("owner", ["pyctrigger", "other", None])
 def test_in_a_root_the_package_is_known_by_its_command(monkeypatch: pytest.MonkeyPatch, owner: str | None) -> None:
-    """Its triggers only rpm can tell: they are for every Python."""
+    """Only rpm can list its triggers: they are for every Python."""
     found = {} if owner is None else {b"/usr/bin/pyctrigger": owner}
     monkeypatch.setattr(Rpm, "find_owned", lambda rpm, paths: found.items())
     path = f"{NEW}/rpmdb.sqlite"

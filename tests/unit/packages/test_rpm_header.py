@@ -141,12 +141,12 @@ def test_a_package_without_files_may_speak_of_bytecode() -> None:
     [(without(NAME), "1000"), (with_(NAME, STRING_ARRAY, [b"x"]), "a package's name isn't text")],
 )
 def test_a_package_without_a_name_owns_nothing_for_sure(entries: dict[int, tuple[int, Any]], message: str) -> None:
-    """It is an error for whoever asks for owners."""
+    """It is an error when owners are looked up."""
     with pytest.raises(ManagerError, match=message):
         dict(Rpm(system(header(entries))).find_owned([b"/usr/a/m.py"]))
 
 
 def test_a_header_that_is_no_blob_is_an_error() -> None:
-    """As a stranger may have put it there."""
+    """As an attacker may have made it."""
     with pytest.raises(ManagerError, match="can't be read"):
         pycs("text with .pyc")

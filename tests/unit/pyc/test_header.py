@@ -82,7 +82,7 @@ def test_any_changed_byte_of_a_header_is_seen(
 def test_hash_based_pyc_is_proven_only_in_its_own_mode(
     magic: bytes, written: InvalidationMode, wanted: InvalidationMode, source_hash: bytes, mtime: int
 ) -> None:
-    """A changed mode takes effect without force; whether the hash fits only the target can tell."""
+    """A changed mode takes effect without force; only the target can check whether the hash fits."""
     header = HeaderFormat.of(magic, (3, 8))
     expected = header.timestamp(mtime, 0)
     found = (expected if written is TIMESTAMP else header.hashed(written, source_hash)) + b"\xe3"

@@ -68,7 +68,7 @@ RELEASES = [
 def test_release_of_a_number(
     number: int, implementation: str, version: tuple[int, int], text: str, is_final: bool
 ) -> None:
-    """Final, on the way to one, newer than this table, and nobody's."""
+    """Final, a pre-release, newer than this table, and unknown."""
     assert (implementation, version, text, is_final) == release_of(number)
 
 

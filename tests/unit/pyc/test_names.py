@@ -146,7 +146,7 @@ def test_temporary_name_tells_its_writer(writer: str) -> None:
 @example(".pyctrigger-x-0123456789abcdef.tmp\n")
 @example(".pyctrigger-.tmp")
 def test_nobody_elses_name_is_our_residue(name: str) -> None:
-    """Only our own names tell a writer."""
+    """Only our own names identify a writer."""
     assert writer_of(name) is None
 
 
@@ -182,7 +182,7 @@ def test_name_of_anybodys_pyc(name: str, expected: tuple[str, str, str] | None) 
     ],
 )
 def test_level_is_what_the_name_says(name: str, level: int) -> None:
-    """A name of nobody's has none."""
+    """An unknown name has none."""
     assert level == PY311.level_of(name)
 
 

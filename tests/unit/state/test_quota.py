@@ -1,4 +1,4 @@
-"""How much the state about a stranger's tree may grow."""
+"""How much the state about a foreign tree may grow."""
 
 from __future__ import annotations
 

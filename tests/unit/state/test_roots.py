@@ -1,4 +1,4 @@
-"""The state of roots that are seen from outside: whose it is, how large it gets, and when it goes."""
+"""The state of roots that are seen from outside: whose it is, how large it gets, and when it is dropped."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ NOTES: list[tuple[dict[str, Any] | str, bool, str]] = [
 
 @pytest.mark.parametrize(("note", "goes", "expected"), NOTES)
 def test_state_of_another_root_is_dropped(root: Path, note: dict[str, Any] | str, goes: bool, expected: str) -> None:
-    """That is said once, and everything is to be examined."""
+    """That is reported once, and everything has to be examined."""
     said: list[str] = []
     state = claimed(root, said)
     path = Path(state.directory) / "root.json"
@@ -122,7 +122,7 @@ def test_the_state_of_one_root_has_a_limit(root: Path, monkeypatch: pytest.Monke
 
 
 def test_all_states_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those go that were not used for longest, and never the one that is being served."""
+    """The least recently used are dropped, and never the one in use."""
     monkeypatch.setattr(roots, "LARGEST", 100_000)
     monkeypatch.setattr(roots, "LARGEST_TOGETHER", 200_000)
     said: list[str] = []
@@ -181,7 +181,7 @@ def test_the_state_of_a_root_outlives_it_by_a_month(
     ],
 )
 def test_which_roots_have_work(root: Path, dropped: bool, examined: bool, entries: int, is_pending: bool) -> None:
-    """In a journal, or since everything is to be examined."""
+    """In a journal, or since everything has to be examined."""
     base = str(root.parent / "state")
     state = claimed(root, [], has_state_inside=dropped)
     write_tree(Path(state.directory), {"one/magic_number": "00"})
@@ -195,7 +195,7 @@ def test_which_roots_have_work(root: Path, dropped: bool, examined: bool, entrie
 
 
 def test_a_root_that_another_run_drops_is_waited_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a while; whoever only tidies up passes it over."""
+    """For a while; a mere clean-up skips it."""
     monkeypatch.setattr(roots, "_PATIENCE", 0.05)
     state = claimed(root, [])
     held = own_files.hold_directory(state.directory)

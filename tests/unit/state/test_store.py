@@ -1,4 +1,4 @@
-"""The state of an installation: what comes back, what is said once where nothing can be kept, and what is due."""
+"""The state of an installation: what is read back, what is reported once if it fails, and what is pending."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_without_state_everything_is_empty(
 
 
 def test_a_state_that_fails_is_given_up_and_said_once(tmp_path: Path) -> None:
-    """Whoever asks afterwards gets none."""
+    """Later requests get none."""
     said: list[str] = []
     (tmp_path / "file").touch()
     store = store_in(tmp_path / "file", said)

@@ -35,7 +35,7 @@ def test_an_account_with_an_entry() -> None:
 
 
 def test_an_account_without_an_entry() -> None:
-    """Has a group that is nobody's, drawn anew each time, and no other."""
+    """Has an unused group, a new one each time, and no other."""
     (first,), (second,) = look_up_groups(NOBODYS), look_up_groups(NOBODYS)
     assert first not in (0, NOBODYS, second)
 

@@ -1,4 +1,4 @@
-"""A site directory held by its descriptor: no link is followed, and somebody else's place is told."""
+"""A site directory held by its descriptor: no link is followed, and another account's place is reported."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_entries_are_looked_at_without_following(top: Path, tree: Tree) -> None:
 
 
 def test_a_fifo_is_opened_without_waiting(top: Path, tree: Tree) -> None:
-    """Nobody ever writes into it."""
+    """Nothing ever writes into it."""
     os.mkfifo(top / "fifo")
     os.close(tree.open_file("", "fifo"))
 

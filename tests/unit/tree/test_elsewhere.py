@@ -1,4 +1,4 @@
-"""Links to directories: nothing is compiled through one, and what is there is told."""
+"""Links to directories: nothing is compiled through one, and what is there is reported."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_trees_are_closed_together(top: Path) -> None:
 
 
 def test_a_link_into_a_closed_directory_has_a_way(top: Path, plain: Layout) -> None:
-    """Who may not enter where the source is may not read its pyc either; beside its source there is no way."""
+    """Those who may not enter the source's directory may not read its pyc either; next to it that is implied."""
     (top / "link.py").symlink_to("a/b/o.py")
     assert () == plain.ways("a/b", "a/b")
     assert () == plain.ways("", "a/b")

@@ -1,4 +1,4 @@
-"""What stands in a directory, in one pass."""
+"""The contents of a directory, in one pass."""
 
 from __future__ import annotations
 

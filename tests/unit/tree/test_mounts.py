@@ -1,4 +1,4 @@
-"""Which kind of file system a path lies on, by the table of mounts."""
+"""Which kind of file system a path is on, by the table of mounts."""
 
 from __future__ import annotations
 

@@ -32,12 +32,12 @@ def directory(tmp_path: Path) -> Iterator[int]:
 
 
 def in_ann(owner: int) -> str:
-    """What is said of a third account's directory in Ann's."""
+    """The message about a third account's directory in Ann's."""
     return f"it belongs to account {owner}, and is in a directory of account {ANN}; chown -R {ANN} it"
 
 
 def theirs(owners: str) -> str:
-    """What is said of Ann's directory with others' sources."""
+    """The message about Ann's directory with others' sources."""
     return f"it belongs to account {ANN}, and its sources to {owners}; chown it to the owner of its sources or to root"
 
 
@@ -133,7 +133,7 @@ BELOW: list[tuple[str, int, bool, set[object] | None]] = [
 def test_a_directory_in_another_one(
     tmp_path: Path, kind: str, uid: int, judged: bool, confined: bool, expected: set[object] | None
 ) -> None:
-    """No link, and of whoever else's place it is told; nothing stays open."""
+    """Not through a link, and another account's place is reported; nothing stays open."""
     entry = tmp_path / "entry"
     if kind == "directory":
         entry.mkdir()

@@ -76,7 +76,7 @@ SOURCES: list[tuple[str, str, bytes, str]] = [
 def test_a_source_is_read_as_import_finds_it(
     top: Path, tree: Tree, relative: str, name: str, data: bytes, directory: str
 ) -> None:
-    """With the status of the file itself, and of where it lies."""
+    """With the status of the file itself, and of its directory."""
     before = len(os.listdir("/proc/self/fd"))
     text = read_source(tree, relative, name)
     real = (top / relative / name).stat()
@@ -155,7 +155,7 @@ def test_links_out_of_the_site_directory(top: Path, case: str) -> None:
     [(0, 0, True), (0, 12345, True), (12345, 12345, True), (12345, 0, False), (12345, 12346, False)],
 )
 def test_a_link_to_another_owners_file(top: Path, tree: Tree, link: int, goal: int, is_read: bool) -> None:
-    """Whoever made it could have root reveal what only its owner may read."""
+    """Otherwise it could make root reveal what only its owner may read."""
     os.lchown(top / "link.py", link, link)
     os.chown(top / "package/n.py", goal, goal)
     if is_read:

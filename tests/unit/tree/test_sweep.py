@@ -77,7 +77,7 @@ def test_what_cannot_go_is_told(top: Path, layout: Layout) -> None:
 
 
 def test_of_a_directory_that_is_gone_all_sources_are(top: Path, layout: Layout) -> None:
-    """With a pycache prefix what is left lies elsewhere."""
+    """With a pycache prefix what is left is elsewhere."""
     prefix = write_tree(top.parent / "prefix", {f"{str(top).strip('/')}/q/m.pyc": ""})
     with Layout(Tree.open(str(top)), Tree.open(str(prefix))) as elsewhere:
         assert [("m.pyc", True, None)] == list(remove_files(elsewhere, "q", [("m.pyc", "m.py")]))
@@ -105,7 +105,7 @@ def test_without_a_pycache_there_is_nothing_to_remove(top: Path, layout: Layout)
 
 
 def test_descriptors_are_given_back(layout: Layout) -> None:
-    """Also where nobody asks for all that was done."""
+    """Also if the caller doesn't ask for all that was done."""
     list(remove_files(layout, "p", []))
     before = len(os.listdir("/proc/self/fd"))
     removal = remove_files(layout, "p", [("x.tmp", None), ("m.pyc", None)])

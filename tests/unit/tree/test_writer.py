@@ -249,7 +249,7 @@ def test_a_twin_is_another_name_of_the_same_file(top: Path, writer: Writer) -> N
 
 
 def test_a_twin_of_another_file_is_not_linked(top: Path, writer: Writer) -> None:
-    """Somebody has put it there since: its bytes are nobody's that we know."""
+    """It was put there since: its bytes are unknown."""
     status = writer.replace(PYCS, "one.pyc", [b"x"], readers())
     assert status is not None
     (top / PYCS / "theirs").write_bytes(b"theirs")
@@ -392,7 +392,7 @@ OPENED = [
 def test_a_pycache_is_opened_if_it_is_the_same_owners(
     top: Path, writer: Writer, above: tuple[int, int], pycache: tuple[int, int], mode: int, is_open: bool
 ) -> None:
-    """And nobody else may rename there."""
+    """And no other account may rename there."""
     for path, (bits, uid) in [(top / "p", above), (top / PYCS, pycache)]:
         os.chown(path, uid, uid)
         path.chmod(bits)

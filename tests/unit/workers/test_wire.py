@@ -51,7 +51,7 @@ def test_meaning_of_a_reply() -> None:
 
 @given(st.lists(st.binary(max_size=300), max_size=6), st.data())
 def test_frames_cut_at_any_byte_come_out_whole(payloads: list[bytes], data: st.DataObject) -> None:
-    """A pipe gives what it has, wherever that ends."""
+    """A pipe returns what it has, wherever that ends."""
     stream = b"".join(map(framed, payloads))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
     reader = wire.FrameReader()
@@ -63,7 +63,7 @@ def test_frames_cut_at_any_byte_come_out_whole(payloads: list[bytes], data: st.D
 
 @given(st.binary(max_size=400), st.integers(0, 400))
 def test_any_stream_is_frames_or_a_wire_error(stream: bytes, cut: int) -> None:
-    """And what comes out stood in it."""
+    """And what comes out was in it."""
     reader = wire.FrameReader(largest=1000)
     try:
         frames = [*reader.feed(stream[:cut]), *reader.feed(stream[cut:])]
@@ -73,7 +73,7 @@ def test_any_stream_is_frames_or_a_wire_error(stream: bytes, cut: int) -> None:
 
 
 def test_length_beyond_all_sense_is_an_error_at_once() -> None:
-    """Nobody waits for a gigabyte that never comes."""
+    """Nothing waits for a gigabyte that never comes."""
     with pytest.raises(wire.WireError):
         list(wire.FrameReader().feed(struct.pack("<I", wire.LARGEST_FRAME + 1)))
 
@@ -137,14 +137,14 @@ def test_reply_that_goes_on_is_an_error(levels: list[tuple[int, bytes]], more: b
     ],
 )
 def test_reply_without_sense_is_an_error(payload: bytes) -> None:
-    """Of no known kind, with no known state, or with more to tell than the name of an exception."""
+    """Of no known kind, with no known state, or with more than the name of an exception."""
     with pytest.raises(wire.WireError):
         wire.parse_reply(payload)
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_ready_or_a_wire_error(payload: bytes) -> None:
-    """What a program says first tells whether it is a worker."""
+    """The first output of a program shows whether it is a worker."""
     for said in (payload, READY + payload):
         try:
             ready = wire.parse_ready(said)

@@ -1,4 +1,4 @@
-"""Which bytes each level's pyc has, whatever stood there before."""
+"""Which bytes each level's pyc has, whatever was there before."""
 
 from __future__ import annotations
 

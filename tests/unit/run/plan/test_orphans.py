@@ -1,4 +1,4 @@
-"""What goes from a directory of pycs, and what has to stay."""
+"""What is removed from a directory of pycs, and what has to stay."""
 
 from __future__ import annotations
 

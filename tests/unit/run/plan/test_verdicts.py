@@ -185,7 +185,7 @@ def test_a_pyc_without_a_record_is_unknown(top: Path, manifest: Manifest) -> Non
 
 @pytest.mark.parametrize("deed", ["rewrites the source as it was", "rewrites the pyc as it was", "another header"])
 def test_what_was_proven_is_recorded(top: Path, manifest: Manifest, deed: str) -> None:
-    """The next look goes by the status of both files again, and needs no bytes."""
+    """The next check uses the status of both files again, and reads no bytes."""
     make(top, {PYC: pyc()})
     record(top, manifest)
     BY_RECORD[deed][0](top / "p/m.py", top / PYC)

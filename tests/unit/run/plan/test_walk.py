@@ -147,7 +147,7 @@ def top() -> Iterator[Path]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_tree_has_this_plan(top: Path, case: str) -> None:
-    """A line for each thing that is to be done or said, in the order of a walk."""
+    """A line for each thing to be done or reported, in the order of a walk."""
     entries, options, expected = CASES[case]
     make(top, entries)
     top.chmod(0o755)

@@ -79,7 +79,7 @@ def make(top: Path, entries: Entries) -> Path:
 
 
 def wanted(**changes: Any) -> Wanted:
-    """Timestamps at level 0, unless told otherwise."""
+    """Timestamps at level 0 by default."""
     return Wanted(TAG, HEADER, (0,), InvalidationMode.TIMESTAMP, WRITER)._replace(**changes)
 
 
@@ -100,7 +100,7 @@ def plan(
     learns: bool = False,
     **options: Any,
 ) -> list[Step]:
-    """The steps for a tree; with `learns` what they prove goes into the manifest."""
+    """The steps for a tree; with `learns` what they prove is recorded in the manifest."""
     knowledge = knowledge_of(manifest, owned)
     planner_options = {name: options.pop(name) for name in ("is_library",) if name in options}
     with Layout(Tree.open(str(top)), Tree.open(str(prefix)) if prefix else None) as layout:

@@ -22,7 +22,7 @@ FACT = Uncompilable("identity", b"digest", MAGIC, "syntax", "line 1")
 
 
 def record(number: int) -> Record:
-    """One that tells itself from others."""
+    """A record that differs from others."""
     return Record(f"s{number}", b"sd", f"p{number}", b"bd", b"header", number)
 
 
@@ -40,7 +40,7 @@ def saved(place: Path, records: dict[str, dict[str, Record]], facts: dict[str, U
 
 
 def rows(place: Path, question: str) -> list[Any]:
-    """What stands in the file."""
+    """The contents of the file."""
     database = sqlite3.connect(place / "manifest.sqlite")
     try:
         return database.execute(question).fetchall()
@@ -181,7 +181,7 @@ def test_a_run_that_has_recorded_much_is_saved_on_the_way(
     ],
 )
 def test_what_lies_in_no_site_directory_is_dropped(tmp_path: Path, sites: list[str], outside: list[str]) -> None:
-    """Of this run or an earlier one: nobody of ours has written that."""
+    """Of this run or an earlier one: pyctrigger hasn't written that."""
     directories = ["/other", "/sit", "/site", "/site/a", "/site2"]
     saved(
         tmp_path, {directory: {"m": record(1)} for directory in directories}, {"/site/a/x.py": FACT, "/out/y.py": FACT}
@@ -278,7 +278,7 @@ def test_the_whole_file_is_read_on_demand(tmp_path: Path, is_damaged: bool) -> N
 
 
 def test_a_locked_file_is_gone_without(tmp_path: Path) -> None:
-    """After a while, told once; nothing is saved then."""
+    """After a while, reported once; nothing is saved then."""
     saved(tmp_path, RECORDS)
     other = sqlite3.connect(tmp_path / "manifest.sqlite", isolation_level=None)
     other.execute("begin exclusive")

@@ -1,4 +1,4 @@
-"""Pages of a table: what is looked up in the order of its keys takes few queries, and whatever is asked is answered."""
+"""Pages of a table: look-ups in the order of its keys take few queries, and others are answered, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells one state of a file from another, and when that can be believed."""
+"""What distinguishes one state of a file from another, and when that is proof."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_identity_has_five_parts() -> None:
 
 @pytest.mark.parametrize(("ctime", "expected"), [(0, True), (SECOND, True), (SECOND + 1, False), (SECOND - 1, False)])
 def test_whole_seconds_may_be_all_that_is_kept(ctime: int, expected: bool) -> None:
-    """By the ctime alone: archives set an mtime, nobody a ctime."""
+    """By the ctime alone: archives set an mtime, but nothing sets a ctime."""
     assert expected is is_coarse(status(0, ctime))
 
 
@@ -95,7 +95,7 @@ def test_a_clock_that_is_behind_is_learned() -> None:
 
 @pytest.mark.parametrize(("ctime", "expected"), [(NOW, "1:2:3:5:1000000000005"), (SECOND, "")])
 def test_what_we_wrote_ourselves_is_young_by_nature(ctime: int, expected: str) -> None:
-    """Within a fine tick nobody else gets to it."""
+    """Nothing else can change it within a fine tick."""
     assert expected == identity_written(status(5, ctime))
 
 

@@ -39,7 +39,7 @@ def listed(*entries: tuple[int, ...]) -> bytes:
 
 @pytest.fixture(autouse=True)
 def no_account_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests is none of the accounts in the tables; of Ann it is known that she is in `staff`."""
+    """The account of the tests isn't in the tables; Ann is known to be in `staff`."""
     monkeypatch.setattr(os, "geteuid", lambda: 99)
     monkeypatch.setattr(module, "_groups_of", lambda uid: {ANN: (ANN, STAFF), BOB: (BOB,)}.get(uid, ()))
 
@@ -80,7 +80,7 @@ def test_a_list_grants_by_its_mask() -> None:
 
 
 def test_a_list_that_is_not_understood_grants_its_owner_alone() -> None:
-    """Its group bits are a mask, and nobody knows of what."""
+    """Its group bits are a mask, and what they mask is unknown."""
     assert Grants(ANN, STAFF, True, False, False) == Grants.of(status(0o644, ANN, STAFF), b"", READ)
     assert Grants(ANN, STAFF, False, False, False) == Grants.of(status(0o244, ANN, STAFF), b"other", READ)
 
@@ -475,6 +475,6 @@ def test_whether_a_pycache_keeps_visitors_out(above: os.stat_result, pycache: os
     ],
 )
 def test_mode_that_lets_visitors_in(above: os.stat_result, pycache: os.stat_result, mode: int) -> None:
-    """Whom the directory lets in; nobody may write who couldn't."""
+    """Those whom the directory admits; nobody gains the right to write."""
     assert mode == mode_for_visitors(above, pycache)
     assert ENTER == 1
