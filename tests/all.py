@@ -81,7 +81,7 @@ def run(command: list[str]) -> int:
 
 
 def in_ci() -> bool:
-    """Whether nobody is there to read that something was skipped."""
+    """Whether nobody would read that something was skipped."""
     return os.environ.get("CI") == "true"
 
 

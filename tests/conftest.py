@@ -210,7 +210,7 @@ def pyctrigger(tmp_path: Path) -> Command:
 
 @pytest.fixture
 def machine(tmp_path: Path, pyctrigger: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """Where nobody else takes the locks."""
+    """Where no other process takes the locks."""
     from confinement import own_machine
 
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))

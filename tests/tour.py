@@ -215,7 +215,7 @@ def remove_like_a_package_manager(files: Sequence[Path], site: Path) -> None:
 
 
 def snapshot(site: Path) -> dict[str, tuple[int, int, int, int]]:
-    """What tells whether anything below `site` was written: i-node, size and times of every file and directory."""
+    """What shows whether anything below `site` was written: i-node, size and times of every file and directory."""
     entries = [site, *site.rglob("*")]
     found = {str(path): path.lstat() for path in entries}
     return {path: (entry.st_ino, entry.st_size, entry.st_mtime_ns, entry.st_ctime_ns) for path, entry in found.items()}
