@@ -224,7 +224,7 @@ def test_run_killed_at_its_work_is_finished_by_the_next(
 def test_holder_does_what_came_meanwhile(
     machine: Machine, oldest: Found, scope: list[Argument], site: Path, tmp_path: Path, state: State
 ) -> None:
-    """It looks at the journal again before it lets go."""
+    """It looks at the journal again before it releases the lock."""
     slow = write_tree(tmp_path / "slow", {"slow.py": SLOW})
     config = tmp_path / "quick.toml"
     config.write_text("[defaults]\nfile_timeout = 2\n")
