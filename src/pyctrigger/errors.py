@@ -69,7 +69,7 @@ class NoLibraryError(UsageError):
     usual_hint = "leave out --stdlib"
 
     def __init__(self, places: Sequence[str], flavours: Sequence[str], elsewhere: Sequence[str]) -> None:
-        lies = f"; it lies in {', '.join(elsewhere)}" if elsewhere else ""
+        lies = f"; it is in {', '.join(elsewhere)}" if elsewhere else ""
         verb = "has" if len(places) == 1 else "have"
         super().__init__(f"--stdlib: {name_few(places)} {verb} no standard library of {', '.join(flavours)}{lies}")
         self.places = tuple(places)

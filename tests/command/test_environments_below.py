@@ -341,7 +341,7 @@ def test_environments_without_a_standard_library_are_one_error(
 
     said = pyctrigger.text(*verb.split(), "--stdlib", *named.format(top=top).split())
 
-    reason = f"--stdlib: {top}/one, {top}/two have no standard library of {newest.flavour}; it lies in "
+    reason = f"--stdlib: {top}/one, {top}/two have no standard library of {newest.flavour}; it is in "
     assert (2, "", before) == (said.code, said.out, snapshot(top))
     assert said.err.startswith(f"pyctrigger: {reason}")
     assert 1 == said.err.count("\n")

@@ -56,12 +56,12 @@ ROWS = [
     ),
     Row(
         "run --prefix {venv} --python {another}",
-        "say --python {flavour}, or leave it out",
+        "use --python {flavour}, or leave it out",
         "run --prefix {venv} --python {flavour}",
     ),
     Row(
         "measure --prefix {venv} --python {another} --runs 1 m",
-        "say --python {flavour}, or leave it out",
+        "use --python {flavour}, or leave it out",
         "measure --prefix {venv} --python {flavour} --runs 1 m",
     ),
     *(

@@ -779,7 +779,7 @@ def test_site_directory_counts_once(pyctrigger: Command, site: Path, newest: Fou
             "--site-dir /usr: outside of --prefix {site}; leave one of them out",
         ),
         (["--root", "{site}/gone", ""], "--root {site}/gone: no such directory; name the directory of a staged root"),
-        (["--trust-root"], "--trust-root goes with --root; name the root with --root DIR"),
+        (["--trust-root"], "--trust-root needs --root; name the root with --root DIR"),
     ],
 )
 def test_options_that_do_not_go_together(

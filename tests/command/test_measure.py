@@ -375,7 +375,7 @@ def test_an_environment_of_another_flavour(measure: Measure, environment: Path) 
     code, line = measure.refused("--prefix", environment, "--python", "pypy3.9", "json")
     assert code == 2
     reason = rf"{environment} is an environment of py3\d+t?, not of pypy3.9"
-    assert re.fullmatch(rf"{reason}; say --python py3\d+t?, or leave it out", line)
+    assert re.fullmatch(rf"{reason}; use --python py3\d+t?, or leave it out", line)
 
 
 def test_site_directories_count_instead_of_the_targets_own(
@@ -717,9 +717,9 @@ def test_an_error_is_in_the_object(measure: Measure) -> None:
             ["--prefix", "/no/such", "x"],
             "--prefix /no/such: no such directory; name a directory that exists",
         ),
-        (["--python", "3.11", "--runs", "0", "x"], "--runs: '0': say a number from 1 to 1000; see"),
-        (["--python", "3.11", "--timeout", "nan", "x"], "--timeout: 'nan': say a number of seconds; see"),
-        (["--python", "3.11", "--stale", "old", "x"], "--stale: 'old': say magic, mtime or hash"),
+        (["--python", "3.11", "--runs", "0", "x"], "--runs: '0': use a number from 1 to 1000; see"),
+        (["--python", "3.11", "--timeout", "nan", "x"], "--timeout: 'nan': use a number of seconds; see"),
+        (["--python", "3.11", "--stale", "old", "x"], "--stale: 'old': use magic, mtime or hash"),
     ],
 )
 def test_wrong_usage(measure: Measure, arguments: list[str], message: str) -> None:

@@ -141,7 +141,7 @@ class Case(NamedTuple):
     verbs: tuple[str, ...] = (*LOOKING, *WRITING)
 
 
-_LIES = "no standard library of {flavour}; it lies in {home}"
+_LIES = "no standard library of {flavour}; it is in {home}"
 _PYTHON = "--python {python} "
 _BORROWED = "/opt/borrower/{packages}/package/stale.py"
 _WHOLE = "/opt/whole/{lib}/package/stale.py"

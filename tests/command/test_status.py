@@ -493,7 +493,7 @@ def test_prometheus(pyctrigger: Command, site: Path, newest: Interpreter, tmp_pa
     [
         (["--format", "prometheus"], "--format needs --check"),
         (["--warning", "1h"], "--warning needs --check"),
-        (["--check", "--warning", "2 weeks"], "say a time such as 90s, 15m, 2h or 1d"),
+        (["--check", "--warning", "2 weeks"], "use a time such as 90s, 15m, 2h or 1d"),
         (["--check", "--against", "3.11"], "--check and --against contradict each other"),
         (["--check", "--format", "prometheus", "--json"], "--format prometheus and --json contradict each other"),
         (["--check", "--format", "prometheus", "/usr"], "status --check examines no files"),

@@ -585,7 +585,7 @@ def test_a_purge_must_be_told_whose_bytecode(pyctrigger: Command, site: Path) ->
     outcome = pyctrigger.text("purge", "--site-dir", site)
 
     assert (2, "") == (outcome.code, outcome.out)
-    assert "pyctrigger: purge needs --python V, --cache-tag TAG or --all; say whose bytecode is to go\n" == outcome.err
+    assert "pyctrigger: purge needs --python V, --cache-tag TAG or --all; name what to remove\n" == outcome.err
     assert snapshot(site) == before
 
 

@@ -360,7 +360,7 @@ def test_list_with_nul_that_was_not_announced(pyctrigger: Command, tree: Path, s
     before = snapshot(tree)
     outcome = pyctrigger.text("run", *scope, "--paths-from", "-", stdin=listed)
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err == "pyctrigger: --paths-from -: a path holds a NUL; say --null if NULs separate the paths\n"
+    assert outcome.err == "pyctrigger: --paths-from -: a path holds a NUL; use --null if NULs separate the paths\n"
     assert snapshot(tree) == before
 
 

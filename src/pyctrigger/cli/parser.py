@@ -231,7 +231,7 @@ def _read_path_list(name: str, separator: bytes) -> list[str]:
             f"--paths-from {name}: larger than {_LARGEST_LIST >> 20} MiB", hint="name no paths: everything is looked at"
         )
     if separator != b"\0" and b"\0" in data:
-        raise UsageError(f"--paths-from {name}: a path holds a NUL", hint="say --null if NULs separate the paths")
+        raise UsageError(f"--paths-from {name}: a path holds a NUL", hint="use --null if NULs separate the paths")
     return [os.fsdecode(path) for path in data.split(separator) if path]
 
 

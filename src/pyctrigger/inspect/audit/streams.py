@@ -106,7 +106,7 @@ class Forward:
     def seek(self, target: int, whence: int = os.SEEK_SET) -> int:
         """Go forward to there, or to the end."""
         if whence != os.SEEK_SET or target < self._at:
-            raise ArchiveError("damaged", "a member says that it lies before its own header")
+            raise ArchiveError("damaged", "a member claims to precede its own header")
         if self._plain is not None:
             self._at = self._plain.seek(target)
             return self._at

@@ -91,7 +91,7 @@ def _require_named(found: Found, request: MeasureRequest) -> Found:
         except PyctriggerError:
             return NoEnvironmentError(
                 f"{found.environment or found.prefix} is an environment of {found.flavour}, not of {text}",
-                hint=f"say --python {found.flavour}, or leave it out",
+                hint=f"use --python {found.flavour}, or leave it out",
             )
     return found
 

@@ -56,7 +56,7 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
     problem: PyctriggerError | None = None
     if own is not None:
         is_another = f"{scope.prefixes[0]} is an environment of {own.flavour}, not of {flavour.name}"
-        problem = NoEnvironmentError(is_another, hint=f"say --python {own.flavour}, or leave it out")
+        problem = NoEnvironmentError(is_another, hint=f"use --python {own.flavour}, or leave it out")
     for path in candidates:
         try:
             interpreter = probed.ask(path)
@@ -161,10 +161,8 @@ def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
         message = f"{scope.prefixes[0]} in {scope.root}: no environment of an interpreter of this system"
         yield UsageError(message, hint="install that Python here, or let the root's own run with --trust-root")
     elif not seen and scope.root is not None:
-        message = f"--root {scope.root}: no packages of a Python of this system lie in it"
-        yield InterpreterError(
-            message, hint="say which Python with --python V, and let the root's run with --trust-root"
-        )
+        message = f"--root {scope.root}: it contains no packages of this system's Pythons"
+        yield InterpreterError(message, hint="name a Python with --python V, and let the root's run with --trust-root")
     elif not seen:
         yield InterpreterError("no interpreter was found", hint="name one with --python PATH")
 

@@ -39,7 +39,7 @@ def require_named(request: Request) -> None:
 
 def _none_in_root(option: str, path: str, root: str) -> UsageError:
     if lies_on_mount(root, path):
-        reason = f"lies on a mount in {root}, and those below a root aren't entered"
+        reason = f"is on a mount in {root}, and mounts below a root aren't entered"
         return UsageError(f"{option} {path}: {reason}", hint=HINT_FOR_MOUNT)
     inside = as_seen_inside(path, root)
     hint = "name a directory that exists" if inside is None else f"as seen inside, it is {inside}"

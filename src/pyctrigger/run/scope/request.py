@@ -128,21 +128,21 @@ class Request(NamedTuple):
         """Raise UsageError for options that don't go together."""
         scope, transaction, running = self.scope, self.transaction, self.running
         if transaction.event not in EVENTS:
-            raise UsageError(f"--event {transaction.event}: not known", hint=f"say one of {', '.join(EVENTS)}")
+            raise UsageError(f"--event {transaction.event}: not known", hint=f"use one of {', '.join(EVENTS)}")
         if transaction.manager is not None and transaction.manager not in MANAGERS:
-            raise UsageError(f"--manager {transaction.manager}: not known", hint=f"say one of {', '.join(MANAGERS)}")
+            raise UsageError(f"--manager {transaction.manager}: not known", hint=f"use one of {', '.join(MANAGERS)}")
         if running.stateless and running.state_dir:
             raise UsageError("--stateless and --state-dir contradict each other", hint="leave one of them out")
         if running.defer and (running.stateless or running.dry_run):
             raise UsageError("--defer keeps state", hint="leave out --stateless and --dry-run")
         if scope.trust_root and not scope.root:
-            raise UsageError("--trust-root goes with --root", hint="name the root with --root DIR")
+            raise UsageError("--trust-root needs --root", hint="name the root with --root DIR")
         flavours = {"--python": scope.pythons, "--cache-tag": scope.cache_tag, "--all": scope.every}
         named = [name for name, value in flavours.items() if value]
         if self.work is Work.PURGE and len(named) > 1:
             raise UsageError(f"{named[-1]} and {named[0]} contradict each other", hint="leave one of them out")
         if self.work is Work.PURGE and not named:
-            raise UsageError("purge needs --python V, --cache-tag TAG or --all", hint="say whose bytecode is to go")
+            raise UsageError("purge needs --python V, --cache-tag TAG or --all", hint="name what to remove")
 
     def values(self) -> dict[str, Any]:
         """All that is asked for, by the names of the settings, and the paths."""

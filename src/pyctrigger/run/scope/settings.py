@@ -62,7 +62,7 @@ class ValueKind(NamedTuple):
         try:
             return self.convert(self.parse(text))
         except (OSError, ValueError):
-            raise ValueError(f"say {self.say}{self.suggest(text)}") from None
+            raise ValueError(f"use {self.say}{self.suggest(text)}") from None
 
     def suggest(self, value: Any) -> str:
         """Returns which of the choices it was probably meant to be."""

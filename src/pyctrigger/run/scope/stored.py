@@ -60,7 +60,7 @@ def _state_base(request: Request) -> str | None:
     require_private(running.state_dir)
     if request.scope.root not in (None, "/") and is_inside(running.state_dir, str(request.scope.root)):
         raise UsageError(
-            f"--state-dir {running.state_dir}: lies in {request.scope.root}, and state there isn't trusted",
+            f"--state-dir {running.state_dir}: is in {request.scope.root}, and state there isn't trusted",
             hint="name a directory outside, or use --stateless",
         )
     return running.state_dir

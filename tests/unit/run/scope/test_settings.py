@@ -151,26 +151,26 @@ def test_what_may_be_said(kind: ValueKind, text: str, expected: object) -> None:
 
 #: A kind, a word that is none of its, and what is said.
 WRONGLY_SAID: list[tuple[ValueKind, str, str]] = [
-    (LEVELS, "", "say levels from 0 to 2, such as 0,1,2"),
-    (LEVELS, "0, 1", "say levels from 0 to 2, such as 0,1,2"),
-    (LEVELS, "3", "say levels from 0 to 2, such as 0,1,2"),
-    (MODES, "never", "say timestamp, checked-hash or unchecked-hash"),
-    (COLOURS, "gren", "say red, blue or green (did you mean green?)"),
-    (COUNT, "+1", "say a number from 0 to 4096"),
-    (COUNT, "\u0663", "say a number from 0 to 4096"),
-    (COUNT, "9" * 5000, "say a number from 0 to 4096"),
-    (EPOCH, "-1", "say a number of seconds since 1970"),
-    (SECONDS, "inf", "say a number of seconds"),
-    (SECONDS, "soon", "say a number of seconds"),
-    (POSITIVE_SECONDS, "0", "say a number of seconds"),
-    (SIZES, "much", "say a size such as 2GiB, 512MiB or a number of bytes"),
+    (LEVELS, "", "use levels from 0 to 2, such as 0,1,2"),
+    (LEVELS, "0, 1", "use levels from 0 to 2, such as 0,1,2"),
+    (LEVELS, "3", "use levels from 0 to 2, such as 0,1,2"),
+    (MODES, "never", "use timestamp, checked-hash or unchecked-hash"),
+    (COLOURS, "gren", "use red, blue or green (did you mean green?)"),
+    (COUNT, "+1", "use a number from 0 to 4096"),
+    (COUNT, "\u0663", "use a number from 0 to 4096"),
+    (COUNT, "9" * 5000, "use a number from 0 to 4096"),
+    (EPOCH, "-1", "use a number of seconds since 1970"),
+    (SECONDS, "inf", "use a number of seconds"),
+    (SECONDS, "soon", "use a number of seconds"),
+    (POSITIVE_SECONDS, "0", "use a number of seconds"),
+    (SIZES, "much", "use a size such as 2GiB, 512MiB or a number of bytes"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "text", "message"), WRONGLY_SAID)
 def test_what_may_not_be_said(kind: ValueKind, text: str, message: str) -> None:
     """In the words of a command line, with the same suggestion."""
-    with pytest.raises(ValueError, match=r"^say ") as caught:
+    with pytest.raises(ValueError, match=r"^use ") as caught:
         kind.read(text)
     assert str(caught.value) == message
 
@@ -182,7 +182,7 @@ def test_a_path_is_named_from_where_we_are(tmp_path: Any, monkeypatch: pytest.Mo
     monkeypatch.chdir(place)
     assert PATH.read("x/../y") == os.path.join(place, "y")
     place.rmdir()
-    with pytest.raises(ValueError, match=r"^say an absolute path$"):
+    with pytest.raises(ValueError, match=r"^use an absolute path$"):
         PATH.read("y")
     assert PATH.read("/y") == "/y"
 
