@@ -162,7 +162,7 @@ def test_no_block_is_left_out(page: Path) -> None:
 
 
 def command_lines(page: Path) -> Iterator[tuple[str, str]]:
-    """Every call of pyctrigger in a page, in blocks and in sentences, with where it stands."""
+    """Every call of pyctrigger in a page, in blocks and in sentences, with its place."""
     for block in blocks(page):
         for step in block.steps():
             for part in _PARTS.split(step.command):
@@ -216,7 +216,7 @@ def _before_redirection(words: list[str]) -> list[str]:
 
 
 def test_there_is_a_question_for_every_verb() -> None:
-    """A verb that answers none would be found by nobody."""
+    """Nobody would find a verb that answers no question."""
     (verbs,) = (each.choices for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
     asked = {code.split()[1] for _, code in spans(COMMANDS) if code.startswith("pyctrigger ")}
 

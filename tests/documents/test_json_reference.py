@@ -57,7 +57,7 @@ def documented(name: str) -> set[str]:
 
 
 def pattern(term: str) -> re.Pattern[str]:
-    """What a term stands for: itself, or, with a name in capitals, whatever is there."""
+    """What a term matches: itself, or, with a name in capitals, anything."""
     return re.compile(re.sub(r"\\\.[A-Z]+(?=\\|$)", r"\\.\\w+", re.escape(term)))
 
 
@@ -152,7 +152,7 @@ def test_every_key_is_documented(documents: Documents) -> None:
 
 
 def test_every_documented_key_is_printed(documents: Documents) -> None:
-    """Or the reference would tell of what isn't there."""
+    """Or the reference would describe what doesn't exist."""
     missing = {}
     for verb in [*VERBS, "json"]:
         printed = [each for name in VERBS if verb in (name, "json") for each in documents[name]]

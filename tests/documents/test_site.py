@@ -104,7 +104,7 @@ def test_every_page_is_in_the_sidebar(site: Path, address: str, browser: Browser
 
 
 def test_the_chart_is_seen(address: str, browser: Browser) -> None:
-    """It has a size, and is what lies at its place on the screen."""
+    """It has a size, and is visible at its place on the screen."""
     browser.open(f"{address}/docs/performance.html")
     seen = browser.evaluate(
         """(async () => {
