@@ -166,7 +166,7 @@ def test_its_own_filelock_goes_without_fchmod(
 def test_nothing_of_the_systems_packages_is_imported(
     installed: Installed, interpreters: list[Interpreter], tmp_path: Path, site: Path
 ) -> None:
-    """Broken filelocks wherever a Python looks by itself: the current directory, PYTHONPATH, the user's site."""
+    """Broken filelocks wherever Python looks by default: the current directory, PYTHONPATH, the user's site."""
     host = fitting(interpreters)
     installed.put("python3", host)
     broken = {f"{name}/__init__.py": "raise RuntimeError('broken')\n" for name in ("filelock", "platformdirs", "tomli")}
@@ -217,7 +217,7 @@ def test_an_old_python_hands_over(installed: Installed, interpreters: list[Inter
 
 
 def test_no_python_that_fits_is_said(installed: Installed, interpreters: list[Interpreter]) -> None:
-    """Exit 69 with the reason and the mend; a hook says the same and exits 0, and nothing is removed."""
+    """Exit 69 with the reason and a hint; a hook prints the same and exits with 0, and nothing is removed."""
     old = [each for each in interpreters if each.version < (3, 9)]
     if not old:
         absent("no Python below 3.9 on this machine")
@@ -234,7 +234,7 @@ def test_no_python_that_fits_is_said(installed: Installed, interpreters: list[In
 
 
 def test_no_python_at_all_is_said(installed: Installed) -> None:
-    """Who only looks is told, with exit 69."""
+    """A command that only reads reports it, with exit 69."""
     child = installed.run("verify")
 
     assert (69, "pyctrigger: there is no Python on this system to run it\n") == (child.returncode, child.stderr)

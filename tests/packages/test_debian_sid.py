@@ -202,7 +202,7 @@ def test_nothing_inside_is_executed_from_outside(
 
 
 def test_trusted_root_compiles_for_itself(sid: Chroot, packages: Path, targets: dict[str, Interpreter]) -> None:
-    """Its interpreter runs after a chroot, and the code tells the paths inside; nothing else is left there."""
+    """Its interpreter runs after a chroot, and the code has the paths inside; nothing else is left there."""
     command = OwnState()
     sources = sources_inside(sid, packages)
     before, state = elsewhere(sid), snapshot(sid.outside("/var/lib"))

@@ -215,7 +215,7 @@ STEPS = (
 
 
 def test_debian_without_us(without: Debian) -> None:
-    """Each of the transactions leaves something stale, or left over, when nobody looks after it: the tests can fail."""
+    """Without a hook each of the transactions leaves something stale or left over: the tests can fail."""
     assert without.judge.faults(everywhere=True) == []
     without.divert_compilers()
     for step in STEPS:
@@ -229,7 +229,7 @@ def test_debian_without_us(without: Debian) -> None:
 
 @pytest.mark.parametrize("diverted", [True, False], ids=["alone", "beside py3compile"])
 def test_transactions(debian: Debian, diverted: bool) -> None:
-    """After each one every flavour's bytecode is fresh, nothing is left over, and nobody else's file was touched."""
+    """After each one every flavour's bytecode is fresh, nothing is left over, and no other file was changed."""
     if diverted:
         debian.divert_compilers()
     debian.apt("install", "stable")
@@ -244,7 +244,7 @@ def test_transactions(debian: Debian, diverted: bool) -> None:
 
 
 def test_trigger_held_back_and_by_hand(debian: Debian) -> None:
-    """`--no-triggers` leaves the work to `--triggers-only`; the named trigger mends a damaged tree at any time."""
+    """`--no-triggers` leaves the work to `--triggers-only`; the named trigger fixes a damaged tree at any time."""
     debian.apt("install", "demo=1", "stable", "python3-six")
     debian.divert_compilers()
 
@@ -384,7 +384,7 @@ def mend_configuration(debian: Debian) -> None:
 
 
 def remove_program(debian: Debian) -> None:
-    """By somebody who was told to clean up."""
+    """By somebody who cleans up by hand."""
     program = debian.sid.outside("/usr/bin/pyctrigger")
     program.rename(program.with_name("elsewhere"))
 
@@ -419,7 +419,7 @@ def mend_application(debian: Debian) -> None:
 def test_hook_that_fails(
     debian: Debian, spoil: Callable[[Debian], None], mend: Callable[[Debian], None], message: str
 ) -> None:
-    """apt goes on, and says so; no package is half-configured; the next transaction does what this one didn't."""
+    """apt continues, and says so; no package is half-configured; the next transaction does the rest."""
     debian.divert_compilers()
     debian.apt("install", "demo=1", "python3-six")
     spoil(debian)
@@ -480,7 +480,7 @@ MINIMAL_315 = ["python3.15-minimal", "libpython3.15-minimal"]
 def test_interpreter_goes_and_comes(
     debian: Debian, flavour: str, packages: list[str], least: list[str], verb: str
 ) -> None:
-    """Its bytecode leaves with it, and nobody else's; when it is back everything is compiled."""
+    """Its bytecode is removed with it, and no other; when it is back everything is compiled."""
     debian.divert_compilers()
     debian.apt("install", "demo=1", "stable", "python3-attr", "python3-six")
     foreign = debian.plant_strangers()
@@ -580,7 +580,7 @@ def test_everything_goes(debian: Debian) -> None:
 
 
 def test_what_a_purge_takes_comes_back_by_the_command_that_it_names(debian: Debian) -> None:
-    """To dpkg bytecode is nobody's: so what py3compile wrote goes as well, and only with a yes."""
+    """dpkg doesn't know bytecode: so what py3compile wrote is removed as well, but only with a yes."""
     debian.apt("install", "python3-attr", "python3-six")
     before = pycs_below(debian.judge.site)
 
@@ -597,7 +597,7 @@ def test_what_a_purge_takes_comes_back_by_the_command_that_it_names(debian: Debi
 
 
 def test_a_removal_names_what_brings_bytecode_back(debian: Debian) -> None:
-    """All goes with us, also what py3compile wrote; one line of dpkg's says how Debian's packages have theirs again."""
+    """All bytecode is removed with us, also py3compile's; one line in dpkg's output says how to restore it."""
     debian.apt("install", "python3-attr", "python3-six")
     before = [path for path in pycs_below(debian.judge.site) if b".cpython-314." in path]
 
@@ -612,7 +612,7 @@ def test_a_removal_names_what_brings_bytecode_back(debian: Debian) -> None:
 
 
 def test_last_python_goes_and_we_stay(debian: Debian) -> None:
-    """With packages that need no Python, and dpkg told to break ours: `sh` sweeps what nobody can use any more."""
+    """With packages that need no Python, and dpkg forced to break ours: `sh` sweeps what nothing can use any more."""
     debian.divert_compilers()
     debian.apt("install", "demo=1", "stable")
     shipping_pyc: dict[str, str | bytes] = {
@@ -710,7 +710,7 @@ def test_package_brings_its_own_bytecode(debian: Debian, tmp_path: Path) -> None
 
 
 def test_removed_and_installed_again(debian: Debian) -> None:
-    """After a removal Debian's own programs, or nobody, look after bytecode; the next installation compiles all."""
+    """After a removal Debian's own programs, or nothing, maintain bytecode; the next installation compiles all."""
     debian.divert_compilers()
     debian.apt("install", "demo=1", "stable")
     debian.apt("remove", "pyctrigger")

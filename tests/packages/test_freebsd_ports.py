@@ -40,7 +40,7 @@ def makefile(port: Path) -> dict[str, str]:
 
 
 def words_of(flavour: str) -> dict[str, str]:
-    """What `USES=python` makes its words stand for in a flavour (Mk/Uses/python.mk), and the framework its own."""
+    """The values of `USES=python`'s words in a flavour (Mk/Uses/python.mk), and of the framework's own."""
     suffix = flavour[2:]
     version = f"{suffix[0]}.{suffix[1:]}"
     return {
@@ -79,7 +79,7 @@ def test_both_ports_are_whole(built: Path) -> None:
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_a_flavours_port_installs_just_its_trigger(built: Path, flavour: str) -> None:
-    """Under a name of its own; the framework finds its template, and makes of it what `pyctrigger hooks` renders."""
+    """Under its own name; the framework finds its template, and makes what `pyctrigger hooks` renders."""
     variables = makefile(built / TRIGGER)
     name = variables["TRIGGERS"].replace("${PY_FLAVOR}", flavour)
 
@@ -129,7 +129,7 @@ def test_no_other_flavour_and_no_program_is_in_the_way(built: Path) -> None:
 
 
 def test_the_programs_list_is_what_it_installs(built: Path, tmp_path: Path) -> None:
-    """do-install's own command is run, and every file of it stands in the plist, once."""
+    """do-install's own command is run, and every file that it installs is in the plist, once."""
     text = (built / PROGRAM / "Makefile").read_text()
     (command,) = re.findall(r"^do-install:\n\t.*\$\{PYTHON_CMD\} (.*) \$\{STAGEDIR\}$", text, re.MULTILINE)
     words = command.replace("${WRKSRC}", str(CHECKOUT)).split()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def test_a_packages_pyc_is_neither_rewritten_nor_removed(
     pyctrigger: Command, newest: Interpreter, tmp_path: Path, install: Install
 ) -> None:
-    """Stale or an orphan, it stays; what we wrote ourselves beside it goes with its source, and in a purge."""
+    """Stale or an orphan, it stays; what we wrote next to it is removed with its source, and by a purge."""
     tag = f"cpython-{newest.version[0]}{newest.version[1]}"
     library = f"usr/lib/python{newest.version[0]}.{newest.version[1]}/site-packages"
     payload, root, scratch = (tmp_path / name for name in ("payload", "root", "scratch"))
@@ -84,7 +84,7 @@ def test_an_administrator_may_say_that_stale_ones_are_replaced(
 def test_a_database_that_cant_be_read_keeps_everything(
     pyctrigger: Command, newest: Interpreter, tmp_path: Path
 ) -> None:
-    """Who can't prove that no package owns a file leaves it, and says why."""
+    """A run that can't prove that no package owns a file leaves it, and says why."""
     tag = f"cpython-{newest.version[0]}{newest.version[1]}"
     library = f"usr/lib/python{newest.version[0]}.{newest.version[1]}/site-packages"
     root = write_tree(
@@ -141,7 +141,7 @@ def _counted(
 
 @pytest.fixture
 def rpm_root(tmp_path: Path, newest: Interpreter, as_root: None) -> Path:
-    """A root with a package that owns a stale pyc, and with a database that nobody uses at the moment."""
+    """A root with a package that owns a stale pyc, and with a database that isn't in use."""
     payload, root, scratch = (tmp_path / name for name in ("payload", "root", "scratch"))
     scratch.mkdir()
     root.mkdir()
@@ -226,7 +226,7 @@ def test_rpms_damaged_headers_keep_everything(
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_header_does_more_than_be_refused(rpm_root: Path, data: st.DataObject) -> None:
-    """Whatever four bytes say, the answer is a list of paths, or that the database can't be read."""
+    """Whatever four bytes are, the answer is a list of paths, or that the database can't be read."""
     path = rpm_root / "var/lib/rpm/rpmdb.sqlite"
     database = sqlite3.connect(path)
     ((header,),) = database.execute("select blob from Packages where instr(blob, x'2e707963')").fetchall()

@@ -100,7 +100,7 @@ class TestPacman(ManagerTransactions):
     def test_package_that_begins_to_ship_bytecode_has_to_be_allowed_to(
         self, system: ManagedRoot, workshop: Path
     ) -> None:
-        """pacman takes no file's place that is nobody's: it refuses, before any hook, and changes nothing."""
+        """pacman replaces no file that no package owns: it refuses, before any hook, and changes nothing."""
         host = system.pythons[0]
         packages = []
         for version in (1, 2):

@@ -128,7 +128,7 @@ def test_installed_compiled_uninstalled(
 
 
 def test_what_pip_compiled_itself_is_left_alone(pyctrigger: Command, environment: Environment, tmp_path: Path) -> None:
-    """pip's own bytecode stands in RECORD; a run finds it fresh, adds the other levels, and pip takes its own away."""
+    """pip's own bytecode is in RECORD; a run finds it fresh, adds the other levels, and pip removes its own."""
     site = environment.site
     environment.pip("install", "--compile", wheel(tmp_path))
     own = {path: facts for path, facts in snapshot(site / "demo").items() if path.endswith(b".pyc")}

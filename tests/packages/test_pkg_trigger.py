@@ -105,7 +105,7 @@ def own_trigger(system: FreeBSD, interpreter: Interpreter) -> str:
 
 
 def quiet(said: Said) -> bool:
-    """Whether nobody complained."""
+    """Whether nothing complained."""
     return "pyctrigger:" not in said.out + said.err and "failed" not in said.err.replace("0 failed", "")
 
 
@@ -235,7 +235,7 @@ def test_an_upgrade_sweeps_what_only_the_old_version_had(system: FreeBSD, first:
 
 @pytest.mark.parametrize("left", ["", "demo/data.txt"])
 def test_a_deleted_package_leaves_nothing(system: FreeBSD, first: Interpreter, left: str) -> None:
-    """What pkg couldn't remove, because of our bytecode in it, goes; what somebody else put there stays."""
+    """What pkg couldn't remove because of our bytecode is removed; what others put there stays."""
     site = site_of(first)
     system.install("py-demo", {f"{site}/demo/__init__.py": "", f"{site}/demo/sub/mod.py": ""})
     if left:
@@ -261,7 +261,7 @@ def test_a_touched_directory_that_is_gone_is_swept_around(system: FreeBSD, first
 
 
 def test_the_program_is_told_what_is_there(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
-    """By a list of its own, NUL behind NUL, in order: existing directories in its flavour's site directory."""
+    """By its own list, NUL-separated and in order: existing directories in its flavour's site directory."""
     one, other = pair
     listing = 'for list; do :; done; printf \'%s\\n\' "$@" > /var/tmp/words; cat "$list" > /var/tmp/list'
     _replace_launcher(system, f'#!/bin/sh\n{listing}\nstat -c \'%a %u\' "$list" > /var/tmp/mode\necho done > "$list"\n')
@@ -437,7 +437,7 @@ def test_what_a_failed_install_left_bare_is_compiled_by_the_next_transaction(
 
 
 def test_what_another_ports_trigger_stopped_is_healed_by_the_next(system: FreeBSD, first: Interpreter) -> None:
-    """pkg ends with 0, and nobody has seen to the package."""
+    """pkg ends with 0, and the package wasn't compiled."""
     neighbour = system.top / TRIGGERS / "neighbour.ucl"
     neighbour.write_text(NEIGHBOUR.replace('print("the neighbour ran")', 'error("broken")'))
     own = system.top / TRIGGERS / f"python-pycache-{first.flavour}.ucl"
@@ -544,7 +544,7 @@ def put_pkg(system: FreeBSD, script: str, *, owner: int = 0) -> None:
 def test_pkg_is_asked_where_its_database_is(
     system: FreeBSD, first: Interpreter, script: str, owner: int, kept: bool
 ) -> None:
-    """What its packages own stays to the byte; where nobody can say what that is, everything does."""
+    """What its packages own stays byte for byte; if that can't be determined, everything stays."""
     site, tag = site_of(first), tag_of(first)
     owned = f"{site}/demo/__pycache__/__init__.{tag}.pyc"
     system.fail_after("py-demo", {f"{site}/demo/__init__.py": "x = 1\n", owned: "not fresh"})
@@ -561,7 +561,7 @@ def test_pkg_is_asked_where_its_database_is(
 
 
 def test_uninstall_keeps_what_a_package_owns(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
-    """And names it; the other flavour's, which an administrator installed, goes."""
+    """And names it; the other flavour's, which an administrator installed, is removed."""
     trigger = own_trigger(system, pair[0])
     versions = [word for each in pair for word in ("--python", version_of(each))]
     command = system.inside(LAUNCHER, "hooks", "uninstall", "--manager", "pkg", *versions)
@@ -779,7 +779,7 @@ def test_the_cleanup_leaves_what_packages_own(system: FreeBSD, pair: tuple[Inter
 
 
 def test_a_free_threaded_flavour_leaves_alone_and_stays_alone(system: FreeBSD) -> None:
-    """3.13t has the cache tag of 3.13, and a site directory of its own."""
+    """3.13t has the cache tag of 3.13, and its own site directory."""
     pycs = [f"usr/local/lib/python3.13{letter}/site-packages/m/__pycache__/m.cpython-313.pyc" for letter in ("t", "")]
     write_tree(system.top, dict.fromkeys(pycs, "x"))
     system.install("trigger", {f"{TRIGGERS}/python-pycache-py313t.ucl": render("--python", "3.13t")})
@@ -793,7 +793,7 @@ def test_a_free_threaded_flavour_leaves_alone_and_stays_alone(system: FreeBSD) -
 def test_without_a_readable_database_the_cleanup_leaves_everything(
     system: FreeBSD, pair: tuple[Interpreter, Interpreter], damage: str
 ) -> None:
-    """Who can't tell what packages own says so, and how it is done by hand."""
+    """If it can't be determined what packages own, that is reported, with how to do it by hand."""
     fill(system, pair)
     (system.top / TRIGGERS / "neighbour.ucl").write_text(NEIGHBOUR)
     system.set_journal("truncate")
@@ -819,7 +819,7 @@ def test_without_a_readable_database_the_cleanup_leaves_everything(
 
 
 def test_a_cleanup_without_descriptors_says_so(system: FreeBSD, first: Interpreter) -> None:
-    """pkg.readdir keeps each; what was reached is done, the rest is told, and the neighbours run."""
+    """pkg.readdir keeps each; what was reached is done, the rest is reported, and the neighbours run."""
     site = site_of(first)
     system.install("py-wide", {f"{site}/wide/{number:03}/mod.py": "" for number in range(100)})
     (system.top / TRIGGERS / "neighbour.ucl").write_text(NEIGHBOUR)
@@ -1005,7 +1005,7 @@ def test_the_proof_is_given_at_the_end(pyctrigger: Command, site: Path, newest: 
 
 
 def test_no_proof_of_what_was_not_done(pyctrigger: Command, tmp_path: Path) -> None:
-    """The interpreter is missing, which a hook's exit code doesn't tell."""
+    """The interpreter is missing, which a hook's exit code doesn't show."""
     proof = tmp_path / "list"
     proof.write_text("")
 

@@ -45,7 +45,7 @@ def everything(top: Path) -> list[tuple[str, int, int]]:
 
 
 def test_a_link_in_a_root_takes_no_script_out_of_it(tmp_path: Path) -> None:
-    """The host has files where the link leads: they stay, whatever the script is called for."""
+    """The host has files where the link leads: they stay, whatever the script is called with."""
     changed = [
         (place, call)
         for place in PLACES
@@ -96,7 +96,7 @@ def test_a_purge_says_what_it_leaves_in_a_root(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["rpm/pyctrigger.spec", "arch/pyctrigger.install"])
 def test_the_others_scripts_know_no_root_but_their_own(name: str) -> None:
-    """rpm and pacman run them after chroot: a path of theirs begins at the root that they serve."""
+    """rpm and pacman run them after chroot: their paths begin at the root."""
     text = (PORTS / name).read_text()
     assert not {"DPKG_ROOT", "PKG_ROOTDIR", "RPM_BUILD_ROOT", "${ROOT"} & set(text.split())
     removed = [word for line in text.splitlines() if "rm -rf" in line for word in line.partition("rm -rf")[2].split()]
