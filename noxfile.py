@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import tempfile
 from pathlib import Path
 
 import nox
@@ -10,6 +13,7 @@ nox.options.sessions = ["tests"]
 
 CHECKOUT = Path(__file__).resolve().parent
 LOCKS = Path("tests/locks")
+MEMORY = "/dev/shm"  # noqa: S108 - only for a directory that tempfile makes in it
 #: What each lock holds, beside what stands in NAME.in: an extra of pyproject.toml's, or what pyctrigger needs to run.
 #: All agree with the first.
 LOCKED = {
@@ -102,17 +106,33 @@ def attacks(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Change the core a little, one place at a time, and see whether tests/unit notices; as root, with 3.10 or later.
+    """Change modules of the core a little, one place at a time, and see whether the tests that mirror them notice.
 
-    After `--`: names, as `pyctrigger.tree.writer*`; what survives is listed at the end.
+    As root, with Python 3.10 or later, in a copy in memory. After `--`: modules, as `tree/writer state/quota`, each
+    against `tests/unit/tree/test_writer.py`, or all in that folder where there is no such file. Without any, all of the
+    core against all of tests/unit, which takes hours. What survives is listed after each.
     """
     install_locked(session, "mutants", "test")
-    with session.chdir(session.create_tmp()):
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="mutants-", dir=memory) as copy, session.chdir(copy):
         for name in ("src", "tests", "hooks", "pyproject.toml"):
-            session.run("rm", "-rf", name, external=True)
             session.run("cp", "-R", str(CHECKOUT / name), name, external=True)
-        session.run("mutmut", "run", *session.posargs)
-        session.run("mutmut", "results")
+        settings = Path("pyproject.toml").read_text(encoding="utf-8")
+        for module in session.posargs or [""]:
+            if module:
+                Path("pyproject.toml").write_text(only_module(settings, module), encoding="utf-8")
+            session.run("rm", "-rf", "mutants", external=True)
+            session.run("mutmut", "run")
+            session.run("mutmut", "results")
+
+
+def only_module(settings: str, module: str) -> str:
+    """Returns pyproject.toml with mutants of one module alone, and only the tests that mirror it."""
+    mirror = CHECKOUT / "tests/unit" / Path(module).parent / f"test_{Path(module).name}.py"
+    tests = (mirror if mirror.exists() else mirror.parent).relative_to(CHECKOUT)
+    for key, value in (("only_mutate", f"src/pyctrigger/{module}.py"), ("pytest_add_cli_args_test_selection", tests)):
+        settings = re.sub(rf"(?ms)^{key} = \[.*?\]$", f'{key} = ["{value}"]', settings)
+    return settings
 
 
 @nox.session

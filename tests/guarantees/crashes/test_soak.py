@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from interpreters import Interpreter
 
 SEED = 16
-#: As many as come in a minute on two quiet processors.
-MINUTES, TRANSACTIONS = 1, 60
+#: As many as come in less than a minute on two quiet processors. Each kind of step is among them.
+MINUTES, TRANSACTIONS = 1, 40
 
 
 @pytest.mark.timeout(1200)

@@ -172,7 +172,9 @@ def test_killed_hook_loses_nothing(
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [(["one"], ["one", "two"]), (["one", "two"], ["one"])], ids=["wider", "narrower"]
+    ("first", "second"),
+    [(["one"], ["one", "two"]), (["one", "two"], ["one"]), (["one"], ["two"])],
+    ids=["wider", "narrower", "another"],
 )
 def test_a_killed_hook_beside_pending_work_loses_nothing(
     machine: Machine, held: Any, scope: list[Argument], site: Path, state: State, first: list[str], second: list[str]
