@@ -298,6 +298,22 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def test_every_test_file_that_a_page_names_is_there() -> None:
+    """By its name alone, which only one file has outside of tests/unit, or by its path."""
+    files = [path for path in (CHECKOUT / "tests").rglob("test_*.py") if "unit" not in path.parts]
+    names = [path.name for path in files]
+    assert sorted(set(names)) == sorted(names)
+    known = {*names, *(str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "tests").rglob("*.py"))}
+    named = {
+        name
+        for page in [*pages(), CHECKOUT / "CONTRIBUTING.md"]
+        for name in re.findall(r"(?:tests/[\w/]*)?\btest_\w+\.py\b", page.read_text(encoding="utf-8"))
+    }
+
+    assert named
+    assert named - known == set()
+
+
 def test_every_page_is_in_the_index() -> None:
     """And the index is where the README sends its readers."""
     index = DOCS / "README.md"
