@@ -49,14 +49,14 @@ def site_directories(interpreter: Interpreter, bounds: Bounds, site_dirs: Sequen
     elif bounds.prefixes:
         found = [path for prefix in bounds.prefixes for path in _packages_in(interpreter, prefix, bounds)]
     else:
-        found = _own_packages(interpreter)
+        found = list(own_directories(interpreter).packages)
     return existing(map(SiteDirectory, found), bounds.locate)
 
 
 def standard_library(interpreter: Interpreter, bounds: Bounds) -> list[SiteDirectory]:
     """Returns the existing directories of the standard library; for prefixes only their own, which few have."""
-    own = _standard_library(interpreter)
-    found = [] if bounds.prefixes else own
+    own = own_directories(interpreter).library
+    found = [] if bounds.prefixes else list(own)
     for prefix in bounds.prefixes:
         paths = [*own, *(os.path.join(prefix, each, interpreter.library) for each in ("lib", "lib64"))]
         inside = [path for path in paths if bounds.locate(path) and bounds.lies_in(path, prefix)]
@@ -112,13 +112,12 @@ class OwnDirectories(NamedTuple):
 
 def own_directories(interpreter: Interpreter) -> OwnDirectories:
     """Returns the directories of an interpreter in the scheme of the system's package manager."""
-    return OwnDirectories(tuple(_own_packages(interpreter)), tuple(_standard_library(interpreter)))
-
-
-def _own_packages(interpreter: Interpreter) -> list[str]:
     if interpreter.environment is not None:
-        return _environment_paths(interpreter, interpreter.environment)
-    return _with_twins(_scheme_paths(interpreter, ("purelib", "platlib")))
+        packages = _environment_paths(interpreter, interpreter.environment)
+    else:
+        packages = _with_twins(_scheme_paths(interpreter, ("purelib", "platlib")))
+    library = _with_twins(_scheme_paths(interpreter, ("stdlib", "platstdlib")))
+    return OwnDirectories(tuple(packages), tuple(library))
 
 
 def _scheme_paths(interpreter: Interpreter, keys: Iterable[str]) -> list[str]:
@@ -137,10 +136,6 @@ def _has_other_manager() -> bool:
     from ..packages.every import MANAGERS  # not needed on a system with dpkg
 
     return any(kind().is_present for kind in MANAGERS.values())
-
-
-def _standard_library(interpreter: Interpreter) -> list[str]:
-    return _with_twins(_scheme_paths(interpreter, ("stdlib", "platstdlib")))
 
 
 def _environment_paths(interpreter: Interpreter, prefix: str) -> list[str]:

@@ -21,7 +21,7 @@ from ..buffers import Buffer
 
 _LENGTH = struct.Struct("<I").unpack_from
 _READY = b"pyctrigger-worker-1"
-_CHECK_ONLY, _WARM_UP, _LOAD, _COMPARE = 1, 2, 4, 8
+_WARM_UP, _LOAD, _COMPARE = 2, 4, 8
 _RETIRING = 0x80
 _NEEDS_CODEC = 3
 _MAX_CODEC_NAME = 40
@@ -107,22 +107,24 @@ Frame = list[Buffer]
 """The bytes of a frame in pieces, so that a long source needn't be copied to put a few numbers before it."""
 
 
-def frame(*pieces: Buffer) -> Frame:
-    """Returns a frame: the length, and then the bytes."""
-    return [struct.pack("<I", sum(map(len, pieces))), *pieces]
-
-
-def request(levels: list[LevelRequest], path: bytes, source: bytes, *, check_only: bool = False) -> Frame:
+def request(
+    levels: list[LevelRequest], path: bytes, source: bytes, bodies: Sequence[Buffer] = (), *, flags: int = 0
+) -> Frame:
     """Returns the request to compile a source at several levels, with the file name `path`.
 
-    `check_only` is for the program `compare`: it only checks whether the hashes are that source's.
+    The program `compare` only checks whether the hashes are that source's.
     """
-    return _build_request(_CHECK_ONLY if check_only else 0, levels, path, source)
+    head = struct.pack("<BBI", flags, len(levels), len(path))
+    for level, known in levels:
+        head += struct.pack("<BB8s", level, known is not None, known or b"")
+    sized = [piece for body in bodies for piece in (struct.pack("<I", len(body)), body)]
+    pieces = [head + path, *sized, source]
+    return [struct.pack("<I", sum(map(len, pieces))), *pieces]
 
 
 def warm_up(source: bytes) -> Frame:
     """Returns the request to compile a source without an answer."""
-    return _build_request(_WARM_UP, [LevelRequest(0)], b"", source)
+    return request([LevelRequest(0)], b"", source, flags=_WARM_UP)
 
 
 def question(levels: list[int], path: bytes, source: bytes, bodies: list[Buffer], *, compare: bool) -> Frame:
@@ -130,16 +132,7 @@ def question(levels: list[int], path: bytes, source: bytes, bodies: list[Buffer]
 
     Loading a doubtful body can crash the process, or do worse; so it is never sent to a worker that compiles.
     """
-    return _build_request(_COMPARE if compare else _LOAD, list(map(LevelRequest, levels)), path, source, bodies)
-
-
-def _build_request(
-    flags: int, levels: list[LevelRequest], path: bytes, source: bytes, bodies: Sequence[Buffer] = ()
-) -> Frame:
-    pieces = [struct.pack("<BBI", flags, len(levels), len(path))]
-    pieces += [struct.pack("<BB8s", level, known is not None, known or b"") for level, known in levels]
-    sized = [piece for body in bodies for piece in (struct.pack("<I", len(body)), body)]
-    return frame(b"".join(pieces) + path, *sized, source)
+    return request(list(map(LevelRequest, levels)), path, source, bodies, flags=_COMPARE if compare else _LOAD)
 
 
 def parse_ready(payload: Buffer) -> Ready:

@@ -145,7 +145,7 @@ def test_hash_is_compared_by_the_target(target: Interpreter) -> None:
         other = wire.LevelRequest(1, bytes(8))
         same = pool.ask(Job(wire.request([known, other], b"/m.py", source), None))
     with Pool(target, Limits(), 1, hashes=True, program="compare") as pool:
-        looked = pool.ask(Job(wire.request([known, other], b"/m.py", source, check_only=True), None))
+        looked = pool.ask(Job(wire.request([known, other], b"/m.py", source), None))
     assert first.source_hash != bytes(8)
     assert isinstance(same, wire.Compiled)
     assert isinstance(looked, wire.Compiled)

@@ -15,10 +15,10 @@ from pyctrigger.workers import wire
 def test_bytes_of_a_request() -> None:
     """Flags, levels, length of the path; each level with the hash that its pyc has; path and source as they are."""
     levels = [wire.LevelRequest(0), wire.LevelRequest(2, bytes.fromhex("0123456789abcdef"))]
-    data = b"".join(wire.request(levels, b"/a\nb\xff.py", b"x\0\r\n", check_only=True))
+    data = b"".join(wire.request(levels, b"/a\nb\xff.py", b"x\0\r\n"))
     assert data.hex(" ", 1).replace(" ", "") == (
         "26000000"  # 38 bytes follow
-        "01"
+        "00"
         "02"
         "08000000"
         "00"
@@ -167,12 +167,6 @@ def test_bytes_of_a_question(compare: bool, flag: str) -> None:
     levels = "00 00 0000000000000000" + "02 00 0000000000000000"
     expected = f"28000000 {flag} 02 02000000 {levels} 2f6d 02000000 6162 01000000 63 73"
     assert expected.replace(" ", "") == asked.hex()
-
-
-@pytest.mark.parametrize(("check_only", "flag"), [(False, 0), (True, 1)])
-def test_flag_of_a_request(check_only: bool, flag: int) -> None:
-    """The first byte after the length."""
-    assert flag == b"".join(wire.request([wire.LevelRequest(1)], b"/m", b"", check_only=check_only))[4]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pyctrigger.interpreter.remote.serve import BROKEN, CHANGED, SAME, Request, code_of, failed, reply, serve
 
-CHECK_ONLY, LOAD, COMPARE = 1, 4, 8
+LOAD, COMPARE = 4, 8
 
 
 def are_equal(one: "Any", other: "Any") -> bool:
@@ -62,19 +62,19 @@ def judge_body(data: bytes, path: str, level: int, body: bytes, compare: bool) -
 def answer(request: "Request", memory: int) -> bytes:
     """Answer one request to check bodies, or the hashes in their headers."""
     begun = time.perf_counter()
-    bodies, source = [], request.rest
+    source, states = request.rest, []
+    bodies = []
     for _ in request.levels if request.flags & (LOAD | COMPARE) else ():
         (size,) = struct.unpack_from("<I", source, 0)
         bodies.append(source[4 : 4 + size])
         source = source[4 + size :]
     source_hash = request.hash_of(source)
     try:
-        if request.flags & CHECK_ONLY:
-            states = [SAME if known == source_hash else CHANGED for _, _, known in request.levels]
-        else:
-            compare = bool(request.flags & COMPARE)
-            levels = [level for level, _, _ in request.levels]
-            states = [judge_body(source, request.path, level, body, compare) for level, body in zip(levels, bodies)]
+        for number, (level, _, known) in enumerate(request.levels):
+            if bodies:
+                states.append(judge_body(source, request.path, level, bodies[number], bool(request.flags & COMPARE)))
+            else:
+                states.append(SAME if known == source_hash else CHANGED)
     except Exception as error:
         return failed(error, source, memory)
     spent = int((time.perf_counter() - begun) * 1e6)

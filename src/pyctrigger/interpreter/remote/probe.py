@@ -28,11 +28,10 @@ def schemes() -> "dict[str, dict[str, str]]":
 def inside(prefix: str) -> "list[str]":
     """Returns the directories of packages in an environment below `prefix`."""
     variables = {"base": prefix, "platbase": prefix, "installed_base": prefix, "installed_platbase": prefix}
-    known = sysconfig.get_scheme_names()
-    scheme = [name for name in ("venv", "posix_prefix", "pypy") if name in known]
-    if not scheme:
-        return []
-    return sorted({sysconfig.get_path(key, scheme[0], variables) for key in ("purelib", "platlib")})
+    for name in ("venv", "posix_prefix", "pypy"):
+        if name in sysconfig.get_scheme_names():
+            return sorted({sysconfig.get_path(key, name, variables) for key in ("purelib", "platlib")})
+    return []
 
 
 def default_scheme() -> str:

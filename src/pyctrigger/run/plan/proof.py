@@ -75,7 +75,7 @@ class Prover:
             return everything
         levels = [wire.LevelRequest(state.level, state.source_hash) for state in asked]
         path = os.fsencode(layout.describe_source(relative, stale.name))
-        answer = self._ask(layout, wire.request(levels, path, text.data, check_only=True))
+        answer = self._ask(layout, wire.request(levels, path, text.data))
         if not isinstance(answer, wire.Compiled):
             return everything
         return frozenset(state.level for state, level in zip(asked, answer.levels) if level.state != wire.SAME)
