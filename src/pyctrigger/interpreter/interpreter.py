@@ -82,10 +82,8 @@ class Interpreter(NamedTuple):
             return True
         try:
             os.lstat((self.root or "") + self.executable)
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:
-            pass  # unknown, so assume that it exists
+        except OSError as error:  # of any other we don't know, so assume that it exists
+            return isinstance(error, (FileNotFoundError, NotADirectoryError))
         return False
 
     @property

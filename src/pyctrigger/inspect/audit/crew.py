@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ...errors import ShortageError
-from ...interpreter.child import describe_death, kill, printable, start_own
+from ...interpreter.child import describe_death, kill, start_own
 from ...interpreter.worker_accounts import lease
 from .answer import NoAnswerError, parse_answer
 from .judgement import TargetFacts
@@ -131,8 +131,7 @@ class _ReaderProcess:
         assert self._child.stderr is not None
         os.set_blocking(self._child.stderr.fileno(), False)
         with self._child.stderr as stream:
-            noise = printable(stream.read(_MOST_NOISE) or b"")
-        return describe_death(died) + (f", it said: {noise}" if noise else "")
+            return describe_death(died, stream.read(_MOST_NOISE) or b"")
 
     def _give_back(self) -> None:
         if self._lease is not None:

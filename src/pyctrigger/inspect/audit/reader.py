@@ -12,8 +12,7 @@ import os
 import socket
 from typing import Any
 
-from ...interpreter.remote.powerless import become, bound
-from ...interpreter.remote.serve import die_with_host
+from ...interpreter.remote.powerless import become, bound, die_with_host
 from ...pyc import source_hash  # noqa: F401 - read while it may be
 from .examination import examine
 from .judgement import TargetFacts

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import types
     from typing import Any
 
+    from pyctrigger.interpreter.remote.powerless import die_with_host
     from pyctrigger.interpreter.remote.serve import (
         BODY,
         NEEDS_CODEC,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
         Request,
         clock,
         code_of,
-        die_with_host,
         failed,
         failure,
         reply,

@@ -1,10 +1,12 @@
-"""Run by the target: drops all privileges for good, and proves it. The host's own children use it, too.
+"""Run by the target: drops all privileges for good, and proves it; ends with its host. Our own children use it, too.
 
 Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours imported, no side effects of the import.
 `bound` does late imports before privileges are dropped: an unprivileged account may not be able to read the module.
 """
 
+import _signal as signal  # type: ignore[import-not-found]
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,3 +71,37 @@ def require_powerless(uid: int, gid: int) -> None:
         except OSError:
             continue
         raise PermissionError("it can regain privileges that it dropped")
+
+
+def die_with_host(lifeline: int) -> None:
+    """Let the kernel kill us when the host's end of the pipe `lifeline` closes, even in the middle of compile().
+
+    SIGIO's default action ends a process on Linux (fcntl(2), F_SETOWN); FreeBSD ignores SIGIO, but has procctl(2).
+    Changing ids undoes neither. Raises OSError.
+    """
+    import fcntl
+    import select
+
+    try:
+        if sys.platform.startswith("freebsd"):
+            import ctypes
+
+            PROC_PDEATHSIG_CTL, P_PID = 11, 0
+            wanted = ctypes.c_int(signal.SIGKILL)
+            procctl = ctypes.CDLL(None, use_errno=True).procctl
+            procctl.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int, ctypes.c_void_p]
+            procctl(P_PID, 0, PROC_PDEATHSIG_CTL, ctypes.byref(wanted))
+        else:
+            signal.signal(signal.SIGIO, signal.SIG_DFL)
+            fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    finally:
+        # The host may have died before the signal was set up.
+        try:
+            is_over = bool(select.select([lifeline], [], [], 0)[0])  # poll(2) fails with RLIMIT_NOFILE 0
+        except ValueError:  # the descriptor is too high for select(2)
+            poller = select.poll()
+            poller.register(lifeline, 0)
+            is_over = bool(poller.poll(0))
+        if is_over:
+            os._exit(0)

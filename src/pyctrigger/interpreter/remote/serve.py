@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import types
     from typing import Callable
 
-    from pyctrigger.interpreter.remote.powerless import become, bound, require_powerless
+    from pyctrigger.interpreter.remote.powerless import become, bound, die_with_host, require_powerless
 
 RETIRING = 0x80
 COMPILED, FAILED, NEEDS_FORK, NEEDS_CODEC = 0, 1, 2, 3
@@ -73,40 +73,6 @@ def write_frame(payload: bytes) -> None:
     data = memoryview(struct.pack("<I", len(payload)) + payload)
     while data:
         data = data[os.write(OUTPUT, data) :]
-
-
-def die_with_host(lifeline: int) -> None:
-    """Let the kernel kill us when the host's end of the pipe `lifeline` closes, even in the middle of compile().
-
-    SIGIO's default action ends a process on Linux (fcntl(2), F_SETOWN); FreeBSD ignores SIGIO, but has procctl(2).
-    """
-    import fcntl
-    import select
-
-    if sys.platform.startswith("freebsd"):
-        import ctypes
-
-        PROC_PDEATHSIG_CTL, P_PID = 11, 0
-        wanted = ctypes.c_int(signal.SIGKILL)
-        procctl = ctypes.CDLL(None, use_errno=True).procctl
-        procctl.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int, ctypes.c_void_p]
-        procctl(P_PID, 0, PROC_PDEATHSIG_CTL, ctypes.byref(wanted))
-    else:
-        try:
-            signal.signal(signal.SIGIO, signal.SIG_DFL)
-            fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-            fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-        except OSError:
-            REFUSED_CALLS.add("fcntl(F_SETOWN)")
-    # The host may have died before the signal was set up.
-    try:
-        is_over = bool(select.select([lifeline], [], [], 0)[0])  # poll(2) fails with RLIMIT_NOFILE 0
-    except ValueError:  # the descriptor is too high for select(2)
-        poller = select.poll()
-        poller.register(lifeline, 0)
-        is_over = bool(poller.poll(0))
-    if is_over:
-        os._exit(0)
 
 
 def limit(memory: int, processes: int = 0) -> int:
@@ -412,7 +378,10 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
     lifeline, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
     options = dict(each.partition("=")[::2] for each in sys.argv[6:])
     account, codec = int(options.get("account", -1)), options.get("codec", "")
-    die_with_host(lifeline)
+    try:
+        die_with_host(lifeline)
+    except OSError:
+        REFUSED_CALLS.add("fcntl(F_SETOWN)")
     memory = limit(memory, 2 if account > 0 else 0)
     hash_of = importlib.import_module("importlib.util").source_hash if hashes else no_hash
     # CPU time, not wall-clock time: an emulated or overloaded machine must not fail good sources. The default action of

@@ -14,7 +14,6 @@ import select
 import signal
 import socket
 import struct
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 from ...errors import DefectError, PyctriggerError, RefusedError, ShortageError
 from ...forking import fork
 from ...interpreter.child import describe_death
+from ...interpreter.remote.powerless import die_with_host
 from ...outcome.observer import Observer
 from ...tree.identity import begin_acting, places_met
 
@@ -212,7 +212,7 @@ def _live_in_child(
     try:
         _reset_signals()
         _close_others({channel.fileno(), life, *keep})
-        _die_with_parent(life)
+        die_with_host(life)
         relay = Relay(channel, observer)
         try:
             begin_acting()
@@ -260,30 +260,6 @@ def _last_descriptor() -> int:
     with contextlib.suppress(OSError):
         return max(map(int, os.listdir("/proc/self/fd")))
     return os.sysconf("SC_OPEN_MAX")
-
-
-def _die_with_parent(life: int) -> None:
-    """Have the kernel end us when the parent's end of a pipe closes: set-id calls take prctl(2)'s word back.
-
-    SIGIO's default action ends a process on Linux (fcntl(2), F_SETOWN); FreeBSD has procctl(2), which they don't undo.
-    """
-    import fcntl
-
-    if sys.platform.startswith("freebsd"):
-        import ctypes
-
-        wanted = ctypes.c_int(signal.SIGKILL)
-        procctl = ctypes.CDLL(None).procctl
-        procctl.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int, ctypes.c_void_p]
-        procctl(0, 0, 11, ctypes.byref(wanted))  # P_PID, ourselves, PROC_PDEATHSIG_CTL
-    else:
-        signal.signal(signal.SIGIO, signal.SIG_DFL)
-        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
-    poller = select.poll()
-    poller.register(life, 0)
-    if poller.poll(0):
-        os._exit(0)
 
 
 def _send(channel: socket.socket, value: Any) -> None:
