@@ -81,7 +81,7 @@ PRIVATE: list[tuple[int, int, str, str | None]] = [
     (0o775, 0, "new", "may write"),
     (0o1777, 0, "state", None),  # nobody can replace what root has made
     (0o1777, 0, "new", None),
-    (0o1777, 0, "new/deep", "everybody may make"),
+    (0o1777, 0, "new/deep", "everybody may create"),
     (0o755, 65534, "state", "65534"),
     (0o755, 65534, "new/deep", "65534"),
 ]
