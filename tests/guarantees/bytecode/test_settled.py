@@ -357,20 +357,21 @@ def vouch(pyctrigger: Command, before: os.stat_result, after: os.stat_result) ->
 
 
 def test_a_repair_trusts_no_state(pyctrigger: Command, settled: Path, scope: list[str], newest: Interpreter) -> None:
-    """A damaged pyc that all records vouch for, and a source of which they say that it doesn't compile."""
+    """A damaged pyc that all records vouch for, its directory's too, and a source that they say doesn't compile."""
     pyc = settled / f"package/__pycache__/a.{tag_of(newest)}.pyc"
     whole, before = pyc.read_bytes(), pyc.stat()
     damage(pyc)
     vouch(pyctrigger, before, pyc.stat())
-    source = settled / "package/b.py"
+    source = settled / "other/m.py"
     interpreter = pyctrigger.json("status", *scope).run["interpreter"]
     fact = (identity_of(source.stat()), digest_of(source.read_bytes()), bytes.fromhex(interpreter["magic_number"]))
     database = manifest(pyctrigger)
     values = (os.fsencode(source), *fact, "syntax", "line 1, SyntaxError", 0)
     database.execute("insert into uncompilable values (?, ?, ?, ?, ?, ?, ?)", values)
-    database.execute("delete from settled where directory like '%package%'")
+    database.execute("delete from settled where directory like '%other%'")
     database.close()
-    (settled / f"package/__pycache__/b.{tag_of(newest)}.pyc").unlink()
+    (settled / f"other/__pycache__/m.{tag_of(newest)}.pyc").unlink()
+    assert {key for key in rows(pyctrigger) if b"package" in key}
 
     believed = pyctrigger.json("run", *scope)
     repaired = pyctrigger.json("repair", *scope)
