@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -307,3 +308,14 @@ def test_a_circle_of_packages_is_found() -> None:
     """It has no floor that it could be drawn on."""
     with pytest.raises(ValueError, match="a circle: state > tree > state"):
         floors({"state.lock": {"tree.sweep"}, "tree.sweep": {"state.lock"}})
+
+
+def test_what_tests_share_imports_no_test() -> None:
+    """A helper in a test file would be imported twice: by pytest, and by its plain name."""
+    shared = [*(CHECKOUT / "tests/support").rglob("*.py"), *(CHECKOUT / "tests/bench").rglob("*.py")]
+    assert shared
+    assert [] == [
+        (path.name, name)
+        for path in shared
+        for name in re.findall(r"^\s*(?:from|import) (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]

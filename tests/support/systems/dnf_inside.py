@@ -9,10 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from test_rpm import RpmRoot
-
 from conftest import absent
 from manager_packages import Payload
+from rpm_root import RpmRoot
 from scratch_root import not_needed
 from system_tools import find_tool
 

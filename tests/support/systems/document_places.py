@@ -13,9 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from test_pacman import PacmanRoot
-from test_rpm import RpmRoot
-
 import corpus
 from archives import build, compile_tree, package_tree
 from confinement import private_mounts
@@ -28,6 +25,8 @@ from image_builder import builder, hide_cache
 from installations import make_prefix
 from manager_packages import Payload, built_pyctrigger, checkout_of, need_tools, new_system, site_of
 from packages import write_tree
+from pacman_root import PacmanRoot
+from rpm_root import RpmRoot
 from scratch_root import lay_out, library_of, relocatable
 from system_tools import find_tool
 
