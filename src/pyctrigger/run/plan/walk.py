@@ -140,7 +140,7 @@ class Planner:
     def _examined(self, relative: str, *, deep: bool) -> Generator[Step, None, Seen | None]:
         """Yields the steps for one directory. Returns what is in it, or None if it can't be examined."""
         problem = Step.of(relative)
-        if relative.count("/") >= _DEEPEST:
+        if relative.count("/") + 1 >= _DEEPEST:
             yield problem._replace(unexamined=f"more than {_DEEPEST} directories deep")
             return None
         try:
