@@ -202,12 +202,12 @@ class PycWriter:
         header = self._wanted.expected_header(stale.status)
         seen = identity_at(stale.status, self._results.began)
         left: list[LevelState] = []
-        files: dict[str, list[LevelState]] = {}
+        by_code: dict[bytes, list[LevelState]] = {}
         for state in stale.levels:
-            files.setdefault(state.record.pyc if state.record else "", []).append(state)
+            by_code.setdefault(state.record.body_digest if state.record else b"", []).append(state)
         try:
             readers = _readers_now(place, stale)
-            for states in files.values():
+            for states in by_code.values():
                 body = self._recorded_body(place, stale, states[0]) if readers else None
                 renewed = [(each, each.record._replace(source=seen, header=header)) for each in states if each.record]
                 try:

@@ -14,11 +14,11 @@ from pyctrigger.run.apply.writing import PycWriter, SourceRead
 from pyctrigger.run.plan.results import Results
 from pyctrigger.run.plan.steps import LevelState, Stale
 from pyctrigger.state.records.manifest import Manifest
-from pyctrigger.state.records.record import digest_of
+from pyctrigger.state.records.record import UNSEEN, Record, digest_of, identity_of
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout, Place
 from pyctrigger.workers.wire import BODY, SAME, TWIN, Compiled, LevelAnswer
-from unit.run.plan.trees import TEXT, cached, in_memory, knowledge_of, make, pyc, wanted
+from unit.run.plan.trees import MTIME, TEXT, cached, in_memory, knowledge_of, make, pyc, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,3 +92,37 @@ def test_equal_code_is_one_file_where_links_are_wanted(top: Path, links_twins: b
         source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, tuple(levels)), text, digest_of(text.data))
         PycWriter(wanted(links_twins=links_twins), knowledge_of(), Results(Observer())).store(source, answer)
     assert files == len({os.stat(top / "p/__pycache__" / state.pyc).st_ino for state in levels})
+
+
+@pytest.mark.parametrize("bodies", [[A], [A, A], [A, B], [A, B, B]])
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_new_header_leaves_each_level_its_code(top: Path, bodies: list[bytes], is_seen: bool) -> None:
+    """Also where files are too young for their identities to be recorded."""
+    pycs = make(top / "p/__pycache__", {cached("m", level): pyc(body=body) for level, body in enumerate(bodies)})
+    os.utime(top / "p/m.py", (MTIME + 1, MTIME + 1))
+    states, results, manifest = [], Results(Observer()), Manifest(str(top))
+    for level, body in enumerate(bodies):
+        identity = identity_of(os.stat(pycs / cached("m", level))) if is_seen else UNSEEN
+        record = Record(UNSEEN, digest_of(TEXT), identity, digest_of(body), pyc()[:16], 7)
+        states.append(LevelState(level, cached("m", level), Verdict.REFRESHABLE, None, record))
+    with Layout(Tree.open(str(top))) as layout:
+        stale = Stale("m.py", os.stat(top / "p/m.py"), tuple(states))
+        assert PycWriter(wanted(), knowledge_of(manifest), results).refresh(Place(layout, "p"), stale) is None
+
+    expected = [pyc(MTIME + 1, body=body) for body in bodies]
+    assert expected == [(pycs / cached("m", level)).read_bytes() for level in range(len(bodies))]
+    found = [manifest.pycs.get(str(pycs), cached("m", level)) for level in range(len(bodies))]
+    assert [digest_of(body) for body in bodies] == [record.body_digest if record else None for record in found]
+    assert (1, 0) == (results.tally.counts.refreshed, results.tally.counts.failed)
+    manifest.close()
+
+
+def test_code_that_was_changed_is_left_to_the_compiler(top: Path) -> None:
+    """It isn't given a header that fits."""
+    path = make(top / "p/__pycache__", {cached("m"): pyc(body=OLD)}) / cached("m")
+    record = Record(UNSEEN, digest_of(TEXT), UNSEEN, digest_of(A), pyc()[:16], 7)
+    state = LevelState(0, cached("m"), Verdict.REFRESHABLE, None, record)
+    with Layout(Tree.open(str(top))) as layout:
+        stale = Stale("m.py", os.stat(top / "p/m.py"), (state,))
+        assert stale == PycWriter(wanted(), knowledge_of(), Results(Observer())).refresh(Place(layout, "p"), stale)
+    assert pyc(body=OLD) == path.read_bytes()
