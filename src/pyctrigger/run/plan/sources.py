@@ -17,7 +17,7 @@ from ...tree.source import SourceRefused, source_status
 from .glance import Notes
 from .knowledge import Knowledge
 from .steps import DOUBTS, LevelState, Stale, Step
-from .unchanged import Sight
+from .unchanged import Snapshot
 from .verdicts import Judge
 from .wanted import Wanted
 
@@ -50,7 +50,7 @@ class SourceJudge:
         self.has_stale = False
 
     def judge(
-        self, step: Step, listing: SourceListing, names: dict[str, bool], sight: Sight | None
+        self, step: Step, listing: SourceListing, names: dict[str, bool], snapshot: Snapshot | None
     ) -> Generator[Step, None, Step]:
         """Judge every source of a directory; `names` is everything in the directory of its pycs.
 
@@ -71,8 +71,8 @@ class SourceJudge:
                     continue
                 self._decide(step, name, status, self.pycs.states(name, status))
             step.records.extend(self.pycs.records)
-            if sight:
-                sight.add([status for _, status in found], self.pycs.proven, len(self._wanted.levels))
+            if snapshot:
+                snapshot.add([status for _, status in found], self.pycs.proven, len(self._wanted.levels))
         return step
 
     def links_elsewhere(

@@ -95,13 +95,13 @@ class UnchangedFinder:
 
     # -- proving -------------------------------------------------------------------------------------------------
 
-    def end(self, relative: str, listing: SourceListing, sight: Sight | None) -> DirectoryNote | None:
-        """Returns what was proven about a directory; `sight` is None if it needs something now or will later."""
+    def end(self, relative: str, listing: SourceListing, snapshot: Snapshot | None) -> DirectoryNote | None:
+        """Returns what was proven about a directory; `snapshot` is None if it needs something now or will later."""
         if self._notes and self._notes.again:
             return None  # what was just written is too young to prove anything
         key = self._key(relative)
         before = self._known.of(key)
-        seen = sight.packed(listing) if sight is not None else None
+        seen = snapshot.packed(listing) if snapshot is not None else None
         if before is None and seen is None:
             return None
         below = [os.fsencode(name) for name in listing.directories]
@@ -124,7 +124,7 @@ def _have_identities(directory: int, names: Iterable[str], expected: Iterator[tu
     )
 
 
-class Sight:
+class Snapshot:
     """The identities of a directory before it was listed, and of its sources and pycs when they were compared."""
 
     def __init__(self, directory: os.stat_result) -> None:

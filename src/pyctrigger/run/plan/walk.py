@@ -24,7 +24,7 @@ from .knowledge import Knowledge
 from .orphans import RemovalFinder, Seen
 from .sources import AT_ONCE, SourceJudge
 from .steps import ForeignPlace, Step, Totals
-from .unchanged import Sight, UnchangedFinder
+from .unchanged import Snapshot, UnchangedFinder
 from .wanted import Wanted
 
 #: Directories below each other. Import paths end at PATH_MAX; what is deeper than this is no package.
@@ -201,24 +201,24 @@ class Planner:
         """Yields what one directory needs. Returns what is in it. Raises OSError."""
         if self._notes:
             self._notes.directory(relative)
-        sight = Sight(os.fstat(self._layout.sources.directory(relative))) if self._unchanged else None
+        snapshot = Snapshot(os.fstat(self._layout.sources.directory(relative))) if self._unchanged else None
         listing = self._list(relative)
         if self.looked and listing:
             self._seen += len(listing.sources)
             self.looked(self._seen + self._unchanged_sources)
         try:
-            step, pycs = self._list_pycs(relative, listing, sight)
+            step, pycs = self._list_pycs(relative, listing, snapshot)
         except ForeignPlaceError:
             self._leave_to_others(relative, deep=False)
             return Seen(listing, None, 0, keeps_pycache=True)
         has_stale = False
         if listing and self._wanted.judges_sources:
-            step = yield from self._sources.judge(step, listing, pycs.entries if pycs else {}, sight)
+            step = yield from self._sources.judge(step, listing, pycs.entries if pycs else {}, snapshot)
             has_stale = self._sources.has_stale
             step.links.extend(self._sources.links_elsewhere(relative, listing.linked, self._sites))
         removals = self._finder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
         # A directory that is passed over as unchanged wouldn't have its unwanted levels reported.
-        sight = None if self._finder.waits or self._finder.unwanted else sight
+        snapshot = None if self._finder.waits or self._finder.unwanted else snapshot
         if self._notes and self._finder.waits:
             self._notes.wait(relative, self._finder.spared, self._finder.waits_until)
         if self._sizes and pycs:
@@ -226,7 +226,7 @@ class Planner:
         unwanted = self._finder.unwanted if not self._wanted.work.writes else []
         if self._unchanged and listing:
             is_needed = step.is_needed or removals or unwanted
-            note = self._unchanged.end(relative, listing, None if is_needed else sight)
+            note = self._unchanged.end(relative, listing, None if is_needed else snapshot)
             step = step._replace(note=note) if note else step
         for start in range(0, len(removals), AT_ONCE):
             step.removals.extend(removals[start : start + AT_ONCE])
@@ -249,7 +249,7 @@ class Planner:
                     yield self._layout.pycs.lstat(self._layout.pycache(relative), name)
 
     def _list_pycs(
-        self, relative: str, listing: SourceListing | None, sight: Sight | None
+        self, relative: str, listing: SourceListing | None, snapshot: Snapshot | None
     ) -> tuple[Step, PycListing | None]:
         """Returns a step with what is wrong with the directory of pycs itself, and its listing. Raises OSError."""
         step = Step.of(relative)
@@ -257,8 +257,8 @@ class Planner:
             return step, None
         try:
             with self._layout.pycs.entered(self._layout.pycache(relative)) as descriptor:
-                if sight:
-                    sight.enter_pycache(descriptor)
+                if snapshot:
+                    snapshot.enter_pycache(descriptor)
                 if self._notes:
                     self._notes.pycache(relative, descriptor)
                 pycs = list_pycs(descriptor)
