@@ -18,7 +18,7 @@ from ...pyc.header import Verdict
 from ...pyc.names import NAME_MAX, pyc_suffix
 from ...run.apply.forecast import Forecast
 from ...run.operation import Operation
-from ...run.plan.knowledge import Knowledge
+from ...run.plan.knowledge import Knowledge, PlannedSite
 from ...run.plan.steps import LevelState, Step
 from ...run.plan.verdicts import Judge
 from ...run.plan.walk import Planner
@@ -158,8 +158,8 @@ class Examiner:
         for each in self.target.sites:
             with contextlib.suppress(OSError):  # told when somebody asks about it
                 self._layout(each.path)
-        others = frozenset(layout.sources.identity for layout in self._layouts.values())
-        return Planner(self._layouts[site], self.wanted, self._knowledge, others=others, is_library=is_library)
+        others = frozenset(layout.sources.identity for name, layout in self._layouts.items() if name != site)
+        return Planner(PlannedSite(self._layouts[site], self.wanted, self._knowledge, others, is_library))
 
     def _layout(self, site: str) -> Layout:
         layout = self._layouts.get(site)

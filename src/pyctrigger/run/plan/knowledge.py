@@ -11,6 +11,7 @@ from ...packages.ownership import Ownership
 from ...state.records.manifest import Manifest, Uncompilable
 from ...state.records.record import identity_of
 from ...tree.layout import Layout
+from ...tuples import NamedTuple
 from ..scope.request import Request
 from ..scope.target import Target
 from .steps import Step
@@ -18,6 +19,7 @@ from .wanted import Wanted
 
 if TYPE_CHECKING:
     from ...workers.pool import Lost
+    from .glance import Notes
 
 
 class Knowledge:
@@ -91,6 +93,19 @@ class Knowledge:
             elif known.kind in self._limits and known.magic_number == self._magic_number:
                 suspects.add(known.digest)
         return exceeded, suspects
+
+
+class PlannedSite(NamedTuple):
+    """A site directory to plan, and what is known about it."""
+
+    layout: Layout
+    wanted: Wanted
+    knowledge: Knowledge
+    others: frozenset[tuple[int, int]] = frozenset()
+    """The other site directories, by device and inode."""
+    is_library: bool = False
+    notes: Notes | None = None
+    """Where its parts are recorded for the next hook."""
 
 
 def ownership_in(root: str | None, notice: Callable[[str], None]) -> Ownership:

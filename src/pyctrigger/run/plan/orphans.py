@@ -6,14 +6,13 @@ Orphans, residue, levels that are no longer wanted, and everything that a purge 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Set
+from collections.abc import Set
 
 from ...pyc.names import PycNames, pyc_suffix, writer_of
-from ...tree.layout import Layout
 from ...tree.listing import PycListing, SourceListing
 from ...tuples import NamedTuple
+from .knowledge import PlannedSite
 from .steps import Removal, Step
-from .wanted import Wanted
 
 #: Seconds. Importers take no lock, so what looks like their residue may be a pyc in the making.
 RESIDUE_AGE = 3600
@@ -34,10 +33,10 @@ class Seen(NamedTuple):
 class RemovalFinder:
     """Finds what to remove from the directories of pycs of one tree."""
 
-    def __init__(self, layout: Layout, wanted: Wanted, owned_in: Callable[[str], Container[str]]) -> None:
-        self._layout = layout
+    def __init__(self, site: PlannedSite) -> None:
+        self._layout, wanted = site.layout, site.wanted
         self._wanted = wanted
-        self._owned_in = owned_in
+        self._ownership = site.knowledge.ownership
         self._names = PycNames(wanted.cache_tag)
         self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
         self._old = time.time() - RESIDUE_AGE
@@ -76,7 +75,7 @@ class RemovalFinder:
             removals += [Removal(name, "unwanted", source) for name, source in self.unwanted]
         if not removals:
             return []
-        owned = self._owned_in(self._layout.describe_pyc(relative))
+        owned = self._ownership.owned_in(self._layout.describe_pyc(relative))
         left = [removal for removal in removals if removal.name not in owned]
         self.spared = [removal.name for removal in removals if removal.name in owned]
         self.waits |= bool(self.spared)

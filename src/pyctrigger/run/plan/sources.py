@@ -11,15 +11,12 @@ from collections.abc import Generator, Iterator
 from ...pyc.header import NO_PYC, Verdict
 from ...pyc.names import NAME_MAX
 from ...tree.elsewhere import goal_of, leads_to_sources
-from ...tree.layout import Layout
 from ...tree.listing import SourceListing
 from ...tree.source import SourceRefused, source_status
-from .glance import Notes
-from .knowledge import Knowledge
+from .knowledge import PlannedSite
 from .steps import DOUBTS, LevelState, Stale, Step
 from .unchanged import Snapshot
 from .verdicts import Judge
-from .wanted import Wanted
 
 _UINT32 = 0xFFFFFFFF
 #: Characters, of four bytes at most. With a shorter name every pyc's name has room.
@@ -31,19 +28,15 @@ AT_ONCE = 1024
 class SourceJudge:
     """Judges the sources of one site directory, directory by directory."""
 
-    def __init__(
-        self, layout: Layout, wanted: Wanted, knowledge: Knowledge, *, is_library: bool, notes: Notes | None
-    ) -> None:
-        self._layout = layout
-        self._wanted = wanted
-        self._is_library = is_library
-        self._notes = notes
-        self._measures = wanted.measures
-        self._is_uncompilable = knowledge.is_uncompilable
-        self._owns = knowledge.ownership.owns
-        patterns = [fnmatch.translate(pattern) for pattern in wanted.exclude]
+    def __init__(self, site: PlannedSite) -> None:
+        self._layout, self._wanted, self._notes = site.layout, site.wanted, site.notes
+        self._others, self._is_library = site.others, site.is_library
+        self._measures = site.wanted.measures
+        self._is_uncompilable = site.knowledge.is_uncompilable
+        self._owns = site.knowledge.ownership.owns
+        patterns = [fnmatch.translate(pattern) for pattern in site.wanted.exclude]
         self._excluded = re.compile("|".join(patterns)) if patterns else None
-        self.pycs = Judge(layout, wanted, knowledge)
+        self.pycs = Judge(site.layout, site.wanted, site.knowledge)
         #: How many there are, how many are fresh, and, if that is measured, how many bytes they have.
         self.sources = self.fresh = self.bytes = 0
         #: Whether any in the last directory needs something.
@@ -75,11 +68,10 @@ class SourceJudge:
                 snapshot.add([status for _, status in found], self.pycs.proven, len(self._wanted.levels))
         return step
 
-    def links_elsewhere(
-        self, relative: str, names: list[str], sites: frozenset[tuple[int, int]]
-    ) -> Iterator[tuple[str, str]]:
+    def links_elsewhere(self, relative: str, names: list[str]) -> Iterator[tuple[str, str]]:
         """Yields links to directories with sources outside of the scope, not reported before, and their targets."""
         tree = self._layout.sources
+        sites = self._others | {tree.identity}
         for name in names:
             path = self._layout.describe_source(relative, name)
             with contextlib.suppress(OSError):

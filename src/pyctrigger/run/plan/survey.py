@@ -13,7 +13,7 @@ from ...tree.layout import Layout
 from ..scope.paths import Unit, Units
 from ..scope.sites import OpenSites
 from .glance import Notes, Overview
-from .knowledge import Knowledge
+from .knowledge import Knowledge, PlannedSite
 from .results import Denial, Results
 from .steps import ForeignPlace, Step, Totals
 from .walk import Planner
@@ -110,8 +110,8 @@ class Survey:
             self._overview.learn(layout.sources.path, step.part)
 
     def _planner(self, site: SiteDirectory, layout: Layout, notes: Notes | None) -> Planner:
-        others, library = self._sites.identities, site.is_stdlib
-        planner = Planner(layout, self.wanted, self.knowledge, others=others, is_library=library, notes=notes)
+        others = self._sites.identities - {layout.sources.identity}
+        planner = Planner(PlannedSite(layout, self.wanted, self.knowledge, others, site.is_stdlib, notes))
         if self._observer is not None:
             before, observer = self.total.sources, self._observer
             planner.looked = lambda sources: observer.looked(before + sources)

@@ -16,11 +16,9 @@ from ...stamps import stamp_of
 from ...state.records.directories import MOST_NOTED, UnchangedDirectories, UnchangedDirectory, key_of
 from ...state.records.parts import PACKED
 from ...state.records.record import is_older
-from ...tree.layout import Layout
 from ...tree.listing import SourceListing
-from .glance import Notes
+from .knowledge import PlannedSite
 from .steps import DirectoryNote
-from .wanted import Wanted
 
 #: Listings never contain them: a row that does is damaged.
 _NEVER_BELOW = frozenset({"", ".", "..", PYCACHE})
@@ -29,25 +27,14 @@ _NEVER_BELOW = frozenset({"", ".", "..", PYCACHE})
 class UnchangedFinder:
     """Recognises the directories of one tree, which keeps its pycs beside its sources."""
 
-    def __init__(
-        self,
-        layout: Layout,
-        wanted: Wanted,
-        known: UnchangedDirectories,
-        others: frozenset[tuple[int, int]],
-        notes: Notes | None,
-        *,
-        skips_packages: bool,
-    ) -> None:
-        self._layout = layout
-        self._tree = layout.sources
+    def __init__(self, site: PlannedSite, known: UnchangedDirectories) -> None:
+        self._site = site
+        self._layout, self._tree, wanted = site.layout, site.layout.sources, site.wanted
         self._known = known
-        self._notes = notes
-        #: The other site directories, by device and inode.
-        self._others = others
-        self._base = key_of(layout.sources.path)
+        self._notes = site.notes
+        self._base = key_of(self._tree.path)
         self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
-        self._terms = repr((wanted.terms, skips_packages))
+        self._terms = repr((wanted.terms, site.is_library))
 
     def find(self, relative: str) -> tuple[list[str], int] | None:
         """Returns the subdirectories of an unchanged directory, and the number of its sources, all fresh; or None."""
@@ -74,7 +61,7 @@ class UnchangedFinder:
             return False
         seen = PACKED.iter_unpack(unchanged.seen)
         own = next(seen)
-        if relative and own[:2] in self._others:
+        if relative and own[:2] in self._site.others:
             return False
         if not (sources or unchanged.below) and relative:
             above, _, name = relative.rpartition("/")

@@ -14,18 +14,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from ...interpreter.scope import PACKAGE_DIRECTORIES
 from ...stamps import inode_of
 from ...tree.identity import ForeignPlaceError
-from ...tree.layout import Layout
 from ...tree.listing import PycListing, SourceListing, list_pycs, list_sources
 from ..scope.paths import Unit
 from ..scope.sites import reason_to_refuse
 from .disk_usage import FileSizes
-from .glance import Notes
-from .knowledge import Knowledge
+from .knowledge import PlannedSite
 from .orphans import RemovalFinder, Seen
 from .sources import AT_ONCE, SourceJudge
 from .steps import ForeignPlace, Step, Totals
 from .unchanged import Snapshot, UnchangedFinder
-from .wanted import Wanted
 
 #: Directories below each other. Import paths end at PATH_MAX; what is deeper than this is no package.
 _DEEPEST = 200
@@ -35,31 +32,18 @@ _NOTHING: frozenset[str] = frozenset()
 class Planner:
     """Plans one site directory."""
 
-    def __init__(
-        self,
-        layout: Layout,
-        wanted: Wanted,
-        knowledge: Knowledge,
-        *,
-        others: frozenset[tuple[int, int]] = frozenset(),
-        is_library: bool = False,
-        notes: Notes | None = None,
-    ) -> None:
-        self._layout = layout
-        self._wanted = wanted
-        self._sites = others | {layout.sources.identity}
-        self._others = others - {layout.sources.identity}
-        self._is_library = is_library
-        self._notes = notes
-        self._sources = SourceJudge(layout, wanted, knowledge, is_library=is_library, notes=notes)
-        self._finder = RemovalFinder(layout, wanted, knowledge.ownership.owned_in)
+    def __init__(self, site: PlannedSite) -> None:
+        self._site = site
+        self._layout, self._wanted, self._notes = site.layout, site.wanted, site.notes
+        self._sources = SourceJudge(site)
+        self._finder = RemovalFinder(site)
         self._unchanged: UnchangedFinder | None = None
         self._unchanged_sources = 0
-        records = knowledge.records
-        if records is not None and records.keeps_records and wanted.passes_unchanged and not layout.has_prefix:
-            known = records.directories
-            self._unchanged = UnchangedFinder(layout, wanted, known, self._others, notes, skips_packages=is_library)
-        self._sizes = FileSizes() if wanted.measures else None
+        records = site.knowledge.records
+        can_pass = site.wanted.passes_unchanged and not site.layout.has_prefix
+        if records is not None and records.keeps_records and can_pass:
+            self._unchanged = UnchangedFinder(site, records.directories)
+        self._sizes = FileSizes() if site.wanted.measures else None
         self._pyc_bytes = 0
         #: The directories in the site directory, once it has been looked at.
         self._top: list[str] = []
@@ -215,7 +199,7 @@ class Planner:
         if listing and self._wanted.judges_sources:
             step = yield from self._sources.judge(step, listing, pycs.entries if pycs else {}, snapshot)
             has_stale = self._sources.has_stale
-            step.links.extend(self._sources.links_elsewhere(relative, listing.linked, self._sites))
+            step.links.extend(self._sources.links_elsewhere(relative, listing.linked))
         removals = self._finder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
         # A directory that is passed over as unchanged wouldn't have its unwanted levels reported.
         snapshot = None if self._finder.waits or self._finder.unwanted else snapshot
@@ -282,11 +266,11 @@ class Planner:
             if self._layout.has_prefix:
                 return None
             raise
-        if self._others and relative and inode_of(os.fstat(opened.descriptor)) in self._others:
+        if self._site.others and relative and inode_of(os.fstat(opened.descriptor)) in self._site.others:
             raise FileNotFoundError(errno.ENOENT, "a site directory of its own")
         with opened as directory:
             return list_sources(directory, self._skipped(relative))
 
     def _skipped(self, relative: str) -> frozenset[str]:
         """Returns the directories inside the standard library's that don't belong to it."""
-        return PACKAGE_DIRECTORIES if self._is_library and not relative else _NOTHING
+        return PACKAGE_DIRECTORIES if self._site.is_library and not relative else _NOTHING

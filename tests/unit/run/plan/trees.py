@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from pyctrigger.packages.ownership import Ownership
 from pyctrigger.pyc.header import HeaderFormat, InvalidationMode
-from pyctrigger.run.plan.knowledge import Knowledge
+from pyctrigger.run.plan.knowledge import Knowledge, PlannedSite
 from pyctrigger.run.plan.walk import Planner
 from pyctrigger.run.plan.wanted import Wanted
 from pyctrigger.run.scope.paths import Unit
@@ -102,9 +102,9 @@ def plan(
 ) -> list[Step]:
     """The steps for a tree; with `learns` what they prove is recorded in the manifest."""
     knowledge = knowledge_of(manifest, owned)
-    planner_options = {name: options.pop(name) for name in ("is_library",) if name in options}
+    is_library = options.pop("is_library", False)
     with Layout(Tree.open(str(top)), Tree.open(str(prefix)) if prefix else None) as layout:
-        planner = Planner(layout, wanted(**options), knowledge, **planner_options)
+        planner = Planner(PlannedSite(layout, wanted(**options), knowledge, is_library=is_library))
         steps = list(planner.plan(list(units)))
         for step in steps if learns else ():
             knowledge.learn(layout, step)
