@@ -12,7 +12,6 @@ from functools import partial
 from itertools import chain
 
 from ..outcome.outcome import Tally
-from ..state.records.manifest import Manifest
 from .plan.glance import Overview
 from .plan.knowledge import Knowledge
 from .plan.results import Results
@@ -54,7 +53,8 @@ def carry_out(
             observer, units = operation.observer, touched.units
             plan = Survey(sites, units, wanted, knowledge, overview=overview, observer=observer, places=places)
             sites.require_account_owns()
-            with _Keeping(workspace, results, manifest) as keeping:
+            with contextlib.ExitStack() as keeping:
+                keeping.callback(workspace.keep, results, manifest)
                 changes = plan.changes(results)
                 change = next(changes, None)
                 if change is not None:
@@ -65,7 +65,7 @@ def carry_out(
                         execution = Execution(wanted, knowledge, workers, results)
                         execution.warm_up(change)  # while we wait
                         if workspace.enter():
-                            keeping.is_outdated = True
+                            keeping.pop_all()  # what was proven may be old
                             operation.ownership.forget()
                             sites.close()
                             continue
@@ -81,27 +81,9 @@ def carry_out(
             return results.tally, plan.foreign
 
 
-class _Keeping:
-    """Keeps what was done and proven, however that ended, unless it is looked at again."""
-
-    def __init__(self, workspace: Workspace, results: Results, manifest: Manifest) -> None:
-        self._workspace = workspace
-        self._results = results
-        self._manifest = manifest
-        self.is_outdated = False
-
-    def __enter__(self) -> _Keeping:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self.is_outdated:
-            self._workspace.keep(self._results, self._manifest)
-
-
 def _overview(assignment: Assignment, workspace: Workspace, wanted: Wanted) -> Overview | None:
     """What a run learns for the glance of the next hook."""
     target, request, _ = assignment
     if request.work is not Work.RUN or not (workspace.parts.are_kept or request.running.hook):
         return None
-
     return Overview(target, request, wanted, workspace.parts)

@@ -7,11 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..outcome.outcome import Tally
 from ..outcome.report import FlavourReport
 from ..state.locations import lock_directory, lock_file
 from ..state.records.manifest import Manifest
-from ..state.records.parts import Parts
 from ..state.sqlite import has_sqlite
 from .backlog import Backlog
 from .operation import Operation
@@ -43,24 +41,17 @@ class Workspace:
         self._is_entered = False
         self._lock: InstallationLock | None = None
         self._last_use: int | None = None
-        self._parts: Parts | None = None
         self._relay: Relay | None = None
+        self.reload_parts()
 
-    @property
-    def parts(self) -> Parts:
-        """What hooks compare at a glance."""
-        if self._parts is None:
-            self._parts = self.operation.store.parts(self.installation)
-        return self._parts
-
-    def forget_parts(self) -> None:
-        """Somebody else has written them."""
-        self._parts = None
+    def reload_parts(self) -> None:
+        """Read what hooks compare at a glance, anew if another process has written it."""
+        self.parts = self.operation.store.parts(self.installation)
 
     def move_apart(self, relay: Relay) -> None:
         """Go on in a process that was forked: the parent has the lock, the journal, the history and the report."""
         self.operation.move_apart(relay)
-        self.forget_parts()
+        self.reload_parts()
         self._relay = relay
 
     # -- the lock ------------------------------------------------------------------------------------------------
@@ -139,7 +130,10 @@ class Workspace:
         """Say what was left, save what was done, and hand over what became of the files."""
         results.tell_places()
         self.save(results, manifest)
-        self._hand_over(results.tally)
+        if self._relay is not None:
+            self._relay.send("take", results.tally)
+        else:
+            self.report.tally.add(results.tally)
         if results.tally.counts.compiled and self.operation.store.base is not None and not has_sqlite():
             self.operation.observer.notice(
                 "this Python has no module sqlite3: every run examines everything, and no history is kept"
@@ -155,12 +149,6 @@ class Workspace:
         except OSError as error:
             self.operation.store.give_up(error)
             self.operation.store.tell()
-
-    def _hand_over(self, tally: Tally) -> None:
-        if self._relay is not None:
-            self._relay.send("take", tally)
-        else:
-            self.report.tally.add(tally)
 
 
 def _is_root_of_a_namespace() -> bool:

@@ -97,7 +97,7 @@ class RootState:
                 self._drop()
                 notice(f"{self.path}: its state can't be read; everything is examined once")
             elif note is None:
-                _drop_gone(place, notice, keep=self.directory)
+                drop_gone_roots(os.path.dirname(place), notice, self.directory)
                 if has_state_inside():
                     self.dropped = time.time()
                     notice(
@@ -197,11 +197,6 @@ def directory_name(path: str) -> str:
     return f"{readable}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}"
 
 
-def drop_gone_roots(base: str, notice: Notice) -> None:
-    """Drop the state of roots that have been gone for a month."""
-    _drop_gone(os.path.join(base, _SUBDIRECTORY), notice)
-
-
 def with_pending_work(base: str) -> Iterator[str]:
     """Yields the roots that still exist, and have work in their journals or a full examination due."""
     place = os.path.join(base, _SUBDIRECTORY)
@@ -217,8 +212,9 @@ def with_pending_work(base: str) -> Iterator[str]:
             yield note.path
 
 
-def _drop_gone(place: str, notice: Notice, *, keep: str = "") -> None:
-    for directory, note in _unused(_directories(place), keep):
+def drop_gone_roots(base: str, notice: Notice, keep: str = "") -> None:
+    """Drop the state of roots that have been gone for a month, but not the one in the directory `keep`."""
+    for directory, note in _unused(_directories(os.path.join(base, _SUBDIRECTORY)), keep):
         if note is not None and _has_gone_for_long(directory, note.path):
             shutil.rmtree(directory, ignore_errors=True)
             notice(f"the state of {note.path} was dropped: it has been gone for {KEPT_AFTER / 86400:.0f} days")

@@ -115,17 +115,14 @@ class Parts:
             self.forget(site, terms, name)
             return
         self._size += len(part.names) + len(part.seen)
-        parts = self._of(site, terms)
-        if parts is None:
-            parts = {}
-            self._load_sites()[site] = (terms, parts)
+        parts = self._begin(site, terms)
         if parts.get(name) != part:
             parts[name] = part
             self._has_changed = True
 
     def forget(self, site: str, terms: str, name: str) -> None:
         """Drop the note of a part: it is gone, or needs work."""
-        if (self._of(site, terms) or {}).pop(name, None) is not None:
+        if self._begin(site, terms).pop(name, None) is not None:
             self._has_changed = True
 
     def save(self) -> None:
@@ -150,6 +147,14 @@ class Parts:
     def _of(self, site: str, terms: str) -> dict[str, Part] | None:
         known, parts = self._load_sites().get(site, (None, None))
         return parts if known == terms else None
+
+    def _begin(self, site: str, terms: str) -> dict[str, Part]:
+        """Returns the notes of a site directory to change: new ones, if it has none that were made with these terms."""
+        parts = self._of(site, terms)
+        if parts is None:
+            parts = {}
+            self._load_sites()[site] = (terms, parts)
+        return parts
 
     def _load_sites(self) -> _Sites:
         if self._sites is None:

@@ -80,6 +80,16 @@ def test_a_part_that_is_gone_is_forgotten(place: Path) -> None:
     assert {"": Part()} == Parts(str(place)).of("/site", "terms")
 
 
+def test_a_site_without_a_note_is_known_as_well(place: Path) -> None:
+    """Its records were whole when they were saved: they needn't be checked again."""
+    parts = Parts(str(place))
+    parts.forget("/site", "terms", "young")
+    (place / "manifest.sqlite").write_bytes(b"what this run has saved")
+    parts.save()
+    again = Parts(str(place))
+    assert (True, {}, True) == (again.know_records, again.of("/site", "terms"), again.has_other("/site", "other"))
+
+
 def test_notes_rest_on_their_records(place: Path) -> None:
     """A manifest that was lost, damaged or rolled back knows less than they do."""
     parts = noted(place)
