@@ -221,7 +221,7 @@ def test_a_defect_is_in_the_log_as_well(daemon: Daemon, pyctrigger: Command, sco
     code = (
         "import sys; from pyctrigger.run import trigger\n"
         "def fail(*_): raise ZeroDivisionError('words')\n"
-        "trigger.serve_installation = fail\n"
+        "trigger.do_installation = fail\n"
         "from pyctrigger.cli import main; sys.exit(main())"
     )
     pyctrigger.program[-3:] = [sys.executable, "-c", code]

@@ -320,7 +320,7 @@ def test_a_defect_shows_its_traceback_only_to_who_asks(site: Path, newest: Inter
     code = (
         "import sys; from pyctrigger.run import trigger\n"
         "def fail(*_): raise ZeroDivisionError('words')\n"
-        "trigger.serve_installation = fail\n"
+        "trigger.do_installation = fail\n"
         "from pyctrigger.cli import main; sys.exit(main())"
     )
     command = (sys.executable, "-c", code, "run", "--stateless", "--python", newest.path, "--site-dir", str(site))

@@ -22,7 +22,7 @@ class Failure(NamedTuple):
     is_remembered: bool = False
     """Only another source, interpreter or limit, or a repair, would make a difference."""
     needs_root: bool = False
-    """A place that this account may not write, and root may; told once for all that lies below."""
+    """A place that this account may not write, and root may; reported once for all that lies below."""
 
 
 class Untried:
@@ -92,7 +92,7 @@ class Counts:
 
     @property
     def changes(self) -> int:
-        """How much there is to tell: nothing, if all was as it should be."""
+        """How much was changed or failed: 0 if all was as it should be."""
         return self.compiled + self.refreshed + self.failed + self.removed + self.removed_directories
 
     def as_dict(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ class State(NamedTuple):
     """What a verdict is called."""
 
     name: str
-    """One of the contract's findings; fresh; or unproven, where looking alone can't tell."""
+    """One of the contract's findings; fresh; or unproven, where looking alone can't decide."""
     reason: str | None
     """Of what is stale or unproven, in a word."""
     sentence: str

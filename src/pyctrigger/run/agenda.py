@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from ..errors import InterpreterChangedError, InterpreterError, LockTimeoutError, PyctriggerError, UsageError
 from ..outcome.outcome import Tally
@@ -48,7 +47,7 @@ class Agenda:
             self.close(own, None)
         sites.close()
         while self._does_pending and (entries := self._backlog.next()):
-            assignment = self._replayed(entries)
+            assignment = self._replayed_work(entries)
             if assignment is None:
                 continue
             with OpenSites(assignment.target, assignment.request) as theirs:
@@ -166,7 +165,7 @@ class Agenda:
 
     # -- what others left ----------------------------------------------------------------------------------------
 
-    def _replayed(self, entries: list[Entry]) -> Assignment | None:
+    def _replayed_work(self, entries: list[Entry]) -> Assignment | None:
         """The work of entries, under the options that all of them were written with; None if there is none left."""
         first, own, operation = entries[0], self._own.request, self._operation
         try:
@@ -175,18 +174,19 @@ class Agenda:
                 raise UsageError(
                     f"{', '.join(request.scope.prefixes)} has a journal of its own", hint="name it with --prefix"
                 )
-            request = self._renamed(request)
+            request = self._under_own_name(request)
             assignment = Assignment.of(find_target(self._target.interpreter, request, operation.settings), request)
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             # Its directories are gone, or it was never ours: there is nothing left to do for it.
-            operation.observer.notice(f"an entry of the journal was dropped: {_reason(error)}; try pyctrigger repair")
+            reason = error.message if isinstance(error, UsageError) else f"it can't be read ({type(error).__name__})"
+            operation.observer.notice(f"an entry of the journal was dropped: {reason}; try pyctrigger repair")
             for entry in entries:
                 self._backlog.drop(entry)
             return None
         self._name_outside(assignment)
         return assignment
 
-    def _renamed(self, request: Request) -> Request:
+    def _under_own_name(self, request: Request) -> Request:
         """Work on this environment under the name that it has today: another one may lead elsewhere by now."""
         named, paths = request.scope.prefixes, request.transaction.paths
         if named and paths is not None and self._target.prefix is not None:
@@ -214,7 +214,3 @@ class Agenda:
         return bool(named) and all(
             any(f"{path.rstrip('/')}/".startswith(f"{place}/") for place in places) for path in named
         )
-
-
-def _reason(error: Any) -> str:
-    return error.message if isinstance(error, PyctriggerError) else f"it can't be read ({type(error).__name__})"

@@ -54,7 +54,7 @@ class Backlog:
     def announce(self, request: Request) -> None:
         """Make this run's own request durable, once, before anything else is tried."""
         if not self._journal.is_kept:
-            self._store.tell()
+            self._store.give_notice()
         if not self._announced:
             self.make_durable(request)
 
@@ -78,7 +78,7 @@ class Backlog:
             own = self._journal.write(transaction.event, transaction.paths, options, attempts)
         except OSError as error:
             self._store.give_up(error)
-            self._store.tell()
+            self._store.give_notice()
             self._journal = Journal(None)
             return
         self._tried.add(own.name)

@@ -16,7 +16,7 @@ from .scope.target import Assignment, check_target
 from .workspace import Workspace
 
 
-def serve_installation(assignment: Assignment, operation: Operation, report: FlavourReport) -> None:
+def do_installation(assignment: Assignment, operation: Operation, report: FlavourReport) -> None:
     """Do an assignment, and what is pending from before; what became of it goes into `report`.
 
     Raises PyctriggerError.

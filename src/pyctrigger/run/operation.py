@@ -56,7 +56,7 @@ class Operation:
         report.errors += [self._trouble] if self._trouble is not None else []
         drop_gone(request, self.store, self.probed, self.settings, self.observer)
         for each in divided(request, self.observer.notice, report.errors):
-            errors = self._assign(each)
+            errors = self._find_assignments(each)
             report.errors += errors
             self.unserved += [(each, error) for error in errors]
         self._join_errors()
@@ -72,12 +72,12 @@ class Operation:
     def move_apart(self, observer: Observer) -> None:
         """Go on in a process that was forked: `observer` passes to its parent what happens."""
         self.observer = observer
-        self.store.tell_to(observer.notice)
+        self.store.send_notices_to(observer.notice)
         self.ownership = self.ownership.anew(observer.notice)
 
     # -- its targets ---------------------------------------------------------------------------------------------
 
-    def _assign(self, request: Request) -> list[PyctriggerError]:
+    def _find_assignments(self, request: Request) -> list[PyctriggerError]:
         """Find the targets of a request about one environment, or about none; what keeps others from being served."""
         scope = request.scope
         assignments: list[Assignment] = []

@@ -30,23 +30,23 @@ def logged(operation: Operation) -> Iterator[None]:
         yield
     except BaseException as error:
         reason = str(error) if isinstance(error, PyctriggerError) else f"ended by {type(error).__name__}"
-        _write(syslog.LOG_ERR, _line(request, [f"error: {reason}", *_notices(report, listener)]))
+        _write_line(syslog.LOG_ERR, _log_line(request, [f"error: {reason}", *_notices_of(report, listener)]))
         raise
-    pieces = [_numbers(run) for run in report.runs]
+    pieces = [_numbers_of(run) for run in report.runs]
     pieces += [f"error: {error}" for error in report.errors]
     for run in report.runs:
         failures = (*run.tally.failures, *run.tally.unexamined)
         pieces += [f"{shown(each.path)}: {each.kind}: {each.message}" for each in failures]
-    pieces += _notices(report, listener)
+    pieces += _notices_of(report, listener)
     priority = syslog.LOG_ERR if report.errors else syslog.LOG_WARNING if report.exit_code else syslog.LOG_INFO
-    if not _write(priority, _line(request, pieces)):
+    if not _write_line(priority, _log_line(request, pieces)):
         report.notices.append(
             f"the system's log accepted nothing within {_PATIENCE:g} s; check that its daemon runs, or set log to none"
         )
 
 
 class _Listener(Observer):
-    """Hears the notices, and passes everything on."""
+    """Keeps the notices, and passes everything on."""
 
     def __init__(self, observer: Observer) -> None:
         self.heard: list[str] = []
@@ -59,30 +59,30 @@ class _Listener(Observer):
         self._pass_on(text)
 
 
-def _notices(report: Report, listener: _Listener) -> list[str]:
-    told = [*listener.heard, *report.notices, *(notice for run in report.runs for notice in run.tally.notices)]
-    return list(dict.fromkeys(told))
+def _notices_of(report: Report, listener: _Listener) -> list[str]:
+    notices = [*listener.heard, *report.notices, *(notice for run in report.runs for notice in run.tally.notices)]
+    return list(dict.fromkeys(notices))
 
 
-def _numbers(run: FlavourReport) -> str:
+def _numbers_of(run: FlavourReport) -> str:
     counts = run.tally.counts.as_dict()
     numbers = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
     return f"{run.flavour}: {numbers or 'nothing to do'} in {run.elapsed_seconds:.2f} s"
 
 
-def _line(request: Request, pieces: list[str]) -> str:
+def _log_line(request: Request, pieces: list[str]) -> str:
     """As many of the pieces as fit, and how many more there are."""
     _, event, manager = request.transaction
     options = ["--hook" if request.running.hook else None, manager, event if event != "unknown" else None]
     line = " ".join([request.work.value, *filter(None, options)]) + ": "
-    cut = list(map(_cut, pieces))
+    cut = list(map(_cut_to_one_line, pieces))
     fitting = first_that_fit(cut, _MOST_BYTES - len(line), lambda piece: len(f"{piece}; ".encode("utf-8", "replace")))
     if len(fitting) < len(pieces):
         fitting.append(f"and {len(pieces) - len(fitting)} more")
     return line + ("; ".join(fitting) or "nothing to do")
 
 
-def _cut(text: str) -> str:
+def _cut_to_one_line(text: str) -> str:
     """One line of it that no reader of a log can take for two, or for a terminal's command; its middle may go."""
     data = shown(text).encode("utf-8", "replace")
     if len(data) > _MOST_BYTES_OF_ONE:
@@ -91,7 +91,7 @@ def _cut(text: str) -> str:
     return data.decode("utf-8", "ignore")
 
 
-def _write(priority: int, line: str) -> bool:
+def _write_line(priority: int, line: str) -> bool:
     """Give it to syslog(3); whether that came to its end."""
     import threading  # only here, and only where a log is wanted
 

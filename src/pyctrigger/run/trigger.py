@@ -11,7 +11,7 @@ from ..errors import PyctriggerError
 from ..interpreter.flavour import not_found
 from ..outcome.observer import Observer
 from ..outcome.report import FlavourReport, Report
-from .installation import serve_installation
+from .installation import do_installation
 from .operation import Operation
 from .scope.paths import absolute
 from .scope.request import Request, Running, Scope, Transaction, Work
@@ -96,7 +96,7 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
         observer = operation.observer
         targets = zip(operation.assignments, told_apart(operation.targets)) if operation.check_paths() else ()
         for own, called in targets:
-            assignment = _or_purge(own)
+            assignment = _as_purge_if_gone(own)
             target = assignment.target
             interpreter = target.interpreter
             flavour = FlavourReport(interpreter.flavour, target.installation, interpreter, target.prefix, called=called)
@@ -104,13 +104,13 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
             observer.started(flavour.name)
             started = time.perf_counter()
             try:
-                serve_installation(assignment, operation, flavour)
+                do_installation(assignment, operation, flavour)
             except PyctriggerError as error:
                 report.errors.append(error)
                 flavour.error = error
             else:
                 if assignment is not own:
-                    _leave(assignment, operation)
+                    _finish_purge(assignment, operation)
             finally:
                 flavour.elapsed_seconds = time.perf_counter() - started
                 observer.finished()
@@ -118,7 +118,7 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
     return report
 
 
-def _or_purge(own: Assignment) -> Assignment:
+def _as_purge_if_gone(own: Assignment) -> Assignment:
     """A hook's run for an interpreter that is gone is a purge."""
     target, request, _ = own
     if request.work is not Work.RUN or not target.interpreter.is_gone:
@@ -128,8 +128,8 @@ def _or_purge(own: Assignment) -> Assignment:
     return Assignment.of(target, request.about(None)._replace(work=Work.PURGE, running=running))
 
 
-def _leave(assignment: Assignment, operation: Operation) -> None:
-    """The last run's interpreter is gone, and its bytecode with it. If it had none, nobody but who named it is told."""
+def _finish_purge(assignment: Assignment, operation: Operation) -> None:
+    """The last run's interpreter is gone, and its bytecode with it; without any, only a person who named it is told."""
     report, flavour = operation.report, operation.report.runs[-1]
     operation.probed.forget(assignment.target.interpreter)
     if flavour.tally.counts.removed or flavour.tally.failures:

@@ -148,7 +148,7 @@ class Workspace:
                 self.parts.save()
         except OSError as error:
             self.operation.store.give_up(error)
-            self.operation.store.tell()
+            self.operation.store.give_notice()
 
 
 def _is_root_of_a_namespace() -> bool:

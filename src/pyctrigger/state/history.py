@@ -59,7 +59,7 @@ class PastRun(NamedTuple):
     """None: it didn't come to its end, or hasn't yet."""
     pid: int
     birth: str
-    """When its process began, in the system's own words; with the pid it tells the process from later ones."""
+    """When its process began, in the system's own words; with the pid it distinguishes the process from later ones."""
     command: str
     event: str
     manager: str | None
@@ -107,17 +107,17 @@ class History:
             return 0
         try:
             try:
-                return self._write(run)
+                return self._write_row(run)
             except database_error() as error:
                 if not is_damaged(error):
                     raise
                 os.unlink(self._path)
-                return self._write(run)
+                return self._write_row(run)
         except database_error() as error:
             raise OSError(errno.EIO, str(error)) from error
 
     def runs(self, notice: Callable[[str], None] = lambda message: None) -> list[PastRun]:
-        """The recorded runs, oldest first; where they can't be read there are none, and `notice` is told why."""
+        """The recorded runs, oldest first; if they can't be read there are none, and `notice` gets the reason."""
         from ..packages.databases import confine  # a run only writes
 
         if not os.path.lexists(self._path):
@@ -131,7 +131,7 @@ class History:
             notice(f"{self._path} can't be read: {error}")
             return []
 
-    def _write(self, run: PastRun) -> int:
+    def _write_row(self, run: PastRun) -> int:
         with contextlib.closing(connect(self._path, _PATIENCE)) as database:
             database.isolation_level = None
             # A power failure may cost the history; waiting for the disk would cost every hook.
@@ -181,18 +181,18 @@ def _fields_of(run: PastRun) -> dict[str, Any]:
 def _runs_of(rows: Iterable[tuple[Any, Any]]) -> Iterator[PastRun]:
     for number, record in rows:
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-            yield PastRun(**_converted({**json.loads(record), "number": number}, PastRun._fields))
+            yield PastRun(**_convert_fields({**json.loads(record), "number": number}, PastRun._fields))
 
 
-def _converted(stored: Any, names: Iterable[str]) -> dict[str, Any]:
+def _convert_fields(stored: Any, names: Iterable[str]) -> dict[str, Any]:
     return {name: _CONVERTERS[name](stored[name]) for name in names}
 
 
-def _optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _or_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else convert(value)
 
 
-def _text(value: Any) -> str:
+def _require_text(value: Any) -> str:
     """Text that a path can be made of. Raises ValueError."""
     if not isinstance(value, str):
         raise TypeError("no text")
@@ -200,36 +200,36 @@ def _text(value: Any) -> str:
     return value
 
 
-def _natural(value: Any) -> int:
+def _require_natural(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 53:
         raise ValueError("no natural number")
     return value
 
 
-def _time(value: Any) -> float:
+def _require_time(value: Any) -> float:
     """Seconds that a clock can show. Raises ValueError."""
     if type(value) not in (int, float) or not 0 <= value < 1 << 36:
         raise ValueError("no time")
     return float(value)
 
 
-def _failure(value: Any) -> tuple[str, str, str]:
-    path, kind, message = map(_text, value)
+def _convert_failure(value: Any) -> tuple[str, str, str]:
+    path, kind, message = map(_require_text, value)
     return path, kind, message
 
 
 #: What makes of a stored field what it has to be. They raise what `_runs_of` suppresses.
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("birth", "command", "event", "flavour", "installation"), _text),
-    **dict.fromkeys(("manager", "prefix"), _optional(_text)),
-    **dict.fromkeys(("number", "pid", "path_count", "exit_code", "failure_count", "taken_over"), _natural),
-    **dict.fromkeys(("began", "elapsed_seconds"), _time),
+    **dict.fromkeys(("birth", "command", "event", "flavour", "installation"), _require_text),
+    **dict.fromkeys(("manager", "prefix"), _or_none(_require_text)),
+    **dict.fromkeys(("number", "pid", "path_count", "exit_code", "failure_count", "taken_over"), _require_natural),
+    **dict.fromkeys(("began", "elapsed_seconds"), _require_time),
     **dict.fromkeys(("hook", "deferred", "is_denied"), bool),
-    "ended": _optional(_time),
-    "options": lambda value: {_text(name): each for name, each in value.items()},
-    "paths": _optional(lambda value: tuple(map(_text, value))),
-    "counts": lambda value: {_text(name): _natural(count) for name, count in value.items()},
-    "failures": lambda value: tuple(map(_failure, value)),
-    "flavours": lambda value: tuple(PastFlavour(**_converted(each, PastFlavour._fields)) for each in value),
-    "errors": lambda value: tuple((_natural(code), _text(message)) for code, message in value),
+    "ended": _or_none(_require_time),
+    "options": lambda value: {_require_text(name): each for name, each in value.items()},
+    "paths": _or_none(lambda value: tuple(map(_require_text, value))),
+    "counts": lambda value: {_require_text(name): _require_natural(count) for name, count in value.items()},
+    "failures": lambda value: tuple(map(_convert_failure, value)),
+    "flavours": lambda value: tuple(PastFlavour(**_convert_fields(each, PastFlavour._fields)) for each in value),
+    "errors": lambda value: tuple((_require_natural(code), _require_text(message)) for code, message in value),
 }

@@ -18,7 +18,7 @@ from .quota import Quota
 
 _FORMAT = 1
 #: Bytes of paths in an entry for a foreign root. With more paths than that the entry stands for the whole scope.
-MOST_OF_STRANGERS = 1 << 20
+MOST_FOREIGN_PATHS = 1 << 20
 #: Failed attempts after which an entry is parked.
 MOST_ATTEMPTS = 3
 
@@ -75,13 +75,13 @@ class Journal:
         since: float | None = None,
     ) -> Entry:
         """Write a new entry to the disk. `since` is when its work was announced, if not now. Raises OSError."""
-        if paths is not None and self._quota.left is not None and sum(map(len, paths)) > MOST_OF_STRANGERS:
+        if paths is not None and self._quota.left is not None and sum(map(len, paths)) > MOST_FOREIGN_PATHS:
             paths = None
         self._quota.spend(2 * sum(map(len, paths or ())))
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.json"
         entry = Entry(name, time.time() if since is None else since, event, paths, options, attempts)
-        self._store(entry)
+        self._write_entry(entry)
         return entry
 
     def entries(self) -> Iterator[Entry]:
@@ -94,7 +94,7 @@ class Journal:
             return  # no journal was ever written here
         for name in names:
             with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
-                yield _load(name, own_files.read(os.path.join(self._directory, name)))
+                yield _load_entry(name, own_files.read(os.path.join(self._directory, name)))
 
     def alike(self, options: dict[str, Any]) -> list[Entry]:
         """Returns the entries with these options: they differ in their paths alone."""
@@ -109,17 +109,17 @@ class Journal:
         """Count a failed attempt."""
         counted = entry._replace(attempts=entry.attempts + 1)
         with contextlib.suppress(OSError):
-            self._store(counted)
+            self._write_entry(counted)
         return counted
 
-    def _store(self, entry: Entry) -> None:
+    def _write_entry(self, entry: Entry) -> None:
         fields = entry._asdict()
         del fields["name"]
         fields["paths"] = None if entry.paths is None else [os.fsencode(path).hex() for path in entry.paths]
         own_files.write_durably(os.path.join(self._directory, entry.name), {"format": _FORMAT, **fields})
 
 
-def _load(name: str, stored: Any) -> Entry:
+def _load_entry(name: str, stored: Any) -> Entry:
     if stored["format"] != _FORMAT:
         raise ValueError("another format")
     paths = stored["paths"]

@@ -34,7 +34,7 @@ def write_text(path: str, text: str, *, durable: bool = True) -> None:
     If not `durable`, nothing is synced, and after a power failure the file may be unreadable. Raises OSError.
     """
     sweep(os.path.dirname(path))
-    temporary, descriptor = _create(path)
+    temporary, descriptor = _create_locked(path)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -50,7 +50,7 @@ def write_text(path: str, text: str, *, durable: bool = True) -> None:
         sync_directory(os.path.dirname(path))
 
 
-def _create(path: str) -> tuple[str, int]:
+def _create_locked(path: str) -> tuple[str, int]:
     """Create a temporary file, and lock it. Returns its name and descriptor. Raises OSError."""
     while True:
         temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}{_TEMPORARY}"

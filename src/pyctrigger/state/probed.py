@@ -34,7 +34,7 @@ class ProbedInterpreters:
         """Returns what `executable` is, from the cache or by probing it. Raises like `probe`."""
         path = self._entry_path(executable, root)
         with contextlib.suppress(*_DAMAGED):
-            interpreter, witnesses = _load(own_files.read(path) if path else None)
+            interpreter, witnesses = _load_entry(own_files.read(path) if path else None)
             is_meant = (interpreter.executable, interpreter.root) == (executable, root)
             if is_meant and witnesses and all(map(is_unchanged, witnesses)):
                 return interpreter
@@ -44,7 +44,7 @@ class ProbedInterpreters:
         if path and self._keep:
             with contextlib.suppress(OSError):
                 os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-                own_files.write_durably(path, _dump(probed))
+                own_files.write_durably(path, _dump_entry(probed))
         return probed.interpreter
 
     def forget(self, interpreter: Interpreter) -> None:
@@ -60,7 +60,7 @@ class ProbedInterpreters:
             return
         for name in sorted(os.listdir(self._directory)):
             with contextlib.suppress(*_DAMAGED):
-                yield _load(own_files.read(os.path.join(self._directory, name))).interpreter
+                yield _load_entry(own_files.read(os.path.join(self._directory, name))).interpreter
 
     def _entry_path(self, executable: str, root: str | None) -> str | None:
         if self._directory is None:
@@ -69,13 +69,13 @@ class ProbedInterpreters:
         return os.path.join(self._directory, f"{key:08x}.json")
 
 
-def _dump(probed: Probed) -> dict[str, Any]:
+def _dump_entry(probed: Probed) -> dict[str, Any]:
     interpreter = probed.interpreter._asdict()
     interpreter["magic_number"] = probed.interpreter.magic_number.hex()
     return {"format": _FORMAT, "asked_by": os.geteuid(), "interpreter": interpreter, "witnesses": probed.witnesses}
 
 
-def _load(stored: Any) -> Probed:
+def _load_entry(stored: Any) -> Probed:
     """Returns an entry. Raises one of `_DAMAGED` if there is none that can be believed."""
     if (stored["format"], stored["asked_by"]) != (_FORMAT, os.geteuid()):
         raise ValueError("another format, or an entry of another account")

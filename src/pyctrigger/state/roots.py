@@ -75,7 +75,7 @@ class RootState:
         """Read the state without changing anything."""
         if not os.path.isdir(self.directory):
             return
-        note = self._read()
+        note = self._read_own_note()
         self.is_known = note is not None and note.identity == self.identity and note.is_clear
         self.dropped = note.dropped if note is not None and self.is_known else time.time()
 
@@ -84,17 +84,17 @@ class RootState:
         return bool(own_files.read(os.path.join(self.directory, installation, EXAMINED)) == self.dropped)
 
     def claim(self, notice: Notice, has_state_inside: Callable[[], bool]) -> None:
-        """Bind the state to this root. `has_state_inside` tells whether an earlier release has kept state in the root.
+        """Bind the state to this root. `has_state_inside` says whether an earlier release has kept state in the root.
 
         Raises OSError and RefusedError.
         """
         place = os.path.dirname(self.directory)
         make_own(os.path.dirname(place))
         make_own(place)
-        with self._locked():
-            note = self._read()
+        with self._hold_lock():
+            note = self._read_own_note()
             if note is None and os.listdir(self.directory):
-                self._drop()
+                self._drop_state()
                 notice(f"{self.path}: its state can't be read; everything is examined once")
             elif note is None:
                 drop_gone_roots(os.path.dirname(place), notice, self.directory)
@@ -104,21 +104,21 @@ class RootState:
                         f"{self.path}: the state inside is from an earlier release and isn't read; everything is"
                         " examined once"
                     )
-                self._write()
+                self._write_note()
             elif note.identity != self.identity:
-                self._drop()
+                self._drop_state()
                 notice(
                     f"{self.path} isn't the same directory as before; its state is dropped, and everything is examined"
                     " once"
                 )
             elif not note.is_clear:
-                self._drop()
+                self._drop_state()
             else:
                 self.dropped = note.dropped
                 size = measure(self.directory)
                 self.quota.left = LARGEST - size
                 if size > LARGEST:
-                    self._drop()
+                    self._drop_state()
                     notice(f"{self.path}: {self.full}")
                 os.utime(os.path.join(self.directory, _NOTE))
         self.is_known = True
@@ -126,8 +126,8 @@ class RootState:
 
     def forget(self) -> None:
         """Drop the state; a full examination is due then. Raises OSError."""
-        with self._locked():
-            self._drop()
+        with self._hold_lock():
+            self._drop_state()
 
     @property
     def full(self) -> str:
@@ -136,10 +136,10 @@ class RootState:
             f"its state would take more than {LARGEST >> 20} MiB; it is dropped, and the next run examines everything"
         )
 
-    def _drop(self) -> None:
+    def _drop_state(self) -> None:
         """Drop the state. That is recorded first, so that the next run continues if this one is killed halfway."""
         self.dropped = time.time()
-        self._write(is_clear=False)
+        self._write_note(is_clear=False)
         with os.scandir(self.directory) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -147,19 +147,19 @@ class RootState:
                 elif entry.name != _NOTE:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(entry.path)
-        self._write()
+        self._write_note()
         self.quota = Quota(LARGEST)
 
-    def _write(self, *, is_clear: bool = True) -> None:
+    def _write_note(self, *, is_clear: bool = True) -> None:
         note = _Note(os.fsencode(self.path).hex(), self.identity, self.dropped, is_clear)
         own_files.write_durably(os.path.join(self.directory, _NOTE), {"format": _FORMAT, **note._asdict()})
 
-    def _read(self) -> _Note | None:
+    def _read_own_note(self) -> _Note | None:
         note = _read_note(self.directory)
         return note if note is not None and note.path == self.path else None
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _hold_lock(self) -> Iterator[None]:
         """Keep other runs from claiming or dropping it meanwhile. Raises OSError and RefusedError."""
         deadline = time.monotonic() + _PATIENCE
         descriptor = None
@@ -200,7 +200,7 @@ def directory_name(path: str) -> str:
 def with_pending_work(base: str) -> Iterator[str]:
     """Yields the roots that still exist, and have work in their journals or a full examination due."""
     place = os.path.join(base, _SUBDIRECTORY)
-    for directory in _directories(place):
+    for directory in _state_directories(place):
         note = _read_note(directory)
         if note is None or not os.path.isdir(note.path):
             continue
@@ -214,7 +214,7 @@ def with_pending_work(base: str) -> Iterator[str]:
 
 def drop_gone_roots(base: str, notice: Notice, keep: str = "") -> None:
     """Drop the state of roots that have been gone for a month, but not the one in the directory `keep`."""
-    for directory, note in _unused(_directories(os.path.join(base, _SUBDIRECTORY)), keep):
+    for directory, note in _unclaimed(_state_directories(os.path.join(base, _SUBDIRECTORY)), keep):
         if note is not None and _has_gone_for_long(directory, note.path):
             shutil.rmtree(directory, ignore_errors=True)
             notice(f"the state of {note.path} was dropped: it has been gone for {KEPT_AFTER / 86400:.0f} days")
@@ -240,25 +240,25 @@ def _has_gone_for_long(directory: str, path: str) -> bool:
 
 def _enforce_common_limit(place: str, notice: Notice, keep: str) -> None:
     """Drop the state of the roots that were least recently used, until the rest is within the limit."""
-    directories = list(_directories(place))
+    directories = list(_state_directories(place))
     if len(directories) <= LARGEST_TOGETHER // LARGEST:
         return
     sizes = {directory: measure(directory) for directory in sorted(directories, key=_last_served)}
     excess = sum(sizes.values()) - LARGEST_TOGETHER
-    for directory, note in _unused(sizes, keep):
+    for directory, note in _unclaimed(sizes, keep):
         if excess <= 0:
             return
         if note is None:
             shutil.rmtree(directory, ignore_errors=True)
         elif sizes[directory] > _SIZE_WHEN_EMPTY:
             with contextlib.suppress(OSError):
-                RootState(place, note.path, note.identity)._drop()
+                RootState(place, note.path, note.identity)._drop_state()
             together = LARGEST_TOGETHER >> 20
             notice(f"{note.path}: its state was dropped, since all roots' state takes more than {together} MiB")
         excess -= sizes[directory]
 
 
-def _unused(directories: Iterable[str], keep: str) -> Iterator[tuple[str, _Note | None]]:
+def _unclaimed(directories: Iterable[str], keep: str) -> Iterator[tuple[str, _Note | None]]:
     """Yields those that no other run claims, each locked, with its note; not the one to keep."""
     for directory in directories:
         descriptor = None
@@ -271,7 +271,7 @@ def _unused(directories: Iterable[str], keep: str) -> Iterator[tuple[str, _Note 
                 os.close(descriptor)
 
 
-def _directories(place: str) -> Iterator[str]:
+def _state_directories(place: str) -> Iterator[str]:
     try:
         names = sorted(os.listdir(place))
     except OSError:

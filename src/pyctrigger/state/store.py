@@ -59,16 +59,16 @@ class Store:
         self._notice = notice
         self._create = create
         self._hurries = hurries
-        self._untold: str | None = None
+        self._unsaid: str | None = None
         if base is None and not stateless:
-            self._untold = "no state is kept: this account has no home directory; --state-dir names another"
+            self._unsaid = "no state is kept: this account has no home directory; --state-dir names another"
 
     @property
     def base(self) -> str | None:
         """The directory of all state, created if needed; None without state."""
         return self._make_own(self._base) if self._base is not None else None
 
-    def tell_to(self, notice: Callable[[str], None]) -> None:
+    def send_notices_to(self, notice: Callable[[str], None]) -> None:
         """Send notices to another function from now on."""
         self._notice = notice
 
@@ -77,18 +77,18 @@ class Store:
         if self._root is not None and isinstance(error, StateFullError):
             with contextlib.suppress(OSError, RefusedError):
                 self._root.forget()
-            self._untold = f"{self._root.path}: {self._root.full}"
+            self._unsaid = f"{self._root.path}: {self._root.full}"
         elif self._base is not None:
-            self._untold = (
+            self._unsaid = (
                 f"no state is kept: {self._base}: {error.strerror or error}; --state-dir names another directory"
             )
         self._base = None
 
-    def tell(self) -> None:
+    def give_notice(self) -> None:
         """Give notice, once, that work is done without state."""
-        if self._untold is not None:
-            self._notice(self._untold)
-            self._untold = None
+        if self._unsaid is not None:
+            self._notice(self._unsaid)
+            self._unsaid = None
 
     def directory(self, installation: str) -> str | None:
         """Returns the directory of an installation's state, created if needed, or None without state."""

@@ -73,8 +73,8 @@ def test_without_state_everything_is_empty(
     )
     assert ([], False, False) == (store.pending("one"), store.journal("one").is_kept, store.parts("one").are_kept)
     assert store.manifest("one").keeps_records is False
-    store.tell()
-    store.tell()
+    store.give_notice()
+    store.give_notice()
     assert (expected, []) == (said, os.listdir(tmp_path))
 
 
@@ -84,12 +84,12 @@ def test_a_state_that_fails_is_given_up_and_said_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = store_in(tmp_path / "file", said)
     assert (None, False) == (store.base, store.journal("one").is_kept)
-    store.tell()
-    store.tell()
+    store.give_notice()
+    store.give_notice()
     assert [f"no state is kept: {tmp_path}/file: Not a directory; --state-dir names another directory"] == said
-    store.tell_to(lambda line: said.append(f"other: {line}"))
+    store.send_notices_to(lambda line: said.append(f"other: {line}"))
     store.give_up(OSError(errno.EIO, "Input/output error"))
-    store.tell()
+    store.give_notice()
     assert 1 == len(said)
 
 
@@ -144,7 +144,7 @@ def test_a_root_whose_state_becomes_too_large_forgets_it(tmp_path: Path) -> None
     store.learn_magic_number("one", b"magic")
     assert None is store.examination_due("one")
     store.give_up(StateFullError(errno.EDQUOT, "full"))
-    store.tell()
+    store.give_notice()
     assert (["root.json"], True, None) == (os.listdir(state.directory), state.dropped is not None, store.base)
     assert [f"{tmp_path}/root: {state.full}"] == said
     assert state.dropped == store.examination_due("one")

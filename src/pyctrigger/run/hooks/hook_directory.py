@@ -36,9 +36,11 @@ class Occupant(NamedTuple):
     content: bytes = b""
     mode: int = 0
 
-    def is_file(self, file: HookFile) -> bool:
-        """Whether it says what a rendered hook says, with its mode."""
-        return self == Occupant("file", file.text.encode(), file.mode)
+    def state_of(self, file: HookFile) -> str:
+        """The state of a hook whose name it has: absent, installed (to the letter, and with its mode) or different."""
+        if self.kind == "absent":
+            return "absent"
+        return "installed" if self == Occupant("file", file.text.encode(), file.mode) else "different"
 
 
 @contextlib.contextmanager
@@ -74,7 +76,7 @@ class HookDirectory:
 
     def look(self, name: str) -> Occupant:
         """Returns what has a name. Raises ForeignPlaceError."""
-        return self._read(lambda directory: _look(directory, name), Occupant("absent"))
+        return self._read_or(lambda directory: _look_at(directory, name), Occupant("absent"))
 
     def names(self, most: int) -> list[str]:
         """Returns the names in it, of the first so many that come. Raises ForeignPlaceError."""
@@ -83,9 +85,9 @@ class HookDirectory:
             with os.scandir(directory) as entries:
                 return sorted(entry.name for entry in islice(entries, most))
 
-        return self._read(names_in, [])
+        return self._read_or(names_in, [])
 
-    def _read(self, read: Callable[[int], _Read], default: _Read) -> _Read:
+    def _read_or(self, read: Callable[[int], _Read], default: _Read) -> _Read:
         try:
             with self._entered() as directory:
                 return read(directory)
@@ -112,13 +114,13 @@ class HookDirectory:
         with self._explained(files[0]), self._entered() as directory, contextlib.ExitStack() as stack:
             for file in files:
                 with self._explained(file):
-                    if _look(directory, _name(file)).kind == "other":
+                    if _look_at(directory, _name(file)).kind == "other":
                         raise FileExistsError(errno.EEXIST, "something that isn't a file is in its place")
             hidden = []
             # What fails for want of space or rights fails here, before the first file has its name.
             for file in files:
                 with self._explained(file):
-                    hidden.append(stack.enter_context(_hidden(directory, file)))
+                    hidden.append(stack.enter_context(_hidden_file(directory, file)))
             for temporary, file in zip(hidden, files):
                 with self._explained(file):
                     os.replace(temporary, _name(file), src_dir_fd=directory, dst_dir_fd=directory)
@@ -129,7 +131,7 @@ class HookDirectory:
         with self._explained(files[0]), self._entered() as directory:
             for file in files:
                 with self._explained(file):
-                    if _look(directory, _name(file)).is_file(file):
+                    if _look_at(directory, _name(file)).state_of(file) == "installed":
                         os.unlink(_name(file), dir_fd=directory)
             sync(directory)
 
@@ -175,7 +177,7 @@ def _name(file: HookFile) -> str:
     return os.path.basename(file.path)
 
 
-def _look(directory: int, name: str) -> Occupant:
+def _look_at(directory: int, name: str) -> Occupant:
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
@@ -192,7 +194,7 @@ def _look(directory: int, name: str) -> Occupant:
 
 
 @contextlib.contextmanager
-def _hidden(directory: int, file: HookFile) -> Iterator[str]:
+def _hidden_file(directory: int, file: HookFile) -> Iterator[str]:
     """Write a file under a hidden name, which no manager reads; that name is valid inside the block. Raises OSError.
 
     The file is open and locked there, which distinguishes it from what a killed process left.

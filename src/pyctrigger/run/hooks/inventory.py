@@ -82,7 +82,7 @@ def is_ours(content: bytes) -> bool:
 
 
 def system_hooks(root: str | None, notice: Callable[[str], None]) -> list[SystemHook]:
-    """All of a system: those in files, and those that are part of a package. What can't be read is told to `notice`."""
+    """All of a system: those in files, and those that are part of a package. `notice` gets what can't be read."""
     found = [hook for name in HOOK_PLACES for hook in _in_files(name, root, notice)]
     owners = owners_of([hook.path for hook in found], files_of(root), notice)
     found = [hook._replace(package=owners[hook.path].package) if hook.path in owners else hook for hook in found]
@@ -105,15 +105,15 @@ def rivals(hooks: Sequence[SystemHook], *, python: str | None = None) -> Iterato
     `python` asks for this flavour alone.
     """
     known = sorted((hook for hook in hooks if hook.manager != "sh"), key=lambda hook: hook.package is None)
-    told = set()
+    seen = set()
     for number, first in enumerate(known):
         for second in known[number + 1 :]:
             if first.manager != second.manager or first.group == second.group:
                 continue
             flavours = [python] if python is not None else [*first.pythons, *second.pythons, "every"]
             both = any(first.serves(flavour) and second.serves(flavour) for flavour in flavours)
-            if both and (first.group, second.group) not in told:
-                told.add((first.group, second.group))
+            if both and (first.group, second.group) not in seen:
+                seen.add((first.group, second.group))
                 yield first, second
 
 

@@ -126,7 +126,7 @@ def _manage(request: HookRequest) -> HookReport:
         for subject in wanted:
             for file in HOOKS[name](subject):
                 found = file if request.action == "install" else _as_installed(file, name, subject, request)
-                state = _state(_look(request, found), found)
+                state = _look(request, found).state_of(found)
                 report.hooks.append(Hook(name, subject.flavour, found, state, served=subject.served))
     if request.action == "list":
         _list_standing(report, request, [subject.served for subject in wanted])
@@ -157,8 +157,8 @@ def _uninstall(report: HookReport, request: HookRequest) -> None:
     owned = {path: str(owners.get(path) or unknown[0]) for path in paths if path in owners or unknown}
     report.hooks = [_judged(hook, request, owned.get(hook.file.path)) for hook in report.hooks]
     if not request.stateless:
-        told = [describe_former(request.root, hook.file.path, request.state_dir) for hook in report.hooks]
-        report.notices += filter(None, told)
+        former = [describe_former(request.root, hook.file.path, request.state_dir) for hook in report.hooks]
+        report.notices += filter(None, former)
     _change(report, request, "removed", HookDirectory.remove)
 
 
@@ -174,11 +174,11 @@ def _judged(hook: Hook, request: HookRequest, owner: str | None) -> Hook:
 def _as_installed(file: HookFile, manager: str, subject: Subject, request: HookRequest) -> HookFile:
     """The hook for the same interpreter that was made for it under its other name, if that is what is there."""
     entry = _look(request, file)
-    if _state(entry, file) == "different":
+    if entry.state_of(file) == "different":
         for python in other_names(subject):
             with contextlib.suppress(PyctriggerError):  # nothing was made for what can't be asked
                 for other in HOOKS[manager](subject_of(python, request.program, request.site_dirs)):
-                    if other.path == file.path and entry.is_file(other):
+                    if other.path == file.path and entry.state_of(other) == "installed":
                         return other
     return file
 
@@ -276,9 +276,3 @@ def _directory(request: HookRequest, file: HookFile) -> HookDirectory:
 
 def _look(request: HookRequest, file: HookFile) -> Occupant:
     return _directory(request, file).look(os.path.basename(file.path))
-
-
-def _state(entry: Occupant, file: HookFile) -> str:
-    if entry.kind == "absent":
-        return "absent"
-    return "installed" if entry.is_file(file) else "different"

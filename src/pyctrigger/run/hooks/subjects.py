@@ -1,4 +1,4 @@
-"""For which Python a hook is to be, told from what `--python` says."""
+"""Which Python a hook is for, according to `--python`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def subjects(pythons: Sequence[str], program: tuple[str, ...], site_dirs: tuple[
         except PyctriggerError:
             if pythons:
                 raise
-            continue  # found by its name, but what it is can't be told from that
+            continue  # found by its name, which doesn't say what it is
         if subject.name not in seen:
             seen.add(subject.name)
             yield subject

@@ -76,7 +76,7 @@ class Knowledge:
         if self.records is None or not target.sites:
             return []
         elsewhere = [request.scope.pycache_prefix] if request.scope.pycache_prefix is not None else []
-        self.records.serve([*(site.path for site in target.sites), *elsewhere])
+        self.records.work_on([*(site.path for site in target.sites), *elsewhere])
         return self.records.drop_out_of_scope() if request.transaction.paths is None else []
 
     def find_exceeding(self) -> tuple[dict[bytes, Lost], set[bytes]]:

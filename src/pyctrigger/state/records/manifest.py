@@ -79,11 +79,11 @@ class Manifest:
         self.is_busy = False
         self._known: dict[str, Uncompilable] | None = None
         self._learned: dict[str, Uncompilable | None] = {}
-        self.pycs = pycs.PycRecords(self._query)
+        self.pycs = pycs.PycRecords(self._run_query)
         #: Called once a run has recorded so much that it should be saved before the run ends.
         self.when_full: Callable[[], None] = lambda: None
         #: Directories that needed no work.
-        self.directories = directories.UnchangedDirectories(self._query)
+        self.directories = directories.UnchangedDirectories(self._run_query)
         self._sites: set[str] = set()
         self._out_of_scope: set[str] = set()
 
@@ -94,7 +94,7 @@ class Manifest:
         """The sources that can't compile, by their full path."""
         if self._known is None:
             self._known = {}
-            for path, *fields in self._query(
+            for path, *fields in self._run_query(
                 "select path, identity, digest, magic_number, kind, message, tried_with from uncompilable"
             ):
                 if isinstance(path, bytes):
@@ -116,12 +116,12 @@ class Manifest:
     @property
     def keeps_records(self) -> bool:
         """Whether records can be read now, and will still be there next time."""
-        self._open()
+        self._open_file()
         return self._path is not None and has_sqlite()
 
     # -- the directories -----------------------------------------------------------------------------------------
 
-    def serve(self, sites: list[str]) -> None:
+    def work_on(self, sites: list[str]) -> None:
         """Set the site directories that this run works on."""
         self._sites = set(sites)
 
@@ -130,7 +130,7 @@ class Manifest:
 
         No run of ours has made such records, and none would ever work there.
         """
-        known = {os.fsdecode(path) for (path,) in self._query("select path from sites") if isinstance(path, bytes)}
+        known = {os.fsdecode(path) for (path,) in self._run_query("select path from sites") if isinstance(path, bytes)}
         roots = tuple(path.rstrip("/") + "/" for path in known | self._sites)
         self._out_of_scope = {os.fsdecode(path) for path in self._directories_outside(map(os.fsencode, roots))}
         for path in [path for path in self.uncompilable if not path.startswith(roots)]:
@@ -147,8 +147,8 @@ class Manifest:
             gaps.append((start, first))
             start = max(start, past)
         for gap in gaps:
-            yield from (row[0] for row in self._query(f"{_DIRECTORIES} and directory < ?", *gap))
-        yield from (row[0] for row in self._query(_DIRECTORIES, start))
+            yield from (row[0] for row in self._run_query(f"{_DIRECTORIES} and directory < ?", *gap))
+        yield from (row[0] for row in self._run_query(_DIRECTORIES, start))
 
     # -- the file ------------------------------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class Manifest:
         Otherwise the remaining records would pass for all that were made, and a lost one for one that never existed.
         """
         if os.path.exists(self._path or ""):
-            is_whole = self._query(_CHECK) == [("ok",)]
+            is_whole = self._run_query(_CHECK) == [("ok",)]
             self._is_damaged = self._path is not None and not is_whole  # a busy one has lost its path
 
     def save(self) -> None:
@@ -172,19 +172,19 @@ class Manifest:
             return
         self.close()
         if self._is_damaged:
-            self._remove()
+            self._remove_file()
             self._is_damaged = False
         try:
-            self._write()
+            self._write_all()
         except database_error() as error:
             if is_busy(error):
                 self._continue_without()
                 return
             # The file is damaged: start a new one with the records of this run.
-            self._remove()
+            self._remove_file()
             self._learned = dict(self._known or {})
             try:
-                self._write()
+                self._write_all()
             except database_error():
                 if self._is_too_large(error):
                     raise StateFullError(errno.EDQUOT, str(error)) from error
@@ -205,14 +205,14 @@ class Manifest:
             self._database.close()
         self._database, self._opened = None, False
 
-    def _remove(self) -> None:
+    def _remove_file(self) -> None:
         assert self._path is not None
-        size = self._size()
+        size = self._file_size()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
             self._quota.give_back(size)
 
-    def _size(self) -> int:
+    def _file_size(self) -> int:
         try:
             return os.stat(self._path or "").st_size
         except OSError:
@@ -225,11 +225,11 @@ class Manifest:
         disk = os.statvfs(os.path.dirname(self._path or ""))
         return disk.f_bavail * disk.f_frsize > _FULL_BELOW
 
-    def _query(self, question: str, *parameters: bytes | int) -> list[Any]:
+    def _run_query(self, question: str, *parameters: bytes | int) -> list[Any]:
         """Returns the rows of a query, or none if the file can't be read."""
         if self._is_damaged:
             return []
-        self._open()
+        self._open_file()
         if self._database is None:
             return []
         try:
@@ -240,15 +240,15 @@ class Manifest:
             return []
         return rows
 
-    def _open(self) -> None:
+    def _open_file(self) -> None:
         """Open the file, if there is one, and read from it to find out now whether another program has locked it."""
         if self._opened:
             return
         self._opened = True
         if self._path is not None and os.path.exists(self._path):
             with contextlib.suppress(database_error()):
-                self._database = self._connect()
-                self._query("select 1 from sites limit 1")
+                self._database = self._connect_to_file()
+                self._run_query("select 1 from sites limit 1")
 
     def _continue_without(self) -> None:
         """Continue without the manifest, since another program has locked it for too long; everything is compared."""
@@ -257,11 +257,11 @@ class Manifest:
         self.close()
         self._path, self._opened, self.is_busy = None, True, True
 
-    def _write(self) -> None:
-        with contextlib.closing(self._connect()) as database, database:
+    def _write_all(self) -> None:
+        with contextlib.closing(self._connect_to_file()) as database, database:
             # The system may crash at any moment, and later runs rely on these records.
             database.execute("pragma synchronous = full")
-            before = self._size()
+            before = self._file_size()
             if self._quota.left is not None:
                 pages = max(1, (before + self._quota.left) // _PAGE)
                 database.execute(f"pragma max_page_count = {pages}")
@@ -282,8 +282,8 @@ class Manifest:
             )
             self.pycs.write(database)
             self.directories.write(database)
-        self._quota.give_back(before - self._size())
+        self._quota.give_back(before - self._file_size())
 
-    def _connect(self) -> Any:
+    def _connect_to_file(self) -> Any:
         assert self._path is not None
         return connect(self._path, self._patience)

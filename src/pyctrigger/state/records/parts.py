@@ -99,15 +99,15 @@ class Parts:
 
     def has_other(self, site: str, terms: str) -> bool:
         """Whether there are notes of a site directory that were made with other options (`terms`)."""
-        return site in self._load_sites() and self._of(site, terms) is None
+        return site in self._load_sites() and self._notes_of(site, terms) is None
 
     def of(self, site: str, terms: str) -> dict[str, Part]:
         """Returns the notes of a site directory by top-level package; "" stands for its own modules."""
-        return dict(self._of(site, terms) or {})
+        return dict(self._notes_of(site, terms) or {})
 
     def owned_in(self, site: str, terms: str, name: str) -> tuple[str, ...]:
         """Returns the pycs of a part that were reported, and left to the packages that own them."""
-        return (self._of(site, terms) or {}).get(name, Part()).owned
+        return (self._notes_of(site, terms) or {}).get(name, Part()).owned
 
     def note(self, site: str, terms: str, name: str, part: Part) -> None:
         """Record the note of a part, replacing an older one."""
@@ -115,14 +115,14 @@ class Parts:
             self.forget(site, terms, name)
             return
         self._size += len(part.names) + len(part.seen)
-        parts = self._begin(site, terms)
+        parts = self._notes_to_change(site, terms)
         if parts.get(name) != part:
             parts[name] = part
             self._has_changed = True
 
     def forget(self, site: str, terms: str, name: str) -> None:
         """Drop the note of a part: it is gone, or needs work."""
-        if self._begin(site, terms).pop(name, None) is not None:
+        if self._notes_to_change(site, terms).pop(name, None) is not None:
             self._has_changed = True
 
     def save(self) -> None:
@@ -144,13 +144,13 @@ class Parts:
         """Read the notes, before the manifest is saved."""
         self._load_sites()
 
-    def _of(self, site: str, terms: str) -> dict[str, Part] | None:
+    def _notes_of(self, site: str, terms: str) -> dict[str, Part] | None:
         known, parts = self._load_sites().get(site, (None, None))
         return parts if known == terms else None
 
-    def _begin(self, site: str, terms: str) -> dict[str, Part]:
+    def _notes_to_change(self, site: str, terms: str) -> dict[str, Part]:
         """Returns the notes of a site directory to change: new ones, if it has none that were made with these terms."""
-        parts = self._of(site, terms)
+        parts = self._notes_of(site, terms)
         if parts is None:
             parts = {}
             self._load_sites()[site] = (terms, parts)
@@ -162,7 +162,7 @@ class Parts:
             self._sites = {}
             if self._path is not None:
                 with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-                    self._sites = _load(own_files.read(self._path), self._manifest_identity)
+                    self._sites = _load_notes(own_files.read(self._path), self._manifest_identity)
         return self._sites
 
     def _identify_manifest(self) -> list[int] | None:
@@ -173,7 +173,7 @@ class Parts:
             return None
 
 
-def _load(stored: Any, records: list[int] | None) -> _Sites:
+def _load_notes(stored: Any, records: list[int] | None) -> _Sites:
     if stored["format"] != _FORMAT or stored["records"] != records:
         raise ValueError("another format, or another manifest")
     return {

@@ -29,7 +29,7 @@ def record(number: int) -> Record:
 def saved(place: Path, records: dict[str, dict[str, Record]], facts: dict[str, Uncompilable] | None = None) -> None:
     """A manifest with these records."""
     manifest = Manifest(str(place))
-    manifest.serve(["/site"])
+    manifest.work_on(["/site"])
     for directory, names in records.items():
         for name, each in names.items():
             manifest.pycs.note(directory, name, each)
@@ -187,7 +187,7 @@ def test_what_lies_in_no_site_directory_is_dropped(tmp_path: Path, sites: list[s
         tmp_path, {directory: {"m": record(1)} for directory in directories}, {"/site/a/x.py": FACT, "/out/y.py": FACT}
     )
     manifest = Manifest(str(tmp_path))
-    manifest.serve(sites)
+    manifest.work_on(sites)
     expected = sorted([*outside, *([] if sites == ["/"] else ["/out"])])
     assert expected == manifest.drop_out_of_scope()
     manifest.save()
@@ -216,7 +216,7 @@ def test_without_a_directory_it_forgets() -> None:
 def test_nothing_new_isnt_saved(tmp_path: Path) -> None:
     """A run that only looked makes no file."""
     manifest = Manifest(str(tmp_path))
-    manifest.serve(["/site"])
+    manifest.work_on(["/site"])
     manifest.pycs.get("/site", "m")
     manifest.pycs.note("/site", "m", None)
     manifest.save()
