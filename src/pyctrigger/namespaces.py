@@ -25,16 +25,11 @@ def is_restricted() -> bool:
     return sum(count for _, count in _mapped_ranges()) < _ALL_IDS
 
 
-def is_mapped(uid: int) -> bool:
-    """Whether an account with this uid can exist here."""
-    return any(first <= uid < first + count for first, count in _mapped_ranges())
-
-
 def is_unmapped_owner(uid: int, reopen: Callable[[int], int]) -> bool:
     """Whether the owner that a file shows isn't mapped here. `reopen` opens the file with the given flags."""
     if uid == 0 or uid != _overflow_id("uid") or not is_restricted():
         return False
-    if not is_mapped(uid) or os.geteuid() != 0:
+    if os.geteuid() != 0 or not any(first <= uid < first + count for first, count in _mapped_ranges()):
         return True
     # A real account has the overflow uid, too. O_NOATIME tells them apart: root may use it on mapped owners' files
     # only.

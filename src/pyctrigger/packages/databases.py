@@ -167,9 +167,9 @@ def _open(path: str, table: str) -> sqlite3.Connection:
 def connect(path: str, how: str) -> sqlite3.Connection:
     """Open a database in one of SQLite's ways (sqlite.org/uri.html). Raises sqlite3.Error."""
     import sqlite3
-    from urllib.parse import quote  # not needed to examine a hook
 
-    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True, timeout=_LOCK_TIMEOUT)
+    escaped = "".join(f"%{byte:02x}" for byte in os.fsencode(path))
+    return sqlite3.connect(f"file:{escaped}?{how}", uri=True, timeout=_LOCK_TIMEOUT)
 
 
 def _has_log(path: str) -> bool:

@@ -7,10 +7,11 @@ add a command that apt runs after dpkg (apt.conf(5), DPkg::Post-Invoke).
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Iterator
 
 from .databases import Source
-from .hook import HookFile, Subject, quoted, render, shell
+from .hook import HookFile, Subject, quoted, render
 from .manager import Manager, is_wanted, lines_in
 
 #: Three lines for each diversion: the path, where other packages' file of that path is put, and the diverting package
@@ -60,7 +61,7 @@ class Dpkg(Manager):
         """Returns the command by which Debian recompiles a directory, or None if it isn't installed."""
         if not all(os.path.exists(f"/usr/bin/{name}") for name in ("py3compile", f"python{version}")):
             return None
-        return shell(["py3compile", "-V", version, directory])
+        return shlex.join(["py3compile", "-V", version, directory])
 
     @classmethod
     def hooks(cls, subject: Subject) -> list[HookFile]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import DefectError, UsageError
@@ -61,7 +61,7 @@ class Subject(NamedTuple):
     @property
     def shell_words(self) -> dict[str, str]:
         """Command and `--python`, quoted for sh(1), by the names that templates have for them."""
-        return {"PROGRAM": shell(self.program), "PYTHON": shell([self.python])}
+        return {"PROGRAM": shlex.join(self.program), "PYTHON": shlex.quote(self.python)}
 
 
 class HookFile(NamedTuple):
@@ -104,11 +104,6 @@ def _read(template: str) -> str:
             with open(path, encoding="utf-8") as file:
                 return file.read(_LARGEST)
     raise DefectError(f"the template hooks/{template} is missing", hint="install pyctrigger again")
-
-
-def shell(words: Sequence[str]) -> str:
-    """Returns a command line for sh(1)."""
-    return " ".join(shlex.quote(word) for word in words)
 
 
 def quoted(text: str, *, forbidden: str = "") -> str:

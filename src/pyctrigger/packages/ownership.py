@@ -54,13 +54,13 @@ class Ownership:
         self._owned, self.is_unreadable = None, False
 
     def _read_databases(self) -> dict[str, set[str]]:
-        def tell(manager: str, error: Exception) -> None:
+        def report(manager: str, error: Exception) -> None:
             self.is_unreadable = True
             reason = f"since a package may own it: {error}; fix that and run it again"
             self._notice(f"nothing is removed or replaced, {reason}")
 
         owned: dict[str, set[str]] = {}
-        for _, path, _ in _find_owned(self._files, None, tell):
+        for _, path, _ in _find_owned(self._files, None, report):
             directory, name = os.path.split(os.fsdecode(path))
             owned.setdefault(self._real_path(directory), set()).add(name)
         return owned
@@ -96,11 +96,11 @@ def owners_of(paths: Iterable[str], files: Files, notice: Callable[[str], None])
         for name in _names(path, files):
             names.setdefault(os.fsencode(name), path)
 
-    def tell(manager: str, error: Exception) -> None:
+    def report(manager: str, error: Exception) -> None:
         notice(f"{manager} can't be asked which files it owns: {error}")
 
     found: dict[str, Owner] = {}
-    for manager, listed, package in _find_owned(files, names.keys(), tell) if names else ():
+    for manager, listed, package in _find_owned(files, names.keys(), report) if names else ():
         owner = found.get(names[listed])
         if owner is None or owner.manager == manager:
             found[names[listed]] = Owner(manager, package)
@@ -122,11 +122,11 @@ def _names(path: str, files: Files) -> Iterator[str]:
 
 
 def _find_owned(
-    files: Files, paths: Collection[bytes] | None, tell: Callable[[str, Exception], None]
+    files: Files, paths: Collection[bytes] | None, report: Callable[[str, Exception], None]
 ) -> Iterator[tuple[str, bytes, str]]:
     """Yields what packages own of these files, or with None all of their pycs: the manager, the path, and the package.
 
-    A manager whose database can't be read is reported to `tell`.
+    A manager whose database can't be read is passed to `report`.
     """
     from .every import MANAGERS  # most runs never need it
 
@@ -137,4 +137,4 @@ def _find_owned(
                 for path, package in manager.find_owned(paths):
                     yield name, path, package
             except (ManagerError, OSError) as error:
-                tell(name, error)
+                report(name, error)

@@ -203,7 +203,7 @@ class Tree:
                 return os.stat(name, dir_fd=directory)
             return status_in_root(self._staged, self.describe(relative, name))
 
-    def beyond(self, relative: str, name: str) -> tuple[Tree, str] | None:
+    def open_outside(self, relative: str, name: str) -> tuple[Tree, str] | None:
         """Open the directory outside of this tree that holds the file a link leads to. Returns it and the file's name.
 
         None if anybody other than root and ourselves could redirect the link, or if a directory on the way keeps
@@ -221,7 +221,7 @@ class Tree:
         except _RejectedComponent:
             return None
 
-    def open_behind(self, relative: str, name: str) -> Opened:
+    def open_linked(self, relative: str, name: str) -> Opened:
         """Open the directory that a link leads to, wherever it is, for reading. Raises OSError."""
         with self.entered(relative) as directory:
             if self._staged is None:
@@ -277,9 +277,9 @@ def real_in_root(root: str, path: str) -> str:
 
 
 def open_way(path: str, root: str | None) -> Opened:
-    """Open the directory `path`, inside the staged root `root` if one is given, and find out whose place it is.
+    """Open the directory `path`, inside the staged root `root` if any, and find the account that owns the place.
 
-    That is the first account other than root that may rename on the way from "/", through all links. Raises OSError,
+    That is the first one other than root that may rename on the way from "/", through all links. Raises OSError,
     ForeignPlaceError and IdentityRefusedError.
     """
     with _Way(root or "/", judged=is_root()) as way:
@@ -287,7 +287,7 @@ def open_way(path: str, root: str | None) -> Opened:
 
 
 def make_directories(path: str, root: str = "/") -> None:
-    """Make a directory inside a staged root, and those above it, as whose place each of them is to be in.
+    """Make a directory inside a staged root, and those above it, each as the account that owns the place.
 
     Raises like `open_way`.
     """
@@ -333,7 +333,7 @@ class _RejectedComponent(Exception):
 class _Way:
     """The way to a path from "/", or from a staged root, component by component and through links.
 
-    With `judged` it goes on as the account whose place it leads to. Use it as a context manager, for one path.
+    With `judged` it goes on as the account that owns the place. Use it as a context manager, for one path.
     """
 
     def __init__(self, root: str, *, judged: bool = False, accept: _Accept | None = None) -> None:

@@ -18,8 +18,8 @@ def goal_of(tree: Tree, relative: str, name: str) -> str | None:
     """Returns the path that a link to a directory names, or None for anything else. Raises OSError."""
     if not stat.S_ISLNK(tree.lstat(relative, name).st_mode) or not stat.S_ISDIR(tree.follow(relative, name).st_mode):
         return None
-    goal = tree.read_link(relative, name)
-    return os.path.normpath(os.path.join(tree.describe(relative), goal))
+    destination = tree.read_link(relative, name)
+    return os.path.normpath(os.path.join(tree.describe(relative), destination))
 
 
 def leads_to_sources(tree: Tree, relative: str, name: str, sites: Container[tuple[int, int]]) -> bool:
@@ -27,7 +27,7 @@ def leads_to_sources(tree: Tree, relative: str, name: str, sites: Container[tupl
 
     Only that directory and those directly in it are searched: packages link their data, too.
     """
-    linked = tree.open_behind(relative, name)
+    linked = tree.open_linked(relative, name)
     try:
         with linked as directory:
             return _holds_sources(directory, 1) and not is_below(linked, sites)

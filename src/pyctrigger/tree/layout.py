@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 
 from ..pyc.names import PYCACHE
 from ..stamps import inode_of
@@ -75,7 +76,7 @@ class Layout:
 
         Checked for each directory: any of them can be a mount point.
         """
-        return _is_read_only(self.pycs, self.pycache(relative))
+        return self._is_mounted_read_only(self.pycache(relative))
 
     def read_only_top(self, relative: str) -> str:
         """Returns the topmost directory, relative to `pycs`, that can't be written if these pycs can't.
@@ -83,22 +84,29 @@ class Layout:
         It is the top of the same mount, or of the same device if only writing fails (a read-only btrfs snapshot).
         """
         top = self.pycache(relative)
-        alike = _is_read_only if _is_read_only(self.pycs, top) else _device
-        is_so = alike(self.pycs, top)
-        while top and alike(self.pycs, top.rpartition("/")[0]) == is_so:
-            top = top.rpartition("/")[0]
-        return top
+        return _topmost(top, self._is_mounted_read_only if self._is_mounted_read_only(top) else self._device)
 
     def may_write(self, relative: str) -> bool:
         """Whether this account may write the pycs of the directory `relative`."""
-        return _may_write(self.pycs, self.pycache(relative))
+        return self._may_change(self.pycache(relative))
 
     def forbidden_top(self, relative: str) -> str:
         """Returns the topmost directory, relative to `pycs`, that we may not write if we may not write these pycs."""
-        top = self.pycache(relative)
-        while top and not _may_write(self.pycs, top.rpartition("/")[0]):
-            top = top.rpartition("/")[0]
-        return top
+        return _topmost(self.pycache(relative), self._may_change)
+
+    def _is_mounted_read_only(self, directory: str) -> bool:
+        try:
+            return bool(os.fstatvfs(self.pycs.nearest(directory).descriptor).f_flag & _READ_ONLY)
+        except OSError:  # unknown; writing will show
+            return False
+
+    def _device(self, directory: str) -> int:
+        return os.fstat(self.pycs.nearest(directory).descriptor).st_dev
+
+    def _may_change(self, directory: str) -> bool:
+        """Whether we, or the account that we act as there, may change the contents of a directory. Root always may."""
+        with self.pycs.nearest(directory) as opened:
+            return os.geteuid() == 0 or _has_right_to(opened)
 
     def owner_of(self, path: str) -> int:
         """Returns the owner of a directory, relative to `pycs`, or of its nearest existing parent."""
@@ -167,20 +175,12 @@ def _grants(directory: int, status: os.stat_result) -> Grants:
     return Grants.of(status, access_list(directory, status), ENTER)
 
 
-def _is_read_only(tree: Tree, relative: str) -> bool:
-    try:
-        return bool(os.fstatvfs(tree.nearest(relative).descriptor).f_flag & _READ_ONLY)
-    except OSError:  # unknown; writing will show
-        return False
-
-
-def _may_write(tree: Tree, relative: str) -> bool:
-    """Whether we, or the account that we act as there, may change the contents of a directory.
-
-    Root always may.
-    """
-    with tree.nearest(relative) as directory:
-        return os.geteuid() == 0 or _has_right_to(directory)
+def _topmost(directory: str, look: Callable[[str], object]) -> str:
+    """Returns the topmost directory from which on down to this one `look` finds the same."""
+    found = look(directory)
+    while directory and look(directory.rpartition("/")[0]) == found:
+        directory = directory.rpartition("/")[0]
+    return directory
 
 
 def _has_right_to(directory: int) -> bool:
@@ -192,10 +192,6 @@ def _has_right_to(directory: int) -> bool:
         return not os.access("/", os.F_OK, effective_ids=effective)
     except NotImplementedError:
         return True
-
-
-def _device(tree: Tree, relative: str) -> int:
-    return os.fstat(tree.nearest(relative).descriptor).st_dev
 
 
 class Place:

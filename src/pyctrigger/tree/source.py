@@ -153,8 +153,8 @@ def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
     """Returns the status of a source as the target's import sees it. Raises like `read_source`."""
     status = tree.lstat(relative, name)
     if stat.S_ISLNK(status.st_mode):
-        with tree.entered(relative), _follow_link(tree, relative, name, status) as (goals, directory, goal):
-            return goals.lstat(directory, goal)
+        with tree.entered(relative), _follow_link(tree, relative, name, status) as (linked_tree, directory, linked):
+            return linked_tree.lstat(directory, linked)
     return status
 
 
@@ -225,9 +225,9 @@ def _open_source(tree: Tree, relative: str, name: str) -> tuple[int, str]:
             raise
     status = tree.lstat(relative, name)
     if stat.S_ISLNK(status.st_mode):
-        with _follow_link(tree, relative, name, status) as (goals, directory, goal):
-            # `beyond` accepts only ways that are open to everybody.
-            return goals.open_file(directory, goal), directory if goals is tree else relative
+        with _follow_link(tree, relative, name, status) as (linked_tree, directory, linked):
+            # `open_outside` accepts only ways that are open to everybody.
+            return linked_tree.open_file(directory, linked), directory if linked_tree is tree else relative
     return tree.open_file(relative, name), relative
 
 
@@ -236,18 +236,18 @@ def _follow_link(tree: Tree, relative: str, name: str, link: os.stat_result) -> 
     """Follow a link to a regular file. Yields a tree, a directory in it, and a name there."""
     with reading_as(tree.entered(relative), "a link to a file that {}, which owns the link, may not read"):
         linked = tree.resolve(relative, name)
-        goal = tree.follow(relative, name) if linked is None else tree.lstat(*linked)
-    if not stat.S_ISREG(goal.st_mode):
+        target = tree.follow(relative, name) if linked is None else tree.lstat(*linked)
+    if not stat.S_ISREG(target.st_mode):
         raise OSError(errno.EINVAL, "not a regular file")  # import doesn't take it for a source either
     if linked is None:
-        beyond = tree.beyond(relative, name)
-        if beyond is None:
+        found = tree.open_outside(relative, name)
+        if found is None:
             raise SourceRefused("a link that leads out of the site directory")
-        with beyond[0] as outside:
-            yield outside, "", beyond[1]
+        with found[0] as outside:
+            yield outside, "", found[1]
         return
     # Otherwise the link's owner could make root compile, and so reveal, a file that only another account may read.
-    if link.st_uid not in (0, goal.st_uid):
+    if link.st_uid not in (0, target.st_uid):
         raise SourceRefused("a link to a file of another owner")
     yield tree, *linked
 

@@ -6,7 +6,6 @@ it. A directory is removed when it is empty, which rmdir(2) checks itself. All c
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,6 @@ from typing import Optional
 
 from .directory import Tree
 from .layout import Layout
-from .opened import Opened
 
 #: Result for one file: its name, whether we removed it, and the error.
 Removed = tuple[str, bool, Optional[OSError]]
@@ -23,44 +21,23 @@ Removed = tuple[str, bool, Optional[OSError]]
 def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str | None]]) -> Iterator[Removed]:
     """Remove files from the pycache of `relative`. Each comes with the source that has to be gone first, or None.
 
-    Both directories are opened once. Yields the result for each file whose source is gone.
+    Yields the result for each file whose source is gone.
     """
-    with contextlib.ExitStack() as held:
-        try:
-            pycs = _hold(layout.pycs, layout.pycache(relative), held)
-        except OSError as error:
-            for name, _ in () if error.errno == errno.ENOENT else doomed:
-                yield name, False, error
-            return
-        try:
-            sources = _hold(layout.sources, relative, held)
-            all_gone = False
-        except OSError as error:
-            sources, all_gone = None, error.errno == errno.ENOENT
-        for name, source in doomed:
-            if source is not None and not (all_gone or (sources is not None and _is_gone(sources, source))):
-                continue
+    pycache = layout.pycache(relative)
+    for name, source in doomed:
+        if source is None or _is_gone(layout.sources, relative, source):
             try:
-                with pycs as directory:
+                with layout.pycs.entered(pycache) as directory:
                     os.unlink(name, dir_fd=directory)
                 yield name, True, None
             except OSError as error:
                 yield name, False, None if error.errno == errno.ENOENT else error
 
 
-def _hold(tree: Tree, relative: str, held: contextlib.ExitStack) -> Opened:
-    """Open a directory with a descriptor of our own: the tree closes its own when it needs others."""
-    opened = tree.entered(relative)
-    descriptor = os.dup(opened.descriptor)
-    held.callback(os.close, descriptor)
-    return Opened(descriptor, opened.identity)
-
-
-def _is_gone(sources: Opened, source: str) -> bool:
+def _is_gone(sources: Tree, relative: str, source: str) -> bool:
     """Whether nothing at all has the name of a source."""
     try:
-        with sources as directory:
-            os.stat(source, dir_fd=directory, follow_symlinks=False)
+        sources.lstat(relative, source)
         return False
     except OSError as error:
         return error.errno == errno.ENOENT  # any other error proves nothing

@@ -7,7 +7,7 @@ import pytest
 from pyctrigger.errors import DefectError, UsageError
 from pyctrigger.packages import hook as module
 from pyctrigger.packages.every import HOOK_PLACES, HOOKS, MANAGERS, plain_hooks
-from pyctrigger.packages.hook import Subject, quoted, render, shell
+from pyctrigger.packages.hook import Subject, quoted, render
 
 SUBJECT = Subject("py311", "3.11", "python3.11", "cpython-311", ("/usr/bin/pyctrigger",))
 OTHER = SUBJECT._replace(path="/opt/p", digest="0a1b")
@@ -82,7 +82,8 @@ def test_what_cannot_be_quoted_is_refused(text: str, forbidden: str) -> None:
 
 def test_a_command_is_quoted_for_a_shell() -> None:
     """Word by word."""
-    assert "a 'b c' 'd'\"'\"'e'" == shell(["a", "b c", "d'e"])
+    words = SUBJECT._replace(program=("a", "b c"), path="d'e").shell_words
+    assert {"PROGRAM": "a 'b c'", "PYTHON": "'d'\"'\"'e'"} == words
 
 
 def test_a_plain_hook_is_a_program() -> None:

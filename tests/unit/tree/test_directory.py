@@ -349,7 +349,7 @@ def test_a_tree_inside_a_root_follows_links_there(top: Path) -> None:
     with Tree.open("/a", str(top)) as tree:
         assert (top / "z/m.py").stat().st_ino == tree.follow("", "outside.py").st_ino
         assert tree.resolve("", "outside.py") is None
-        behind = tree.open_behind("", "b")
+        behind = tree.open_linked("", "b")
         assert (top / "a/b").stat().st_ino == os.fstat(behind.descriptor).st_ino
         os.close(behind.descriptor)
 
@@ -357,7 +357,7 @@ def test_a_tree_inside_a_root_follows_links_there(top: Path) -> None:
 def test_what_is_behind_a_link_is_opened(top: Path, tree: Tree) -> None:
     """Wherever it is."""
     for name, goal in [("link", top / "a"), ("out", top.parent / "outside")]:
-        behind = tree.open_behind("", name)
+        behind = tree.open_linked("", name)
         assert goal.stat().st_ino == os.fstat(behind.descriptor).st_ino
         os.close(behind.descriptor)
 
@@ -387,7 +387,7 @@ def test_beyond_a_tree_only_what_is_open_and_ours(top: Path, case: str) -> None:
     deed(outside)
     before = descriptors()
     with Tree.open("/site", str(top.parent)) as tree:
-        found = tree.beyond("", "l.py")
+        found = tree.open_outside("", "l.py")
         assert is_open is (found is not None)
         if found is not None:
             with found[0] as beyond:

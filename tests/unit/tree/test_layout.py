@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packages import write_tree
-from pyctrigger.tree import layout as module
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout, Place
 from pyctrigger.tree.permission.readers import Grants
@@ -136,7 +135,7 @@ def test_readers_are_worked_out_once_for_alike_sources(top: Path, plain: Layout)
 def test_the_uppermost_directory_that_is_read_only(plain: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the same mount; the nearest one that is there is asked."""
     closed = {"a", "a/b", "a/b/__pycache__", "a/__pycache__"}
-    monkeypatch.setattr(module, "_is_read_only", lambda tree, relative: relative in closed)
+    monkeypatch.setattr(Layout, "_is_mounted_read_only", lambda layout, relative: relative in closed)
     assert ("a", "a") == (plain.read_only_top("a/b"), plain.read_only_top("a"))
     assert (True, False) == (plain.is_read_only("a/b"), plain.is_read_only(""))
     closed.update(("", "__pycache__"))
@@ -146,15 +145,15 @@ def test_the_uppermost_directory_that_is_read_only(plain: Layout, monkeypatch: p
 def test_where_only_a_write_says_so_the_device_tells(plain: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a snapshot of btrfs."""
     devices = {"a/b": 2, "a/b/__pycache__": 2}
-    monkeypatch.setattr(module, "_is_read_only", lambda tree, relative: False)
-    monkeypatch.setattr(module, "_device", lambda tree, relative: devices.get(relative, 1))
+    monkeypatch.setattr(Layout, "_is_mounted_read_only", lambda layout, relative: False)
+    monkeypatch.setattr(Layout, "_device", lambda layout, relative: devices.get(relative, 1))
     assert ("a/b", "") == (plain.read_only_top("a/b"), plain.read_only_top("a"))
 
 
 def test_the_uppermost_directory_that_may_not_be_written(plain: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """By this account."""
     closed = {"a", "a/b", "a/b/__pycache__"}
-    monkeypatch.setattr(module, "_may_write", lambda tree, relative: relative not in closed)
+    monkeypatch.setattr(Layout, "_may_change", lambda layout, relative: relative not in closed)
     assert ("a", False, True) == (plain.forbidden_top("a/b"), plain.may_write("a/b"), plain.may_write("a"))
 
 
