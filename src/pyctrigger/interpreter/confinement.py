@@ -53,7 +53,6 @@ def confined(
         return start(account)
     children: list[_Child] = []
     errors: list[BaseException] = []
-    numbers: list[int] = []
     # Changing ids makes the process undumpable, which hides it from debuggers, and its /proc/self/fd from the child.
     dumpable = -1
     if account is not None and _CALLS is not None:
@@ -62,7 +61,6 @@ def confined(
     becomes = dumpable >= 0
 
     def run() -> None:
-        numbers.append(threading.get_native_id())
         try:
             _confine_thread(is_script=is_script)
             if becomes and account is not None:
@@ -75,7 +73,7 @@ def confined(
     try:
         thread.start()
         thread.join()
-        _wait_until_gone(numbers[0])
+        _wait_until_gone(thread.native_id or 0)
     except RuntimeError:  # no more threads for this account: a worker with a network is better than none
         return start(account)
     finally:

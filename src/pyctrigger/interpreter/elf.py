@@ -69,10 +69,8 @@ def _parse_needs(read: Callable[[int, int], bytes], origin: str) -> Needs | None
             loader = _decode(read(min(length, _MAX_NAME), offset))
         elif kind == _DYNAMIC:
             found = read(min(length, _MAX_DYNAMIC), offset)
-            form = order + entry_form
-            entries = list(
-                struct.iter_unpack(form, found[: len(found) // struct.calcsize(form) * struct.calcsize(form)])
-            )
+            form, size = order + entry_form, struct.calcsize(order + entry_form)
+            entries = [struct.unpack_from(form, found, at) for at in range(0, len(found) - size + 1, size)]
     values = dict(entries)
     strings = _read_string_table(read, rows, values) if entries else b""
 

@@ -85,12 +85,10 @@ def _draw_ids() -> Iterator[int]:
 
 def _ids_with_entries() -> frozenset[int]:
     """Returns the ids that have an entry in /etc/passwd."""
-    try:
-        with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
-            fields = [line.split(":") for line in file.read(1 << 24).splitlines()]
-    except OSError:
-        return frozenset()
-    return frozenset(int(each[2]) for each in fields if len(each) > 2 and each[2].isdigit())
+    with contextlib.suppress(OSError), open("/etc/passwd", encoding="utf-8", errors="replace") as file:
+        fields = [line.split(":") for line in file.read(1 << 24).splitlines()]
+        return frozenset(int(each[2]) for each in fields if len(each) > 2 and each[2].isdigit())
+    return frozenset()
 
 
 def _has_processes(uid: int) -> bool | None:

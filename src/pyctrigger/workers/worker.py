@@ -99,19 +99,12 @@ class Worker:
             ) from error
         self._lease = lease(leases)
         self._rights = rights_for(interpreter, self._lease)
+        options = (int(hashes), self._rights.leased, setup.codec, int(setup.forks))
         try:
             self._child = start(
                 interpreter.executable,
                 "compile-3.10" if warms_up else program,
-                [
-                    str(lifeline),
-                    str(limits.memory),
-                    str(limits.file_timeout),
-                    str(int(hashes)),
-                    *([f"account={self._rights.leased}"] if self._rights.leased >= 0 else []),
-                    *([f"codec={setup.codec}"] if setup.codec else []),
-                    *(["forks"] if setup.forks else []),
-                ],
+                [*map(str, (lifeline, limits.memory, limits.file_timeout, *options))],
                 self._rights,
                 keep=[lifeline],
                 seeded=warms_up,

@@ -604,7 +604,7 @@ def test_workers_that_never_start_to_fork_end_the_run(interpreters: list[Found],
     if python is None:
         absent("needs a CPython from 3.12 on")
     script = tmp_path / "python"
-    script.write_text(f'#!/bin/sh\ncase "$*" in *" forks") exit 1;; esac\nexec {python.path} "$@"\n')
+    script.write_text(f'#!/bin/sh\ncase "$*" in *" 1") exit 1;; esac\nexec {python.path} "$@"\n')
     script.chmod(0o755)
     broken = probe(python.path).interpreter._replace(executable=str(script))
     # It has equal sets of names that Python itself has interned: a fork of a process that has compiled nothing has it.

@@ -156,7 +156,7 @@ def test_a_worker_answers_or_ends_whatever_it_is_told(newest: Interpreter, frame
     """What it does say are whole frames that are answers; at the end of its input it ends."""
     life, ours = os.pipe()
     try:
-        with start(newest.path, program, [str(life), str(1 << 30), "10", "1"], keep=[life]) as child:
+        with start(newest.path, program, [str(life), str(1 << 30), "10", "1", "-1", "", "0"], keep=[life]) as child:
             os.close(life)
             life = -1
             said, _ = child.communicate(b"".join(frames), timeout=60)

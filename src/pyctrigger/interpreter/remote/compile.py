@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         reply,
         serve,
         set_clock,
+        write_frame,
     )
     from pyctrigger.interpreter.remote.sets import with_sorted_sets
 
@@ -65,7 +66,7 @@ FLAGS_MODULE = sys.version_info < (3, 15)
 #: PyPy flags a string as interned if an equal one is, even garbage of an earlier compilation.
 FLAGS_BY_GARBAGE = sys.implementation.name == "pypy"
 #: Whether this process forks for each source, and never compiles itself.
-FORKS = FLAGS_BY_GARBAGE or "forks" in sys.argv[6:]
+FORKS = FLAGS_BY_GARBAGE or sys.argv[8:] == ["1"]
 if HOLDS_NAMES or FORKS:
     # The modules that py_compile imports show in what these write: their names are interned.
     import importlib.util  # noqa: F401
@@ -217,10 +218,7 @@ def compile_in_fork(source: bytes, path: str, level: int, last: bool, memory: in
                 said: "tuple[bool, Any]" = (True, compile_level(source, path, level, last))
             except Exception as error:
                 said = (False, failed(error, source, memory))
-            data = marshal.dumps(said)
-            unsent = memoryview(struct.pack("<I", len(data)) + data)
-            while unsent:
-                unsent = unsent[os.write(THEIRS, unsent) :]
+            write_frame(marshal.dumps(said), THEIRS)
         finally:
             os._exit(0)  # an incomplete answer shows a failure
     answered, status = read_child_answer(child)

@@ -25,16 +25,10 @@ def bound(processes: int = 0, memory: int = 0, seconds: int = 0, pid: int = 0) -
     except ImportError:
         return False
     is_complete = True
-    for name, wanted in (
-        ("RLIMIT_CORE", 0),
-        ("RLIMIT_FSIZE", 0),
-        ("RLIMIT_NOFILE", 64),
-        ("RLIMIT_NPROC", processes),
-        ("RLIMIT_AS", memory),
-        ("RLIMIT_CPU", seconds),
-    ):
-        if not wanted and name in ("RLIMIT_NPROC", "RLIMIT_AS", "RLIMIT_CPU"):
-            continue
+    limits = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NOFILE": 64}
+    given = (("RLIMIT_NPROC", processes), ("RLIMIT_AS", memory), ("RLIMIT_CPU", seconds))
+    limits.update(each for each in given if each[1])
+    for name, wanted in limits.items():
         kind = getattr(resource, name, None)
         if kind is None:
             continue

@@ -69,10 +69,10 @@ def read_frame() -> bytes:
     return read_exactly(length)
 
 
-def write_frame(payload: bytes) -> None:
+def write_frame(payload: bytes, descriptor: int) -> None:
     data = memoryview(struct.pack("<I", len(payload)) + payload)
     while data:
-        data = data[os.write(OUTPUT, data) :]
+        data = data[os.write(descriptor, data) :]
 
 
 def limit(memory: int, processes: int = 0) -> int:
@@ -217,18 +217,21 @@ def missing_codec(data: bytes) -> "str | None":
     return next((each for each in names if each in Library.closed), None)
 
 
+def can_import(name: str) -> bool:
+    """Whether a module can be imported, and do so. It may be unreadable, or not installed on this system."""
+    try:
+        importlib.import_module(name)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
 def load(more: str) -> None:
     """Import what compiling may need, before the library is closed."""
     import encodings
 
-    missed = False
     wanted = ["encodings." + name for name in (*USUAL_CODECS, *filter(None, [more]))]
-    for name in [*wanted, "unicodedata"]:
-        try:
-            importlib.import_module(name)
-        except (ImportError, OSError):  # unreadable, or not installed on this system
-            missed = True
-    if missed:
+    if not all([can_import(name) for name in (*wanted, "unicodedata")]):
         Library.readable = can_read_library()
     try:
         names = os.listdir(os.path.dirname(encodings.__file__ or ""))
@@ -263,23 +266,14 @@ def is_open(path: str, mode: int) -> bool:
 def lacks_module(error: Exception) -> bool:
     """Whether compile() failed for lack of a module: some systems don't install codecs or character names."""
     said = getattr(error, "msg", None) or str(error)  # without the source's text
-    if "unicodedata" in said:
-        try:
-            importlib.import_module("unicodedata")
-        except (ImportError, OSError):
-            return True
+    if "unicodedata" in said and not can_import("unicodedata"):
+        return True
     if "encoding" not in said:
         return False
     from encodings import aliases
 
     name = next(iter(modules_of(said.rpartition(":")[2].strip())), "")
-    if name not in aliases.aliases.values():
-        return False
-    try:
-        importlib.import_module("encodings." + name)
-    except (ImportError, OSError):
-        return True
-    return False
+    return name in aliases.aliases.values() and not can_import("encodings." + name)
 
 
 def can_read_library() -> bool:
@@ -375,9 +369,8 @@ def no_hash(data: bytes) -> bytes:
 
 def serve(answer: "Callable[[Request, int], bytes]") -> None:
     """Answer requests with `answer(request, memory)` until the host is gone. An empty answer isn't sent."""
-    lifeline, memory, seconds, hashes = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
-    options = dict(each.partition("=")[::2] for each in sys.argv[6:])
-    account, codec = int(options.get("account", -1)), options.get("codec", "")
+    lifeline, memory, hashes, account = (int(sys.argv[at]) for at in (2, 3, 5, 6))
+    seconds, codec = float(sys.argv[4]), sys.argv[7]
     try:
         die_with_host(lifeline)
     except OSError:
@@ -407,7 +400,7 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
             become(account, account)
     tag = (sys.implementation.cache_tag or "").encode("utf-8")
     lacks = "".join("\0" + each for each in sorted(REFUSED_CALLS)).encode("ascii")
-    write_frame(b"pyctrigger-worker-1" + bytes(MAGIC_NUMBER) + tag + lacks)
+    write_frame(b"pyctrigger-worker-1" + bytes(MAGIC_NUMBER) + tag + lacks, OUTPUT)
     while True:
         frame = read_frame()
         if seconds:
@@ -420,9 +413,9 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
             continue
         spent = said[:2] == struct.pack("<BB", FAILED, KINDS.index("memory"))
         if spent or said[0] & RETIRING or (memory and used_memory() > memory // 2):
-            write_frame(bytes([said[0] | RETIRING]) + said[1:])
+            write_frame(bytes([said[0] | RETIRING]) + said[1:], OUTPUT)
             os._exit(0)
-        write_frame(said)
+        write_frame(said, OUTPUT)
 
 
 # Anything printed goes to standard error; frames have a descriptor of their own.
