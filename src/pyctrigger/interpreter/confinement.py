@@ -64,7 +64,7 @@ def confined(
         try:
             _confine_thread(is_script=is_script)
             if becomes and account is not None:
-                _become(account)
+                _become_account(account)
             children.append(start(None if becomes else account))
         except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
             errors.append(error)
@@ -114,7 +114,7 @@ def _prctl(option: int, *arguments: int) -> int:
     return call("prctl", option, *(*arguments, 0, 0, 0, 0)[:4])
 
 
-def _become(account: Account) -> None:
+def _become_account(account: Account) -> None:
     """Change this thread to an account, without other groups, by the system calls themselves. Raises OSError."""
     uid, gid = account
     for number, argument in zip(_CALLS or (), (0, gid, uid)):

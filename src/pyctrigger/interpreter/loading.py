@@ -174,9 +174,9 @@ class _LibrarySearch:
             return []
         if self._names:
             return [path for path in (os.path.join(place, name) for name in self._names) if os.path.lexists(path)]
-        return [os.path.join(place, name) for name in self._list(place) if _LIBRARY_NAME.match(name)]
+        return [os.path.join(place, name) for name in self._list_directory(place) if _LIBRARY_NAME.match(name)]
 
-    def _list(self, directory: str) -> list[str]:
+    def _list_directory(self, directory: str) -> list[str]:
         names: list[str] = []
         with contextlib.suppress(OSError):
             names = os.listdir(directory)
@@ -213,7 +213,7 @@ class _LibrarySearch:
             self._holders.follow_existing(os.path.join(top, name))
         directories = [top]
         for directory in directories:  # grows in the loop
-            for name in self._list(directory):
+            for name in self._list_directory(directory):
                 if directory == top and name in _NEVER_LOADED:
                     continue
                 # Not kept for later checks: they are too many.

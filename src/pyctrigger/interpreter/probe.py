@@ -204,13 +204,13 @@ def _require_usable(executable: str, answer: dict[str, Any]) -> None:
 def _build_interpreter(executable: str, answer: dict[str, Any]) -> Interpreter:
     """Returns the interpreter that an answer describes. Raises KeyError and ValueError."""
     for key, form in _FORMS.items():
-        _require(isinstance(answer[key], str) and form.match(answer[key]), f"{key} is", answer[key])
+        _require_form(isinstance(answer[key], str) and form.match(answer[key]), f"{key} is", answer[key])
     version, free_threaded = answer["version"], answer["free_threaded"]
-    _require(_is_version(version) and version[0] == 3, "version is", version)
-    _require(isinstance(free_threaded, bool), "free_threaded is", free_threaded)
+    _require_form(_is_version(version) and version[0] == 3, "version is", version)
+    _require_form(isinstance(free_threaded, bool), "free_threaded is", free_threaded)
     inside = _parse_paths(answer["inside"])
     for path in inside:
-        _require(path.startswith(_PLACEHOLDER), "not a path in an environment:", path)
+        _require_form(path.startswith(_PLACEHOLDER), "not a path in an environment:", path)
     return Interpreter(
         executable=executable,
         version=tuple(version),
@@ -223,7 +223,7 @@ def _build_interpreter(executable: str, answer: dict[str, Any]) -> Interpreter:
     )
 
 
-def _require(is_right: object, what: str, value: Any) -> None:
+def _require_form(is_right: object, what: str, value: Any) -> None:
     """Raise ValueError with the beginning of a wrong value."""
     if not is_right:
         raise ValueError(f"{what} {ascii(value)[:100]}")
@@ -236,23 +236,23 @@ def _is_version(value: Any) -> bool:
 def _parse_path(value: Any) -> str:
     """Returns an absolute path without "..". Raises ValueError for any other value."""
     is_path = isinstance(value, str) and value.startswith("/") and len(value) <= _MAX_PATH_LENGTH and "\0" not in value
-    _require(is_path, "not an absolute path:", value)
-    _require(".." not in value.split("/"), "not a normalized path:", value)
+    _require_form(is_path, "not an absolute path:", value)
+    _require_form(".." not in value.split("/"), "not a normalized path:", value)
     try:
         os.fsencode(value)
     except UnicodeEncodeError:
-        _require(False, "not a file name:", value)
+        _require_form(False, "not a file name:", value)
     return str(value)
 
 
 def _parse_paths(value: Any) -> tuple[str, ...]:
-    _require(isinstance(value, list) and len(value) <= _MAX_PATHS, "not a list of paths:", value)
+    _require_form(isinstance(value, list) and len(value) <= _MAX_PATHS, "not a list of paths:", value)
     return tuple(map(_parse_path, value))
 
 
 def _parse_schemes(value: Any) -> dict[str, dict[str, str]]:
-    _require(isinstance(value, dict) and len(value) <= _MAX_SCHEMES, "not a table of schemes:", value)
+    _require_form(isinstance(value, dict) and len(value) <= _MAX_SCHEMES, "not a table of schemes:", value)
     for name, paths in value.items():
         is_scheme = _NAME.match(name) and isinstance(paths, dict) and _KEYS.issuperset(paths)
-        _require(is_scheme, "not a scheme:", name)
+        _require_form(is_scheme, "not a scheme:", name)
     return {name: {key: _parse_path(path) for key, path in paths.items()} for name, paths in value.items()}

@@ -40,7 +40,7 @@ class Holders:
         Raises InterpreterError if it leads nowhere, RefusedError if a group or everybody could change a component.
         """
         try:
-            return follow_links(path, self._keep)
+            return follow_links(path, self._keep_step)
         except OSError as error:
             raise InterpreterError(f"{self._what} {path}: {error.strerror}", hint="name one that exists") from error
 
@@ -50,7 +50,7 @@ class Holders:
         With `keeps` its components are kept, and a missing one that anybody could create is in any case.
         """
         try:
-            return follow_links(path, self._keep if keeps else self._examine)
+            return follow_links(path, self._keep_step if keeps else self._examine_step)
         except FileNotFoundError as error:
             step = os.fspath(error.filename)
             above = self.steps[os.path.dirname(step)]
@@ -104,15 +104,15 @@ class Holders:
         """What has to be unchanged before a cached answer may be used."""
         return tuple(Witness(path, facts_of(status)) for path, status in self.kept.items())
 
-    def _examine(self, step: str, in_sticky: bool) -> os.stat_result:
+    def _examine_step(self, step: str, in_sticky: bool) -> os.stat_result:
         known = self.steps.get(step)
         if known is None:
             known = os.lstat(step)
             self.take(step, known, in_sticky=in_sticky)
         return known
 
-    def _keep(self, step: str, in_sticky: bool) -> os.stat_result:
-        status = self.kept[step] = self._examine(step, in_sticky)
+    def _keep_step(self, step: str, in_sticky: bool) -> os.stat_result:
+        status = self.kept[step] = self._examine_step(step, in_sticky)
         return status
 
 

@@ -66,11 +66,11 @@ def lease(place: str | None) -> Lease | None:
         place = _make_directory(place)
     if place is not None and place not in _swept:
         _swept.add(place)
-        _sweep(place)
+        _sweep_leases(place)
     for uid in _draw_ids():
         if not can_become(Account(uid, uid)):
             return None
-        found = Lease(uid, None, 0) if place is None else _lock(place, uid)
+        found = Lease(uid, None, 0) if place is None else _lock_id(place, uid)
         if found is not None:
             return found
     return None
@@ -118,7 +118,7 @@ def _make_directory(place: str) -> str | None:
     return place if is_own else None
 
 
-def _lock(place: str, uid: int) -> Lease | None:
+def _lock_id(place: str, uid: int) -> Lease | None:
     """Lease an id; None if another process has it. Without locks, or space for a file, the lease isn't recorded."""
     import fcntl
 
@@ -141,7 +141,7 @@ def _lock(place: str, uid: int) -> Lease | None:
     return None
 
 
-def _sweep(place: str) -> None:
+def _sweep_leases(place: str) -> None:
     """Kill what killed hosts have left running, and remove their leases."""
     try:
         names = [name for name in os.listdir(place) if name.endswith(_SUFFIX)]
@@ -151,7 +151,7 @@ def _sweep(place: str) -> None:
         digits = name[: -len(_SUFFIX)]
         uid = int(digits) if digits.isdigit() else 0
         if any(first <= uid <= last for first, last in (*FREE_IDS, *FREE_IDS_BELOW_64K)):
-            left = _lock(place, uid)
+            left = _lock_id(place, uid)
             if left is not None:
                 left.end()
 
