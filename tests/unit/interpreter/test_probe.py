@@ -1,4 +1,4 @@
-"""An interpreter's answer, checked as a stranger's."""
+"""An interpreter's answer, checked as untrusted data."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_field_arrives() -> None:
 
 @pytest.mark.parametrize("noise", [b"", b"hello\n", b"\xff\0{}", b"pyctrigger-probe:{}"])
 def test_an_answer_is_found_in_the_noise(noise: bytes) -> None:
-    """What stands before and after its line is nobody's concern."""
+    """What precedes and follows its line is ignored."""
     assert "cpython-311" == parse_answer("/p", said(SAID, noise))[0].cache_tag
 
 
@@ -212,7 +212,7 @@ NO_TARGETS = [
 
 @pytest.mark.parametrize(("changes", "message"), NO_TARGETS)
 def test_a_python_that_can_be_no_target(changes: dict[str, Any], message: str) -> None:
-    """Too old, or without bytecode: whatever else is wrong with it."""
+    """Too old, or without bytecode, whatever else is wrong."""
     with pytest.raises(InterpreterError) as caught:
         parse(**changes)
     assert message == caught.value.message
@@ -270,6 +270,6 @@ def test_an_accounts_interpreter_names_its_own_directories(
 
 
 def test_owner_is_the_links_not_its_goals(tmp_path: Path) -> None:
-    """And nobody's where nothing is."""
+    """And no account's if nothing is there."""
     (tmp_path / "link").symlink_to("nowhere")
     assert (os.geteuid(), None) == (module._owner_of(str(tmp_path / "link")), module._owner_of(str(tmp_path / "none")))

@@ -141,7 +141,7 @@ def test_each_field_has_its_kind(tmp_path: Path, name: str, value: Any, is_kept:
 
 
 def rows(directory: Path) -> list[str]:
-    """What stands in the file."""
+    """The contents of the file."""
     with contextlib.closing(sqlite3.connect(directory / "history.sqlite")) as database:
         return [record for (record,) in database.execute("select record from runs order by number")]
 
