@@ -1,6 +1,6 @@
-"""A package-manager trigger that keeps Python bytecode in step with its sources."""
+"""A package-manager trigger that keeps Python bytecode up to date with its sources."""
 
-# Nothing is imported for good reason: see `__main__`. Type checkers know this name.
+# Nothing is imported yet, for a reason: see `__main__`. Type checkers know this name.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for, no sooner: the command heeds Ctrl-C before it imports anything else."""
+    """Import what is used, and not earlier: the command handles Ctrl-C before it imports anything else."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,14 +1,14 @@
 """`python -m pyctrigger`, and what `pyctrigger` is installed as.
 
-As root, unless it was started with `-I`, it leaves the current directory and a user's site before it imports anything:
-Python has put them where modules are looked for, and they may be anybody's. Where a variable of Python's own may have
-done more, it starts once more with `-I`, which takes 20 ms. What this file and `__init__` need is built in; even
-`from __future__` would be looked for there.
+As root, unless it was started with `-I`, it first removes the current directory and the user site from the search path:
+Python has put them there, and they may be anybody's. If one of Python's own environment variables may have had other
+effects, it restarts with `-I`, which takes 20 ms. What this file and `__init__` import is built in; even
+`from __future__` would be searched for there.
 """
 
 import sys
 
-#: Variables that change nothing of what is imported (python(1), "ENVIRONMENT VARIABLES").
+#: Variables that don't change what is imported (python(1), "ENVIRONMENT VARIABLES").
 _HARMLESS = {
     b"PYTHONDONTWRITEBYTECODE",
     b"PYTHONHASHSEED",
@@ -18,8 +18,8 @@ _HARMLESS = {
     b"PYTHONUNBUFFERED",
     b"PYTHONUTF8",
 }
-#: The package that runs is the one that was started; of what else lies beside it everything else comes first.
-_AGAIN = """\
+#: Runs the package that was started. Everything else is found before what is next to that package.
+_RESTART = """\
 import sys
 beside = sys.argv[1]
 sys.path.insert(0, beside)
@@ -32,15 +32,15 @@ sys.exit(main())
 
 
 def main() -> int:
-    """Run the command line; its exit code."""
+    """Run the command line. Returns its exit code."""
     import posix
 
     if posix.geteuid() == 0 and not sys.flags.isolated:
         try:
             if any(name.startswith(b"PYTHON") and name not in _HARMLESS for name in posix.environ):
-                _start_again()
+                _restart_isolated()
             else:
-                _leave_what_may_be_anybodys()
+                _restrict_search_path()
         except (OSError, ValueError) as error:
             sys.stderr.write(f"pyctrigger: can't restart with -I: {error}; run python -I -m pyctrigger\n")
             return 0 if "--hook" in sys.argv else 77
@@ -48,47 +48,47 @@ def main() -> int:
 
     from pyctrigger import interruption
 
-    gc.disable()  # imports make no garbage to speak of, and it would look for some two dozen times; ours enables it
+    gc.disable()  # imports make hardly any garbage, and it would run some two dozen times; `cli.main` enables it
     interruption.watch()
     from pyctrigger.cli import main as run  # nearly all of the start's time
 
     return run()
 
 
-def _leave_what_may_be_anybodys() -> None:
-    """Look nowhere for modules that `-I` leaves out, but in what lies beside this package, and there last."""
+def _restrict_search_path() -> None:
+    """Search only where `-I` does, and last next to this package."""
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]  # of the script, or the current one
     site = sys.modules.get("site")
     users = getattr(site, "USER_SITE", None) if getattr(site, "ENABLE_USER_SITE", False) else None
-    beside = _beside()
+    beside = _package_parent()
     kept = [path for path in sys.path if path not in ("", users, beside)]
     sys.path[:] = [*kept, beside]
 
 
-def _beside() -> str:
-    """The directory in which this package lies."""
+def _package_parent() -> str:
+    """Returns the directory of this package."""
     import posix
 
     here = __file__ if __file__.startswith("/") else f"{posix.getcwd()}/{__file__}"
     return here.rpartition("/")[0].rpartition("/")[0] or "/"
 
 
-def _start_again() -> None:
+def _restart_isolated() -> None:
     import _signal  # type: ignore[import-not-found]
     import posix
 
     if not sys.executable:
         raise ValueError("this Python doesn't know its own path")
-    beside = _beside()
+    beside = _package_parent()
     options = ["-I"]
     options += ["-B"] if sys.dont_write_bytecode else []
     options += ["-S"] if sys.flags.no_site else []
     options += ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
-        # A Ctrl-C waits until somebody heeds it: while it starts, Python would answer with a traceback.
+        # Ctrl-C stays pending until we handle it: Python would print a traceback while it starts.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, [_signal.SIGINT])
-    posix.execv(sys.executable, [sys.executable, *options, "-c", _AGAIN, beside, *sys.argv])
+    posix.execv(sys.executable, [sys.executable, *options, "-c", _RESTART, beside, *sys.argv])
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def begin() -> None:
 
 
 def has_come() -> bool:
-    """Whether KeyboardInterrupt was raised. Any exception that arrives after it is the same one, wrapped.
+    """Whether KeyboardInterrupt was raised. Any exception after it is the same one, wrapped.
 
     Up to 3.11 Python turns one that leaves `__set_name__` (each cached property of a class) into a RuntimeError; an
     import or a library may wrap it, too.

@@ -460,8 +460,6 @@ def test_quietly(pyctrigger: Command, shelf: Path, newest: Interpreter) -> None:
     ("arguments", "message"),
     [
         (["x", "--needs-rebuild"], "--needs-rebuild needs --python"),
-        (["x", "--null"], "--null needs --needs-rebuild"),
-        (["x", "--config", "x"], "--config needs --python"),
         (["x", "--json", "--format", "csv"], "--json and --format contradict each other"),
         (["x", "--python", "3.x"], "--python 3.x: not a version, name or path of a Python"),
         (["x", "--timeout", "-1"], "use a number of seconds"),

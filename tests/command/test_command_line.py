@@ -495,7 +495,6 @@ BAD: list[tuple[list[str], str]] = [
     (["sweep", "--jobs=4"], "sweep takes no --jobs (run, repair, status and audit can use it); see pyctrigger sweep"),
     (["which", "--source-date-epoch", "1", "x"], "which takes no --source-date-epoch (run, repair, "),
     (["purge", "--all", "--python", "3.11"], "--all and --python contradict each other; leave one of them out"),
-    (["status", "--jobs", "2"], "--jobs needs --against; add --against, or leave out --jobs"),
     (["status", "--check", "--stdlib"], "--check and --stdlib contradict each other; leave one of them out"),
     (["purge"], "purge needs --python V, --cache-tag TAG or --all; name what to remove"),
     (["purge", "--cache-tag", "../x"], "--cache-tag ../x: not known; use a tag such as cpython-311 or pypy311"),

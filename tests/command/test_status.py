@@ -492,9 +492,7 @@ def test_prometheus(pyctrigger: Command, site: Path, newest: Interpreter, tmp_pa
     ("arguments", "said"),
     [
         (["--format", "prometheus"], "--format needs --check"),
-        (["--warning", "1h"], "--warning needs --check"),
         (["--check", "--warning", "2 weeks"], "use a time such as 90s, 15m, 2h or 1d"),
-        (["--check", "--against", "3.11"], "--check and --against contradict each other"),
         (["--check", "--format", "prometheus", "--json"], "--format prometheus and --json contradict each other"),
         (["--check", "--format", "prometheus", "/usr"], "status --check examines no files"),
         (["--check", "--format", "prometheus", "--warning", "2d"], "--warning is larger than --critical"),

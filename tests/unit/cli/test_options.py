@@ -1,0 +1,50 @@
+"""Options that need another one, and options that contradict each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyctrigger.cli.commands import find_verb
+from pyctrigger.cli.options import require_consistent
+from pyctrigger.cli.parser import parse
+from pyctrigger.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("run --null", "--null needs --paths-from; add --paths-from, or leave out --null"),
+        ("which --null", "--null needs --paths-from; add --paths-from, or leave out --null"),
+        ("status --jobs 0", "--jobs needs --against; add --against, or leave out --jobs"),
+        ("status --warning 0", "--warning needs --check; add --check, or leave out --warning"),
+        ("status --failure-age 1d", "--failure-age needs --check; add --check, or leave out --failure-age"),
+        ("status --check --stateless", "--check and --stateless contradict each other; leave one of them out"),
+        ("status --check --exclude x", "--check and --exclude contradict each other; leave one of them out"),
+        ("audit --null x", "--null needs --needs-rebuild; add --needs-rebuild, or leave out --null"),
+        ("audit --needs-rebuild x", "--needs-rebuild needs --python; add --python, or leave out --needs-rebuild"),
+        ("audit --json --format text x", "--json and --format contradict each other; leave one of them out"),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_refused(line: str, problem: str) -> None:
+    """A value of 0 was given as well as any other."""
+    options = parse(line.split()).options
+
+    with pytest.raises(UsageError) as caught:
+        require_consistent(options, find_verb(options.verb))
+    assert problem == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "run",
+        "run --hook --null --paths-from -",
+        "status --check --warning 0",
+        "status --against 3.11 --jobs 0",
+        "audit x",
+    ],
+)
+def test_a_call_that_makes_sense_is_not(line: str) -> None:
+    """Defaults were not given."""
+    options = parse(line.split()).options
+    require_consistent(options, find_verb(options.verb))
