@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...inspect.explain.branch import Branch
-from ...inspect.explain.explanation import ExplainReport, Explanation, FlavourView, LevelView, explain
+from ...inspect.explain.decisions import Decision
+from ...inspect.explain.explanation import Branch, ExplainReport, Explanation, FlavourView, explain
 from ..output.table import Piece, Table
 from ..output.text import counted, moment, shown
 from . import Verb
@@ -40,27 +40,27 @@ def _path_lines(each: Explanation, report: ExplainReport) -> Iterator[Piece]:
 
 def _flavour_lines(view: FlavourView, report: ExplainReport) -> Iterator[Piece]:
     yield f"  {shown(view.called)}:{'' if view.note is None else ' ' + shown(view.note)}"
-    if view.site is not None:
+    if view.site_directory is not None:
         package = f", in the package {shown(view.package)}" if view.package else ""
-        yield f"    site directory {shown(view.site)}{package}"
+        yield f"    site directory {shown(view.site_directory)}{package}"
     for level in view.levels:
         yield from _level_lines(level, report)
-    if view.failed is not None:
-        failed = view.failed
+    if view.last_failure is not None:
+        failed = view.last_failure
         when = "" if failed.when is None else f", on {moment(failed.when)}, in run {failed.run} of the history"
         yield f"    last failure: {failed.kind}: {shown(failed.message)}{when}"
-    if view.branch is not None:
-        yield from _branch_lines(view.branch)
+    if view.directory is not None:
+        yield from _branch_lines(view.directory)
 
 
-def _level_lines(view: LevelView, report: ExplainReport) -> Iterator[str]:
-    decision, owner = view.decision, report.owners.get(view.pyc)
+def _level_lines(decision: Decision, report: ExplainReport) -> Iterator[str]:
+    owner, header = report.owners.get(decision.pyc), decision.header
     reason = f" ({decision.reason})" if decision.reason else ""
-    yield f"    level {view.level}: {decision.state}{reason}: {shown(decision.rule)}"
-    yield f"      pyc: {shown(view.pyc)}"
-    if view.header is not None:
-        header = view.header
-        fields = [f"magic number {header.magic_number.hex()}", header.mode or "an unknown invalidation mode"]
+    yield f"    level {decision.level}: {decision.state}{reason}: {shown(decision.rule)}"
+    yield f"      pyc: {shown(decision.pyc)}"
+    if header is not None:
+        mode = header.invalidation_mode or "an unknown invalidation mode"
+        fields = [f"magic number {header.magic_number.hex()}", mode]
         fields += [] if header.mtime is None else [f"mtime {header.mtime}", f"size {header.size}"]
         fields += [] if header.source_hash is None else [f"source hash {header.source_hash.hex()}"]
         yield f"      header: {', '.join(fields)}"

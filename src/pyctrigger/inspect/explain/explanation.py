@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections import Counter
 from typing import Any, NamedTuple
 
 from ...errors import UsageError
 from ...outcome.observer import Observer
 from ...outcome.outcome import path_fields
-from ...outcome.report import Report, printable
+from ...outcome.report import Report, as_printable
 from ...packages.ownership import Owner, owners_of
-from ...run.operation import Operation
 from ...run.scope.forked import look_as_others
-from ...run.scope.request import Request
+from ...run.scope.request import Request, Scope
 from ...run.scope.root_files import files_of
-from ...run.scope.target import Target, told_apart
+from ...run.scope.target import told_apart
 from ...run.trigger import prepare
 from ...state.history import History
-from ...tree.directory import open_in_root
-from .branch import Branch, look_below
-from .examiner import Examiner, Level, SourceLook
-from .naming import PycPath, clean_paths, is_source, read_name
-from .rules import Decision, HeaderFields, decide, read_header
+from .bytecode import is_directory
+from .decisions import Decision, Item, decide, items_of, obstacle_in
+from .examiner import Examiner
+from .naming import PycPath, clean_paths, directory_of, is_source, read_name
+
+#: Files that are named one by one; the numbers count all.
+_MOST_ITEMS = 100
+_NOTES = {
+    "legacy": "it lies beside its source, without a cache tag: the import system uses it only where there is no source,"
+    " and no run touches it",
+    "residue": "a killed writer left it behind: a run removes it, or CPython's own once it is an hour old",
+    "foreign": "its name matches no interpreter: something else made it, and runs leave it alone",
+}
 
 
-class LevelView(NamedTuple):
-    """One level of a source for one flavour."""
+class Branch(NamedTuple):
+    """What a run would find in a directory and all below it."""
 
-    level: int
-    pyc: str
-    decision: Decision
-    header: HeaderFields | None
+    sources: int
+    fresh: int
+    actions: dict[str, int]
+    """How often each action."""
+    items: tuple[Item, ...]
+    """The first of them."""
+    obstacle: str | None
+    """Why nothing would be written directly into the directory."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The level's part of the JSON object."""
-        return {
-            "level": self.level,
-            **path_fields("pyc", self.pyc),
-            **self.decision._asdict(),
-            "rule": printable(self.decision.rule),
-            "because": printable(self.decision.because),
-            "header": None if self.header is None else self.header.as_dict(),
-        }
+        """Returns the directory's part of the JSON object."""
+        return {**self._asdict(), "items": [each.as_dict() for each in self.items]}
 
 
 class LastFailure(NamedTuple):
@@ -59,32 +65,31 @@ class FlavourView(NamedTuple):
 
     flavour: str
     installation: str
-    site: str | None
+    site_directory: str | None
     """The site directory of the scope that it lies in."""
     package: str | None = None
     """The top-level package in there: what a transaction that touches the path has looked at."""
-    levels: tuple[LevelView, ...] = ()
-    branch: Branch | None = None
-    """Of a directory."""
-    failed: LastFailure | None = None
+    levels: tuple[Decision, ...] = ()
+    directory: Branch | None = None
+    """What is in a directory."""
+    last_failure: LastFailure | None = None
     note: str | None = None
     """Why there is nothing more to say."""
+    status: os.stat_result | None = None
+    """That of the source."""
     called: str = ""
     """What people call the interpreter: its flavour, unless there are two of it."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The flavour's part of the JSON object."""
+        """Returns the flavour's part of the JSON object."""
+        fields = self._asdict()
+        del fields["status"], fields["called"]
         return {
-            "flavour": self.flavour,
-            "installation": self.installation,
-            **({"site_directory": None} if self.site is None else path_fields("site_directory", self.site)),
-            "package": None if self.package is None else printable(self.package),
+            **fields,
+            **path_fields("site_directory", self.site_directory),
             "levels": [level.as_dict() for level in self.levels],
-            "directory": None if self.branch is None else self.branch.as_dict(),
-            "last_failure": None
-            if self.failed is None
-            else {**self.failed._asdict(), "message": printable(self.failed.message)},
-            "note": None if self.note is None else printable(self.note),
+            "directory": self.directory and self.directory.as_dict(),
+            "last_failure": self.last_failure and self.last_failure._asdict(),
         }
 
 
@@ -95,9 +100,15 @@ class Explanation(NamedTuple):
     kind: str
     """source, pyc, directory, or other."""
     source: str | None
-    flavours: tuple[FlavourView, ...]
-    status: os.stat_result | None = None
-    """Of the source; None: it is gone, or there is none."""
+    directory: str
+    """That of the source; or itself."""
+    pyc: PycPath | None
+    flavours: list[FlavourView]
+
+    @property
+    def status(self) -> os.stat_result | None:
+        """The status of the source, or None if it is gone, or there is none."""
+        return next((view.status for view in self.flavours if view.status is not None), None)
 
 
 class ExplainReport(Report):
@@ -113,27 +124,28 @@ class ExplainReport(Report):
         return bool(self.explanations) or not self.errors
 
     def as_dict(self) -> dict[str, Any]:
-        return {**super().as_dict(), "explanations": [self._explanation(each) for each in self.explanations]}
+        explanations = as_printable([self._fields(each) for each in self.explanations])
+        return {**super().as_dict(), "explanations": explanations}
 
-    def _explanation(self, each: Explanation) -> dict[str, Any]:
+    def _fields(self, each: Explanation) -> dict[str, Any]:
         status = each.status
         flavours = [view.as_dict() for view in each.flavours]
         for view, fields in zip(each.flavours, flavours):
             for level, described in zip(view.levels, fields["levels"]):
-                described["owner"] = self._owner(level.pyc)
+                described["owner"] = self._owner_of(level.pyc)
         return {
             **path_fields("path", each.path),
             "kind": each.kind,
-            **({"source": None} if each.source is None else path_fields("source", each.source)),
-            "source_mtime": None if status is None else int(status.st_mtime),
-            "source_size": None if status is None else status.st_size,
-            "owner": self._owner(each.source or each.path),
+            **path_fields("source", each.source),
+            "source_mtime": status and int(status.st_mtime),
+            "source_size": status and status.st_size,
+            "owner": self._owner_of(each.source or each.path),
             "flavours": flavours,
         }
 
-    def _owner(self, path: str) -> dict[str, str] | None:
+    def _owner_of(self, path: str) -> dict[str, str] | None:
         owner = self.owners.get(path)
-        return None if owner is None else {key: printable(text) for key, text in owner._asdict().items()}
+        return owner and owner._asdict()
 
 
 def explain(request: Request, observer: Observer) -> ExplainReport:
@@ -145,140 +157,121 @@ def _explain(request: Request, observer: Observer) -> ExplainReport:
     if request.transaction.paths is None or not any(request.transaction.paths):
         raise UsageError("nothing to explain", hint="name a source, a pyc or a directory")
     operation = prepare(request, observer)
-    report = ExplainReport()
+    scope, report = request.scope, ExplainReport()
     report.errors += operation.report.errors
     places = {path: [path] for path in clean_paths(request.transaction.paths)}
-    for target, own, _ in operation.assignments:
-        named = {
-            path: target.sites_below(path, request.scope.root) for path in clean_paths(own.transaction.paths or ())
-        }
+    asked = [clean_paths(own.transaction.paths or ()) for _, own, _ in operation.assignments]
+    for target, paths in zip(operation.targets, asked):
+        named = {path: target.sites_below(path, scope.root) for path in paths}
         places.update({path: sites for path, sites in named.items() if sites})
-    views: dict[str, list[FlavourView]] = {each: [] for path in places for each in places[path]}
-    statuses: dict[str, os.stat_result] = {}
     tags = [target.interpreter.cache_tag for target in operation.targets]
-    pycs = {path: read_name(path, tags, request.scope.pycache_prefix) for path in views}
-    failures = _past_failures(operation)
-    for (target, own, _), called in zip(operation.assignments, told_apart(operation.targets)):
-        asked = {each for path in clean_paths(own.transaction.paths or ()) for each in places[path]}
-        with Examiner(target, operation) as examiner:
-            for path, pyc in pycs.items():
-                if path not in asked:
-                    continue
+    subjects = {path: _read_path(path, tags, scope) for each in places for path in places[each]}
+    report.explanations += subjects.values()
+    failures = _past_failures(operation.store.base)
+    for target, paths, called in zip(operation.targets, asked, told_apart(operation.targets)):
+        here = {place for path in paths for place in places[path]}
+        own = [subject for path, subject in subjects.items() if path in here]
+        with Examiner(target, operation, [os.path.join(each.directory, "x") for each in own]) as examiner:
+            viewer = _Viewer(examiner, failures, observer)
+            for subject in own:
                 observer.started(called)
-                view, status = _View(examiner, target, failures, observer).of(path, pyc, operation)
+                subject.flavours.append(viewer.look(subject)._replace(called=called))
                 observer.finished()
-                views[path].append(view._replace(called=called))
-                if status is not None:
-                    statuses[path] = status
-    for path, pyc in pycs.items():
-        source = pyc.source if pyc else path if is_source(path) else None
-        kind = "pyc" if pyc else "source" if source else "directory" if _is_directory(request, path) else "other"
-        report.explanations.append(Explanation(path, kind, source, tuple(views[path]), statuses.get(path)))
     # A directory may be of many packages, and that it is says nothing about what is in it.
     files = [each.source or each.path for each in report.explanations if each.kind != "directory"]
     files += [level.pyc for each in report.explanations for view in each.flavours for level in view.levels]
-    report.owners = owners_of(files, files_of(request.scope.root), observer.notice)
+    report.owners = owners_of(files, files_of(scope.root), observer.notice)
     return report
 
 
-class _View:
-    """Makes the view of one flavour."""
+def _read_path(path: str, tags: list[str], scope: Scope) -> Explanation:
+    """Returns what a path is, to be explained."""
+    pyc = read_name(path, tags, scope.pycache_prefix)
+    if pyc is not None:
+        return Explanation(path, "pyc", pyc.source, pyc.directory, pyc, [])
+    is_there = is_directory(path, scope.root)
+    directory = path if is_there else os.path.dirname(path)
+    if is_source(path):
+        return Explanation(path, "source", path, os.path.dirname(path), None, [])
+    return Explanation(path, "directory" if is_there else "other", None, directory_of(directory), None, [])
 
-    def __init__(
-        self, examiner: Examiner, target: Target, failures: dict[str, LastFailure], observer: Observer
-    ) -> None:
+
+class _Viewer:
+    """Makes the views of one flavour."""
+
+    def __init__(self, examiner: Examiner, failures: dict[str, LastFailure], observer: Observer) -> None:
         self._examiner = examiner
-        self._target = target
         self._failures = failures
         self._observer = observer
 
-    def of(self, path: str, pyc: PycPath | None, operation: Operation) -> tuple[FlavourView, os.stat_result | None]:
-        """The view of a path, and the status of its source where it has one."""
-        interpreter = self._target.interpreter
-        directory = pyc.directory if pyc else path if _is_directory(operation.request, path) else os.path.dirname(path)
-        home = self._examiner.site_of(path if pyc is None else os.path.join(directory, "x"))
-        view = FlavourView(interpreter.flavour, self._target.installation, home[0] if home else None)
-        if home:
-            view = view._replace(package=home[1].split("/")[0] or None)
+    def look(self, subject: Explanation) -> FlavourView:
+        """Returns the view of a path."""
+        examiner, target = self._examiner, self._examiner.target
+        interpreter, pyc = target.interpreter, subject.pyc
+        home = examiner.site_of(subject.path if pyc is None else os.path.join(subject.directory, "x"))
+        view = FlavourView(interpreter.flavour, target.installation, home[0] if home else None)
         if home is None:
-            sites = ", ".join(site.path for site in self._target.sites) or "nothing that exists"
+            sites = ", ".join(site.path for site in target.sites) or "nothing that exists"
             view = view._replace(note=f"outside the scope, which is {sites}: runs leave it alone")
-        try:
-            through = self._examiner.through_link(path)
-        except OSError:
-            through = None
-        if through is not None:
-            return view._replace(note=through), None
+        else:
+            view = view._replace(package=home[1].split("/")[0] or None)
+            with contextlib.suppress(OSError):
+                if note := examiner.describe_link(subject.path):
+                    return view._replace(note=note)
         if pyc is not None and pyc.kind != "pyc":
-            return view._replace(note=_NOTES[pyc.kind]), None
+            return view._replace(note=_NOTES[pyc.kind])
         if pyc is not None and pyc.cache_tag != interpreter.cache_tag:
             note = f"its cache tag is {pyc.cache_tag}, that of {interpreter.flavour} is {interpreter.cache_tag}"
-            return view._replace(note=note), None
-        source = pyc.source if pyc else path if is_source(path) else None
+            return view._replace(note=note)
         try:
-            if source is not None:
-                return self._source(view, source, None if pyc is None else pyc.level)
-            if home and _is_directory(operation.request, path):
-                return view._replace(branch=look_below(self._examiner, path, home, self._observer.looked)), None
+            if subject.source is not None:
+                return self._look_at_source(view, subject.source, None if pyc is None else pyc.level)
+            if home and subject.kind == "directory":
+                return view._replace(directory=self._look_below(home[0], subject.directory))
         except OSError as error:
-            return view._replace(note=view.note or f"{directory}: {error.strerror or error}"), None
-        return view._replace(note=view.note or "neither a source, nor bytecode, nor a directory"), None
+            return view._replace(note=view.note or f"{subject.directory}: {error.strerror or error}")
+        return view._replace(note=view.note or "neither a source, nor bytecode, nor a directory")
 
-    def _source(self, view: FlavourView, path: str, only: int | None) -> tuple[FlavourView, os.stat_result | None]:
-        examiner = self._examiner
-        seen = examiner.directory(os.path.dirname(path))
-        look = examiner.source(path)
-        levels = tuple(self._level(look, level) for level in look.levels if only in (None, level.level))
+    def _look_at_source(self, view: FlavourView, path: str, only: int | None) -> FlavourView:
+        source, decisions = decide(self._examiner, path)
+        seen = self._examiner.directory(os.path.dirname(path))
+        levels = tuple(each for each in decisions if only in (None, each.level))
         note = view.note
-        if look.refused is not None:
-            note = note or f"the source may not be read: {look.refused}"
-        elif look.status is None and not levels:
+        if source.refused is not None:
+            note = note or f"the source may not be read: {source.refused}"
+        elif source.status is None and not levels:
             note = note or "there is no such source, and no bytecode of it"
         elif only is not None and not levels:
             note = note or f"there is no such pyc, and runs don't write level {only}"
-        elif seen.problem is not None:
-            note = note or f"a run can't examine its directory: {seen.problem}"
-        return view._replace(levels=levels, note=note, failed=self._failed(path, look)), look.status
+        elif seen.plan.unexamined is not None:
+            note = note or f"a run can't examine its directory: {seen.plan.unexamined}"
+        described = seen.layout.describe_source(seen.relative, source.name)
+        failed = self._failures.get(f"{view.installation}\0{described}")
+        if failed is None and (fact := self._examiner.manifest.uncompilable.get(described)):
+            failed = LastFailure(fact.kind, fact.message, None, None)
+        return view._replace(levels=levels, note=note, last_failure=failed, status=source.status)
 
-    def _level(self, look: SourceLook, level: Level) -> LevelView:
-        seen = self._examiner.directory(os.path.dirname(look.path))
-        header = read_header(level.head, self._examiner.wanted.header)
-        pyc = seen.layout.describe_pyc(seen.relative, level.name)
-        return LevelView(level.level, pyc, decide(self._examiner, seen, look, level), header)
-
-    def _failed(self, path: str, look: SourceLook) -> LastFailure | None:
-        seen = self._examiner.directory(os.path.dirname(path))
-        described = seen.layout.describe_source(seen.relative, os.path.basename(path))
-        past = self._failures.get(f"{self._target.installation}\0{described}")
-        if past is None and look.uncompilable is not None:
-            return LastFailure(look.uncompilable.kind, look.uncompilable.message, None, None)
-        return past
-
-
-_NOTES = {
-    "legacy": "it lies beside its source, without a cache tag: the import system uses it only where there is no source,"
-    " and no run touches it",
-    "residue": "a killed writer left it behind: a run removes it, or CPython's own once it is an hour old",
-    "foreign": "its name matches no interpreter: something else made it, and runs leave it alone",
-}
+    def _look_below(self, site: str, path: str) -> Branch:
+        """Look at a directory, and all below it."""
+        examiner = self._examiner
+        seen = examiner.directory(path)
+        survey = examiner.survey(site, seen.relative, self._observer)
+        actions: Counter[str] = Counter()
+        items: list[Item] = []
+        for layout, step in survey.steps():
+            if not seen.relative or f"{step.relative}/".startswith(f"{seen.relative}/"):
+                found = list(items_of(examiner, layout, step))
+                actions.update(item.action for item in found)
+                items += found[: _MOST_ITEMS - len(items)]
+        total, obstacle = survey.total, obstacle_in(examiner, seen.layout, seen.plan)
+        return Branch(total.sources, total.fresh, dict(actions), tuple(items), obstacle)
 
 
-def _past_failures(operation: Operation) -> dict[str, LastFailure]:
-    """The last failure of each path in the history, by installation and path."""
-    base = operation.store.base
-    found = {}
-    for run in History(base).runs() if base is not None else ():
-        for each in run.flavours:
-            for path, kind, message in each.failures:
-                found[f"{each.installation}\0{path}"] = LastFailure(kind, message, run.ended, run.number)
-    return found
-
-
-def _is_directory(request: Request, path: str) -> bool:
-    if request.scope.root is None:
-        return os.path.isdir(path)
-    try:
-        os.close(open_in_root(request.scope.root, path))
-    except (OSError, ValueError):
-        return False
-    return True
+def _past_failures(base: str | None) -> dict[str, LastFailure]:
+    """Returns the last failure of each path in the history, by installation and path."""
+    return {
+        f"{each.installation}\0{path}": LastFailure(kind, message, run.ended, run.number)
+        for run in (History(base).runs() if base is not None else ())
+        for each in run.flavours
+        for path, kind, message in each.failures
+    }

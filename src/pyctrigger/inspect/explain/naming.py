@@ -30,8 +30,7 @@ class PycPath(NamedTuple):
         """The directory of its source, or of what it is residue of."""
         if self.source is not None:
             return os.path.dirname(self.source)
-        above = os.path.dirname(self.path)
-        return os.path.dirname(above) if os.path.basename(above) == PYCACHE else above
+        return directory_of(os.path.dirname(self.path))
 
 
 def clean_paths(paths: Iterable[str]) -> list[str]:
@@ -43,6 +42,16 @@ def clean_paths(paths: Iterable[str]) -> list[str]:
 def is_source(path: str) -> bool:
     """Whether a path has the name of a source."""
     return path.endswith(SOURCE_SUFFIX) and os.path.basename(path) != SOURCE_SUFFIX
+
+
+def pycache_of(directory: str, prefix: str | None) -> str:
+    """Returns the directory of the pycs of a directory of sources."""
+    return os.path.join(directory, PYCACHE) if prefix is None else prefix + directory
+
+
+def directory_of(path: str) -> str:
+    """Returns the directory of sources that a directory is, or whose pycs it holds."""
+    return os.path.dirname(path) if os.path.basename(path) == PYCACHE else path
 
 
 def read_name(path: str, known_tags: Iterable[str], prefix: str | None = None) -> PycPath | None:

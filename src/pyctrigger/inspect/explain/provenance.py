@@ -12,19 +12,15 @@ from ...outcome.observer import Observer
 from ...outcome.outcome import path_fields
 from ...outcome.report import Report, printable
 from ...packages.ownership import Owner, owners_of
-from ...pyc.names import PYCACHE
 from ...run.operation import Operation
 from ...run.scope.forked import look_as_others
 from ...run.scope.request import Request
 from ...run.scope.root_files import files_of
-from ...run.scope.target import Target
 from ...run.trigger import prepare
-from ...tree.directory import Tree
-from ...tree.listing import list_pycs
-from ...tree.source import look_at_pyc
+from .bytecode import files_in, head_of
+from .decisions import decide
 from .examiner import Examiner
-from .naming import PycPath, clean_paths, is_source, read_name
-from .rules import decide
+from .naming import PycPath, clean_paths, is_source, pycache_of, read_name
 
 
 class Provenance(NamedTuple):
@@ -59,10 +55,10 @@ class WhichReport(Report):
         return {**super().as_dict(), "pycs": [self._fields(each) for each in self.found]}
 
     def _fields(self, each: Provenance) -> dict[str, Any]:
-        owner, source = self.owner(each), each.pyc.source
+        owner = self.owner(each)
         return {
             **path_fields("pyc", each.pyc.path),
-            **({"source": None} if source is None else path_fields("source", source)),
+            **path_fields("source", each.pyc.source),
             "flavour": each.flavour,
             "cache_tag": each.pyc.cache_tag,
             "level": each.pyc.level if each.pyc.cache_tag is not None else None,
@@ -91,136 +87,110 @@ def _trace(request: Request, observer: Observer) -> WhichReport:
     errors = [error for error in operation.report.errors if error not in reasons]
     report.errors += [error for error in errors if scope.pythons or isinstance(error, UsageError)]
     tags = [target.interpreter.cache_tag for target in operation.targets]
-    pycs: list[PycPath] = []
-    for path in clean_paths(request.transaction.paths):
-        pyc = read_name(path, tags, scope.pycache_prefix)
-        if pyc is not None:
-            pycs.append(pyc)
-        elif is_source(path):
-            pycs += _of_source(path, operation, tags, report)
-        else:
+    paths = clean_paths(request.transaction.paths)
+    named = {path: read_name(path, tags, scope.pycache_prefix) for path in paths}
+    of_sources = _pycs_of_sources([path for path in paths if named[path] is None and is_source(path)], operation, tags)
+    pycs: dict[PycPath, None] = {}
+    for path, pyc in named.items():
+        found = [pyc] if pyc is not None else of_sources.get(path)
+        if found is None:
             hint = "name a source or a pyc; explain takes directories, too"
             report.errors.append(UsageError(f"{path} is neither a source nor a pyc", hint=hint))
-    pycs = list(dict.fromkeys(pycs))
-    found = _judged(operation, [pyc for pyc in pycs if pyc.kind == "pyc"])
+        elif not found:
+            report.notices.append(f"{path} has no bytecode, and isn't in the scope of any interpreter that was found")
+        pycs.update(dict.fromkeys(found or ()))
+    judged = _judge_all(operation, [pyc for pyc in pycs if pyc.kind == "pyc"])
     for pyc in pycs:
-        report.found += found.get(pyc) or [_by_name(pyc, operation)]
+        report.found += judged.get(pyc) or [_judge_name(pyc, operation)]
     asked = [path for pyc in pycs for path in (pyc.source, pyc.path) if path is not None]
     report.owners = owners_of(asked, files_of(scope.root), observer.notice)
     return report
 
 
-def _of_source(path: str, operation: Operation, tags: list[str], report: WhichReport) -> list[PycPath]:
-    """The pycs that a source has, of whatever interpreter, and those that it should have."""
-    directory = os.path.dirname(path)
-    prefix = operation.request.scope.pycache_prefix
-    there = [f"{path}c"] if _exists(f"{path}c", operation.request) else []
-    place = os.path.join(directory, PYCACHE) if prefix is None else prefix + directory
-    with contextlib.suppress(OSError, ValueError), Tree.open(place, operation.request.scope.root) as tree:
-        there += [os.path.join(place, each) for each in _names_in(tree)]
-    for target in operation.targets:
-        with Examiner(target, operation) as examiner, contextlib.suppress(OSError):
-            if examiner.site_of(path) is None:
-                continue  # nothing is wanted there
-            look = examiner.source(path)
-            there += [os.path.join(place, level.name) for level in look.levels]
-    named = (read_name(each, tags, prefix) for each in there)
-    found = list(dict.fromkeys(pyc for pyc in named if pyc is not None and pyc.source == path))
-    if not found:
-        report.notices.append(f"{path} has no bytecode, and isn't in the scope of any interpreter that was found")
+def _pycs_of_sources(sources: list[str], operation: Operation, tags: list[str]) -> dict[str, list[PycPath]]:
+    """Returns the pycs that each source has, of whatever interpreter, and those that it should have."""
+    scope, names = operation.request.scope, _names_wanted(sources, operation)
+    found = {}
+    for path in sources:
+        place = pycache_of(os.path.dirname(path), scope.pycache_prefix)
+        there = [f"{path}c"] if head_of(f"{path}c", scope.root) is not None else []
+        there += [*files_in(place, scope.root), *(os.path.join(place, name) for name in names[path])]
+        read = (read_name(each, tags, scope.pycache_prefix) for each in there)
+        found[path] = list(dict.fromkeys(pyc for pyc in read if pyc is not None and pyc.source == path))
     return found
 
 
-def _judged(operation: Operation, pycs: list[PycPath]) -> dict[PycPath, list[Provenance]]:
-    """Those of which an interpreter is here, for each that has their cache tag."""
+def _names_wanted(sources: list[str], operation: Operation) -> dict[str, list[str]]:
+    """Returns the names of the pycs that each source should have; outside of the scope nothing is wanted."""
+    names: dict[str, list[str]] = {path: [] for path in sources}
+    for target in operation.targets if sources else ():
+        with Examiner(target, operation, sources) as examiner:
+            for path in filter(examiner.site_of, sources):
+                with contextlib.suppress(OSError):
+                    names[path] += [level.pyc for level in examiner.source(path).levels]
+    return names
+
+
+def _judge_all(operation: Operation, pycs: list[PycPath]) -> dict[PycPath, list[Provenance]]:
+    """Judge those of which an interpreter is here, for each that has their cache tag.
+
+    Each answer is given once; and where a pyc is in somebody's scope, nobody else's counts.
+    """
     found: dict[PycPath, list[Provenance]] = {}
     for target, own, _ in operation.assignments:
-        asked = set(clean_paths(own.transaction.paths or ()))
-        with Examiner(target, operation) as examiner:
-            for pyc in sorted(pycs):
-                is_asked = pyc.path in asked or pyc.source in asked
-                if is_asked and pyc.cache_tag == target.interpreter.cache_tag:
-                    found.setdefault(pyc, []).append(_judge(pyc, target, examiner))
-    return {pyc: _telling(answers) for pyc, answers in found.items()}
+        asked, tag = set(clean_paths(own.transaction.paths or ())), target.interpreter.cache_tag
+        mine = [pyc for pyc in pycs if pyc.cache_tag == tag and not asked.isdisjoint((pyc.path, pyc.source))]
+        with Examiner(target, operation, [str(pyc.source) for pyc in mine]) as examiner:
+            for pyc in sorted(mine):
+                found.setdefault(pyc, []).append(_judge(pyc, examiner))
+    return {
+        pyc: list(dict.fromkeys([each for each in answers if each.in_scope] or answers))
+        for pyc, answers in found.items()
+    }
 
 
-def _telling(answers: list[Provenance]) -> list[Provenance]:
-    """Each answer once; and where it is in somebody's scope, nobody else's counts."""
-    return list(dict.fromkeys([each for each in answers if each.in_scope] or answers))
-
-
-def _judge(pyc: PycPath, target: Target, examiner: Examiner) -> Provenance:
-    assert pyc.source is not None
-    flavour = target.interpreter.flavour
+def _judge(pyc: PycPath, examiner: Examiner) -> Provenance:
+    flavour, path = examiner.target.interpreter.flavour, str(pyc.source)
     try:
-        if through := examiner.through_link(pyc.path):
+        if through := examiner.describe_link(pyc.path):
             return Provenance(pyc, flavour, "unknown", through, in_scope=True)
         seen = examiner.directory(pyc.directory)
-        look = examiner.source(pyc.source)
+        source, decisions = decide(examiner, path)
     except OSError as error:
         state = "gone" if isinstance(error, FileNotFoundError) else "unknown"
-        return Provenance(pyc, flavour, state, error.strerror, examiner.site_of(pyc.source) is not None)
-    in_scope = seen.in_scope
-    for level in look.levels:
-        if level.level == pyc.level:
-            decision = decide(examiner, seen, look, level)
-            return Provenance(pyc, flavour, decision.state, decision.reason, in_scope)
+        return Provenance(pyc, flavour, state, error.strerror, examiner.site_of(path) is not None)
+    for each in decisions:
+        if each.level == pyc.level:
+            return Provenance(pyc, flavour, each.state, each.reason, seen.in_scope)
     if os.path.basename(pyc.path) in seen.names:
-        return Provenance(pyc, flavour, "unknown", f"no interpreter has a level {pyc.level}", in_scope)
-    return Provenance(pyc, flavour, "gone", "and its source with it" if look.status is None else None, in_scope)
+        return Provenance(pyc, flavour, "unknown", f"no interpreter has a level {pyc.level}", seen.in_scope)
+    return Provenance(pyc, flavour, "gone", "and its source with it" if source.status is None else None, seen.in_scope)
 
 
-def _by_name(pyc: PycPath, operation: Operation) -> Provenance:
-    """What can be said of one for which there is no interpreter."""
-    head = _head(pyc.path, operation.request)
+def _judge_name(pyc: PycPath, operation: Operation) -> Provenance:
+    """Say what can be said of a pyc for which there is no interpreter."""
+    root = operation.request.scope.root
+    head = head_of(pyc.path, root)
+    found = Flavour.of_cache_tag(pyc.cache_tag or "")
+    flavour = found and found.name
     if head is None:
-        return Provenance(pyc, _flavour(pyc), "gone")
+        return Provenance(pyc, flavour, "gone")
+    has_source = pyc.source is not None and head_of(pyc.source, root) is not None
     if pyc.kind == "legacy":
-        assert pyc.source is not None
-        has_source = _exists(pyc.source, operation.request)
-        flavours = [
-            target.interpreter.flavour for target in operation.targets if target.interpreter.magic_number == head[:4]
-        ]
-        flavour = ", ".join(flavours) or None
+        interpreters = [target.interpreter for target in operation.targets]
+        flavour = ", ".join(each.flavour for each in interpreters if each.magic_number == head[:4]) or None
         if has_source:
             return Provenance(pyc, flavour, "legacy", "import takes the source beside it")
         return Provenance(pyc, flavour, "sourceless", "import takes it, for want of a source")
     if pyc.kind != "pyc":
-        return Provenance(pyc, _flavour(pyc), pyc.kind)
-    is_orphan = pyc.source is not None and not _exists(pyc.source, operation.request)
-    return Provenance(pyc, _flavour(pyc), "orphan" if is_orphan else "unknown", _why_unknown(pyc, operation))
+        return Provenance(pyc, flavour, pyc.kind)
+    return Provenance(pyc, flavour, "unknown" if has_source else "orphan", _why_unknown(pyc, operation))
 
 
 def _why_unknown(pyc: PycPath, operation: Operation) -> str:
-    """Why no interpreter answers for a pyc: that of its environment can't, or none has its cache tag."""
+    """Returns why no interpreter answers for a pyc: that of its environment can't, or none has its cache tag."""
     for request, error in operation.unserved:
         asked = clean_paths(request.transaction.paths or ()) if request.scope.prefixes else ()
         if pyc.path in asked or pyc.source in asked:
             return error.message
     return f"no interpreter has the cache tag {pyc.cache_tag}"
-
-
-def _flavour(pyc: PycPath) -> str | None:
-    flavour = Flavour.of_cache_tag(pyc.cache_tag or "")
-    return flavour and flavour.name
-
-
-def _names_in(tree: Tree) -> list[str]:
-    with tree.entered("") as directory:
-        return sorted(list_pycs(directory).names)
-
-
-def _head(path: str, request: Request) -> bytes | None:
-    """The first bytes of a file; None where there is nothing of its name."""
-    directory, name = os.path.split(path)
-    try:
-        with Tree.open(directory, request.scope.root) as tree:
-            tree.lstat("", name)
-            with tree.entered("") as descriptor:
-                return look_at_pyc(descriptor, name, 16)[0]
-    except (OSError, ValueError):
-        return None
-
-
-def _exists(path: str, request: Request) -> bool:
-    return _head(path, request) is not None
