@@ -224,8 +224,7 @@ def test_orphan(pyctrigger: Command, compiled: Path, newest: Interpreter, tmp_pa
     assert outcome.out.count("orphan (") == 1
 
 
-@pytest.mark.parametrize("archive", ["a.tar", "a.zip"])
-@pytest.mark.parametrize(("reason", "field"), [("mtime", 8), ("size", 12)])
+@pytest.mark.parametrize(("archive", "reason", "field"), [("a.tar", "mtime", 8), ("a.zip", "size", 12)])
 def test_header_of_another_source(
     pyctrigger: Command, compiled: Path, newest: Interpreter, tmp_path: Path, archive: str, reason: str, field: int
 ) -> None:
@@ -238,7 +237,7 @@ def test_header_of_another_source(
     assert [("mismatched", reason, str(pyc.relative_to(compiled)))] == kinds(pyctrigger.json("audit", path))
 
 
-@pytest.mark.parametrize("zone", ["UTC0", "NST3:30", "LINT-14", "NPT-5:45"])
+@pytest.mark.parametrize("zone", ["LINT-14", "NPT-5:45"])
 def test_zip_was_made_in_any_zone(
     pyctrigger: Command, newest: Interpreter, tree: Path, tmp_path: Path, zone: str
 ) -> None:
@@ -259,33 +258,6 @@ with zipfile.ZipFile(sys.argv[2], "w") as archive:
             path = os.path.join(directory, name)
             archive.write(path, os.path.relpath(path, sys.argv[1]))
 """
-
-
-@pytest.mark.parametrize(
-    ("offset", "data", "reason"),
-    [(0, b"#!/b", "magic"), (4, struct.pack("<I", 2), "header"), (4, struct.pack("<I", 64), "header")],
-)
-def test_corrupt_header(
-    pyctrigger: Command, compiled: Path, newest: Interpreter, tmp_path: Path, offset: int, data: bytes, reason: str
-) -> None:
-    """No pyc at all, and flags that no Python knows."""
-    patch(pyc_of(compiled, newest), offset, data)
-
-    assert ["corrupt", reason] == list(kinds(pyctrigger.json("audit", build_tar(compiled, tmp_path / "a.tgz")))[0][:2])
-
-
-@pytest.mark.parametrize(
-    ("length", "reason"), [(0, "magic"), (3, "magic"), (4, "header"), (15, "header"), (16, "body")]
-)
-def test_pyc_that_was_cut(
-    pyctrigger: Command, compiled: Path, newest: Interpreter, tmp_path: Path, length: int, reason: str
-) -> None:
-    """A header and nothing behind it is an EOFError for ever."""
-    os.truncate(pyc_of(compiled, newest), length)
-
-    assert [("corrupt", reason)] == [
-        each[:2] for each in kinds(pyctrigger.json("audit", build_zip(compiled, tmp_path / "a.zip")))
-    ]
 
 
 def test_sources_that_are_hard_links(pyctrigger: Command, tree: Path, newest: Interpreter, tmp_path: Path) -> None:

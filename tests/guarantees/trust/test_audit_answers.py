@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pyctrigger.inspect.audit.answer import COUNTS, NoAnswerError, parse_answer
-from pyctrigger.inspect.audit.limits import ArchiveLimits
+from pyctrigger.inspect.audit.archive_report import COUNTS, NoAnswerError, parse_answer
+from pyctrigger.inspect.audit.budget import ArchiveLimits
 
 HONEST: dict[str, Any] = {
     "format": "wheel",

@@ -27,8 +27,8 @@ from conftest import absent
 from package_index import IndexUnusable, fetch_wheel
 from packages import snapshot
 from pinned import hashes_in
+from pyctrigger.inspect.audit.budget import ArchiveLimits
 from pyctrigger.inspect.audit.examination import examine
-from pyctrigger.inspect.audit.limits import ArchiveLimits
 from pyctrigger.inspect.audit.streams import zstd_module as zstd
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...inspect.audit.report import ArchiveReport, AuditReport
+from ...inspect.audit.archive_report import ArchiveReport
 from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, SECONDS, SIZES, TEXT, TEXTS, Setting, one_of
 from ..output.text import counted, flush_output, say, seconds, shown
@@ -16,11 +16,13 @@ from . import Call, Verb
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from ...inspect.audit.audit import AuditReport
+
 
 def _audit_archives(call: Call, observer: Observer) -> AuditReport:
     """Audit, and print the result of each archive in order. Raises UsageError and what `audit` raises."""
     from ...inspect.audit.audit import AuditRequest, audit, require_paths
-    from ...inspect.audit.limits import ArchiveLimits
+    from ...inspect.audit.budget import ArchiveLimits
 
     options = call.options
     require_paths(tuple(options.paths))

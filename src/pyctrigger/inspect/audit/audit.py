@@ -1,24 +1,26 @@
-"""The one entry point: paths in, one report out."""
+"""`audit`: the bytecode in packages that aren't installed, archive by archive, and the sums."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...errors import PyctriggerError, UsageError
 from ...interpreter.interpreter import Interpreter
 from ...outcome.observer import Observer
+from ...outcome.report import Report, interpreter_fields
 from ...run.scope.config import load
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.request import Request, Running, Scope, Work
 from ...state.probed import ProbedInterpreters
 from ...workers.capacity import worker_count
+from .archive_report import COUNTS, ArchiveReport
+from .budget import ArchiveLimits
 from .collection import Collection
 from .crew import Crew
-from .judgement import TargetFacts
-from .limits import ArchiveLimits
-from .report import ArchiveReport, AuditReport
+from .judgement import KINDS, TargetFacts
 
 
 class AuditRequest(NamedTuple):
@@ -35,6 +37,70 @@ class AuditRequest(NamedTuple):
     """Whether the report keeps what was found in each archive; else only its sums."""
 
 
+class AuditReport(Report):
+    """The answer to `audit`."""
+
+    def __init__(self, interpreter: Interpreter | None, *, keep: bool = True) -> None:
+        super().__init__("audit")
+        self.interpreter = interpreter
+        self.archives: list[ArchiveReport] = []
+        self.elapsed_seconds = 0.0
+        self._keep = keep
+        self.examined = self.with_bytecode = self.to_rebuild = self.failed = self.defects = 0
+        #: Archives, and pycs in them, by the release that wrote them, in the order of their numbers.
+        self.magic_numbers: dict[str, dict[str, Any]] = {}
+        self.totals = dict.fromkeys(COUNTS, 0)
+
+    def add(self, archive: ArchiveReport) -> None:
+        """Add an archive."""
+        if self._keep:
+            self.archives.append(archive)
+        self.examined += 1
+        self.with_bytecode += archive.counts["pycs"] > 0
+        self.to_rebuild += archive.needs_rebuild
+        self.failed += archive.failure is not None
+        self.defects += archive.failure is not None and archive.failure["kind"] == "defect"
+        for key in COUNTS:
+            self.totals[key] += archive.counts[key]
+        for each in archive.bytecode:
+            names = {key: each[key] for key in ("magic_number", "number", "release")}
+            sums = self.magic_numbers.setdefault(each["magic_number"], {**names, "archives": 0, "pycs": 0})
+            sums["archives"] += 1
+            sums["pycs"] += each["pycs"]
+
+    @property
+    def outcome(self) -> str:
+        return "error" if self.defects else "incomplete" if self.failed and not self.errors else super().outcome
+
+    @property
+    def exit_code(self) -> int:
+        """3 if an archive couldn't be examined, 1 if there are findings, 70 for a defect (the contract's table)."""
+        findings = any(self.totals[kind] for kind in KINDS)
+        return max(super().exit_code, 70 if self.defects else 3 if self.failed else 1 if findings else 0)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The sums."""
+        return {
+            "archives": self.examined,
+            "with_bytecode": self.with_bytecode,
+            "needs_rebuild": self.to_rebuild,
+            "failed": self.failed,
+            "counts": self.totals,
+            "magic_numbers": sorted(self.magic_numbers.values(), key=lambda each: int(each["number"])),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        interpreter = self.interpreter
+        return {
+            **super().as_dict(),
+            "interpreter": interpreter and {**(interpreter_fields(interpreter) or {}), "flavour": interpreter.flavour},
+            "summary": self.summary,
+            "archives": [archive.as_dict() for archive in self.archives],
+            "elapsed_seconds": round(self.elapsed_seconds, 6),
+        }
+
+
 def audit(request: AuditRequest, observer: Observer, show: Callable[[ArchiveReport], None]) -> AuditReport:
     """Examine every archive, and pass each to `show` at once, in the order of the report.
 
@@ -43,26 +109,29 @@ def audit(request: AuditRequest, observer: Observer, show: Callable[[ArchiveRepo
     since = time.monotonic()
     interpreter = _find(request.python, request.config) if request.python is not None else None
     report = AuditReport(interpreter, keep=request.keep)
-    collection = Collection(request.paths)
-    try:
+    target = interpreter and TargetFacts(
+        interpreter.magic_number.hex(),
+        interpreter.cache_tag,
+        interpreter.implementation,
+        interpreter.version[:2],
+        interpreter.library,
+    )
+    with contextlib.ExitStack() as stack:
+        collection = stack.enter_context(contextlib.closing(Collection(request.paths)))
+        stack.callback(observer.finished)
         candidates = collection.candidates
-        target = _judge(interpreter) if interpreter else None
         crew = Crew(min(worker_count(request.jobs), max(1, len(candidates))), request.limits, target)
-        answers = crew.read(candidate.open for candidate in candidates)
-        for number, (candidate, answer) in enumerate(zip(candidates, answers), 1):
-            archive = ArchiveReport(candidate.path, answer)
+        for number, (path, answer) in enumerate(zip(candidates, crew.read(candidates.values())), 1):
+            archive = ArchiveReport(path, answer)
             report.add(archive)
             show(archive)
             observer.progress(number, len(candidates))
-    finally:
-        observer.finished()
-        collection.close()
     report.elapsed_seconds = time.monotonic() - since
     return report
 
 
 def _find(text: str, config: str | None) -> Interpreter:
-    """The interpreter that every other command means by this, asked anew: this one keeps no state.
+    """Returns the interpreter that every other command means by this, probed anew: `audit` keeps no state.
 
     Raises ConfigurationError, UsageError, InterpreterError, RefusedError.
     """
@@ -71,16 +140,6 @@ def _find(text: str, config: str | None) -> Interpreter:
     if isinstance(found, PyctriggerError):
         raise found
     return found
-
-
-def _judge(interpreter: Interpreter) -> TargetFacts:
-    return TargetFacts(
-        interpreter.magic_number,
-        interpreter.cache_tag,
-        interpreter.implementation,
-        interpreter.version[:2],
-        interpreter.library,
-    )
 
 
 def require_paths(paths: tuple[str, ...]) -> None:

@@ -6,8 +6,8 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from ...tree.directory import Tree
 
@@ -21,16 +21,8 @@ _ARCHIVE = re.compile(
 _DEEPEST = 100
 
 
-class Candidate(NamedTuple):
-    """A file to examine, or a directory that can't be."""
-
-    path: str
-    open: Callable[[], int]
-    """Gives a descriptor for reading, of a regular file. Raises OSError."""
-
-
 class Collection:
-    """Every candidate of a call, each path once: in the order of the arguments, below a directory by name.
+    """All files to examine, each once: in the order of the arguments, below a directory by name.
 
     Named links are followed, they are the caller's own word; below a directory none is. Directories stay open until
     `close`.
@@ -38,14 +30,11 @@ class Collection:
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._trees: list[Tree] = []
-        self.candidates: list[Candidate] = []
-        seen: set[str] = set()
+        #: By path, what returns a descriptor of a regular file for reading, or raises OSError.
+        self.candidates: dict[str, Callable[[], int]] = {}
         try:
             for path in paths:
-                for candidate in self._below(path):
-                    if candidate.path not in seen:
-                        seen.add(candidate.path)
-                        self.candidates.append(candidate)
+                self._add(path)
         except BaseException:
             self.close()
             raise
@@ -56,50 +45,41 @@ class Collection:
             tree.close()
         self._trees = []
 
-    def _below(self, path: str) -> Iterator[Candidate]:
+    def _add(self, path: str) -> None:
         try:
-            is_directory = stat.S_ISDIR(os.stat(path).st_mode)
-            tree = Tree.open(path) if is_directory else None
+            if not stat.S_ISDIR(os.stat(path).st_mode):
+                self.candidates.setdefault(path, partial(_open_named, path))
+                return
+            self._trees.append(Tree.open(path))
         except (OSError, ValueError) as error:
-            yield _failed(path, error)
+            self.candidates.setdefault(path, partial(_fail, error))
             return
-        if tree is None:
-            yield Candidate(path, lambda: _open_named(path))
-            return
-        self._trees.append(tree)
-        yield from _walk(tree)
+        self._walk(self._trees[-1])
+
+    def _walk(self, tree: Tree) -> None:
+        """Add what is named like an archive: a directory's own files first, then what lies below it, each by name."""
+        pending = [""]
+        while pending:
+            relative = pending.pop()
+            try:
+                if relative.count("/") >= _DEEPEST:
+                    raise OSError(errno.ELOOP, f"is more than {_DEEPEST} directories deep")
+                with tree.entered(relative) as directory, os.scandir(directory) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
+            except OSError as error:
+                self.candidates.setdefault(tree.describe(relative), partial(_fail, error))
+                continue
+            for entry in entries:
+                if is_archive_name(entry.name) and entry.is_file(follow_symlinks=False):
+                    path, name = tree.describe(relative, entry.name), entry.name
+                    self.candidates.setdefault(path, partial(tree.open_file, relative, name))
+            below = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            pending += [f"{relative}/{name}" if relative else name for name in reversed(below)]
 
 
 def is_archive_name(name: str) -> bool:
-    """Whether a file is named like an archive of a kind that is known."""
+    """Whether a file is named like an archive of a known kind."""
     return _ARCHIVE.search(name) is not None
-
-
-def _walk(tree: Tree) -> Iterator[Candidate]:
-    pending = [""]
-    while pending:
-        relative = pending.pop()
-        try:
-            if relative.count("/") >= _DEEPEST:
-                raise OSError(errno.ELOOP, f"is more than {_DEEPEST} directories deep")
-            with tree.entered(relative) as directory, os.scandir(directory) as entries:
-                names = sorted((entry.name, entry.is_dir(follow_symlinks=False), _is_file(entry)) for entry in entries)
-        except OSError as error:
-            yield _failed(tree.describe(relative), error)
-            continue
-        # A directory's own files come first, then what lies below it, each by name.
-        for name, _, is_file in names:
-            if is_file and is_archive_name(name):
-                yield Candidate(tree.describe(relative, name), _opener(tree, relative, name))
-        pending += [f"{relative}/{name}" if relative else name for name, is_directory, _ in names if is_directory][::-1]
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file(follow_symlinks=False)
-
-
-def _opener(tree: Tree, relative: str, name: str) -> Callable[[], int]:
-    return lambda: tree.open_file(relative, name)
 
 
 def _open_named(path: str) -> int:
@@ -110,8 +90,5 @@ def _open_named(path: str) -> int:
     return descriptor
 
 
-def _failed(path: str, error: OSError | ValueError) -> Candidate:
-    def fail() -> int:
-        raise error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
-
-    return Candidate(path, fail)
+def _fail(error: OSError | ValueError) -> int:
+    raise error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))

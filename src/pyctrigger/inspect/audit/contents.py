@@ -31,10 +31,10 @@ class Member(NamedTuple):
     target: str = ""
     """What a link names."""
     open: Callable[[], Readable] | None = None
-    """Gives its content, if it's a file."""
+    """Returns its content, if it's a file."""
 
     def read(self, size: int) -> bytes:
-        """The first bytes of a file's content, or all of it if it has no more."""
+        """Returns the first bytes of a file's content, or all of it if it is shorter."""
         assert self.open is not None
         return b"".join(pieces(self.open(), size))
 
@@ -48,16 +48,19 @@ class PackedSource(NamedTuple):
     is_link: bool = False
 
 
-class Climbing(NamedTuple):
-    """A member that would reach outside of where the archive is unpacked."""
+class ArchiveFinding(NamedTuple):
+    """Something in an archive that isn't as it should be: its kind, and the reason, of `judgement.REASONS`."""
 
-    name: str
+    kind: str
     reason: str
-    """absolute or parent; link-absolute or link-parent for where a link leads; hardlink-parent likewise."""
+    pyc: str | None
+    source: str | None = None
+    member: str | None = None
+    """The member that would reach outside of where the archive is unpacked, whatever it is."""
 
 
 class Contents:
-    """Takes the members in, one after the other; the last of a name counts, as when they are unpacked."""
+    """Collects the members, one after the other; the last of a name counts, as when they are unpacked."""
 
     def __init__(self) -> None:
         self.members = 0
@@ -66,11 +69,11 @@ class Contents:
         self.pycs: dict[str, bytes] = {}
         #: Where the content of a source is that is a hard link.
         self.linked: dict[str, str] = {}
-        self._climbing: list[Climbing] = []
+        self._climbing: list[ArchiveFinding] = []
         self._hard_links: list[tuple[str, str]] = []
 
     def take(self, member: Member) -> None:
-        """One member. Its content, where it is wanted, is read now or never."""
+        """Collect a member. Its content, if it is needed, is read now or never."""
         self.members += 1
         path = self._inside(member)
         if path is None:
@@ -83,7 +86,7 @@ class Contents:
             self._hard_links.append((path, normal(member.target)))
 
     def finish(self) -> None:
-        """All were there: a hard link is what it is linked with."""
+        """Give hard links the content of what they are linked with, once all members are collected."""
         for path, target in self._hard_links:
             if target in self.pycs:
                 self.pycs[path] = self.pycs[target]
@@ -92,8 +95,8 @@ class Contents:
                 self.linked[path] = target
         self._hard_links = []
 
-    def climbing(self, kind: str) -> list[Climbing]:
-        """The members that climb, in an archive of this format: in pkg's, and rpm's lists, absolute is by design."""
+    def climbing(self, kind: str) -> list[ArchiveFinding]:
+        """Returns the members that climb, in an archive of this format: pkg and rpm list absolute names by design."""
         harmless = set()
         if kind in ("pkg", "rpm"):
             harmless.add("absolute")
@@ -101,24 +104,27 @@ class Contents:
             harmless.add("link-absolute")
         return [each for each in self._climbing if each.reason not in harmless]
 
+    def _climb(self, member: Member, reason: str) -> None:
+        self._climbing.append(ArchiveFinding("climbing", reason, None, None, member.name))
+
     def _inside(self, member: Member) -> str | None:
-        """The path below where the archive is unpacked; None for a member that would leave it."""
+        """Returns the path below the place where the archive is unpacked, or None if the member would leave it."""
         if ".." in member.name.split("/"):
-            self._climbing.append(Climbing(member.name, "parent"))
+            self._climb(member, "parent")
             return None
         if member.name.startswith("/"):
-            self._climbing.append(Climbing(member.name, "absolute"))
+            self._climb(member, "absolute")
         path = normal(member.name)
         if member.kind == LINK and _leaves(os.path.dirname(path), member.target):
             reason = "link-absolute" if member.target.startswith("/") else "link-parent"
-            self._climbing.append(Climbing(member.name, reason))
+            self._climb(member, reason)
         if member.kind == HARD_LINK and ".." in member.target.split("/"):
-            self._climbing.append(Climbing(member.name, "hardlink-parent"))
+            self._climb(member, "hardlink-parent")
         return path
 
 
 def normal(name: str) -> str:
-    """A member's name without what makes no difference: `./usr//lib/x`, `/usr/lib/x`, `usr/lib/x`."""
+    """Returns a member's name without what makes no difference: `./usr//lib/x`, `/usr/lib/x`, `usr/lib/x`."""
     if not name.startswith(("/", "./")) and "//" not in name and "/./" not in name:
         return name
     return "/".join(part for part in name.split("/") if part not in ("", "."))
@@ -140,7 +146,7 @@ def _leaves(directory: str, target: str) -> bool:
 
 
 def files_named(members: Iterable[Member], wanted: set[str]) -> Iterable[tuple[str, Member]]:
-    """Those of the members that are files with one of these paths."""
+    """Yields the members that are files with one of these paths."""
     for member in members:
         path = normal(member.name)
         if path in wanted and member.kind == FILE:

@@ -1,23 +1,58 @@
-"""Examining one archive from its descriptor: what came out is a value, whatever the archive is."""
+"""What the process that reads archives does: examine one after the other, without rights, and write nothing.
+
+It starts with the rights of the command, takes in what it needs, and then gives them up: as root for an account that is
+its own. What it reads comes as open descriptors, and each answer is a value, whatever the archive is.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import socket
 import struct
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from ...interpreter.remote.powerless import become, bound, die_with_host
 from ...pyc.source_hash import source_hash
-from .answer import MOST_MAGIC_NUMBERS, MOST_TAGS
-from .contents import Contents, files_named
+from .budget import MOST_MAGIC_NUMBERS, MOST_TAGS, READY, ArchiveError, ArchiveLimits, Budget
+from .contents import ArchiveFinding, Contents, files_named
 from .formats import open_archive
-from .judgement import KINDS, ArchiveFinding, Doubt, TargetFacts, Verdicts, judge
-from .limits import ArchiveError, ArchiveLimits, Budget
+from .judgement import KINDS, Doubt, TargetFacts, Verdicts, judge
 from .streams import zstd_module
 
 #: Characters in the names of all findings that are listed.
 _MOST_TEXT = 1 << 20
+#: The reader itself: nothing that it does needs another.
+_MOST_PROCESSES = 1
+#: All that is imported late by what is used here: whoever has no rights may not be able to read it any more.
+_PRELOADED = ("bz2", "gzip", "lzma", "tarfile", "zipfile", "zlib", "encodings.cp437", "_imp", "resource")
+
+
+def serve(channel_number: int, life: int, uid: int, limited: list[Any], compared: list[Any] | None) -> None:
+    """Answer until the other side has gone, with the account `uid`; -1: with that of the command."""
+    import importlib
+
+    die_with_host(life)
+    for name in _PRELOADED:
+        with contextlib.suppress(ImportError):  # what needs it will say so
+            importlib.import_module(name)
+    zstd_module()
+    channel = socket.socket(fileno=channel_number)
+    limits = ArchiveLimits(*limited)
+    target = None if compared is None else TargetFacts(*compared)
+    bound(_MOST_PROCESSES if uid >= 0 else 0, limits.memory)
+    if uid >= 0:
+        become(uid, uid)
+    channel.sendall(READY)
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        if not descriptors:
+            return
+        answer = json.dumps(examine(descriptors[0], limits, target)).encode("ascii")
+        channel.sendall(len(answer).to_bytes(4, "little") + answer)
 
 
 def examine(descriptor: int, limits: ArchiveLimits, target: TargetFacts | None) -> dict[str, Any]:
@@ -28,11 +63,8 @@ def examine(descriptor: int, limits: ArchiveLimits, target: TargetFacts | None) 
             _examine(file, limits, target, answer)
         except ArchiveError as error:
             answer["failure"] = _failure(error)
-        except Exception as error:
-            known = _translated(error)
-            if known is None:
-                raise
-            answer["failure"] = _failure(known)
+        except Exception as error:  # noqa: BLE001 - one archive must not end the work on all others
+            answer["failure"] = _failure(_translated(error) or _defect(error))
         return answer
 
 
@@ -56,7 +88,7 @@ def _examine(file: BinaryIO, limits: ArchiveLimits, target: TargetFacts | None, 
 
 
 def _settled(file: BinaryIO, size: int, limits: ArchiveLimits, doubts: list[tuple[str, Doubt]]) -> list[ArchiveFinding]:
-    """A second look, for hash-based pycs: they may stand before their sources, and nothing is kept in memory.
+    """Read the archive again for hash-based pycs: they may come before their sources, and nothing is kept in memory.
 
     Each doubt comes with the member that has the content of its source.
     """
@@ -79,9 +111,8 @@ def _settled(file: BinaryIO, size: int, limits: ArchiveLimits, doubts: list[tupl
 
 
 def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limits: ArchiveLimits) -> None:
-    climbing = contents.climbing(answer["format"])
     findings = sorted(verdicts.findings, key=lambda finding: (finding.pyc or "", finding.kind, finding.reason))
-    findings += [ArchiveFinding("climbing", each.reason, None, None, each.name) for each in climbing]
+    findings += contents.climbing(answer["format"])
     counts = dict.fromkeys(KINDS, 0)
     for finding in findings:
         counts[finding.kind] += 1
@@ -97,7 +128,7 @@ def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limi
 
 
 def _few(findings: list[ArchiveFinding]) -> Iterator[list[str | None]]:
-    """As many of them as an answer has room for."""
+    """Yields as many findings as an answer has room for."""
     left = _MOST_TEXT
     for finding in findings:
         left -= sum(len(each) for each in finding if each is not None)
@@ -107,7 +138,7 @@ def _few(findings: list[ArchiveFinding]) -> Iterator[list[str | None]]:
 
 
 def _bounded(numbers: dict[str, dict[str, int]], answer: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """As many magic numbers and cache tags as an answer may have; where there are more, that is said."""
+    """Returns as many magic numbers and cache tags as an answer may have; more are reported as a failure."""
     if len(numbers) > MOST_MAGIC_NUMBERS or any(len(tags) > MOST_TAGS for tags in numbers.values()):
         answer["failure"] = _failure(ArchiveError("limit", "has bytecode of too many magic numbers or cache tags"))
     few = sorted(numbers.items())[:MOST_MAGIC_NUMBERS]
@@ -121,8 +152,16 @@ def _failure(error: ArchiveError) -> dict[str, str]:
     return failure
 
 
+def _defect(error: Exception) -> ArchiveError:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
+    return ArchiveError("defect", f"a defect of pyctrigger's own: {type(error).__name__}{where}")
+
+
 def _translated(error: Exception) -> ArchiveError | None:
-    """What a reader of a format raises for bad input. None for what it wouldn't: that is a defect of ours."""
+    """Returns what an error of a format's library means, or None if bad input doesn't raise it: a defect of ours."""
     import lzma
     import tarfile
     import zipfile
@@ -147,6 +186,6 @@ def _translated(error: Exception) -> ArchiveError | None:
 
 
 def _words(error: Exception) -> str:
-    """What it says, short and on one line: it may quote the archive."""
+    """Returns an error's text, short and on one line: it may quote the archive."""
     text = " ".join(str(error).split()) or type(error).__name__
     return "".join(character if character.isprintable() else "?" for character in text)[:200]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...pyc.magic import header_size, is_magic, number_of, release_of
 from ...pyc.names import PYCACHE, CachedName, cached_name
-from .contents import Contents, PackedSource
+from .contents import ArchiveFinding, Contents, PackedSource
 
 _UINT32 = 0xFFFFFFFF
 _HASH_BASED, _CHECK_SOURCE = 0b01, 0b10
@@ -21,10 +21,12 @@ _ROUNDED = 1
 class TargetFacts(NamedTuple):
     """The interpreter that bytecode is compared with."""
 
-    magic_number: bytes
+    magic_number: str
+    """In hexadecimal."""
     cache_tag: str
     implementation: str
-    version: tuple[int, int]
+    version: Sequence[int]
+    """Major and minor."""
     library: str
     """The name of its library's directory, such as `python3.14`: where sourceless bytecode of its own lies."""
 
@@ -38,17 +40,6 @@ REASONS = {
     "climbing": ("absolute", "parent", "link-absolute", "link-parent", "hardlink-parent"),
 }
 KINDS = tuple(REASONS)
-
-
-class ArchiveFinding(NamedTuple):
-    """Something in an archive that isn't as it should be: its kind, and the reason, of `REASONS`."""
-
-    kind: str
-    reason: str
-    pyc: str | None
-    source: str | None = None
-    member: str | None = None
-    """For climbing: the member, whatever it is."""
 
 
 class Doubt(NamedTuple):
@@ -72,78 +63,71 @@ class Verdicts:
         self.magic_numbers: dict[bytes, dict[str, int]] = {}
 
 
+class _PackedPyc(NamedTuple):
+    """A pyc in an archive."""
+
+    path: str
+    head: bytes
+    is_in_pycache: bool
+    cached: CachedName | None
+    """The parts of its name in a pycache; None for one that isn't importlib's (pytest's, Numba's)."""
+
+    @classmethod
+    def of(cls, path: str, head: bytes) -> _PackedPyc:
+        directory, _, name = path.rpartition("/")
+        is_in_pycache = directory.rpartition("/")[2] == PYCACHE
+        return cls(path, head, is_in_pycache, cached_name(name) if is_in_pycache else None)
+
+    @property
+    def source(self) -> str | None:
+        """The path of its source, or None if it belongs to none."""
+        if not self.is_in_pycache:
+            return self.path[:-1]
+        return self.path.rpartition("/")[0][: -len(PYCACHE)] + self.cached.source if self.cached else None
+
+    def is_for(self, target: TargetFacts) -> bool:
+        """Whether the target would take this pyc for its own, if its magic number fitted.
+
+        A tag says so; without one, the directory, or which version wrote it.
+        """
+        if self.is_in_pycache:
+            return self.cached is not None and self.cached.cache_tag == target.cache_tag
+        if target.library in self.path.split("/")[:-1]:
+            return True
+        release = release_of(number_of(self.head))
+        return (release.implementation, [*release.version]) == (target.implementation, [*target.version])
+
+
 def judge(contents: Contents, target: TargetFacts | None) -> Verdicts:
-    """Look at every pyc of an archive, in the order of their paths."""
+    """Judge every pyc of an archive, in the order of their paths."""
     verdicts = Verdicts()
-    for path in sorted(contents.pycs):
-        head = contents.pycs[path]
+    for path, head in sorted(contents.pycs.items()):
         if not is_magic(head):
             verdicts.findings.append(ArchiveFinding("corrupt", "magic", path))
             continue
-        magic_number = head[:4]
-        directory, _, name = path.rpartition("/")
-        cached = cached_name(name) if _is_pycache(directory) else None
-        tags = verdicts.magic_numbers.setdefault(magic_number, {})
-        tag = cached.cache_tag if cached else ""
+        pyc = _PackedPyc.of(path, head)
+        tags = verdicts.magic_numbers.setdefault(head[:4], {})
+        tag = pyc.cached.cache_tag if pyc.cached else ""
         tags[tag] = tags.get(tag, 0) + 1
-        if target is not None:
-            _compare(path, cached, target, verdicts, magic_number)
-        _judge_header(contents, path, cached, verdicts)
+        if target is not None and not pyc.is_for(target):
+            verdicts.foreign += 1
+        elif target is not None and head[:4].hex() != target.magic_number:
+            verdicts.findings.append(ArchiveFinding("stale", "magic", path, pyc.source))
+        _judge_header(contents, pyc, verdicts)
     return verdicts
 
 
-def _compare(
-    path: str, cached: CachedName | None, target: TargetFacts, verdicts: Verdicts, magic_number: bytes
-) -> None:
-    if not _is_own(path, cached, magic_number, target):
-        verdicts.foreign += 1
-    elif magic_number != target.magic_number:
-        verdicts.findings.append(ArchiveFinding("stale", "magic", path, _source_path(path, cached)))
-
-
-def _is_pycache(directory: str) -> bool:
-    return directory == PYCACHE or directory.endswith("/" + PYCACHE)
-
-
-def _source_path(path: str, cached: CachedName | None) -> str | None:
-    """The source that a pyc belongs to; None for one in a pycache whose name isn't importlib's (pytest's, Numba's)."""
-    directory = path.rpartition("/")[0]
-    if _is_pycache(directory):
-        if cached is None:
-            return None
-        above = directory[: -len(PYCACHE)]
-        return above + cached.source
-    return path[:-1]
-
-
-def _is_own(path: str, cached: CachedName | None, magic_number: bytes, target: TargetFacts) -> bool:
-    """Whether the target would take this pyc for its own, if its magic number fitted.
-
-    A tag says so; without one, the directory, or which version wrote it.
-    """
-    if cached is not None:
-        return cached.cache_tag == target.cache_tag
-    if _is_pycache(path.rpartition("/")[0]):
-        return False
-    release = release_of(number_of(magic_number))
-    if target.library in path.split("/")[:-1]:
-        return True
-    return (release.implementation, release.version) == (target.implementation, target.version)
-
-
-def _judge_header(contents: Contents, path: str, cached: CachedName | None, verdicts: Verdicts) -> None:
-    head = contents.pycs[path]
+def _judge_header(contents: Contents, pyc: _PackedPyc, verdicts: Verdicts) -> None:
+    path, head, name = pyc.path, pyc.head, pyc.source
     size = header_size(number_of(head))
     if len(head) <= size:
         verdicts.findings.append(ArchiveFinding("corrupt", "header" if len(head) < size else "body", path))
         return
-    name = _source_path(path, cached)
     if name is None:
         return
     source = contents.sources.get(name)
     if source is None:
-        reason = "source" if cached else "sourceless"
-        verdicts.findings.append(ArchiveFinding("orphan", reason, path, name))
+        verdicts.findings.append(ArchiveFinding("orphan", "source" if pyc.cached else "sourceless", path, name))
         return
     (flags,) = struct.unpack_from("<I", head, 4) if size == 16 else (0,)
     if flags not in (0, _HASH_BASED, _HASH_BASED | _CHECK_SOURCE):
@@ -152,19 +136,16 @@ def _judge_header(contents: Contents, path: str, cached: CachedName | None, verd
         return
     elif flags:
         verdicts.doubts.append(Doubt(path, name, head[:4], head[8:16]))
-    else:
-        verdicts.findings += [
-            ArchiveFinding("mismatched", reason, path, name) for reason in _differs(head, size, source)
-        ]
+    elif reason := _differs(head, size, source):
+        verdicts.findings.append(ArchiveFinding("mismatched", reason, path, name))
 
 
-def _differs(head: bytes, size: int, source: PackedSource) -> Iterator[str]:
-    """At most one reason: the time is compared first, as importlib does."""
+def _differs(head: bytes, size: int, source: PackedSource) -> str | None:
+    """Returns in what a header differs from its source: the time is compared first, as importlib does."""
     fields = struct.unpack_from("<I" if size == 8 else "<II", head, 4 if size < 16 else 8)
     if not _same_time(fields[0], source):
-        yield "mtime"
-    elif size > 8 and fields[1] != source.size & _UINT32:
-        yield "size"
+        return "mtime"
+    return "size" if size > 8 and fields[1] != source.size & _UINT32 else None
 
 
 def _same_time(recorded: int, source: PackedSource) -> bool:

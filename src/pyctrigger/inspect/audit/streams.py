@@ -1,4 +1,4 @@
-"""Bytes out of an archive, in one direction and counted: a window on a part of a file, and what decompresses it."""
+"""Reads an archive's bytes, forward only and counted: a window on a part of a file, and decompression."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
 
-from .limits import HAVE_ZSTD, ArchiveError, Budget
+from .budget import HAVE_ZSTD, ArchiveError, Budget
 
 _PIECE = 1 << 18
 #: Bytes. What asks for more at once, or for one header (a name, the extended attributes), does so because a number in
@@ -37,7 +37,7 @@ class Readable(Protocol):
 
 
 def pieces(source: Readable, size: int) -> Iterator[bytes]:
-    """The next `size` bytes of a source, piece by piece; fewer where it ends before."""
+    """Yields the next `size` bytes of a source, piece by piece; fewer if it ends before."""
     while size and (piece := source.read(min(size, _PIECE))):
         size -= len(piece)
         yield piece
@@ -84,13 +84,13 @@ class Forward:
 
     @contextlib.contextmanager
     def one_header(self) -> Iterator[None]:
-        """What is read meanwhile belongs to one header, in whatever pieces `tarfile` takes it (3.14: 1 MiB)."""
+        """Bound what is read meanwhile like one header, in whatever pieces `tarfile` takes it (3.14: 1 MiB)."""
         self._header = 0
         yield
         self._header = None
 
     def read(self, size: int = -1, /) -> bytes:
-        """Exactly so many bytes, less only at the end."""
+        """Returns exactly `size` bytes, fewer only at the end."""
         wanted = size
         if self._header is not None:
             wanted = self._header = self._header + size
@@ -100,7 +100,7 @@ class Forward:
         return self.last
 
     def tell(self) -> int:
-        """How far it was read."""
+        """Returns the number of bytes read."""
         return self._at
 
     def seek(self, target: int, whence: int = os.SEEK_SET) -> int:
@@ -133,12 +133,12 @@ class Forward:
 
 
 def compression_of(head: bytes) -> str:
-    """Which compression a file is in by its first bytes: gzip, bzip2, xz, lzma, zstd, or none of these."""
+    """Returns the compression of a file by its first bytes: gzip, bzip2, xz, lzma, zstd, or an empty string."""
     return next((name for magic, name in _MAGICS.items() if head.startswith(magic)), "")
 
 
 def decompressed(source: Readable, length: int) -> tuple[Readable, str]:
-    """The content of a file of this length, and its compression. Raises ArchiveError for one that nothing here reads.
+    """Returns the content of a file of this length, and its compression. Raises ArchiveError if nothing here reads it.
 
     All of them read members or frames that follow one another as one file, as the programs of their names do.
     """
@@ -154,7 +154,7 @@ def decompressed(source: Readable, length: int) -> tuple[Readable, str]:
 
 
 def zstd_module() -> Any:
-    """The standard library's (3.14, PEP 784), or its backport, or None."""
+    """Returns the standard library's module (3.14, PEP 784), or its backport, or None."""
     try:
         from compression import zstd
     except ImportError:

@@ -6,8 +6,8 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
+from .budget import ArchiveError, Budget
 from .contents import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
-from .limits import ArchiveError, Budget
 from .streams import Forward, Readable, Window, decompressed
 
 _BLOCK = 512
@@ -31,7 +31,7 @@ def is_tar(head: bytes) -> bool:
 
 
 def tar_members(stream: Forward, budget: Budget, *, is_plain: bool) -> Iterator[Member]:
-    """Each member in turn. Raises ArchiveError; what `tarfile` and decompressors raise is the caller's to translate.
+    """Yields each member. Raises ArchiveError; what `tarfile` and decompressors raise is translated by the caller.
 
     `is_plain`: no decompressor says at the end whether all of the file was there, so the end mark has to.
     """
@@ -51,13 +51,13 @@ def tar_members(stream: Forward, budget: Budget, *, is_plain: bool) -> Iterator[
 
 
 def tar_members_of(source: Readable, size: int, budget: Budget) -> Iterator[Member]:
-    """The same of a tar that is part of another file, compressed or not."""
+    """Yields the members of a tar that is part of another file, compressed or not."""
     opened, compression = decompressed(source, size)
     return tar_members(Forward(opened, budget), budget, is_plain=not compression)
 
 
 def deb_members(file: BinaryIO, budget: Budget) -> Iterator[Member]:
-    """Each member of a Debian package's `data.tar`. Raises ArchiveError."""
+    """Yields each member of a Debian package's `data.tar`. Raises ArchiveError."""
     file.seek(len(DEB_MAGIC))
     first = True
     while True:

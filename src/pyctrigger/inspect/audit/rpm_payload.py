@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from ...packages.rpm_header import PackageHeader
+from .budget import ArchiveError, Budget
 from .contents import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
-from .limits import ArchiveError, Budget
 from .streams import Forward, Window, decompressed
 
 MAGIC = b"\xed\xab\xee\xdb"
@@ -33,7 +33,7 @@ _TRAILER = "TRAILER!!!"
 
 
 class _Entry(NamedTuple):
-    """What a package says of one of its files, in its list or in its payload; in the order of a cpio entry's fields."""
+    """One file of a package, by its list or its payload; the fields in the order of a cpio entry's."""
 
     name: str
     mode: int
@@ -44,7 +44,7 @@ class _Entry(NamedTuple):
 
 
 def rpm_members(file: BinaryIO, size: int, budget: Budget) -> Iterator[Member]:
-    """Each member of the payload; `file` stands at the start. Raises ArchiveError."""
+    """Yields each member of the payload. Raises ArchiveError."""
     file.seek(_LEAD)
     signature = _read_header(file)
     file.seek(-len(signature) % 8, os.SEEK_CUR)
@@ -80,7 +80,7 @@ class _Payload:
         self._waiting: dict[tuple[int, int, int], list[str]] = {}
 
     def members(self) -> Iterator[Member]:
-        """Each member in turn."""
+        """Yields each member in turn."""
         while (entry := self._next_entry()) is not None:
             self._budget.entry(entry.name)
             yield from self._members_of(entry)
@@ -91,7 +91,7 @@ class _Payload:
         self._stream.seek(self._stream.tell() + -self._stream.tell() % 4)
 
     def _next_entry(self) -> _Entry | None:
-        """The next entry; None at the trailer. Raises ArchiveError."""
+        """Returns the next entry, or None at the trailer. Raises ArchiveError."""
         stream = self._stream
         magic = stream.read(6)
         if magic == _STRIPPED:
@@ -125,7 +125,7 @@ class _Payload:
         return self._listed[number]
 
     def _members_of(self, entry: _Entry) -> Iterator[Member]:
-        """The entry, and the names that waited for its content."""
+        """Yields the entry, and the hard links that waited for its content."""
         window = Window(self._stream, entry.size)
         if stat.S_ISLNK(entry.mode):
             if entry.size > self._budget.limits.name:

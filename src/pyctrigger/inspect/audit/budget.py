@@ -1,4 +1,4 @@
-"""How much one archive may ask for: bytes, ratio, entries, names, time, memory; and the count of what it has used."""
+"""What one archive may use (bytes, ratio, entries, names, time, memory), and a count of what it has used."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from typing import NamedTuple
 
 #: Bytes. A small archive may expand as it likes: a hundred kilobytes of spaces is no bomb.
 _RATIO_COUNTS_FROM = 64 << 20
+#: Different magic numbers, and tags for one of them, that an archive may have: there were 200 in 30 years.
+MOST_MAGIC_NUMBERS = 1000
+MOST_TAGS = 100
+#: What a reader says first, once it can read.
+READY = b"pyctrigger-reader-1\n"
 #: All that is ever said about what to do: a reader that was taken over gives nobody advice.
 RAISE_SIZE = "raise --max-size if you trust it"
 UNPACK_BY_HAND = "this may be a decompression bomb; unpack it by hand if you trust it"
@@ -15,7 +20,7 @@ HAVE_ZSTD = "install pyctrigger with its extra: pip install 'pyctrigger[audit]';
 class ArchiveError(Exception):
     """Why an archive can't be examined: a value in the making, never shown as an exception.
 
-    `kind` is damaged, limit, unsupported, memory or io; `hint` is what the reader can do about it.
+    `kind` is damaged, limit, unsupported, memory, io or defect; `hint` is what the reader can do about it.
     """
 
     def __init__(self, kind: str, message: str, hint: str = "") -> None:
@@ -47,7 +52,7 @@ class ArchiveLimits(NamedTuple):
 
 
 class Budget:
-    """What one archive has used so far. Raises ArchiveError where that is too much."""
+    """What one archive has used so far. Counting raises ArchiveError if it is too much."""
 
     def __init__(self, limits: ArchiveLimits, archive_size: int) -> None:
         self.limits = limits
@@ -56,7 +61,7 @@ class Budget:
         self._entries = 0
 
     def spend(self, count: int) -> None:
-        """So many bytes came out of a decompressor."""
+        """Count bytes that came out of a decompressor."""
         self._bytes += count
         if self._bytes > self.limits.size:
             raise ArchiveError("limit", f"expands to more than {self.limits.size} bytes", RAISE_SIZE)
@@ -68,7 +73,7 @@ class Budget:
             )
 
     def entry(self, name: str) -> None:
-        """One more member."""
+        """Count a member."""
         self._entries += 1
         if self._entries > self.limits.entries:
             raise ArchiveError("limit", f"has more than {self.limits.entries} members")

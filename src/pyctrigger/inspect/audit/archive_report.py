@@ -1,4 +1,4 @@
-"""A reader's answer, checked as a stranger's: the archive that it has read may have taken it over.
+"""What one archive holds: the answer of a reader, which is checked, since the archive may have taken the reader over.
 
 What follows from the magic numbers is worked out here; of the rest each value has its type, its range and its length.
 """
@@ -9,17 +9,16 @@ import json
 import re
 from typing import Any
 
+from ...outcome.outcome import path_fields
+from ...outcome.report import printable
 from ...pyc.magic import number_of, release_of
+from .budget import HAVE_ZSTD, MOST_MAGIC_NUMBERS, MOST_TAGS, RAISE_SIZE, UNPACK_BY_HAND, ArchiveLimits
 from .judgement import KINDS, REASONS
-from .limits import HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND, ArchiveLimits
 
 FORMATS = frozenset({"wheel", "egg", "sdist", "zip", "conda", "deb", "rpm", "tar", "pkg", "arch", "apk"})
 FAILURES = frozenset({"damaged", "limit", "unsupported", "memory", "io", "defect"})
 HINTS = frozenset({HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND})
 COUNTS = ("members", "sources", "pycs", "foreign", *KINDS)
-#: Different magic numbers, and tags for one of them, that an archive may have: there were 200 in 30 years.
-MOST_MAGIC_NUMBERS = 1000
-MOST_TAGS = 100
 _LONGEST_MESSAGE = 1000
 _MAGIC = re.compile(r"[0-9a-f]{4}0d0a\Z", re.ASCII)
 #: Of a name in a directory (NAME_MAX).
@@ -27,11 +26,11 @@ _LONGEST_TAG = 255
 
 
 class NoAnswerError(Exception):
-    """What was said is none."""
+    """What a reader said isn't an answer."""
 
 
 def parse_answer(said: bytes, limits: ArchiveLimits) -> dict[str, Any]:
-    """The answer in a frame. Raises NoAnswerError."""
+    """Returns the answer in a frame, once it is checked. Raises NoAnswerError."""
     try:
         answer = json.loads(said)
     except (ValueError, RecursionError) as error:
@@ -138,3 +137,51 @@ def _described(magic_number: bytes, tags: dict[str, int]) -> dict[str, Any]:
         "cache_tags": sorted(tag for tag in tags if tag),
         "without_cache_tag": tags.get("", 0),
     }
+
+
+class ArchiveReport:
+    """What one archive holds, or why it couldn't be examined."""
+
+    def __init__(self, path: str, answer: dict[str, Any]) -> None:
+        self.path = path
+        self.format: str | None = answer["format"]
+        self.failure: dict[str, str] | None = answer["failure"]
+        self.counts: dict[str, int] = answer.get("counts") or dict.fromkeys(COUNTS, 0)
+        #: One for each magic number, by its bytes.
+        self.bytecode: list[dict[str, Any]] = answer.get("bytecode") or []
+        #: Kind, reason, pyc, source, member; at most so many as the limits say.
+        self.findings: list[list[str | None]] = answer.get("findings") or []
+
+    @property
+    def found(self) -> int:
+        """The number of findings, listed or not."""
+        return sum(self.counts[kind] for kind in KINDS)
+
+    @property
+    def needs_rebuild(self) -> bool:
+        """Whether the interpreter that it was compared with can't use some of its own bytecode in here."""
+        return self.counts["stale"] > 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The archive's part of the JSON object."""
+        return {
+            **path_fields("path", self.path),
+            "format": self.format,
+            "needs_rebuild": self.needs_rebuild,
+            "counts": self.counts,
+            "bytecode": self.bytecode,
+            "findings": [_finding_fields(finding) for finding in self.findings],
+            "findings_omitted": self.found - len(self.findings),
+            "failure": self.failure and {key: printable(value) for key, value in self.failure.items()},
+        }
+
+
+def _finding_fields(finding: list[str | None]) -> dict[str, Any]:
+    kind, reason, pyc, source, member = finding
+    fields: dict[str, Any] = {"kind": kind, "reason": reason}
+    for name, path in (("pyc", pyc), ("source", source), ("member", member)):
+        if path is not None:
+            fields.update(path_fields(name, path))
+        elif name != "member":
+            fields[name] = None
+    return fields
