@@ -104,12 +104,7 @@ class Sample(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """The sample's part of the JSON object."""
-        return {
-            "state": self.state,
-            "round": self.round,
-            "seconds": round(self.seconds, 6),
-            "cpu_seconds": round(self.cpu_seconds, 6),
-        }
+        return {**self._asdict(), "seconds": round(self.seconds, 6), "cpu_seconds": round(self.cpu_seconds, 6)}
 
 
 class Spread(NamedTuple):
@@ -123,7 +118,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of at least one value."""
+        """Returns the spread of at least one value."""
         median = statistics.median(values)
         return cls(median, min(values), max(values), statistics.median(abs(each - median) for each in values))
 
@@ -186,7 +181,7 @@ class Measurement(NamedTuple):
             "installation": self.interpreter.installation,
             "interpreter": interpreter_fields(self.interpreter),
             "modules": list(request.modules),
-            **({"script": None} if request.script is None else path_fields("script", request.script)),
+            **path_fields("script", request.script),
             "arguments": [printable(each) for each in request.arguments],
             "stale": request.kind.value,
             "stale_magic_number": (foreign_magic(magic_number) if request.kind is Kind.MAGIC else magic_number).hex(),

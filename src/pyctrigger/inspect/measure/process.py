@@ -19,13 +19,11 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ...clibrary import call
 from ...errors import InterpreterError
 from ...interpreter.child import describe_death, printable
-
-if TYPE_CHECKING:
-    import ctypes
 
 #: Bytes of standard error that are kept: the last ones tell what went wrong.
 _MOST_STDERR = 8192
@@ -70,7 +68,7 @@ class Ended(NamedTuple):
 
 
 def run_timed(command: Command, timeout: float) -> Ended:
-    """Run it once; `timeout` is in seconds. Raises InterpreterError where it can't be started."""
+    """Run a command once; `timeout` is in seconds. Raises InterpreterError if it can't be started."""
     child, started = _start_behind_barrier(command)
     assert child.stderr is not None
     attendant = _Attendant(child.pid, child.stderr.fileno(), timeout)
@@ -96,12 +94,28 @@ def run_timed(command: Command, timeout: float) -> Ended:
 
 
 def _start_behind_barrier(command: Command) -> tuple[subprocess.Popen[bytes], float]:
-    """Start it, from a thread that gives up its rights: the child inherits that, and the caller keeps all of them."""
+    """Start a command, from a thread that gives up its rights: the child inherits that, the caller keeps its own."""
 
     def start() -> tuple[subprocess.Popen[bytes], float]:
-        if has_barrier():
+        if barrier_version():
             _restrict([*command.writable, _ALWAYS_WRITABLE])
-        return _start(command)
+        started = time.perf_counter()
+        try:
+            child = subprocess.Popen(
+                command.line,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd=command.directory,
+                env=command.environment,
+                pass_fds=command.keep,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InterpreterError(f"{command.line[0]} can't be started: {reason}") from error
+        return child, started
 
     with ThreadPoolExecutor(1) as executor:
         starting = executor.submit(start)
@@ -113,26 +127,6 @@ def _start_behind_barrier(command: Command) -> tuple[subprocess.Popen[bytes], fl
                 _kill_group(child.pid)
                 child.communicate()
             raise
-
-
-def _start(command: Command) -> tuple[subprocess.Popen[bytes], float]:
-    started = time.perf_counter()
-    try:
-        child = subprocess.Popen(
-            command.line,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            cwd=command.directory,
-            env=command.environment,
-            pass_fds=command.keep,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InterpreterError(f"{command.line[0]} can't be started: {reason}") from error
-    return child, started
 
 
 def _kill_group(pid: int) -> None:
@@ -162,7 +156,7 @@ class _Attendant:
         self._thread.start()
 
     def end(self) -> None:
-        """The process is over, and what it left running goes, too."""
+        """Stop reading once the process has ended, and kill what it left running."""
         os.write(self._stopper, b".")  # who left the group may hold standard error for ever
         self._thread.join()
         _kill_group(self._pid)
@@ -190,54 +184,31 @@ class _Attendant:
 
 
 @lru_cache(maxsize=1)
-def has_barrier() -> bool:
-    """Whether this system can keep a process from writing."""
-    return sys.platform.startswith("linux") and _version(_library()) > 0
-
-
-def _library() -> ctypes.CDLL:
-    import ctypes
-
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _version(library: ctypes.CDLL) -> int:
-    return _call(library, _CREATE_RULESET, None, 0, _VERSION)
-
-
-def _call(library: ctypes.CDLL, number: int, *arguments: object) -> int:
-    import ctypes
-
-    converted = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
-    result: int = library.syscall(ctypes.c_long(number), *converted)
-    return result
+def barrier_version() -> int:
+    """Returns the version of Landlock, or 0 if this system can't keep a process from writing."""
+    try:
+        return call("syscall", _CREATE_RULESET, None, 0, _VERSION) if sys.platform.startswith("linux") else 0
+    except OSError:
+        return 0
 
 
 def _restrict(writable: Sequence[str]) -> None:
     """Let this thread and its children change nothing outside of these directories. Raises OSError."""
-    library = _library()
-    version = _version(library)
+    version = barrier_version()
     rights = _CHANGES | (_REFER if version > 1 else 0) | (_TRUNCATE if version > 2 else 0)
     attribute = struct.pack("=Q", rights)
-    ruleset = _require(_call(library, _CREATE_RULESET, attribute, len(attribute), 0))
     try:
-        for path in writable:
-            directory = os.open(path, _PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                rule = struct.pack("=Qi", rights, directory)
-                _require(_call(library, _ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
-            finally:
-                os.close(directory)
-        _require(library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        _require(_call(library, _RESTRICT_SELF, ruleset, 0))
-    finally:
-        os.close(ruleset)
-
-
-def _require(result: int) -> int:
-    if result < 0:
-        import ctypes
-
-        number = ctypes.get_errno()
-        raise OSError(number, f"no barrier could be put up: {os.strerror(number)}")
-    return result
+        ruleset = call("syscall", _CREATE_RULESET, attribute, len(attribute), 0)
+        try:
+            for path in writable:
+                directory = os.open(path, _PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    call("syscall", _ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, directory), 0)
+                finally:
+                    os.close(directory)
+            call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            call("syscall", _RESTRICT_SELF, ruleset, 0)
+        finally:
+            os.close(ruleset)
+    except OSError as error:
+        raise OSError(error.errno, f"no barrier could be put up: {error.strerror}") from error

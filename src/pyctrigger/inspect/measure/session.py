@@ -32,7 +32,7 @@ from ...workers.allowance import Limits
 from ...workers.capacity import worker_count
 from ...workers.pool import Pool
 from .measurement import Measurement, MeasureReport, MeasureRequest, Sample
-from .process import Command, has_barrier, run_timed
+from .process import Command, barrier_version, run_timed
 from .trees import STATES, Kind, Trees
 
 #: How often sources may turn up that no run before has imported.
@@ -51,7 +51,7 @@ def measure(request: MeasureRequest, observer: Observer) -> MeasureReport:
     request.check()
     settings = configuration.load(request.config)
     report = MeasureReport()
-    if not has_barrier():
+    if not barrier_version():
         if os.geteuid() == 0:
             raise RefusedError(
                 "as root, modules could write into the installation here (there is no Landlock)",
@@ -115,7 +115,7 @@ class _Session:
             )
 
     def run(self, notices: list[str]) -> Measurement:
-        """Do it. Raises PyctriggerError."""
+        """Measure. Raises PyctriggerError."""
         try:
             with _private_directory(notices) as base:
                 self._home = os.path.join(base, "home")
@@ -173,7 +173,7 @@ class _Session:
                 yield sample
 
     def _time(self, tree: str, state: str, *, writes: bool) -> tuple[float, float]:
-        """Start it with the bytecode in `tree`; the seconds that it took, and those of CPU time."""
+        """Time a run with the bytecode in `tree`. Returns its seconds, and those of CPU time."""
         with self._command(tree, writes=writes) as command:
             ended = run_timed(command, self._request.timeout)
         if ended.trouble is not None:
@@ -211,7 +211,7 @@ class _Session:
             )
 
     def _environment(self, tree: str, *, writes: bool) -> dict[str, str]:
-        """Everybody's own, for root a plain one; of Python's variables only those that the measurement needs."""
+        """Returns the caller's environment, for root a plain one, with only the necessary variables of Python's."""
         if os.geteuid() == 0:
             environment = {"LC_ALL": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONNOUSERSITE": "1"}
         else:

@@ -47,7 +47,7 @@ class Kind(enum.Enum):
     """A checked hash that isn't the source's (PEP 552)."""
 
     def spoil(self, content: bytes, header: HeaderFormat) -> bytes:
-        """A fresh pyc, with a timestamp, made stale."""
+        """Returns a fresh pyc, with a timestamp, made stale."""
         if self is Kind.MAGIC:
             return foreign_magic(header.magic_number) + content[4:]
         if self is Kind.MTIME:
@@ -58,7 +58,7 @@ class Kind(enum.Enum):
 
 
 def foreign_magic(own: bytes) -> bytes:
-    """The number before: what the release candidate before had."""
+    """Returns the number before: that of the release candidate before."""
     return (int.from_bytes(own[:2], "little") - 1 & 0xFFFF).to_bytes(2, "little") + own[2:]
 
 
@@ -100,7 +100,7 @@ class Trees:
         self.failures: dict[str, Failure] = {}
 
     def path(self, state: str) -> str:
-        """The tree of a state."""
+        """Returns the tree of a state."""
         return os.path.join(self._base, state)
 
     def add(self, tree: str) -> int:
@@ -133,7 +133,7 @@ class Trees:
         return [failure for path, failure in self.failures.items() if not self._is_library(path)]
 
     def copy(self, state: str, name: str) -> str:
-        """A tree that a run may write: importers put a new file in place of an old one, so links are copies here."""
+        """Copy a tree for a run that may write: importers put new files in place of old ones, so links are copies."""
         goal = os.path.join(self._base, name)
         shutil.copytree(self.path(state), goal, copy_function=os.link)
         return goal
@@ -168,7 +168,7 @@ class Trees:
                 yield path
 
     def fingerprint(self) -> dict[str, tuple[int, int, int]]:
-        """What a write to the tree of any state would change."""
+        """Returns what a write to the tree of any state would change."""
         found = {}
         for state in STATES:
             for directory, _, names in os.walk(self.path(state)):
@@ -179,7 +179,7 @@ class Trees:
         return found
 
     def changed_since(self, moment: float) -> list[str]:
-        """The directories of sources, and of their pycs, that somebody has changed since then (seconds since 1970)."""
+        """Returns the directories of sources and pycs that somebody has changed since then (seconds since 1970)."""
         directories = {os.path.dirname(pyc.source) for pyc in (*self.measured.values(), *self.others.values())}
         changed = []
         for directory in sorted(each for each in directories if not each.startswith(self._base + "/")):
@@ -193,7 +193,7 @@ class Trees:
         return changed
 
     def _compile(self, pycs: list[Pyc]) -> list[Failure]:
-        """Compile the sources of these pycs into the fresh tree; those that have no bytecode afterwards."""
+        """Compile the sources of these pycs into the fresh tree. Returns those that failed."""
         failures: list[Failure] = []
         with contextlib.ExitStack() as stack:
             workers = stack.enter_context(self._start_workers())
@@ -221,7 +221,7 @@ class Trees:
                     file.write(body)
 
     def _pycs(self, tree: str) -> Iterator[Pyc]:
-        """What a run has left in a tree: bytecode of this flavour, whose source still stands where it was."""
+        """Yields what a run has left in a tree: bytecode of this flavour, whose source is still there."""
         for directory, _, names in os.walk(tree):
             inside = os.path.relpath(directory, tree)
             for name in names:
