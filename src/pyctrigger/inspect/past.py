@@ -1,4 +1,4 @@
-"""Reading the history: the newest runs, or those that were asked for."""
+"""Reads the history: the newest runs, or those that were asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import RightsError, UsageError
 from ..outcome.outcome import path_fields
 from ..outcome.report import Report, as_printable
 from ..run.scope.request import Request, Running, Scope, Work
-from ..run.scope.stored import open_store
+from ..run.scope.stored import open_known
 from ..state.history import FORMER_NAMES, History, PastRun
 
 _LAST = "last"
@@ -35,12 +35,12 @@ class HistoryReport(Report):
 def read_history(
     root: str | None, state_dir: str | None, wanted: Sequence[str], *, limit: int, failed: bool
 ) -> HistoryReport:
-    """The runs of the numbers `wanted`, else the newest, `limit` of them (0: all).
+    """Returns the runs with the numbers `wanted`, else the newest, at most `limit` (0: all).
 
     Raises UsageError and RefusedError.
     """
     require_readable(state_dir)
-    base = open_store(Request(Work.EXPLAIN, Scope(root=root), running=Running(state_dir=state_dir))).base
+    base = open_known(Request(Work.EXPLAIN, Scope(root=root), running=Running(state_dir=state_dir)))[0].base
     report = HistoryReport(is_list=not wanted)
     runs = History(base).runs(report.notices.append) if base is not None else []
     former = [path for name in FORMER_NAMES if base and os.path.lexists(path := os.path.join(base, name))]
@@ -76,7 +76,7 @@ def require_readable(state_dir: str | None) -> None:
 
 
 def _fields(run: PastRun) -> dict[str, Any]:
-    """A run for JSON: paths with their bytes beside them where they are no text."""
+    """Returns a run for JSON: paths that aren't text have their bytes beside them."""
     fields = run._asdict()
     del fields["birth"]
     fields["outcome"] = run.outcome
@@ -85,7 +85,7 @@ def _fields(run: PastRun) -> dict[str, Any]:
     fields["flavours"] = [
         {
             **each._asdict(),
-            **({} if each.prefix is None else path_fields("prefix", each.prefix)),
+            **path_fields("prefix", each.prefix),
             "failures": [
                 {**path_fields("path", path), "kind": kind, "message": message} for path, kind, message in each.failures
             ],

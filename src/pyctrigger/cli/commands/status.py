@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...errors import UsageError
-from ...inspect.status.migration import MigrationReport, compare_with
+from ...inspect.status.migration import compare_with
+from ...inspect.status.needs import MigrationReport
 from ...interpreter.interpreter import Interpreter
 from ...outcome.observer import Observer
 from ...outcome.report import Report

@@ -1,4 +1,4 @@
-"""Where this system stands: is it hooked, for which Pythons, is all well, and what is to be done next?
+"""The health of this system: is it hooked, for which Pythons, is all well, and what is to be done next?
 
 Nothing is written, and no worker is started: hooks, state, and one status a directory, as a hook glances at its scope.
 What isn't known to be unchanged is looked at as in a dry run: a run leaves much of it that needs nothing, since what
@@ -18,22 +18,16 @@ from ...outcome.outcome import path_fields
 from ...outcome.report import Report, error_fields, printable
 from ...packages.every import MANAGERS
 from ...run.hooks.inventory import SystemHook, rivals, system_hooks
-from ...run.plan.glance import Overview, paths_of
-from ...run.plan.wanted import wanted_bytecode
 from ...run.scope.config import Settings
 from ...run.scope.interpreters import find_interpreters
 from ...run.scope.request import Request, Running, Work
-from ...run.scope.sites import OpenSites
-from ...run.scope.stored import open_state, open_store
+from ...run.scope.stored import load_settings, open_known
 from ...run.scope.target import Target, find_target
-from ...run.trigger import perform
-from ...state.history import elapsed
 from ...state.locations import configuration_files, is_root, state_directory
-from ...state.probed import ProbedInterpreters
 from ...state.roots import with_pending_work
-from ...state.store import Store
 from ..past import require_readable
 from .check import CheckReport, Health, Thresholds, check
+from .outdated import count_outdated
 
 
 class Python(NamedTuple):
@@ -56,14 +50,8 @@ class Python(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """The interpreter's part of the JSON object."""
-        return {
-            "flavour": self.flavour,
-            **path_fields("executable", self.executable),
-            "error": None if self.error is None else error_fields(self.error),
-            "managers": list(self.managers),
-            "hooked_by": list(self.hooked_by),
-            "outdated": self.outdated,
-        }
+        error = self.error and error_fields(self.error)
+        return {**self._asdict(), **path_fields("executable", self.executable), "error": error}
 
 
 class Advice(NamedTuple):
@@ -95,7 +83,7 @@ class DoctorReport(Report):
         self.findings: list[Advice] = []
 
     def to_type(self, *words: str) -> str:
-        """A command, with the rights that it needs."""
+        """Returns a command with the rights that it needs, for a shell."""
         return shlex.join([*self._command, *words])
 
     @property
@@ -123,16 +111,12 @@ class DoctorReport(Report):
             "standing": [hook.as_dict() for hook in self.hooks],
             "hooks_enabled": self.hooks_enabled,
             "pythons": [python.as_dict() for python in self.pythons],
-            **_place("configuration", self.configuration),
-            **_place("state", self.state),
+            **path_fields("configuration", self.configuration),
+            **path_fields("state", self.state),
             "health": None if self.health is None else self.health.state.name,
             "findings": [{"message": printable(text), "command": command} for text, command in self.findings],
             "next": self.next,
         }
-
-
-def _place(name: str, path: str | None) -> dict[str, Any]:
-    return {name: None} if path is None else path_fields(name, path)
 
 
 def examine(state_dir: str | None, config: str | None, command: Sequence[str]) -> DoctorReport:
@@ -145,9 +129,9 @@ def examine(state_dir: str | None, config: str | None, command: Sequence[str]) -
     request = Request(Work.STATUS, running=Running(state_dir=state_dir, config=config))
     report.managers = [name for name, kind in MANAGERS.items() if kind().is_present]
     report.hooks = system_hooks(None, report.notices.append)
-    settings, store, probed = _opened(report, request)
+    settings = _load_settings(report, request)
     report.hooks_enabled = settings.hooks_enabled
-    report.pythons = list(_pythons(report, request, settings, store, probed))
+    report.pythons = list(_pythons(report, request, settings))
     report.state = state_dir or state_directory()
     # What hooks have done is in root's state, which nobody else can read.
     if is_root() or state_dir is not None:
@@ -157,24 +141,21 @@ def examine(state_dir: str | None, config: str | None, command: Sequence[str]) -
     return report
 
 
-def _opened(report: DoctorReport, request: Request) -> tuple[Settings, Store, ProbedInterpreters]:
-    """What is known; with the defaults where the configuration can't be used."""
+def _load_settings(report: DoctorReport, request: Request) -> Settings:
+    """Returns the configuration, or the defaults if it can't be used."""
     places = [request.running.config] if request.running.config is not None else configuration_files(hook=False)
     report.configuration = next((path for path in places if os.path.exists(path)), None)
     try:
-        return open_state(request)
+        return load_settings(request)[0]
     except PyctriggerError as error:
         if report.configuration is None:
             raise
         report.trouble = error
-
-    store = open_store(request)
-    return Settings(), store, ProbedInterpreters(store.base, keep=False)
+    return Settings()
 
 
-def _pythons(
-    report: DoctorReport, request: Request, settings: Settings, store: Store, probed: ProbedInterpreters
-) -> Iterator[Python]:
+def _pythons(report: DoctorReport, request: Request, settings: Settings) -> Iterator[Python]:
+    store, probed = open_known(request)
     for found in find_interpreters(request, settings, probed):
         if isinstance(found, PyctriggerError):
             yield Python("", "", found)
@@ -188,7 +169,9 @@ def _pythons(
         )
         # Only whose state can be read is told what is to be done about it.
         outdated = (
-            _outdated(target, request, settings, store) if is_root() or request.running.state_dir is not None else None
+            count_outdated(target, request, settings, store)
+            if is_root() or request.running.state_dir is not None
+            else None
         )
         yield Python(found.flavour, found.executable, None, managers, hooked, outdated)
 
@@ -199,32 +182,11 @@ def _installs_for(manager: str, target: Target) -> bool:
     return not theirs.isdisjoint(os.path.realpath(site.path) for site in target.sites)
 
 
-def _outdated(target: Target, request: Request, settings: Settings, store: Store) -> int | None:
-    """How many files a run would compile or remove; None where no run has taken down anything to compare with."""
-    parts = store.parts(target.installation)
-    hook = request._replace(work=Work.RUN, running=request.running._replace(hook=True))
-    if not (parts.are_kept and parts.know_records):
-        return None
-    wanted = wanted_bytecode(target, hook, settings, target.installation)
-    with OpenSites(target, hook) as sites:
-        changed = Overview(target, hook, wanted, parts).changed(sites)
-    if changed is not None and not changed:
-        return 0
-    paths = None if changed is None else paths_of(changed)
-    own = request.scope._replace(pythons=(target.interpreter.executable,))
-    dry = request.running._replace(dry_run=True)
-    try:
-        report = perform(request.about(paths)._replace(work=Work.RUN, scope=own, running=dry))
-    except PyctriggerError:  # the configuration can't be used, which is a finding of its own
-        return None
-    return sum(len(run.tally.actions) for run in report.runs)
-
-
 # -- what is to be done ----------------------------------------------------------------------------------------------
 
 
 def findings(report: DoctorReport) -> Iterator[Advice]:
-    """What is to be done, most urgent first."""
+    """Yields what is to be done, most urgent first."""
     if report.trouble is not None:
         yield Advice(str(report.trouble))
     yield from _missing_hooks(report)
@@ -268,7 +230,7 @@ def _missing_hooks(report: DoctorReport) -> Iterator[Advice]:
 
 
 def _of_state(report: DoctorReport, health: CheckReport) -> Iterator[Advice]:
-    """What a monitor would be told, with the command for each."""
+    """Yields what a monitor would report, with the command for each."""
     found = [python.executable for python in report.pythons]
     for each in health.flavours:
         name, scope = each.name, _scope_of(each, found)
@@ -278,15 +240,14 @@ def _of_state(report: DoctorReport, health: CheckReport) -> Iterator[Advice]:
             yield Advice(f"{name}: work failed three times and is parked", report.to_type("repair", *scope))
         if each.pending and each.holder is None:
             yield Advice(f"{name}: work is pending", report.to_type("run", *scope))
-        ago = None if each.last_failure is None else elapsed(each.last_failure, time.time())
-        if each.last_failed and ago is not None and ago < health.thresholds.failure:
+        if each.failed_within(health.thresholds.failure, time.time()) is not None:
             yield Advice(f"{name}: the last run failed", report.to_type("history", str(each.failed_run)))
         if each.previous_magic_number is not None:
             yield Advice(f"{name}: its magic number has changed", report.to_type("run", *scope))
 
 
 def _scope_of(health: Health, found: list[str]) -> list[str]:
-    """What makes a command be about an environment, or an interpreter that isn't found by itself."""
+    """Returns the options for an environment, or for an interpreter that isn't found by itself."""
     if health.prefix is not None:
         return ["--prefix", health.prefix]
     if health.interpreter is None or health.interpreter.executable in found:

@@ -7,15 +7,13 @@ from typing import Any
 
 from ...outcome.observer import Observer
 from ...outcome.report import FlavourReport, Report
-from ...run.backlog import Unidentified
 from ...run.scope.request import Request
 from ...run.scope.target import Target
 from ...run.trigger import perform, prepare
 from ...state.history import elapsed
 from ...state.journal import Entry
-from ...state.locations import lock_directory
-from ...state.lock import current_holder
 from ...state.store import Store
+from .standing import standing_of
 
 #: Entries of a journal that are listed one by one; the numbers beside them count all.
 _MOST_ENTRIES = 100
@@ -38,29 +36,23 @@ def take_status(request: Request, observer: Observer) -> Report:
 
 
 def _describe(target: Target, store: Store, run: FlavourReport) -> dict[str, Any]:
-    """The status object of one installation."""
+    """Returns the status object of one installation."""
     assert run.summary is not None
-    entries = [
-        *Unidentified(store).entries(target.interpreter, target.environment),
-        *store.pending(target.installation),
-    ]
-    holder = current_holder(lock_directory(store.base), target.installation)
-    known = store.magic_number(target.installation)
-    changed = known not in (None, target.interpreter.magic_number)
+    standing = standing_of(target, store)
+    entries, previous = standing.entries, standing.previous_magic_number
+    oldest = min((entry.since for entry in entries), default=None)
     return {
         **run.summary,
         #: Another one than the interpreter's: the next run will look at everything.
-        "previous_magic_number": known.hex() if known and changed else None,
+        "previous_magic_number": previous and previous.hex(),
         #: Whether any run for it is recorded.
-        "is_served": known is not None,
+        "is_served": standing.magic_number is not None,
         "site_directories": [site.path for site in target.sites],
-        "pending": sum(not entry.parked for entry in entries),
-        "parked": sum(entry.parked for entry in entries),
-        "oldest_pending_seconds": round(elapsed(min(entry.since for entry in entries), time.time()), 1)
-        if entries
-        else None,
+        "pending": standing.pending,
+        "parked": standing.parked,
+        "oldest_pending_seconds": None if oldest is None else round(elapsed(oldest, time.time()), 1),
         "journal": [_entry(entry) for entry in entries[:_MOST_ENTRIES]],
-        "lock": {"pid": holder.pid, "command": holder.command, "since": holder.since} if holder else None,
+        "lock": standing.holder and standing.holder._asdict(),
     }
 
 

@@ -13,14 +13,9 @@ from .places import is_inside, require_named
 from .request import Request
 
 
-def open_store(request: Request) -> Store:
-    """Its state, as far as there is any. Raises UsageError and RefusedError."""
-    return open_known(request, Observer())[0]
-
-
 def open_state(request: Request) -> tuple[Settings, Store, ProbedInterpreters]:
     """What is known before anything is looked at. Raises UsageError, ConfigurationError and RefusedError."""
-    return (load_settings(request)[0], *open_known(request, Observer()))
+    return (load_settings(request)[0], *open_known(request))
 
 
 def load_settings(request: Request) -> tuple[Settings, PyctriggerError | None]:
@@ -34,19 +29,17 @@ def load_settings(request: Request) -> tuple[Settings, PyctriggerError | None]:
         return configuration.Settings(), error
 
 
-def open_known(request: Request, observer: Observer) -> tuple[Store, ProbedInterpreters]:
+def open_known(request: Request, observer: Observer | None = None) -> tuple[Store, ProbedInterpreters]:
     """Its state, and the interpreters that are known. Raises UsageError and RefusedError."""
     require_named(request)
     changes = request.work.writes and not request.running.dry_run
-    base = _state_base(request)
+    base, notice = _state_base(request), (observer or Observer()).notice
     if request.scope.root is not None and base is not None:
         from .staged import store_of_root  # not for this system's own hooks
 
-        store = store_of_root(base, request, observer.notice, create=changes)
+        store = store_of_root(base, request, notice, create=changes)
     else:
-        store = Store(
-            base, observer.notice, create=changes, hurries=request.running.hook, stateless=request.running.stateless
-        )
+        store = Store(base, notice, create=changes, hurries=request.running.hook, stateless=request.running.stateless)
     return store, ProbedInterpreters(store.base, keep=changes)
 
 
