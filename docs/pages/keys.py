@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
     from .prose import Prose
+
+#: Values, in the words for what a key takes.
+_VALUES = re.compile(r'\[[^]]*\]|"[^"]*"|\b(?:true|false)\b')
 
 
 def configuration_tables(options: Container[str]) -> dict[str, str]:
@@ -37,7 +41,7 @@ def _items(table: Mapping[str, schema.Setting], defaults: Mapping[str, Any], opt
             raise ProseError(f"{name} has no meaning in whole sentences; write them in run/scope/settings.py")
         option = f"--{name.replace('_', '-')}"
         facts = (
-            f"Takes {key.kind.takes}.",
+            f"Takes {_VALUES.sub(lambda match: code(match[0]), key.kind.write)}.",
             f"Default: `{_as_toml(defaults[name], key.kind)}`." if name in defaults else "",
             f"Option: `{option}`." if option in options else "",
             "Per flavour, too." if table is schema.DEFAULTS and name in schema.FLAVOUR else "",

@@ -203,7 +203,7 @@ def test_every_key_of_the_configuration_is_in_it() -> None:
 
     assert set(keys) == set(terms_of_manual("pyctrigger.toml.5"))
     assert set(keys) == set(terms_of_reference("configuration.md"))
-    assert [name for name, key in keys.items() if len(key.meaning) < 10 or len(key.kind.takes) < 5] == []
+    assert [name for name, key in keys.items() if len(key.meaning) < 10 or len(key.kind.write) < 5] == []
     assert set(schema.DEFAULTS) == set(Settings._fields) - {"hooks_enabled", "flavours"}
     assert set(schema.FLAVOUR) == set(FlavourSettings._fields)
 

@@ -29,6 +29,14 @@ class SiteDirectory(NamedTuple):
     is_stdlib: bool = False
 
 
+class OwnDirectories(NamedTuple):
+    """The directories that a target's scheme names, whether they exist or not."""
+
+    packages: tuple[str, ...]
+    library: tuple[str, ...]
+    """The standard library."""
+
+
 class Bounds(NamedTuple):
     """The limits of the scope, and how paths are looked up there."""
 
@@ -37,6 +45,8 @@ class Bounds(NamedTuple):
     """Whether a path leads to a directory, or somewhere below it."""
     prefixes: tuple[str, ...] = ()
     """The environments to stay in; none for the interpreter's own directories."""
+    own: OwnDirectories | None = None
+    """These, if not the scheme's."""
 
 
 def site_directories(interpreter: Interpreter, bounds: Bounds, site_dirs: Sequence[str] = ()) -> list[SiteDirectory]:
@@ -49,13 +59,13 @@ def site_directories(interpreter: Interpreter, bounds: Bounds, site_dirs: Sequen
     elif bounds.prefixes:
         found = [path for prefix in bounds.prefixes for path in _packages_in(interpreter, prefix, bounds)]
     else:
-        found = list(own_directories(interpreter).packages)
+        found = list((bounds.own or own_directories(interpreter)).packages)
     return existing(map(SiteDirectory, found), bounds.locate)
 
 
 def standard_library(interpreter: Interpreter, bounds: Bounds) -> list[SiteDirectory]:
     """Returns the existing directories of the standard library; for prefixes only their own, which few have."""
-    own = own_directories(interpreter).library
+    own = (bounds.own or own_directories(interpreter)).library
     found = [] if bounds.prefixes else list(own)
     for prefix in bounds.prefixes:
         paths = [*own, *(os.path.join(prefix, each, interpreter.library) for each in ("lib", "lib64"))]
@@ -100,14 +110,6 @@ def _packages_in(interpreter: Interpreter, prefix: str, bounds: Bounds) -> list[
 def has_packages(interpreter: Interpreter, prefix: str, locate: Locate) -> bool:
     """Whether an environment has a directory of packages for an interpreter."""
     return any(locate(path) for path in _environment_paths(interpreter, prefix))
-
-
-class OwnDirectories(NamedTuple):
-    """The directories that a target's scheme names, whether they exist or not."""
-
-    packages: tuple[str, ...]
-    library: tuple[str, ...]
-    """The standard library."""
 
 
 def own_directories(interpreter: Interpreter) -> OwnDirectories:

@@ -12,7 +12,7 @@ from ..outcome.observer import Observer
 from ..outcome.report import Report
 from .backlog import KEPT, Unidentified, drop_gone
 from .plan.knowledge import ownership_in
-from .scope.interpreters import find_interpreters
+from .scope.interpreters import find_interpreters, sharing
 from .scope.paths import home_of
 from .scope.request import Request, Work
 from .scope.stored import load_settings, open_known
@@ -112,12 +112,10 @@ class Operation:
     def _spare_shared(self, target: Target, request: Request) -> Target:
         """A purge of one flavour leaves the directories whose pycs another flavour of the same cache tag uses."""
         scope = request.scope
-        from .scope import absent
-
         if scope.site_dirs or scope.prefixes:
             return target  # they are no other interpreter's own
-        sharing = absent.sharing(target.interpreter, self.probed, scope.root)
-        others = [find_target(each, request, self.settings) for each in sharing]
+        twins = sharing(target.interpreter, self.probed, scope.root)
+        others = [find_target(each, request, self.settings) for each in twins]
         spared, shared = keep_shared(target, others, scope.root)
         self.report.notices += [
             f"{path} is left as it is: another interpreter with this cache tag uses its bytecode" for path in shared

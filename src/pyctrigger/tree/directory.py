@@ -235,15 +235,6 @@ class Tree:
             os.close(self._open.popitem()[1].descriptor)
 
 
-def identity_in_root(root: str, path: str) -> tuple[int, int] | None:
-    """Returns device and inode of the directory `path` inside the staged root `root`, or None if there is none."""
-    try:
-        status = status_in_root(root, path)
-    except (OSError, ValueError):  # a configuration can name a path that no system call takes
-        return None
-    return inode_of(status) if stat.S_ISDIR(status.st_mode) else None
-
-
 def open_in_root(root: str, path: str) -> int:
     """Open the directory `path` inside the staged root `root`, following links only inside of it.
 

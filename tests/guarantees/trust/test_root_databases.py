@@ -28,7 +28,7 @@ from pyctrigger.interpreter.confinement import confined
 from pyctrigger.packages.every import MANAGERS
 from pyctrigger.packages.ownership import owners_of
 from pyctrigger.run.scope import root_files
-from pyctrigger.run.scope.root_files import Patience, ReaderError, RootFiles, ask_reader
+from pyctrigger.run.scope.root_files import Patience, ReaderError, RootFiles, read_copies
 from pyctrigger.state.own_files import hold_directory
 from strangers import KINDS, MOST_MEMORY, Outside, is_in_time, plant, run_measured, swapping
 
@@ -96,12 +96,12 @@ class NotingFiles(RootFiles):
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
-        self.opened: set[str] = set()
+        self.noted: set[str] = set()
 
-    def _open(self, path: str, flags: int = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) -> int:
+    def open(self, path: str, flags: int = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) -> int:
         if not flags & getattr(os, "O_PATH", 0):
-            self.opened.add(path.lstrip("/"))
-        return super()._open(path, flags)
+            self.noted.add(path.lstrip("/"))
+        return super().open(path, flags)
 
 
 def looked_into(root: Path) -> set[str]:
@@ -118,7 +118,7 @@ def looked_into(root: Path) -> set[str]:
             with contextlib.suppress(ManagerError, OSError):
                 question()
     owners_of(["/usr/a.py"], files, lambda message: None)
-    return files.opened
+    return files.noted
 
 
 def test_the_table_has_every_place_that_is_looked_into(tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ def test_an_answer_that_no_reader_of_ours_gives_is_none(
     """What comes from the child may be the root's owner's."""
     have_a_reader_that(f"import os; os.write(1, {ANSWERS[answer]!r})", monkeypatch)
     with pytest.raises(ReaderError, match="its reader"):
-        ask_reader("pkg", None, str(tmp_path), Patience(5))
+        read_copies("pkg", None, str(tmp_path), Patience(5))
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_a_reader_that_doesnt_end_is_ended(
     have_a_reader_that(program, monkeypatch)
     began = time.monotonic()
     with pytest.raises(ReaderError, match=words):
-        ask_reader("pkg", None, str(tmp_path), Patience(5, seconds))
+        read_copies("pkg", None, str(tmp_path), Patience(5, seconds))
     assert time.monotonic() - began < seconds + 60
 
 
@@ -440,7 +440,7 @@ def test_a_reader_that_isnt_run_isnt_slow(tmp_path: Path, monkeypatch: pytest.Mo
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", busy, str(processor)]) as other:
         began = time.monotonic()
         try:
-            assert [] == ask_reader("pkg", None, str(tmp_path), Patience(0.6))
+            assert [] == read_copies("pkg", None, str(tmp_path), Patience(0.6))
         finally:
             other.kill()
     assert time.monotonic() - began > 0.6

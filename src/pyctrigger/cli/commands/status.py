@@ -176,9 +176,7 @@ def _parse_age(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]] if match else -1
 
 
-_AGE = ValueKind(
-    "a time", "a time", lambda text: _parse_age(text) >= 0, _parse_age, "a time such as 90s, 15m, 2h or 1d", "AGE"
-)
+_AGE = ValueKind("a time", lambda text: _parse_age(text) >= 0, _parse_age, "a time such as 90s, 15m, 2h or 1d", "AGE")
 VERB = Verb(
     "show sources, bytecode, pending work and the lock",
     _take_status,

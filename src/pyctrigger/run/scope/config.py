@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -66,24 +67,17 @@ def load(path: str | None = None, *, hook: bool = False) -> Settings:
     Raises ConfigurationError with every fault, UsageError if a file that was named can't be read, and RefusedError if
     root is asked to trust a file that somebody else can change.
     """
-    chosen = path
+    chosen = path or next((each for each in configuration_files(hook=hook) if os.path.exists(each)), None)
     if chosen is None:
-        chosen = next((each for each in configuration_files(hook=hook) if os.path.exists(each)), None)
-        if chosen is None:
-            return Settings()
-    require_own_file(chosen)
+        return Settings()
+    if not os.path.exists(chosen):
+        raise UsageError(f"configuration {chosen}: no such file", hint="name a readable file")
+    require_own(os.path.abspath(chosen), "configuration")
     try:
         text = read_regular(chosen, _LARGEST)
     except OSError as error:
         raise UsageError(f"configuration {chosen}: {error.strerror}", hint="name a readable file") from error
     return parse(text, chosen)
-
-
-def require_own_file(path: str) -> None:
-    """Raise UsageError where there is no such file, RefusedError where root shouldn't trust it."""
-    if not os.path.exists(path):
-        raise UsageError(f"configuration {path}: no such file", hint="name a readable file")
-    require_own(os.path.abspath(path), "configuration")
 
 
 def parse(text: bytes, path: str) -> Settings:
@@ -110,25 +104,23 @@ class _Reader:
 
     def read(self, document: dict[str, Any]) -> Settings:
         self._only(document, "", ("defaults", "hooks", "flavours"), elsewhere=DEFAULTS)
-        values = self._table(document, "defaults", DEFAULTS)
-        values.update(self._table(document, "hooks", HOOKS))
+        values = self._values(document.get("defaults", {}), "defaults", DEFAULTS)
+        values.update(self._values(document.get("hooks", {}), "hooks", HOOKS))
         flavours = {}
-        for name, table in self._mapping(document, "flavours").items():
-            if not _is_version(name):
+        for name, table in self._table(document.get("flavours", {}), "flavours").items():
+            if _is_version(name):
+                flavours[name] = FlavourSettings(**self._values(table, f'flavours."{name}"', FLAVOUR))
+            else:
                 self._problems.append(f'flavours.{_key(name)} is not a version; write "3.11" or "pypy3.11", quoted')
-                continue
-            found = self._table({name: table}, name, FLAVOUR, f'flavours."{name}"')
-            flavours[name] = FlavourSettings(**found)
         if self._problems:
             raise ConfigurationError(self._path, self._problems)
         return Settings(**values, flavours=flavours)
 
-    def _mapping(self, document: dict[str, Any], key: str, shown: str | None = None) -> dict[str, Any]:
-        table = document.get(key, {})
-        if not isinstance(table, dict):
-            self._problems.append(f"{shown or key} is not a table; write [{shown or key}]")
-            return {}
-        return table
+    def _table(self, value: Any, shown: str) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return value
+        self._problems.append(f"{shown} is not a table; write [{shown}]")
+        return {}
 
     def _only(self, table: dict[str, Any], shown: str, known: tuple[str, ...], elsewhere: Container[str] = ()) -> None:
         for key in table:
@@ -139,27 +131,23 @@ class _Reader:
                 likely = " (it belongs in [defaults])" if key in elsewhere else did_you_mean(key, known)
                 self._problems.append(f"{where} is not known{likely}; known keys: {', '.join(known)}")
 
-    def _table(
-        self, document: dict[str, Any], key: str, known: Mapping[str, Setting], shown: str | None = None
-    ) -> dict[str, Any]:
-        table = self._mapping(document, key, shown)
-        self._only(table, shown or key, tuple(known))
-        values = {}
+    def _values(self, value: Any, shown: str, known: Mapping[str, Setting]) -> dict[str, Any]:
+        table, values = self._table(value, shown), {}
+        self._only(table, shown, tuple(known))
         for name, setting in known.items():
             if name in table:
                 try:
                     values[setting.name] = setting.kind.convert(table[name])
                 except ValueError as error:
-                    self._problems.append(f"{shown or key}.{name} = {_short(table[name])}: {error}")
+                    self._problems.append(f"{shown}.{name} = {_short(table[name])}: {error}")
         return values
 
 
 def _is_version(name: str) -> bool:
     """Whether a flavour can have this name: a table that nothing reads would be a silent fault."""
-    try:
+    with contextlib.suppress(PyctriggerError):
         return Flavour.parse(name).dotted == name
-    except PyctriggerError:
-        return False
+    return False
 
 
 def _key(key: str) -> str:

@@ -66,7 +66,7 @@ class CopiedFiles(Files):
             # Otherwise SQLite would create a file for the index of the write-ahead log.
             database.execute("pragma locking_mode = exclusive")
             confine(database, tables, self._seconds)
-            limit_descriptors()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # no more files, nor sockets
             yield database  # not closed: that would write the log into the database
 
 
@@ -112,8 +112,3 @@ def give_up_rights(account: int, place: str, seconds: float) -> str:
     if account:
         become(account, account)
     return ""
-
-
-def limit_descriptors() -> None:
-    """Let this process open no more files, nor sockets."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 
 from ...errors import PyctriggerError, UnexaminedError, UsageError
 from ...interpreter.flavour import Flavour
@@ -15,10 +17,10 @@ from ...stamps import inode_of
 from ...tree.directory import open_in_root, status_in_root
 from ...tree.opened import is_confined, open_name
 from .places import lies_in, real_name, real_prefix
-from .request import Request, Work
+from .request import Request, Scope, Work
 
-#: What makes a directory an environment: the file of PEP 405, and the records of conda's packages.
-_MARKS = ("pyvenv.cfg", "conda-meta")
+#: What makes a directory an environment: the file of PEP 405, and the directory with records of conda's packages.
+_MARKS = {"pyvenv.cfg": stat.S_ISREG, "conda-meta": stat.S_ISDIR}
 #: What a shell says in which an environment is active, the innermost first.
 _VARIABLES = ("VIRTUAL_ENV", "CONDA_PREFIX")
 #: Verbs that serve the whole scope of the environment that is active. Whose bytecode is to be purged has to be said.
@@ -44,17 +46,14 @@ def divide(request: Request, notice: Callable[[str], None], errors: list[Pyctrig
     scope = request.scope
     if not (scope.prefixes or scope.prefixes_below):
         return list(_by_paths(request))
-    parts: dict[str, Request] = {}  # each environment once, by its first name
-    for prefix in scope.prefixes:
-        parts.setdefault(real_prefix(scope.root, prefix), _about(prefix, request))
+    named: list[tuple[str, tuple[str, ...]]] = [(prefix, ()) for prefix in scope.prefixes]
     for directory in scope.prefixes_below:
-        for prefix in _search(directory, scope.root, notice, errors):
-            parts.setdefault(real_prefix(scope.root, prefix), _about(prefix, request, directory))
+        named += [(prefix, (directory,)) for prefix in _search(directory, scope.root, notice, errors)]
+    parts: dict[str, Request] = {}  # each environment once, by its first name
+    for prefix, below in named:
+        part = request._replace(scope=scope._replace(prefixes=(prefix,), prefixes_below=below))
+        parts.setdefault(real_prefix(scope.root, prefix), part)
     return _with_site_dirs(request, list(parts.values())) if scope.site_dirs else list(parts.values())
-
-
-def _about(prefix: str, request: Request, *below: str) -> Request:
-    return request._replace(scope=request.scope._replace(prefixes=(prefix,), prefixes_below=below))
 
 
 def with_active(request: Request, variables: Mapping[str, str], observer: Observer) -> Request:
@@ -95,11 +94,11 @@ def _with_site_dirs(request: Request, parts: list[Request]) -> list[Request]:
 
 def _by_paths(request: Request) -> Iterator[Request]:
     """The paths of each environment by themselves, under the name that the first of them has for it."""
-    environments = {} if _is_bound(request.scope.pythons) else _Environments(request).of_paths()
+    environments = None if _is_bound(request.scope.pythons) else _Environments(request.scope)
     groups: dict[str, tuple[str, list[str]]] = {}
     others = []
     for path in request.transaction.paths or ():
-        prefix = environments.get(path)
+        prefix = environments.find(path) if environments else None
         if prefix is None:
             others.append(path)
         else:
@@ -117,31 +116,23 @@ def _is_bound(pythons: Iterable[str]) -> bool:
 
 
 class _Environments:
-    """Finds the nearest environment above each of a request's paths."""
+    """Finds the nearest environment above a path, for thousands of paths."""
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+    def __init__(self, scope: Scope) -> None:
+        self._root = scope.root
+        self._pycache_prefix = (scope.pycache_prefix or "").rstrip("/")
         self._known: dict[str, str | None] = {"/": None}
-        self._resolved: dict[str, str] = {}
+        self._real_name = lru_cache(maxsize=None)(partial(real_name, scope.root))
 
-    def of_paths(self) -> dict[str, str]:
-        """The environment of each path that lies in one, or is one."""
-        found = {}
-        for path in filter(None, self._request.transaction.paths or ()):
-            prefix = None if "\0" in path else self._of(self._source_side(os.path.normpath(path)))
-            if prefix is not None:
-                found[path] = prefix
-        return found
-
-    def _of(self, path: str) -> str | None:
-        """By the name that was given, else by what its links lead to."""
-        prefix = self._above(path)
-        if prefix is not None:
-            return prefix
+    def find(self, path: str) -> str | None:
+        """The environment that a path lies in, or is: by the name that was given, else by what its links lead to."""
+        if not path or "\0" in path:
+            return None
+        path = os.path.normpath(path)
+        if self._pycache_prefix and path.startswith(f"{self._pycache_prefix}/"):
+            path = path[len(self._pycache_prefix) :]  # a pyc belongs where its source is
         directory, name = os.path.split(path)
-        if directory not in self._resolved:  # thousands of paths may come from one
-            self._resolved[directory] = real_name(self._request.scope.root, directory)
-        return self._above(os.path.join(self._resolved[directory], name))
+        return self._above(path) or self._above(os.path.join(self._real_name(directory), name))
 
     def _above(self, path: str) -> str | None:
         """The nearest directory that is an environment, from a path on and up."""
@@ -149,28 +140,20 @@ class _Environments:
         passed = []
         while path not in self._known:
             passed.append(path)
-            if _is_environment(path, self._request.scope.root):
+            if _is_environment(path, self._root):
                 self._known[path] = path
             else:
                 path = os.path.dirname(path)
         self._known.update(dict.fromkeys(passed, self._known[path]))
         return self._known[path]
 
-    def _source_side(self, path: str) -> str:
-        """A pyc in the tree of a pycache prefix belongs where its source is."""
-        prefix = (self._request.scope.pycache_prefix or "").rstrip("/")
-        return path[len(prefix) :] if prefix and path.startswith(f"{prefix}/") else path
-
 
 def _is_environment(path: str, root: str | None) -> bool:
-    for mark, is_kind in zip(_MARKS, (stat.S_ISREG, stat.S_ISDIR)):
+    for mark, is_kind in _MARKS.items():
         inside = os.path.join(path, mark)
-        try:
-            status = os.stat(inside) if root is None else status_in_root(root, inside)
-        except (OSError, ValueError):
-            continue
-        if is_kind(status.st_mode):
-            return True
+        with contextlib.suppress(OSError, ValueError):
+            if is_kind((os.stat(inside) if root is None else status_in_root(root, inside)).st_mode):
+                return True
     return False
 
 
@@ -232,20 +215,17 @@ class _Search:
         except OSError as error:
             self.unexamined.append(f"{path}: {error.strerror}")
             return
-        below = sorted(name for name, is_directory in kinds.items() if is_directory)
+        below = {name for name, is_directory in kinds.items() if is_directory} - _NEVER_ENTERED
         if kinds.get("pyvenv.cfg") is False:
             yield path
-        elif kinds.get("conda-meta"):
+            return
+        if kinds.get("conda-meta"):
             if _has_python(directory):
                 yield path
             else:
                 self.without_python.append(path)
-            yield from self._go_down(directory, path, {"envs"}.intersection(below), depth)  # its home of the others
-        else:
-            yield from self._go_down(directory, path, [name for name in below if name not in _NEVER_ENTERED], depth)
-
-    def _go_down(self, directory: int, path: str, names: Iterable[str], depth: int) -> Iterator[str]:
-        for name in names:
+            below &= {"envs"}  # its home of the others
+        for name in sorted(below):
             inside = os.path.join(path, name)
             try:
                 descriptor = open_name(name, _DIRECTORY, directory, is_confined(self._root))
@@ -274,9 +254,7 @@ class _Search:
 
 def _has_python(directory: int) -> bool:
     for name in ("python", "python3", "pypy3"):
-        try:
+        with contextlib.suppress(OSError):
             os.stat(f"bin/{name}", dir_fd=directory, follow_symlinks=False)
-        except OSError:
-            continue
-        return True
+            return True
     return False

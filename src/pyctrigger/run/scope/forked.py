@@ -33,8 +33,6 @@ _MOST = 1 << 30
 _PATIENCE = 1.0
 #: Messages that wait for each other, and seconds that they do.
 _MOST_WAITING, _LONGEST_WAIT = 64, 0.05
-#: What an observer is told by the process.
-_EVENTS = ("notice", "looked", "compiled", "refreshed", "opened", "removed", "skipped", "progress")
 
 _Found = TypeVar("_Found")
 
@@ -55,12 +53,11 @@ def look_as_others(look: Callable[[Observer], _Found], observer: Observer) -> _F
     before = places_met()
     try:
         found = look(observer)
+        if places_met() == before:
+            return found
     except PyctriggerError:
         if places_met() == before:
             raise
-    else:
-        if places_met() == before:
-            return found
     try:
         return act_as_others(lambda _: look(Observer()), observer)
     except NoProcessError as error:
@@ -79,8 +76,8 @@ class Relay(Observer):
         self._since = 0.0
         self._kept: list[int] = []
         self.is_watched = observer.is_watched
-        for name in _EVENTS:
-            if getattr(type(observer), name) is not getattr(Observer, name):
+        for name, method in vars(Observer).items():
+            if callable(method) and getattr(type(observer), name) is not method:
                 setattr(self, name, partial(self.send, "event", name))
 
     def send(self, *message: Any) -> None:

@@ -1,9 +1,15 @@
-"""Which interpreters a request means: the named ones, those of its environments, or every one found."""
+"""Which interpreters a request means: the named ones, those of its environments, every one found, and absent ones.
+
+Bytecode of an interpreter that is gone may still be there. What a purge needs to know of the interpreter was kept when
+it was probed, or follows from its cache tag.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Union
 
 from ...errors import InterpreterError, NoEnvironmentError, PyctriggerError, RefusedError, UsageError
@@ -14,6 +20,9 @@ from ...state.probed import ProbedInterpreters
 from .config import Settings
 from .places import locate
 from .request import Request, Work
+
+#: What an environment's interpreter is called in its `bin`.
+_NAMES = ("python", "python3", "pypy3")
 
 Found = Union[Interpreter, PyctriggerError]
 
@@ -33,138 +42,121 @@ def find_interpreters(request: Request, settings: Settings, probed: ProbedInterp
         yield from _every_one(request, probed)
 
 
-def _answer(ask: Callable[..., Interpreter], *arguments: object, **options: object) -> Found:
+def _answer(ask: Callable[..., Interpreter], *arguments: object) -> Found:
     try:
-        return ask(*arguments, **options)
+        return ask(*arguments)
     except (InterpreterError, RefusedError, UsageError) as error:
         return error
 
 
 def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpreters) -> Interpreter:
     """The interpreter behind one `--python`. Raises UsageError, InterpreterError and RefusedError."""
-    scope = request.scope
     flavour = Flavour.parse(text)
-    own = _own_of_environment(flavour, request, probed)
-    if own is not None and _answers(flavour, own):
+    scope, own = request.scope, None
+    if scope.root is None and scope.prefixes and (flavour.path is None or flavour.called is not None):
+        # An environment's own, or what it calls by that name; if it can't be had, another of its flavour may do.
+        names = (flavour.called,) if flavour.called else _NAMES
+        answer = _answer(_of_environment, scope.prefixes[0], probed, names)
+        own = answer if isinstance(answer, Interpreter) else None
+    if own is not None and (flavour.path is not None or flavour == own.kind):
         return own
     configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
     candidates = flavour.candidates(configured.executable if configured else None)
-    if scope.root is not None:
-        from .staged import staged_interpreter
+    try:
+        return _pick(flavour, candidates, request, probed, own)
+    except PyctriggerError:
+        if scope.root is not None or not _serves_absent(request) or any(map(os.path.lexists, candidates)):
+            raise
+        absent = _find_absent(flavour, probed, request.transaction.manager)
+        if absent is not None:
+            return absent
+        if request.work is Work.PURGE:
+            message = f"{flavour.path} is gone and was never probed"
+            raise UsageError(message, hint="name its --cache-tag") from None
+        raise
 
-        return staged_interpreter(flavour, candidates, scope.root, probed, execute=scope.trust_root)
+
+def _pick(
+    flavour: Flavour, paths: list[str], request: Request, probed: ProbedInterpreters, own: Interpreter | None = None
+) -> Interpreter:
+    """The first of these executables that can compile what is asked for, where an environment's `own` can't.
+
+    For a staged root that is one with the same magic number, or with `--trust-root` the root's own. Raises UsageError,
+    InterpreterError and RefusedError.
+    """
+    scope = request.scope
     problem: PyctriggerError | None = None
+    if scope.root is not None:
+        from .staged import interpreter_inside, require_same_magic
+
+        if scope.trust_root:
+            return interpreter_inside(flavour, scope.root, probed)
     if own is not None:
         is_another = f"{scope.prefixes[0]} is an environment of {own.flavour}, not of {flavour.name}"
         problem = NoEnvironmentError(is_another, hint=f"use --python {own.flavour}, or leave it out")
-    for path in candidates:
+    for path in paths:
         try:
             interpreter = probed.ask(path)
             interpreter.require(flavour)
-            if own is None or has_packages(interpreter, scope.prefixes[0], lambda place: locate(None, place)):
+            if scope.root is not None:
+                require_same_magic(interpreter, scope.root)
+            if own is None or has_packages(interpreter, scope.prefixes[0], partial(locate, None)):
                 return interpreter
         except (InterpreterError, RefusedError) as error:
             problem = problem or error
-    may_be_gone = request.work is Work.PURGE or (
-        request.work is Work.RUN and request.running.hook and not request.running.defer
-    )
-    if may_be_gone and not any(os.path.lexists(path) for path in candidates):
-        from . import absent
-
-        try:
-            return absent.gone(text, probed, request.transaction.manager)
-        except UsageError:
-            if request.work is Work.PURGE:
-                raise
+    if problem is None and scope.root is not None:
+        problem = InterpreterError(
+            f"no {flavour.name} on this machine can compile for {scope.root}",
+            hint="install it, name it with --python PATH, or let the root's own run with --trust-root",
+        )
     raise problem or not_found(flavour.name)
 
 
-def _with_cache_tag(tag: str, probed: ProbedInterpreters) -> Iterator[Found]:
-    from . import absent
-
-    try:
-        yield from absent.with_cache_tag(tag, probed)
-    except UsageError as error:
-        yield error
-
-
-def _own_of_environment(flavour: Flavour, request: Request, probed: ProbedInterpreters) -> Interpreter | None:
-    """An environment's own interpreter, where a flavour is wanted, or what it calls by that name, and it can be had."""
-    scope = request.scope
-    if scope.root is not None or not scope.prefixes or (flavour.path is not None and flavour.called is None):
-        return None
-    try:
-        if flavour.called is None:
-            return _of_environment(scope.prefixes[0], probed)
-        named = os.path.join(scope.prefixes[0], "bin", flavour.called)
-        return probed.ask(named) if os.path.isfile(named) else None
-    except (InterpreterError, RefusedError, UsageError):
-        return None  # another of its flavour may do
-
-
-def _answers(flavour: Flavour, interpreter: Interpreter) -> bool:
-    try:
-        interpreter.require(flavour)
-    except InterpreterError:
-        return False
-    return True
-
-
-def _of_environment(prefix: str, probed: ProbedInterpreters) -> Interpreter:
-    broken = None
-    for name in ("python", "python3", "pypy3"):
-        path = os.path.join(prefix, "bin", name)
-        if os.path.isfile(path):
-            return probed.ask(path)
-        broken = broken or (path if os.path.islink(path) else None)
-    if broken is not None:
-        raise _broken(broken)
+def _of_environment(prefix: str, probed: ProbedInterpreters, names: tuple[str, ...] = _NAMES) -> Interpreter:
+    paths = [os.path.join(prefix, "bin", name) for name in names]
+    for path in filter(os.path.isfile, paths):
+        return probed.ask(path)
+    for path in filter(os.path.islink, paths):
+        raise _broken(path)
     raise UsageError(f"{prefix} has no interpreter in its bin", hint="name one with --python PATH")
 
 
 def _broken(link: str) -> InterpreterError:
     """The error for an environment's interpreter that can't be reached: it went, or this account may not."""
     goal = os.path.realpath(link)
+    reason, hint = f"{link} leads to {goal}, which isn't there", "make the environment anew"
     try:
         os.stat(goal)
     except PermissionError as error:
-        reason = f"{link} leads to {goal}: {error.strerror}"
-        return InterpreterError(reason, hint="run it as an account that may, or name an interpreter with --python PATH")
+        reason, hint = f"{link} leads to {goal}: {error.strerror}", "run it as an account that may"
     except OSError:
         pass
-    return InterpreterError(
-        f"{link} leads to {goal}, which isn't there",
-        hint="make the environment anew, or name an interpreter with --python PATH",
-    )
+    return InterpreterError(reason, hint=f"{hint}, or name an interpreter with --python PATH")
 
 
 def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
     scope = request.scope
     seen = set()
     is_told = False
-    for found in _all_installed(request, probed):
+    absent = _remembered(probed) if scope.root is None and _serves_absent(request) else ()
+    for found in chain(_all_installed(request, probed), absent):
         if isinstance(found, PyctriggerError):
             is_told = True
-            yield found
-        elif found.installation not in seen:
+        elif found.installation in seen:
+            continue
+        else:
             seen.add(found.installation)
-            yield found
-    if scope.root is None and (request.work is Work.PURGE or (request.running.hook and not request.running.defer)):
-        from . import absent
-
-        for gone in absent.remembered(probed):
-            seen.add(gone.installation)
-            yield gone
-    if is_told and scope.root is not None:
+        yield found
+    if seen or (is_told and scope.root is not None):
         return
-    if not seen and scope.prefixes:
+    if scope.root is None:
+        yield InterpreterError("no interpreter was found", hint="name one with --python PATH")
+    elif scope.prefixes:
         message = f"{scope.prefixes[0]} in {scope.root}: no environment of an interpreter of this system"
         yield UsageError(message, hint="install that Python here, or let the root's own run with --trust-root")
-    elif not seen and scope.root is not None:
+    else:
         message = f"--root {scope.root}: it contains no packages of this system's Pythons"
         yield InterpreterError(message, hint="name a Python with --python V, and let the root's run with --trust-root")
-    elif not seen:
-        yield InterpreterError("no interpreter was found", hint="name one with --python PATH")
 
 
 def _all_installed(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
@@ -177,12 +169,8 @@ def _all_installed(request: Request, probed: ProbedInterpreters) -> Iterator[Fou
             yield found
         elif _has_scope(found, request, scope.root):
             stand_ins.setdefault(found.kind, []).append(path)
-    if scope.root is None:
-        return
-    from .staged import staged_interpreter
-
     for flavour, paths in stand_ins.items():
-        yield _answer(staged_interpreter, flavour, paths, scope.root, probed, execute=scope.trust_root)
+        yield _answer(_pick, flavour, paths, request, probed)
 
 
 def _has_scope(interpreter: Interpreter, request: Request, root: str) -> bool:
@@ -190,10 +178,92 @@ def _has_scope(interpreter: Interpreter, request: Request, root: str) -> bool:
     scope = request.scope
     if scope.site_dirs:
         return True
-    from .staged import staged_library, staged_site_directories
-
     if scope.prefixes:
-        return has_packages(interpreter, scope.prefixes[0], lambda path: locate(root, path))
-    if staged_site_directories(interpreter, root):
-        return True
-    return scope.stdlib and bool(staged_library(interpreter, root))
+        return has_packages(interpreter, scope.prefixes[0], partial(locate, root))
+    from .staged import staged_directories
+
+    own = staged_directories(interpreter, root)
+    return any(locate(root, path) for path in own.packages) or (scope.stdlib and bool(own.library))
+
+
+def _with_cache_tag(tag: str, probed: ProbedInterpreters) -> list[Found]:
+    """The interpreters of a cache tag: those installed, else one probed before it went, else what the tag itself says.
+
+    For a tag that says nothing an error.
+    """
+    known = [each for each in _installed(probed) if each.cache_tag == tag]
+    known = known or [each for each in _remembered(probed) if each.cache_tag == tag][:1]
+    if known:
+        return [*known]
+    flavour = Flavour.of_cache_tag(tag)
+    unknown = UsageError(f"--cache-tag {tag}: not known", hint="use a tag such as cpython-311 or pypy311")
+    return [unknown if flavour is None else _as_named(flavour)]
+
+
+def _serves_absent(request: Request) -> bool:
+    """Whether an interpreter may be gone: for a purge, and for a hook, which then purges."""
+    return request.work is Work.PURGE or (request.running.hook and not request.running.defer)
+
+
+def _remembered(probed: ProbedInterpreters) -> Iterator[Interpreter]:
+    """The interpreters of this system that were probed before they went, and haven't come back by another path."""
+    # An environment's has the environment's packages, and says nothing of the installation that it borrows. What
+    # another account's has said of itself is that account's word.
+    known = [each for each in probed.known() if each.root is None and not each.environment and each.account is None]
+    here = {each.installation for each in (*_installed(probed), *known) if not each.is_gone}
+    yield from (each for each in known if each.is_gone and each.installation not in here)
+
+
+def _find_absent(flavour: Flavour, probed: ProbedInterpreters, manager: str | None) -> Interpreter | None:
+    """An interpreter that is gone. None for a path that was never probed.
+
+    `manager` is the package manager that kept its packages, where that is known.
+    """
+    if flavour.path is not None:
+        return next((each for each in probed.known() if each.executable == flavour.path), None)
+    return next((each for each in _remembered(probed) if each.kind == flavour), None) or _as_named(flavour, manager)
+
+
+def sharing(interpreter: Interpreter, probed: ProbedInterpreters, root: str | None) -> list[Interpreter]:
+    """Other installed interpreters with the same cache tag: 3.13 and 3.13t share pycs where they share a directory.
+
+    Of a staged root, those that it has as well; which installation of a flavour compiles for it is all the same there.
+    """
+    from .staged import prefixes_with
+
+    return [
+        each
+        for each in _installed(probed)
+        if each.cache_tag == interpreter.cache_tag
+        and each.installation != interpreter.installation
+        and (root is None or (each.flavour != interpreter.flavour and prefixes_with(each, root)))
+    ]
+
+
+def _installed(probed: ProbedInterpreters) -> Iterator[Interpreter]:
+    answers = (_answer(probed.ask, path) for path in installed())
+    return (each for each in answers if isinstance(each, Interpreter))  # what can't run uses no bytecode
+
+
+def _as_named(flavour: Flavour, manager: str | None = None) -> Interpreter:
+    """What the name of a flavour says of an interpreter: no `sysconfig` is left to say where its packages are."""
+    from ...packages.every import MANAGERS  # only where one is gone
+
+    kinds = [MANAGERS[manager]] if manager else [kind for kind in MANAGERS.values() if kind().is_present]
+    sites = [site for kind in kinds for site in kind.site_directories(flavour.library)]
+    sites = sites or [f"/usr/lib/{flavour.library}/site-packages"]
+    library = f"/usr/lib/{flavour.library}"
+    return Interpreter(
+        executable="",
+        implementation=flavour.implementation,
+        version=(*flavour.version, 0),
+        release="",
+        cache_tag=flavour.cache_tag,
+        magic_number=bytes(4),
+        abi_flags="",
+        free_threaded=flavour.free_threaded,
+        prefix="/usr",
+        schemes={"posix_prefix": {"purelib": sites[0], "platlib": sites[-1], "stdlib": library}},
+        default_scheme="posix_prefix",
+        inside=(f"/@/lib/{flavour.library}/site-packages",),
+    )

@@ -55,25 +55,19 @@ def touched(
     if paths is None:
         return Touched({site: [Unit("", deep=True)] for _, site in roots}, ())
     tops: dict[str, set[str]] = {}
-    whole: set[str] = set()
     outside = []
     for path in paths:
         if not path:
             continue
-        if "\0" in path:  # from a list or a library call; no file has such a name
-            outside.append(path)
-            continue
-        home = _home(_clean(path), roots) or _home(_resolved(path, real), roots)
+        # From a list or a library call a path may have a NUL; no file has such a name.
+        home = None if "\0" in path else _find_home(path, roots, real)
         if home is None:
             outside.append(path)
-            continue
-        site, relative = home
-        top = relative.split("/", 1)[0]
-        # pkg names a site directory because a module directly in it changed; for others it stands for everything.
-        if not top and manager != "pkg":
-            whole.add(site)
-        tops.setdefault(site, set()).add(top)
-    return Touched({site: units_for(names, whole=site in whole) for site, names in tops.items()}, tuple(outside))
+        else:
+            tops.setdefault(home[0], set()).add(home[1].split("/", 1)[0])
+    # pkg names a site directory because a module directly in it changed; for others it stands for everything.
+    units = {site: units_for(names, whole="" in names and manager != "pkg") for site, names in tops.items()}
+    return Touched(units, tuple(outside))
 
 
 def beyond(units: Units, known: Units) -> Units:
@@ -113,8 +107,7 @@ def home_of(
     path: str, site_directories: Iterable[str], real: Callable[[str], str] = os.path.realpath
 ) -> tuple[str, str] | None:
     """The site directory that an absolute path lies in, and where in it; None where it lies in none."""
-    roots = _roots(site_directories, real)
-    return _home(_clean(path), roots) or _home(_resolved(path, real), roots)
+    return _find_home(path, _roots(site_directories, real), real)
 
 
 def widened(found: Touched, sites: Iterable[str], packages: Iterable[str], library: Iterable[str]) -> Touched:
@@ -164,6 +157,11 @@ def _home(path: str, roots: list[tuple[str, str]]) -> tuple[str, str] | None:
         if path.startswith(name) and (path[len(name)] == "/" or name == "/"):
             return site, path[len(name) :].lstrip("/")
     return None
+
+
+def _find_home(path: str, roots: list[tuple[str, str]], real: Callable[[str], str]) -> tuple[str, str] | None:
+    """The same of a path as it was named, or else of what it leads to."""
+    return _home(_clean(path), roots) or _home(_resolved(path, real), roots)
 
 
 def _clean(path: str) -> str:

@@ -33,17 +33,12 @@ def require_named(request: Request) -> None:
     named += [("--pycache-prefix", scope.pycache_prefix)] if scope.pycache_prefix is not None else []
     for option, path in named:
         if locate(scope.root, path) is None:
-            _require_no_fuse(scope.root, option, path)
-            raise no_directory(option, path) if scope.root is None else _none_in_root(option, path, scope.root)
+            from ...tree.mounts import HINT_FOR_FUSE, KEPT_OUT, lies_on_fuse
 
-
-def _none_in_root(option: str, path: str, root: str) -> UsageError:
-    if lies_on_mount(root, path):
-        reason = f"is on a mount in {root}, and mounts below a root aren't entered"
-        return UsageError(f"{option} {path}: {reason}", hint=HINT_FOR_MOUNT)
-    inside = as_seen_inside(path, root)
-    hint = "name a directory that exists" if inside is None else f"as seen inside, it is {inside}"
-    return UsageError(f"{option} {path}: no such directory in {root}", hint=hint)
+            # It may be there, and root may not look.
+            if os.geteuid() == 0 and lies_on_fuse((scope.root or "") + path):
+                raise RefusedError(f"{option} {path}: {KEPT_OUT}", hint=HINT_FOR_FUSE)
+            raise no_directory(option, path, scope.root)
 
 
 def as_seen_inside(path: str, root: str | None) -> str | None:
@@ -51,14 +46,6 @@ def as_seen_inside(path: str, root: str | None) -> str | None:
     if root is None or not path.startswith(f"{root.rstrip('/')}/") or not os.path.lexists(path):
         return None
     return path[len(root.rstrip("/")) :]
-
-
-def _require_no_fuse(root: str | None, option: str, path: str) -> None:
-    """Raise RefusedError where a path may be there, and root may not look."""
-    from ...tree.mounts import HINT_FOR_FUSE, KEPT_OUT, lies_on_fuse
-
-    if os.geteuid() == 0 and lies_on_fuse(path if root is None else root + path):
-        raise RefusedError(f"{option} {path}: {KEPT_OUT}", hint=HINT_FOR_FUSE)
 
 
 def require_root(root: str) -> tuple[int, int]:
@@ -69,9 +56,18 @@ def require_root(root: str) -> tuple[int, int]:
     return found
 
 
-def no_directory(option: str, path: str, *, hint: str = "name a directory that exists") -> UsageError:
+def no_directory(
+    option: str, path: str, root: str | None = None, *, hint: str = "name a directory that exists"
+) -> UsageError:
     """The error for what was named and is no directory, or can't be looked at."""
-    reason = "no such directory"
+    reason = "no such directory" if root is None else f"no such directory in {root}"
+    if root is not None:
+        inside = as_seen_inside(path, root)
+        if lies_on_mount(root, path):
+            reason, hint = f"is on a mount in {root}, and mounts below a root aren't entered", HINT_FOR_MOUNT
+        elif inside is not None:
+            hint = f"as seen inside, it is {inside}"
+        return UsageError(f"{option} {path}: {reason}", hint=hint)
     try:
         os.stat(path)
         reason = "is no directory"
@@ -84,12 +80,40 @@ def no_directory(option: str, path: str, *, hint: str = "name a directory that e
 
 def locate(root: str | None, path: str) -> tuple[int, int] | None:
     """Device and inode of a directory, inside a staged root if there is one; None where there is none."""
-    try:
+
+    def look() -> tuple[int, int] | None:
         status = os.stat(path) if root is None else status_in_root(root, path)
         return inode_of(status) if stat.S_ISDIR(status.st_mode) else None
+
+    return _ask(root, path, look, lambda opened: inode_of(os.fstat(opened.descriptor)))
+
+
+def _ask(root: str | None, path: str, look: Callable[[], _Answer], ask: Callable[[Opened], _Answer]) -> _Answer | None:
+    """Returns what a look at a directory finds, or if we may not look, a process that acts as whose place it is.
+
+    On network file systems, and without capabilities, root has no more rights than others. None where there is no
+    answer.
+    """
+
+    def look_as_others(_: object) -> _Answer:
+        opened = open_way(path, root)
+        try:
+            return ask(opened)
+        finally:
+            os.close(opened.descriptor)
+
+    try:
+        return look()
     except PermissionError:
-        return _as_others(lambda: _inode_of(open_way(path, root))) if os.geteuid() == 0 else None
+        if os.geteuid() != 0:
+            return None
     except (OSError, ValueError):
+        return None
+    from .forked import NoProcessError, act_as_others
+
+    try:
+        return act_as_others(look_as_others)
+    except (NoProcessError, OSError):
         return None
 
 
@@ -113,42 +137,15 @@ def lies_in(root: str | None, path: str, above: str) -> bool:
     top = locate(root, above)
     if top is None:
         return False
-    try:
+
+    def look() -> bool:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY) if root is None else open_in_root(root, path)
-    except PermissionError:
-        return bool(os.geteuid() == 0 and _as_others(lambda: _lies_below(open_way(path, root), {top})))
-    except (OSError, ValueError):
-        return False
-    return _lies_below(Opened(directory, None), {top})
+        try:
+            return is_below(Opened(directory, None), {top})
+        finally:
+            os.close(directory)
 
-
-def _inode_of(opened: Opened) -> tuple[int, int]:
-    try:
-        return inode_of(os.fstat(opened.descriptor))
-    finally:
-        os.close(opened.descriptor)
-
-
-def _lies_below(opened: Opened, tops: set[tuple[int, int]]) -> bool:
-    try:
-        return is_below(opened, tops)
-    except OSError:
-        return False
-    finally:
-        os.close(opened.descriptor)
-
-
-def _as_others(question: Callable[[], _Answer]) -> _Answer | None:
-    """Returns the answer of a process that acts as whose place it is: root has no more rights there than others.
-
-    So it is on network file systems, and where root lacks capabilities. None where there is no answer.
-    """
-    from .forked import NoProcessError, act_as_others
-
-    try:
-        return act_as_others(lambda _: question())
-    except (NoProcessError, OSError):
-        return None
+    return bool(_ask(root, path, look, lambda opened: is_below(opened, {top})))
 
 
 def is_inside(path: str, directory: str) -> bool:

@@ -1,7 +1,7 @@
-"""Package databases of a root: a stranger's data, opened beneath its descriptor, copied, and read by a child.
+"""Package databases of a root: copied, and read by a child without any right.
 
-The child has no right over anything, and its answer is checked like a stranger's. All of it together, over all package
-managers of a root, takes a few seconds of processor time.
+Its answer is checked like a stranger's. All of it together, over all package managers of a root, takes a few seconds of
+processor time.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import os
 import pickle
 import select
 import shutil
-import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from ...bounded import regular_status
 from ...errors import ManagerError
@@ -27,20 +26,15 @@ from ...packages.databases import Files, Source
 from ...stamps import stamp_of
 from ...state.locations import lock_directory
 from ...state.own_files import hold_directory
-from ...tree.directory import open_in_root
 from ...tree.identity import acting_as_ourselves, masking_nothing_of
-from ...tree.opened import is_confined, open_name, read_link
+from ...tree.opened import is_confined, open_name
 from .database_reader import DONE, TEXTS, TROUBLE
+from .files_inside import DIRECTORY, FILE, FilesInside
 
 #: Seconds of processor time for all questions about one root in one run, and of the clock's for one of them: a busy
 #: machine keeps us waiting, and a child that was taken over may sleep.
 _PROCESSOR_TIME, _LONGEST_WAIT = 5.0, 30.0
-_PATH = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PIECE = 1 << 20
-#: Bytes of a file that is looked at in this process.
-_MOST_OF_SMALL = 1 << 20
 #: Of texts, each and together, and how many there may be.
 _MOST_OF_TEXT = 64 << 20
 _MOST_OF_TEXTS = 256 << 20
@@ -90,58 +84,12 @@ def files_of(root: str | None) -> Files:
     return RootFiles(root) if root is not None and is_confined(root) else Files()
 
 
-class RootFiles(Files):
-    """Those below a root."""
-
-    is_foreign = True
+class RootFiles(FilesInside):
+    """Those of a root."""
 
     def __init__(self, root: str) -> None:
-        self._root = root
+        super().__init__(root)
         self._left = _PROCESSOR_TIME
-
-    def describe(self, path: str) -> str:
-        return self._root.rstrip("/") + path
-
-    def has(self, path: str) -> bool:
-        try:
-            os.close(self._open(path, _PATH))
-        except OSError as error:
-            # On a mount, which isn't entered, or what else it may be: something is there.
-            return error.errno not in (errno.ENOENT, errno.ENOTDIR)
-        return True
-
-    def has_file(self, path: str) -> bool:
-        try:
-            descriptor = self._open(path, _PATH)
-        except OSError:
-            return False
-        try:
-            return stat.S_ISREG(os.fstat(descriptor).st_mode)
-        finally:
-            os.close(descriptor)
-
-    def link(self, path: str) -> str | None:
-        above, name = os.path.split(path)
-        try:
-            with self._opened(above) as directory:
-                return read_link(name, directory)
-        except OSError:
-            return None
-
-    def read(self, path: str) -> bytes:
-        descriptor = self._open(path, _FILE)
-        try:
-            if regular_status(descriptor).st_size > _MOST_OF_SMALL:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-            return os.read(descriptor, _MOST_OF_SMALL)
-        finally:
-            os.close(descriptor)
-
-    def read_below(self, directory: str, ending: str) -> NoReturn:
-        raise ManagerError(f"{self.describe(directory)} is read by a child only")
-
-    def open_database(self, path: str, tables: Collection[str]) -> NoReturn:
-        raise ManagerError(f"{self.describe(path)} is read by a child only")
 
     def ask_reader(
         self, manager: str, sources: list[Source], paths: Collection[bytes] | None
@@ -156,39 +104,18 @@ class RootFiles(Files):
                     copies = _Copies(self, f"{private}/root", texts, patience)
                     for source in sources:
                         copies.take(source)
-                return ask_reader(manager, paths, private, patience)
+                return read_copies(manager, paths, private, patience)
         except (OSError, ReaderError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ManagerError(f"{self.describe(sources[0].path)} can't be read: {reason}") from error
         finally:
             self._left = patience.left
 
-    @contextlib.contextmanager
-    def _opened(self, path: str) -> Iterator[int]:
-        """Open a directory inside the root. Raises OSError."""
-        descriptor = self._open(path)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-    def _open(self, path: str, flags: int = _DIRECTORY) -> int:
-        """Open a directory, a file, or with O_PATH anything, inside the root. Raises OSError."""
-        with acting_as_ourselves():
-            if flags & os.O_DIRECTORY:
-                return open_in_root(self._root, path)
-            above, name = os.path.split(path)
-            directory = open_in_root(self._root, above)
-            try:
-                return open_name(name, flags, directory, confined=True)
-            finally:
-                os.close(directory)
-
 
 def _open_inside(directory: int, below: str, name: str) -> int:
-    opened = open_name(below, _DIRECTORY, directory, confined=True)
+    opened = open_name(below, DIRECTORY, directory, confined=True)
     try:
-        return open_name(name, _FILE, opened, confined=True)
+        return open_name(name, FILE, opened, confined=True)
     finally:
         os.close(opened)
 
@@ -201,7 +128,7 @@ def _stamps(opened: dict[str, int]) -> dict[str, tuple[int, ...]]:
 class _Copies:
     """Copies what a manager reads: texts one after the other into a file, a database to its path below `place`."""
 
-    def __init__(self, files: RootFiles, place: str, texts: BinaryIO, patience: Patience) -> None:
+    def __init__(self, files: FilesInside, place: str, texts: BinaryIO, patience: Patience) -> None:
         self._files = files
         self._place = place
         self._texts = texts
@@ -214,9 +141,9 @@ class _Copies:
             self._take_database(source.path)
         elif source.kind == "file":
             with contextlib.suppress(FileNotFoundError):
-                self._take_text(self._files._open(source.path, _FILE), source.path)
+                self._take_text(self._files.open(source.path, FILE), source.path)
         else:
-            with self._files._opened(source.path) as directory:
+            with self._files.opened(source.path) as directory:
                 self._take_below(source, directory)
 
     def _take_below(self, source: Source, directory: int) -> None:
@@ -230,7 +157,7 @@ class _Copies:
                         self._take_text(_open_inside(directory, entry.name, source.ending[1:]), entry.name)
                 elif entry.name.endswith(source.ending):
                     name = entry.name[: -len(source.ending)]
-                    self._take_text(open_name(entry.name, _FILE, directory, confined=True), name)
+                    self._take_text(open_name(entry.name, FILE, directory, confined=True), name)
 
     def _take_text(self, descriptor: int, name: str) -> None:
         """Takes the descriptor, too."""
@@ -272,7 +199,7 @@ class _Copies:
         opened: dict[str, int] = {}
         for ending in ("", "-wal", "-journal"):
             try:
-                opened[ending] = self._files._open(path + ending, _FILE)
+                opened[ending] = self._files.open(path + ending, FILE)
             except FileNotFoundError:
                 if not ending:
                     raise
@@ -313,7 +240,11 @@ def _workplace() -> Iterator[str]:
     # No variable of the environment moves root's; a database may be larger than memory has room for.
     above = "/var/tmp" if os.geteuid() == 0 else tempfile.gettempdir()  # noqa: S108
     _sweep(above)
-    private, held = _held_directory(above)
+    held = None
+    while held is None:
+        private = tempfile.mkdtemp(prefix=_PREFIX, dir=above)
+        with contextlib.suppress(FileNotFoundError):  # somebody swept it before it was held
+            held = hold_directory(private)
     try:
         with masking_nothing_of(_ENTERED):
             os.mkdir(f"{private}/root", _ENTERED)
@@ -321,16 +252,6 @@ def _workplace() -> Iterator[str]:
     finally:
         shutil.rmtree(private, ignore_errors=True)
         os.close(held)
-
-
-def _held_directory(above: str) -> tuple[str, int]:
-    """A new directory, and a descriptor with the lock that says that somebody is at work in it. Raises OSError."""
-    while True:
-        private = tempfile.mkdtemp(prefix=_PREFIX, dir=above)
-        with contextlib.suppress(FileNotFoundError):  # somebody swept it before it was held
-            held = hold_directory(private)
-            if held is not None:
-                return private, held
 
 
 def _sweep(above: str) -> None:
@@ -345,7 +266,7 @@ def _sweep(above: str) -> None:
                     os.close(held)
 
 
-def ask_reader(
+def read_copies(
     manager: str, paths: Collection[bytes] | None, private: str, patience: Patience
 ) -> list[tuple[bytes, bytes]]:
     """The pycs that packages own, or the owners of `paths`, by what was copied. Raises ReaderError and OSError."""

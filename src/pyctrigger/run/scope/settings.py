@@ -25,20 +25,14 @@ _SIZE = r"([0-9]{1,18})\s*([A-Za-z]*)\Z"
 _LARGEST_SIZE = (1 << 63) - 1
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
 class ValueKind(NamedTuple):
     """One kind of value: how it is read, and what is said to who writes it wrongly."""
 
-    takes: str
-    """What the configuration may have, in words, for the reference."""
     write: str
-    """The same, for who has written something else."""
+    """What the configuration may have, in words."""
     is_valid: Callable[[Any], bool]
     """Whether what TOML or JSON has is one."""
-    becomes: Callable[[Any], Any] = _as_it_is
+    becomes: Callable[[Any], Any] = lambda value: value
     """What is made of a valid one."""
     say: str = ""
     """What may be said on a command line; nothing: any text."""
@@ -134,28 +128,24 @@ def _is_size(value: Any) -> bool:
     return type(_bytes(value)) is int and 0 <= _bytes(value) <= _LARGEST_SIZE
 
 
-def _digits(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError("no digits")
-    return int(text)
+def _number(text: str) -> Any:
+    """The number that digits are; what is none, as it is."""
+    return int(text) if text.isascii() and text.isdigit() else text
 
 
 def whole_number(least: int, most: int, say: str = "") -> ValueKind:
     """A whole number with these limits."""
     limits = f"from {least} to {most}"
-    takes = f"a whole number {limits}"
 
     def is_valid(value: Any) -> bool:
         return type(value) is int and least <= value <= most
 
-    return ValueKind(takes, takes, is_valid, say=say or f"a number {limits}", value="N", parse=_digits)
+    return ValueKind(f"a whole number {limits}", is_valid, say=say or f"a number {limits}", value="N", parse=_number)
 
 
 def one_of(*known: str, becomes: Callable[[str], Any] = str) -> ValueKind:
     """One of these words."""
-    *others, last = (f'`"{each}"`' for each in known)
     return ValueKind(
-        f"{', '.join(others)} or {last}",
         "one of " + ", ".join(f'"{each}"' for each in known),
         lambda value: isinstance(value, str) and value in known,
         becomes,
@@ -164,13 +154,12 @@ def one_of(*known: str, becomes: Callable[[str], Any] = str) -> ValueKind:
     )
 
 
-TEXT = ValueKind("a text", "a text", lambda value: isinstance(value, str))
-TEXTS = ValueKind("a list of texts", 'a list of texts, such as ["*/tests/data/*"]', _are_texts, tuple, is_list=True)
-BOOLEAN = ValueKind("`true` or `false`", "true or false", lambda value: isinstance(value, bool))
+TEXT = ValueKind("a text", lambda value: isinstance(value, str))
+TEXTS = ValueKind('a list of texts, such as ["*/tests/data/*"]', _are_texts, tuple, is_list=True)
+BOOLEAN = ValueKind("true or false", lambda value: isinstance(value, bool))
 #: How many times an option was given.
 HOW_OFTEN = whole_number(0, 9)
 LEVELS = ValueKind(
-    "a list of 0, 1 and 2",
     "a list of optimization levels, such as [0, 1, 2]",
     _are_levels,
     lambda value: tuple(sorted(set(value))),
@@ -182,7 +171,6 @@ MODES = one_of(*(mode.value for mode in InvalidationMode), becomes=InvalidationM
 COUNT = whole_number(0, 4096)
 EPOCH = whole_number(0, 1 << 63, "a number of seconds since 1970")
 SECONDS = ValueKind(
-    "a number of seconds",
     "a number of seconds, 0 or more",
     _are_seconds,
     float,
@@ -192,22 +180,19 @@ SECONDS = ValueKind(
 )
 POSITIVE_SECONDS = SECONDS._replace(is_valid=lambda value: value != 0 and _are_seconds(value))
 SIZES = ValueKind(
-    'a number of bytes, or a text with a unit, such as `"512MiB"`',
     'a size such as "2GiB", "512MiB" or a number of bytes',
     _is_size,
     _bytes,
     say="a size such as 2GiB, 512MiB or a number of bytes",
     value="SIZE",
-    parse=lambda text: int(text) if text.isdigit() else text,
+    parse=_number,
 )
 #: A path of this system, whatever root is served: from the directory that it is named in.
-PATH = ValueKind(
-    "an absolute path", "an absolute path", _is_absolute, say="an absolute path", value="DIR", parse=os.path.abspath
-)
+PATH = ValueKind("an absolute path", _is_absolute, say="an absolute path", value="DIR", parse=os.path.abspath)
 #: A path that has to be absolute on the command line, too.
 DIRECTORY = PATH._replace(say="")
 #: Directories as the target sees them, which the parser makes absolute where it knows the root.
-DIRECTORIES = ValueKind("a list of absolute paths", "absolute paths", _are_absolute, tuple, value="DIR", is_list=True)
+DIRECTORIES = ValueKind("absolute paths", _are_absolute, tuple, value="DIR", is_list=True)
 
 _COMPILE = ("run", "repair")
 WRITE = (*_COMPILE, "sweep", "purge")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Container
@@ -16,27 +17,20 @@ from .request import Request
 from .target import Target
 
 
-class OpenSites:
+class OpenSites(contextlib.ExitStack):
     """Opens them when they are first needed. Use it as a context manager: what it gives lives as long as it does."""
 
     def __init__(self, target: Target, request: Request) -> None:
+        super().__init__()
         self.target = target
         self._request = request
         self._layouts: list[tuple[SiteDirectory, Layout]] | None = None
-        self._foreign: dict[str, ForeignPlaceError] = {}
-        self._closed: list[tuple[str, OSError]] = []
-
-    def __enter__(self) -> OpenSites:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._errors: dict[str, OSError] = {}
 
     def close(self) -> None:
-        """Give all descriptors back; whoever asks again sees what is there then."""
-        for _, layout in self._layouts or ():
-            layout.__exit__(None, None, None)
-        self._layouts, self._foreign, self._closed = None, {}, []
+        """Close all descriptors. Whoever asks again gets what is there then."""
+        super().close()
+        self._layouts, self._errors = None, {}
 
     @property
     def layouts(self) -> list[tuple[SiteDirectory, Layout]]:
@@ -53,11 +47,9 @@ class OpenSites:
             self._layouts = []
             for site in self.target.sites:
                 try:
-                    self._layouts.append((site, open_layout(site, self._request)))
-                except ForeignPlaceError as error:
-                    self._foreign[site.path] = error
+                    self._layouts.append((site, self.enter_context(open_layout(site, self._request))))
                 except OSError as error:
-                    self._closed.append((site.path, error))
+                    self._errors[site.path] = error
         return self._layouts
 
     def require_account_owns(self) -> None:
@@ -68,14 +60,14 @@ class OpenSites:
     def find_foreign(self) -> dict[str, ForeignPlaceError]:
         """Those that are for a process that acts as the account whose place each is, by their paths."""
         self._open()
-        return self._foreign
+        return {path: error for path, error in self._errors.items() if isinstance(error, ForeignPlaceError)}
 
     def find_closed(self, only: Container[str] | None) -> tuple[list[Failure], list[Failure]]:
         """Those that could not be opened, and those where nothing can be done as whose they are; `only` some of all."""
         self._open()
         unexamined, refused = [], []
-        for path, error in self._closed:
-            if only is not None and path not in only:
+        for path, error in self._errors.items():
+            if isinstance(error, ForeignPlaceError) or (only is not None and path not in only):
                 continue
             if reason := reason_to_refuse(None, error, path):
                 refused.append(Failure(path, "refused", reason))

@@ -11,6 +11,7 @@ from ...errors import NoLibraryError, RightsError, UsageError
 from ...interpreter.interpreter import Interpreter
 from ...interpreter.scope import (
     Bounds,
+    OwnDirectories,
     SiteDirectory,
     existing,
     own_directories,
@@ -111,32 +112,31 @@ def find_target(interpreter: Interpreter, request: Request, settings: Settings) 
     """The scope of an interpreter under a request. Raises UsageError."""
     scope = request.scope
     root = require_root(scope.root) if scope.root is not None else None
-    bare = Target(interpreter, (), root)
     site_dirs, prefixes = scope.site_dirs, scope.prefixes
-    configured = settings.flavours.get(bare.dotted)
+    configured = settings.flavours.get(interpreter.kind.dotted)
     if not site_dirs and not prefixes and scope.root is None and configured and configured.site_dirs:
         # What the configuration names may come and go with packages; what a person names has to exist.
         site_dirs = tuple(path for path in configured.site_dirs if locate(None, path))
-    bounds = Bounds(partial(locate, scope.root), partial(lies_in, scope.root), prefixes)
-    if scope.root is not None and not (site_dirs or prefixes):
-        from .staged import staged_site_directories
+    staged = None
+    if scope.root is not None:
+        from .staged import staged_directories
 
-        sites = staged_site_directories(interpreter, scope.root)
-    else:
-        sites = site_directories(interpreter, bounds, site_dirs)
+        staged = staged_directories(interpreter, scope.root)
+    bounds = Bounds(partial(locate, scope.root), partial(lies_in, scope.root), prefixes, staged)
+    sites = site_directories(interpreter, bounds, site_dirs)
     if scope.stdlib:
         sites = existing([*sites, *_library(interpreter, request, bounds)], bounds.locate)
     is_environment = (prefixes or interpreter.environment) and not site_dirs
-    if is_environment and request.scope.pycache_prefix is None:
-        sites = _under_their_own_names(sites, interpreter, request.scope.root)
+    if is_environment and scope.pycache_prefix is None:
+        sites = _under_their_own_names(sites, interpreter, bounds.own, scope.root)
     # An interpreter that is an environment's own means that environment, unless another place is named.
     prefix = prefixes[0] if prefixes else None if site_dirs or scope.root else interpreter.environment
     environment = None if prefix is None else real_prefix(scope.root, prefix)
-    return bare._replace(sites=tuple(sites), prefix=prefix, environment=environment)
+    return Target(interpreter, tuple(sites), root, prefix, environment)
 
 
 def _under_their_own_names(
-    sites: Sequence[SiteDirectory], interpreter: Interpreter, root: str | None
+    sites: Sequence[SiteDirectory], interpreter: Interpreter, own: OwnDirectories | None, root: str | None
 ) -> list[SiteDirectory]:
     """The directories of an environment under one name, whatever it was called: code and records name the source.
 
@@ -144,17 +144,11 @@ def _under_their_own_names(
     goes by. A directory that was named itself (`--site-dir`) keeps that name, and with a pycache prefix each name has
     bytecode of its own.
     """
-    own = {}
-    if root is not None:
-        from .staged import staged_library, staged_places
-
-        paths = [*staged_places(interpreter, root), *(site.path for site in staged_library(interpreter, root))]
-        own = {locate(root, path): path for path in reversed(paths)}
-    elif interpreter.environment is None:
-        directories = own_directories(interpreter)
-        own = {locate(None, path): path for path in (*directories.library, *directories.packages)}
+    if own is None and interpreter.environment is None:
+        own = own_directories(interpreter)
+    names = {locate(root, path): path for path in reversed((*own.packages, *own.library))} if own else {}
     return [
-        site._replace(path=_own_name(root, site.path, own.get(locate(root, site.path)) or real_name(root, site.path)))
+        site._replace(path=_own_name(root, site.path, names.get(locate(root, site.path)) or real_name(root, site.path)))
         for site in sites
     ]
 
@@ -183,16 +177,11 @@ def _whose_place(root: str | None, path: str) -> tuple[int | None, bool]:
 
 def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list[SiteDirectory]:
     """The standard library inside of what was named. Raises UsageError where it lies elsewhere."""
-    inside = request.scope.root
-    if request.scope.root is not None and not bounds.prefixes:
-        from .staged import staged_library
-
-        found = staged_library(interpreter, request.scope.root)
-    else:
-        if not bounds.prefixes and interpreter.environment is not None:
-            bounds = bounds._replace(prefixes=(interpreter.environment,))
-        inside = ", ".join(bounds.prefixes) or None
-        found = standard_library(interpreter, bounds)
+    root = request.scope.root
+    if root is None and not bounds.prefixes and interpreter.environment is not None:
+        bounds = bounds._replace(prefixes=(interpreter.environment,))
+    inside = ", ".join(bounds.prefixes) or root
+    found = standard_library(interpreter, bounds)
     if inside is not None and not found and not request.running.hook:
         elsewhere = next(filter(os.path.isdir, own_directories(interpreter).library), None)
         raise NoLibraryError([inside], [interpreter.flavour], [] if elsewhere is None else [elsewhere])
@@ -269,7 +258,7 @@ def _make_prefix(prefix: str) -> None:
 
 def _describe_mounts(interpreter: Interpreter, root: str) -> list[str]:
     """Returns a notice for site directories below a mount: for us they aren't there, and somebody misses them."""
-    from .staged import staged_places
+    from .staged import staged_directories
 
-    found = [path for path in staged_places(interpreter, root) if lies_on_mount(root, path)]
+    found = [path for path in staged_directories(interpreter, root).packages if lies_on_mount(root, path)]
     return [f"{', '.join(found)}: mounts below a root aren't entered; {HINT_FOR_MOUNT}"] if found else []
