@@ -11,7 +11,7 @@ from ..state.journal import Entry, union
 from ..tree.identity import ForeignPlaceError
 from ..tuples import NamedTuple
 from .backlog import KEPT
-from .scope.paths import Touched, Units, beyond, both
+from .scope.paths import Touched, Units, merge_units, subtract_units
 from .scope.request import Request, Work
 from .scope.sites import OpenSites
 from .scope.target import Assignment, find_target
@@ -108,11 +108,11 @@ class Agenda:
         if found is None:
             self._workspace.found = self._own.request.about(None)
             own = Assignment.of(own.target, own.request.about(None))
-        elif found := beyond(found, own.touched.units):
+        elif found := subtract_units(found, own.touched.units):
             from .plan.glance import paths_of
 
             self._workspace.found = self._own.request.about(paths_of(found))
-            own = own._replace(touched=Touched(both(own.touched.units, found), own.touched.outside))
+            own = own._replace(touched=Touched(merge_units(own.touched.units, found), own.touched.outside))
         return Turn(own, sites)
 
     def _widened_by_magic(self, assignment: Assignment) -> Assignment:

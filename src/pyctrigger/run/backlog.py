@@ -14,7 +14,7 @@ from ..state.journal import MOST_ATTEMPTS, Entry, Journal, union
 from ..state.probed import ProbedInterpreters
 from ..state.store import Store
 from .scope.config import Settings
-from .scope.paths import lies_in
+from .scope.paths import covers
 from .scope.request import Request, Work
 from .scope.target import Target
 
@@ -164,7 +164,7 @@ def _lying_in(entry: Entry, paths: set[str], target: Target, request: Request) -
     if entry.paths is None or not paths:
         return paths
     units = target.touched(request, entry.paths).units
-    return {path for path in paths if lies_in(units, path)}
+    return {path for path in paths if covers(units, path)}
 
 
 def drop_gone(

@@ -16,7 +16,7 @@ from .scope.interpreters import find_interpreters, sharing
 from .scope.paths import home_of
 from .scope.request import Request, Work
 from .scope.stored import load_settings, open_known
-from .scope.target import Assignment, Target, find_target, keep_shared, told_apart
+from .scope.target import Assignment, Target, display_names, find_target, keep_shared
 
 if TYPE_CHECKING:
     from .recording import Recording
@@ -149,7 +149,7 @@ class Operation:
         ]
         sites = list(dict.fromkeys(site.path for target in concerned for site in target.sites))
         hint = _widening(request, outside, concerned)
-        error = OutsideScopeError(sorted(outside), ", ".join(told_apart(concerned)), sites, hint=hint)
+        error = OutsideScopeError(sorted(outside), ", ".join(display_names(concerned)), sites, hint=hint)
         if request.running.hook:
             self.observer.notice(str(error))
             return True

@@ -15,7 +15,7 @@ from .installation import do_installation
 from .operation import Operation
 from .scope.paths import absolute
 from .scope.request import Request, Running, Scope, Transaction, Work
-from .scope.target import Assignment, told_apart
+from .scope.target import Assignment, display_names
 from .workspace import HOOK_LOCK_TIMEOUT
 
 
@@ -94,7 +94,7 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
         if prepared is None:
             operation.prepare()
         observer = operation.observer
-        targets = zip(operation.assignments, told_apart(operation.targets)) if operation.check_paths() else ()
+        targets = zip(operation.assignments, display_names(operation.targets)) if operation.check_paths() else ()
         for own, called in targets:
             assignment = _as_purge_if_gone(own)
             target = assignment.target

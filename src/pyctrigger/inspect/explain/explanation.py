@@ -15,7 +15,7 @@ from ...packages.ownership import Owner, owners_of
 from ...run.scope.forked import look_as_others
 from ...run.scope.request import Request, Scope
 from ...run.scope.root_files import files_of
-from ...run.scope.target import told_apart
+from ...run.scope.target import display_names
 from ...run.trigger import prepare
 from ...state.history import History
 from .bytecode import is_directory
@@ -168,7 +168,7 @@ def _explain(request: Request, observer: Observer) -> ExplainReport:
     subjects = {path: _read_path(path, tags, scope) for each in places for path in places[each]}
     report.explanations += subjects.values()
     failures = _past_failures(operation.store.base)
-    for target, paths, called in zip(operation.targets, asked, told_apart(operation.targets)):
+    for target, paths, called in zip(operation.targets, asked, display_names(operation.targets)):
         here = {place for path in paths for place in places[path]}
         own = [subject for path, subject in subjects.items() if path in here]
         with Examiner(target, operation, [os.path.join(each.directory, "x") for each in own]) as examiner:

@@ -29,7 +29,7 @@ from ...tree.identity import begin_acting, places_met
 _LENGTH = struct.Struct("<I")
 #: Bytes of one message: what became of a million files is less.
 _MOST = 1 << 30
-#: Seconds between two looks whether a silent process is still there: another one may hold its end of the socket open.
+#: Seconds between two checks that a silent process is still alive: another one may hold its end of the socket open.
 _PATIENCE = 1.0
 #: Messages that wait for each other, and seconds that they do.
 _MOST_WAITING, _LONGEST_WAIT = 64, 0.05
@@ -46,7 +46,7 @@ class DeathError(NoProcessError):
 
 
 def look_as_others(look: Callable[[Observer], _Found], observer: Observer) -> _Found:
-    """Returns what a look finds that writes nothing; where it meets places of others, a process looks as they.
+    """Returns what `look` finds, which writes nothing. If it meets other accounts' places, a process looks as they do.
 
     Raises what `look` raises.
     """

@@ -137,17 +137,17 @@ def _broken(link: str) -> InterpreterError:
 def _every_one(request: Request, probed: ProbedInterpreters) -> Iterator[Found]:
     scope = request.scope
     seen = set()
-    is_told = False
+    has_errors = False
     absent = _remembered(probed) if scope.root is None and _serves_absent(request) else ()
     for found in chain(_all_installed(request, probed), absent):
         if isinstance(found, PyctriggerError):
-            is_told = True
+            has_errors = True
         elif found.installation in seen:
             continue
         else:
             seen.add(found.installation)
         yield found
-    if seen or (is_told and scope.root is not None):
+    if seen or (has_errors and scope.root is not None):
         return
     if scope.root is None:
         yield InterpreterError("no interpreter was found", hint="name one with --python PATH")

@@ -70,8 +70,8 @@ def touched(
     return Touched(units, tuple(outside))
 
 
-def beyond(units: Units, known: Units) -> Units:
-    """What the first ones say to look at, and the others don't."""
+def subtract_units(units: Units, known: Units) -> Units:
+    """Returns the units that aren't among the known ones."""
     found = {site: [unit for unit in each if not _is_among(unit, known.get(site, ()))] for site, each in units.items()}
     return {site: each for site, each in found.items() if each}
 
@@ -80,8 +80,8 @@ def _is_among(unit: Unit, known: Sequence[Unit]) -> bool:
     return any((each.deep and each.relative in ("", unit.relative)) or each == unit for each in known)
 
 
-def both(units: Units, more: Units) -> Units:
-    """What either says to look at."""
+def merge_units(units: Units, more: Units) -> Units:
+    """Returns the units of both, by site directory."""
     found = dict(units)
     for site, others in more.items():
         together = [*found.get(site, ()), *others]
@@ -90,8 +90,8 @@ def both(units: Units, more: Units) -> Units:
     return found
 
 
-def lies_in(units: Units, path: str) -> bool:
-    """Whether a path is part of what these units, by their site directories, mean to look at."""
+def covers(units: Units, path: str) -> bool:
+    """Whether a path is part of these units."""
     for site, found in units.items():
         if path == site:
             return True
@@ -110,7 +110,7 @@ def home_of(
     return _find_home(path, _roots(site_directories, real), real)
 
 
-def widened(found: Touched, sites: Iterable[str], packages: Iterable[str], library: Iterable[str]) -> Touched:
+def widen(found: Touched, sites: Iterable[str], packages: Iterable[str], library: Iterable[str]) -> Touched:
     """What a hook's paths outside the scope mean for an interpreter with these directories.
 
     What lay in a directory of packages that is gone left nothing to do. A part of the standard library (not of the

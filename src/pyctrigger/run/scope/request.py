@@ -1,4 +1,4 @@
-"""What somebody asks for: the options of a command as one value."""
+"""A request: the options of a command as one value."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from .target import Target
 
 
 class OpenSites(contextlib.ExitStack):
-    """Opens them when they are first needed. Use it as a context manager: what it gives lives as long as it does."""
+    """Opens site directories when they are first needed, and closes them at the end of its `with` block."""
 
     def __init__(self, target: Target, request: Request) -> None:
         super().__init__()
@@ -58,12 +58,12 @@ class OpenSites(contextlib.ExitStack):
             require_account_owns(self.target, layout)
 
     def find_foreign(self) -> dict[str, ForeignPlaceError]:
-        """Those that are for a process that acts as the account whose place each is, by their paths."""
+        """Returns those that only a process acting as the account that owns the place can open, by their paths."""
         self._open()
         return {path: error for path, error in self._errors.items() if isinstance(error, ForeignPlaceError)}
 
     def find_closed(self, only: Container[str] | None) -> tuple[list[Failure], list[Failure]]:
-        """Those that could not be opened, and those where nothing can be done as whose they are; `only` some of all."""
+        """Returns failures for those that can't be opened, and for those that refuse us; of `only` these paths."""
         self._open()
         unexamined, refused = [], []
         for path, error in self._errors.items():

@@ -23,7 +23,7 @@ from ...tree.directory import make_directories, open_way
 from ...tree.identity import ForeignPlaceError
 from ...tuples import NamedTuple
 from .config import Settings
-from .paths import Touched, Unit, touched, widened
+from .paths import Touched, Unit, touched, widen
 from .places import HINT_FOR_MOUNT, lies_in, lies_on_mount, locate, real_name, real_prefix, require_root
 from .request import Request
 
@@ -69,10 +69,10 @@ class Target(NamedTuple):
             return found
         # A manager's patterns are wider than what is there at the moment.
         own = own_directories(self.interpreter)
-        return widened(found, [site.path for site in self.sites], own.packages, own.library)
+        return widen(found, [site.path for site in self.sites], own.packages, own.library)
 
     def _with_directories_above(self, found: Touched, root: str | None) -> Touched:
-        """An environment's own directory, and those between it and its packages, stand for all packages in them."""
+        """An environment's own directory, and those between it and its packages, mean all packages in them."""
         outside, units = [], dict(found.units)
         for path in found.outside:
             sites = self.sites_below(path, root)
@@ -188,8 +188,8 @@ def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list
     return found
 
 
-def told_apart(targets: Sequence[Target]) -> list[str]:
-    """What people call each: its flavour, and where two of one place have the same, its executable as well."""
+def display_names(targets: Sequence[Target]) -> list[str]:
+    """Returns a name for each: its flavour, with its executable where two in one place have the same flavour."""
     flavours = [(target.interpreter.flavour, target.prefix) for target in targets]
     return [
         flavour if flavours.count((flavour, prefix)) == 1 else f"{flavour} ({target.interpreter.executable or 'gone'})"
