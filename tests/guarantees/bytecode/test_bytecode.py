@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -167,43 +166,6 @@ def test_epoch_clamps_what_is_newer(pyctrigger: Command, site: Path, interpreter
     assert snapshot(site) == before
     os.utime(site / "newer.py", (10**9, 10**9))
     assert not_fresh(interpreter, sources_below(site)) == []
-
-
-@pytest.mark.parametrize("umask", [0o077, 0o000])
-@pytest.mark.parametrize(
-    ("source", "directory", "pyc", "pycache"),
-    [
-        (0o644, 0o755, 0o644, 0o755),
-        (0o600, 0o700, 0o600, 0o700),
-        (0o666, 0o1777, 0o644, 0o755),
-        (0o755, 0o750, 0o644, 0o750),
-    ],
-)
-def test_modes_are_the_sources(
-    pyctrigger: Command,
-    site: Path,
-    newest: Interpreter,
-    umask: int,
-    source: int,
-    directory: int,
-    pyc: int,
-    pycache: int,
-) -> None:
-    """Masked with 0644 and 0755, and never with the caller's umask."""
-    write_tree(site, {"package/module.py": "x = 1\n"})
-    (site / "package/module.py").chmod(source)
-    (site / "package").chmod(directory)
-
-    outcome = pyctrigger.json("run", "--python", newest.path, "--site-dir", str(site), umask=umask)
-
-    assert outcome.counts["compiled"] == 1
-    (written,) = pycs_below(site)
-    assert (pyc, pycache) == (mode_of(written), mode_of(os.path.dirname(written)))
-
-
-def mode_of(path: bytes) -> int:
-    """The permission bits."""
-    return stat.S_IMODE(os.lstat(path).st_mode)
 
 
 @pytest.mark.usefixtures("as_root")

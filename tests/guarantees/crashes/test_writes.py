@@ -352,48 +352,44 @@ def owned(path: Path) -> tuple[int, int, str]:
     return status.st_uid, status.st_gid, oct(stat.S_IMODE(status.st_mode))
 
 
-@pytest.mark.parametrize(
-    ("directory", "source", "pycache", "pyc"),
-    [
-        ((0, 0, 0o755), (0, 0, 0o644), (0, 0, "0o755"), (0, 0, "0o644")),
-        ((0, 0, 0o755), (0, 0, 0o600), (0, 0, "0o755"), (0, 0, "0o600")),
-        ((0, 0, 0o700), (0, 0, 0o664), (0, 0, "0o700"), (0, 0, "0o644")),
-        ((0, TEAM, 0o2775), (0, TEAM, 0o775), (0, TEAM, "0o2775"), (0, TEAM, "0o644")),
-        ((0, TEAM, 0o750), (0, TEAM, 0o640), (0, TEAM, "0o750"), (0, TEAM, "0o640")),
-        ((ALICE, TEAM, 0o755), (ALICE, TEAM, 0o644), (ALICE, TEAM, "0o755"), (ALICE, TEAM, "0o644")),
-        ((ALICE, ALICE, 0o775), (ALICE, TEAM, 0o640), (ALICE, ALICE, "0o775"), (ALICE, TEAM, "0o640")),
-        ((0, 0, 0o1777), (0, 0, 0o444), (0, 0, "0o755"), (0, 0, "0o644")),
-        # A source's owner gets nothing of a directory that isn't theirs: they could replace root's bytecode.
-        ((0, 0, 0o755), (ALICE, ALICE, 0o644), (0, 0, "0o755"), (0, 0, "0o644")),
-        ((0, 0, 0o755), (ALICE, TEAM, 0o640), (0, 0, "0o755"), (0, TEAM, "0o640")),
-        ((ALICE, ALICE, 0o755), (0, 0, 0o644), (ALICE, ALICE, "0o755"), (ALICE, ALICE, "0o644")),
-        ((ALICE, ALICE, 0o755), (BOB, BOB, 0o644), (ALICE, ALICE, "0o755"), (ALICE, ALICE, "0o644")),
-    ],
-)
+#: A directory and a source in it; and then the `__pycache__` and the pyc.
+OWNED = [
+    ((0, 0, 0o755), (0, 0, 0o644), (0, 0, "0o755"), (0, 0, "0o644")),
+    ((0, 0, 0o755), (0, 0, 0o600), (0, 0, "0o755"), (0, 0, "0o600")),
+    ((0, 0, 0o700), (0, 0, 0o664), (0, 0, "0o700"), (0, 0, "0o644")),
+    ((0, TEAM, 0o2775), (0, TEAM, 0o775), (0, TEAM, "0o2775"), (0, TEAM, "0o644")),
+    ((0, TEAM, 0o750), (0, TEAM, 0o640), (0, TEAM, "0o750"), (0, TEAM, "0o640")),
+    ((ALICE, TEAM, 0o755), (ALICE, TEAM, 0o644), (ALICE, TEAM, "0o755"), (ALICE, TEAM, "0o644")),
+    ((ALICE, ALICE, 0o775), (ALICE, TEAM, 0o640), (ALICE, ALICE, "0o775"), (ALICE, TEAM, "0o640")),
+    ((0, 0, 0o1777), (0, 0, 0o444), (0, 0, "0o755"), (0, 0, "0o644")),
+    ((0, 0, 0o1777), (0, 0, 0o666), (0, 0, "0o755"), (0, 0, "0o644")),
+    ((0, 0, 0o750), (0, 0, 0o755), (0, 0, "0o750"), (0, 0, "0o644")),
+    # A source's owner gets nothing of a directory that isn't theirs: they could replace root's bytecode.
+    ((0, 0, 0o755), (ALICE, ALICE, 0o644), (0, 0, "0o755"), (0, 0, "0o644")),
+    ((0, 0, 0o755), (ALICE, TEAM, 0o640), (0, 0, "0o755"), (0, TEAM, "0o640")),
+    ((ALICE, ALICE, 0o755), (0, 0, 0o644), (ALICE, ALICE, "0o755"), (ALICE, ALICE, "0o644")),
+    ((ALICE, ALICE, 0o755), (BOB, BOB, 0o644), (ALICE, ALICE, "0o755"), (ALICE, ALICE, "0o644")),
+]
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0])
 @pytest.mark.usefixtures("as_root")
 def test_owner_and_mode_come_from_the_tree(
-    pyctrigger: Command,
-    site: Path,
-    tmp_path: Path,
-    newest: Interpreter,
-    directory: tuple[int, int, int],
-    source: tuple[int, int, int],
-    pycache: tuple[int, int, str],
-    pyc: tuple[int, int, str],
-    umask: int,
+    pyctrigger: Command, site: Path, tmp_path: Path, newest: Interpreter, umask: int
 ) -> None:
     """`__pycache__` is like its parent, a pyc like its source where one account owns both; the umask says nothing."""
-    make_owned(site / "package", *directory)
-    make_owned(site / "package/module.py", *source, text="x = 1\n")
+    for number, (directory, source, *_) in enumerate(OWNED):
+        make_owned(site / f"package{number}", *directory)
+        make_owned(site / f"package{number}/module.py", *source, text="x = 1\n")
     (tmp_path / "config").write_text('[defaults]\nuntrusted_directories = "allow"\n')
     arguments = [*on(newest, site), "--config", str(tmp_path / "config")]
 
     outcome = pyctrigger.json("run", *arguments, preexec_fn=lambda: os.umask(umask))
 
-    assert (0, 1) == (outcome.code, outcome.counts["compiled"])
-    assert pycache == owned(site / "package/__pycache__")
-    assert pyc == owned(site / f"package/__pycache__/module.{tag_of(newest)}.pyc")
+    assert (0, len(OWNED)) == (outcome.code, outcome.counts["compiled"])
+    pycaches = [site / f"package{number}/__pycache__" for number in range(len(OWNED))]
+    pyc = f"module.{tag_of(newest)}.pyc"
+    assert [tuple(row[2:]) for row in OWNED] == [(owned(each), owned(each / pyc)) for each in pycaches]
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

@@ -264,6 +264,7 @@ def encodings_of(interpreter: Interpreter) -> str:
     return os.path.relpath(os.path.realpath(child.stdout.decode().strip()), interpreter.prefix)
 
 
+@pytest.mark.few_targets
 @pytest.mark.parametrize("what", ["a codec", "the codecs"])
 def test_a_standard_library_that_can_t_be_read(interpreter: Interpreter, what: str) -> None:
     """Whether the interpreter can't start, or only finds out at a source that its encoding is "unknown"."""
