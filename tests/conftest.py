@@ -60,7 +60,6 @@ LONGEST_FIRST = (
     "test_interruption",
     "test_concurrent_runs",
     "test_real_packages",
-    "test_bytecode",
 )
 
 
