@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from pyctrigger.packages.ownership import Ownership
 from pyctrigger.pyc.header import HeaderFormat, InvalidationMode
+from pyctrigger.run.plan.glance import Notes
 from pyctrigger.run.plan.knowledge import Knowledge, PlannedSite
 from pyctrigger.run.plan.walk import Planner
 from pyctrigger.run.plan.wanted import Wanted
@@ -98,13 +100,15 @@ def plan(
     prefix: Path | None = None,
     owned: Sequence[str] = (),
     learns: bool = False,
+    is_noted: bool = False,
     **options: Any,
 ) -> list[Step]:
-    """The steps for a tree; with `learns` what they prove is recorded in the manifest."""
+    """The steps for a tree. With `learns` the manifest records what they prove; if `is_noted` they have its parts."""
     knowledge = knowledge_of(manifest, owned)
     is_library = options.pop("is_library", False)
     with Layout(Tree.open(str(top)), Tree.open(str(prefix)) if prefix else None) as layout:
-        planner = Planner(PlannedSite(layout, wanted(**options), knowledge, is_library=is_library))
+        notes = Notes(layout, time.time_ns()) if is_noted else None
+        planner = Planner(PlannedSite(layout, wanted(**options), knowledge, is_library=is_library, notes=notes))
         steps = list(planner.plan(list(units)))
         for step in steps if learns else ():
             knowledge.learn(layout, step)
