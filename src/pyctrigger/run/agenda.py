@@ -19,16 +19,16 @@ from .workspace import Workspace
 
 
 class Turn(NamedTuple):
-    """One assignment, with its site directories, and the entries of the journal that it serves."""
+    """One assignment, its site directories, and the journal entries whose work it is."""
 
     assignment: Assignment
     sites: OpenSites
     entries: list[Entry] | None = None
-    """None: it is the call's own, with all that is joined to that."""
+    """None for the call's own request, and what was joined to it."""
 
 
 class Agenda:
-    """Gives the turns, and takes in how each of them ended."""
+    """Yields the turns of an installation, and closes their journal entries."""
 
     def __init__(self, own: Assignment, workspace: Workspace) -> None:
         self._own = own
@@ -39,7 +39,7 @@ class Agenda:
         self._does_pending = own.request.work in (Work.RUN, Work.REPAIR)
 
     def turns(self, sites: OpenSites) -> Iterator[Turn]:
-        """Yields every turn that touches anything; `sites` are those of the call's own."""
+        """Yields every turn that touches anything. `sites` are the site directories of the call's own request."""
         own = self._own_turn(sites)
         if own.assignment.touches:
             yield own
@@ -58,7 +58,7 @@ class Agenda:
                     self.close(turn, None)
 
     def renewed(self, turn: Turn, changed: InterpreterChangedError) -> Turn:
-        """The same turn for what the interpreter has become. Raises InterpreterError and UsageError."""
+        """Returns the same turn for the interpreter as it is now. Raises InterpreterError and UsageError."""
         (target, request, _), operation, report = turn.assignment, self._operation, self._workspace.report
         operation.probed.forget(target.interpreter)
         interpreter = operation.probed.ask(target.interpreter.executable, root=target.interpreter.root)
@@ -70,7 +70,7 @@ class Agenda:
         return turn._replace(assignment=renewed, sites=OpenSites(self._target, renewed.request))
 
     def close(self, turn: Turn, tally: Tally | None) -> None:
-        """A turn has been taken; with no tally there was nothing to do."""
+        """Close the entries of a turn that was carried out. Without a tally there was nothing to do."""
         turn.sites.close()
         request = turn.assignment.request
         if turn.entries is not None:
@@ -84,7 +84,7 @@ class Agenda:
         self._learn_magic(request)
 
     def fail(self, turn: Turn, error: PyctriggerError) -> None:
-        """A turn has ended early."""
+        """Count a failed attempt for the entries of a turn that ended with an error."""
         turn.sites.close()
         is_locked = isinstance(error, LockTimeoutError)
         if turn.entries is not None:
@@ -116,7 +116,7 @@ class Agenda:
         return Turn(own, sites)
 
     def _widened_by_magic(self, assignment: Assignment) -> Assignment:
-        """An interpreter that was upgraded in place, to another magic number, needs everything anew."""
+        """Widen an assignment to the whole scope if its interpreter has another magic number than last time."""
         target, request, _ = assignment
         if request.work is not Work.RUN or request.transaction.paths is None:
             return assignment
@@ -131,7 +131,7 @@ class Agenda:
         return Assignment.of(target, request.about(None))
 
     def _changed_besides(self, own: Assignment, sites: OpenSites) -> Units | None:
-        """What a hook's glance finds that isn't as it was; None for everything.
+        """Returns what has changed according to a hook's glance, or None for the whole scope.
 
         An empty list of paths says that there was no transaction at all.
         """
@@ -153,7 +153,7 @@ class Agenda:
             return glance_as_others(overview, own, self._operation.observer)
 
     def _learn_magic(self, request: Request) -> None:
-        """Remember the magic number once everything has been looked at, or where none was known."""
+        """Record the magic number after a full examination, or if none was known."""
         store, installation = self._operation.store, self._target.installation
         known = store.magic_number(installation)
         everything = request.transaction.paths is None and self._does_pending
@@ -166,7 +166,7 @@ class Agenda:
     # -- what others left ----------------------------------------------------------------------------------------
 
     def _replayed_work(self, entries: list[Entry]) -> Assignment | None:
-        """The work of entries, under the options that all of them were written with; None if there is none left."""
+        """Returns the work of entries, with the options they were written with, or None if nothing is left to do."""
         first, own, operation = entries[0], self._own.request, self._operation
         try:
             request = own.replaying(first.options, paths=union((), entries), event=first.event)
@@ -187,7 +187,7 @@ class Agenda:
         return assignment
 
     def _under_own_name(self, request: Request) -> Request:
-        """Work on this environment under the name that it has today: another one may lead elsewhere by now."""
+        """Use this environment's current name: the name in the entry may lead elsewhere by now."""
         named, paths = request.scope.prefixes, request.transaction.paths
         if named and paths is not None and self._target.prefix is not None:
             below, prefix = f"{named[0].rstrip('/')}/", self._target.prefix
@@ -197,14 +197,14 @@ class Agenda:
         return request.about(paths).within(*self._own.request.scope.prefixes)
 
     def _name_outside(self, assignment: Assignment) -> None:
-        """A journal that names paths outside of the scope was written under another scope, or by nobody of ours."""
+        """Report paths outside the scope: the entry was written with another scope, or not by us."""
         outside = set(assignment.touched.outside) - set(self._own.touched.outside)
         if outside:
             named = ", ".join(sorted(outside))
             self._operation.observer.notice(f"an entry of the journal names paths outside the scope: {named}")
 
     def _lies_below(self, places: list[str], entry: Entry) -> bool:
-        """Whether all that an entry names lies in one of these places."""
+        """Whether everything that an entry names is in one of these places."""
         units = self._target.touched(self._own.request, entry.paths).units if entry.paths is not None else None
         named = (
             [site.path for site in self._target.sites]

@@ -27,7 +27,7 @@ _PASSING_KINDS = frozenset({"io", "memory", "timeout", "crash"})
 
 
 class Backlog:
-    """What is announced and not done yet, for one installation; without state, nothing."""
+    """Work of one installation that is announced and not done yet. Without state there is none."""
 
     def __init__(self, store: Store, installation: str, observer: Observer) -> None:
         self._store = store
@@ -42,7 +42,7 @@ class Backlog:
         self.taken_over = 0
 
     def join(self, request: Request) -> Request:
-        """The request, with the pending work of others that is of the very same kind: one look serves them all."""
+        """Returns the request with all pending work that differs in paths alone: one examination does it all."""
         self._takes_parked = request.work is Work.REPAIR  # a person's: what hooks have given up is tried again
         alike = self._journal.alike(request.replayable())
         entries = [entry for entry in alike if self._takes_parked or not entry.parked]
@@ -52,7 +52,7 @@ class Backlog:
         return request.about(paths) if own is not None and paths != union(own, ()) else request
 
     def announce(self, request: Request) -> None:
-        """Make this run's own request durable, once, before anything else is tried."""
+        """Write this run's own request to the journal, once, before anything else is tried."""
         if not self._journal.is_kept:
             self._store.give_notice()
         if not self._announced:
@@ -99,18 +99,18 @@ class Backlog:
         return self._announced and self._journal.is_kept
 
     def close_joined(self, tally: Tally | None, target: Target, request: Request) -> None:
-        """This run's request has been carried out, and what was joined to it."""
+        """Close the entries of this run's own request, and of what was joined to it."""
         self._announced = True  # what is done needs no entry any more
         self.close(list(self._joined.values()), tally, target, request)
 
     def parked(self, request: Request) -> list[Entry]:
-        """The parked entries that differ from a request in their paths alone."""
+        """Returns the parked entries that differ from a request in their paths alone."""
         return [entry for entry in self._journal.alike(request.replayable()) if entry.parked]
 
     def next(self) -> list[Entry]:
-        """Entries of other runs that this one hasn't tried, the oldest and all that differ from it in paths alone.
+        """Returns entries that this run hasn't tried: the oldest, and all that differ from it in paths alone.
 
-        An entry that is about to be parked is tried by itself: it may be what made the others fail.
+        An entry that is about to be parked is tried alone: it may be what made the others fail.
         """
         found: list[Entry] = []
         for entry in self._journal.entries():
@@ -127,9 +127,9 @@ class Backlog:
         return found
 
     def close(self, entries: list[Entry], tally: Tally | None, target: Target, request: Request) -> None:
-        """Take entries out, or count a failed attempt for those of which something failed that another may do.
+        """Remove entries, or count a failed attempt for those with a failure that a retry may not have.
 
-        They were tried for a target, with the options of a request.
+        `target` and the options of `request` are those that they were tried with.
         """
         if tally is not None and tally.is_interrupted:
             if entries and not self._said_waiting:
@@ -147,7 +147,7 @@ class Backlog:
                 self.drop(entry)
 
     def drop(self, entry: Entry) -> None:
-        """Take an entry out: there is nothing left to do for it."""
+        """Remove an entry: there is nothing left to do for it."""
         self._journal.done(entry)
 
     def count_failure(self, entry: Entry) -> None:
@@ -160,7 +160,7 @@ class Backlog:
 
 
 def _lying_in(entry: Entry, paths: set[str], target: Target, request: Request) -> set[str]:
-    """Those of the paths that an entry's work includes."""
+    """Returns those of the paths that an entry's work includes."""
     if entry.paths is None or not paths:
         return paths
     units = target.touched(request, entry.paths).units
@@ -170,7 +170,7 @@ def _lying_in(entry: Entry, paths: set[str], target: Target, request: Request) -
 def drop_gone(
     request: Request, store: Store, probed: ProbedInterpreters, settings: Settings, observer: Observer
 ) -> None:
-    """Before a run: drop what is known of interpreters, environments and roots that are gone."""
+    """Drop the state of interpreters, environments and roots that are gone, before a run."""
     base = store.base
     if request.work is not Work.RUN or request.running.dry_run or base is None:
         return
@@ -196,7 +196,7 @@ def drop_gone(
 
 
 def _drop_gone_environments(store: Store, probed: ProbedInterpreters, observer: Observer) -> None:
-    """Drop all that is known of environments that are gone, pending work with it."""
+    """Drop the state of environments that are gone, including pending work."""
     import shutil  # not for hooks
 
     for each in store.environments():
@@ -212,13 +212,13 @@ def _drop_gone_environments(store: Store, probed: ProbedInterpreters, observer: 
 
 
 class Unidentified:
-    """Work for interpreters that couldn't be asked what they are: kept by what they were called, until they can be."""
+    """Work for interpreters that couldn't be probed, kept by the name that `--python` used until they can be."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def keep(self, text: str, request: Request, settings: Settings) -> bool:
-        """Keep a hook's work for what `--python` names, if that is there; whether it is safe.
+        """Keep a hook's work for what `--python` names, if that exists. Returns whether it is safe.
 
         One entry for each kind of work: an interpreter may be broken for as long as it likes.
         """
@@ -250,18 +250,18 @@ class Unidentified:
                 kept.done(entry)
 
     def entries(self, interpreter: Interpreter, environment: str | None = None) -> list[Entry]:
-        """What is kept for an interpreter, or for an environment that it serves."""
+        """Returns what is kept for an interpreter, or for an environment that borrows it."""
         return [entry for _, entry in self._of(interpreter, environment)]
 
     def others(self, known: list[Interpreter]) -> Iterator[tuple[str, list[Entry]]]:
-        """What is kept for others than these: what `--python` named, and its entries."""
+        """Yields what is kept for other interpreters: the name that `--python` used, and the entries."""
         names = {name for interpreter in known for name in (interpreter.flavour, interpreter.executable)}
         for name in self._names():
             if name not in names and (entries := list(self._journal(name).entries())):
                 yield name, entries
 
     def drop_gone(self, settings: Settings) -> Iterator[str]:
-        """Drop what is kept for interpreters that are gone; what they were called."""
+        """Drop what is kept for interpreters that are gone. Yields their names."""
         for name, entries in self.others([]):
             if not _is_there(Flavour.parse(name), settings):
                 for entry in entries:

@@ -29,7 +29,7 @@ _UNLOCKED_WRITER = "stateless"
 def carry_out(
     assignment: Assignment, workspace: Workspace, sites: OpenSites, places: Places | None = None
 ) -> tuple[Tally, Places]:
-    """Do what this process can do: all but the places of others, or, in one for them, those.
+    """Carry out an assignment in all places of our own, or, in a process for other accounts, in theirs.
 
     Returns what became of the files, and the places of others. Raises PyctriggerError; what was done stays done.
     """
@@ -82,7 +82,7 @@ def carry_out(
 
 
 def _overview(assignment: Assignment, workspace: Workspace, wanted: Wanted) -> Overview | None:
-    """What a run learns for the glance of the next hook."""
+    """Returns what collects the notes for the next hook's glance, if this run keeps any."""
     target, request, _ = assignment
     if request.work is not Work.RUN or not (workspace.parts.are_kept or request.running.hook):
         return None

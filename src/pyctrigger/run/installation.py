@@ -17,7 +17,7 @@ from .workspace import Workspace
 
 
 def do_installation(assignment: Assignment, operation: Operation, report: FlavourReport) -> None:
-    """Do an assignment, and what is pending from before; what became of it goes into `report`.
+    """Do an assignment and all pending work. The results go into `report`.
 
     Raises PyctriggerError.
     """
@@ -61,7 +61,7 @@ def do_installation(assignment: Assignment, operation: Operation, report: Flavou
 
 
 def _note_in_state(assignment: Assignment, operation: Operation) -> None:
-    """Move to the journal what was kept elsewhere, and say what the state is about."""
+    """Move work that was kept elsewhere to the journal, and record what the state belongs to."""
     (target, request, _), store = assignment, operation.store
     try:
         if request.work in (Work.RUN, Work.REPAIR):
@@ -75,7 +75,7 @@ def _note_in_state(assignment: Assignment, operation: Operation) -> None:
 
 
 def _announce(assignment: Assignment, workspace: Workspace, sites: OpenSites) -> bool:
-    """A hook's first deed: make the transaction durable. False if that is all there is to do."""
+    """Make a hook's transaction durable before anything else. Returns False if nothing else is to be done."""
     running, backlog, operation = assignment.request.running, workspace.backlog, workspace.operation
     is_on = operation.settings.hooks_enabled
     ends_here = running.defer or not is_on
@@ -92,7 +92,7 @@ def _announce(assignment: Assignment, workspace: Workspace, sites: OpenSites) ->
 
 
 def _may_announce(assignment: Assignment, workspace: Workspace, sites: OpenSites, *, ends_here: bool) -> bool:
-    """What can't be written isn't journalled: nothing can be done there later either."""
+    """Whether work may be announced: where nothing can be written, nothing can be done later either."""
     from .plan.survey import are_read_only, find_denials, touched_places
 
     sites.require_account_owns()

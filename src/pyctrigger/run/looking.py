@@ -19,7 +19,7 @@ from .scope.target import Assignment
 
 
 def look(assignment: Assignment, operation: Operation, report: FlavourReport) -> None:
-    """Look at everything; what is found goes into `report`. Raises PyctriggerError."""
+    """Examine everything. The findings go into `report`. Raises PyctriggerError."""
     found, foreign = _inspect(assignment, operation)
     if foreign:
         from .others import trouble_with
@@ -40,7 +40,7 @@ def look(assignment: Assignment, operation: Operation, report: FlavourReport) ->
 
 
 def _inspect(assignment: Assignment, operation: Operation, places: Places | None = None) -> tuple[Inspected, Places]:
-    """Look at what this process can look at: all but the places of others, or, in one for them, those."""
+    """Examine all places of our own, or, in a process for other accounts, theirs."""
     target, request, touched = assignment
     wanted = wanted_bytecode(target, request, operation.settings, target.installation)
     with (

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Operation:
-    """Its settings are known from the start; all else is found by `prepare`.
+    """A call. Its settings are known from the start; `prepare` finds everything else.
 
     Raises UsageError and ConfigurationError.
     """
@@ -44,11 +44,11 @@ class Operation:
 
     @property
     def targets(self) -> list[Target]:
-        """Those of all assignments."""
+        """The targets of all assignments."""
         return [assignment.target for assignment in self.assignments]
 
     def prepare(self) -> None:
-        """Find all targets, and all that serves them. Raises UsageError and RefusedError."""
+        """Find all targets, and what they share. Raises UsageError and RefusedError."""
         request, report, scope = self.request, self.report, self.request.scope
         self.store, self.probed = open_known(request, self.observer)
         self._began = time.time()
@@ -70,7 +70,7 @@ class Operation:
             self.observer.found([f"{each.flavour} ({each.executable})" for each in found])
 
     def move_apart(self, observer: Observer) -> None:
-        """Go on in a process that was forked: `observer` passes to its parent what happens."""
+        """Continue in a forked process. `observer` passes everything on to the parent."""
         self.observer = observer
         self.store.send_notices_to(observer.notice)
         self.ownership = self.ownership.anew(observer.notice)
@@ -78,7 +78,7 @@ class Operation:
     # -- its targets ---------------------------------------------------------------------------------------------
 
     def _find_assignments(self, request: Request) -> list[PyctriggerError]:
-        """Find the targets of a request about one environment, or about none; what keeps others from being served."""
+        """Find the targets of a request about at most one environment. Returns errors of those that can't be used."""
         scope = request.scope
         assignments: list[Assignment] = []
         errors: list[PyctriggerError] = []
@@ -103,14 +103,14 @@ class Operation:
         return [error for error in errors if not (is_served and isinstance(error, NoEnvironmentError))]
 
     def _keep_unserved(self, python: str, request: Request, error: InterpreterError) -> None:
-        """A hook's work for an interpreter that is there and can't be started now: the next run does it."""
+        """Keep a hook's work for an interpreter that exists and can't be started now: the next run does it."""
         running = request.running
         is_kept = request.work is Work.RUN and (running.hook or running.defer) and not running.dry_run
         if is_kept and not request.scope.root and Unidentified(self.store).keep(python, request, self.settings):
             error.hint = KEPT
 
     def _spare_shared(self, target: Target, request: Request) -> Target:
-        """A purge of one flavour leaves the directories whose pycs another flavour of the same cache tag uses."""
+        """Leave out directories whose pycs another flavour with the same cache tag uses: a purge spares them."""
         scope = request.scope
         if scope.site_dirs or scope.prefixes:
             return target  # they are no other interpreter's own
@@ -123,7 +123,7 @@ class Operation:
         return spared
 
     def _join_errors(self) -> None:
-        """Say once where several flavours have no standard library."""
+        """Report once that several flavours have no standard library."""
         report = self.report
         without_library = [error for error in report.errors if isinstance(error, NoLibraryError)]
         if len(without_library) > 1:
@@ -132,7 +132,7 @@ class Operation:
             self.unserved = [(each, one if error in without_library else error) for each, error in self.unserved]
 
     def check_paths(self) -> bool:
-        """Name the paths that lie in no scope: an error, but for a hook, which leaves them out.
+        """Report paths that are in no scope: an error, unless it is a hook, which leaves them out.
 
         Returns whether the work can begin.
         """
@@ -164,13 +164,13 @@ class Operation:
         return self.request.work.writes and not (running.dry_run or running.stateless)
 
     def begin_record(self) -> None:
-        """Something is going to be changed. An idle hook doesn't come here, and costs nothing."""
+        """Record that something is about to change. An idle hook never calls this."""
         if self._recording is None and self._is_recorded:
             self._recording = self._record()
             self._recording.begin()
 
     def end_record(self) -> None:
-        """All is done, or has failed."""
+        """Record the end of the call."""
         is_idle = self._recording is None and self.request.running.hook and not _has_news(self.report)
         if self._is_recorded and not is_idle:
             (self._recording or self._record()).end(self.report)
@@ -182,7 +182,7 @@ class Operation:
 
 
 def divided(request: Request, notice: Callable[[str], None], errors: list[PyctriggerError]) -> list[Request]:
-    """The request, or one for each environment that it means; what keeps one from being found goes to `errors`."""
+    """Returns the request, or one for each environment that it means. `errors` gets what can't be found."""
     scope = request.scope
     names_one = len(scope.prefixes) < 2 and not scope.prefixes_below
     if names_one and (request.running.hook or scope.site_dirs or scope.prefixes or not request.transaction.paths):
@@ -193,7 +193,7 @@ def divided(request: Request, notice: Callable[[str], None], errors: list[Pyctri
 
 
 def _widening(request: Request, outside: Iterable[str], targets: Iterable[Target]) -> str:
-    """What takes the paths into the scope."""
+    """Returns the hint that brings the paths into the scope."""
     scope = request.scope
     if scope.prefixes or scope.prefixes_below:
         return "leave out --prefix, or name paths inside it"
@@ -205,7 +205,7 @@ def _widening(request: Request, outside: Iterable[str], targets: Iterable[Target
 
 
 def _has_news(report: Report) -> bool:
-    """Whether a hook's call did, left or met with anything."""
+    """Whether a hook's call has changed, deferred or failed anything."""
     return bool(report.errors) or any(
         run.deferred or run.tally.counts.changes or run.tally.failures or run.tally.unexamined for run in report.runs
     )

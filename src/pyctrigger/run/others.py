@@ -17,7 +17,7 @@ from .workspace import Workspace
 
 
 def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Places) -> Tally:
-    """Do the work in the places of others, as they; what became of their files. Raises PyctriggerError."""
+    """Do the work in places of other accounts, as these accounts. Returns the tally. Raises PyctriggerError."""
     from .flow import carry_out
 
     def carry_out_apart(relay: Relay) -> None:
@@ -43,7 +43,7 @@ def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Pl
 
 
 def glance_as_others(overview: Overview, assignment: Assignment, observer: Observer) -> Units | None:
-    """What a glance finds that looks into the places of others, too; nothing where that can't be: who looks says so."""
+    """Returns what a glance finds in places of other accounts as well; nothing if there is no process for them."""
 
     def glance(relay: Relay) -> Units | None:
         with OpenSites(assignment.target, assignment.request) as sites:
@@ -57,7 +57,7 @@ def glance_as_others(overview: Overview, assignment: Assignment, observer: Obser
 
 @contextlib.contextmanager
 def trouble_with(places: Places, tally: Tally) -> Iterator[None]:
-    """Where there is no process for these places, or it has died, that is one failure for each of them."""
+    """Count one failure for each of these places if there is no process for them, or it has died."""
     try:
         yield
     except DeathError as error:

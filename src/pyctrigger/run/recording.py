@@ -25,7 +25,7 @@ _Thing = TypeVar("_Thing")
 
 
 class Recording:
-    """The record of one run. Where it can't be kept, that is said once, and the run goes on without."""
+    """The record of one run. If it can't be kept, that is reported once, and the run continues without."""
 
     def __init__(self, request: Request, store: Store, began: float, notice: Callable[[str], None]) -> None:
         transaction = request.transaction
@@ -49,11 +49,11 @@ class Recording:
         )
 
     def begin(self) -> None:
-        """Note that the run changes something from now on."""
+        """Record that the run is about to change something."""
         self._add(self._run)
 
     def end(self, report: Report) -> None:
-        """Note what it did."""
+        """Record what it did."""
         room = _MOST_FAILURES // max(1, len(report.runs))
         errors = [(error.exit_code, printable(str(error))[:_LONGEST_MESSAGE]) for error in report.errors]
         ended = self._run._replace(
@@ -76,7 +76,7 @@ class Recording:
 
 
 def _options(request: Request) -> dict[str, Any]:
-    """What a request asks for beyond its defaults, as JSON can have it."""
+    """Returns the options of a request that differ from their defaults, as JSON."""
     defaults = Request(request.work).values()
     return {
         name: getattr(value, "value", value)
@@ -105,6 +105,6 @@ def _flavour(run: FlavourReport, room: int) -> PastFlavour:
 
 
 def first_that_fit(things: Sequence[_Thing], room: int, size: Callable[[_Thing], int]) -> list[_Thing]:
-    """As many of the first ones as there is room for."""
+    """Returns as many of the first things as there is room for."""
     sizes = accumulate(map(size, things))
     return [thing for thing, total in zip(things, sizes) if total <= room]

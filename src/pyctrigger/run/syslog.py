@@ -71,7 +71,7 @@ def _numbers_of(run: FlavourReport) -> str:
 
 
 def _log_line(request: Request, pieces: list[str]) -> str:
-    """As many of the pieces as fit, and how many more there are."""
+    """Returns one line with as many of the pieces as fit, and the number of the others."""
     _, event, manager = request.transaction
     options = ["--hook" if request.running.hook else None, manager, event if event != "unknown" else None]
     line = " ".join([request.work.value, *filter(None, options)]) + ": "
@@ -83,7 +83,7 @@ def _log_line(request: Request, pieces: list[str]) -> str:
 
 
 def _cut_to_one_line(text: str) -> str:
-    """One line of it that no reader of a log can take for two, or for a terminal's command; its middle may go."""
+    """Returns a text without line breaks and control characters. The middle of a long one is left out."""
     data = shown(text).encode("utf-8", "replace")
     if len(data) > _MOST_BYTES_OF_ONE:
         half = _MOST_BYTES_OF_ONE // 2
@@ -92,7 +92,7 @@ def _cut_to_one_line(text: str) -> str:
 
 
 def _write_line(priority: int, line: str) -> bool:
-    """Give it to syslog(3); whether that came to its end."""
+    """Pass a line to syslog(3). Returns whether that ended in time."""
     import threading  # only here, and only where a log is wanted
 
     def write() -> None:

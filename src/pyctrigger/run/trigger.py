@@ -119,7 +119,7 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
 
 
 def _as_purge_if_gone(own: Assignment) -> Assignment:
-    """A hook's run for an interpreter that is gone is a purge."""
+    """Returns a purge instead of a hook's run for an interpreter that is gone."""
     target, request, _ = own
     if request.work is not Work.RUN or not target.interpreter.is_gone:
         return own
@@ -129,7 +129,7 @@ def _as_purge_if_gone(own: Assignment) -> Assignment:
 
 
 def _finish_purge(assignment: Assignment, operation: Operation) -> None:
-    """The last run's interpreter is gone, and its bytecode with it; without any, only a person who named it is told."""
+    """Report that an interpreter is gone with its bytecode. Without bytecode, only if it was named."""
     report, flavour = operation.report, operation.report.runs[-1]
     operation.probed.forget(assignment.target.interpreter)
     if flavour.tally.counts.removed or flavour.tally.failures:

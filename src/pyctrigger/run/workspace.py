@@ -45,11 +45,11 @@ class Workspace:
         self.reload_parts()
 
     def reload_parts(self) -> None:
-        """Read what hooks compare at a glance, anew if another process has written it."""
+        """Read the notes for a hook's glance, again if another process has written them."""
         self.parts = self.operation.store.parts(self.installation)
 
     def move_apart(self, relay: Relay) -> None:
-        """Go on in a process that was forked: the parent has the lock, the journal, the history and the report."""
+        """Continue in a forked process. The parent has the lock, the journal, the history and the report."""
         self.operation.move_apart(relay)
         self.reload_parts()
         self._relay = relay
@@ -58,11 +58,11 @@ class Workspace:
 
     @property
     def lock_descriptor(self) -> int | None:
-        """Of the lock, while we have it."""
+        """The descriptor of the lock file, or None while we don't hold it."""
         return self._lock.descriptor if self._lock is not None else None
 
     def note_last_use(self) -> None:
-        """Before anything is read that somebody else may change: see when the lock was last used."""
+        """Record when the lock was last used, before anything is read that its holder may change."""
         directory = None if self.is_lockless or self._is_entered else lock_directory(self.operation.store.base)
         if directory is None:
             return
@@ -72,7 +72,7 @@ class Workspace:
             self._last_use = None
 
     def enter(self) -> bool:
-        """Before the first change: the journal, the lock, the history.
+        """Announce the work, take the lock and begin the history's record, before the first change.
 
         Returns whether what was read since the last use of the lock was noted may be out of date. Raises
         LockTimeoutError, and UsageError where there can be no lock.
@@ -92,7 +92,7 @@ class Workspace:
         return is_outdated
 
     def _take_lock(self) -> bool:
-        """Take the lock, or go on without where this system has none: what is written then gets other names."""
+        """Take the lock, or continue without if this system has none: files get other temporary names then."""
         from ..state.lock import InstallationLock, NoLocksError
 
         base, observer = self.operation.store.base, self.operation.observer
@@ -114,7 +114,7 @@ class Workspace:
         return is_outdated
 
     def leave(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
 
@@ -127,7 +127,7 @@ class Workspace:
     # -- results -------------------------------------------------------------------------------------------------
 
     def keep(self, results: Results, manifest: Manifest) -> None:
-        """Say what was left, save what was done, and hand over what became of the files."""
+        """Save what was done, and add the tally to the report."""
         results.tell_places()
         self.save(results, manifest)
         if self._relay is not None:
@@ -140,7 +140,7 @@ class Workspace:
             )
 
     def save(self, results: Results, manifest: Manifest) -> None:
-        """What was written is on the disk before the manifest says so, and that before the journal forgets it."""
+        """Save records, after what they describe is on the disk, and before the journal drops the work."""
         try:
             if results.sync():
                 self.parts.load()
@@ -152,7 +152,7 @@ class Workspace:
 
 
 def _is_root_of_a_namespace() -> bool:
-    """Whether root's fixed places are another root's."""
+    """Whether this root's fixed places belong to another root."""
     from ..namespaces import is_restricted
 
     return os.geteuid() == 0 and is_restricted()

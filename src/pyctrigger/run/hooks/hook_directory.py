@@ -29,15 +29,15 @@ _MOST_BYTES = 1 << 20
 
 
 class Occupant(NamedTuple):
-    """What has a hook's name."""
+    """What is found under a hook's name."""
 
     kind: str
-    """absent, file, link or other; what can't be read is other."""
+    """absent, file, link, or other (which includes what can't be read)."""
     content: bytes = b""
     mode: int = 0
 
     def state_of(self, file: HookFile) -> str:
-        """The state of a hook whose name it has: absent, installed (to the letter, and with its mode) or different."""
+        """Returns the state of the hook: absent, installed (with the same text and mode) or different."""
         if self.kind == "absent":
             return "absent"
         return "installed" if self == Occupant("file", file.text.encode(), file.mode) else "different"
@@ -45,7 +45,7 @@ class Occupant(NamedTuple):
 
 @contextlib.contextmanager
 def hold_lock(state_dir: str | None) -> Iterator[None]:
-    """Hold the lock of all calls that change hooks; where none can be had, as on a read-only disk, there is none.
+    """Hold the lock for changing hooks. On a read-only disk, and wherever there can be none, go without.
 
     Raises LockTimeoutError and RefusedError.
     """
@@ -75,11 +75,11 @@ class HookDirectory:
         self._path = path
 
     def look(self, name: str) -> Occupant:
-        """Returns what has a name. Raises ForeignPlaceError."""
+        """Returns what is found under a name. Raises ForeignPlaceError."""
         return self._read_or(lambda directory: _look_at(directory, name), Occupant("absent"))
 
     def names(self, most: int) -> list[str]:
-        """Returns the names in it, of the first so many that come. Raises ForeignPlaceError."""
+        """Returns at most this many of the names in it, sorted. Raises ForeignPlaceError."""
 
         def names_in(directory: int) -> list[str]:
             with os.scandir(directory) as entries:
@@ -105,7 +105,7 @@ class HookDirectory:
                     remove_unlocked(name, directory)
 
     def put(self, files: Sequence[HookFile]) -> None:
-        """Put files in their places, in place of what is there; if one can't be written, none comes.
+        """Put files in their places, replacing what is there. If one can't be written, none is installed.
 
         Raises PyctriggerError.
         """
@@ -127,7 +127,7 @@ class HookDirectory:
             sync(directory)
 
     def remove(self, files: Sequence[HookFile]) -> None:
-        """Remove those of the files that are there to the letter. Raises PyctriggerError."""
+        """Remove the files whose text and mode are unchanged. Raises PyctriggerError."""
         with self._explained(files[0]), self._entered() as directory:
             for file in files:
                 with self._explained(file):
@@ -137,7 +137,7 @@ class HookDirectory:
 
     @contextlib.contextmanager
     def _entered(self) -> Iterator[int]:
-        """The open directory, in which we act as the account whose place it is. Raises OSError."""
+        """Open the directory, and act as the account that controls it. Raises OSError."""
         opened = open_way(self._path, self._root)
         try:
             with opened as directory:
@@ -147,7 +147,7 @@ class HookDirectory:
 
     @contextlib.contextmanager
     def _explained(self, file: HookFile) -> Iterator[None]:
-        """Say of an OSError which file it is about. Raises PyctriggerError."""
+        """Turn an OSError into a PyctriggerError that names the file."""
         try:
             yield
         except ForeignPlaceError:

@@ -31,22 +31,22 @@ class SystemHook(NamedTuple):
 
     manager: str
     path: str
-    """Its file, as seen inside the root; a trigger that is part of a package: what in the database says so."""
+    """Its file, as seen inside the root; for a trigger in a package's metadata, the database."""
     package: str | None
-    """Whose it is; None: it was made by hand, or by `hooks install`."""
+    """The package that owns it. None: it was made by hand, or by `hooks install`."""
     pythons: tuple[str, ...]
-    """The flavours, or paths of interpreters, that it is for; none: every one that is found."""
+    """The flavours, or paths of interpreters, that it is for. Empty: every one that is found."""
     masked_by: str | None = None
-    """The file that the manager takes in its place."""
+    """The file that the manager uses instead."""
 
     @property
     def origin(self) -> str:
-        """Who put it there, in words."""
+        """Where it comes from, in words."""
         return "hand" if self.package is None else f"package {self.package}"
 
     @property
     def group(self) -> tuple[str, str]:
-        """What is one hook, in however many files: a package's, or those that were made for one flavour."""
+        """Identifies a hook that consists of several files: a package's, or those made for one flavour."""
         stem = _KIND.sub("", os.path.basename(self.path))
         return self.manager, stem if self.package is None else self.origin
 
@@ -55,13 +55,13 @@ class SystemHook(NamedTuple):
         return self.masked_by is None and self.is_for(python, executable)
 
     def is_for(self, python: str, executable: str | None = None) -> bool:
-        """Whether it was made for it, though another may take its place."""
+        """Whether it was made for it, even if another one masks it."""
         if not self.pythons:
             return "/" not in python or python in installed()  # every Python that is found, and no other
         return python in self.pythons or (executable is not None and executable in self.pythons)
 
     def does_work_of(self, path: str, python: str) -> bool:
-        """Whether it does what a hook in that file of the same manager would do for a flavour, or an interpreter."""
+        """Whether it does the work of a hook in that file, of the same manager, for a flavour or an interpreter."""
         own, other = _KIND.search(self.path), _KIND.search(path)
         return self.serves(python) and (own is None or (other is not None and own[1] == other[1]))
 
@@ -82,7 +82,7 @@ def is_ours(content: bytes) -> bool:
 
 
 def system_hooks(root: str | None, notice: Callable[[str], None]) -> list[SystemHook]:
-    """All of a system: those in files, and those that are part of a package. `notice` gets what can't be read."""
+    """Returns all hooks of a system: files, and triggers of packages. `notice` gets what can't be read."""
     found = [hook for name in HOOK_PLACES for hook in _in_files(name, root, notice)]
     owners = owners_of([hook.path for hook in found], files_of(root), notice)
     found = [hook._replace(package=owners[hook.path].package) if hook.path in owners else hook for hook in found]
@@ -100,7 +100,7 @@ def system_hooks(root: str | None, notice: Callable[[str], None]) -> list[System
 
 
 def rivals(hooks: Sequence[SystemHook], *, python: str | None = None) -> Iterator[tuple[SystemHook, SystemHook]]:
-    """Two hooks that both fire for one manager and Python; what was made by hand comes second, where there is one.
+    """Yields pairs of hooks that fire for the same manager and Python. One made by hand comes second.
 
     `python` asks for this flavour alone.
     """
@@ -118,7 +118,7 @@ def rivals(hooks: Sequence[SystemHook], *, python: str | None = None) -> Iterato
 
 
 def _in_files(manager: str, root: str | None, notice: Callable[[str], None]) -> Iterator[SystemHook]:
-    """Those of one manager that are files; a file in an earlier directory masks one of its name in a later one."""
+    """Yields the hook files of one manager. A file masks one of the same name in a later directory."""
     places = HOOK_PLACES[manager]
     masking: dict[str, str] = {}
     for path in places.directories:
@@ -141,7 +141,7 @@ def _in_files(manager: str, root: str | None, notice: Callable[[str], None]) -> 
 
 
 def _pythons(name: str, content: bytes) -> tuple[str, ...]:
-    """What a hook is for: the path of another interpreter that it calls, else what its name says, or its calls."""
+    """Returns what a hook is for: paths of interpreters that it calls, or else the flavour in its name or calls."""
     called = _distinct(_label(os.fsdecode(match[match.lastgroup or 0])) for match in _PYTHON.finditer(content))
     match = _NAMED.search(name)
     if match is None:
@@ -152,7 +152,7 @@ def _pythons(name: str, content: bytes) -> tuple[str, ...]:
 
 
 def _label(python: str) -> str:
-    """A flavour's short name; a path and what else stands after `--python` as it is."""
+    """Returns a flavour's short name. A path, or anything else after `--python`, is returned unchanged."""
     try:
         return python if "/" in python else Flavour.parse(python)._replace(path=None, called=None).name
     except PyctriggerError:

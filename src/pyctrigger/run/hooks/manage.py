@@ -29,16 +29,16 @@ class HookRequest(NamedTuple):
 
     action: str
     program: tuple[str, ...]
-    """What the hooks are to start."""
+    """The program that the hooks start."""
     manager: str | None = None
     pythons: tuple[str, ...] = ()
     root: str | None = None
     site_dirs: tuple[str, ...] = ()
     dry_run: bool = False
     state_dir: str | None = None
-    """Where release 0.1.0 remembered what hooks replaced; None: where all state is."""
+    """Where release 0.1.0 recorded what hooks replaced. None: the usual state directory."""
     stateless: bool = False
-    """Wait for no other call."""
+    """Don't wait for other calls."""
     force: bool = False
     """Replace what isn't ours, and install a hook beside another one."""
 
@@ -55,11 +55,11 @@ class Hook(NamedTuple):
     """What this call did: installed, removed, or nothing; kept: it isn't what this call would install, or a package
     owns it; refused: somebody else's file has its name, or another hook does the same."""
     owner: str | None = None
-    """The package that owns it, and that it so was kept for."""
+    """The package that owns it, which is why it was kept."""
     reason: str | None = None
     """Why it was refused."""
     served: str = ""
-    """For which Python it is: its flavour, or the path of another interpreter of it."""
+    """The Python that it is for: a flavour, or the path of another interpreter of that flavour."""
 
     def as_dict(self) -> dict[str, Any]:
         """The hook's part of the JSON object."""
@@ -76,7 +76,7 @@ class Hook(NamedTuple):
 
 
 class HookReport(Report):
-    """What became of the hooks."""
+    """The hooks, and what was done to them."""
 
     def __init__(self, action: str, *, dry_run: bool) -> None:
         super().__init__("hooks", dry_run=dry_run)
@@ -87,7 +87,7 @@ class HookReport(Report):
 
     @property
     def exit_code(self) -> int:
-        """1 where something that was to go, or was in the way, had to stay."""
+        """1 if something was kept that should have been removed or replaced."""
         return max(super().exit_code, any(hook.done in ("kept", "refused") for hook in self.hooks))
 
     def as_dict(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _manage(request: HookRequest) -> HookReport:
 
 
 def _install(report: HookReport, request: HookRequest) -> None:
-    """Put them in their places; if one is refused, none: half of a hook would be worse than none."""
+    """Install the hooks. If one is refused, none is installed: half of a hook would be worse than none."""
     if not request.force:
         standing = system_hooks(request.root, report.notices.append)
         report.hooks = [_checked(hook, _look(request, hook.file), standing) for hook in report.hooks]
@@ -149,7 +149,7 @@ def _install(report: HookReport, request: HookRequest) -> None:
 
 
 def _uninstall(report: HookReport, request: HookRequest) -> None:
-    """Remove what is there to the letter and no package's; what else calls pyctrigger is kept, and named."""
+    """Remove unchanged files that no package owns. Other files that call pyctrigger are kept, and named."""
     paths = [hook.file.path for hook in report.hooks if hook.state != "absent"]
     unknown: list[str] = []
     owners = owners_of(paths, files_of(request.root), unknown.append) if paths else {}
@@ -163,7 +163,7 @@ def _uninstall(report: HookReport, request: HookRequest) -> None:
 
 
 def _judged(hook: Hook, request: HookRequest, owner: str | None) -> Hook:
-    """The hook, with what `uninstall` does to it."""
+    """Returns the hook with what `uninstall` does to it."""
     if owner is not None:
         return hook._replace(done="kept", owner=owner)
     if hook.state == "installed":
@@ -172,7 +172,7 @@ def _judged(hook: Hook, request: HookRequest, owner: str | None) -> Hook:
 
 
 def _as_installed(file: HookFile, manager: str, subject: Subject, request: HookRequest) -> HookFile:
-    """The hook for the same interpreter that was made for it under its other name, if that is what is there."""
+    """Returns the hook made for the interpreter's other name, if that one is installed."""
     entry = _look(request, file)
     if entry.state_of(file) == "different":
         for python in other_names(subject):
@@ -184,7 +184,7 @@ def _as_installed(file: HookFile, manager: str, subject: Subject, request: HookR
 
 
 def _list_standing(report: HookReport, request: HookRequest, served: list[str]) -> None:
-    """Of what the system has, that which the request is about, and where two of these fire for one Python."""
+    """List the system's hooks that the request is about, and report pairs that fire for the same Python."""
     standing = system_hooks(request.root, report.notices.append)
     if request.manager is not None:
         standing = [hook for hook in standing if hook.manager == request.manager]
@@ -198,7 +198,7 @@ def _list_standing(report: HookReport, request: HookRequest, served: list[str]) 
 
 
 def _checked(hook: Hook, entry: Occupant, standing: list[SystemHook]) -> Hook:
-    """The hook, refused if somebody else's file has its name, or if another one does the same."""
+    """Returns the hook, refused if its name is taken by another file, or another hook does the same."""
     if hook.state == "installed":
         return hook
     if hook.state == "different" and not is_ours(entry.content):
@@ -215,7 +215,7 @@ def _checked(hook: Hook, entry: Occupant, standing: list[SystemHook]) -> Hook:
 
 
 def _masks(own: SystemHook, other: SystemHook) -> bool:
-    """Whether a manager would take our file in the place of the other, which a package has under the same name."""
+    """Whether our file would mask a package's hook of the same name."""
     return (
         own.manager == other.manager
         and other.package is not None
@@ -252,7 +252,7 @@ def _check(request: HookRequest) -> None:
 
 
 def _managers_of(root: str | None) -> list[str]:
-    """Those that run the system, or all of them where none does."""
+    """Returns the package managers of the system, or all of them if it has none."""
     present = [name for name, kind in MANAGERS.items() if kind(files_of(root)).is_present]
     return [name for name in present or MANAGERS if MANAGERS[name].package_with_hooks is None]
 
@@ -260,7 +260,7 @@ def _managers_of(root: str | None) -> list[str]:
 def _change(
     report: HookReport, request: HookRequest, done: str, change: Callable[[HookDirectory, list[HookFile]], None]
 ) -> None:
-    """Do to the files what is said of them; all hooks of a manager lie in one directory."""
+    """Apply `change` to the files marked `done`. All hooks of a manager are in one directory."""
     if request.dry_run:
         return
     directory = _directory(request, report.hooks[0].file)

@@ -14,7 +14,7 @@ from ...state.probed import ProbedInterpreters
 
 
 def subjects(pythons: Sequence[str], program: tuple[str, ...], site_dirs: tuple[str, ...]) -> Iterator[Subject]:
-    """Each of these Pythons once, or of those in the standard directories. Raises UsageError, InterpreterError."""
+    """Yields each of these Pythons, or all in the standard directories, once. Raises UsageError, InterpreterError."""
     seen = set()
     for python in pythons or [os.path.basename(path) for path in installed()]:
         try:
@@ -29,7 +29,7 @@ def subjects(pythons: Sequence[str], program: tuple[str, ...], site_dirs: tuple[
 
 
 def subject_of(python: str, program: tuple[str, ...], site_dirs: tuple[str, ...]) -> Subject:
-    """What a hook is for, with the path that it is to name, if any. Raises UsageError, InterpreterError.
+    """Returns what a hook is for, with the path that it has to name, if any. Raises UsageError, InterpreterError.
 
     By a version alone nothing is started, so that a hook looks the same wherever it is made. A name such as `python3`
     is the version that it has now: a hook's own name and paths are one flavour's. Another executable than the first of
@@ -53,12 +53,12 @@ def subject_of(python: str, program: tuple[str, ...], site_dirs: tuple[str, ...]
 
 
 def other_names(subject: Subject) -> list[str]:
-    """The path of a version's first executable, and that version of such a path."""
+    """Returns the other name of a version's first executable: its path, or, for that path, the version."""
     return [subject.version] if subject.path else Flavour.parse(subject.version).candidates()[:1]
 
 
 def is_first_of_version(path: str, flavour: Flavour) -> bool:
-    """Whether an executable is what a flavour's version alone leads to; an environment's own never is."""
+    """Whether an executable is the one that its version alone means. An environment's own never is."""
     first = flavour.candidates()[:1]
     return environment_of(path) is None and [os.path.realpath(path)] == [os.path.realpath(each) for each in first]
 
