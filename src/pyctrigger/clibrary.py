@@ -29,10 +29,11 @@ def call(function: str, *arguments: object) -> int:
         called = getattr(_libraries[0], function)
     except (ImportError, AttributeError, OSError) as error:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
-    result = int(called(*(ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)))
-    if result < 0:
+    converted = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    while (result := int(called(*converted))) < 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
     return result
 
 
@@ -59,15 +60,12 @@ def open_on_this_mount(name: str, flags: int, directory: int) -> int:
     """
     flags |= os.O_NOFOLLOW
     how = struct.pack("=3Q", flags, 0, _NO_XDEV | _NO_SYMLINKS)
-    while _has_openat2:
-        try:
+    try:
+        if _has_openat2:
             return call("syscall", _OPENAT2, directory, os.fsencode(name), how, len(how))
-        except InterruptedError:
-            continue
-        except OSError as error:
-            if error.errno not in (*_REFUSALS, errno.EINVAL):
-                raise
-            break
+    except OSError as error:
+        if error.errno not in (*_REFUSALS, errno.EINVAL):
+            raise
     descriptor = os.open(name, flags, dir_fd=directory)
     if os.fstat(descriptor).st_dev != os.fstat(directory).st_dev:
         os.close(descriptor)

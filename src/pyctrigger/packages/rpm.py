@@ -23,7 +23,6 @@ _PROGRAMS = ("/usr/bin/rpm", "/bin/rpm")
 _COMMAND = b"/usr/bin/pyctrigger"
 #: Seconds.
 _PATIENCE = 60
-_PYC = b".pyc"
 #: Skips the headers of packages without bytecode, which most are. In hexadecimal, so that bytes are compared.
 _WITH_PYC = "select blob from Packages where instr(blob, x'2e707963')"
 _WITH_FILE = "select blob from Packages where hnum in (select hnum from Basenames where key = cast(? as text))"
@@ -65,7 +64,7 @@ class Rpm(Manager):
             with self._files.open_database(self.database, tables) as database:
                 if paths is None:
                     for (blob,) in database.execute(_WITH_PYC):
-                        yield from ((path, "") for path in PackageHeader(bytes(blob)).files(_PYC))
+                        yield from ((path, "") for path in PackageHeader(bytes(blob)).files(b".pyc"))
                 for base in {os.path.basename(path) for path in paths or ()}:
                     for (blob,) in database.execute(_WITH_FILE, (base,)):
                         header = PackageHeader(bytes(blob))

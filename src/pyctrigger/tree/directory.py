@@ -17,7 +17,8 @@ from collections.abc import Callable
 
 from ..stamps import inode_of
 from .identity import Acting, ForeignPlaceError, Identity, identity_of, is_root, making_for, masking_nothing_of
-from .opened import Opened, account_of_owner, is_confined, open_below, open_name, read_link
+from .opened import DIRECTORY, FILE, TRAVERSE, Opened, account_of_owner, is_confined, open_below, open_name, read_link
+from .permission.access_lists import has_list
 
 _Accept = Callable[[list[int], os.stat_result], bool]
 
@@ -29,15 +30,10 @@ def _open_max() -> int:
         return 256
 
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: O_NONBLOCK: opening a FIFO for reading would block until it has a writer.
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Directories kept open at once: those above the current one, and the few that results are still written to. At most a
 #: quarter of what this process may open.
 _MAX_OPEN = min(192, max(8, _open_max() // 4))
 _MAX_LINKS = 40
-#: A directory on the way to another one. Passing through needs no permission to list it.
-_TRAVERSE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Tree:
@@ -64,7 +60,7 @@ class Tree:
         Links above a site directory are followed; inside a root they can't leave it. Raises OSError.
         """
         if root is None and not is_root():
-            return cls(Opened(os.open(path, _DIRECTORY & ~os.O_NOFOLLOW), None), path)
+            return cls(Opened(os.open(path, DIRECTORY & ~os.O_NOFOLLOW), None), path)
         return cls(open_way(path, root), path, root)
 
     def __enter__(self) -> Tree:
@@ -118,7 +114,7 @@ class Tree:
 
     def _open_below(self, above: str, name: str) -> Opened:
         confined = is_confined(self._staged)
-        return open_below(self.entered(above), name, _DIRECTORY, judged=self.is_judged, confined=confined)
+        return open_below(self.entered(above), name, DIRECTORY, judged=self.is_judged, confined=confined)
 
     def nearest(self, relative: str) -> Opened:
         """Returns a directory below, or the nearest one above it that can be opened."""
@@ -157,7 +153,7 @@ class Tree:
     def open_file(self, relative: str, name: str) -> int:
         """Open a file of any kind for reading. Never blocks, never follows a link. Raises OSError."""
         with self.entered(relative) as directory:
-            return open_name(name, _FILE, directory, is_confined(self._staged))
+            return open_name(name, FILE, directory, is_confined(self._staged))
 
     def read_link(self, relative: str, name: str) -> str:
         """Returns what a link contains. Raises OSError."""
@@ -212,20 +208,16 @@ class Tree:
         if self.account_at(relative) is not None:
             return None
         path = self.describe(relative, name)
-        try:
-            with _Way(self._staged or "/", accept=_is_ours_and_open) as way:
-                if way.follow(path) is None:
-                    return None
-                opened = Opened(os.dup(way.directory), None)
-                return Tree(opened, os.path.dirname(path)), way.names[-1]
-        except _RejectedComponent:
-            return None
+        with _Way(self._staged or "/", accept=_is_ours_and_open) as way:
+            if way.follow(path) is None:
+                return None
+            return Tree(Opened(os.dup(way.directory), None), os.path.dirname(path)), way.names[-1]
 
     def open_linked(self, relative: str, name: str) -> Opened:
         """Open the directory that a link leads to, wherever it is, for reading. Raises OSError."""
         with self.entered(relative) as directory:
             if self._staged is None:
-                linked = os.open(name, _DIRECTORY & ~os.O_NOFOLLOW, dir_fd=directory)
+                linked = os.open(name, DIRECTORY & ~os.O_NOFOLLOW, dir_fd=directory)
             else:
                 linked = open_in_root(self._staged, self.describe(relative, name))
             return Opened(linked, self.account_at(relative))
@@ -317,10 +309,6 @@ def account_on_way(path: str) -> int | None:
     return None
 
 
-class _RejectedComponent(Exception):
-    """A component of a path that `accept` rejected."""
-
-
 class _Way:
     """The way to a path from "/", or from a staged root, component by component and through links.
 
@@ -357,20 +345,23 @@ class _Way:
         if self.follow(path) is not None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         with Acting(self._identity):
-            found = Opened(os.open(".", _DIRECTORY, dir_fd=self.directory), self._identity)
+            found = Opened(os.open(".", DIRECTORY, dir_fd=self.directory), self._identity)
         found.exposed = self._exposed
         return found
 
     def follow(self, path: str) -> os.stat_result | None:
-        """Follow a path. Returns the status of the file at its end, or None for a directory. Raises OSError."""
+        """Follow a path. Returns the status of the file at its end; None for a directory, and if a part isn't accepted.
+
+        Raises OSError.
+        """
         if self._is_judged:
-            self._ancestry.append(os.open("/", _TRAVERSE))
+            self._ancestry.append(os.open("/", TRAVERSE))
             self._walk(_absolute(self._root))
             while len(self._ancestry) > 1:
                 os.close(self._ancestry.pop(0))
             self.names.clear()
         else:
-            self._ancestry.append(os.open(self._root, _TRAVERSE & ~os.O_NOFOLLOW))
+            self._ancestry.append(os.open(self._root, TRAVERSE & ~os.O_NOFOLLOW))
         self._is_confined = is_confined(self._root)
         return self._walk(path)
 
@@ -385,6 +376,8 @@ class _Way:
                     os.close(self._ancestry.pop())
                     self.names.pop()
                 continue
+            if self._accept and not self._accept(self._ancestry, self._lstat(part)):
+                return None
             destination = self._examine(part)
             if destination is not None:
                 pending += destination.split("/")[::-1]
@@ -396,20 +389,16 @@ class _Way:
                     raise
                 self.names.append(part)
                 with Acting(self._identity):
-                    return os.stat(part, dir_fd=self.directory, follow_symlinks=False)
+                    return self._lstat(part)
             self.names.append(part)
         return None
 
     def _examine(self, name: str) -> str | None:
         """Returns what a link contains, None for any other component. Raises OSError."""
-        if self._accept:
-            step = os.stat(name, dir_fd=self.directory, follow_symlinks=False)
-            if not self._accept(self._ancestry, step):
-                raise _RejectedComponent
         if self._is_judged and self._identity is None:
             mode = os.fstat(self.directory).st_mode
             if mode & stat.S_ISVTX:
-                link = os.stat(name, dir_fd=self.directory, follow_symlinks=False)
+                link = self._lstat(name)
                 # In a sticky directory only a link's owner can replace it.
                 if stat.S_ISLNK(link.st_mode) and link.st_uid != 0:
                     self._identity = identity_of(link.st_uid)
@@ -427,9 +416,12 @@ class _Way:
                 self.names.clear()
         return destination
 
+    def _lstat(self, name: str) -> os.stat_result:
+        return os.stat(name, dir_fd=self.directory, follow_symlinks=False)
+
     def _descend(self, name: str) -> None:
         above = Opened(self.directory, self._identity)
-        opened = open_below(above, name, _TRAVERSE, judged=self._is_judged, confined=self._is_confined)
+        opened = open_below(above, name, TRAVERSE, judged=self._is_judged, confined=self._is_confined)
         self._identity = opened.identity
         self._ancestry.append(opened.descriptor)
 
@@ -446,9 +438,7 @@ def _is_ours_and_open(way: list[int], step: os.stat_result) -> bool:
         return True  # whoever can't enter the first directory reaches neither the link nor its target
     if status.st_mode & 0o111 != 0o111:
         return False
-    from .permission.access_lists import has_list  # few links lead out of a tree
-
-    listed = os.open(".", _DIRECTORY, dir_fd=way[-1])
+    listed = os.open(".", DIRECTORY, dir_fd=way[-1])
     try:
         return not has_list(listed)
     finally:

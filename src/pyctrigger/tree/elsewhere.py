@@ -9,9 +9,7 @@ from collections.abc import Container
 from ..pyc.names import SOURCE_SUFFIX
 from ..stamps import inode_of
 from .directory import Tree
-from .opened import Opened, walk_up
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from .opened import DIRECTORY, Opened, walk_up
 
 
 def goal_of(tree: Tree, relative: str, name: str) -> str | None:
@@ -44,7 +42,7 @@ def _holds_sources(directory: int, depth: int) -> bool:
             if depth and entry.name.isidentifier() and entry.is_dir(follow_symlinks=False):
                 below.append(entry.name)
     for name in below:
-        inner = os.open(name, _DIRECTORY, dir_fd=directory)
+        inner = os.open(name, DIRECTORY, dir_fd=directory)
         try:
             if _holds_sources(inner, depth - 1):
                 return True

@@ -48,7 +48,6 @@ class _Process:
         self.current: Identity | None = None
         #: For each `with` block that we are in: whether it took on an account's ids.
         self.blocks: list[bool] = []
-        self.own_group = 0
         self.own_groups: list[int] = []
         #: For each account its identity, proven to work, or the reason why it can't be taken on.
         self.known: dict[int, Identity | str] = {}
@@ -59,12 +58,10 @@ _process = _Process()
 
 def begin_acting() -> None:
     """Let this process act as other accounts. It must be forked for that, and have one thread. Raises OSError."""
-    from .permission import access_lists  # noqa: F401 - imported now: the account may not be able to read root's Python
-
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     _process.acts = True
-    _process.own_group, _process.own_groups = 0, os.getgroups()
+    _process.own_groups = os.getgroups()
 
 
 def places_met() -> int:
@@ -162,7 +159,7 @@ def make_directory(parent: int, name: str, mode: int, gid: int) -> None:
         try:
             os.mkdir(name, mode, dir_fd=parent)
         finally:
-            os.setegid(_process.own_group)
+            os.setegid(0)
     else:
         _make_in_child(parent, name, mode, gid)
 
@@ -239,7 +236,7 @@ def _assume(identity: Identity) -> None:
 def _resume() -> None:
     _process.current = None
     os.seteuid(0)
-    os.setegid(_process.own_group)
+    os.setegid(0)
     os.setgroups(_process.own_groups)
 
 

@@ -92,10 +92,8 @@ def list_pycs(directory: int) -> PycListing:
     names, directories = {}, []
     with os.scandir(directory) as entries:
         for entry in entries:
-            if entry.is_file(follow_symlinks=False):
-                names[entry.name] = True
-            elif entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=False):
                 directories.append(entry.name)
             else:
-                names[entry.name] = False
+                names[entry.name] = entry.is_file(follow_symlinks=False)
     return PycListing(names, directories)

@@ -12,9 +12,11 @@ from .identity import Acting, Identity, acting_as_ourselves, identity_of
 from .permission.access_lists import WRITE, access_list
 from .permission.readers import Grants
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: For a directory that may be entered, but not read (open(2), Linux).
-_TRAVERSE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: O_NONBLOCK: opening a FIFO for reading would block until it has a writer.
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: For a directory on the way to another one, which may be entered, but not read (open(2), Linux).
+TRAVERSE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Levels of directories up to the system's root.
 _MAX_DEPTH = 4096
 
@@ -135,9 +137,9 @@ def _open_parent(directory: int, opened: Opened) -> int:
 
 def _open_above(directory: int) -> int:
     try:
-        return os.open("..", _DIRECTORY, dir_fd=directory)
+        return os.open("..", DIRECTORY, dir_fd=directory)
     except PermissionError:
-        return os.open("..", _TRAVERSE, dir_fd=directory)
+        return os.open("..", TRAVERSE, dir_fd=directory)
 
 
 def reason_to_distrust(

@@ -14,12 +14,10 @@ from ..bounded import regular_status
 from ..stamps import stamp_of
 from ..tuples import NamedTuple
 from .directory import Tree
-from .opened import Opened
+from .opened import FILE, Opened
 from .permission.access_lists import access_list
 
 T = TypeVar("T")
-
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 #: Bytes. No real source comes near it; one that did would exhaust a worker (a million statements take 2.4 GB).
 LARGEST_SOURCE = 64 << 20
@@ -193,7 +191,7 @@ def source_rights(tree: Tree, relative: str, name: str) -> SourceRights:
 def look_at_pyc(directory: int, name: str, size: int) -> tuple[bytes, int]:
     """Returns the first bytes of a pyc in an open directory, and its size; empty and 0 if it can't be read."""
     try:
-        descriptor = os.open(name, _OPEN, dir_fd=directory)
+        descriptor = os.open(name, FILE, dir_fd=directory)
         try:
             return os.read(descriptor, size), os.fstat(descriptor).st_size
         finally:
@@ -205,7 +203,7 @@ def look_at_pyc(directory: int, name: str, size: int) -> tuple[bytes, int]:
 def pyc_rights(directory: int, name: str) -> tuple[os.stat_result, bytes | None]:
     """Returns the status of a pyc in an open directory, and its access list. Raises OSError."""
     try:
-        descriptor = os.open(name, _OPEN, dir_fd=directory)
+        descriptor = os.open(name, FILE, dir_fd=directory)
     except PermissionError:  # we can't read it, whatever its access list says
         return os.stat(name, dir_fd=directory, follow_symlinks=False), None
     try:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from typing import Optional
 
 from .directory import Tree
 from .layout import Layout
 
-#: Result for one file: its name, whether we removed it, and the error.
-Removed = tuple[str, bool, Optional[OSError]]
 
-
-def remove_files(layout: Layout, relative: str, doomed: Iterable[tuple[str, str | None]]) -> Iterator[Removed]:
+def remove_files(
+    layout: Layout, relative: str, doomed: Iterable[tuple[str, str | None]]
+) -> Iterator[tuple[str, bool, OSError | None]]:
     """Remove files from the pycache of `relative`. Each comes with the source that has to be gone first, or None.
 
-    Yields the result for each file whose source is gone.
+    Yields the result for each file whose source is gone: its name, whether we removed it, and the error.
     """
     pycache = layout.pycache(relative)
     for name, source in doomed:
