@@ -53,12 +53,7 @@ def confined(
         return start(account)
     children: list[_Child] = []
     errors: list[BaseException] = []
-    # Changing ids makes the process undumpable, which hides it from debuggers, and its /proc/self/fd from the child.
-    dumpable = -1
-    if account is not None and _CALLS is not None:
-        with contextlib.suppress(OSError):  # there is no ctypes
-            dumpable = _prctl(_PR_GET_DUMPABLE)
-    becomes = dumpable >= 0
+    becomes = account is not None and _CALLS is not None and _has_c_library()
 
     def run() -> None:
         try:
@@ -69,6 +64,8 @@ def confined(
         except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
             errors.append(error)
 
+    # Changing ids makes the process undumpable, which hides it from debuggers, and its /proc/self/fd from the child.
+    dumpable = _prctl(_PR_GET_DUMPABLE) if becomes else 0
     thread = threading.Thread(target=run)
     try:
         thread.start()
@@ -78,8 +75,7 @@ def confined(
         return start(account)
     finally:
         if becomes:
-            with contextlib.suppress(OSError):  # 2 can't be set (prctl(2))
-                _prctl(_PR_SET_DUMPABLE, dumpable)
+            _prctl(_PR_SET_DUMPABLE, dumpable)
     if errors:
         raise errors[0]
     return children[0]
@@ -109,9 +105,19 @@ def _wait_until_gone(thread: int) -> None:
             time.sleep(_POLL)
 
 
+def _has_c_library() -> bool:
+    try:
+        return call("getpid") > 0
+    except OSError:
+        return False
+
+
 def _prctl(option: int, *arguments: int) -> int:
-    """Call prctl(2), which refuses some options unless all other arguments are 0. Raises OSError."""
-    return call("prctl", option, *(*arguments, 0, 0, 0, 0)[:4])
+    """Call prctl(2), which refuses some options unless all other arguments are 0. Returns -1 if it fails."""
+    try:
+        return call("prctl", option, *(*arguments, 0, 0, 0, 0)[:4])
+    except OSError:
+        return -1  # this system refuses it, or 2 as a new value of PR_SET_DUMPABLE
 
 
 def _become_account(account: Account) -> None:
