@@ -36,12 +36,13 @@ def parse_answer(said: bytes, limits: ArchiveLimits) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise NoAnswerError(f"{type(error).__name__}") from error
     _require(isinstance(answer, dict) and set(answer) <= {"format", "failure", "magic_numbers", "counts", "findings"})
-    checked = {"format": _format(answer.get("format")), "failure": _failure(answer.get("failure"))}
+    checked = {"format": answer.get("format"), "failure": _failure(answer.get("failure"))}
+    _require(checked["format"] is None or (isinstance(checked["format"], str) and checked["format"] in FORMATS))
     if "counts" not in answer:
         _require(checked["failure"] is not None)
         return checked
     counts = _counts(answer["counts"], limits)
-    findings = [_finding(each, limits) for each in _list(answer.get("findings"), limits.findings)]
+    findings = [_finding(each, limits) for each in _sized(answer.get("findings"), list, limits.findings)]
     _require(len(findings) <= sum(counts[kind] for kind in KINDS))
     bytecode = _bytecode(answer.get("magic_numbers"), counts["pycs"])
     return {**checked, "counts": counts, "findings": findings, "bytecode": bytecode}
@@ -52,14 +53,9 @@ def _require(holds: bool) -> None:
         raise NoAnswerError("it is none")
 
 
-def _list(value: Any, most: int) -> list[Any]:
-    _require(isinstance(value, list) and len(value) <= most)
-    return list(value)
-
-
-def _dictionary(value: Any, most: int) -> dict[str, Any]:
-    _require(isinstance(value, dict) and len(value) <= most)
-    return dict(value)
+def _sized(value: Any, kind: type[Any], most: int) -> Any:
+    _require(isinstance(value, kind) and len(value) <= most)
+    return value
 
 
 def _number(value: Any, most: int) -> int:
@@ -68,37 +64,31 @@ def _number(value: Any, most: int) -> int:
 
 
 def _text(value: Any, longest: int) -> str:
-    _require(isinstance(value, str) and len(value) <= longest)
     try:
-        value.encode("utf-8", "surrogateescape")
+        _sized(value, str, longest).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half of a pair: no bytes have it for their text
         _require(False)
     return str(value)
 
 
-def _format(value: Any) -> str | None:
-    _require(value is None or (isinstance(value, str) and value in FORMATS))
-    return None if value is None else str(value)
-
-
 def _failure(value: Any) -> dict[str, str] | None:
     if value is None:
         return None
-    failure = {str(key): _text(text, _LONGEST_MESSAGE) for key, text in _dictionary(value, 3).items()}
+    failure = {str(key): _text(text, _LONGEST_MESSAGE) for key, text in _sized(value, dict, 3).items()}
     _require({"kind", "message"} <= set(failure) <= {"kind", "message", "mend"} and failure["kind"] in FAILURES)
     _require(failure.get("mend", RAISE_SIZE) in HINTS)
     return failure
 
 
 def _counts(value: Any, limits: ArchiveLimits) -> dict[str, int]:
-    counts = _dictionary(value, len(COUNTS))
+    counts = _sized(value, dict, len(COUNTS))
     _require(set(counts) == set(COUNTS))
     # One source may have one finding for each level and tag that there is.
     return {key: _number(counts[key], limits.entries * 2) for key in COUNTS}
 
 
 def _finding(value: Any, limits: ArchiveLimits) -> list[str | None]:
-    fields = _list(value, 5)
+    fields: list[Any] = _sized(value, list, 5)
     _require(len(fields) == 5 and all(isinstance(each, str) for each in fields[:2]))
     kind, reason, *paths = fields
     _require(reason in REASONS.get(kind, ()))
@@ -113,10 +103,10 @@ def _finding(value: Any, limits: ArchiveLimits) -> list[str | None]:
 
 def _bytecode(value: Any, most: int) -> list[dict[str, Any]]:
     numbers: dict[bytes, dict[str, int]] = {}
-    for digits, tags in _dictionary(value, MOST_MAGIC_NUMBERS).items():
+    for digits, tags in _sized(value, dict, MOST_MAGIC_NUMBERS).items():
         _require(_MAGIC.match(digits) is not None)
         held = numbers[bytes.fromhex(digits)] = {}
-        for tag, count in _dictionary(tags, MOST_TAGS).items():
+        for tag, count in _sized(tags, dict, MOST_TAGS).items():
             _require("/" not in _text(tag, _LONGEST_TAG))
             held[tag] = _number(count, most)
     _require(sum(sum(tags.values()) for tags in numbers.values()) <= most)

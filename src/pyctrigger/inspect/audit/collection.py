@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from ...tree.directory import Tree
@@ -29,7 +30,8 @@ class Collection:
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._trees: list[Tree] = []
+        self._trees = ExitStack()
+        self.close = self._trees.close
         #: By path, what returns a descriptor of a regular file for reading, or raises OSError.
         self.candidates: dict[str, Callable[[], int]] = {}
         try:
@@ -39,22 +41,16 @@ class Collection:
             self.close()
             raise
 
-    def close(self) -> None:
-        """Give the directories back."""
-        for tree in self._trees:
-            tree.close()
-        self._trees = []
-
     def _add(self, path: str) -> None:
         try:
             if not stat.S_ISDIR(os.stat(path).st_mode):
                 self.candidates.setdefault(path, partial(_open_named, path))
                 return
-            self._trees.append(Tree.open(path))
+            tree = self._trees.enter_context(Tree.open(path))
         except (OSError, ValueError) as error:
             self.candidates.setdefault(path, partial(_fail, error))
             return
-        self._walk(self._trees[-1])
+        self._walk(tree)
 
     def _walk(self, tree: Tree) -> None:
         """Add what is named like an archive: a directory's own files first, then what lies below it, each by name."""

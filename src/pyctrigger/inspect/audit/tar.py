@@ -11,6 +11,12 @@ from .contents import DIRECTORY, FILE, HARD_LINK, LINK, OTHER, Member
 from .streams import Forward, Readable, Window, decompressed
 
 _BLOCK = 512
+_KINDS = {
+    **dict.fromkeys((tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE), FILE),
+    tarfile.DIRTYPE: DIRECTORY,
+    tarfile.SYMTYPE: LINK,
+    tarfile.LNKTYPE: HARD_LINK,
+}
 # A .deb is an ar archive with a tar in it (deb(5)). The framing is 60 bytes a member, without long names, and read
 # here: without it a Debian system would need an extra for its own packages.
 DEB_MAGIC = b"!<arch>\n"
@@ -83,15 +89,7 @@ def deb_members(file: BinaryIO, budget: Budget) -> Iterator[Member]:
 
 
 def _member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
-    kind = OTHER
-    if info.isdir():
-        kind = DIRECTORY
-    elif info.issym():
-        kind = LINK
-    elif info.islnk():
-        kind = HARD_LINK
-    elif info.isreg() and not info.issparse():
-        kind = FILE
+    kind = OTHER if info.issparse() else _KINDS.get(info.type, OTHER)
 
     def content() -> Readable:
         file = tar.extractfile(info)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from ...clibrary import call
 from ...errors import InterpreterError
-from ...interpreter.child import describe_death, printable
+from ...interpreter.child import describe_death
 
 #: Bytes of standard error that are kept: the last ones tell what went wrong.
 _MOST_STDERR = 8192
@@ -135,10 +135,9 @@ def _kill_group(pid: int) -> None:
 
 
 def _describe(returncode: int, said: bytes) -> str:
-    """How it ended, with the last line that it said: a traceback's other lines are text of somebody's source."""
-    lines = said.decode("utf-8", "replace").strip().splitlines()
-    last = printable(lines[-1].encode("utf-8", "replace")) if lines else ""
-    return describe_death(returncode) + (f", it said: {last}" if last else "")
+    """Returns how it ended, with the last line that it said: the others of a traceback quote somebody's source."""
+    lines = said.strip().splitlines()
+    return describe_death(returncode, lines[-1] if lines else b"")
 
 
 class _Attendant:

@@ -22,7 +22,7 @@ from ...run.scope.stored import open_state
 from ...state.history import History, PastRun, elapsed
 from ...state.lock import Holder
 from ..past import require_readable
-from .standing import Standing, standing_of
+from .status import Standing, standing_of
 from .watched import find_watched
 
 
