@@ -75,25 +75,19 @@ def measure(request: MeasureRequest, observer: Observer) -> MeasureReport:
     return report
 
 
-def _interpreters(request: MeasureRequest, settings: Settings) -> Iterator[Interpreter | PyctriggerError]:
-    """The interpreters of the environments, or those that were named; an environment's is of the flavour named."""
+def _interpreters(request: MeasureRequest, settings: Settings) -> Iterator[Found]:
+    """Yields the interpreters of the environments, each of the flavour that was named, or those that were named."""
     scope = Scope(prefixes=request.prefixes) if request.prefixes else Scope(pythons=request.pythons)
     for found in find_interpreters(Request(Work.STATUS, scope), settings, ProbedInterpreters(None)):
-        yield _require_named(found, request) if request.prefixes else found
-
-
-def _require_named(found: Found, request: MeasureRequest) -> Found:
-    if isinstance(found, PyctriggerError):
-        return found
-    for text in request.pythons:
-        try:
-            found.require(Flavour.parse(text))
-        except PyctriggerError:
-            return NoEnvironmentError(
-                f"{found.environment or found.prefix} is an environment of {found.flavour}, not of {text}",
-                hint=f"use --python {found.flavour}, or leave it out",
-            )
-    return found
+        if request.prefixes and request.pythons and not isinstance(found, PyctriggerError):
+            (text,) = request.pythons
+            try:
+                found.require(Flavour.parse(text))
+            except PyctriggerError:
+                message = f"{found.environment or found.prefix} is an environment of {found.flavour}, not of {text}"
+                yield NoEnvironmentError(message, hint=f"use --python {found.flavour}, or leave it out")
+                continue
+        yield found
 
 
 class _Session:

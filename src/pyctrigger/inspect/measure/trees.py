@@ -13,6 +13,7 @@ import enum
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -91,8 +92,8 @@ class Trees:
         self._kind = kind
         self._names = PycNames(interpreter.cache_tag)
         self._header = HeaderFormat.of(interpreter.magic_number, interpreter.version)
-        self._library = () if stdlib else tuple({os.path.realpath(at) for at in own_directories(interpreter).library})
-        self._in_library: dict[str, bool] = {}
+        library = () if stdlib else tuple({os.path.realpath(at) for at in own_directories(interpreter).library})
+        self._is_in_library = lru_cache(maxsize=None)(partial(_is_in_library, library))
         #: What is stale, absent or fresh in its tree.
         self.measured: dict[str, Pyc] = {}
         #: What is fresh in every tree: the standard library's, unless it is to be measured.
@@ -231,15 +232,14 @@ class Trees:
                     yield Pyc(os.path.join(inside, name), path, self._names.level_of(name))
 
     def _is_library(self, source: str) -> bool:
-        directory = os.path.dirname(source)
-        if directory not in self._in_library:
-            real = os.path.realpath(directory)
-            self._in_library[directory] = any(
-                real == library
-                or (real.startswith(library + "/") and not PACKAGE_DIRECTORIES & {*real[len(library) :].split("/")})
-                for library in self._library
-            )
-        return self._in_library[directory]
+        return self._is_in_library(os.path.dirname(source))
+
+
+def _is_in_library(library: tuple[str, ...], directory: str) -> bool:
+    """Whether a directory is in a standard library, and not in a directory of packages below one."""
+    real = os.path.realpath(directory)
+    inside = [real[len(each) :] for each in library if f"{real}/".startswith(f"{each}/")]
+    return any(not PACKAGE_DIRECTORIES & {*each.split("/")} for each in inside)
 
 
 def _room(tree: str, path: str) -> str:
