@@ -46,7 +46,8 @@ class AuditReport(Report):
         self.archives: list[ArchiveReport] = []
         self.elapsed_seconds = 0.0
         self._keep = keep
-        self.examined = self.with_bytecode = self.to_rebuild = self.failed = self.defects = 0
+        self._defects = 0
+        self._archives = {"archives": 0, "with_bytecode": 0, "needs_rebuild": 0, "failed": 0}
         #: Archives, and pycs in them, by the release that wrote them, in the order of their numbers.
         self.magic_numbers: dict[str, dict[str, Any]] = {}
         self.totals = dict.fromkeys(COUNTS, 0)
@@ -55,11 +56,11 @@ class AuditReport(Report):
         """Add an archive."""
         if self._keep:
             self.archives.append(archive)
-        self.examined += 1
-        self.with_bytecode += archive.counts["pycs"] > 0
-        self.to_rebuild += archive.needs_rebuild
-        self.failed += archive.failure is not None
-        self.defects += archive.failure is not None and archive.failure["kind"] == "defect"
+        self._archives["archives"] += 1
+        self._archives["with_bytecode"] += archive.counts["pycs"] > 0
+        self._archives["needs_rebuild"] += archive.needs_rebuild
+        self._archives["failed"] += archive.failure is not None
+        self._defects += archive.failure is not None and archive.failure["kind"] == "defect"
         for key in COUNTS:
             self.totals[key] += archive.counts[key]
         for each in archive.bytecode:
@@ -70,25 +71,25 @@ class AuditReport(Report):
 
     @property
     def outcome(self) -> str:
-        return "error" if self.defects else "incomplete" if self.failed and not self.errors else super().outcome
+        return (
+            "error"
+            if self._defects
+            else "incomplete"
+            if self._archives["failed"] and not self.errors
+            else super().outcome
+        )
 
     @property
     def exit_code(self) -> int:
         """3 if an archive couldn't be examined, 1 if there are findings, 70 for a defect (the contract's table)."""
         findings = any(self.totals[kind] for kind in KINDS)
-        return max(super().exit_code, 70 if self.defects else 3 if self.failed else 1 if findings else 0)
+        return max(super().exit_code, 70 if self._defects else 3 if self._archives["failed"] else 1 if findings else 0)
 
     @property
     def summary(self) -> dict[str, Any]:
         """The sums."""
-        return {
-            "archives": self.examined,
-            "with_bytecode": self.with_bytecode,
-            "needs_rebuild": self.to_rebuild,
-            "failed": self.failed,
-            "counts": self.totals,
-            "magic_numbers": sorted(self.magic_numbers.values(), key=lambda each: int(each["number"])),
-        }
+        magic_numbers = sorted(self.magic_numbers.values(), key=lambda each: int(each["number"]))
+        return {**self._archives, "counts": self.totals, "magic_numbers": magic_numbers}
 
     def as_dict(self) -> dict[str, Any]:
         interpreter = self.interpreter

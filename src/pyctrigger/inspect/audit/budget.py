@@ -66,11 +66,8 @@ class Budget:
         if self._bytes > self.limits.size:
             raise ArchiveError("limit", f"expands to more than {self.limits.size} bytes", RAISE_SIZE)
         if self._bytes > _RATIO_COUNTS_FROM and self._bytes > self.limits.ratio * self._archive_size:
-            raise ArchiveError(
-                "limit",
-                f"expands to more than {self.limits.ratio} times its size",
-                UNPACK_BY_HAND,
-            )
+            message = f"expands to more than {self.limits.ratio} times its size"
+            raise ArchiveError("limit", message, UNPACK_BY_HAND)
 
     def entry(self, name: str) -> None:
         """Count a member."""

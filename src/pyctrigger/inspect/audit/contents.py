@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .streams import Readable, pieces
@@ -143,11 +143,3 @@ def _leaves(directory: str, target: str) -> bool:
         elif part not in ("", "."):
             depth += 1
     return False
-
-
-def files_named(members: Iterable[Member], wanted: set[str]) -> Iterable[tuple[str, Member]]:
-    """Yields the members that are files with one of these paths."""
-    for member in members:
-        path = normal(member.name)
-        if path in wanted and member.kind == FILE:
-            yield path, member

@@ -12,13 +12,13 @@ import os
 import socket
 import struct
 import zlib
-from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, BinaryIO
 
 from ...interpreter.remote.powerless import become, bound, die_with_host
 from ...pyc.source_hash import source_hash
 from .budget import MOST_MAGIC_NUMBERS, MOST_TAGS, READY, ArchiveError, ArchiveLimits, Budget
-from .contents import ArchiveFinding, Contents, files_named
+from .contents import FILE, ArchiveFinding, Contents, normal
 from .formats import open_archive
 from .judgement import KINDS, Doubt, TargetFacts, Verdicts, judge
 from .streams import zstd_module
@@ -97,7 +97,10 @@ def _settled(file: BinaryIO, size: int, limits: ArchiveLimits, doubts: list[tupl
         wanted.setdefault(member_path, set()).add(doubt.magic_number)
     hashes: dict[tuple[str, bytes], bytes] = {}
     archive = open_archive(file, size, Budget(limits, size))
-    for path, member in files_named(archive.members(), set(wanted)):
+    for member in archive.members():
+        path = normal(member.name)
+        if member.kind != FILE or path not in wanted:
+            continue
         source = member.read(limits.source + 1)
         if len(source) > limits.source:
             raise ArchiveError("limit", f"has a source of more than {limits.source} bytes whose hash is needed")
@@ -124,17 +127,13 @@ def _report(answer: dict[str, Any], contents: Contents, verdicts: Verdicts, limi
         "foreign": verdicts.foreign,
         **counts,
     }
-    answer["findings"] = list(_few(findings[: limits.findings]))
+    answer["findings"] = _few(findings[: limits.findings])
 
 
-def _few(findings: list[ArchiveFinding]) -> Iterator[list[str | None]]:
-    """Yields as many findings as an answer has room for."""
-    left = _MOST_TEXT
-    for finding in findings:
-        left -= sum(len(each) for each in finding if each is not None)
-        if left < 0:
-            return
-        yield list(finding)
+def _few(findings: list[ArchiveFinding]) -> list[list[str | None]]:
+    """Returns as many findings as an answer has room for."""
+    sizes = accumulate(sum(len(each) for each in finding if each is not None) for finding in findings)
+    return [list(finding) for finding, size in zip(findings, sizes) if size <= _MOST_TEXT]
 
 
 def _bounded(numbers: dict[str, dict[str, int]], answer: dict[str, Any]) -> dict[str, dict[str, int]]:

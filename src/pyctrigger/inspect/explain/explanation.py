@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...errors import UsageError
@@ -80,14 +81,14 @@ class FlavourView(NamedTuple):
     called: str = ""
     """What people call the interpreter: its flavour, unless there are two of it."""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, owner_of: Callable[[str], dict[str, str] | None]) -> dict[str, Any]:
         """Returns the flavour's part of the JSON object."""
         fields = self._asdict()
         del fields["status"], fields["called"]
         return {
             **fields,
             **path_fields("site_directory", self.site_directory),
-            "levels": [level.as_dict() for level in self.levels],
+            "levels": [{**level.as_dict(), "owner": owner_of(level.pyc)} for level in self.levels],
             "directory": self.directory and self.directory.as_dict(),
             "last_failure": self.last_failure and self.last_failure._asdict(),
         }
@@ -129,10 +130,6 @@ class ExplainReport(Report):
 
     def _fields(self, each: Explanation) -> dict[str, Any]:
         status = each.status
-        flavours = [view.as_dict() for view in each.flavours]
-        for view, fields in zip(each.flavours, flavours):
-            for level, described in zip(view.levels, fields["levels"]):
-                described["owner"] = self._owner_of(level.pyc)
         return {
             **path_fields("path", each.path),
             "kind": each.kind,
@@ -140,7 +137,7 @@ class ExplainReport(Report):
             "source_mtime": status and int(status.st_mtime),
             "source_size": status and status.st_size,
             "owner": self._owner_of(each.source or each.path),
-            "flavours": flavours,
+            "flavours": [view.as_dict(self._owner_of) for view in each.flavours],
         }
 
     def _owner_of(self, path: str) -> dict[str, str] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -263,14 +262,11 @@ def _private_directory(notices: list[str]) -> Iterator[str]:
     try:
         yield base
     finally:
+        # Modules may leave directories that forbid to be emptied.
+        for directory, names, _ in os.walk(base):
+            for path in (os.path.join(directory, name) for name in names):
+                if not os.path.islink(path):
+                    os.chmod(path, 0o700)
         shutil.rmtree(base, ignore_errors=True)
-        if os.path.lexists(base):
-            # Modules may leave directories that forbid to be emptied.
-            for directory, names, _ in os.walk(base):
-                for name in names:
-                    path = os.path.join(directory, name)
-                    if not stat.S_ISLNK(os.lstat(path).st_mode):
-                        os.chmod(path, 0o700)
-            shutil.rmtree(base, ignore_errors=True)
         if os.path.lexists(base):
             notices.append(f"{base} could not be removed; it isn't needed any more")

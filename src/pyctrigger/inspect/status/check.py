@@ -146,21 +146,17 @@ def check(request: Request, thresholds: Thresholds, *, nagios: bool) -> CheckRep
     """Look at the state. For a Nagios plugin what goes wrong is the state UNKNOWN; else it raises PyctriggerError."""
     report = CheckReport(thresholds, nagios=nagios)
     try:
-        _require_sense(request, thresholds)
+        request.check()
+        if request.transaction.paths is not None:
+            raise UsageError("status --check examines no files", hint="leave out the paths")
+        if thresholds.warning > thresholds.critical:
+            raise UsageError("--warning is larger than --critical", hint="swap them")
         _fill(report, request)
     except PyctriggerError as error:
         if not nagios:
             raise
         report.add_problem(Alarm.UNKNOWN, str(error))
     return report
-
-
-def _require_sense(request: Request, thresholds: Thresholds) -> None:
-    request.check()
-    if request.transaction.paths is not None:
-        raise UsageError("status --check examines no files", hint="leave out the paths")
-    if thresholds.warning > thresholds.critical:
-        raise UsageError("--warning is larger than --critical", hint="swap them")
 
 
 def _fill(report: CheckReport, request: Request) -> None:

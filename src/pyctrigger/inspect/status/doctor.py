@@ -206,13 +206,10 @@ def findings(report: DoctorReport) -> Iterator[Advice]:
         yield from _of_state(report, report.health)
         for root in report.roots:
             yield Advice(f"work is pending for the root {root}", report.to_type("run", "--root", root))
-        outdated = [f"{python.flavour} ({_files(python.outdated)})" for python in report.pythons if python.outdated]
+        counts = [(python.flavour, python.outdated) for python in report.pythons if python.outdated]
+        outdated = [f"{flavour} ({'1 file' if count == 1 else f'{count} files'})" for flavour, count in counts]
         if outdated:
             yield Advice(f"bytecode is out of date for {', '.join(outdated)}", report.to_type("run"))
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
 
 
 def _missing_hooks(report: DoctorReport) -> Iterator[Advice]:
