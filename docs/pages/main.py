@@ -77,7 +77,7 @@ def build(python: Path, scratch: Path, *, links: bool = False) -> None:
 
 
 def deliver(scratch: Path, site: Path, *, check: bool) -> int:
-    """Put everything into its place, or compare it with what is there; returns the exit code."""
+    """Write all pages, or compare them with the existing ones. Returns the exit code."""
     # A server shows a directory's `index.html`.
     shutil.copyfile(scratch / "site/README.html", scratch / "site/index.html")
     _replace(scratch / "site", site)

@@ -105,7 +105,7 @@ def _definition(
 
 
 def _take_links(app: Sphinx, document: nodes.document, page: str) -> None:
-    """In manual pages leave of a link what it says: nobody reads there where it leads."""
+    """In manual pages keep only the text of links."""
     if app.builder.format == "man":
         for reference in list(document.findall(nodes.reference)):
             reference.replace_self(reference.children)

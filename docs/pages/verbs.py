@@ -1,4 +1,4 @@
-"""Reading the parser: each verb with its arguments and options, as the reference tells of them.
+"""Reads the parser: each verb with its arguments and options, as the reference shows them.
 
 argparse's own formatter has no part in it: its output differs from one Python to the next.
 """
@@ -35,7 +35,7 @@ class Option(NamedTuple):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """What stands at its head: `-q`, `--quiet`; `--python V`."""
+        """Its heading: `-q`, `--quiet`; `--python V`."""
         if not self.names:
             return (f"{self.value} ..." if self.is_repeatable else self.value,)
         return (*self.names[:-1], f"{self.names[-1]} {self.value}".strip())

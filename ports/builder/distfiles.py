@@ -51,7 +51,7 @@ def pinned(distinfo: Path) -> list[Distfile]:
 
 
 def fetch(checkout: Path) -> dict[Distfile, Path]:
-    """Where each distfile lies, with the right checksum. Raises BuildError."""
+    """Returns the path of each distfile, with the right checksum. Raises BuildError."""
     own = checkout / "ports" / "distfiles"
     named = os.environ.get("DISTDIR")
     places = [Path(named)] if named else [own]

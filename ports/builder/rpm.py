@@ -50,7 +50,7 @@ def build(checkout: Path, outdir: Path) -> list[Path]:
 
 
 def stage_hooks(checkout: Path, platform: Platform, root: Path) -> None:
-    """What to read. The hooks themselves are scriptlets, and stand in the spec."""
+    """Documents for users. The hooks themselves are scriptlets in the spec."""
     del platform
     for name in _DOCUMENTS:
         put(root / _DOCUMENTATION.lstrip("/") / name, (checkout / name).read_bytes())
@@ -75,7 +75,7 @@ def _spec(checkout: Path, platform: Platform) -> str:
 
 
 def _ghosts(checkout: Path, platform: Platform) -> list[str]:
-    """The bytecode of the program itself, for every host: owned, so that it goes with the package."""
+    """The bytecode of the program itself, for every host: owned, so that it is removed with the package."""
     lines = []
     with tempfile.TemporaryDirectory(prefix="pyctrigger-rpm-") as scratch:
         root = Path(scratch)

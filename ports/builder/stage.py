@@ -100,7 +100,7 @@ def words_of(platform: Platform) -> dict[str, str]:
 
 
 def fill_in(template: Path, words: Mapping[str, str]) -> str:
-    """A template with each `@WORD@` replaced. Raises BuildError for one that nothing stands for."""
+    """Returns a template with each `@WORD@` replaced. Raises BuildError for an unknown one."""
     text = template.read_text(encoding="utf-8")
     unknown = sorted({word for word in _WORD.findall(text) if word.strip("@") not in words})
     if unknown:

@@ -2,4 +2,4 @@
 
 
 class BuildError(Exception):
-    """What is missing or wrong, and what mends it."""
+    """What is missing or wrong, with a hint."""

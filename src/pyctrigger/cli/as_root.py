@@ -1,4 +1,4 @@
-"""Tells an account that lacks rights which command to run as root."""
+"""Says which command to run as root, if this account lacks rights."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What became of files, installations and calls, as values; and who is told while it happens."""
+"""Results for files, installations and calls, as values; and the observer of a run."""

@@ -1,4 +1,4 @@
-"""What became of a file: values, not exceptions, and a tally that adds them up."""
+"""Results for files, as values instead of exceptions, and a tally that adds them up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ..tuples import NamedTuple
 
-#: The kinds that are facts about the source and so worth remembering; all others are facts about the moment.
+#: Kinds that are facts about the source, and so are remembered; all others are temporary.
 LASTING_KINDS = frozenset({"syntax", "encoding", "recursion", "unmarshallable"})
 
 
@@ -18,33 +18,33 @@ class Failure(NamedTuple):
     kind: str
     """syntax, encoding, recursion, memory, timeout, crash, unmarshallable, io, refused."""
     message: str
-    """Reason and, where it is known, line; never a word of the source."""
+    """The reason and, if known, the line; never text of the source."""
     is_remembered: bool = False
-    """Only another source, interpreter or limit, or a repair, would make a difference."""
+    """Only another source, interpreter or limit, or a repair, could change the result."""
     needs_root: bool = False
     """A place that this account may not write, and root may; reported once for all that lies below."""
 
 
 class Untried:
-    """Sources that weren't tried for want of time: the first one, and how many there are."""
+    """Sources that weren't tried for lack of time: the first one, and their number."""
 
     def __init__(self) -> None:
         self._first = ""
         self.count = 0
 
     def add(self, path: str) -> None:
-        """One more."""
+        """Count one more."""
         self._first = self._first or path
         self.count += 1
 
     def failure(self) -> Failure:
-        """What names them all, once."""
+        """Returns one failure for all of them."""
         others = f", like {self.count - 1} others" if self.count > 1 else ""
         return Failure(self._first, "timeout", f"not tried{others}: slow sources have used up their time")
 
 
 class Finding(NamedTuple):
-    """Something that isn't as it should be, found by looking only."""
+    """Something wrong, found by reading only."""
 
     kind: str
     """missing, stale, corrupt, mismatched, orphan, residue, obstructed, foreign-magic, unreadable, unwanted,
@@ -53,7 +53,7 @@ class Finding(NamedTuple):
     pyc: str | None
     source: str | None
     known: bool = False
-    """Announced before, or nobody's fault, and so no reason for an exit status of 1."""
+    """Reported before, or harmless, and so no reason for exit code 1."""
     reason: str | None = None
     """Why, in a sentence."""
 
@@ -96,12 +96,12 @@ class Counts:
         return self.compiled + self.refreshed + self.failed + self.removed + self.removed_directories
 
     def as_dict(self) -> dict[str, int]:
-        """The numbers by name."""
+        """Returns the numbers by name."""
         return {field: getattr(self, field) for field in self.FIELDS}
 
 
 class Tally:
-    """Everything that became of a flavour's files. Tallies add up."""
+    """The results for all of a flavour's files. Tallies can be added."""
 
     def __init__(self) -> None:
         self.counts = Counts()
@@ -109,13 +109,13 @@ class Tally:
         self.findings: list[Finding] = []
         self.actions: list[Action] = []
         self.unexamined: list[Failure] = []
-        #: Told once for each, and no failure.
+        #: Reported once each, and no failure.
         self.links: list[Link] = []
-        #: Lines that a person should read, such as a read-only tree; no fault of a file's.
+        #: Lines for people, such as about a read-only tree, that aren't about a single file.
         self.notices: list[str] = []
-        #: Whether something that needs work lies on a file system that is mounted read-only.
+        #: Whether something that needs work is on a file system that is mounted read-only.
         self.left_read_only = False
-        #: Whether a file system turned read-only under the work, or took none: it is done when it can be written again.
+        #: Whether a file system became read-only during the work; the rest is done once it is writable again.
         self.is_interrupted = False
 
     def fail(self, failure: Failure) -> None:
@@ -133,19 +133,19 @@ class Tally:
 
     @property
     def left_something(self) -> bool:
-        """Whether anything isn't as it should be, for whatever reason."""
+        """Whether anything is wrong or left over, for any reason."""
         return bool(self.failures or self.findings or self.unexamined or self.notices or self.counts.skipped)
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 some file failed or was found wanting, 3 not everything could be examined."""
+        """0: done; 1: a file failed, or there are findings; 3: not everything could be examined."""
         if self.unexamined:
             return 3
         return 1 if self.failures or any(not finding.known for finding in self.findings) else 0
 
 
 def path_fields(name: str, path: str | None) -> dict[str, Any]:
-    """A path for JSON: as text, and where its bytes are no UTF-8, U+FFFD in their place and `<name>_hex` beside it."""
+    """Returns a path for JSON: as text with U+FFFD for bytes that aren't UTF-8, and then also as `<name>_hex`."""
     if path is None:
         return {name: None}
     data = os.fsencode(path)

@@ -1,4 +1,4 @@
-"""What a command did, as a value: the numbers, failures and findings of every flavour."""
+"""The result of a command, as a value: the numbers, failures and findings of every flavour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .outcome import Action, Failure, Finding, Tally, path_fields
 #: The version of the JSON object; it may grow without a new number.
 SCHEMA = 1
 
-#: What became of the work as a whole, worst first: of several, the first counts.
+#: Results of the work as a whole, worst first: of several, the first counts.
 OUTCOMES = (
     *("error", "refused", "interrupted", "locked", "failed", "incomplete", "read-only", "deferred"),
     *("done", "looked", "nothing-to-do"),
@@ -23,23 +23,23 @@ _OUTCOMES_OF_ERRORS = {75: "locked", 77: "refused", 130: "interrupted"}
 
 
 class Taking(NamedTuple):
-    """What goes from one site directory."""
+    """What a purge removes from one site directory."""
 
     site: str
     pycs: int = 0
-    """Files: bytecode, and what killed writers left."""
+    """Bytecode, and temporary files of killed writers."""
     bytes: int = 0
     by_others: int = 0
-    """Of the files, those that something else than pyctrigger has written, or that nothing says otherwise of."""
+    """How many of the files pyctrigger didn't write, as far as its records show."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The site directory's part of the JSON object."""
+        """Returns the site directory's part of the JSON object."""
         numbers = {"pycs": self.pycs, "bytes": self.bytes, "by_others": self.by_others}
         return {**path_fields("site_directory", self.site), **numbers}
 
 
 class FlavourReport:
-    """What became of one flavour. `interpreter` is None when it is gone, as it may be for a purge."""
+    """The result for one flavour. `interpreter` is None if it is gone, as it may be for a purge."""
 
     def __init__(
         self,
@@ -51,35 +51,35 @@ class FlavourReport:
         called: str | None = None,
     ) -> None:
         self.flavour = flavour
-        #: What people call the interpreter: its flavour, unless there are two of it.
+        #: The interpreter's name for people: its flavour, unless there are two of it.
         self._called = flavour if called is None else called
         self.installation = installation
         self.interpreter = interpreter
-        #: The environment that was served.
+        #: The environment, if it is one.
         self.prefix = prefix
         self.tally = Tally()
         self.elapsed_seconds = 0.0
-        #: What ended its work early; it stands in the report as well.
+        #: The error that ended its work early; the report has it as well.
         self.error: PyctriggerError | None = None
-        #: Whether its work was left in the journal, as it was asked or configured.
+        #: Whether its work was left in the journal, by request or configuration.
         self.deferred = False
-        #: How many entries of other runs in the journal it took over.
+        #: How many of other runs' entries in the journal it did.
         self.taken_over = 0
-        #: The numbers of one that only looked: sources, and pycs by what is wrong with them.
+        #: The numbers of a run that only read: sources, and pycs by what is wrong with them.
         self.summary: dict[str, Any] | None = None
-        #: What a purge takes, by site directory.
+        #: What a purge removes, by site directory.
         self.takings: list[Taking] = []
         #: What `status` shows: reasons, bytes, journal, lock.
         self.status: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
-        """What people call it: an environment by its path, everything else by its flavour."""
+        """Its name for people: an environment's path, or else the flavour."""
         return shown(self._called) if self.prefix is None else f"{shown(self.prefix)} ({shown(self._called)})"
 
     @property
     def outcome(self) -> str:
-        """What became of its work, as a whole: one of `OUTCOMES`."""
+        """The result of its work as a whole: one of `OUTCOMES`."""
         tally = self.tally
         if self.error is not None:
             return _outcome_of(self.error)
@@ -96,7 +96,7 @@ class FlavourReport:
         return "done" if tally.counts.changes else "nothing-to-do"
 
     def as_dict(self) -> dict[str, Any]:
-        """The flavour's part of the JSON object."""
+        """Returns the flavour's part of the JSON object."""
         tally = self.tally
         document: dict[str, Any] = {
             "flavour": self.flavour,
@@ -121,37 +121,37 @@ class FlavourReport:
 
 
 class Report:
-    """What a command did: one `FlavourReport` for each flavour, and the errors that ended some of them."""
+    """The result of a command: one `FlavourReport` for each flavour, and the errors that ended some of them."""
 
     def __init__(self, command: str, *, dry_run: bool = False) -> None:
         self.command = command
         self.dry_run = dry_run
         self.runs: list[FlavourReport] = []
         self.errors: list[PyctriggerError] = []
-        #: Whether a person asked for all of it, also for what has nothing to say.
+        #: Whether all of it was requested, also rows without content.
         self.is_whole = False
-        #: Lines that a person should read, about no flavour in particular.
+        #: Lines for people that aren't about one flavour.
         self.notices: list[str] = []
 
     @property
     def has_answer(self) -> bool:
-        """Whether there is something to show beside the errors."""
+        """Whether there is something to show besides the errors."""
         return type(self) is not Report or bool(self.runs)
 
     @property
     def outcome(self) -> str:
-        """The worst of all flavours'; of a verb that serves none, done, unless there are errors."""
+        """The worst of all flavours; for a verb without flavours `done`, unless there are errors."""
         found = {*map(_outcome_of, self.errors), *(run.outcome for run in self.runs)}
         return next((each for each in OUTCOMES if each in found), "done")
 
     @property
     def exit_code(self) -> int:
-        """The highest of all flavours' (the contract's table)."""
+        """The highest of all flavours (the contract's table)."""
         codes = [error.exit_code for error in self.errors]
         return max([0, *codes, *(run.tally.exit_code for run in self.runs)])
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON object of the contract."""
+        """Returns the JSON object of the contract."""
         return {
             "schema": SCHEMA,
             "command": self.command,
@@ -170,7 +170,7 @@ def _outcome_of(error: PyctriggerError) -> str:
 
 
 def error_fields(error: PyctriggerError) -> dict[str, Any]:
-    """An error for JSON."""
+    """Returns an error for JSON."""
     fields: dict[str, Any] = {"code": error.exit_code, "message": printable(error.message)}
     if error.hint:
         fields["hint"] = fields["mend"] = printable(error.hint)
@@ -178,12 +178,12 @@ def error_fields(error: PyctriggerError) -> dict[str, Any]:
 
 
 def printable(text: str) -> str:
-    """Text that any stream can carry: bytes that are no UTF-8 become U+FFFD."""
+    """Returns text that any stream can carry: bytes that aren't UTF-8 become U+FFFD."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def shown(path: str) -> str:
-    """A path fit for one line: what doesn't print, and bytes that are no UTF-8, as escapes."""
+    """Returns a path fit for one line: unprintable characters, and bytes that aren't UTF-8, are escaped."""
     text = os.fsencode(path).decode("utf-8", "surrogateescape")
     if text.isprintable():
         return text
@@ -198,7 +198,7 @@ def shown(path: str) -> str:
 
 
 def as_printable(value: Any) -> Any:
-    """A value of JSON with every text in it printable."""
+    """Returns a JSON value in which every text is printable."""
     if isinstance(value, dict):
         return {key: as_printable(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -1,6 +1,6 @@
-"""What bytecode is called, everywhere: its state, the reason in a word, and the same in a sentence.
+"""Names for the states of bytecode, used everywhere: the state, its reason in a word, and a sentence.
 
-`verify`, `status`, `which`, `explain`, `--dry-run` and `-vv` all take their words from here.
+`verify`, `status`, `which`, `explain`, `--dry-run` and `-vv` all use these names.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from .outcome import Finding
 
 
 class State(NamedTuple):
-    """What a verdict is called."""
+    """The names for a verdict."""
 
     name: str
     """One of the contract's findings; fresh; or unproven, where looking alone can't decide."""
     reason: str | None
-    """Of what is stale or unproven, in a word."""
+    """Why it is stale or unproven, in a word."""
     sentence: str
-    """Why, for a person."""
+    """The same for people."""
 
 
 STATES = {
@@ -43,7 +43,7 @@ STATES = {
     Verdict.SUSPECT: State("unproven", "body", "its header fits, and its body isn't the recorded one"),
 }
 
-#: What is found by name alone, and what holds for a whole directory.
+#: Findings by name alone, and those about a whole directory.
 _BY_KIND = {
     "orphan": "its source is gone",
     "residue": "a writer that was killed left it behind",
@@ -53,7 +53,7 @@ _BY_KIND = {
 
 
 def why(finding: Finding) -> str | None:
-    """The sentence for a finding."""
+    """Returns the sentence for a finding."""
     return finding.reason or _BY_KIND.get(finding.kind)
 
 
@@ -72,16 +72,16 @@ _REMOVED = {
 
 
 def cause(verdicts: Iterable[Verdict]) -> str:
-    """Why a source was compiled: `stale: its source has another size`."""
+    """Returns why a source was compiled: `stale: its source has another size`."""
     states = [STATES[_PROVEN.get(verdict, verdict)] for verdict in verdicts]
     return "; ".join(dict.fromkeys(f"{state.name}: {state.sentence}" for state in states))
 
 
-#: What a doubt was, once compiling the source has given other code.
+#: The verdict on unproven bytecode, after compiling the source gave different code.
 _PROVEN = {Verdict.SUSPECT: Verdict.MISMATCHED, Verdict.UNPROVEN: Verdict.OTHER_HASH}
 
 
 def word_for(verdict: Verdict) -> str:
-    """What is wrong, in one word: the reason of stale bytecode, else its state."""
+    """Returns what is wrong in one word: the reason of stale bytecode, or else its state."""
     state = STATES[verdict]
     return state.reason if state.name == "stale" and state.reason else state.name
