@@ -69,8 +69,7 @@ def _level_lines(decision: Decision, report: ExplainReport) -> Iterator[str]:
     yield f"      a run would {_ACTIONS.get(decision.action, 'leave it')}: {shown(decision.because)}"
 
 
-_ACTIONS = {action: f"{action} it" for action in ("compile", "refresh", "compare", "remove")}
-_ACTIONS["refused"] = "refuse it"
+_ACTIONS = {**{each: f"{each} it" for each in ("compile", "refresh", "compare", "remove")}, "refused": "refuse it"}
 
 
 def _branch_lines(branch: Branch) -> Iterator[Piece]:
