@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import re
 import stat
@@ -262,7 +263,10 @@ def _interpreter_of_script(head: str) -> str:
 def _absolute_paths_in(program: str) -> Iterable[str]:
     """Returns all strings in a program that may be a directory's path."""
     try:
-        content = read_regular(program, _MAX_EXECUTABLE)
-    except OSError:
+        descriptor = os.open(program, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # Mapped: it may be large, and a page that was looked at costs no memory.
+        with open(descriptor, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+            size = min(len(content), _MAX_EXECUTABLE)
+            return {os.fsdecode(match[1]) for match in _PATH.finditer(content, 0, size)}
+    except (OSError, ValueError):
         return ()
-    return {os.fsdecode(match[1]) for match in _PATH.finditer(content)}
