@@ -274,7 +274,7 @@ def test_an_answer_with_one_level_too_few_is_no_success(pyctrigger: Command, sit
 
     outcome = pyctrigger.json("run", *arguments)
 
-    crash = ("crash", "the worker's answer is not whole")
+    crash = ("crash", "the worker's answer is incomplete")
     assert_only(outcome.code, outcome.failures, {f"{site}/m.py": crash})
     assert (0, []) == (outcome.counts["compiled"], pycs_below(site))
     pyctrigger.program = program

@@ -39,7 +39,7 @@ def test_too_much_is_an_error(size: int) -> None:
     """As a full disk's quota says it."""
     with pytest.raises(StateFullError) as caught:
         Quota(4095).spend(size)
-    assert errno.EDQUOT == caught.value.errno
+    assert (errno.EDQUOT, "its state would exceed the quota") == (caught.value.errno, caught.value.strerror)
 
 
 @pytest.mark.parametrize(("left", "size", "then"), [(5, 7, 12), (5, -2, 3), (None, 7, None)])
@@ -60,3 +60,18 @@ def test_a_directory_takes_what_is_in_it(tmp_path: Path) -> None:
     small = max((tmp_path / "a/b/small").stat().st_blocks * 512, 4096)
     assert 3 * 4096 + 4096 + small + large == measure(str(tmp_path))
     assert 0 == measure(str(tmp_path / "absent"))
+
+
+def test_what_another_run_removes_meanwhile_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what comes after it is counted."""
+    write_tree(tmp_path, {"a": "", "b": "", "c": ""})
+    lstat, asked = os.lstat, []
+
+    def vanishing(path: str) -> os.stat_result:
+        asked.append(path)
+        if len(asked) == 1:
+            os.unlink(path)
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", vanishing)
+    assert 3 * 4096 == measure(str(tmp_path))
