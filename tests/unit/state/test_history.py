@@ -9,6 +9,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -154,7 +155,9 @@ def test_no_time_is_less_than_none(since: float, now: float, expected: float) ->
 
 def test_a_process_is_told_from_a_later_one() -> None:
     """By when it began."""
-    assert birth_of(os.getpid()) == birth_of(os.getpid()) != birth_of(os.getppid())
+    time.sleep(0.02)  # two ticks of the clock that counts them
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert birth_of(os.getpid()) == birth_of(os.getpid()) != birth_of(child.pid)
     assert ("", "") == (birth_of(1 << 30), birth_of(1 << 80))
 
 
