@@ -94,12 +94,14 @@ class _Deciding:
 
     def decide(self) -> Decision:
         pyc = self._seen.layout.describe_pyc(self._seen.relative, self._pyc)
+        reason = None
         if self._source.status is None:
             state, rule, action, because = self._decide_without_source()
-            return Decision(self._level, pyc, state, None, rule, action, because, self._header)
-        action, because = self._action()
-        state, reason = self._state(action)
-        return Decision(self._level, pyc, state, reason, self._rule(self._source.status), action, because, self._header)
+        else:
+            action, because = self._choose_action()
+            state, reason = self._name_state(action)
+            rule = self._describe_rule(self._source.status)
+        return Decision(self._level, pyc, state, reason, rule, action, because, self._header)
 
     def _decide_without_source(self) -> tuple[str, str, str, str]:
         seen = self._seen
@@ -115,16 +117,18 @@ class _Deciding:
             return "orphan", rule, "remove", "an orphan that no package owns is removed"
         return "orphan", rule, "owned", "a package owns it, or that can't be determined"
 
-    def _state(self, action: str) -> tuple[str, str | None]:
+    def _name_state(self, action: str) -> tuple[str, str | None]:
         """Returns the name of the state, and the reason; `verify` has the same for what a run leaves as it is."""
-        state, seen = STATES[self._verdict], self._seen
-        is_there = self._verdict is not Verdict.MISSING
-        is_owned = self._examiner.knowledge.ownership.owns(seen.layout.describe_pyc(seen.relative), self._pyc)
-        if action in _LEFT and not (action == "unwanted" and (is_owned or not is_there)):
+        state, is_there = STATES[self._verdict], self._verdict is not Verdict.MISSING
+        if action in _LEFT and not (action == "unwanted" and (not is_there or self._is_owned())):
             return action, (state.reason or state.name) if is_there and self._verdict is not Verdict.FRESH else None
         return state.name, state.reason
 
-    def _action(self) -> tuple[str, str]:
+    def _is_owned(self) -> bool:
+        directory = self._seen.layout.describe_pyc(self._seen.relative)
+        return self._examiner.knowledge.ownership.owns(directory, self._pyc)
+
+    def _choose_action(self) -> tuple[str, str]:
         examiner, seen, name = self._examiner, self._seen, self._source.name
         levels, plan = examiner.wanted.levels, seen.plan
         if not seen.in_scope:
@@ -150,7 +154,7 @@ class _Deciding:
             return "refused", hindrance
         return _ACTIONS.get(self._verdict, _COMPILE)
 
-    def _rule(self, status: os.stat_result) -> str:
+    def _describe_rule(self, status: os.stat_result) -> str:
         verdict, wanted, header = self._verdict, self._examiner.wanted, self._header
         mtime, size = wanted.mtime(status) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
         if verdict in _RULES:

@@ -151,7 +151,7 @@ def check(request: Request, thresholds: Thresholds, *, nagios: bool) -> CheckRep
             raise UsageError("status --check examines no files", hint="leave out the paths")
         if thresholds.warning > thresholds.critical:
             raise UsageError("--warning is larger than --critical", hint="swap them")
-        _fill(report, request)
+        _gather_health(report, request)
     except PyctriggerError as error:
         if not nagios:
             raise
@@ -159,7 +159,7 @@ def check(request: Request, thresholds: Thresholds, *, nagios: bool) -> CheckRep
     return report
 
 
-def _fill(report: CheckReport, request: Request) -> None:
+def _gather_health(report: CheckReport, request: Request) -> None:
     scope = request.scope
     require_readable(request.running.state_dir)
     settings, store, probed = open_state(request)
