@@ -13,13 +13,12 @@ import errno
 import os
 import pickle
 import resource
-import urllib.parse  # noqa: F401 - `connect` uses it, and once the rights are gone, nothing can be imported
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 from ...errors import ManagerError
 from ...interpreter.remote.powerless import become, bound
-from ...packages import rpm_header  # noqa: F401 - imported in time, too
+from ...packages import rpm_header  # noqa: F401 - once the rights are gone, nothing can be imported
 from ...packages.databases import Files, confine, connect, translated
 from ...packages.every import MANAGERS
 
