@@ -25,10 +25,11 @@ from interpreters import tag_of
 from packages import write_tree
 from pyctrigger.errors import ManagerError
 from pyctrigger.interpreter.confinement import confined
+from pyctrigger.interpreter.patience import Patience
 from pyctrigger.packages.every import MANAGERS
 from pyctrigger.packages.ownership import owners_of
 from pyctrigger.run.scope import root_files
-from pyctrigger.run.scope.root_files import Patience, ReaderError, RootFiles, read_copies
+from pyctrigger.run.scope.root_files import ReaderError, RootFiles, read_copies
 from pyctrigger.state.own_files import hold_directory
 from strangers import KINDS, MOST_MEMORY, Outside, is_in_time, plant, run_measured, swapping
 
@@ -425,7 +426,7 @@ def test_a_reader_that_doesnt_end_is_ended(
     have_a_reader_that(program, monkeypatch)
     began = time.monotonic()
     with pytest.raises(ReaderError, match=words):
-        read_copies("pkg", None, str(tmp_path), Patience(5, seconds))
+        read_copies("pkg", None, str(tmp_path), Patience(seconds))
     assert time.monotonic() - began < seconds + 60
 
 

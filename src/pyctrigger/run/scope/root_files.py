@@ -1,7 +1,6 @@
 """Package databases of a root: copied, and read by a child without any right.
 
-Its answer is checked like a stranger's. All of it together, over all package managers of a root, takes a few seconds of
-processor time.
+Its answer is checked like a stranger's. All of it together, over all package managers of a root, takes a few seconds.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import BinaryIO
 from ...bounded import regular_status
 from ...errors import ManagerError
 from ...interpreter.child import kill, printable, start_own
+from ...interpreter.patience import Patience
 from ...interpreter.worker_accounts import lease
 from ...packages.databases import Files, Source
 from ...stamps import stamp_of
@@ -31,9 +31,8 @@ from ...tree.opened import is_confined, open_name
 from .database_reader import DONE, TEXTS, TROUBLE
 from .files_inside import DIRECTORY, FILE, FilesInside
 
-#: Seconds of processor time for all questions about one root in one run, and of the clock's for one of them: a busy
-#: machine keeps us waiting, and a child that was taken over may sleep.
-_PROCESSOR_TIME, _LONGEST_WAIT = 5.0, 30.0
+#: Seconds for all questions about one root in one run.
+_PATIENCE = 5.0
 _PIECE = 1 << 20
 #: Of texts, each and together, and how many there may be.
 _MOST_OF_TEXT = 64 << 20
@@ -61,24 +60,6 @@ class ReaderError(Exception):
     """The child gives no answer, or none that can be believed; the text says why."""
 
 
-class Patience:
-    """Seconds of processor time for this thread and the children that end meanwhile, and seconds of the clock's."""
-
-    def __init__(self, seconds: float, longest: float = _LONGEST_WAIT) -> None:
-        self._most_used = _used_time() + seconds
-        self._end = time.monotonic() + longest
-
-    @property
-    def left(self) -> float:
-        """Seconds until it is over; none once it is."""
-        return max(0.0, min(self._most_used - _used_time(), self._end - time.monotonic()))
-
-
-def _used_time() -> float:
-    children = os.times()
-    return time.thread_time() + children.children_user + children.children_system
-
-
 def files_of(root: str | None) -> Files:
     """Where package managers have their databases; None: on this system."""
     return RootFiles(root) if root is not None and is_confined(root) else Files()
@@ -89,7 +70,7 @@ class RootFiles(FilesInside):
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
-        self._left = _PROCESSOR_TIME
+        self._left = _PATIENCE
 
     def ask_reader(
         self, manager: str, sources: list[Source], paths: Collection[bytes] | None
@@ -291,6 +272,7 @@ def read_copies(
         stack.enter_context(child)
         stack.callback(kill, child)
         assert child.stdout is not None
+        patience.follow(child.pid)
         return _checked(_read_answer(child.stdout.fileno(), patience), paths)
 
 
