@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 #: Seconds of waiting for the processor that aren't counted, at most: however busy the machine is, there is an end.
-_MOST_KEPT = 120.0
+_MOST_UNCOUNTED = 120.0
 #: Seconds between two looks at what has used up its time and is kept waiting: the kernel counts that afterwards.
 _GLANCE = 0.05
 
@@ -34,7 +34,7 @@ class Patience:
             return self._seconds - taken
         for each in self._followed:
             each.look()
-        most = self._seconds + _MOST_KEPT
+        most = self._seconds + _MOST_UNCOUNTED
         left = min(most, self._seconds + sum(each.kept for each in self._followed)) - taken
         return _GLANCE if left <= 0 and taken < most and any(each.waits for each in self._followed) else max(0.0, left)
 
@@ -56,7 +56,7 @@ class _Followed:
         return (self._last - self._first) / 1e9
 
     def look(self) -> None:
-        """See how it fares."""
+        """Read its counters again."""
         counts, is_ready = self._read()
         self.waits = is_ready and (counts == self._counts or not self.waits)
         self._counts, self._last = counts, max(self._last, counts[1])

@@ -1,4 +1,4 @@
-"""One installation's part of a call that only looks: in its own places, and in those of others as they."""
+"""The part of one installation in a call that only reads, in other accounts' directories with their rights."""
 
 from __future__ import annotations
 

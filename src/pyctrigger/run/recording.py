@@ -18,7 +18,7 @@ _MOST_PATHS = 8 << 10
 _MOST_FAILURES = 16 << 10
 _MOST_ERRORS = 4 << 10
 _LONGEST_MESSAGE = 500
-#: What stands in fields of its own.
+#: What has fields of its own.
 _APART = frozenset({"paths", "event", "manager", "hook", "state_dir"})
 
 _Thing = TypeVar("_Thing")

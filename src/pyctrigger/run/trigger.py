@@ -38,7 +38,7 @@ def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one opt
 
     `version` is `3.11`, `3.13t`, `pypy3.11` or the path of an executable; None means every flavour found. `paths` None
     means the whole scope, an empty list that nothing was touched. `config` is the path of a configuration file. Prints
-    nothing and never exits; what became of files stands in the report. Raises PyctriggerError, of the first flavour
+    nothing and never exits; what became of files is in the report. Raises PyctriggerError, of the first flavour
     that could not be served, once all others are.
     """
     request = Request(

@@ -10,7 +10,7 @@ from .streams import Readable, pieces
 
 FILE, DIRECTORY, LINK, HARD_LINK, OTHER = "file", "directory", "link", "hardlink", "other"
 
-#: The longest header, and one byte behind it, which tells a pyc without a body.
+#: The longest header, and one byte after it, which a pyc without a body lacks.
 HEAD = 17
 _PYC_SUFFIXES = (".pyc", ".pyo")
 #: Formats that are unpacked at `/`, where an absolute link means what it says.

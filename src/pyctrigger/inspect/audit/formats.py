@@ -42,7 +42,7 @@ class Archive:
             yield member
 
     def _recognise(self, name: str) -> None:
-        """Learn from one of the first members: the files about a package stand before those of it."""
+        """Learn from one of the first members: the files about a package precede its own."""
         if name in (".BUILDINFO", ".MTREE"):
             self.format = "arch"
         elif name == "info/index.json" and self._compression == "bzip2":

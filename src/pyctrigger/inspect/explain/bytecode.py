@@ -1,4 +1,4 @@
-"""Bytecode as it stands on the disk: the names in a directory, the first bytes of a pyc, the fields of its header."""
+"""Bytecode on the disk: the names in a directory, the first bytes of a pyc, the fields of its header."""
 
 from __future__ import annotations
 

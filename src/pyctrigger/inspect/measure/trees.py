@@ -2,7 +2,7 @@
 
 The sources stay where they are, with all that lies beside them, and only the bytecode is looked for elsewhere
 (`sys.pycache_prefix`): nothing is copied, nothing of the installation's is opened for writing, and what the trees don't
-hold is absent, whatever stands in the installation's own `__pycache__`. So they hold the standard library's as well.
+hold is absent, whatever is in the installation's own `__pycache__`. So they hold the standard library's as well.
 A run that may write repairs what it doesn't accept: that finds the sources, and proves each state.
 """
 

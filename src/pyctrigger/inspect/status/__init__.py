@@ -1,1 +1,1 @@
-"""How the system stands: health checks, the doctor, and what an upgrade would cost."""
+"""The state of the system: health checks, the doctor, and what an upgrade would cost."""

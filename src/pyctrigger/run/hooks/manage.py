@@ -153,7 +153,7 @@ def _uninstall(report: HookReport, request: HookRequest) -> None:
     paths = [hook.file.path for hook in report.hooks if hook.state != "absent"]
     unknown: list[str] = []
     owners = owners_of(paths, files_of(request.root), unknown.append) if paths else {}
-    # Where nobody knows whether a package owns it, what stands in the way of knowing is named in the package's place.
+    # Where it is unknown whether a package owns it, the reason is named in place of the package.
     owned = {path: str(owners.get(path) or unknown[0]) for path in paths if path in owners or unknown}
     report.hooks = [_judged(hook, request, owned.get(hook.file.path)) for hook in report.hooks]
     if not request.stateless:

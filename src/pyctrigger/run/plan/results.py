@@ -225,7 +225,7 @@ class Results:
         self.tally.counts.failed += source
         reason, kind = error.strerror or str(error), "io"
         if error.errno in (errno.EACCES, errno.EPERM):
-            # It is somebody else's tree: the first file stands for all.
+            # It is somebody else's tree: the first file is enough.
             if id(layout) in self._denied:
                 return
             self._denied.add(id(layout))

@@ -2,7 +2,7 @@
 
 A header says which mtime and size a source had, not that this is the code of that source. So a header that fits is
 believed only where the record says so, or where there are no records at all; else source and body are compared by
-digest, and what then still isn't known to fit is left to whoever can compile.
+digest, and what still isn't known to fit is left to the compiler.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def _is_version(name: str) -> bool:
 
 
 def _key(key: str) -> str:
-    """A key as it stands in the file, on one line."""
+    """A key as the file has it, on one line."""
     return key if _BARE_KEY.match(key) else _short(key)
 
 

@@ -38,7 +38,7 @@ _Found = TypeVar("_Found")
 
 
 class NoProcessError(Exception):
-    """No process can be had; the text says why."""
+    """No process can be started; the text says why."""
 
 
 class DeathError(NoProcessError):

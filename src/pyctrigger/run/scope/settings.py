@@ -2,7 +2,7 @@
 
 The parser, the configuration, the journal and the reference are made of it. A new one is a row here, and a field where
 its value is kept, which has its default: in a part of `Request`, or in `Settings`. What describes a key or an option
-stands in the manual and in the reference (`docs/build`).
+appears in the manual and in the reference (`docs/build`).
 """
 
 from __future__ import annotations

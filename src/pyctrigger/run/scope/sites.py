@@ -28,7 +28,7 @@ class OpenSites(contextlib.ExitStack):
         self._errors: dict[str, OSError] = {}
 
     def close(self) -> None:
-        """Close all descriptors. Whoever asks again gets what is there then."""
+        """Close all descriptors. The next use opens what exists then."""
         super().close()
         self._layouts, self._errors = None, {}
 
