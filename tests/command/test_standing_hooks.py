@@ -131,7 +131,7 @@ def test_a_directory_of_hooks_is_looked_at_up_to_a_bound(
 
     outcome = system.command.json("hooks", "list", "--stateless", "--root", system.root)
 
-    reason = "more than 64 MiB: " if filled == "bytes" else "more than 10000 files, and the others aren't"
+    reason = "more than 64 MiB: " if filled == "bytes" else "more than 10000 files; the others are ignored"
     (told,) = outcome.document["notices"]
     assert told.startswith(f"/{places}: {reason}"), told
 

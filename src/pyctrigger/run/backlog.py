@@ -154,7 +154,7 @@ class Backlog:
         """Count a failed attempt; after the third the entry waits for a person."""
         if self._journal.is_kept and (now := self._journal.failed(entry)).parked:
             self._observer.notice(
-                f"an entry of the journal has failed {now.attempts} times and is parked; once the reason is gone: "
+                f"an entry of the journal has failed {now.attempts} times and is parked; fix the cause, then: "
                 "pyctrigger repair"
             )
 

@@ -54,7 +54,7 @@ def _inspect(assignment: Assignment, operation: Operation, places: Places | None
             sites.require_account_owns()
         prover = Prover(workers.pool_for, wanted, knowledge)
         forecast = Forecast(wanted) if request.running.dry_run else None
-        found = Inspection(survey, prover, forecast.reduce if forecast else None).read()
+        found = Inspection(survey, prover, forecast.reduce if forecast else None).collect()
         if forecast is not None:
             found.tally.add(forecast.settle())
         return found, survey.foreign

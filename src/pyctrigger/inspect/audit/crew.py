@@ -108,7 +108,10 @@ class _Reader:
     def _receive(self, size: int, deadline: float | None) -> bytes:
         received = bytearray()
         while len(received) < size:
-            self._channel.settimeout(None if deadline is None else max(0.001, deadline - time.monotonic()))
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError
+            self._channel.settimeout(left)
             try:
                 piece = self._channel.recv(min(size - len(received), _PIECE))
             except socket.timeout as error:

@@ -93,7 +93,7 @@ class Inspection:
         self._untried = Untried()
         self._sizes = FileSizes()
 
-    def read(self) -> Inspected:
+    def collect(self) -> Inspected:
         """Go through all steps of the survey. Returns what they say."""
         survey = self._survey
         for layout, step in survey.steps():

@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import pickle
 import resource
+import struct
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,8 +25,9 @@ from ...packages.every import MANAGERS
 if TYPE_CHECKING:
     import sqlite3
 
-#: The file with all texts, each a pickle of its name and contents.
+#: The file with all texts, and what precedes each: the sizes of its name and of its contents.
 TEXTS = "texts"
+TEXT = struct.Struct(">IQ")
 #: What the last field of an answer is, or begins with.
 DONE, TROUBLE = b"done", b"trouble: "
 _MEMORY = 200 << 20
@@ -55,9 +56,10 @@ class CopiedFiles(Files):
         return ((name, text) for name, text in self._texts() if not name.startswith("/"))
 
     def _texts(self) -> Iterator[tuple[str, bytes]]:
-        with open(f"{self._base}/{TEXTS}", "rb") as texts, contextlib.suppress(EOFError):
-            while True:
-                yield pickle.load(texts)  # noqa: S301 - written by the host
+        with open(f"{self._base}/{TEXTS}", "rb") as texts:
+            while sizes := texts.read(TEXT.size):
+                name, text = map(texts.read, TEXT.unpack(sizes))
+                yield os.fsdecode(name), text
 
     @contextlib.contextmanager
     def open_database(self, path: str, tables: Collection[str]) -> Iterator[sqlite3.Connection]:
@@ -76,7 +78,7 @@ def serve(manager_name: str, seconds: float, account: int, place: str) -> NoRetu
         import sqlite3  # noqa: F401
     with open(0, "rb", closefd=False) as question, open(1, "wb", closefd=False) as answer:
         try:
-            wanted = question.read()
+            wanted = question.read(_MEMORY)
             paths = wanted.split(b"\0") if wanted else None
             manager = MANAGERS[manager_name](CopiedFiles(give_up_rights(account, place, seconds), seconds))
             for path, package in manager.find_owned(paths):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import pickle
 import select
 import shutil
 import subprocess
@@ -28,7 +27,7 @@ from ...state.locations import lock_directory
 from ...state.own_files import hold_directory
 from ...tree.identity import acting_as_ourselves, masking_nothing_of
 from ...tree.opened import is_confined, open_name
-from .database_reader import DONE, TEXTS, TROUBLE
+from .database_reader import DONE, TEXT, TEXTS, TROUBLE
 from .files_inside import DIRECTORY, FILE, FilesInside
 
 #: Seconds for all questions about one root in one run.
@@ -147,7 +146,8 @@ class _Copies:
         finally:
             os.close(descriptor)
         self._left -= len(text)
-        pickle.dump((name, text), self._texts)
+        encoded = os.fsencode(name)
+        self._texts.write(TEXT.pack(len(encoded), len(text)) + encoded + text)
 
     def _take_database(self, path: str) -> None:
         for _ in range(_ATTEMPTS):
