@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,7 +164,7 @@ def test_pending_work_whose_interpreter_breaks_is_parked(pyctrigger: Command, si
     journal_of(pyctrigger).write("upgrade", (f"{site}/package",), request.replayable())
 
     for attempt in (1, 2, 3):
-        broken = pyctrigger.text("run", *arguments, "", preexec_fn=leave_few_descriptors)
+        broken = pyctrigger.text("run", *arguments, "", preexec_fn=partial(leave_few_descriptors, 18))
         assert 69 == broken.code
         assert [(attempt, attempt == 3)] == [(each.attempts, each.parked) for each in journal_of(pyctrigger).entries()]
     assert 0 == pyctrigger.text("run", *arguments, "").code
@@ -234,6 +235,6 @@ def kept_for(pyctrigger: Command, path: str) -> list[Entry]:
     return list(Journal(str(pyctrigger.state / f"unidentified-{path.replace('/', '%2F')}")).entries())
 
 
-def leave_few_descriptors() -> None:
-    """A `preexec_fn`: too few to start a child."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))
+def leave_few_descriptors(most: int = 10) -> None:
+    """A `preexec_fn`: too few to start a child. With 18 any path of these tests can be followed."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
