@@ -10,8 +10,9 @@ from ..errors import InterpreterError, NoEnvironmentError, NoLibraryError, Outsi
 from ..interpreter.scope import own_directories
 from ..outcome.observer import Observer
 from ..outcome.report import Report
+from ..packages.databases import Files
+from ..packages.ownership import Ownership
 from .backlog import KEPT, Unidentified, drop_gone
-from .plan.knowledge import ownership_in
 from .scope.interpreters import find_interpreters, sharing
 from .scope.paths import home_of
 from .scope.request import Request, Work
@@ -52,7 +53,7 @@ class Operation:
         request, report, scope = self.request, self.report, self.request.scope
         self.store, self.probed = open_known(request, self.observer)
         self._began = time.time()
-        self.ownership = ownership_in(scope.root, self.observer.notice)
+        self.ownership = _ownership_in(scope.root, self.observer.notice)
         report.errors += [self._trouble] if self._trouble is not None else []
         drop_gone(request, self.store, self.probed, self.settings, self.observer)
         for each in divided(request, self.observer.notice, report.errors):
@@ -209,3 +210,12 @@ def _has_news(report: Report) -> bool:
     return bool(report.errors) or any(
         run.deferred or run.tally.counts.changes or run.tally.failures or run.tally.unexamined for run in report.runs
     )
+
+
+def _ownership_in(root: str | None, notice: Callable[[str], None]) -> Ownership:
+    """Returns what packages own, on this system or in a root."""
+    if root is None:
+        return Ownership(Files(), notice)
+    from .scope.root_files import files_of  # not for this system's own hooks
+
+    return Ownership(files_of(root), notice)

@@ -37,7 +37,7 @@ def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Pl
                 keep=[] if held is None else [held],
             )
     finally:
-        workspace.reload_parts()
+        workspace.forget_parts()
         workspace.report.tally.add(tally)
     return tally
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..outcome.report import FlavourReport
 from ..state.locations import lock_directory, lock_file
-from ..state.records.manifest import Manifest
-from ..state.sqlite import has_sqlite
 from .backlog import Backlog
 from .operation import Operation
-from .plan.results import Results
 from .scope.request import Request, Work
 from .scope.target import Assignment
 
 if TYPE_CHECKING:
     from ..state.lock import InstallationLock
+    from ..state.records.manifest import Manifest
+    from ..state.records.parts import Parts
+    from .plan.results import Results
     from .scope.forked import Relay
 
 #: Seconds that a hook waits for the lock before it leaves its work in the journal.
@@ -42,16 +43,20 @@ class Workspace:
         self._lock: InstallationLock | None = None
         self._last_use: int | None = None
         self._relay: Relay | None = None
-        self.reload_parts()
 
-    def reload_parts(self) -> None:
-        """Read the notes for a hook's glance, again if another process has written them."""
-        self.parts = self.operation.store.parts(self.installation)
+    @cached_property
+    def parts(self) -> Parts:
+        """The notes for a hook's glance."""
+        return self.operation.store.parts(self.installation)
+
+    def forget_parts(self) -> None:
+        """Have the notes read again: another process may have written them."""
+        vars(self).pop("parts", None)
 
     def move_apart(self, relay: Relay) -> None:
         """Continue in a forked process. The parent has the lock, the journal, the history and the report."""
         self.operation.move_apart(relay)
-        self.reload_parts()
+        self.forget_parts()
         self._relay = relay
 
     # -- the lock ------------------------------------------------------------------------------------------------
@@ -134,6 +139,8 @@ class Workspace:
             self._relay.send("take", results.tally)
         else:
             self.report.tally.add(results.tally)
+        from ..state.sqlite import has_sqlite  # a hook that touches nothing keeps nothing
+
         if results.tally.counts.compiled and self.operation.store.base is not None and not has_sqlite():
             self.operation.observer.notice(
                 "this Python has no module sqlite3: every run examines everything, and no history is kept"

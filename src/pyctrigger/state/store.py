@@ -13,10 +13,10 @@ from . import own_files
 from .journal import Entry, Journal
 from .locations import make_own
 from .quota import Quota, StateFullError
-from .records.manifest import HOOK_PATIENCE, PATIENCE, Manifest
-from .records.parts import Parts
 
 if TYPE_CHECKING:
+    from .records.manifest import Manifest
+    from .records.parts import Parts
     from .roots import RootState
 
 
@@ -170,9 +170,13 @@ class Store:
 
     def manifest(self, installation: str) -> Manifest:
         """Returns the manifest of an installation; without state, one that keeps nothing."""
+        from .records.manifest import HOOK_PATIENCE, PATIENCE, Manifest  # a hook that touches nothing needs none
+
         patience = HOOK_PATIENCE if self._hurries else PATIENCE
         return Manifest(self.directory(installation), patience=patience, notice=self._notice, quota=self._quota)
 
     def parts(self, installation: str) -> Parts:
         """Returns the records by which hooks recognise unchanged directories; empty without state."""
+        from .records.parts import Parts
+
         return Parts(self.directory(installation), self._quota)

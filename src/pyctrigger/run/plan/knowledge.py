@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...packages.databases import Files
 from ...packages.ownership import Ownership
 from ...state.records.manifest import Manifest, Uncompilable
 from ...state.records.record import identity_of
@@ -106,12 +104,3 @@ class PlannedSite(NamedTuple):
     is_library: bool = False
     notes: Notes | None = None
     """Where its parts are recorded for the next hook."""
-
-
-def ownership_in(root: str | None, notice: Callable[[str], None]) -> Ownership:
-    """Returns what packages own, on this system or in a root."""
-    if root is None:
-        return Ownership(Files(), notice)
-    from ..scope.root_files import files_of  # not for this system's own hooks
-
-    return Ownership(files_of(root), notice)
