@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import shutil
 import statistics
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _ALONE = "PYCTRIGGER_BENCH_ALONE"
 _HEADER = 16
+#: That the median lies within its interval.
+_CONFIDENCE = 0.95
 _PLACES = ("/run/pyctrigger", "/var/lib/pyctrigger")
 
 
@@ -249,13 +252,30 @@ def _anew(name: str, directory: int, above: int) -> None:
     os.stat(name, dir_fd=directory)
 
 
+def interval(ordered: list[float]) -> tuple[float, float]:
+    """Returns the bounds of at least that confidence for the median: two order statistics, whatever the distribution.
+
+    A sample below the k-th of n is as likely as fewer than k heads in n throws of a coin.
+    """
+    count = len(ordered)
+    left, outside = 0, 0.5**count
+    while left + 1 < count // 2:
+        outside += math.comb(count, left + 1) / 2**count
+        if 2 * outside > 1 - _CONFIDENCE:
+            break
+        left += 1
+    return ordered[left], ordered[count - 1 - left]
+
+
 def _line(kind: str, work: str, found: list[list[Cost]]) -> str:
     earlier, today = found
     processor = [statistics.median(cost.processor for cost in side) for side in found]
     wall = [statistics.median(cost.wall for cost in side) for side in found]
-    ratio = statistics.median(now.processor / before.processor for before, now in zip(earlier, today))
+    ratios = sorted(now.processor / before.processor for before, now in zip(earlier, today))
+    low, high = interval(ratios)
     shown = [f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s" for seconds in (*processor, *wall)]
-    return f"| {kind} | {work} | {shown[0]} | {shown[1]} | {ratio:.2f} | {shown[2]} | {shown[3]} |"
+    shown.append(f"{statistics.median(ratios):.3f} ({low:.3f} to {high:.3f})")
+    return f"| {kind} | {work} | {shown[0]} | {shown[1]} | {shown[4]} | {shown[2]} | {shown[3]} |"
 
 
 def _about(options: argparse.Namespace) -> str:
@@ -267,7 +287,7 @@ def _about(options: argparse.Namespace) -> str:
         f"{page.system()}, host cpython {sys.version.split()[0]}, targets cpython {', '.join(versions)}; "
         f"{options.sources:,} sources on tmpfs, before: {options.commit}. Medians of processor time, of "
         f"{options.rounds} pairs for the long rows and {4 * options.rounds} for the short ones; the ratio is the "
-        "median of those pair by pair."
+        "median of those pair by pair, with its 95 % interval."
     )
 
 
