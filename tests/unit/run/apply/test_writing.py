@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING, Union
 
 import pytest
@@ -49,9 +48,8 @@ ROWS: dict[str, Row] = {
 @pytest.fixture
 def top() -> Iterator[Path]:
     """A package with one source, in memory."""
-    top = in_memory()
-    yield make(top, {"p/m.py": TEXT})
-    shutil.rmtree(top)
+    with in_memory({"p/m.py": TEXT}) as top:
+        yield top
 
 
 @pytest.mark.parametrize("links_twins", [True, False])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +49,8 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], dict[str, tuple[bool, 
 @pytest.fixture
 def top() -> Iterator[Path]:
     """A tree's directory, in memory."""
-    top = in_memory()
-    yield top
-    shutil.rmtree(top)
+    with in_memory() as top:
+        yield top
 
 
 @pytest.mark.parametrize("case", CASES)

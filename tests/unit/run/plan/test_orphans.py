@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,9 +73,8 @@ CASES: dict[str, tuple[str, Any, dict[str, Any], str | None]] = {
 @pytest.fixture
 def top() -> Iterator[Path]:
     """A package with one source, in memory."""
-    top = in_memory()
-    yield make(top, {"p/m.py": TEXT, f"{PYCACHE}/{cached('m')}": pyc()})
-    shutil.rmtree(top)
+    with in_memory({"p/m.py": TEXT, f"{PYCACHE}/{cached('m')}": pyc()}) as top:
+        yield top
 
 
 @pytest.mark.parametrize("case", CASES)

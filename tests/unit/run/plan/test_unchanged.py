@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -35,23 +36,19 @@ def record(top: Path, manifest: Manifest) -> None:
 @pytest.fixture(scope="module")
 def trees() -> Iterator[Path]:
     """For each row a package with a fresh source, and one in it; all in memory, and old enough to be noted."""
-    place = in_memory()
-    for number, entries in enumerate([{} for _ in CHANGES] + [row[0] for row in PROOFS.values()] + [{}]):
-        tree = {"p/m.py": TEXT, PYC: pyc(), "p/q/n.py": TEXT, f"p/q/__pycache__/{cached('n')}": pyc()}
-        make(place / str(number), {**tree, **entries})
-    time.sleep(0.03)
-    yield place
-    shutil.rmtree(place)
+    with in_memory() as place:
+        for number, entries in enumerate([{} for _ in CHANGES] + [row[0] for row in PROOFS.values()] + [{}]):
+            tree = {"p/m.py": TEXT, PYC: pyc(), "p/q/n.py": TEXT, f"p/q/__pycache__/{cached('n')}": pyc()}
+            make(place / str(number), {**tree, **entries})
+        time.sleep(0.03)
+        yield place
 
 
 @pytest.fixture
 def manifest() -> Iterator[Manifest]:
     """A manifest in memory."""
-    place = in_memory()
-    manifest = Manifest(str(place))
-    yield manifest
-    manifest.close()
-    shutil.rmtree(place)
+    with in_memory() as place, contextlib.closing(Manifest(str(place))) as manifest:
+        yield manifest
 
 
 def noted(top: Path, manifest: Manifest) -> set[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -34,9 +34,8 @@ def verdicts(steps: list[Step]) -> dict[int, str]:
 @pytest.fixture
 def top() -> Iterator[Path]:
     """A package with one source, in memory."""
-    top = in_memory()
-    yield make(top, {"p/m.py": TEXT, "p/__pycache__": None})
-    shutil.rmtree(top)
+    with in_memory({"p/m.py": TEXT, "p/__pycache__": None}) as top:
+        yield top
 
 
 #: What stands in the place of the pyc, options, and the verdict; None: it is fresh.
@@ -152,11 +151,8 @@ BY_RECORD: dict[str, tuple[Deed, str | None]] = {
 @pytest.fixture
 def manifest() -> Iterator[Manifest]:
     """A manifest in memory."""
-    place = in_memory()
-    manifest = Manifest(str(place))
-    yield manifest
-    manifest.close()
-    shutil.rmtree(place)
+    with in_memory() as place, contextlib.closing(Manifest(str(place))) as manifest:
+        yield manifest
 
 
 def record(top: Path, manifest: Manifest) -> None:

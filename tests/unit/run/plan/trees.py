@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -59,10 +60,12 @@ def cached(name: str, level: int = 0) -> str:
     return f"{name}.{TAG}{f'.opt-{level}' if level else ''}.pyc"
 
 
-def in_memory() -> Path:
-    """A directory on a file system in memory, if there is one."""
+@contextlib.contextmanager
+def in_memory(entries: Entries | None = None) -> Iterator[Path]:
+    """A directory with these entries on a file system in memory, if there is one; gone afterwards."""
     place = "/dev/shm"
-    return Path(tempfile.mkdtemp(prefix="plan-", dir=place if os.path.isdir(place) else None))
+    with tempfile.TemporaryDirectory(prefix="plan-", dir=place if os.path.isdir(place) else None) as top:
+        yield make(Path(top), entries or {})
 
 
 def make(top: Path, entries: Entries) -> Path:
