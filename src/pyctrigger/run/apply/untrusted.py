@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable
 
+from ...errors import name_few
 from ...outcome.outcome import Failure, Tally
 from ...tree.directory import Tree
 from ...tree.layout import Layout
@@ -73,11 +74,9 @@ class Gatekeeper:
     def report_shared(self) -> None:
         """Report once who else may write directories of root's that were changed: they are trusted like root."""
         for who, paths in self._shared.items():
-            first, *others = sorted(paths)
-            more = f" and {len(others)} more" if others else ""
             they = "its members decide" if who.startswith("group") else "it decides"
             self._tally.notices.append(
-                f"{who} may write {first}{more}, which is root's: {they} what root imports from "
+                f"{who} may write {name_few(sorted(paths), 1)}, which is root's: {they} what root imports from "
                 "there; chmod g-w it unless that is meant"
             )
         self._shared.clear()

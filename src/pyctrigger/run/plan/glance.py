@@ -18,6 +18,7 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 
+from ...errors import name_few
 from ...interpreter.scope import PACKAGE_DIRECTORIES, SiteDirectory
 from ...pyc.names import PYCACHE
 from ...stamps import inode_of, stamp_of
@@ -140,10 +141,9 @@ class Overview:
         paths = sorted(self._owned)
         if not paths:
             return None
-        more = f" and {len(paths) - _FEW} more" if len(paths) > _FEW else ""
         return (
             f"{len(paths)} {'pyc' if len(paths) == 1 else 'pycs'}, stale or without a source, stay as their packages "
-            f"made them: {', '.join(paths[:_FEW])}{more}; a package's next version brings new ones, and "
+            f"made them: {name_few(paths, _FEW)}; a package's next version brings new ones, and "
             'owned_stale = "replace" in the configuration has stale ones rewritten'
         )
 
