@@ -13,18 +13,18 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 def lies_on_fuse(path: str) -> bool:
     """Whether a path lies on a FUSE mount. Without allow_root or allow_other only the user who mounted it gets in."""
-    found, longest = b"", -1
-    for point, kind in _read_mounts():
-        if f"{path.rstrip('/')}/".startswith(f"{point.rstrip('/')}/") and len(point) >= longest:
-            found, longest = kind, len(point)
-    return found == b"fuse" or found.startswith(b"fuse.")
+    kind = b""
+    for point, found in sorted(_read_mounts(), key=lambda mount: len(mount[0])):  # of two at one point the later one
+        if f"{path}/".startswith(f"{point.rstrip('/')}/"):
+            kind = found
+    return kind == b"fuse" or kind.startswith(b"fuse.")
 
 
 def _read_mounts() -> list[tuple[str, bytes]]:
     """Returns the mount point and type of each mount, in order (proc(5), mountinfo)."""
     try:
         with open("/proc/self/mountinfo", "rb") as file:
-            rows = [line.split() for line in file.read(1 << 25).splitlines()]
+            rows = [line.split() for line in file]
     except OSError:  # a system without mountinfo
         return []
     return [(_unescape(row[4]), row[row.index(b"-") + 1]) for row in rows if b"-" in row]
