@@ -187,6 +187,18 @@ def test_a_path_is_named_from_where_we_are(tmp_path: Any, monkeypatch: pytest.Mo
     assert PATH.read("/y") == "/y"
 
 
+def test_kinds_that_are_made() -> None:
+    """With their limits, or their words, in what is said, and everything else as every kind has it."""
+    few, seconds, colours = whole_number(1, 3), whole_number(0, 9, "a digit"), one_of("red", "blue", becomes=len)
+    assert ("a whole number from 1 to 3", "a number from 1 to 3", "N") == (few.write, few.say, few.value)
+    assert ("a whole number from 0 to 9", "a digit", "N") == (seconds.write, seconds.say, seconds.value)
+    assert ('one of "red", "blue"', "red or blue", ("red", "blue")) == (colours.write, colours.say, colours.choices)
+    assert "red, green or blue" == one_of("red", "green", "blue").say
+    assert [few.convert(1), few.read("3"), colours.convert("blue"), one_of("x", "y").convert("x")] == [1, 3, 4, "x"]
+    assert [few.is_valid(each) for each in (0, 1, 3, 4, 2.0, True, "1")] == [False, True, True, *4 * [False]]
+    assert [colours.is_valid(each) for each in ("red", "re", ["red"], None)] == [True, False, False, False]
+
+
 def test_rows_can_be_told_apart() -> None:
     """No two have one name, or one flag for one verb; and each says what it is for."""
     names = [setting.name for setting in SETTINGS]
