@@ -64,7 +64,7 @@ def touched(
         if home is None:
             outside.append(path)
         else:
-            tops.setdefault(home[0], set()).add(home[1].split("/", 1)[0])
+            tops.setdefault(home[0], set()).add(home[1].partition("/")[0])
     # pkg names a site directory because a module directly in it changed; for others it stands for everything.
     units = {site: units_for(names, whole="" in names and manager != "pkg") for site, names in tops.items()}
     return Touched(units, tuple(outside))
@@ -146,7 +146,7 @@ def _roots(site_directories: Iterable[str], real: Callable[[str], str] = os.path
     for site in site_directories:
         names.setdefault(_clean(site), site)
         names.setdefault(real(site), site)
-    return sorted(names.items(), key=lambda each: len(each[0]), reverse=True)
+    return sorted(names.items(), reverse=True)
 
 
 def _home(path: str, roots: list[tuple[str, str]]) -> tuple[str, str] | None:
@@ -174,4 +174,4 @@ def _resolved(path: str, real: Callable[[str], str]) -> str:
     directory, name = os.path.split(path.rstrip("/"))
     if name in ("", ".", ".."):
         return real(path)
-    return os.path.join(real(directory or "/"), name)
+    return os.path.join(real(directory), name)

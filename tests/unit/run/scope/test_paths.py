@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +22,7 @@ from pyctrigger.run.scope.paths import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pyctrigger.run.scope.paths import Units
 
@@ -66,6 +67,9 @@ TOUCHED: list[tuple[Sequence[str] | None, str | None, Units, tuple[str, ...]]] =
     (["/lib/python3/site/a"], None, {SITE: deep("a")}, ()),
     (["/lib/python3/site/"], None, {SITE: [WHOLE]}, ()),
     (["/alias/a/"], None, {SITE: deep("a")}, ()),
+    (["/alias/out/"], None, {SITE: deep("out")}, ()),
+    (["/alias/a "], None, {SITE: deep("a ")}, ()),
+    (["/alias/X", f"{SITE}/Xa/b"], None, {SITE: deep("X", "Xa")}, ()),
     (["/alias"], None, {}, ("/alias",)),
     (["/alias/."], None, {SITE: [WHOLE]}, ()),
     (["/alias/a/.."], None, {SITE: [WHOLE]}, ()),
@@ -86,11 +90,13 @@ def test_a_site_directory_has_the_name_that_it_was_given() -> None:
     assert Touched({"/lib/python3/site/": deep("a")}, ()) == touched(
         [f"{SITE}/a"], ["/lib/python3/site/", SITE], real=follow
     )
+    assert Touched({"/alias": deep("a")}, ()) == touched([f"{SITE}/a"], ["/alias"], real=follow)
+    assert ("/alias", "a") == home_of(f"{SITE}/a", ["/alias"], follow)
     assert Touched({"/": deep("a")}, ()) == touched(["/a/b"], ["/"], real=follow)
     assert Touched({"/": [WHOLE]}, ()) == touched(["/"], ["/"], real=follow)
 
 
-def test_links_of_this_machine_are_followed(tmp_path: Any) -> None:
+def test_links_of_this_machine_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If nobody says otherwise; the last component isn't, since it is what was touched."""
     (tmp_path / "site").mkdir()
     (tmp_path / "link").symlink_to("site")
@@ -98,6 +104,8 @@ def test_links_of_this_machine_are_followed(tmp_path: Any) -> None:
     (tmp_path / "site/package").symlink_to("/srv")
     assert Touched({site: deep("package")}, ()) == touched([f"{tmp_path}/link/package"], [site])
     assert (site, "package") == home_of(f"{tmp_path}/link/package", [site])
+    monkeypatch.chdir(site)
+    assert Touched({}, ("/",)) == touched(["/"], [site])
     assert (f"{tmp_path}/link", "a") == home_of(f"{site}/a", [f"{tmp_path}/link"])
 
 
@@ -170,6 +178,7 @@ def test_sums_of_units(units: Units, others: Units, without: Units, together: Un
         ({SITE: [WHOLE]}, f"{SITE}/b/c/d", True),
         ({SITE: []}, f"{SITE}/b", False),
         ({OTHER: [WHOLE], SITE: [WHOLE]}, f"{SITE}/b", True),
+        ({"/srv/X": [WHOLE]}, "/srv/Y/a", False),
         ({"/": [WHOLE]}, "/b/c", True),
         ({"/": deep("a")}, "/b/c", False),
         ({}, SITE, False),
@@ -212,5 +221,6 @@ def test_what_a_hooks_paths_mean_outside_the_scope(paths: list[str], outside: li
     ],
 )
 def test_the_units_of_names(names: list[str], whole: bool, expected: list[Unit]) -> None:
-    """Sorted, and without what has bytecode."""
+    """Sorted, and without what has bytecode; not the whole, if nobody says so."""
+    assert deep("a") == units_for(["a"])
     assert expected == units_for(names, whole=whole)
