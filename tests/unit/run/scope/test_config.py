@@ -115,6 +115,7 @@ def test_what_is_no_toml(text: bytes) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse(text, "/c")
     (problem,) = caught.value.problems
+    assert "/c" == caught.value.path
     assert problem.startswith("not valid TOML: ")
     assert len(problem) > len("not valid TOML: ")
 
