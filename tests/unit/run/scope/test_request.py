@@ -9,6 +9,7 @@ import pytest
 
 from pyctrigger.errors import UsageError
 from pyctrigger.pyc.header import InvalidationMode
+from pyctrigger.run.scope import request
 from pyctrigger.run.scope.config import FlavourSettings, Settings
 from pyctrigger.run.scope.request import Bytecode, Request, Running, Scope, Transaction, Work
 
@@ -142,6 +143,14 @@ def test_an_entry_without_an_option_cannot_be_read(missing: str) -> None:
     """Release 0.1.0 wrote all of them."""
     with pytest.raises(KeyError):
         FULL.replaying({name: value for name, value in KEPT.items() if name != missing}, paths=None)
+
+
+def test_an_option_that_came_later_is_as_if_nobody_had_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an entry of an earlier release; one that has it says what it is."""
+    monkeypatch.setattr(request, "_ALWAYS_KEPT", frozenset({*KEPT} - {"exclude", "optimize"}))
+    earlier = {name: value for name, value in KEPT.items() if name not in ("exclude", "optimize")}
+    found = [FULL.replaying(each, paths=None) for each in (earlier, KEPT)]
+    assert [((), None), (("*/x",), (0, 2))] == [(each.scope.exclude, each.bytecode.optimize) for each in found]
 
 
 @pytest.mark.parametrize(
