@@ -35,7 +35,7 @@ class Apk(Manager):
             elif line.startswith(b"F:"):
                 directory = line[2:]
             elif line.startswith(b"R:"):
-                path = b"/" + directory + b"/" + line[2:]
+                path = os.path.join(b"/", directory, line[2:])
                 if is_wanted(path, paths):
                     yield path, package
 

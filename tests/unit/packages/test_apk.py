@@ -10,14 +10,15 @@ from pyctrigger.packages.hook import Subject
 from unit.packages.stand_in import FilesInMemory
 
 DATABASE = "/lib/apk/db/installed"
-TEXT = b"""P:one
+TEXT = b"""R:lost.pyc
+P:one
 V:1
 F:usr/lib
 R:a.py
 R:a.pyc
 Z:Q1R:no.pyc
-F:usr/lib/deep
-R:b.pyc
+F:usr/lib/deep er
+R:b c.pyc
 
 P:two
 F:opt
@@ -37,7 +38,7 @@ def apk() -> Apk:
 
 def test_pycs_of_all_packages(apk: Apk) -> None:
     """Each in the directory named last."""
-    expected = [b"/usr/lib/a.pyc", b"/usr/lib/deep/b.pyc", b"/opt/c.pyc", b"//top.pyc"]
+    expected = [b"/lost.pyc", b"/usr/lib/a.pyc", b"/usr/lib/deep er/b c.pyc", b"/opt/c.pyc", b"/top.pyc"]
     assert expected == [path for path, _ in apk.find_owned(None)]
     assert [Source("file", DATABASE)] == apk.sources
     assert (True, False) == (apk.is_present, Apk(FilesInMemory({})).is_present)
@@ -47,7 +48,8 @@ def test_pycs_of_all_packages(apk: Apk) -> None:
     ("paths", "expected"),
     [
         ([b"/usr/lib/a.py"], {b"/usr/lib/a.py": "one"}),
-        ([b"/opt/a.py", b"/usr/lib/deep/b.pyc"], {b"/opt/a.py": "two", b"/usr/lib/deep/b.pyc": "one"}),
+        ([b"/opt/a.py", b"/usr/lib/deep er/b c.pyc"], {b"/opt/a.py": "two", b"/usr/lib/deep er/b c.pyc": "one"}),
+        ([b"/lost.pyc", b"/top.pyc"], {b"/lost.pyc": "", b"/top.pyc": "two"}),
         ([b"/usr/lib/b.pyc", b"/a.py"], {}),
     ],
 )
