@@ -46,6 +46,7 @@ def test_all_pycs_of_all_packages() -> None:
 #: Diversions (where a file lies, where the others' lies, and whose it is), a path, and its owner.
 DIVERTED = [
     (b"", b"/usr/a.pyc", "one"),
+    (b"", b"/usr/a.py", "one"),
     (b"", b"/usr/b.pyc", "two:amd64"),
     (b"", b"/usr/none.pyc", None),
     (b"/usr/a.pyc\n/usr/a.pyc.distrib\n:\n", b"/usr/a.pyc", None),  # an administrator's: one's is the other
@@ -54,7 +55,8 @@ DIVERTED = [
     (b"/usr/a.pyc\n/usr/a.pyc.distrib\none\n", b"/usr/a.pyc", "one"),  # a package's own diversion
     (b"/usr/a.pyc\n/usr/a.pyc.distrib\none\n", b"/usr/a.pyc.distrib", None),
     (b"/usr/b.pyc\n/usr/b.pyc.distrib\ntwo\n", b"/usr/b.pyc", "two:amd64"),  # by its name without architecture
-    (b"/usr/x\n/usr/x.distrib\n:\n/usr/a.pyc\n/usr/a.pyc.d\n:\n", b"/usr/a.pyc.d", "one"),
+    (b"/usr/x y\n/usr/x.d\n:\n/usr/a.pyc\n/usr/a.pyc.d\n:\n", b"/usr/a.pyc.d", "one"),
+    (b"/usr/x y\n/usr/x.d\n:\n/usr/a.pyc\n/usr/a.pyc.d\none\n", b"/usr/a.pyc", "one"),
 ]
 
 
