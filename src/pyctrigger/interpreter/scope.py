@@ -92,11 +92,12 @@ def _is_inside(site_dir: str, bounds: Bounds) -> bool:
 
 def _packages_in(interpreter: Interpreter, prefix: str, bounds: Bounds) -> list[str]:
     """Returns the directories of packages in an environment. Raises UsageError without any, or if a link leads out."""
-    found = [path for path in _environment_paths(interpreter, prefix) if bounds.locate(path)]
+    known = _environment_paths(interpreter, prefix)
+    found = list(filter(bounds.locate, known))
     if not found:
         raise NoEnvironmentError(
             f"{prefix} is not an environment of {interpreter.flavour}",
-            hint=f"it would have {interpreter.inside[0].replace('/@', prefix) if interpreter.inside else prefix}",
+            hint=f"it would have {known[0] if known else prefix}",
         )
     for path in found:
         if not bounds.lies_in(path, prefix):
@@ -141,7 +142,7 @@ def _has_other_manager() -> bool:
 
 
 def _environment_paths(interpreter: Interpreter, prefix: str) -> list[str]:
-    paths = [path.replace("/@", prefix.rstrip("/") or "/", 1) for path in interpreter.inside]
+    paths = [path.replace("/@", prefix.rstrip("/"), 1) for path in interpreter.inside]
     # Debian's pip and distutils put into dist-packages what elsewhere goes to site-packages.
     paths += [path.replace("/site-packages", "/dist-packages") for path in paths]
     return _with_twins(paths)
