@@ -111,7 +111,7 @@ def test_debians_scheme_without_debians_manager(
     class Other:
         is_present = others
 
-    monkeypatch.setattr(module.os.path, "exists", lambda path: path in present)
+    monkeypatch.setattr("os.path.exists", lambda path: path in present)
     monkeypatch.setattr(
         "pyctrigger.packages.every.MANAGERS", {"none": type("None", (), {"is_present": False}), "other": Other}
     )
