@@ -76,7 +76,8 @@ def _mapped_for_both(ranges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, in
 def _mapped_ranges(kind: str = "uid") -> tuple[tuple[int, int], ...]:
     """Returns the ranges of accounts (or groups) that this namespace maps: first id, and how many."""
     try:
-        with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
+        # As bytes: to import a codec an account would have to read Python's library, and we may be acting as one.
+        with open(f"/proc/self/{kind}_map", "rb") as file:
             rows = [[int(number) for number in row.split()] for row in file.read(1 << 16).splitlines()]
         return tuple((first, count) for first, _, count in rows) or ((0, _ALL_IDS),)
     except (OSError, ValueError):  # a system without user namespaces
@@ -86,7 +87,7 @@ def _mapped_ranges(kind: str = "uid") -> tuple[tuple[int, int], ...]:
 @functools.cache
 def _overflow_id(kind: str) -> int:
     try:
-        with open(f"/proc/sys/kernel/overflow{kind}", encoding="ascii") as file:
+        with open(f"/proc/sys/kernel/overflow{kind}", "rb") as file:
             return int(file.read(16))
     except (OSError, ValueError):
         return _USUAL_OVERFLOW
