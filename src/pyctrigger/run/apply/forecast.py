@@ -19,7 +19,7 @@ class Forecast:
         self._results = Results(Observer())
         self._tally = self._results.tally
         self._gate = Gatekeeper(self._tally, wanted)
-        #: Where something stays that the plan has gone, so that the directories above stay as well.
+        #: Directories that stay although the plan empties them, relative to the pycs' tree: those above stay as well.
         self._kept: list[tuple[Layout, str]] = []
 
     def settle(self) -> Tally:
@@ -38,7 +38,7 @@ class Forecast:
             self._keep(layout, planned)
         return step._replace(
             stale=[each for each in step.stale if self.can_read(layout, relative, each.name)],
-            emptied_pycache=step.emptied_pycache and self._removes(layout, relative, relative),
+            emptied_pycache=step.emptied_pycache and self._removes(layout, layout.pycache(relative), relative),
             emptied=step.emptied and self._removes(layout, relative, relative.rpartition("/")[0]),
         )
 
@@ -64,14 +64,13 @@ class Forecast:
 
     def _keep(self, layout: Layout, step: Step) -> None:
         if step.removals or step.emptied_pycache or step.emptied:
-            self._kept.append((layout, step.relative))
+            self._kept.append((layout, layout.pycache(step.relative)))
 
-    def _removes(self, layout: Layout, relative: str, above: str) -> bool:
-        """Whether a run would remove a directory of `above`, for that one or for its pycs."""
-        inside = f"{relative}/" if relative else ""
-        if any(kept is layout and f"{place}/".startswith(inside) for kept, place in self._kept):
+    def _removes(self, layout: Layout, directory: str, above: str) -> bool:
+        """Whether a run would remove a directory of `above`, or of its pycs."""
+        if any(kept is layout and f"{place}/".startswith(f"{directory}/") for kept, place in self._kept):
             return False
         permitted = self._may_write(layout, above) and self._gate.permits(layout, above, source_only=True)
         if not permitted:
-            self._kept.append((layout, relative))
+            self._kept.append((layout, directory))
         return permitted

@@ -103,19 +103,30 @@ def plan(
     prefix: Path | None = None,
     owned: Sequence[str] = (),
     learns: bool = False,
-    is_noted: bool = False,
     **options: Any,
 ) -> list[Step]:
-    """The steps for a tree. With `learns` the manifest records what they prove; if `is_noted` they have its parts."""
+    """The steps for a tree. With `learns` the manifest records what they prove."""
     knowledge = knowledge_of(manifest, owned)
-    is_library = options.pop("is_library", False)
     with Layout(Tree.open(str(top)), Tree.open(str(prefix)) if prefix else None) as layout:
-        notes = Notes(layout, time.time_ns()) if is_noted else None
-        planner = Planner(PlannedSite(layout, wanted(**options), knowledge, is_library=is_library, notes=notes))
-        steps = list(planner.plan(list(units)))
+        steps = list(steps_in(layout, knowledge, units, **options))
         for step in steps if learns else ():
             knowledge.learn(layout, step)
     return steps
+
+
+def steps_in(
+    layout: Layout,
+    knowledge: Knowledge | None = None,
+    units: Sequence[Unit] = EVERYTHING,
+    *,
+    is_library: bool = False,
+    is_noted: bool = False,
+    **options: Any,
+) -> Iterator[Step]:
+    """The steps for an open tree. If `is_noted` they have its parts."""
+    known, notes = knowledge or knowledge_of(), Notes(layout, time.time_ns()) if is_noted else None
+    planner = Planner(PlannedSite(layout, wanted(**options), known, is_library=is_library, notes=notes))
+    return planner.plan(list(units))
 
 
 def said(steps: Sequence[Step]) -> list[str]:
