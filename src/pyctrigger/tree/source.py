@@ -85,7 +85,6 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
             return None
         return SourceText(data, status, when, SourceRights(status, access_list(descriptor, status), directory))
 
-    directory = relative
     with reading_as(tree.entered(relative)):
         for _ in range(_TRIES):
             descriptor, directory = _open_source(tree, relative, name)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
+import time
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
+from acting import ANN, let_act, working_as
+from conftest import absent
 from packages import write_tree
 from pyctrigger.tree import source as module
 from pyctrigger.tree.directory import Tree
+from pyctrigger.tree.opened import Opened
+from pyctrigger.tree.permission.access_lists import takes_lists
 from pyctrigger.tree.source import (
     SourceRefused,
     digest_pyc,
@@ -20,6 +26,7 @@ from pyctrigger.tree.source import (
     pyc_rights,
     read_pyc,
     read_source,
+    require_readable,
     source_rights,
     source_status,
 )
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MIB = 1 << 20
+MIB, NO_ID = 1 << 20, 0xFFFFFFFF
 
 
 @pytest.fixture
@@ -77,8 +84,10 @@ def test_a_source_is_read_as_import_finds_it(
     top: Path, tree: Tree, relative: str, name: str, data: bytes, directory: str
 ) -> None:
     """With the status of the file itself, and of its directory."""
-    before = len(os.listdir("/proc/self/fd"))
+    before, start = len(os.listdir("/proc/self/fd")), time.time_ns()
     text = read_source(tree, relative, name)
+    assert start <= text.when <= time.time_ns()
+    require_readable(tree, relative, name)
     real = (top / relative / name).stat()
 
     assert (data, real.st_ino, directory) == (text.data, text.status.st_ino, text.rights.directory)
@@ -105,9 +114,10 @@ UNREADABLE = {
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_what_is_no_source_is_an_error(tree: Tree, name: str) -> None:
     """Nothing is waited for."""
-    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
-        read_source(tree, "", name)
-    assert UNREADABLE[name] == caught.value.errno
+    for read in (read_source, require_readable):
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
+            read(tree, "", name)
+        assert UNREADABLE[name] == caught.value.errno
 
 
 Deed = Callable[["Path", "Path"], Any]
@@ -137,16 +147,17 @@ def test_links_out_of_the_site_directory(top: Path, case: str) -> None:
     outside = write_tree(top.parent, {"outside/n.py": "outside = 1\n"}) / "outside/n.py"
     for directory in (top, outside.parent):
         directory.chmod(0o755)
-    (top / "out.py").symlink_to("../outside/n.py")
+    (top / "package/out.py").symlink_to("../../outside/n.py")
+    (top / "package").chmod(0o755)
     deed, refusal = OUT[case]
     deed(top, outside)
     with Tree.open("/site", str(top.parent)) as tree:
         if refusal is None:
-            text = read_source(tree, "", "out.py")
-            assert (b"outside = 1\n", "") == (text.data, text.rights.directory)
+            text = read_source(tree, "package", "out.py")
+            assert (b"outside = 1\n", "package") == (text.data, text.rights.directory)
         else:
             with pytest.raises(SourceRefused, match=refusal):
-                read_source(tree, "", "out.py")
+                read_source(tree, "package", "out.py")
 
 
 @pytest.mark.usefixtures("as_root")
@@ -189,8 +200,9 @@ def test_a_source_has_a_largest_size(tree: Tree, monkeypatch: pytest.MonkeyPatch
     if is_read:
         assert b"x = 1\n" == read_source(tree, "", "m.py").data
     else:
-        with pytest.raises(SourceRefused, match=r"^larger than 0 MiB$"):
-            read_source(tree, "", "m.py")
+        for read in (read_source, require_readable):
+            with pytest.raises(SourceRefused, match=r"^larger than 0 MiB$"):
+                read(tree, "", "m.py")
 
 
 def test_a_source_of_more_than_one_piece(top: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,12 +297,15 @@ def test_a_pyc_is_read_whole(tree: Tree, pyc: Path) -> None:
     """With its status; or as header and digest."""
     data, status = read_pyc(tree, "__pycache__", "m.pyc", 0)
     assert (b"headbody", pyc.stat().st_ino) == (data, status.st_ino)
+    start = time.time_ns()
     found = digest_pyc(tree, "__pycache__", "m.pyc", 0, 4, joined)
     assert (b"head", b"body", status) == (found.header, found.digest, found.status)
+    assert start <= found.when <= time.time_ns()
 
 
 @pytest.mark.parametrize(
-    ("header", "expected"), [(0, (b"", b"headbody")), (8, (b"headbody", b"")), (99, (b"headbody", b""))]
+    ("header", "expected"),
+    [(0, (b"", b"headbody")), (7, (b"headbod", b"y")), (8, (b"headbody", b"")), (99, (b"headbody", b""))],
 )
 def test_a_pyc_shorter_than_its_header(tree: Tree, pyc: Path, header: int, expected: tuple[bytes, bytes]) -> None:
     """Has what it has."""
@@ -339,6 +354,44 @@ def test_a_pyc_that_grows_is_read_again(tree: Tree, pyc: Path, monkeypatch: pyte
         digest_pyc(tree, "__pycache__", "m.pyc", 0, 0, joined)
 
 
+def test_of_a_pyc_that_grows_for_ever_no_more_is_read_than_it_had(tree: Tree, pyc: Path) -> None:
+    """At each try."""
+    held: list[int] = []
+
+    def digest(pieces: Any) -> bytes:
+        limit, held[:] = pyc.stat().st_size, [0]
+        for piece in pieces:
+            held[0] += len(piece)
+            assert held[0] <= limit
+            with pyc.open("ab") as file:
+                file.write(bytes(MIB))
+        return b""
+
+    with pyc.open("r+b") as file:
+        file.truncate(5 * MIB // 2)
+    with pytest.raises(SourceRefused, match="it changes while it is read"):
+        digest_pyc(tree, "__pycache__", "m.pyc", 1 << 16, 0, digest)
+
+
+def test_a_file_that_has_more_than_it_says_is_left_to_the_next_run() -> None:
+    """As those of /proc, which say that they have nothing."""
+    with Tree.open(f"/proc/{os.getpid()}") as tree:
+        size = len(read_bytes(f"/proc/{os.getpid()}/comm"))
+        for read in (
+            lambda: read_source(tree, "", "comm"),
+            lambda: read_pyc(tree, "", "comm", 0),
+            lambda: digest_pyc(tree, "", "comm", 0, size - 1, joined),
+        ):
+            with pytest.raises(SourceRefused, match=r"^it changes while it is read$"):
+                read()
+
+
+def read_bytes(path: str) -> bytes:
+    """What a file has."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to("x"), lambda path: path.mkdir(), os.mkfifo])
 def test_what_is_no_pyc_isnt_read(tree: Tree, pyc: Path, make: Callable[[Path], Any]) -> None:
     """A link, a directory, a FIFO."""
@@ -379,3 +432,60 @@ def test_rights_of_a_pyc(pyc: Path) -> None:
     with pytest.raises(OSError, match="Too many levels of symbolic links"):
         pyc_rights(directory, "link")
     os.close(directory)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_status_of_a_pyc_that_we_may_not_read(top: Path, pyc: Path) -> None:
+    """Without its list."""
+    pyc.chmod(0o600)
+    pyc.parent.chmod(0o755)
+    directory = os.open(pyc.parent, os.O_RDONLY)
+    with working_as("ann"):
+        found = pyc_rights(directory, "m.pyc")
+    assert (pyc.stat(), None) == found
+    os.close(directory)
+
+
+def test_a_list_is_among_the_rights(top: Path, tree: Tree, pyc: Path) -> None:
+    """Of a source and of a pyc."""
+    if not takes_lists(tree.directory("")):
+        absent("no access lists on this file system")
+    entries = [(1, 6, NO_ID), (2, 4, ANN), (4, 4, NO_ID), (16, 4, NO_ID), (32, 0, NO_ID)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    for path in (top / "m.py", pyc):
+        os.setxattr(path, "system.posix_acl_access", acl)
+    rights = read_source(tree, "", "m.py").rights, source_rights(tree, "", "m.py")
+    assert [acl] * 3 == [*(each.acl for each in rights), pyc_rights(tree.directory("__pycache__"), "m.pyc")[1]]
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("read", [read_source, require_readable])
+def test_what_the_owner_of_a_place_may_not_read_is_refused(
+    top: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[..., Any]
+) -> None:
+    """There we act as that account; elsewhere it is an error."""
+    let_act(monkeypatch)
+    for path in ("m.py", "package/n.py"):
+        (top / path).chmod(0o600)
+    os.chown(top / "package", ANN, ANN)
+    with Tree.open(str(top)) as tree:
+        read(tree, "", "m.py")
+        with pytest.raises(SourceRefused, match=f"^account {ANN}, which owns its directory, may not read it$"):
+            read(tree, "package", "n.py")
+    with Tree(Opened(os.open(top, os.O_RDONLY), None), str(top)) as tree, working_as("ann"):
+        tree.is_judged = False
+        with pytest.raises(PermissionError):
+            read(tree, "", "m.py")
+
+
+def test_a_link_that_became_a_file_meanwhile(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is opened as one."""
+    real, failures = Tree.open_file, [errno.ELOOP]
+
+    def open_file(self: Tree, relative: str, name: str) -> int:
+        if failures:
+            raise OSError(failures.pop(), "a link")
+        return real(self, relative, name)
+
+    monkeypatch.setattr(Tree, "open_file", open_file)
+    assert b"y = 2\n" == read_source(tree, "package", "n.py").data

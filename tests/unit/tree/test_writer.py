@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from acting import ANN, HERS, STAFF, UNMAPPED, let_act, working_as
 from conftest import absent
 from packages import write_tree
 from pyctrigger.pyc.names import writer_of
-from pyctrigger.tree import identity
 from pyctrigger.tree import writer as module
 from pyctrigger.tree.directory import Tree
-from pyctrigger.tree.identity import Acting, Identity
 from pyctrigger.tree.permission.access_lists import (
     GROUP,
     GROUP_OBJ,
@@ -35,10 +33,6 @@ from pyctrigger.tree.writer import Writer, WriteRefused
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-ANN = 12345
-#: A group of nobody's, and the one that stands for all that a user namespace doesn't map.
-STAFF, UNMAPPED = 50, 65534
 
 
 @pytest.fixture
@@ -221,8 +215,6 @@ def listed(*entries: tuple[int, int, int], group: int = 0) -> Entries:
 
 
 ANNS = (ANN, ANN)
-#: The one group, besides her own, that Ann is in.
-HERS = 51
 ANN_TOO = listed((USER, 4, ANN), group=4)
 #: Who writes, the source (mode, owner, group, entries of a list), the directory (mode, owner, group), mode and group of
 #: the pyc before its first byte, and at last its mode, owner and group, and its list.
@@ -260,23 +252,6 @@ RIGHTS: list[tuple[str, tuple[Any, ...], tuple[int, ...], tuple[int, int], tuple
 ]
 
 
-@contextlib.contextmanager
-def working_as(doer: str) -> Iterator[None]:
-    """A block of root's, of Ann's, or of root's acting as Ann."""
-    groups = os.getgroups()
-    if doer == "ann":
-        os.setgroups([HERS])
-        os.setegid(ANN)
-        os.seteuid(ANN)
-    try:
-        with Acting(Identity(ANN, ANN, (ANN,)) if doer == "acting" else None):
-            yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
-
-
 @pytest.fixture
 def at_first(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Mode and group of each file before its first byte."""
@@ -295,8 +270,7 @@ def at_first(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 @pytest.fixture
 def accounts(as_root: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that may act as others, in a namespace that doesn't map all groups."""
-    monkeypatch.setattr(identity, "_process", identity._Process())
-    identity.begin_acting()
+    let_act(monkeypatch)
     monkeypatch.setattr("pyctrigger.namespaces.is_restricted", lambda: True)
 
 

@@ -1,0 +1,45 @@
+"""Other accounts, in the process of a test itself: root's acting as one, or all of its ids."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from pyctrigger.tree import identity
+from pyctrigger.tree.identity import Acting, Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+#: An account without an entry, and the one group besides her own that she is in.
+ANN, HERS = 12345, 51
+#: A group of nobody's, and the one that stands for all that a user namespace doesn't map.
+STAFF, UNMAPPED = 50, 65534
+AS_ANN = Identity(ANN, ANN, (ANN,))
+
+
+def let_act(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process act as other accounts; Ann is known."""
+    monkeypatch.setattr(identity, "_process", identity._Process())
+    identity.begin_acting()
+    identity._process.known[ANN] = AS_ANN
+
+
+@contextlib.contextmanager
+def working_as(doer: str) -> Iterator[None]:
+    """A block of root's ("root"), of Ann's ("ann"), or of root's acting as Ann ("acting")."""
+    groups = os.getgroups()
+    if doer == "ann":
+        os.setgroups([HERS])
+        os.setegid(ANN)
+        os.seteuid(ANN)
+    try:
+        with Acting(AS_ANN if doer == "acting" else None):
+            yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
