@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ...errors import ManagerError, PyctriggerError
+from ...errors import ManagerError
 from ...interpreter.flavour import Flavour, installed
 from ...outcome.outcome import path_fields
 from ...packages.every import HOOK_PLACES, MANAGERS
@@ -153,10 +153,8 @@ def _pythons(name: str, content: bytes) -> tuple[str, ...]:
 
 def _label(python: str) -> str:
     """Returns a flavour's short name. A path, or anything else after `--python`, is returned unchanged."""
-    try:
-        return python if "/" in python else Flavour.parse(python)._replace(path=None, called=None).name
-    except PyctriggerError:
-        return python
+    flavour = Flavour.of_version(python)
+    return python if flavour is None else flavour.name
 
 
 def _distinct(texts: Iterable[str]) -> tuple[str, ...]:

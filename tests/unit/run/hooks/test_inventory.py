@@ -9,6 +9,7 @@ import pytest
 
 from pyctrigger.errors import ManagerError
 from pyctrigger.interpreter import flavour
+from pyctrigger.packages.apk import Apk
 from pyctrigger.packages.dpkg import Dpkg
 from pyctrigger.run.hooks import inventory
 from pyctrigger.run.hooks.inventory import SystemHook, is_ours, rivals, system_hooks
@@ -34,8 +35,8 @@ def listed(
         place = top / path.rstrip("*")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
-        place.chmod(0o755 if path.endswith("*") else 0o644)
-    monkeypatch.setattr(inventory, "files_of", lambda root: FilesInMemory(databases or {}))
+        place.chmod(0o645 if path.endswith("*") else 0o644)
+    monkeypatch.setattr(inventory, "files_of", lambda root: FilesInMemory((root == str(top) and databases) or {}))
     said: list[str] = []
     return system_hooks(str(top), said.append), said
 
@@ -48,6 +49,7 @@ FILES: list[tuple[str, str, tuple[str, ...] | None]] = [
     (f"{APT}/90x", CALL.format("'/opt/a b'"), ("/opt/a b",)),
     (f"{APT}/90x", CALL.format("\t python3.12"), ("py312",)),
     (f"{APT}/90x", CALL.format("tauthon"), ("tauthon",)),
+    (f"{APT}/90x", CALL.format("python3"), ("python3",)),
     (f"{APT}/90x", "pyctrigger run --hook\n", ()),
     (f"{APT}/90x", "pyctrigger run\n", None),
     (f"{APT}/90x", "other --hook --python 3.11\n", None),
@@ -174,11 +176,29 @@ def test_triggers_that_cannot_be_listed_are_told(
         raise error
 
     monkeypatch.setattr(Dpkg, "package_trigger", fail)
-    found, said = listed(tmp_path, monkeypatch, {f"{APT}/90y": CALL.format("3.11")}, DPKG)
-    assert ([f"/{APT}/90y"], [f"dpkg can't list the triggers of the package pyctrigger: {error}"]) == (
+    monkeypatch.setattr(Apk, "package_trigger", lambda manager: ("/apks", ()))
+    databases = {**DPKG, "/lib/apk/db/installed": b""}
+    found, said = listed(tmp_path, monkeypatch, {f"{APT}/90y": CALL.format("3.11")}, databases)
+    assert ([f"/{APT}/90y", "/apks"], [f"dpkg can't list the triggers of the package pyctrigger: {error}"]) == (
         [hook.path for hook in found],
         said,
     )
+
+
+def test_owners_that_cannot_be_asked_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hooks are listed as made by hand."""
+    broken = {"/lib/apk/db/installed/x": b""}
+    found, said = listed(tmp_path, monkeypatch, {f"{APT}/90y": CALL.format("3.11")}, broken)
+    told = "apk can't be asked which files it owns: [Errno 2] it isn't there"
+    assert ([(f"/{APT}/90y", None)], [told]) == ([(hook.path, hook.package) for hook in found], said)
+
+
+def test_each_directory_has_its_own_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a large one the next is read."""
+    monkeypatch.setattr(inventory, "_MOST_BYTES", 1)
+    files = {f"{OWN_ALPM}/a.hook", f"{OWN_ALPM}/b.hook", f"{ALPM}/c.hook"}
+    found, _ = listed(tmp_path, monkeypatch, dict.fromkeys(files, CALL.format("3.11")))
+    assert [f"/{OWN_ALPM}/a.hook", f"/{ALPM}/c.hook"] == [hook.path for hook in found]
 
 
 def test_the_flavours_of_a_packages_trigger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
