@@ -131,8 +131,7 @@ class _Environments:
         path = os.path.normpath(path)
         if self._pycache_prefix and path.startswith(f"{self._pycache_prefix}/"):
             path = path[len(self._pycache_prefix) :]  # a pyc belongs where its source is
-        directory, name = os.path.split(path)
-        return self._above(path) or self._above(os.path.join(self._real_name(directory), name))
+        return self._above(path) or self._above(self._real_name(os.path.dirname(path)))
 
     def _above(self, path: str) -> str | None:
         """The nearest directory that is an environment, from a path on and up."""

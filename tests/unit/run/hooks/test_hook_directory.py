@@ -89,6 +89,7 @@ def test_what_may_not_be_read_is_something_else() -> None:
     with public_directory() as top:
         (top / "closed").write_text("")
         (top / "closed").chmod(0)
+        assert Occupant("file") == HookDirectory(str(top), "/").look("closed")
         assert Occupant("other") == in_child(lambda: HookDirectory(str(top), "/").look("closed"), account=12345)
 
 
@@ -142,6 +143,8 @@ def test_nothing_is_left_where_there_is_no_room(tmp_path: Path, place: Path) -> 
             directory_in(tmp_path).put([FIRST, large])
         return str(caught.value.message)
 
+    directory_in(tmp_path).put([FIRST])
+    directory_in(tmp_path).remove([FIRST])
     assert (f"{tmp_path}/etc/hooks.d/second: File too large", []) == (in_child(put), os.listdir(place))
 
 
@@ -163,8 +166,16 @@ def test_who_may_not_write_needs_root() -> None:
             HookDirectory(str(top), "/").put([HookFile("/first", "")])
         return [type(caught.value), caught.value.message]
 
+    def remove() -> str:
+        with pytest.raises(RightsError) as caught:
+            HookDirectory(str(top), "/").remove([HookFile("/absent", ""), HookFile("/first", "")])
+        return caught.value.message
+
     with public_directory() as top:
         assert [RightsError, f"{top}/first: Permission denied"] == in_child(put, account=12345)
+        HookDirectory(str(top), "/").put([HookFile("/first", "")])
+        HookDirectory(str(top), "/").remove([HookFile("/absent", "")])
+        assert f"{top}/first: Permission denied" == in_child(remove, account=12345)
 
 
 def test_only_unchanged_hooks_are_removed(tmp_path: Path, place: Path) -> None:
@@ -232,9 +243,9 @@ RECORDS: list[tuple[Any, bool]] = [
 def test_what_release_0_1_0_replaced_is_named(tmp_path: Path, record: Any, is_named: bool) -> None:
     """By the real path of the hook, in a root as well."""
     (tmp_path / "state/hooks").mkdir(parents=True)
-    (tmp_path / "root").mkdir()
-    (tmp_path / "link").symlink_to("root")
-    for root, place in (("root", f"{tmp_path}/root/etc/x"), ("link", f"{tmp_path}/root/etc/x"), (None, "/etc/x")):
+    (tmp_path / "rootX").mkdir()
+    (tmp_path / "link").symlink_to("rootX")
+    for root, place in (("rootX", f"{tmp_path}/rootX/etc/x"), ("link", f"{tmp_path}/rootX/etc/x"), (None, "/etc/x")):
         path = tmp_path / "state/hooks" / f"hook-{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
         if record is not None:
             path.write_text(json.dumps(record))

@@ -85,6 +85,7 @@ def test_all_that_are_named(machine: Machine) -> None:
         list(subjects(("3.11", path_of(machine, "bin/pypy3.10")), PROGRAM, ()))
     with pytest.raises(UsageError):
         list(subjects(("3.11", "x"), PROGRAM, ()))
+    assert [PY311] == list(subjects(("3.11",), PROGRAM, ()))
     assert [("/s",)] == [each.site_directories for each in subjects(("3.11",), PROGRAM, ("/s",))]
 
 

@@ -99,7 +99,8 @@ BY_PATHS: list[tuple[list[str], list[tuple[str | None, list[str]]]]] = [
     (["T/usr/../venv/a"], [("T/venv", ["T/usr/../venv/a"])]),
     (["T/fake/a", "T/venv/\0"], [(None, ["T/fake/a", "T/venv/\0"])]),
     (["/T/venv/a"], [("T/venv", ["/T/venv/a"])]),
-    (["/cacheT/venv/a", "/cache"], [(None, ["/cache"]), ("T/venv", ["/cacheT/venv/a"])]),
+    (["/XT/venv/a", "/X"], [(None, ["/X"]), ("T/venv", ["/XT/venv/a"])]),
+    (["T/venv/\ud800"], [("T/venv", ["T/venv/\ud800"])]),
 ]
 
 
@@ -109,19 +110,20 @@ def test_the_environments_of_paths(
 ) -> None:
     """The nearest one above each; under the name that came first; in a tree of bytecode as well."""
     top = make(tmp_path, *TREE)
-    scope = Scope(pycache_prefix="/cache/")
+    scope = Scope(pycache_prefix="/X/")
     found, _ = divided(top, scope, tuple(path.replace("T", top) for path in paths))
     assert [((prefix,) if prefix else (), (), tuple(each), ()) for prefix, each in expected] == found
 
 
 def test_the_environments_of_paths_in_a_root(tmp_path: Path) -> None:
     """Links in it lead to what is in it."""
-    root = make(tmp_path, *TREE, "absolute -> /venv/lib", "up -> ../../../conda")
-    found, _ = divided("/no", Scope(root=root), ("/alias/a", "/absolute/b", "/up/c", "/usr/d", "/\0"))
+    root = make(tmp_path, *TREE, "absolute -> /venv/lib", "up -> ../../../conda", "Xenv/pyvenv.cfg")
+    found, _ = divided("/no", Scope(root=root), ("/alias/a", "/absolute/b", "/up/c", "/usr/d", "/\0", "/Xenv/a"))
     assert [
         ((), (), ("/usr/d", "/\0"), ()),
         (("/alias",), (), ("/alias/a", "/absolute/b"), ()),
         (("/up",), (), ("/up/c",), ()),
+        (("/Xenv",), (), ("/Xenv/a",), ()),
     ] == found
 
 
@@ -167,6 +169,12 @@ def test_site_directories_of_named_environments(tmp_path: Path) -> None:
     ] == divided(top, scope)[0]
 
 
+def test_site_directories_of_environments_in_a_root(tmp_path: Path) -> None:
+    """As seen inside."""
+    scope = Scope(root=make(tmp_path, *TREE), prefixes=("/venv", "/conda"), site_dirs=("/alias/lib",))
+    assert [(("/venv",), (), None, ("/alias/lib",))] == divided("/no", scope)[0]
+
+
 def test_a_site_directory_of_none_of_them(tmp_path: Path) -> None:
     """Three environments at most are named; without any environment that is said instead."""
     top = make(tmp_path, *TREE, "z/pyvenv.cfg")
@@ -205,6 +213,7 @@ BELOW: list[tuple[tuple[str, ...], list[str], list[str]]] = [
         [],
         ["UsageError: --prefix-below T: no environment below it; name another directory"],
     ),
+    (("a/conda-meta -> ../m", "m/x", "z/pyvenv.cfg"), ["T/z"], []),
     (("sub/link -> ../../beside", "z/pyvenv.cfg"), ["T/z"], []),
 ]
 
@@ -250,6 +259,7 @@ def test_directories_that_may_not_be_looked_at(closed: int, more: str) -> None:
         top = make(place, "a/pyvenv.cfg", *(f"{name}/x" for name in names))
         for number, name in enumerate(names):
             os.chmod(place / name, 0o711 if number else 0o700)  # it can't be opened, nor listed
+        assert (["T/a"], []) == ([part[0][0] for part in divided(top, Scope(prefixes_below=(top,)))[0]], [])
         found, said = in_child(lambda: divided(top, Scope(prefixes_below=(top,))), account=12345)
     reasons = "; ".join(f"T/{name}: {os.strerror(errno.EACCES)}" for name in names[:3])
     hint = "run it as an account that may, or name directories inside"
@@ -271,7 +281,7 @@ def test_a_search_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     found, said = divided(top, Scope(prefixes_below=(top,)))
     assert ["/".join(["T", *["d"] * 39])] == [part[0][0] for part in found]
     assert [f"{unexamined} {deepest}: more than 40 directories down; {hint}"] == said
-    top = make(tmp_path / "many", "a/pyvenv.cfg", "b/c", "d/e", "f/pyvenv.cfg")
+    top = make(tmp_path / "many", "a/pyvenv.cfg", "b/c", "d/pyvenv.cfg", "f/pyvenv.cfg")
     monkeypatch.setattr(environments, "_MOST_DIRECTORIES", 5)
     found, said = divided(top, Scope(prefixes_below=(top,)))
     assert ["T/a"] == [part[0][0] for part in found]
@@ -309,6 +319,7 @@ def test_a_mount_of_the_same_is_seen_once(tmp_path: Path) -> None:
         assert [] == search.unexamined
         return list(search.run())
 
+    assert [f"{top}/a/in"] == list(environments._Search(top, None).run())
     assert [f"{top}/a/in"] == in_child(look, own_mounts=True)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from children import in_child, public_directory
 from pyctrigger.errors import NoEnvironmentError, PyctriggerError
 from pyctrigger.interpreter.interpreter import Account
 from pyctrigger.packages import every
@@ -172,6 +173,22 @@ def test_an_environments_broken_interpreter_is_told(machine: Machine, venv: Path
     )
 
 
+@pytest.mark.usefixtures("as_root")
+def test_an_environments_interpreter_that_may_not_be_reached(machine: Machine) -> None:
+    """That is another trouble than one that is gone."""
+    with public_directory() as place:
+        for name in ("closed", "venv/bin"):
+            (place / name).mkdir(parents=True)
+        (place / "venv/bin/python").symlink_to("../../closed/python")
+        (place / "closed").chmod(0)
+        request = Request(Work.RUN, Scope(prefixes=(f"{place}/venv",)))
+        gone, denied = found_by(machine, request), in_child(lambda: found_by(machine, request), account=12345)
+        leads = f"InterpreterError: {place}/venv/bin/python leads to {place}/closed/python"
+        hint = "or name an interpreter with --python PATH"
+        assert [f"{leads}, which isn't there; make the environment anew, {hint}"] == gone
+        assert [f"{leads}: Permission denied; run it as an account that may, {hint}"] == denied
+
+
 # -- every one -------------------------------------------------------------------------------------------------------
 
 EVERY_ONE = [
@@ -218,6 +235,13 @@ def test_an_interpreter_that_is_gone(machine: Machine) -> None:
             assert "InterpreterError" == error.partition(":")[0]
 
 
+def test_an_interpreter_that_came_back_by_another_path(machine: Machine) -> None:
+    """What was known of the path that is gone isn't believed."""
+    machine.probed.ask(machine.put("opt/python", "3.10"))
+    machine.remember("bin/python3.10", "3.10")
+    assert ["py310 "] == found_by(machine, Request(Work.PURGE, Scope(("3.10",))))
+
+
 def test_what_is_there_is_not_taken_for_gone(machine: Machine) -> None:
     """A broken executable, or a link that leads nowhere, may come back; a path that was never probed says nothing."""
     purge = Request(Work.PURGE)
@@ -235,38 +259,16 @@ def fields_of(machine: Machine, request: Request) -> dict[str, Any]:
     return found._asdict()
 
 
-def scheme(*paths: str) -> dict[str, dict[str, str]]:
-    return {"posix_prefix": dict(zip(("purelib", "platlib", "stdlib"), paths))}
-
-
-#: Who kept its packages, and where these were.
-KEPT_BY: list[tuple[str | None, tuple[str, str]]] = [
-    ("rpm", ("/usr/lib/python3.10t/site-packages", "/usr/lib64/python3.10t/site-packages")),
-    ("pacman", ("/usr/lib/python3.10t/site-packages",) * 2),
-    ("dpkg", ("/usr/lib/python3/dist-packages",) * 2),
-]
-
-
-@pytest.mark.parametrize(("manager", "sites"), KEPT_BY)
-def test_an_interpreter_that_is_known_by_its_name(
-    machine: Machine, manager: str | None, sites: tuple[str, str]
-) -> None:
+@pytest.mark.parametrize("manager", ["rpm", "pacman", "dpkg"])
+def test_an_interpreter_that_is_known_by_its_name(machine: Machine, manager: str) -> None:
     """Its packages were where the package manager has them."""
     request = Request(Work.RUN, Scope(("3.10t",)), transaction=Transaction((), "remove", manager), running=HOOK)
-    expected = interpreter("3.10t", "")._replace(
-        version=(3, 10, 0),
-        release="",
-        magic_number=bytes(4),
-        abi_flags="",
-        schemes=scheme(*sites, "/usr/lib/python3.10t"),
+    sites = every.MANAGERS[manager].site_directories("python3.10t")
+    paths = {"purelib": sites[0], "platlib": sites[-1], "stdlib": "/usr/lib/python3.10t"}
+    expected = interpreter("3.10t", "", schemes={"posix_prefix": paths})._replace(
+        version=(3, 10, 0), release="", magic_number=bytes(4), abi_flags=""
     )
-    found = fields_of(machine, request)
-    kinds = every.MANAGERS[manager or ""]().site_directories("python3.10t")
-    assert (kinds[0], kinds[-1]) == (
-        found["schemes"]["posix_prefix"]["purelib"],
-        found["schemes"]["posix_prefix"]["platlib"],
-    )
-    assert {**expected._asdict(), "schemes": found["schemes"]} == found
+    assert expected._asdict() == fields_of(machine, request)
 
 
 def test_a_cache_tag(machine: Machine) -> None:
@@ -329,6 +331,8 @@ def test_who_serves_a_root(machine: Machine) -> None:
 
 def test_nobody_serves_a_root(machine: Machine) -> None:
     """What to do about it."""
+    nobody = "InterpreterError: no py310 on this machine can compile for T/root; install it, name it with --python PATH"
+    assert [f"{nobody}, {OWN}"] == in_root(machine, "etc/", pythons=("3.10",))
     let_run = "name a Python with --python V, and let the root's run with --trust-root"
     assert [f"InterpreterError: --root T/root: it contains no packages of this system's Pythons; {let_run}"] == in_root(
         machine, "etc/"
@@ -345,6 +349,13 @@ def test_named_places_of_a_root(machine: Machine) -> None:
     assert ["py312 T/local/python3.9"] == in_root(machine, prefixes=("/venv",))
     none = "UsageError: /empty in T/root: no environment of an interpreter of this system; install that Python here"
     assert [f"{none}, {OWN}"] == in_root(machine, prefixes=("/empty",))
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_roots_own_interpreter(machine: Machine) -> None:
+    """It is run, if that is asked for."""
+    machine.put("root/usr/bin/python3.10", "3.10")
+    assert ["py310 /usr/bin/python3.10"] == in_root(machine, pythons=("3.10",), trust_root=True)
 
 
 # -- who shares ------------------------------------------------------------------------------------------------------

@@ -388,7 +388,8 @@ def test_a_pycache_prefix_that_cannot_be_made(tmp_path: Path, monkeypatch: pytes
         request = Request(Work.RUN, Scope(pycache_prefix=prefix), running=HOOK)
         with pytest.raises(PyctriggerError) as caught:
             check_target(target_of("3.8"), request)
-        return caught.value
+        found: PyctriggerError = caught.value
+        return found
 
     error = error_of(f"{tmp_path}/file/x")
     message = f"--pycache-prefix {tmp_path}/file/x: Not a directory"
