@@ -169,7 +169,7 @@ def test_who_may_not_write_needs_root() -> None:
     def remove() -> str:
         with pytest.raises(RightsError) as caught:
             HookDirectory(str(top), "/").remove([HookFile("/absent", ""), HookFile("/first", "")])
-        return caught.value.message
+        return str(caught.value.message)
 
     with public_directory() as top:
         assert [RightsError, f"{top}/first: Permission denied"] == in_child(put, account=12345)

@@ -38,8 +38,11 @@ class System:
         self.machine = Machine(top, monkeypatch)
         self.databases: dict[str, bytes] = {}
         for module in (manage, inventory):
-            monkeypatch.setattr(module, "files_of", lambda root: FilesInMemory(self.databases))
-        monkeypatch.setattr(hook_directory, "lock_directory", lambda state: str(top / "locks"))
+            monkeypatch.setattr(
+                module, "files_of", lambda root: FilesInMemory(self.databases if root == str(self.root) else {})
+            )
+        locks = {None: top / "locks", str(top / "state"): top / "locks"}
+        monkeypatch.setattr(hook_directory, "lock_directory", lambda state: str(locks[state]))
         (top / "locks").mkdir(mode=0o700)
 
     def manage(self, action: str, *pythons: str, manager: str | None = "dpkg", **options: Any) -> HookReport:
@@ -201,6 +204,41 @@ def test_the_other_name_of_an_interpreter_is_removed(system: System) -> None:
         assert [("90pyctrigger-py311", "installed", "removed")] == done(system.manage("uninstall", named))
 
 
+def test_a_hook_of_other_directories(system: System) -> None:
+    """They are in it, and it is found by the other name of its interpreter."""
+    path = system.machine.put("bin/python3.11", "3.11")
+    options: dict[str, Any] = {"manager": "pacman", "site_dirs": ("/srv/site",)}
+    report = system.manage("install", path, **options)
+    assert ["Target = srv/site/*" in hook.file.text for hook in report.hooks] == [True] * 3
+    assert ["removed"] * 3 == [hook.done for hook in system.manage("uninstall", "3.11", **options).hooks]
+
+
+def test_a_hook_whose_other_name_cannot_be_asked(system: System) -> None:
+    """It is none of that name's."""
+    system.machine.put_broken("bin/python3.11")
+    system.write(APT, CALL)
+    assert [("90pyctrigger-py311", "different", "kept")] == done(system.manage("uninstall", "3.11"))
+
+
+def test_an_installed_hook_stays_beside_another_one(system: System) -> None:
+    """It isn't refused any more; an absent one that a package lists isn't kept."""
+    system.manage("install", "3.11")
+    system.write(OTHER, CALL)
+    report = system.manage("install", "3.11")
+    assert ([("90pyctrigger-py311", "installed", "")], 0) == (done(report), report.exit_code)
+    system.manage("uninstall", "3.11")
+    system.databases = {"/var/lib/dpkg/info/p.list": f"{APT}\n".encode()}
+    assert [("90pyctrigger-py311", "absent", "")] == done(system.manage("uninstall", "3.11"))
+
+
+def test_owners_that_cannot_be_asked_are_told(system: System) -> None:
+    """To who installs, and to who lists."""
+    system.write(OTHER, CALL.replace("3.11", "3.12"))
+    system.databases = {"/lib/apk/db/installed/x": b""}
+    told = ["apk can't be asked which files it owns: [Errno 2] it isn't there"]
+    assert told == system.manage("install", "3.11", dry_run=True).notices == system.manage("list").notices
+
+
 def test_what_a_system_has_is_listed(system: System) -> None:
     """All of it, or what is about one manager or one Python; two for one are told."""
     system.manage("install", "3.11")
@@ -230,6 +268,9 @@ def test_the_pythons_that_two_hooks_serve_are_named(system: System) -> None:
     system.write("/etc/apt/apt.conf.d/40all", "pyctrigger --hook")
     (notice,) = system.manage("list").notices
     assert "dpkg calls pyctrigger twice for py311: " in notice
+    system.write(OTHER, CALL + CALL.replace("3.11", "3.12"))
+    (notice,) = system.manage("list").notices
+    assert "dpkg calls pyctrigger twice for py311, py312: " in notice
     system.write(OTHER, "pyctrigger --hook")
     (notice,) = system.manage("list").notices
     assert "dpkg calls pyctrigger twice for every Python: " in notice
@@ -283,6 +324,14 @@ def test_rpms_hooks_are_rendered(system: System) -> None:
 def test_who_changes_hooks_waits(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who only looks doesn't, nor who keeps no state."""
     monkeypatch.setattr(hook_directory, "_PATIENCE", 0.01)
+    asked: list[str | None] = []
+    locks = hook_directory.lock_directory(None)
+
+    def lock_directory(state: str | None) -> str | None:
+        asked.append(state)
+        return locks
+
+    monkeypatch.setattr(hook_directory, "lock_directory", lock_directory)
     with hook_directory.hold_lock(None):
         for action in ("install", "uninstall"):
             with pytest.raises(PyctriggerError, match="the lock was not free"):
@@ -291,6 +340,8 @@ def test_who_changes_hooks_waits(system: System, monkeypatch: pytest.MonkeyPatch
             system.manage(action, "3.11", stateless=True)
         system.manage("list", "3.11")
         system.manage("render", "3.11")
+    state = str(system.root.parent / "state")
+    assert [None, state, state] == asked
 
 
 def test_what_killed_calls_left_is_swept(system: System) -> None:

@@ -246,6 +246,7 @@ def test_a_mount_in_a_root_is_told(top: Path) -> None:
     hint = "run pyctrigger inside the root (chroot)"
     message = f"--prefix /a/b: is on a mount in {top}, and mounts below a root aren't entered"
     assert [[message, hint], [True, True, False, False, False], True] == in_child(look, own_mounts=True)
+    assert f"no such directory in {top}" in no_directory("--prefix", "/no", str(top)).message
     before = len(os.listdir("/proc/self/fd"))
     assert lies_on_mount(str(top), "/a") is False
     assert lies_in(str(top), "/a", "/")
@@ -276,6 +277,7 @@ def test_who_may_not_look_finds_nothing() -> None:
 
         found = in_child(look, account=12345)
         hint = "run it as an account that may look there"
+        assert [True, "is no directory"] == [look()[2], look()[3].partition(": ")[2]]
         assert [None, None, False, f"--prefix {path}: Permission denied", hint] == found
         assert locate(None, path) is not None
 
@@ -318,7 +320,7 @@ def test_root_without_rights_asks_whose_place_it_is(monkeypatch: pytest.MonkeyPa
                 lies_in(str(place), "/theirs", "/theirs/in"),
             ]
 
-        assert [identity, identity, None, True, True, True, False, False] == bare_root(look)
+        assert [identity, identity, None, True, True, True, False, False] == look() == bare_root(look)
 
         def fail() -> int:
             raise OSError(11, "no more processes")

@@ -125,6 +125,8 @@ def test_an_account_decides_about_its_own_alone(tmp_path: Path) -> None:
                     return [error.message, error.hint]
         return []
 
+    with OpenSites(target_of(tmp_path / "site"), request) as sites:
+        sites.require_account_owns()
     hint = "use an interpreter that the owner of the directory, or root, owns"
     for name in ("site", "prefix"):
         message = f"/opt/python belongs to account 12345, but {tmp_path}/{name} to account 0"
@@ -179,6 +181,7 @@ def test_a_directory_that_refuses_us_is_told_apart(tmp_path: Path, monkeypatch: 
             with OpenSites(target, REQUEST) as sites:
                 return sites.find_closed(None)
 
+        assert ([f"{top}/gone"], []) == ([each.path for each in look()[0]], look()[1])
         unexamined, refused = in_child(look, account=12345)
     reasons = [(f"{top}/closed/site", "Permission denied"), (f"{top}/gone", "No such file or directory")]
     assert (reasons, []) == ([(each.path, each.message) for each in unexamined], refused)
