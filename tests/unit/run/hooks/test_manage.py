@@ -325,11 +325,10 @@ def test_who_changes_hooks_waits(system: System, monkeypatch: pytest.MonkeyPatch
     """Who only looks doesn't, nor who keeps no state."""
     monkeypatch.setattr(hook_directory, "_PATIENCE", 0.01)
     asked: list[str | None] = []
-    locks = hook_directory.lock_directory(None)
 
     def lock_directory(state: str | None) -> str | None:
         asked.append(state)
-        return locks
+        return str(system.root.parent / "locks")
 
     monkeypatch.setattr(hook_directory, "lock_directory", lock_directory)
     with hook_directory.hold_lock(None):

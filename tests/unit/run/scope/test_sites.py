@@ -13,6 +13,7 @@ from pyctrigger.errors import RefusedError
 from pyctrigger.interpreter.interpreter import Account
 from pyctrigger.interpreter.scope import SiteDirectory
 from pyctrigger.outcome.outcome import Failure
+from pyctrigger.run.scope import sites as module
 from pyctrigger.run.scope.request import Request, Scope, Work
 from pyctrigger.run.scope.sites import OpenSites, open_layout, reason_to_refuse, require_account_owns
 from pyctrigger.run.scope.target import Target
@@ -166,6 +167,23 @@ def test_a_mount_may_keep_root_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept_out == reason_to_refuse(Identity(7, 7, ()), DENIED, "/mount")
     assert reason_to_refuse(None, DENIED, "/a") is None
     assert None is in_child(lambda: reason_to_refuse(None, DENIED, "/mount"), account=12345)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_mount_that_keeps_root_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next one is looked at all the same."""
+    monkeypatch.setattr(mounts, "lies_on_fuse", lambda path: path == "/mount")
+    errors = {"/mount": DENIED, "/broken": OSError(errno.EIO, "")}
+
+    def fail(site: SiteDirectory, request: Request) -> None:
+        raise errors[site.path]
+
+    monkeypatch.setattr(module, "open_layout", fail)
+    broken = Failure("/broken", "io", f"[Errno {errno.EIO}] ")
+    refused = Failure("/mount", "refused", f"{mounts.KEPT_OUT}; {mounts.HINT_FOR_FUSE}")
+    with OpenSites(target_of("/mount", "/broken"), REQUEST) as sites:
+        assert ([broken], [refused]) == sites.find_closed(None)
+        assert ([broken], []) == sites.find_closed(["/broken"])
 
 
 @pytest.mark.usefixtures("as_root")

@@ -181,6 +181,8 @@ def test_only_root_may_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             interpreter_inside(Flavour.parse("3.11"), "/", probed)
         return [caught.value.message, caught.value.hint]
 
+    with pytest.raises(InterpreterError):
+        interpreter_inside(Flavour.parse("3.11"), str(tmp_path), probed)
     message = "--trust-root needs root's rights, for chroot(2)"
     assert [message, "run as root, or leave it out"] == in_child(ask, account=12345)
     assert 0 == os.geteuid()

@@ -273,6 +273,10 @@ def test_what_paths_mean_in_a_root(top: Path) -> None:
     request = Request(Work.RUN, scope, transaction=Transaction(("/venv/lib64", "/link/lib/python3.11/site-packages/a")))
     target = find_target(installed(""), request, Settings())
     assert ({VENV[1][1:]: [WHOLE], VENV[0][1:]: deep("a")}, []) == meaning(Path("no"), target, request)
+    linked = request._replace(scope=scope._replace(pycache_prefix="/srv")).about(("/link/lib64",))
+    names = find_target(installed(""), linked, Settings())
+    assert {VENV[1][1:].replace("venv", "link"): [WHOLE]} == names.touched(linked).units
+    assert {VENV[1][1:]: [WHOLE]} == target.touched(request, ("/link/lib64",)).units
     pkgs = request._replace(transaction=Transaction((VENV[0][1:],), manager="pkg"))
     assert Touched({VENV[0][1:]: [MODULES]}, ()) == target.touched(pkgs)
 
@@ -366,6 +370,8 @@ def test_a_pycache_prefix(tmp_path: Path) -> None:
         check_target(target_of("3.7"), request)
     message = "--pycache-prefix: py37 doesn't support a pycache prefix"
     assert (message, "it is new in Python 3.8") == (caught.value.message, caught.value.hint)
+    first = target_of("3.8")._replace(interpreter=interpreter("3.8", "/a", version=(3, 8, 0)))
+    assert [] == check_target(first, request)
     hook = request._replace(running=HOOK)
     for others in (request, hook._replace(running=Running(hook=True, dry_run=True))):
         assert ([], False) == (check_target(target_of("3.8"), others), prefix.exists())
@@ -398,6 +404,8 @@ def test_a_pycache_prefix_that_cannot_be_made(tmp_path: Path, monkeypatch: pytes
         denied = in_child(lambda: error_of(f"{place}/x"), account=12345)
         message = f"--pycache-prefix {place}/x: Permission denied"
         assert (RightsError, message, "you need root") == (type(denied), denied.message, denied.hint)
+        (place / "file").touch()
+        assert UsageError is type(in_child(lambda: error_of(f"{place}/file/x"), account=12345))
         os.chown(place, 12345, 12345)
         request = Request(Work.RUN, Scope(pycache_prefix=f"{place}/y/z"), running=HOOK)
         assert [] == check_target(target_of("3.8"), request)
