@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pyctrigger.state import journal as module
-from pyctrigger.state.journal import Entry, Journal
+from pyctrigger.state.journal import Entry, Journal, union
 from pyctrigger.state.quota import Quota, StateFullError
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ COVERED: list[tuple[tuple[str, ...] | None, tuple[str, ...] | None, bool]] = [
     (None, None, True),
     (None, ("/a",), True),
     (("/a", "/b"), ("/a",), True),
+    (("/a",), ("/a",), True),
     (("/a",), ("/a", "/b"), False),
     (("/a",), None, False),
     (("/a",), (), True),
@@ -85,6 +87,44 @@ def test_an_entry_may_cover_other_work(
 ) -> None:
     """The whole scope covers everything."""
     assert expected is Entry("", 0, "", paths, {}).covers(others)
+
+
+#: The paths of a run, those of entries, and all of them.
+UNIONS: list[tuple[tuple[str, ...] | None, list[tuple[str, ...] | None], tuple[str, ...] | None]] = [
+    ((), [], ()),
+    (("/b", "/a"), [], ("/a", "/b")),
+    (("/b",), [("/c", "/a"), ("/b",)], ("/a", "/b", "/c")),
+    ((), [("/a",)], ("/a",)),
+    (None, [("/a",)], None),
+    (("/a",), [("/b",), None], None),
+]
+
+
+@pytest.mark.parametrize(("paths", "others", "expected"), UNIONS)
+def test_the_work_of_all(
+    paths: tuple[str, ...] | None, others: list[tuple[str, ...] | None], expected: tuple[str, ...] | None
+) -> None:
+    """Each path once, in order; the whole scope has all of them."""
+    assert expected == union(paths, [Entry("", 0, "", each, {}) for each in others])
+
+
+def test_what_only_differs_in_its_paths_is_alike(journal: Journal) -> None:
+    """Such work can be done at once."""
+    first = journal.write("a", ("/a",), {"root": None})
+    journal.write("b", ("/a",), {"root": "/r"})
+    third = journal.write("c", None, {"root": None})
+    assert ([first, third], 0) == (journal.alike({"root": None}), first.attempts)
+
+
+def test_without_a_directory_there_are_no_entries(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the process is; and an attempt is counted though its entry can't be written."""
+    entry = journal.write("a", None, {})
+    monkeypatch.chdir(tmp_path)
+    assert [] == list(Journal(None).entries())
+    shutil.rmtree(tmp_path / "journal")
+    assert 1 == journal.failed(entry).attempts
 
 
 GOOD = {"format": 1, "since": 1.0, "event": "x", "paths": ["2f61"], "options": {}, "attempts": 0}
@@ -113,6 +153,9 @@ def test_an_entry_that_cannot_be_read_is_left_out_and_stays(
     (tmp_path / "journal/1.json").write_text("{")
     (tmp_path / "journal/2.txt").write_text(json.dumps(GOOD))
     assert ([kept], True) == (list(journal.entries()), damaged.exists())
+    for field in GOOD:
+        damaged.write_text(json.dumps({name: value for name, value in GOOD.items() if name != field}))
+        assert [kept] == list(journal.entries())
     damaged.write_text(json.dumps(GOOD))
     assert [Entry("0.json", 1.0, "x", ("/a",), {}, 0), kept] == list(journal.entries())
 

@@ -16,7 +16,7 @@ import platformdirs
 import pytest
 
 from pyctrigger import namespaces
-from pyctrigger.errors import RefusedError
+from pyctrigger.errors import InterpreterError, RefusedError
 from pyctrigger.state import locations
 from pyctrigger.state.locations import BSD, LINUX, Places, lock_file, make_own, require_private
 
@@ -198,9 +198,9 @@ def test_a_directory_of_no_account_of_a_user_namespace_cannot_be_used(
         return os.path.samestat(found, os.stat(tmp_path / "own")) and uid == 65534
 
     monkeypatch.setattr(namespaces, "is_unmapped_owner", is_unmapped)
-    with pytest.raises(PermissionError, match="it belongs to no account of this user namespace") as raised:
+    with pytest.raises(PermissionError) as raised:
         make_own(str(tmp_path / "own"))
-    assert errno.EACCES == raised.value.errno
+    assert (errno.EACCES, "it belongs to no account of this user namespace") == raised.value.args
 
 
 #: The mode and owner of the directory above, what is there of `above/state` and of what leads to it, and the refusal.
@@ -212,7 +212,16 @@ PRIVATE: list[tuple[int, int, str, str | None]] = [
     (0o775, 0, "new", "may write"),
     (0o1777, 0, "state", None),  # nobody can replace what root has made
     (0o1777, 0, "new", None),
-    (0o1777, 0, "new/deep", "everybody may create"),
+    (
+        0o1777,
+        0,
+        "new/deep",
+        "everybody may create {above}/new; create its parent directory first, or name another directory$",
+    ),
+    (0o755, 0, "theirs", None),  # `make_own` looks at that
+    (0o755, 0, "link", "link is not trusted by root: account 65534"),
+    (0o755, 0, "dangling", "dangling: No such file or directory"),
+    (0o755, 0, "file/new", None),  # there is no directory
     (0o755, 65534, "state", "65534"),
     (0o755, 65534, "new/deep", "65534"),
 ]
@@ -225,10 +234,16 @@ def test_a_state_directory_that_others_could_replace_is_refused(
     """Root is asked to trust it."""
     above = tmp_path / "above"
     (above / "state").mkdir(parents=True)
+    (above / "theirs").mkdir()
+    os.chown(above / "theirs", 65534, 65534)
+    (above / "link").symlink_to("theirs")
+    (above / "dangling").symlink_to("absent")
+    (above / "file").touch()
     os.chmod(above, mode)
     os.chown(above, owner, 0)
     if refusal is None:
         require_private(str(above / name))
     else:
-        with pytest.raises(RefusedError, match=refusal):
+        refused = f"^state directory {above}.*{refusal.format(above=above)}"
+        with pytest.raises((RefusedError, InterpreterError), match=refused):
             require_private(str(above / name))

@@ -38,13 +38,13 @@ def test_an_interpreter_is_started_once(asked: list[str], tmp_path: Path) -> Non
     """By each name, and for each root; without a directory each time."""
     for _ in range(2):
         cache = ProbedInterpreters(str(tmp_path))
-        found = [cache.ask("/a"), cache.ask("/b\udcff"), cache.ask("/a", root="/r")]
-    assert ["/a", "/b\udcff", "/a"] == asked
+        found = [cache.ask("/a"), cache.ask("/b\udcff"), cache.ask("/a", root="/r"), cache.ask("/a", root="/s")]
+    assert ["/a", "/b\udcff", "/a", "/a"] == asked
     assert sorted(map(repr, found)) == sorted(map(repr, cache.known()))
     assert {Account(7, 8)} == {each.account for each in cache.known()}
     for _ in range(2):
         ProbedInterpreters(None).ask("/a")
-    assert (5, []) == (len(asked), list(ProbedInterpreters(None).known()))
+    assert (6, []) == (len(asked), list(ProbedInterpreters(None).known()))
 
 
 def test_an_answer_comes_back_whole(asked: list[str], tmp_path: Path) -> None:
@@ -107,6 +107,21 @@ def test_nothing_is_kept_by_who_only_looks(asked: list[str], tmp_path: Path) -> 
     ProbedInterpreters(str(tmp_path), keep=False).ask("/a")
     assert ["witness"] == os.listdir(tmp_path)
     cache = ProbedInterpreters(str(tmp_path))
+    for root in (None, None, "/r"):
+        found = cache.ask("/a", root=root)
+        cache.forget(found)
+        cache.forget(found)
+    assert (4, []) == (len(asked), list(cache.known()))
+
+
+def test_the_cache_is_its_owners_alone(asked: list[str], tmp_path: Path) -> None:
+    """Where it can't be made, each interpreter is asked each time."""
+    before = os.umask(0)
+    try:
+        ProbedInterpreters(str(tmp_path)).ask("/a")
+    finally:
+        os.umask(before)
+    assert 0o700 == (tmp_path / "interpreters").stat().st_mode & 0o777
     for _ in range(2):
-        cache.forget(cache.ask("/a"))
-    assert (3, []) == (len(asked), list(cache.known()))
+        ProbedInterpreters(str(tmp_path / "witness")).ask("/b")
+    assert ["/a", "/b", "/b"] == asked

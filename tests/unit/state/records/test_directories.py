@@ -55,7 +55,14 @@ def saved(file: File, *directories: str) -> None:
 
 @pytest.mark.parametrize(
     ("directory", "key"),
-    [("/a", b"\0a\0"), ("/a/", b"\0a\0"), ("/a/b", b"\0a\0b\0"), ("/", b"\0"), ("/\udcff", b"\0\xff\0")],
+    [
+        ("/a", b"\0a\0"),
+        ("/a/", b"\0a\0"),
+        ("/a/b", b"\0a\0b\0"),
+        ("/", b"\0"),
+        ("/aX", b"\0aX\0"),
+        ("/\udcff", b"\0\xff\0"),
+    ],
 )
 def test_a_key_begins_with_those_above(directory: str, key: bytes) -> None:
     """And what is below follows it before all others."""
@@ -92,11 +99,12 @@ def test_a_row_that_was_edited_is_none(file: File, column: str, value: Any) -> N
 
 def test_what_is_below_goes_with_a_directory(file: File) -> None:
     """And nothing beside it."""
-    saved(file, "/a", "/a/b", "/a/b/c", "/a/bc", "/a/d")
+    saved(file, "/a", "/a/b", "/a/b/c", "/a/bA", "/a/bc", "/a/d", "/e", "/e/f")
     notes = UnchangedDirectories(file.ask)
     notes.forget(key_of("/a"), [b"b"])
+    notes.forget(key_of("/e"), [b"f"])
     notes.write(file.database)
-    assert sorted([key_of("/a/bc"), key_of("/a/d")]) == file.all_keys()
+    assert sorted([key_of("/a/bA"), key_of("/a/bc"), key_of("/a/d")]) == file.all_keys()
 
 
 def test_a_run_takes_down_so_much_and_no_more(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,9 +116,21 @@ def test_a_run_takes_down_so_much_and_no_more(file: File, monkeypatch: pytest.Mo
     notes.write(file.database)
     assert [key_of(f"/{name}") for name in "abc"] == file.all_keys()
     notes.saved()
-    notes.note(key_of("/d"), settled())
+    for name in "defg":
+        notes.note(key_of(f"/{name}"), settled())
     notes.write(file.database)
-    assert key_of("/d") in file.all_keys()
+    assert [key_of(f"/{name}") for name in "abcdef"] == file.all_keys()
+
+
+def test_a_run_forgets_so_much_and_no_more(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left is seen to have changed by the next run."""
+    saved(file, "/a", "/b", "/c", "/d")
+    monkeypatch.setattr(module, "MOST_NOTED", 3 * len(b"\0a\0"))
+    notes = UnchangedDirectories(file.ask)
+    for name in "abcd":
+        notes.forget(key_of(f"/{name}"))
+    notes.write(file.database)
+    assert [key_of("/d")] == file.all_keys()
 
 
 @pytest.mark.parametrize(("count", "expected"), [(99, False), (100, True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ HOLDS: list[tuple[str, float, bytes, dict[str, float], bool]] = [
     ("syntax", 0, MAGIC, {"timeout": 60, "memory": 1}, True),
     ("timeout", 60, MAGIC, {"timeout": 60}, True),
     ("timeout", 60, MAGIC, {"timeout": 30}, True),
+    ("timeout", 60, MAGIC, {"timeout": 1}, True),
     ("timeout", 60, MAGIC, {"timeout": 61}, False),
     ("timeout", 60, MAGIC, {"timeout": 0}, False),  # no limit any more
     ("timeout", 60, OTHER_MAGIC, {"timeout": 60}, False),
@@ -174,15 +176,17 @@ def test_a_run_that_has_recorded_much_is_saved_on_the_way(
 @pytest.mark.parametrize(
     ("sites", "outside"),
     [
-        (["/site"], ["/other", "/site2", "/sit"]),
-        (["/site/"], ["/other", "/site2", "/sit"]),
-        (["/site", "/other"], ["/site2", "/sit"]),
+        (["/site"], ["/other", "/site2", "/siteX", "/sit"]),
+        (["/site/"], ["/other", "/site2", "/siteX", "/sit"]),
+        (["/site", "/other"], ["/site2", "/siteX", "/sit"]),
+        (["/other"], ["/site2", "/siteX", "/sit"]),  # an earlier run has worked on /site
+        (["/siteX"], ["/other", "/site2", "/sit"]),
         (["/"], []),
     ],
 )
 def test_what_lies_in_no_site_directory_is_dropped(tmp_path: Path, sites: list[str], outside: list[str]) -> None:
     """Of this run or an earlier one: pyctrigger hasn't written that."""
-    directories = ["/other", "/sit", "/site", "/site/a", "/site2"]
+    directories = ["/other", "/sit", "/site", "/site/a", "/site2", "/siteX"]
     saved(
         tmp_path, {directory: {"m": record(1)} for directory in directories}, {"/site/a/x.py": FACT, "/out/y.py": FACT}
     )
@@ -233,6 +237,21 @@ def test_many_directories_that_needed_nothing_are_worth_a_file(tmp_path: Path) -
     manifest.save()
     manifest.close()
     assert [(100,)] == rows(tmp_path, "select count(*) from settled")
+    again = Manifest(str(tmp_path))
+    assert UnchangedDirectory("t", b"", b"", b"") == again.directories.of(key_of("/site/7"))
+    again.close()
+
+
+@pytest.mark.parametrize("quota", [None, Quota(1 << 20)])
+def test_what_cannot_be_replaced_is_an_error(tmp_path: Path, quota: Quota | None) -> None:
+    """When something is saved: who only reads finds nothing."""
+    (tmp_path / "manifest.sqlite").mkdir()
+    manifest = Manifest(str(tmp_path), quota=quota)
+    assert (None, False) == (manifest.pycs.get("/site", "m"), manifest.is_busy)
+    manifest.pycs.note("/site", "m", record(1))
+    with pytest.raises(OSError, match=r"^it isn't a regular file$") as raised:
+        manifest.save()
+    assert not isinstance(raised.value, StateFullError)
 
 
 @pytest.mark.parametrize("data", [b"", b"no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
@@ -273,6 +292,7 @@ def test_the_whole_file_is_read_on_demand(tmp_path: Path, is_damaged: bool) -> N
     assert (0 if is_damaged else 300) == found
     manifest.pycs.note("/site", "m", record(1))
     manifest.save()
+    assert record(1) == manifest.pycs.get("/site", "m")
     manifest.close()
     assert [(1 if is_damaged else 301,)] == rows(tmp_path, "select count(*) from pycs")
 
@@ -284,7 +304,8 @@ def test_a_locked_file_is_gone_without(tmp_path: Path) -> None:
     other.execute("begin exclusive")
     told: list[str] = []
     manifest = Manifest(str(tmp_path), patience=0.05, notice=told.append)
-    assert (None, False, True) == (manifest.pycs.get("/site", "m"), manifest.keeps_records, manifest.is_busy)
+    assert (False, False, True) == (manifest.is_busy, manifest.keeps_records, manifest.is_busy)
+    assert manifest.pycs.get("/site", "m") is None
     manifest.pycs.note("/site", "m", record(9))
     manifest.check()
     manifest.save()
@@ -319,6 +340,7 @@ def test_a_foreign_roots_manifest_has_an_end(tmp_path: Path) -> None:
     quota.left = 4096
     for number in range(2000):
         manifest.pycs.note("/site", f"n{number}" * 20, record(number))
-    with pytest.raises(StateFullError):
+    with pytest.raises(StateFullError, match="database or disk is full") as raised:
         manifest.save()
+    assert errno.EDQUOT == raised.value.errno
     manifest.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,9 @@ def noted(place: Path) -> Parts:
 
 def test_a_note_has_an_identity_for_each_directory() -> None:
     """In the order of their names."""
-    assert [(".", (1, 2, 3, 4, 5)), ("p/q", (1, 2, 3, -4, 2**62))] == list(PART.entries())
+    part = Part.of(SEEN, 12.5, ("/a.pyc",))
+    assert Part(".\0p/q", b"".join(SEEN.values()).hex(), 12.5, ("/a.pyc",)) == part
+    assert [(".", (1, 2, 3, 4, 5)), ("p/q", (1, 2, 3, -4, 2**62))] == list(part.entries())
 
 
 @pytest.mark.parametrize("part", [Part("a", ""), Part("a\0b", "00" * 40), Part("", "zz"), Part("a", "00" * 41)])
@@ -56,6 +59,17 @@ def test_notes_come_back(place: Path) -> None:
     assert (True, True) == (parts.are_kept, parts.know_records)
     answers = [parts.has_other(*each) for each in (("/site", "terms"), ("/site", "other"), ("/site2", "terms"))]
     assert [False, True, False] == answers
+    asked = [("/site", "terms", "p"), ("/site", "terms", ""), ("/site", "terms", "absent"), ("/site", "other", "p")]
+    assert [("/a.pyc",), (), (), ()] == [parts.owned_in(*each) for each in asked]
+
+
+def test_nothing_new_isnt_saved(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is new is saved without waiting for the disk: notes that are lost are made again."""
+    Parts(str(place)).save()
+    assert not (place / "parts.json").exists()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: pytest.fail("it waits"))
+    noted(place)
+    assert (place / "parts.json").exists()
 
 
 def test_other_terms_begin_anew(place: Path) -> None:
@@ -148,16 +162,17 @@ def test_without_a_state_directory_nothing_is_kept() -> None:
 def test_a_run_takes_down_so_much_and_no_more(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the part that it ends with; what was known of the others is forgotten."""
     noted(place)
-    monkeypatch.setattr(module, "_MAX_NOTED", 1)
+    monkeypatch.setattr(module, "_MAX_NOTED", len(PART.names) + len(PART.seen))
     parts = Parts(str(place))
-    for name in ("q", "p"):
+    for name in ("q", "r", "p"):
         parts.note("/site", "terms", name, PART)
     parts.note("/site", "terms", "empty", Part())
     parts.save()
-    assert {"", "q", "empty"} == set(Parts(str(place)).of("/site", "terms"))
-    parts.note("/site", "terms", "p", PART)
+    assert {"", "q", "r", "empty"} == set(Parts(str(place)).of("/site", "terms"))
+    for name in ("p", "s", "t"):
+        parts.note("/site", "terms", name, PART)
     parts.save()
-    assert "p" in Parts(str(place)).of("/site", "terms")
+    assert {"", "q", "r", "empty", "p", "s"} == set(Parts(str(place)).of("/site", "terms"))
 
 
 def test_of_a_strangers_tree_there_are_so_many_and_no_more(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +182,10 @@ def test_of_a_strangers_tree_there_are_so_many_and_no_more(place: Path, monkeypa
     parts.note("/site", "terms", "p", PART)
     parts.save()
     assert ({"p"}, 100_000 - 4096) == (set(Parts(str(place)).of("/site", "terms")), quota.left)
-    monkeypatch.setattr(module, "_MAX_FOREIGN", 10)
+    monkeypatch.setattr(module, "_MAX_FOREIGN", (place / "parts.json").stat().st_size)
+    parts.note("/site", "terms", "p", PART._replace(until=13.5))
+    parts.save()
+    assert {"p"} == set(Parts(str(place)).of("/site", "terms"))
     parts.note("/site", "terms", "q", PART)
     parts.save()
     assert {} == Parts(str(place)).of("/site", "terms")
