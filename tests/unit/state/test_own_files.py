@@ -119,6 +119,15 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     assert not (tmp_path / "b.2-cd.tmp").exists()
 
 
+def test_residue_is_removed_by_its_name_in_an_open_directory(tmp_path: Path) -> None:
+    """Wherever the process is."""
+    (tmp_path / "a.tmp").touch()
+    directory = os.open(tmp_path, os.O_RDONLY)
+    own_files.remove_unlocked("a.tmp", directory)
+    os.close(directory)
+    assert [] == os.listdir(tmp_path)
+
+
 def test_a_lock_is_had_once(tmp_path: Path) -> None:
     """Until it is given back."""
     first, second = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))

@@ -13,6 +13,7 @@ import pytest
 from packages import write_tree
 from pyctrigger.state import own_files, roots
 from pyctrigger.state.journal import Journal
+from pyctrigger.state.quota import measure
 from pyctrigger.state.roots import RootState, directory_name, drop_gone_roots, state_of_root, with_pending_work
 
 NAMES = [
@@ -59,21 +60,26 @@ def test_a_new_root_has_no_state(root: Path) -> None:
     assert (True, None) == (looked.is_known, looked.dropped)
 
 
+UNREAD = ": its state can't be read; everything is examined once"
 #: What is changed in a root's note, or stands in its place; whether what was known of it goes, and what is said.
 NOTES: list[tuple[dict[str, Any] | str, bool, str]] = [
     ({}, False, ""),
-    ({"identity": [1, 2, 3]}, True, "isn't the same directory as before"),
+    (
+        {"identity": [1, 2, 3]},
+        True,
+        " isn't the same directory as before; its state is dropped, and everything is examined once",
+    ),
     ({"is_clear": False}, True, ""),  # somebody was killed while he dropped it
-    ({"format": 0}, True, "its state can't be read"),
-    ({"path": b"/other".hex()}, True, "its state can't be read"),
-    ({"path": 7}, True, "its state can't be read"),
-    ({"identity": [1, 2]}, True, "its state can't be read"),
-    ({"identity": ["x", 2, 3]}, True, "its state can't be read"),
-    ({"dropped": "x"}, True, "its state can't be read"),
-    ({"dropped": []}, True, "its state can't be read"),
-    ("", True, "its state can't be read"),
-    ("[]", True, "its state can't be read"),
-    ("7", True, "its state can't be read"),
+    ({"format": 0}, True, UNREAD),
+    ({"path": b"/other".hex()}, True, UNREAD),
+    ({"path": 7}, True, UNREAD),
+    ({"identity": [1, 2]}, True, UNREAD),
+    ({"identity": ["x", 2, 3]}, True, UNREAD),
+    ({"dropped": "x"}, True, UNREAD),
+    ({"dropped": []}, True, UNREAD),
+    ("", True, UNREAD),
+    ("[]", True, UNREAD),
+    ("7", True, UNREAD),
 ]
 
 
@@ -96,7 +102,7 @@ def test_state_of_another_root_is_dropped(root: Path, note: dict[str, Any] | str
     assert (["root.json"] if goes else ["history.sqlite", "interpreters", "one", "root.json"]) == sorted(
         os.listdir(state.directory)
     )
-    assert (1 if expected else 0, True) == (len(said), expected in "".join(said))
+    assert ([f"{root}{expected}"] if expected else []) == said
 
 
 def test_a_root_that_was_made_anew_is_another_one(root: Path) -> None:
@@ -117,8 +123,9 @@ def test_the_state_of_one_root_has_a_limit(root: Path, monkeypatch: pytest.Monke
     state = claimed(root, said)
     Path(state.directory, "large").write_bytes(b"x" * size)
     state = claimed(root, said)
-    assert (goes, int(goes)) == (not os.path.exists(f"{state.directory}/large"), len(said))
-    assert (state.quota.left == 100_000) is goes
+    assert goes is not os.path.exists(f"{state.directory}/large")
+    assert ([f"{root}: {state.full}"] if goes else []) == said
+    assert (100_000 if goes else 100_000 - measure(state.directory)) == state.quota.left
 
 
 def test_all_states_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
 from packages import write_tree
 from pyctrigger.state import own_files
+from pyctrigger.state.journal import Entry
 from pyctrigger.state.quota import StateFullError
+from pyctrigger.state.records import manifest
+from pyctrigger.state.records.manifest import HOOK_PATIENCE, PATIENCE
+from pyctrigger.state.records.parts import Part
 from pyctrigger.state.roots import EXAMINED, state_of_root
 from pyctrigger.state.store import Store
 
@@ -36,6 +42,50 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert (b"\xa7\r\r\n", None) == (again.magic_number("one"), again.magic_number("two"))
     assert {0o700} == {os.stat(path).st_mode & 0o777 for path in (tmp_path / "state", tmp_path / "state/one")}
     assert [] == said
+
+
+@pytest.mark.parametrize(("hurries", "patience"), [(True, HOOK_PATIENCE), (False, PATIENCE)])
+def test_records_are_in_the_directory_of_their_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hurries: bool, patience: float
+) -> None:
+    """Notices are the store's; a hook waits less for another program."""
+    waited: list[float] = []
+    connect = manifest.connect
+    monkeypatch.setattr(manifest, "connect", lambda path, time: waited.append(time) or connect(path, 0.01))
+    said: list[str] = []
+    store = Store(str(tmp_path), said.append, hurries=hurries)
+    parts = store.parts("one")
+    parts.note("/site", "terms", "p", Part())
+    parts.save()
+    records = store.manifest("one")
+    records.learn("/site/m.py", manifest.Uncompilable("i", b"d", b"m", "syntax", "m"))
+    records.save()
+    assert ["manifest.sqlite", "parts.json"] == sorted(os.listdir(tmp_path / "one"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "one/manifest.sqlite", isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        assert (False, 1, {patience}) == (store.manifest("one").keeps_records, len(said), set(waited))
+
+
+@pytest.mark.parametrize("write", ["journal", "parts", "manifest"])
+def test_all_that_is_kept_of_a_root_counts(tmp_path: Path, write: str) -> None:
+    """Against one limit."""
+    (tmp_path / "root").mkdir()
+    state = state_of_root(str(tmp_path / "state"), str(tmp_path / "root"))
+    state.claim(print, lambda: False)
+    store = Store(state.directory, print, root=state)
+    assert store.directory("one") is not None
+    before = state.quota.left or 0
+    if write == "journal":
+        store.journal("one").write(*ENTRY)
+    elif write == "parts":
+        parts = store.parts("one")
+        parts.note("/site", "terms", "p", Part())
+        parts.save()
+    else:
+        records = store.manifest("one")
+        records.learn("/site/m.py", manifest.Uncompilable("i", b"d", b"m", "syntax", "m"))
+        records.save()
+    assert before > (state.quota.left or 0)
 
 
 @pytest.mark.parametrize("text", ["", "xyz", "a7 ", "\xff" * 9, "0" * 80])
@@ -121,10 +171,11 @@ def test_a_root_whose_state_was_dropped_is_examined_once_by_each_installation(tm
     state.claim(said.append, lambda: True)
     store = Store(state.directory, said.append, root=state)
     for installation in ("one", "two"):
-        assert [(state.dropped, None)] == [(each.since, each.paths) for each in store.pending(installation)]
+        assert [Entry("", state.dropped or 0, "unknown", None, {})] == store.pending(installation)
         store.announce_examination(installation, {"root": "/r"})
         store.announce_examination(installation, {"root": "/r"})
-        assert [({"root": "/r"}, None)] == [(each.options, each.paths) for each in store.pending(installation)]
+        pending = store.pending(installation)
+        assert [("unknown", {"root": "/r"}, None)] == [(each.event, each.options, each.paths) for each in pending]
         assert (None, state.dropped) == (
             store.examination_due(installation),
             own_files.read(os.path.join(state.directory, installation, EXAMINED)),
