@@ -74,7 +74,12 @@ def test_the_umask_is_read_by_a_stricter_one(monkeypatch: pytest.MonkeyPatch) ->
     before = read_umask()
     seen: list[int] = []
     real = os.umask
-    monkeypatch.setattr(os, "umask", lambda mask: seen.append(mask) or real(mask))
+
+    def umask(mask: int) -> int:
+        seen.append(mask)
+        return real(mask)
+
+    monkeypatch.setattr(os, "umask", umask)
     assert (before, [0o077, before]) == (read_umask(), seen)
 
 
@@ -206,7 +211,12 @@ def test_identity_of_an_account_is_proven_once(monkeypatch: pytest.MonkeyPatch) 
     let_act(monkeypatch)
     asked: list[int] = []
     real = account.look_up_groups
-    monkeypatch.setattr(account, "look_up_groups", lambda uid: asked.append(uid) or real(uid))
+
+    def look_up(uid: int) -> tuple[int, ...]:
+        asked.append(uid)
+        return real(uid)
+
+    monkeypatch.setattr(account, "look_up_groups", look_up)
     entry = pwd.getpwuid(1)
     expected = Identity(1, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)))
     assert [expected, expected, [1]] == [identity_of(1), identity_of(1), asked]

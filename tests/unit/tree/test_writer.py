@@ -13,6 +13,7 @@ import pytest
 from acting import ANN, HERS, STAFF, UNMAPPED, let_act, working_as
 from conftest import absent
 from packages import write_tree
+from pyctrigger.buffers import write_pieces
 from pyctrigger.pyc.names import writer_of
 from pyctrigger.tree import writer as module
 from pyctrigger.tree.directory import Tree
@@ -256,7 +257,7 @@ RIGHTS: list[tuple[str, tuple[Any, ...], tuple[int, ...], tuple[int, int], tuple
 def at_first(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Mode and group of each file before its first byte."""
     seen: list[tuple[int, int]] = []
-    real = module.write_pieces
+    real = write_pieces
 
     def write(descriptor: int, pieces: Any) -> int:
         status = os.fstat(descriptor)
@@ -291,7 +292,7 @@ def list_of(path: Path) -> Entries | None:
     descriptor = os.open(path, os.O_RDONLY)
     acl = access_list(descriptor, os.fstat(descriptor))
     os.close(descriptor)
-    return None if acl is None else [tuple(entry) for entry in parse_list(acl)]
+    return None if acl is None else [(entry.tag, entry.rights, entry.account) for entry in parse_list(acl)]
 
 
 @pytest.mark.usefixtures("accounts")
