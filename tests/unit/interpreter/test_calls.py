@@ -33,7 +33,7 @@ def verdict(program: bytes, architecture: int, number: int, argument: int = 0) -
             (loaded,) = struct.unpack_from("<I", data, value)
         elif code == 0x06:
             assert value & 0xFFFF0000 in (0x7FFF0000, 0x00050000)
-            return value & 0xFFFF
+            return int(value) & 0xFFFF
         else:
             at += if_so if {0x15: loaded == value, 0x35: loaded >= value, 0x45: loaded & value}[code] else if_not
 

@@ -244,10 +244,7 @@ REFUSED: list[tuple[dict[str, Elf | str], str, int, str, str]] = [
     ({"v/bin/python": "-> nowhere"}, "v", 0o755, "{top}/v can't be started: not a regular file", PREFIX),
     ({"p": "\x7fELF"}, "p", 0o755, "{top}/p can't be started: Exec format error", OTHER),
     ({"app/pyvenv.cfg/": ""}, EXECUTABLE, 0o755, "{top}/app/pyvenv.cfg is not a regular file", AGAIN),
-    (
-        *({"app/pyvenv.cfg": "x" * 65537}, EXECUTABLE, 0o755),
-        *("{top}/app/pyvenv.cfg is too large for a pyvenv.cfg", AGAIN),
-    ),
+    ({"app/pyvenv.cfg": "x" * 65537}, EXECUTABLE, 0o755, "{top}/app/pyvenv.cfg is too large for a pyvenv.cfg", AGAIN),
 ]
 
 

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,7 @@ from pyctrigger.state.records import manifest
 from pyctrigger.state.records.manifest import HOOK_PATIENCE, PATIENCE
 from pyctrigger.state.records.parts import Part
 from pyctrigger.state.roots import EXAMINED, state_of_root
+from pyctrigger.state.sqlite import connect
 from pyctrigger.state.store import Store
 
 if TYPE_CHECKING:
@@ -50,8 +51,12 @@ def test_records_are_in_the_directory_of_their_installation(
 ) -> None:
     """Notices are the store's; a hook waits less for another program."""
     waited: list[float] = []
-    connect = manifest.connect
-    monkeypatch.setattr(manifest, "connect", lambda path, time: waited.append(time) or connect(path, 0.01))
+
+    def connect_soon(path: str, patience: float) -> Any:
+        waited.append(patience)
+        return connect(path, 0.01)
+
+    monkeypatch.setattr(manifest, "connect", connect_soon)
     said: list[str] = []
     store = Store(str(tmp_path), said.append, hurries=hurries)
     parts = store.parts("one")
