@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Union
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Union
 
 import pytest
 
 from pyctrigger.outcome.observer import Observer
-from pyctrigger.pyc.header import Verdict
+from pyctrigger.pyc.header import InvalidationMode, Verdict
 from pyctrigger.run.apply.writing import PycWriter, SourceRead
 from pyctrigger.run.plan.results import Results
 from pyctrigger.run.plan.steps import LevelState, Stale
+from pyctrigger.run.scope.request import Work
 from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.state.records.record import UNSEEN, Record, digest_of, identity_of
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout, Place
 from pyctrigger.workers.wire import BODY, SAME, TWIN, Compiled, LevelAnswer
-from unit.run.plan.trees import MTIME, TEXT, cached, in_memory, knowledge_of, make, pyc, wanted
+from unit.run.plan.trees import MAGIC, MTIME, TEXT, cached, in_memory, knowledge_of, make, pyc, wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
 A, B, OLD = b"code a", b"code b", b"old"
 MISSING, UNKNOWN, SIZE = Verdict.MISSING, Verdict.UNKNOWN, Verdict.OTHER_SIZE
@@ -73,6 +75,11 @@ def test_each_level_has_its_code(top: Path, case: str, links_twins: bool) -> Non
     assert [pyc(body=body) for body in expected] == [path.read_bytes() for path in pycs]
     written = [not (row[2] == SAME or row[1] == body) for row, body in zip(levels, expected)]
     records = [manifest.pycs.get(str(path.parent), path.name) for path in pycs]
+    for path, record in zip(pycs, records):
+        if record:
+            found = record.source_digest, record.header, record.microseconds in (0, 7)
+            assert (digest_of(TEXT), path.read_bytes()[:16], True) == found
+            assert record.pyc in (UNSEEN, identity_of(path.stat()))
     digests = [record.body_digest if record else None for record in records]
     assert [digest_of(body) if row[2] != SAME else None for row, body in zip(levels, expected)] == digests
     counts = results.tally.counts
@@ -124,3 +131,115 @@ def test_code_that_was_changed_is_left_to_the_compiler(top: Path) -> None:
         stale = Stale("m.py", os.stat(top / "p/m.py"), (state,))
         assert stale == PycWriter(wanted(), knowledge_of(), Results(Observer())).refresh(Place(layout, "p"), stale)
     assert pyc(body=OLD) == path.read_bytes()
+
+
+class Told(Observer):
+    """Keeps what a run reports."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def compiled(self, path: str, verdicts: Sequence[Verdict]) -> None:
+        """As a line."""
+        self.lines.append(f"compiled {os.path.basename(path)}: {', '.join(each.value for each in verdicts)}")
+
+    def removed(self, path: str, reason: str) -> None:
+        """As a line."""
+        self.lines.append(f"removed {os.path.basename(path)}: {reason}")
+
+
+def stored(layout: Layout, states: list[LevelState], meanwhile: Callable[[], object], **options: Any) -> Told:
+    """Write a pyc for each of these levels; `meanwhile` comes before. Returns what is reported."""
+    results = Results(Told())
+    text = layout.read_source("p", "m.py")
+    source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, tuple(states)), text, digest_of(text.data))
+    meanwhile()
+    answer = Compiled(b"12345678", tuple(LevelAnswer(BODY, body) for body, _ in zip((A, B), states)))
+    PycWriter(wanted(**options), knowledge_of(), results).store(source, answer)
+    told = results.observer
+    assert isinstance(told, Told)
+    told.lines += [f"{kind} {os.path.basename(path)}: {why}" for path, kind, why, *_ in results.tally.failures]
+    told.lines += [f"{name} {count}" for name, count in results.tally.counts.as_dict().items() if count]
+    return told
+
+
+ONE, OTHER = LevelState(0, cached("m"), MISSING), LevelState(1, cached("m", 1), Verdict.OTHER_CONTENT)
+IN_THE_WAY = LevelState(0, cached("m"), Verdict.OBSTRUCTED)
+REFUSED = "refused m.py: a directory has the name of its pyc; a repair removes it"
+#: What there is in the directory of pycs, levels to write, what happens before, options, and what is reported.
+STORED: dict[str, tuple[dict[str, Any], list[LevelState], Callable[[Path], Any], dict[str, Any], list[str]]] = {
+    "two levels": (
+        *({}, [ONE, OTHER], lambda top: None, {}),
+        ["compiled m.py: missing, content", "compiled 1"],
+    ),
+    "the directory is swept": (
+        *({cached("gone"): b""}, [ONE], lambda top: shutil.rmtree(top / "p/__pycache__"), {}),
+        ["compiled m.py: missing", "compiled 1"],
+    ),
+    "the package goes": ({}, [ONE], lambda top: shutil.rmtree(top / "p"), {}, []),
+    "a directory is in the way": (
+        *({cached("m"): None, cached("m", 1): pyc()}, [IN_THE_WAY, OTHER], lambda top: None, {}),
+        [f"removed {cached('m', 1)}: uncompilable", REFUSED, "failed 1", "removed 1"],
+    ),
+    "a repair removes it": (
+        *({cached("m"): None}, [IN_THE_WAY], lambda top: None, {"work": Work.REPAIR}),
+        ["compiled m.py: obstructed", "compiled 1"],
+    ),
+    "it has gone": ({}, [IN_THE_WAY], lambda top: None, {}, ["compiled m.py: obstructed", "compiled 1"]),
+    "something that takes a pyc's place": (
+        *({}, [ONE], lambda top: (top / "p/__pycache__" / cached("m")).mkdir(parents=True), {}),
+        [REFUSED, "failed 1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STORED)
+def test_what_becomes_of_a_source(top: Path, case: str) -> None:
+    """Is reported once."""
+    entries, states, meanwhile, options, expected = STORED[case]
+    make(top / "p/__pycache__", entries)
+    with Layout(Tree.open(str(top))) as layout:
+        layout.pycs.nearest("p/__pycache__")
+        assert expected == stored(layout, states, lambda: meanwhile(top), **options).lines
+
+
+@pytest.mark.parametrize(("mode", "flags"), [(InvalidationMode.CHECKED_HASH, 3), (InvalidationMode.UNCHECKED_HASH, 1)])
+def test_a_hash_based_pyc_has_its_sources_hash(top: Path, mode: InvalidationMode, flags: int) -> None:
+    """As the target has computed it."""
+    with Layout(Tree.open(str(top))) as layout:
+        stored(layout, [ONE], lambda: None, mode=mode)
+    assert MAGIC + flags.to_bytes(4, "little") + b"12345678" + A == (top / "p/__pycache__" / cached("m")).read_bytes()
+
+
+def test_directories_are_made_below_a_prefix(top: Path) -> None:
+    """Each in the one above it."""
+    with in_memory() as prefix:
+        with Layout(Tree.open(str(top)), Tree.open(str(prefix))) as layout:
+            assert ["compiled m.py: missing", "compiled 1"] == stored(layout, [ONE], lambda: None).lines
+        assert pyc(body=A) == Path(f"{prefix}{top}/p/{cached('m')}").read_bytes()
+
+
+#: Why there is no code, the verdict on the pyc, whether a package owns it, and whether it goes.
+KEPT: list[tuple[str, Verdict, bool, bool]] = [
+    ("syntax", SIZE, False, True),
+    ("syntax", SIZE, True, False),
+    ("encoding", UNKNOWN, False, True),
+    ("timeout", SIZE, False, False),
+    ("timeout", Verdict.OTHER_CONTENT, False, True),
+    ("crash", Verdict.EXPOSED, False, True),
+    ("crash", Verdict.EXPOSED, True, False),
+    ("syntax", MISSING, False, False),
+    ("syntax", Verdict.OBSTRUCTED, False, False),
+]
+
+
+@pytest.mark.parametrize(("kind", "verdict", "is_owned", "goes"), KEPT)
+def test_a_pyc_without_code_goes(top: Path, kind: str, verdict: Verdict, is_owned: bool, goes: bool) -> None:
+    """Where it is known to be wrong, and not a package's."""
+    path = make(top / "p/__pycache__", {cached("m"): pyc()}) / cached("m")
+    results = Results(Told())
+    with Layout(Tree.open(str(top))) as layout:
+        text, stale = layout.read_source("p", "m.py"), LevelState(0, cached("m"), verdict)
+        source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, (stale,)), text, b"")
+        PycWriter(wanted(), knowledge_of(owned=[str(path)] if is_owned else []), results).remove_code(source, kind)
+    assert (not goes, int(goes)) == (path.exists(), results.tally.counts.removed)

@@ -318,6 +318,23 @@ def test_what_is_as_it_was_recorded(top: Path, manifest: Manifest, case: str) ->
     (top / "p").chmod(0o755)
 
 
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(
+    ("deed", "expected"),
+    [
+        (lambda source, found: source.parent.chmod(0o700), {}),
+        (grant(0, 1), {}),
+        (grant(0), {0: "unreadable"}),
+        (grant(1), {0: "rights"}),
+    ],
+)
+def test_readers_are_those_of_the_source(top: Path, deed: Deed, expected: dict[int, str]) -> None:
+    """Also where there is no record."""
+    make(top, {PYC: pyc()})
+    deed(top / "p/m.py", top / PYC)
+    assert expected == verdicts(plan(top))
+
+
 def test_each_level_has_its_record(top: Path, manifest: Manifest) -> None:
     """That of one says nothing about another."""
     make(top, {PYC: pyc()})
