@@ -10,9 +10,10 @@ import pytest
 
 from pyctrigger.errors import InterpreterError, RefusedError
 from pyctrigger.interpreter.interpreter import Account, ancestors
-from pyctrigger.interpreter.trust import Holders, account_for, require_own
+from pyctrigger.interpreter.trust import Holders, account_for, follow_links, require_own
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("as_root")
@@ -62,7 +63,7 @@ def test_a_step_is_in_somebodys_hands(mode: int, uid: int, in_sticky: bool, expe
     holders.take("/step", status(mode, uid), in_sticky=in_sticky)
     assert expected == holders._owners
     assert {"/step"} == set(holders.steps)
-    assert ({"/step"} if expected else set()) == set(holders.kept)
+    assert ({"/step"} if expected else set()) == {path for path, kept in holders.kept.items() if kept}
 
 
 def test_two_accounts_are_too_many() -> None:
@@ -106,8 +107,8 @@ def test_what_is_kept_can_be_switched_off(public: Path) -> None:
     holders = Holders("x", "y")
     assert str(public / "file") == holders.follow_existing(str(public / "file"), keeps=False)
     assert {} == holders.kept
-    holders.follow(str(public / "file"))
-    assert str(public / "file") in holders.kept
+    holders.follow_existing(str(public / "file"))
+    assert {str(public), str(public / "file")} < set(holders.kept)
 
 
 @pytest.mark.parametrize("name", ["absent", "file/below", "dangling"])
@@ -115,9 +116,116 @@ def test_a_way_that_ends_is_an_error(public: Path, name: str) -> None:
     """With the system's reason."""
     (public / "file").touch()
     (public / "dangling").symlink_to("nowhere")
-    with pytest.raises(InterpreterError, match=f"^interpreter {public}/{name}: (No such file|Not a directory)"):
+    with pytest.raises(
+        InterpreterError, match=f"^interpreter {public}/{name}: (No such file|Not a directory)"
+    ) as caught:
         Holders("interpreter", "p").follow(f"{public}/{name}")
+    assert "name one that exists" == caught.value.hint
     assert Holders("interpreter", "p").follow_existing(f"{public}/{name}") is None
+
+
+#: A path, and its components, each with whether it is in a sticky directory.
+STICKY = [
+    ("/s/file", [("/", False), ("/s", False), ("/s/file", True)]),
+    ("//s/.//d/../file", [("/", False), ("/s", False), ("/s/d", True), ("/s", False), ("/s/file", True)]),
+    ("/s/d/file", [("/", False), ("/s", False), ("/s/d", True), ("/s/d/file", False)]),
+    (
+        "/s/up/s/file",
+        [("/", False), ("/s", False), ("/s/up", True), ("/", False), ("/s", False), ("/s/file", True)],
+    ),
+    ("/s/here/file", [("/", False), ("/s", False), ("/s/here", True), ("/s/d", True), ("/s/d/file", False)]),
+]
+
+
+@pytest.mark.parametrize(("path", "expected"), STICKY)
+def test_a_sticky_directory_is_known_to_what_is_in_it(
+    monkeypatch: pytest.MonkeyPatch, path: str, expected: list[tuple[str, bool]]
+) -> None:
+    """To its entries, links included; not to what they lead to, nor to itself."""
+    modes = {"/s": DIRECTORY | 0o1777, "/s/up": LINK, "/s/here": LINK, "/s/file": FILE, "/s/d/file": FILE}
+    seen: list[tuple[str, bool]] = []
+
+    def examine(step: str, in_sticky: bool) -> os.stat_result:
+        seen.append((step, in_sticky))
+        return status(modes.get(step, DIRECTORY | 0o755))
+
+    monkeypatch.setattr("os.readlink", {"/s/up": "/", "/s/here": "d"}.__getitem__)
+    follow_links(path, examine)
+    assert expected == seen
+
+
+def test_each_component_is_judged_once_and_with_its_directory(public: Path) -> None:
+    """A link of an account's in a sticky directory is in its hands, one in root's own isn't; both whatever is kept."""
+    for place, mode in (("sticky", 0o1777), ("own", 0o755)):
+        (public / place).mkdir()
+        (public / place).chmod(mode)
+        (public / place / "link").symlink_to(public)
+        os.lchown(public / place / "link", PERSON, PERSON)
+        for keeps in (True, False):
+            holders = Holders("x", "y")
+            assert str(public) == holders.follow_existing(f"{public}/{place}/link", keeps=keeps)
+            assert (Account(PERSON, PERSON) if place == "sticky" else None) == holders.account
+    known = holders.steps[str(public)]
+    holders.follow(str(public))
+    assert known is holders.steps[str(public)]
+
+
+#: Mode, owner and group of a component, and whether only accounts out of our namespace can change it. 65534 is what
+#: shows for an account or group that isn't mapped.
+OUTSIDE = [
+    (FILE | 0o755, 65534, 0, True),
+    (FILE | 0o755, PERSON, 0, False),
+    (FILE | 0o757, 65534, 0, False),
+    (FILE | 0o775, 65534, 0, False),
+    (FILE | 0o775, 65534, 65534, True),
+    (DIRECTORY | 0o1777, 65534, 0, True),
+    (DIRECTORY | 0o777, 65534, 65534, False),
+    (DIRECTORY | 0o777, 65534, 0, False),
+    (LINK | 0o777, 65534, 65534, True),
+]
+
+
+@pytest.mark.parametrize(("mode", "uid", "gid", "is_outside"), OUTSIDE)
+def test_what_lies_outside_of_our_namespace(
+    monkeypatch: pytest.MonkeyPatch, public: Path, mode: int, uid: int, gid: int, is_outside: bool
+) -> None:
+    """Root in a namespace is an ordinary account there, and runs what it names as itself."""
+    (public / "step").touch()
+
+    def is_unmapped(owner: int, reopen: Callable[[int], int]) -> bool:
+        descriptor = reopen(os.O_RDONLY | os.O_CLOEXEC)
+        assert os.fstat(descriptor).st_ino == (public / "step").stat().st_ino
+        assert not os.get_inheritable(descriptor)
+        os.close(descriptor)
+        return owner == 65534
+
+    monkeypatch.setattr("pyctrigger.namespaces.is_unmapped_owner", is_unmapped)
+    monkeypatch.setattr("pyctrigger.namespaces.is_unmapped_group", lambda group: group == 65534)
+    holders = Holders("x", "y")
+    try:
+        holders.take(str(public / "step"), status(mode, uid, gid))
+        held: Account | str | None = holders.account
+    except RefusedError:
+        held = "refused"
+    assert is_outside == (held is None)
+
+
+def test_roots_own_are_never_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks."""
+    monkeypatch.setattr("pyctrigger.namespaces.is_unmapped_owner", lambda uid, reopen: True)
+    with pytest.raises(RefusedError):
+        Holders("x", "y").take("/step", status(FILE | 0o757))
+
+
+def test_others_judge_nothing(monkeypatch: pytest.MonkeyPatch, public: Path) -> None:
+    """They run what they name with their own rights."""
+    monkeypatch.setattr("os.geteuid", lambda: PERSON)
+    (public / "file").touch()
+    (public / "file").chmod(0o777)
+    os.chown(public / "file", OTHER, OTHER)
+    holders = Holders("x", "y")
+    holders.follow(f"{public}/file")
+    assert (None, None) == (holders.account, account_for(f"{public}/file", "x"))
 
 
 @pytest.mark.parametrize(("count", "ends"), [(40, False), (41, True)])
@@ -134,14 +242,16 @@ def test_links_without_end(public: Path, count: int, ends: bool) -> None:
         assert str(public / "link0") == Holders("interpreter", "p").follow(way)
 
 
-@pytest.mark.parametrize(("mode", "expected"), [(0o1777, True), (0o755, False), (0o1755, False)])
+@pytest.mark.parametrize(("mode", "expected"), [(0o1777, True), (0o1773, True), (0o755, False), (0o1755, False)])
 def test_what_anybody_could_make_is_absent(public: Path, mode: int, expected: bool) -> None:
     """In a sticky directory that everybody may write."""
     (public / "place").mkdir()
     (public / "place").chmod(mode)
     holders = Holders("x", "y")
-    assert holders.follow_existing(f"{public}/place/absent") is None
-    assert ([f"{public}/place/absent"] if expected else []) == [path for path, kept in holders.kept.items() if not kept]
+    assert holders.follow_existing(f"{public}/place/absent", keeps=False) is None
+    assert ([f"{public}/place/absent"] if expected else []) == [
+        path for path, kept in holders.kept.items() if kept is None
+    ]
 
 
 def test_root_trusts_what_only_root_could_change(public: Path) -> None:
@@ -154,9 +264,12 @@ def test_root_trusts_what_only_root_could_change(public: Path) -> None:
     assert Account(PERSON, PERSON) == account_for(str(file), "configuration")
     with pytest.raises(RefusedError) as caught:
         require_own(str(file), "configuration")
-    assert (
-        f"configuration {file} is not trusted by root: account {PERSON} owns a part of its path" == caught.value.message
-    )
+    message = f"configuration {file} is not trusted by root: account {PERSON} owns a part of its path"
+    hint = "give the file, and the directories above it, to root (chown)"
+    assert (message, hint) == (caught.value.message, caught.value.hint)
+    file.chmod(0o666)
+    with pytest.raises(RefusedError, match=f"^configuration {file} is not trusted by root: others may write {file}; "):
+        require_own(str(file), "configuration")
 
 
 @pytest.mark.parametrize(("path", "expected"), [("/", ["/"]), ("/a", ["/a", "/"]), ("/a/b", ["/a/b", "/a", "/"])])
