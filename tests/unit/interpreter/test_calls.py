@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import struct
 import sys
@@ -59,14 +58,6 @@ def _forget() -> object:
     filter_of_calls.cache_clear()
 
 
-@functools.cache
-def made(machine: str, names: bool) -> bytes:
-    """The filter of a machine."""
-    program = filter_of_calls(names=names)
-    assert program is not None
-    return program
-
-
 #: A call and its number on x86_64 and on aarch64 (<asm/unistd.h>), its first argument, and its error: with names of
 #: files among what is refused, and without.
 CALLS = [
@@ -106,7 +97,8 @@ def test_a_call_is_let_through_or_fails(
     """By the numbers of both machines; another architecture's calls, and those of x32, always fail."""
     on(machine)
     for names, expected in ((True, call[4]), (False, call[5])):
-        program = made(machine, names)
+        program = filter_of_calls(names=names)
+        assert program is not None
         assert expected == verdict(program, architecture, int(call[column]), call[3])
         assert REFUSED == verdict(program, I386, int(call[column]), call[3])
         assert REFUSED == verdict(program, architecture, int(call[column]) | 0x40000000, call[3])
