@@ -210,13 +210,6 @@ def test_what_lies_outside_of_our_namespace(
     assert is_outside == (held is None)
 
 
-def test_roots_own_are_never_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody asks."""
-    monkeypatch.setattr("pyctrigger.namespaces.is_unmapped_owner", lambda uid, reopen: True)
-    with pytest.raises(RefusedError):
-        Holders("x", "y").take("/step", status(FILE | 0o757))
-
-
 def test_others_judge_nothing(monkeypatch: pytest.MonkeyPatch, public: Path) -> None:
     """They run what they name with their own rights."""
     monkeypatch.setattr("os.geteuid", lambda: PERSON)
