@@ -24,7 +24,7 @@ def _read_mounts() -> list[tuple[str, bytes]]:
     """Returns the mount point and type of each mount, in order (proc(5), mountinfo)."""
     try:
         with open("/proc/self/mountinfo", "rb") as file:
-            rows = [line.split() for line in file]
+            rows = [line.split() for line in file.read(1 << 25).splitlines()]
     except OSError:  # a system without mountinfo
         return []
     return [(_unescape(row[4]), row[row.index(b"-") + 1]) for row in rows if b"-" in row]
