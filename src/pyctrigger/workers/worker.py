@@ -242,10 +242,6 @@ class Worker:
         is_over = 0 < self.limits.file_timeout <= self.busy_for
         return returncode == -signal.SIGPROF or (returncode == 0 and is_over)
 
-    def ran_out_of_memory(self, returncode: int) -> bool:
-        """Whether a lack of memory ended the worker: PyPy aborts where CPython raises MemoryError."""
-        return self.interpreter.implementation == "pypy" and returncode == -signal.SIGABRT
-
     def failed_start(self, returncode: int) -> InterpreterError:
         """Returns the error for a worker that ended, or sent nothing, before it was ready."""
         fault = "it was not ready in time" if self.overdue else "it sent an invalid answer" if self.garbled else None
