@@ -293,5 +293,4 @@ class Unidentified:
 
 
 def _is_there(flavour: Flavour, settings: Settings) -> bool:
-    configured = settings.flavours.get(flavour.dotted) if flavour.path is None else None
-    return any(map(os.path.lexists, flavour.candidates(configured.executable if configured else None)))
+    return any(map(os.path.lexists, settings.candidates(flavour)))

@@ -60,6 +60,11 @@ class Settings(NamedTuple):
         """What one source may use, by the kind of failure of one that needs more; 0: whatever it needs."""
         return {"timeout": self.file_timeout, "memory": self.memory_limit}
 
+    def candidates(self, flavour: Flavour) -> list[str]:
+        """Returns absolute paths to try for a flavour, best first: the one that is configured, or the usual ones."""
+        configured = self.flavours.get(flavour.dotted)
+        return flavour.candidates(configured.executable if configured else None)
+
 
 def load(path: str | None = None, *, hook: bool = False) -> Settings:
     """Read the configuration: `path`, or the first that exists of the places the contract names, or the defaults.

@@ -60,8 +60,7 @@ def _find(text: str, request: Request, settings: Settings, probed: ProbedInterpr
         own = answer if isinstance(answer, Interpreter) else None
     if own is not None and (flavour.path is not None or flavour == own.kind):
         return own
-    configured = settings.flavours.get(flavour.dotted)
-    candidates = flavour.candidates(configured.executable if configured else None)
+    candidates = settings.candidates(flavour)
     try:
         return _pick(flavour, candidates, request, probed, own)
     except PyctriggerError:
