@@ -10,7 +10,7 @@ from pyctrigger.tree import identity
 from pyctrigger.tree.identity import Acting, Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pytest
 
@@ -29,17 +29,23 @@ def let_act(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.contextmanager
+def with_rights_of(account: int, groups: Sequence[int] = ()) -> Iterator[None]:
+    """Meanwhile this process has the rights of an account, and is in these groups besides its own."""
+    own_groups, group, user = os.getgroups(), os.getegid(), os.geteuid()
+    os.setgroups(groups)
+    os.setegid(account)
+    os.seteuid(account)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        os.setegid(group)
+        os.setgroups(own_groups)
+
+
+@contextlib.contextmanager
 def working_as(doer: str) -> Iterator[None]:
     """A block of root's ("root"), of Ann's ("ann"), or of root's acting as Ann ("acting")."""
-    groups = os.getgroups()
-    if doer == "ann":
-        os.setgroups([HERS])
-        os.setegid(ANN)
-        os.seteuid(ANN)
-    try:
-        with Acting(AS_ANN if doer == "acting" else None):
-            yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
+    rights = with_rights_of(ANN, [HERS]) if doer == "ann" else contextlib.nullcontext()
+    with rights, Acting(AS_ANN if doer == "acting" else None):
+        yield

@@ -1,8 +1,7 @@
-"""Places as a process may find them: on a read-only mount, or without a right to them. Only this process sees it."""
+"""A mount that only the process sees which made it, and that can be turned read-only."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import struct
@@ -11,15 +10,12 @@ from typing import TYPE_CHECKING
 from conftest import absent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 #: linux/mount.h and fcntl.h; the numbers of both calls are the same on every architecture.
 _OPEN_TREE, _MOUNT_SETATTR = 428, 442
 _CLONE, _EMPTY_PATH, _READ_ONLY = 1, 0x1000, 1
 _HERE = -100
-#: An account that owns nothing.
-ANN = 12345
 
 
 class Mount:
@@ -41,18 +37,3 @@ class Mount:
     def close(self) -> None:
         """The mount is gone with its last descriptor; `directory` is whoever's has opened a tree on it."""
         os.close(self._descriptor)
-
-
-@contextlib.contextmanager
-def working_as(account: int) -> Iterator[None]:
-    """Meanwhile this process has the rights of an account, and no group."""
-    groups, group, user = os.getgroups(), os.getegid(), os.geteuid()
-    os.setgroups([])
-    os.setegid(account)
-    os.seteuid(account)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-        os.setegid(group)
-        os.setgroups(groups)

@@ -17,7 +17,7 @@ from pyctrigger.interpreter.flavour import (
     installed,
     not_found,
 )
-from pyctrigger.interpreter.interpreter import Interpreter
+from unit.interpreter.made_up import interpreter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,26 +221,14 @@ def test_an_interpreter_has_to_be_what_was_asked_for(
     text: str, implementation: str, version: tuple[int, int, int], free_threaded: bool, name: str | None
 ) -> None:
     """Implementation, version and threads; a path may be any. `name` is what it is instead."""
-    interpreter = Interpreter(
-        executable="/p",
-        implementation=implementation,
-        version=version,
-        release="",
-        cache_tag="",
-        magic_number=b"",
-        abi_flags="",
-        free_threaded=free_threaded,
-        prefix="/",
-        schemes={},
-        default_scheme="",
-        inside=(),
-    )
+    kind = {"implementation": implementation, "version": version, "free_threaded": free_threaded}
+    found = interpreter("3.11", "/p", **kind)
     asked = Flavour.parse(text)
     if name is None:
-        interpreter.require(asked)
+        found.require(asked)
         return
     with pytest.raises(InterpreterError) as caught:
-        interpreter.require(asked)
+        found.require(asked)
     assert (
         f"/p should be {asked.name}, but is {name}",
         f"use --python {name}, or correct {asked.name}'s executable in the configuration",

@@ -18,6 +18,7 @@ from pyctrigger.interpreter.scope import (
     site_directories,
     standard_library,
 )
+from unit.interpreter.made_up import interpreter
 
 POSIX = {"purelib": "/o/lib/p/site-packages", "platlib": "/o/lib64/p/site-packages", "stdlib": "/o/lib/p"}
 DEBIAN = {"purelib": "/usr/lib/python3/dist-packages", "stdlib": "/usr/lib/python3.11"}
@@ -27,21 +28,8 @@ LOCAL = {"purelib": "/usr/local/lib/p/dist-packages"}
 
 def target(default: str = "posix_prefix", *inside: str, environment: str | None = None, **schemes: Any) -> Interpreter:
     """A Python 3.11 with these schemes, and these directories in an environment."""
-    return Interpreter(
-        executable="/usr/bin/python3.11",
-        implementation="cpython",
-        version=(3, 11, 7),
-        release="3.11.7",
-        cache_tag="cpython-311",
-        magic_number=b"\xa7\r\r\n",
-        abi_flags="",
-        free_threaded=False,
-        prefix="/usr",
-        schemes=schemes,
-        default_scheme=default,
-        inside=inside,
-        environment=environment,
-    )
+    fields = {"schemes": schemes, "default_scheme": default, "inside": inside, "environment": environment}
+    return interpreter("3.11", "/usr/bin/python3.11", **fields)
 
 
 PACKAGES = "/@/lib/python3.11/site-packages"
@@ -51,6 +39,7 @@ IN_AN_ENVIRONMENT = (
     "/v/lib/python3.11/dist-packages",
     "/v/lib64/python3.11/dist-packages",
 )
+
 #: A target, and its own directories: those of packages, and those of the library.
 SCHEMES: list[tuple[Interpreter, tuple[str, ...], tuple[str, ...]]] = [
     (target(), (), ()),
@@ -115,8 +104,8 @@ def test_debians_scheme_without_debians_manager(
     monkeypatch.setattr(
         "pyctrigger.packages.every.MANAGERS", {"none": type("None", (), {"is_present": False}), "other": Other}
     )
-    interpreter = target("posix_local", posix_prefix=POSIX, deb_system=DEBIAN)
-    assert expected == own_directories(interpreter).packages[0]
+    asked = target("posix_local", posix_prefix=POSIX, deb_system=DEBIAN)
+    assert expected == own_directories(asked).packages[0]
 
 
 # -- what there is -----------------------------------------------------------------------------------------------------

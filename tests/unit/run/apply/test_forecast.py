@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from acting import ANN, with_rights_of
+from own_mount import Mount
 from pyctrigger.run.apply.forecast import Forecast
 from pyctrigger.run.plan.steps import Step
 from pyctrigger.run.scope.request import Work
@@ -15,7 +17,6 @@ from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
 from pyctrigger.tree.opened import Opened
 from pyctrigger.tree.source import LARGEST_SOURCE
-from surroundings import ANN, Mount, working_as
 from unit.run.plan.trees import TEXT, Link, cached, in_memory, make, pyc, said, steps_in, wanted
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def test_on_a_read_only_mount_nothing_would_be_done(top: Path, account: int) -> 
     with on_a_mount(top) as (layout, mount):
         assert len(foretold(layout)[0]) == 9
         mount.turn(read_only=True)
-        with working_as(account):
+        with with_rights_of(account):
             assert ([], ["nothing was changed there"], 0) == foretold(layout)
 
 
@@ -230,7 +231,7 @@ def test_what_an_account_may_not_write_is_foretold(top: Path, case: str) -> None
         os.chown(path, owner, owner)
     if closed:
         (top / closed).chmod(0o555)
-    with working_as(ANN), Layout(Tree.open(str(top))) as layout:
+    with with_rights_of(ANN), Layout(Tree.open(str(top))) as layout:
         found = foretold(layout)
     assert expected == found
 

@@ -10,7 +10,8 @@ import pytest
 from pyctrigger.errors import PyctriggerError, UsageError
 from pyctrigger.packages.hook import Subject
 from pyctrigger.run.hooks.subjects import is_first_of_version, other_names, subject_of, subjects
-from unit.run.scope.machine import Machine, interpreter
+from unit.interpreter.made_up import interpreter
+from unit.run.scope.machine import Machine
 
 if TYPE_CHECKING:
     from pathlib import Path

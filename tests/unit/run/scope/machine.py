@@ -8,43 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from pyctrigger.errors import InterpreterError, PyctriggerError
 from pyctrigger.interpreter import flavour, probe
-from pyctrigger.interpreter.flavour import Flavour
-from pyctrigger.interpreter.interpreter import Interpreter, Probed, Witness, environment_of, facts_of
+from pyctrigger.interpreter.interpreter import Probed, Witness, environment_of, facts_of
 from pyctrigger.state.probed import ProbedInterpreters
+from unit.interpreter.made_up import interpreter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
 
-MAGIC = {8: "550d0d0a", 11: "a70d0d0a", 12: "cb0d0d0a", 13: "f30d0d0a"}
-
-
-def interpreter(named: str, executable: str, **fields: Any) -> Interpreter:
-    """One of this flavour, installed in /usr."""
-    kind = Flavour.parse(named)
-    minor = kind.version[1]
-    schemes = {
-        "posix_prefix": {
-            "purelib": f"/usr/lib/{kind.library}/site-packages",
-            "platlib": f"/usr/lib/{kind.library}/site-packages",
-            "stdlib": f"/usr/lib/{kind.library}",
-        }
-    }
-    return Interpreter(
-        executable=executable,
-        implementation=kind.implementation,
-        version=(3, minor, 1),
-        release=f"3.{minor}.1",
-        cache_tag=kind.cache_tag,
-        magic_number=bytes.fromhex(MAGIC.get(minor, f"00{minor:02x}0d0a")),
-        abi_flags="t" if kind.free_threaded else "",
-        free_threaded=kind.free_threaded,
-        prefix="/usr",
-        schemes=schemes,
-        default_scheme="posix_prefix",
-        inside=(f"/@/lib/{kind.library}/site-packages",),
-    )._replace(**fields)
+    from pyctrigger.interpreter.interpreter import Interpreter
 
 
 class Machine:

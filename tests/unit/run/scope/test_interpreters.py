@@ -14,7 +14,8 @@ from pyctrigger.packages import every
 from pyctrigger.run.scope.config import FlavourSettings, Settings
 from pyctrigger.run.scope.interpreters import find_interpreters, sharing
 from pyctrigger.run.scope.request import Request, Running, Scope, Transaction, Work
-from unit.run.scope.machine import Machine, interpreter
+from unit.interpreter.made_up import interpreter
+from unit.run.scope.machine import Machine
 
 if TYPE_CHECKING:
     from pathlib import Path

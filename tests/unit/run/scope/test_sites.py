@@ -19,7 +19,7 @@ from pyctrigger.run.scope.sites import OpenSites, open_layout, reason_to_refuse,
 from pyctrigger.run.scope.target import Target
 from pyctrigger.tree import mounts
 from pyctrigger.tree.identity import Identity, IdentityRefusedError, begin_acting
-from unit.run.scope.machine import interpreter
+from unit.interpreter.made_up import interpreter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,8 @@ from children import in_child
 from pyctrigger.errors import InterpreterError, UsageError
 from pyctrigger.interpreter.flavour import Flavour
 from pyctrigger.run.scope.staged import interpreter_inside, prefixes_with, require_same_magic, staged_directories
-from unit.run.scope.machine import Machine, interpreter
+from unit.interpreter.made_up import interpreter
+from unit.run.scope.machine import Machine
 
 if TYPE_CHECKING:
     from pathlib import Path

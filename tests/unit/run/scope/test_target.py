@@ -19,7 +19,7 @@ from pyctrigger.run.scope.config import FlavourSettings, Settings
 from pyctrigger.run.scope.paths import Touched, Unit
 from pyctrigger.run.scope.request import Bytecode, Request, Running, Scope, Transaction, Work
 from pyctrigger.run.scope.target import Assignment, Target, check_target, display_names, find_target, keep_shared
-from unit.run.scope.machine import interpreter
+from unit.interpreter.made_up import interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
