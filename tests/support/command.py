@@ -11,11 +11,15 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
+import warm_program
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 Argument = Union[str, bytes, "os.PathLike[str]"]
+
+_PROGRAM = [sys.executable, "-m", "pyctrigger"]
 
 #: Verbs that have no option for it.
 KEEP_NO_STATE = ("audit", "completion", "hooks", "measure")
@@ -86,7 +90,7 @@ class Command:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        self.program = [sys.executable, "-m", "pyctrigger"]
+        self.program = list(_PROGRAM)
 
     def command_line(self, verb: str, arguments: Sequence[Argument]) -> list[bytes]:
         """The whole command line, with `--state-dir` unless the arguments decide about state."""
@@ -105,16 +109,23 @@ class Command:
         **options: Any,
     ) -> Outcome:
         """Run it with text output. More `options` go to `subprocess.run` (user, group, preexec_fn, …)."""
-        child = subprocess.run(
-            self.command_line(verb, arguments),
-            input=stdin,
-            capture_output=True,
-            env={**os.environ, **(env or {})},
-            cwd=cwd,
-            timeout=PATIENCE,
-            check=False,
-            **options,
-        )
+        line = self.command_line(verb, arguments)
+        environment = {**os.environ, **(env or {})}
+        child = None
+        if self.program == _PROGRAM and not options:
+            directory = os.fsdecode(cwd or os.getcwd())
+            child = warm_program.run(line[len(_PROGRAM) :], stdin, environment, directory, PATIENCE)
+        if child is None:
+            child = subprocess.run(
+                line,
+                input=stdin,
+                capture_output=True,
+                env=environment,
+                cwd=cwd,
+                timeout=PATIENCE,
+                check=False,
+                **options,
+            )
         return Outcome(child.returncode, child.stdout.decode(), child.stderr.decode())
 
     def json(self, verb: str, *arguments: Argument, **options: Any) -> Outcome:

@@ -1,0 +1,206 @@
+"""`python -m pyctrigger` with its imports done: it forks a process for each call, which goes on as a fresh one does.
+
+Python's start and our imports are four fifths of an ordinary command's processor time, and what is tested is mostly the
+rest. A call has a process of its own, with its streams, arguments, environment, directory and exit. Whatever else a
+process takes over from its parent is compared, and where it differs the command is started anew; so it is, too, where
+`PYCTRIGGER_TEST_COLD` is set, and on a system without /proc.
+
+Run as a program, this is the one that forks, with the descriptor of a socket as argument. A request is a length, with
+the three standard streams, and so many bytes of JSON; the answer is the process, and later how it ended.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import resource
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LENGTH = struct.Struct("!Q")
+_NUMBER = struct.Struct("!i")
+#: Bytes that a pipe takes when nobody reads it yet, anywhere.
+_PIPE_SIZE = 4096
+_STATUS = Path("/proc/self/status")
+#: Lines of it that a child inherits, and that change what it does.
+_INHERITED = ("Umask", "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "SigBlk", "SigIgn", "CapEff", "CapBnd")
+#: What Python, its locale and its clock read once, when they start.
+_READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ")
+_LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+
+
+def run(
+    arguments: list[bytes], stdin: bytes, env: Mapping[str, str], cwd: str, patience: float
+) -> subprocess.CompletedProcess[bytes] | None:
+    """The command, as it ended; None if it has to be started anew. Raises `TimeoutExpired` as `subprocess.run` does."""
+    if "PYCTRIGGER_TEST_COLD" in os.environ or len(stdin) > _PIPE_SIZE or not _STATUS.exists():
+        return None
+    return _warm_program(os.getpid()).run(arguments, stdin, env, cwd, patience)
+
+
+@cache
+def _warm_program(pid: int) -> WarmProgram:
+    return WarmProgram(pid)
+
+
+class WarmProgram:
+    """The process that forks, as a child of this one."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._inherited = _what_is_inherited(os.environ)
+        self._lock = threading.Lock()
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+        atexit.register(self._end)
+
+    def run(
+        self, arguments: list[bytes], stdin: bytes, env: Mapping[str, str], cwd: str, patience: float
+    ) -> subprocess.CompletedProcess[bytes] | None:
+        """As the function of that name; None as well while another thread is in it."""
+        if _what_is_inherited(env) != self._inherited or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            words = list(map(os.fsdecode, arguments))
+            request = json.dumps({"arguments": words, "environment": dict(env), "directory": cwd}).encode()
+            (reading, writing), out, err = os.pipe(), os.pipe(), os.pipe()
+            os.write(writing, stdin)
+            os.close(writing)
+            theirs = array.array("i", [reading, out[1], err[1]])
+            self._channel.sendmsg([_LENGTH.pack(len(request))], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, theirs)])
+            self._channel.sendall(request)
+            for descriptor in theirs:
+                os.close(descriptor)
+            return self._wait(arguments, (out[0], err[0]), patience)
+        finally:
+            self._lock.release()
+
+    def _wait(
+        self, arguments: list[bytes], streams: tuple[int, int], patience: float
+    ) -> subprocess.CompletedProcess[bytes]:
+        command = self._receive()
+        try:
+            said = _read_all(streams, patience)
+        except BaseException:
+            os.kill(command, signal.SIGKILL)
+            self._receive()
+            raise
+        status = self._receive()
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        return subprocess.CompletedProcess(arguments, code, *said)
+
+    def _receive(self) -> int:
+        (number,) = _NUMBER.unpack(self._channel.recv(_NUMBER.size, socket.MSG_WAITALL))
+        assert isinstance(number, int)
+        return number
+
+    def _end(self) -> None:
+        """Close it, and wait for it, so that its time is counted as ours."""
+        if self._pid == os.getpid():
+            self._channel.close()
+            self._process.wait(30)
+
+
+def _what_is_inherited(env: Mapping[str, str]) -> list[object]:
+    """Returns what a process takes over from its parent beside streams, environment and directory."""
+    lines = [line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith(_INHERITED)]
+    settings = {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
+    return [lines, settings, os.getpriority(os.PRIO_PROCESS, 0), *map(resource.getrlimit, _LIMITS)]
+
+
+def _read_all(streams: tuple[int, int], patience: float) -> list[bytes]:
+    """Returns what comes from each, until all have ended, and closes them."""
+    said = dict.fromkeys(streams, b"")
+    deadline = time.monotonic() + patience
+    try:
+        with selectors.DefaultSelector() as selector:
+            for stream in streams:
+                selector.register(stream, selectors.EVENT_READ)
+            while selector.get_map():
+                for key, _ in selector.select(deadline - time.monotonic()):
+                    piece = os.read(key.fd, 1 << 16)
+                    said[key.fd] += piece
+                    if not piece:
+                        selector.unregister(key.fd)
+                if time.monotonic() > deadline:
+                    raise subprocess.TimeoutExpired("pyctrigger", patience, *said.values())
+    finally:
+        for stream in streams:
+            os.close(stream)
+    return list(said.values())
+
+
+def _serve() -> None:
+    """Fork for each request until the other end of the socket is closed. Returns in each child: it is the command."""
+    _import_everything()
+    gc.collect()
+    gc.freeze()
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    interrupts = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who runs the tests
+    while True:
+        head, control, _, _ = channel.recvmsg(_LENGTH.size, socket.CMSG_SPACE(3 * array.array("i").itemsize))
+        if not head:
+            os._exit(0)
+        request = json.loads(channel.recv(_LENGTH.unpack(head)[0], socket.MSG_WAITALL))
+        streams = array.array("i", control[0][2])
+        pid = os.fork()
+        if pid == 0:
+            channel.close()
+            signal.signal(signal.SIGINT, interrupts)
+            _become(list(streams), **request)
+            return
+        for stream in streams:
+            os.close(stream)
+        channel.sendall(_NUMBER.pack(pid))
+        channel.sendall(_NUMBER.pack(os.waitpid(pid, 0)[1]))
+
+
+def _import_everything() -> None:
+    """All of the host's modules: a verb imports some of them only when it needs them."""
+    package = importlib.import_module("pyctrigger")
+    for module in pkgutil.walk_packages(package.__path__, "pyctrigger."):
+        if ".remote" not in module.name and not module.name.endswith(".child"):  # what targets run
+            importlib.import_module(module.name)
+
+
+def _become(streams: list[int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
+    """Take over the streams, the arguments, the environment and the directory of the caller."""
+    for number, (name, stream) in enumerate(zip(("stdin", "stdout", "stderr"), streams)):
+        os.dup2(stream, number)
+        os.close(stream)
+        ours = getattr(sys, name)  # knows whether it can be sought: what is there now cannot
+        renewed = open(number, ours.mode, encoding=ours.encoding, errors=ours.errors, closefd=False)  # noqa: SIM115
+        setattr(sys, name, renewed)
+    os.chdir(directory)
+    sys.path[0] = directory  # as -m has it
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[:] = [sys.modules["pyctrigger.__main__"].__file__ or "", *arguments]
+
+
+if __name__ == "__main__":
+    _serve()
+    code = importlib.import_module("pyctrigger.__main__").main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # Python's own end would take down all modules, which is half of the time
