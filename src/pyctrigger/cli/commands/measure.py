@@ -86,7 +86,7 @@ def _measurement_lines(measurement: Measurement) -> list[Piece]:
         f"{interpreter.flavour}: {what} ({shown(interpreter.executable)}, {interpreter.release})",
         f"  {scope}; {counted(request.rounds, 'run')} each; stale: {_KINDS[request.kind.value]}",
         *chart([_state_bar(measurement, state) for state in _STYLES]),
-        f"  {_cost_line(measurement)}",
+        f"  {cost_line(measurement)}",
     ]
 
 
@@ -97,9 +97,12 @@ def _state_bar(measurement: Measurement, state: str) -> Bar:
     return Bar(state, label, spread.median, spread.maximum, _STYLES[state])
 
 
-def _cost_line(measurement: Measurement) -> str:
+def cost_line(measurement: Measurement) -> str:
+    """Returns the sentence on what stale bytecode costs, in each of the two times where it is clear."""
     if not measurement.is_clear:
         return "no clear difference; more --runs, or a quieter machine, may show one"
+    if measurement.cost <= 0:  # clear in CPU time alone
+        return f"stale bytecode costs {measurement.cpu_cost:.3f} s of CPU time at each start, none by the clock"
     cost = f"stale bytecode costs {measurement.cost:.3f} s at each start ({measurement.cpu_cost:.3f} s of CPU time)"
     return f"{cost}, {measurement.ratio('stale'):.2f} times as long"
 
