@@ -252,6 +252,17 @@ def test_whether_pycs_would_be_written(top: Path, place: str, modes: dict[str, i
     assert expected is not forecast.settle().left_something
 
 
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(("place", "expected"), [("p", False), ("q", True)])
+def test_whether_pycs_would_be_written_as_an_account(top: Path, place: str, expected: bool) -> None:
+    """That place counts, not the tree's top."""
+    make(top, {"p/m.py": TEXT, "q/m.py": TEXT})
+    os.chown(top / "q", ANN, ANN)
+    with with_rights_of(ANN), Layout(Tree.open(str(top))) as layout:
+        found = Forecast(wanted()).permits(layout, Step.of(place))
+    assert expected is found
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("m.py", (True, 0)), ("absent.py", (False, 0)), ("open.py", (False, 1)), ("directory.py", (False, 1))],

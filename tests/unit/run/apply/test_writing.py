@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Union
 
 import pytest
 
+from own_mount import Mount
 from pyctrigger.outcome.observer import Observer
+from pyctrigger.outcome.outcome import Failure
 from pyctrigger.pyc.header import InvalidationMode, Verdict
 from pyctrigger.run.apply.writing import PycWriter, SourceRead
 from pyctrigger.run.plan.results import Results
@@ -19,7 +22,9 @@ from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.state.records.record import UNSEEN, Record, digest_of, identity_of
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout, Place
+from pyctrigger.tree.opened import Opened
 from pyctrigger.workers.wire import BODY, SAME, TWIN, Compiled, LevelAnswer
+from unit.run.plan.trees import BODY as CODE
 from unit.run.plan.trees import MAGIC, MTIME, TEXT, cached, in_memory, knowledge_of, make, pyc, wanted
 
 if TYPE_CHECKING:
@@ -105,6 +110,7 @@ def test_a_new_header_leaves_each_level_its_code(top: Path, bodies: list[bytes],
     """Also where files are too young for their identities to be recorded."""
     pycs = make(top / "p/__pycache__", {cached("m", level): pyc(body=body) for level, body in enumerate(bodies)})
     os.utime(top / "p/m.py", (MTIME + 1, MTIME + 1))
+    time.sleep(0.03)  # or it is too young to be recorded
     states, results, manifest = [], Results(Observer()), Manifest(str(top))
     for level, body in enumerate(bodies):
         identity = identity_of(os.stat(pycs / cached("m", level))) if is_seen else UNSEEN
@@ -117,6 +123,11 @@ def test_a_new_header_leaves_each_level_its_code(top: Path, bodies: list[bytes],
     expected = [pyc(MTIME + 1, body=body) for body in bodies]
     assert expected == [(pycs / cached("m", level)).read_bytes() for level in range(len(bodies))]
     found = [manifest.pycs.get(str(pycs), cached("m", level)) for level in range(len(bodies))]
+    seen = identity_of(os.stat(top / "p/m.py"))
+    for level, each in enumerate(found):
+        assert each is not None
+        data, status = (pycs / cached("m", level)).read_bytes(), os.stat(pycs / cached("m", level))
+        assert (seen, identity_of(status), data[:16], 7) == (each.source, each.pyc, each.header, each.microseconds)
     assert [digest_of(body) for body in bodies] == [record.body_digest if record else None for record in found]
     assert (1, 0) == (results.tally.counts.refreshed, results.tally.counts.failed)
     manifest.close()
@@ -243,3 +254,42 @@ def test_a_pyc_without_code_goes(top: Path, kind: str, verdict: Verdict, is_owne
         source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, (stale,)), text, b"")
         PycWriter(wanted(), knowledge_of(owned=[str(path)] if is_owned else []), results).remove_code(source, kind)
     assert (not goes, int(goes)) == (path.exists(), results.tally.counts.removed)
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("verdict", [SIZE, Verdict.REFRESHABLE])
+def test_what_cant_be_written_is_left(top: Path, verdict: Verdict) -> None:
+    """Where the file system has become read-only."""
+    make(top / "p/__pycache__", {cached("m"): pyc()})
+    record = Record(UNSEEN, digest_of(TEXT), UNSEEN, digest_of(CODE), pyc()[:16], 7)
+    state, results, mount = LevelState(0, cached("m"), verdict, None, record), Results(Observer()), Mount(top)
+    with Layout(Tree(Opened(mount.directory, None), str(top))) as layout:
+        text = layout.read_source("p", "m.py")
+        place, stale = Place(layout, "p"), Stale("m.py", text.status, (state,))
+        assert results.can_write(layout, "p")
+        mount.turn(read_only=True)
+        writer = PycWriter(wanted(), knowledge_of(), results)
+        if verdict is SIZE:
+            writer.store(SourceRead(place, stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
+        else:
+            assert writer.refresh(place, stale) is None
+        results.tell_places()
+        mount.close()
+    why = "it became read-only during the run; sources that were left: 1"
+    assert [Failure(str(top), "io", why)] == results.tally.failures
+    assert (1, 0) == (results.tally.counts.failed, results.tally.counts.skipped)
+
+
+def test_a_source_that_changed_is_left_to_the_compiler(top: Path) -> None:
+    """Its levels in their order; nothing is given a header."""
+    path = make(top / "p/__pycache__", {cached("m"): pyc(), cached("m", 1): pyc(), cached("m", 2): pyc(body=A)})
+    states = [
+        LevelState(level, cached("m", level), Verdict.REFRESHABLE, None, Record("", b"", "", digest_of(body), b""))
+        for level, body in ((0, CODE), (1, A), (2, CODE))
+    ]
+    before = os.stat(top / "p/m.py")
+    os.utime(top / "p/m.py", (1, 1))
+    with Layout(Tree.open(str(top))) as layout:
+        stale = Stale("m.py", before, tuple(states))
+        assert stale == PycWriter(wanted(), knowledge_of(), Results(Observer())).refresh(Place(layout, "p"), stale)
+    assert [pyc(), pyc(), pyc(body=A)] == [(path / cached("m", level)).read_bytes() for level in range(3)]
