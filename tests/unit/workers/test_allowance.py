@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import resource
+from typing import TYPE_CHECKING
 
 import pytest
 
+from packages import write_tree
+from pyctrigger.workers import allowance as allowances
 from pyctrigger.workers.allowance import Allowance, Limits, is_memory_ours
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NONE = resource.RLIM_INFINITY
 
@@ -110,6 +117,24 @@ def test_memory_is_ours_unless_a_caller_left_less(
     given = {getattr(resource, name): pair for name, pair in left.items()}
     monkeypatch.setattr(resource, "getrlimit", lambda kind: given.get(kind, (NONE, NONE)))
     assert expected is is_memory_ours(Limits(memory=2 << 30))
+
+
+@pytest.mark.parametrize(("text", "expected"), [("0\n", True), ("1\n", True), ("2\n", False), (None, True)])
+def test_memory_is_everybodys_without_overcommitment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, expected: bool
+) -> None:
+    """Then other processes count as well; a system that isn't Linux has no such setting."""
+    if text is not None:
+        write_tree(tmp_path, {"proc/sys/vm/overcommit_memory": text})
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (NONE, NONE))
+    monkeypatch.setattr(allowances, "open", lambda path, mode: (tmp_path / path.lstrip("/")).open(mode), raising=False)
+    assert expected is is_memory_ours(Limits())
+
+
+def test_limits_that_can_not_be_read_may_be_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a lack of memory isn't known to be ours."""
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: os.kill(1 << 30, 0))
+    assert is_memory_ours(Limits()) is False
 
 
 def test_memory_without_a_limit_is_never_ours() -> None:
