@@ -163,8 +163,10 @@ class Store:
     def environments(self) -> Iterator[KnownEnvironment]:
         """Yields all environments that have state here."""
         base = self.base
-        for name in sorted(os.listdir(base)) if base is not None else ():
-            stored = own_files.read(os.path.join(base or "", name, _ENVIRONMENT))
+        if base is None:
+            return
+        for name in sorted(os.listdir(base)):
+            stored = own_files.read(os.path.join(base, name, _ENVIRONMENT))
             with contextlib.suppress(KeyError, TypeError):
                 yield KnownEnvironment(name, os.fspath(stored["prefix"]), os.fspath(stored["executable"]))
 

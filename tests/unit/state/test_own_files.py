@@ -53,16 +53,16 @@ def test_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pyte
         sync(descriptor)
 
     def renamed(source: str, target: str) -> None:
-        done.append("rename")
+        done.append(f"rename in {os.path.dirname(source)}")
         rename(source, target)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", renamed)
     own_files.write_text(str(tmp_path / "file"), "x")
-    assert ["file", "rename", "directory"] == done
+    assert ["file", f"rename in {tmp_path}", "directory"] == done
     done.clear()
     own_files.write_text(str(tmp_path / "file"), "x", durable=False)
-    assert ["rename"] == done
+    assert [f"rename in {tmp_path}"] == done
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
@@ -77,6 +77,62 @@ def test_what_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(OSError, match="broken"):
         own_files.write_text(str(tmp_path / "file"), "new")
     assert (["file"], "old") == (os.listdir(tmp_path), (tmp_path / "file").read_text())
+
+
+def test_an_error_is_the_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the temporary file is gone already."""
+
+    def fail(source: str, target: str) -> None:
+        os.unlink(source)
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(OSError, match="broken"):
+        own_files.write_text(str(tmp_path / "file"), "new")
+
+
+@pytest.mark.parametrize("happens", ["is refused", "comes too late"])
+def test_a_temporary_file_whose_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, happens: str) -> None:
+    """Without locks nobody can sweep it; one that was swept before it was locked is made again."""
+    lock, swept = fcntl.flock, list[str]()
+
+    def flock(descriptor: int, operation: int) -> None:
+        if happens == "is refused":
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        if not swept:
+            swept.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+            os.unlink(swept[0])
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    before = len(os.listdir("/proc/self/fd"))
+    own_files.write_text(str(tmp_path / "file"), "text")
+    assert (["file"], "text", before) == (
+        os.listdir(tmp_path),
+        (tmp_path / "file").read_text(),
+        len(os.listdir("/proc/self/fd")),
+    )
+
+
+@pytest.mark.parametrize("act", [own_files.hold_directory, own_files.sync_directory])
+def test_a_file_is_no_directory(tmp_path: Path, act: Callable[[str], Any]) -> None:
+    """It is neither held nor synced as one."""
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        act(str(tmp_path / "file"))
+
+
+def test_a_directory_whose_lock_fails_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the error is the caller's."""
+
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="broken"):
+        own_files.hold_directory(str(tmp_path))
+    assert before == len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conftest import absent
 from packages import write_tree
 from pyctrigger.state import own_files
 from pyctrigger.state.journal import Entry
@@ -45,9 +46,11 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert [] == said
 
 
-@pytest.mark.parametrize(("hurries", "patience"), [(True, HOOK_PATIENCE), (False, PATIENCE)])
+@pytest.mark.parametrize(
+    ("options", "patience"), [({"hurries": True}, HOOK_PATIENCE), ({"hurries": False}, PATIENCE), ({}, PATIENCE)]
+)
 def test_records_are_in_the_directory_of_their_installation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hurries: bool, patience: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, bool], patience: float
 ) -> None:
     """Notices are the store's; a hook waits less for another program."""
     waited: list[float] = []
@@ -58,7 +61,7 @@ def test_records_are_in_the_directory_of_their_installation(
 
     monkeypatch.setattr(manifest, "connect", connect_soon)
     said: list[str] = []
-    store = Store(str(tmp_path), said.append, hurries=hurries)
+    store = Store(str(tmp_path), said.append, **options)  # type: ignore[arg-type]
     parts = store.parts("one")
     parts.note("/site", "terms", "p", Part())
     parts.save()
@@ -116,8 +119,10 @@ def test_without_state_everything_is_empty(
 ) -> None:
     """And nothing is an error, or makes a directory."""
     monkeypatch.chdir(tmp_path)
+    write_tree(tmp_path, {"other/environment.json": '{"prefix": "/env", "executable": "/python"}'})
     said: list[str] = []
-    store = Store(notice=said.append, **options)  # type: ignore[arg-type]
+    store = Store(notice=print, **options)  # type: ignore[arg-type]
+    store.send_notices_to(said.append)
     store.learn_magic_number("one", b"magic")
     store.note_environment("one", "/env", "/python")
     assert (None, None, None, []) == (
@@ -130,7 +135,7 @@ def test_without_state_everything_is_empty(
     assert store.manifest("one").keeps_records is False
     store.give_notice()
     store.give_notice()
-    assert (expected, []) == (said, os.listdir(tmp_path))
+    assert (expected, ["other"]) == (said, os.listdir(tmp_path))
 
 
 def test_a_state_that_fails_is_given_up_and_said_once(tmp_path: Path) -> None:
@@ -146,6 +151,55 @@ def test_a_state_that_fails_is_given_up_and_said_once(tmp_path: Path) -> None:
     store.give_up(OSError(errno.EIO, "Input/output error"))
     store.give_notice()
     assert 1 == len(said)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), OSError("broken"), StateFullError(1, "broken")])
+def test_a_failure_costs_only_the_state(tmp_path: Path, error: OSError) -> None:
+    """Of a root as well: what is recorded of it stays, unless there is too much of it."""
+    (tmp_path / "root").mkdir()
+    said: list[str] = []
+    state = state_of_root(str(tmp_path / "state"), str(tmp_path / "root"))
+    state.claim(said.append, lambda: False)
+    is_full = isinstance(error, StateFullError)
+    for root in (None, state):
+        store = Store(state.directory, said.append, root=root)
+        store.give_up(error)
+        store.give_notice()
+        assert (None, is_full and root is not None) == (store.base, state.dropped is not None)
+    general = f"no state is kept: {state.directory}: broken; --state-dir names another directory"
+    assert [general, f"{tmp_path}/root: {state.full}" if is_full else general] == said
+
+
+@pytest.mark.parametrize("belongs", [True, False])
+def test_a_state_that_can_not_be_dropped_is_given_up(tmp_path: Path, belongs: bool) -> None:
+    """Whether it is no directory any more, or another account's."""
+    if not belongs and os.geteuid() != 0:
+        absent("only root gives a directory away")
+    (tmp_path / "root").mkdir()
+    said: list[str] = []
+    state = state_of_root(str(tmp_path / "state"), str(tmp_path / "root"))
+    state.claim(said.append, lambda: False)
+    if belongs:
+        os.rename(state.directory, tmp_path / "away")
+        open(state.directory, "w").close()
+    else:
+        os.chown(state.directory, 12345, 12345)
+    store = Store(state.directory, said.append, root=state)
+    store.give_up(StateFullError(errno.EDQUOT, "full"))
+    store.give_notice()
+    assert [f"{tmp_path}/root: {state.full}"] == said
+
+
+def test_a_directory_counts_once(tmp_path: Path) -> None:
+    """Eight kilobytes, with its journal's."""
+    (tmp_path / "root").mkdir()
+    state = state_of_root(str(tmp_path / "state"), str(tmp_path / "root"))
+    state.claim(print, lambda: False)
+    store = Store(state.directory, print, root=state)
+    before = state.quota.left or 0
+    for _ in range(2):
+        assert f"{state.directory}/one" == store.directory("one")
+    assert 8192 == before - (state.quota.left or 0)
 
 
 def test_environments_come_back_in_their_order(tmp_path: Path) -> None:
