@@ -144,7 +144,7 @@ class InstallationLock:
         holder = Holder(os.getpid(), command[:120], time.time())
         with contextlib.suppress(OSError):  # a full disk: the lock is held anyway
             temporary = f"{self._note}.tmp"  # always the same name: only the holder writes it, and it replaces residue
-            with open(temporary, "w", encoding="utf-8", errors="replace") as file:
+            with open(temporary, "w", encoding="ascii") as file:  # JSON escapes all other characters
                 json.dump(holder._asdict(), file)
             os.replace(temporary, self._note)
 
@@ -152,7 +152,7 @@ class InstallationLock:
 def _holder_in(note: str) -> Holder | None:
     """Returns the holder that a note names, or None without a readable one."""
     try:
-        with open(note, encoding="utf-8", errors="replace") as file:
+        with open(note, "rb") as file:
             said = json.loads(file.read(4096))
         return Holder(int(said["pid"]), str(said["command"]), float(said["since"]))
     except (OSError, ValueError, KeyError, TypeError):

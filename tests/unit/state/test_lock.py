@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from packages import write_tree
 from pyctrigger.errors import LockTimeoutError
-from pyctrigger.state.lock import Holder, InstallationLock, current_holder
+from pyctrigger.state import lock as module
+from pyctrigger.state.lock import Holder, InstallationLock, NoLocksError, current_holder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +68,147 @@ def test_a_lock_is_taken_and_given_back(locks: Path) -> None:
     lock.release()
     lock.release()
     assert (False, ["x.lock"], None) == (lock.held, os.listdir(locks), current_holder(str(locks), "x"))
+
+
+@pytest.mark.parametrize("has_note", [True, False])
+def test_a_wait_is_announced_and_ends_with_the_holder(
+    locks: Path, monkeypatch: pytest.MonkeyPatch, has_note: bool
+) -> None:
+    """Once, with who it is if that is known; the caller learns that it waited, whatever the holder did."""
+    monkeypatch.setattr(module, "_ANNOUNCE_AFTER", 0.05)
+    child, said, began = hold(locks), list[str](), time.monotonic()
+    holder = current_holder(str(locks), "x")
+    if not has_note:
+        (locks / "x.owner").unlink()
+
+    def announce(message: str) -> None:
+        said.append(message)
+        child.kill()
+        child.communicate()
+
+    lock = InstallationLock(str(locks), "x")
+    assert lock.acquire(9, announce, os.stat(locks / "x.lock").st_atime_ns) is True
+    lock.release()
+    expected = f"waiting for the lock, held by {holder if has_note else 'an unknown process'}"
+    assert ([expected], True) == (said, time.monotonic() - began < 5)
+
+
+def test_an_unknown_holder_is_named_so(locks: Path) -> None:
+    """In the error, which comes when the time is over and no later."""
+    child = hold(locks)
+    (locks / "x.owner").unlink()
+    began = time.monotonic()
+    with pytest.raises(LockTimeoutError) as raised:
+        InstallationLock(str(locks), "x").acquire(0.1, print)
+    end(child)
+    assert (None, True) == (raised.value.holder, time.monotonic() - began < 1)
+
+
+#: Arguments of a command, and how it is called in the holder's note.
+COMMANDS = [
+    (["/usr/bin/pyctrigger", "run", "a", "b", "c"], "pyctrigger run a b"),
+    (["pyctrigger"], "pyctrigger"),
+    ([""], "python"),
+    (["", "-c", "x"], "python -c x"),
+    (["p", "\udcff\u00fc"], "p \udcff\u00fc"),
+    (["p", "x" * 200], "p " + "x" * 118),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), COMMANDS)
+def test_a_holder_is_named_by_its_command(
+    locks: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
+) -> None:
+    """Its name and the first arguments; with its pid and the time."""
+    monkeypatch.setattr(sys, "argv", arguments)
+    lock = InstallationLock(str(locks), "x")
+    lock.acquire(0, print)
+    pid, command, since = current_holder(str(locks), "x") or pytest.fail("nobody holds it")
+    lock.release()
+    assert (os.getpid(), expected, pytest.approx(time.time(), abs=5)) == (pid, command, since)
+
+
+def test_a_note_that_can_not_be_written_is_done_without(locks: Path) -> None:
+    """As on a full disk; nor does its removal matter."""
+    lock = InstallationLock(str(locks), "x")
+    (locks / "x.owner.tmp").mkdir()
+    lock.acquire(0, print)
+    assert (True, Holder(0, "unknown", 0.0)) == (lock.held, current_holder(str(locks), "x"))
+    lock.release()
+    assert False is lock.held
+
+
+def test_every_thread_has_the_lock(locks: Path) -> None:
+    """Not only the one that took it."""
+    lock = InstallationLock(str(locks), "x")
+    lock.acquire(0, print)
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(lock.held))
+    thread.start()
+    thread.join()
+    lock.release()
+    assert [True] == found
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.EINVAL])
+def test_calls_that_a_sandbox_refuses(locks: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Modes and times are done without, locks aren't; others still get the calls themselves."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(os, "utime", refuse)
+    before = os.umask(0)
+    try:
+        lock = InstallationLock(str(locks), "x")
+        lock.acquire(0, print)
+    finally:
+        os.umask(before)
+    assert (True, 0o600, refuse) == (lock.held, os.fstat(lock.descriptor or -1).st_mode & 0o777, os.fchmod)
+    lock.release()
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(NoLocksError) as raised:
+        InstallationLock(str(locks), "x").acquire(0, print)
+    assert (number, os.strerror(number)) == (raised.value.errno, raised.value.strerror)
+
+
+#: Releases of filelock by the files of the package, and which of them the lock comes from.
+HERE, INIT = "class UnixFileLock:\n    home = __name__\n", "class UnixFileLock:\n    home = 'all of it'\n"
+SPEC = "import importlib.util\nassert importlib.util.find_spec('filelock').origin.endswith('__init__.py')\n"
+RELEASES: list[tuple[dict[str, str], int, str]] = [
+    ({"_unix.py": HERE}, 1, "filelock._unix"),
+    ({"_unix.py": "from .other import A\n" + HERE, "other.py": "A = 1"}, 1, "filelock._unix"),
+    ({"_unix.py": SPEC + HERE}, 1, "filelock._unix"),
+    ({"_native/_unix.py": HERE, "_native/__init__.py": ""}, 1, "filelock._native._unix"),
+    ({"_native/_unix.py": HERE}, 1, "filelock._native._unix"),
+    ({"_unix.py": HERE}, 2, "all of it"),  # another thread could see half of the package
+    ({}, 1, "all of it"),
+    ({"_unix.py": ""}, 1, "all of it"),
+    ({"_unix.py": "import filelock.absent", "_native/_unix.py": HERE}, 1, "all of it"),
+    ({"_unix.py": "import absent_since_long", "_native/_unix.py": HERE}, 1, "all of it"),
+    ({"_unix.py": "raise ImportError('broken')", "_native/_unix.py": HERE}, 1, "all of it"),
+]
+
+
+@pytest.mark.parametrize(("files", "threads", "expected"), RELEASES)
+def test_as_little_of_filelock_is_imported_as_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], threads: int, expected: str
+) -> None:
+    """Whatever its layout; what was imported so is seen by nobody else."""
+    write_tree(tmp_path, {f"filelock/{name}": text for name, text in {"__init__.py": INIT, **files}.items()})
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(threading, "active_count", lambda: threads)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "filelock"]:
+        monkeypatch.delitem(sys.modules, name)
+    module._unix_file_lock.cache_clear()
+    try:
+        assert expected == module._unix_file_lock().home
+        left = [name for name in sys.modules if name.partition(".")[0].lower() == "filelock"]
+        assert (["filelock"] if expected == "all of it" else []) == left
+    finally:
+        module._unix_file_lock.cache_clear()
+        sys.modules.pop("filelock", None)
 
 
 @pytest.mark.parametrize("timeout", [0, 0.3])
@@ -123,7 +269,7 @@ def test_whoever_held_it_meanwhile_is_noticed(
     lock.release()
 
 
-@pytest.mark.parametrize("kind", ["directory", "link"])
+@pytest.mark.parametrize("kind", ["directory", "link", "link to a file"])
 def test_what_is_no_file_is_no_lock(locks: Path, kind: str) -> None:
     """It is an error, and nothing is written through it."""
     locks.mkdir(mode=0o700)
@@ -132,9 +278,13 @@ def test_what_is_no_file_is_no_lock(locks: Path, kind: str) -> None:
         path.mkdir()
     else:
         path.symlink_to(locks.parent / "victim")
+    if kind == "link to a file":
+        (locks.parent / "victim").touch(0o644)
     with pytest.raises(OSError, match=r"x\.lock"):
         InstallationLock(str(locks), "x").acquire(0, print)
-    assert (False, None) == ((locks.parent / "victim").exists(), current_holder(str(locks), "x"))
+    victim = locks.parent / "victim"
+    assert (kind == "link to a file", None) == (victim.exists(), current_holder(str(locks), "x"))
+    assert not victim.exists() or victim.stat().st_mode & 0o777 == 0o644
 
 
 #: What stands in a holder's note, and the holder.
@@ -154,11 +304,16 @@ def test_a_holder_is_known_from_its_note(locks: Path, note: bytes | None, expect
     else:
         (locks / "x.owner").write_bytes(note)
     assert expected == current_holder(str(locks), "x")
-    assert (None, None) == (current_holder(None, "x"), current_holder(str(locks), "absent"))
+    (locks / "link.lock").symlink_to("x.lock")
+    assert [None] * 3 == [
+        current_holder(None, "x"),
+        current_holder(str(locks), "absent"),
+        current_holder(str(locks), "link"),
+    ]
     end(child)
 
 
 def test_a_holder_in_words() -> None:
     """As a person who waits reads it."""
-    said = str(Holder(7, "pyctrigger run", 0.0))
-    assert said.startswith("process 7 (pyctrigger run) since ")
+    since = time.mktime((2024, 5, 6, 13, 4, 5, 0, 0, -1))
+    assert "process 7 (pyctrigger run) since 13:04:05" == str(Holder(7, "pyctrigger run", since))
