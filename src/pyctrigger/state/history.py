@@ -180,7 +180,7 @@ def _fields_of(run: PastRun) -> dict[str, Any]:
 
 def _runs_of(rows: Iterable[tuple[Any, Any]]) -> Iterator[PastRun]:
     for number, record in rows:
-        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, RecursionError):
             yield PastRun(**_convert_fields({**json.loads(record), "number": number}, PastRun._fields))
 
 
@@ -195,21 +195,21 @@ def _or_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _require_text(value: Any) -> str:
     """Text that a path can be made of. Raises ValueError."""
     if not isinstance(value, str):
-        raise TypeError("no text")
+        raise ValueError
     os.fsencode(value)  # half of a surrogate pair stands for no byte
     return value
 
 
 def _require_natural(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 53:
-        raise ValueError("no natural number")
+        raise ValueError
     return value
 
 
 def _require_time(value: Any) -> float:
     """Seconds that a clock can show. Raises ValueError."""
     if type(value) not in (int, float) or not 0 <= value < 1 << 36:
-        raise ValueError("no time")
+        raise ValueError
     return float(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -16,6 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from acting import ANN, with_rights_of
+from conftest import absent
+from pyctrigger.state import history as module
 from pyctrigger.state.history import MOST_RUNS, History, PastFlavour, PastRun, birth_of, elapsed
 
 if TYPE_CHECKING:
@@ -112,8 +116,8 @@ def test_work_that_was_left_is_an_outcome() -> None:
 
 #: A field, what may stand in it, and what may not.
 FIELDS: list[tuple[str, list[Any], list[Any]]] = [
-    ("pid", [7], [-1, 7.0, "7", None, True, 1 << 60]),
-    ("began", [0, 1.5], [-1, "1", None, 1e300]),
+    ("pid", [0, 7, (1 << 53) - 1], [-1, 7.0, "7", None, True, 1 << 53, 1 << 9999]),
+    ("began", [0, 1.5, (1 << 36) - 1], [-1, "1", None, 1 << 36, 1e300, 1 << 9999]),
     ("ended", [None, 2], ["2", []]),
     ("command", ["run"], [None, 7, "\ud800", []]),
     ("manager", [None, "rpm"], [7]),
@@ -151,6 +155,43 @@ def rows(directory: Path) -> list[str]:
 def test_no_time_is_less_than_none(since: float, now: float, expected: float) -> None:
     """Though a clock was set back."""
     assert expected == elapsed(since, now)
+
+
+def test_a_process_may_have_any_name(tmp_path: Path) -> None:
+    """Its fields are those after the last parenthesis."""
+    named = tmp_path / "a) 1 2"
+    named.symlink_to("/bin/sleep")
+    with subprocess.Popen([named, "9"]) as child:
+        own, _, boot = birth_of(os.getpid()).partition("@")
+        ticks, _, same = birth_of(child.pid).partition("@")
+        child.kill()
+    assert (True, boot) == (int(own) <= int(ticks) < int(own) + 10**6, same)
+
+
+@pytest.mark.parametrize(
+    ("account", "pid", "expected"),
+    [(0, os.getpid(), "alive"), (ANN, 1, "alive"), (0, 1 << 22, ""), (0, 1 << 70, "")],
+)
+def test_without_proc_a_process_is_there_or_not(
+    monkeypatch: pytest.MonkeyPatch, account: int, pid: int, expected: str
+) -> None:
+    """That is all that is known, of another account's as well."""
+    if os.geteuid() != 0 and account:
+        absent("only root acts as another account")
+    monkeypatch.setattr(module, "open", lambda path, *how, **options: os.stat("/absent"), raising=False)
+    with with_rights_of(account) if account else contextlib.nullcontext():
+        assert expected == birth_of(pid)
+
+
+def test_a_history_that_can_not_be_written_is_an_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the database's words; without sqlite3 there is none, and no run has a number."""
+    with pytest.raises(OSError, match="unable to open database file") as raised:
+        History(str(tmp_path / "absent")).add(a_run())
+    assert errno.EIO == raised.value.errno
+    monkeypatch.setattr(module, "has_sqlite", lambda: False)
+    assert (0, []) == (History(str(tmp_path)).add(a_run()), os.listdir(tmp_path))
 
 
 def test_a_process_is_told_from_a_later_one() -> None:
