@@ -255,6 +255,8 @@ def _enforce_common_limit(place: str, notice: Notice, keep: str) -> None:
                 RootState(place, note.path, note.identity)._drop_state()
             together = LARGEST_TOGETHER >> 20
             notice(f"{note.path}: its state was dropped, since all roots' state takes more than {together} MiB")
+        else:
+            continue
         excess -= sizes[directory]
 
 

@@ -128,22 +128,42 @@ def test_the_state_of_one_root_has_a_limit(root: Path, monkeypatch: pytest.Monke
     assert (100_000 if goes else 100_000 - measure(state.directory)) == state.quota.left
 
 
-def test_all_states_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The least recently used are dropped, and never the one in use."""
-    monkeypatch.setattr(roots, "LARGEST", 100_000)
-    monkeypatch.setattr(roots, "LARGEST_TOGETHER", 200_000)
+#: Sizes of roots' states in KiB, those that were used least recently first, and those that go. The last one is in use.
+TOGETHER = [
+    ([1024, 1024, 900], []),
+    ([1024, 1024, 1024], [0]),
+    ([0, 1000, 1000, 1040], [1]),  # to drop an empty one frees nothing
+    ([0, 0, 0, 1000, 1000, 1032], [3]),
+    ([1000, 600, 600, 1000, 700], [0]),
+    ([300, 600, 1000, 1000, 700], [0, 1]),
+    ([1024, 1024, 1024, 0], [0]),
+    ([20, 1000, 1000, 1000, 3000], [0, 1, 2, 3]),
+]
+
+
+@pytest.mark.parametrize(("sizes", "expected"), TOGETHER)
+def test_which_states_go_when_all_are_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: list[int], expected: list[int]
+) -> None:
+    """As few as will do; and what is no state goes as a whole."""
+    monkeypatch.setattr(roots, "LARGEST", 5 << 20)
     said: list[str] = []
     states = []
-    for number, name in enumerate("abcd"):
-        (tmp_path / name).mkdir()
-        state = claimed(tmp_path / name, said)
-        Path(state.directory, "large").write_bytes(b"x" * 60_000)
-        os.utime(f"{state.directory}/root.json", (number, number))
-        states.append(state)
-    assert [f"{tmp_path}/a: its state was dropped, since all roots' state takes more than 0 MiB"] == said
-    claimed(tmp_path / "b", said)
-    assert [False, True, False, True] == [os.path.exists(f"{state.directory}/large") for state in states]
-    assert all(os.path.exists(f"{state.directory}/root.json") for state in states)
+    for number, size in enumerate(sizes):
+        path = tmp_path / "zyxwvu"[number]
+        path.mkdir()
+        states.append(claimed(path, said))
+        Path(states[-1].directory, "large").write_bytes(b"x" * (size << 10))
+        os.utime(f"{states[-1].directory}/root.json", (number, number))
+    assert [] == said
+    monkeypatch.setattr(roots, "LARGEST_TOGETHER", 3 << 20)
+    claimed(tmp_path / "zyxwvu"[len(sizes) - 1], said)
+    assert expected == [number for number, state in enumerate(states) if not os.path.exists(f"{state.directory}/large")]
+    message = "its state was dropped, since all roots' state takes more than 3 MiB"
+    assert [f"{states[number].path}: {message}" for number in expected] == said
+    for number, state in enumerate(states):
+        state.look()
+        assert (True, number in expected) == (state.is_known, bool(state.dropped))
 
 
 #: Seconds since a root was first missing, whether it is there again, and whether its state is kept.
