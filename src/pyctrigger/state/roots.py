@@ -97,7 +97,7 @@ class RootState:
                 self._drop_state()
                 notice(f"{self.path}: its state can't be read; everything is examined once")
             elif note is None:
-                drop_gone_roots(os.path.dirname(place), notice, self.directory)
+                drop_gone_roots(os.path.dirname(place), notice)
                 if has_state_inside():
                     self.dropped = time.time()
                     notice(
@@ -193,7 +193,7 @@ def directory_name(path: str) -> str:
     """Returns the name of a root's state directory: its path, readable by people, and a digest of it."""
     import hashlib  # 5 ms, only with --root
 
-    readable = _UNREADABLE.sub("-", path.strip("/"))[-_LONGEST_NAME:].strip("-.") or "slash"
+    readable = _UNREADABLE.sub("-", path)[-_LONGEST_NAME:].strip("-.") or "slash"
     return f"{readable}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}"
 
 
@@ -212,9 +212,9 @@ def with_pending_work(base: str) -> Iterator[str]:
             yield note.path
 
 
-def drop_gone_roots(base: str, notice: Notice, keep: str = "") -> None:
-    """Drop the state of roots that have been gone for a month, but not the one in the directory `keep`."""
-    for directory, note in _unclaimed(_state_directories(os.path.join(base, _SUBDIRECTORY)), keep):
+def drop_gone_roots(base: str, notice: Notice) -> None:
+    """Drop the state of roots that have been gone for a month."""
+    for directory, note in _unclaimed(_state_directories(os.path.join(base, _SUBDIRECTORY))):
         if note is not None and _has_gone_for_long(directory, note.path):
             shutil.rmtree(directory, ignore_errors=True)
             notice(f"the state of {note.path} was dropped: it has been gone for {KEPT_AFTER / 86400:.0f} days")
@@ -245,7 +245,7 @@ def _enforce_common_limit(place: str, notice: Notice, keep: str) -> None:
         return
     sizes = {directory: measure(directory) for directory in sorted(directories, key=_last_served)}
     excess = sum(sizes.values()) - LARGEST_TOGETHER
-    for directory, note in _unclaimed(sizes, keep):
+    for directory, note in _unclaimed(each for each in sizes if each != keep):
         if excess <= 0:
             return
         if note is None:
@@ -260,12 +260,12 @@ def _enforce_common_limit(place: str, notice: Notice, keep: str) -> None:
         excess -= sizes[directory]
 
 
-def _unclaimed(directories: Iterable[str], keep: str) -> Iterator[tuple[str, _Note | None]]:
-    """Yields those that no other run claims, each locked, with its note; not the one to keep."""
+def _unclaimed(directories: Iterable[str]) -> Iterator[tuple[str, _Note | None]]:
+    """Yields those that nobody claims, each locked, with its note."""
     for directory in directories:
         descriptor = None
         with contextlib.suppress(OSError):
-            descriptor = own_files.hold_directory(directory) if directory != keep else None
+            descriptor = own_files.hold_directory(directory)
         if descriptor is not None:
             try:
                 yield directory, _read_note(directory)

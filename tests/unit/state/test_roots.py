@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,19 @@ import pytest
 
 from packages import write_tree
 from pyctrigger.state import own_files, roots
+from pyctrigger.state.birth import birth_of
 from pyctrigger.state.journal import Journal
 from pyctrigger.state.quota import measure
 from pyctrigger.state.roots import RootState, directory_name, drop_gone_roots, state_of_root, with_pending_work
 
 NAMES = [
     ("/", "slash-8a5edab282632443"),
-    ("/srv/jail", "srv-jail-3abd6c9a8c6b63b1"),
-    ("/a b/ü\udcff", "a-b"),
-    ("/" + "x" * 300, "x" * 100),
-    ("/..", "slash"),
+    ("/srv/jail", "srv-jail-db10ca3f452f3482"),
+    ("/a b/ü\udcff", "a-b-0cc8179097b7e407"),
+    ("/Xa.-X", "Xa.-X-"),
+    ("/.-a-.", "a-"),
+    ("/" + "x" * 300, "x" * 100 + "-"),
+    ("/..", "slash-"),
 ]
 
 
@@ -29,8 +33,9 @@ NAMES = [
 def test_a_directory_is_named_after_its_root(path: str, start: str) -> None:
     """Readable, a file's name, and another one for each path."""
     name = directory_name(path)
-    assert (True, True) == (name.startswith(start.rpartition("-")[0] or start), len(os.fsencode(name)) <= 255)
-    assert "/" not in name
+    readable, _, digest = name.rpartition("-")
+    assert (f"{readable}-{digest}", 16) == (name, len(digest))
+    assert name == start if start[-1] != "-" else start[:-1] == readable
     assert directory_name(path) != directory_name(f"{path}/other")
 
 
@@ -46,6 +51,32 @@ def claimed(root: Path, said: list[str], *, has_state_inside: bool = False) -> R
     state = state_of_root(str(root.parent / "state"), str(root))
     state.claim(said.append, lambda: has_state_inside)
     return state
+
+
+def test_a_root_is_known_by_device_inode_and_birth(root: Path) -> None:
+    """Wherever a link to it is; what is no directory is no root."""
+    (root.parent / "link").symlink_to("root")
+    (root.parent / "file").touch()
+    descriptor = os.open(root, os.O_RDONLY)
+    status = os.fstat(descriptor)
+    expected = (status.st_dev, status.st_ino, birth_of(descriptor, status))
+    os.close(descriptor)
+    for name in ("root", "link"):
+        state = state_of_root("/base", str(root.parent / name))
+        place = f"/base/roots/{directory_name(str(root))}"
+        assert (str(root), expected, place) == (state.path, state.identity, state.directory)
+        assert roots.LARGEST == state.quota.left
+    with pytest.raises(NotADirectoryError):
+        state_of_root("/base", str(root.parent / "file"))
+
+
+def test_state_inside_a_root_is_not_read(root: Path) -> None:
+    """Another release has left it there: everything is examined once."""
+    said: list[str] = []
+    assert claimed(root, said, has_state_inside=True).dropped is not None
+    assert claimed(root, said, has_state_inside=True).dropped is not None
+    message = "the state inside is from an earlier release and isn't read; everything is examined once"
+    assert [f"{root}: {message}"] == said
 
 
 def test_a_new_root_has_no_state(root: Path) -> None:
@@ -90,6 +121,7 @@ def test_state_of_another_root_is_dropped(root: Path, note: dict[str, Any] | str
     state = claimed(root, said)
     path = Path(state.directory) / "root.json"
     write_tree(path.parent, {"one/magic_number": "00", "interpreters/x.json": "", "history.sqlite": ""})
+    (path.parent / "link").symlink_to("one")
     if isinstance(note, dict):
         note = json.dumps({**json.loads(path.read_text()), **note})
     path.write_text(note)
@@ -99,10 +131,33 @@ def test_state_of_another_root_is_dropped(root: Path, note: dict[str, Any] | str
     for _ in range(2):
         state = claimed(root, said)
     assert goes is bool(state.dropped)
-    assert (["root.json"] if goes else ["history.sqlite", "interpreters", "one", "root.json"]) == sorted(
+    assert (["root.json"] if goes else ["history.sqlite", "interpreters", "link", "one", "root.json"]) == sorted(
         os.listdir(state.directory)
     )
     assert ([f"{root}{expected}"] if expected else []) == said
+
+
+def test_a_run_that_is_killed_while_it_drops_a_state_is_continued(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the next one, whatever was left."""
+    state = claimed(root, [])
+    write_tree(Path(state.directory), {"one/magic_number": "00"})
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rmdir", lambda *arguments, **options: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            state.forget()
+    looked = state_of_root(str(root.parent / "state"), str(root))
+    looked.look()
+    assert (False, True) == (looked.is_known, os.path.isdir(f"{state.directory}/one"))
+    said: list[str] = []
+    assert (True, ["root.json"], []) == (claimed(root, said).is_known, os.listdir(state.directory), said)
+
+
+def test_a_claim_is_the_latest_use(root: Path) -> None:
+    """When all are too large, another one goes first."""
+    state = claimed(root, [])
+    os.utime(f"{state.directory}/root.json", (1, 1))
+    claimed(root, [])
+    assert pytest.approx(time.time(), abs=60) == os.stat(f"{state.directory}/root.json").st_mtime
 
 
 def test_a_root_that_was_made_anew_is_another_one(root: Path) -> None:
@@ -115,17 +170,17 @@ def test_a_root_that_was_made_anew_is_another_one(root: Path) -> None:
     assert (True, 1) == (bool(claimed(root, said).dropped), len(said))
 
 
-@pytest.mark.parametrize(("size", "goes"), [(60_000, False), (120_000, True)])
+@pytest.mark.parametrize(("size", "goes"), [(60_000, False), (102_400 - 8192, False), (102_400, True)])
 def test_the_state_of_one_root_has_a_limit(root: Path, monkeypatch: pytest.MonkeyPatch, size: int, goes: bool) -> None:
     """What is left of it may be written."""
-    monkeypatch.setattr(roots, "LARGEST", 100_000)
+    monkeypatch.setattr(roots, "LARGEST", 102_400)
     said: list[str] = []
     state = claimed(root, said)
     Path(state.directory, "large").write_bytes(b"x" * size)
     state = claimed(root, said)
     assert goes is not os.path.exists(f"{state.directory}/large")
     assert ([f"{root}: {state.full}"] if goes else []) == said
-    assert (100_000 if goes else 100_000 - measure(state.directory)) == state.quota.left
+    assert (102_400 if goes else 102_400 - measure(state.directory)) == state.quota.left
 
 
 #: Sizes of roots' states in KiB, those that were used least recently first, and those that go. The last one is in use.
@@ -164,6 +219,46 @@ def test_which_states_go_when_all_are_too_large(
     for number, state in enumerate(states):
         state.look()
         assert (True, number in expected) == (state.is_known, bool(state.dropped))
+
+
+def test_what_is_no_state_goes_as_a_whole(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If all are too large; a file isn't looked at."""
+    state = claimed(root, [])
+    place = Path(os.path.dirname(state.directory))
+    write_tree(place, {"a file": "", "stray/one/large": "x" * 1000})
+    monkeypatch.setattr(roots, "LARGEST_TOGETHER", measure(str(place / "stray")))
+    said: list[str] = []
+    claimed(root, said)
+    assert (["a file", os.path.basename(state.directory)], []) == (sorted(os.listdir(place)), said)
+
+
+def test_gone_roots_go_when_a_new_one_comes(root: Path) -> None:
+    """It says so as any run does."""
+    state = claimed(root, [])
+    root.rename(root.parent / "away")
+    Path(state.directory, "missing").touch()
+    os.utime(f"{state.directory}/missing", (1, 1))
+    (root.parent / "new").mkdir()
+    said: list[str] = []
+    claimed(root.parent / "new", said)
+    assert ([f"the state of {root} was dropped: it has been gone for 30 days"], False) == (
+        said,
+        os.path.exists(state.directory),
+    )
+
+
+def test_who_can_not_say_since_when_a_root_is_gone_keeps_its_state(root: Path) -> None:
+    """A link that leads nowhere has no time; what is made anew is for us alone."""
+    state = claimed(root, [])
+    (root.parent / "state/roots/a file").touch()
+    root.rmdir()
+    missing = Path(state.directory, "missing")
+    missing.symlink_to("nowhere")
+    drop_gone_roots(str(root.parent / "state"), print)
+    assert os.path.isdir(state.directory)
+    missing.unlink()
+    drop_gone_roots(str(root.parent / "state"), print)
+    assert 0o600 == missing.stat().st_mode & 0o777
 
 
 #: Seconds since a root was first missing, whether it is there again, and whether its state is kept.
@@ -216,6 +311,9 @@ def test_which_roots_have_work(root: Path, dropped: bool, examined: bool, entrie
         own_files.write_durably(f"{state.directory}/one/{roots.EXAMINED}", state.dropped)
     for _ in range(entries):
         Journal(f"{state.directory}/one").write("install", None, {})
+    assert ([str(root)] if is_pending else []) == list(with_pending_work(base))
+    for name in ("0", "z"):  # neither a root that is gone nor anything else is in the way
+        write_tree(Path(base), {f"roots/{name}/root.json": "", f"roots/{name}-file": ""})
     assert ([str(root)] if is_pending else []) == list(with_pending_work(base))
     root.rmdir()
     assert [] == list(with_pending_work(base))
