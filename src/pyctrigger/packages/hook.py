@@ -99,7 +99,7 @@ def _read(template: str) -> str:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # An installed pyctrigger has the templates next to its modules, a checkout at its top.
     for directory in (os.path.join(package, "hooks"), os.path.join(package, "..", "..", "hooks")):
-        path = os.path.join(directory, *template.split("/"))
+        path = os.path.join(directory, template)
         if os.path.isfile(path):
             with open(path, encoding="utf-8") as file:
                 return file.read(_LARGEST)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pyctrigger.errors import DefectError, UsageError
 from pyctrigger.packages import hook as module
 from pyctrigger.packages.every import HOOK_PLACES, HOOKS, MANAGERS, plain_hooks
 from pyctrigger.packages.hook import Subject, quoted, render
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUBJECT = Subject("py311", "3.11", "python3.11", "cpython-311", ("/usr/bin/pyctrigger",))
 OTHER = SUBJECT._replace(path="/opt/p", digest="0a1b")
@@ -52,6 +57,22 @@ def test_a_word_without_a_meaning_is_a_defect(monkeypatch: pytest.MonkeyPatch) -
     assert (message, "install pyctrigger again") == (caught.value.message, caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [(["p/hooks"], "p/hooks"), (["../hooks"], "../hooks"), (["../hooks", "p/hooks"], "p/hooks")],
+)
+def test_templates_of_an_installation_and_of_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: list[str], expected: str
+) -> None:
+    """Beside our modules, or at the top of the checkout that they are in."""
+    (tmp_path / "src/p").mkdir(parents=True)
+    monkeypatch.setattr(module, "__file__", f"{tmp_path}/src/p/packages/hook.py")
+    for place in places:
+        (tmp_path / "src" / place / "x").mkdir(parents=True)
+        (tmp_path / "src" / place / "x/y").write_text(place)
+    assert expected == render("x/y", {})
+
+
 def test_a_template_that_is_missing() -> None:
     """As in a broken installation."""
     with pytest.raises(DefectError) as caught:
@@ -62,7 +83,7 @@ def test_a_template_that_is_missing() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["a", "a b", "é", "'", "$", "*", "%", "/usr/lib"])
+@pytest.mark.parametrize("text", ["a", "a b", "X", "é", "'", "$", "*", "%", "/usr/lib"])
 def test_a_plain_text_stands_between_quotation_marks(text: str) -> None:
     """And means itself."""
     assert f'"{text}"' == quoted(text)

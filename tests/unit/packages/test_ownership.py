@@ -54,8 +54,8 @@ def test_forgotten_it_is_asked_anew() -> None:
     assert ownership.owns("/a", "m.pyc")
     ownership.forget()
     assert (False, True) == (ownership.owns("/a", "m.pyc"), ownership.owns("/a", "n.pyc"))
-    texts[f"{INFO}/one.list"] = b""
-    assert ownership.anew(lambda message: None).owns("/a", "n.pyc") is False
+    texts[f"{INFO}/one.list"] = b"/a/o.pyc\n"
+    assert ownership.anew(lambda message: None).owns("/a", "o.pyc")
     assert ownership.owns("/a", "n.pyc")
 
 
@@ -73,6 +73,8 @@ def test_what_cannot_be_read_owns_everything() -> None:
     reason = "/root/var/lib/rpm/Packages: rpm isn't run on the database of a root"
     message = f"nothing is removed or replaced, since a package may own it: {reason}; fix that and run it again"
     assert (True, [message]) == (ownership.is_unreadable, told)
+    others: list[str] = []
+    assert (True, [message], [message]) == (ownership.anew(others.append).owns("/a", "other.pyc"), others, told)
     del texts["/var/lib/rpm/Packages"]
     ownership.forget()
     assert (True, False, False) == (
@@ -84,14 +86,14 @@ def test_what_cannot_be_read_owns_everything() -> None:
 
 def test_a_directory_has_many_names(tmp_path: Path) -> None:
     """On this system by its real path; inside a foreign root names are used as they are."""
-    (tmp_path / "real").mkdir()
+    for name in ("real", "other"):
+        (tmp_path / name).mkdir()
     (tmp_path / "link").symlink_to("real")
     texts = {f"{INFO}/one.list": f"{tmp_path}/link/m.pyc\n".encode()}
     own = Ownership(FilesInMemory(texts, is_foreign=False), lambda message: None)
     foreign = Ownership(FilesInMemory(texts), lambda message: None)
-    for name, expected in [("real", False), ("link", True)]:
-        assert own.owns(f"{tmp_path}/{name}", "m.pyc") is True
-        assert expected is foreign.owns(f"{tmp_path}/{name}", "m.pyc")
+    for name, expected in [("real", (True, False)), ("link", (True, True)), ("other", (False, False))]:
+        assert expected == tuple(each.owns(f"{tmp_path}/{name}", "m.pyc") for each in (own, foreign))
 
 
 # -- the owners of some files ------------------------------------------------------------------------------------------
@@ -106,7 +108,9 @@ NAMES = [
     (b"/lib/a.py", USR_MERGED, "/lib/a.py", True),
     (b"/bin/a", USR_MERGED, "/usr/bin/a", True),
     (b"/sbin/a", USR_MERGED, "/usr/sbin/a", False),
+    (b"/lib/p/q/a.py", USR_MERGED, "/usr/lib/p/q/a.py", True),
     (b"/lib/a.py", {"/lib": "elsewhere"}, "/usr/lib/a.py", False),
+    (b"/lib/a.py", {"/lib": "usr/libX"}, "/usr/lib/a.py", False),
     (b"/a.py", {}, "/a.py", True),
 ]
 
@@ -129,7 +133,8 @@ def test_the_first_manager_that_knows_it_is_believed() -> None:
     files = FilesInMemory({f"{INFO}/one.list": b"/a\n", APK: b"P:two\nF:\nR:a\nF:b\nR:c\n"})
     found = owners_of(["/a", "/b/c"], files, pytest.fail)
     assert {"/a": Owner("dpkg", "one"), "/b/c": Owner("apk", "two")} == found
-    assert {} == owners_of([], files, pytest.fail)
+    asked = Counted({APK: b""})
+    assert ({}, 0) == (owners_of([], asked, pytest.fail), asked.asked)
 
 
 def test_a_manager_that_cannot_be_read_is_told() -> None:

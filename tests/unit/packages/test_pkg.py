@@ -38,9 +38,8 @@ def files() -> FilesInMemory:
 
 def test_pycs_of_all_packages(files: FilesInMemory) -> None:
     """Whatever bytes their names have."""
-    assert {b"/usr/local/a.pyc", b"/usr/local/c.pyc", b"/usr/local/\xff.pyc"} == {
-        path for path, _ in Pkg(files).find_owned(None)
-    }
+    expected = {b"/usr/local/a.pyc", b"/usr/local/c.pyc", b"/usr/local/\xff.pyc"}
+    assert dict.fromkeys(expected, "") == dict(Pkg(files).find_owned(None))
     assert ["files"] == files.tables
 
 
@@ -125,7 +124,7 @@ def test_a_program_that_others_could_change_is_not_started(tmp_path: Path) -> No
         assert expected is only_root_can_change(path)
     (place / "pkg").chmod(0o755)
     os.chown(place, 12345, 0)
-    assert only_root_can_change(path) is False
+    assert (False, True) == (only_root_can_change(path), only_root_can_change("/usr/bin/env"))
 
 
 def test_trigger_names_what_it_is_for() -> None:
@@ -150,9 +149,14 @@ def test_what_ucl_would_read_otherwise_is_refused(character: str) -> None:
                 Pkg.hooks(SUBJECT._replace(**{field: value}))  # type: ignore[arg-type]
         else:
             Pkg.hooks(SUBJECT._replace(**{field: value}))  # type: ignore[arg-type]
+    assert Pkg.hooks(SUBJECT._replace(program=("/X",), path="/X", site_directories=("/X",)))
 
 
 def test_a_hook_for_everything_is_refused() -> None:
     """Its cleanup would walk all of it."""
-    with pytest.raises(UsageError, match="pkg's hooks can't watch /"):
+    with pytest.raises(UsageError) as caught:
         Pkg.hooks(SUBJECT._replace(site_directories=("/a", "/")))
+    assert ("pkg's hooks can't watch /", "name a site directory: the cleanup walks all of it") == (
+        caught.value.message,
+        caught.value.hint,
+    )
