@@ -17,7 +17,6 @@ from pyctrigger.interpreter.flavour import (
     installed,
     not_found,
 )
-from unit.interpreter.made_up import interpreter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,36 +202,6 @@ def test_a_path_and_a_configured_one_are_the_only_candidate() -> None:
     """Whether they are there or not; a path that was named comes first."""
     assert ["/opt/p"] == Flavour.parse("3.11").candidates("/opt/p")
     assert ["/a/b"] == Flavour.parse("/a/b").candidates("/opt/p")
-
-
-@pytest.mark.parametrize(
-    ("text", "implementation", "version", "free_threaded", "name"),
-    [
-        ("3.11", "cpython", (3, 11, 7), False, None),
-        ("3.11", "cpython", (3, 12, 7), False, "py312"),
-        ("3.11", "pypy", (3, 11, 7), False, "pypy311"),
-        ("3.13", "cpython", (3, 13, 0), True, "py313t"),
-        ("3.13t", "cpython", (3, 13, 0), True, None),
-        ("3.13t", "cpython", (3, 13, 0), False, "py313"),
-        ("/p", "pypy", (3, 6, 0), False, None),
-    ],
-)
-def test_an_interpreter_has_to_be_what_was_asked_for(
-    text: str, implementation: str, version: tuple[int, int, int], free_threaded: bool, name: str | None
-) -> None:
-    """Implementation, version and threads; a path may be any. `name` is what it is instead."""
-    kind = {"implementation": implementation, "version": version, "free_threaded": free_threaded}
-    found = interpreter("3.11", "/p", **kind)
-    asked = Flavour.parse(text)
-    if name is None:
-        found.require(asked)
-        return
-    with pytest.raises(InterpreterError) as caught:
-        found.require(asked)
-    assert (
-        f"/p should be {asked.name}, but is {name}",
-        f"use --python {name}, or correct {asked.name}'s executable in the configuration",
-    ) == (caught.value.message, caught.value.hint)
 
 
 @pytest.mark.parametrize(
