@@ -68,7 +68,7 @@ def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TI
     interpreter, loaded = parse_answer(executable, output)
     interpreter = interpreter._replace(account=account, root=root, environment=environment_of(seen))
     if holders is None:
-        paths = [seen, *((root or "") + path for path in loaded)]
+        paths = [seen, *(f"{root}{path}" for path in loaded)]
         return Probed(
             interpreter, tuple(Witness(path, facts_of(os.stat(path))) for path in paths if os.path.exists(path))
         )

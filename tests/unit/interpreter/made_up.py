@@ -1,11 +1,15 @@
-"""Interpreters that no machine needs to have."""
+"""Interpreters that no machine needs to have, and places that everybody reaches."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 from pyctrigger.interpreter.flavour import Flavour
 from pyctrigger.interpreter.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAGIC = {8: "550d0d0a", 11: "a70d0d0a", 12: "cb0d0d0a", 13: "f30d0d0a"}
 
@@ -35,3 +39,11 @@ def interpreter(named: str, executable: str, **fields: Any) -> Interpreter:
         default_scheme="posix_prefix",
         inside=(f"/@/lib/{kind.library}/site-packages",),
     )._replace(**fields)
+
+
+def open_way_to(directory: Path) -> Path:
+    """Let everybody reach a directory of a test's own. Returns it."""
+    for above in [directory, *directory.parents]:
+        if above.stat().st_uid == os.geteuid():
+            above.chmod(above.stat().st_mode | 0o055)
+    return directory

@@ -1,4 +1,4 @@
-"""An interpreter's answer, checked as untrusted data."""
+"""Starting an interpreter to ask what it is, and its answer, checked as untrusted data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyctrigger.errors import InterpreterError, RefusedError
+from pyctrigger.interpreter import child
 from pyctrigger.interpreter import probe as module
-from pyctrigger.interpreter.interpreter import Account, Interpreter
-from pyctrigger.interpreter.probe import is_complete, parse_answer, require_modest
+from pyctrigger.interpreter.confinement import confined
+from pyctrigger.interpreter.interpreter import Account, Interpreter, facts_of
+from pyctrigger.interpreter.probe import is_complete, parse_answer, probe, require_modest
+from pyctrigger.interpreter.rights import Rights
+from unit.interpreter.made_up import open_way_to
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -248,6 +252,7 @@ CLAIMS: list[tuple[int | None, str, str | None, bool]] = [
     (1000, "/opt/env/lib", None, False),
     (1000, "/opt/env/lib", "/opt/env", True),
     (1000, "/opt/env/lib", "/opt/env/", True),
+    (1000, "/opt/env/lib", "/opt/envX", False),
     (1001, "/srv/theirs", None, False),
 ]
 
@@ -273,3 +278,172 @@ def test_owner_is_the_links_not_its_goals(tmp_path: Path) -> None:
     """And no account's if nothing is there."""
     (tmp_path / "link").symlink_to("nowhere")
     assert (os.geteuid(), None) == (module._owner_of(str(tmp_path / "link")), module._owner_of(str(tmp_path / "none")))
+
+
+# -- programs that are started ----------------------------------------------------------------------------------------
+
+ALICE = 64601
+
+
+def program(place: Path, body: str, **changes: Any) -> str:
+    """A script whose `answer` is a Python's, with other fields."""
+    (place / "answer").write_bytes(said({**SAID, **changes}))
+    path = place / "python"
+    path.write_text(f'#!/bin/sh\nanswer() {{ sed "s/@UID@/$(id -u)/" {place}/answer; }}\n{body}\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+WORKS, NO_PYTHON = "", "is not a working Python: "
+#: A program, the seconds that it has, and what is said of it.
+PROGRAMS = [
+    ("answer", 30, WORKS),
+    ("echo hello; answer; echo bye", 30, WORKS),
+    ("sleep 0.3; answer", 30, WORKS),
+    ("answer; sleep 0.3", 30, WORKS),
+    ("cat; answer", 30, WORKS),
+    ("exec 2>&-; sleep 0.2; answer", 30, WORKS),
+    ("true", 30, f"{NO_PYTHON}exit status 0"),
+    ("exit 3", 30, f"{NO_PYTHON}exit status 3"),
+    ("answer; exit 3", 30, f"{NO_PYTHON}exit status 3"),
+    ("echo no way >&2; exit 3", 30, f"{NO_PYTHON}exit status 3, it said: no way"),
+    ("kill -9 $$", 30, f"{NO_PYTHON}killed by SIGKILL"),
+    ("exec >&- 2>&-; sleep 0.2; exit 4", 30, f"{NO_PYTHON}exit status 4"),
+    ("sleep 2 & exit 5", 1, f"{NO_PYTHON}exit status 5"),
+    ("exec sleep 60", 0.2, "did not answer within 0.2 s"),
+    ("answer; exec sleep 60", 1, "did not end within 1 s"),
+    ("head -c 1000 /dev/zero", 30, f"{NO_PYTHON}exit status 0"),
+    ("head -c 1001 /dev/zero", 30, "is not a Python: its answer is too long"),
+    ("head -c 1001 /dev/zero >&2; sleep 60", 30, "is not a Python: its answer is too long"),
+]
+
+
+@pytest.mark.parametrize(("body", "timeout", "problem"), PROGRAMS)
+def test_what_starts_is_a_python_or_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, timeout: float, problem: str
+) -> None:
+    """It answers and ends in time; what others keep open isn't waited for, and nothing of it stays."""
+    monkeypatch.setattr(module, "_MAX_BYTES", 1000)
+    path = program(tmp_path, f"echo $$ > {tmp_path}/pid\n{body}")
+    confined(lambda _: None)  # all children's network namespace stays open
+    before = len(os.listdir("/proc/self/fd"))
+    if problem == WORKS:
+        assert "3.11.7" == probe(path, timeout=timeout).interpreter.release
+    else:
+        with pytest.raises(InterpreterError) as caught:
+            probe(path, timeout=timeout)
+        assert f"{path} {problem}" == caught.value.message
+    assert before == len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_system_that_refuses_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some sandboxes do."""
+
+    def refuse() -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr("select.poll", refuse)
+    path = program(tmp_path, "answer")
+    with pytest.raises(InterpreterError) as caught:
+        probe(path)
+    assert f"{path} can't be probed: Operation not permitted" == caught.value.message
+
+
+@pytest.mark.parametrize("marker", ["pyvenv.cfg", "none"])
+def test_an_answer_is_kept_with_what_it_rests_on(tmp_path: Path, marker: str) -> None:
+    """The executable, all above it, and what it has loaded, if that exists."""
+    place, loaded = tmp_path / "v/bin", tmp_path / "os.py"
+    place.mkdir(parents=True)
+    (tmp_path / "v" / marker).touch()
+    loaded.touch()
+    path = program(place, "answer", release="@UID@", witnesses=[str(loaded), f"{tmp_path}/absent"])
+    found = probe(path)
+    environment = str(tmp_path / "v") if marker == "pyvenv.cfg" else None
+    assert (path, f"{os.geteuid()}", None, None, environment) == (
+        found.interpreter.executable,
+        found.interpreter.release,
+        found.interpreter.account,
+        found.interpreter.root,
+        found.interpreter.environment,
+    )
+    present = {each.path for each in found.witnesses if each.facts}
+    assert {str(tmp_path), str(place), path, str(loaded)} <= present
+    assert f"{tmp_path}/absent" not in present
+
+
+def test_what_changes_while_it_is_asked_isnt_believed(tmp_path: Path) -> None:
+    """It may be another one by now."""
+    path = program(tmp_path, 'touch "$0"; answer')
+    with pytest.raises(RefusedError) as caught:
+        probe(path)
+    assert (f"{path}, or what it loads, changed while it was probed", "run it again") == (
+        caught.value.message,
+        caught.value.hint,
+    )
+
+
+@pytest.mark.usefixtures("as_root")
+def test_what_root_started_loads_nothing_of_others(tmp_path: Path) -> None:
+    """Its code ran as root."""
+    loaded = tmp_path / "os.py"
+    loaded.touch()
+    os.chown(loaded, ALICE, ALICE)
+    path = program(tmp_path, "answer", witnesses=[str(loaded)])
+    with pytest.raises(RefusedError) as caught:
+        probe(path)
+    message = f"{path} loads {loaded}, which somebody other than root owns"
+    assert (message, "run as that account, or name another interpreter") == (caught.value.message, caught.value.hint)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Rights]:
+    """The rights of all that is started."""
+    found: list[Rights] = []
+
+    def start(executable: str, name: str, *, rights: Rights) -> Any:
+        found.append(rights)
+        return child.start(executable, name, rights=rights)
+
+    monkeypatch.setattr(module, "start", start)
+    return found
+
+
+@pytest.mark.usefixtures("as_root")
+def test_an_accounts_interpreter_is_asked_under_that_account(tmp_path: Path, started: list[Rights]) -> None:
+    """What it says that it loads proves nothing; what it claims has to be its own."""
+    loaded = tmp_path / "os.py"
+    loaded.touch()
+    path = program(open_way_to(tmp_path), "answer", release="@UID@", witnesses=[str(loaded)])
+    os.chown(path, ALICE, ALICE)
+    found = probe(path)
+    assert [Rights(Account(ALICE, ALICE), is_foreign=True)] == started
+    assert (Account(ALICE, ALICE), str(ALICE)) == (found.interpreter.account, found.interpreter.release)
+    names = [each.path for each in found.witnesses]
+    assert (True, False) == (path in names, str(loaded) in names)
+    program(tmp_path, "answer", prefix="/home", schemes={"x": {"purelib": "/usr"}})
+    with pytest.raises(RefusedError, match=f"belongs to account {ALICE}, but claims /usr"):
+        probe(path)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_roots_interpreter_is_asked_under_nobodys_account(tmp_path: Path, started: list[Rights]) -> None:
+    """After a chroot(2); the answer rests on what it names, seen from outside."""
+    place, loaded = tmp_path / "v/bin", tmp_path / "os.py"
+    place.mkdir(parents=True)
+    (tmp_path / "v/pyvenv.cfg").touch()
+    loaded.touch()
+    path = program(place, "answer", release="@UID@", witnesses=[str(loaded), f"{tmp_path}/absent"])
+    open_way_to(place)
+    found = probe(path, root="/")
+    assert (path, "/", f"/{tmp_path}/v", None) == (
+        found.interpreter.executable,
+        found.interpreter.root,
+        found.interpreter.environment,
+        found.interpreter.account,
+    )
+    uid = int(found.interpreter.release)
+    assert (True, [Rights(Account(uid, uid), uid, "/")]) == (uid >= 60_578, started)
+    paths = (f"/{path}", f"/{loaded}")
+    assert [(each, facts_of(os.stat(each))) for each in paths] == [tuple(each) for each in found.witnesses]

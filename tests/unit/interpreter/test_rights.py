@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Callable, cast
 
 import pytest
@@ -11,6 +10,7 @@ from pyctrigger.interpreter import rights
 from pyctrigger.interpreter.elf import Needs
 from pyctrigger.interpreter.interpreter import Account
 from pyctrigger.interpreter.rights import Rights, is_for_everybody, rights_for
+from unit.interpreter.made_up import open_way_to
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +29,7 @@ class _Target:
 @pytest.fixture
 def public(tmp_path: Path) -> Path:
     """A directory that everybody reaches, with an interpreter and its library."""
-    for above in [tmp_path, *tmp_path.parents]:
-        if above.stat().st_uid == os.geteuid():
-            above.chmod(above.stat().st_mode | 0o055)
+    open_way_to(tmp_path)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python").touch()
     (tmp_path / "bin/python").chmod(0o755)
