@@ -72,17 +72,53 @@ def staged(tmp_path_factory: pytest.TempPathFactory, pair: tuple[Interpreter, In
     return top
 
 
-@pytest.fixture
-def system(staged: Path, tmp_path: Path, pair: tuple[Interpreter, Interpreter]) -> Iterator[FreeBSD]:
-    """FreeBSD with two flavours, the program, and a trigger for each."""
-    made = FreeBSD(tmp_path / "root", pair)
+@pytest.fixture(scope="module")
+def original(staged: Path, tmp_path_factory: pytest.TempPathFactory, pair: tuple[Interpreter, Interpreter]) -> Path:
+    """FreeBSD with two flavours, the program, and a trigger for each: made once, and copied for each test."""
+    made = FreeBSD(tmp_path_factory.mktemp("original") / "root", pair)
     with closing(made):
         shutil.copytree(staged, made.top, dirs_exist_ok=True)
         made.put_interpreter(pair[0], "python3")
+        # As the port does after its installation; otherwise the first hook of each copy would compile all of it.
+        subprocess.run(made.inside(LAUNCHER, "--own-bytecode"), check=True)
         versions = [word for each in pair for word in ("--python", version_of(each))]
         command = made.inside(LAUNCHER, "hooks", "install", "--manager", "pkg", *versions)
         subprocess.run(command, stdout=subprocess.PIPE, check=True)
         assert len(made.triggers()) == 2
+    return made.top
+
+
+@pytest.fixture(scope="module")
+def original_filled(
+    original: Path, tmp_path_factory: pytest.TempPathFactory, pair: tuple[Interpreter, Interpreter]
+) -> Path:
+    """The same with a package for each flavour, compiled."""
+    made = copy_of(original, tmp_path_factory.mktemp("filled"), pair)
+    with closing(made):
+        for name, each in zip(("one", "other"), pair):
+            files = dict.fromkeys((f"{name}/__init__.py", f"{name}/sub/mod.py", "top.py"), "")
+            made.install(name, {f"{site_of(each)}/{path}": text for path, text in files.items()})
+            assert made.unserved(each) == []
+    return made.top
+
+
+def copy_of(original: Path, directory: Path, pair: tuple[Interpreter, Interpreter]) -> FreeBSD:
+    """The same system once more."""
+    subprocess.run(["cp", "-a", "--reflink=auto", original, directory / "root"], check=True)
+    return FreeBSD(directory / "root", pair)
+
+
+@pytest.fixture
+def system(original: Path, tmp_path: Path, pair: tuple[Interpreter, Interpreter]) -> Iterator[FreeBSD]:
+    """FreeBSD with two flavours, the program, and a trigger for each."""
+    with closing(copy_of(original, tmp_path, pair)) as made:
+        yield made
+
+
+@pytest.fixture
+def filled(original_filled: Path, tmp_path: Path, pair: tuple[Interpreter, Interpreter]) -> Iterator[FreeBSD]:
+    """The same with a package for each flavour, compiled."""
+    with closing(copy_of(original_filled, tmp_path, pair)) as made:
         yield made
 
 
@@ -473,25 +509,25 @@ def test_what_is_left_to_its_package_is_named_once(system: FreeBSD, first: Inter
 
 
 def test_a_trigger_that_moves_to_another_package_is_not_cleaned_up(
-    system: FreeBSD, pair: tuple[Interpreter, Interpreter]
+    filled: FreeBSD, pair: tuple[Interpreter, Interpreter]
 ) -> None:
     """A package is renamed or split: pkg calls the cleanup, though the file is there again."""
-    trigger = fill(system, pair)
-    before = snapshot(system.site(pair[0]))
+    trigger = own_trigger(filled, pair[0])
+    before = snapshot(filled.site(pair[0]))
 
-    said = system.rename(trigger, "py-pycache-trigger")
+    said = filled.rename(trigger, "py-pycache-trigger")
 
     assert said == ("", "")
-    assert before == snapshot(system.site(pair[0]))
+    assert before == snapshot(filled.site(pair[0]))
 
 
 @pytest.mark.parametrize("action", ["trigger", "cleanup"])
 def test_the_list_of_a_pkg_that_was_killed_is_swept(
-    system: FreeBSD, pair: tuple[Interpreter, Interpreter], action: str
+    filled: FreeBSD, pair: tuple[Interpreter, Interpreter], action: str
 ) -> None:
     """Its own name and a number behind it, a file of root's: nothing else that looks like it."""
-    trigger = fill(system, pair)
-    run, stem = system.top / "var/run", f"python-pycache-{pair[0].flavour}"
+    trigger = own_trigger(filled, pair[0])
+    run, stem = filled.top / "var/run", f"python-pycache-{pair[0].flavour}"
     for name in (f"{stem}.5f3a", f"{stem}.0"):
         (run / name).write_text("")
     others = {
@@ -513,9 +549,9 @@ def test_the_list_of_a_pkg_that_was_killed_is_swept(
     os.chown(run / f"{stem}.cc", 1, 1)
 
     if action == "trigger":
-        system.install("pka", {f"{site_of(pair[0])}/pka/m.py": ""})
+        filled.install("pka", {f"{site_of(pair[0])}/pka/m.py": ""})
     else:
-        system.remove(trigger)
+        filled.remove(trigger)
 
     assert {path.name for path in run.iterdir() if path.name != "pyctrigger"} == others
 
@@ -636,15 +672,15 @@ def test_no_place_for_the_list_is_told(system: FreeBSD, first: Interpreter) -> N
 
 @pytest.mark.parametrize("lacking", ["stat", "exec", "readdir"])
 def test_an_error_in_the_script_is_told_and_stops_nobody(
-    system: FreeBSD, pair: tuple[Interpreter, Interpreter], lacking: str
+    filled: FreeBSD, pair: tuple[Interpreter, Interpreter], lacking: str
 ) -> None:
     """Not every version of pkg has every function: what has to fail does so in words."""
-    trigger = fill(system, pair)
-    (system.top / TRIGGERS / "neighbour.ucl").write_text(NEIGHBOUR)
+    trigger = own_trigger(filled, pair[0])
+    (filled.top / TRIGGERS / "neighbour.ucl").write_text(NEIGHBOUR)
     site = site_of(pair[0])
 
-    said = [system.install("py-demo", {f"{site}/demo/__init__.py": ""}, lacking=lacking)]
-    said.append(system.remove(trigger, lacking=lacking))
+    said = [filled.install("py-demo", {f"{site}/demo/__init__.py": ""}, lacking=lacking)]
+    said.append(filled.remove(trigger, lacking=lacking))
 
     assert [each.err.count("lua script failed") for each in said] == [0, 0]
     assert [each.out.count("the neighbour ran") for each in said] == [1, 1]
@@ -695,15 +731,6 @@ EOS
 # -- the trigger leaves ----------------------------------------------------------------------------------------------
 
 
-def fill(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> str:
-    """A package for each flavour, compiled, and a port of its own for the first one's trigger: its name."""
-    for name, each in zip(("one", "other"), pair):
-        site = site_of(each)
-        system.install(name, {f"{site}/{name}/__init__.py": "", f"{site}/{name}/sub/mod.py": "", f"{site}/top.py": ""})
-        assert system.unserved(each) == []
-    return own_trigger(system, pair[0])
-
-
 def own_pycs(system: FreeBSD, interpreter: Interpreter) -> list[str]:
     """The paths of all bytecode of a flavour in site directories, which have a module's name before the tag."""
     tag = tag_of(interpreter)
@@ -716,12 +743,12 @@ def own_pycs(system: FreeBSD, interpreter: Interpreter) -> list[str]:
 
 
 @pytest.mark.parametrize("journal", ["wal", "truncate"])
-def test_bytecode_leaves_with_its_trigger(system: FreeBSD, pair: tuple[Interpreter, Interpreter], journal: str) -> None:
+def test_bytecode_leaves_with_its_trigger(filled: FreeBSD, pair: tuple[Interpreter, Interpreter], journal: str) -> None:
     """Interpreter and program are gone, in the same transaction as the packages; what isn't ours stays, untouched."""
     one, other = pair
-    tag, site = tag_of(one), system.site(one)
-    assert system.set_journal(journal) == journal
-    trigger = fill(system, pair)
+    tag, site = tag_of(one), filled.site(one)
+    assert filled.set_journal(journal) == journal
+    trigger = own_trigger(filled, pair[0])
     foreign = [
         "m.cpython-399.pyc",
         f"m.{tag_of(other)}.pyc",
@@ -736,20 +763,20 @@ def test_bytecode_leaves_with_its_trigger(system: FreeBSD, pair: tuple[Interpret
     (site / f"foreign/__pycache__/directory.{tag}.pyc").mkdir()
     (site / f"foreign/__pycache__/link.{tag}.pyc").symlink_to("nowhere")
     (site / "empty").mkdir()
-    (site / "linked").symlink_to(system.site(other))
+    (site / "linked").symlink_to(filled.site(other))
     expected = snapshot(site / "foreign")
     for changing in ("", f"/m.{tag}.opt-2.pyc"):
         del expected[os.fsencode(site / f"foreign/__pycache__{changing}")]
-    theirs = own_pycs(system, other)
+    theirs = own_pycs(filled, other)
     for name in (library_of(one), "python3"):
-        (system.top / "usr/local/bin" / name).unlink(missing_ok=True)
-    (system.top / LAUNCHER[1:]).unlink()
+        (filled.top / "usr/local/bin" / name).unlink(missing_ok=True)
+    (filled.top / LAUNCHER[1:]).unlink()
 
-    said = system.remove("one", trigger)
+    said = filled.remove("one", trigger)
 
     assert quiet(said), said
-    assert own_pycs(system, one) == []
-    assert own_pycs(system, other) == theirs
+    assert own_pycs(filled, one) == []
+    assert own_pycs(filled, other) == theirs
     left = snapshot(site / "foreign")
     assert left.pop(os.fsencode(site / "foreign/__pycache__"))
     assert left == expected
@@ -791,27 +818,27 @@ def test_a_free_threaded_flavour_leaves_alone_and_stays_alone(system: FreeBSD) -
 
 @pytest.mark.parametrize("damage", ["garbage", "short", "missing"])
 def test_without_a_readable_database_the_cleanup_leaves_everything(
-    system: FreeBSD, pair: tuple[Interpreter, Interpreter], damage: str
+    filled: FreeBSD, pair: tuple[Interpreter, Interpreter], damage: str
 ) -> None:
     """If it can't be determined what packages own, that is reported, with how to do it by hand."""
-    fill(system, pair)
-    (system.top / TRIGGERS / "neighbour.ucl").write_text(NEIGHBOUR)
-    system.set_journal("truncate")
-    database = system.top / "var/db/pkg/local.sqlite"
-    before = own_pycs(system, pair[0])
+    own_trigger(filled, pair[0])
+    (filled.top / TRIGGERS / "neighbour.ucl").write_text(NEIGHBOUR)
+    filled.set_journal("truncate")
+    database = filled.top / "var/db/pkg/local.sqlite"
+    before = own_pycs(filled, pair[0])
     kept = database.read_bytes()
-    texts = system.triggers()
+    texts = filled.triggers()
     for name in (pair[0], pair[1]):
-        (system.top / TRIGGERS / f"python-pycache-{name.flavour}.ucl").unlink()
+        (filled.top / TRIGGERS / f"python-pycache-{name.flavour}.ucl").unlink()
     if damage == "missing":
         database.rename(database.with_name("elsewhere"))
     else:
         database.write_bytes(b"x" * 5000 if damage == "garbage" else kept[:4096])
 
-    said = system.finish(texts, [b"usr/local/x/y"])
+    said = filled.finish(texts, [b"usr/local/x/y"])
 
     assert before
-    assert own_pycs(system, pair[0]) == before
+    assert own_pycs(filled, pair[0]) == before
     purge = f"pyctrigger purge --cache-tag {tag_of(pair[0])} --site-dir '/{site_of(pair[0])}'"
     assert f"it can be removed with: {purge}\n" in said.out
     assert "the neighbour ran" in said.out
@@ -864,16 +891,16 @@ def test_a_deferred_path_with_a_newline_makes_it_a_full_run(system: FreeBSD, fir
     assert system.unserved(first) == []
 
 
-def test_a_cleanup_of_another_root_stays_in_it(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
+def test_a_cleanup_of_another_root_stays_in_it(filled: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:
     """It is sandboxed, so `pkg -r ROOT` runs it at once, with every path below the root."""
-    trigger = fill(system, pair)
-    theirs = own_pycs(system, pair[1])
+    trigger = own_trigger(filled, pair[0])
+    theirs = own_pycs(filled, pair[1])
 
-    said = system.remove(trigger, outside=True)
+    said = filled.remove(trigger, outside=True)
 
     assert quiet(said), said
-    assert own_pycs(system, pair[0]) == []
-    assert own_pycs(system, pair[1]) == theirs
+    assert own_pycs(filled, pair[0]) == []
+    assert own_pycs(filled, pair[1]) == theirs
 
 
 # -- the page for administrators -------------------------------------------------------------------------------------

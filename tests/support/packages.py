@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from interpreters import Interpreter
 
-#: Asks the target's own import system, source by source: is there a pyc that it accepts as it stands?
+#: Asks the target's own import system, source by source: is there a pyc that it accepts as it stands? For levels that
+#: are arguments one process is enough: of the level of the process itself only the name of the pyc depends.
 _JUDGE = r"""
-import importlib.util, json, os, sys
+import functools, importlib.util, json, os, sys
 from importlib.machinery import SourceFileLoader
 import importlib._bootstrap_external as external
 
@@ -32,18 +33,20 @@ class Judge(SourceFileLoader):
 
 sys.dont_write_bytecode = True
 stale = []
-for line in sys.stdin.buffer.read().split(b"\0"):
-    if not line:
-        continue
-    path = os.fsdecode(line)
-    judge = Judge("judged", path)
-    try:
-        judge.get_code("judged")
-    except Exception as error:
-        stale.append([line.hex(), type(error).__name__])
-        continue
-    if judge.compiled:
-        stale.append([line.hex(), "compiled"])
+lines = [line for line in sys.stdin.buffer.read().split(b"\0") if line]
+cache_from_source = external.cache_from_source
+for level in sys.argv[1:] or [None]:
+    if level is not None:
+        external.cache_from_source = functools.partial(cache_from_source, optimization=level.strip("0"))
+    for line in lines:
+        judge = Judge("judged", os.fsdecode(line))
+        try:
+            judge.get_code("judged")
+        except Exception as error:
+            stale.append([line.hex(), type(error).__name__, level])
+            continue
+        if judge.compiled:
+            stale.append([line.hex(), "compiled", level])
 print("\nJUDGED" + json.dumps(stale))
 """
 
@@ -132,7 +135,13 @@ def pycs_below(top: Path) -> list[bytes]:
 def not_fresh(interpreter: Interpreter, sources: list[bytes], level: int = 0) -> list[tuple[bytes, str]]:
     """The sources whose pyc the target's own importlib doesn't accept, with its reason."""
     said = _judged(interpreter, sources, _JUDGE, "JUDGED", flags=LEVEL_FLAGS[level])
-    return [(bytes.fromhex(path), reason) for path, reason in said]
+    return [(bytes.fromhex(path), reason) for path, reason, _ in said]
+
+
+def not_fresh_at(interpreter: Interpreter, sources: list[bytes], levels: Sequence[int]) -> list[tuple[int, bytes, str]]:
+    """The same at several levels, by one process, each with its level."""
+    said = _judged(interpreter, sources, _JUDGE, "JUDGED", list(map(str, levels)))
+    return [(int(level), bytes.fromhex(path), reason) for path, reason, level in said]
 
 
 def unlike_py_compile(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conftest import absent
-from packages import not_fresh, sources_below
+from packages import not_fresh_at, sources_below
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Said(NamedTuple):
 
 
 class FreeBSD:
-    """The root, and pkg's part in it."""
+    """The root, and pkg's part in it. One that isn't there yet is made."""
 
     def __init__(self, top: Path, interpreters: Sequence[Interpreter]) -> None:
         lua, unshare = find_tool("lua5.4"), find_tool("unshare")
@@ -72,6 +72,18 @@ class FreeBSD:
             absent("no lua5.4 or no unshare on this machine")
         self.top = top
         self._lua, self._unshare, self._python = lua, unshare, interpreters[0].path
+        is_new = not top.exists()
+        if is_new:
+            self._make(interpreters)
+        bound = [str(path).lstrip("/") for path in _parts_of_the_machine() if not path.is_symlink() and path.is_dir()]
+        self._directories = sorted(bound, key=lambda name: not top.is_relative_to(f"/{name}"))
+        self._database = sqlite3.connect(top / "var/db/pkg/local.sqlite", isolation_level=None)
+        if is_new:
+            self.set_journal("wal")  # as pkg has it since 2.6
+            self._database.executescript(_SCHEMA)
+
+    def _make(self, interpreters: Sequence[Interpreter]) -> None:
+        top = self.top
         for name in ("etc", "run", "var/run", "var/lib", "var/tmp", "var/db/pkg", TRIGGERS, "usr/local/bin"):
             (top / name).mkdir(parents=True)
         for name in ("passwd", "group", "ld.so.cache", "nsswitch.conf"):
@@ -80,11 +92,13 @@ class FreeBSD:
         for half in ("pkg_stand_in.py", "pkg_stand_in.lua"):  # the checkout may lie where nothing is bound
             (top / _STAND_IN).mkdir(exist_ok=True)
             (top / _STAND_IN / half).write_bytes(Path(__file__).with_name(half).read_bytes())
-        self._directories = self._prepare()
+        for path in _parts_of_the_machine():
+            place = top / str(path).lstrip("/")
+            if path.is_symlink():
+                place.symlink_to(os.readlink(path))
+            elif path.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
         self._configure(interpreters)
-        self._database = sqlite3.connect(top / "var/db/pkg/local.sqlite", isolation_level=None)
-        self.set_journal("wal")  # as pkg has it since 2.6
-        self._database.executescript(_SCHEMA)
 
     def set_journal(self, mode: str) -> str:
         """How the database is kept from here on."""
@@ -98,20 +112,6 @@ class FreeBSD:
     def close(self) -> None:
         """Let go of the database."""
         self._database.close()
-
-    def _prepare(self) -> list[str]:
-        """Make the places for what is bound, and name them."""
-        found = []
-        for path in sorted(Path("/").iterdir()) + sorted(Path("/usr").iterdir()):
-            name = str(path).lstrip("/")
-            if name in _UNWANTED:
-                continue
-            if path.is_symlink():
-                (self.top / name).symlink_to(os.readlink(path))
-            elif path.is_dir():
-                (self.top / name).mkdir(parents=True, exist_ok=True)
-                found.append(name)
-        return sorted(found, key=lambda name: not self.top.is_relative_to(f"/{name}"))
 
     def _configure(self, interpreters: Sequence[Interpreter]) -> None:
         """Put interpreters where ports have them, with the directories of ports as their own."""
@@ -273,7 +273,13 @@ class FreeBSD:
     def unserved(self, interpreter: Interpreter) -> list[tuple[bytes, str]]:
         """The sources of a flavour without bytecode that the interpreter accepts, at any level."""
         sources = sources_below(self.site(interpreter))
-        return [each for level in (0, 1, 2) for each in not_fresh(interpreter, sources, level)]
+        return [(source, reason) for _, source, reason in not_fresh_at(interpreter, sources, (0, 1, 2))]
+
+
+def _parts_of_the_machine() -> list[Path]:
+    """What the root has of the machine, as links or bound."""
+    found = sorted(Path("/").iterdir()) + sorted(Path("/usr").iterdir())
+    return [path for path in found if str(path).lstrip("/") not in _UNWANTED]
 
 
 def library_of(interpreter: Interpreter) -> str:
