@@ -494,7 +494,7 @@ def as_nobody(public: Path) -> Command:
     home = public / "home"
     home.mkdir()
     os.chown(home, NOBODY, NOBODY)
-    command = command_for(NOBODY, public, home / "state")
+    command = command_for(NOBODY, home / "state")
     if command is None:
         absent("no Python 3.9 or later that other accounts than root's may execute")
     return command

@@ -232,7 +232,7 @@ def test_only_root_can_tell_whether_all_is_well(doctor: Doctor) -> None:
     """Exit 3: the hooks are seen, and what they did is in root's state."""
     doctor.install_package()
     with public_directory() as public:
-        command = command_for(NOBODY, public, public / "state")
+        command = command_for(NOBODY, public / "state")
         if command is None:
             absent("no Python 3.9 or later that other accounts than root's may execute")
         account = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]

@@ -288,7 +288,7 @@ def test_an_ordinary_account_serves_its_own_and_is_told_of_what_it_may_not_enter
     state.mkdir()
     for place in (homes / "alice", state):
         give(place, ALICE)
-    command = command_for(ALICE, homes, state)
+    command = command_for(ALICE, state)
     if command is None:
         absent("no Python that can be a host and that other accounts than root's may execute")
 

@@ -402,7 +402,7 @@ def told(outcome: Outcome) -> dict[str, object]:
 def test_what_needs_root_is_explained_to_others(tmp_path: Path) -> None:
     """An ordinary account's run would change nothing in root's tree; a dry run says what root's would do."""
     with public_directory() as public:
-        found, command = usable_by(NOBODY), command_for(NOBODY, public, tmp_path / "state")
+        found, command = usable_by(NOBODY), command_for(NOBODY, tmp_path / "state")
         if command is None:
             absent("no Python that other accounts than root's may execute")
         site = write_tree(public / "site", {"package/module.py": ""})

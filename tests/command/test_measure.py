@@ -539,7 +539,7 @@ def test_root_runs_nothing_that_others_could_change(
 def test_an_ordinary_account_measures_with_its_own_modules(as_root: None) -> None:
     """Also those of its user site, though the home that they see is another."""
     with public_directory() as public, contextlib.closing(Listener()) as listener:
-        command = command_for(NOBODY, public, public / "state")
+        command = command_for(NOBODY, public / "state")
         if command is None:
             absent("no Python 3.9 or later that other accounts than root's may execute")
         command.program += ["measure"]

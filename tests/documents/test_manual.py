@@ -249,7 +249,7 @@ def test_everybody_elses_places(as_root: None) -> None:
         "print(l.configuration_files(hook=True)[0], l.state_directory(), l.lock_directory(), sep='\\n')\n"
     )
     with public_directory() as public:
-        made = command_for(NOBODY, public, public / "unused")
+        made = command_for(NOBODY, public / "unused")
         if made is None:
             absent("no Python 3.9 or later that other accounts than root's may execute")
         interpreter, _, start = made.program

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pyctrigger.interpreter.probe import probe
@@ -14,6 +15,8 @@ from pyctrigger.workers.worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from pyctrigger.interpreter.interpreter import Interpreter
 
 #: Sources whose bytes depend on what the process holds, unless somebody sees to it. Each first one has names that the
 #: second has only as strings, or the other way round; the last ones have sets in an order that follows from addresses.
@@ -37,9 +40,14 @@ PAIRS = {
 }
 
 
+@cache
+def _probed(executable: str) -> Interpreter:
+    """What it is, asked once: PyPy takes longer to answer than to compile what tests give it."""
+    return probe(executable).interpreter
+
+
 def bodies(executable: str, sources: Sequence[bytes], *, workers: int, level: int = 0) -> dict[bytes, str]:
     """The digest of each source's body, or what became of it, by path; `sources` are given out in their order."""
-    interpreter = probe(executable).interpreter
     levels = [wire.LevelRequest(level)]
 
     def jobs() -> Iterator[Job]:
@@ -48,7 +56,7 @@ def bodies(executable: str, sources: Sequence[bytes], *, workers: int, level: in
                 yield Job(wire.request(levels, path, source.read()), path)
 
     found = {}
-    with Pool(interpreter, Limits(), workers) as pool:
+    with Pool(_probed(executable), Limits(), workers) as pool:
         for job, answer in pool.map(jobs()):
             assert isinstance(job.context, bytes)
             found[job.context] = (
@@ -69,7 +77,7 @@ def bodies_of_levels(executable: str, sources: Sequence[bytes]) -> dict[tuple[by
                 yield Job(wire.request(levels, path, source.read()), path)
 
     found: dict[tuple[bytes, int], str] = {}
-    with Pool(probe(executable).interpreter, Limits(), 2) as pool:
+    with Pool(_probed(executable), Limits(), 2) as pool:
         for job, answer in pool.map(jobs()):
             assert isinstance(job.context, bytes)
             body: bytes | memoryview = b""
@@ -86,10 +94,9 @@ def differing(executable: str, sources: list[bytes], *, most_workers: int = 5) -
     """How many bodies were compared, and the sources where 1, 2 and more workers, two orders and two runs differ."""
     expected = bodies(executable, sources, workers=1)
     wrong = set()
-    for workers in (1, 2, most_workers):
-        for order in (sources, sources[::-1]):
-            found = bodies(executable, order, workers=workers)
-            wrong |= {path for path in sources if found[path] != expected[path]}
+    for workers, order in ((1, sources), (1, sources[::-1]), (2, sources), (most_workers, sources[::-1])):
+        found = bodies(executable, order, workers=workers)
+        wrong |= {path for path in sources if found[path] != expected[path]}
     return len(expected), sorted(wrong)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from command import Command
 from conftest import absent
+from environment import CHECKOUT
 from interpreters import find_interpreters
 from system_tools import find_tool
 
@@ -81,25 +83,76 @@ def _succeeds(command: Sequence[str], uid: int) -> bool:
     return child.returncode == 0
 
 
-def command_for(uid: int, directory: Path, state: Path) -> Command | None:
-    """pyctrigger, copied with what it depends on to `directory`, for an account that may not reach the original.
+def command_for(uid: int, state: Path) -> Command | None:
+    """pyctrigger, copied with what it depends on, for an account that may not reach the original.
 
     None where the account can execute no interpreter that can be a host.
     """
-    application = directory / "application"
+    program = _program_for(uid)
+    if program is None:
+        return None
+    command = Command(state)
+    command.program = list(program)
+    return command
+
+
+@cache
+def _program_for(uid: int) -> tuple[str, ...] | None:
+    # Not -I: the configuration's environment variable is a thing to test.
+    setting = f"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {str(_application())!r})\n"
+    for path in usable_by(uid):
+        if _succeeds([path, "-c", setting + _TRIAL], uid):
+            return path, "-c", setting + "from pyctrigger.cli import main; sys.exit(main())"
+    return None
+
+
+@cache
+def _application() -> Path:
+    """The copy: root's, for everybody to read, with the hooks beside it. It goes with this process."""
+    top = Path(tempfile.mkdtemp(prefix="pyctrigger-test-")).resolve()
+    atexit.register(_remove, top, os.getpid())
+    top.chmod(0o755)
+    shutil.copytree(CHECKOUT / "hooks", top / "hooks")
+    application = top / "application"
     application.mkdir()
     for name in _PACKAGES:
         spec = importlib.util.find_spec(name)
         if spec and spec.origin:
             shutil.copytree(os.path.dirname(spec.origin), application / name)
-    # Not -I: the configuration's environment variable is a thing to test.
-    setting = f"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {str(application)!r})\n"
-    for path in usable_by(uid):
-        if _succeeds([path, "-c", setting + _TRIAL], uid):
-            command = Command(state)
-            command.program = [path, "-c", setting + "from pyctrigger.cli import main; sys.exit(main())"]
-            return command
-    return None
+    return application
+
+
+def _remove(top: Path, pid: int) -> None:
+    if pid == os.getpid():  # and none that was forked from it
+        shutil.rmtree(top)
+
+
+def are_readable(paths: Sequence[Path], uid: int, gid: int, groups: Sequence[int]) -> list[bool]:
+    """Which of these files an account can open for reading, asked of the kernel by a process of its."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups(groups)
+            os.setgid(gid)
+            os.setuid(uid)
+            os.write(writing, bytes(map(_is_readable, paths)))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    with open(reading, "rb") as said:
+        answers = [bool(each) for each in said.read()]
+    assert os.waitpid(child, 0)[1] == 0
+    return answers
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return False
+    return True
 
 
 @contextmanager

@@ -33,7 +33,7 @@ for line in sys.stdin.buffer.read().split(b"\0"):
         texts.append(source.read())
 firsts = ["None", "...", "True", "0", "-1 << 70", "1.5", "2j", "''", "'a'", "'\\xe9' * 3", "'\\u20ac'", "'a b'", "b''"]
 firsts += ["'%s'" % ("a" * 300), "'<lambda'", "()", "(None,)", "(1, (2, ...))", "1e999 - 1e999"]
-for count in (1, 2, 3, 4, 8, 255, 256, 257, 512, 513, 65536):
+for count in (1, 2, 3, 4, 8, 255, 256, 257, 512, 513, 4096):
     for first in firsts if count < 9 else firsts[:1]:
         items = [first] + ["%d" % (1000 + n) for n in range(count - 1)]
         texts.append("f = lambda: x in {{{0}, None}}\ng = {1}".format(", ".join(items), first))

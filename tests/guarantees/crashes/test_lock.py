@@ -316,7 +316,7 @@ def test_platformdirs_decides_for_others(as_root: None, interpreters: list[Found
         home = public / "home"
         home.mkdir()
         site = write_tree(home / "site", {"module.py": ""})
-        made = command_for(NOBODY, public, home / "unused")
+        made = command_for(NOBODY, home / "unused")
         if made is None:
             absent("no Python 3.9 or later that other accounts than root's may execute")
         for directory in (home, site, site / "module.py"):

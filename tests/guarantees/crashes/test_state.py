@@ -617,7 +617,7 @@ def test_full_disk_under_the_state(as_root: None, machine: Machine, scope: list[
 def test_state_of_root_is_denied_to_others(as_root: None, oldest: Found) -> None:
     """They work without it, and say so."""
     with public_directory() as public:
-        command = command_for(NOBODY, public, public / "roots")
+        command = command_for(NOBODY, public / "roots")
         if command is None:
             absent("no Python 3.9 or later that other accounts than root's may execute")
         site = write_tree(public / "site", {"module.py": ""})

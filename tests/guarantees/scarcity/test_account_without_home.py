@@ -42,7 +42,7 @@ def test_every_verb_works(as_root: None) -> None:
     with pytest.raises(KeyError):
         pwd.getpwuid(STRANGER)
     with public_directory() as public:
-        command = command_for(STRANGER, public, public / "unused")
+        command = command_for(STRANGER, public / "unused")
         if command is None:
             absent("no Python 3.9 or later that other accounts than root's may execute")
         site = write_tree(public / "site", {"module.py": "x = 1\n"})

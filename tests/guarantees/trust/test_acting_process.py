@@ -75,7 +75,7 @@ def test_where_no_process_can_be_had_the_places_are_refused(stage: Stage) -> Non
 def test_a_limit_of_processes_is_the_same(stage: Stage, limit: int, said: str) -> None:
     """For a container's root, who has no more rights than others to get past it."""
     prlimit = find_tool("prlimit") or absent("no prlimit (Debian package util-linux)")
-    command = command_for(FIRST, stage.top, stage.top / "state")
+    command = command_for(FIRST, stage.top / "state")
     if command is None:
         absent("a Python that any account may execute")
     site = mixed(stage, (FIRST, FIRST + BOB, FIRST + ALICE))

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALICE, BOB = 64501, 64502
-#: Exchanges for each case, at least: `nox -s attacks` sets 10000.
-EXCHANGES = int(os.environ.get("EXCHANGES", "100"))
+#: Names for each case, at least, with one run and again with two at once: `nox -s attacks` sets 10000.
+EXCHANGES = int(os.environ.get("EXCHANGES", "50"))
 _PACKAGES = 50
 #: Rights by which root may do what an account may not.
 _OVERRIDING = "dac_override,dac_read_search,fowner,chown"
@@ -529,7 +529,7 @@ def namespace_of(count: int) -> Iterator[list[str]]:
 
 def test_in_a_namespace_it_acts_as_its_accounts(stage: Stage) -> None:
     """With 65,536 ids; an owner outside of them can't be acted as."""
-    command = command_for(FIRST, stage.top, stage.top / "state")
+    command = command_for(FIRST, stage.top / "state")
     if command is None:
         absent("a Python that any account may execute")
     site = write_tree(stage.top / "site", {"bobs/m.py": "x = 1\n", "roots/m.py": "y = 1\n", "outer/m.py": "z = 1\n"})

@@ -177,7 +177,7 @@ def test_no_attack_has_success(kind: str) -> None:
         absent("renameat2(2)")
     with ground() as place, contextmanager(setting.inside)(place.top) as inside:
         scene = made(place, setting)
-        command = place.command if not setting.root else command_for(setting.root, place.top, place.top / "state")
+        command = place.command if not setting.root else command_for(setting.root, place.top / "state")
         if command is None:
             absent("a Python that any account may execute")
         command.program = [*inside, *command.program]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +12,6 @@ import pytest
 
 from confinement import NOBODY, command_for, cpython_for, private_mounts, public_directory
 from conftest import absent
-from environment import CHECKOUT
 from packages import pycs_below, snapshot, write_tree
 from pyctrigger.cli.output import own_name
 
@@ -88,7 +86,7 @@ def account(as_root: None) -> Iterator[Account]:
     """An account that owns nothing yet but its home."""
     python = cpython_for(NOBODY)
     with public_directory() as public:
-        command = command_for(NOBODY, public, public / "home/state")
+        command = command_for(NOBODY, public / "home/state")
         if python is None or command is None:
             absent("no Python 3.9 or later that other accounts than root's may execute")
         (public / "home").mkdir()
@@ -271,7 +269,6 @@ def test_the_active_environment_is_named_to_root(account: Account) -> None:
 
 def test_hooks_for_the_system_are_roots_to_install(account: Account) -> None:
     """The same line."""
-    shutil.copytree(os.path.join(CHECKOUT, "hooks"), account.home.parent / "hooks")
     words = ("install", "--manager", "apk", "--python", "3.12", "--root", str(account.site))
 
     said = account.text("hooks", *words)

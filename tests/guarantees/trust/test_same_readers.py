@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from confinement import public_directory
+from confinement import are_readable, public_directory
 from conftest import absent
 from interpreters import tag_of
 from system_tools import find_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from command import Command
@@ -36,17 +35,6 @@ ACCOUNTS = {
     "named member": (NAMED, NAMED, [STAFF]),
     "stranger": (STRANGER, STRANGER, []),
 }
-#: Says which of the files that standard input names can be read.
-_TRY = """
-import json, sys
-def may(path):
-    try:
-        open(path, "rb").close()
-    except PermissionError:
-        return False
-    return True
-print(json.dumps([may(path) for path in json.load(sys.stdin)]))
-"""
 
 
 class Place(NamedTuple):
@@ -94,33 +82,15 @@ def tool(name: str) -> str:
     return find_tool(name) or absent(name)
 
 
-def give(path: Path, place: Place) -> None:
-    """Give a file or directory what it should grant."""
-    os.chown(path, place.uid, place.gid)
-    path.chmod(place.mode)
-    if place.acl:
-        subprocess.run([tool("setfacl"), "-m", place.acl, path], check=True)
+def set_list(rules: str, *paths: Path) -> None:
+    """Give files or directories an access list."""
+    subprocess.run([tool("setfacl"), "-m", rules, *paths], check=True)
 
 
-def readers(paths: list[str]) -> list[set[str]]:
+def readers(paths: list[Path]) -> list[set[str]]:
     """The accounts that can read each of these files."""
-    found: list[set[str]] = [set() for _ in paths]
-    for name, (uid, gid, groups) in ACCOUNTS.items():
-        said = subprocess.run(
-            ["/usr/bin/python3", "-I", "-S", "-c", _TRY],
-            input=json.dumps(paths),
-            capture_output=True,
-            check=True,
-            text=True,
-            cwd="/",
-            user=uid,
-            group=gid,
-            extra_groups=groups,
-        )
-        for each, may in zip(found, json.loads(said.stdout)):
-            if may:
-                each.add(name)
-    return found
+    may = {name: are_readable(paths, *account) for name, account in ACCOUNTS.items()}
+    return [{name for name in ACCOUNTS if may[name][number]} for number in range(len(paths))]
 
 
 @pytest.fixture
@@ -141,23 +111,30 @@ class Trees:
         if layout == "prefix":
             self.scope += ["--pycache-prefix", str(self.prefix)]
 
-    def add(self, name: str, source: Place, directory: Place) -> None:
-        """Make a package whose only source is like `source`, or a link to such a one, in such a directory."""
-        lies = self.site / name
-        lies.mkdir(mode=0o755)
-        if self.layout == "link":
-            inner = lies / "behind"
-            inner.mkdir()
-            (lies / "m.py").symlink_to("behind/real.py")
-            give(inner, directory._replace(acl=directory.acl.replace("d:", "")) if "d:" in directory.acl else directory)
-            lies = inner
-        else:
-            give(lies, directory)
-        path = lies / ("real.py" if self.layout == "link" else "m.py")
-        path.write_text(f"x = {name!r}\n")
-        if "d:" in directory.acl:
-            subprocess.run([tool("setfacl"), "-b", path], check=True)
-        give(path, source)
+    def add(self, cases: Sequence[tuple[Place, Place]]) -> list[str]:
+        """Make a package for each case, whose only source is like the first place, or a link to such a one, in a
+        directory like the second; returns their names.
+        """
+        lists: dict[str, list[Path]] = {}
+        names = [f"p{number}" for number in range(len(cases))]
+        for name, (source, directory) in zip(names, cases):
+            lies, path = self.site / name, self.site / name / "m.py"
+            lies.mkdir(mode=0o755)
+            if self.layout == "link":
+                lies = lies / "behind"
+                lies.mkdir()
+                path.symlink_to("behind/real.py")
+                path = lies / "real.py"
+                directory = directory._replace(acl=directory.acl.replace("d:", ""))  # noqa: PLW2901
+            path.write_text(f"x = {name!r}\n")
+            for given, place in ((lies, directory), (path, source)):
+                os.chown(given, place.uid, place.gid)
+                given.chmod(place.mode)
+                if place.acl:
+                    lists.setdefault(place.acl, []).append(given)
+        for rules, paths in lists.items():
+            set_list(rules, *paths)
+        return names
 
     def source(self, name: str) -> Path:
         """Its source."""
@@ -176,15 +153,13 @@ def test_nobody_else_reads_what_is_written(public: Path, pyctrigger: Command, ne
     """Whatever source and directory grant, and wherever the pyc is: never more accounts than the source's."""
     trees = Trees(public, layout, newest)
     cases = list(itertools.product(SOURCES, DIRECTORIES))
-    for number, (source, directory) in enumerate(cases):
-        trees.add(f"p{number}", SOURCES[source], DIRECTORIES[directory])
-    names = [f"p{number}" for number in range(len(cases))]
+    names = trees.add([(SOURCES[source], DIRECTORIES[directory]) for source, directory in cases])
 
     pyctrigger.json("run", *trees.scope)
 
     written = [name for name in names if trees.pyc(name).exists()]
-    may = readers([str(trees.source(name)) for name in written])
-    do = readers([str(trees.pyc(name)) for name in written])
+    may = readers([trees.source(name) for name in written])
+    do = readers([trees.pyc(name) for name in written])
     by_case = [(cases[int(name[1:])], trees.pyc(name), source, who) for name, source, who in zip(written, may, do)]
     assert [] == [(case, who - source) for case, _, source, who in by_case if who - source]
     assert [] == [
@@ -238,7 +213,7 @@ def give_away(trees: Trees, name: str) -> None:
 
 
 def listed(entry: str) -> Callable[[Path], object]:
-    return lambda path: subprocess.run([tool("setfacl"), "-m", entry, path], check=True)
+    return lambda path: set_list(entry, path)
 
 
 CHANGES = {
@@ -284,9 +259,7 @@ def test_what_changes_afterwards_is_found_and_mended(
     trees = Trees(public, layout, newest)
     scope = [*trees.scope, *WRITTEN[way]]
     changes = {name: change for name, change in CHANGES.items() if layout in change.layouts}
-    names = {f"p{number}": change for number, change in enumerate(changes.values())}
-    for name in names:
-        trees.add(name, Place(0o644), Place(0o755))
+    names = dict(zip(trees.add([(Place(0o644), Place(0o755))] * len(changes)), changes.values()))
     assert 0 == pyctrigger.json("run", *scope).code
     assert [] == pyctrigger.json("verify", *scope).findings
     for name, change in names.items():
@@ -301,8 +274,7 @@ def test_what_changes_afterwards_is_found_and_mended(
     assert list(expected.values()).count("unreadable") == counted["unreadable"]
     pyctrigger.json(*VERBS[verb], *scope, *(() if verb == "repair" else [str(trees.site / name) for name in names]))
     assert [] == pyctrigger.json("verify", *scope).findings
-    paths = [str(trees.pyc(name, level)) for name in names for level in levels]
-    for path, source, who in zip(
-        paths, readers([str(trees.source(name)) for name in names for _ in levels]), readers(paths)
-    ):
-        assert source == who, path
+    paths = [trees.pyc(name, level) for name in names for level in levels]
+    sources = [trees.source(name) for name in names for _ in levels]
+    for path, may, do in zip(paths, readers(sources), readers(paths)):
+        assert may == do, path

@@ -429,7 +429,7 @@ def test_the_deeds_of_a_worker_that_is_its_caller(as_root: None, namespace: tupl
     if setpriv is None or unshare is None:
         absent("no setpriv or unshare (Debian package util-linux)")
     with ground() as place:
-        made = command_for(ALICE, place.top, place.top / "unused")
+        made = command_for(ALICE, place.top / "unused")
         if made is None:
             absent("a Python that any account may execute")
         place.plant(DEEDS, ALICE)

@@ -255,7 +255,7 @@ def test_for_others_than_root_the_callers_own_is_trusted(tmp_path: Path) -> None
     with public_directory() as public:
         (public / "home").mkdir()
         os.chown(public / "home", NOBODY, NOBODY)
-        command = command_for(NOBODY, public, public / "home/state") if found else None
+        command = command_for(NOBODY, public / "home/state") if found else None
         if command is None:
             absent("no Python that other accounts than root's may execute")
         site = write_tree(public / "site", {"own/module.py": "", "theirs/module.py": "", "open/module.py": ""})

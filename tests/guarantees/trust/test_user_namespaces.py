@@ -37,7 +37,7 @@ class Builder:
     """An account with a home, its tree, and the command as it starts it in a namespace."""
 
     def __init__(self, top: Path, inside: list[str]) -> None:
-        interpreter, command = cpython_for(BUILDER), command_for(BUILDER, top, top / "unused")
+        interpreter, command = cpython_for(BUILDER), command_for(BUILDER, top / "unused")
         if command is None or interpreter is None:
             absent("a Python that any account may execute")
         self.interpreter = interpreter
