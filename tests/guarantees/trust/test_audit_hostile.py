@@ -1,4 +1,4 @@
-"""`audit` of what was made to hurt: bombs, paths that climb, damage, slowness; and of thousands of archives."""
+"""`audit` of what was made to hurt: bombs, paths that climb, damage, slowness; and of hundreds of archives."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _zeros(write: Any, count: int) -> None:
 def test_bombs(pyctrigger: Command, tmp_path: Path) -> None:
     """A tar of zeros in a file of a few kilobytes, in every compression that can do that: refused before its end."""
     header = tarfile.TarInfo("demo/module.py")
-    header.size = 96 << 20
+    header.size = 66 << 20  # the ratio counts from 64 on
     for suffix, module in (
         ("xz", lzma.LZMAFile),
         ("bz2", bz2.BZ2File),
@@ -81,7 +81,7 @@ def test_bombs(pyctrigger: Command, tmp_path: Path) -> None:
     ):
         with module(tmp_path / f"bomb.tar.{suffix}", "wb") as file:
             file.write(header.tobuf())
-            _zeros(file.write, 97)
+            _zeros(file.write, 67)
 
     outcome = pyctrigger.json("audit", tmp_path)
 
@@ -124,11 +124,11 @@ def test_zip_whose_members_claim_everything(pyctrigger: Command, tmp_path: Path,
     compile_tree(newest, tree)
     path = build_zip(tree, tmp_path / "a.zip")
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("data.bin", "w") as member:
-        _zeros(member.write, 80)
+        _zeros(member.write, 66)
     assert 0 == pyctrigger.text("audit", path).code
 
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("bomb.pyc", "w") as member:
-        _zeros(member.write, 80)
+        _zeros(member.write, 66)
     assert "limit" == failure(pyctrigger.json("audit", path))["kind"]
 
 
@@ -285,39 +285,41 @@ def test_tree_that_is_too_deep(pyctrigger: Command, tmp_path: Path) -> None:
 # -- damage ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_cut_archives(pyctrigger: Command, every_format: dict[str, Path], name: str, tmp_path: Path) -> None:
+def test_cut_archives(pyctrigger: Command, every_format: dict[str, Path], tmp_path: Path) -> None:
     """Wherever it was cut, it can't have been examined as a whole."""
-    whole = every_format[name].read_bytes()
-    end = len(whole)
-    if name.endswith(".tar"):
-        end = whole.rindex(b"ustar")  # behind the last member's content there are only zeros
-    if name.endswith(".deb"):
-        end = len(whole.rstrip(b"\n"))  # ar fills up to an even number of bytes
-    for number, length in enumerate(sorted({0, 1, 5, 59, 100, end // 3, end // 2, end - 20, end - 1})):
-        (tmp_path / f"{number}-{name}").write_bytes(whole[:length])
+    for name, path in every_format.items():
+        whole = path.read_bytes()
+        end = len(whole)
+        if name.endswith(".tar"):
+            end = whole.rindex(b"ustar")  # behind the last member's content there are only zeros
+        if name.endswith(".deb"):
+            end = len(whole.rstrip(b"\n"))  # ar fills up to an even number of bytes
+        for number, length in enumerate(sorted({0, 1, 5, 59, 100, end // 3, end // 2, end - 20, end - 1})):
+            (tmp_path / f"{number}-{name}").write_bytes(whole[:length])
 
     outcome = pyctrigger.json("audit", tmp_path)
 
-    kinds = [archive["failure"] and archive["failure"]["kind"] for archive in outcome.document["archives"]]
-    assert 3 == outcome.code
-    assert {"damaged", "unsupported"} >= set(kinds), outcome.document["archives"]
+    archives = outcome.document["archives"]
+    assert (3, 9 * len(BUILDERS)) == (outcome.code, len(archives))
+    cut = ("damaged", "unsupported")
+    assert [] == [each for each in archives if not each["failure"] or each["failure"]["kind"] not in cut]
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_damaged_archives(pyctrigger: Command, every_format: dict[str, Path], name: str, tmp_path: Path) -> None:
+def test_damaged_archives(pyctrigger: Command, every_format: dict[str, Path], tmp_path: Path) -> None:
     """Any byte of it may be another one: there is always an answer, and none of it is our own fault."""
-    whole = every_format[name].read_bytes()
-    chance = random.Random(name)
-    for number in range(60):
-        broken = bytearray(whole)
-        for _ in range(chance.choice([1, 1, 3, 20])):
-            broken[chance.randrange(min(len(broken), chance.choice([64, 1024, len(broken)])))] = chance.randrange(256)
-        (tmp_path / f"{number}-{name}").write_bytes(broken)
+    for name, path in every_format.items():
+        whole = path.read_bytes()
+        chance = random.Random(name)
+        for number in range(60):
+            broken = bytearray(whole)
+            for _ in range(chance.choice([1, 1, 3, 20])):
+                at = chance.randrange(min(len(broken), chance.choice([64, 1024, len(broken)])))
+                broken[at] = chance.randrange(256)
+            (tmp_path / f"{number}-{name}").write_bytes(broken)
 
     outcome = pyctrigger.json("audit", tmp_path)
 
-    assert 60 == len(outcome.document["archives"])
+    assert 60 * len(BUILDERS) == len(outcome.document["archives"])
     failures = [archive["failure"] for archive in outcome.document["archives"] if archive["failure"]]
     assert [] == [each for each in failures if each["kind"] in DEFECTS]
     assert "" == outcome.err
@@ -506,19 +508,19 @@ def test_unreadable_archives_of_others(pyctrigger: Command, tmp_path: Path, ever
     assert 0 == pyctrigger.text("audit", path).code
 
 
-def test_thousands_of_archives(pyctrigger: Command, tmp_path: Path, every_format: dict[str, Path]) -> None:
+def test_hundreds_of_archives(pyctrigger: Command, tmp_path: Path, every_format: dict[str, Path]) -> None:
     """In parallel, and reported in the same order as one by one."""
     kinds = [path for name, path in every_format.items() if not name.endswith((".xz", ".bz2", ".rpm"))]
-    for number in range(2000):
+    for number in range(500):
         source = kinds[number % len(kinds)]
         (tmp_path / f"{number % 7}").mkdir(exist_ok=True)
-        os.link(source, tmp_path / f"{number % 7}" / f"{number:04}-{source.name}")
+        os.link(source, tmp_path / f"{number % 7}" / f"{number:03}-{source.name}")
     (tmp_path / "3" / "broken.whl").write_bytes(b"PK\x03\x04")
 
     several = pyctrigger.text("audit", "--format", "jsonl", "--jobs", "4", tmp_path)
     one = pyctrigger.text("audit", "--format", "jsonl", "--jobs", "1", tmp_path)
 
-    assert (3, 2001) == (several.code, len(several.out.splitlines()))
+    assert (3, 501) == (several.code, len(several.out.splitlines()))
     assert one.out == several.out
     assert f"{tmp_path}/3/broken.whl: damaged: " in several.err
 

@@ -9,6 +9,7 @@ import pytest
 
 import corpus
 from conftest import absent
+from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def everything_below(directory: Path) -> bytes:
     return b"\n".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
 
 
+@pytest.mark.few_targets
 def test_names(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
     """Any bytes that a name can hold: compiled for that name, idle afterwards, and swept with its source alone."""
     top = os.fsencode(site)
@@ -147,14 +149,17 @@ def test_names(pyctrigger: Command, site: Path, interpreter: Interpreter) -> Non
     assert pyctrigger.json("run", *arguments).counts["fresh"] == len(sources)
     assert snapshot(site) == before
 
-    gone = sources[::2]
+    gone, kept = sources[::2], sources[1::2]
     for path in gone:
         os.unlink(path)
     swept = pyctrigger.text("run", *arguments, "--paths-from", "-", "--null", stdin=b"\0".join(gone))
     assert swept.code == 0
-    kept = sources[1::2]
-    assert len(pycs_below(site)) == 2 * len(kept)
-    assert not_fresh(interpreter, kept) == not_fresh(interpreter, kept, 2) == []
+    ends = [os.fsencode(f".{tag_of(interpreter)}{level}.pyc") for level in ("", ".opt-2")]
+    halves = [os.path.split(path) for path in kept]
+    pycs = [os.path.join(top, b"__pycache__", name[:-3] + end) for top, name in halves for end in ends]
+    assert sorted(pycs) == pycs_below(site)
+    left = snapshot(site)
+    assert [before[path] for path in pycs] == [left[path] for path in pycs]
 
 
 def test_longest_name_that_importlib_can_use(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
@@ -266,7 +271,7 @@ def test_times(pyctrigger: Command, site: Path, interpreter: Interpreter) -> Non
 def test_malice(pyctrigger: Command, site: Path, interpreter: Interpreter, tmp_path: Path) -> None:
     """Whatever a source does to the compiler, it is compiled or named once, and all others are compiled."""
     write_all(site, {name: text.encode() for name, text in MALICE.items()})
-    arguments = configured(tmp_path, interpreter, site, seconds=20, memory="512MiB")
+    arguments = configured(tmp_path, interpreter, site, seconds=20, memory="256MiB")
 
     outcome = pyctrigger.json("run", *arguments)
 
@@ -320,7 +325,7 @@ def test_crash(pyctrigger: Command, site: Path, interpreters: list[Interpreter],
 
 def test_timeout(pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path) -> None:
     """A compilation that would take for ever ends with its CPU time."""
-    arguments = configured(tmp_path, newest, site, seconds=1, memory="8GiB")
+    arguments = configured(tmp_path, newest, site, seconds=0.3, memory="8GiB")
     assert_costs_itself_alone(pyctrigger, site, newest, arguments, nested_finally(40), "timeout")
 
 
