@@ -67,26 +67,33 @@ def bodies(executable: str, sources: Sequence[bytes], *, workers: int, level: in
     return found
 
 
-def bodies_of_levels(executable: str, sources: Sequence[bytes]) -> dict[tuple[bytes, int], str]:
-    """The digest of each source's body at each level, all asked for at once, so that equal ones are compiled once."""
-    levels = [wire.LevelRequest(level) for level in (0, 1, 2)]
+def bodies_of_levels(
+    executable: str, sources: Sequence[bytes], *, together: bool = True
+) -> dict[tuple[bytes, int], str]:
+    """The digest of each source's body at each level: asked for at once, so that equal ones are compiled once, or not
+    `together`, one after the other.
+    """
+    asked = [(0, 1, 2)] if together else [(0,), (1,), (2,)]
 
     def jobs() -> Iterator[Job]:
-        for path in sources:
-            with open(path, "rb") as source:
-                yield Job(wire.request(levels, path, source.read()), path)
+        for levels in asked:
+            requests = [wire.LevelRequest(level) for level in levels]
+            for path in sources:
+                with open(path, "rb") as source:
+                    yield Job(wire.request(requests, path, source.read()), (path, levels))
 
     found: dict[tuple[bytes, int], str] = {}
     with Pool(_probed(executable), Limits(), 2) as pool:
         for job, answer in pool.map(jobs()):
-            assert isinstance(job.context, bytes)
+            assert isinstance(job.context, tuple)
+            path, levels = job.context
             body: bytes | memoryview = b""
-            for level in (0, 1, 2):
+            for number, level in enumerate(levels):
                 kind = getattr(answer, "kind", "lost")
                 if isinstance(answer, wire.Compiled):
-                    body = answer.levels[level].body or body
+                    body = answer.levels[number].body or body
                     kind = hashlib.sha256(body).hexdigest()
-                found[job.context, level] = kind
+                found[path, level] = kind
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bytes_of_workers import bodies, bodies_of_levels
+from bytes_of_workers import bodies_of_levels
 from packages import not_fresh, pycs_below, sources_below, write_tree
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def test_every_level_is_what_it_is_alone(interpreter: Interpreter, tmp_path: Pat
 
     together = bodies_of_levels(interpreter.path, sources)
 
-    alone = {level: bodies(interpreter.path, sources, workers=1, level=level) for level in (0, 1, 2)}
-    assert {(path, level): body for level, found in alone.items() for path, body in found.items()} == together
+    assert bodies_of_levels(interpreter.path, sources, together=False) == together
 
 
 def names_of_files(site: Path, name: str) -> list[set[str]]:

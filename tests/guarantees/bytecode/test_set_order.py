@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import corpus
-from bytes_of_workers import PAIRS, bodies, bodies_of_levels
+from bytes_of_workers import PAIRS, bodies_of_levels
 from packages import sources_below, write_tree
 from pyctrigger.interpreter import child
 
@@ -70,8 +70,7 @@ def test_each_level_is_what_it_is_alone(interpreter: Interpreter, tmp_path: Path
 
     together = bodies_of_levels(interpreter.path, sources)
 
-    alone = {level: bodies(interpreter.path, sources, workers=2, level=level) for level in (0, 1, 2)}
-    assert {(path, level): body for level, found in alone.items() for path, body in found.items()} == together
+    assert bodies_of_levels(interpreter.path, sources, together=False) == together
     assert together[sources[1], 0] != together[sources[1], 1] == together[sources[1], 2]
 
 

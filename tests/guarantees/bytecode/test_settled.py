@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
@@ -182,26 +183,38 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("touched", [[], ["package"]], ids=["everything", "a hook's path"])
+@pytest.mark.parametrize("is_touched", [False, True], ids=["everything", "a hook's paths"])
 def test_every_change_is_noticed(
-    pyctrigger: Command, settled: Path, scope: list[str], newest: Interpreter, change: str, touched: list[str]
+    pyctrigger: Command, site: Path, scope: list[str], newest: Interpreter, is_touched: bool
 ) -> None:
     """What was added, removed or replaced in known directories is fixed by the next run, and nothing else is done."""
-    alter, expected = CHANGES[change]
-    alter(settled / "package", tag_of(newest))
-    paths = [settled / name for name in touched]
+    packages = {name: site / f"package{number}" for number, name in enumerate(CHANGES)}
+    for package in packages.values():
+        write_tree(package, {name.partition("/")[2]: text for name, text in PACKAGE.items()})
+    assert pyctrigger.json("run", *scope).counts["compiled"] == SOURCES * len(packages)
+    settle(pyctrigger, site, scope)
+    settled = {key(package / name) for package in packages.values() for name in ("", "inner", "data/deep")}
+    assert settled < rows(pyctrigger).keys()
+    for name, (alter, _) in CHANGES.items():
+        alter(packages[name], tag_of(newest))
+    paths = [*packages.values()] if is_touched else []
     dry = pyctrigger.json("run", *scope, "--dry-run", *paths)
 
     run = pyctrigger.json("run", *scope, *paths)
 
-    done = {name: count for name, count in run.counts.items() if count and name != "fresh"}
-    assert (0, expected) == (run.code, done)
-    assert sum(expected.values()) == len(dry.run["actions"])
-    sources = sources_below(settled / "package")
-    assert run.counts["fresh"] + run.counts["compiled"] == len(sources) + (0 if touched else 2)
+    expected = {name: sum(counts.values()) for name, (_, counts) in CHANGES.items()}
+    planned = [action["path"] for action in dry.run["actions"]]
+    assert expected == {
+        name: sum(path.startswith(f"{package}/") for path in planned) for name, package in packages.items()
+    }
+    assert sum(expected.values()) == len(planned)
+    done = Counter({name: count for name, count in run.counts.items() if name != "fresh"})
+    assert (0, sum((Counter(counts) for _, counts in CHANGES.values()), Counter())) == (run.code, +done)
+    sources = [path for path in sources_below(site) if b"/other/" not in path]
+    assert run.counts["fresh"] + run.counts["compiled"] == len(sources) + (0 if is_touched else 2)
     assert [] == not_fresh(newest, sources)
-    assert len(sources) == len(pycs_below(settled / "package"))
+    for package in packages.values():
+        assert len(sources_below(package)) == len(pycs_below(package))
     assert pyctrigger.json("verify", *scope).code == 0
 
 
@@ -303,23 +316,24 @@ def test_what_is_gone_is_forgotten(pyctrigger: Command, settled: Path, scope: li
 
 
 @pytest.mark.parametrize("column", ["terms", "below", "sources", "seen"])
-@pytest.mark.parametrize("value", [b"", b"\xff" * 40, b"..", b"a\0b", "text", 7])
 def test_a_damaged_row_is_worth_nothing(
-    pyctrigger: Command, settled: Path, scope: list[str], column: str, value: object
+    pyctrigger: Command, settled: Path, scope: list[str], tmp_path: Path, column: str
 ) -> None:
     """Whatever the manifest contains, a run succeeds, leaves the tree as it was, and touches nothing else."""
-    write_tree(settled.parent, {"beside.py": "", "unrelated/m.py": ""})
-    database = manifest(pyctrigger)
-    database.execute(f"update settled set {column} = ?", (value,))
-    database.close()
-    before = snapshot(settled.parent)
+    outside = write_tree(tmp_path / "outside", {"beside.py": "", "unrelated/m.py": ""})
+    undamaged = [(directory, *values) for directory, values in rows(pyctrigger).items()]
+    before = snapshot(settled), snapshot(outside)
+    for value in (b"", b"\xff" * 40, b"..", b"a\0b", "text", 7):
+        database = manifest(pyctrigger)
+        database.execute("delete from settled")
+        database.executemany(f"insert into settled values ({', '.join('?' * len(undamaged[0]))})", undamaged)
+        database.execute(f"update settled set {column} = ?", (value,))
+        database.close()
 
-    run = pyctrigger.json("run", *scope)
+        run = pyctrigger.json("run", *scope)
 
-    assert (0, 0, 0) == (run.code, run.counts["compiled"], run.counts["removed"])
-    assert {path: entry for path, entry in before.items() if b"state" not in path} == {
-        path: entry for path, entry in snapshot(settled.parent).items() if b"state" not in path
-    }
+        assert (0, 0, 0) == (run.code, run.counts["compiled"], run.counts["removed"]), value
+        assert before == (snapshot(settled), snapshot(outside)), value
 
 
 def test_a_purge_takes_what_was_settled(pyctrigger: Command, settled: Path, scope: list[str]) -> None:
