@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def test_every_source_gets_bytecode_that_the_target_accepts(
     assert snapshot(site) == before
 
 
+@pytest.mark.few_targets
 def test_what_lost_its_source_goes_with_the_directories_that_this_empties(
     pyctrigger: Command, site: Path, interpreter: Interpreter
 ) -> None:

@@ -149,7 +149,7 @@ def test_traps_work(traps: Traps, interpreter: Interpreter) -> None:
 
 
 def test_environment_and_current_directory_have_no_say(
-    isolated: Command, site: Path, traps: Traps, interpreter: Interpreter, tmp_path: Path
+    isolated: Command, site: Path, traps: Traps, interpreter: Interpreter, newest: Interpreter, tmp_path: Path
 ) -> None:
     """In the worst environment the bytes are those of the best, and no foreign code runs."""
     write_tree(
@@ -169,10 +169,10 @@ def test_environment_and_current_directory_have_no_say(
     assert (0, 5, []) == (outcome.code, outcome.counts["compiled"], outcome.failures)
     assert contents(site) == expected
     assert not (tmp_path / "prefix").exists()
-    for level in (0, 1, 2):
-        assert not_fresh(interpreter, sources_below(site), level) == []
     before = snapshot(site)
-    for verb in ("run", "repair", "verify", "sweep", "status"):
+    # What starts nothing else in the target than a run does is asked about one target alone.
+    verbs = ("run", "repair", "verify", "sweep", "status") if interpreter == newest else ("repair",)
+    for verb in verbs:
         outcome = isolated.json(verb, *arguments, env=traps.environment(interpreter), cwd=traps.modules)
         assert (0, []) == (outcome.code, outcome.document["errors"])
     assert snapshot(site) == before
