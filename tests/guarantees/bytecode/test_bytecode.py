@@ -56,7 +56,7 @@ def test_hash_based_code_is_what_py_compile_writes(
     """With the hash that the target computes, of sources of every length; 3.6 knows none, says so, and gets
     timestamps. (For real sources see test_real_packages.py.)
     """
-    write_tree(site, {f"m{count}.py": "#" * count for count in range(17)})
+    write_tree(site, {f"m{count}.py": "#" * count for count in range(10)})
     write_tree(site, {"long.py": "x = '\u00e9'\n" * 1000, "code.py": "def f(x=(1, 2)):\n    return [x, {'y': x.z}]\n"})
     some = sources_below(site)
     for mode in ("checked-hash", "unchecked-hash"):
@@ -120,8 +120,8 @@ def test_mode_changes_without_force_and_idles(pyctrigger: Command, site: Path, i
         again = pyctrigger.json("run", *arguments, "--invalidation-mode", mode)
         assert (0, 0, 3) == (again.code, again.counts["compiled"], again.counts["fresh"])
         assert snapshot(site) == before
-        for level in (0, 1):
-            assert not_fresh(interpreter, sources_below(site), level) == []
+        assert not_fresh(interpreter, sources_below(site)) == []
+    assert not_fresh(interpreter, sources_below(site), 1) == []
 
 
 def test_changed_source_is_seen_in_every_mode(pyctrigger: Command, site: Path, newest: Interpreter) -> None:

@@ -82,7 +82,7 @@ def nested_finally(depth: int) -> str:
 #: What makes some compiler crash, recurse, run out of memory, or make what marshal refuses; no two of them agree.
 MALICE = {
     "comprehensions": "x = " + "[" * 60 + SECRET + f" for {SECRET} in b]" * 60,
-    "lambdas": "x = " + "lambda:" * 1500 + SECRET,
+    "lambdas": "x = " + "lambda:" * 1100 + SECRET,
     "attributes": SECRET + ".b" * 100_000,
     "calls": SECRET + "()" * 50_000,
     "signs": "x = " + "-" * 100_000 + SECRET,
@@ -135,7 +135,7 @@ def test_names(pyctrigger: Command, site: Path, interpreter: Interpreter) -> Non
     top = os.fsencode(site)
     for directory in DIRECTORIES:
         os.mkdir(os.path.join(top, directory))
-        for name in NAMES if directory == b"plain" else NAMES[::17]:
+        for name in NAMES if directory == b"plain" else NAMES[::40]:
             with open(os.path.join(top, directory, name), "wb") as source:
                 source.write(b"name = %a\n" % name)
     arguments = ["--python", interpreter.path, "--site-dir", str(site), "--optimize", "0,2"]

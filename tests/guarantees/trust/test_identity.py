@@ -104,8 +104,9 @@ def test_every_act_is_that_of_the_account(stage: Stage, where: str) -> None:
     os.utime(site / "pkg/a.py", (1, 1))
     assert {"refreshed": 1, "fresh": 1} == does("run")
     assert {"fresh": 2} == does("verify")
-    assert {"fresh": 2} == does("status")
-    assert {"fresh": 2} == does("run", "--hook")
+    if where == "site":
+        assert {"fresh": 2} == does("status")
+        assert {"fresh": 2} == does("run", "--hook")
     for pyc in stage.top.rglob("*.pyc"):
         os.truncate(pyc, 20)
     assert {"compiled": 2} == does("repair")
@@ -430,6 +431,7 @@ def test_without_proc_it_is_the_same(stage: Stage) -> None:
 _THREADED = """
 import os, sys, threading, time
 from pyctrigger import run_trigger
+sys.setswitchinterval(1e-4)  # else each call of the first thread waits for the others, 5 ms for each
 seen, ends = set(), []
 def watch():
     while not ends:

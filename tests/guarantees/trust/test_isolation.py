@@ -158,7 +158,7 @@ def test_environment_and_current_directory_have_no_say(
     traps.set_site(site)
     plain = Command(tmp_path / "plain state")
     arguments = ["--python", interpreter.path, "--site-dir", str(site), "--optimize", "0,1,2"]
-    plain.json("run", *arguments, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    plain.json("run", *arguments)
     expected = contents(site)
     assert len(expected) == 15
     for pyc in expected:
@@ -206,6 +206,7 @@ def test_virtual_environment_runs_none_of_its_code(
     assert traps.sprung == []
 
 
+@pytest.mark.few_targets
 def test_interpreter_is_never_searched_for_on_path(
     isolated: Command, site: Path, traps: Traps, interpreter: Interpreter
 ) -> None:

@@ -337,7 +337,7 @@ def test_a_name_swapped_for_a_link_at_any_moment_leads_nobody_out(
 ) -> None:
     """Root works on a tree that somebody else may write: between two system calls a directory becomes a link."""
     tag = tag_of(newest)
-    modules = [f"module{number}.py" for number in range(20)]
+    modules = [f"module{number}.py" for number in range(12)]
     files = {**tempting(tag), **dict.fromkeys(modules, f"password = '{SECRET}'\n")}
     victim = write_tree(tmp_path / "victim/package", files).parent
     (victim / "package/hollow/__pycache__").mkdir(parents=True)
