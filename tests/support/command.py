@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from warm_program import Ended
+
 Argument = Union[str, bytes, "os.PathLike[str]"]
 
 _PROGRAM = [sys.executable, "-m", "pyctrigger"]
@@ -111,10 +113,9 @@ class Command:
         """Run it with text output. More `options` go to `subprocess.run` (user, group, preexec_fn, …)."""
         line = self.command_line(verb, arguments)
         environment = {**os.environ, **(env or {})}
-        child = None
-        if self.program == _PROGRAM and not options:
-            directory = os.fsdecode(cwd or os.getcwd())
-            child = warm_program.run(line[len(_PROGRAM) :], stdin, environment, directory, PATIENCE)
+        child: Ended | subprocess.CompletedProcess[bytes] | None = None
+        if not options:
+            child = self.fork(line, stdin, environment, os.fsdecode(cwd or os.getcwd()))
         if child is None:
             child = subprocess.run(
                 line,
@@ -127,6 +128,14 @@ class Command:
                 **options,
             )
         return Outcome(child.returncode, child.stdout.decode(), child.stderr.decode())
+
+    def fork(
+        self, line: list[bytes], stdin: bytes, env: Mapping[str, str], cwd: str, patience: float = PATIENCE
+    ) -> Ended | None:
+        """Run a whole command line in a process that is forked from a warm one; None where it has to be started."""
+        if self.program != _PROGRAM:
+            return None
+        return warm_program.run(line[len(_PROGRAM) :], stdin, env, cwd, patience)
 
     def json(self, verb: str, *arguments: Argument, **options: Any) -> Outcome:
         """Run it for a program; the object on standard output is read, and its exit code compared."""

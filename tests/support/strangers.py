@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from command import PATIENCE
+from warm_program import Ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ MOST_SECONDS = 5.0
 #: Seconds that an ordinary run takes on an idle machine, with some to spare.
 _ORDINARY = 2.0
 MOST_MEMORY = 200 << 20
+#: Seconds.
+_HANGS = PATIENCE / 3
 _SPARSE = 100 << 30
 _ENDLESS = (
     "create view {name} as with recursive endless(path, name, key, hnum, blob, id, package_id, directory) as"
@@ -155,6 +158,19 @@ def is_in_time(cost: Cost, control: Callable[[], Cost]) -> bool:
     return cost.seconds < MOST_SECONDS + _ORDINARY or cost.seconds < MOST_SECONDS + 3 * control().seconds
 
 
+def run_measured(pyctrigger: Command, verb: str, *arguments: Argument) -> Cost:
+    """Run it, and measure what it takes, whichever process hangs."""
+    line = pyctrigger.command_line(verb, ["--json", *arguments])
+    began = time.monotonic()
+    try:
+        ended = pyctrigger.fork(line, b"", os.environ, os.getcwd(), _HANGS) or _watched(line)
+    except subprocess.TimeoutExpired:
+        return Cost(-9, {"runs": []}, "it hung", time.monotonic() - began, 0)
+    seconds = time.monotonic() - began
+    document = json.loads(ended.stdout) if ended.stdout else {"runs": []}
+    return Cost(ended.returncode, document, ended.stderr.decode(), seconds, ended.memory)
+
+
 #: A small parent: a child's peak begins with that of the process that it was forked from.
 _WATCH = """
 import os, resource, subprocess, sys
@@ -164,12 +180,11 @@ sys.exit(code)
 """
 
 
-def run_measured(pyctrigger: Command, verb: str, *arguments: Argument) -> Cost:
-    """Run it, and measure what it takes, whichever process hangs."""
-    began = time.monotonic()
+def _watched(line: list[bytes]) -> Ended:
+    """The same command, started anew. Raises `TimeoutExpired`."""
     reader, writer = os.pipe()
     child = subprocess.Popen(
-        [sys.executable, "-S", "-c", _WATCH, str(writer), *pyctrigger.command_line(verb, ["--json", *arguments])],
+        [sys.executable, "-S", "-c", _WATCH, str(writer), *line],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -178,16 +193,14 @@ def run_measured(pyctrigger: Command, verb: str, *arguments: Argument) -> Cost:
     )
     os.close(writer)
     try:
-        out, err = child.communicate(timeout=PATIENCE / 3)
-        peak = int(os.read(reader, 32) or b"0") << 10
+        out, err = child.communicate(timeout=_HANGS)
+        return Ended(child.returncode, out, err, int(os.read(reader, 32) or b"0") << 10)
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
-        return Cost(-9, {"runs": []}, "it hung", time.monotonic() - began, 0)
+        raise
     finally:
         os.close(reader)
-    document = json.loads(out) if out else {"runs": []}
-    return Cost(child.returncode, document, err.decode(), time.monotonic() - began, peak)
 
 
 @contextlib.contextmanager

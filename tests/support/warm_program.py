@@ -29,13 +29,14 @@ import threading
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LENGTH = struct.Struct("!Q")
 _NUMBER = struct.Struct("!i")
+_END = struct.Struct("!iQ")
 #: Bytes that a pipe takes when nobody reads it yet, anywhere.
 _PIPE_SIZE = 4096
 _STATUS = Path("/proc/self/status")
@@ -46,9 +47,17 @@ _READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ")
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
-def run(
-    arguments: list[bytes], stdin: bytes, env: Mapping[str, str], cwd: str, patience: float
-) -> subprocess.CompletedProcess[bytes] | None:
+class Ended(NamedTuple):
+    """What a command left behind."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+    memory: int
+    """Bytes of the command or a child of its, whichever had more at once."""
+
+
+def run(arguments: list[bytes], stdin: bytes, env: Mapping[str, str], cwd: str, patience: float) -> Ended | None:
     """The command, as it ended; None if it has to be started anew. Raises `TimeoutExpired` as `subprocess.run` does."""
     if "PYCTRIGGER_TEST_COLD" in os.environ or len(stdin) > _PIPE_SIZE or not _STATUS.exists():
         return None
@@ -76,7 +85,7 @@ class WarmProgram:
 
     def run(
         self, arguments: list[bytes], stdin: bytes, env: Mapping[str, str], cwd: str, patience: float
-    ) -> subprocess.CompletedProcess[bytes] | None:
+    ) -> Ended | None:
         """As the function of that name; None as well while another thread is in it."""
         if _what_is_inherited(env) != self._inherited or not self._lock.acquire(blocking=False):
             return None
@@ -91,28 +100,24 @@ class WarmProgram:
             self._channel.sendall(request)
             for descriptor in theirs:
                 os.close(descriptor)
-            return self._wait(arguments, (out[0], err[0]), patience)
+            return self._wait((out[0], err[0]), patience)
         finally:
             self._lock.release()
 
-    def _wait(
-        self, arguments: list[bytes], streams: tuple[int, int], patience: float
-    ) -> subprocess.CompletedProcess[bytes]:
-        command = self._receive()
+    def _wait(self, streams: tuple[int, int], patience: float) -> Ended:
+        (command,) = self._receive(_NUMBER)
         try:
             said = _read_all(streams, patience)
         except BaseException:
             os.kill(command, signal.SIGKILL)
-            self._receive()
+            self._receive(_END)
             raise
-        status = self._receive()
+        status, memory = self._receive(_END)
         code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        return subprocess.CompletedProcess(arguments, code, *said)
+        return Ended(code, *said, memory)
 
-    def _receive(self) -> int:
-        (number,) = _NUMBER.unpack(self._channel.recv(_NUMBER.size, socket.MSG_WAITALL))
-        assert isinstance(number, int)
-        return number
+    def _receive(self, numbers: struct.Struct) -> tuple[int, ...]:
+        return numbers.unpack(self._channel.recv(numbers.size, socket.MSG_WAITALL))
 
     def _end(self) -> None:
         """Close it, and wait for it, so that its time is counted as ours."""
@@ -128,7 +133,7 @@ def _what_is_inherited(env: Mapping[str, str]) -> list[object]:
     return [lines, settings, os.getpriority(os.PRIO_PROCESS, 0), *map(resource.getrlimit, _LIMITS)]
 
 
-def _read_all(streams: tuple[int, int], patience: float) -> list[bytes]:
+def _read_all(streams: tuple[int, int], patience: float) -> tuple[bytes, bytes]:
     """Returns what comes from each, until all have ended, and closes them."""
     said = dict.fromkeys(streams, b"")
     deadline = time.monotonic() + patience
@@ -147,7 +152,7 @@ def _read_all(streams: tuple[int, int], patience: float) -> list[bytes]:
     finally:
         for stream in streams:
             os.close(stream)
-    return list(said.values())
+    return said[streams[0]], said[streams[1]]
 
 
 def _serve() -> None:
@@ -172,7 +177,8 @@ def _serve() -> None:
         for stream in streams:
             os.close(stream)
         channel.sendall(_NUMBER.pack(pid))
-        channel.sendall(_NUMBER.pack(os.waitpid(pid, 0)[1]))
+        _, status, usage = os.wait4(pid, 0)
+        channel.sendall(_END.pack(status, usage.ru_maxrss << 10))
 
 
 def _import_everything() -> None:
