@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
 import warm_program
+from warm_program import Call, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from warm_program import Ended
-
 Argument = Union[str, bytes, "os.PathLike[str]"]
 
+#: Options of `subprocess.run`'s that a fork can do.
+_OF_ACCOUNTS = {"user", "group", "extra_groups", "umask"}
 _PROGRAM = [sys.executable, "-m", "pyctrigger"]
 
 #: Verbs that have no option for it.
@@ -93,6 +94,8 @@ class Command:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.program = list(_PROGRAM)
+        self.warm = tuple(_PROGRAM)
+        """The program that is forked where it is the one to be started."""
 
     def command_line(self, verb: str, arguments: Sequence[Argument]) -> list[bytes]:
         """The whole command line, with `--state-dir` unless the arguments decide about state."""
@@ -114,8 +117,8 @@ class Command:
         line = self.command_line(verb, arguments)
         environment = {**os.environ, **(env or {})}
         child: Ended | subprocess.CompletedProcess[bytes] | None = None
-        if not options:
-            child = self.fork(line, stdin, environment, os.fsdecode(cwd or os.getcwd()))
+        if options.keys() <= _OF_ACCOUNTS:
+            child = self.fork(line, Call([], stdin, environment, os.fsdecode(cwd or os.getcwd()), options))
         if child is None:
             child = subprocess.run(
                 line,
@@ -129,13 +132,11 @@ class Command:
             )
         return Outcome(child.returncode, child.stdout.decode(), child.stderr.decode())
 
-    def fork(
-        self, line: list[bytes], stdin: bytes, env: Mapping[str, str], cwd: str, patience: float = PATIENCE
-    ) -> Ended | None:
+    def fork(self, line: list[bytes], call: Call, patience: float = PATIENCE) -> Ended | None:
         """Run a whole command line in a process that is forked from a warm one; None where it has to be started."""
-        if self.program != _PROGRAM:
+        if tuple(self.program) != self.warm:
             return None
-        return warm_program.run(line[len(_PROGRAM) :], stdin, env, cwd, patience)
+        return warm_program.run(self.warm, call._replace(arguments=line[len(self.warm) :]), patience)
 
     def json(self, verb: str, *arguments: Argument, **options: Any) -> Outcome:
         """Run it for a program; the object on standard output is read, and its exit code compared."""

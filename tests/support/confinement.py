@@ -20,6 +20,7 @@ from conftest import absent
 from environment import CHECKOUT
 from interpreters import find_interpreters
 from system_tools import find_tool
+from warm_program import ENTRY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,7 +93,7 @@ def command_for(uid: int, state: Path) -> Command | None:
     if program is None:
         return None
     command = Command(state)
-    command.program = list(program)
+    command.program, command.warm = list(program), program
     return command
 
 
@@ -102,7 +103,7 @@ def _program_for(uid: int) -> tuple[str, ...] | None:
     setting = f"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, {str(_application())!r})\n"
     for path in usable_by(uid):
         if _succeeds([path, "-c", setting + _TRIAL], uid):
-            return path, "-c", setting + "from pyctrigger.cli import main; sys.exit(main())"
+            return path, "-c", setting + ENTRY
     return None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from command import PATIENCE
-from warm_program import Ended
+from warm_program import Call, Ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -163,7 +163,7 @@ def run_measured(pyctrigger: Command, verb: str, *arguments: Argument) -> Cost:
     line = pyctrigger.command_line(verb, ["--json", *arguments])
     began = time.monotonic()
     try:
-        ended = pyctrigger.fork(line, b"", os.environ, os.getcwd(), _HANGS) or _watched(line)
+        ended = pyctrigger.fork(line, Call([], b"", os.environ, os.getcwd()), _HANGS) or _watched(line)
     except subprocess.TimeoutExpired:
         return Cost(-9, {"runs": []}, "it hung", time.monotonic() - began, 0)
     seconds = time.monotonic() - began

@@ -3,7 +3,8 @@
 Python's start and our imports are four fifths of an ordinary command's processor time, and what is tested is mostly the
 rest. A call has a process of its own, with its streams, arguments, environment, directory and exit. Whatever else a
 process takes over from its parent is compared, and where it differs the command is started anew; so it is, too, where
-`PYCTRIGGER_TEST_COLD` is set, and on a system without /proc.
+`PYCTRIGGER_TEST_COLD` is set, and on a system without /proc. For other accounts there is a second such program, of the
+copy that they may read: as root, which each of its children gives up.
 
 Run as a program, this is the one that forks, with the descriptor of a socket as argument. A request is a length, with
 the three standard streams, and so many bytes of JSON; the answer is the process, and later how it ended.
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import array
 import atexit
+import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -29,10 +32,10 @@ import threading
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _LENGTH = struct.Struct("!Q")
 _NUMBER = struct.Struct("!i")
@@ -44,6 +47,9 @@ _STATUS = Path("/proc/self/status")
 _INHERITED = ("Umask", "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "SigBlk", "SigIgn", "CapEff", "CapBnd")
 #: What Python, its locale and its clock read once, when they start.
 _READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ")
+#: How a program begins its work that is started with -c, and has said where its modules are.
+ENTRY = "from pyctrigger.cli import main; sys.exit(main())"
+_SET_DUMPABLE = 4  # prctl(2)
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
@@ -57,43 +63,63 @@ class Ended(NamedTuple):
     """Bytes of the command or a child of its, whichever had more at once."""
 
 
-def run(arguments: list[bytes], stdin: bytes, env: Mapping[str, str], cwd: str, patience: float) -> Ended | None:
-    """The command, as it ended; None if it has to be started anew. Raises `TimeoutExpired` as `subprocess.run` does."""
-    if "PYCTRIGGER_TEST_COLD" in os.environ or len(stdin) > _PIPE_SIZE or not _STATUS.exists():
+class Call(NamedTuple):
+    """A command, and what it is started with."""
+
+    arguments: list[bytes]
+    stdin: bytes
+    env: Mapping[str, str]
+    cwd: str
+    account: Mapping[str, Any] = {}
+    """Options of `subprocess.run`'s: user, group, extra_groups, umask."""
+
+
+def run(program: tuple[str, ...], call: Call, patience: float) -> Ended | None:
+    """The command, as it ended; None if it has to be started anew. Raises `TimeoutExpired` as `subprocess.run` does.
+
+    `program` is `python -m pyctrigger`, which only this account may read, or `python -c` with an `ENTRY` at its end.
+    """
+    allowed = {"umask"} if "-m" in program else {"umask", "user", "group", "extra_groups"}
+    if "PYCTRIGGER_TEST_COLD" in os.environ or len(call.stdin) > _PIPE_SIZE or not _STATUS.exists():
         return None
-    return _warm_program(os.getpid()).run(arguments, stdin, env, cwd, patience)
+    return _warm_program(os.getpid(), program).run(call, patience) if call.account.keys() <= allowed else None
 
 
 @cache
-def _warm_program(pid: int) -> WarmProgram:
-    return WarmProgram(pid)
+def _warm_program(pid: int, program: tuple[str, ...]) -> WarmProgram:
+    return WarmProgram(pid, program)
 
 
 class WarmProgram:
     """The process that forks, as a child of this one."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, program: tuple[str, ...]) -> None:
         self._pid = pid
         self._inherited = _what_is_inherited(os.environ)
         self._lock = threading.Lock()
         self._channel, theirs = socket.socketpair()
+        line = [program[0], __file__]
+        if program[1] == "-c":
+            source = Path(__file__).read_text(encoding="utf-8")
+            line = [*program[:2], program[2].removesuffix(ENTRY) + f"exec({source!r})"]
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                [*line, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                cwd="/" if program[1] == "-c" else None,
             )
         atexit.register(self._end)
 
-    def run(
-        self, arguments: list[bytes], stdin: bytes, env: Mapping[str, str], cwd: str, patience: float
-    ) -> Ended | None:
+    def run(self, call: Call, patience: float) -> Ended | None:
         """As the function of that name; None as well while another thread is in it."""
-        if _what_is_inherited(env) != self._inherited or not self._lock.acquire(blocking=False):
+        if _what_is_inherited(call.env) != self._inherited or not self._lock.acquire(blocking=False):
             return None
         try:
-            words = list(map(os.fsdecode, arguments))
-            request = json.dumps({"arguments": words, "environment": dict(env), "directory": cwd}).encode()
+            words = {"arguments": list(map(os.fsdecode, call.arguments)), "account": dict(call.account)}
+            request = json.dumps({**words, "environment": dict(call.env), "directory": call.cwd}).encode()
             (reading, writing), out, err = os.pipe(), os.pipe(), os.pipe()
-            os.write(writing, stdin)
+            os.write(writing, call.stdin)
             os.close(writing)
             theirs = array.array("i", [reading, out[1], err[1]])
             self._channel.sendmsg([_LENGTH.pack(len(request))], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, theirs)])
@@ -129,7 +155,7 @@ class WarmProgram:
 def _what_is_inherited(env: Mapping[str, str]) -> list[object]:
     """Returns what a process takes over from its parent beside streams, environment and directory."""
     lines = [line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith(_INHERITED)]
-    settings = {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
+    settings = {name: value for name, value in env.items() if value and name.startswith(_READ_AT_START)}
     return [lines, settings, os.getpriority(os.PRIO_PROCESS, 0), *map(resource.getrlimit, _LIMITS)]
 
 
@@ -186,11 +212,14 @@ def _import_everything() -> None:
     package = importlib.import_module("pyctrigger")
     for module in pkgutil.walk_packages(package.__path__, "pyctrigger."):
         if ".remote" not in module.name and not module.name.endswith(".child"):  # what targets run
-            importlib.import_module(module.name)
+            with contextlib.suppress(ImportError):  # of an extra that isn't there
+                importlib.import_module(module.name)
 
 
-def _become(streams: list[int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
-    """Take over the streams, the arguments, the environment and the directory of the caller."""
+def _become(
+    streams: list[int], arguments: list[str], environment: dict[str, str], directory: str, account: dict[str, Any]
+) -> None:
+    """Take over the streams, the arguments, the environment, the directory and the account of the caller."""
     for number, (name, stream) in enumerate(zip(("stdin", "stdout", "stderr"), streams)):
         os.dup2(stream, number)
         os.close(stream)
@@ -198,15 +227,33 @@ def _become(streams: list[int], arguments: list[str], environment: dict[str, str
         renewed = open(number, ours.mode, encoding=ours.encoding, errors=ours.errors, closefd=False)  # noqa: SIM115
         setattr(sys, name, renewed)
     os.chdir(directory)
-    sys.path[0] = directory  # as -m has it
+    _become_account(**account)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv[:] = [sys.modules["pyctrigger.__main__"].__file__ or "", *arguments]
+    if sys.argv[0] != "-c":
+        sys.path[0] = directory  # as -m has it
+        sys.argv[0] = sys.modules["pyctrigger.__main__"].__file__ or ""
+    sys.argv[1:] = arguments
+
+
+def _become_account(
+    user: int | None = None, group: int | None = None, extra_groups: Sequence[int] | None = None, umask: int = -1
+) -> None:
+    """As `subprocess` does it before it executes the command."""
+    if umask >= 0:
+        os.umask(umask)
+    if extra_groups is not None:
+        os.setgroups(extra_groups)
+    if group is not None:
+        os.setregid(group, group)
+    if user is not None:
+        os.setreuid(user, user)
+        ctypes.CDLL(None).prctl(_SET_DUMPABLE, 1, 0, 0, 0)  # as execve(2) does: /proc/self is the account's
 
 
 if __name__ == "__main__":
     _serve()
-    code = importlib.import_module("pyctrigger.__main__").main()
+    code = importlib.import_module("pyctrigger.cli" if sys.argv[0] == "-c" else "pyctrigger.__main__").main()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # Python's own end would take down all modules, which is half of the time
