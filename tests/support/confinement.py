@@ -20,7 +20,7 @@ from conftest import absent
 from environment import CHECKOUT
 from interpreters import find_interpreters
 from system_tools import find_tool
-from warm_program import ENTRY
+from warm_program import ENTRY, PROCESSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -234,8 +234,12 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that the first thread of `pid` has started, running or not yet reaped; none where it is gone."""
+    """The processes that the first thread of `pid` has started, running or not yet reaped; none where it is gone.
+
+    Without those that the tests themselves keep.
+    """
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+    return [child for child in found if child not in PROCESSES]

@@ -90,6 +90,10 @@ def _warm_program(pid: int, program: tuple[str, ...]) -> WarmProgram:
     return WarmProgram(pid, program)
 
 
+#: Process ids of those that run: no part of what a test started.
+PROCESSES: set[int] = set()
+
+
 class WarmProgram:
     """The process that forks, as a child of this one."""
 
@@ -109,6 +113,7 @@ class WarmProgram:
                 stdin=subprocess.DEVNULL,
                 cwd="/" if program[1] == "-c" else None,
             )
+        PROCESSES.add(self._process.pid)
         atexit.register(self._end)
 
     def run(self, call: Call, patience: float) -> Ended | None:
