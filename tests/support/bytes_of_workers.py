@@ -32,6 +32,8 @@ PAIRS = {
     "annotated-2": "x = '{', '}', '{{', '}}', '(', ')', '[', ']', ':', '.'\n",
     "codec-1": "# coding: cp1250\nx = 'a'\n",
     "codec-2": "Codec = IncrementalEncoder = StreamReader = getregentry = decoding_table = encoding_table = 1\n",
+    "code-1": "x = '<module>', '<lambda>', '<listcomp>', 'f.<locals>.<lambda>'\n",
+    "code-2": "def f(): return lambda: 0, lambda: [a for a in b]\n",
     "addresses-1": "x in {" + ", ".join(f"(None, {n << 12}), (..., {n << 12}, 'n{n}')" for n in range(60)) + "}\n",
     "addresses-2": "a = ('b', None), 'c'\nassert d in {('b', None), (('e', None), 'c'), ('c', ...), 'e', (..., 'd')}\n"
     "def f(g): return g in {('b', None), (('e', None), 'c'), ('c', ...), 'e', (..., 'd')}\nh = ('e', None)\n",
