@@ -292,8 +292,7 @@ class Pool:
             worker.retiring = True
             self._remove_worker(worker)
             if isinstance(answer, Failed) and answer.kind == "memory":
-                limit = worker.limits.memory if is_memory_ours(worker.limits) else 0
-                yield job, Lost("memory", answer.name, limit)
+                yield job, _lost_to_memory(answer.name, worker.limits)
                 return
         elif isinstance(answer, Compiled):
             microseconds = sum(level.microseconds for level in answer.levels)
@@ -335,6 +334,8 @@ class Pool:
             # Any process may send a SIGPROF; our timer doesn't expire before that time is used up.
             limit = limits.file_timeout if spent >= _ENOUGH_OF_LIMIT * limits.file_timeout else 0
             yield culprit, Lost("timeout", f"more than {limits.file_timeout:g} s of CPU time", limit)
+        elif culprit.is_retry and worker.ran_out_of_memory(returncode):
+            yield culprit, _lost_to_memory(MemoryError.__name__, limits)
         elif culprit.is_retry:
             yield culprit, Lost("crash", f"the compiler ended: {describe_death(returncode)}")
         else:
@@ -344,6 +345,11 @@ class Pool:
     def _remove_worker(self, worker: Worker) -> None:
         self._workers.remove(worker)
         worker.reap()
+
+
+def _lost_to_memory(message: str, limits: Limits) -> Lost:
+    """Returns the answer for a source that took too much memory alone in a new worker."""
+    return Lost("memory", message, limits.memory if is_memory_ours(limits) else 0)
 
 
 def _is_retrying(worker: Worker) -> bool:

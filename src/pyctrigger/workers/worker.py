@@ -86,7 +86,8 @@ class Worker:
         self._stderr = b""
         self._frames = FrameReader(largest_answer(0))
         self._unsent: deque[Buffer] = deque()
-        warms_up = program == "compile" and warming.is_needed(interpreter.implementation, interpreter.version)
+        self._compiles = program == "compile"
+        warms_up = self._compiles and warming.is_needed(interpreter.implementation, interpreter.version)
         if warms_up:
             self._unsent.append(warming.frames())
         # A pipe whose other end only the host has open, one for each worker (F_SETOWN belongs to the open file): when
@@ -241,6 +242,13 @@ class Worker:
         """
         is_over = 0 < self.limits.file_timeout <= self.busy_for
         return returncode == -signal.SIGPROF or (returncode == 0 and is_over)
+
+    def ran_out_of_memory(self, returncode: int) -> bool:
+        """Whether a lack of memory ended the worker: PyPy aborts where CPython raises MemoryError.
+
+        It aborts as well when it loads bytecode with impossible numbers, which is that bytecode's fault.
+        """
+        return self._compiles and self.interpreter.implementation == "pypy" and returncode == -signal.SIGABRT
 
     def failed_start(self, returncode: int) -> InterpreterError:
         """Returns the error for a worker that ended, or sent nothing, before it was ready."""

@@ -136,7 +136,7 @@ def test_contract_stands_in_the_docstring(program: Path) -> None:
 
 def test_a_worker_loads_little_before_its_first_source(interpreter: Interpreter) -> None:
     """But where what is loaded shows in the bytes that it writes: there it is as much as py_compile loads."""
-    shows = interpreter.implementation == "pypy" or interpreter.version < (3, 11)
+    shows = interpreter.implementation == "cpython" and interpreter.version < (3, 11)
     files = "\0".join(str(REMOTE / f"{name}.py") for name in child.PROGRAMS["compile"])
     answer = ask(interpreter, _LOAD, files.encode())
 

@@ -7,7 +7,8 @@ What marshal writes depends on the state of the process: up to 3.10 a name is fl
 to it, from 3.12 on equal frozensets are one or two (codeobject.c, `intern_constants`: one whose strings were interned
 before becomes a copy). So before 3.11 the host warms a process up until its state doesn't change any more, and from
 3.12 on the few sources where it can matter are compiled in a fork of a process that has compiled nothing. Up to 3.10
-the order of some sets depends on the process as well: `sets.py` is loaded there and corrects it.
+the order of some sets depends on the process as well: `sets.py` is loaded there and corrects it. PyPy writes a string
+as shared if the process holds an interned one that is equal, so there every string of a source's code is interned.
 """
 
 import _signal as signal  # type: ignore[import-not-found]
@@ -48,25 +49,22 @@ if TYPE_CHECKING:
 #: Seconds. Longer times are CPU time, whose clock may tick in hundredths: on a busy machine wall-clock time measures
 #: other processes.
 COARSE = 0.1
-if sys.version_info < (3, 11):
+WARM_UP = 2
+
+#: PyPy keeps the order of a set in the source.
+IS_PYPY = sys.implementation.name == "pypy"
+#: From 3.11 on names are always flagged as shared, and sets are sorted (bpo-34093, bpo-37596).
+HOLDS_NAMES = not IS_PYPY and sys.version_info < (3, 11)
+if HOLDS_NAMES:
     # The modules that py_compile imports show in what it writes: without it 371 of Django's 885 pycs differ on 3.8,
     # none on 3.11.
     import py_compile  # noqa: F401
-
-WARM_UP = 2
-
-#: From 3.11 on names are always flagged as shared, and sets are sorted (bpo-34093, bpo-37596).
-HOLDS_NAMES = sys.version_info < (3, 11)
-#: Whether sets are written in the order of their hashes; PyPy keeps the order of the source.
-ORDERS_BY_ADDRESS = sys.implementation.name == "cpython" and HOLDS_NAMES
-SPLITS_SETS = sys.implementation.name == "cpython" and sys.version_info >= (3, 12)
+SPLITS_SETS = not IS_PYPY and sys.version_info >= (3, 12)
 #: marshal flags objects with more than one reference. Up to 3.14 py_compile has two to a module's code. Functions of
 #: 3.14 borrow their arguments, so ours would have only one; in 3.15 those of py_compile borrow, too.
 FLAGS_MODULE = sys.version_info < (3, 15)
-#: PyPy flags a string as interned if an equal one is, even garbage of an earlier compilation.
-FLAGS_BY_GARBAGE = sys.implementation.name == "pypy"
 #: Whether this process forks for each source, and never compiles itself.
-FORKS = FLAGS_BY_GARBAGE or sys.argv[8:] == ["1"]
+FORKS = sys.argv[8:] == ["1"]
 if HOLDS_NAMES or FORKS:
     # The modules that py_compile imports show in what these write: their names are interned.
     import importlib.util  # noqa: F401
@@ -86,12 +84,40 @@ class State:
 
 def marshal_code(code: "types.CodeType") -> bytes:
     held = [code] if FLAGS_MODULE else []
+    interned = interned_strings(code) if IS_PYPY else ()
     try:
         return marshal.dumps(code)
     except ValueError:
         raise Answered(failure("unmarshallable")) from None
     finally:
         held.clear()
+        del interned
+
+
+def interned_strings(code: "types.CodeType") -> "tuple[str, ...]":
+    """Intern all strings that marshal writes for code. They are interned as long as the result is held.
+
+    PyPy's marshal looks each string up among those that the process has interned, garbage included. Names and constants
+    that look like names are interned by the compiler; a local variable, and any other constant, only if another source
+    happened to have that name, or a module that this process has loaded. So py_compile itself writes other bytes after
+    other sources, and with another size of the processor's cache, which decides when garbage is collected.
+    """
+    kind, codes, strings = type(code), [code], []  # type: type, list[types.CodeType], list[str]
+    seen = set()  # a folded `(((0,) * 9,) * 9,) * 9` is three tuples, with 729 places
+    for each in codes:  # grows in the loop, as do the constants
+        strings += each.co_varnames + each.co_freevars + each.co_cellvars
+        strings += (each.co_filename, each.co_name, getattr(each, "co_qualname", ""))
+        constants = list(each.co_consts)
+        for constant in constants:
+            its_kind = constant.__class__
+            if its_kind is str:
+                strings.append(constant)
+            elif its_kind is kind:
+                codes.append(constant)
+            elif (its_kind is tuple or its_kind is frozenset) and id(constant) not in seen:
+                seen.add(id(constant))
+                constants += constant
+    return tuple(map(sys.intern, strings))  # a list of strings keeps their text, and not the objects
 
 
 # -- levels that are equal --------------------------------------------------------------------------------------------
@@ -163,12 +189,10 @@ def compile_level(source: bytes, path: str, level: int, last: bool) -> "tuple[in
     begun, used = time.perf_counter(), time.process_time()
     # No reference outlives this call: objects that an earlier code shares with a later one change marshal's flags.
     code = code_of(source, path, level)
-    if HOLDS_NAMES and hasattr(sys, "_clear_type_cache"):
+    if HOLDS_NAMES:
         sys._clear_type_cache()  # it refers to names that were looked up long ago
-    if FLAGS_BY_GARBAGE:
-        gc.collect()  # otherwise it would depend on the last collection
     body = marshal_code(code)
-    if ORDERS_BY_ADDRESS:
+    if HOLDS_NAMES:
         body = with_sorted_sets(code, body)
     spent, used = time.perf_counter() - begun, time.process_time() - used
     if spent > COARSE:
@@ -223,9 +247,8 @@ def compile_in_fork(source: bytes, path: str, level: int, last: bool, memory: in
             os._exit(0)  # an incomplete answer shows a failure
     answered, status = read_child_answer(child)
     die_with_host(LIFELINE)
-    # PyPy's memory management aborts when it gets no more memory; and without memory a child can't answer.
-    if os.WTERMSIG(status) == signal.SIGABRT if FLAGS_BY_GARBAGE and status else not (status or answered):
-        raise MemoryError
+    if not (status or answered):
+        raise MemoryError  # without memory a child can't answer
     if status or not answered:
         os.kill(os.getpid(), os.WTERMSIG(status) or signal.SIGKILL)
     good, result = marshal.loads(answered)

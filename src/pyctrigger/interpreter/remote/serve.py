@@ -384,11 +384,7 @@ def serve(answer: "Callable[[Request, int], bytes]") -> None:
         set_clock(seconds)
         set_clock(0)
     if sys.implementation.name == "pypy":
-        # The JIT creates another "" in traced loops, which marshal distinguishes. compile() isn't faster with it.
-        importlib.import_module("pypyjit").set_param("off")
-        # Garbage of the start stays interned until it is collected, which takes two or three rounds.
-        for _ in range(3):
-            gc.collect()
+        importlib.import_module("pypyjit").set_param("off")  # tracing our own loops takes longer than they do
     else:
         gc.disable()  # compiling makes few cycles; the memory check below bounds them
     if account > 0:
