@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import stat
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,9 @@ import importlib, json, sys
 sys.path.insert(0, sys.argv[1])
 print(json.dumps({name: importlib.import_module(name).VALUE for name in json.loads(sys.argv[2])}))
 """
+
+#: Bytes, fewer than a worker may use by our own limit, and enough for what is done here.
+FEW = 3 << 29
 
 
 def imported(interpreter: Interpreter, site: Path, modules: list[str]) -> dict[str, str]:
@@ -261,6 +266,21 @@ def test_no_flipped_bit_is_believed(
         assert (0, MODULES, []) == (mended.code, mended.counts["compiled"], mended.failures)
         assert whole == {path: Path(os.fsdecode(path)).read_bytes() for path in pycs_below(site)}
         assert 0 == pyctrigger.json("verify", *scope).code
+
+
+@pytest.mark.few_targets
+def test_what_ends_its_reader_is_no_lack_of_memory(pyctrigger: Command, site: Path, interpreter: Interpreter) -> None:
+    """A count of arguments below zero makes PyPy abort, as a lack of memory does; and the limit is a caller's."""
+    place = Place(site, interpreter, site)
+    write_tree(site, {"victim.py": SOURCES["victim.py"]})
+    scope = ["--python", interpreter.path, "--site-dir", str(site)]
+    pyctrigger.json("run", *scope)
+    pyc = place.pyc("victim")
+    pyc.write_bytes(flipped(pyc.read_bytes(), place.header + 4, 7))
+
+    verified = pyctrigger.json("verify", *scope, preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (FEW, FEW)))
+
+    assert [("corrupt", str(pyc))] == [(finding["kind"], finding["pyc"]) for finding in verified.findings]
 
 
 def same_code(interpreter: Interpreter, bodies: dict[bytes, tuple[bytes, bytes]]) -> list[bytes]:
