@@ -276,7 +276,7 @@ class Pool:
 
     def _handle_answer(self, worker: Worker, answer: Reply) -> Iterator[tuple[Job, Answer]]:
         if isinstance(answer, Setup) and any(has and needs for has, needs in zip(worker.setup, answer)):
-            raise WireError("a worker that forks, or has loaded the codec, can't send this answer")
+            raise WireError  # it forks, or has loaded the codec
         spent = worker.busy_for
         job = worker.answered()
         self._unexplained_ends[worker.setup != USUAL] = 0
@@ -289,7 +289,6 @@ class Pool:
             self._waiting.append(job)
             return
         if job.is_retry:
-            worker.retiring = True
             self._remove_worker(worker)
             if isinstance(answer, Failed) and answer.kind == "memory":
                 yield job, _lost_to_memory(answer.name, worker.limits)

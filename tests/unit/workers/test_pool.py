@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
+from itertools import repeat
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +20,7 @@ from pyctrigger.workers.pool import UNTRIED, Lost, Pool
 from scripted_workers import (
     COMPILES,
     CRASHES,
+    HANDSHAKE,
     NEEDS_FORK,
     NEEDS_MEMORY,
     RETIRES,
@@ -125,6 +129,11 @@ def test_a_special_worker_serves_all_sources_that_need_it(tmp_path: Path) -> Non
         found = [bodies(pool.ask(job(tells % (kind, kind)))) for kind in kinds]
         assert (True, True, 2) == (found[0] == found[1], found[2] == found[3], len({pid for (pid,) in found}))
         assert 2 == len(children_of(os.getpid()))
+        forked = b"if arguments[-1] == '0': send(b'\\2')\nelse: " + TELLS_PID
+        first = bodies(pool.ask(job(forked)))
+        assert b"code" in bodies(pool.ask(job(b"if arguments[-2] != 'one': send(b'\\3one')\nelse: compiled()")))
+        assert first == bodies(pool.ask(job(forked)))
+        assert ("", "0") == eval(bodies(pool.ask(job(TELLS_ARGUMENTS)))[0])[-2:]
         assert SEGFAULT == pool.ask(job(crashes))
 
 
@@ -161,7 +170,7 @@ def test_few_sources_are_taken_before_they_can_be_compiled(tmp_path: Path, lengt
     assert (most, len(taken)) == (max(ahead), len(ahead))
 
 
-def test_a_job_may_depend_on_an_answer(tmp_path: Path) -> None:
+def test_a_job_may_depend_on_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None means that the next one isn't known yet."""
     answered: list[object] = []
 
@@ -169,35 +178,118 @@ def test_a_job_may_depend_on_an_answer(tmp_path: Path) -> None:
         yield job(COMPILES, "first")
         while not answered:
             yield None
+        yield from (None, None)  # its worker is idle
         yield job(COMPILES, ("after", *answered))
 
+    monkeypatch.setattr(pools, "_CHECK_INTERVAL", 0.03)
     with Pool(scripted(tmp_path), Limits(), 1) as pool:
-        answered.extend(each.context for each, _ in pool.map(draw()))
-    assert ["first", ("after",)] == answered or ["first", ("after", "first")] == answered
+        for each, _ in pool.map(draw()):
+            answered.append(each.context)
+    assert ["first", ("after", "first")] == answered
 
 
-def test_a_pool_warms_up_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("options", "hashes"), [({}, "0"), ({"hashes": True}, "1")])
+def test_a_pool_warms_up_once(tmp_path: Path, options: dict[str, Any], hashes: str) -> None:
     """That worker gets the first jobs; what its system refuses is known then."""
-    with Pool(scripted(tmp_path), Limits(), 2, hashes=True) as pool:
+    with Pool(scripted(tmp_path), Limits(), 2, leases=str(tmp_path / "leases"), **options) as pool:
         pool.warm_up()
         pool.warm_up()
         (started,) = children_of(os.getpid())
         assert set() == pool.lacks
         assert [b"%d" % started] == bodies(pool.ask(job(TELLS_PID)))
-        assert ({"unshare"}, "1") == (pool.lacks, eval(bodies(pool.ask(job(TELLS_ARGUMENTS)))[0])[4])
+        assert ({"unshare"}, hashes) == (pool.lacks, eval(bodies(pool.ask(job(TELLS_ARGUMENTS)))[0])[4])
+        assert os.geteuid() != 0 or 1 == len(os.listdir(tmp_path / "leases"))
 
 
 def test_slow_sources_use_up_the_time_of_all(tmp_path: Path) -> None:
     """By what they say that they took; the rest isn't tried, whether a worker has it or not."""
     slow = b"time.sleep(0.03); compiled(b'code', 30_000)"
     allowance = Allowance(Limits(file_timeout=0.02))
-    jobs: list[Any] = [job(slow, 0), job(b"time.sleep(9)", 1), job(COMPILES, 2), None, job(COMPILES, 3)]
+
+    def draw() -> Iterator[Job | None]:
+        yield from (job(slow, 0), job(b"time.sleep(9)", 1), job(COMPILES, 2))
+        while not allowance.is_used_up:
+            yield None
+        yield None
+        yield job(COMPILES, 3)
+
     with Pool(scripted(tmp_path), allowance.limits, 1, allowance=allowance) as pool:
         assert [[b"code"]] * 4 == [bodies(pool.ask(job(slow))) for _ in range(4)]
-        first, *others = ((each.context, answer) for each, answer in pool.map(jobs))
+        first, *others = ((each.context, answer) for each, answer in pool.map(draw()))
         assert [] == children_of(os.getpid())
     assert (0, [b"code"], [(number, UNTRIED) for number in (1, 2, 3)]) == (first[0], bodies(first[1]), others)
     assert allowance.is_used_up is True
+
+
+def test_no_source_is_blamed_for_new_limits(tmp_path: Path) -> None:
+    """Its worker was ended by us, since the one before took the last of the time."""
+    allowance = Allowance(Limits(file_timeout=0.02))
+    with Pool(scripted(tmp_path), allowance.limits, 1, allowance=allowance) as pool:
+        jobs = [job(b"time.sleep(0.2); compiled(b'code', 200_000)"), job(b"time.sleep(0.05); compiled()")]
+        assert 2 == len([answer for _, answer in pool.map(jobs) if isinstance(answer, wire.Compiled)])
+    assert [False, False] == [each.is_retry for each in jobs]
+
+
+def test_an_overdue_source_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with the next check of all workers; an idle worker is never overdue, one that doesn't start always."""
+    monkeypatch.setattr(pools, "_CHECK_INTERVAL", 5)
+    monkeypatch.setattr(Limits, "wall_timeout", 0.4)
+    began = time.monotonic()
+    with Pool(scripted(tmp_path), Limits(), 1) as pool:
+        assert Lost("timeout", "no answer within 0.4 s") == pool.ask(job(b"time.sleep(9)"))
+        assert time.monotonic() - began < 2
+        idle = bodies(pool.ask(job(TELLS_PID)))
+        time.sleep(0.5)
+        assert idle == bodies(pool.ask(job(TELLS_PID)))
+    with Pool(scripted(tmp_path, "time.sleep(9)"), Limits(start_timeout=0.1), 1) as pool:
+        with pytest.raises(InterpreterError, match="it was not ready in time"):
+            list(pool.map(repeat(None)))
+        assert time.monotonic() - began < 4
+
+
+def test_workers_are_checked_while_they_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that live go on, and what they have sent before they ended is read to its end."""
+    monkeypatch.setattr(pools, "_CHECK_INTERVAL", 0.03)
+    with Pool(scripted(tmp_path), Limits(), 1) as pool:
+        jobs = [job(b"time.sleep(0.15); compiled()"), job(b"compiled(b'x' * 900_000, first=0x80); os._exit(0)")]
+        assert [[b"code"], [b"x" * 900_000]] == [bodies(answer) for _, answer in pool.map(jobs)]
+    assert [False, False] == [each.is_retry for each in jobs]
+
+
+def test_sources_are_tried_again_one_by_one(tmp_path: Path) -> None:
+    """Two that crash at once: neither is to blame for the other."""
+    source = (
+        b"if first_time('%d'): os.kill(os.getpid(), 11)\nos.mkdir('%s'); time.sleep(0.05); os.rmdir('%s'); compiled()"
+    )
+    alone = os.fsencode(tmp_path / "alone")
+    with Pool(scripted(tmp_path), Limits(), 2) as pool:
+        jobs = [job(source % (number, alone, alone), number, 200_000) for number in range(2)]
+        assert [CODE, CODE] == [answer for _, answer in pool.map(jobs)]
+    assert [True, True] == [each.is_retry for each in jobs]
+
+
+@pytest.mark.parametrize(("size", "length", "count", "most"), [(1, 0, 4, 1), (2, 150_000, 7, 3)])
+def test_what_a_lost_worker_had_goes_to_as_many_as_before(
+    tmp_path: Path, size: int, length: int, count: int, most: int
+) -> None:
+    """To a new one in its place, and to the one that has least to do."""
+    jobs = [job(CRASHES, None, length), *(job(b"time.sleep(0.01);" + TELLS_PID, 1, length) for _ in range(count))]
+    with Pool(scripted(tmp_path), Limits(), size) as pool:
+        answers = [answer for each, answer in pool.map(jobs) if each.context]
+    assert (count, True) == (len(answers), len({bodies(answer)[0] for answer in answers}) <= most)
+
+
+@pytest.mark.parametrize("stack", [None, 4 << 20])
+def test_a_limit_is_ours_or_may_be_a_callers(tmp_path: Path, stack: int | None) -> None:
+    """Who asks for less stack than usual may have caused a lack of memory."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (stack or soft, hard))
+    try:
+        expected = Limits().memory if is_memory_ours(Limits()) else 0
+        with Pool(scripted(tmp_path), Limits(), 1) as pool:
+            assert Lost("memory", "MemoryError", expected) == pool.ask(job(NEEDS_MEMORY))
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
 
 
 def test_an_overdue_source_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,9 +305,10 @@ def test_an_overdue_source_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_source_that_uses_up_its_processor_time(tmp_path: Path) -> None:
     """Is lost by our limit if it has used as much; and counts with the whole limit."""
-    burns = b"while time.process_time() < 0.15: pass\nos.kill(os.getpid(), 27)"
-    with Pool(scripted(tmp_path), Limits(file_timeout=0.1), 1) as pool:
-        assert Lost("timeout", "more than 0.1 s of CPU time", 0.1) == pool.ask(job(burns))
+    burns = b"while time.process_time() < 0.3: pass\nos.kill(os.getpid(), 27)"
+    with Pool(scripted(tmp_path), Limits(file_timeout=0.2), 1) as pool:
+        for source, limit in ((burns, 0.2), (b"os.kill(os.getpid(), 27)", 0)):
+            assert Lost("timeout", "more than 0.2 s of CPU time", limit) == pool.ask(job(source))
 
 
 #: What workers do when they start, what is wrong with them, and the error.
@@ -263,6 +356,20 @@ if os.path.exists({str(broken)!r}):
     assert (4, 3) == (before, len(os.listdir(starts)) - before)
 
 
+@pytest.mark.parametrize("forks", [False, True])
+def test_workers_that_always_end_are_an_error(tmp_path: Path, forks: bool) -> None:
+    """Usual ones without work, and those of a kind that never starts while usual ones do."""
+    starts = tmp_path / "starts"
+    starts.mkdir()
+    leaves = f"os.mkdir('{starts}/%d' % os.getpid()); os.write(1, {HANDSHAKE!r} * (not {forks})); sys.exit()"
+    interpreter = scripted(tmp_path, f"if arguments[-1] == '{forks:d}': {leaves}")
+    with Pool(interpreter, Limits(), 1) as pool:
+        jobs = [job(NEEDS_FORK)] if forks else repeat(None)
+        with pytest.raises(InterpreterError, match="workers end for no known reason"):
+            list(pool.map(jobs))
+    assert 3 == len(os.listdir(starts))
+
+
 def test_fewer_workers_are_enough(tmp_path: Path) -> None:
     """If there is no room for another one; without any it is an error."""
     interpreter = scripted(tmp_path)
@@ -284,17 +391,17 @@ def test_a_library_that_can_not_be_read_is_no_fault_of_a_source(tmp_path: Path) 
 def test_a_worker_that_ends_with_its_pipes_open_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process may have them."""
     monkeypatch.setattr(pools, "_CHECK_INTERVAL", 0.05)
-    leaves = b"if os.fork(): os._exit(7)\ntime.sleep(0.5)"
+    leaves = b"if os.fork(): os._exit(7)\ntime.sleep(3)"
     began = time.monotonic()
     with Pool(scripted(tmp_path), Limits(), 1) as pool:
         assert Lost("crash", "the compiler ended: exit status 7") == pool.ask(job(leaves))
-    assert time.monotonic() - began < 0.45
+    assert time.monotonic() - began < 2.5
 
 
 def test_a_host_sleeps_while_workers_have_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For half of their work, once it is known how long that takes."""
     pauses: list[float] = []
-    monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr(pools, "time", SimpleNamespace(sleep=pauses.append, monotonic=time.monotonic))
     with Pool(scripted(tmp_path), Limits(), 1) as pool:
         sources = [job(b"time.sleep(0.002); compiled(b'code', 2000)", number, 1000) for number in range(20)]
         assert 20 == len(list(pool.map(sources)))
