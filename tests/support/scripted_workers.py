@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 HANDSHAKE = framed(READY + b"magitag\0unshare")
 #: Sources: what the worker that gets it does.
 COMPILES, RETIRES = b"compiled()", b"compiled(first=0x80); os._exit(0)"
-TELLS_ARGUMENTS = b"compiled(repr((warmed, os.environ.get('PYTHONHASHSEED'), *arguments)).encode())"
+TELLS_ARGUMENTS = (
+    b"compiled(repr(((descriptors.count(','), warmed), os.environ.get('PYTHONHASHSEED'), *arguments)).encode())"
+)
 TELLS_PID = b"compiled(b'%d' % os.getpid())"
 NEEDS_FORK, NEEDS_MEMORY, RUBBISH = b"send(b'\\2')", b"failed(3, b'MemoryError')", b"send(b'rubbish')"
 CRASHES = b"os.kill(os.getpid(), 11)"
@@ -26,8 +28,8 @@ CRASHES = b"os.kill(os.getpid(), 11)"
 _PROGRAM = """\
 #!{executable} -IS
 import os, sys, time
-# Of what follows the bootstrap's program: lifeline, memory, time, hashes, leased, codec, forks.
-lifeline, *arguments = sys.argv[-7:]
+# Of what follows the bootstrap's program: descriptors, lifeline, memory, time, hashes, leased, codec, forks.
+descriptors, lifeline, *arguments = sys.argv[-8:]
 {beginning}
 os.write(1, {handshake})
 

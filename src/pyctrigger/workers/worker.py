@@ -84,7 +84,7 @@ class Worker:
         #: Whether it sent something that isn't an answer.
         self.garbled = False
         self._stderr = b""
-        self._frames = FrameReader(largest_answer(0))
+        self._frames = FrameReader()
         self._unsent: deque[Buffer] = deque()
         self._compiles = program == "compile"
         warms_up = self._compiles and warming.is_needed(interpreter.implementation, interpreter.version)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +18,9 @@ from pyctrigger.state.birth import birth_of
 from pyctrigger.state.journal import Journal
 from pyctrigger.state.quota import measure
 from pyctrigger.state.roots import RootState, directory_name, drop_gone_roots, state_of_root, with_pending_work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMES = [
     ("/", "slash-8a5edab282632443"),
@@ -193,6 +197,7 @@ TOGETHER = [
     ([300, 600, 1000, 1000, 700], [0, 1]),
     ([1024, 1024, 1024, 0], [0]),
     ([20, 1000, 1000, 1000, 3000], [0, 1, 2, 3]),
+    ([20, 3100], [0]),
 ]
 
 
@@ -210,6 +215,7 @@ def test_which_states_go_when_all_are_too_large(
         states.append(claimed(path, said))
         Path(states[-1].directory, "large").write_bytes(b"x" * (size << 10))
         os.utime(f"{states[-1].directory}/root.json", (number, number))
+        os.utime(states[-1].directory, (99 - number, 99 - number))
     assert [] == said
     monkeypatch.setattr(roots, "LARGEST_TOGETHER", 3 << 20)
     claimed(tmp_path / "zyxwvu"[len(sizes) - 1], said)
@@ -230,6 +236,48 @@ def test_what_is_no_state_goes_as_a_whole(root: Path, monkeypatch: pytest.Monkey
     said: list[str] = []
     claimed(root, said)
     assert (["a file", os.path.basename(state.directory)], []) == (sorted(os.listdir(place)), said)
+
+
+def cannot(number: int) -> Callable[..., None]:
+    """What a system call does that fails."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_what_can_not_be_removed_stays(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that is in use, as is a mount point; and another run may be faster. None of that ends a run."""
+    state = claimed(root, [])
+    place = os.path.dirname(state.directory)
+    write_tree(Path(state.directory), {"one/magic_number": "00", "file": ""})
+    monkeypatch.setattr(os, "rmdir", cannot(errno.EBUSY))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", cannot(errno.ENOENT))
+        state.forget()
+    assert ["file", "one", "root.json"] == sorted(os.listdir(state.directory))
+    write_tree(Path(place), {"stray/large": "x" * 1000})
+    monkeypatch.setattr(roots, "LARGEST_TOGETHER", 0)
+    claimed(root, [])
+    root.rename(root.parent / "away")
+    Path(state.directory, "missing").touch()
+    os.utime(f"{state.directory}/missing", (1, 1))
+    drop_gone_roots(str(root.parent / "state"), print)
+    assert {os.path.basename(state.directory), "stray"} == set(os.listdir(place))
+
+
+def test_a_state_that_can_not_be_dropped_is_left_to_the_next_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk: this run goes on."""
+    other = root.parent / "other"
+    other.mkdir()
+    state = claimed(root, [])
+    claimed(other, [])
+    Path(state.directory, "large").write_bytes(b"x" * 100_000)
+    monkeypatch.setattr(roots, "LARGEST_TOGETHER", 0)
+    monkeypatch.setattr(own_files, "write_durably", cannot(errno.ENOSPC))
+    claimed(other, [])
+    assert os.path.exists(f"{state.directory}/large")
 
 
 def test_gone_roots_go_when_a_new_one_comes(root: Path) -> None:

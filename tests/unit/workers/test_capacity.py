@@ -94,6 +94,7 @@ MACHINES = {
     ),
     "a line without sense": (8, {"/proc/self/cgroup": "nonsense\n", f"{CGROUP}/cpu.max": "300000 100000"}, 3),
     "a text without sense": (8, {"/proc/self/cgroup": V2, f"{CGROUP}/user/cpu.max": "\u00e90000 \u00e9"}, 8),
+    "a limit of no group of ours": (8, {f"{CGROUP}/cpu.max": "300000 100000"}, 8),
     "names of groups": (8, {"/proc/self/cgroup": "0::/X:a/b\n", f"{CGROUP}/X:a/cpu.max": "300000 100000"}, 3),
 }
 

@@ -86,15 +86,15 @@ def asked(made: Worker, source: bytes, size: int = 0) -> bytes:
 
 
 WARM = 1 + len(warming._OTHERS)
-#: Facts about the interpreter, what the worker is made for, and what its program sees of that: sources that warm it up,
-#: the seed of its hashes, memory, processor time, hashes, codec, and whether it forks.
+#: Facts about the interpreter, what the worker is made for, and what its program sees of that: its files but one,
+#: sources that warm it up, the seed of its hashes, memory, processor time, hashes, codec, and whether it forks.
 PROGRAMS: list[tuple[dict[str, Any], dict[str, Any], tuple[Any, ...]]] = [
-    ({}, {}, (0, None, str(2 << 30), "60.0", "0", "", "0")),
-    ({}, {"hashes": True, "limits": Limits(7.5, 3 << 30)}, (0, None, str(3 << 30), "7.5", "1", "", "0")),
-    ({}, {"setup": Setup(True, "cp437")}, (0, None, str(2 << 30), "60.0", "0", "cp437", "1")),
-    ({"version": (3, 10, 1)}, {}, (WARM, "0", str(2 << 30), "60.0", "0", "", "0")),
-    ({"version": (3, 10, 1)}, {"program": "compare"}, (0, None, str(2 << 30), "60.0", "0", "", "0")),
-    ({"version": (3, 10, 1), "implementation": "pypy"}, {}, (0, None, str(2 << 30), "60.0", "0", "", "0")),
+    ({}, {}, (2, 0, None, str(2 << 30), "60.0", "0", "", "0")),
+    ({}, {"hashes": True, "limits": Limits(7.5, 3 << 30)}, (2, 0, None, str(3 << 30), "7.5", "1", "", "0")),
+    ({}, {"setup": Setup(True, "cp437")}, (2, 0, None, str(2 << 30), "60.0", "0", "cp437", "1")),
+    ({"version": (3, 10, 1)}, {}, (3, WARM, "0", str(2 << 30), "60.0", "0", "", "0")),
+    ({"version": (3, 10, 1)}, {"program": "compare"}, (2, 0, None, str(2 << 30), "60.0", "0", "", "0")),
+    ({"version": (3, 10, 1), "implementation": "pypy"}, {}, (2, 0, None, str(2 << 30), "60.0", "0", "", "0")),
 ]
 
 
@@ -105,8 +105,10 @@ def test_what_the_program_of_a_worker_is_told(
     """Its limits and its setup; up to 3.10 with a warm-up before the first source, and a seed."""
     with started(scripted(tmp_path, **facts), **options) as made:
         make_ready(made)
-        warmed, seed, memory, seconds, hashes, _, codec, forks = eval(asked(made, TELLS_ARGUMENTS))
-    assert expected == (warmed, seed, memory, seconds, hashes, codec, forks)
+        (more, warmed), seed, memory, seconds, hashes, _, codec, forks = eval(asked(made, TELLS_ARGUMENTS))
+        assert options.get("setup", USUAL) == made.setup
+        assert (False, False, False) == (made.retiring, made.overdue, made.garbled)
+    assert expected == (more, warmed, seed, memory, seconds, hashes, codec, forks)
 
 
 def test_a_worker_has_its_limit_and_its_lifeline(tmp_path: Path) -> None:
@@ -173,7 +175,7 @@ def test_pipes_of_a_worker(tmp_path: Path) -> None:
         assert {made.output: select.POLLIN, made.stderr: select.POLLIN, made.input: select.POLLOUT} == made.events()
 
 
-@pytest.mark.parametrize("sizes", [[0] * 300, [1 << 21], [70_000] * 30, [1 << 20, 0, 1 << 20, 0]])
+@pytest.mark.parametrize("sizes", [[0] * 700, [1 << 21], [70_000] * 30, [1 << 20, 0, 1 << 20, 0]])
 def test_all_that_is_sent_arrives(tmp_path: Path, sizes: list[int]) -> None:
     """In its order, however many pieces that makes; answers come in the same order."""
     checks = b"import zlib; compiled(b'%d' % zlib.crc32(request))"
@@ -207,6 +209,19 @@ def test_the_longest_answer_is_that_of_the_largest_source(tmp_path: Path, extra:
         made.send(larger)
         made.send(smaller)
         made.pump_in()
+        assert select.select([made.output], [], [], 5)[0]
+        if is_fine:
+            assert [] == list(made.pump_out())
+        else:
+            with pytest.raises(WireError, match="a frame that is too long"):
+                list(made.pump_out())
+
+
+@pytest.mark.parametrize(("extra", "is_fine"), [(0, True), (1, False)])
+def test_a_handshake_is_no_longer_than_the_shortest_answer(tmp_path: Path, extra: int, is_fine: bool) -> None:
+    """Nothing was asked yet."""
+    length = wire.largest_answer(0) + extra
+    with started(scripted(tmp_path, handshake=length.to_bytes(4, "little"))) as made:
         assert select.select([made.output], [], [], 5)[0]
         if is_fine:
             assert [] == list(made.pump_out())
