@@ -46,12 +46,16 @@ def main() -> int:
             return 0 if "--hook" in sys.argv else 77
     import gc
 
-    from pyctrigger import interruption
-
     gc.disable()  # imports make hardly any garbage, and it would run some two dozen times; `cli.main` enables it
-    interruption.watch()
-    from pyctrigger.cli import main as run  # nearly all of the start's time
+    try:
+        from pyctrigger import interruption
 
+        interruption.watch()
+        from pyctrigger.cli import main as run  # nearly all of the start's time
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"pyctrigger: can't load its own modules: {reason}; try again, or install it anew\n")
+        return 0 if "--hook" in sys.argv else 70
     return run()
 
 

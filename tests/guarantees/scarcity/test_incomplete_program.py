@@ -1,0 +1,48 @@
+"""A pyctrigger of which something can't be loaded: a disk that fails, a transaction that was broken off."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import pyctrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "lost": (Path.unlink, "ModuleNotFoundError: No module named 'pyctrigger.outcome.report'"),
+    "empty": (lambda path: path.write_bytes(b""), "ImportError: cannot import name "),
+    "torn": (lambda path: path.write_bytes(path.read_bytes()[:700] + b"\n  ("), ""),
+    "zeros": (lambda path: path.write_bytes(bytes(4096)), ""),
+    "unreadable": (lambda path: (path.unlink(), path.symlink_to("/proc/self/mem")), "OSError: "),
+}
+
+
+@pytest.mark.parametrize("way", BROKEN)
+@pytest.mark.parametrize("hook", [False, True], ids=["command", "hook"])
+def test_a_module_that_cant_be_loaded_is_one_line(tmp_path: Path, way: str, hook: bool) -> None:
+    """What is wrong and what to do, in a sentence; a hook breaks nothing."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(pyctrigger.__file__).parent, tmp_path / "pyctrigger", ignore=ignored)
+    deed, reason = BROKEN[way]
+    deed(tmp_path / "pyctrigger/outcome/report.py")
+    program = [sys.executable, "-I", "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); " + ENTER]
+
+    line = [*program, str(tmp_path), "run", *(["--hook"] if hook else [])]
+    ended = subprocess.run(line, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"})
+
+    assert (0 if hook else 70, "") == (ended.returncode, ended.stdout)
+    (told,) = ended.stderr.splitlines()
+    assert told.startswith(f"pyctrigger: can't load its own modules: {reason}")
+    assert told.endswith("; try again, or install it anew")
+
+
+#: As the installed command enters.
+ENTER = "from pyctrigger.__main__ import main; sys.exit(main())"
