@@ -16,12 +16,20 @@ import pyctrigger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+def place_link(path: Path) -> Path:
+    """A link beside it to what can be opened, and not read."""
+    link = path.with_suffix(".link")
+    link.symlink_to("/proc/self/mem")
+    return link
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "lost": (Path.unlink, "ModuleNotFoundError: No module named 'pyctrigger.outcome.report'"),
     "empty": (lambda path: path.write_bytes(b""), "ImportError: cannot import name "),
     "torn": (lambda path: path.write_bytes(path.read_bytes()[:700] + b"\n  ("), ""),
     "zeros": (lambda path: path.write_bytes(bytes(4096)), ""),
-    "unreadable": (lambda path: (path.unlink(), path.symlink_to("/proc/self/mem")), "OSError: "),
+    "unreadable": (lambda path: os.replace(place_link(path), path), "OSError: "),
 }
 
 
