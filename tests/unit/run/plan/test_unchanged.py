@@ -13,24 +13,13 @@ import pytest
 from pyctrigger.run.scope.request import Work
 from pyctrigger.state.records.directories import key_of
 from pyctrigger.state.records.manifest import Manifest
-from pyctrigger.state.records.record import Record, digest_of, identity_of
-from unit.run.plan.trees import MTIME, TEXT, Link, cached, in_memory, make, plan, pyc, said
+from unit.run.plan.trees import MTIME, TEXT, Link, cached, in_memory, make, plan, pyc, record, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 PYC = f"p/__pycache__/{cached('m')}"
-
-
-def record(top: Path, manifest: Manifest) -> None:
-    """Record every pyc as made from its source."""
-    for path in top.rglob("*.pyc"):
-        source = path.parent.parent / f"{path.name.partition('.')[0]}.py"
-        if source.exists():
-            seen, found, data = identity_of(source.stat()), identity_of(path.stat()), path.read_bytes()
-            new = Record(seen, digest_of(source.read_bytes()), found, digest_of(data[16:]), data[:16])
-            manifest.pycs.note(str(path.parent), path.name, new)
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from acting import ANN, let_act, with_rights_of
+from pyctrigger.run.plan.glance import Notes
+from pyctrigger.run.plan.knowledge import PlannedSite
+from pyctrigger.run.plan.steps import ForeignPlace, Totals
+from pyctrigger.run.plan.walk import Planner
 from pyctrigger.run.scope.paths import Unit
 from pyctrigger.run.scope.request import Work
-from unit.run.plan.trees import EVERYTHING, TEXT, Link, cached, in_memory, make, plan, pyc, said
+from pyctrigger.stamps import stamp_of
+from pyctrigger.state.records.manifest import Manifest
+from pyctrigger.tree.directory import Tree
+from pyctrigger.tree.layout import Layout
+from unit.run.plan.trees import (
+    EVERYTHING,
+    TEXT,
+    Link,
+    cached,
+    in_memory,
+    knowledge_of,
+    make,
+    plan,
+    pyc,
+    record,
+    said,
+    wanted,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from pyctrigger.run.plan.knowledge import Knowledge
+    from pyctrigger.run.plan.steps import Step
 
 ORPHAN = cached("gone")
 FRESH = {"p/m.py": TEXT, f"p/__pycache__/{cached('m')}": pyc()}
@@ -193,3 +223,266 @@ def test_a_pycache_prefix_has_this_plan(top: Path, case: str) -> None:
     prefix.mkdir(exist_ok=True)
     options = dict(options)
     assert expected == said(plan(site, options.pop("units", EVERYTHING), prefix=prefix, **options))
+
+
+def look(
+    top: Path,
+    units: Sequence[Unit] = EVERYTHING,
+    *,
+    prefix: Path | None = None,
+    knowledge: Knowledge | None = None,
+    others: Sequence[Path] = (),
+    notes: bool = False,
+    places: Sequence[ForeignPlace] | None = None,
+    **options: Any,
+) -> tuple[list[Step], Planner, list[int]]:
+    """The steps of a plan, the planner, and how many sources it told of each time."""
+    looked: list[int] = []
+    known = knowledge or knowledge_of()
+    with Layout(Tree.open(str(top)), Tree.open(str(prefix)) if prefix else None) as layout:
+        identities = frozenset((path.stat().st_dev, path.stat().st_ino) for path in others)
+        noted = Notes(layout, time.time_ns()) if notes else None
+        planner = Planner(PlannedSite(layout, wanted(**options), known, identities, notes=noted))
+        planner.looked = looked.append
+        found = planner.plan(list(units)) if places is None else planner.plan_places(list(places))
+        steps = list(found)
+        for step in steps:
+            known.learn(layout, step)
+    return steps, planner, looked
+
+
+@pytest.fixture
+def recorded() -> Iterator[Knowledge]:
+    """A manifest in memory that is compared with."""
+    with in_memory() as place, contextlib.closing(Manifest(str(place))) as manifest:
+        yield knowledge_of(manifest)
+
+
+def test_unchanged_directories_are_counted_and_passed_over(top: Path, recorded: Knowledge) -> None:
+    """Also those above one that goes, which are examined then."""
+    names = ["a/l.py", "a/m.py", "b/m.py", "p/m.py", "p/q/m.py", "p/q/n.py", "r/s/t/m.py", "z/m.py"]
+    made = [f"{os.path.dirname(name)}/__pycache__/{cached(os.path.basename(name)[:-3])}" for name in names]
+    make(top, {**dict.fromkeys(names, TEXT), **dict.fromkeys(made, pyc())})
+    record(top, recorded.manifest)
+    time.sleep(0.03)
+    _, planner, looked = look(top, knowledge=recorded)
+    assert (Totals(8, 8), [0, 2, 3, 4, 6, 6, 6, 7, 8]) == (planner.totals, looked)
+    steps, planner, looked = look(top, knowledge=recorded)
+    assert ([], Totals(8, 8), []) == (steps, planner.totals, looked)
+    steps, planner, _ = look(top, knowledge=recorded, notes=True)
+    names = ["p", "p/__pycache__", "p/q", "p/q/__pycache__"]
+    assert names == next(step.part.part.names for step in steps if step.part and step.part.name == "p").split("\0")
+
+    make(top, {"p/new.py": TEXT, "z/new.py": TEXT})
+    (top / "r/s/t/m.py").unlink()
+    steps, planner, looked = look(top, knowledge=recorded)
+    gone = ["r/s/t: empty __pycache__", "r/s/t: empty", "r/s: empty", "r: empty"]
+    expected = ["p: write new.py: 0 missing", f"r/s/t: orphan {cached('m')}", *gone, "z: write new.py: 0 missing"]
+    assert expected == said(steps)
+    assert (Totals(9, 7), [5, 7, 7, 7, 9]) == (planner.totals, looked)
+
+
+@pytest.mark.parametrize("options", [{"compare_code": True}, {"work": Work.REPAIR}, {"prefix": "cache"}])
+def test_nothing_is_passed_over_where_all_is_compared(top: Path, recorded: Knowledge, options: dict[str, Any]) -> None:
+    """Nor where the pycs are elsewhere."""
+    prefix = top / options["prefix"] if "prefix" in options else None
+    place = f"cache{top}/site/p" if prefix else "site/p/__pycache__"
+    make(top, {"site/p/m.py": TEXT, f"{place}/{cached('m')}": pyc()})
+    record(top / "site", recorded.manifest)
+    time.sleep(0.03)
+    for _ in range(2):
+        looked = look(top / "site", knowledge=recorded, **{**options, "prefix": prefix})[2]
+        assert [0, 1] == looked
+
+
+#: What is counted, and the bytes of the sources, and of the pycs.
+SIZES: dict[str, tuple[Mapping[str, Any], dict[str, Any], Totals]] = {
+    "nothing": ({}, {}, Totals()),
+    "fresh": (FRESH, {}, Totals(1, 1, 6, 20)),
+    "several": (
+        {
+            **FRESH,
+            "p/n.py": b"",
+            f"p/__pycache__/{cached('m', 1)}": b"123",
+            "m.py": TEXT,
+            f"__pycache__/{ORPHAN}": b"1",
+        },
+        {},
+        Totals(3, 1, 12, 24),
+    ),
+    "one level": ({**FRESH, f"p/__pycache__/{cached('m', 1)}": b"123"}, {"bound": frozenset({1})}, Totals(1, 1, 6, 3)),
+    "what isn't ours": (
+        {
+            **FRESH,
+            "p/__pycache__/m.cpython-312.pyc": pyc(),
+            "p/__pycache__/x": b"1",
+            f"p/__pycache__/{ORPHAN}": Link("x"),
+        },
+        {},
+        Totals(1, 1, 6, 20),
+    ),
+    "that isn't asked for": (FRESH, {"work": Work.RUN}, Totals(1, 1)),
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_what_is_there_is_measured(top: Path, case: str) -> None:
+    """Of one Python, and of regular files."""
+    entries, options, expected = SIZES[case]
+    make(top, entries)
+    assert expected == look(top, **{"work": Work.STATUS, **options})[1].totals
+
+
+def test_a_name_of_the_same_pyc_counts_once(top: Path) -> None:
+    """Levels of equal code are one file."""
+    make(top, FRESH)
+    os.link(top / "p/__pycache__" / cached("m"), top / "p/__pycache__" / cached("m", 1))
+    assert Totals(1, 1, 6, 20) == look(top, work=Work.STATUS)[1].totals
+
+
+@pytest.mark.parametrize(
+    ("levels", "work", "expected"),
+    [(1, Work.RUN, []), (1, Work.VERIFY, [2, 2, 1]), (None, Work.RUN, [2, 2, 1]), (None, Work.VERIFY, [2, 2, 1])],
+)
+def test_a_large_directory_has_several_steps(
+    top: Path, monkeypatch: pytest.MonkeyPatch, levels: int | None, work: Work, expected: list[int]
+) -> None:
+    """One after the other: orphans, and pycs of levels that aren't asked for."""
+    monkeypatch.setattr("pyctrigger.run.plan.walk.AT_ONCE", 2)
+    names = list("abcde")
+    make(top, {"m.py": TEXT, f"__pycache__/{cached('m')}": pyc()})
+    if levels:
+        make(top, {f"{name}.py": TEXT for name in names})
+        make(top, {f"__pycache__/{cached(name)}": pyc() for name in names})
+    make(top, {f"__pycache__/{cached(name, levels or 0)}": pyc() for name in names})
+    steps = look(top, work=work)[0]
+    found = [[each.name for each in step.removals] or [each.pyc for each in step.unwanted] for step in steps]
+    assert expected == [len(each) for each in found]
+    assert [cached(name, levels or 0) for name in (names if expected else "")] == list(itertools.chain(*found))
+
+
+def test_another_site_directory_is_left_to_its_own_plan(top: Path) -> None:
+    """Only below: a site directory is never another one for itself."""
+    make(top, {"m.py": TEXT, "p/m.py": TEXT, "p/q/m.py": TEXT, "r/m.py": TEXT})
+    lines = [f"{place}: write m.py: 0 missing" for place in (".", "p", "p/q", "r")]
+    for others, expected in {(): lines, ("",): lines, ("p",): [lines[0], lines[3]], ("p/q", "r"): lines[:2]}.items():
+        steps, planner, _ = look(top, others=[top / name for name in others])
+        assert (expected, []) == (said(steps), planner.foreign)
+
+
+#: Whose a place is, the modes of places, what is asked for, and what a plan says and leaves to another process.
+FOREIGN: dict[str, tuple[list[str], dict[str, Any], list[str], list[ForeignPlace]]] = {
+    "a package": (["p"], {}, [".: write m.py: 0 missing", "q: write m.py: 0 missing"], [ForeignPlace("p", deep=True)]),
+    "a directory in one": (
+        ["p/q"],
+        {"units": [PACKAGE_P]},
+        ["p: write m.py: 0 missing"],
+        [ForeignPlace("p/q", deep=True)],
+    ),
+    "its pycs": (
+        ["p/__pycache__"],
+        {"units": [PACKAGE_P]},
+        [f"p/q: orphan {ORPHAN}", "p/q: empty __pycache__", "p/q: empty"],
+        [ForeignPlace("p", deep=False)],
+    ),
+    "a package that wasn't named": (
+        ["dead/r"],
+        {"units": [MODULES]},
+        [".: write m.py: 0 missing"],
+        [ForeignPlace("dead", deep=True, if_dead=True)],
+    ),
+    "one that was": (
+        ["dead/r"],
+        {"units": [MODULES, Unit("dead", deep=True)]},
+        [".: write m.py: 0 missing", f"dead: orphan {ORPHAN}", "dead: empty __pycache__"],
+        [ForeignPlace("dead/r", deep=True)],
+    ),
+    "another one, beside it": (
+        ["dead", "p"],
+        {"units": [PACKAGE_P]},
+        [],
+        [ForeignPlace("p", deep=True), ForeignPlace("dead", deep=True, if_dead=True)],
+    ),
+}
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("case", FOREIGN)
+def test_places_of_other_accounts_are_left_out(top: Path, case: str) -> None:
+    """And named for a process that may go there; whatever is above them isn't done."""
+    theirs, options, expected, foreign = FOREIGN[case]
+    dead = {f"dead/__pycache__/{ORPHAN}": pyc(), f"dead/r/__pycache__/{ORPHAN}": pyc()}
+    make(top, {"m.py": TEXT, "p/m.py": TEXT, "p/__pycache__/x": b"", "q/m.py": TEXT, **dead})
+    if case == "its pycs":
+        make(top, {f"p/q/__pycache__/{ORPHAN}": pyc()})
+        (top / "p/m.py").unlink()
+    else:
+        make(top, {"p/q/m.txt": b""})
+    if case in ("a package", "a directory in one", "its pycs"):
+        shutil.rmtree(top / "dead")
+    for name in theirs:
+        for path in [top / name, *(top / name).rglob("*")]:
+            os.chown(path, ANN, ANN)
+    steps, planner, _ = look(top, options.get("units", EVERYTHING), notes=True)
+    assert (expected, foreign) == (said(steps), planner.foreign)
+    parts = {step.part.name: step.part.is_done for step in steps if step.part}
+    assert not any(parts.get(place.relative.partition("/")[0]) for place in foreign)
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ([], []),
+        ([ForeignPlace("p", deep=True)], ["p: write m.py: 0 missing", "p/q: write m.py: 0 missing"]),
+        ([ForeignPlace("p", deep=False)], ["p: write m.py: 0 missing"]),
+        ([ForeignPlace("p", deep=True, if_dead=True)], []),
+        ([ForeignPlace("dead", deep=True, if_dead=True)], ["orphan", "empty __pycache__", "empty"]),
+        ([ForeignPlace("p/q", deep=True), ForeignPlace("", deep=False)], ["p/q: write m.py: 0 missing"]),
+    ],
+)
+def test_places_are_planned_alone(top: Path, places: list[ForeignPlace], expected: list[str]) -> None:
+    """Some only if there is nothing but bytecode."""
+    make(top, {"p/m.py": TEXT, "p/q/m.py": TEXT, f"dead/__pycache__/{ORPHAN}": pyc()})
+    lines = said(look(top, places=places)[0])
+    assert expected == [line.replace("dead: ", "").replace(f" {ORPHAN}", "") for line in lines]
+
+
+REFUSED = "account 12345, which owns this place, can't do it (Permission denied): chown -R 12345 what others have there"
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("closed", ["p", "p/__pycache__"])
+@pytest.mark.parametrize("acts", [True, False])
+def test_a_place_that_may_not_be_entered(top: Path, monkeypatch: pytest.MonkeyPatch, closed: str, acts: bool) -> None:
+    """Of its owner's it is a refusal, with what can be done."""
+    make(top, {"p/m.py": TEXT, "p/__pycache__/x": b"", "q/m.py": TEXT})
+    for path in [top, *top.rglob("*")]:
+        os.chown(path, ANN, ANN)
+    (top / closed).chmod(0)
+    with contextlib.nullcontext() if acts else with_rights_of(ANN):
+        if acts:
+            let_act(monkeypatch)
+        steps = look(top)[0]
+    found = [(step.relative, step.forbidden, step.unexamined) for step in steps]
+    assert [("p", *((REFUSED, None) if acts else (None, "Permission denied"))), ("q", None, None)] == found
+
+
+def test_parts_are_noted_on_the_way(top: Path) -> None:
+    """Each directory, each directory of pycs, and one that isn't there any more, from the top down."""
+    residue = f"p/__pycache__/{cached('m')}.123"
+    make(top, {**FRESH, residue: b"", "p/q/data": b"", "p/q/r/data": b"", f"q/__pycache__/{ORPHAN}": pyc()})
+    time.sleep(0.03)
+    owned = f"{top}/q/__pycache__/{ORPHAN}"
+    steps, _, _ = look(top, notes=True, knowledge=knowledge_of(owned=[owned]))
+    parts = {step.part.name: step.part for step in steps if step.part}
+    assert ["", "p", "q"] == [step.relative for step in steps]
+    assert [[""], ["p"], ["q"]] == [[name] for name in parts]
+    names = {name: seen.part.names.split("\0") for name, seen in parts.items()}
+    assert {"": ["."], "p": ["p", "p/__pycache__", "p/q", "p/q/r"], "q": ["q", "q/__pycache__"]} == names
+    until = (top / residue).stat().st_ctime + 3600
+    assert [None, until, None] == [seen.part.until for seen in parts.values()]
+    assert [(), (), (owned,)] == [seen.part.owned for seen in parts.values()]
+    for seen in parts.values():
+        assert [tuple(stamp_of(os.lstat(top / name))) for name, _ in seen.part.entries()] == [
+            identity for _, identity in seen.part.entries()
+        ]

@@ -18,6 +18,7 @@ from pyctrigger.run.plan.walk import Planner
 from pyctrigger.run.plan.wanted import Wanted
 from pyctrigger.run.scope.paths import Unit
 from pyctrigger.state.records.manifest import Manifest
+from pyctrigger.state.records.record import Record, digest_of, identity_of
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
 from unit.packages.stand_in import FilesInMemory
@@ -81,6 +82,16 @@ def make(top: Path, entries: Entries) -> Path:
             path.write_bytes(content)
             os.utime(path, (MTIME, MTIME))
     return top
+
+
+def record(top: Path, manifest: Manifest) -> None:
+    """Record every pyc as made from its source."""
+    for path in top.rglob("*.pyc"):
+        source = path.parent.parent / f"{path.name.partition('.')[0]}.py"
+        if source.exists():
+            seen, found, data = identity_of(source.stat()), identity_of(path.stat()), path.read_bytes()
+            new = Record(seen, digest_of(source.read_bytes()), found, digest_of(data[16:]), data[:16])
+            manifest.pycs.note(str(path.parent), path.name, new)
 
 
 def wanted(**changes: Any) -> Wanted:
