@@ -18,8 +18,9 @@ from pyctrigger.errors import name_few
 from pyctrigger.interpreter.scope import SiteDirectory
 from pyctrigger.outcome.observer import Observer
 from pyctrigger.run.plan import glance
-from pyctrigger.run.plan.glance import Overview
+from pyctrigger.run.plan.glance import Notes, Overview
 from pyctrigger.run.plan.results import Results
+from pyctrigger.run.plan.steps import SeenPart
 from pyctrigger.run.plan.survey import Survey
 from pyctrigger.run.scope.paths import Unit
 from pyctrigger.run.scope.request import Request, Running, Scope, Work
@@ -60,6 +61,12 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], dict[str, tuple[bool, 
         {"p/m.py": TEXT},
         {"exclude": ("*/m.py",)},
         {"": (True, ["."]), "p": (True, ["p"])},
+    ),
+    "a refused source": ({"p/m.py": Link("/etc/passwd")}, {}, {"": (True, ["."]), "p": (False, [])}),
+    "directories that are too deep": (
+        {f"{'p/' * 201}m.py": TEXT},
+        {},
+        {"": (True, ["."]), "p": (False, [])},
     ),
     "one unit": (FRESH, {"units": [Unit("p", deep=True)]}, {"p": (True, ["p", "p/__pycache__"])}),
     "the modules": (FRESH, {"units": [MODULES]}, {"": (True, ["."])}),
@@ -407,3 +414,65 @@ def test_parts_as_paths() -> None:
     """As a hook would have named them; the modules by a name that is no package's."""
     units = {"/a/": [MODULES, Unit("p", deep=True)], "/b": [Unit("q", deep=True)]}
     assert ("/a/__pycache__", "/a/p", "/b/q") == glance.paths_of(units)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "expected"),
+    [
+        ("_MOST_HELD", 94, (True, ["p", "p/__pycache__"])),
+        ("_MOST_HELD", 93, (False, [])),
+        ("_MOST_HELD", 40, (False, [])),
+        ("_LONGEST", 14, (True, ["p", "p/__pycache__"])),
+        ("_LONGEST", 13, (True, ["p"])),
+    ],
+)
+def test_only_so_much_is_noted(
+    top: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, expected: tuple[bool, list[str]]
+) -> None:
+    """A part with more is examined each time; longer paths aren't compared."""
+    monkeypatch.setattr(glance, limit, value)
+    make(top, FRESH)
+    time.sleep(0.03)
+    (seen,) = [step.part for step in plan(top, units=[Unit("p", deep=True)], is_noted=True) if step.part]
+    assert expected == (seen.is_done, seen.part.names.split("\0") if seen.part.names else [])
+
+
+@pytest.mark.parametrize("place", ["p", "p/q", "p/q/__pycache__"])
+@pytest.mark.parametrize("when", [time.time() + 1000, 2**34])
+def test_times_that_prove_nothing(top: Path, place: str, when: float) -> None:
+    """What is younger than the look may change unseen, and a time that is too late can't be stored."""
+    make(top, {"p/q/m.py": TEXT, f"p/q/__pycache__/{cached('m')}": pyc(), "p/r/t": b""})
+    os.utime(top / place, (when, when))
+    time.sleep(0.03)
+    (seen,) = [step.part for step in plan(top, units=[Unit("p", deep=True)], is_noted=True) if step.part]
+    assert (False, Part()) == (seen.is_done, seen.part)
+    looker = Looker(top)
+    looker.look()
+    assert {str(top): ["", "p"]} == looker.glance()
+
+
+@pytest.mark.parametrize("young", ["p/m.py", "p/n.py", "p/q/m.py"])
+def test_sources_that_changed_during_a_run_are_looked_at_again(top: Path, young: str) -> None:
+    """Any of those that it couldn't do."""
+    make(top, {"p/m.py": TEXT, "p/n.py": TEXT, "p/q/m.py": TEXT, "p/r/m.py": TEXT})
+    looker, later = Looker(top), time.time() + 1000
+    os.utime(top / young, (later, later))
+    assert {str(top): ["p", "p"]} == looker.look().unfinished
+
+
+def test_an_unchanged_directory_is_noted_by_its_record(top: Path) -> None:
+    """With its `__pycache__`'s identity, if it has one."""
+    make(top, {"p": None})
+    with Layout(Tree.open(str(top))) as layout:
+        notes = Notes(layout, time.time_ns())
+        notes.unchanged("", bytes(80))
+        notes.begin("p")
+        notes.unchanged("p", b"a" * 40 + b"b" * 40)
+        notes.unchanged("p/q", b"c" * 40)
+        seen = notes.end()
+    entries = {"p": b"a" * 40, "p/__pycache__": b"b" * 40, "p/q": b"c" * 40}
+    assert seen == SeenPart("p", Part.of(entries, None, ()), is_done=True)
+    with Layout(Tree.open(str(top))) as layout:
+        notes = Notes(layout, time.time_ns())
+        notes.unchanged("", b"a" * 40 + b"b" * 40)
+        assert notes.end() == SeenPart("", Part.of({".": b"a" * 40, "__pycache__": b"b" * 40}, None, ()), is_done=True)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 
 from pyctrigger.run.scope.request import Work
-from pyctrigger.state.records.directories import key_of
+from pyctrigger.state.records.directories import UnchangedDirectory, key_of
 from pyctrigger.state.records.manifest import Manifest
+from pyctrigger.state.records.parts import PACKED
 from unit.run.plan.trees import MTIME, TEXT, Link, cached, in_memory, make, plan, pyc, record, said
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def trees() -> Iterator[Path]:
     with in_memory() as place:
         for number, entries in enumerate([{} for _ in CHANGES] + [row[0] for row in PROOFS.values()] + [{}]):
             tree = {"p/m.py": TEXT, PYC: pyc(), "p/q/n.py": TEXT, f"p/q/__pycache__/{cached('n')}": pyc()}
+            tree.update({"p/q/a o.py": TEXT, f"p/q/__pycache__/{cached('a o')}": pyc(), "p/d d/e/t": b""})
             make(place / str(number), {**tree, **entries})
         time.sleep(0.03)
         yield place
@@ -47,6 +49,8 @@ def noted(top: Path, manifest: Manifest) -> set[str]:
     return {str(path.relative_to(top)) for path in found}
 
 
+#: All of a tree's directories.
+NOTED = {".", "p", "p/q", "p/d d", "p/d d/e"}
 Deed = Callable[["Path"], Any]
 #: A change, and the directories of which it makes the note worthless.
 CHANGES: dict[str, tuple[Deed, set[str]]] = {
@@ -54,7 +58,7 @@ CHANGES: dict[str, tuple[Deed, set[str]]] = {
     "a new source": (lambda top: make(top, {"p/new.py": TEXT}), {"p"}),
     "a new file": (lambda top: make(top, {"p/data.txt": b""}), {"p"}),
     "a new directory": (lambda top: make(top, {"p/r": None}), {"p"}),
-    "a name that went": (lambda top: (top / "p/q/n.py").unlink(), {"p/q", "p"}),
+    "a name that went": (lambda top: (top / "p/q/n.py").unlink(), {"p/q"}),
     "a file that was renamed": (lambda top: (top / "p/m.py").rename(top / "p/l.py"), {"p"}),
     "a source rewritten in place": (lambda top: (top / "p/q/n.py").write_bytes(b"x = 2\n"), {"p/q"}),
     "a source touched": (lambda top: os.utime(top / "p/m.py", (MTIME, MTIME)), {"p"}),
@@ -68,6 +72,8 @@ CHANGES: dict[str, tuple[Deed, set[str]]] = {
     "a directory replaced": (lambda top: _replace(top / "p/q"), {"p", "p/q"}),
     "a directory that is a link now": (lambda top: _link(top / "p/q"), {"p", "."}),
     "a __pycache__ replaced": (lambda top: _replace(top / "p/__pycache__"), {"p"}),
+    "a file beside no source": (lambda top: make(top, {"p/d d/e/u": b""}), {"p/d d/e"}),
+    "a directory without sources that went": (lambda top: shutil.rmtree(top / "p/d d/e"), {"p/d d"}),
     "in the site directory": (lambda top: make(top, {"m.txt": b""}), {"."}),
 }
 
@@ -90,7 +96,7 @@ def test_a_change_is_seen_by_status_alone(trees: Path, manifest: Manifest, case:
     top = trees / str(list(CHANGES).index(case))
     record(top, manifest)
     plan(top, manifest=manifest, learns=True)
-    assert {".", "p", "p/q"} == noted(top, manifest)
+    assert NOTED == noted(top, manifest)
 
     deed, changed = CHANGES[case]
     deed(top)
@@ -130,5 +136,85 @@ def test_other_options_look_again(trees: Path, manifest: Manifest) -> None:
     top = trees / str(len(CHANGES) + len(PROOFS))
     record(top, manifest)
     plan(top, manifest=manifest, learns=True)
-    expected = ["p: write m.py: 1 missing", "p/q: write n.py: 1 missing"]
+    expected = ["p: write m.py: 1 missing", "p/q: write a o.py: 1 missing", "p/q: write n.py: 1 missing"]
     assert expected == said(plan(top, manifest=manifest, levels=(0, 1)))
+
+
+SIZE = PACKED.size
+#: What happened to the note of p, with that note as it was, and whether the directory is looked at again.
+DAMAGES: dict[str, tuple[Callable[[UnchangedDirectory], UnchangedDirectory], bool]] = {
+    "nothing": (lambda note: note, False),
+    "other terms": (lambda note: note._replace(terms=f"{note.terms} "), True),
+    "no identities": (lambda note: note._replace(seen=b""), True),
+    "some identities": (lambda note: note._replace(seen=note.seen[:-SIZE]), True),
+    "half an identity": (lambda note: note._replace(seen=note.seen[:-1]), True),
+    "more identities": (lambda note: note._replace(seen=note.seen + note.seen[:SIZE]), True),
+    "more sources": (lambda note: note._replace(sources=note.sources + b"/m.py"), True),
+    "no sources": (lambda note: note._replace(sources=b""), True),
+    "no sources, and its own identity": (lambda note: note._replace(sources=b"", seen=note.seen[:SIZE]), False),
+    "a source with a NUL": (lambda note: note._replace(sources=b"m\0py"), True),
+    "another source": (lambda note: note._replace(sources=b"o.py"), True),
+    "the directory below twice": (lambda note: note._replace(below=b"q/q"), False),
+    "a NUL below": (lambda note: note._replace(below=b"a\0b"), True),
+    **{
+        f"{name!r} below": (lambda note, name=name: note._replace(below=b"q/" + name), True)  # type: ignore[misc]
+        for name in (b"", b".", b"..", b"__pycache__")
+    },
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_a_damaged_note_is_worth_nothing(manifest: Manifest, case: str) -> None:
+    """The directory is looked at as if there were none."""
+    damage, is_seen = DAMAGES[case]
+    with in_memory({"p/m.py": TEXT, PYC: pyc(), "p/q/t": b""}) as top:
+        record(top, manifest)
+        time.sleep(0.03)
+        plan(top, manifest=manifest, learns=True)
+        key = key_of(str(top / "p"))
+        note = manifest.directories.of(key)
+        assert note is not None
+        manifest.directories.note(key, damage(note))
+        looked_at = {step.note.directory for step in plan(top, manifest=manifest) if step.note}
+    assert ({key} if is_seen else set()) == looked_at
+
+
+def test_what_is_gone_from_a_directory_is_told(manifest: Manifest) -> None:
+    """By name; what is there stays noted."""
+    tree = {"m.py": TEXT, f"__pycache__/{cached('m')}": pyc(), **{f"{name}/t": b"" for name in ("a", "b b", "c")}}
+    with in_memory(tree) as top:
+        record(top, manifest)
+        time.sleep(0.03)
+        first = [step.note for step in plan(top, manifest=manifest, learns=True) if step.note]
+        assert [(), (), (), ()] == [note.gone for note in first]
+        assert [b"a/b b/c", b"", b"", b""] == [note.unchanged and note.unchanged.below for note in first]
+        for name in ("a", "b b"):
+            shutil.rmtree(top / name)
+        (again,) = [step.note for step in plan(top, manifest=manifest) if step.note]
+        assert (key_of(str(top)), {b"a", b"b b"}, None) == (again.directory, set(again.gone), again.unchanged)
+
+
+def test_a_library_is_looked_at_again_as_packages(manifest: Manifest) -> None:
+    """What is left out differs."""
+    with in_memory({"m.py": TEXT, f"__pycache__/{cached('m')}": pyc(), "site-packages/t": b""}) as top:
+        record(top, manifest)
+        time.sleep(0.03)
+        plan(top, manifest=manifest, learns=True, is_library=True)
+        assert {"."} == noted(top, manifest)
+        keys = [step.note.directory for step in plan(top, manifest=manifest) if step.note]
+        assert [key_of(str(top)), key_of(str(top / "site-packages"))] == keys
+        assert [] == plan(top, manifest=manifest, is_library=True)
+
+
+def test_parts_are_the_same_whether_looked_at_or_not(manifest: Manifest) -> None:
+    """A hook's glance compares every directory."""
+    tree = {"m.py": TEXT, f"__pycache__/{cached('m')}": pyc(), "p/q/t": b"", "p/t": b"", "r/m.py": TEXT}
+    with in_memory({**tree, f"r/__pycache__/{cached('m')}": pyc()}) as top:
+        record(top, manifest)
+        time.sleep(0.03)
+        first = [step.part for step in plan(top, manifest=manifest, learns=True, is_noted=True) if step.part]
+        assert NOTED_PARTS == [(part.name, part.part.names) for part in first]
+        assert first == [step.part for step in plan(top, manifest=manifest, is_noted=True) if step.part]
+
+
+NOTED_PARTS = [("", ".\0__pycache__"), ("p", "p\0p/q"), ("r", "r\0r/__pycache__")]

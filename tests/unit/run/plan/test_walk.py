@@ -19,6 +19,7 @@ from pyctrigger.run.plan.walk import Planner
 from pyctrigger.run.scope.paths import Unit
 from pyctrigger.run.scope.request import Work
 from pyctrigger.stamps import stamp_of
+from pyctrigger.state.records.directories import key_of
 from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
@@ -121,6 +122,12 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[str]]] = {
         {},
         [f"p: orphan {ORPHAN}"],
     ),
+    "an orphan, and a stale source": (
+        {"p/m.py": TEXT, f"p/__pycache__/{ORPHAN}": pyc()},
+        {},
+        ["p: write m.py: 0 missing", f"p: orphan {ORPHAN}"],
+    ),
+    "a package of bytecode that is too deep": ({f"{DEEP}/__pycache__/{ORPHAN}": pyc()}, {"units": [MODULES]}, []),
     "an orphan alone beside data": (
         {"p/data.txt": b"", f"p/__pycache__/{ORPHAN}": pyc()},
         {},
@@ -200,6 +207,19 @@ PREFIXED: dict[str, tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any], 
         {cached("m"): pyc(), f"p/q/{ORPHAN}": pyc()},
         {"units": [MODULES]},
         [f"p/q: orphan {ORPHAN}", "p/q: empty __pycache__", "p: empty __pycache__"],
+    ),
+    "orphans of two packages, one of which is gone": (
+        {"m.py": TEXT, f"d/__pycache__/{ORPHAN}": pyc()},
+        {cached("m"): pyc(), f"d/{ORPHAN}": pyc(), f"q/{ORPHAN}": pyc()},
+        {"units": [MODULES]},
+        [f"d: orphan {ORPHAN}", "d: empty __pycache__", f"q: orphan {ORPHAN}", "q: empty __pycache__"],
+    ),
+    "packages of the library": ({}, {f"site-packages/{ORPHAN}": pyc()}, {"is_library": True}, []),
+    "packages of the library that weren't named": (
+        {},
+        {f"site-packages/{ORPHAN}": pyc()},
+        {"is_library": True, "units": [MODULES]},
+        [],
     ),
     "an orphan beside what is no pyc": (
         {"p/m.py": TEXT},
@@ -486,3 +506,46 @@ def test_parts_are_noted_on_the_way(top: Path) -> None:
         assert [tuple(stamp_of(os.lstat(top / name))) for name, _ in seen.part.entries()] == [
             identity for _, identity in seen.part.entries()
         ]
+
+
+#: What stands in a package beside a fresh source, options, and whether the next walk looks at it again.
+NEEDS: dict[str, tuple[Mapping[str, Any], dict[str, Any], bool]] = {
+    "nothing": ({}, {}, False),
+    "an orphan": ({f"p/__pycache__/{ORPHAN}": pyc()}, {}, True),
+    "an orphan, verified": ({f"p/__pycache__/{ORPHAN}": pyc()}, {"work": Work.VERIFY}, True),
+    "an unwanted level": ({f"p/__pycache__/{cached('m', 1)}": pyc()}, {}, True),
+    "an unwanted level, verified": ({f"p/__pycache__/{cached('m', 1)}": pyc()}, {"work": Work.VERIFY}, True),
+    "young residue": ({f"p/__pycache__/{cached('m')}.1": b""}, {}, True),
+    "a missing pyc": ({"p/n.py": TEXT}, {}, True),
+    "an excluded source": ({}, {"exclude": ("*/m.py",)}, True),
+}
+
+
+@pytest.mark.parametrize("case", NEEDS)
+def test_what_needs_something_is_looked_at_again(top: Path, recorded: Knowledge, case: str) -> None:
+    """Now, or later."""
+    more, options, expected = NEEDS[case]
+    make(top, {**FRESH, **more})
+    record(top, recorded.manifest)
+    time.sleep(0.03)
+    first, second = (look(top, [PACKAGE_P], knowledge=recorded, **options) for _ in range(2))
+    assert (True, expected) == (bool(first[2]), bool(second[2]))
+    notes = [step.note for step in first[0] if step.note]
+    assert ([] if expected else [key_of(str(top / "p"))]) == [note.directory for note in notes]
+
+
+def test_a_link_to_sources_elsewhere_is_reported(top: Path) -> None:
+    """With its goal."""
+    make(top, {"site/p/away": Link("../../out"), "out/m.py": TEXT})
+    assert [f"p: link away: {top}/out"] == said(look(top / "site")[0])
+
+
+def test_directories_below_a_prefix_are_noted(top: Path) -> None:
+    """Also those that aren't there."""
+    base = str(top)[1:]
+    make(top, {"site/p/m.py": TEXT, "site/q/t": b"", f"cache/{base}/site/p/{cached('m')}": pyc()})
+    time.sleep(0.03)
+    steps = look(top / "site", notes=True, prefix=top / "cache")[0]
+    names = {step.part.name: step.part.part.names.split("\0") for step in steps if step.part}
+    pycs = f"/pycs/{base}/site"
+    assert {"": [".", pycs], "p": ["p", f"{pycs}/p"], "q": ["q", f"{pycs}/q"]} == names
