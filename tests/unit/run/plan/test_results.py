@@ -1,0 +1,275 @@
+"""What becomes of each file in the tally, and places that can't be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from acting import ANN, let_act, with_rights_of
+from own_mount import Mount
+from pyctrigger.outcome.observer import Observer
+from pyctrigger.outcome.outcome import Failure, Finding, Link
+from pyctrigger.run.plan.results import Denial, Results
+from pyctrigger.run.plan.steps import Removal, Step
+from pyctrigger.state.records.manifest import Manifest
+from pyctrigger.state.records.record import UNSEEN, Record, identity_of
+from pyctrigger.tree.directory import Tree
+from pyctrigger.tree.layout import Layout, Place
+from pyctrigger.tree.opened import Opened
+from pyctrigger.tree.source import SourceRefused
+from unit.run.plan.trees import TEXT, cached, in_memory, knowledge_of, make, pyc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STEP = Step.of("p")
+
+
+class Told(Observer):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def skipped(self, path: str, reason: str) -> None:
+        self.told.append((path, reason))
+
+    removed = skipped
+
+
+@pytest.fixture
+def top() -> Iterator[Path]:
+    """A tree in memory."""
+    with in_memory({"p/m.py": TEXT, f"p/__pycache__/{cached('m')}": pyc(), "q/m.py": TEXT}) as top:
+        yield top
+
+
+@pytest.fixture
+def layout(top: Path) -> Iterator[Layout]:
+    """It, opened."""
+    with Layout(Tree.open(str(top))) as layout:
+        yield layout
+
+
+#: A step, and what of the tally isn't as it was: with what is known, without if it differs.
+NOTES: dict[str, tuple[Step, dict[str, Any], dict[str, Any]]] = {
+    "nothing": (STEP, {}, {}),
+    "skipped": (STEP._replace(skipped=[("m.py", "excluded"), ("n.py", "why")]), {"skipped": 2}, {"skipped": 2}),
+    "uncompilable": (
+        STEP._replace(skipped=[("m.py", "uncompilable")]),
+        {"skipped": 1, "findings": [Finding("uncompilable", None, "p/m.py", known=True)]},
+        {"skipped": 1, "findings": [Finding("uncompilable", None, "p/m.py", known=True)]},
+    ),
+    "owned": (
+        STEP._replace(owned=[("a.pyc", "m.py"), ("b.pyc", "m.py"), ("c.pyc", "n.py")]),
+        *(
+            {
+                "skipped": 2,
+                "findings": [
+                    Finding("stale", f"p/__pycache__/{pyc}", f"p/{source}", True, "a package owns it")
+                    for pyc, source in (("a.pyc", "m.py"), ("b.pyc", "m.py"), ("c.pyc", "n.py"))
+                ],
+            },
+        )
+        * 2,
+    ),
+    "refused": (
+        STEP._replace(refused=[("m.py", "why"), ("n.py", "because")]),
+        {"failed": 2, "failures": [Failure("p/m.py", "refused", "why"), Failure("p/n.py", "refused", "because")]},
+        {"failures": [Failure("p/m.py", "refused", "why"), Failure("p/n.py", "refused", "because")]},
+    ),
+    "links": (STEP._replace(links=[("l", "/goal")]), *({"links": [Link("p/l", "/goal")]},) * 2),
+    "forbidden": (STEP._replace(forbidden="why"), *({"failures": [Failure("p", "refused", "why")]},) * 2),
+    "unexamined": (STEP._replace(unexamined="why"), *({"unexamined": [Failure("p", "io", "why")]},) * 2),
+}
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_steps_are_reported(top: Path, layout: Layout, case: str) -> None:
+    """All but what is changed; that a link is refused is learned if somebody wants to know."""
+    step, known, unknown = NOTES[case]
+    for knowledge, expected in ((knowledge_of(), known), (None, unknown)):
+        observer = Told()
+        results = Results(observer)
+        results.note(layout, step, knowledge)
+        tally = results.tally
+        found = {"skipped": tally.counts.skipped, "failed": tally.counts.failed, "links": tally.links}
+        found.update({"findings": tally.findings, "failures": tally.failures, "unexamined": tally.unexamined})
+        assert {name: value for name, value in found.items() if value} == {
+            name: value if isinstance(value, int) else [each._replace(**_below(top, each)) for each in value]
+            for name, value in expected.items()
+        }
+        told = [(f"{top}/p/{name}", why) for name, why in step.skipped if why != "uncompilable"]
+        assert told == observer.told
+
+
+def _below(top: Path, value: Any) -> dict[str, str]:
+    names = ("path", "pyc", "source", "link")
+    fields = {name: getattr(value, name) for name in names if getattr(value, name, None)}
+    return {name: f"{top}/{path}" for name, path in fields.items()}
+
+
+def test_refused_links_are_learned(top: Path, layout: Layout) -> None:
+    """As they are, unless they are too young; what is gone isn't."""
+    (top / "p/l").symlink_to("goal")
+    time.sleep(0.03)
+    results, knowledge = Results(Observer()), knowledge_of()
+    (top / "p/young").symlink_to("goal")
+    step = STEP._replace(refused=[("m.py", "why"), ("gone.py", "why")], links=[("l", "/goal"), ("young", "/goal")])
+    results.note(layout, step, knowledge)
+    learned = knowledge.manifest.uncompilable
+    identities = [identity_of((top / "p" / name).lstat()) for name in ("m.py", "l")]
+    expected = [("m.py", identities[0], "refused", "why"), ("l", identities[1], "link", "/goal")]
+    expected.append(("young", UNSEEN, "link", "/goal"))
+    assert {f"{top}/p/{name}": tuple(rest) for name, *rest in expected} == {
+        path: (each.identity, each.kind, each.message) for path, each in learned.items()
+    }
+    assert {b""} == {each.digest for each in learned.values()}
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_fails_is_reported(top: Path, layout: Layout, is_whole: bool) -> None:
+    """Each by itself, but of what isn't permitted in a tree only the first."""
+    results = Results(Observer())
+    codes = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EPERM)
+    for number, code in enumerate(codes):
+        error = OSError(code, os.strerror(code))
+        results.io_failure(layout, "p", f"{top}/p/{number}", error, source=is_whole)
+    results.io_failure(layout, "p", f"{top}/p/odd", OSError("odd"), source=is_whole)
+    more = f" (what else may not be written below {top} is counted, not listed)"
+    texts = [os.strerror(codes[0]), os.strerror(codes[1]), os.strerror(codes[2]) + more]
+    expected = [Failure(f"{top}/p/{number}", "io", text) for number, text in enumerate(texts)]
+    assert [*expected, Failure(f"{top}/p/odd", "io", "odd")] == results.tally.failures
+    assert 5 * is_whole == results.tally.counts.failed
+
+
+@pytest.mark.usefixtures("as_root")
+def test_what_an_account_may_not_do_is_a_refusal(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its own place, root being able to mend it."""
+    os.chown(top / "p", ANN, ANN)
+    os.chown(top / "p/__pycache__", ANN, ANN)
+    let_act(monkeypatch)
+    with Layout(Tree.open(str(top))) as layout:
+        results = Results(Observer())
+        results.io_failure(layout, "p", "path", PermissionError(errno.EACCES, "no"))
+    why = f"account {ANN}, which owns this place, can't do it (no): chown -R {ANN} what others have there"
+    why += f" (what else may not be written below {top} is counted, not listed)"
+    assert [Failure("path", "refused", why)] == results.tally.failures
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (SourceRefused("why"), ("refused", "why")),
+        (OSError(errno.EIO, "why"), ("io", "why")),
+        (OSError("why"), ("io", "why")),
+        (FileNotFoundError(errno.ENOENT, "gone"), None),
+        (ValueError("why"), None),
+    ],
+)
+def test_sources_that_cant_be_read(error: Exception, expected: tuple[str, str] | None) -> None:
+    """One that is gone is no failure."""
+    results = Results(Observer())
+    results.unreadable("path", error)
+    assert ([Failure("path", *expected)] if expected else []) == results.tally.failures
+    assert int(expected is not None) == results.tally.counts.failed
+
+
+def test_removals_are_counted_and_told(top: Path, layout: Layout) -> None:
+    """Their records go; an orphan whose source has come back stays, and what is gone isn't counted."""
+    names = [cached(name) for name in ("m", "gone", "other", "vanished")]
+    make(top / "p/__pycache__", dict.fromkeys(names[1:3], pyc()))
+    observer, manifest = Told(), Manifest(str(top / "state"))
+    results = Results(observer)
+    directory = f"{top}/p/__pycache__"
+    for name in names:
+        manifest.pycs.note(directory, name, Record(UNSEEN, b"", UNSEEN, b"", b""))
+    kinds = [Removal(names[0], "orphan", "m.py"), Removal(names[1], "orphan", "gone.py")]
+    kinds += [Removal(names[2], "pyc", "m.py"), Removal(names[3], "residue")]
+    results.remove(Place(layout, "p"), kinds, manifest)
+    assert [names[0]] == [name for name in names if os.path.exists(f"{directory}/{name}")]
+    assert [(f"{directory}/{names[1]}", "orphan"), (f"{directory}/{names[2]}", "pyc")] == observer.told
+    assert (2, []) == (results.tally.counts.removed, results.tally.failures)
+    assert [None] * 3 == [manifest.pycs.get(directory, name) for name in names[1:]]
+    manifest.close()
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("at_first", [True, False])
+def test_a_read_only_file_system_is_said_once(top: Path, at_first: bool) -> None:
+    """Skipped where it was from the start; else it is a failure. Each place counts what it has left."""
+    mount = Mount(top)
+    with Layout(Tree(Opened(mount.directory, None), str(top))) as layout:
+        results = Results(Observer())
+        if not at_first:
+            assert (results.may_write(layout, "p"), results.can_write(layout, "q")) == (True, True)
+        mount.turn(read_only=True)
+        assert [False, False] == [results.may_write(layout, name, 3) for name in ("p", "q")]
+        results.io_failure(layout, "q", "path", OSError(errno.EROFS, ""), source=True)
+        results.io_failure(layout, "q", "path", OSError(errno.EROFS, ""))
+        assert not results.can_write(layout, "p")
+        assert at_first == results.still_writes(layout, "p")
+        results.tell_places()
+    mount.close()
+    tally = results.tally
+    why = "it became read-only during the run; sources that were left: 7"
+    assert ([] if at_first else [Failure(str(top), "io", why)]) == tally.failures
+    notice = f"{top} is on a read-only file system; nothing was changed there"
+    assert ([notice] if at_first else []) == tally.notices
+    assert (7 * (not at_first), 7 * at_first) == (tally.counts.failed, tally.counts.skipped)
+    assert (at_first, not at_first) == (tally.left_read_only, tally.is_interrupted)
+
+
+#: Whose the tree is, and the package p; what is said of the place that an account may not write, and whether root may.
+DENIED: dict[str, tuple[int, int, str, str, bool]] = {
+    "its own": (ANN, ANN, "", "its owner has no right to write here: chmod u+w it", False),
+    "another's": (0, 0, "", "you have no right to write here, account 0 has", True),
+    "another's in its own": (ANN, 0, "p", "you have no right to write here, account 0 has", True),
+}
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("case", DENIED)
+@pytest.mark.parametrize("left", [0, 2])
+def test_a_place_that_may_not_be_written_is_said_once(top: Path, case: str, left: int) -> None:
+    """With what is left, and what to do about it."""
+    owner, inner, place, why, needs_root = DENIED[case]
+    for path in [top, *top.rglob("*")]:
+        os.chown(path, owner, owner)
+    for path in [top / "p", *(top / "p").rglob("*")]:
+        os.chown(path, inner, inner)
+    if owner == inner:
+        for path in [top, *filter(os.path.isdir, top.rglob("*"))]:
+            os.chmod(path, 0o555)
+    with with_rights_of(ANN), Layout(Tree.open(str(top))) as layout:
+        results = Results(Observer())
+        assert [False, False] == [results.may_write(layout, "p", left) for _ in range(2)]
+        assert (Denial(layout, "p").path, Denial(layout, "p").left) == (str(top / place), 0)
+        results.tell_places()
+        results.tell_places()
+    why += f"; sources that were left: {2 * left}" if left else ""
+    assert [Failure(str(top / place), "refused", why, needs_root=needs_root)] == results.tally.failures
+    assert 2 * left == results.tally.counts.failed
+
+
+def test_what_was_written_is_synced_once(top: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure is reported."""
+    synced: list[int] = []
+    monkeypatch.setattr("pyctrigger.clibrary.sync_file_system", synced.append)
+    results = Results(Observer())
+    assert (True, []) == (results.sync(), synced)
+    results.wrote(layout)
+    results.wrote(layout)
+    assert (True, True, [layout.pycs.directory("")]) == (results.sync(), results.sync(), synced)
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "why")
+
+    monkeypatch.setattr("pyctrigger.clibrary.sync_file_system", fail)
+    results.wrote(layout)
+    assert (False, [Failure(str(top), "io", "why")]) == (results.sync(), results.tally.failures)
