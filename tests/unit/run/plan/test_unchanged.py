@@ -10,11 +10,30 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
+from pyctrigger.run.plan.knowledge import PlannedSite
+from pyctrigger.run.plan.unchanged import Snapshot, UnchangedFinder
 from pyctrigger.run.scope.request import Work
+from pyctrigger.stamps import inode_of, stamp_of
 from pyctrigger.state.records.directories import UnchangedDirectory, key_of
 from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.state.records.parts import PACKED
-from unit.run.plan.trees import MTIME, TEXT, Link, cached, in_memory, make, plan, pyc, record, said
+from pyctrigger.tree.directory import Tree
+from pyctrigger.tree.layout import Layout
+from pyctrigger.tree.listing import list_sources
+from unit.run.plan.trees import (
+    MTIME,
+    TEXT,
+    Link,
+    cached,
+    in_memory,
+    knowledge_of,
+    make,
+    plan,
+    pyc,
+    record,
+    said,
+    wanted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,3 +237,53 @@ def test_parts_are_the_same_whether_looked_at_or_not(manifest: Manifest) -> None
 
 
 NOTED_PARTS = [("", ".\0__pycache__"), ("p", "p\0p/q"), ("r", "r\0r/__pycache__")]
+
+
+#: The sources and pycs that are added at a time, of how many levels, and whether all identities are proven then.
+ADDED: dict[str, tuple[list[tuple[str, str]], int, bool]] = {
+    "at once": ([("mn", "mn")], 1, True),
+    "in parts": ([("m", "m"), ("n", "n")], 1, True),
+    "a pyc too few": ([("mn", "m")], 1, False),
+    "a pyc too few, and then one too many": ([("m", ""), ("n", "mn")], 1, False),
+    "two levels": ([("mn", "mmnn")], 2, True),
+    "a level too few": ([("mn", "mn")], 2, False),
+    "a source too few": ([("m", "m")], 1, False),
+    "a time that can't be packed": ([("m", "o"), ("n", "n")], 1, False),
+    "the same, of a source": ([("o", "m"), ("n", "n")], 1, False),
+    "and then all": ([("o", "m"), ("mn", "mn")], 1, False),
+    "nothing": ([], 1, False),
+}
+
+
+@pytest.mark.parametrize("case", ADDED)
+def test_a_snapshot_is_of_everything_or_of_no_use(case: str) -> None:
+    """Identities of the directories, the sources, and the pycs, in that order."""
+    parts, levels, is_whole = ADDED[case]
+    with in_memory({"p/m.py": TEXT, "p/n.py": TEXT, "p/__pycache__": None, "o": b""}) as top:
+        os.utime(top / "o", (2**34, 2**34))
+        statuses = {name: os.stat(top / (f"p/{name}.py" if name != "o" else name)) for name in "mno"}
+        time.sleep(0.03)
+        snapshot = Snapshot(os.stat(top / "p"))
+        with Layout(Tree.open(str(top))) as layout, layout.sources.entered("p") as directory:
+            snapshot.enter_pycache(layout.pycs.directory("p/__pycache__"))
+            for sources, pycs in parts:
+                snapshot.add([statuses[name] for name in sources], [statuses[name] for name in pycs], levels)
+            found = snapshot.packed(list_sources(directory))
+            linked = snapshot.packed(list_sources(directory)._replace(links=["l.py"]))
+        stamps = [os.stat(top / "p"), os.stat(top / "p/__pycache__")]
+        for names in ("".join(part[0] for part in parts), "".join(part[1] for part in parts)):
+            stamps += [statuses[name] for name in names]
+    assert (b"".join(PACKED.pack(*stamp_of(status)) for status in stamps) if is_whole else None) == found
+    assert linked is None
+
+
+def test_another_site_directory_is_never_unchanged(manifest: Manifest) -> None:
+    """It may have become one since."""
+    with in_memory({"p/t": b"", "q/t": b""}) as top:
+        time.sleep(0.03)
+        plan(top, manifest=manifest, learns=True)
+        with Layout(Tree.open(str(top))) as layout:
+            others = frozenset({inode_of(os.stat(top / "p")), inode_of(os.stat(top))})
+            site = PlannedSite(layout, wanted(), knowledge_of(manifest), others)
+            finder = UnchangedFinder(site, manifest.directories)
+            assert [(["p", "q"], 0), None, ([], 0)] == [finder.find(name) for name in ("", "p", "q")]

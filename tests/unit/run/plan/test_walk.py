@@ -127,7 +127,6 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[str]]] = {
         {},
         ["p: write m.py: 0 missing", f"p: orphan {ORPHAN}"],
     ),
-    "a package of bytecode that is too deep": ({f"{DEEP}/__pycache__/{ORPHAN}": pyc()}, {"units": [MODULES]}, []),
     "an orphan alone beside data": (
         {"p/data.txt": b"", f"p/__pycache__/{ORPHAN}": pyc()},
         {},
