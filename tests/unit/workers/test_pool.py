@@ -279,6 +279,17 @@ def test_what_a_lost_worker_had_goes_to_as_many_as_before(
     assert (count, True) == (len(answers), len({bodies(answer)[0] for answer in answers}) <= most)
 
 
+@pytest.mark.parametrize(
+    ("implementation", "expected"),
+    [("pypy", MEMORY), ("cpython", Lost("crash", "the compiler ended: killed by SIGABRT"))],
+)
+def test_a_source_that_makes_its_worker_abort(tmp_path: Path, implementation: str, expected: Lost) -> None:
+    """Is too large for PyPy, and bad for others; either is tried twice."""
+    with Pool(scripted(tmp_path, implementation=implementation), Limits(), 1) as pool:
+        assert expected == pool.ask(job(b"os.abort()"))
+        assert CODE == pool.ask(job(ONCE % b"os.abort()"))
+
+
 @pytest.mark.parametrize("stack", [None, 4 << 20])
 def test_a_limit_is_ours_or_may_be_a_callers(tmp_path: Path, stack: int | None) -> None:
     """Who asks for less stack than usual may have caused a lack of memory."""

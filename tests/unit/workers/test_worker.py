@@ -355,6 +355,24 @@ def test_whether_a_source_ran_out_of_time(
         assert expected is made.ran_out_of_time(status)
 
 
+@pytest.mark.parametrize(
+    ("implementation", "program", "status", "expected"),
+    [
+        ("pypy", "compile", -signal.SIGABRT, True),
+        ("pypy", "compile", -signal.SIGSEGV, False),
+        ("pypy", "compile", signal.SIGABRT, False),
+        ("pypy", "compare", -signal.SIGABRT, False),  # it loads what it is given
+        ("cpython", "compile", -signal.SIGABRT, False),
+    ],
+)
+def test_whether_a_source_ran_out_of_memory(
+    tmp_path: Path, implementation: str, program: str, status: int, expected: bool
+) -> None:
+    """PyPy aborts where CPython raises an error."""
+    with started(scripted(tmp_path, implementation=implementation), program=program) as made:
+        assert expected is made.ran_out_of_memory(status)
+
+
 COMPLETE = "check that the interpreter's standard library is complete and readable"
 OPEN = "let %s read and execute it and its standard library, or name another interpreter with --python PATH"
 #: Rights of a worker, what is known of it, its exit status, and message and hint.
