@@ -30,7 +30,7 @@ def program(kind: Kind, loader: bytes | None, entries: list[tuple[int, bytes]], 
     for tag, text in entries:
         rows.append((tag, len(strings)))
         strings += text + b"\0"
-    count = 2 + bool(loader is not None)
+    count = 3 + bool(loader is not None)
     strings_at = head_size + count * row_size
     dynamic_at = strings_at + len(strings)
     rows += [(STRINGS, ADDRESS + strings_at + shift), (STRINGS_SIZE, len(strings)), (0, 0)]
@@ -38,7 +38,8 @@ def program(kind: Kind, loader: bytes | None, entries: list[tuple[int, bytes]], 
     loader_at = dynamic_at + len(dynamic)
     loaded = loader_at + (len(loader) if loader else 0)
     headers = [
-        _row(kind, LOAD, 0, ADDRESS, loaded),
+        _row(kind, LOAD, 0, ADDRESS, strings_at),
+        _row(kind, LOAD, strings_at, ADDRESS + strings_at, loaded - strings_at),
         _row(kind, DYNAMIC, dynamic_at, ADDRESS + dynamic_at, len(dynamic)),
     ]
     if loader is not None:
@@ -51,5 +52,5 @@ def program(kind: Kind, loader: bytes | None, entries: list[tuple[int, bytes]], 
 
 def _row(kind: Kind, what: int, offset: int, address: int, size: int) -> bytes:
     if kind.bits == 64:
-        return struct.pack(kind.order + "IIQQQQQQ", what, 5, offset, address, address, size, size, 1)
-    return struct.pack(kind.order + "IIIIIIII", what, offset, address, address, size, size, 5, 1)
+        return struct.pack(kind.order + "IIQQQQQQ", what, 5, offset, address, 0, size, size, 1)
+    return struct.pack(kind.order + "IIIIIIII", what, offset, address, 0, size, size, 5, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,12 @@ def edited(offset: int, data: bytes) -> bytes:
     return GOOD[:offset] + data + GOOD[offset + len(data) :]
 
 
+def many(count: int) -> bytes:
+    """The good program with so many headers, most of them empty, at its end."""
+    table = GOOD[64 : 64 + 4 * 56].ljust(count * 56, b"\0")
+    return GOOD[:32] + struct.pack("<Q", len(GOOD)) + GOOD[40:56] + struct.pack("<H", count) + GOOD[58:] + table
+
+
 #: Files, and what is read of them.
 FILES: dict[str, tuple[bytes, Needs | None]] = {
     "empty": (b"", None),
@@ -66,7 +73,8 @@ FILES: dict[str, tuple[bytes, Needs | None]] = {
     "no such class": (edited(4, b"\3"), None),
     "no such order is the other one": (edited(5, b"\7"), None),
     "no program headers": (edited(56, b"\0\0"), NOTHING),
-    "257 program headers": (edited(56, b"\1\1"), None),
+    "256 program headers": (many(256), Needs("/ld", ("libc.so.6",), (), ())),
+    "257 program headers": (many(257), None),
     "headers behind the end": (edited(32, b"\xff\xff"), None),
     "a table beyond all offsets": (edited(32, b"\xff" * 8), None),
     "static": (GOOD[:56] + b"\0\0" + GOOD[58:], NOTHING),

@@ -80,7 +80,7 @@ def test_what_has_a_slash_is_a_path(text: str, path: str) -> None:
     """Absolute from then on."""
     expected = path.format(cwd=os.getcwd())
     flavour = Flavour.parse(text)
-    assert (expected, expected, None) == (flavour.path, flavour.name, flavour.called)
+    assert (Flavour("", (0, 0), False, expected), expected) == (flavour, flavour.name)
 
 
 # -- the standard directories -----------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def standard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Pat
     places = (tmp_path / "first", tmp_path / "second")
     for place in places:
         place.mkdir()
-    monkeypatch.setattr(module, "directories", lambda: [str(place) for place in (*places, tmp_path / "absent")])
+    monkeypatch.setattr(module, "directories", lambda: [f"{tmp_path}/{name}" for name in ("first", "absent", "second")])
     return places
 
 
@@ -112,7 +112,7 @@ def test_a_name_is_what_the_first_directory_has(standard: tuple[Path, Path], tex
     put(standard[0], name, mode=0o644)
     put(standard[1], name)
     found = Flavour.parse(text)
-    assert (str(standard[1] / name), name) == (found.path, found.called)
+    assert Flavour("", (0, 0), False, str(standard[1] / name), name) == found
     put(standard[0], name)
     assert str(standard[0] / name) == Flavour.parse(text).path
 
@@ -160,7 +160,9 @@ def test_a_version_that_is_not_there(standard: tuple[Path, Path], called: str, w
 
 def test_of_many_interpreters_eight_are_named(standard: tuple[Path, Path]) -> None:
     """And the others counted."""
-    put(standard[0], *(f"python3.{minor}" for minor in range(10, 20)))
+    put(standard[0], *(f"python3.{minor}" for minor in range(10, 18)))
+    assert (not_found("3.9").hint or "").endswith(f"{standard[0]}/python3.17; name another one with --python PATH")
+    put(standard[0], "python3.18", "python3.19")
     mend = not_found("3.9").hint or ""
     assert (8, True) == (mend.count("python3."), "python3.17 and 2 more; name" in mend)
 
@@ -191,7 +193,7 @@ def test_candidates_are_all_that_could_be_meant(
     standard: tuple[Path, Path], text: str, configured: str | None, names: list[str]
 ) -> None:
     """In the order of the directories."""
-    put(standard[0], "python3.11", "python3.13t", "pypy3.9", "pypy3", "python3", "python3.13")
+    put(standard[0], "python3.11", "python3.13t", "pypy3.9", "pypy3", "python3", "python3.13", "cpython3")
     put(standard[1], "python3.11", "python3.13t", "pypy3.9", "pypy3", mode=0o600)
     os.chmod(standard[1] / names[0], 0o755)
     expected = [str(standard[0] / name) for name in names] + [str(standard[1] / names[0])]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class _Target:
     def __init__(self, top: str, executable: str, root: str | None = None, scheme: str = "own") -> None:
         self.executable, self.root = executable, root
-        self.schemes = {scheme: {"stdlib": f"{top}/lib", "purelib": f"{top}/absent"}}
+        self.schemes = {scheme: {"stdlib": f"{top}/lib", "platstdlib": f"{top}/lib64", "purelib": f"{top}/absent"}}
         self.default_scheme = "own"
 
 
@@ -33,8 +33,9 @@ def public(tmp_path: Path) -> Path:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python").touch()
     (tmp_path / "bin/python").chmod(0o755)
-    (tmp_path / "lib").mkdir()
-    for name in ("bin", "lib"):
+    for name in ("lib", "lib64"):
+        (tmp_path / name).mkdir()
+    for name in ("bin", "lib", "lib64"):
         (tmp_path / name).chmod(0o755)
     rights._is_open.cache_clear()
     rights._named_libraries.cache_clear()
@@ -55,6 +56,7 @@ DEEDS: dict[str, tuple[Deed, bool]] = {
     "a closed directory": (lambda top: (top / "bin").chmod(0o750), False),
     "a directory that isn't listed": (lambda top: (top / "bin").chmod(0o711), True),
     "a closed library": (lambda top: (top / "lib").chmod(0o750), False),
+    "the other closed library": (lambda top: (top / "lib64").chmod(0o750), False),
     "a library that isn't listed": (lambda top: (top / "lib").chmod(0o711), False),
     "gone": (lambda top: (top / "bin/python").unlink(), False),
 }
@@ -178,8 +180,8 @@ def test_rights_of_a_worker(
     expected: Rights,
 ) -> None:
     """An account of its own wherever possible; what can't start like that isn't started with more rights."""
-    monkeypatch.setattr(rights, "is_for_everybody", lambda interpreter: is_open)
     target = cast("Interpreter", _Interpreter(account, root))
+    monkeypatch.setattr(rights, "is_for_everybody", lambda interpreter: is_open and interpreter is target)
     lease: Any = _Leased() if leased else None
     assert expected == rights_for(target, cast("Lease | None", lease))
 
