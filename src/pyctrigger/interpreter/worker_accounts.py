@@ -168,37 +168,35 @@ def _kill_processes(uid: int) -> bool:
         return False
     child = fork()  # the child makes only system calls
     if not child:
-        status = 1
         try:
-            status = 0 if _kill_all(uid, killer) else 1
+            _kill_all(uid, killer)
         finally:
-            os._exit(status)
+            os._exit(0)
     with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored: the child ends anyway
         os.waitpid(child, 0)
     return not _has_processes(uid)
 
 
-def _kill_all(uid: int, killer: int) -> bool:
-    """Kill all processes under `uid`, as `killer`; to be called in a forked child. Returns whether they are gone."""
+def _kill_all(uid: int, killer: int) -> None:
+    """Kill all processes under `uid`, as `killer`; to be called in a forked child."""
     host = os.getppid()
     os.setgroups([])
     os.setresgid(killer, killer, killer)
     os.setresuid(killer, uid, killer)
     if os.getresuid() != (killer, uid, killer) or host <= 0:
-        return False
+        return
     try:
         os.kill(host, 0)
     except PermissionError:
         pass
     else:
-        return False  # a capability is left, with which kill(-1) would end the whole machine
+        return  # a capability is left, with which kill(-1) would end the whole machine
     deadline = time.monotonic() + _PATIENCE
     pause = 0.001
     while time.monotonic() < deadline:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(-1, signal.SIGKILL)
         if not _has_processes(uid):
-            return True
+            return
         time.sleep(pause)
         pause = min(0.05, 2 * pause)
-    return False

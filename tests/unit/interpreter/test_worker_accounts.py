@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import pwd
@@ -128,6 +129,38 @@ def test_an_id_is_leased_once(place: str, ids: list[int], drawn: Callable[..., N
     second.end()
 
 
+@pytest.mark.parametrize("made", ["run", "run/pyctrigger"])
+def test_directories_that_are_there_are_used(
+    tmp_path: Path, place: str, ids: list[int], drawn: Callable[..., None], made: str
+) -> None:
+    """Everybody may look into them."""
+    (tmp_path / made).mkdir(0o755, parents=True)
+    (tmp_path / made).chmod(0o755)
+    drawn(ids[0])
+    leased = lease(place)
+    assert leased is not None
+    assert [f"{ids[0]}.account"] == names_in(place)
+    os.unlink(f"{place}/{ids[0]}.account")  # as who cleans up below /run
+    leased.end()
+
+
+def test_without_locks_nothing_is_recorded(
+    place: str, ids: list[int], drawn: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some network file systems."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr("fcntl.flock", refuse)
+    drawn(ids[0])
+    leased = lease(place)
+    assert leased is not None
+    assert (ids[0], [], before) == (leased.account.uid, names_in(place), len(os.listdir("/proc/self/fd")))
+    leased.end()
+
+
 def shared(place: str) -> None:
     """A directory that a group may write."""
     os.makedirs(place)
@@ -199,7 +232,9 @@ def test_an_id_with_a_process_isnt_drawn(ids: list[int], drawn: Callable[..., No
     assert ids[1] == leased.account.uid
 
 
-@pytest.mark.parametrize("text", ["{id}", "x:y:{id}:0::/:/bin/sh", "\xff:x:{id}:0::/:/bin/sh\nx:y:none:0::/:"])
+@pytest.mark.parametrize(
+    "text", ["{id}", "x:y\nx:y:{id}", "x:y:{id}:0::/:/bin/sh", "\xff:x:{id}:0::/:/bin/sh\nx:y:none:0::/:"]
+)
 def test_a_small_id_with_an_entry_isnt_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: list[int], drawn: Callable[..., None], text: str
 ) -> None:
@@ -256,7 +291,7 @@ def test_what_runs_under_a_lease_ends_with_it(
     before = signal.signal(signal.SIGCHLD, handler)
     leased.end()
     signal.signal(signal.SIGCHLD, before)
-    child.wait(10)
+    child.wait(5)
     assert (False, True, []) == (module._has_processes(ids[0]), module._has_processes(ids[1]), names_in(place))
     assert other.poll() is None
 
@@ -308,6 +343,6 @@ def test_what_cant_be_killed_in_time_is_left_to_a_later_host(
     fourth = lease(place)
     assert fourth is not None
     fourth.end()
-    child.wait(10)
+    child.wait(5)
     assert module._has_processes(ids[0]) is False
     assert sorted([".account", "5.account", f"{ids[1]}.other", "other", "x.account"]) == names_in(place)
