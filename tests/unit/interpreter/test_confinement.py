@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -18,6 +19,9 @@ from pyctrigger.interpreter.interpreter import Account
 
 if TYPE_CHECKING:
     pass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.usefixtures("as_root")
 OTHER = Account(2_000_200_011, 2_000_200_012)
@@ -45,12 +49,28 @@ def what_it_has(left: Account | None) -> dict[str, Any]:
 
 
 @pytest.fixture
-def free() -> None:
-    """Needs a system that lets root confine a thread completely."""
+def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Needs a system that lets root confine a thread completely; no network namespace was made yet."""
     if filter_of_calls(names=True) is None:
         absent("no numbers of this machine's system calls")
-    if confined(lambda _: os.readlink("/proc/thread-self/ns/net")) == os.readlink("/proc/thread-self/ns/net"):
+    refused: list[OSError] = []
+
+    def leave() -> None:
+        try:
+            call("unshare", 0x40000000)
+        except OSError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    thread.join()
+    if refused:
         absent("no network namespaces here")
+    made: list[int] = []
+    monkeypatch.setattr(module, "_network_namespaces", made)
+    yield
+    for descriptor in made:
+        os.close(descriptor)
 
 
 @pytest.mark.usefixtures("free")
@@ -60,8 +80,8 @@ def test_a_child_starts_with_less(account: Account | None, ids: tuple[int, ...],
     """The thread that starts it has given all of that up, and the process keeps it."""
     before = what_it_has(None)
     threads = os.listdir("/proc/self/task")
-    found = confined(what_it_has, account, is_script=is_script)
-    again = confined(what_it_has, account, is_script=is_script)
+    options = {"is_script": True} if is_script else {}
+    found, again = (confined(what_it_has, account, **options) for _ in range(2))
     network = found.pop("network")
     assert (True, network) == (network != before["network"], again["network"])
     assert {
@@ -89,7 +109,7 @@ def test_a_process_that_hides_stays_hidden() -> None:
 @pytest.mark.usefixtures("free")
 def test_all_threads_have_one_network() -> None:
     """Made once, and kept by a descriptor."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(os.listdir("/proc/self/fd")) + 1
     assert 1 == len({confined(lambda _: os.readlink("/proc/thread-self/ns/net")) for _ in range(3)})
     assert before == len(os.listdir("/proc/self/fd"))
 
@@ -134,6 +154,14 @@ def test_without_the_calls_the_child_changes_its_account(monkeypatch: pytest.Mon
     else:
         monkeypatch.setattr(module, "call", refuse)
     assert (OTHER, OURS) == confined(lambda left: (left, (*os.getresuid(), *os.getresgid())), OTHER)
+
+
+def test_a_thread_is_waited_for_until_it_is_gone() -> None:
+    """Python's join is too early."""
+    thread = threading.Thread(target=time.sleep, args=(0.1,))
+    thread.start()
+    module._wait_until_gone(thread.native_id or 0)
+    assert str(thread.native_id) not in os.listdir("/proc/self/task")
 
 
 def test_a_thread_that_stays_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
