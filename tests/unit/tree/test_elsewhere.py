@@ -73,6 +73,13 @@ def test_goal_of_a_link_to_a_directory(top: Path, tree: Tree, goal: str, expecte
         assert (expected and expected.format(top=top.parent)) == goal_of(tree, "", "link")
 
 
+def test_a_link_of_a_package(top: Path, tree: Tree) -> None:
+    """Leads from where it is."""
+    (top / "package/link").symlink_to("../../flat")
+    assert f"{top.parent}/flat" == goal_of(tree, "package", "link")
+    assert leads_to_sources(tree, "package", "link", {tree.identity}) is True
+
+
 @pytest.mark.parametrize("name", ["m.py", "package"])
 def test_what_is_no_link_has_no_goal(tree: Tree, name: str) -> None:
     """A file, and a directory."""

@@ -19,6 +19,7 @@ ENTRIES: dict[str, tuple[str, Make, str | None]] = {
     "a package's": ("__init__.py", lambda path: path.write_text(""), "sources"),
     "no identifier": ("a b-c.py", lambda path: path.write_text(""), "sources"),
     "a linked source": ("m.py", lambda path: path.symlink_to("nowhere"), "links"),
+    "a link to a source": ("m.py", lambda path: path.symlink_to(__file__), "links"),
     "a directory like a source": ("m.py", lambda path: path.mkdir(), "directories"),
     "a fifo like a source": ("m.py", os.mkfifo, None),
     "the suffix alone": (".py", lambda path: path.write_text(""), None),
@@ -75,13 +76,21 @@ def test_everything_together_is_sorted(top: Path) -> None:
         (top / name).touch()
     for name in ("y", "x", "__pycache__"):
         (top / name).mkdir()
+    for name in ("README", "py.typed"):
+        (top / name).touch()
+    for name in ("l.py", "k.py"):
+        (top / name).symlink_to("a.py")
+    found = listed(top)
+    found["links"].sort()
     expected = {
         "sources": ["a.py", "b.py", "c.py"],
         "directories": ["x", "y"],
-        "names": {"a.py", "b.py", "c.py"},
+        "names": {"a.py", "b.py", "c.py", "k.py", "l.py"},
         "has_pycache": True,
+        "links": ["k.py", "l.py"],
+        "others": 2,
     }
-    assert expected == listed(top)
+    assert expected == found
 
 
 def test_a_pycache_is_whatever_has_its_name(top: Path) -> None:
@@ -121,8 +130,9 @@ def test_pycs_are_told_from_what_is_no_file(top: Path) -> None:
     (top / "b.pyc").symlink_to("a.pyc")
     os.mkfifo(top / "c.pyc")
     (top / "d.pyc").mkdir()
+    (top / "e.pyc").symlink_to("d.pyc")
     descriptor = opened(top)
-    assert ({"a.pyc": True, "b.pyc": False, "c.pyc": False}, ["d.pyc"]) == list_pycs(descriptor)
+    assert ({"a.pyc": True, "b.pyc": False, "c.pyc": False, "e.pyc": False}, ["d.pyc"]) == list_pycs(descriptor)
     os.close(descriptor)
 
 

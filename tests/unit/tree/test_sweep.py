@@ -125,6 +125,16 @@ def test_a_directory_that_went_already_was_not_removed(top: Path, layout: Layout
         remove_directory(layout.sources, "file")
 
 
+def test_no_directory_is_removed_through_a_link(top: Path, layout: Layout) -> None:
+    """It is in another one."""
+    (top / "p/empty").mkdir()
+    (top / "link").symlink_to("p")
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - the number is compared
+        remove_directory(layout.sources, "link/empty")
+    assert caught.value.errno in (errno.ELOOP, errno.ENOTDIR)
+    assert (top / "p/empty").exists()
+
+
 def test_a_removed_directory_is_opened_anew(top: Path, layout: Layout) -> None:
     """When somebody makes another one."""
     (top / "r").mkdir()
