@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
 
+from acting import ANN, let_act, with_rights_of
+from conftest import absent
 from packages import write_tree
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout, Place
+from pyctrigger.tree.permission.access_lists import GROUP_OBJ, MASK, OTHER, USER, USER_OBJ, takes_lists
 from pyctrigger.tree.permission.readers import Grants
-from pyctrigger.tree.source import read_source
+from pyctrigger.tree.source import SourceRefused, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +65,9 @@ def test_place_of_the_pycs_of_a_directory(
     own = f"{top}/{relative}".rstrip("/")
     assert (own, f"{own}/m.py") == (prefixed.describe_source(relative), prefixed.describe_source(relative, "m.py"))
     assert f"{own}/__pycache__/m.pyc" == plain.describe_pyc(relative, "m.pyc")
+    assert f"{own}/__pycache__" == plain.describe_pyc(relative)
     place, other = Place(plain, relative), Place(prefixed, relative)
+    assert (plain, prefixed) == (place.layout, other.layout)
     assert (f"{own}/m.py", f"{own}/__pycache__/m.pyc") == (place.source("m.py"), place.pyc("m.pyc"))
     assert f"{top.parent}/prefix/{own.strip('/')}/m.pyc" == other.pyc("m.pyc")
     assert (relative, pycache) == (place.relative, place.pycache)
@@ -92,6 +98,7 @@ def test_a_link_into_a_closed_directory_has_a_way(top: Path, plain: Layout) -> N
     assert () == plain.ways("a/b", "")
     (top / "a").chmod(0o700)
     assert (closed, closed._replace(to_group=False)) == plain.ways("", "a/b")
+    assert (closed,) == plain.ways("a", "a/b")
 
 
 def test_with_a_prefix_all_that_leads_there_alone_counts(top: Path, prefixed: Layout) -> None:
@@ -116,6 +123,7 @@ def test_a_closed_site_directory_counts_with_a_prefix(top: Path) -> None:
         assert (closed,) == layout.ways("", "")
         assert (closed,) == layout.ways("a", "a")
         top.chmod(0o755)
+        (top / "a").chmod(0o700)
         assert (closed,) == layout.ways("a", "a")
 
 
@@ -127,6 +135,55 @@ def test_readers_are_worked_out_once_for_alike_sources(top: Path, plain: Layout)
     (top / "a/n.py").chmod(0o600)
     other = plain.readers("a", read_source(plain.sources, "a", "n.py").rights)
     assert (True, False) == (readers.grants(0, 0, by_list=False).to_others, other.grants(0, 0, by_list=False).to_others)
+
+
+def let_ann_in(path: Path) -> None:
+    """Give a file or directory an access list that lets Ann do everything."""
+    entries = [(USER_OBJ, 7, -1), (USER, 7, ANN), (GROUP_OBJ, 5, -1), (MASK, 7, -1), (OTHER, 0, -1)]
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if not takes_lists(descriptor):
+            absent("no access lists on this file system")
+    finally:
+        os.close(descriptor)
+    packed = b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+
+
+def test_readers_of_a_link_have_to_enter_its_directory(top: Path, plain: Layout) -> None:
+    """Those of a source beside its pycs are there already."""
+    (top / "link.py").symlink_to("a/b/o.py")
+    (top / "a/b").chmod(0o750)
+    for place, expected in ((("a/b", "o.py"), True), (("", "link.py"), False)):
+        readers = plain.readers(place[0], read_source(plain.sources, *place).rights)
+        assert expected is readers.grants(0, 0, by_list=False).to_others
+
+
+def test_access_lists_count(top: Path, plain: Layout) -> None:
+    """Of a source, and of a directory on the way to it."""
+    for name in ("a/n.py", "a/b"):
+        let_ann_in(top / name)
+    readers = plain.readers("a", read_source(plain.sources, "a", "n.py").rights)
+    assert {ANN: True} == readers.grants(0, 0, by_list=True).users
+    (way,) = plain.ways("", "a/b")
+    assert {ANN: True} == way.users
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_source_is_read_as_the_owner_of_its_pycs(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is another account with a prefix of its own."""
+    let_act(monkeypatch)
+    prefix = top.parent / "prefix"
+    for directory in (prefix, *prefix.rglob("*")):
+        os.chown(directory, ANN, ANN)
+    for name, mode in (("a/n.py", 0o600), ("a/b/o.py", 0o644)):
+        (top / name).write_text(name)
+        (top / name).chmod(mode)
+    with Layout(Tree.open(str(top))) as plain, Layout(Tree.open(str(top)), Tree.open(str(prefix))) as prefixed:
+        assert [b"a/n.py", b"a/b/o.py"] == [plain.read_source(*p).data for p in (("a", "n.py"), ("a/b", "o.py"))]
+        assert b"a/b/o.py" == prefixed.read_source("a/b", "o.py").data
+        with pytest.raises(SourceRefused, match=f"^account {ANN}, which will own its pycs, may not read it$"):
+            prefixed.read_source("a", "n.py")
 
 
 # -- whether they can be written --------------------------------------------------------------------------------------
@@ -157,6 +214,58 @@ def test_the_uppermost_directory_that_may_not_be_written(plain: Layout, monkeypa
     assert ("a", False, True) == (plain.forbidden_top("a/b"), plain.may_write("a/b"), plain.may_write("a"))
 
 
+def test_the_table_of_mounts_is_asked_for_each_directory(
+    top: Path, plain: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that doesn't tell is taken for one that can be written."""
+    real, closed = os.fstatvfs, (top / "a").stat().st_ino
+
+    def ask(descriptor: int) -> object:
+        if os.fstat(descriptor).st_ino == (top / "a/b").stat().st_ino:
+            raise PermissionError
+        found = real(descriptor)
+        flags = found.f_flag | os.ST_RDONLY if os.fstat(descriptor).st_ino == closed else found.f_flag & ~os.ST_RDONLY
+        return os.statvfs_result((*found[:8], flags, found.f_namemax))
+
+    monkeypatch.setattr(os, "fstatvfs", ask)
+    assert (False, True, True, False) == tuple(map(plain.is_read_only, ("", "a", "a/absent", "a/b")))
+    assert "a" == plain.read_only_top("a/absent")
+
+
+@pytest.mark.usefixtures("as_root")
+def test_the_uppermost_directory_of_a_device() -> None:
+    """Of this system's own mounts."""
+    with Layout(Tree.open("/")) as layout:
+        assert ("proc", "") == (layout.read_only_top("proc/1"), layout.read_only_top("usr"))
+
+
+#: Mode and owner of a directory, and whether Ann may write pycs there.
+RIGHTS = [(0o755, 0, False), (0o755, ANN, True), (0o757, 0, True), (0o756, 0, False), (0o755, 7, False)]
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(("mode", "owner", "expected"), RIGHTS)
+def test_who_may_write(
+    top: Path, plain: Layout, monkeypatch: pytest.MonkeyPatch, mode: int, owner: int, expected: bool
+) -> None:
+    """By the effective ids; what can't be asked is tried."""
+    plain.pycs.is_judged = False
+    (top / "a").chmod(mode)
+    os.chown(top / "a", owner, owner)
+    with with_rights_of(ANN):
+        assert expected is plain.may_write("a")
+        monkeypatch.setattr(os, "access", lambda *_, **__: False)  # as a sandbox that refuses the call
+        assert plain.may_write("a") is True
+
+        def lack(*_: object, **__: object) -> bool:
+            raise NotImplementedError
+
+        monkeypatch.setattr(os, "access", lack)
+        assert plain.may_write("a") is True
+    monkeypatch.setattr(os, "access", lambda *_, **__: pytest.fail("root is asked"))
+    assert plain.may_write("a") is True
+
+
 @pytest.mark.parametrize("relative", ["", "a/b", "a/absent/deep"])
 def test_this_file_system_can_be_written(plain: Layout, relative: str) -> None:
     """Root is never asked; of what isn't there the next directory above is."""
@@ -183,6 +292,7 @@ VISITORS = [
     (0o755, 0o700, 0o600, False),
     (0o755, 0o700, 0o604, True),
     (0o755, 0o700, 0o640, True),
+    (0o755, 0o700, 0o601, False),
     (0o700, 0o700, 0o644, False),
 ]
 
@@ -198,4 +308,22 @@ def test_whether_a_pycache_keeps_readers_out(
     assert expected is plain.keeps_visitors_out("a", ["gone.py", "n.py"])
     assert plain.keeps_visitors_out("a", []) is False
     assert plain.keeps_visitors_out("a", ["gone.py"]) is False
+    (top.parent / prefixed.pycs.path / prefixed.pycache("a")).chmod(0o700)
     assert prefixed.keeps_visitors_out("a", ["n.py"]) is False
+
+
+@pytest.mark.parametrize("listed", ["a", "a/__pycache__"])
+def test_where_a_list_says_who_enters_modes_do_not(top: Path, plain: Layout, listed: str) -> None:
+    """It is asked by name."""
+    (top / "a/__pycache__").mkdir(mode=0o700)
+    assert plain.keeps_visitors_out("a", ["n.py"]) is True
+    let_ann_in(top / listed)
+    (top / "a").chmod(0o775)
+    assert plain.keeps_visitors_out("a", ["n.py"]) is False
+
+
+def test_a_dangling_link_is_for_everybody(top: Path, plain: Layout) -> None:
+    """Links have no modes, and none is followed."""
+    (top / "a/__pycache__").mkdir(mode=0o700)
+    (top / "a/link.py").symlink_to("nowhere")
+    assert plain.keeps_visitors_out("a", ["link.py"]) is True
