@@ -109,6 +109,18 @@ def test_pending_work_is_joined(
     assert left == place.pending()
 
 
+def test_the_runs_own_work_fails_with_what_was_joined(place: Place) -> None:
+    """Each by what lies in it."""
+    place.put(("b", 1, True), ("c", 0, True))
+    backlog = place.backlog()
+    request = backlog.join(place.request("a"))
+    backlog.announce(place.request("a"))
+    tally = Tally()
+    tally.failures = [Failure(f"{place.top}/site/{path}", "io", "") for path in ("a/m.py", "b/m.py")]
+    backlog.close_joined(tally, place.target, request)
+    assert [("b", 2), ("a", 2)] == place.pending()
+
+
 #: Own names, what is pending, and the journal after the announcement, with how many entries were taken over.
 ANNOUNCED: list[tuple[str | None, list[tuple[str | None, int, bool]], list[tuple[str | None, int]], int]] = [
     ("a", [], [("a", 0)], 0),
@@ -385,3 +397,53 @@ def test_pending_work_of_what_is_gone_is_dropped(
     counts = {name: len(list(place.store.journal(each.installation).entries())) for name, each in known.items()}
     assert {"py312": 0 if interpreters else 1, "py313": 1} == counts
     assert (not environments, True) == ((place.base / "e").exists(), (place.base / "f").exists())
+
+
+@pytest.mark.parametrize(
+    ("root", "hook", "has_roots", "expected"),
+    [(None, False, True, 1), (None, False, False, 0), ("/r", False, True, 0), (None, True, True, 0)],
+)
+def test_roots_that_are_gone_are_looked_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch, root: str | None, hook: bool, has_roots: bool, expected: int
+) -> None:
+    """By runs on this system that are no hooks."""
+    asked: list[Any] = []
+    monkeypatch.setattr("pyctrigger.state.roots.drop_gone_roots", lambda *values: asked.append(values))
+    machine = Machine(place.top, monkeypatch)
+    place.store.note_environment("e", str(place.top), "")
+    if has_roots:
+        (place.base / "roots").mkdir()
+    request = place.request("a", hook=hook)
+    request = request._replace(scope=request.scope._replace(root=root))
+    drop_gone(request, place.store, machine.probed, Settings(), place)
+    assert [(str(place.base), place.notice)] * expected == asked
+
+
+def test_environments_that_are_gone_are_forgotten(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked in them, and all their state."""
+    machine = Machine(place.top, monkeypatch)
+    for name in ("gone", "there", "last"):
+        (place.top / name).mkdir()
+        (place.top / name / "pyvenv.cfg").touch()
+        machine.probed.ask(machine.put(f"{name}/bin/python", "3.11", environment=str(place.top / name)))
+        place.store.note_environment(name, str(place.top / name), "")
+    machine.probed.ask(machine.put("bin/python3.13", "3.13"))
+    for name in ("gone", "last"):
+        shutil.rmtree(place.top / name)
+    drop_gone(place.request("a"), place.store, machine.probed, Settings(), place)
+    assert {None, str(place.top / "there")} == {each.environment for each in machine.probed.known()}
+    assert ["there"] == [each.installation for each in place.store.environments()]
+    assert [] == place.heard
+
+
+def test_what_is_adopted_stays_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is the target's, and with all that was announced."""
+    monkeypatch.setattr(Settings, "candidates", lambda *_: [place.executable])
+    kept = Unidentified(place.store)
+    kept.keep("3.11", place.request("a"), Settings())
+    kept.keep("3.11", place.request("b").within("/e"), Settings())
+    kept.adopt(place.target._replace(environment="/e"))
+    (left,) = kept.entries(place.target.interpreter)
+    assert "a" == place.names(left.paths)
+    (own,) = place.store.journal(place.target._replace(environment="/e").installation).entries()
+    assert ("b", "install", ["/e"]) == (place.names(own.paths), own.event, own.options["prefixes"])

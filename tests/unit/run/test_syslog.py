@@ -23,13 +23,22 @@ HOOK = Request(Work.RUN, transaction=Transaction((), "upgrade", "dpkg"), running
 RUN = Request(Work.RUN)
 
 
+class Heard(Observer):
+    """Keeps notices."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
 class Call:
     """A call that is logged, with its request, its report and its observer."""
 
     def __init__(self, request: Request = RUN) -> None:
-        self.request, self.report, self.heard = request, Report("run"), list[str]()
-        self.observer = Observer()
-        self.observer.notice = self.heard.append  # type: ignore[method-assign]
+        self.request, self.report, self.heard = request, Report("run"), Heard()
+        self.observer: Observer = self.heard
 
     def flavour(self, *failures: Failure, seconds: float = 0.5, **counts: int) -> FlavourReport:
         """Add a flavour's part to the report."""
@@ -87,7 +96,7 @@ def test_a_line_has_numbers_reasons_and_notices(lines: list[Any]) -> None:
         "/c: refused: closed",
         *("zero", "one", "two", "three"),
     ]
-    assert (syslog.LOG_WARNING, "; ".join(pieces), ["zero", "one"]) == (priority, line, call.heard)
+    assert (syslog.LOG_WARNING, "; ".join(pieces), ["zero", "one"]) == (priority, line, call.heard.notices)
 
 
 def test_errors_of_single_flavours_are_errors(lines: list[Any]) -> None:
