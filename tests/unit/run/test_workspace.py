@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pyctrigger import namespaces
 from pyctrigger.errors import UsageError
 from pyctrigger.outcome.outcome import Tally
 from pyctrigger.outcome.report import FlavourReport
@@ -46,7 +47,7 @@ class Call:
             observer=SimpleNamespace(notice=self.heard.append),
             settings=self.settings,
             begin_record=lambda: self.done.append("recorded"),
-            move_apart=lambda relay: self.done.append("apart"),
+            move_apart=lambda relay: self.done.append(type(relay).__name__),
         )
         report = FlavourReport("py311", self.target.installation, None)
         return Workspace(operation, Assignment.of(self.target, request), report)
@@ -79,14 +80,16 @@ def test_the_first_change_takes_the_lock(call: Call, request_: dict[str, Any], i
     """Once, after the announcement and before the history; what a glance has found is made durable with it."""
     workspace = call.workspace(**request_)
     workspace.found = workspace.request.about(("/b",))
-    assert workspace.lock_descriptor is None
+    descriptor = workspace.lock_descriptor
+    assert descriptor is None
     for _ in range(2):
         workspace.enter()
         assert (["recorded"], []) == (call.done, call.heard)
-        assert workspace.lock_descriptor is not None
+        descriptor = workspace.lock_descriptor
+        assert descriptor is not None
     assert [*([("/a",)] if is_announced else []), ("/b",)] == call.pending
     held = f"{call.base}/locks/{call.target.installation}.lock"
-    assert os.path.samestat(os.fstat(workspace.lock_descriptor or -1), os.stat(held))
+    assert os.path.samestat(os.fstat(descriptor or -1), os.stat(held))
     workspace.leave()
     assert workspace.lock_descriptor is None
 
@@ -152,6 +155,7 @@ NO_LOCKS: list[tuple[BaseException | None, bool, list[str], str | None]] = [
 ]
 
 
+@pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize(("error", "is_namespace", "heard", "message"), NO_LOCKS)
 def test_a_system_without_locks(
     call: Call, monkeypatch: pytest.MonkeyPatch, error: Any, is_namespace: bool, heard: list[str], message: str | None
@@ -162,7 +166,7 @@ def test_a_system_without_locks(
         raise error
 
     monkeypatch.setattr(lock.InstallationLock, "acquire", refuse)
-    monkeypatch.setattr(module, "_is_root_of_a_namespace", lambda: is_namespace)
+    monkeypatch.setattr(namespaces, "is_restricted", lambda: is_namespace)
     workspace = call.workspace(Work.SWEEP)
     if message is None:
         assert (True, heard, ["recorded"]) == (workspace.enter(), call.heard, call.done)
@@ -226,7 +230,7 @@ def test_a_process_apart_asks_for_the_lock(call: Call) -> None:
     results: Any = Results(call.done, is_synced=False, compiled=1)
     workspace.keep(results, SimpleNamespace())  # type: ignore[arg-type]
     assert ["enter", ("take", results.tally)] == relay.sent
-    assert (["apart", "places", "sync"], 0, []) == (call.done, workspace.report.tally.counts.compiled, call.pending)
+    assert (["Relay", "places", "sync"], 0, []) == (call.done, workspace.report.tally.counts.compiled, call.pending)
 
 
 @pytest.mark.parametrize("breaks", ["", "load", "manifest", "save"])
