@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
+import random
 import re
 import tempfile
 from pathlib import Path
@@ -110,20 +113,36 @@ def mutants(session: nox.Session) -> None:
 
     As root, with Python 3.10 or later, in a copy in memory. After `--`: modules, as `tree/writer state/quota`, each
     against `tests/unit/tree/test_writer.py`, or all in that folder where there is no such file. Without any, all of the
-    core against all of tests/unit, which takes hours. What survives is listed after each.
+    core against all of tests/unit, which takes hours; `--sample 400 --seed 1` draws so many of it. What survives is
+    listed after each. Changed code runs as you, and may write anywhere: use a machine, or mounts, to throw away.
     """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("modules", nargs="*", default=[""])
+    parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(session.posargs)
     install_locked(session, "mutants", "test")
     memory = MEMORY if os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="mutants-", dir=memory) as copy, session.chdir(copy):
         for name in ("src", "tests", "hooks", "pyproject.toml"):
             session.run("cp", "-R", str(CHECKOUT / name), name, external=True)
         settings = Path("pyproject.toml").read_text(encoding="utf-8")
-        for module in session.posargs or [""]:
+        for module in options.modules:
             if module:
                 Path("pyproject.toml").write_text(only_module(settings, module), encoding="utf-8")
             session.run("rm", "-rf", "mutants", external=True)
-            session.run("mutmut", "run")
+            changed = {"PYTHONPATH": str(Path("mutants/src").absolute())}  # for what tests start
+            if options.sample:
+                session.run("mutmut", "run", "pyctrigger.state.quota.*__mutmut_1", env=changed)  # makes them all
+            session.run("mutmut", "run", *drawn(options.sample, options.seed), env=changed)
             session.run("mutmut", "results")
+
+
+def drawn(count: int, seed: int) -> list[str]:
+    """Returns the names of so many mutants, drawn from all that were made."""
+    made = [json.loads(path.read_text(encoding="utf-8")) for path in Path("mutants").rglob("*.meta")]
+    names = sorted(name for each in made for name in each["exit_code_by_key"])
+    return random.Random(seed).sample(names, count)  # noqa: S311 - nothing secret
 
 
 def only_module(settings: str, module: str) -> str:
