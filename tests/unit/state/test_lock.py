@@ -83,12 +83,12 @@ def test_a_wait_is_announced_and_ends_with_the_holder(
 
     def announce(message: str) -> None:
         said.append(message)
-        child.kill()
-        child.communicate()
+        threading.Timer(0.2, child.kill).start()
 
     lock = InstallationLock(str(locks), "x")
     assert lock.acquire(9, announce, os.stat(locks / "x.lock").st_atime_ns) is True
     lock.release()
+    child.communicate()
     expected = f"waiting for the lock, held by {holder if has_note else 'an unknown process'}"
     assert ([expected], True) == (said, time.monotonic() - began < 5)
 
