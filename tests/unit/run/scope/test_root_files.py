@@ -19,6 +19,7 @@ from pyctrigger.packages.databases import Files, Source
 from pyctrigger.run.scope import root_files as module
 from pyctrigger.run.scope.database_reader import TEXT, TEXTS
 from pyctrigger.run.scope.root_files import ReaderError, RootFiles, files_of, read_copies
+from pyctrigger.state.locations import lock_directory
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -215,7 +216,7 @@ ANSWERS: dict[str, tuple[list[bytes] | None, bytes, list[tuple[bytes, bytes]] | 
     "a relative path": (None, b"a.pyc\0\0done", INVALID),
     "no pyc": (None, b"/a.py\0\0done", INVALID),
     "an owner that wasn't asked for": (None, b"/a.pyc\0p\0done", INVALID),
-    "an owner": ([b"/a.py"], b"/a.py\0p\0done", [(b"/a.py", b"p")]),
+    "an owner": ([b"/a.py", b"/b.py"], b"/a.py\0p\0done", [(b"/a.py", b"p")]),
     "of another path": ([b"/a.py"], b"/b.py\0p\0done", INVALID),
     "the longest name": ([b"/a"], b"/a\0" + b"p" * 512 + b"\0done", [(b"/a", b"p" * 512)]),
     "a name too long": ([b"/a"], b"/a\0" + b"p" * 513 + b"\0done", INVALID),
@@ -235,10 +236,12 @@ def reader_that_says(answer: bytes, place: Path, monkeypatch: pytest.MonkeyPatch
 
     def start(name: str, arguments: tuple[Any, ...], *, stdin: Any, **options: Any) -> subprocess.Popen[bytes]:
         started.extend((name, arguments, stdin.read()))
+        assert {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL} == options
         return subprocess.Popen(["cat", place / "answer"], stdin=subprocess.DEVNULL, **options)
 
     monkeypatch.setattr(module, "start_own", start)
-    monkeypatch.setattr(module, "lease", lambda directory: None)
+    lent = SimpleNamespace(account=SimpleNamespace(uid=77), end=lambda: started.append("ended"))
+    monkeypatch.setattr(module, "lease", lambda directory: lent if directory == lock_directory() else None)
     return started
 
 
@@ -254,8 +257,8 @@ def test_which_answers_are_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert expected == str(caught.value)
     else:
         assert expected == read_copies("pkg", paths, str(tmp_path), Patience(5))
-    name, (manager, seconds, account, place), question = started
-    assert ("pyctrigger.run.scope.database_reader", "pkg", 0) == (name, manager, account)
+    name, (manager, seconds, account, place), question, ended = started
+    assert ("pyctrigger.run.scope.database_reader", "pkg", 77, "ended") == (name, manager, account, ended)
     assert (f"{tmp_path}/root", b"\0".join(paths or ())) == (place, question)
     assert 4 < seconds <= 5
     assert before == len(os.listdir("/proc/self/fd"))
@@ -269,12 +272,27 @@ def test_an_answer_has_bounds(
 ) -> None:
     """Of its bytes, and of the paths in it."""
     monkeypatch.setattr(module, bound, most)
+    monkeypatch.setattr(module, "_PIECE", 5)
     reader_that_says(b"/a.pyc\0\0done", tmp_path, monkeypatch)
     if is_believed:
         assert [(b"/a.pyc", b"")] == read_copies("pkg", None, str(tmp_path), Patience(5))
         monkeypatch.setattr(module, bound, most - 1)
     with pytest.raises(ReaderError, match=r"^its answer is too long$"):
         read_copies("pkg", None, str(tmp_path), Patience(5))
+
+
+def test_a_reader_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is killed."""
+
+    def start(*_: Any, **options: Any) -> Any:
+        return subprocess.Popen(["sleep", "60"], **options)
+
+    monkeypatch.setattr(module, "start_own", start)
+    monkeypatch.setattr(module, "lease", lambda directory: None)
+    began = time.monotonic()
+    with pytest.raises(ReaderError, match=r"^it takes too long$"):
+        read_copies("pkg", None, str(tmp_path), Patience(0.1))
+    assert time.monotonic() - began < 30
 
 
 def test_all_questions_about_a_root_share_their_time(
