@@ -234,7 +234,7 @@ def reader_that_says(answer: bytes, place: Path, monkeypatch: pytest.MonkeyPatch
     (place / "answer").write_bytes(answer)
     started: list[Any] = []
 
-    def start(name: str, arguments: tuple[Any, ...], *, stdin: Any, **options: Any) -> subprocess.Popen[bytes]:
+    def start(name: str, arguments: tuple[Any, ...], *, stdin: Any, **options: Any) -> Any:
         started.extend((name, arguments, stdin.read()))
         assert {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL} == options
         return subprocess.Popen(["cat", place / "answer"], stdin=subprocess.DEVNULL, **options)
