@@ -18,7 +18,7 @@ from conftest import absent
 from environment import CHECKOUT
 from interpreters import tag_of
 from layered import another
-from packages import not_fresh, sources_below, write_tree
+from packages import not_fresh_at, sources_below, write_tree
 from scratch_root import ScratchRoot, binaries_of, lay_out, library_of, new_root, relocatable
 from system_tools import find_tool
 
@@ -231,8 +231,10 @@ class ManagedRoot(abc.ABC):
                 directory, name = os.path.split(self._inside(os.fsdecode(source)))
                 if f"{directory}/__pycache__/{name[:-3]}.{tag_of(interpreter)}{suffix}.pyc" not in owned:
                     sources.append(source)
-            unfresh = not_fresh(interpreter, sources, level) if sources else []
-            found += [f"{reason} at {level}: {self._inside(os.fsdecode(source))}" for source, reason in unfresh]
+        asked = {source for sources in judged.values() for source in sources}
+        for level, source, reason in not_fresh_at(interpreter, sorted(asked), levels) if asked else ():
+            if source in judged[level]:
+                found.append(f"{reason} at {level}: {self._inside(os.fsdecode(source))}")
         return found + [f"other code: {self._inside(pyc)}" for pyc in other_code(interpreter, judged)]
 
     def leftovers(self) -> list[str]:

@@ -123,15 +123,21 @@ class ManagerTransactions:
         with tempfile.TemporaryDirectory(prefix="workshop-", dir=room) as directory:
             yield Path(directory)
 
-    @pytest.fixture
-    def make(self, base: ManagedRoot, workshop: Path) -> Make:
-        """Builds a package with these files for each of some Pythons; all of them unless said otherwise."""
+    @pytest.fixture(scope="class")
+    def make(self, base: ManagedRoot, room: Path) -> Make:
+        """Builds a package with these files for each of some Pythons, all of them unless said otherwise, once."""
+        made: dict[object, Path] = {}
 
         def make(name: str, version: int, files: dict[str, str], pythons: int = 2, *, lib: str = "lib") -> Path:
-            payload = self.payload(workshop, name, version)
-            for interpreter in base.pythons[:pythons]:
-                payload.add(site_of(interpreter, lib), files)
-            return self.kind.build(payload.settle(), workshop)
+            key = (name, version, tuple(files.items()), pythons, lib)
+            if key not in made:
+                workshop = room / f"made-{len(made)}"
+                workshop.mkdir()
+                payload = self.payload(workshop, name, version)
+                for interpreter in base.pythons[:pythons]:
+                    payload.add(site_of(interpreter, lib), files)
+                made[key] = self.kind.build(payload.settle(), workshop)
+            return made[key]
 
         return make
 

@@ -13,6 +13,7 @@ from system_tools import find_tool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: Nothing asks what kind of file each is, for which rpmbuild would read them all.
 SPEC = """Name: {payload.name}
 Version: {payload.version}
 Release: 1
@@ -22,6 +23,7 @@ BuildArch: noarch
 AutoReqProv: no
 {provides}
 %global __os_install_post %{{nil}}
+%global _use_internal_dependency_generator 0
 %global _binary_payload w.ufdio
 %global _binaries_in_noarch_packages_terminate_build 0
 %global debug_package %{{nil}}
