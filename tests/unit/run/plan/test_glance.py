@@ -438,7 +438,7 @@ def test_only_so_much_is_noted(
 
 
 @pytest.mark.parametrize("place", ["p", "p/q", "p/q/__pycache__"])
-@pytest.mark.parametrize("when", [time.time() + 1000, 2**34])
+@pytest.mark.parametrize("when", [time.time() + 1000, 2**34], ids=["soon", "never"])
 def test_times_that_prove_nothing(top: Path, place: str, when: float) -> None:
     """What is younger than the look may change unseen, and a time that is too late can't be stored."""
     make(top, {"p/q/m.py": TEXT, f"p/q/__pycache__/{cached('m')}": pyc(), "p/r/t": b""})
