@@ -10,6 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from warm_program import PROCESSES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -101,10 +103,10 @@ def descendants(pid: int) -> list[int]:
 
 
 def children_of(pid: int) -> list[int]:
-    """The children of every thread of a process."""
+    """The children of every thread of a process, without those that the tests themselves keep."""
     found = []
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
                 found += [int(child) for child in file.read().split()]
-    return found
+    return [child for child in found if child not in PROCESSES]
