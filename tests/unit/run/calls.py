@@ -1,0 +1,246 @@
+"""Whole calls over a small real tree: with a real interpreter, and a state directory that knows it already."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+import pytest
+
+from pyctrigger.errors import PyctriggerError
+from pyctrigger.outcome.observer import Observer
+from pyctrigger.run.scope.request import Request, Work
+from pyctrigger.run.trigger import perform
+from pyctrigger.state.history import History
+from pyctrigger.state.journal import Journal
+from pyctrigger.state.locations import lock_directory
+from pyctrigger.state.lock import InstallationLock
+from pyctrigger.state.probed import ProbedInterpreters
+from pyctrigger.state.store import Store
+from unit.run.plan.trees import make, pyc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyctrigger.outcome.report import FlavourReport, Report
+    from pyctrigger.state.journal import Entry
+    from unit.run.plan.trees import Entries
+
+
+class Listener(Observer):
+    """Notes what it hears."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+
+    def notice(self, text: str) -> None:
+        self.lines.append(f"! {text}")
+
+    def found(self, interpreters: list[str]) -> None:
+        self.lines.append(f"found {', '.join(interpreters)}")
+
+    def compiled(self, path: str, verdicts: Any) -> None:
+        self.lines.append(f"compiled {path}: {', '.join(each.value for each in verdicts)}")
+
+    def refreshed(self, path: str) -> None:
+        self.lines.append(f"refreshed {path}")
+
+    def opened(self, path: str) -> None:
+        self.lines.append(f"opened {path}")
+
+    def removed(self, path: str, reason: str) -> None:
+        self.lines.append(f"removed {path}: {reason}")
+
+    def skipped(self, path: str, reason: str) -> None:
+        self.lines.append(f"skipped {path}: {reason}")
+
+    def progress(self, done: int, known: int | None) -> None:
+        if self.is_watched:
+            self.lines.append(f"progress {done}/{known}")
+
+
+class Caller:
+    """Calls of pyctrigger about the tree `site` in a directory. Its paths are given and shown without what is above."""
+
+    def __init__(self, top: Path, python: str) -> None:
+        self.top, self.python = top, python
+        self.state, self.site = top / "state", top / "site"
+        self.site.mkdir()
+        (self.state / "interpreters").mkdir(parents=True, mode=0o700)
+        for name, entry in _known(python).items():
+            (self.state / "interpreters" / name).write_bytes(entry)
+        #: The real one that does the work, and what the state has about it.
+        self.interpreter = ProbedInterpreters(str(self.state), keep=False).ask(python)
+        self.config = top / "config.toml"
+        self.config.touch(mode=0o600)
+        self.lines: list[str] = []
+        #: Of the last call.
+        self.report: Report
+
+    @property
+    def installation(self) -> Path:
+        """The state of this tree's interpreter."""
+        return self.state / self.interpreter.installation
+
+    def tell(self, story: list[tuple[Callable[[Caller], Any], Any]]) -> None:
+        """Do all acts of a story, and compare what each returns."""
+        for act, expected in story:
+            assert expected == act(self)
+
+    def make(self, entries: Entries) -> None:
+        """Make these entries in the tree."""
+        make(self.site, entries)
+
+    def put(self, name: str, level: int = 0, **fields: Any) -> None:
+        """Write a pyc whose header fits a source of these trees, but for what is named."""
+        found = self.interpreter
+        opt = f".opt-{level}" if level else ""
+        make(
+            self.site / os.path.dirname(name) / "__pycache__",
+            {f"{os.path.basename(name)}.{found.cache_tag}{opt}.pyc": pyc(**{"magic": found.magic_number, **fields})},
+        )
+
+    def request(self, work: Work = Work.RUN, paths: tuple[str, ...] | None = None, **fields: Any) -> Request:
+        """A request with these fields of its parts."""
+        values: dict[str, Any] = {"pythons": (self.python,), "site_dirs": (str(self.site),)}
+        values.update(state_dir=str(self.state), config=str(self.config), event="install", jobs=1)
+        values.update(fields)
+        values["paths"] = None if paths is None else tuple(f"{self.site}/{path}".rstrip("/") for path in paths)
+        return Request(work).with_values(values)
+
+    def call(self, work: Work = Work.RUN, paths: tuple[str, ...] | None = None, **fields: Any) -> list[str]:
+        """Make a call. Returns what was heard and is reported, a line for each thing."""
+        return self.perform(self.request(work, paths, **fields))
+
+    def perform(self, request: Request, **options: Any) -> list[str]:
+        """The same with a request that is made already."""
+        lines: list[str] = []
+        observer = Listener(lines)
+        vars(observer).update(options)
+        try:
+            self.report = perform(request, observer)
+        except PyctriggerError as error:
+            lines.append(f"raised {error.exit_code}: {error}")
+        else:
+            lines += reported(self.report)
+        # What is to be done about it has a line of its own.
+        return [each for line in lines for each in self.short(line).replace("; ", "\n; ").splitlines()]
+
+    def short(self, text: str) -> str:
+        """A text with short paths, and the flavour's name for any."""
+        interpreter = self.interpreter
+        text = text.replace(str(self.site), "S").replace(str(self.top), "T").replace(self.python, "PYTHON")
+        text = text.replace(interpreter.magic_number.hex(), "MAGIC")
+        return text.replace(interpreter.cache_tag, "TAG").replace(interpreter.flavour, "FLAVOUR")
+
+    def announce(self, paths: tuple[str, ...] | None, attempts: int = 0, **fields: Any) -> None:
+        """Write a transaction into the journal, as another run left it."""
+        request = self.request(paths=paths, **fields)
+        journal = Journal(str(self.installation))
+        journal.write("remove", request.transaction.paths, request.replayable(), attempts)
+
+    def know(self, **facts: Any) -> None:
+        """Change what the state has about the interpreter."""
+        (entry,) = (self.state / "interpreters").iterdir()
+        known = json.loads(entry.read_text())
+        known["interpreter"].update(facts)
+        entry.write_text(json.dumps(known))
+
+    def know_magic(self, number: bytes) -> None:
+        """Let the tree's last run have been for this magic number."""
+        Store(str(self.state), self.lines.append).learn_magic_number(self.interpreter.installation, number)
+
+    def entry(self, options: dict[str, Any]) -> None:
+        """Write an entry into the journal with these options and no others."""
+        Journal(str(self.installation)).write("remove", (), options)
+
+    def locks(self, call: Callable[[], list[str]]) -> list[str]:
+        """Returns what a call says while another run has the lock."""
+        directory, installation = lock_directory(str(self.state)), self.interpreter.installation
+        lock = InstallationLock(str(directory), installation)
+        lock.acquire(5, self.lines.append)
+        try:
+            return [re.sub(r"process \d+ .* since [\d:]+", "process N", line) for line in call()]
+        finally:
+            lock.release()
+
+    @property
+    def tree(self) -> list[str]:
+        """All files and links, and empty directories, in the tree."""
+        found = []
+        for path in sorted(self.site.rglob("*")):
+            if not path.is_dir() or not any(path.iterdir()):
+                found.append(self.short(str(path.relative_to(self.site))))
+        return found
+
+    @property
+    def pending(self) -> list[str]:
+        """What is in the journal of the tree's interpreter: paths, event and attempts."""
+        return [self.short(_pending(each)) for each in Journal(str(self.installation)).entries()]
+
+    @property
+    def history(self) -> list[str]:
+        """What the history has of all calls, newest first."""
+        return [
+            self.short(f"{run.command} {run.event} {run.exit_code} {'hook' if run.hook else 'person'} {run.path_count}")
+            for run in History(str(self.state)).runs()
+        ]
+
+
+def _pending(entry: Entry) -> str:
+    paths = "everything" if entry.paths is None else " ".join(entry.paths)
+    return f"{entry.event} {paths} ({entry.attempts})"
+
+
+def reported(report: Report) -> list[str]:
+    """What a report says."""
+    lines = [line for run in report.runs for line in _of_flavour(run)]
+    for error in report.errors:
+        lines.append(f"error {error.exit_code}: {error.message}" + (f"; {error.hint}" if error.hint else ""))
+    return [*lines, *(f"note: {each}" for each in report.notices), f"{report.outcome} {report.exit_code}"]
+
+
+def _of_flavour(run: FlavourReport) -> Iterator[str]:
+    tally = run.tally
+    counts = {name: count for name, count in tally.counts.as_dict().items() if count}
+    flags = ["deferred"] if run.deferred else []
+    flags += [f"took over {run.taken_over}"] if run.taken_over else []
+    flags += [name for name in ("left_read_only", "is_interrupted") if getattr(tally, name)]
+    yield f"{run.name}: {' '.join([run.outcome, *flags])} {counts}"
+    yield from (
+        f"failure {each.kind} {each.path}: {each.message}"
+        + (" (remembered)" if each.is_remembered else "")
+        + (" (needs root)" if each.needs_root else "")
+        for each in tally.failures
+    )
+    yield from (f"unexamined {each.kind} {each.path}: {each.message}" for each in tally.unexamined)
+    yield from (
+        f"{'known ' if each.known else ''}{each.kind} {each.pyc or each.source}: {each.reason}"
+        + (f" [{each.source}]" if each.pyc and each.source else "")
+        for each in tally.findings
+    )
+    yield from (f"{each.action} {each.path}: {each.reason} {list(each.levels) or ''}".strip() for each in tally.actions)
+    yield from (f"link {path}: {goal}" for path, goal in tally.links)
+    yield from (f"note {run.flavour}: {each}" for each in tally.notices)
+    yield from (
+        f"takes {each.site}: {each.pycs} of {each.bytes} bytes, {each.by_others} by others" for each in run.takings
+    )
+
+
+@functools.cache
+def _known(python: str) -> dict[str, bytes]:
+    """What a state directory has of an interpreter that was asked, by file."""
+    with tempfile.TemporaryDirectory() as top:
+        ProbedInterpreters(top).ask(python)
+        return {path.name: path.read_bytes() for path in Path(top, "interpreters").iterdir()}
+
+
+@pytest.fixture
+def caller(newest: Any, tmp_path: Path) -> Caller:
+    """Calls about a tree, for the newest CPython."""
+    return Caller(tmp_path, newest.path)

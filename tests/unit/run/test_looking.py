@@ -1,0 +1,191 @@
+"""Calls that only read: what they find, and what a run would do."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable
+
+import pytest
+
+from pyctrigger.pyc.header import InvalidationMode
+from pyctrigger.run.scope.request import Work
+from unit.run.calls import Caller, caller  # noqa: F401 - a fixture
+
+#: Acts, and what each returns.
+STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
+    "foretold": [
+        (lambda c: c.make({"a.py": b"x = 1\n", "b.py": b"", "p/__pycache__": None}), None),
+        (lambda c: c.put("p/gone"), None),
+        (
+            lambda c: c.call(dry_run=True),
+            [
+                "FLAVOUR: looked {}",
+                "compile S/a.py: missing [0]",
+                "compile S/b.py: missing [0]",
+                "remove S/p/__pycache__/gone.TAG.pyc: orphan",
+                "remove-directory S/p/__pycache__: emptied",
+                "remove-directory S/p: emptied",
+                "looked 0",
+            ],
+        ),
+        (
+            lambda c: c.call(Work.SWEEP, dry_run=True),
+            [
+                "FLAVOUR: looked {}",
+                "remove S/p/__pycache__/gone.TAG.pyc: orphan",
+                "remove-directory S/p/__pycache__: emptied",
+                "remove-directory S/p: emptied",
+                "looked 0",
+            ],
+        ),
+        (
+            lambda c: c.call(Work.PURGE, dry_run=True),
+            [
+                "FLAVOUR: looked {}",
+                "remove S/p/__pycache__/gone.TAG.pyc: pyc",
+                "remove-directory S/p/__pycache__: emptied",
+                "remove-directory S/p: emptied",
+                "takes S: 1 of 20 bytes, 1 by others",
+                "looked 0",
+            ],
+        ),
+        (lambda c: (c.tree, c.history, c.pending), (["a.py", "b.py", "p/__pycache__/gone.TAG.pyc"], [], [])),
+    ],
+    "excluded": [
+        (lambda c: c.make({"a.py": b"x = 1\n", "t/b.py": b"x = 1\n"}), None),
+        (
+            lambda c: c.call(exclude=("*/t/*",)),
+            [
+                "skipped S/t/b.py: excluded",
+                "compiled S/a.py: missing",
+                "FLAVOUR: done {'compiled': 1, 'skipped': 1}",
+                "done 0",
+            ],
+        ),
+        (
+            lambda c: c.call(exclude=("*.py",), paths=("a.py",), dry_run=True),
+            ["FLAVOUR: looked {'skipped': 1}", "looked 0"],
+        ),
+        (lambda c: c.call(Work.VERIFY, exclude=("*/t/*",)), ["FLAVOUR: looked {'fresh': 1, 'skipped': 1}", "looked 0"]),
+    ],
+    "other levels": [
+        (lambda c: c.make({"a.py": b"x = 1\n"}), None),
+        (
+            lambda c: c.call(optimize=(0, 1, 2)),
+            ["compiled S/a.py: missing, missing, missing", "FLAVOUR: done {'compiled': 1}", "done 0"],
+        ),
+        (lambda c: c.call(optimize=(0,)), ["FLAVOUR: nothing-to-do {'fresh': 1}", "nothing-to-do 0"]),
+        (lambda c: c.call(Work.VERIFY, optimize=(0,)), ["FLAVOUR: looked {'fresh': 1}", "looked 0"]),
+        (
+            lambda c: c.call(Work.SWEEP, optimize=(0,), unwanted=True),
+            [
+                "FLAVOUR: error {}",
+                "error 2: --unwanted --optimize 0: the configuration wants level 0",
+                "; name the levels to remove, or leave out --optimize",
+                "error 2",
+            ],
+        ),
+        (
+            lambda c: c.tree,
+            ["__pycache__/a.TAG.opt-1.pyc", "__pycache__/a.TAG.opt-2.pyc", "__pycache__/a.TAG.pyc", "a.py"],
+        ),
+    ],
+    "other modes": [
+        (lambda c: c.make({"a.py": b"x = 1\n"}), None),
+        (
+            lambda c: c.call(invalidation_mode=InvalidationMode.CHECKED_HASH),
+            ["compiled S/a.py: missing", "FLAVOUR: done {'compiled': 1}", "done 0"],
+        ),
+        (
+            lambda c: c.call(Work.VERIFY),
+            [
+                "FLAVOUR: looked {}",
+                "stale S/__pycache__/a.TAG.pyc: another invalidation mode is configured [S/a.py]",
+                "looked 1",
+            ],
+        ),
+        (lambda c: c.call(), ["compiled S/a.py: mode", "FLAVOUR: done {'compiled': 1}", "done 0"]),
+        (
+            lambda c: c.call(Work.VERIFY, invalidation_mode=InvalidationMode.UNCHECKED_HASH),
+            [
+                "FLAVOUR: looked {}",
+                "stale S/__pycache__/a.TAG.pyc: another invalidation mode is configured [S/a.py]",
+                "looked 1",
+            ],
+        ),
+        (
+            lambda c: c.call(invalidation_mode=InvalidationMode.UNCHECKED_HASH),
+            ["compiled S/a.py: mode", "FLAVOUR: done {'compiled': 1}", "done 0"],
+        ),
+        (lambda c: c.make({"a.py": b"x = 2\n"}), None),
+        (
+            lambda c: c.call(Work.VERIFY, invalidation_mode=InvalidationMode.UNCHECKED_HASH),
+            [
+                "FLAVOUR: looked {}",
+                "stale S/__pycache__/a.TAG.pyc: its source has other content, with the same mtime and size [S/a.py]",
+                "looked 1",
+            ],
+        ),
+        (
+            lambda c: c.call(invalidation_mode=InvalidationMode.UNCHECKED_HASH, stateless=True, state_dir=None),
+            ["compiled S/a.py: unproven", "FLAVOUR: done {'compiled': 1}", "done 0"],
+        ),
+    ],
+    "touched": [
+        (lambda c: c.make({"a.py": b"x = 1\n"}), None),
+        (lambda c: c.call(), ["compiled S/a.py: missing", "FLAVOUR: done {'compiled': 1}", "done 0"]),
+        (lambda c: os.utime(c.site / "a.py", (5, 5)), None),
+        (
+            lambda c: c.call(Work.VERIFY),
+            [
+                "FLAVOUR: looked {}",
+                "stale S/__pycache__/a.TAG.pyc: its source has another mtime, and the same content [S/a.py]",
+                "looked 1",
+            ],
+        ),
+        (lambda c: c.call(dry_run=True), ["FLAVOUR: looked {}", "compile S/a.py: mtime [0]", "looked 0"]),
+        (lambda c: c.call(), ["refreshed S/a.py", "FLAVOUR: done {'refreshed': 1}", "done 0"]),
+        (lambda c: c.call(Work.VERIFY), ["FLAVOUR: looked {'fresh': 1}", "looked 0"]),
+    ],
+    "a directory that can't be written": [
+        (lambda c: c.make({"p/a.py": b"x = 1\n", "q/b.py": b"", "p/__pycache__": b""}), None),
+        (
+            lambda c: c.call(paths=("p", "q")),
+            [
+                "compiled S/q/b.py: missing",
+                "FLAVOUR: failed {'compiled': 1, 'failed': 1}",
+                "failure refused S/p/__pycache__: is a link or a file",
+                "; pyctrigger repair replaces it",
+                "failed 1",
+            ],
+        ),
+        (
+            lambda c: c.call(paths=("p", "q"), hook=True),
+            [
+                "FLAVOUR: failed {'fresh': 1, 'failed': 1}",
+                "failure refused S/p/__pycache__: is a link or a file",
+                "; pyctrigger repair replaces it",
+                "failed 1",
+            ],
+        ),
+        (
+            lambda c: c.call(Work.VERIFY),
+            ["FLAVOUR: looked {'fresh': 1}", "obstructed S/p/__pycache__: it is a link or a file", "looked 1"],
+        ),
+        (
+            lambda c: c.call(dry_run=True),
+            [
+                "FLAVOUR: failed {'fresh': 1, 'failed': 1}",
+                "failure refused S/p/__pycache__: is a link or a file",
+                "; pyctrigger repair replaces it",
+                "failed 1",
+            ],
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_looks(caller: Caller, story: str) -> None:  # noqa: F811
+    """Without a change."""
+    caller.tell(STORIES[story])
