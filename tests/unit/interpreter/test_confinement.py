@@ -61,6 +61,8 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     thread = threading.Thread(target=leave)
     thread.start()
     thread.join()
+    while os.path.exists(f"/proc/self/task/{thread.native_id}"):
+        time.sleep(0.001)
     if refused:
         absent("no network namespaces here")
     call("prctl", 4, 1, 0, 0, 0)  # another test may have changed this process's ids
