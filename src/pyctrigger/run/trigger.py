@@ -131,7 +131,10 @@ def _as_purge_if_gone(own: Assignment) -> Assignment:
 def _finish_purge(assignment: Assignment, operation: Operation) -> None:
     """Report that an interpreter is gone with its bytecode. Without bytecode, only if it was named."""
     report, flavour = operation.report, operation.report.runs[-1]
-    operation.probed.forget(assignment.target.interpreter)
+    if not operation.request.running.dry_run:  # else the run that is foretold wouldn't know of it
+        operation.probed.forget(assignment.target.interpreter)
+    elif flavour.tally.actions:
+        return
     if flavour.tally.counts.removed or flavour.tally.failures:
         report.notices.append(f"{flavour.flavour}: its interpreter is gone, and its bytecode with it")
         return

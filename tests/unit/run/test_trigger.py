@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
-from pyctrigger.run.scope.request import Work
-from unit.run.calls import Caller, caller  # noqa: F401 - a fixture
+from pyctrigger.errors import UsageError
+from pyctrigger.outcome.report import Report
+from pyctrigger.run import syslog
+from pyctrigger.run import trigger as module
+from pyctrigger.run.scope.request import Request, Work
+from unit.run.calls import Caller, Listener, caller, reported  # noqa: F401 - a fixture
+from unit.run.plan.trees import make
+from unit.run.scope.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Acts, and what each returns.
 STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
@@ -221,3 +232,171 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
 def test_what_comes_of_calls(caller: Caller, story: str) -> None:  # noqa: F811
     """Everything that is said, and what is there afterwards."""
     caller.tell(STORIES[story])
+
+
+#: Arguments, and the parts of the request that they make; T is the working directory.
+ARGUMENTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({"version": "3.11"}, {"pythons": ("3.11",)}),
+    ({"paths": []}, {"paths": ()}),
+    ({"paths": ["a.py", b"/b.py", Path("c"), ""]}, {"paths": ("T/a.py", "/b.py", "T/c", "")}),
+    ({"paths": ["usr/a.py"], "manager": "pacman"}, {"paths": ("/usr/a.py",), "manager": "pacman"}),
+    ({"event": "remove", "manager": "dpkg"}, {"event": "remove", "manager": "dpkg"}),
+    ({"root": "r"}, {"root": "T/r"}),
+    ({"root": Path("/r")}, {"root": "/r"}),
+    ({"site_dirs": ["s", Path("/t")]}, {"site_dirs": ("T/s", "/t")}),
+    ({"prefixes": ["s", Path("/t")]}, {"prefixes": ("T/s", "/t")}),
+    ({"prefixes_below": ["s", Path("/t")]}, {"prefixes_below": ("T/s", "/t")}),
+    ({"state_dir": Path("s")}, {"state_dir": "T/s"}),
+    ({"stateless": True, "dry_run": True}, {"stateless": True, "dry_run": True}),
+    ({"config": Path("c")}, {"config": "c"}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), ARGUMENTS)
+def test_what_the_library_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """Paths are absolute from the beginning."""
+    asked: list[Request] = []
+    report = Report("run")
+
+    def perform(request: Request) -> Report:
+        asked.append(request)
+        return report
+
+    monkeypatch.setattr(module, "perform", perform)
+    monkeypatch.chdir(tmp_path)
+    assert report is module.run_trigger(**{"version": None, "paths": None, **arguments})
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(whole, value))
+        return value.replace("T/", f"{tmp_path}/") if isinstance(value, str) else value
+
+    meant = {name: whole(value) for name, value in expected.items()}
+    assert [Request(Work.RUN).with_values({"event": "unknown", **meant})] == asked
+
+
+def test_the_first_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once all is done."""
+    report = Report("run")
+    report.errors += [UsageError("first"), UsageError("second")]
+    monkeypatch.setattr(module, "perform", lambda _: report)
+    with pytest.raises(UsageError, match="first"):
+        module.run_trigger("3.11", [])
+
+
+def test_what_is_prepared_is_used(caller: Caller) -> None:  # noqa: F811
+    """And prepared once."""
+    caller.make({"a.py": b""})
+    heard: list[str] = []
+    operation = module.prepare(caller.request(), Listener(heard))
+    assert [str(caller.site)] == [site.path for target in operation.targets for site in target.sites]
+    report = module.perform(caller.request(Work.PURGE), prepared=operation)
+    assert report is operation.report
+    assert [f"compiled {caller.site}/a.py: missing"] == heard
+    assert 0 < report.runs[0].elapsed_seconds < 60
+    assert 1 == len(module.prepare(caller.request()).targets)
+
+
+#: The configured log, the request, and whether its words go there.
+LOGS: list[tuple[str, dict[str, Any], bool]] = [
+    ("syslog", {}, True),
+    ("none", {}, False),
+    ("syslog", {"dry_run": True}, False),
+    ("syslog", {"work": Work.VERIFY}, False),
+]
+
+
+@pytest.mark.parametrize(("log", "fields", "is_logged"), LOGS)
+def test_when_the_system_logs_it(
+    caller: Caller,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    log: str,
+    fields: dict[str, Any],
+    is_logged: bool,
+) -> None:
+    """What changes something, as it is configured."""
+    logged: list[Any] = []
+
+    @contextlib.contextmanager
+    def into(operation: Any) -> Iterator[None]:
+        logged.append(operation)
+        yield
+
+    monkeypatch.setattr(syslog, "logged", into)
+    caller.config.write_text(f'[defaults]\nlog = "{log}"\n')
+    caller.call(**fields)
+    assert [caller.report] * is_logged == [operation.report for operation in logged]
+
+
+#: How the interpreter is named, whether it left bytecode, and what is said.
+GONE: list[tuple[dict[str, Any], bool, list[str]]] = [
+    (
+        {"hook": True},
+        True,
+        [
+            "found py312 (T/bin/python3.12)",
+            "removed T/site/__pycache__/a.cpython-312.pyc: pyc",
+            "removed T/site/__pycache__: emptied",
+            "py312: done {'removed': 1, 'removed_directories': 1}",
+            "note: py312: its interpreter is gone, and its bytecode with it",
+            "done 0",
+        ],
+    ),
+    ({"hook": True}, False, ["found py312 (T/bin/python3.12)", "done 0"]),
+    (
+        {"hook": True, "pythons": ("3.12",)},
+        True,
+        [
+            "removed T/site/__pycache__/a.cpython-312.pyc: pyc",
+            "removed T/site/__pycache__: emptied",
+            "py312: done {'removed': 1, 'removed_directories': 1}",
+            "note: py312: its interpreter is gone, and its bytecode with it",
+            "done 0",
+        ],
+    ),
+    (
+        {"hook": True, "pythons": ("3.12",)},
+        False,
+        [
+            "error 69: no Python 3.12 was found in the standard directories; name another one with --python PATH",
+            "error 69",
+        ],
+    ),
+    (
+        {"hook": True, "dry_run": True},
+        True,
+        [
+            "found py312 (T/bin/python3.12)",
+            "py312: looked {}",
+            "remove T/site/__pycache__/a.cpython-312.pyc: pyc",
+            "remove-directory T/site/__pycache__: emptied",
+            "takes T/site: 1 of 1 bytes, 1 by others",
+            "looked 0",
+        ],
+    ),
+    ({}, True, ["error 69: no interpreter was found; name one with --python PATH", "error 69"]),
+]
+
+
+@pytest.mark.parametrize(("fields", "has_left", "expected"), GONE)
+def test_an_interpreter_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], has_left: bool, expected: list[str]
+) -> None:
+    """Takes its bytecode with it, and is forgotten."""
+    machine, heard = Machine(tmp_path, monkeypatch), list[str]()
+    site = str(tmp_path / "site")
+    scheme = {"purelib": site, "platlib": site, "stdlib": str(tmp_path / "lib")}
+    machine.remember("bin/python3.12", "3.12", schemes={"posix_prefix": scheme}, inside=())
+    make(tmp_path / "site", {"a.py": b""})
+    config = tmp_path / "config.toml"
+    config.touch(mode=0o600)
+    if has_left:
+        make(tmp_path / "site/__pycache__", {"a.cpython-312.pyc": b"x"})
+    request = Request(Work.RUN).with_values({"state_dir": str(tmp_path / "state"), "config": str(config), **fields})
+    report = module.perform(request, Listener(heard))
+    assert expected == [machine.short(line) for line in [*heard, *reported(report)]]
+    is_forgotten = bool(fields.get("hook")) and not fields.get("dry_run")
+    assert is_forgotten is not bool(list(machine.probed.known()))
