@@ -42,6 +42,7 @@ def inspected(
     """What is found in a tree, by one who gets this answer to each question."""
     owned = options.pop("owned", ())
     if options.pop("closed", False):
+        top.chmod(0o755)
         (top / "__pycache__").chmod(0o700)
     options = {"work": Work.RUN if foretells else Work.STATUS, **options}
     knowledge, found = knowledge_of(manifest, [f"{top}/{path}" for path in owned]), wanted(**options)
@@ -211,8 +212,18 @@ CASES: dict[str, tuple[Entries, Any, dict[str, Any], list[str]]] = {
             "takes .: Taking(site='.', pycs=1, bytes=1, by_others=0)",
         ],
     ),
-    "a directory that others can't enter": ({"m.py": TEXT, M: pyc()}, FRESH, {"closed": True}, ["fresh 1"]),
-    "a run that opens it": ({"m.py": TEXT, M: pyc()}, FRESH, {"closed": True, "foretells": True}, ["fresh 1"]),
+    "a directory that others can't enter": (
+        {"m.py": TEXT, M: pyc()},
+        FRESH,
+        {"closed": True},
+        ["unreadable cache of None: None", "chmod cache: unreadable", "fresh 1"],
+    ),
+    "a run that opens it": (
+        {"m.py": TEXT, M: pyc()},
+        FRESH,
+        {"closed": True, "foretells": True},
+        ["unreadable cache of None: None", "chmod cache: unreadable", "fresh 1"],
+    ),
     "an owned pyc of another's": (
         {"m.py": TEXT, M: pyc(), ONE: pyc()},
         answer(wire.CHANGED),
@@ -339,6 +350,41 @@ CASES: dict[str, tuple[Entries, Any, dict[str, Any], list[str]]] = {
         {"work": Work.SWEEP},
         ["orphan cache/a.TAG.pyc of a.py: None", "remove cache/a.TAG.pyc: orphan"],
     ),
+    "obstacles": (
+        {"m.py": TEXT, "__pycache__": b"", "p/m.py": TEXT, "p/__pycache__": b""},
+        FRESH,
+        {},
+        [
+            "obstructed cache of None: it is a link or a file",
+            "obstructed p/cache of None: it is a link or a file",
+            "compile m.py: missing (0,)",
+            "compile p/m.py: missing (0,)",
+        ],
+    ),
+    "in packages": (
+        {"p/m.py": TEXT, "p/" + M: pyc(mtime=5), "q/m.py": TEXT, "q/" + M: pyc(mtime=5), "q/" + ONE: pyc(mtime=5)},
+        FRESH,
+        {},
+        [
+            "stale p/cache/m.TAG.pyc of p/m.py: its source has another mtime",
+            "stale q/cache/m.TAG.pyc of q/m.py: its source has another mtime",
+            "unwanted q/cache/m.TAG.opt-1.pyc of q/m.py: its level isn't configured, and its source has another mtime",
+            "compile p/m.py: mtime (0,)",
+            "compile q/m.py: mtime (0,)",
+        ],
+    ),
+    "in packages, and right": (
+        {"p/m.py": TEXT, "p/" + M: pyc(), "q/m.py": TEXT, "q/" + M: pyc(), "q/" + ONE: pyc()},
+        FRESH,
+        {"compare_code": True},
+        ["known unwanted q/cache/m.TAG.opt-1.pyc of q/m.py: its level isn't configured", "fresh 2"],
+    ),
+    "in packages, and too slow": (
+        {"p/m.py": TEXT, "p/" + M: pyc(), "q/m.py": TEXT, "q/" + M: pyc()},
+        Lost("timeout", "too slow", 9),
+        {"compare_code": True},
+        ["uncompilable None of p/m.py: too slow", "known uncompilable None of q/m.py: too slow", "skipped 2"],
+    ),
 }
 
 
@@ -402,7 +448,14 @@ NUMBERS: dict[str, dict[str, int]] = {
     "a hash that doesn't fit": {"sources": 1, "source_bytes": 6, "pyc_bytes": 20, "refused": 1, "digest": 1},
     "orphans": {"sources": 1, "source_bytes": 6, "pyc_bytes": 60, "fresh": 1, "refused": 1, "orphans": 2},
     "residue": {"sources": 1, "source_bytes": 6, "pyc_bytes": 20, "fresh": 1, "refused": 1, "residue": 1},
-    "a directory that others can't enter": {"sources": 1, "source_bytes": 6, "pyc_bytes": 20, "fresh": 1, "refused": 1},
+    "a directory that others can't enter": {
+        "sources": 1,
+        "source_bytes": 6,
+        "pyc_bytes": 20,
+        "fresh": 1,
+        "unreadable": 1,
+        "refused": 1,
+    },
     "an owned pyc of another's": {
         "sources": 1,
         "source_bytes": 6,
@@ -435,6 +488,17 @@ NUMBERS: dict[str, dict[str, int]] = {
     "an obstacle": {"sources": 1, "source_bytes": 6, "missing": 1, "obstructed": 1, "damaged": 1, "refused": 1},
     "an obstacle for a file": {"sources": 1, "source_bytes": 6, "obstructed": 1, "damaged": 1, "refused": 1},
     "excluded": {"sources": 2, "source_bytes": 12, "pyc_bytes": 20, "fresh": 1, "excluded": 1, "refused": 1},
+    "obstacles": {"sources": 2, "source_bytes": 12, "missing": 2, "obstructed": 2, "damaged": 2, "refused": 1},
+    "in packages": {"sources": 2, "source_bytes": 12, "pyc_bytes": 60, "refused": 1, "unwanted": 1, "mtime": 2},
+    "in packages, and right": {
+        "sources": 2,
+        "source_bytes": 12,
+        "pyc_bytes": 60,
+        "fresh": 2,
+        "refused": 1,
+        "unwanted": 1,
+    },
+    "in packages, and too slow": {"sources": 2, "source_bytes": 12, "pyc_bytes": 40, "uncompilable": 2, "refused": 1},
 }
 
 
