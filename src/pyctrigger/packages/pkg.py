@@ -18,6 +18,8 @@ _PROGRAM = "/usr/local/sbin/pkg"
 _DEFAULT = "/var/db/pkg"
 _FILE = "local.sqlite"
 _CONFIGURATION = "/usr/local/etc/pkg.conf"
+#: Links that the kernel follows in one path (path_resolution(7)).
+_MOST_LINKS = 40
 #: Seconds.
 _ANSWERS_WITHIN = 20
 #: Paths in the table have the type text, even if they aren't UTF-8.
@@ -107,12 +109,23 @@ class Pkg(Manager):
 
 
 def _only_root_can_change(path: str) -> bool:
-    """Whether only root can change a file, or what its path leads to."""
+    """Whether only root can change a file, or anything that its path leads through."""
+    here, left, links = "/", path.split("/")[::-1], 0
     while True:
-        status = os.lstat(path)
-        shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
-        if status.st_uid != 0 or shared:
+        status = os.lstat(here)
+        is_link = stat.S_ISLNK(status.st_mode)
+        if status.st_uid != 0 or (status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_link):
             return False
-        if path == "/":
+        if is_link:
+            links += 1
+            if links > _MOST_LINKS:
+                return False
+            target = os.readlink(here)
+            left += target.split("/")[::-1]
+            here = "/" if target.startswith("/") else os.path.dirname(here)
+        while left and left[-1] in ("", "."):
+            left.pop()
+        if not left:
             return True
-        path = os.path.dirname(path)
+        name = left.pop()
+        here = os.path.dirname(here) if name == ".." else os.path.join(here, name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,7 @@ from pyctrigger.packages.pkg import Pkg
 from unit.packages.stand_in import FilesInMemory
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 PROGRAM, CONFIGURATION = "/usr/local/sbin/pkg", "/usr/local/etc/pkg.conf"
 DATABASE = "/var/db/pkg/local.sqlite"
@@ -125,6 +127,47 @@ def test_a_program_that_others_could_change_is_not_started(tmp_path: Path) -> No
     (place / "pkg").chmod(0o755)
     os.chown(place, 12345, 0)
     assert (False, True) == (only_root_can_change(path), only_root_can_change("/usr/bin/env"))
+
+
+@pytest.fixture
+def roots_own() -> Iterator[Path]:
+    """A directory on whose way nobody but root can change anything."""
+    with tempfile.TemporaryDirectory(dir=os.path.expanduser("~root"), prefix="pkg-") as directory:
+        top = Path(directory)
+        for name in ("own", "theirs"):
+            (top / name).mkdir(mode=0o755)
+            (top / name / "pkg").touch(mode=0o755)
+        (top / "theirs/back").symlink_to(top / "own/pkg")
+        for path in (top / "theirs", *(top / "theirs").iterdir()):
+            os.chown(path, 12345, 12345, follow_symlinks=False)
+        yield top
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(
+    ("links", "expected"),
+    [
+        ({}, True),
+        ({"pkg": "own/pkg"}, True),
+        ({"pkg": "{top}/own/pkg"}, True),
+        ({"pkg": "own/../own/./pkg"}, True),
+        ({"pkg": "next", "next": "own/pkg"}, True),
+        ({"sbin": "own", "pkg": "sbin/pkg"}, True),
+        ({"pkg": "theirs/pkg"}, False),
+        ({"pkg": "{top}/theirs/pkg"}, False),
+        ({"pkg": "next", "next": "theirs/pkg"}, False),
+        ({"pkg": "theirs/back"}, False),
+        ({"pkg": "theirs/../own/pkg"}, False),
+        ({"sbin": "theirs", "pkg": "sbin/pkg"}, False),
+        ({"pkg": "next", "next": "pkg"}, False),
+    ],
+)
+def test_what_a_link_leads_through_counts(roots_own: Path, links: dict[str, str], expected: bool) -> None:
+    """A link of root's may lead to what somebody else can change, or through it."""
+    for name, target in links.items():
+        (roots_own / name).symlink_to(target.format(top=roots_own))
+    path = roots_own / ("pkg" if links else "own/pkg")
+    assert expected is module._only_root_can_change(str(path))
 
 
 def test_trigger_names_what_it_is_for() -> None:
