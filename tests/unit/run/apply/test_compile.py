@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyctrigger.outcome.observer import Observer
-from pyctrigger.outcome.outcome import Failure
+from pyctrigger.outcome.outcome import LASTING_KINDS, Failure
 from pyctrigger.pyc.header import Verdict
 from pyctrigger.run.apply import compile as module
 from pyctrigger.run.apply.compile import Compilation, largest_first
@@ -20,6 +21,7 @@ from pyctrigger.run.plan.results import Results
 from pyctrigger.run.plan.steps import LevelState, Stale
 from pyctrigger.run.scope.request import Work
 from pyctrigger.state.records.manifest import Manifest
+from pyctrigger.state.records.record import identity_of
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout, Place
 from pyctrigger.tree.source import largest_pyc
@@ -98,15 +100,17 @@ class Compiling:
         held: Any = workers
         self.compilation = Compilation(held, found, self.knowledge, writer, self.results)
 
-    def run(self, *names: str, verdict: Verdict = Verdict.MISSING, source_hash: bytes | None = None) -> list[str]:
+    def run(
+        self, *names: str, verdict: Verdict = Verdict.MISSING, source_hash: bytes | None = None, below: str = ""
+    ) -> list[str]:
         """Compile these sources. Returns the names of those that have code."""
         with Layout(Tree.open(str(self.top))) as layout:
             tasks = [
                 (
-                    Place(layout, ""),
+                    Place(layout, below),
                     Stale(
                         name,
-                        os.stat(self.top / name, follow_symlinks=False),
+                        os.stat(self.top / below / name, follow_symlinks=False),
                         (LevelState(0, cached(name[:-3]), verdict, source_hash),),
                     ),
                 )
@@ -169,7 +173,11 @@ def test_what_becomes_of_an_answer(case: str) -> None:
     answer, failures, learned = ANSWERS[case]
     with in_memory({"a.py": b"x = 1\n", f"__pycache__/{cached('a')}": pyc()}) as top:
         first = Compiling(top, Workers({"a.py": answer}))
-        found = first.run("a.py")
+        found = first.run("a.py", verdict=Verdict.OTHER_MTIME)
+        old = top / "__pycache__" / cached("a")
+        is_lasting = bool(failures) and failures[0].kind in LASTING_KINDS
+        assert is_lasting is not old.exists()
+        old.touch()
         assert ["a.py"] * (answer is CODE) == found
         assert [each._replace(path="a.py") for each in failures] == first.failures
         assert [("a.py", *each) for each in learned] == first.learned
@@ -181,11 +189,14 @@ def test_what_becomes_of_an_answer(case: str) -> None:
         again = Compiling(top, Workers({"a.py": answer}))
         again.manifest.uncompilable.update(first.manifest.uncompilable)
         again.compilation = Compiling(top, again.workers).compilation if not learned else again.compilation
-        again.run("a.py")
+        again.run("a.py", verdict=Verdict.OTHER_MTIME)
         lasts = bool(learned) and learned[0][2] in (0, 60.0, 1000.0)
         assert [] == again.workers.asked if lasts else ["a.py"] == again.workers.asked
         if lasts:
             assert (1, 0, []) == (again.results.tally.counts.skipped, again.results.tally.counts.failed, again.failures)
+            assert [f"{top}/a.py"] == [each.source for each in again.results.tally.findings]
+            assert first.learned == again.learned
+            assert is_lasting is not old.exists()
         repair = Compiling(top, Workers({"a.py": answer}), work=Work.REPAIR)
         repair.manifest.uncompilable.update(first.manifest.uncompilable)
         repair.run("a.py")
@@ -194,7 +205,7 @@ def test_what_becomes_of_an_answer(case: str) -> None:
 
 
 SAME = b"x = 1\n" * 30
-BIG = b"#" * (33 << 10)
+BIG, QUICK = b"#" * (33 << 10), b"#" * (32 << 10)
 #: Sources, what workers answer, how many requests they hold, and which they are asked for, in this order.
 ORDERS: dict[str, tuple[dict[str, bytes], dict[str, Answer], int, list[str]]] = {
     "the largest first": ({"a.py": b"1", "b.py": b"333", "c.py": b"22"}, {}, 1, ["b.py", "c.py", "a.py"]),
@@ -207,6 +218,30 @@ ORDERS: dict[str, tuple[dict[str, bytes], dict[str, Answer], int, list[str]]] = 
         {"a.py": SLOW},
         1,
         ["a.py", "d.py", "b.py", "c.py"],
+    ),
+    "twins of the size that isn't waited for": (
+        {"a.py": b"1" * 128, "b.py": b"1" * 128, "c.py": b"x"},
+        {},
+        3,
+        ["a.py", "b.py", "c.py"],
+    ),
+    "what is quick doesn't wait": (
+        {"a.py": BIG, "b.py": QUICK, "c.py": b"x"},
+        {"a.py": SLOW},
+        1,
+        ["a.py", "b.py", "c.py"],
+    ),
+    "what is too large loses time": (
+        {"a.py": BIG + b"1", "b.py": BIG, "c.py": b"x"},
+        {"a.py": LARGE},
+        1,
+        ["a.py", "c.py", "b.py"],
+    ),
+    "so does what others slowed": (
+        {"a.py": BIG + b"1", "b.py": BIG, "c.py": b"x"},
+        {"a.py": Lost("timeout", "too slow")},
+        1,
+        ["a.py", "c.py", "b.py"],
     ),
     "a crash loses no time": (
         {"a.py": BIG + b"1", "b.py": BIG, "d.py": b"x"},
@@ -236,6 +271,37 @@ def test_the_order_of_requests(case: str, is_watched: bool) -> None:
             for name, text in zip(expected, texts)
         ]
         assert questions == compiling.workers.requests
+
+
+def test_a_failure_goes_with_its_source() -> None:
+    """What is known of one path isn't believed of other content, and is of another time."""
+    with in_memory({"p/a.py": b"x = (\n"}) as top:
+        first = Compiling(top, Workers({"a.py": SYNTAX}))
+        assert [] == first.run("a.py", below="p")
+        (known,) = first.manifest.uncompilable.values()
+        for when, text, is_asked in ((5, b"x = (\n", False), (5, b"x = [\n", True), (6, b"x = 1\n", True)):
+            again = Compiling(top, Workers({} if when == 6 else {"a.py": SYNTAX}))
+            again.manifest.uncompilable.update({f"{top}/p/a.py": known})
+            (top / "p/a.py").write_bytes(text)
+            os.utime(top / "p/a.py", (when, when))
+            time.sleep(0.03)  # or it is too young to be recorded
+            again.run("a.py", below="p")
+            assert ["a.py"] * is_asked == again.workers.asked
+            (learned,) = again.manifest.uncompilable.values()
+            expected = known.identity if when == 6 else identity_of(os.stat(top / "p/a.py"))
+            assert expected == learned.identity
+
+
+def test_a_tree_that_became_read_only() -> None:
+    """Is left, and said once for all that is in it."""
+    with in_memory({"p/a.py": b"x", "p/b.py": b"y"}) as top:
+        compiling = Compiling(top, Workers({}))
+        left: list[tuple[str, str, int]] = []
+        results: Any = compiling.results
+        results.still_writes = lambda layout, relative: layout.sources.path == str(top) and relative != "p"
+        results.leave = lambda layout, relative, sources: left.append((layout.sources.path, relative, sources))
+        assert [] == compiling.run("a.py", "b.py", below="p")
+        assert ([(str(top), "p", 1)] * 2, []) == (left, compiling.workers.asked)
 
 
 @pytest.mark.parametrize(("verdict", "is_asked"), [(Verdict.UNPROVEN, True), (Verdict.OTHER_MODE, False)])
