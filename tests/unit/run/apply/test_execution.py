@@ -1,0 +1,234 @@
+"""What steps do to a tree: removals, directories, modes, headers and code, and what is left afterwards."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyctrigger.run.apply.execution import Execution
+from pyctrigger.run.plan.knowledge import PlannedSite
+from pyctrigger.run.plan.results import Results
+from pyctrigger.run.plan.walk import Planner
+from pyctrigger.run.scope.request import Work
+from pyctrigger.tree.directory import Tree
+from pyctrigger.tree.layout import Layout
+from unit.run.apply.test_compile import Workers
+from unit.run.calls import Listener
+from unit.run.plan.trees import EVERYTHING, TAG, TEXT, cached, in_memory, knowledge_of, pyc, wanted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unit.run.plan.trees import Entries
+
+M, A = f"__pycache__/{cached('m')}", f"__pycache__/{cached('a')}"
+
+
+def execution_of(options: dict[str, Any]) -> tuple[Execution, Results, list[str], Workers]:
+    """One with these options, its results, what it says, and its workers."""
+    heard: list[str] = []
+    results, workers = Results(Listener(heard)), Workers({})
+    held: Any = workers
+    return Execution(wanted(**options), knowledge_of(), held, results), results, heard, workers
+
+
+def executed(top: Path, prefix: str | None, options: dict[str, Any]) -> list[str]:
+    """What is said, counted and left in a tree once its steps are done."""
+    execution, results, heard, workers = execution_of(options)
+    with Layout(Tree.open(str(top / "site")), Tree.open(str(top / prefix)) if prefix else None) as layout:
+        planner = Planner(PlannedSite(layout, wanted(**options), knowledge_of()))
+        steps = [(layout, step) for step in planner.plan(EVERYTHING)]
+        for source, code in execution.run(steps):
+            execution.writer.store(source, code)
+    tally = results.tally
+    lines = [*heard, *(f"failure {each.kind} {each.path}: {each.message}" for each in tally.failures)]
+    lines += [f"{name} {count}" for name, count in tally.counts.as_dict().items() if count]
+    lines += [f"asked {name}" for name in workers.asked]
+    lines += [f"is {path}" for path in sorted(top.rglob("*")) if not path.is_dir() or not any(path.iterdir())]
+    return [line.replace(f"{top}/", "").replace(TAG, "TAG").replace("__pycache__", "cache") for line in lines]
+
+
+#: Files below `site` and others, the prefix, options, and what is said, counted and left.
+CASES: dict[str, tuple[Entries, str | None, dict[str, Any], list[str]]] = {
+    "fresh": ({"site/m.py": TEXT, "site/" + M: pyc()}, None, {}, ["is site/cache/m.TAG.pyc", "is site/m.py"]),
+    "missing": (
+        {"site/m.py": TEXT, "site/p/a.py": b"x"},
+        None,
+        {},
+        [
+            "compiled site/m.py: missing",
+            "compiled site/p/a.py: missing",
+            "compiled 2",
+            "asked m.py",
+            "asked a.py",
+            "is site/cache/m.TAG.pyc",
+            "is site/m.py",
+            "is site/p/cache/a.TAG.pyc",
+            "is site/p/a.py",
+        ],
+    ),
+    "stale": (
+        {"site/m.py": TEXT, "site/" + M: pyc(mtime=5)},
+        None,
+        {},
+        ["compiled site/m.py: mtime", "compiled 1", "asked m.py", "is site/cache/m.TAG.pyc", "is site/m.py"],
+    ),
+    "orphans": (
+        {"site/m.py": TEXT, "site/" + M: pyc(), "site/" + A: pyc()},
+        None,
+        {},
+        ["removed site/cache/a.TAG.pyc: orphan", "removed 1", "is site/cache/m.TAG.pyc", "is site/m.py"],
+    ),
+    "dead packages": (
+        {"site/m.py": TEXT, "site/p/q/" + A: pyc(), "site/p/" + A: pyc()},
+        None,
+        {},
+        [
+            "removed site/p/cache/a.TAG.pyc: orphan",
+            "removed site/p/cache: emptied",
+            "removed site/p/q/cache/a.TAG.pyc: orphan",
+            "removed site/p/q/cache: emptied",
+            "removed site/p/q: emptied",
+            "removed site/p: emptied",
+            "compiled site/m.py: missing",
+            "compiled 1",
+            "removed 2",
+            "removed_directories 4",
+            "asked m.py",
+            "is site/cache/m.TAG.pyc",
+            "is site/m.py",
+        ],
+    ),
+    "a dead package beside data": (
+        {"site/p/data": b"", "site/p/" + A: pyc()},
+        None,
+        {},
+        [
+            "removed site/p/cache/a.TAG.pyc: orphan",
+            "removed site/p/cache: emptied",
+            "removed 1",
+            "removed_directories 1",
+            "is site/p/data",
+        ],
+    ),
+    "a dead package, and another's pyc": (
+        {"site/p/" + A: pyc(), "site/p/__pycache__/a.cpython-39.pyc": b""},
+        None,
+        {},
+        ["removed site/p/cache/a.TAG.pyc: orphan", "removed 1", "is site/p/cache/a.cpython-39.pyc"],
+    ),
+    "a purge": (
+        {"site/m.py": TEXT, "site/" + M: pyc(), "site/p/" + A: pyc()},
+        None,
+        {"work": Work.PURGE},
+        [
+            "removed site/cache/m.TAG.pyc: pyc",
+            "removed site/cache: emptied",
+            "removed site/p/cache/a.TAG.pyc: pyc",
+            "removed site/p/cache: emptied",
+            "removed site/p: emptied",
+            "removed 2",
+            "removed_directories 3",
+            "is site/m.py",
+        ],
+    ),
+    "a closed directory": (
+        {"site/closed/m.py": TEXT, "site/closed/" + M: pyc()},
+        None,
+        {},
+        ["opened site/closed/cache", "is site/closed/cache/m.TAG.pyc", "is site/closed/m.py"],
+    ),
+    "in a prefix": (
+        {"site/m.py": TEXT, "pre/x": b""},
+        "pre",
+        {},
+        ["compiled site/m.py: missing", "compiled 1", "asked m.py", "is presite/m.TAG.pyc", "is pre/x", "is site/m.py"],
+    ),
+    "an obstacle": (
+        {"site/m.py": TEXT, "site/__pycache__": b"", "site/p/a.py": b"x"},
+        None,
+        {},
+        [
+            "compiled site/p/a.py: missing",
+            "failure refused site/cache: is a link or a file; pyctrigger repair replaces it",
+            "compiled 1",
+            "failed 1",
+            "asked a.py",
+            "is site/cache",
+            "is site/m.py",
+            "is site/p/cache/a.TAG.pyc",
+            "is site/p/a.py",
+        ],
+    ),
+    "an obstacle for a repair": (
+        {"site/m.py": TEXT, "site/__pycache__": b""},
+        None,
+        {"work": Work.REPAIR},
+        ["compiled site/m.py: missing", "compiled 1", "asked m.py", "is site/cache/m.TAG.pyc", "is site/m.py"],
+    ),
+    "a sweep": (
+        {"site/m.py": TEXT, "site/" + A: pyc()},
+        None,
+        {"work": Work.SWEEP},
+        [
+            "removed site/cache/a.TAG.pyc: orphan",
+            "removed site/cache: emptied",
+            "removed 1",
+            "removed_directories 1",
+            "is site/m.py",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_done(case: str) -> None:
+    """In the order of the steps."""
+    entries, prefix, options, expected = CASES[case]
+    with in_memory(entries) as top:
+        for path in [top, *top.rglob("*")]:
+            if path.is_dir():
+                path.chmod(0o700 if "closed/__pycache__" in str(path) else 0o755)
+        assert expected == executed(top, prefix, options)
+
+
+@pytest.mark.parametrize(("entries", "is_warmed"), [({"m.py": TEXT}, True), ({A: pyc()}, False)])
+def test_a_worker_is_started_for_a_first_source(entries: Entries, is_warmed: bool) -> None:
+    """Of the tree's owner, and not for a sweep."""
+    execution, _, _, workers = execution_of({})
+    warmed: list[int] = []
+    held: Any = workers
+    held.warm_up = lambda: warmed.append(workers.owner)
+    with in_memory(entries) as top, Layout(Tree.open(str(top))) as layout:
+        planner = Planner(PlannedSite(layout, wanted(), knowledge_of()))
+        execution.warm_up((layout, next(iter(planner.plan(EVERYTHING)))))
+    assert [os.geteuid()] * is_warmed == warmed
+
+
+def test_owners_have_workers_of_their_own() -> None:
+    """One after the other, and what both have is done."""
+    execution, results, _, workers = execution_of({})
+    owners: list[int] = []
+    held: Any = workers
+    real = workers.pool_for
+
+    def pool_for(owner: int) -> Any:
+        owners.append(owner)
+        return real(owner)
+
+    held.pool_for = pool_for
+    with in_memory({f"{name}/m.py": TEXT for name in ("a", "b", "c")}) as top:
+        layouts = [Layout(Tree.open(str(top / name))) for name in ("a", "b", "c")]
+        steps = []
+        for owner, layout in zip((1, 1, 2), layouts):
+            steps += [
+                (layout, step) for step in Planner(PlannedSite(layout, wanted(), knowledge_of())).plan(EVERYTHING)
+            ]
+            layout.sources.owner = owner
+        for source, code in execution.run(steps):
+            execution.writer.store(source, code)
+        for layout in layouts:
+            layout.__exit__()
+    assert ([1, 2], 3) == (owners, results.tally.counts.compiled)
