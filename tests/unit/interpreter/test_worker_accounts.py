@@ -233,7 +233,9 @@ def test_an_id_with_a_process_isnt_drawn(ids: list[int], drawn: Callable[..., No
 
 
 @pytest.mark.parametrize(
-    "text", ["{id}", "x:y\nx:y:{id}", "x:y:{id}:0::/:/bin/sh", "\xff:x:{id}:0::/:/bin/sh\nx:y:none:0::/:"]
+    "text",
+    ["{id}", "x:y\nx:y:{id}", "x:y:{id}:0::/:/bin/sh", "\xff:x:{id}:0::/:/bin/sh\nx:y:none:0::/:"],
+    ids=["alone", "short", "whole", "no ASCII"],
 )
 def test_a_small_id_with_an_entry_isnt_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: list[int], drawn: Callable[..., None], text: str
