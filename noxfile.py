@@ -131,7 +131,9 @@ def mutants(session: nox.Session) -> None:
             if module:
                 Path("pyproject.toml").write_text(only_module(settings, module), encoding="utf-8")
             session.run("rm", "-rf", "mutants", external=True)
-            changed = {"PYTHONPATH": str(Path("mutants/src").absolute())}  # for what tests start
+            source = Path("mutants/src").absolute()
+            source.mkdir(parents=True)  # what isn't there when Python starts is never looked into
+            changed = {"PYTHONPATH": str(source)}  # for what tests start
             if options.sample:
                 session.run("mutmut", "run", "pyctrigger.state.quota.*__mutmut_1", env=changed)  # makes them all
             session.run("mutmut", "run", *drawn(options.sample, options.seed), env=changed)
