@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pyctrigger.run.apply import execution as module
 from pyctrigger.run.apply.execution import Execution
 from pyctrigger.run.plan.knowledge import PlannedSite
 from pyctrigger.run.plan.results import Results
 from pyctrigger.run.plan.walk import Planner
 from pyctrigger.run.scope.request import Work
+from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
+from pyctrigger.tree.writer import Writer
 from unit.run.apply.test_compile import Workers
 from unit.run.calls import Listener
-from unit.run.plan.trees import EVERYTHING, TAG, TEXT, cached, in_memory, knowledge_of, pyc, wanted
+from unit.run.plan.trees import EVERYTHING, TAG, TEXT, cached, in_memory, knowledge_of, pyc, record, wanted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,3 +235,100 @@ def test_owners_have_workers_of_their_own() -> None:
         for layout in layouts:
             layout.__exit__()
     assert ([1, 2], 3) == (owners, results.tally.counts.compiled)
+
+
+@pytest.mark.parametrize("is_left", [True, False])
+def test_the_last_removal_takes_what_became_empty(is_left: bool) -> None:
+    """Also where another flavour's pyc was there when it was planned, up to what isn't empty."""
+    execution, results, heard, _ = execution_of({})
+    other = "__pycache__/a.cpython-39.pyc"
+    with in_memory({f"a/b/c/{A}": pyc(), f"a/b/c/{other}": b"", "a/x": b""}) as top:
+        with Layout(Tree.open(str(top))) as layout:
+            planner = Planner(PlannedSite(layout, wanted(), knowledge_of()))
+            steps = [(layout, step) for step in planner.plan(EVERYTHING)]
+            if not is_left:
+                (top / "a/b/c" / other).unlink()
+            assert [] == list(execution.run(steps))
+        emptied = [line for line in heard if line.endswith(": emptied")]
+        places = [] if is_left else [f"{top}/a/b/c/__pycache__", f"{top}/a/b/c", f"{top}/a/b"]
+        assert [f"removed {place}: emptied" for place in places] == emptied
+        assert len(places) == results.tally.counts.removed_directories
+        assert (top / "a/x").exists()
+
+
+#: What removing a directory or opening one raises or returns, and what is reported: a failure, a finding, or nothing.
+TROUBLE: list[tuple[Any, list[tuple[str, str]], list[tuple[str, str | None, bool]]]] = [
+    (PermissionError(13, "no"), [("io", "no")], []),
+    (FileNotFoundError(2, "gone"), [], []),
+    (False, [], [("unreadable", "CACHE", True)]),
+    (True, [], []),
+]
+
+
+@pytest.mark.parametrize(("outcome", "failures", "findings"), TROUBLE)
+def test_a_directory_that_cant_be_opened(
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: Any,
+    failures: list[tuple[str, str]],
+    findings: list[tuple[str, str | None, bool]],
+) -> None:
+    """Is a failure, or a known finding where its mode can't be what it should be."""
+    execution, results, heard, _ = execution_of({})
+
+    def open_pycache(self: Writer, relative: str) -> bool:
+        assert relative == "p"
+        if isinstance(outcome, OSError):
+            raise outcome
+        return bool(outcome)
+
+    monkeypatch.setattr(Writer, "open_pycache", open_pycache)
+    with in_memory({"p/m.py": TEXT, f"p/{M}": pyc()}) as top, Layout(Tree.open(str(top))) as layout:
+        top.chmod(0o755)
+        (top / "p/__pycache__").chmod(0o700)
+        planner = Planner(PlannedSite(layout, wanted(), knowledge_of()))
+        assert [] == list(execution.run([(layout, step) for step in planner.plan(EVERYTHING)]))
+        path = f"{top}/p/__pycache__"
+    tally = results.tally
+    assert [(path, kind) for kind, _ in failures] == [(each.path, each.kind) for each in tally.failures]
+    assert [(kind, path, known) for kind, _, known in findings] == [
+        (each.kind, each.pyc, each.known) for each in tally.findings
+    ]
+    assert ([f"opened {path}"] if outcome is True else []) == heard
+
+
+def test_a_directory_that_cant_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is a failure of its own, and nothing above it is tried."""
+    execution, results, _, _ = execution_of({})
+    tried: list[str] = []
+
+    def refuse(tree: Tree, directory: str) -> bool:
+        tried.append(directory)
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(module, "remove_directory", refuse)
+    with in_memory({f"p/q/{A}": pyc(), "p/x": b""}) as top, Layout(Tree.open(str(top))) as layout:
+        planner = Planner(PlannedSite(layout, wanted(), knowledge_of()))
+        steps = [(layout, step) for step in planner.plan(EVERYTHING)]
+        assert [] == list(execution.run(steps))
+        found = [each.path.replace(f"{top}/", "") for each in results.tally.failures]
+    assert found == tried[: len(found)]
+    assert (True, 0) == ("p/q/__pycache__" in found, results.tally.counts.removed_directories)
+
+
+def test_a_source_that_was_touched_gets_new_headers() -> None:
+    """And no worker is asked."""
+    execution, results, heard, workers = execution_of({})
+    with in_memory({"p/m.py": TEXT, f"p/{M}": pyc(mtime=5)}) as top:
+        manifest = Manifest(str(top.parent / f"{top.name}-state"))
+        os.utime(top / "p/m.py", (5, 5))
+        record(top, manifest)
+        os.utime(top / "p/m.py", (6, 6))
+        knowledge = knowledge_of(manifest)
+        held: Any = workers
+        execution = Execution(wanted(), knowledge, held, results)
+        with Layout(Tree.open(str(top))) as layout:
+            planner = Planner(PlannedSite(layout, wanted(), knowledge))
+            assert [] == list(execution.run([(layout, step) for step in planner.plan(EVERYTHING)]))
+        assert [f"refreshed {top}/p/m.py"] == heard
+        assert ([], pyc(mtime=6)) == (workers.asked, (top / "p" / M).read_bytes())
+        manifest.close()
