@@ -169,6 +169,20 @@ class Caller:
         finally:
             lock.release()
 
+    def broken(self, call: Callable[[str], list[str]]) -> list[str]:
+        """Returns what a call says about the path of an interpreter that doesn't answer."""
+        path = self.top / "bin/python3.13"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("#!/bin/sh\nexit 3\n")
+        path.chmod(0o755)
+        return call(str(path))
+
+    def library(self, call: Callable[[str], list[str]]) -> list[str]:
+        """Returns what a call says about a path in the standard library."""
+        library = self.interpreter.schemes[self.interpreter.default_scheme]["stdlib"]
+        lines = call(os.path.relpath(f"{library}/os.py", self.site))
+        return [line for line in lines if "the scope is" not in line and "outside" not in line]
+
     @property
     def tree(self) -> list[str]:
         """All files and links, and empty directories, in the tree."""
