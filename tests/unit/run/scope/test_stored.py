@@ -13,6 +13,7 @@ from pyctrigger.run.scope.config import Settings
 from pyctrigger.run.scope.request import Request, Work
 from pyctrigger.run.scope.stored import load_settings, open_known, open_state
 from pyctrigger.state.roots import directory_name
+from pyctrigger.state.store import Store
 from unit.run.calls import Listener
 
 if TYPE_CHECKING:
@@ -147,3 +148,36 @@ def test_a_roots_state_that_cant_be_made(tmp_path: Path) -> None:
     store, _ = open_known(request_for(tmp_path, {"root": "T/root", "state_dir": "T/state"}), Listener(heard))
     store.give_notice()
     assert (None, 1) == (store.base, len(heard))
+
+
+#: What a request says, and how its state is opened: whether it is made, whether what is asked may be late, and whose.
+OPENED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {"create": True, "hurries": False, "stateless": False}),
+    ({"hook": True}, {"create": True, "hurries": True, "stateless": False}),
+    ({"stateless": True}, {"create": True, "hurries": False, "stateless": True}),
+    ({"work": Work.VERIFY}, {"create": False, "hurries": False, "stateless": False}),
+    ({"dry_run": True}, {"create": False, "hurries": False, "stateless": False}),
+    ({"root": "T/root"}, {"create": True, "hurries": False, "root": True}),
+    ({"root": "T/root", "hook": True}, {"create": True, "hurries": True, "root": True}),
+    ({"root": "T/root", "work": Work.VERIFY}, {"create": False, "stateless": True, "root": True}),
+]
+
+
+@pytest.mark.parametrize(("fields", "expected"), OPENED)
+def test_how_state_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """With the observer's ear."""
+    opened: list[dict[str, Any]] = []
+
+    def store(base: str | None, notice: Any, **options: Any) -> Store:
+        opened.append({**options, **({"root": options["root"] is not None} if "root" in options else {})})
+        notice("heard")
+        return Store(base, notice, **options)
+
+    monkeypatch.setattr(module, "Store", store)
+    monkeypatch.setattr(module, "state_directory", lambda: str(tmp_path / "own"))
+    (tmp_path / "root").mkdir()
+    heard: list[str] = []
+    open_known(request_for(tmp_path, fields), Listener(heard))
+    assert ([expected], ["! heard"]) == (opened, heard)
