@@ -9,6 +9,7 @@ import pytest
 
 from pyctrigger.pyc.header import InvalidationMode
 from pyctrigger.run.scope.request import Work
+from unit.interpreter.made_up import open_way_to
 from unit.run.calls import Caller, caller  # noqa: F401 - a fixture
 
 #: Acts, and what each returns.
@@ -182,6 +183,19 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             ],
         ),
     ],
+    "doubts": [
+        (lambda c: c.make({"a.py": b"x = 1\n"}), None),
+        (
+            lambda c: c.call(stateless=True, state_dir=None),
+            ["compiled S/a.py: missing", "FLAVOUR: done {'compiled': 1}", "done 0"],
+        ),
+        (lambda c: c.call(Work.VERIFY, compare_code=True), ["FLAVOUR: looked {'fresh': 1}", "looked 0"]),
+        (lambda c: c.put("a", size=6), None),
+        (
+            lambda c: c.call(Work.VERIFY, compare_code=True),
+            ["FLAVOUR: looked {}", "corrupt S/__pycache__/a.TAG.pyc: it can't be loaded [S/a.py]", "looked 1"],
+        ),
+    ],
 }
 
 
@@ -189,3 +203,23 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
 def test_looks(caller: Caller, story: str) -> None:  # noqa: F811
     """Without a change."""
     caller.tell(STORIES[story])
+
+
+def test_another_accounts_directory(as_root: None, caller: Caller) -> None:  # noqa: F811
+    """Is read, and then written, by a process that acts as that account."""
+    open_way_to(caller.top)
+    caller.make({"p/a.py": b"x = 1\n", "q/b.py": b""})
+    for path in ("p", "p/a.py"):
+        os.chown(caller.site / path, 1234, 1234)
+    missing = [
+        f"missing S/{at}/__pycache__/{name}.TAG.pyc: no bytecode for level 0 [S/{at}/{name}.py]"
+        for at, name in ("qb", "pa")
+    ]
+    assert ["FLAVOUR: looked {}", *missing, "looked 1"] == caller.call(Work.VERIFY)
+    actions = ["compile S/q/b.py: missing [0]", "compile S/p/a.py: missing [0]"]
+    assert ["FLAVOUR: looked {}", *actions, "looked 0"] == caller.call(dry_run=True)
+    written = ["compiled S/q/b.py: missing", "compiled S/p/a.py: missing"]
+    assert [*written, "FLAVOUR: done {'compiled': 2}", "done 0"] == caller.call(paths=("p", "q"))
+    assert ["FLAVOUR: looked {'fresh': 2}", "looked 0"] == caller.call(Work.VERIFY)
+    owners = [os.stat(path).st_uid for path in sorted(caller.site.glob("*/__pycache__/*"))]
+    assert ([1234, 0], ["run install 0 person 2"]) == (owners, caller.history)
