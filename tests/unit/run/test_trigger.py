@@ -85,7 +85,6 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.call(paths=("bad.py",), hook=True),
             ["FLAVOUR: nothing-to-do {'skipped': 1}", "known uncompilable S/bad.py: None", "nothing-to-do 0"],
         ),
-        (lambda c: c.history, ["run install 1 hook 1", "run install 0 hook 1"]),
     ],
     "without state": [
         (lambda c: c.make({"a.py": b"x = 1\n"}), None),
