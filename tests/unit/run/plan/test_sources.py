@@ -289,6 +289,7 @@ def test_links_to_directories_with_sources_are_reported(
     top: Path, options: dict[str, Any], expected: list[str]
 ) -> None:
     """Once, and only where they lead out of all site directories."""
+    options = dict(options)
     make(
         top,
         {"site/p/away": Link("../../out/a"), "site/p/gone": Link("../../out/b"), "site/p/data": Link("../../out/c")},
