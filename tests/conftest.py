@@ -41,6 +41,8 @@ settings.register_profile("long", deadline=None, max_examples=100_000)
 settings.load_profile(os.environ.get("PYCTRIGGER_TEST_PROFILE", "patient"))
 
 
+#: Characters of a row's name.
+_LONGEST_NAME = 200
 #: Side by side, modules that begin with minutes of work in one process, or end with it, come before all others; and
 #: the second that needs a Debian comes when the first has made it.
 LONGEST_FIRST = (
@@ -61,6 +63,15 @@ LONGEST_FIRST = (
     "test_concurrent_runs",
     "test_real_packages",
 )
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """The name of a row that is too long to be one: a text of a megabyte can't be asked for."""
+    if isinstance(val, (str, bytes)) and len(val) > _LONGEST_NAME:
+        return f"{argname} of {len(val)}"
+    if isinstance(val, int) and val.bit_length() > _LONGEST_NAME:
+        return f"{argname} of {val.bit_length()} bits"
+    return None
 
 
 def absent(what: str) -> NoReturn:
