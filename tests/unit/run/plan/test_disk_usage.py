@@ -16,6 +16,8 @@ def test_a_file_with_several_names_counts_once(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"123")
     (tmp_path / "b").write_bytes(b"12345")
     os.link(tmp_path / "b", tmp_path / "c")
-    os.link(tmp_path / "b", tmp_path / "d")
+    (tmp_path / "d").write_bytes(b"1234567")
+    os.link(tmp_path / "d", tmp_path / "e")
+    os.link(tmp_path / "d", tmp_path / "f")
     sizes = FileSizes()
-    assert [3, 5, 0, 3, 0] == [sizes.of(os.stat(tmp_path / name)) for name in "abcad"]
+    assert [3, 5, 0, 3, 7, 0, 0] == [sizes.of(os.stat(tmp_path / name)) for name in "abcadef"]
