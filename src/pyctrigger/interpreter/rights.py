@@ -7,9 +7,9 @@ import os
 import stat
 from typing import NamedTuple
 
+from ..links import follow_links
 from .elf import read_needs
 from .interpreter import Account, Interpreter
-from .trust import follow_links
 from .worker_accounts import Lease
 
 _READ_AND_SEARCH = stat.S_IROTH | stat.S_IXOTH

@@ -5,16 +5,13 @@ A file is only as trustworthy as all directories and links of its path, and the 
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from collections.abc import Callable
 
 from ..errors import InterpreterError, RefusedError
+from ..links import follow_links
 from .interpreter import Account, Witness, facts_of
 
-#: Links that the kernel follows in one path (path_resolution(7)).
-_MAX_LINKS = 40
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -114,33 +111,6 @@ class Holders:
     def _keep_step(self, step: str, in_sticky: bool) -> os.stat_result:
         status = self.kept[step] = self._examine_step(step, in_sticky)
         return status
-
-
-def follow_links(path: str, examine: Callable[[str, bool], os.stat_result]) -> str:
-    """Follow a path from `/` on, component by component. Returns where it leads.
-
-    `examine` is called with each component, and with whether that is in a sticky directory, and returns its status.
-    Raises OSError if the path leads nowhere.
-    """
-    pending = path.split("/")[::-1]
-    current, above, links = "/", examine("/", False), 0
-    while pending:
-        part = pending.pop()
-        if part in ("", "."):
-            continue
-        step = os.path.dirname(current) if part == ".." else os.path.join(current, part)
-        status = examine(step, part != ".." and bool(above.st_mode & stat.S_ISVTX))
-        if not stat.S_ISLNK(status.st_mode):
-            current, above = step, status
-            continue
-        links += 1
-        if links > _MAX_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        destination = os.readlink(step)
-        if destination.startswith("/"):
-            current, above = "/", examine("/", False)
-        pending += destination.split("/")[::-1]
-    return current
 
 
 def account_for(path: str, what: str) -> Account | None:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Collection, Iterator
 
 from ..errors import ManagerError, UsageError
+from ..links import follow_links
 from .databases import Source
 from .hook import HookFile, Subject, quoted, render
 from .manager import Manager, ask
@@ -18,8 +19,6 @@ _PROGRAM = "/usr/local/sbin/pkg"
 _DEFAULT = "/var/db/pkg"
 _FILE = "local.sqlite"
 _CONFIGURATION = "/usr/local/etc/pkg.conf"
-#: Links that the kernel follows in one path (path_resolution(7)).
-_MOST_LINKS = 40
 #: Seconds.
 _ANSWERS_WITHIN = 20
 #: Paths in the table have the type text, even if they aren't UTF-8.
@@ -110,22 +109,17 @@ class Pkg(Manager):
 
 def _only_root_can_change(path: str) -> bool:
     """Whether only root can change a file, or anything that its path leads through."""
-    here, left, links = "/", path.split("/")[::-1], 0
-    while True:
-        status = os.lstat(here)
-        is_link = stat.S_ISLNK(status.st_mode)
-        if status.st_uid != 0 or (status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_link):
-            return False
-        if is_link:
-            links += 1
-            if links > _MOST_LINKS:
-                return False
-            target = os.readlink(here)
-            left += target.split("/")[::-1]
-            here = "/" if target.startswith("/") else os.path.dirname(here)
-        while left and left[-1] in ("", "."):
-            left.pop()
-        if not left:
-            return True
-        name = left.pop()
-        here = os.path.dirname(here) if name == ".." else os.path.join(here, name)
+    found: list[os.stat_result] = []
+
+    def examine(step: str, in_sticky: bool) -> os.stat_result:
+        found.append(os.lstat(step))
+        return found[-1]
+
+    try:
+        follow_links(path, examine)
+    except OSError:
+        return False  # it leads in a circle, or is gone by now
+    return all(
+        status.st_uid == 0 and (stat.S_ISLNK(status.st_mode) or not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+        for status in found
+    )

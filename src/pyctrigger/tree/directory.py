@@ -15,6 +15,7 @@ import stat
 from collections import OrderedDict
 from collections.abc import Callable
 
+from ..links import MAX_LINKS
 from ..stamps import inode_of
 from .identity import Acting, ForeignPlaceError, Identity, identity_of, is_root, making_for, masking_nothing_of
 from .opened import DIRECTORY, FILE, TRAVERSE, Opened, account_of_owner, is_confined, open_below, open_name, read_link
@@ -33,7 +34,6 @@ def _open_max() -> int:
 #: Directories kept open at once: those above the current one, and the few that results are still written to. At most a
 #: quarter of what this process may open.
 _MAX_OPEN = min(192, max(8, _open_max() // 4))
-_MAX_LINKS = 40
 
 
 class Tree:
@@ -178,7 +178,7 @@ class Tree:
                     status = self.lstat("/".join(parts), part)
                     if stat.S_ISLNK(status.st_mode):
                         links += 1
-                        if links > _MAX_LINKS:
+                        if links > MAX_LINKS:
                             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                         destination = self.read_link("/".join(parts), part)
                         if destination.startswith("/"):
@@ -408,7 +408,7 @@ class _Way:
             destination = read_link(name, self.directory)
         if destination is not None:
             self._links += 1
-            if self._links > _MAX_LINKS:
+            if self._links > MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             if destination.startswith("/"):
                 while len(self._ancestry) > 1:

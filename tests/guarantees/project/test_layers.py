@@ -46,6 +46,7 @@ FLOORS = {
     "errors": 0,
     "forking": 0,
     "interruption": 0,
+    "links": 0,
     "namespaces": 0,
     "stamps": 0,
     "suggestions": 0,

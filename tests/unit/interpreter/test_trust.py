@@ -10,7 +10,7 @@ import pytest
 
 from pyctrigger.errors import InterpreterError, RefusedError
 from pyctrigger.interpreter.interpreter import Account, ancestors
-from pyctrigger.interpreter.trust import Holders, account_for, follow_links, require_own
+from pyctrigger.interpreter.trust import Holders, account_for, require_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,36 +122,6 @@ def test_a_way_that_ends_is_an_error(public: Path, name: str) -> None:
         Holders("interpreter", "p").follow(f"{public}/{name}")
     assert "name one that exists" == caught.value.hint
     assert Holders("interpreter", "p").follow_existing(f"{public}/{name}") is None
-
-
-#: A path, and its components, each with whether it is in a sticky directory.
-STICKY = [
-    ("/s/file", [("/", False), ("/s", False), ("/s/file", True)]),
-    ("//s/.//d/../file", [("/", False), ("/s", False), ("/s/d", True), ("/s", False), ("/s/file", True)]),
-    ("/s/d/file", [("/", False), ("/s", False), ("/s/d", True), ("/s/d/file", False)]),
-    (
-        "/s/up/s/file",
-        [("/", False), ("/s", False), ("/s/up", True), ("/", False), ("/s", False), ("/s/file", True)],
-    ),
-    ("/s/here/file", [("/", False), ("/s", False), ("/s/here", True), ("/s/d", True), ("/s/d/file", False)]),
-]
-
-
-@pytest.mark.parametrize(("path", "expected"), STICKY)
-def test_a_sticky_directory_is_known_to_what_is_in_it(
-    monkeypatch: pytest.MonkeyPatch, path: str, expected: list[tuple[str, bool]]
-) -> None:
-    """To its entries, links included; not to what they lead to, nor to itself."""
-    modes = {"/s": DIRECTORY | 0o1777, "/s/up": LINK, "/s/here": LINK, "/s/file": FILE, "/s/d/file": FILE}
-    seen: list[tuple[str, bool]] = []
-
-    def examine(step: str, in_sticky: bool) -> os.stat_result:
-        seen.append((step, in_sticky))
-        return status(modes.get(step, DIRECTORY | 0o755))
-
-    monkeypatch.setattr("os.readlink", {"/s/up": "/", "/s/here": "d"}.__getitem__)
-    follow_links(path, examine)
-    assert expected == seen
 
 
 def test_each_component_is_judged_once_and_with_its_directory(public: Path) -> None:
