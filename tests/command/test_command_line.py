@@ -16,8 +16,9 @@ import pytest
 
 import pyctrigger as library
 from command import heed_signals
-from confinement import NOBODY, PATIENCE, SLOW, children_of, public_directory, wait_for
+from confinement import NOBODY, PATIENCE, SLOW, public_directory, wait_for
 from packages import pycs_below, snapshot, write_tree
+from processes import children_of
 from pyctrigger.version import VERSION
 
 if TYPE_CHECKING:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from confinement import NOBODY, children_of, public_directory, usable_by
+from confinement import NOBODY, public_directory, usable_by
 from conftest import absent
 from environment import CHECKOUT
 from interpreters import find_interpreters
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
+from processes import children_of
 from pyctrigger.errors import InterpreterError, RefusedError, UsageError
 from pyctrigger.interpreter.flavour import STANDARD_DIRECTORIES, Flavour, directories, installed, not_found
 from pyctrigger.interpreter.loading import examine_loading

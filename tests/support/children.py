@@ -12,13 +12,23 @@ from typing import TYPE_CHECKING, TypeVar
 from separation import separable, separate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _Found = TypeVar("_Found")
 
 
-def in_child(work: Callable[[], _Found], *, account: int | None = None, own_mounts: bool = False) -> _Found:
-    """Returns what `work` returns in a forked process. With `account` that has this account's ids, and no groups."""
+def in_child(
+    work: Callable[[], _Found],
+    *,
+    account: int | None = None,
+    group: int | None = None,
+    groups: Sequence[int] = (),
+    own_mounts: bool = False,
+) -> _Found:
+    """Returns what `work` returns in a forked process.
+
+    With `account` that has this account's ids, or `group` for the second, and no more groups than `groups`.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -26,8 +36,8 @@ def in_child(work: Callable[[], _Found], *, account: int | None = None, own_moun
             if own_mounts:
                 separate(os.devnull)
             if account is not None:
-                os.setgroups([])
-                os.setgid(account)
+                os.setgroups(groups)
+                os.setgid(account if group is None else group)
                 os.setuid(account)
             with open(writer, "wb") as pipe:
                 pickle.dump(work(), pipe)

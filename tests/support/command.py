@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Argument = Union[str, bytes, "os.PathLike[str]"]
 
-#: Options of `subprocess.run`'s that a fork can do.
-_OF_ACCOUNTS = {"user", "group", "extra_groups", "umask"}
 _PROGRAM = [sys.executable, "-m", "pyctrigger"]
 
 #: Verbs that have no option for it.
@@ -116,9 +114,8 @@ class Command:
         """Run it with text output. More `options` go to `subprocess.run` (user, group, preexec_fn, …)."""
         line = self.command_line(verb, arguments)
         environment = {**os.environ, **(env or {})}
-        child: Ended | subprocess.CompletedProcess[bytes] | None = None
-        if options.keys() <= _OF_ACCOUNTS:
-            child = self.fork(line, Call([], stdin, environment, os.fsdecode(cwd or os.getcwd()), options))
+        child: Ended | subprocess.CompletedProcess[bytes] | None
+        child = self.fork(line, Call([], stdin, environment, os.fsdecode(cwd or os.getcwd()), options))
         if child is None:
             child = subprocess.run(
                 line,

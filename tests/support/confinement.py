@@ -15,12 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from children import in_child
 from command import Command
 from conftest import absent
 from environment import CHECKOUT
 from interpreters import find_interpreters
 from system_tools import find_tool
-from warm_program import ENTRY, PROCESSES
+from warm_program import ENTRY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -130,22 +131,7 @@ def _remove(top: Path, pid: int) -> None:
 
 def are_readable(paths: Sequence[Path], uid: int, gid: int, groups: Sequence[int]) -> list[bool]:
     """Which of these files an account can open for reading, asked of the kernel by a process of its."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups(groups)
-            os.setgid(gid)
-            os.setuid(uid)
-            os.write(writing, bytes(map(_is_readable, paths)))
-            os._exit(0)
-        finally:
-            os._exit(1)
-    os.close(writing)
-    with open(reading, "rb") as said:
-        answers = [bool(each) for each in said.read()]
-    assert os.waitpid(child, 0)[1] == 0
-    return answers
+    return in_child(lambda: list(map(_is_readable, paths)), account=uid, group=gid, groups=groups)
 
 
 def _is_readable(path: Path) -> bool:
@@ -231,15 +217,3 @@ def wait_for(condition: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.05)
     return True
-
-
-def children_of(pid: int) -> list[int]:
-    """The processes that the first thread of `pid` has started, running or not yet reaped; none where it is gone.
-
-    Without those that the tests themselves keep.
-    """
-    try:
-        found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-    return [child for child in found if child not in PROCESSES]

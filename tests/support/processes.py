@@ -7,6 +7,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from warm_program import PROCESSES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -24,6 +26,19 @@ def processes_of(executable: Path) -> list[int]:
                 if file.read().split(b"\0")[0] == os.fsencode(executable):
                     found.append(int(name))
     return found
+
+
+def children_of(pid: int) -> list[int]:
+    """What the threads of a process have started, running or not yet reaped; nothing without a Linux /proc.
+
+    Without the processes that the tests themselves keep.
+    """
+    found = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                found += [int(child) for child in file.read().split()]
+    return [child for child in found if child not in PROCESSES]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -70,8 +70,8 @@ class Call(NamedTuple):
     stdin: bytes
     env: Mapping[str, str]
     cwd: str
-    account: Mapping[str, Any] = {}
-    """Options of `subprocess.run`'s: user, group, extra_groups, umask."""
+    options: Mapping[str, Any] = {}
+    """More options of `subprocess.run`'s. A fork can do user, group, extra_groups and umask."""
 
 
 def run(program: tuple[str, ...], call: Call, patience: float) -> Ended | None:
@@ -82,7 +82,7 @@ def run(program: tuple[str, ...], call: Call, patience: float) -> Ended | None:
     allowed = {"umask"} if "-m" in program else {"umask", "user", "group", "extra_groups"}
     if "PYCTRIGGER_TEST_COLD" in os.environ or len(call.stdin) > _PIPE_SIZE or not _STATUS.exists():
         return None
-    return _warm_program(os.getpid(), program).run(call, patience) if call.account.keys() <= allowed else None
+    return _warm_program(os.getpid(), program).run(call, patience) if call.options.keys() <= allowed else None
 
 
 @cache
@@ -121,7 +121,7 @@ class WarmProgram:
         if _what_is_inherited(call.env) != self._inherited or not self._lock.acquire(blocking=False):
             return None
         try:
-            words = {"arguments": list(map(os.fsdecode, call.arguments)), "account": dict(call.account)}
+            words = {"arguments": list(map(os.fsdecode, call.arguments)), "account": dict(call.options)}
             request = json.dumps({**words, "environment": dict(call.env), "directory": call.cwd}).encode()
             (reading, writing), out, err = os.pipe(), os.pipe(), os.pipe()
             os.write(writing, call.stdin)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from confinement import PATIENCE, SLOW, children_of, public_directory, wait_for
+from confinement import PATIENCE, SLOW, public_directory, wait_for
 from conftest import absent
 from frames import READY, framed, packed_reply
+from processes import children_of
 from pyctrigger.errors import InterpreterChangedError, InterpreterError
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.workers import wire

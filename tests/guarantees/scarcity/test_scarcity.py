@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from packages import not_fresh, pycs_below, sources_below, write_tree
+from processes import children_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,12 +145,3 @@ def test_a_shower_of_signals_changes_nothing(pyctrigger: Command, site: Path, ne
         assert (0, b"") == (child.returncode, err), out
         assert_whole(newest, site, 60)
     assert 0 == pyctrigger.json("verify", *on(newest, site)).code
-
-
-def children_of(pid: int) -> list[int]:
-    """The processes that this one has started."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(child) for child in file.read().split()]
-    except OSError:  # it has ended, or this system doesn't say
-        return []

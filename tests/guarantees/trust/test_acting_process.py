@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from test_identity import ALICE, BOB, FIRST, Stage, give, namespace_of, stage
 
-from confinement import SLOW, children_of, command_for, private_mounts, wait_for
+from confinement import SLOW, command_for, private_mounts, wait_for
 from conftest import absent
 from packages import pycs_below, snapshot, write_tree
+from processes import children_of
 from pyctrigger.tree.account import PATIENCE
 from refusals import can_refuse, refusing
 from system_tools import find_tool

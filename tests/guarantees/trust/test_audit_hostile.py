@@ -28,6 +28,7 @@ from conftest import absent
 from package_index import IndexUnusable, fetch_wheel
 from packages import snapshot
 from pinned import hashes_in
+from processes import children_of
 from pyctrigger.inspect.audit.budget import ArchiveLimits
 from pyctrigger.inspect.audit.examination import examine
 from pyctrigger.inspect.audit.streams import zstd_module as zstd
@@ -418,10 +419,10 @@ def reader(pyctrigger: Command, slow: Path) -> Iterator[tuple[subprocess.Popen[b
 def _child_at_work(parent: int) -> int:
     """A child that has had its rights taken away and has computed for a while."""
     for _ in range(1000):
-        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        for child in children_of(parent):
             fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
             if int(fields[11]) > 40:  # hundredths of a second in user mode: more than a start takes
-                return int(child)
+                return child
         time.sleep(0.05)
     raise AssertionError("no process reads the archive")
 
@@ -493,8 +494,8 @@ def test_each_reader_has_an_account_of_its_own(pyctrigger: Command, slow: Path) 
 
 def _accounts_below(parent: int) -> set[str]:
     """The accounts of the children of a process that have given up root's."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    lines = [Path(f"/proc/{child}/status").read_text().split("Uid:\t")[1].splitlines()[0] for child in children]
+    statuses = [Path(f"/proc/{child}/status").read_text() for child in children_of(parent)]
+    lines = [status.split("Uid:\t")[1].splitlines()[0] for status in statuses]
     assert all(len(set(line.split())) == 1 for line in lines)
     return {line.split()[0] for line in lines} - {"0"}
 

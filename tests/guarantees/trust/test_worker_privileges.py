@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from command import Command
-from confinement import SLOW, children_of, private_mounts, public_directory, wait_for
+from confinement import SLOW, private_mounts, public_directory, wait_for
 from conftest import absent
 from packages import not_fresh, pycs_below, sources_below, write_tree
+from processes import children_of
 from system_tools import find_tool
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from .hook import children_of
+from processes import children_of
+
 from .site import PYCACHE
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from confinement import children_of
+from processes import children_of
 from pyctrigger.errors import InterpreterError
 from pyctrigger.workers import pool as pools
 from pyctrigger.workers import wire

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from confinement import children_of, wait_for
+from confinement import wait_for
 from frames import READY, framed
+from processes import children_of
 from pyctrigger.errors import InterpreterChangedError, InterpreterError
 from pyctrigger.interpreter.interpreter import Account
 from pyctrigger.interpreter.rights import Rights
