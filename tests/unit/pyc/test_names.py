@@ -134,6 +134,8 @@ def test_temporary_name_tells_its_writer(writer: str) -> None:
     names, others = temporary_names(writer), temporary_names(writer)
     name, other = next(names), next(others)
     assert (writer_of(name), writer_of(other)) == (writer, writer)
+    others_names = [name.replace(".pyctrigger-", ".somebody-is-"), name.replace(".tmp", ".txt"), name + "x"]
+    assert [writer_of(each) for each in others_names] == [None] * 3
     assert len({name, other, next(names), next(others)}) == 4
     assert PY311.source_of(name) is None
     assert len(name) < NAME_MAX

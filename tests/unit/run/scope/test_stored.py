@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from acting import ANN, working_as
+from confinement import public_directory
 from pyctrigger.errors import PyctriggerError
 from pyctrigger.run.scope import stored as module
 from pyctrigger.run.scope.config import Settings
@@ -53,6 +55,21 @@ def test_a_configuration_that_cant_be_had(
     assert (7.0 if is_raised is None else Settings().lock_timeout) == settings.lock_timeout
     assert (is_raised is None) is (trouble is None)
     assert settings == open_state(request._replace(running=request.running._replace(stateless=False)))[0]
+
+
+@pytest.mark.parametrize(("hook", "seconds"), [(False, 7.0), (True, Settings().lock_timeout)])
+def test_a_hook_reads_no_configuration_that_its_caller_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_root: None, hook: bool, seconds: float
+) -> None:
+    """The environment of a package manager says nothing about the system; and root's never counts."""
+    with public_directory() as readable:
+        (readable / "c.toml").write_text("[defaults]\nlock_timeout = 7\n")
+        os.chown(readable / "c.toml", ANN, ANN)
+        monkeypatch.setenv("PYCTRIGGER_CONFIG", str(readable / "c.toml"))
+        request = request_for(tmp_path, {"hook": hook})
+        assert load_settings(request)[0] == Settings()
+        with working_as("ann"):
+            assert load_settings(request)[0].lock_timeout == seconds
 
 
 #: What a request says, and its state, or the error; what was made by that.
