@@ -112,6 +112,7 @@ def test_foreign_name_is_left_alone(name: str) -> None:
 
 def test_residue_of_importlib_is_known() -> None:
     """`_write_atomic` puts a number behind the name; nothing else is its own."""
+    names = PycNames("cpython-311")
     residue = ["m.cpython-311.pyc.139872319", "m.cpython-311.opt-2.pyc.1", "a\nb.cpython-311.pyc.7"]
     foreign = [
         "m.cpython-311.pyc.",
@@ -123,9 +124,9 @@ def test_residue_of_importlib_is_known() -> None:
         ".cpython-311.pyc.1",
         "m.cpython-311.pyc.1\n",
     ]
-    assert [PY311.is_residue(name) for name in residue] == [True] * 3
-    assert [name for name in foreign if PY311.is_residue(name)] == []
-    assert [PY311.source_of(name) for name in residue] == [None] * 3
+    assert [names.is_residue(name) for name in residue] == [True] * 3
+    assert [name for name in foreign if names.is_residue(name)] == []
+    assert [names.source_of(name) for name in residue] == [None] * 3
 
 
 @given(st.sampled_from(["cpython-311-3f2a9c1d", "pypy39-00000000", "cpython-313t-12345678", "stateless-a1b2c3d4"]))
