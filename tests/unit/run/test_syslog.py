@@ -136,7 +136,7 @@ LENGTHS: list[tuple[list[str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("notices", "expected"), LENGTHS, ids=map(str, range(len(LENGTHS))))
+@pytest.mark.parametrize(("notices", "expected"), LENGTHS, ids=[str(row) for row in range(len(LENGTHS))])
 def test_a_line_has_at_most_what_a_receiver_takes(lines: list[Any], notices: list[str], expected: str) -> None:
     """As many whole pieces as fit, of a long one both ends, and no control characters."""
     Call().log(*notices)

@@ -181,7 +181,7 @@ def test_bytes_of_a_question(compare: bool, flag: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    enumerate(["syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable", "crash"]),
+    [*enumerate(["syntax", "encoding", "recursion", "memory", "unmarshallable", "unreadable", "crash"])],
 )
 def test_kind_of_a_failure(number: int, kind: str) -> None:
     """By its number, with line and name."""
