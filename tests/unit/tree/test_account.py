@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from processes import children_of, wait_until
 from pyctrigger.tree import account as module
 from pyctrigger.tree.account import AccountUnknownError, look_up_groups
 
@@ -86,7 +88,7 @@ def test_a_database_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) ->
     """And then not for a while; nothing is left of the one that was asked."""
     monkeypatch.setattr(module, "PATIENCE", 0.1)
     monkeypatch.setattr(module, "_query_databases", lambda uid: time.sleep(60))
-    before = len(os.listdir("/proc/self/fd"))
+    before = (len(os.listdir("/proc/self/fd")), children_of(os.getpid()))
     message = f"the system's databases don't say which groups account {NOBODYS} has"
     with pytest.raises(AccountUnknownError, match=message):
         look_up_groups(NOBODYS)
@@ -96,7 +98,7 @@ def test_a_database_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "PATIENCE", 60.0)
     module._Databases.silent_until = 0.0
     assert (1,) == look_up_groups(NOBODYS)
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert before == (len(os.listdir("/proc/self/fd")), children_of(os.getpid()))
 
 
 def test_a_child_that_dies_isnt_silence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +108,24 @@ def test_a_child_that_dies_isnt_silence(monkeypatch: pytest.MonkeyPatch) -> None
         look_up_groups(NOBODYS)
     monkeypatch.setattr(module, "_query_databases", lambda uid: [8, 8, 9])
     assert (8, 8, 9) == look_up_groups(NOBODYS)
+
+
+def test_a_caller_who_ignores_its_children_gets_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may have reaped the child before it is stopped."""
+    read_answer, others = module._read_answer, children_of(os.getpid())
+
+    def read_until_the_child_is_gone(reading: int, deadline: float) -> list[int]:
+        answer = read_answer(reading, deadline)
+        wait_until(lambda: others == children_of(os.getpid()))
+        return answer
+
+    monkeypatch.setattr(module, "_read_answer", read_until_the_child_is_gone)
+    monkeypatch.setattr(module, "_query_databases", lambda uid: [8, 9])
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert (8, 9) == look_up_groups(NOBODYS)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_no_process_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

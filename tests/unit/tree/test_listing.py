@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -10,6 +11,7 @@ import pytest
 from pyctrigger.tree.listing import list_pycs, list_sources, source_owners
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Make = Callable[["Path"], Any]
@@ -148,4 +150,23 @@ def test_owners_are_those_of_the_sources(top: Path) -> None:
     os.chown(top / "d.py", 5, 5)
     descriptor = opened(top)
     assert {1, 2} == source_owners(descriptor)
+    os.close(descriptor)
+
+
+def test_a_source_that_goes_meanwhile_has_no_owner(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the listing and the look at it."""
+    (top / "a.py").touch()
+    (top / "b.py").touch()
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def listing_before_it_goes(directory: int) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(directory) as entries:
+            found = list(entries)
+        (top / "a.py").unlink()
+        yield found
+
+    monkeypatch.setattr(os, "scandir", listing_before_it_goes)
+    descriptor = opened(top)
+    assert {os.geteuid()} == source_owners(descriptor)
     os.close(descriptor)
