@@ -17,7 +17,6 @@ from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.state.locations import lock_directory
-from pyctrigger.tree.directory import real_in_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -396,38 +395,6 @@ def test_an_environment_in_a_root_has_one_name_there(
     assert (0, []) == (found.code, found.findings)
     assert [f"/srv/store/one/{packages}"] == [view["site_directory"] for each in explained for view in each["flavours"]]
     assert before == snapshot(root)
-
-
-#: What is named inside a root, and its real name there: what isn't there keeps its own.
-REAL_NAMES = {
-    "/": "/",
-    "//a/./b/": "/a/b",
-    "/a/../..": "/",
-    "/link": "/a",
-    "/link/b": "/a/b",
-    "/absolute/b": "/a/b",
-    "/out/a": "/a",
-    "/a/file": "/a/file",
-    "/to file": "/a/file",
-    "/link/gone/since": "/a/gone/since",
-    "/link/file/below": "/a/file/below",
-    "/dangling": "/dangling",
-    "/loop/x": "/loop/x",
-    "/gone/../a": "/a",
-    "/link/new\nline": "/a/new\nline",
-    "/link/\udcff": "/a/\udcff",
-}
-
-
-@pytest.mark.parametrize("named", REAL_NAMES)
-def test_a_name_in_a_root_is_resolved_in_there(tmp_path: Path, named: str) -> None:
-    """As realpath would after a chroot."""
-    write_tree(tmp_path, {"a/b/c": "", "a/file": "", "a/new\nline": ""})
-    goals = {"link": "a", "absolute": "/a", "out": "../../..", "to file": "a/file", "dangling": "nope", "loop": "loop"}
-    for name, goal in goals.items():
-        (tmp_path / name).symlink_to(goal)
-
-    assert REAL_NAMES[named] == real_in_root(str(tmp_path), named)
 
 
 @pytest.fixture

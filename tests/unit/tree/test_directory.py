@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
+from acting import ANN, AS_ANN, UNMAPPED, let_act, with_rights_of
+from children import public_directory
+from conftest import absent
 from packages import write_tree
 from pyctrigger.tree import directory as module
 from pyctrigger.tree.directory import (
@@ -15,15 +19,27 @@ from pyctrigger.tree.directory import (
     account_on_way,
     open_in_root,
     open_way,
+    real_in_root,
     status_in_root,
 )
-from pyctrigger.tree.identity import ForeignPlaceError
+from pyctrigger.tree.identity import ForeignPlaceError, Identity
+from pyctrigger.tree.opened import Opened
+from pyctrigger.tree.permission.access_lists import (
+    GROUP_OBJ,
+    MASK,
+    OTHER,
+    USER,
+    USER_OBJ,
+    AccessEntry,
+    give_list,
+    takes_lists,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ANN = 12345
+BOB = 12346
 
 
 @pytest.fixture
@@ -43,6 +59,7 @@ def top(tmp_path: Path) -> Path:
         "through": "link/n.py",
         "trailing": "a/",
         "dot": ".",
+        "deep": "a/b/c/m.py",
         "circle": "circle",
         "dangling": "a/absent",
         "of_file": "file/x",
@@ -101,9 +118,12 @@ def test_descriptors_are_few(top: Path, tree: Tree, monkeypatch: pytest.MonkeyPa
     assert descriptors() - before == 4
 
 
-def test_with_no_descriptor_left_those_held_are_given_back(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_no_descriptor_left_those_held_are_given_back(
+    top: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And then it is tried once more."""
     tree.directory("z")
+    tree.directory("a")
     real, failures = Tree._open_below, [errno.EMFILE, errno.ENFILE]
 
     def opened(self: Tree, *arguments: Any) -> Any:
@@ -113,11 +133,28 @@ def test_with_no_descriptor_left_those_held_are_given_back(tree: Tree, monkeypat
 
     monkeypatch.setattr(Tree, "_open_below", opened)
     failures.pop()
-    tree.directory("a")
+    assert os.path.samestat((top / "a/b").stat(), os.fstat(tree.directory("a/b")))
     assert "z" not in tree._open
     failures.append(errno.EACCES)
     with pytest.raises(OSError, match="too many"):
         tree.directory("z")
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_how_many_may_be_open_is_asked(monkeypatch: pytest.MonkeyPatch, is_refused: bool) -> None:
+    """A sandbox may refuse getrlimit(2)."""
+
+    def refuse(_: str) -> int:
+        raise PermissionError
+
+    if is_refused:
+        monkeypatch.setattr(os, "sysconf", refuse)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    try:
+        assert (256 if is_refused else 200) == module._open_max()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_closing_gives_everything_back(top: Path) -> None:
@@ -149,12 +186,15 @@ def test_a_forgotten_directory_is_opened_anew(top: Path, tree: Tree) -> None:
         ("/site", "a/b", "m.py", "/site/a/b/m.py"),
         ("/site", "", "m.py", "/site/m.py"),
         ("/", "a", "m.py", "a/m.py"),
+        ("/X", "a", "m.py", "/X/a/m.py"),
     ],
 )
 def test_a_full_path_is_as_the_target_sees_it(tree: Tree, path: str, relative: str, name: str, expected: str) -> None:
     """Whatever the tree was opened by."""
     tree.path = path
     assert expected == tree.describe(relative, name)
+    if not name:
+        assert expected == tree.describe(relative)
 
 
 #: Links, and where they lead: a directory and a name, None for out of the tree, or a number of an error.
@@ -163,6 +203,7 @@ LINKS: dict[str, tuple[str, str] | int | None] = {
     "relative": ("a", "n.py"),
     "two": ("a", "n.py"),
     "through": ("a", "n.py"),
+    "deep": ("a/b/c", "m.py"),
     "link": ("", "a"),
     "out": None,
     "up": None,
@@ -183,9 +224,17 @@ def test_links_are_resolved_without_leaving_the_tree(tree: Tree, name: str) -> N
     if isinstance(expected, int):
         with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
             tree.resolve("", name)
-        assert expected == caught.value.errno
+        assert (expected, os.strerror(expected)) == (caught.value.errno, caught.value.strerror)
     else:
         assert expected == tree.resolve("", name)
+
+
+@pytest.mark.parametrize(("path", "goal"), [("/s", "/s/a/n.py"), ("/s/", "/s/a/n.py"), ("/sX", "/sX/a/n.py")])
+def test_an_absolute_link_begins_with_the_trees_own_path(top: Path, tree: Tree, path: str, goal: str) -> None:
+    """With a slash at its end, or without."""
+    tree.path = path
+    (top / "absolute").symlink_to(goal)
+    assert ("a", "n.py") == tree.resolve("", "absolute")
 
 
 def test_a_link_in_a_package_is_resolved_from_there(top: Path, tree: Tree) -> None:
@@ -198,21 +247,27 @@ def test_a_link_in_a_package_is_resolved_from_there(top: Path, tree: Tree) -> No
 
 @pytest.mark.parametrize(("count", "is_found"), [(40, True), (41, False)])
 def test_links_are_followed_as_far_as_the_kernel_does(top: Path, tree: Tree, count: int, is_found: bool) -> None:
-    """Forty."""
+    """Forty, in a tree and in a root."""
     (top / "l0").symlink_to("a/n.py")
     for number in range(1, count):
         (top / f"l{number}").symlink_to(f"l{number - 1}")
     if is_found:
         assert ("a", "n.py") == tree.resolve("", f"l{count - 1}")
+        assert os.path.samestat((top / "a/n.py").stat(), status_in_root(str(top), f"l{count - 1}"))
     else:
         with pytest.raises(OSError, match="Too many levels"):
             tree.resolve("", f"l{count - 1}")
+        with pytest.raises(OSError, match="Too many levels") as caught:
+            status_in_root(str(top), f"l{count - 1}")
+        assert errno.ELOOP == caught.value.errno
 
 
 def test_entries_are_looked_at_without_following(top: Path, tree: Tree) -> None:
     """Status, goal, directories, and descriptors of files."""
     assert (top / "link").lstat().st_ino == tree.lstat("", "link").st_ino
-    assert (top / "a").stat().st_ino == tree.follow("", "link").st_ino
+    (top / "a/out.py").symlink_to("../z/m.py")
+    for relative, name in (("", "link"), ("a", "out.py")):
+        assert os.path.samestat((top / relative / name).stat(), tree.follow(relative, name))
     assert "a/b/../n.py" == tree.read_link("", "relative")
     assert ["a", "z"] == sorted(tree.directories_in(""))
     assert ["b"] == tree.directories_in("a")
@@ -227,6 +282,15 @@ def test_a_fifo_is_opened_without_waiting(top: Path, tree: Tree) -> None:
     """Nothing ever writes into it."""
     os.mkfifo(top / "fifo")
     os.close(tree.open_file("", "fifo"))
+
+
+@pytest.mark.parametrize(
+    ("relative", "expected"),
+    [("", ""), ("a/b", "a/b"), ("a/b/absent", "a/b"), ("a/b/absent/x", "a/b"), ("a/n.py/x", "a"), ("link/b", "")],
+)
+def test_the_nearest_directory_that_is_there(top: Path, tree: Tree, relative: str, expected: str) -> None:
+    """Of those on the way to one that may be gone."""
+    assert os.path.samestat((top / expected).stat(), os.fstat(tree.nearest(relative).descriptor))
 
 
 # -- somebody else's place --------------------------------------------------------------------------------------------
@@ -273,23 +337,139 @@ def test_a_way_that_everybody_may_turn_is_exposed(tmp_path: Path, mode: int, is_
 
 @pytest.mark.usefixtures("as_root")
 def test_a_link_in_a_sticky_directory_is_its_owners(tmp_path: Path) -> None:
-    """Who made it may turn it, though the directory is root's."""
+    """Who made it may turn it, though the directory is root's. A look with our own rights is for reading only."""
     write_tree(tmp_path, {"real/m.py": ""})
     (tmp_path / "tmp").mkdir()
     (tmp_path / "tmp").chmod(0o1777)
     (tmp_path / "tmp/link").symlink_to(tmp_path / "real")
     os.close(open_way(str(tmp_path / "tmp/link"), None).descriptor)
     os.lchown(tmp_path / "tmp/link", ANN, ANN)
-    with pytest.raises(ForeignPlaceError):
+    with pytest.raises(ForeignPlaceError) as caught:
         open_way(str(tmp_path / "tmp/link"), None)
+    assert ANN == caught.value.uid
+    (tmp_path / "tmp/own").symlink_to("../real")
+    os.lchown(tmp_path / "tmp/own", ANN, ANN)
+    assert os.path.samestat((tmp_path / "real").stat(), status_in_root(str(tmp_path), "/tmp/own"))
 
 
-@pytest.mark.parametrize("path", ["file", "of_file", "absent", "circle"])
-def test_a_way_ends_at_a_directory(top: Path, path: str) -> None:
+#: The owners of two directories on a way, one in the other, and as whom everything is done in the inner one.
+WAYS: list[tuple[int, int, Identity | None]] = [
+    (0, 0, None),
+    (0, ANN, AS_ANN),
+    (ANN, 0, AS_ANN),
+    (ANN, BOB, AS_ANN),
+]
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(("outer", "inner", "expected"), WAYS)
+def test_the_first_account_on_a_way_does_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outer: int, inner: int, expected: Identity | None
+) -> None:
+    """Whoever owns what is below."""
+    let_act(monkeypatch)
+    for path, owner in (("outer", outer), ("outer/inner", inner)):
+        (tmp_path / path).mkdir()
+        (tmp_path / path).chmod(0o755)
+        os.chown(tmp_path / path, owner, owner)
+    for opened in (open_way(str(tmp_path / "outer/inner"), None), open_way("/outer/inner", str(tmp_path))):
+        assert expected == opened.identity
+        os.close(opened.descriptor)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_link_below_another_accounts_directory_is_no_other_accounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a sticky directory; and it is read with her rights."""
+    let_act(monkeypatch)
+    write_tree(tmp_path, {"hers/sticky/real/m.py": "", "hers/closed/m.py": ""})
+    os.chown(tmp_path / "hers", ANN, ANN)
+    for path, mode in (("hers", 0o755), ("hers/sticky", 0o1777), ("hers/sticky/real", 0o755), ("hers/closed", 0o700)):
+        (tmp_path / path).chmod(mode)
+    (tmp_path / "hers/sticky/link").symlink_to("real")
+    os.lchown(tmp_path / "hers/sticky/link", BOB, BOB)
+    opened = open_way(str(tmp_path / "hers/sticky/link"), None)
+    assert AS_ANN == opened.identity
+    os.close(opened.descriptor)
+    (tmp_path / "hers/closed/link").symlink_to("/")
+    for name in ("closed", "closed/link"):
+        with pytest.raises(PermissionError):
+            open_way(str(tmp_path / "hers" / name), None)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_in_another_accounts_directory_its_rights_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below it, and for all that its links lead to."""
+    let_act(monkeypatch)
+    with public_directory() as top:
+        write_tree(top, {"site/hers/below/m.py": "", "site/closed/m.py": "", "outside/m.py": ""})
+        for path in ("site", "site/hers", "site/hers/below", "outside"):
+            (top / path).chmod(0o755)
+        (top / "site/closed").chmod(0o700)
+        os.chown(top / "site/hers", ANN, ANN)
+        for name, goal in (("out.py", "../../outside/m.py"), ("closed.py", "../closed/m.py"), ("link", "below")):
+            (top / "site/hers" / name).symlink_to(goal)
+        with Tree.open("/site", str(top)) as tree:
+            places = {"": None, "hers": AS_ANN, "hers/below": AS_ANN, "hers/absent/x": AS_ANN, "closed": None}
+            assert places == {relative: tree.account_at(relative) for relative in places}
+            assert [0, ANN, ANN, ANN, 0] == [tree.owner_at(relative) for relative in places]
+            linked = tree.open_linked("hers", "link")
+            assert AS_ANN == linked.identity
+            os.close(linked.descriptor)
+            with pytest.raises(PermissionError):
+                tree.resolve("hers", "closed.py")
+            with tree.entered("hers"):
+                assert tree.open_outside("hers", "out.py") is None
+
+
+@pytest.mark.usefixtures("as_root")
+def test_an_owner_that_isnt_mapped_is_asked_of_the_directory(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a tree is ours."""
+    os.chown(top, UNMAPPED, UNMAPPED)
+    monkeypatch.setattr("pyctrigger.namespaces._mapped_ranges", lambda kind="uid": ((0, 65536),))
+    real, descriptor = os.open, os.open(top, os.O_RDONLY)
+
+    def opened(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if (path, bool(flags & os.O_NOATIME), dir_fd) == (".", True, descriptor):
+            raise PermissionError
+        return real(path, flags, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", opened)
+    with Tree(Opened(descriptor, None), str(top)) as tree:
+        assert 0 == tree.owner
+
+
+@pytest.mark.usefixtures("as_root")
+def test_other_accounts_open_trees_as_everybody_does() -> None:
+    """Through links, and inside a root; what is root's there is trusted."""
+    with public_directory() as top:
+        write_tree(top, {"site/m.py": "", "outside/m.py": ""})
+        (top / "link").symlink_to("site")
+        (top / "site/l.py").symlink_to("../outside/m.py")
+        for path in ("site", "outside"):
+            (top / path).chmod(0o755)
+        with with_rights_of(ANN):
+            for path, root in ((f"{top}/link", None), ("/link", str(top))):
+                with Tree.open(path, root) as tree:
+                    assert ((top / "site").stat().st_ino, False) == (tree.identity[1], tree.is_judged)
+                    assert path == tree.path
+            with Tree.open("/site", str(top)) as tree:
+                found = tree.open_outside("", "l.py")
+                assert found is not None
+                found[0].close()
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [("file", errno.ENOTDIR), ("of_file", errno.ENOTDIR), ("absent", errno.ENOENT), ("circle", errno.ELOOP)],
+)
+def test_a_way_ends_at_a_directory(top: Path, path: str, number: int) -> None:
     """Everything else is an error, and leaves nothing open."""
     before = descriptors()
-    with pytest.raises(OSError):  # noqa: PT011 - each has its own
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is compared
         open_way(str(top / path), None)
+    assert (number, os.strerror(number)) == (caught.value.errno, caught.value.strerror)
     assert before == descriptors()
 
 
@@ -298,6 +478,14 @@ def test_a_relative_path_is_one_from_here(top: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(top)
     with Tree.open("a/b") as tree:
         assert ((top / "a/b").stat().st_dev, (top / "a/b").stat().st_ino) == tree.identity
+
+
+def test_an_absolute_path_needs_no_current_directory(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be gone."""
+    (top / "gone").mkdir()
+    monkeypatch.chdir(top / "gone")
+    (top / "gone").rmdir()
+    os.close(open_way(str(top), None).descriptor)
 
 
 # -- inside a staged root ---------------------------------------------------------------------------------------------
@@ -310,6 +498,7 @@ INSIDE: dict[str, str | None] = {
     "/link/b": "a/b",
     "/out": None,  # `../outside` is `/outside` in there
     "/../../a": "a",
+    "/a/./../z": "z",
     "/own": None,
     "/file": None,
     "/absent": None,
@@ -334,8 +523,62 @@ def test_a_path_inside_a_root(top: Path, path: str) -> None:
     assert before == descriptors()
 
 
+#: What is named inside a root, and its real name there: what isn't there keeps its own.
+REAL_NAMES = {
+    "/": "/",
+    "//a/./b/": "/a/b",
+    "/a/../..": "/",
+    "/link": "/a",
+    "/link/b": "/a/b",
+    "/absolute/b": "/a/b",
+    "/out/a": "/a",
+    "/a/file": "/a/file",
+    "/to file": "/a/file",
+    "/link/gone/since": "/a/gone/since",
+    "/link/file/below": "/a/file/below",
+    "/dangling": "/dangling",
+    "/loop/x": "/loop/x",
+    "/gone/../a": "/a",
+    "/link/new\nline": "/a/new\nline",
+    "/link/\udcff": "/a/\udcff",
+}
+
+
+@pytest.mark.parametrize("named", REAL_NAMES)
+def test_a_name_in_a_root_is_resolved_in_there(tmp_path: Path, named: str) -> None:
+    """As realpath would after a chroot."""
+    write_tree(tmp_path, {"a/b/c": "", "a/file": "", "a/new\nline": ""})
+    goals = {"link": "a", "absolute": "/a", "out": "../../..", "to file": "a/file", "dangling": "nope", "loop": "loop"}
+    for name, goal in goals.items():
+        (tmp_path / name).symlink_to(goal)
+
+    assert REAL_NAMES[named] == real_in_root(str(tmp_path), named)
+
+
+def test_a_name_in_a_root_that_is_gone_is_kept(tmp_path: Path) -> None:
+    """There is nothing to resolve."""
+    assert "/a/b" == real_in_root(str(tmp_path / "absent"), "/a/c/../b/")
+
+
+def test_mounts_in_a_root_are_not_entered() -> None:
+    """What is mounted there is meant for the processes inside."""
+    if not os.path.ismount("/proc"):
+        absent("no Linux /proc")
+    with Tree.open("/", "//") as tree:
+        ways: list[Callable[[], int]] = [
+            lambda: tree.directory("proc"),
+            lambda: tree.open_file("", "proc"),
+            lambda: open_in_root("//", "/proc"),
+        ]
+        for enter in ways:
+            with pytest.raises(OSError, match="cross-device"):
+                enter()
+
+
 def test_status_inside_a_root(top: Path) -> None:
-    """Of files and of directories."""
+    """Of files and of directories; a link may lead to the root."""
+    (top.parent / "root").symlink_to(top)
+    assert (top / "a").stat().st_ino == status_in_root(str(top.parent / "root"), "/link").st_ino
     assert (top / "file").stat().st_ino == status_in_root(str(top), "/file").st_ino
     assert (top / "a").stat().st_ino == status_in_root(str(top), "/link").st_ino
     assert (top / "a/n.py").stat().st_ino == status_in_root(str(top), "/through").st_ino
@@ -347,29 +590,56 @@ def test_a_tree_inside_a_root_follows_links_there(top: Path) -> None:
     with Tree.open("/a", str(top)) as tree:
         assert (top / "z/m.py").stat().st_ino == tree.follow("", "outside.py").st_ino
         assert tree.resolve("", "outside.py") is None
-        behind = tree.open_linked("", "b")
-        assert (top / "a/b").stat().st_ino == os.fstat(behind.descriptor).st_ino
-        os.close(behind.descriptor)
+        (top / "a/b/outside.py").symlink_to("/a/n.py")
+        assert (top / "a/n.py").stat().st_ino == tree.follow("b", "outside.py").st_ino
+        for relative, name in (("", "b"), ("b", "c")):
+            behind = tree.open_linked(relative, name)
+            assert (top / "a" / relative / name).stat().st_ino == os.fstat(behind.descriptor).st_ino
+            os.close(behind.descriptor)
 
 
 def test_what_is_behind_a_link_is_opened(top: Path, tree: Tree) -> None:
     """Wherever it is."""
-    for name, goal in [("link", top / "a"), ("out", top.parent / "outside")]:
-        behind = tree.open_linked("", name)
+    (top / "a/up").symlink_to("../z")
+    for relative, name, goal in [("", "link", top / "a"), ("", "out", top.parent / "outside"), ("a", "up", top / "z")]:
+        behind = tree.open_linked(relative, name)
         assert goal.stat().st_ino == os.fstat(behind.descriptor).st_ino
         os.close(behind.descriptor)
+
+
+LIST = [
+    AccessEntry(USER_OBJ, 7),
+    AccessEntry(USER, 0, ANN),
+    AccessEntry(GROUP_OBJ, 5),
+    AccessEntry(MASK, 5),
+    AccessEntry(OTHER, 5),
+]
+
+
+def give_access_list(directory: Path) -> None:
+    """One that keeps Ann out."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        if not takes_lists(descriptor):
+            absent("no access lists on this file system")
+        give_list(descriptor, LIST)
+    finally:
+        os.close(descriptor)
 
 
 Deed = Callable[["Path"], Any]
 #: What is done to the directory behind a link, or to what leads there; and whether its goal may be read.
 BEYOND: dict[str, tuple[Deed, bool]] = {
-    "as it is": (lambda outside: None, True),
-    "others may write there": (lambda outside: outside.chmod(0o775), False),
-    "everybody may": (lambda outside: outside.chmod(0o757), False),
-    "not everybody may list it": (lambda outside: outside.chmod(0o711), True),
-    "not everybody may go there": (lambda outside: outside.chmod(0o754), False),
-    "its group may not": (lambda outside: outside.chmod(0o705), False),
-    "another account's": (lambda outside: os.chown(outside, ANN, ANN), False),
+    "as it is": (lambda behind: None, True),
+    "others may write there": (lambda behind: behind.chmod(0o775), False),
+    "everybody may": (lambda behind: behind.chmod(0o757), False),
+    "not everybody may list it": (lambda behind: behind.chmod(0o711), True),
+    "not everybody may go there": (lambda behind: behind.chmod(0o754), False),
+    "its group may not": (lambda behind: behind.chmod(0o705), False),
+    "another account's": (lambda behind: os.chown(behind, ANN, ANN), False),
+    "it has an access list": (give_access_list, False),
+    "not everybody may go to it": (lambda behind: behind.parent.chmod(0o754), False),
+    "another account's link": (lambda behind: os.lchown(behind.parents[1] / "site/a/l.py", ANN, ANN), False),
 }
 
 
@@ -377,17 +647,30 @@ BEYOND: dict[str, tuple[Deed, bool]] = {
 @pytest.mark.parametrize("case", BEYOND)
 def test_beyond_a_tree_only_what_is_open_and_ours(top: Path, case: str) -> None:
     """Who reads what was made of it would learn more."""
-    outside = top.parent / "outside"
-    for directory in (top, outside):
+    behind = write_tree(top.parent, {"outside/behind/m.py": ""}) / "outside/behind"
+    for directory in (top, top / "a", behind.parent, behind):
         directory.chmod(0o755)
-    (top / "l.py").symlink_to("../outside/m.py")
+    (top / "a/l.py").symlink_to("../../outside/behind/m.py")
     deed, is_open = BEYOND[case]
-    deed(outside)
+    deed(behind)
     before = descriptors()
     with Tree.open("/site", str(top.parent)) as tree:
-        found = tree.open_outside("", "l.py")
+        found = tree.open_outside("a", "l.py")
         assert is_open is (found is not None)
         if found is not None:
             with found[0] as beyond:
-                assert (outside.stat().st_ino, "m.py") == (os.fstat(beyond.directory("")).st_ino, found[1])
+                assert ("/site/a", "m.py") == (beyond.path, found[1])
+                assert os.path.samestat(behind.stat(), os.fstat(beyond.directory("")))
     assert before == descriptors()
+
+
+@pytest.mark.usefixtures("as_root")
+def test_beyond_a_tree_of_this_system() -> None:
+    """From its own root."""
+    if not os.path.islink("/proc/mounts"):
+        absent("no Linux /proc")
+    with Tree.open("/proc") as tree:
+        found = tree.open_outside("", "mounts")
+    assert found is not None
+    with found[0] as beyond:
+        assert (os.stat("/proc/self").st_ino, "mounts") == (beyond.identity[1], found[1])
