@@ -254,7 +254,7 @@ def real_in_root(root: str, path: str) -> str:
                 way.follow(path)
             return os.path.normpath("/" + "/".join([*way.names, *gone]))
         except OSError:
-            path, _, name = path.rstrip("/").rpartition("/")
+            path, _, name = path.rpartition("/")
             gone.insert(0, name)
     return os.path.normpath("/" + "/".join(gone))
 
