@@ -149,9 +149,7 @@ class Results:
             self.tally.counts.skipped += sources
 
     def _found_read_only(self, layout: Layout, relative: str) -> _ReadOnly | None:
-        known = self._read_only.get(id(layout))
-        if known is None:
-            return None
+        known = self._read_only.get(id(layout), {})
         pycache = layout.pycache(relative)
         return next((place for top, place in known.items() if _is_below(pycache, top)), None)
 

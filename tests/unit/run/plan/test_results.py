@@ -91,21 +91,22 @@ NOTES: dict[str, tuple[Step, dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", NOTES)
 def test_steps_are_reported(top: Path, layout: Layout, case: str) -> None:
-    """All but what is changed; that a link is refused is learned if somebody wants to know."""
+    """All but what is changed, each time; that a link is refused is learned if somebody wants to know."""
     step, known, unknown = NOTES[case]
     for knowledge, expected in ((knowledge_of(), known), (None, unknown)):
         observer = Told()
         results = Results(observer)
-        results.note(layout, step, knowledge)
+        for _ in range(2):
+            results.note(layout, step, knowledge)
         tally = results.tally
         found = {"skipped": tally.counts.skipped, "failed": tally.counts.failed, "links": tally.links}
         found.update({"findings": tally.findings, "failures": tally.failures, "unexamined": tally.unexamined})
         assert {name: value for name, value in found.items() if value} == {
-            name: value if isinstance(value, int) else [each._replace(**_below(top, each)) for each in value]
+            name: 2 * (value if isinstance(value, int) else [each._replace(**_below(top, each)) for each in value])
             for name, value in expected.items()
         }
         told = [(f"{top}/p/{name}", why) for name, why in step.skipped if why != "uncompilable"]
-        assert told == observer.told
+        assert 2 * told == observer.told
 
 
 def _below(top: Path, value: Any) -> dict[str, str]:
@@ -199,6 +200,87 @@ def test_removals_are_counted_and_told(top: Path, layout: Layout) -> None:
     manifest.close()
 
 
+def test_each_removal_that_fails_is_reported(top: Path, layout: Layout) -> None:
+    """And the next one is tried."""
+    make(top / "p/__pycache__", {"a": None, "b": None, "c": b""})
+    results, manifest = Results(Observer()), Manifest(str(top / "state"))
+    results.remove(Place(layout, "p"), [Removal(name, "residue") for name in "abc"], manifest)
+    why = os.strerror(errno.EISDIR)
+    assert [Failure(f"{top}/p/__pycache__/{name}", "io", why) for name in "ab"] == results.tally.failures
+    assert (1, 0) == (results.tally.counts.removed, results.tally.counts.failed)
+    manifest.close()
+
+
+class _Mounted(Tree):
+    """One with a mount in the place of one of its directories."""
+
+    def __init__(self, path: Path, place: str, mount: Mount) -> None:
+        super().__init__(Opened(os.open(path, os.O_RDONLY | os.O_DIRECTORY), None), str(path))
+        self._place, self._mounted = place, Opened(mount.directory, None)
+
+    def entered(self, relative: str) -> Opened:
+        return self._mounted if relative == self._place else super().entered(relative)
+
+
+@pytest.fixture(params=["p", "p/__pycache__"])
+def mounted(request: pytest.FixtureRequest, top: Path) -> Iterator[tuple[Layout, Mount, str]]:
+    """A tree with a mount in it, the mount, and its place."""
+    make(top, {"p/r/m.py": TEXT, "p.q/m.py": TEXT, f"p/__pycache__/{cached('n')}": pyc()})
+    mount = Mount(top / request.param)
+    with Layout(_Mounted(top, request.param, mount)) as layout:
+        yield layout, mount, request.param
+    os.close(mount.directory)
+    mount.close()
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_read_only_mount_in_a_tree_is_left_out(top: Path, mounted: tuple[Layout, Mount, str]) -> None:
+    """It alone, however much else was seen to be writable before."""
+    layout, mount, place = mounted
+    mount.turn(read_only=True)
+    results, inside = Results(Observer()), ["p", "p/r"] if place == "p" else ["p"]
+    assert all(results.may_write(layout, name) for name in ("p.q", "q"))
+    for _ in range(2):
+        assert not any(results.may_write(layout, name, 2) for name in inside)
+        assert all(results.may_write(layout, name, 2) for name in ("p.q", "q"))
+        assert all(results.still_writes(layout, name) for name in ("p", "p/r", "p.q", "q"))
+    results.tell_places()
+    notice = f"{top}/{place} is on a read-only file system; nothing was changed there"
+    assert ([notice], []) == (results.tally.notices, results.tally.failures)
+    assert (4 * len(inside), 0) == (results.tally.counts.skipped, results.tally.counts.failed)
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("by", ["looking", "leaving", "failing", "removing"])
+def test_a_mount_in_a_tree_becomes_read_only(top: Path, mounted: tuple[Layout, Mount, str], by: str) -> None:
+    """It alone is given up, whatever shows it, and without a further try."""
+    layout, mount, place = mounted
+    results, manifest, directory = Results(Observer()), Manifest(str(top / "state")), f"{top}/p/__pycache__"
+    assert all(results.may_write(layout, name) for name in ("p", "p.q", "q"))
+    mount.turn(read_only=True)
+    names = [cached(name) for name in "mn"]
+    for name in names:
+        manifest.pycs.note(directory, name, Record(UNSEEN, b"", UNSEEN, b"", b""))
+    if by == "looking":
+        assert not results.can_write(layout, "p")
+    elif by == "leaving":
+        results.leave(layout, "p", 3)
+    elif by == "failing":
+        results.io_failure(layout, "p", "path", OSError(errno.EROFS, ""), source=True)
+    else:
+        results.remove(Place(layout, "p"), [Removal(name, "pyc") for name in names], manifest)
+    assert [by == "removing", False] == [manifest.pycs.get(directory, name) is None for name in names]
+    inside = ["p", "p/r"] if place == "p" else ["p"]
+    assert not any(results.still_writes(layout, name) or results.can_write(layout, name) for name in inside)
+    assert all(results.still_writes(layout, name) and results.can_write(layout, name) for name in ("p.q", "q"))
+    results.tell_places()
+    left = {"looking": 0, "leaving": 3, "failing": 1, "removing": 0}[by]
+    why = f"it became read-only during the run; sources that were left: {left}"
+    assert [Failure(f"{top}/{place}", "io", why)] == results.tally.failures
+    assert (left, 0, []) == (results.tally.counts.failed, results.tally.counts.skipped, results.tally.notices)
+    manifest.close()
+
+
 @pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize("at_first", [True, False])
 def test_a_read_only_file_system_is_said_once(top: Path, at_first: bool) -> None:
@@ -255,6 +337,39 @@ def test_a_place_that_may_not_be_written_is_said_once(top: Path, case: str, left
     why += f"; sources that were left: {2 * left}" if left else ""
     assert [Failure(str(top / place), "refused", why, needs_root=needs_root)] == results.tally.failures
     assert 2 * left == results.tally.counts.failed
+
+
+#: What is root's in a place of Ann's, what there may not be written, the place that is named, and why.
+ACTING: dict[str, tuple[str, str, str, str]] = {
+    "her own": ("", "p p/__pycache__", "p", "account {0}, whose it is, has no right to write here: chmod u+w it"),
+    "root's in hers": (
+        "p/__pycache__",
+        "",
+        "p/__pycache__",
+        "it belongs to account 0, and account {0}, in whose directory it lies, may not write here: chown -R {0} it",
+    ),
+}
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("case", ACTING)
+def test_what_an_account_may_not_write_is_hers_to_mend(top: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """Each place by itself; nothing is counted where no source is left."""
+    roots, closed, place, why = ACTING[case]
+    for path in [top / "p", *(top / "p").rglob("*"), top / "q"]:
+        os.chown(path, ANN, ANN)
+    for name in roots.split():
+        os.chown(top / name, 0, 0)
+    for name in ["q", *closed.split()]:
+        (top / name).chmod(0o555)
+    let_act(monkeypatch)
+    with Layout(Tree.open(str(top))) as layout:
+        results = Results(Observer())
+        assert [False] * 3 == [results.may_write(layout, "p", 2), *(results.may_write(layout, "q") for _ in range(2))]
+        results.tell_places()
+    first = Failure(f"{top}/{place}", "refused", f"{why.format(ANN)}; sources that were left: 2")
+    second = Failure(f"{top}/q", "refused", ACTING["her own"][3].format(ANN))
+    assert ([first, second], 2) == (results.tally.failures, results.tally.counts.failed)
 
 
 def test_what_was_written_is_synced_once(top: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
