@@ -133,7 +133,7 @@ class Planner:
             self._leave_to_others(relative, deep=deep)
         except OSError as error:
             layout = self._layout
-            account = layout.pycs.account_at(relative) or layout.sources.account_at(relative)
+            account = layout.pycs.account_at(layout.pycache(relative)) or layout.sources.account_at(relative)
             places = layout.describe_source(relative), layout.describe_pyc(relative)
             if reason := reason_to_refuse(account, error, *places):
                 yield problem._replace(forbidden=reason)
@@ -171,7 +171,7 @@ class Planner:
 
     def _is_dead(self, relative: str) -> bool:
         try:
-            listing = self._list(relative) if relative.count("/") < _DEEPEST else None
+            listing = self._list(relative) if relative.count("/") + 1 < _DEEPEST else None
         except ForeignPlaceError:
             self._closed.add(relative.partition("/")[0])
             return False
@@ -210,8 +210,7 @@ class Planner:
         unwanted = self._finder.unwanted if not self._wanted.work.writes else []
         if self._unchanged and listing:
             is_needed = step.is_needed or removals or unwanted
-            note = self._unchanged.end(relative, listing, None if is_needed else snapshot)
-            step = step._replace(note=note) if note else step
+            step = step._replace(note=self._unchanged.end(relative, listing, None if is_needed else snapshot))
         for start in range(0, len(removals), AT_ONCE):
             step.removals.extend(removals[start : start + AT_ONCE])
             yield step

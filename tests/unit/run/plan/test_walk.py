@@ -49,11 +49,14 @@ ORPHAN = cached("gone")
 FRESH = {"p/m.py": TEXT, f"p/__pycache__/{cached('m')}": pyc()}
 MODULES, PACKAGE_P = Unit("", deep=False), Unit("p", deep=True)
 DEEP = "/".join(["d"] * 201)
+#: The directories of a package that is as deep as one may be, from the lowest one up.
+DEEPEST = ["/".join(["d"] * length) for length in range(199, 0, -1)]
 
 #: A tree, what is asked for, and what a plan says.
 CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[str]]] = {
     "nothing": ({}, {}, []),
     "fresh": (FRESH, {}, []),
+    "fresh, in another one": ({f"p/{name}": content for name, content in FRESH.items()}, {}, []),
     "a module of the site directory": ({"m.py": TEXT}, {}, [".: write m.py: 0 missing"]),
     "packages in their order": (
         {"b/m.py": TEXT, "a/z.py": TEXT, "a/b/m.py": TEXT},
@@ -154,6 +157,16 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[str]]] = {
         {"units": [MODULES]},
         [f"p: orphan {ORPHAN}", "p: empty __pycache__", "p: empty"],
     ),
+    "a package of bytecode as deep as one may be": (
+        {f"{DEEPEST[0]}/__pycache__/{ORPHAN}": pyc()},
+        {"units": [MODULES]},
+        [
+            f"{DEEPEST[0]}: orphan {ORPHAN}",
+            f"{DEEPEST[0]}: empty __pycache__",
+            *(f"{place}: empty" for place in DEEPEST),
+        ],
+    ),
+    "one that is too deep": ({f"{DEEPEST[0]}/d/__pycache__/{ORPHAN}": pyc()}, {"units": [MODULES]}, []),
     "a sweep": (
         {"p/m.py": TEXT, f"p/__pycache__/{ORPHAN}": pyc()},
         {"work": Work.SWEEP},
@@ -212,6 +225,13 @@ PREFIXED: dict[str, tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any], 
         {cached("m"): pyc(), f"d/{ORPHAN}": pyc(), f"q/{ORPHAN}": pyc()},
         {"units": [MODULES]},
         [f"d: orphan {ORPHAN}", "d: empty __pycache__", f"q: orphan {ORPHAN}", "q: empty __pycache__"],
+    ),
+    "no directory of pycs, only the modules": ({"p/m.py": TEXT}, {}, {"units": [MODULES]}, []),
+    "directories below the library's": (
+        {"q/m.py": TEXT},
+        {f"q/{cached('m')}": pyc(), f"q/site-packages/{ORPHAN}": pyc()},
+        {"is_library": True},
+        [f"q/site-packages: orphan {ORPHAN}", "q/site-packages: empty __pycache__"],
     ),
     "packages of the library": ({}, {f"site-packages/{ORPHAN}": pyc()}, {"is_library": True}, []),
     "packages of the library that weren't named": (
@@ -484,6 +504,35 @@ def test_a_place_that_may_not_be_entered(top: Path, monkeypatch: pytest.MonkeyPa
         steps = look(top)[0]
     found = [(step.relative, step.forbidden, step.unexamined) for step in steps]
     assert [("p", *((REFUSED, None) if acts else (None, "Permission denied"))), ("q", None, None)] == found
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("theirs", ["site", "site/p", "cache", "cache{}/site"])
+def test_a_place_below_a_prefix_that_may_not_be_entered(
+    top: Path, monkeypatch: pytest.MonkeyPatch, theirs: str
+) -> None:
+    """Is a refusal, whichever of both trees is the account's."""
+    make(top, {"site/p/m.py": TEXT, f"cache{top}/site/p/x": b""})
+    place = top / theirs.format(top)
+    for path in [place, *place.rglob("*")]:
+        os.chown(path, ANN, ANN)
+    closed = "site/p" if theirs.startswith("site") else f"cache{top}/site/p"
+    (top / closed).chmod(0)
+    let_act(monkeypatch)
+    steps = look(top / "site", prefix=top / "cache")[0]
+    assert [("p", REFUSED)] == [(step.relative, step.forbidden) for step in steps]
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_package_that_cant_be_listed_isnt_known_to_be_dead(top: Path) -> None:
+    """So it is left alone where nobody named it."""
+    make(top, {f"{name}/__pycache__/{ORPHAN}": pyc() for name in ("closed", "dead")})
+    for path in [top, *top.rglob("*")]:
+        os.chown(path, ANN, ANN)
+    (top / "closed").chmod(0)
+    with with_rights_of(ANN):
+        steps = look(top, [MODULES])[0]
+    assert [f"dead: orphan {ORPHAN}", "dead: empty __pycache__", "dead: empty"] == said(steps)
 
 
 def test_parts_are_noted_on_the_way(top: Path) -> None:
