@@ -208,7 +208,7 @@ class PycWriter:
         try:
             readers = _readers_now(place, stale)
             for states in by_code.values():
-                body = self._recorded_body(place, stale, states[0]) if readers else None
+                body = self._recorded_body(place, stale, states[0])
                 renewed = [(each, each.record._replace(source=seen, header=header)) for each in states if each.record]
                 try:
                     if readers is None or body is None:

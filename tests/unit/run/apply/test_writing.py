@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Callable, Union
 
 import pytest
 
+from acting import ANN, let_act
 from own_mount import Mount
 from pyctrigger.outcome.observer import Observer
 from pyctrigger.outcome.outcome import Failure
 from pyctrigger.pyc.header import InvalidationMode, Verdict
+from pyctrigger.pyc.names import writer_of
 from pyctrigger.run.apply.writing import PycWriter, SourceRead
 from pyctrigger.run.plan.results import Results
 from pyctrigger.run.plan.steps import LevelState, Stale
@@ -23,9 +25,10 @@ from pyctrigger.state.records.record import UNSEEN, Record, digest_of, identity_
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout, Place
 from pyctrigger.tree.opened import Opened
+from pyctrigger.tree.writer import Writer, WriteRefused
 from pyctrigger.workers.wire import BODY, SAME, TWIN, Compiled, LevelAnswer
 from unit.run.plan.trees import BODY as CODE
-from unit.run.plan.trees import MAGIC, MTIME, TEXT, cached, in_memory, knowledge_of, make, pyc, wanted
+from unit.run.plan.trees import MAGIC, MTIME, TEXT, WRITER, cached, in_memory, knowledge_of, make, pyc, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,6 +74,11 @@ def test_each_level_has_its_code(top: Path, case: str, links_twins: bool) -> Non
     states = tuple(LevelState(level, path.name, row[0]) for level, (path, row) in enumerate(zip(pycs, levels)))
     answer = Compiled(b"", tuple(LevelAnswer(state, body, 7) for _, _, state, body in levels))
     manifest, results = Manifest(str(top)), Results(Observer())
+    counts = results.tally.counts
+    counts.compiled = counts.fresh = 5
+    (top / "p/m.py").chmod(0o640)
+    (top / "p").chmod(0o700)
+    time.sleep(0.03)  # or the source is too young to be recorded
     with Layout(Tree.open(str(top))) as layout:
         text = layout.read_source("p", "m.py")
         stale = Stale("m.py", text.status, states)
@@ -80,15 +88,16 @@ def test_each_level_has_its_code(top: Path, case: str, links_twins: bool) -> Non
     assert [pyc(body=body) for body in expected] == [path.read_bytes() for path in pycs]
     written = [not (row[2] == SAME or row[1] == body) for row, body in zip(levels, expected)]
     records = [manifest.pycs.get(str(path.parent), path.name) for path in pycs]
-    for path, record in zip(pycs, records):
+    seen = identity_of((top / "p/m.py").stat())
+    for path, record, is_new in zip(pycs, records, written):
         if record:
-            found = record.source_digest, record.header, record.microseconds in (0, 7)
-            assert (digest_of(TEXT), path.read_bytes()[:16], True) == found
+            found = record.source_digest, record.source, record.header, record.microseconds
+            assert (digest_of(TEXT), seen, path.read_bytes()[:16], 7 * is_new) == found
             assert record.pyc in (UNSEEN, identity_of(path.stat()))
     digests = [record.body_digest if record else None for record in records]
     assert [digest_of(body) if row[2] != SAME else None for row, body in zip(levels, expected)] == digests
-    counts = results.tally.counts
-    assert (any(written), not any(written)) == (counts.compiled == 1, counts.fresh == 1)
+    assert (5 + any(written), 5 + (not any(written))) == (counts.compiled, counts.fresh)
+    assert [0o640] * sum(written) == [path.stat().st_mode & 0o777 for path, is_new in zip(pycs, written) if is_new]
     manifest.close()
 
 
@@ -110,6 +119,8 @@ def test_a_new_header_leaves_each_level_its_code(top: Path, bodies: list[bytes],
     """Also where files are too young for their identities to be recorded."""
     pycs = make(top / "p/__pycache__", {cached("m", level): pyc(body=body) for level, body in enumerate(bodies)})
     os.utime(top / "p/m.py", (MTIME + 1, MTIME + 1))
+    (top / "p/m.py").chmod(0o640)
+    (top / "p").chmod(0o700)
     time.sleep(0.03)  # or it is too young to be recorded
     states, results, manifest = [], Results(Observer()), Manifest(str(top))
     for level, body in enumerate(bodies):
@@ -128,6 +139,7 @@ def test_a_new_header_leaves_each_level_its_code(top: Path, bodies: list[bytes],
         assert each is not None
         data, status = (pycs / cached("m", level)).read_bytes(), os.stat(pycs / cached("m", level))
         assert (seen, identity_of(status), data[:16], 7) == (each.source, each.pyc, each.header, each.microseconds)
+        assert 0o640 == status.st_mode & 0o777
     assert [digest_of(body) for body in bodies] == [record.body_digest if record else None for record in found]
     assert (1, 0) == (results.tally.counts.refreshed, results.tally.counts.failed)
     manifest.close()
@@ -174,6 +186,19 @@ def stored(layout: Layout, states: list[LevelState], meanwhile: Callable[[], obj
     return told
 
 
+def remove_from_package(top: Path, *names: str) -> None:
+    """Remove its pycs, and these files."""
+    shutil.rmtree(top / "p/__pycache__")
+    for name in names:
+        (top / "p" / name).unlink()
+
+
+def replace_package(top: Path) -> None:
+    """Let another directory with the same source have its name."""
+    shutil.rmtree(top / "p")
+    make(top, {"p/m.py": TEXT})
+
+
 ONE, OTHER = LevelState(0, cached("m"), MISSING), LevelState(1, cached("m", 1), Verdict.OTHER_CONTENT)
 IN_THE_WAY = LevelState(0, cached("m"), Verdict.OBSTRUCTED)
 REFUSED = "refused m.py: a directory has the name of its pyc; a repair removes it"
@@ -187,6 +212,11 @@ STORED: dict[str, tuple[dict[str, Any], list[LevelState], Callable[[Path], Any],
         *({cached("gone"): b""}, [ONE], lambda top: shutil.rmtree(top / "p/__pycache__"), {}),
         ["compiled m.py: missing", "compiled 1"],
     ),
+    "the package is replaced": (
+        *({cached("gone"): b""}, [ONE], replace_package, {}),
+        ["compiled m.py: missing", "compiled 1"],
+    ),
+    "the source goes": ({cached("gone"): b""}, [ONE], lambda top: remove_from_package(top, "m.py"), {}, []),
     "the package goes": ({}, [ONE], lambda top: shutil.rmtree(top / "p"), {}, []),
     "a directory is in the way": (
         *({cached("m"): None, cached("m", 1): pyc()}, [IN_THE_WAY, OTHER], lambda top: None, {}),
@@ -212,6 +242,92 @@ def test_what_becomes_of_a_source(top: Path, case: str) -> None:
     with Layout(Tree.open(str(top))) as layout:
         layout.pycs.nearest("p/__pycache__")
         assert expected == stored(layout, states, lambda: meanwhile(top), **options).lines
+
+
+@pytest.mark.parametrize(("times", "expected"), [(3, ["compiled m.py: missing", "compiled 1"]), (4, [])])
+def test_a_directory_that_is_swept_again_and_again(
+    top: Path, monkeypatch: pytest.MonkeyPatch, times: int, expected: list[str]
+) -> None:
+    """Is made anew three times; then it is left to whoever sweeps it."""
+    real, tries = Writer.replace, []
+
+    def sweep_first(self: Writer, *args: Any) -> object:
+        tries.append(args)
+        if len(tries) <= times:
+            shutil.rmtree(top / "p/__pycache__")
+        return real(self, *args)
+
+    monkeypatch.setattr(Writer, "replace", sweep_first)
+    make(top / "p/__pycache__", {})
+    with Layout(Tree.open(str(top))) as layout:
+        assert expected == stored(layout, [ONE], lambda: None).lines
+    assert (4, len(expected) > 0) == (len(tries), (top / "p/__pycache__").exists())
+
+
+def test_a_directory_in_the_way_is_refused_before_anything_is_written(top: Path) -> None:
+    """So the times of the directory stay as they were."""
+    pycs = make(top / "p/__pycache__", {cached("m"): None})
+    os.utime(pycs, (1, 1))
+    with Layout(Tree.open(str(top))) as layout:
+        assert [REFUSED, "failed 1"] == stored(layout, [IN_THE_WAY], lambda: None).lines
+    assert 1 == os.stat(pycs).st_mtime
+
+
+def test_temporary_names_tell_who_writes(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One writer of a tree has them all."""
+    renamed: list[tuple[str | None, str]] = []
+    real = os.rename
+
+    def rename(name: str, *args: Any, **options: Any) -> None:
+        renamed.append((writer_of(name), name))
+        real(name, *args, **options)
+
+    monkeypatch.setattr(os, "rename", rename)
+    writer = PycWriter(wanted(), knowledge_of(), Results(Observer()))
+    with Layout(Tree.open(str(top))) as layout, Layout(Tree.open(str(top))) as other:
+        text = layout.read_source("p", "m.py")
+        for name in ("m", "n"):
+            stale = Stale("m.py", text.status, (LevelState(0, cached(name), MISSING),))
+            writer.store(SourceRead(Place(layout, "p"), stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
+        assert (True, False) == tuple(writer.in_tree(layout) is writer.in_tree(each) for each in (layout, other))
+    assert ([WRITER] * 2, 2) == ([found for found, _ in renamed], len({name for _, name in renamed}))
+
+
+def test_a_source_that_compiles_is_no_failure_any_more(top: Path) -> None:
+    """What was learned of it is forgotten."""
+    manifest, results = Manifest(str(top)), Results(Observer())
+    knowledge = knowledge_of(manifest)
+    for name in ("m", "n"):
+        knowledge.learn_failure(f"{top}/p/{name}.py", UNSEEN, b"", "syntax", "why")
+    with Layout(Tree.open(str(top))) as layout:
+        text = layout.read_source("p", "m.py")
+        source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, (ONE,)), text, b"")
+        PycWriter(wanted(), knowledge, results).store(source, Compiled(b"", (LevelAnswer(BODY, A),)))
+    assert [f"{top}/p/n.py"] == list(manifest.uncompilable)
+    manifest.close()
+
+
+class _Replaced(Tree):
+    """One in which another run replaces each file before it is looked at."""
+
+    def lstat(self, relative: str, name: str) -> os.stat_result:
+        path = Path(self.describe(relative, name))
+        make(path.parent, {"new": path.read_bytes()})
+        os.replace(path.parent / "new", path)
+        return super().lstat(relative, name)
+
+
+def test_anothers_file_isnt_recorded_as_ours(top: Path) -> None:
+    """Where it took the place of ours while that got its second name."""
+    manifest, states = Manifest(str(top)), (ONE, LevelState(1, cached("m", 1), MISSING))
+    with Layout(_Replaced(Opened(os.open(top, os.O_RDONLY), None), str(top))) as layout:
+        text = layout.read_source("p", "m.py")
+        source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, states), text, b"")
+        answer = Compiled(b"", (LevelAnswer(BODY, A), LevelAnswer(TWIN, b"")))
+        PycWriter(wanted(), knowledge_of(manifest), Results(Observer())).store(source, answer)
+    records = [manifest.pycs.get(f"{top}/p/__pycache__", state.pyc) for state in states]
+    assert [UNSEEN] * 2 == [record.pyc if record else None for record in records]
+    manifest.close()
 
 
 @pytest.mark.parametrize(("mode", "flags"), [(InvalidationMode.CHECKED_HASH, 3), (InvalidationMode.UNCHECKED_HASH, 1)])
@@ -278,6 +394,52 @@ def test_what_cant_be_written_is_left(top: Path, verdict: Verdict) -> None:
     why = "it became read-only during the run; sources that were left: 1"
     assert [Failure(str(top), "io", why)] == results.tally.failures
     assert (1, 0) == (results.tally.counts.failed, results.tally.counts.skipped)
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("verdict", [SIZE, Verdict.REFRESHABLE])
+def test_what_an_account_may_not_write_is_a_failure(
+    top: Path, monkeypatch: pytest.MonkeyPatch, verdict: Verdict
+) -> None:
+    """Of the source, with what helps."""
+    make(top / "p/__pycache__", {cached("m"): pyc()})
+    os.chown(top / "p", ANN, ANN)
+    record = Record(UNSEEN, digest_of(TEXT), UNSEEN, digest_of(CODE), pyc()[:16], 7)
+    state, results = LevelState(0, cached("m"), verdict, None, record), Results(Observer())
+    let_act(monkeypatch)
+    with Layout(Tree.open(str(top))) as layout:
+        text = layout.read_source("p", "m.py")
+        place, stale = Place(layout, "p"), Stale("m.py", text.status, (state,))
+        writer = PycWriter(wanted(), knowledge_of(), results)
+        if verdict is SIZE:
+            writer.store(SourceRead(place, stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
+        else:
+            assert writer.refresh(place, stale) is None
+    why = (
+        f"account {ANN}, which owns this place, can't do it (Permission denied): chown -R {ANN} what others have there"
+    )
+    why += f" (what else may not be written below {top} is counted, not listed)"
+    assert ([Failure(f"{top}/p/m.py", "refused", why)], 1) == (results.tally.failures, results.tally.counts.failed)
+
+
+def test_a_header_that_is_refused_is_left_to_the_compiler(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which says why. All levels are left, in their order."""
+
+    def refuse(*_: object) -> None:
+        raise WriteRefused("why")
+
+    monkeypatch.setattr(Writer, "replace", refuse)
+    bodies = [A, B, A]
+    make(top / "p/__pycache__", {cached("m", level): pyc(body=body) for level, body in enumerate(bodies)})
+    states = tuple(
+        LevelState(level, cached("m", level), Verdict.REFRESHABLE, None, Record("", b"", "", digest_of(body), b""))
+        for level, body in enumerate(bodies)
+    )
+    results = Results(Observer())
+    with Layout(Tree.open(str(top))) as layout:
+        stale = Stale("m.py", os.stat(top / "p/m.py"), states)
+        found = PycWriter(wanted(), knowledge_of(), results).refresh(Place(layout, "p"), stale)
+    assert (stale, 0, []) == (found, results.tally.counts.refreshed, results.tally.failures)
 
 
 def test_a_source_that_changed_is_left_to_the_compiler(top: Path) -> None:
