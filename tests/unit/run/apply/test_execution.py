@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from acting import ANN, let_act, with_rights_of
 from pyctrigger.run.apply import execution as module
 from pyctrigger.run.apply.execution import Execution
 from pyctrigger.run.plan.knowledge import PlannedSite
@@ -17,9 +18,10 @@ from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
 from pyctrigger.tree.writer import Writer
+from pyctrigger.workers.wire import BODY, TWIN, Compiled, LevelAnswer
 from unit.run.apply.test_compile import Workers
 from unit.run.calls import Listener
-from unit.run.plan.trees import EVERYTHING, TAG, TEXT, cached, in_memory, knowledge_of, pyc, record, wanted
+from unit.run.plan.trees import EVERYTHING, TAG, TEXT, cached, in_memory, knowledge_of, make, pyc, record, wanted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +47,7 @@ def executed(top: Path, prefix: str | None, options: dict[str, Any]) -> list[str
         steps = [(layout, step) for step in planner.plan(EVERYTHING)]
         for source, code in execution.run(steps):
             execution.writer.store(source, code)
+        results.tell_places()
     tally = results.tally
     lines = [*heard, *(f"failure {each.kind} {each.path}: {each.message}" for each in tally.failures)]
     lines += [f"{name} {count}" for name, count in tally.counts.as_dict().items() if count]
@@ -53,7 +56,15 @@ def executed(top: Path, prefix: str | None, options: dict[str, Any]) -> list[str
     return [line.replace(f"{top}/", "").replace(TAG, "TAG").replace("__pycache__", "cache") for line in lines]
 
 
-#: Files below `site` and others, the prefix, options, and what is said, counted and left.
+def mode_of(directory: Path) -> int:
+    """The rights that a directory of these cases has, by its name."""
+    parent = directory.parent.name if directory.name == "__pycache__" else ""
+    return {"closed": 0o700, "shared": 0o777}.get(parent, 0o777 if directory.name == "open" else 0o755)
+
+
+OPEN = "everybody may write here, without a sticky bit; chmod o-w it"
+PERMITTED = 'or untrusted_directories = "allow" in the configuration permits it'
+#: Files below `site` and others (`{}`: where all of this is), the prefix, options, and what is said, counted and left.
 CASES: dict[str, tuple[Entries, str | None, dict[str, Any], list[str]]] = {
     "fresh": ({"site/m.py": TEXT, "site/" + M: pyc()}, None, {}, ["is site/cache/m.TAG.pyc", "is site/m.py"]),
     "missing": (
@@ -149,6 +160,53 @@ CASES: dict[str, tuple[Entries, str | None, dict[str, Any], list[str]]] = {
         {},
         ["compiled site/m.py: missing", "compiled 1", "asked m.py", "is presite/m.TAG.pyc", "is pre/x", "is site/m.py"],
     ),
+    "a package that is gone, in a prefix": (
+        {"site/m.txt": b"", f"pre{{}}/site/p/{cached('a')}": pyc()},
+        "pre",
+        {},
+        [
+            "removed presite/p/a.TAG.pyc: orphan",
+            "removed presite/p: emptied",
+            "removed 1",
+            "removed_directories 1",
+            "is presite",
+            "is site/m.txt",
+        ],
+    ),
+    "a package of nothing": (
+        {"site/m.txt": b"", "site/p/__pycache__": None},
+        None,
+        {},
+        ["removed site/p/cache: emptied", "removed site/p: emptied", "removed_directories 2", "is site/m.txt"],
+    ),
+    "a dead package where everybody may write": (
+        {"site/a/open/x": b"", "site/a/open/p/" + A: pyc()},
+        None,
+        {},
+        [
+            "removed site/a/open/p/cache/a.TAG.pyc: orphan",
+            "removed site/a/open/p/cache: emptied",
+            f"failure refused site/a/open: {OPEN}, {PERMITTED}",
+            "removed 1",
+            "removed_directories 1",
+            "is site/a/open/p",
+            "is site/a/open/x",
+        ],
+    ),
+    "a dead package beside pycs that everybody may write": (
+        {"site/shared/m.py": TEXT, "site/shared/" + M: pyc(), "site/shared/p/" + A: pyc()},
+        None,
+        {},
+        [
+            "removed site/shared/p/cache/a.TAG.pyc: orphan",
+            "removed site/shared/p/cache: emptied",
+            "removed site/shared/p: emptied",
+            "removed 1",
+            "removed_directories 2",
+            "is site/shared/cache/m.TAG.pyc",
+            "is site/shared/m.py",
+        ],
+    ),
     "an obstacle": (
         {"site/m.py": TEXT, "site/__pycache__": b"", "site/p/a.py": b"x"},
         None,
@@ -190,11 +248,51 @@ CASES: dict[str, tuple[Entries, str | None, dict[str, Any], list[str]]] = {
 def test_what_is_done(case: str) -> None:
     """In the order of the steps."""
     entries, prefix, options, expected = CASES[case]
-    with in_memory(entries) as top:
+    with in_memory() as top:
+        make(top, {name.format(top): content for name, content in entries.items()})
         for path in [top, *top.rglob("*")]:
             if path.is_dir():
-                path.chmod(0o700 if "closed/__pycache__" in str(path) else 0o755)
+                path.chmod(mode_of(path))
         assert expected == executed(top, prefix, options)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_directory_that_may_not_be_removed_is_named() -> None:
+    """By the one above it, in which its owner has no right to write."""
+    with in_memory({"site/p/x": b"", f"site/p/q/{A}": pyc()}) as top:
+        for path in [top, *top.rglob("*")]:
+            os.chown(path, ANN, ANN)
+        (top / "site/p").chmod(0o555)
+        with with_rights_of(ANN):
+            found = executed(top, None, {})
+    assert [
+        "removed site/p/q/cache/a.TAG.pyc: orphan",
+        "removed site/p/q/cache: emptied",
+        "failure refused site/p: its owner has no right to write here: chmod u+w it",
+        *("removed 1", "removed_directories 1", "is site/p/q", "is site/p/x"),
+    ] == found
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(("place", "name"), [(Writer, "open_pycache"), (module, "remove_directory")])
+def test_what_fails_in_an_accounts_place_is_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, place: object, name: str
+) -> None:
+    """With what helps."""
+
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(place, name, fail)
+    with in_memory({"site/p/m.py": TEXT, f"site/p/{M}": pyc(), f"site/p/q/{A}": pyc()}) as top:
+        for path in [top / "site/p", *(top / "site/p").rglob("*")]:
+            os.chown(path, ANN, ANN)
+        (top / "site/p").chmod(0o755)
+        (top / "site/p/__pycache__").chmod(0o700)
+        let_act(monkeypatch)
+        failures = [line.split(":")[0] for line in executed(top, None, {}) if line.startswith("failure")]
+    named = "site/p/cache" if name == "open_pycache" else "site/p/q/cache"
+    assert [f"failure refused {named}"] == failures
 
 
 @pytest.mark.parametrize(("entries", "is_warmed"), [({"m.py": TEXT}, True), ({A: pyc()}, False)])
@@ -315,9 +413,13 @@ def test_a_directory_that_cant_be_removed(monkeypatch: pytest.MonkeyPatch) -> No
     assert (True, 0) == ("p/q/__pycache__" in found, results.tally.counts.removed_directories)
 
 
-def test_a_source_that_was_touched_gets_new_headers() -> None:
-    """And no worker is asked."""
-    execution, results, heard, workers = execution_of({})
+@pytest.mark.parametrize(("levels", "asked"), [((0,), []), ((0, 1), ["m.py"])])
+def test_a_source_that_was_touched_gets_new_headers(levels: tuple[int, ...], asked: list[str]) -> None:
+    """And no worker is asked, unless a level is missing: then all are compiled."""
+    _, results, heard, workers = execution_of({})
+    if asked:
+        twins = LevelAnswer(BODY, b"code"), LevelAnswer(TWIN, b"")
+        workers.answers["m.py"] = Compiled(bytes(8), twins)
     with in_memory({"p/m.py": TEXT, f"p/{M}": pyc(mtime=5)}) as top:
         manifest = Manifest(str(top.parent / f"{top.name}-state"))
         os.utime(top / "p/m.py", (5, 5))
@@ -325,10 +427,12 @@ def test_a_source_that_was_touched_gets_new_headers() -> None:
         os.utime(top / "p/m.py", (6, 6))
         knowledge = knowledge_of(manifest)
         held: Any = workers
-        execution = Execution(wanted(), knowledge, held, results)
+        execution = Execution(wanted(levels=levels), knowledge, held, results)
         with Layout(Tree.open(str(top))) as layout:
-            planner = Planner(PlannedSite(layout, wanted(), knowledge))
-            assert [] == list(execution.run([(layout, step) for step in planner.plan(EVERYTHING)]))
-        assert [f"refreshed {top}/p/m.py"] == heard
-        assert ([], pyc(mtime=6)) == (workers.asked, (top / "p" / M).read_bytes())
+            planner = Planner(PlannedSite(layout, wanted(levels=levels), knowledge))
+            compiled = list(execution.run([(layout, step) for step in planner.plan(EVERYTHING)]))
+        verdicts = [[state.verdict.value for state in source.stale.levels] for source, _ in compiled]
+        assert [["mtime only", "missing"]] * len(asked) == verdicts
+        assert [f"refreshed {top}/p/m.py"] * (not asked) == heard
+        assert (asked, pyc(mtime=5 if asked else 6)) == (workers.asked, (top / "p" / M).read_bytes())
         manifest.close()

@@ -30,17 +30,20 @@ def leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-SETTINGS, RUNNING = Settings(), Running()
+SETTINGS, RUNNING, TIMESTAMP = Settings(), Running(), InvalidationMode.TIMESTAMP
 
 
 def workers_of(
-    place: Path, settings: Settings = SETTINGS, running: Running = RUNNING, *, proves: bool = False, **options: Any
+    place: Path,
+    settings: Settings = SETTINGS,
+    running: Running = RUNNING,
+    mode: InvalidationMode = TIMESTAMP,
+    **options: Any,
 ) -> Workers:
-    """Those of a scripted interpreter; the options are of what is wanted."""
-    return Workers(scripted(place, version=(3, 10, 0)), settings, running, wanted(**options), proves=proves)
+    """Those of a scripted interpreter."""
+    return Workers(scripted(place, version=(3, 10, 0)), settings, running, wanted(mode=mode), **options)
 
 
-TIMESTAMP = InvalidationMode.TIMESTAMP
 #: The configuration, the mode, and what a worker is told: the memory and time that it may use, and whether it hashes.
 TOLD: list[tuple[Settings, InvalidationMode, tuple[str, str, str]]] = [
     (SETTINGS, TIMESTAMP, (str(2 << 30), "60", "0")),
@@ -56,7 +59,7 @@ def test_a_worker_has_its_limits_and_its_program(
     tmp_path: Path, settings: Settings, mode: InvalidationMode, expected: tuple[str, str, str], proves: bool
 ) -> None:
     """One that compiles for 3.10 is warmed up; one that proves isn't."""
-    with workers_of(tmp_path, settings, proves=proves, mode=mode) as workers:
+    with workers_of(tmp_path, settings, mode=mode, proves=proves) as workers:
         told = eval(bodies(workers.pool_for(7).ask(job(TELLS_ARGUMENTS)))[0])
     (_, warmed), _, memory, seconds, hashes, *_ = told
     assert (expected, not proves) == ((memory, seconds, hashes), warmed > 0)
@@ -70,20 +73,21 @@ def test_roots_workers_have_accounts_of_their_own(tmp_path: Path, leases: Path, 
         assert (os.geteuid() == 0 and not is_stateless) == leases.is_dir()
 
 
-#: The workers that are configured, those that the call asks for, whether one proves, and how many there are.
-COUNTS = [(2, None, False, 2), (3, 1, False, 1), (1, 2, False, 2), (2, 0, False, 1), (2, 2, True, 1)]
+#: The workers that are configured, those that the call asks for, and how many there are.
+COUNTS = [(2, None, 2), (3, 1, 1), (1, 2, 2), (2, 0, 1)]
 
 
-@pytest.mark.parametrize(("configured", "asked", "proves", "count"), COUNTS)
+@pytest.mark.parametrize(("configured", "asked", "count"), COUNTS)
 def test_there_are_as_many_as_are_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: int, asked: int | None, proves: bool, count: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configured: int, asked: int | None, count: int
 ) -> None:
-    """By the call, or else by the configuration; for the machine one is enough."""
+    """By the call, or else by the configuration; for the machine one is enough, and for a proof."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    with workers_of(tmp_path, Settings(jobs=configured), Running(jobs=asked), proves=proves) as workers:
-        slow = b"time.sleep(0.002);" + TELLS_PID
-        answers = workers.pool_for(7).map([job(slow, number, 300_000) for number in range(8)])
-        assert count == len({bodies(answer)[0] for _, answer in answers})
+    settings, running, slow = Settings(jobs=configured), Running(jobs=asked), b"time.sleep(0.002);" + TELLS_PID
+    for options, expected in (({}, count), ({"proves": True}, 1)):
+        with workers_of(tmp_path, settings, running, TIMESTAMP, **options) as workers:
+            answers = workers.pool_for(7).map([job(slow, number, 300_000) for number in range(8)])
+            assert expected == len({bodies(answer)[0] for _, answer in answers})
 
 
 def test_another_owner_has_other_workers(tmp_path: Path) -> None:
