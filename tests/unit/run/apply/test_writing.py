@@ -122,7 +122,9 @@ def test_a_new_header_leaves_each_level_its_code(top: Path, bodies: list[bytes],
     (top / "p/m.py").chmod(0o640)
     (top / "p").chmod(0o700)
     time.sleep(0.03)  # or it is too young to be recorded
-    states, results, manifest = [], Results(Observer()), Manifest(str(top))
+    told = Told()
+    states, results, manifest = [], Results(told), Manifest(str(top))
+    results.tally.counts.refreshed = 5
     for level, body in enumerate(bodies):
         identity = identity_of(os.stat(pycs / cached("m", level))) if is_seen else UNSEEN
         record = Record(UNSEEN, digest_of(TEXT), identity, digest_of(body), pyc()[:16], 7)
@@ -141,7 +143,8 @@ def test_a_new_header_leaves_each_level_its_code(top: Path, bodies: list[bytes],
         assert (seen, identity_of(status), data[:16], 7) == (each.source, each.pyc, each.header, each.microseconds)
         assert 0o640 == status.st_mode & 0o777
     assert [digest_of(body) for body in bodies] == [record.body_digest if record else None for record in found]
-    assert (1, 0) == (results.tally.counts.refreshed, results.tally.counts.failed)
+    assert (6, 0) == (results.tally.counts.refreshed, results.tally.counts.failed)
+    assert [f"refreshed {top}/p/m.py"] == told.lines
     manifest.close()
 
 
@@ -165,6 +168,10 @@ class Told(Observer):
     def compiled(self, path: str, verdicts: Sequence[Verdict]) -> None:
         """As a line."""
         self.lines.append(f"compiled {os.path.basename(path)}: {', '.join(each.value for each in verdicts)}")
+
+    def refreshed(self, path: str) -> None:
+        """As a line."""
+        self.lines.append(f"refreshed {path}")
 
     def removed(self, path: str, reason: str) -> None:
         """As a line."""
