@@ -17,6 +17,7 @@ from pyctrigger.run.plan.results import Denial, Results
 from pyctrigger.run.plan.steps import Removal, Step
 from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.state.records.record import UNSEEN, Record, identity_of
+from pyctrigger.tree import mounts
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout, Place
 from pyctrigger.tree.opened import Opened
@@ -150,15 +151,18 @@ def test_what_fails_is_reported(top: Path, layout: Layout, is_whole: bool) -> No
 
 
 @pytest.mark.usefixtures("as_root")
-def test_what_an_account_may_not_do_is_a_refusal(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In its own place, root being able to mend it."""
+@pytest.mark.parametrize("is_mount", [True, False])
+def test_what_an_account_may_not_do_is_a_refusal(top: Path, monkeypatch: pytest.MonkeyPatch, is_mount: bool) -> None:
+    """In its own place, root being able to mend it, or the account where it has a mount of its own."""
     os.chown(top / "p", ANN, ANN)
     os.chown(top / "p/__pycache__", ANN, ANN)
     let_act(monkeypatch)
+    monkeypatch.setattr(mounts, "lies_on_fuse", lambda path: is_mount and path == "path")
     with Layout(Tree.open(str(top))) as layout:
         results = Results(Observer())
         results.io_failure(layout, "p", "path", PermissionError(errno.EACCES, "no"))
     why = f"account {ANN}, which owns this place, can't do it (no): chown -R {ANN} what others have there"
+    why = f"{mounts.KEPT_OUT}; {mounts.HINT_FOR_FUSE}" if is_mount else why
     why += f" (what else may not be written below {top} is counted, not listed)"
     assert [Failure("path", "refused", why)] == results.tally.failures
 

@@ -21,6 +21,7 @@ from pyctrigger.run.scope.request import Work
 from pyctrigger.stamps import stamp_of
 from pyctrigger.state.records.directories import key_of
 from pyctrigger.state.records.manifest import Manifest
+from pyctrigger.tree import mounts
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
 from unit.run.plan.trees import (
@@ -49,8 +50,6 @@ ORPHAN = cached("gone")
 FRESH = {"p/m.py": TEXT, f"p/__pycache__/{cached('m')}": pyc()}
 MODULES, PACKAGE_P = Unit("", deep=False), Unit("p", deep=True)
 DEEP = "/".join(["d"] * 201)
-#: The directories of a package that is as deep as one may be, from the lowest one up.
-DEEPEST = ["/".join(["d"] * length) for length in range(199, 0, -1)]
 
 #: A tree, what is asked for, and what a plan says.
 CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[str]]] = {
@@ -157,16 +156,6 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[str]]] = {
         {"units": [MODULES]},
         [f"p: orphan {ORPHAN}", "p: empty __pycache__", "p: empty"],
     ),
-    "a package of bytecode as deep as one may be": (
-        {f"{DEEPEST[0]}/__pycache__/{ORPHAN}": pyc()},
-        {"units": [MODULES]},
-        [
-            f"{DEEPEST[0]}: orphan {ORPHAN}",
-            f"{DEEPEST[0]}: empty __pycache__",
-            *(f"{place}: empty" for place in DEEPEST),
-        ],
-    ),
-    "one that is too deep": ({f"{DEEPEST[0]}/d/__pycache__/{ORPHAN}": pyc()}, {"units": [MODULES]}, []),
     "a sweep": (
         {"p/m.py": TEXT, f"p/__pycache__/{ORPHAN}": pyc()},
         {"work": Work.SWEEP},
@@ -202,6 +191,19 @@ def test_a_tree_has_this_plan(top: Path, case: str) -> None:
     if closed := options.pop("closed", None):
         (top / closed).chmod(0o700)
     assert expected == said(plan(top, options.pop("units", EVERYTHING), **options))
+
+
+@pytest.mark.parametrize("length", [3, 4])
+def test_a_package_of_bytecode_that_nobody_named_is_only_so_deep(
+    top: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """As deep as any that is examined; nothing is said of one that isn't."""
+    monkeypatch.setattr("pyctrigger.run.plan.walk._DEEPEST", 4)
+    places = ["/".join("d" * number) for number in range(length, 0, -1)]
+    make(top, {f"{places[0]}/__pycache__/{ORPHAN}": pyc()})
+    lines = [f"{places[0]}: orphan {ORPHAN}", f"{places[0]}: empty __pycache__"]
+    lines += [f"{place}: empty" for place in places]
+    assert (lines if length == 3 else []) == said(plan(top, [MODULES]))
 
 
 #: A tree of sources, what lies below a pycache prefix for it, and what a plan says.
@@ -533,6 +535,20 @@ def test_a_package_that_cant_be_listed_isnt_known_to_be_dead(top: Path) -> None:
     with with_rights_of(ANN):
         steps = look(top, [MODULES])[0]
     assert [f"dead: orphan {ORPHAN}", "dead: empty __pycache__", "dead: empty"] == said(steps)
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("mount", ["p", "p/__pycache__"])
+def test_an_accounts_mount_keeps_root_out(top: Path, monkeypatch: pytest.MonkeyPatch, mount: str) -> None:
+    """That is said, with what helps."""
+    make(top, {"p/m.py": TEXT, "p/__pycache__/x": b""})
+    for path in [top, *top.rglob("*")]:
+        os.chown(path, ANN, ANN)
+    (top / "p").chmod(0)
+    let_act(monkeypatch)
+    monkeypatch.setattr(mounts, "lies_on_fuse", lambda path: path == f"{top}/{mount}")
+    (step,) = look(top)[0]
+    assert f"{mounts.KEPT_OUT}; {mounts.HINT_FOR_FUSE}" == step.forbidden
 
 
 def test_parts_are_noted_on_the_way(top: Path) -> None:
