@@ -11,7 +11,7 @@ from ..state.journal import Entry, union
 from ..tree.identity import ForeignPlaceError
 from ..tuples import NamedTuple
 from .backlog import KEPT
-from .scope.paths import Touched, Units, merge_units, subtract_units
+from .scope.paths import Units, merge_units, subtract_units
 from .scope.request import Request, Work
 from .scope.sites import OpenSites
 from .scope.target import Assignment, find_target
@@ -112,7 +112,7 @@ class Agenda:
             from .plan.glance import paths_of
 
             self._workspace.found = self._own.request.about(paths_of(found))
-            own = own._replace(touched=Touched(merge_units(own.touched.units, found), own.touched.outside))
+            own = own._replace(touched=own.touched._replace(units=merge_units(own.touched.units, found)))
         return Turn(own, sites)
 
     def _widened_by_magic(self, assignment: Assignment) -> Assignment:
@@ -150,18 +150,17 @@ class Agenda:
         except ForeignPlaceError:
             from .others import glance_as_others
 
-            return glance_as_others(overview, own, self._operation.observer)
+            return glance_as_others(overview, own)
 
     def _learn_magic(self, request: Request) -> None:
-        """Record the magic number after a full examination, or if none was known."""
-        store, installation = self._operation.store, self._target.installation
-        known = store.magic_number(installation)
-        everything = request.transaction.paths is None and self._does_pending
-        if everything or (known is None and request.work is Work.RUN):
+        """Record the magic number: a run that met another one than last time has examined everything."""
+        if request.work is Work.RUN or (request.work is Work.REPAIR and request.transaction.paths is None):
             try:
-                store.learn_magic_number(installation, self._target.interpreter.magic_number)
+                self._operation.store.learn_magic_number(
+                    self._target.installation, self._target.interpreter.magic_number
+                )
             except OSError as error:
-                store.give_up(error)
+                self._operation.store.give_up(error)
 
     # -- what others left ----------------------------------------------------------------------------------------
 
@@ -171,9 +170,7 @@ class Agenda:
         try:
             request = own.replaying(first.options, paths=union((), entries), event=first.event)
             if request.scope.prefixes and self._target.prefix is None:
-                raise UsageError(
-                    f"{', '.join(request.scope.prefixes)} has a journal of its own", hint="name it with --prefix"
-                )
+                raise UsageError(f"{', '.join(request.scope.prefixes)} has a journal of its own")
             request = self._under_own_name(request)
             assignment = Assignment.of(find_target(self._target.interpreter, request, operation.settings), request)
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
@@ -205,12 +202,6 @@ class Agenda:
 
     def _lies_below(self, places: list[str], entry: Entry) -> bool:
         """Whether everything that an entry names is in one of these places."""
-        units = self._target.touched(self._own.request, entry.paths).units if entry.paths is not None else None
-        named = (
-            [site.path for site in self._target.sites]
-            if units is None
-            else [os.path.join(site, unit.relative) for site, found in units.items() for unit in found if unit.deep]
-        )
-        return bool(named) and all(
-            any(f"{path.rstrip('/')}/".startswith(f"{place}/") for place in places) for path in named
-        )
+        units = self._target.touched(self._own.request.about(entry.paths)).units
+        named = [os.path.join(site, unit.relative) for site, found in units.items() for unit in found if unit.deep]
+        return bool(named) and all(any(f"{path}/".startswith(f"{place}/") for place in places) for path in named)

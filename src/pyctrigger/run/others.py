@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from ..outcome.observer import Observer
 from ..outcome.outcome import Failure, Tally
 from .plan.glance import Overview
 from .plan.survey import Places
@@ -42,7 +41,7 @@ def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Pl
     return tally
 
 
-def glance_as_others(overview: Overview, assignment: Assignment, observer: Observer) -> Units | None:
+def glance_as_others(overview: Overview, assignment: Assignment) -> Units | None:
     """Returns what a glance finds in places of other accounts as well; nothing if there is no process for them."""
 
     def glance(relay: Relay) -> Units | None:
@@ -50,7 +49,7 @@ def glance_as_others(overview: Overview, assignment: Assignment, observer: Obser
             return overview.changed(sites)
 
     try:
-        return act_as_others(glance, observer)
+        return act_as_others(glance)
     except NoProcessError:
         return {}
 
