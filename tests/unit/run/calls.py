@@ -6,12 +6,17 @@ import functools
 import json
 import os
 import re
+import resource
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+import platformdirs  # noqa: F401 - as an account that may not be able to read it
 import pytest
 
+from acting import ANN, working_as
+from conftest import absent
+from interpreters import find_interpreters
 from pyctrigger.errors import PyctriggerError
 from pyctrigger.outcome.observer import Observer
 from pyctrigger.run.scope.request import Request, Work
@@ -22,6 +27,7 @@ from pyctrigger.state.locations import lock_directory
 from pyctrigger.state.lock import InstallationLock
 from pyctrigger.state.probed import ProbedInterpreters
 from pyctrigger.state.store import Store
+from unit.interpreter.made_up import open_way_to
 from unit.run.plan.trees import make, pyc
 
 if TYPE_CHECKING:
@@ -79,13 +85,15 @@ class Caller:
         self.config = top / "config.toml"
         self.config.touch(mode=0o600)
         self.lines: list[str] = []
+        #: The environment whose state is looked at, if any.
+        self.environment: Path | None = None
         #: Of the last call.
         self.report: Report
 
     @property
     def installation(self) -> Path:
-        """The state of this tree's interpreter."""
-        return self.state / self.interpreter.installation
+        """The state of this tree's interpreter, or of the environment."""
+        return self.state / self.interpreter.installation_in(None, str(self.environment) if self.environment else None)
 
     def tell(self, story: list[tuple[Callable[[Caller], Any], Any]]) -> None:
         """Do all acts of a story, and compare what each returns."""
@@ -95,6 +103,14 @@ class Caller:
     def make(self, entries: Entries) -> None:
         """Make these entries in the tree."""
         make(self.site, entries)
+
+    def make_environment(self, name: str, entries: Entries) -> None:
+        """Make an environment of the interpreter beside the tree, and these entries in its own."""
+        self.environment = self.top / name
+        (self.environment / "bin").mkdir(parents=True)
+        (self.environment / "bin/python").symlink_to(self.python)
+        (self.environment / "pyvenv.cfg").write_text(f"home = {os.path.dirname(self.python)}\n")
+        make(Path(self.interpreter.inside[0].replace("/@", str(self.environment), 1)), entries)
 
     def put(self, name: str, level: int = 0, **fields: Any) -> None:
         """Write a pyc whose header fits a source of these trees, but for what is named."""
@@ -110,7 +126,7 @@ class Caller:
         values: dict[str, Any] = {"pythons": (self.python,), "site_dirs": (str(self.site),)}
         values.update(state_dir=str(self.state), config=str(self.config), event="install", jobs=1)
         values.update(fields)
-        values["paths"] = None if paths is None else tuple(f"{self.site}/{path}".rstrip("/") for path in paths)
+        values["paths"] = None if paths is None else tuple(os.path.join(self.site, path).rstrip("/") for path in paths)
         return Request(work).with_values(values)
 
     def call(self, work: Work = Work.RUN, paths: tuple[str, ...] | None = None, **fields: Any) -> list[str]:
@@ -135,7 +151,7 @@ class Caller:
         """A text with short paths, and the flavour's name for any."""
         interpreter = self.interpreter
         text = text.replace(str(self.site), "S").replace(str(self.top), "T").replace(self.python, "PYTHON")
-        text = text.replace(interpreter.magic_number.hex(), "MAGIC")
+        text = text.replace(interpreter.magic_number.hex(), "MAGIC").replace(f"lib/{interpreter.kind.library}", "LIB")
         return text.replace(interpreter.cache_tag, "TAG").replace(interpreter.flavour, "FLAVOUR")
 
     def announce(self, paths: tuple[str, ...] | None, attempts: int = 0, **fields: Any) -> None:
@@ -177,11 +193,52 @@ class Caller:
         path.chmod(0o755)
         return call(str(path))
 
+    def breaking(self, call: Callable[[str], list[str]], announced: tuple[str, ...] = ()) -> list[str]:
+        """Returns what a call says about the path of an interpreter that answered before, and doesn't any more.
+
+        Meanwhile another transaction was announced that has failed twice.
+        """
+        path, broken = self.top / "bin/python", self.top / "broken"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 3\nexec {self.python} "$@"\n')
+        path.chmod(0o755)
+        self.call(paths=(), pythons=(str(path),))
+        if announced:
+            self.announce(announced, 2, optimize=(1,))
+        broken.touch()
+        try:
+            return call(str(path))
+        finally:
+            broken.unlink()
+
+    def interrupted(self, paths: tuple[str, ...], **fields: Any) -> None:
+        """Make a call that is interrupted after its first compilation."""
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            self.perform(self.request(paths=paths, **fields), compiled=stop)
+
+    def cramped(self, call: Callable[[], list[str]]) -> list[str]:
+        """Returns what a call says that can write no file of more than a megabyte."""
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+        try:
+            return call()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
     def library(self, call: Callable[[str], list[str]]) -> list[str]:
         """Returns what a call says about a path in the standard library."""
         library = self.interpreter.schemes[self.interpreter.default_scheme]["stdlib"]
         lines = call(os.path.relpath(f"{library}/os.py", self.site))
         return [line for line in lines if "the scope is" not in line and "outside" not in line]
+
+    @property
+    def magic(self) -> str:
+        """The magic number of the last run, as the state has it."""
+        return self.short((Store(str(self.state), print).magic_number(self.installation.name) or b"").hex())
 
     @property
     def tree(self) -> list[str]:
@@ -258,3 +315,24 @@ def _known(python: str) -> dict[str, bytes]:
 def caller(newest: Any, tmp_path: Path) -> Caller:
     """Calls about a tree, for the newest CPython."""
     return Caller(tmp_path, newest.path)
+
+
+@pytest.fixture
+def anns(as_root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """Calls for Ann, with an interpreter that she can start, about a tree of root's with a compiled `q/b.py`."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    found = [each.path for each in find_interpreters() if _is_everybodys(each.path)]
+    if not found:
+        absent("no interpreter that everybody may start")
+    caller = Caller(open_way_to(tmp_path), found[-1])
+    caller.make({"q/b.py": b""})
+    caller.call()  # imports what Ann may not be able to read
+    (tmp_path / "run").mkdir()
+    for path in (caller.config, caller.state, *caller.state.rglob("*"), tmp_path / "run"):
+        os.chown(path, ANN, ANN)
+    return caller
+
+
+def _is_everybodys(path: str) -> bool:
+    with working_as("ann"):
+        return os.access(path, os.X_OK, effective_ids=True)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Callable
 
 import pytest
 
+from acting import ANN, working_as
 from pyctrigger.run.scope.request import Work
-from unit.run.calls import Caller, caller  # noqa: F401 - a fixture
+from unit.run.calls import Caller, anns, caller  # noqa: F401 - fixtures
+
+#: Of an environment.
+PACKAGES = "/lib/python3.{}/site-packages/"
+
+
+def announce_in(c: Caller, name: str, paths: tuple[str, ...] | None, **fields: Any) -> None:
+    """Write a transaction about an environment under another name into the journal; paths begin after the name."""
+    prefix, minor = f"{c.top}/{name}", c.interpreter.version[1]
+    named = None if paths is None else tuple(prefix + path.format(minor) for path in paths)
+    c.announce(named, site_dirs=(), prefixes=(prefix,), **fields)
+
 
 #: Acts, and what each returns.
 STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
@@ -110,6 +123,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
                 "nothing-to-do 0",
             ],
         ),
+        (lambda c: c.report.runs[0].interpreter == c.interpreter, True),
         (
             lambda c: (c.pending, c.history, c.tree),
             (
@@ -170,21 +184,33 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.locks(lambda: c.call(Work.SWEEP, lock_timeout=0.0)),
             ["FLAVOUR: nothing-to-do {}", "nothing-to-do 0"],
         ),
+        (lambda c: c.put("q/gone"), None),
+        (
+            lambda c: c.locks(lambda: c.call(Work.SWEEP, lock_timeout=0.0)),
+            [
+                "FLAVOUR: locked {}",
+                "error 75: the lock was not free within 0 s, held by process N",
+                "; wait for it to end, or raise --lock-timeout",
+                "locked 75",
+            ],
+        ),
         (
             lambda c: c.locks(lambda: c.call(Work.VERIFY, lock_timeout=0.0)),
             [
                 "FLAVOUR: looked {}",
                 "missing S/p/__pycache__/a.TAG.pyc: no bytecode for level 0 [S/p/a.py]",
                 "missing S/q/__pycache__/b.TAG.pyc: no bytecode for level 0 [S/q/b.py]",
+                "orphan S/q/__pycache__/gone.TAG.pyc: None [S/q/gone.py]",
                 "looked 1",
             ],
         ),
         (
             lambda c: c.call(paths=()),
             [
+                "removed S/q/__pycache__/gone.TAG.pyc: orphan",
                 "compiled S/p/a.py: missing",
                 "compiled S/q/b.py: missing",
-                "FLAVOUR: done took over 2 {'compiled': 2}",
+                "FLAVOUR: done took over 2 {'compiled': 2, 'removed': 1}",
                 "done 0",
             ],
         ),
@@ -196,6 +222,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
                     "run install 75 person 1",
                     "run install 75 hook 1",
                     "sweep install 0 person 0",
+                    "sweep install 75 person 0",
                     "run install 0 person 0",
                 ],
                 ["p/__pycache__/a.TAG.pyc", "p/a.py", "q/__pycache__/b.TAG.pyc", "q/b.py"],
@@ -280,12 +307,13 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
         (lambda c: c.announce(("p",), site_dirs=("/nowhere",)), None),
         (lambda c: c.announce(("p", "../out"), optimize=(1,)), None),
         (lambda c: c.announce(("p",), prefixes=("/nowhere",), site_dirs=()), None),
-        (lambda c: c.announce(("p", "../other")), None),
+        (lambda c: c.announce(("p", "../other", "../another")), None),
+        (lambda c: c.announce(("",), optimize=(1,)), None),
         (lambda c: c.entry({"optimize": "no"}), None),
         (
             lambda c: c.call(paths=("p",)),
             [
-                "! an entry of the journal names paths outside the scope: S/../other",
+                "! an entry of the journal names paths outside the scope: S/../another, S/../other",
                 "compiled S/p/a.py: missing",
                 "! an entry of the journal was dropped: --site-dir /nowhere: no such directory",
                 "; try pyctrigger repair",
@@ -295,7 +323,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
                 "; try pyctrigger repair",
                 "! an entry of the journal was dropped: it can't be read (KeyError)",
                 "; try pyctrigger repair",
-                "FLAVOUR: done took over 5 {'compiled': 2}",
+                "FLAVOUR: done took over 6 {'compiled': 2}",
                 "done 0",
             ],
         ),
@@ -326,6 +354,121 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             ),
         ),
     ],
+    "what others left of an environment, under a name that leads elsewhere now": [
+        (lambda c: c.make_environment("venv", {"p/a.py": b"x = 1\n", "q/b.py": b"", "q/c.py": b""}), None),
+        (lambda c: announce_in(c, "aliasX", (PACKAGES + "p/a.py",)), None),
+        (lambda c: announce_in(c, "aliasX", (PACKAGES + "q/b.py", "X/out"), optimize=(1,)), None),
+        (lambda c: announce_in(c, "aliasX", None, optimize=(2,), exclude=("*b.py",)), None),
+        (
+            lambda c: c.call(paths=(), site_dirs=(), prefixes=(str(c.environment),)),
+            [
+                "compiled T/venv/LIB/site-packages/p/a.py: missing",
+                "! an entry of the journal names paths outside the scope: T/aliasXX/out",
+                "compiled T/venv/LIB/site-packages/q/b.py: missing",
+                "compiled T/venv/LIB/site-packages/q/c.py: missing",
+                "skipped T/venv/LIB/site-packages/q/b.py: excluded",
+                "compiled T/venv/LIB/site-packages/p/a.py: missing",
+                "compiled T/venv/LIB/site-packages/q/c.py: missing",
+                "T/venv (FLAVOUR): done took over 3 {'compiled': 5, 'skipped': 1}",
+                "done 0",
+            ],
+        ),
+        (lambda c: c.pending, []),
+    ],
+    "an interpreter that has changed, and looks elsewhere now": [
+        (lambda c: c.make_environment("venv", {"p/a.py": b"x = 1\n", "../../../other/b.py": b""}), None),
+        (lambda c: c.know(magic_number="61626364", inside=["/@/other"]), None),
+        (
+            lambda c: c.call(site_dirs=(), prefixes=(str(c.environment),)),
+            [
+                "compiled T/venv/LIB/site-packages/p/a.py: missing",
+                "T/venv (FLAVOUR): done {'compiled': 1}",
+                "note FLAVOUR: PYTHON has changed: magic number MAGIC, it was 61626364",
+                "; everything is examined again",
+                "done 0",
+            ],
+        ),
+    ],
+    "what fails": [
+        (lambda c: c.make({"p/a.py": b"x = '%1100000d'\n" % 0, "q/b.py": b""}), None),
+        (lambda c: c.announce(("p",), 1), None),
+        (lambda c: c.announce(("q",), 1), None),
+        (lambda c: c.announce(("q", "p"), 1, optimize=(1,)), None),
+        (lambda c: c.announce(("q",), 1, optimize=(1,)), None),
+        (
+            lambda c: c.cramped(lambda: c.call(paths=("q",))),
+            [
+                "compiled S/q/b.py: missing",
+                "compiled S/q/b.py: missing",
+                "FLAVOUR: failed took over 4 {'compiled': 2, 'failed': 2}",
+                "failure io S/p/a.py: File too large",
+                "failure io S/p/a.py: File too large",
+                "failed 1",
+            ],
+        ),
+        (lambda c: c.pending, ["remove S/p (2)", "remove S/q S/p (2)"]),
+    ],
+    "an interpreter that breaks": [
+        (lambda c: c.make({"p/a.py": b"x = 1\n", "q/b.py": b"", "r/c.py": b""}), None),
+        (
+            lambda c: c.breaking(lambda path: c.call(paths=("p",), pythons=(path,))),
+            [
+                "FLAVOUR: error {}",
+                "error 69: T/bin/python can't run a worker: exit status 3",
+                "; check that the interpreter's standard library is complete and readable",
+                "error 69",
+            ],
+        ),
+        (lambda c: c.pending, ["install S/p (0)"]),
+        (
+            lambda c: c.breaking(lambda path: c.call(paths=("q",), pythons=(path,), hook=True)),
+            [
+                "FLAVOUR: error {'fresh': 1}",
+                "error 69: T/bin/python can't run a worker: exit status 3",
+                "; its work stays in the journal, and the next run does it",
+                "error 69",
+            ],
+        ),
+        (lambda c: c.pending, ["install S/q (0)", "install S/p S/r (0)"]),
+        (lambda c: c.call(paths=())[-2:], ["FLAVOUR: done took over 2 {'compiled': 2, 'fresh': 1}", "done 0"]),
+        (
+            lambda c: c.breaking(lambda path: c.call(paths=(), pythons=(path,), hook=True), announced=("p",)),
+            [
+                "! an entry of the journal has failed 3 times and is parked",
+                "; fix the cause, then: pyctrigger repair",
+                "FLAVOUR: error took over 1 {}",
+                "error 69: T/bin/python can't run a worker: exit status 3",
+                "; check that the interpreter's standard library is complete and readable",
+                "error 69",
+            ],
+        ),
+        (lambda c: c.pending, ["remove S/p (3)"]),
+    ],
+    "when the magic number is learnt": [
+        (lambda c: c.make({"p/a.py": b"x = 1\n"}), None),
+        (lambda c: (c.call(Work.REPAIR, paths=("p",))[-1], c.magic), ("done 0", "")),
+        (lambda c: (c.call(Work.SWEEP)[-1], c.magic), ("nothing-to-do 0", "")),
+        (lambda c: (c.call(paths=("p",))[-1], c.magic), ("nothing-to-do 0", "MAGIC")),
+        (lambda c: c.know_magic(b"abcd"), None),
+        (lambda c: (c.call(Work.REPAIR, paths=("p",))[-1], c.magic), ("nothing-to-do 0", "61626364")),
+        (lambda c: (c.call(Work.REPAIR)[-1], c.magic), ("nothing-to-do 0", "MAGIC")),
+        (lambda c: (c.installation / "magic_number").unlink(), None),
+        (lambda c: (c.installation / "magic_number/x").mkdir(parents=True), None),
+        (lambda c: (c.call(paths=("p",))[-1], c.magic), ("nothing-to-do 0", "")),
+    ],
+    "found besides, and interrupted": [
+        (lambda c: c.make({"p/a.py": b"x = 1\n", "q/b.py": b"", "c.py": b""}), None),
+        (lambda c: c.interrupted(("p",), hook=True), None),
+        (lambda c: c.pending, ["install everything (0)"]),
+        (
+            lambda c: c.call(paths=())[-2:],
+            ["FLAVOUR: done took over 1 {'compiled': 2, 'fresh': 1}", "done 0"],
+        ),
+        (lambda c: c.call(paths=("p",), hook=True)[-1], "nothing-to-do 0"),
+        (lambda c: c.make({"p/d.py": b"", "q/d.py": b"", "q/e.py": b""}), None),
+        (lambda c: c.interrupted(("p",), hook=True), None),
+        (lambda c: c.pending, ["install S/p (0)", "install S/q (0)"]),
+    ],
 }
 
 
@@ -333,3 +476,28 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
 def test_turns(caller: Caller, story: str) -> None:  # noqa: F811
     """In their order, and what is pending afterwards."""
     caller.tell(STORIES[story])
+
+
+#: Whose the tree is, and which parked entries are left.
+DENIED: list[tuple[int, list[str]]] = [
+    (ANN, ["remove S/q (3)", "remove S/p S/q (3)", "remove S/p/a.py S/pp (3)", "remove everything (3)"]),
+    (0, []),
+]
+
+
+@pytest.mark.parametrize(("owner", "left"), DENIED)
+def test_what_an_account_may_never_do_isnt_left_to_it(anns: Caller, owner: int, left: list[str]) -> None:  # noqa: F811
+    """Hooks have given it up, and so does a run of the same account that may not write there."""
+    anns.make({"p/a.py": b""})
+    os.chown(anns.site, owner, owner)
+    entries: list[tuple[str, ...] | None] = [("p/a.py",), ("q",), ("p", "q"), ("p/a.py", "pp"), None]
+    place = "S/p" if owner else "S"
+    denied = f"failure refused {place}: you have no right to write here, account 0 has"
+    lines = ["FLAVOUR: failed {'failed': 1}", denied, "; sources that were left: 1 (needs root)", "failed 1"]
+    with working_as("ann"):
+        for paths in entries:
+            anns.announce(paths, 3)
+        anns.announce((), 3)
+        anns.announce(("p",), 3, optimize=(1,))
+        assert lines == anns.call(paths=("p",))
+    assert [*left, "remove  (3)", "remove S/p (3)"] == anns.pending
