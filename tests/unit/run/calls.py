@@ -15,6 +15,7 @@ import platformdirs  # noqa: F401 - as an account that may not be able to read i
 import pytest
 
 from acting import ANN, working_as
+from children import public_directory
 from conftest import absent
 from interpreters import find_interpreters
 from pyctrigger.errors import PyctriggerError
@@ -27,7 +28,6 @@ from pyctrigger.state.locations import lock_directory
 from pyctrigger.state.lock import InstallationLock
 from pyctrigger.state.probed import ProbedInterpreters
 from pyctrigger.state.store import Store
-from unit.interpreter.made_up import open_way_to
 from unit.run.plan.trees import make, pyc
 
 if TYPE_CHECKING:
@@ -160,12 +160,23 @@ class Caller:
         journal = Journal(str(self.installation))
         journal.write("remove", request.transaction.paths, request.replayable(), attempts)
 
-    def know(self, **facts: Any) -> None:
-        """Change what the state has about the interpreter."""
-        (entry,) = (self.state / "interpreters").iterdir()
-        known = json.loads(entry.read_text())
-        known["interpreter"].update(facts)
-        entry.write_text(json.dumps(known))
+    def know(self, python: str | None = None, **facts: Any) -> None:
+        """Change what the state has about an interpreter."""
+        for entry in (self.state / "interpreters").iterdir():
+            known = json.loads(entry.read_text())
+            if known["interpreter"]["executable"] == (python or self.python):
+                known["interpreter"].update(facts)
+                entry.write_text(json.dumps(known))
+
+    def install(self, name: str, unless: str = "false", **facts: Any) -> str:
+        """Install a script that starts the same interpreter, and let the state have other facts about it."""
+        path = self.top / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\n{unless} && exit 3\nexec {self.python} "$@"\n')
+        path.chmod(0o755)
+        ProbedInterpreters(str(self.state)).ask(str(path))
+        self.know(str(path), **facts)
+        return str(path)
 
     def know_magic(self, number: bytes) -> None:
         """Let the tree's last run have been for this magic number."""
@@ -198,16 +209,13 @@ class Caller:
 
         Meanwhile another transaction was announced that has failed twice.
         """
-        path, broken = self.top / "bin/python", self.top / "broken"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f'#!/bin/sh\n[ -e {broken} ] && exit 3\nexec {self.python} "$@"\n')
-        path.chmod(0o755)
-        self.call(paths=(), pythons=(str(path),))
+        broken = self.top / "broken"
+        path = self.install("python", f"test -e {broken}")
         if announced:
             self.announce(announced, 2, optimize=(1,))
         broken.touch()
         try:
-            return call(str(path))
+            return call(path)
         finally:
             broken.unlink()
 
@@ -318,19 +326,20 @@ def caller(newest: Any, tmp_path: Path) -> Caller:
 
 
 @pytest.fixture
-def anns(as_root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
+def anns(as_root: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """Calls for Ann, with an interpreter that she can start, about a tree of root's with a compiled `q/b.py`."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     found = [each.path for each in find_interpreters() if _is_everybodys(each.path)]
     if not found:
         absent("no interpreter that everybody may start")
-    caller = Caller(open_way_to(tmp_path), found[-1])
-    caller.make({"q/b.py": b""})
-    caller.call()  # imports what Ann may not be able to read
-    (tmp_path / "run").mkdir()
-    for path in (caller.config, caller.state, *caller.state.rglob("*"), tmp_path / "run"):
-        os.chown(path, ANN, ANN)
-    return caller
+    with public_directory() as top:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", f"{top}/run")
+        (top / "run").mkdir()
+        caller = Caller(top, found[-1])
+        caller.make({"q/b.py": b""})
+        caller.call()  # imports what Ann may not be able to read
+        for path in (caller.config, top / "run", caller.state, *caller.state.rglob("*")):
+            os.chown(path, ANN, ANN)
+        yield caller
 
 
 def _is_everybodys(path: str) -> bool:

@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
-from pyctrigger.errors import UsageError
+from pyctrigger.errors import LockTimeoutError, UsageError
 from pyctrigger.outcome.report import Report
 from pyctrigger.run import syslog
 from pyctrigger.run import trigger as module
 from pyctrigger.run.scope.request import Request, Work
+from pyctrigger.state.lock import InstallationLock
 from unit.run.calls import Caller, Listener, caller, reported  # noqa: F401 - a fixture
 from unit.run.plan.trees import make
 from unit.run.scope.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def work_of(caller: Caller, **fields: Any) -> list[str]:  # noqa: F811
+    """What an observer of a call hears of flavours."""
+    lines: list[str] = []
+    caller.perform(caller.request(**fields), started=lines.append, finished=lambda: lines.append("finished"))
+    return [caller.short(line) for line in lines]
+
 
 #: Acts, and what each returns.
 STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
@@ -217,6 +226,47 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
         ),
         (lambda c: c.history, ["run install 69 person 0", "run install 69 hook 0"]),
     ],
+    "outside": [
+        (lambda c: c.make({"a.py": b"x = 1\n"}), None),
+        (lambda c: c.call(paths=("a.py", "../other"))[-1], "error 2"),
+        (lambda c: (c.tree, c.report.runs), (["a.py"], [])),
+    ],
+    "a lock that is held": [
+        (lambda c: c.make({"a.py": b"x = 1\n"}), None),
+        (
+            lambda c: c.locks(lambda: c.call(paths=("a.py",), lock_timeout=0.0)),
+            [
+                "FLAVOUR: locked {}",
+                "error 75: the lock was not free within 0 s, held by process N",
+                "; its work stays in the journal, and the next run does it",
+                "locked 75",
+            ],
+        ),
+    ],
+    "an environment": [
+        (lambda c: c.make_environment("venv", {"p/a.py": b"x = 1\n"}), None),
+        (
+            lambda c: c.call(paths=("../venv",), site_dirs=(), prefixes=(str(c.environment),)),
+            ["compiled T/venv/LIB/site-packages/p/a.py: missing", "T/venv (FLAVOUR): done {'compiled': 1}", "done 0"],
+        ),
+        (lambda c: c.report.runs[0].interpreter == c.interpreter, True),
+    ],
+    "two of one flavour": [
+        (lambda c: c.make({"a.py": b"x = 1\n"}), None),
+        (
+            lambda c: c.call(pythons=(c.python, c.install("python", prefix="/other"))),
+            [
+                "compiled S/a.py: missing",
+                "FLAVOUR (PYTHON): done {'compiled': 1}",
+                "FLAVOUR (T/bin/python): nothing-to-do {'fresh': 1}",
+                "done 0",
+            ],
+        ),
+        (
+            lambda c: work_of(c, pythons=(c.python, c.install("python", prefix="/other"))),
+            ["FLAVOUR (PYTHON)", "finished", "FLAVOUR (T/bin/python)", "finished"],
+        ),
+    ],
     "the same one twice": [
         (lambda c: c.make({"a.py": b"x = 1\n"}), None),
         (
@@ -380,22 +430,52 @@ GONE: list[tuple[dict[str, Any], bool, list[str]]] = [
 ]
 
 
+def gone(
+    top: Path, monkeypatch: pytest.MonkeyPatch, *, has_left: bool = True, **fields: Any
+) -> tuple[Machine, Request]:
+    """A machine whose only interpreter has gone, and a call."""
+    machine, site = Machine(top, monkeypatch), str(top / "site")
+    scheme = {"purelib": site, "platlib": site, "stdlib": str(top / "lib")}
+    machine.remember("bin/python3.12", "3.12", schemes={"posix_prefix": scheme}, inside=())
+    make(top / "site", {"a.py": b""})
+    config = top / "config.toml"
+    config.touch(mode=0o600)
+    if has_left:
+        make(top / "site/__pycache__", {"a.cpython-312.pyc": b"x"})
+    request = Request(Work.RUN).with_values({"state_dir": str(top / "state"), "config": str(config), **fields})
+    return machine, request
+
+
 @pytest.mark.parametrize(("fields", "has_left", "expected"), GONE)
 def test_an_interpreter_that_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], has_left: bool, expected: list[str]
 ) -> None:
     """Takes its bytecode with it, and is forgotten."""
-    machine, heard = Machine(tmp_path, monkeypatch), list[str]()
-    site = str(tmp_path / "site")
-    scheme = {"purelib": site, "platlib": site, "stdlib": str(tmp_path / "lib")}
-    machine.remember("bin/python3.12", "3.12", schemes={"posix_prefix": scheme}, inside=())
-    make(tmp_path / "site", {"a.py": b""})
-    config = tmp_path / "config.toml"
-    config.touch(mode=0o600)
-    if has_left:
-        make(tmp_path / "site/__pycache__", {"a.cpython-312.pyc": b"x"})
-    request = Request(Work.RUN).with_values({"state_dir": str(tmp_path / "state"), "config": str(config), **fields})
+    machine, request = gone(tmp_path, monkeypatch, has_left=has_left, **fields)
+    heard: list[str] = []
     report = module.perform(request, Listener(heard))
     assert expected == [machine.short(line) for line in [*heard, *reported(report)]]
     is_forgotten = bool(fields.get("hook")) and not fields.get("dry_run")
     assert is_forgotten is not bool(list(machine.probed.known()))
+
+
+#: The option, and what a hook says when it has waited so long.
+PATIENCE: list[tuple[float | None, str]] = [(None, "30"), (0.0, "0"), (99.0, "99")]
+
+
+@pytest.mark.parametrize(("option", "seconds"), PATIENCE)
+def test_a_hook_waits_as_long_as_ever_for_one_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: float | None, seconds: str
+) -> None:
+    """And leaves nothing in the journal: the next one sees by itself that it is gone."""
+
+    def wait(self: InstallationLock, timeout: float, *_: object) -> bool:
+        raise LockTimeoutError(timeout, None)
+
+    monkeypatch.setattr(InstallationLock, "acquire", wait)
+    machine, request = gone(tmp_path, monkeypatch, hook=True, lock_timeout=option)
+    lines = reported(module.perform(request))
+    error = f"error 75: the lock was not free within {seconds} s, held by an unknown process; "
+    assert ["py312: locked {}", f"{error}wait for it to end, or raise --lock-timeout", "locked 75"] == lines
+    assert [] == list(tmp_path.glob("state/*/journal/*"))
+    assert 1 == len(list(machine.probed.known()))
