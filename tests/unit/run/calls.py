@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -19,6 +20,7 @@ from children import public_directory
 from conftest import absent
 from interpreters import find_interpreters
 from pyctrigger.errors import PyctriggerError
+from pyctrigger.interpreter import flavour
 from pyctrigger.outcome.observer import Observer
 from pyctrigger.run.scope.request import Request, Work
 from pyctrigger.run.trigger import perform
@@ -104,6 +106,20 @@ class Caller:
         """Make these entries in the tree."""
         make(self.site, entries)
 
+    def know_site(self, *names: str, python: str | None = None, **facts: Any) -> None:
+        """Let the state say that an interpreter's own directories are these beside the tree."""
+        purelib, platlib = (str(self.top / name) for name in (names[0], names[-1]))
+        schemes = {"posix_prefix": {"purelib": purelib, "platlib": platlib, "stdlib": str(self.top / "library")}}
+        self.know(python, schemes=schemes, default_scheme="posix_prefix", **facts)
+
+    def within(self, *names: str, **fields: Any) -> list[str]:
+        """Make a call about the environments of these names, not about the tree."""
+        return self.call(site_dirs=(), prefixes=tuple(str(self.top / name) for name in names), **fields)
+
+    def below(self, *names: str, **fields: Any) -> list[str]:
+        """Make a call about the environments below these directories."""
+        return self.call(site_dirs=(), prefixes_below=tuple(str(self.top / name) for name in names), **fields)
+
     def make_environment(self, name: str, entries: Entries) -> None:
         """Make an environment of the interpreter beside the tree, and these entries in its own."""
         self.environment = self.top / name
@@ -150,8 +166,10 @@ class Caller:
     def short(self, text: str) -> str:
         """A text with short paths, and the flavour's name for any."""
         interpreter = self.interpreter
+        library = interpreter.kind.library
+        text = text.replace(f"{self.top}/bin/{library}", "T/bin/LIB").replace(f"lib/{library}", "lib/LIB")
         text = text.replace(str(self.site), "S").replace(str(self.top), "T").replace(self.python, "PYTHON")
-        text = text.replace(interpreter.magic_number.hex(), "MAGIC").replace(f"lib/{interpreter.kind.library}", "LIB")
+        text = text.replace(interpreter.magic_number.hex(), "MAGIC")
         return text.replace(interpreter.cache_tag, "TAG").replace(interpreter.flavour, "FLAVOUR")
 
     def announce(self, paths: tuple[str, ...] | None, attempts: int = 0, **fields: Any) -> None:
@@ -198,7 +216,7 @@ class Caller:
 
     def broken(self, call: Callable[[str], list[str]]) -> list[str]:
         """Returns what a call says about the path of an interpreter that doesn't answer."""
-        path = self.top / "bin/python3.13"
+        path = self.top / "bin/python"
         path.parent.mkdir(exist_ok=True)
         path.write_text("#!/bin/sh\nexit 3\n")
         path.chmod(0o755)
@@ -323,6 +341,14 @@ def _known(python: str) -> dict[str, bytes]:
 def caller(newest: Any, tmp_path: Path) -> Caller:
     """Calls about a tree, for the newest CPython."""
     return Caller(tmp_path, newest.path)
+
+
+@pytest.fixture
+def only(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """The same where no interpreter is found but those that are installed for the test."""
+    monkeypatch.setattr(flavour, "STANDARD_DIRECTORIES", (f"{caller.top}/bin",))
+    monkeypatch.setattr(sys, "executable", "")
+    return caller
 
 
 @pytest.fixture

@@ -362,13 +362,13 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
         (
             lambda c: c.call(paths=(), site_dirs=(), prefixes=(str(c.environment),)),
             [
-                "compiled T/venv/LIB/site-packages/p/a.py: missing",
+                "compiled T/venv/lib/LIB/site-packages/p/a.py: missing",
                 "! an entry of the journal names paths outside the scope: T/aliasXX/out",
-                "compiled T/venv/LIB/site-packages/q/b.py: missing",
-                "compiled T/venv/LIB/site-packages/q/c.py: missing",
-                "skipped T/venv/LIB/site-packages/q/b.py: excluded",
-                "compiled T/venv/LIB/site-packages/p/a.py: missing",
-                "compiled T/venv/LIB/site-packages/q/c.py: missing",
+                "compiled T/venv/lib/LIB/site-packages/q/b.py: missing",
+                "compiled T/venv/lib/LIB/site-packages/q/c.py: missing",
+                "skipped T/venv/lib/LIB/site-packages/q/b.py: excluded",
+                "compiled T/venv/lib/LIB/site-packages/p/a.py: missing",
+                "compiled T/venv/lib/LIB/site-packages/q/c.py: missing",
                 "T/venv (FLAVOUR): done took over 3 {'compiled': 5, 'skipped': 1}",
                 "done 0",
             ],
@@ -381,7 +381,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
         (
             lambda c: c.call(site_dirs=(), prefixes=(str(c.environment),)),
             [
-                "compiled T/venv/LIB/site-packages/p/a.py: missing",
+                "compiled T/venv/lib/LIB/site-packages/p/a.py: missing",
                 "T/venv (FLAVOUR): done {'compiled': 1}",
                 "note FLAVOUR: PYTHON has changed: magic number MAGIC, it was 61626364",
                 "; everything is examined again",

@@ -247,7 +247,11 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
         (lambda c: c.make_environment("venv", {"p/a.py": b"x = 1\n"}), None),
         (
             lambda c: c.call(paths=("../venv",), site_dirs=(), prefixes=(str(c.environment),)),
-            ["compiled T/venv/LIB/site-packages/p/a.py: missing", "T/venv (FLAVOUR): done {'compiled': 1}", "done 0"],
+            [
+                "compiled T/venv/lib/LIB/site-packages/p/a.py: missing",
+                "T/venv (FLAVOUR): done {'compiled': 1}",
+                "done 0",
+            ],
         ),
         (lambda c: c.report.runs[0].interpreter == c.interpreter, True),
     ],
