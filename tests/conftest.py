@@ -6,6 +6,7 @@ import compileall
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
@@ -24,6 +25,7 @@ from interpreters import (
     one_per_flavour,
 )
 from separation import separable, separate
+from system_tools import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +56,7 @@ LONGEST_FIRST = (
     "test_rpm",
     "test_pacman",
     "test_debian_sid",
+    "test_every_syscall",
     "test_writes",
     "test_soak",
     "test_user_namespaces",
@@ -189,6 +192,17 @@ def every_format(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) 
     tree = package_tree(top / "tree")
     compile_tree(newest, tree)
     return {name: build(name, tree, top / f"{number}") for number, name in enumerate(BUILDERS)}
+
+
+@pytest.fixture(scope="session")
+def strace() -> str:
+    """The tool, where it may be used."""
+    tool = find_tool("strace")
+    if tool is None:
+        absent("no strace on this machine (Debian package strace)")
+    if subprocess.run([tool, "-o", os.devnull, "true"], capture_output=True, check=False).returncode != 0:
+        absent("rights to trace a process")
+    return tool
 
 
 @pytest.fixture

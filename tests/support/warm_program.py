@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _LENGTH = struct.Struct("!Q")
 _NUMBER = struct.Struct("!i")
@@ -72,6 +72,8 @@ class Call(NamedTuple):
     cwd: str
     options: Mapping[str, Any] = {}
     """More options of `subprocess.run`'s. A fork can do user, group, extra_groups and umask."""
+    attend: Callable[[int], None] | None = None
+    """Called with the process while that is stopped, as SIGSTOP does it, before its first step; has to continue it."""
 
 
 def run(program: tuple[str, ...], call: Call, patience: float) -> Ended | None:
@@ -122,7 +124,8 @@ class WarmProgram:
             return None
         try:
             words = {"arguments": list(map(os.fsdecode, call.arguments)), "account": dict(call.options)}
-            request = json.dumps({**words, "environment": dict(call.env), "directory": call.cwd}).encode()
+            place = {"environment": dict(call.env), "directory": call.cwd, "stopped": call.attend is not None}
+            request = json.dumps({**words, **place}).encode()
             (reading, writing), out, err = os.pipe(), os.pipe(), os.pipe()
             os.write(writing, call.stdin)
             os.close(writing)
@@ -131,13 +134,15 @@ class WarmProgram:
             self._channel.sendall(request)
             for descriptor in theirs:
                 os.close(descriptor)
-            return self._wait((out[0], err[0]), patience)
+            return self._wait((out[0], err[0]), patience, call.attend)
         finally:
             self._lock.release()
 
-    def _wait(self, streams: tuple[int, int], patience: float) -> Ended:
+    def _wait(self, streams: tuple[int, int], patience: float, attend: Callable[[int], None] | None) -> Ended:
         (command,) = self._receive(_NUMBER)
         try:
+            if attend is not None:
+                attend(command)
             said = _read_all(streams, patience)
         except BaseException:
             os.kill(command, signal.SIGKILL)
@@ -222,7 +227,12 @@ def _import_everything() -> None:
 
 
 def _become(
-    streams: list[int], arguments: list[str], environment: dict[str, str], directory: str, account: dict[str, Any]
+    streams: list[int],
+    arguments: list[str],
+    environment: dict[str, str],
+    directory: str,
+    account: dict[str, Any],
+    stopped: bool,
 ) -> None:
     """Take over the streams, the arguments, the environment, the directory and the account of the caller."""
     for number, (name, stream) in enumerate(zip(("stdin", "stdout", "stderr"), streams)):
@@ -239,6 +249,8 @@ def _become(
         sys.path[0] = directory  # as -m has it
         sys.argv[0] = sys.modules["pyctrigger.__main__"].__file__ or ""
     sys.argv[1:] = arguments
+    if stopped:
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _become_account(

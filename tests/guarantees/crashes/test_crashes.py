@@ -19,7 +19,6 @@ import pytest
 from conftest import absent
 from packages import assert_none_torn, not_fresh, pycs_below, sources_below, write_tree
 from processes import processes_of, wait_until
-from system_tools import find_tool
 
 if TYPE_CHECKING:
     from command import Command
@@ -198,17 +197,6 @@ def test_what_a_killed_run_wrote_is_not_taken_for_another_sources(
 
 
 # -- the order in which things become durable ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def strace() -> str:
-    """The tool, where it may be used."""
-    tool = find_tool("strace")
-    if tool is None:
-        absent("strace")
-    if subprocess.run([tool, "-o", os.devnull, "true"], capture_output=True, check=False).returncode != 0:
-        absent("rights to trace a process")
-    return tool
 
 
 def one_package(site: Path, newest: Interpreter) -> list[str]:
