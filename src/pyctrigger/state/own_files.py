@@ -57,9 +57,10 @@ def _create_locked(path: str) -> tuple[str, int]:
         descriptor = os.open(temporary, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
         with contextlib.suppress(OSError):  # on a file system without locks `sweep` can't remove it either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return temporary, descriptor
-        os.close(descriptor)  # another process swept it before it was locked
+            if not os.fstat(descriptor).st_nlink:  # another process swept it before it was locked
+                os.close(descriptor)
+                continue
+        return temporary, descriptor
 
 
 def sweep(directory: str) -> None:

@@ -226,3 +226,18 @@ def test_what_isn_t_reached_is_no_success(transaction: Transaction) -> None:
     verdict = transaction.suffer(Fault("rename", 10_000, KILL))
 
     assert (False, 0, [], "") == verdict
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [(r"newfstatat\([0-9]+<[^>]*/journal/[^>]*\.tmp>", "EIO")],
+    ids=["a temporary file in the journal can't be described"],
+)
+def test_what_was_found_stays_mended(transaction: Transaction, call: str, what: str) -> None:
+    """Each was wrong once, and is tried wherever it comes."""
+    found = [each for each in transaction.calls() if re.match(call, each.text)]
+
+    verdicts = [transaction.suffer(Fault(each.name, each.nth, what)) for each in found]
+
+    assert [(True, [], "") for _ in found] == [(each.reached, each.wrong, each.limit) for each in verdicts]
+    assert verdicts
