@@ -107,6 +107,17 @@ def attacks(session: nox.Session) -> None:
     session.run("pytest", *counted, *session.posargs, env={"EXCHANGES": "10000"})
 
 
+@nox.session(name="every-syscall")
+def every_syscall(session: nox.Session) -> None:
+    """Kill a transaction at each of its system calls, and let each fail: some hours; `-- --count 500 --seed 7` draws.
+
+    Arguments go to tests/every_syscall.py: with `--log FILE` another call goes on where this one ended.
+    """
+    install_locked(session, "test")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    session.run("python", "tests/every_syscall.py", *session.posargs)
+
+
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Change modules of the core a little, one place at a time, and see whether the tests that mirror them notice.
