@@ -78,7 +78,7 @@ _ERRORS: dict[str, tuple[str, ...]] = {
 #: replaces nothing, says so, and exits with 0. Between the removal of a `__pycache__` and that of the directory around
 #: it the latter is empty, and then it could be anybody's: no later run removes it.
 UNREADABLE, EMPTY = "a database was unreadable", "an empty directory was left"
-LIMITS = (UNREADABLE, EMPTY)
+_UNDONE, _COUNTED, _STILL = "undone, and ", "counts: ", "after the plain run: "
 _UNREADABLE_LINE = b"nothing is removed or replaced, since a package may own it: "
 _LINE = re.compile(r"([a-z_0-9]+)\(")
 _COUNTS = re.compile(r"([0-9]+) (compiled|refreshed|removed|failed)")
@@ -92,7 +92,7 @@ class Stage(enum.IntEnum):
     IMPORTS = 2
     """Our own code is in charge, and imports itself."""
     WORK = 3
-    """It has looked at the tree, the state or the interpreter."""
+    """It has looked at the tree or the state."""
 
 
 class Call(NamedTuple):
@@ -136,7 +136,7 @@ class Verdict(NamedTuple):
     code: int
     wrong: list[str]
     limit: str
-    """The known limit that it ran into, see `LIMITS`, or ""."""
+    """The known limit that it ran into, `UNREADABLE` or `EMPTY`, or ""."""
 
 
 def errors_of(call: Call) -> Iterator[str]:
@@ -224,7 +224,7 @@ class Transaction:
             if match:
                 if _OUR_START in line:
                     stage = max(stage, Stage.IMPORTS)
-                if self._tree in line or self._interpreter.path in line:
+                if self._tree in line:
                     stage = Stage.WORK
                 seen[match[1]] = seen.get(match[1], 0) + 1
                 found.append(Call(len(found), match[1], seen[match[1]], line, stage))
@@ -245,10 +245,10 @@ class Transaction:
         limit = ""
         wrong = list(self.judge(ended, killed=killed and reached, stage=stage))
         if wrong and ended.returncode == 0 and _UNREADABLE_LINE in ended.stderr:
-            limit, wrong = UNREADABLE, []
+            limit, wrong = UNREADABLE, [each for each in wrong if not each.startswith((_UNDONE, _COUNTED))]
         wrong += [*self.judge_plain_run(), *_left_over_processes()]
         if self._files() == {**self._expected, "gone/": b""} and ended.returncode != 0:
-            limit, wrong = EMPTY, wrong[1:]
+            limit, wrong = EMPTY, [each for each in wrong if not each.startswith(_STILL)]
         return Verdict(reached, ended.returncode, wrong, limit)
 
     def end(self) -> list[str]:
@@ -378,7 +378,7 @@ class Transaction:
             yield f"ended by a signal: {shown}"
         elif ended.returncode == 0:
             if files != self._expected:
-                yield f"undone, and {shown}: {_difference(files, self._expected)}"
+                yield f"{_UNDONE}{shown}: {_difference(files, self._expected)}"
             yield from self._said_wrongly(ended.stdout)
         elif not said:
             yield f"nothing said: {shown}"
@@ -390,7 +390,7 @@ class Transaction:
         counts = {what: int(number) for number, what in _COUNTS.findall(out.decode(errors="replace"))}
         written = counts.get("compiled", 0) + counts.get("refreshed", 0)
         if (5, 4, 0) != (written, counts.get("removed"), counts.get("failed")):
-            yield f"counts: {out!r}"
+            yield f"{_COUNTED}{out!r}"
 
     def judge_plain_run(self) -> Iterator[str]:
         """Run it once as ever; what is wrong with that and afterwards."""
@@ -402,7 +402,7 @@ class Transaction:
             yield f"the plain run failed: {shown}"
         files = self._files()
         if files != self._expected:
-            yield f"after the plain run: {_difference(files, self._expected)}; {shown}"
+            yield f"{_STILL}{_difference(files, self._expected)}; {shown}"
         if self._pending():
             yield f"still pending: {self._pending()}; {shown}"
         extra = self._names_of_state() - self._state
