@@ -27,14 +27,16 @@ LOCKED = {
     "nox": [],
     "django": [],
     "corpus": [],
+    "headline": [],
     "docs": [],
     "mutants": [],
 }
-#: Locks for later Pythons than the host's oldest: documents are made by 3.11 or later, the corpus is for one version.
+#: Locks for later Pythons than the host's oldest: documents are made by 3.11 or later, the corpora are for one version.
 PYTHONS = {
     "mutants": ["--python-version", "3.10", "--universal"],
     "docs": ["--python-version", "3.11", "--universal", "--fork-strategy", "fewest"],
     "corpus": ["--python-version", "3.13"],
+    "headline": ["--python-version", "3.13"],
 }
 
 
@@ -192,7 +194,7 @@ def lock(session: nox.Session) -> None:
     for name, sources in LOCKED.items():
         own = LOCKS / f"{name}.in"
         inputs = [*sources, *([str(own)] if own.exists() else [])]
-        agreed = [] if name in ("test", "corpus", "django") else ["--constraints", str(LOCKS / "test.txt")]
+        agreed = [] if name in ("test", "corpus", "headline", "django") else ["--constraints", str(LOCKS / "test.txt")]
         pythons = PYTHONS.get(name, ["--python-version", "3.9", "--universal"])
         output = ["--custom-compile-command", "nox -s lock", "--output-file", str(LOCKS / f"{name}.txt")]
         session.run("uv", "pip", "compile", *common, *wanted, *pythons, *agreed, *inputs, *output)
