@@ -34,7 +34,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="pyctrigger-bench-") as scratch:
         site = Path(scratch) / "site"
-        _fill(site)
+        fill(site)
         state = ["--state-dir", f"{scratch}/state"]
         program = [sys.executable, "-m", "pyctrigger", "run", *state]
         scope = ["--python", options.python, "--site-dir", str(site)]
@@ -50,7 +50,8 @@ def main() -> int:
     return 0
 
 
-def _fill(site: Path) -> None:
+def fill(site: Path) -> None:
+    """Make 80 packages of 150 sources."""
     for package in range(PACKAGES):
         for inner in ("", *(f"inner{number}" for number in range(INNER))):
             directory = site / f"package{package}" / inner

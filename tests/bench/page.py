@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chart import TITLE, draw, read_rows
+from headline import THREADS, UV_SPEEDUP, UV_THREADS, Row, Serial
+from peers import CHECKOUT, sources
 from timing import spread
 
 if TYPE_CHECKING:
@@ -18,9 +21,30 @@ if TYPE_CHECKING:
     from scaling import Scaled
     from timing import Figure
 
+#: Bytes of a source that is all start-up and hardly any compilation.
+_SMALL = 2048
+
 
 def machine(bench: Bench, count: int) -> str:
     """What was measured, on what."""
+    kind = subprocess.run(["stat", "-f", "-c", "%T", bench.tree], capture_output=True, text=True, check=False)
+    return f"{_versions(bench)}; {count} sources on {kind.stdout.strip() or 'an unknown file system'}."
+
+
+def headline_machine(trees: dict[str, Bench]) -> str:
+    """The same with date, commit, and what each tree holds."""
+    last = ["git", "-C", str(CHECKOUT), "log", "-1", "--format=%h", "--", "src"]
+    commit = subprocess.run(last, capture_output=True, text=True, check=False).stdout.strip()
+    date = datetime.date.today().isoformat()
+    told = [f"{date}, src of {commit or 'an unknown commit'}; {_versions(next(iter(trees.values())))}."]
+    for name, bench in trees.items():
+        sizes = [path.stat().st_size for path in sources(bench.tree)]
+        small = sum(size < _SMALL for size in sizes)
+        told.append(f"{name}: {len(sizes):,} sources, {small:,} of them below 2 KiB, {sum(sizes) / 2**20:.0f} MiB.")
+    return " ".join(told)
+
+
+def _versions(bench: Bench) -> str:
     version = subprocess.run(
         [bench.target, "-c", "import sys; print(sys.implementation.name, sys.version.split()[0])"],
         capture_output=True,
@@ -28,11 +52,8 @@ def machine(bench: Bench, count: int) -> str:
         check=True,
     ).stdout.strip()
     uv = subprocess.run([bench.uv, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
-    kind = subprocess.run(["stat", "-f", "-c", "%T", bench.tree], capture_output=True, text=True, check=False)
-    return (
-        f"{system()}, host {sys.implementation.name} {sys.version.split()[0]}, target {version}, uv {uv}; "
-        f"{count} sources on {kind.stdout.strip() or 'an unknown file system'}."
-    )
+    host = f"{sys.implementation.name} {sys.version.split()[0]}"
+    return f"{system()}, host {host}, target {version}, uv {uv}"
 
 
 def system() -> str:
@@ -60,6 +81,30 @@ def line(figure: Figure) -> str:
         f"| {figure.name.strip()} | {spread(figure.ours)} | {figure.peer} | {spread(figure.theirs)} "
         f"| {figure.ratio:.2f} | {limit} | {verdict} | {peak} |"
     )
+
+
+def headline_lines(found: list[Row | Serial]) -> list[str]:
+    """The second table, and what it says for more threads. No cell looks like one that the chart draws."""
+    rows = [each for each in found if isinstance(each, Row)]
+    lines = [
+        "| work | pyctrigger | peer | | is | to reach | |",
+        "|---|---|---|---|---|---|---|",
+        *(_headline_line(row) for row in rows),
+    ]
+    for serial in found:
+        if isinstance(serial, Serial):
+            lines += ["", "| threads | ideal | as well as uv shares them |", "|---|---|---|"]
+            for threads in THREADS:
+                both = [serial.seconds(threads, share) for share in (1, UV_SPEEDUP / UV_THREADS)]
+                lines.append(f"| {threads} | {both[0]:.2f} s | {both[1]:.2f} s |")
+    return lines
+
+
+def _headline_line(row: Row) -> str:
+    limit = verdict = ""
+    if row.limit is not None:
+        limit, verdict = f"{row.limit:g}{row.unit}", "reached" if row.value <= row.limit else "**missed**"
+    return f"| {row.work} | {row.ours} | {row.peer} | {row.theirs} | {row.value:.3g}{row.unit} | {limit} | {verdict} |"
 
 
 def write(path: Path, about: str, figures: list[Figure], scaled: list[Scaled]) -> None:

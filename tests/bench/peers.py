@@ -8,12 +8,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from pinned import LOCKS, locked
+from timing import Sample, timed
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-CORPUS = LOCKS / "corpus.txt"
+#: The trees, by the lock that each is installed from.
+CORPORA = {"large": "corpus", "headline": "headline"}
+#: Of the bare loop, of uv, and of ours beside them.
+WORKERS = 2
+
+#: One of two that are compared: runs, and returns what that took.
+Side = Callable[[], Sample]
 
 #: Reads, compiles, marshals and writes in two processes, and nothing else: what no compiler of bytecode can be below.
 BARE_LOOP = r"""
@@ -55,6 +62,8 @@ class Bench(NamedTuple):
     application: Path
     """pyctrigger as a package installs it."""
     uv: Path
+    lock: Path = Path()
+    """What is installed in the tree."""
 
     def ours(self, verb: str, *arguments: str, state: str = "state") -> list[str]:
         """The command line of pyctrigger, as its launcher starts it."""
@@ -69,26 +78,32 @@ class Bench(NamedTuple):
 
 
 def prepare(scratch: Path, target: str) -> Bench:
-    """An environment of the target with the corpus, uv, and pyctrigger laid out as in a package."""
-    environment = scratch / "target"
-    subprocess.run([target, "-m", "venv", "--without-pip", environment], check=True)
+    """uv, and pyctrigger laid out as in a package; no tree yet."""
     subprocess.run([sys.executable, "-m", "venv", scratch / "tools"], check=True)
     pip = [str(scratch / "tools/bin/python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", *locked("bench")], check=True)
-    uv = scratch / "tools/bin/uv"
-    bench = Bench(scratch, str(environment / "bin/python"), Path(), scratch / "stage/usr/lib/pyctrigger", uv)
-    subprocess.run([*_sync(bench), "--quiet"], env=_uv_environment(bench), check=True)
-    (tree,) = (environment / "lib").glob("python3.*/site-packages")
+    application = scratch / "stage/usr/lib/pyctrigger"
     stage = [sys.executable, str(CHECKOUT / "ports/build"), "--stage", "deb", str(scratch / "stage")]
     subprocess.run(stage, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([sys.executable, "-I", "-S", "-B", bench.application, "--own-bytecode"], check=True)
-    bench = bench._replace(tree=tree)
-    remove_bytecode(bench.tree)
+    subprocess.run([sys.executable, "-I", "-S", "-B", application, "--own-bytecode"], check=True)
+    return Bench(scratch, target, Path(), application, scratch / "tools/bin/uv")
+
+
+def lay_out(bench: Bench, corpus: str) -> Bench:
+    """The same with an environment of the target that holds this corpus, and no bytecode."""
+    environment = bench.scratch / corpus
+    subprocess.run([bench.target, "-m", "venv", "--without-pip", environment], check=True)
+    (tree,) = (environment / "lib").glob("python3.*/site-packages")
+    lock = LOCKS / f"{CORPORA[corpus]}.txt"
+    bench = bench._replace(target=str(environment / "bin/python"), tree=tree, lock=lock)
+    subprocess.run([*_sync(bench), "--quiet"], env=_uv_environment(bench), check=True)
+    remove_bytecode(tree)
     return bench
 
 
 def _sync(bench: Bench) -> list[str]:
-    return [str(bench.uv), "pip", "sync", "--require-hashes", "--no-config", "--python", bench.target, str(CORPUS)]
+    command = [str(bench.uv), "pip", "sync", "--require-hashes", "--no-config"]
+    return [*command, "--python", bench.target, str(bench.lock)]
 
 
 def _uv_environment(bench: Bench) -> dict[str, str]:
@@ -101,12 +116,14 @@ def _uv_environment(bench: Bench) -> dict[str, str]:
     ).stdout.strip()
     index = os.environ.get("PIP_INDEX_URL", index)
     wanted = {"UV_CACHE_DIR": str(bench.scratch / "uv"), "UV_LINK_MODE": "copy", "UV_NO_PROGRESS": "1"}
+    wanted["UV_CONCURRENT_INSTALLS"] = str(WORKERS)  # those that compile, too
     return {**os.environ, **wanted, **({"UV_DEFAULT_INDEX": index} if index else {})}
 
 
 def uv_seconds(bench: Bench) -> float:
-    """Reinstall everything with uv; the seconds that it says its bytecode took."""
-    command = [*_sync(bench), "--reinstall", "--compile-bytecode"]
+    """Let uv compile the tree, in which nothing is to be installed; the seconds that it says its bytecode took."""
+    remove_bytecode(bench.tree)
+    command = [*_sync(bench), "--compile-bytecode"]
     child = subprocess.run(command, env=_uv_environment(bench), capture_output=True, text=True, check=True)
     found = re.search(r"Bytecode compiled \d+ files in (?:([\d.]+)m )?([\d.]+)(ms|s)", child.stderr)
     if found is None:
@@ -120,6 +137,16 @@ def remove_bytecode(tree: Path) -> None:
     for directory, names, _ in os.walk(tree):
         if "__pycache__" in names:
             shutil.rmtree(os.path.join(directory, "__pycache__"))
+
+
+def clean(bench: Bench, command: list[str]) -> Side:
+    """A run of this command in a tree without bytecode."""
+
+    def run() -> Sample:
+        remove_bytecode(bench.tree)
+        return timed(command)
+
+    return run
 
 
 def sources(tree: Path) -> list[Path]:

@@ -15,12 +15,25 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
+import headline
 import page
-from peers import BARE_LOOP, Bench, prepare, remove_bytecode, sources, uv_seconds
+from peers import (
+    BARE_LOOP,
+    CORPORA,
+    WORKERS,
+    Bench,
+    Side,
+    clean,
+    lay_out,
+    prepare,
+    remove_bytecode,
+    sources,
+    uv_seconds,
+)
 from scaling import scale
 from timing import Figure, Sample, timed
 
@@ -30,29 +43,47 @@ if TYPE_CHECKING:
 TOUCHED = 20
 ORPHANS = 12_000
 
-Side = Callable[[], Sample]
-
 
 def main() -> int:
     """Measure, print, and write the page."""
     options = _options()
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="pyctrigger-bench-") as scratch:
-        bench = prepare(Path(scratch), options.python)
-        machine = page.machine(bench, len(sources(bench.tree)))
-        print(machine, flush=True)
-        figures = []
-        for name, peer, limit, ours, theirs, rounds in _rows(bench, options.rounds):
-            if options.only and name not in options.only:
-                continue
-            figures.append(_measure(name, peer, limit, ours, theirs, rounds))
-            print(page.line(figures[-1]), flush=True)
-        if not options.only:
-            figures += _on_disk(bench, options.disk)
-        shutil.rmtree(bench.scratch / "uv", ignore_errors=True)
-        scaled = scale(bench, options.sizes) if options.sizes else []
-        if options.page:
-            page.write(Path(options.page), machine, figures, scaled)
+        tools = prepare(Path(scratch), options.python)
+        trees = {name: lay_out(tools, name) for name in options.corpus}
+        if "peers" in options.tables and "large" in trees:
+            _beside_peers(trees["large"], options)
+        if "headline" in options.tables:
+            _headline(trees, options)
     return 0
+
+
+def _beside_peers(bench: Bench, options: argparse.Namespace) -> None:
+    """The first table, and how a growing tree is compiled."""
+    machine = page.machine(bench, len(sources(bench.tree)))
+    print(machine, flush=True)
+    figures = []
+    for name, peer, limit, ours, theirs, rounds in _rows(bench, options.rounds):
+        if options.only and name not in options.only:
+            continue
+        figures.append(_measure(name, peer, limit, ours, theirs, rounds))
+        print(page.line(figures[-1]), flush=True)
+    if not options.only:
+        figures += _on_disk(bench, options.disk)
+    scaled = scale(bench, options.sizes) if options.sizes else []
+    if options.page:
+        page.write(Path(options.page), machine, figures, scaled)
+
+
+def _headline(trees: dict[str, Bench], options: argparse.Namespace) -> None:
+    """The second table: where the time goes."""
+    about = page.headline_machine(trees)
+    print(about, flush=True)
+    found = []
+    for row in headline.measure(trees, options.rounds, options.only):
+        found.append(row)
+        print(*page.headline_lines([row])[2:], sep="\n", flush=True)
+    if options.page:
+        page.replace_between(Path(options.page), "headline", [about, "", *page.headline_lines(found)])
 
 
 def _options() -> argparse.Namespace:
@@ -61,7 +92,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, default=3, help="rounds of the long rows; short ones have three times more"
     )
-    parser.add_argument("--only", nargs="+", help="rows, by their names")
+    parser.add_argument("--corpus", nargs="+", choices=CORPORA, default=list(CORPORA), help="the trees")
+    parser.add_argument("--tables", nargs="+", choices=["peers", "headline"], default=["peers", "headline"])
+    groups = ", ".join(headline.GROUPS)
+    parser.add_argument("--only", nargs="+", help=f"rows of the first table, groups of the second one: {groups}")
     parser.add_argument("--sizes", nargs="*", type=int, default=[1000, 4000, 12_000, 40_000, 120_000])
     parser.add_argument("--page", help="write the page here, and its chart beside it")
     parser.add_argument("--scratch", default="/dev/shm" if os.path.isdir("/dev/shm") else None)
@@ -81,16 +115,17 @@ def _measure(name: str, peer: str, limit: float | None, ours: Side, theirs: Side
 def _rows(bench: Bench, rounds: int) -> Iterator[tuple[str, str, float, Side, Side, int]]:
     """Name, peer, ratio to reach, the two sides, and how often; each leaves the next what it needs."""
     bare = [bench.target, "-I", "-S", "-c", BARE_LOOP, str(bench.tree)]
-    cold, everything = bench.ours("run"), bench.ours("run", "--optimize", "0,1,2", state="levels")
+    two = ("--jobs", str(WORKERS))
+    cold, everything = bench.ours("run", *two), bench.ours("run", *two, "--optimize", "0,1,2", state="levels")
     three = bench.compileall("-j2", *(word for level in "012" for word in ("-o", level)))
-    yield "cold, one level", "bare loop", 1.05, _clean(bench, cold), _clean(bench, bare), rounds
-    yield "cold, one level ", "uv", 0.93, _clean(bench, cold), lambda: Sample(uv_seconds(bench)), rounds
+    yield "cold, one level", "bare loop", 1.05, clean(bench, cold), clean(bench, bare), rounds
+    yield "cold, one level ", "uv", 0.93, clean(bench, cold), lambda: Sample(uv_seconds(bench)), rounds
     yield (
         "cold, levels 0, 1, 2",
         "compileall -j2",
         0.72,
-        _clean(bench, everything),
-        _clean(bench, three),
+        clean(bench, everything),
+        clean(bench, three),
         max(1, rounds - 1),
     )
 
@@ -139,14 +174,6 @@ def _on_disk(bench: Bench, directory: str) -> Iterator[Figure]:
         figure = _measure(name, "bare loop, not synced", None, lambda: timed(ours), lambda: timed(theirs), 1)
         print(page.line(figure), flush=True)
         yield figure
-
-
-def _clean(bench: Bench, command: list[str]) -> Side:
-    def run() -> Sample:
-        remove_bytecode(bench.tree)
-        return timed(command)
-
-    return run
 
 
 def _touched(bench: Bench, command: list[str], before: list[str] | None = None) -> Side:

@@ -33,11 +33,11 @@ class Scaled(NamedTuple):
 
 def scale(bench: Bench, sizes: list[int]) -> list[Scaled]:
     """Measure each size once."""
-    originals = [path for path in sources(bench.tree) if 0 < path.stat().st_size <= _LARGEST]
+    originals = small_sources(bench.tree)
     found = []
     for size in sizes:
         at_size = bench._replace(tree=bench.scratch / f"tree{size}")
-        _grow(at_size.tree, originals, size)
+        grow(at_size.tree, originals, size)
         one = timed(at_size.ours("run", "--jobs", "1", state=f"one{size}"))
         remove_bytecode(at_size.tree)
         two = timed(at_size.ours("run", "--jobs", "2", state=f"two{size}"))
@@ -52,7 +52,13 @@ def scale(bench: Bench, sizes: list[int]) -> list[Scaled]:
     return found
 
 
-def _grow(tree: Path, originals: list[Path], size: int) -> None:
+def small_sources(tree: Path) -> list[Path]:
+    """What a tree of any size is made of."""
+    return [path for path in sources(tree) if 0 < path.stat().st_size <= _LARGEST]
+
+
+def grow(tree: Path, originals: list[Path], size: int) -> None:
+    """Make a tree of so many copies, forty in a directory."""
     for number in range(size):
         directory = tree / f"package{number // 2000}" / f"part{number // _IN_ONE_DIRECTORY}"
         if number % _IN_ONE_DIRECTORY == 0:

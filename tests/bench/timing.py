@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 import subprocess
 import threading
@@ -17,6 +18,10 @@ class Sample(NamedTuple):
     seconds: float
     peak: int = 0
     """KiB; 0 where the system doesn't say."""
+    processor: float = 0
+    """Seconds of processor time, of the process and all that it waited for."""
+    own: float = 0
+    """The same of the process alone; 0 where the system doesn't say."""
 
 
 class Figure(NamedTuple):
@@ -45,13 +50,16 @@ def timed(command: list[str]) -> Sample:
     # Not wait(timeout), which sleeps in steps of up to 50 ms.
     watch = _Watch(child.pid, ended)
     watch.start()
-    returncode = child.wait()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a process that ended still tells its own time
     seconds = time.perf_counter() - begun
+    own = _own_time(child.pid)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
     ended.set()
     watch.join()
-    if returncode not in (0, 1):
-        raise subprocess.CalledProcessError(returncode, command)
-    return Sample(seconds, watch.peak)
+    if child.returncode not in (0, 1):
+        raise subprocess.CalledProcessError(child.returncode, command)
+    return Sample(seconds, watch.peak, usage.ru_utime + usage.ru_stime, own)
 
 
 class _Watch(threading.Thread):
@@ -66,6 +74,13 @@ class _Watch(threading.Thread):
     def run(self) -> None:
         while not self._ended.wait(0.02):
             self.peak = max(self.peak, _peak_of(self._pid))
+
+
+def _own_time(pid: int) -> float:
+    """Seconds of processor time of a process's first thread, by the scheduler's nanoseconds."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    return 0
 
 
 def _peak_of(pid: int) -> int:
