@@ -128,6 +128,11 @@ class Caller:
         (self.environment / "pyvenv.cfg").write_text(f"home = {os.path.dirname(self.python)}\n")
         make(Path(self.interpreter.inside[0].replace("/@", str(self.environment), 1)), entries)
 
+    def give(self, name: str) -> None:
+        """Let a directory of the tree be another account's, with everything in it."""
+        for path in (self.site / name, *(self.site / name).rglob("*")):
+            os.chown(path, 1234, 1234)
+
     def put(self, name: str, level: int = 0, **fields: Any) -> None:
         """Write a pyc whose header fits a source of these trees, but for what is named."""
         found = self.interpreter
@@ -349,6 +354,13 @@ def only(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
     monkeypatch.setattr(flavour, "STANDARD_DIRECTORIES", (f"{caller.top}/bin",))
     monkeypatch.setattr(sys, "executable", "")
     return caller
+
+
+@pytest.fixture
+def public(as_root: None, newest: Any) -> Iterator[Caller]:
+    """The same about a tree that everybody reaches."""
+    with public_directory() as top:
+        yield Caller(top, newest.path)
 
 
 @pytest.fixture

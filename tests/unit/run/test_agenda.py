@@ -9,7 +9,7 @@ import pytest
 
 from acting import ANN, working_as
 from pyctrigger.run.scope.request import Work
-from unit.run.calls import Caller, anns, caller  # noqa: F401 - fixtures
+from unit.run.calls import Caller, anns, caller, public  # noqa: F401 - fixtures
 
 #: Of an environment.
 PACKAGES = "/lib/python3.{}/site-packages/"
@@ -501,3 +501,15 @@ def test_what_an_account_may_never_do_isnt_left_to_it(anns: Caller, owner: int, 
         anns.announce(("p",), 3, optimize=(1,))
         assert lines == anns.call(paths=("p",))
     assert [*left, "remove  (3)", "remove S/p (3)"] == anns.pending
+
+
+def test_a_glance_at_another_accounts_directory(public: Caller) -> None:  # noqa: F811
+    """A process of its own has it, and finds what has changed besides."""
+    public.make({"p/a.py": b"x = 1\n", "q/b.py": b""})
+    public.give("p")
+    public.call(paths=("p", "q"))
+    public.make({"p/c.py": b"x = 1\n"})
+    public.give("p")
+    done = ["compiled S/p/c.py: missing", "FLAVOUR: done {'compiled': 1, 'fresh': 2}", "done 0"]
+    assert done == public.call(paths=("q",), hook=True)
+    assert [] == public.pending

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Callable
+
 import pytest
 
 from pyctrigger.outcome.outcome import Failure, Tally
@@ -9,6 +11,8 @@ from pyctrigger.run.others import trouble_with
 from pyctrigger.run.plan.steps import ForeignPlace
 from pyctrigger.run.plan.survey import Places
 from pyctrigger.run.scope.forked import DeathError, NoProcessError
+from pyctrigger.run.scope.request import Work
+from unit.run.calls import Caller, public  # noqa: F401 - a fixture
 
 DIED = "the process that acted as that account has ended (signal 9)"
 NONE = "others may rename here, and no process can act as they do (no fork)"
@@ -54,3 +58,77 @@ def test_other_errors_are_raised() -> None:
     with pytest.raises(ValueError, match="other"):
         fail()
     assert [] == tally.failures
+
+
+#: Acts on a tree with a directory of another account's, and what each returns.
+STORY: list[tuple[Callable[[Caller], Any], Any]] = [
+    (lambda c: c.make({"p/a.py": b"x = 1\n", "q/b.py": b"", "bad.py": b"x = (\n"}), None),
+    (lambda c: c.give("p"), None),
+    (
+        lambda c: c.call(paths=("p", "q")),
+        [
+            "compiled S/q/b.py: missing",
+            "compiled S/p/a.py: missing",
+            "FLAVOUR: failed {'compiled': 2, 'failed': 1}",
+            "failure syntax S/bad.py: line 1, SyntaxError",
+            "failed 1",
+        ],
+    ),
+    (lambda c: c.make({"p/c.py": b"x = 1\n"}), None),
+    (lambda c: c.give("p"), None),
+    (
+        lambda c: c.call(paths=("q",), hook=True),
+        [
+            "compiled S/p/c.py: missing",
+            "FLAVOUR: done {'compiled': 1, 'fresh': 2, 'skipped': 1}",
+            "known uncompilable S/bad.py: None",
+            "done 0",
+        ],
+    ),
+    (
+        lambda c: c.call(paths=("q",), hook=True),
+        [
+            "FLAVOUR: nothing-to-do {'fresh': 3, 'skipped': 1}",
+            "known uncompilable S/bad.py: None",
+            "nothing-to-do 0",
+        ],
+    ),
+    (lambda c: c.make({"p/d.py": b"x = 1\n", "q/d.py": b"", "d.py": b""}), None),
+    (lambda c: c.give("p"), None),
+    (
+        lambda c: c.call(paths=("p",), hook=True),
+        [
+            "compiled S/d.py: missing",
+            "compiled S/q/d.py: missing",
+            "compiled S/p/d.py: missing",
+            "FLAVOUR: done {'compiled': 3, 'fresh': 3, 'skipped': 1}",
+            "known uncompilable S/bad.py: None",
+            "done 0",
+        ],
+    ),
+    (
+        lambda c: c.call(paths=("p",), hook=True),
+        [
+            "FLAVOUR: nothing-to-do {'fresh': 6, 'skipped': 1}",
+            "known uncompilable S/bad.py: None",
+            "nothing-to-do 0",
+        ],
+    ),
+    (lambda c: c.put("p/gone"), None),
+    (lambda c: c.give("p"), None),
+    (
+        lambda c: c.call(Work.SWEEP),
+        ["removed S/p/__pycache__/gone.TAG.pyc: orphan", "FLAVOUR: done {'removed': 1}", "done 0"],
+    ),
+    (
+        lambda c: c.history,
+        ["run install 1 person 2", "run install 0 hook 1", "run install 0 hook 1", "sweep install 0 person 0"],
+    ),
+]
+
+
+def test_work_in_a_directory_of_another_account(public: Caller) -> None:  # noqa: F811
+    """It is found, done and counted as if it were our own."""
+    public.tell(STORY)
+    owners = {(path.relative_to(public.site).parts[0], path.stat().st_uid) for path in public.site.rglob("*.pyc")}
+    assert {("p", 1234), ("q", 0), ("__pycache__", 0)} == owners
