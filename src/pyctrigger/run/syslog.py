@@ -76,7 +76,7 @@ def _log_line(request: Request, pieces: list[str]) -> str:
     options = ["--hook" if request.running.hook else None, manager, event if event != "unknown" else None]
     line = " ".join([request.work.value, *filter(None, options)]) + ": "
     cut = list(map(_cut_to_one_line, pieces))
-    fitting = first_that_fit(cut, _MOST_BYTES - len(line), lambda piece: len(f"{piece}; ".encode("utf-8", "replace")))
+    fitting = first_that_fit(cut, _MOST_BYTES - len(line), lambda piece: len(f"{piece}; ".encode()))
     if len(fitting) < len(pieces):
         fitting.append(f"and {len(pieces) - len(fitting)} more")
     return line + ("; ".join(fitting) or "nothing to do")
@@ -84,11 +84,11 @@ def _log_line(request: Request, pieces: list[str]) -> str:
 
 def _cut_to_one_line(text: str) -> str:
     """Returns a text without line breaks and control characters. The middle of a long one is left out."""
-    data = shown(text).encode("utf-8", "replace")
+    data = shown(text).encode()
     if len(data) > _MOST_BYTES_OF_ONE:
         half = _MOST_BYTES_OF_ONE // 2
         data = data[:half] + b"[...]" + data[-half:]
-    return data.decode("utf-8", "ignore")
+    return data.decode(errors="ignore")
 
 
 def _write_line(priority: int, line: str) -> bool:

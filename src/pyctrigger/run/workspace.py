@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -104,7 +103,7 @@ class Workspace:
         directory = lock_directory(base)
         try:
             if directory is None:
-                raise NoLocksError(errno.ENOENT, "this account has no directory of its own")
+                raise NoLocksError
             self._lock = InstallationLock(directory, self.installation)
             is_outdated = self._lock.acquire(self._patience(), observer.notice, self._last_use)
             self._is_entered = True
@@ -113,7 +112,7 @@ class Workspace:
                 raise UsageError(
                     f"can't make a lock in {directory}: {error.strerror}", hint="use --stateless to run without one"
                 ) from error
-            if base is not None:  # or that is said already
+            if base is not None:  # or it is said already that this account has no directory of its own
                 observer.notice(f"no lock is available ({error.strerror}): continuing as with --stateless")
             self.is_lockless = is_outdated = True
         return is_outdated

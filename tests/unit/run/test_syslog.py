@@ -132,7 +132,7 @@ LENGTHS: list[tuple[list[str], str]] = [
         ["a" * 599, "b" * 599, "é" * 299, "e" * 200, "f"],
         "; ".join(["a" * 599, "b" * 599, "é" * 299, "and 2 more"]),
     ),
-    (["a\x00b\x1b"], r"a\x00b\x1b"),
+    (["a\x00b\x1b\udcff"], r"a\x00b\x1b\xff"),
 ]
 
 
@@ -145,14 +145,19 @@ def test_a_line_has_at_most_what_a_receiver_takes(lines: list[Any], notices: lis
 
 def test_a_daemon_that_takes_nothing_isnt_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said."""
-    ended = threading.Event()
-    monkeypatch.setattr(syslog, "syslog", lambda *_: ended.wait(30))
+    ended, are_waited_for = threading.Event(), list[bool]()
+
+    def take_nothing(*_: object) -> None:
+        are_waited_for.append(not threading.current_thread().daemon)
+        ended.wait(30)
+
+    monkeypatch.setattr(syslog, "syslog", take_nothing)
     monkeypatch.setattr(module, "_PATIENCE", 0.05)
     call = Call()
     call.log()
     ended.set()
     reason = "the system's log accepted nothing within 0.05 s; check that its daemon runs, or set log to none"
-    assert [reason] == call.report.notices
+    assert ([reason], [False]) == (call.report.notices, are_waited_for)
 
 
 def test_other_events_go_to_the_observer(lines: list[Any]) -> None:

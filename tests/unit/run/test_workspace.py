@@ -223,6 +223,7 @@ def test_a_process_apart_asks_for_the_lock(call: Call) -> None:
     workspace, relay = call.workspace(), Relay()
     parts, before = SimpleNamespace(load=lambda: None, save=lambda: None), workspace.parts
     assert workspace.parts is before
+    workspace.forget_parts()
     workspace.move_apart(relay)  # type: ignore[arg-type]
     assert workspace.parts is not before
     assert [True, False] == [workspace.enter(), workspace.enter()]
@@ -231,6 +232,15 @@ def test_a_process_apart_asks_for_the_lock(call: Call) -> None:
     workspace.keep(results, SimpleNamespace())  # type: ignore[arg-type]
     assert ["enter", ("take", results.tally)] == relay.sent
     assert (["Relay", "places", "sync"], 0, []) == (call.done, workspace.report.tally.counts.compiled, call.pending)
+
+
+def test_the_backlog_is_the_installations(call: Call) -> None:
+    """And says what it has to say where everything is said."""
+    workspace = call.workspace()
+    journal = Journal(f"{call.base}/{call.target.installation}")
+    workspace.backlog.count_failure(journal.write("remove", ("/a",), {}, 2))
+    parked = "an entry of the journal has failed 3 times and is parked; fix the cause, then: pyctrigger repair"
+    assert ([("/a",)], [parked]) == (call.pending, call.heard)
 
 
 @pytest.mark.parametrize("breaks", ["", "load", "manifest", "save"])
