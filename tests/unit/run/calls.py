@@ -67,6 +67,10 @@ class Listener(Observer):
     def skipped(self, path: str, reason: str) -> None:
         self.lines.append(f"skipped {path}: {reason}")
 
+    def looked(self, sources: int) -> None:
+        if self.is_watched:
+            self.lines.append(f"looked {sources}")
+
     def progress(self, done: int, known: int | None) -> None:
         if self.is_watched:
             self.lines.append(f"progress {done}/{known}")

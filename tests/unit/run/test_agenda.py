@@ -503,13 +503,14 @@ def test_what_an_account_may_never_do_isnt_left_to_it(anns: Caller, owner: int, 
     assert [*left, "remove  (3)", "remove S/p (3)"] == anns.pending
 
 
-def test_a_glance_at_another_accounts_directory(public: Caller) -> None:  # noqa: F811
+def test_a_glance_below_another_accounts_directory(public: Caller) -> None:  # noqa: F811
     """A process of its own has it, and finds what has changed besides."""
-    public.make({"p/a.py": b"x = 1\n", "q/b.py": b""})
+    public.make({"p/s/q/a.py": b"x = 1\n", "p/s/r/b.py": b"", "p/s/t/d.py": b""})
     public.give("p")
-    public.call(paths=("p", "q"))
-    public.make({"p/c.py": b"x = 1\n"})
+    sites = (f"{public.site}/p/s",)
+    public.call(site_dirs=sites)
+    public.make({"p/s/r/c.py": b""})
     public.give("p")
-    done = ["compiled S/p/c.py: missing", "FLAVOUR: done {'compiled': 1, 'fresh': 2}", "done 0"]
-    assert done == public.call(paths=("q",), hook=True)
+    done = ["compiled S/p/s/r/c.py: missing", "FLAVOUR: done {'compiled': 1, 'fresh': 3}", "done 0"]
+    assert done == public.call(paths=("p/s/q",), hook=True, site_dirs=sites)
     assert [] == public.pending

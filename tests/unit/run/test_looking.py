@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Any, Callable
 
 import pytest
 
 from pyctrigger.pyc.header import InvalidationMode
+from pyctrigger.run.scope import forked
 from pyctrigger.run.scope.request import Work
 from unit.interpreter.made_up import open_way_to
-from unit.run.calls import Caller, caller  # noqa: F401 - a fixture
+from unit.run.calls import Caller, caller, public  # noqa: F401 - fixtures
 
 #: Acts, and what each returns.
 STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
@@ -223,3 +225,26 @@ def test_another_accounts_directory(as_root: None, caller: Caller) -> None:  # n
     assert ["FLAVOUR: looked {'fresh': 2}", "looked 0"] == caller.call(Work.VERIFY)
     owners = [os.stat(path).st_uid for path in sorted(caller.site.glob("*/__pycache__/*"))]
     assert ([1234, 0], ["run install 0 person 2"]) == (owners, caller.history)
+
+
+def test_what_is_looked_at_is_shown(public: Caller) -> None:  # noqa: F811
+    """To who watches, also what another process looks at."""
+    public.make({"p/a.py": b"x = 1\n", "p/b.py": b"", "q/b.py": b""})
+    public.give("p")
+    lines = public.perform(public.request(Work.VERIFY), is_watched=True)
+    assert ["looked 0", "looked 1", "looked 2"] == lines[:3]
+
+
+def test_places_for_which_there_is_no_process(public: Caller, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Are failures; the rest is looked at."""
+    monkeypatch.setattr(forked, "fork", no_process)
+    public.make({"p/a.py": b"x = 1\n", "q/b.py": b""})
+    public.give("p")
+    reason = "others may rename here, and no process can act as they do (out of processes)"
+    missing = "missing S/q/__pycache__/b.TAG.pyc: no bytecode for level 0 [S/q/b.py]"
+    assert ["FLAVOUR: failed {}", f"failure refused S/p: {reason}", missing, "failed 1"] == public.call(Work.VERIFY)
+
+
+def no_process() -> int:
+    """Stands in for fork(2)."""
+    raise OSError(errno.EAGAIN, "out of processes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, Callable
 
 import pytest
@@ -10,6 +11,7 @@ from pyctrigger.outcome.outcome import Failure, Tally
 from pyctrigger.run.others import trouble_with
 from pyctrigger.run.plan.steps import ForeignPlace
 from pyctrigger.run.plan.survey import Places
+from pyctrigger.run.scope import forked
 from pyctrigger.run.scope.forked import DeathError, NoProcessError
 from pyctrigger.run.scope.request import Work
 from unit.run.calls import Caller, public  # noqa: F401 - a fixture
@@ -132,3 +134,30 @@ def test_work_in_a_directory_of_another_account(public: Caller) -> None:  # noqa
     public.tell(STORY)
     owners = {(path.relative_to(public.site).parts[0], path.stat().st_uid) for path in public.site.rglob("*.pyc")}
     assert {("p", 1234), ("q", 0), ("__pycache__", 0)} == owners
+
+
+def test_a_lock_that_is_held(public: Caller) -> None:  # noqa: F811
+    """Is waited for before the first change in such a directory, too."""
+    public.make({"p/a.py": b"x = 1\n"})
+    public.give("p")
+    error = "error 75: the lock was not free within 0 s, held by process N"
+    kept = "; its work stays in the journal, and the next run does it"
+    lines = public.locks(lambda: public.call(paths=("p",), lock_timeout=0.0))
+    assert ["FLAVOUR: locked {}", error, kept, "locked 75"] == lines
+    assert (["install S/p (0)"], ["p/a.py"]) == (public.pending, public.tree)
+
+
+def test_a_system_without_processes(public: Caller, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """The rest is done; a hook's glance finds nothing there, and its work says why it can't be done."""
+    public.make({"p/s/a.py": b"x = 1\n", "p/s/b/c.py": b"", "q/d.py": b""})
+    public.give("p")
+
+    def no_process() -> int:
+        raise OSError(errno.EAGAIN, "out of processes")
+
+    monkeypatch.setattr(forked, "fork", no_process)
+    reason = "others may rename here, and no process can act as they do (out of processes)"
+    failed = ["FLAVOUR: failed {'compiled': 1}", f"failure refused S/p: {reason}", "failed 1"]
+    assert ["compiled S/q/d.py: missing", *failed] == public.call()
+    sites, refused = (f"{public.site}/p/s",), f"failure refused S/p/s: {reason}"
+    assert ["FLAVOUR: failed {}", refused, "failed 1"] == public.call(paths=("p/s/b",), hook=True, site_dirs=sites)

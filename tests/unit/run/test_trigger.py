@@ -158,11 +158,13 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
         (
             lambda c: c.perform(c.request(), is_watched=True),
             [
+                "looked 3",
                 "compiled S/a.py: missing",
                 "progress 1/3",
                 "progress 2/3",
                 "compiled S/b.py: missing",
                 "progress 3/3",
+                "looked 6",
                 "FLAVOUR: failed {'compiled': 2, 'failed': 1}",
                 "failure syntax S/bad.py: line 1, SyntaxError",
                 "failed 1",
