@@ -133,6 +133,20 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
         (lambda c: c.config.write_text("[hooks]\nenabled = false\n") and None, None),
         (lambda c: c.call(paths=("a.py",), hook=True, defer=True), ["FLAVOUR: deferred deferred {}", "deferred 0"]),
     ],
+    "a lock that is held": [
+        (lambda c: c.make({"a.py": b"x = 1\n"}), None),
+        (lambda c: c.announce(("a.py",), optimize=(1,)), None),
+        (
+            lambda c: c.locks(lambda: c.call(paths=("a.py",), lock_timeout=0.0)),
+            [
+                "FLAVOUR: locked {}",
+                "error 75: the lock was not free within 0 s, held by process N",
+                "; its work stays in the journal, and the next run does it",
+                "locked 75",
+            ],
+        ),
+        (lambda c: c.pending, ["remove S/a.py (0)", "install S/a.py (0)"]),
+    ],
     "an interpreter that has changed": [
         (lambda c: c.make({"a.py": b"x = 1\n"}), None),
         (lambda c: c.know(magic_number="61626364"), None),
