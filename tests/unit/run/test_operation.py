@@ -9,7 +9,7 @@ import pytest
 
 from pyctrigger.run import trigger as module
 from pyctrigger.run.scope.request import Work
-from unit.run.calls import Caller, Listener, caller, only  # noqa: F401 - fixtures
+from unit.run.calls import Caller, Listener, caller, only, public  # noqa: F401 - fixtures
 
 #: Acts, and what each returns.
 STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
@@ -493,3 +493,23 @@ def test_a_process_apart_tells_another_observer(only: Caller) -> None:  # noqa: 
     assert operation.observer is listener
     assert isinstance(operation.ownership, type(before))
     assert operation.ownership is not before
+
+
+def test_whose_packages_are_asked(public: Caller) -> None:  # noqa: F811
+    """This system's, or those of a root; that a database can't be read is said."""
+    lines: list[str] = []
+    lists, place = public.top / "root/var/lib/dpkg/info", ("/site/__pycache__", "a.pyc")
+    lists.mkdir(parents=True)
+    (lists.parent / "status").touch()
+    (lists / "p.list").write_text("/site/__pycache__/a.pyc\n")
+    request = public.request(site_dirs=(), root=str(public.top / "root"), pythons=(public.python,))
+    of_root = module.prepare(request, Listener(lines)).ownership
+    here = module.prepare(public.request(), Listener(lines)).ownership
+    assert ([True, False], False, []) == ([each.owns(*place) for each in (of_root, here)], here.is_unreadable, lines)
+    (lists / "p.list").unlink()
+    (lists / "p.list").mkdir()
+    of_root.forget()
+    assert of_root.owns(*place)
+    assert ["! nothing is removed or replaced, since a package may own it"] == [
+        line.partition(":")[0] for line in lines
+    ]
