@@ -1,7 +1,7 @@
 """Where the time goes, on the tree of uv's own headline figure and on the large one: the second table of the page.
 
 Each row stands beside its peer, and both run in turn. What is compared is clock, processor time of the process with
-all that it waited for, or that of the parent alone, which leaves its workers out.
+all that it started, or that of the parent alone, which leaves its workers out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MANY, FEW = 120_000, 1800
 #: uv's own figure for the first tree: so many times as fast on so many threads (its pull request 2086).
 UV_SPEEDUP, UV_THREADS = 11.9, 32
-THREADS = (1, 2, 8, 32, 128)
+THREADS = (1, 8, 32, 128)
 
 #: What is to be reached: corpus, peer, kind of time, ratio. uv's clock is what it prints for its bytecode alone.
 COLD = (
@@ -86,14 +86,14 @@ class Row(NamedTuple):
 
 
 class Serial(NamedTuple):
-    """What no number of threads makes shorter, and what they share. Seconds."""
+    """What no number of threads makes shorter, and what they share. Seconds of processor time."""
 
     start: float
-    """A whole run of one source, by the clock."""
+    """A whole run of one source."""
     parent: float
     longest: float
     work: float
-    """Processor time of the workers."""
+    """What all workers take."""
 
     @property
     def share(self) -> float:
@@ -168,7 +168,7 @@ def _parent(bench: Bench, corpus: str, ours: list[Sample], start: list[Sample]) 
     yield Row(f"{corpus}: parent's processor time", texts[0], "one source", texts[1], each, limit, " ms a source")
     if corpus in SERIAL:
         longest, _, _ = _levels_of(bench, 1)
-        serial = Serial(middle(start, "seconds"), parent, longest, middle(ours) - middle(ours, "own"))
+        serial = Serial(middle(start), parent, longest, middle(ours) - middle(ours, "own"))
         text = f"{1000 * serial.start:.0f} ms + {parent:.2f} s + {1000 * longest:.0f} ms"
         work = f"{corpus}: what isn't shared: start, parent, longest source"
         yield Row(work, text, "", "", serial.share, SERIAL[corpus], " s")
