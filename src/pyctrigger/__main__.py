@@ -52,11 +52,12 @@ def main() -> int:
 
         interruption.watch()
         from pyctrigger.cli import main as run  # nearly all of the start's time
+
+        return run()  # the verb's module, too, may be one that can't be loaded
     except Exception as error:  # noqa: BLE001 - of torn bytecode even a TypeError
         reason = f"{type(error).__name__}: {error}"
         sys.stderr.write(f"pyctrigger: can't load its own modules: {reason}; try again, or install it anew\n")
         return 0 if "--hook" in sys.argv else 70
-    return run()
 
 
 def _restrict_search_path() -> None:

@@ -123,9 +123,8 @@ def _make_failed_report(options: argparse.Namespace, error: Exception) -> Report
 def _find_shortage(error: BaseException) -> ShortageError | None:
     """Returns an error if the system lacks something: a module, memory, descriptors. That isn't a defect."""
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("pyctrigger"):
-        return ShortageError(
-            f"{sys.executable} lacks the module {error.name}", hint="install it, or run pyctrigger with another Python"
-        )
+        lacking = f"{sys.executable} lacks the module {error.name}"
+        return ShortageError(lacking, hint="install it, or run pyctrigger with another Python")
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return ShortageError(error.strerror or str(error))
     if isinstance(error, MemoryError):

@@ -25,8 +25,8 @@ def place_link(path: Path) -> Path:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "lost": (Path.unlink, "ModuleNotFoundError: No module named 'pyctrigger.outcome.report'"),
-    "empty": (lambda path: path.write_bytes(b""), "ImportError: cannot import name "),
+    "lost": (Path.unlink, "ModuleNotFoundError: No module named 'pyctrigger.{module}'"),
+    "empty": (lambda path: path.write_bytes(b""), ""),
     "torn": (lambda path: path.write_bytes(path.read_bytes()[:700] + b"\n  ("), ""),
     "zeros": (lambda path: path.write_bytes(bytes(4096)), ""),
     "unreadable": (lambda path: os.replace(place_link(path), path), "OSError: "),
@@ -34,13 +34,16 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("way", BROKEN)
+@pytest.mark.parametrize("module", ["outcome.report", "cli.commands.run"])
 @pytest.mark.parametrize("hook", [False, True], ids=["command", "hook"])
-def test_a_module_that_cant_be_loaded_is_one_line(tmp_path: Path, way: str, hook: bool) -> None:
-    """What is wrong and what to do, in a sentence; a hook breaks nothing."""
+def test_a_module_that_cant_be_loaded_is_one_line(tmp_path: Path, way: str, module: str, hook: bool) -> None:
+    """What is wrong and what to do, in a sentence; a hook breaks nothing. One that is imported at the start, and a
+    verb's.
+    """
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(pyctrigger.__file__).parent, tmp_path / "pyctrigger", ignore=ignored)
     deed, reason = BROKEN[way]
-    deed(tmp_path / "pyctrigger/outcome/report.py")
+    deed(tmp_path / f"pyctrigger/{module.replace('.', '/')}.py")
     program = [sys.executable, "-I", "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); " + ENTER]
 
     line = [*program, str(tmp_path), "run", *(["--hook"] if hook else [])]
@@ -48,7 +51,7 @@ def test_a_module_that_cant_be_loaded_is_one_line(tmp_path: Path, way: str, hook
 
     assert (0 if hook else 70, "") == (ended.returncode, ended.stdout)
     (told,) = ended.stderr.splitlines()
-    assert told.startswith(f"pyctrigger: can't load its own modules: {reason}")
+    assert told.startswith(f"pyctrigger: can't load its own modules: {reason.format(module=module)}")
     assert told.endswith("; try again, or install it anew")
 
 
