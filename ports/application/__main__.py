@@ -39,16 +39,21 @@ def main():
         return 0
     import gc
 
-    from pyctrigger import interruption
-
     gc.disable()  # imports make no garbage; main() enables it
-    interruption.watch(ignored=launched and "--hook" in sys.argv)
-    from pyctrigger.cli import main as pyctrigger
+    try:
+        from pyctrigger import interruption
 
-    code = pyctrigger(program=(LAUNCHER,))
-    if "--hook" in sys.argv and lacks_own_bytecode():
-        keep_own_bytecode()
-    return code
+        interruption.watch(ignored=launched and "--hook" in sys.argv)
+        from pyctrigger.cli import main as pyctrigger
+
+        code = pyctrigger(program=(LAUNCHER,))
+        if "--hook" in sys.argv and lacks_own_bytecode():
+            keep_own_bytecode()
+        return code
+    except Exception as error:  # noqa: BLE001 - as in pyctrigger/__main__.py: of torn bytecode even a TypeError
+        reason = "%s: %s" % (type(error).__name__, error)
+        sys.stderr.write("pyctrigger: can't load its own modules: %s; try again, or install it anew\n" % reason)
+        return 0 if "--hook" in sys.argv else 70
 
 
 def lacks_own_bytecode():

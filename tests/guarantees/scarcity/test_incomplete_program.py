@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pyctrigger
+from environment import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize("way", BROKEN)
 @pytest.mark.parametrize("module", ["outcome.report", "cli.commands.run"])
 @pytest.mark.parametrize("hook", [False, True], ids=["command", "hook"])
-def test_a_module_that_cant_be_loaded_is_one_line(tmp_path: Path, way: str, module: str, hook: bool) -> None:
+@pytest.mark.parametrize("packaged", [False, True], ids=["installed", "packaged"])
+def test_a_module_that_cant_be_loaded_is_one_line(
+    tmp_path: Path, way: str, module: str, hook: bool, packaged: bool
+) -> None:
     """What is wrong and what to do, in a sentence; a hook breaks nothing. One that is imported at the start, and a
     verb's.
     """
@@ -45,6 +49,10 @@ def test_a_module_that_cant_be_loaded_is_one_line(tmp_path: Path, way: str, modu
     deed, reason = BROKEN[way]
     deed(tmp_path / f"pyctrigger/{module.replace('.', '/')}.py")
     program = [sys.executable, "-I", "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); " + ENTER]
+
+    if packaged:
+        shutil.copy(CHECKOUT / "ports/application/__main__.py", tmp_path)
+        program = [sys.executable, "-I", "-S", "-B"]
 
     line = [*program, str(tmp_path), "run", *(["--hook"] if hook else [])]
     ended = subprocess.run(line, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"})
