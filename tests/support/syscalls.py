@@ -80,6 +80,8 @@ _ERRORS: dict[str, tuple[str, ...]] = {
 UNREADABLE, EMPTY = "a database was unreadable", "an empty directory was left"
 _UNDONE, _COUNTED, _STILL = "undone, and ", "counts: ", "after the plain run: "
 _UNREADABLE_LINE = b"nothing is removed or replaced, since a package may own it: "
+#: One through our own code. Python's hashlib prints one of its own for a part of it that can't be loaded, and goes on.
+_OUR_TRACEBACK = re.compile(r'Traceback \(.*File "[^"]*/pyctrigger/', re.DOTALL)
 _LINE = re.compile(r"([a-z_0-9]+)\(")
 _COUNTS = re.compile(r"([0-9]+) (compiled|refreshed|removed|failed)")
 
@@ -382,7 +384,7 @@ class Transaction:
             yield from self._said_wrongly(ended.stdout)
         elif not said:
             yield f"nothing said: {shown}"
-        if stage > Stage.PYTHON and "Traceback" in said:
+        if stage > Stage.PYTHON and _OUR_TRACEBACK.search(said):
             yield f"traceback: {shown}"
 
     def _said_wrongly(self, out: bytes) -> Iterator[str]:

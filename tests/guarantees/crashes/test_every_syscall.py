@@ -146,6 +146,7 @@ def _halve(site: Path) -> None:
     pyc.write_bytes(data[: len(data) // 2])
 
 
+TRACEBACK = b'Traceback (most recent call last):\n  File "/lib/%s", line 1, in <module>\n'
 WRONG: dict[str, tuple[Callable[[Path], object], Ended, str]] = {
     "nothing": (_nothing, told(0, LINE), ""),
     "half a pyc": (_halve, told(1, b"", b"failed"), "torn: "),
@@ -160,7 +161,8 @@ WRONG: dict[str, tuple[Callable[[Path], object], Ended, str]] = {
     "no line": (_nothing, told(0, b""), "counts: "),
     "silence": (_nothing, told(1, b""), "nothing said"),
     "a crash": (_nothing, told(-signal.SIGSEGV, b""), "ended by a signal"),
-    "a traceback": (_nothing, told(70, b"", b"Traceback (most recent call last):\n"), "traceback: "),
+    "a traceback": (_nothing, told(70, b"", TRACEBACK % b"pyctrigger/cli/main.py"), "traceback: "),
+    "a library's traceback": (_nothing, told(0, LINE, TRACEBACK % b"python3.11/hashlib.py"), ""),
 }
 
 
