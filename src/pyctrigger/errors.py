@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Sequence
-from typing import Any, ClassVar
+
+from .typed import Any, ClassVar
 
 #: Exit codes and their meaning. Manual and reference are generated from this table; codes are only ever added.
 EXIT_CODES = {

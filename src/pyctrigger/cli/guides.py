@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..bounded import read_regular
-from ..tuples import NamedTuple
+from ..typed import NamedTuple
 
 _FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guides.txt")
 _LARGEST = 1 << 20

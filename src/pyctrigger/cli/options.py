@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
 
 from ..errors import UsageError
 from ..run.scope.request import Request, Work
@@ -21,6 +20,7 @@ from ..run.scope.settings import (
     ValueKind,
     one_of,
 )
+from ..typed import Any
 from .commands import Verb
 
 #: In the order of the help, after a verb's own options.

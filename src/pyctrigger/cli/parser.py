@@ -6,13 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
 
 from ..errors import UsageError
 from ..outcome.observer import Observer
 from ..run.scope.paths import absolute
 from ..run.scope.request import Request, Work
 from ..run.scope.settings import DIRECTORIES, DIRECTORY, SETTINGS, ValueKind
+from ..typed import Any, NoReturn
 from ..version import VERSION
 from .commands import VERBS, Call, find_verb
 from .options import add_options

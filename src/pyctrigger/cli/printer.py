@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import ConfigurationError, PyctriggerError, name_few
 from ..outcome.observer import Observer
 from ..outcome.outcome import Failure, Link
 from ..outcome.report import FlavourReport, Report
 from ..pyc.header import Verdict
+from ..typed import TYPE_CHECKING, Any, TextIO
 from .commands import find_verb
 from .output.text import say, shown
 

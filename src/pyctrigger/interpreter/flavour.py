@@ -8,7 +8,7 @@ import sys
 
 from ..errors import InterpreterError, UsageError
 from ..stamps import inode_of
-from ..tuples import NamedTuple
+from ..typed import NamedTuple
 
 #: The only directories that are searched, in this order: absolute, never PATH, which a user's shell may have changed.
 STANDARD_DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/pkg/bin", "/opt/local/bin")

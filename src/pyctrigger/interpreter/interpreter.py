@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 from ..errors import InterpreterError
 from ..stamps import inode_of, stamp_of
-from ..tuples import NamedTuple
+from ..typed import NamedTuple
 from .flavour import Flavour
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import NoEnvironmentError, UsageError
-from ..tuples import NamedTuple
+from ..typed import NamedTuple
 from .interpreter import Interpreter
 
 #: Returns device and inode of the directory that a path leads to, or None.

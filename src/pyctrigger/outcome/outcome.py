@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-from ..tuples import NamedTuple
+from ..typed import Any, NamedTuple
 
 #: Kinds that are facts about the source, and so are remembered; all others are temporary.
 LASTING_KINDS = frozenset({"syntax", "encoding", "recursion", "unmarshallable"})

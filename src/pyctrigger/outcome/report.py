@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from ..errors import PyctriggerError
 from ..interpreter.interpreter import Interpreter
-from ..tuples import NamedTuple
+from ..typed import Any, NamedTuple
 from ..version import VERSION
 from .outcome import Action, Failure, Finding, Tally, path_fields
 

@@ -12,11 +12,10 @@ import contextlib
 import os
 import time
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
 
 from ..bounded import read_regular
 from ..errors import ManagerError
-from ..tuples import NamedTuple
+from ..typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3

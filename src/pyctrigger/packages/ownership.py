@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
 
 from ..errors import ManagerError
-from ..tuples import NamedTuple
-from .databases import Files
+from ..typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .databases import Files
 
 
 class _Everything:
@@ -19,13 +21,15 @@ _EVERYTHING = _Everything()
 
 
 class Ownership:
-    """Tells whether a package owns a pyc, from the managers' databases in `files`, which are read once in a run.
+    """Tells whether a package owns a pyc, from the managers' databases, which are read once in a run.
+
+    They are in `files`, or else this system's.
 
     If a manager's database exists but can't be read, its packages might own anything: then everything counts as owned,
     and `notice` is called with the reason.
     """
 
-    def __init__(self, files: Files, notice: Callable[[str], None]) -> None:
+    def __init__(self, files: Files | None, notice: Callable[[str], None]) -> None:
         self._files = files
         self._notice = notice
         self._owned: dict[str, set[str]] | None = None
@@ -59,15 +63,17 @@ class Ownership:
             reason = f"since a package may own it: {error}; fix that and run it again"
             self._notice(f"nothing is removed or replaced, {reason}")
 
+        from .databases import Files  # an idle hook never asks
+
         owned: dict[str, set[str]] = {}
-        for _, path, _ in _find_owned(self._files, None, report):
+        for _, path, _ in _find_owned(Files() if self._files is None else self._files, None, report):
             directory, name = os.path.split(os.fsdecode(path))
             owned.setdefault(self._real_path(directory), set()).add(name)
         return owned
 
     def _real_path(self, directory: str) -> str:
         """Returns a directory's real path: a package's list may say `/lib` where the tree says `/usr/lib`."""
-        if self._files.is_foreign:
+        if self._files is not None and self._files.is_foreign:
             return directory
         known = self._real.get(directory)
         if known is None:

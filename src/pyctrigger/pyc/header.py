@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import struct
 
-from ..tuples import NamedTuple
+from ..typed import NamedTuple
 
 _UINT32 = 0xFFFFFFFF
 _HASH_BASED = 0b01

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from ..tuples import NamedTuple
+from ..typed import NamedTuple
 
 PYCACHE = "__pycache__"
 SOURCE_SUFFIX = ".py"

@@ -9,7 +9,7 @@ from ..errors import InterpreterChangedError, InterpreterError, LockTimeoutError
 from ..outcome.outcome import Tally
 from ..state.journal import Entry, union
 from ..tree.identity import ForeignPlaceError
-from ..tuples import NamedTuple
+from ..typed import NamedTuple
 from .backlog import KEPT
 from .scope.paths import Units, merge_units, subtract_units
 from .scope.request import Request, Work

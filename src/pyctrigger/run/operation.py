@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from ..errors import InterpreterError, NoEnvironmentError, NoLibraryError, OutsideScopeError, PyctriggerError
 from ..interpreter.scope import own_directories
 from ..outcome.observer import Observer
 from ..outcome.report import Report
-from ..packages.databases import Files
 from ..packages.ownership import Ownership
+from ..typed import TYPE_CHECKING
 from .backlog import KEPT, Unidentified, drop_gone
 from .scope.interpreters import find_interpreters, sharing
 from .scope.paths import home_of
@@ -215,7 +214,7 @@ def _has_news(report: Report) -> bool:
 def _ownership_in(root: str | None, notice: Callable[[str], None]) -> Ownership:
     """Returns what packages own, on this system or in a root."""
     if root is None:
-        return Ownership(Files(), notice)
+        return Ownership(None, notice)
     from .scope.root_files import files_of  # not for this system's own hooks
 
     return Ownership(files_of(root), notice)

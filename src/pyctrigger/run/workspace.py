@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..outcome.report import FlavourReport
 from ..state.locations import lock_directory, lock_file
+from ..typed import TYPE_CHECKING
 from .backlog import Backlog
 from .operation import Operation
 from .scope.request import Request, Work

@@ -10,9 +10,8 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from ..tuples import NamedTuple
+from ..typed import Any, NamedTuple
 from . import own_files
 from .quota import Quota
 

@@ -12,7 +12,7 @@ import stat
 import sys
 
 from ..errors import RefusedError
-from ..tuples import NamedTuple
+from ..typed import NamedTuple
 
 _NAME = "pyctrigger"
 

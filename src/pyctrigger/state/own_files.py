@@ -11,9 +11,9 @@ import errno
 import fcntl
 import json
 import os
-from typing import Any
 
 from ..bounded import read_regular
+from ..typed import Any
 
 _TEMPORARY = ".tmp"
 #: Bytes. A larger file isn't read; this one has room for the records of half a million directories.

@@ -10,9 +10,9 @@ import contextlib
 import os
 from binascii import crc32
 from collections.abc import Iterator
-from typing import Any
 
 from ..interpreter.interpreter import Account, Interpreter, Probed, Witness, is_unchanged
+from ..typed import Any
 from . import own_files
 
 _FORMAT = 2

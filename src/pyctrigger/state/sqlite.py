@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import Any
+
+from ..typed import Any
 
 
 def has_sqlite() -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
 
 from ..errors import RefusedError
-from ..tuples import NamedTuple
+from ..typed import TYPE_CHECKING, Any, NamedTuple
 from . import own_files
 from .journal import Entry, Journal
 from .locations import make_own

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 
 from ..namespaces import is_unmapped_group
-from ..tuples import NamedTuple
+from ..typed import NamedTuple
 
 
 class Identity(NamedTuple):

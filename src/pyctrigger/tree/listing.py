@@ -11,7 +11,7 @@ import os
 from collections.abc import Container
 
 from ..pyc.names import PYCACHE, SOURCE_SUFFIX
-from ..tuples import NamedTuple
+from ..typed import NamedTuple
 
 
 class SourceListing(NamedTuple):

@@ -8,11 +8,10 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from ..bounded import regular_status
 from ..stamps import stamp_of
-from ..tuples import NamedTuple
+from ..typed import NamedTuple, TypeVar
 from .directory import Tree
 from .opened import FILE, Opened
 from .permission.access_lists import access_list

@@ -50,7 +50,7 @@ FLOORS = {
     "namespaces": 0,
     "stamps": 0,
     "suggestions": 0,
-    "tuples": 0,
+    "typed": -1,
     "version": 0,
 }
 #: The two doors: they show the API and start the command line, and are on no floor.

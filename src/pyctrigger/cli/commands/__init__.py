@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from ...outcome.observer import Observer
 from ...outcome.report import FlavourReport, Report
 from ...run import trigger
 from ...run.scope.request import Request
 from ...run.scope.settings import Setting
-from ...tuples import NamedTuple
+from ...typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ..output.table import Piece

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TextIO
 
 from ...errors import OutputError
 from ...outcome.report import shown
+from ...typed import TextIO
 
 
 def say(stream: TextIO, line: str, *, end: str = "\n", flush: bool = False) -> None:

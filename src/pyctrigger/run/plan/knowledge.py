@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from ...packages.ownership import Ownership
 from ...state.records.manifest import Manifest, Uncompilable
 from ...state.records.record import identity_of
 from ...tree.layout import Layout
-from ...tuples import NamedTuple
+from ...typed import TYPE_CHECKING, NamedTuple
 from ..scope.request import Request
 from ..scope.target import Target
 from .steps import Step

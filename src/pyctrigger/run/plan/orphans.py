@@ -10,7 +10,7 @@ from collections.abc import Set
 
 from ...pyc.names import PycNames, pyc_suffix, writer_of
 from ...tree.listing import PycListing, SourceListing
-from ...tuples import NamedTuple
+from ...typed import NamedTuple
 from .knowledge import PlannedSite
 from .steps import Removal, Step
 

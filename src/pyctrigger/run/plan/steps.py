@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from ...pyc.header import Verdict
 from ...state.records.directories import UnchangedDirectory
 from ...state.records.parts import Part
 from ...state.records.record import Record
-from ...tuples import NamedTuple
+from ...typed import Any, NamedTuple
 
 #: The header fits, or may fit; whether the code does isn't known yet.
 DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Union
 
 from ...interpreter.scope import SiteDirectory
 from ...outcome.observer import Observer
 from ...outcome.outcome import Failure
 from ...tree.layout import Layout
+from ...typed import Union
 from ..scope.paths import Unit, Units
 from ..scope.sites import OpenSites
 from .glance import Notes, Overview

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from ...errors import UsageError
 from ...pyc.header import HeaderFormat, InvalidationMode
-from ...tuples import NamedTuple
+from ...typed import NamedTuple
 from ...version import VERSION
 from ..scope.config import Settings
 from ..scope.request import Request, Work

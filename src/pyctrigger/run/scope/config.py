@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Container, Mapping
-from typing import Any
 
 from ...bounded import read_regular
 from ...errors import ConfigurationError, PyctriggerError, UsageError
@@ -15,7 +14,7 @@ from ...interpreter.flavour import Flavour
 from ...interpreter.trust import require_own
 from ...pyc.header import InvalidationMode
 from ...state.locations import configuration_files
-from ...tuples import NamedTuple
+from ...typed import Any, NamedTuple
 from .settings import DEFAULTS, FLAVOUR, HOOKS, Setting
 
 #: Bytes.

@@ -10,13 +10,13 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
-from typing import Union
 
 from ...errors import InterpreterError, NoEnvironmentError, PyctriggerError, RefusedError, UsageError
 from ...interpreter.flavour import Flavour, installed, not_found
 from ...interpreter.interpreter import Interpreter
 from ...interpreter.scope import has_packages
 from ...state.probed import ProbedInterpreters
+from ...typed import Union
 from .config import Settings
 from .places import locate
 from .request import Request, Work

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ...interpreter.scope import PACKAGE_DIRECTORIES
 from ...pyc.names import PYCACHE
-from ...tuples import NamedTuple
+from ...typed import NamedTuple
 
 
 class Unit(NamedTuple):

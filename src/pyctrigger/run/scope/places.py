@@ -6,13 +6,13 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import TypeVar
 
 from ...errors import RefusedError, UsageError
 from ...stamps import inode_of
 from ...tree.directory import open_in_root, open_way, real_in_root, status_in_root
 from ...tree.elsewhere import is_below
 from ...tree.opened import Opened
+from ...typed import TypeVar
 from .request import Request
 
 _Answer = TypeVar("_Answer")

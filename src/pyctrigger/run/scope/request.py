@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any
 
 from ...errors import UsageError
 from ...pyc.header import InvalidationMode
-from ...tuples import NamedTuple
+from ...typed import Any, NamedTuple
 from .config import Settings
 from .settings import EVENTS, MANAGERS, SETTINGS
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import Any
 
 from ...pyc.header import InvalidationMode
-from ...tuples import NamedTuple
+from ...typed import Any, NamedTuple
 
 #: The events that a package manager may name; all of them are handled alike, and "unknown" is always safe.
 EVENTS = ("install", "upgrade", "remove", "configure", "unknown")

@@ -21,7 +21,7 @@ from ...interpreter.scope import (
 from ...pyc.header import HeaderFormat, InvalidationMode
 from ...tree.directory import make_directories, open_way
 from ...tree.identity import ForeignPlaceError
-from ...tuples import NamedTuple
+from ...typed import NamedTuple
 from .config import Settings
 from .paths import Touched, Unit, touched, widen
 from .places import HINT_FOR_MOUNT, lies_in, lies_on_mount, locate, real_name, real_prefix, require_root

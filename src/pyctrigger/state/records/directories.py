@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
-from ...tuples import NamedTuple
+from ...typed import Any, NamedTuple
 from .pages import Pages
 
 TABLE = """

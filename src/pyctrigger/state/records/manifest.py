@@ -11,9 +11,8 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
-from ...tuples import NamedTuple
+from ...typed import Any, NamedTuple
 from ..quota import Quota, StateFullError
 from ..sqlite import connect, database_error, has_sqlite, is_busy
 from . import directories, pycs

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+
+from ...typed import Any
 
 #: Rows of a page, some half a kilobyte each: few at first, since most hooks touch one package.
 _FIRST_PAGE = 32

@@ -11,10 +11,9 @@ import json
 import os
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 from ...stamps import stamp_of
-from ...tuples import NamedTuple
+from ...typed import Any, NamedTuple
 from .. import own_files
 from ..quota import Quota
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
+from ...typed import Any
 from .pages import Pages
 from .record import Record
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 
 from ...stamps import stamp_of
-from ...tuples import NamedTuple
+from ...typed import NamedTuple
 
 #: Nanoseconds. A file can change twice within a tick of its file system's clock without a difference in its status, so
 #: no identity is recorded of a file that is younger than this when it is read. The kernel's clock ticks every 1 to 10

@@ -12,7 +12,7 @@ import os
 import struct
 import sys
 
-from ...tuples import NamedTuple
+from ...typed import NamedTuple
 
 _ACCESS = "system.posix_acl_access"
 _DEFAULT = "system.posix_acl_default"

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from ...tuples import NamedTuple
+from ...typed import NamedTuple
 from ..identity import acts_as_other
 from .access_lists import GROUP, GROUP_OBJ, MASK, OTHER, READ, USER, USER_OBJ, WRITE, AccessEntry, parse_list
 

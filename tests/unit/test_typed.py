@@ -1,4 +1,4 @@
-"""Tuples with fields: as typing's are, and cheap for who makes none."""
+"""Tuples with fields: as typing's are, and cheap for who makes few."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyctrigger import tuples
-from pyctrigger.tuples import NamedTuple
+from pyctrigger import typed
+from pyctrigger.typed import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,23 +77,33 @@ def test_a_property_is_kept_and_an_unknown_field_isnt_replaced() -> None:
         Ours("a")._replace(colour=1)  # type: ignore[call-arg]
 
 
-def test_nothing_is_compiled_before_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And then once: that is most of what a class costs, and an idle hook makes no tuple of most classes."""
+def test_a_constructor_is_compiled_once_many_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is most of what a class costs, and an idle hook makes few tuples of most classes."""
     compiled: list[str] = []
-    make = tuples.namedtuple  # type: ignore[attr-defined]
+    compile_constructor = typed._compile_constructor  # type: ignore[attr-defined]
 
-    def counted(name: str, *more: Any, **options: Any) -> type:
-        compiled.append(name)
-        made: type = make(name, *more, **options)
-        return made
+    def counted(kind: type) -> object:
+        compiled.append(kind.__name__)
+        return compile_constructor(kind)
 
-    monkeypatch.setattr(tuples, "namedtuple", counted)
+    monkeypatch.setattr(typed, "_compile_constructor", counted)
 
     class Late(NamedTuple):
         """Made for this."""
 
         number: int
+        size: int = 0
 
+    assert [(1, 0), (2, 3)] == [Late(1), Late(number=2, size=3)]
     assert [] == compiled
-    assert [(1,), (2,)] == [Late(1), Late(number=2)]
+    assert [(each, 0) for each in range(200)] == [Late(each) for each in range(200)]
+    assert [(1, 0), (2, 3)] == [Late(1), Late(number=2, size=3)]
     assert ["Late"] == compiled
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_they_are_so_with_a_compiled_constructor_too(use: Callable[[Any], Any]) -> None:
+    """Made by Python's own rules for arguments."""
+    for _ in range(200):
+        Ours("a")
+    assert outcome(use, Ours) == outcome(use, Theirs)
