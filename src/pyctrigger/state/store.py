@@ -140,7 +140,7 @@ class Store:
         if directory is None:
             return None
         try:
-            with open(os.path.join(directory, _MAGIC), encoding="ascii") as file:
+            with open(os.path.join(directory, _MAGIC), encoding="utf-8") as file:
                 return bytes.fromhex(file.read(64))
         except (OSError, ValueError):
             return None
