@@ -19,11 +19,10 @@ else:
     from collections import _tuplegetter
 
     class _Unread:
-        def __getitem__(self, _: object) -> _Unread:
-            return self
-
         def __call__(self, *_: object) -> _Unread:
             return self
+
+        __getitem__ = __call__
 
     Any = ClassVar = NoReturn = TextIO = TypeVar = Union = _Unread()
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from ...errors import RefusedError, UsageError
 from ...stamps import inode_of
-from ...tree.directory import open_in_root, open_way, real_in_root, status_in_root
-from ...tree.elsewhere import is_below
-from ...tree.opened import Opened
-from ...typed import TypeVar
+from ...typed import TYPE_CHECKING, TypeVar
 from .request import Request
+
+if TYPE_CHECKING:
+    from ...tree.opened import Opened
 
 _Answer = TypeVar("_Answer")
 
@@ -82,6 +82,9 @@ def locate(root: str | None, path: str) -> tuple[int, int] | None:
     """Device and inode of a directory, inside a staged root if there is one; None where there is none."""
 
     def look() -> tuple[int, int] | None:
+        if root is not None:
+            from ...tree.directory import status_in_root  # a hook whose list is empty needs nothing of the tree
+
         status = os.stat(path) if root is None else status_in_root(root, path)
         return inode_of(status) if stat.S_ISDIR(status.st_mode) else None
 
@@ -96,6 +99,8 @@ def _ask(root: str | None, path: str, look: Callable[[], _Answer], ask: Callable
     """
 
     def look_as_others(_: object) -> _Answer:
+        from ...tree.directory import open_way
+
         opened = open_way(path, root)
         try:
             return ask(opened)
@@ -123,6 +128,8 @@ HINT_FOR_MOUNT = "run pyctrigger inside the root (chroot)"
 
 def lies_on_mount(root: str, path: str) -> bool:
     """Whether a path leads to what is mounted below a root: none of that is looked at."""
+    from ...tree.directory import open_in_root
+
     try:
         os.close(open_in_root(root, path))
     except OSError as error:
@@ -134,6 +141,10 @@ def lies_on_mount(root: str, path: str) -> bool:
 
 def lies_in(root: str | None, path: str, above: str) -> bool:
     """Whether a directory is `above`, or lies below it: whatever links lead there, and however they are named."""
+    from ...tree.directory import open_in_root
+    from ...tree.elsewhere import is_below
+    from ...tree.opened import Opened
+
     top = locate(root, above)
     if top is None:
         return False
@@ -165,4 +176,8 @@ def real_prefix(root: str | None, prefix: str) -> str:
 
 def real_name(root: str | None, path: str) -> str:
     """What has no links in it, and leads to the same; in a root as seen inside."""
-    return os.path.realpath(path) if root is None else real_in_root(root, path)
+    if root is None:
+        return os.path.realpath(path)
+    from ...tree.directory import real_in_root
+
+    return real_in_root(root, path)

@@ -10,11 +10,13 @@ from collections.abc import Container
 from ...errors import RefusedError
 from ...interpreter.scope import SiteDirectory
 from ...outcome.outcome import Failure
-from ...tree.directory import Tree
 from ...tree.identity import ForeignPlaceError, Identity, IdentityRefusedError, is_root
-from ...tree.layout import Layout
+from ...typed import TYPE_CHECKING
 from .request import Request
 from .target import Target
+
+if TYPE_CHECKING:
+    from ...tree.layout import Layout
 
 
 class OpenSites(contextlib.ExitStack):
@@ -78,6 +80,9 @@ class OpenSites(contextlib.ExitStack):
 
 def open_layout(site: SiteDirectory, request: Request) -> Layout:
     """Open a site directory, and the tree of its pycs if that is elsewhere. Raises OSError."""
+    from ...tree.directory import Tree  # a hook whose list is empty opens nothing
+    from ...tree.layout import Layout
+
     scope = request.scope
     sources = Tree.open(site.path, scope.root)
     try:

@@ -12,7 +12,6 @@ from ...outcome.observer import Observer
 from ...state.locations import BSD, LINUX, require_private, state_directory
 from ...state.probed import ProbedInterpreters
 from ...state.store import Store
-from ...tree.directory import open_in_root
 from . import config as configuration
 from .config import Settings
 from .places import is_inside, require_named
@@ -85,6 +84,8 @@ def _store_of_root(base: str, request: Request, notice: Callable[[str], None], *
 
 def _has_old_state(root: str) -> bool:
     """Whether an earlier release, or a pyctrigger inside, has kept state in a root. Only that is asked."""
+    from ...tree.directory import open_in_root
+
     for place in (LINUX.state, BSD.state):
         with contextlib.suppress(OSError):
             descriptor = open_in_root(root, place)

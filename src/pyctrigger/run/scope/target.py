@@ -19,7 +19,6 @@ from ...interpreter.scope import (
     standard_library,
 )
 from ...pyc.header import HeaderFormat, InvalidationMode
-from ...tree.directory import make_directories, open_way
 from ...tree.identity import ForeignPlaceError
 from ...typed import NamedTuple
 from .config import Settings
@@ -167,6 +166,8 @@ def _whose_place(root: str | None, path: str) -> tuple[int | None, bool]:
 
     Raises OSError where nothing is done.
     """
+    from ...tree.directory import open_way  # a hook whose list is empty needs nothing of the tree
+
     try:
         opened = open_way(path, root)
     except ForeignPlaceError as place:
@@ -245,6 +246,8 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
 
 
 def _make_prefix(prefix: str) -> None:
+    from ...tree.directory import make_directories
+
     try:
         make_directories(prefix)
     except ForeignPlaceError:
