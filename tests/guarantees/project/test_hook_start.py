@@ -84,8 +84,8 @@ def served(site: Path, tmp_path: Path, scope: list[str]) -> Path:
     return tmp_path / "state"
 
 
-#: By what is touched: the most modules, and how many of these may be ours. 3.14 imports twenty more than 3.11.
-MOST = [("README", 168, 95), ("new.py", 275, 124)]
+#: By what is touched: the most modules, and how many of these may be ours. Python's own differ by release.
+MOST = [("README", 175, 95), ("new.py", 275, 124)]
 
 
 @pytest.mark.parametrize(("touched", "most", "most_of_ours"), MOST)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import os
 import re
 from collections.abc import Generator, Iterator
@@ -34,8 +33,11 @@ class SourceJudge:
         self._measures = site.wanted.measures
         self._is_uncompilable = site.knowledge.is_uncompilable
         self._owns = site.knowledge.ownership.owns
-        patterns = [fnmatch.translate(pattern) for pattern in site.wanted.exclude]
-        self._excluded = re.compile("|".join(patterns)) if patterns else None
+        self._excluded: re.Pattern[str] | None = None
+        if site.wanted.exclude:
+            from fnmatch import translate  # few configurations exclude anything
+
+            self._excluded = re.compile("|".join(map(translate, site.wanted.exclude)))
         self.pycs = Judge(site.layout, site.wanted, site.knowledge)
         #: How many there are, how many are fresh, and, if that is measured, how many bytes they have.
         self.sources = self.fresh = self.bytes = 0
