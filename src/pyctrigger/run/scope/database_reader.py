@@ -76,9 +76,9 @@ def serve(manager_name: str, seconds: float, account: int, place: str) -> NoRetu
     """Write the answer to standard output and exit at once, without the risk of an interpreter's shutdown."""
     with contextlib.suppress(ImportError):  # reported when it is needed
         import sqlite3  # noqa: F401
-    with open(0, "rb", closefd=False) as question, open(1, "wb", closefd=False) as answer:
+    with open(0, "rb") as question, open(1, "wb") as answer:
         try:
-            wanted = question.read(_MEMORY)
+            wanted = question.read()
             paths = wanted.split(b"\0") if wanted else None
             manager = MANAGERS[manager_name](CopiedFiles(give_up_rights(account, place, seconds), seconds))
             for path, package in manager.find_owned(paths):
@@ -100,12 +100,12 @@ def _describe(error: BaseException) -> str:
 
 
 def give_up_rights(account: int, place: str, seconds: float) -> str:
-    """Drop all privileges; only open files and the directory `place` remain. Returns its new path. Raises OSError.
+    """Drop all privileges; only open files and the directory `place` remain. Returns its new path.
 
-    The parent has taken away the network and most system calls.
+    Raises OSError and ManagerError. The parent has taken away the network and most system calls.
     """
     if not bound(_MOST_PROCESSES, _MEMORY, int(seconds) + 1):
-        raise OSError(1, "its limits can't be set")
+        raise ManagerError("its reader can't be limited")
     if os.geteuid() != 0:
         os.chdir(place)
         return place

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pyctrigger.errors import ManagerError
+from pyctrigger.packages.every import MANAGERS
 from pyctrigger.run.scope import database_reader as module
 from pyctrigger.run.scope.database_reader import TEXT, TEXTS, CopiedFiles, serve
 
@@ -54,27 +56,101 @@ ANSWERS: dict[str, tuple[str, bytes, dict[str, bytes] | None, bytes]] = {
 }
 
 
+def served(place: Path, manager: str, question: bytes = b"", *, account: int = 65534) -> bytes:
+    """Returns what a process answers that serves a manager in a place."""
+    place.chmod(0o755)
+    (place.parent / "asked").write_bytes(question)
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open(place.parent / "asked", os.O_RDONLY), 0)
+        os.dup2(theirs, 1)
+        try:
+            serve(manager, 5.5, account if os.geteuid() == 0 else 0, str(place))
+        finally:
+            os._exit(9)
+    os.close(theirs)
+    with open(ours, "rb") as answer:
+        found = answer.read()
+    assert 0 == os.waitpid(pid, 0)[1]
+    return found
+
+
 @pytest.mark.parametrize("case", ANSWERS)
 def test_what_is_answered(tmp_path: Path, case: str) -> None:
     """In a process of its own, with no rights left."""
     manager, question, texts, expected = ANSWERS[case]
     if texts is not None:
         copy(tmp_path, texts)
-    tmp_path.chmod(0o755)
-    (tmp_path.parent / "asked").write_bytes(question)
-    ours, theirs = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.dup2(os.open(tmp_path.parent / "asked", os.O_RDONLY), 0)
-        os.dup2(theirs, 1)
-        try:
-            serve(manager, 5.5, 65534 if os.geteuid() == 0 else 0, str(tmp_path))
-        finally:
-            os._exit(9)
-    os.close(theirs)
-    with open(ours, "rb") as answer:
-        assert expected == answer.read()
-    assert 0 == os.waitpid(pid, 0)[1]
+    assert expected == served(tmp_path, manager, question)
+
+
+def test_who_needs_no_database_needs_no_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some Pythons are built without."""
+    copy(tmp_path, DPKG)
+    monkeypatch.setitem(sys.modules, "sqlite3", None)
+    assert b"/usr/a.pyc\0\0done" == served(tmp_path, "dpkg")
+
+
+class Reporting:
+    """A manager whose paths say what its reader may do, and which was asked for them."""
+
+    def __init__(self, files: CopiedFiles) -> None:
+        self._files = files
+
+    def find_owned(self, paths: list[bytes] | None) -> list[tuple[bytes, str]]:
+        """What a reader has."""
+        assert paths is None
+        found: dict[str, Any] = {
+            "base": self._files._base,
+            "cwd": os.getcwd(),
+            "names": os.listdir(f"{self._files._base}/"),
+            "ids": (*os.getresuid(), *os.getresgid(), *os.getgroups()),
+            "limits": [
+                resource.getrlimit(each) for each in (resource.RLIMIT_NPROC, resource.RLIMIT_AS, resource.RLIMIT_CPU)
+            ],
+        }
+        return [(f"{name}: {value}".encode(), "p") for name, value in found.items()]
+
+
+class Failing(Reporting):
+    """A manager whose files make no sense."""
+
+    def find_owned(self, paths: list[bytes] | None) -> list[tuple[bytes, str]]:
+        """Nothing."""
+        raise ManagerError("/r/db can't be read: \udcff" + "x" * 400)
+
+
+@pytest.mark.parametrize("account", [65534, 0])
+def test_a_reader_has_no_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account: int) -> None:
+    """But to read what was copied. Root shuts it in there, as another account if it has one to spare."""
+    monkeypatch.setitem(MANAGERS, "reporting", Reporting)
+    copy(tmp_path, {})
+    is_root = os.geteuid() == 0
+    uid, gid = (account, account) if is_root else (os.geteuid(), os.getegid())
+    groups = [] if is_root and account else os.getgroups()
+    expected = {
+        "base": "" if is_root else str(tmp_path),
+        "cwd": "/" if is_root else str(tmp_path),
+        "names": [TEXTS],
+        "ids": (*[uid] * 3, *[gid] * 3, *groups),
+        "limits": [(1, 1), (200 << 20, 200 << 20), (6, 6)],
+    }
+    text = b"".join(f"{name}: {value}".encode() + b"\0\0" for name, value in expected.items())
+    assert text + b"done" == served(tmp_path, "reporting", account=account)
+
+
+def test_a_reader_without_limits_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could need all memory that there is."""
+    copy(tmp_path, DPKG)
+    monkeypatch.setattr(module, "bound", lambda *_: False)
+    assert b"trouble: its reader can't be limited" == served(tmp_path, "dpkg")
+
+
+def test_a_reason_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is text, whatever it names."""
+    monkeypatch.setitem(MANAGERS, "failing", Failing)
+    assert b"trouble: ?" + b"x" * 299 == served(tmp_path, "failing")
 
 
 #: What went wrong, and how it is described.
@@ -92,25 +168,43 @@ def test_what_is_said_of_trouble(error: BaseException, expected: str) -> None:
     assert expected == module._describe(error)
 
 
-def test_a_copied_database(tmp_path: Path) -> None:
-    """Is read, its log included, and isn't changed; afterwards no file can be opened."""
+#: Reads a copied database in this directory, by these seconds: what this code does with `found` is printed.
+READING = """if True:
+    import sys
+    sys.path[:] = {path!r}
+    from pyctrigger.run.scope.database_reader import CopiedFiles
+    with CopiedFiles({place!r}, {seconds}).open_database("/local.sqlite", ["packages"]) as found:
+        for act in ({acts}):
+            try:
+                print(act())
+            except Exception as error:
+                print(type(error).__name__, str(error).rpartition(" ")[2])
+"""
+NAMES = 'found.execute("select name from packages").fetchall()'
+OTHERS = 'found.execute("select name from others").fetchall()'
+LONG = 'found.execute("select 1 from packages a, packages b, packages c where instr(a.name, c.name) = 9").fetchall()'
+#: Seconds, what is done, and what is printed.
+READINGS: dict[str, tuple[float, list[str], list[str]]] = {
+    "in time": (
+        50,
+        [NAMES, "open('/dev/null')", OTHERS, LONG],
+        [str([(str(number),) for number in range(99)]), "OSError '/dev/null'", "DatabaseError prohibited", "[]"],
+    ),
+    "too long": (0, [LONG], ["OperationalError interrupted"]),
+}
+
+
+@pytest.mark.parametrize("case", READINGS)
+def test_a_copied_database(tmp_path: Path, case: str) -> None:
+    """Is read, and isn't changed; meanwhile no file can be opened."""
+    seconds, acts, expected = READINGS[case]
     with sqlite3.connect(tmp_path / "local.sqlite") as database:
         database.execute("create table packages (name)")
         database.execute("create table others (name)")
-        database.execute("insert into packages values ('p')")
+        database.executemany("insert into packages values (?)", [(str(number),) for number in range(99)])
     database.close()
-    program = f"""if True:
-        import sqlite3, sys
-        sys.path[:] = {sys.path!r}
-        from pyctrigger.run.scope.database_reader import CopiedFiles
-        with CopiedFiles({str(tmp_path)!r}, 5).open_database("/local.sqlite", ["packages"]) as found:
-            print(found.execute("select name from packages").fetchall())
-            for act in (lambda: open("/dev/null"), lambda: found.execute("select name from others").fetchall()):
-                try:
-                    act()
-                except Exception as error:
-                    print(type(error).__name__)
-    """
+    listed = "".join(f"lambda: {act}, " for act in acts)
+    program = READING.format(path=sys.path, place=str(tmp_path), seconds=seconds, acts=listed)
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
-    assert ["[('p',)]", "OSError", "DatabaseError"] == done.stdout.decode().split("\n")[:3]
+    assert expected == done.stdout.decode().splitlines()
     assert [tmp_path / "local.sqlite"] == list(tmp_path.iterdir())
