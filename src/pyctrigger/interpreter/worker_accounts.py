@@ -85,8 +85,8 @@ def _draw_ids() -> Iterator[int]:
 
 def _ids_with_entries() -> frozenset[int]:
     """Returns the ids that have an entry in /etc/passwd."""
-    with contextlib.suppress(OSError), open("/etc/passwd", encoding="utf-8", errors="replace") as file:
-        fields = [line.split(":") for line in file.read(1 << 24).splitlines()]
+    with contextlib.suppress(OSError), open("/etc/passwd", "rb") as file:
+        fields = [line.split(b":") for line in file.read().splitlines()]
         return frozenset(int(each[2]) for each in fields if len(each) > 2 and each[2].isdigit())
     return frozenset()
 
@@ -183,10 +183,10 @@ def _kill_all(uid: int, killer: int) -> None:
     os.setgroups([])
     os.setresgid(killer, killer, killer)
     os.setresuid(killer, uid, killer)
-    if os.getresuid() != (killer, uid, killer) or host <= 0:
+    if os.getresuid() != (killer, uid, killer):
         return
     try:
-        os.kill(host, 0)
+        os.kill(host, 0)  # 0 for a host that isn't seen from here means ourselves, and succeeds
     except PermissionError:
         pass
     else:

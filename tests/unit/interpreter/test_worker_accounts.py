@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,13 +55,20 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def run_as() -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
     """Starts a process under an id, which ends for the kernel when it ends: somebody waits for it."""
     with contextlib.ExitStack() as stack:
-
-        def start(uid: int) -> subprocess.Popen[bytes]:
-            command = ["/bin/sh", "-c", "trap '' TERM HUP; echo; exec sleep 15"]
+        #: The command runs this first; once it has ended it is waited for so many seconds later.
+        def start(uid: int, first: str = "trap '' TERM HUP", delay: float = 0.0) -> subprocess.Popen[bytes]:
+            command = ["/bin/sh", "-c", f"{first}; echo; exec sleep 15"]
             options: dict[str, Any] = {"user": uid, "group": uid, "extra_groups": [], "start_new_session": True}
             child = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, cwd="/", **options))
             stack.callback(child.kill)
-            threading.Thread(target=child.wait).start()
+
+            def wait() -> None:
+                if delay:
+                    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+                    time.sleep(delay)
+                child.wait()
+
+            threading.Thread(target=wait).start()
             assert child.stdout is not None
             child.stdout.readline()
             return child
@@ -111,6 +119,7 @@ def test_a_lease_is_a_locked_file(place: str, ids: list[int], drawn: Callable[..
     other_id = os.open(os.devnull, os.O_RDONLY)  # the number that its descriptor had
     leased.end()
     os.close(other_id)
+    assert before == len(os.listdir("/proc/self/fd"))
 
 
 def test_an_id_is_leased_once(place: str, ids: list[int], drawn: Callable[..., None]) -> None:
@@ -234,8 +243,14 @@ def test_an_id_with_a_process_isnt_drawn(ids: list[int], drawn: Callable[..., No
 
 @pytest.mark.parametrize(
     "text",
-    ["{id}", "x:y\nx:y:{id}", "x:y:{id}:0::/:/bin/sh", "\xff:x:{id}:0::/:/bin/sh\nx:y:none:0::/:"],
-    ids=["alone", "short", "whole", "no ASCII"],
+    [
+        "{id}",
+        "x:y\nx:y:{id}",
+        "x:y:{id}:0::/:/bin/sh",
+        "\xff:x:{id}:0::/:/bin/sh\nx:y:none:0::/:",
+        "x:y:\xb2:0\nx:y:{id}",
+    ],
+    ids=["alone", "short", "whole", "no ASCII", "no ASCII digit"],
 )
 def test_a_small_id_with_an_entry_isnt_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: list[int], drawn: Callable[..., None], text: str
@@ -245,9 +260,9 @@ def test_a_small_id_with_an_entry_isnt_drawn(
     passwd = tmp_path / "passwd"
     passwd.write_bytes(text.format(id=small).encode("latin-1"))
 
-    def open_other(path: str, **options: Any) -> Any:
+    def open_other(path: str, mode: str) -> Any:
         assert "/etc/passwd" == path
-        return open(passwd, **options)
+        return open(passwd, mode)
 
     monkeypatch.setattr(module, "open", open_other, raising=False)
     drawn(small, ids[0])
@@ -259,6 +274,17 @@ def test_a_small_id_with_an_entry_isnt_drawn(
     leased = lease(None)
     assert leased is not None
     assert small == leased.account.uid
+
+
+def test_a_large_id_needs_no_look_at_entries(monkeypatch: pytest.MonkeyPatch, drawn: Callable[..., None]) -> None:
+    """No convention gives it to anybody."""
+    monkeypatch.setattr(module, "can_become", lambda _: True)
+    monkeypatch.setattr(module, "_ids_with_entries", lambda: pytest.fail("it was looked at"))
+    first = FREE_IDS[0][0]
+    drawn(first)
+    leased = lease(None)
+    assert leased is not None
+    assert first == leased.account.uid
 
 
 def test_entries_are_those_of_the_system() -> None:
@@ -296,6 +322,53 @@ def test_what_runs_under_a_lease_ends_with_it(
     child.wait(5)
     assert (False, True, []) == (module._has_processes(ids[0]), module._has_processes(ids[1]), names_in(place))
     assert other.poll() is None
+
+
+@pytest.mark.parametrize("error", [None, ProcessLookupError, PermissionError])
+def test_what_takes_a_moment_to_end_is_waited_for(
+    place: str,
+    ids: list[int],
+    drawn: Callable[..., None],
+    run_as: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[OSError] | None,
+) -> None:
+    """And killed once more, where a system says that there was nothing to kill, or nothing that it may."""
+    drawn(ids[0])
+    leased = lease(place)
+    assert leased is not None
+    child, real, failed = run_as(ids[0], delay=0.1), os.kill, list[int]()
+
+    def kill(pid: int, number: int) -> None:
+        if pid == -1 and error is not None and not failed:
+            failed.append(number)
+            raise error
+        real(pid, number)
+
+    drawn(ids[2])
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", kill)
+        leased.end()
+    assert [] == names_in(place)
+    assert child.wait(5) is not None
+
+
+@pytest.mark.parametrize("host", ["itself", "theirs"])
+def test_who_might_kill_everything_kills_nothing(
+    place: str, ids: list[int], drawn: Callable[..., None], run_as: Any, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Whoever may signal its host has a capability left; a host that isn't seen from there proves nothing."""
+    drawn(ids[0])
+    leased = lease(place)
+    assert leased is not None
+    child = run_as(ids[0], ":")
+    drawn(ids[1])
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getppid", lambda: child.pid if host == "theirs" else 0)
+        leased.end()
+    assert [f"{ids[0]}.account"] == names_in(place)
+    time.sleep(0.02)
+    assert child.poll() is None
 
 
 @pytest.mark.parametrize("draws", [(), (0,)])
