@@ -59,7 +59,7 @@ def look_as_others(look: Callable[[Observer], _Found], observer: Observer) -> _F
         if places_met() == before:
             raise
     try:
-        return act_as_others(lambda _: look(Observer()), observer)
+        return act_as_others(lambda _: look(Observer()))
     except NoProcessError as error:
         raise RefusedError(
             f"others may rename there, and no process can act as they do ({error})",
@@ -74,7 +74,6 @@ class Relay(Observer):
         self._channel = channel
         self._waiting: list[tuple[Any, ...]] = []
         self._since = 0.0
-        self._kept: list[int] = []
         self.is_watched = observer.is_watched
         for name, method in vars(Observer).items():
             if callable(method) and getattr(type(observer), name) is not method:
@@ -98,10 +97,9 @@ class Relay(Observer):
         """Have the parent take the lock, and keep it as well. Returns whether another process had it meanwhile."""
         self.send("enter")
         self.flush()
-        answer, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+        answer, *_ = socket.recv_fds(self._channel, 1, 1)  # the lock's descriptor stays open
         if not answer:
             raise EOFError  # the parent has ended, and we end with it
-        self._kept += descriptors
         return answer != _UNCHANGED
 
 
