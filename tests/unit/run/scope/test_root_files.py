@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from children import in_child, require_own_mounts
 from pyctrigger.errors import ManagerError
 from pyctrigger.interpreter.patience import Patience
 from pyctrigger.packages.databases import Files, Source
@@ -183,6 +185,50 @@ def test_a_database_with_a_transaction_that_isnt_done(root: Path, copied: Copied
             files.ask_reader("dpkg", sources, None)
 
 
+def test_a_database_that_is_replaced_meanwhile(root: Path, copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is copied once more; nothing of the longer one is left."""
+    real, tries = module._create, list[str]()
+    time.sleep(0.03)
+
+    def create(path: str) -> Any:
+        if path.endswith("one"):
+            tries.append(path)
+            if len(tries) == 1:
+                (root / "db/new").write_text("abc")
+                (root / "db/new").rename(root / "db/one")
+        return real(path)
+
+    monkeypatch.setattr(module, "_create", create)
+    RootFiles(str(root)).ask_reader("dpkg", [Source("database", "/db/one")], None)
+    assert ((0o666, b"abc"), 2) == (copied.files["db/one"], len(tries))
+
+
+#: What is mounted, and what is read.
+ENTERED: list[tuple[str, Source]] = [
+    ("db/info/a.list", Source("files", "/db/info", ".list")),
+    ("db/local/p-1", Source("files", "/db/local", "/files")),
+    ("db/local/p-1/files", Source("files", "/db/local", "/files")),
+]
+
+
+@pytest.mark.parametrize(("place", "source"), ENTERED)
+def test_mounts_are_not_entered(root: Path, copied: Copied, place: str, source: Source) -> None:
+    """They are meant for who is inside the root; one may never answer."""
+    require_own_mounts()
+    other = root.parent / "other"
+    (other / "files").parent.mkdir()
+    (other / "files").write_text("theirs")
+
+    def ask() -> Any:
+        over = other if (root / place).is_dir() else other / "files"
+        subprocess.run(["mount", "--bind", over, root / place], check=True)
+        with pytest.raises(ManagerError) as caught:
+            RootFiles(str(root)).ask_reader("dpkg", [source], None)
+        return caught.value.message
+
+    assert f"{root}{source.path} can't be read: {os.strerror(errno.EXDEV)}" == in_child(ask, own_mounts=True)
+
+
 def test_a_database_that_never_rests(root: Path, copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is tried three times."""
     real, tries = module._create, list[str]()
@@ -204,6 +250,7 @@ def test_whose_databases_are_read_by_a_child(root: str | None, is_foreign: bool)
     """Not this system's own."""
     found = files_of(root)
     assert (RootFiles if is_foreign else Files) is type(found)
+    assert f"{'/r' if is_foreign else ''}/db" == found.describe("/db")
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
@@ -265,18 +312,17 @@ def test_which_answers_are_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("bound", "most", "is_believed"), [("_MOST_PATHS", 1, True), ("_MOST_PATHS", 0, False), ("_MOST_BYTES", 12, True)]
+    ("bound", "most", "paths"), [("_MOST_PATHS", 1, 1), ("_MOST_PATHS", 3, 3), ("_MOST_BYTES", 12, 1)]
 )
 def test_an_answer_has_bounds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, most: int, is_believed: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, most: int, paths: int
 ) -> None:
     """Of its bytes, and of the paths in it."""
     monkeypatch.setattr(module, bound, most)
     monkeypatch.setattr(module, "_PIECE", 5)
-    reader_that_says(b"/a.pyc\0\0done", tmp_path, monkeypatch)
-    if is_believed:
-        assert [(b"/a.pyc", b"")] == read_copies("pkg", None, str(tmp_path), Patience(5))
-        monkeypatch.setattr(module, bound, most - 1)
+    reader_that_says(b"/a.pyc\0\0" * paths + b"done", tmp_path, monkeypatch)
+    assert [(b"/a.pyc", b"")] * paths == read_copies("pkg", None, str(tmp_path), Patience(5))
+    monkeypatch.setattr(module, bound, most - 1)
     with pytest.raises(ReaderError, match=r"^its answer is too long$"):
         read_copies("pkg", None, str(tmp_path), Patience(5))
 
@@ -284,7 +330,8 @@ def test_an_answer_has_bounds(
 def test_a_reader_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is killed."""
 
-    def start(*_: Any, **options: Any) -> Any:
+    def start(_: str, arguments: tuple[Any, ...], **options: Any) -> Any:
+        assert 0 == arguments[2]  # no account was to be had
         return subprocess.Popen(["sleep", "60"], **options)
 
     monkeypatch.setattr(module, "start_own", start)
@@ -293,6 +340,37 @@ def test_a_reader_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatc
     with pytest.raises(ReaderError, match=r"^it takes too long$"):
         read_copies("pkg", None, str(tmp_path), Patience(0.1))
     assert time.monotonic() - began < 30
+
+
+class Kept:
+    """The patience with a process that is kept waiting: there is always some left."""
+
+    def __init__(self) -> None:
+        self.followed: list[int] = []
+
+    @property
+    def left(self) -> float:
+        """A moment."""
+        return 0.01
+
+    def follow(self, process: int) -> None:
+        """It is this one."""
+        self.followed.append(process)
+
+
+def test_a_reader_that_is_kept_waiting_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own patience says how long."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(*_: Any, **options: Any) -> Any:
+        children.append(subprocess.Popen(["/bin/sh", "-c", "sleep 0.1; printf done"], **options))
+        return children[0]
+
+    monkeypatch.setattr(module, "start_own", start)
+    monkeypatch.setattr(module, "lease", lambda directory: None)
+    patience: Any = Kept()
+    assert [] == read_copies("pkg", None, str(tmp_path), patience)
+    assert [child.pid for child in children] == patience.followed
 
 
 def test_all_questions_about_a_root_share_their_time(
@@ -322,7 +400,8 @@ def test_what_killed_hosts_left_is_removed(root: Path, copied: Copied, monkeypat
     above = root.parent / "above"
     for name in ("pyctrigger-databases-x/root", "pyctrigger-other/root"):
         (above / name).mkdir(parents=True)
+    (above / "pyctrigger-databases-file").touch()
     real = module._sweep
     monkeypatch.setattr(module, "_sweep", lambda _: real(str(above)))
     RootFiles(str(root)).ask_reader("dpkg", [Source("file", "/db/one")], None)
-    assert ["pyctrigger-other"] == os.listdir(above)
+    assert ["pyctrigger-databases-file", "pyctrigger-other"] == sorted(os.listdir(above))
