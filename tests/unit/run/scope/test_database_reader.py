@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sqlite3
@@ -103,6 +104,7 @@ class Reporting:
         assert paths is None
         found: dict[str, Any] = {
             "base": self._files._base,
+            "seconds": self._files._seconds,
             "cwd": os.getcwd(),
             "names": os.listdir(f"{self._files._base}/"),
             "ids": (*os.getresuid(), *os.getresgid(), *os.getgroups()),
@@ -131,6 +133,7 @@ def test_a_reader_has_no_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     groups = [] if is_root and account else os.getgroups()
     expected = {
         "base": "" if is_root else str(tmp_path),
+        "seconds": 5.5,
         "cwd": "/" if is_root else str(tmp_path),
         "names": [TEXTS],
         "ids": (*[uid] * 3, *[gid] * 3, *groups),
@@ -168,43 +171,48 @@ def test_what_is_said_of_trouble(error: BaseException, expected: str) -> None:
     assert expected == module._describe(error)
 
 
-#: Reads a copied database in this directory, by these seconds: what this code does with `found` is printed.
-READING = """if True:
-    import sys
-    sys.path[:] = {path!r}
-    from pyctrigger.run.scope.database_reader import CopiedFiles
-    with CopiedFiles({place!r}, {seconds}).open_database("/local.sqlite", ["packages"]) as found:
-        for act in ({acts}):
-            try:
-                print(act())
-            except Exception as error:
-                print(type(error).__name__, str(error).rpartition(" ")[2])
-"""
 NAMES = 'found.execute("select name from packages").fetchall()'
 OTHERS = 'found.execute("select name from others").fetchall()'
-LONG = 'found.execute("select 1 from packages a, packages b, packages c where instr(a.name, c.name) = 9").fetchall()'
-#: Seconds, what is done, and what is printed.
-READINGS: dict[str, tuple[float, list[str], list[str]]] = {
-    "in time": (
-        50,
-        [NAMES, "open('/dev/null')", OTHERS, LONG],
-        [str([(str(number),) for number in range(99)]), "OSError '/dev/null'", "DatabaseError prohibited", "[]"],
-    ),
-    "too long": (0, [LONG], ["OperationalError interrupted"]),
-}
+LONG = "select 1 from packages a, packages b, packages c where instr(a.name, c.name) = 9"
 
 
-@pytest.mark.parametrize("case", READINGS)
-def test_a_copied_database(tmp_path: Path, case: str) -> None:
-    """Is read, and isn't changed; meanwhile no file can be opened."""
-    seconds, acts, expected = READINGS[case]
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A directory with a copied database."""
     with sqlite3.connect(tmp_path / "local.sqlite") as database:
         database.execute("create table packages (name)")
         database.execute("create table others (name)")
         database.executemany("insert into packages values (?)", [(str(number),) for number in range(99)])
     database.close()
-    listed = "".join(f"lambda: {act}, " for act in acts)
-    program = READING.format(path=sys.path, place=str(tmp_path), seconds=seconds, acts=listed)
+    return tmp_path
+
+
+def test_a_copied_database(copied: Path) -> None:
+    """Is read, and isn't changed; meanwhile no file can be opened."""
+    program = f"""if True:
+        import sqlite3, sys
+        sys.path[:] = {sys.path!r}
+        from pyctrigger.run.scope.database_reader import CopiedFiles
+        with CopiedFiles({str(copied)!r}, 5).open_database("/local.sqlite", ["packages"]) as found:
+            for act in (lambda: {NAMES}, lambda: open("/dev/null"), lambda: {OTHERS}):
+                try:
+                    print(act())
+                except Exception as error:
+                    print(type(error).__name__)
+    """
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
-    assert expected == done.stdout.decode().splitlines()
-    assert [tmp_path / "local.sqlite"] == list(tmp_path.iterdir())
+    names = [(str(number),) for number in range(99)]
+    assert [str(names), "OSError", "DatabaseError"] == done.stdout.decode().splitlines()
+    assert [copied / "local.sqlite"] == list(copied.iterdir())
+
+
+@pytest.mark.parametrize(("seconds", "is_enough"), [(50, True), (0, False)])
+def test_a_question_has_its_time(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, is_enough: bool
+) -> None:
+    """Of the processor."""
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # or this process could open no more files
+    asked = CopiedFiles(str(copied), seconds).open_database("/local.sqlite", ["packages"])
+    ends: Any = contextlib.nullcontext() if is_enough else pytest.raises(ManagerError, match="interrupted")
+    with ends, asked as found, contextlib.closing(found):
+        assert [] == found.execute(LONG).fetchall()
