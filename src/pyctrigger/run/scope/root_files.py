@@ -56,7 +56,7 @@ _LONGEST_PACKAGE = 512
 
 
 class ReaderError(Exception):
-    """The child gives no answer, or none that can be believed; the text says why."""
+    """Databases can't be copied, or the child gives no answer that can be believed; the text says why."""
 
 
 def files_of(root: str | None) -> Files:
@@ -116,7 +116,7 @@ class _Copies:
         self._left = _MOST_OF_TEXTS
 
     def take(self, source: Source) -> None:
-        """Raises OSError and ManagerError."""
+        """Raises OSError and ReaderError."""
         if source.kind == "database":
             self._take_database(source.path)
         elif source.kind == "file":
@@ -130,7 +130,7 @@ class _Copies:
         with os.scandir(directory) as entries:
             for count, entry in enumerate(entries):
                 if count >= _MOST_NAMES:
-                    raise OSError(errno.EFBIG, f"it has more than {_MOST_NAMES} names")
+                    raise ReaderError(f"it has more than {_MOST_NAMES} names")
                 self._check_clock()
                 if source.ending.startswith("/"):
                     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -154,7 +154,7 @@ class _Copies:
             if self._is_copied(path):
                 return
             time.sleep(2 * _TICK / 1e9)
-        raise OSError(errno.EBUSY, "it changes while it is read")
+        raise ReaderError("it changes while it is read")
 
     def _is_copied(self, path: str) -> bool:
         """Whether neither the database nor its log changed meanwhile: one without the other answers wrongly."""
@@ -163,7 +163,7 @@ class _Copies:
             opened = self._open_database(path, stack)
             before = _stamps(opened)
             if "-journal" in opened and os.pread(opened["-journal"], len(_HOT), 0) == _HOT:
-                raise OSError(errno.EBUSY, "a transaction isn't done")
+                raise ReaderError("a transaction isn't done")
             for ending in ("", "-wal"):
                 if ending in opened:
                     self._make_directories(os.path.dirname(path))
@@ -189,10 +189,10 @@ class _Copies:
         return opened
 
     def _read(self, descriptor: int, most: int) -> Iterator[bytes]:
-        """Yields the contents of an open file. Raises OSError, also where they are more than `most` bytes."""
+        """Yields the contents of an open file. Raises OSError, and ReaderError for more than `most` bytes."""
         size, offset = regular_status(descriptor).st_size, 0
         if size > most:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            raise ReaderError(os.strerror(errno.EFBIG))
         while offset < size and (piece := os.pread(descriptor, min(_PIECE, size - offset), offset)):
             yield piece
             offset += len(piece)
@@ -206,7 +206,7 @@ class _Copies:
 
     def _check_clock(self) -> None:
         if not self._patience.left:
-            raise TimeoutError(errno.ETIMEDOUT, "it takes too long")
+            raise ReaderError("it takes too long")
 
 
 def _create(path: str) -> BinaryIO:

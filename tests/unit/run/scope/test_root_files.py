@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from acting import ANN, with_rights_of
 from children import in_child, require_own_mounts
 from pyctrigger.errors import ManagerError
 from pyctrigger.interpreter.patience import Patience
@@ -22,6 +24,7 @@ from pyctrigger.run.scope import root_files as module
 from pyctrigger.run.scope.database_reader import TEXT, TEXTS
 from pyctrigger.run.scope.root_files import ReaderError, RootFiles, files_of, read_copies
 from pyctrigger.state.locations import lock_directory
+from unit.interpreter.made_up import open_way_to
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -55,6 +58,7 @@ class Copied:
         self.files: dict[str, tuple[int, bytes]] = {}
         self.directories: set[int] = set()
         self.answer: list[tuple[bytes, bytes]] = [(b"/a.pyc", b"")]
+        self.asked: list[Collection[bytes] | None] = []
         self.private = ""
 
     def __call__(
@@ -62,6 +66,7 @@ class Copied:
     ) -> list[tuple[bytes, bytes]]:
         assert (manager, True) == ("dpkg", patience.left > 0)
         self.private = private
+        self.asked.append(paths)
         place = Path(private, "root")
         rest = (place / TEXTS).read_bytes()
         while rest:
@@ -103,6 +108,20 @@ def test_texts_are_copied_into_one_file(root: Path, copied: Copied, source: Sour
     assert 0o666 == copied.files[TEXTS][0]
     assert not os.path.lexists(copied.private)
     assert before == len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("link", ["db/info/c.list", "db/local/r-1", "db/local/s-1/files"])
+def test_links_in_a_root_are_not_followed(root: Path, copied: Copied, link: str) -> None:
+    """They may lead anywhere."""
+    elsewhere = root.parent / "elsewhere"
+    (elsewhere / "p").mkdir(parents=True)
+    (elsewhere / "p/files").write_text("nobody's")
+    (root / link).parent.mkdir(exist_ok=True)
+    (root / link).symlink_to(elsewhere / ("p" if link.endswith("-1") else "p/files"))
+    directory, ending = ("/db/info", ".list") if "info" in link else ("/db/local", "/files")
+    with contextlib.suppress(ManagerError):  # some kernels take a link for what is no directory
+        RootFiles(str(root)).ask_reader("dpkg", [Source("files", directory, ending)], None)
+    assert b"nobody's" not in copied.texts.values()
 
 
 def test_about_no_path_nobody_is_asked(root: Path) -> None:
@@ -155,6 +174,22 @@ def test_what_reaches_a_bound_is_copied(
     files.ask_reader("dpkg", [Source("database", "/db/one")], None)
     assert (0o666, b"first") == copied.files["db/one"]
     assert {0o711} == copied.directories
+
+
+def test_what_grows_meanwhile_is_copied_as_it_was(root: Path, copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read is bounded."""
+
+    class Growing:
+        @property
+        def left(self) -> float:
+            with open(root / "db/one", "a") as file:
+                file.write("more")
+            return 5.0
+
+    monkeypatch.setattr(module, "_PIECE", 3)
+    monkeypatch.setattr(module, "Patience", lambda _: Growing())
+    RootFiles(str(root)).ask_reader("dpkg", [Source("file", "/db/one")], None)
+    assert {"/db/one": b"first"} == copied.texts
 
 
 def test_a_database_is_copied_with_its_log(root: Path, copied: Copied) -> None:
@@ -245,12 +280,39 @@ def test_a_database_that_never_rests(root: Path, copied: Copied, monkeypatch: py
     assert 3 == len(tries)
 
 
+def test_a_database_that_is_too_young(root: Path, copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """May change unseen: it is waited for, until a change would show."""
+    waits: list[float] = []
+    monkeypatch.setattr(module, "_TICK", 3_600_000_000_000)
+    monkeypatch.setattr(time, "sleep", waits.append)
+    with pytest.raises(ManagerError, match="/db/one can't be read: it changes while it is read"):
+        RootFiles(str(root)).ask_reader("dpkg", [Source("database", "/db/one")], None)
+    assert [7200.0] * 3 == waits
+
+
+def test_a_database_that_comes_to_rest(root: Path, copied: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is copied as it is then; nothing of an earlier attempt is left."""
+    real, log = module._create, root / "db/one-wal"
+
+    def create(path: str) -> Any:
+        if log.exists() and path.endswith("wal"):
+            log.unlink()
+            (root / "db/one").write_text("one")
+        return real(path)
+
+    log.write_text("log")
+    monkeypatch.setattr(module, "_create", create)
+    RootFiles(str(root)).ask_reader("dpkg", [Source("database", "/db/one")], None)
+    assert {TEXTS: (0o666, b""), "db/one": (0o666, b"one")} == copied.files
+
+
 @pytest.mark.parametrize(("root", "is_foreign"), [(None, False), ("/", False), ("/r", True)])
 def test_whose_databases_are_read_by_a_child(root: str | None, is_foreign: bool) -> None:
     """Not this system's own."""
     found = files_of(root)
     assert (RootFiles if is_foreign else Files) is type(found)
     assert f"{'/r' if is_foreign else ''}/db" == found.describe("/db")
+    assert ("/r/x" if is_foreign else "/x") == found.describe("/x")
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
@@ -296,6 +358,7 @@ def reader_that_says(answer: bytes, place: Path, monkeypatch: pytest.MonkeyPatch
 def test_which_answers_are_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     """Those that an honest reader gives."""
     paths, answer, expected = ANSWERS[case]
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")  # as a variable of the environment could have it
     started = reader_that_says(answer, tmp_path, monkeypatch)
     before = len(os.listdir("/proc/self/fd"))
     if isinstance(expected, str):
@@ -325,6 +388,45 @@ def test_an_answer_has_bounds(
     monkeypatch.setattr(module, bound, most - 1)
     with pytest.raises(ReaderError, match=r"^its answer is too long$"):
         read_copies("pkg", None, str(tmp_path), Patience(5))
+
+
+def test_the_paths_of_an_answer_are_counted_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else is wrong with it."""
+    monkeypatch.setattr(module, "_MOST_PATHS", 1)
+    reader_that_says(b"/a.pyc\0\0b\0done", tmp_path, monkeypatch)
+    with pytest.raises(ReaderError, match=r"^its answer is too long$"):
+        read_copies("pkg", None, str(tmp_path), Patience(5))
+
+
+class Waits:
+    """A patience that lasts longer than it first seems, and knows whom it follows."""
+
+    def __init__(self) -> None:
+        self._left = [5.0, 0.001]
+        self.followed: list[int] = []
+
+    @property
+    def left(self) -> float:
+        return self._left.pop(0) if self._left else 5.0
+
+    def follow(self, process: int) -> None:
+        self.followed.append(process)
+
+
+def test_a_reader_that_is_kept_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is waited for longer. Without an account to lend it has the host's."""
+    children: list[Any] = []
+    patience: Any = Waits()
+
+    def start(name: str, arguments: tuple[Any, ...], **options: Any) -> Any:
+        assert ("pkg", 0) == (arguments[0], arguments[2])
+        children.append(subprocess.Popen(["/bin/sh", "-c", "sleep 0.1; printf done"], **options))
+        return children[0]
+
+    monkeypatch.setattr(module, "start_own", start)
+    monkeypatch.setattr(module, "lease", lambda directory: None)
+    assert [] == read_copies("pkg", None, str(tmp_path), patience)
+    assert [children[0].pid] == patience.followed
 
 
 def test_a_reader_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,7 +491,7 @@ def test_all_questions_about_a_root_share_their_time(
     with pytest.raises(ManagerError):
         files.ask_reader("dpkg", [Source("files", "/db/absent")], None)
     files.ask_reader("dpkg", [Source("file", "/db/one")], None)
-    assert [5.0, 4.0, 3.0] == given
+    assert ([5.0, 4.0, 3.0], [[b"/a"], None]) == (given, copied.asked)
     reader_that_says(b"done", tmp_path, monkeypatch)
     with pytest.raises(ReaderError, match=r"^it takes too long$"):
         read_copies("pkg", None, str(tmp_path), OVER)
@@ -405,3 +507,19 @@ def test_what_killed_hosts_left_is_removed(root: Path, copied: Copied, monkeypat
     monkeypatch.setattr(module, "_sweep", lambda _: real(str(above)))
     RootFiles(str(root)).ask_reader("dpkg", [Source("file", "/db/one")], None)
     assert ["pyctrigger-databases-file", "pyctrigger-other"] == sorted(os.listdir(above))
+
+
+@pytest.mark.usefixtures("as_root")
+def test_what_cant_be_removed_is_left(tmp_path: Path) -> None:
+    """And no longer held, for who can."""
+    names = [f"pyctrigger-databases-{name}" for name in "abc"]
+    for name in names:
+        (tmp_path / name / "root/db").mkdir(parents=True)
+    for path in [tmp_path, *tmp_path.rglob("*")]:
+        os.chown(path, ANN, ANN)
+    (tmp_path / names[1] / "root").chmod(0)
+    open_way_to(tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+    with with_rights_of(ANN):
+        module._sweep(str(tmp_path))
+    assert ([names[1]], before) == (os.listdir(tmp_path), len(os.listdir("/proc/self/fd")))
