@@ -52,8 +52,11 @@ def main():
         return code
     except Exception as error:  # noqa: BLE001 - as in pyctrigger/__main__.py: of torn bytecode even a TypeError
         reason = "%s: %s" % (type(error).__name__, error)
-        sys.stderr.write("pyctrigger: can't load its own modules: %s; try again, or install it anew\n" % reason)
-        return 0 if "--hook" in sys.argv else 70
+        is_hook = "--hook" in sys.argv
+        advice = "pyctrigger did not run; once that is mended: pyctrigger repair"
+        advice = advice if is_hook else "try again, or install it anew"
+        sys.stderr.write("pyctrigger: can't load its own modules: %s; %s\n" % (reason, advice))
+        return 0 if is_hook else 70
 
 
 def lacks_own_bytecode():

@@ -56,8 +56,11 @@ def main() -> int:
         return run()  # the verb's module, too, may be one that can't be loaded
     except Exception as error:  # noqa: BLE001 - of torn bytecode even a TypeError
         reason = f"{type(error).__name__}: {error}"
-        sys.stderr.write(f"pyctrigger: can't load its own modules: {reason}; try again, or install it anew\n")
-        return 0 if "--hook" in sys.argv else 70
+        is_hook = "--hook" in sys.argv
+        advice = "pyctrigger did not run; once that is mended: pyctrigger repair"  # as hooks say of any other failure
+        advice = advice if is_hook else "try again, or install it anew"
+        sys.stderr.write(f"pyctrigger: can't load its own modules: {reason}; {advice}\n")
+        return 0 if is_hook else 70
 
 
 def _restrict_search_path() -> None:
