@@ -86,7 +86,7 @@ def _draw_ids() -> Iterator[int]:
 def _ids_with_entries() -> frozenset[int]:
     """Returns the ids that have an entry in /etc/passwd."""
     with contextlib.suppress(OSError), open("/etc/passwd", "rb") as file:
-        fields = [line.split(b":") for line in file.read().splitlines()]
+        fields = [line.split(b":") for line in file.read(1 << 24).splitlines()]
         return frozenset(int(each[2]) for each in fields if len(each) > 2 and each[2].isdigit())
     return frozenset()
 

@@ -170,7 +170,8 @@ class Agenda:
         try:
             request = own.replaying(first.options, paths=union((), entries), event=first.event)
             if request.scope.prefixes and self._target.prefix is None:
-                raise UsageError(f"{', '.join(request.scope.prefixes)} has a journal of its own")
+                prefixes = ", ".join(request.scope.prefixes)
+                raise UsageError(f"{prefixes} has a journal of its own", hint="name it with --prefix")
             request = self._under_own_name(request)
             assignment = Assignment.of(find_target(self._target.interpreter, request, operation.settings), request)
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:

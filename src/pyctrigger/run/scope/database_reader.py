@@ -78,7 +78,7 @@ def serve(manager_name: str, seconds: float, account: int, place: str) -> NoRetu
         import sqlite3  # noqa: F401
     with open(0, "rb") as question, open(1, "wb") as answer:
         try:
-            wanted = question.read()
+            wanted = question.read(_MEMORY)
             paths = wanted.split(b"\0") if wanted else None
             manager = MANAGERS[manager_name](CopiedFiles(give_up_rights(account, place, seconds), seconds))
             for path, package in manager.find_owned(paths):
