@@ -59,7 +59,7 @@ def test_our_own_python_has_nothing_of_the_callers(tmp_path: Path, monkeypatch: 
         signal.signal(signal.SIGUSR1, handler)
 
     own = [signal.SIGPIPE, signal.SIGXFSZ]  # Python's
-    place = [True, "/", ["HOME", "LC_ALL", "PATH"], [package, *others]]
+    place = [True, "/", ["HOME", "LC_ALL", "PATH", "PYPY_GC_NURSERY"], [package, *others]]
     assert [["\udcff", 1, None], own, [], *place] == json.loads(said)
 
 
@@ -100,7 +100,7 @@ USUAL: dict[str, Any] = {
     "warn": ["ignore"],
     "arguments": [],
     "has_relative": False,
-    "env": {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/"},
+    "env": {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "HOME": "/", "PYPY_GC_NURSERY": "4M"},
     "cwd": "/",
     "ids": OUR_IDS,
     "groups": sorted(os.getgroups()),
