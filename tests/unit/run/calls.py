@@ -370,7 +370,8 @@ def public(as_root: None, newest: Any) -> Iterator[Caller]:
 @pytest.fixture
 def anns(as_root: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """Calls for Ann, with an interpreter that she can start, about a tree of root's with a compiled `q/b.py`."""
-    found = [each.path for each in find_interpreters() if _is_everybodys(each.path)]
+    cpythons = [each.path for each in find_interpreters() if each.implementation == "cpython"]
+    found = [path for path in cpythons if _is_everybodys(path)]
     if not found:
         absent("no interpreter that everybody may start")
     with public_directory() as top:
