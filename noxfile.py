@@ -137,6 +137,7 @@ def mutants(session: nox.Session) -> None:
     install_locked(session, "mutants", "test")
     memory = MEMORY if os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="mutants-", dir=memory) as copy, session.chdir(copy):
+        Path(copy).chmod(0o755)  # some tests are other accounts
         for name in ("src", "tests", "hooks", "pyproject.toml"):
             session.run("cp", "-R", str(CHECKOUT / name), name, external=True)
         settings = Path("pyproject.toml").read_text(encoding="utf-8")
