@@ -112,7 +112,7 @@ def test_slow_sources_of_all_owners_have_a_time_together(tmp_path: Path) -> None
     """And those of another run have theirs."""
     slow, settings = b"time.sleep(0.03); compiled(b'code', 30_000)", Settings(file_timeout=0.02)
     with workers_of(tmp_path, settings) as workers:
-        answers = [answer for _, answer in workers.pool_for(7).map(map(job, repeat(slow, 9)))]
+        answers = [answer for _, answer in workers.pool_for(7).map(map(job, repeat(slow, 40)))]
         assert [UNTRIED] * 2 == [answers[-1], workers.pool_for(8).ask(job(COMPILES))]
     with workers_of(tmp_path, settings) as workers:
         assert [b"code"] == bodies(workers.pool_for(8).ask(job(COMPILES)))
