@@ -157,7 +157,7 @@ def mutants(session: nox.Session) -> None:
 
 
 def drawn(count: int, seed: int) -> list[str]:
-    """Returns the names of so many mutants, drawn from all that were made, but for those that end whoever tries them."""
+    """Returns the names of so many mutants, drawn from all that were made and that don't end whoever tries them."""
     made = [json.loads(path.read_text(encoding="utf-8")) for path in Path("mutants").rglob("*.meta")]
     names = sorted(name for each in made for name in each["exit_code_by_key"] if not re.search(DEADLY, name))
     return random.Random(seed).sample(names, count)  # noqa: S311 - nothing secret
