@@ -46,7 +46,7 @@ def test_a_file_is_read_whole_or_not_at_all(
                 read_regular(path, largest, above)
             assert errno.EFBIG == caught.value.errno
     os.close(directory)
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("grown", [b"", b"more"])

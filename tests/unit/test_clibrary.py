@@ -90,7 +90,7 @@ def test_directories_are_opened_inside(root: Path, path: str) -> None:
     found = os.fstat(descriptor)
     os.close(descriptor)
     assert (root / DIRECTORIES[path]).stat().st_ino == found.st_ino
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 #: Paths of files, and what is read there; or what is wrong with them.
@@ -124,7 +124,7 @@ def test_files_are_opened_inside(root: Path, path: str) -> None:
         descriptor = open_file(root, path)
         assert expected == os.read(descriptor, 100)
         os.close(descriptor)
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.usefixtures("opened")

@@ -199,7 +199,7 @@ def test_what_a_child_starts_with(public: str, tells: int, name: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
     told = tell(public, **{**given, "keep": [tells] if given.get("keep") else []})
     assert {**USUAL, "rename": confined(error_of_rename), **changes} == told
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.usefixtures("as_root", "tells")
@@ -248,7 +248,7 @@ def test_what_cant_be_started(tmp_path: Path, name: str, given: Rights, problem:
     with pytest.raises(InterpreterError) as caught:
         start(f"{tmp_path}/{name}", "probe", rights=given)
     assert (f"{tmp_path}/{name} can't be started{problem}", hint) == (caught.value.message, caught.value.hint)
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_files_of_all_programs_are_there() -> None:

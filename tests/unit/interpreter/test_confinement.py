@@ -111,7 +111,7 @@ def test_all_threads_have_one_network() -> None:
     """Made once, and kept by a descriptor."""
     before = len(os.listdir("/proc/self/fd")) + 1
     assert 1 == len({confined(lambda _: os.readlink("/proc/thread-self/ns/net")) for _ in range(3)})
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("error", [OSError(5, "no"), KeyboardInterrupt(), ValueError("x")])

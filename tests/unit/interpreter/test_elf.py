@@ -121,4 +121,4 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
     for data, _ in FILES.values():
         needs(tmp_path / "file", data)
     read_needs(str(tmp_path))
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before

@@ -333,7 +333,7 @@ def test_what_starts_is_a_python_or_an_error(
         with pytest.raises(InterpreterError) as caught:
             probe(path, timeout=timeout)
         assert f"{path} {problem}" == caught.value.message
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 

@@ -119,7 +119,7 @@ def test_a_lease_is_a_locked_file(place: str, ids: list[int], drawn: Callable[..
     other_id = os.open(os.devnull, os.O_RDONLY)  # the number that its descriptor had
     leased.end()
     os.close(other_id)
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_an_id_is_leased_once(place: str, ids: list[int], drawn: Callable[..., None]) -> None:

@@ -116,7 +116,7 @@ def test_what_is_no_database_is_an_error(tmp_path: Path, data: bytes) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(ManagerError, match=f"^{tmp_path}/db can't be read: "):
         ask(str(tmp_path / "db"), "select path from files")
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_files_below_a_directory(place: Path, ending: str, expected: dict[str, b
     """By the end of their names, or one of a name in each directory."""
     before = len(os.listdir("/proc/self/fd"))
     assert expected == dict(Files().read_below(str(place), ending))
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 200_000, 3_000_000])
@@ -252,4 +252,4 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         Files().read(str(tmp_path / "absent"))
     with pytest.raises(OSError, match="not a regular file"):
         Files().read(str(tmp_path))
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before

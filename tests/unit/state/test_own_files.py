@@ -132,7 +132,7 @@ def test_a_directory_whose_lock_fails_is_closed(tmp_path: Path, monkeypatch: pyt
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="broken"):
         own_files.hold_directory(str(tmp_path))
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize(
@@ -215,4 +215,4 @@ def test_a_directory_is_held_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name in ("absent", "link"):
         with pytest.raises(OSError, match=r"No such file|Too many levels|Not a directory"):
             own_files.hold_directory(str(tmp_path / name))
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before

@@ -139,7 +139,7 @@ def test_no_process_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     message = rf"no process can be started to ask which groups account {NOBODYS} has \(Resource temporarily"
     with pytest.raises(AccountUnknownError, match=message):
         look_up_groups(NOBODYS)
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_system_may_have_no_group_left(monkeypatch: pytest.MonkeyPatch) -> None:

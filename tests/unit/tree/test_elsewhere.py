@@ -111,7 +111,7 @@ def test_whether_a_link_leads_to_sources(top: Path, tree: Tree, goal: str) -> No
     (top / "link").symlink_to(goal)
     before = len(os.listdir("/proc/self/fd"))
     assert GOALS[goal] is leads_to_sources(tree, "", "link", {tree.identity})
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize(("path", "expected"), [("site", True), ("site/package", True), ("flat", False), (".", False)])
@@ -120,5 +120,5 @@ def test_a_directory_below_a_site_directory(top: Path, path: str, expected: bool
     opened = Opened(os.open(top.parent / path, os.O_RDONLY), None)
     status, before = top.stat(), len(os.listdir("/proc/self/fd"))
     assert expected is is_below(opened, {(status.st_dev, status.st_ino)})
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
     os.close(opened.descriptor)

@@ -79,7 +79,7 @@ def test_trees_are_closed_together(top: Path) -> None:
     with Layout(Tree.open(str(top)), Tree.open(str(top.parent / "prefix"))) as layout:
         layout.sources.directory("a")
         layout.pycs.directory(str(top).strip("/"))
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 # -- ways -------------------------------------------------------------------------------------------------------------

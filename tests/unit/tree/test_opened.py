@@ -165,7 +165,7 @@ def test_a_directory_in_another_one(
         with pytest.raises(OSError) as caught:  # noqa: PT011 - kind and number are compared
             open_below(above, "entry", _DIRECTORY, judged=judged, confined=confined)
         assert expected & {type(caught.value), caught.value.errno}
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
     os.close(above.descriptor)
 
 
@@ -185,7 +185,7 @@ def test_up_to_the_root_of_the_system(tmp_path: Path) -> None:
     os.close(opened.descriptor)
     ways = [inner, *inner.parents]
     assert [(way.stat().st_ino,) * 2 for way in ways] == found
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("taken", [1, 2])
@@ -197,7 +197,7 @@ def test_a_way_up_that_isnt_gone_to_its_end_leaves_nothing_open(tmp_path: Path, 
     for _ in range(taken):
         next(way)
     way.close()  # type: ignore[attr-defined]
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
     os.close(opened.descriptor)
 
 

@@ -420,7 +420,7 @@ def test_first_bytes_of_a_pyc(pyc: Path, name: str, size: int, expected: tuple[b
     directory = os.open(pyc.parent, os.O_RDONLY)
     before = len(os.listdir("/proc/self/fd"))
     assert expected == look_at_pyc(directory, name, size)
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
     os.close(directory)
 
 

@@ -115,7 +115,7 @@ def test_a_file_is_closed(root: Path) -> None:
     with files.opened("/a") as directory:
         assert ["b", "file"] == sorted(os.listdir(directory))
         assert os.get_inheritable(directory) is False
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_mounts_are_not_entered(root: Path) -> None:

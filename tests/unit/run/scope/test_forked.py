@@ -67,7 +67,7 @@ def leaves_nothing(ends: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
     monkeypatch.setattr(forked, "fork", fork)
     yield
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
     for child in children:
         with pytest.raises(ChildProcessError):
             os.waitpid(child, os.WNOHANG)

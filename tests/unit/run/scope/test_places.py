@@ -251,7 +251,7 @@ def test_a_mount_in_a_root_is_told(top: Path) -> None:
     assert lies_on_mount(str(top), "/a") is False
     assert lies_in(str(top), "/a", "/")
     assert lies_in(None, f"{top}/a", str(top))
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 # -- where we have no rights -----------------------------------------------------------------------------------------

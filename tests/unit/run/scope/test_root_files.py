@@ -107,7 +107,7 @@ def test_texts_are_copied_into_one_file(root: Path, copied: Copied, source: Sour
     assert (expected, {TEXTS}, {0o711}) == (copied.texts, set(copied.files), copied.directories)
     assert 0o666 == copied.files[TEXTS][0]
     assert not os.path.lexists(copied.private)
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("link", ["db/info/c.list", "db/local/r-1", "db/local/s-1/files"])
@@ -156,7 +156,7 @@ def test_what_cant_be_copied_is_an_error(
     with pytest.raises(ManagerError) as caught:
         RootFiles(str(root)).ask_reader("dpkg", [source], None)
     assert f"{root}{reason}" == caught.value.message
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_which_answers_are_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert ("pyctrigger.run.scope.database_reader", "pkg", 77, "ended") == (name, manager, account, ended)
     assert (f"{tmp_path}/root", b"\0".join(paths or ())) == (place, question)
     assert 4 < seconds <= 5
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize(

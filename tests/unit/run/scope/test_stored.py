@@ -150,7 +150,7 @@ def test_state_inside_a_root(tmp_path: Path, path: str, has_state: bool) -> None
     (tmp_path / "root" / path).mkdir(parents=True)
     before = len(os.listdir("/proc/self/fd"))
     assert has_state is module._has_old_state(str(tmp_path / "root"))
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert len(os.listdir("/proc/self/fd")) <= before
     heard: list[str] = []
     open_known(request_for(tmp_path, {"root": "T/root", "state_dir": "T/state"}), Listener(heard))
     assert has_state is bool(heard)
