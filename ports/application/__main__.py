@@ -53,8 +53,9 @@ def main():
     except Exception as error:  # noqa: BLE001 - as in pyctrigger/__main__.py: of torn bytecode even a TypeError
         reason = "%s: %s" % (type(error).__name__, error)
         is_hook = "--hook" in sys.argv
-        advice = "pyctrigger did not run; once that is mended: pyctrigger repair"
-        advice = advice if is_hook else "try again, or install it anew"
+        advice = "try again, or install it anew"
+        if is_hook:
+            advice = "pyctrigger did not run; once that is mended: pyctrigger repair"
         sys.stderr.write("pyctrigger: can't load its own modules: %s; %s\n" % (reason, advice))
         return 0 if is_hook else 70
 

@@ -57,8 +57,9 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - of torn bytecode even a TypeError
         reason = f"{type(error).__name__}: {error}"
         is_hook = "--hook" in sys.argv
-        advice = "pyctrigger did not run; once that is mended: pyctrigger repair"  # as hooks say of any other failure
-        advice = advice if is_hook else "try again, or install it anew"
+        advice = "try again, or install it anew"
+        if is_hook:  # as hooks say of any other failure
+            advice = "pyctrigger did not run; once that is mended: pyctrigger repair"
         sys.stderr.write(f"pyctrigger: can't load its own modules: {reason}; {advice}\n")
         return 0 if is_hook else 70
 
