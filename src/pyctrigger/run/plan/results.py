@@ -181,10 +181,12 @@ class Results:
 
     def sync(self) -> bool:
         """Sync everything that was written to disk. Returns whether that succeeded."""
+        if not self._written:
+            return True
+        from ...clibrary import sync_file_system  # an idle run never needs it
+
         is_synced = True
         for layout in self._written.values():
-            from ...clibrary import sync_file_system  # an idle run has written nothing
-
             try:
                 sync_file_system(layout.pycs.directory(""))
             except OSError as error:
