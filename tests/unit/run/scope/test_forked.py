@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from acting import ANN
+from children import in_child
 from pyctrigger.errors import DefectError, RefusedError, ShortageError
 from pyctrigger.outcome.observer import Observer
 from pyctrigger.run.scope import forked
@@ -346,11 +348,16 @@ def test_an_answer_that_makes_no_sense() -> None:
         act_as_others(work)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="for anybody but root")
+@as_root
 def test_only_root_acts_as_others() -> None:
     """Others' processes have no right to."""
-    with pytest.raises(PermissionError):
-        act_as_others(lambda _: None)
+
+    def ask() -> bool:
+        with pytest.raises(PermissionError):
+            act_as_others(lambda _: None)
+        return True
+
+    assert in_child(ask, account=ANN)
 
 
 @pytest.mark.parametrize("what", ["forked.fork", "forked.socket.socketpair", "forked.os.pipe"])
