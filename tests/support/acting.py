@@ -6,11 +6,23 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from conftest import absent
 from pyctrigger.tree import identity
 from pyctrigger.tree.identity import Acting, Identity
+from pyctrigger.tree.permission.access_lists import (
+    GROUP_OBJ,
+    MASK,
+    OTHER,
+    USER,
+    USER_OBJ,
+    AccessEntry,
+    give_list,
+    takes_lists,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import pytest
 
@@ -19,6 +31,18 @@ ANN, HERS = 12345, 51
 #: A group of nobody's, and the one that stands for all that a user namespace doesn't map.
 STAFF, UNMAPPED = 50, 65534
 AS_ANN = Identity(ANN, ANN, (ANN,))
+
+
+def name_ann(directory: Path, rights: int) -> None:
+    """Give a directory of mode 755 an access list that names Ann's rights. Skips where there are no such lists."""
+    entries = [AccessEntry(USER_OBJ, 7), AccessEntry(USER, rights, ANN), AccessEntry(GROUP_OBJ, 5)]
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        if not takes_lists(descriptor):
+            absent("no access lists on this file system")
+        give_list(descriptor, [*entries, AccessEntry(MASK, 5 | rights), AccessEntry(OTHER, 5)])
+    finally:
+        os.close(descriptor)
 
 
 def let_act(monkeypatch: pytest.MonkeyPatch) -> None:

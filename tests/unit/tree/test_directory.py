@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
-from acting import ANN, AS_ANN, UNMAPPED, let_act, with_rights_of
+from acting import ANN, AS_ANN, UNMAPPED, let_act, name_ann, with_rights_of
 from children import public_directory
 from conftest import absent
 from packages import write_tree
@@ -24,16 +24,6 @@ from pyctrigger.tree.directory import (
 )
 from pyctrigger.tree.identity import ForeignPlaceError, Identity
 from pyctrigger.tree.opened import Opened
-from pyctrigger.tree.permission.access_lists import (
-    GROUP_OBJ,
-    MASK,
-    OTHER,
-    USER,
-    USER_OBJ,
-    AccessEntry,
-    give_list,
-    takes_lists,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -607,26 +597,6 @@ def test_what_is_behind_a_link_is_opened(top: Path, tree: Tree) -> None:
         os.close(behind.descriptor)
 
 
-LIST = [
-    AccessEntry(USER_OBJ, 7),
-    AccessEntry(USER, 0, ANN),
-    AccessEntry(GROUP_OBJ, 5),
-    AccessEntry(MASK, 5),
-    AccessEntry(OTHER, 5),
-]
-
-
-def give_access_list(directory: Path) -> None:
-    """One that keeps Ann out."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        if not takes_lists(descriptor):
-            absent("no access lists on this file system")
-        give_list(descriptor, LIST)
-    finally:
-        os.close(descriptor)
-
-
 Deed = Callable[["Path"], Any]
 #: What is done to the directory behind a link, or to what leads there; and whether its goal may be read.
 BEYOND: dict[str, tuple[Deed, bool]] = {
@@ -637,7 +607,7 @@ BEYOND: dict[str, tuple[Deed, bool]] = {
     "not everybody may go there": (lambda behind: behind.chmod(0o754), False),
     "its group may not": (lambda behind: behind.chmod(0o705), False),
     "another account's": (lambda behind: os.chown(behind, ANN, ANN), False),
-    "it has an access list": (give_access_list, False),
+    "it has an access list": (lambda behind: name_ann(behind, 0), False),
     "not everybody may go to it": (lambda behind: behind.parent.chmod(0o754), False),
     "another account's link": (lambda behind: os.lchown(behind.parents[1] / "site/a/l.py", ANN, ANN), False),
 }

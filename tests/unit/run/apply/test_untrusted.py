@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from acting import ANN, let_act, with_rights_of
-from conftest import absent
+from acting import ANN, let_act, name_ann, with_rights_of
 from pyctrigger.outcome.outcome import Failure, Tally
 from pyctrigger.pyc.header import Verdict
 from pyctrigger.run.apply import untrusted as module
@@ -19,16 +18,6 @@ from pyctrigger.run.plan.steps import LevelState, Removal, Stale, Step
 from pyctrigger.run.scope.request import Work
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
-from pyctrigger.tree.permission.access_lists import (
-    GROUP_OBJ,
-    MASK,
-    OTHER,
-    USER,
-    USER_OBJ,
-    AccessEntry,
-    give_list,
-    takes_lists,
-)
 from unit.run.plan.trees import TEXT, in_memory, make, wanted
 
 if TYPE_CHECKING:
@@ -263,11 +252,7 @@ def test_who_shares_roots_directories_is_reported_once(top: Path, layout: Layout
     for name, group, mode in (("q", 50, 0o775), ("p", 50, 0o775), ("r", 0, 0o775), ("s", 50, 0o755)):
         os.chown(top / name, 0, group)
         (top / name).chmod(mode)
-    listed = layout.sources.directory("t")
-    if not takes_lists(listed):
-        absent("no access lists on this file system")
-    others = [AccessEntry(tag, rights) for tag, rights in ((USER_OBJ, 7), (GROUP_OBJ, 5), (MASK, 7), (OTHER, 5))]
-    give_list(listed, [others[0], AccessEntry(USER, 7, ANN), *others[1:]])
+    name_ann(top / "t", 7)
     keeper, tally = gate(reports_shared=is_reported)
     assert [True] * 5 == [keeper.permits(layout, name) for name in ("q", "p", "r", "s", "t")]
     assert [] == tally.notices
