@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pyctrigger as library
+from children import public_directory
 from command import heed_signals
-from confinement import NOBODY, PATIENCE, SLOW, public_directory, wait_for
+from confinement import NOBODY, PATIENCE, SLOW, wait_for
 from packages import pycs_below, snapshot, write_tree
 from processes import children_of
 from pyctrigger.version import VERSION

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from confinement import NOBODY, command_for, private_mounts, public_directory
+from children import public_directory
+from confinement import NOBODY, command_for, private_mounts
 from conftest import absent
 from packages import pycs_below, write_tree
 from pyctrigger.errors import ConfigurationError

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from confinement import NOBODY, command_for, public_directory
+from children import public_directory
+from confinement import NOBODY, command_for
 from conftest import absent
 from packages import write_tree
 from pyctrigger.inspect.status.check import CheckReport, Health, Thresholds

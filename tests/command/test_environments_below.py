@@ -11,7 +11,8 @@ import pytest
 from test_environments import PACKAGE, fill, library, make_conda, served
 from test_prefixes import make_venv
 
-from confinement import command_for, cpython_for, public_directory
+from children import public_directory
+from confinement import command_for, cpython_for
 from conftest import absent, require_two
 from interpreters import find_interpreters
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 
-from confinement import NOBODY, command_for, public_directory, usable_by
+from children import public_directory
+from confinement import NOBODY, command_for, usable_by
 from conftest import absent
 from interpreters import tag_of
 from owner_packages import with_apk

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from confinement import NOBODY, public_directory, usable_by
+from children import public_directory
+from confinement import NOBODY, usable_by
 from conftest import absent
 from environment import CHECKOUT
 from interpreters import find_interpreters

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from children import public_directory
 from command import PATIENCE, Command, Outcome, heed_signals
-from confinement import NOBODY, command_for, public_directory
+from confinement import NOBODY, command_for
 from conftest import absent
 from packages import write_tree
 from pyctrigger.cli.output.chart import Bar, chart

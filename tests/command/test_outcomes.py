@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from children import public_directory
 from command import PATIENCE, heed_signals
-from confinement import NOBODY, SLOW, private_mounts, public_directory, wait_for
+from confinement import NOBODY, SLOW, private_mounts, wait_for
 from packages import pycs_below, write_tree
 from pyctrigger.cli.commands.run import summary
 from pyctrigger.outcome.report import OUTCOMES, FlavourReport

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from builder.stage import compressed, fill_in, manual_words
-from confinement import NOBODY, command_for, public_directory
+from children import public_directory
+from confinement import NOBODY, command_for
 from conftest import absent
 from environment import CHECKOUT
 from pages.main import out_of_date

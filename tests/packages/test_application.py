@@ -18,8 +18,9 @@ from builder import distfiles
 from builder.platforms import PLATFORMS, Platform
 from builder.stage import manuals, settle, stage
 from builder.trouble import BuildError
+from children import public_directory
 from command import heed_signals
-from confinement import NOBODY, public_directory, usable_by
+from confinement import NOBODY, usable_by
 from conftest import absent
 from environment import CHECKOUT
 from interpreters import Interpreter

@@ -63,6 +63,6 @@ def require_own_mounts() -> None:
 @contextlib.contextmanager
 def public_directory() -> Iterator[Path]:
     """A directory that everybody may enter: pytest's own let nobody else in."""
-    with tempfile.TemporaryDirectory(prefix="public-") as top:
+    with tempfile.TemporaryDirectory(prefix="pyctrigger-test-") as top:
         os.chmod(top, 0o755)
-        yield Path(top)
+        yield Path(top).resolve()

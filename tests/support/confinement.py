@@ -44,17 +44,6 @@ if sys.version_info < (3, 11):
 """
 
 
-@contextmanager
-def public_directory() -> Iterator[Path]:
-    """A directory of ours that everybody may enter; pytest's own are for their owner alone."""
-    directory = Path(tempfile.mkdtemp(prefix="pyctrigger-test-")).resolve()
-    directory.chmod(0o755)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory)
-
-
 @cache
 def usable_by(uid: int) -> tuple[str, ...]:
     """The interpreters of this machine that an account may execute: a version manager's often lie in root's home."""

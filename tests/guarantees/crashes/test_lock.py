@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from children import public_directory
 from command import Command
-from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, public_directory
+from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for
 from conftest import absent
 from packages import pycs_below, snapshot, write_tree
 from pyctrigger.errors import RefusedError

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from children import public_directory
 from command import HEAVY, leave_little_memory
-from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, public_directory, wait_for
+from confinement import NOBODY, PATIENCE, SLOW, Machine, command_for, wait_for
 from conftest import absent
 from debian_chroot import OwnState
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree

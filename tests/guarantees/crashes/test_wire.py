@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from confinement import PATIENCE, SLOW, public_directory, wait_for
+from children import public_directory
+from confinement import PATIENCE, SLOW, wait_for
 from conftest import absent
 from frames import READY, framed, packed_reply
 from processes import children_of

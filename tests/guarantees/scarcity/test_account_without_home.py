@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from confinement import command_for, public_directory
+from children import public_directory
+from confinement import command_for
 from conftest import absent
 from packages import pycs_below, write_tree
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from attacker import can_exchange, exchanging
+from children import public_directory
 from command import Command
-from confinement import command_for, cpython_for, private_mounts, public_directory
+from confinement import command_for, cpython_for, private_mounts
 from conftest import absent
 from packages import pycs_below, snapshot, write_tree
 from system_tools import find_tool

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
+from children import public_directory
 from command import Command
-from confinement import NOBODY, cpython_for, public_directory
+from confinement import NOBODY, cpython_for
 from conftest import absent
 from interpreters import find_interpreters
 from packages import pycs_below, write_tree

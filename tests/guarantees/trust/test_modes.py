@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from confinement import are_readable, command_for, cpython_for, public_directory
+from children import public_directory
+from confinement import are_readable, command_for, cpython_for
 from conftest import absent
 from packages import snapshot, write_tree
 from system_tools import find_tool

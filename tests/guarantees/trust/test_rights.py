@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from confinement import NOBODY, command_for, cpython_for, private_mounts, public_directory
+from children import public_directory
+from confinement import NOBODY, command_for, cpython_for, private_mounts
 from conftest import absent
 from packages import pycs_below, snapshot, write_tree
 from pyctrigger.cli.output import own_name

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pyctrigger
+from children import public_directory
 from command import Command
-from confinement import public_directory
 from conftest import absent
 from packages import write_tree
 

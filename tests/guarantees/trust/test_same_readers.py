@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from confinement import are_readable, public_directory
+from children import public_directory
+from confinement import are_readable
 from conftest import absent
 from interpreters import tag_of
 from system_tools import find_tool

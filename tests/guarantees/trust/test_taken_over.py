@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from children import public_directory
 from command import Command
-from confinement import NOBODY, command_for, cpython_for, private_mounts, public_directory, wait_for
+from confinement import NOBODY, command_for, cpython_for, private_mounts, wait_for
 from conftest import absent
 from packages import pycs_below, write_tree
 from system_tools import find_tool

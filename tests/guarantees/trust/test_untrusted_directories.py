@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from confinement import NOBODY, command_for, public_directory, usable_by
+from children import public_directory
+from confinement import NOBODY, command_for, usable_by
 from conftest import absent
 from interpreters import tag_of
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree

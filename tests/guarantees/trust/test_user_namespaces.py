@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from confinement import command_for, cpython_for, private_mounts, public_directory
+from children import public_directory
+from confinement import command_for, cpython_for, private_mounts
 from conftest import absent
 from documents import DOCS, agrees, blocks
 from packages import write_tree

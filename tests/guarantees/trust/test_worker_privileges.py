@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from children import public_directory
 from command import Command
-from confinement import SLOW, private_mounts, public_directory, wait_for
+from confinement import SLOW, private_mounts, wait_for
 from conftest import absent
 from packages import not_fresh, pycs_below, sources_below, write_tree
 from processes import children_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from acting import ANN, working_as
-from confinement import public_directory
+from children import public_directory
 from pyctrigger.errors import PyctriggerError
 from pyctrigger.run.scope import stored as module
 from pyctrigger.run.scope.config import Settings
