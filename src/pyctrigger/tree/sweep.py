@@ -19,26 +19,31 @@ def remove_files(
 ) -> Iterator[tuple[str, bool, OSError | None]]:
     """Remove files from the pycache of `relative`. Each comes with the source that has to be gone first, or None.
 
-    Yields the result for each file whose source is gone: its name, whether we removed it, and the error.
+    Yields the result for each file whose source is gone, or can't be asked about: its name, whether we removed it, and
+    the error.
     """
     pycache = layout.pycache(relative)
     for name, source in doomed:
-        if source is None or _is_gone(layout.sources, relative, source):
-            try:
-                with layout.pycs.entered(pycache) as directory:
-                    os.unlink(name, dir_fd=directory)
-                yield name, True, None
-            except OSError as error:
-                yield name, False, None if error.errno == errno.ENOENT else error
+        try:
+            if source is not None and not _is_gone(layout.sources, relative, source):
+                continue
+            with layout.pycs.entered(pycache) as directory:
+                os.unlink(name, dir_fd=directory)
+            yield name, True, None
+        except OSError as error:
+            yield name, False, None if error.errno == errno.ENOENT else error
 
 
 def _is_gone(sources: Tree, relative: str, source: str) -> bool:
-    """Whether nothing at all has the name of a source."""
+    """Whether nothing at all has the name of a source. Raises OSError if that can't be found out."""
     try:
         sources.lstat(relative, source)
-        return False
+    except FileNotFoundError:
+        return True
     except OSError as error:
-        return error.errno == errno.ENOENT  # any other error proves nothing
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):  # something else is in the place of its directory
+            raise
+    return False
 
 
 def remove_directory(tree: Tree, relative: str) -> bool:

@@ -76,6 +76,20 @@ def test_what_cannot_go_is_told(top: Path, layout: Layout) -> None:
     assert ("x.tmp", True, None) == second
 
 
+def test_a_source_that_cannot_be_asked_about_is_told(
+    top: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pyc stays, and that is said."""
+    trouble = OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def fail(*_: str) -> os.stat_result:
+        raise trouble
+
+    monkeypatch.setattr(layout.sources, "lstat", fail)
+    assert [("gone.pyc", False, trouble)] == list(remove_files(layout, "p", [("gone.pyc", "gone.py")]))
+    assert (top / "p/__pycache__/gone.pyc").exists()
+
+
 def test_of_a_directory_that_is_gone_all_sources_are(top: Path, layout: Layout) -> None:
     """With a pycache prefix what is left is elsewhere."""
     prefix = write_tree(top.parent / "prefix", {f"{str(top).strip('/')}/q/m.pyc": ""})
