@@ -40,6 +40,7 @@ class Printer(Observer):
 
             self._progress = show_progress(doing, color=self._color)
         self.is_watched = self._progress.is_watched
+        self.names_files = bool(options.verbose)
 
     # -- as it happens -------------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ class Observer:
 
     #: Whether progress is shown. If so, all work is found before it begins, so that the total is known and never grows.
     is_watched = False
+    #: Whether anybody reads what is said of single files that are as they should be now.
+    names_files = True
 
     def notice(self, text: str) -> None:
         """Something to read now: a wait, or state that can't be kept."""

@@ -122,6 +122,12 @@ class Tally:
         self.counts.failed += 1
         self.failures.append(failure)
 
+    def take(self) -> Tally:
+        """Returns what is in it, and empties it."""
+        taken = Tally()
+        self.__dict__, taken.__dict__ = taken.__dict__, self.__dict__
+        return taken
+
     def add(self, other: Tally) -> None:
         """Add another tally."""
         self.counts.add(other.counts)

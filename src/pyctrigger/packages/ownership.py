@@ -31,7 +31,8 @@ class Ownership:
 
     def __init__(self, files: Files | None, notice: Callable[[str], None]) -> None:
         self._files = files
-        self._notice = notice
+        #: Called with what keeps a database from being read.
+        self.notice = notice
         self._owned: dict[str, set[str]] | None = None
         #: Whether everything counts as owned, since a database can't be read.
         self.is_unreadable = False
@@ -61,7 +62,7 @@ class Ownership:
         def report(manager: str, error: Exception) -> None:
             self.is_unreadable = True
             reason = f"since a package may own it: {error}; fix that and run it again"
-            self._notice(f"nothing is removed or replaced, {reason}")
+            self.notice(f"nothing is removed or replaced, {reason}")
 
         from .databases import Files  # an idle hook never asks
 

@@ -59,6 +59,7 @@ def carry_out(
                 change = next(changes, None)
                 if change is not None:
                     from .apply.execution import Execution  # an idle run never needs it
+                    from .apply.spread import spread
                     from .apply.workers import Workers
 
                     with Workers(target.interpreter, operation.settings, request.running, wanted) as workers:
@@ -69,7 +70,9 @@ def carry_out(
                             operation.ownership.forget()
                             sites.close()
                             continue
-                        with contextlib.closing(execution.run(chain([change], changes))) as compiled:
+                        layouts, keep = [layout for _, layout in sites.layouts], workspace.lock_descriptors
+                        own_changes = spread(chain([change], changes), execution, workers, layouts, keep)
+                        with contextlib.closing(execution.run(own_changes)) as compiled:
                             for source, code in compiled:
                                 execution.writer.store(source, code)
                 if results.tally.left_something:

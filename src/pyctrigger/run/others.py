@@ -24,16 +24,16 @@ def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Pl
         with OpenSites(assignment.target, assignment.request) as sites:
             carry_out(assignment, workspace, sites, places)
 
-    held = workspace.lock_descriptor
+    held = workspace.lock_descriptors
     tally = Tally()
     try:
         with trouble_with(places, tally):
             act_as_others(
                 carry_out_apart,
                 workspace.operation.observer,
-                enter=lambda: (workspace.enter(), workspace.lock_descriptor),
+                enter=lambda: (workspace.enter(), next(iter(workspace.lock_descriptors), None)),
                 take=tally.add,
-                keep=[] if held is None else [held],
+                keep=held,
             )
     finally:
         workspace.forget_parts()

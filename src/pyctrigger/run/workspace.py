@@ -61,9 +61,11 @@ class Workspace:
     # -- the lock ------------------------------------------------------------------------------------------------
 
     @property
-    def lock_descriptor(self) -> int | None:
-        """The descriptor of the lock file, or None while we don't hold it."""
-        return self._lock.descriptor if self._lock is not None else None
+    def lock_descriptors(self) -> list[int]:
+        """The descriptor of the lock file, while we hold it: a process that we fork keeps it as well."""
+        held = [] if self._relay is None else self._relay.kept
+        own = None if self._lock is None else self._lock.descriptor
+        return held if own is None else [*held, own]
 
     def note_last_use(self) -> None:
         """Record when the lock was last used, before anything is read that its holder may change."""

@@ -69,6 +69,15 @@ class Tree:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def descriptor(self) -> int:
+        """That of the tree itself."""
+        return self._root.descriptor
+
+    def forget_all(self) -> None:
+        """Forget the directories below: in a forked process their descriptors are closed."""
+        self._open.clear()
+
     def close(self) -> None:
         """Close all descriptors."""
         self._drop_all()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-#: Bytes. A worker's memory while it compiles ordinary sources, with a margin.
-_USUAL_WORKER = 256 << 20
+#: Bytes. A worker's memory while it compiles ordinary sources, with a margin, and that of the process it works for.
+_USUAL_WORKER = 272 << 20
 
 
 def worker_count(asked: int) -> int:

@@ -56,12 +56,15 @@ class Lost(NamedTuple):
 Answer = Union[Compiled, Failed, Lost]
 #: The answer for a source that isn't tried any more.
 UNTRIED = Lost("timeout", "not tried: slow sources have used up their time", is_tried=False)
+#: The answer, where nothing is done apart, for a source that needs a worker of its own.
+APART = Lost("crash", "", is_tried=False)
 
 
 class Pool:
     """Up to `size` workers of one program, started when there is work for them. Use it as a context manager.
 
-    The program is `compile`, or `compare`, which loads doubtful bytecode. For `leases` see Worker.
+    The program is `compile`, or `compare`, which loads doubtful bytecode. For `leases` see Worker. Without `apart`,
+    what needs a worker of its own is answered by APART.
     """
 
     def __init__(  # noqa: PLR0913 - each is a fact about the workers, and most have a default
@@ -74,7 +77,11 @@ class Pool:
         program: str = "compile",
         leases: str | None = None,
         allowance: Allowance | None = None,
+        apart: bool = True,
     ) -> None:
+        self._does_apart = apart
+        #: What the caller waits for besides: once it can be read, `map` takes the next job.
+        self.channel: int | None = None
         self._interpreter = interpreter
         self._allowance = allowance or Allowance(limits)
         self._size = max(1, size)
@@ -224,12 +231,16 @@ class Pool:
         # Another process may have a worker's pipe open, so we never wait for end of file alone.
         left = _CHECK_INTERVAL if nearest is None else min(_CHECK_INTERVAL, max(0.0, nearest - now))
         poller, workers = select.poll(), {}
+        if self.channel is not None:
+            poller.register(self.channel, select.POLLIN)
         for worker in self._workers:
             for descriptor, event in worker.events().items():
                 poller.register(descriptor, event)
                 workers[descriptor] = worker
         ready = [descriptor for descriptor, _ in poller.poll(int(left * 1000) + 1)]
         for descriptor in ready:
+            if descriptor not in workers:
+                continue  # it is what the caller waits for
             worker = workers[descriptor]
             if worker not in self._workers:
                 continue  # it was lost earlier in this loop
@@ -282,11 +293,11 @@ class Pool:
         self._unexplained_ends[worker.setup != USUAL] = 0
         if isinstance(answer, Setup):
             job.setup = Setup(job.setup.forks or answer.forks, job.setup.codec or answer.codec)
-            self._waiting.append(job)
+            yield from self._apart(job)
             return
         if isinstance(answer, Failed) and answer.kind == "memory" and not job.is_retry:
             job.is_retry = True
-            self._waiting.append(job)
+            yield from self._apart(job)
             return
         if job.is_retry:
             self._remove_worker(worker)
@@ -339,7 +350,14 @@ class Pool:
             yield culprit, Lost("crash", f"the compiler ended: {describe_death(returncode)}")
         else:
             culprit.is_retry = True
-            self._waiting.append(culprit)
+            yield from self._apart(culprit)
+
+    def _apart(self, job: Job) -> Iterator[tuple[Job, Answer]]:
+        """Have a job done by a worker of its own."""
+        if self._does_apart:
+            self._waiting.append(job)
+        else:
+            yield job, APART
 
     def _remove_worker(self, worker: Worker) -> None:
         self._workers.remove(worker)

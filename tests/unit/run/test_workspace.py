@@ -80,25 +80,23 @@ def test_the_first_change_takes_the_lock(call: Call, request_: dict[str, Any], i
     """Once, after the announcement and before the history; what a glance has found is made durable with it."""
     workspace = call.workspace(**request_)
     workspace.found = workspace.request.about(("/b",))
-    descriptor = workspace.lock_descriptor
-    assert descriptor is None
+    assert [] == workspace.lock_descriptors
     for _ in range(2):
         workspace.enter()
         assert (["recorded"], []) == (call.done, call.heard)
-        descriptor = workspace.lock_descriptor
-        assert descriptor is not None
+        (descriptor,) = workspace.lock_descriptors
     assert [*([("/a",)] if is_announced else []), ("/b",)] == call.pending
     held = f"{call.base}/locks/{call.target.installation}.lock"
-    assert os.path.samestat(os.fstat(descriptor or -1), os.stat(held))
+    assert os.path.samestat(os.fstat(descriptor), os.stat(held))
     workspace.leave()
-    assert workspace.lock_descriptor is None
+    assert [] == workspace.lock_descriptors
 
 
 def test_without_state_there_is_no_lock(call: Call) -> None:
     """As it was asked."""
     workspace = call.workspace(stateless=True)
     workspace.note_last_use()
-    assert (False, None, [], []) == (workspace.enter(), workspace.lock_descriptor, call.done, call.pending)
+    assert (False, [], [], []) == (workspace.enter(), workspace.lock_descriptors, call.done, call.pending)
     workspace.leave()
 
 

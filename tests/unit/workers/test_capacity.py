@@ -40,8 +40,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int, d
 MACHINES = {
     "nothing but cpus": (8, {}, 8),
     "one cpu": (1, {"/proc/meminfo": PLENTY}, 1),
-    "memory for three": (8, {"/proc/meminfo": f"MemAvailable: {3 * 256 * 1024 + 1000} kB"}, 3),
-    "memory for not quite three": (8, {"/proc/meminfo": f"MemAvailable: {3 * 256 * 1024 - 1} kB"}, 2),
+    "memory for three": (8, {"/proc/meminfo": f"MemAvailable: {3 * 272 * 1024 + 1000} kB"}, 3),
+    "memory for not quite three": (8, {"/proc/meminfo": f"MemAvailable: {3 * 272 * 1024 - 1} kB"}, 2),
     "memory for none": (8, {"/proc/meminfo": "MemAvailable: 1000 kB"}, 1),
     "a quota of two": (8, {"/proc/self/cgroup": V2, f"{CGROUP}/user/app/cpu.max": "200000 100000"}, 2),
     "a quota that is rounded up": (8, {"/proc/self/cgroup": V2, f"{CGROUP}/user/app/cpu.max": "210000 100000"}, 3),

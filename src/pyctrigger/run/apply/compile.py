@@ -14,7 +14,7 @@ from ...state.records.record import digest_of, identity_at
 from ...tree.layout import Place
 from ...tree.source import SourceRefused, largest_pyc
 from ...workers import wire
-from ...workers.pool import Answer, Lost
+from ...workers.pool import APART, Answer, Lost
 from ...workers.worker import Job
 from ..plan.knowledge import Knowledge
 from ..plan.results import Results
@@ -73,7 +73,7 @@ class Compilation:
         #: System calls that keep workers within their limits, and that the system refuses.
         self._lacks: set[str] = set()
 
-    def compile(self, owner: int, tasks: Iterator[Task]) -> Iterator[tuple[SourceRead, wire.Compiled]]:
+    def compile(self, owner: int, tasks: Iterator[Task | None]) -> Iterator[tuple[SourceRead, wire.Compiled]]:
         """Yields the code of sources in trees of one owner, as the answers come. Raises PyctriggerError."""
         pool = self._workers.pool_for(owner)
         for job, answer in pool.map(self._jobs(largest_first(self._counted(tasks)))):
@@ -83,17 +83,20 @@ class Compilation:
                 self._exceeded[source.digest] = answer
                 self._has_lost_time = True
             self._ready.extend(self._waiting.pop(source.digest, ()))
+            if answer is APART:
+                self._results.set_apart(source.place, source.stale)
+                continue
             code = self._code(source, answer)
             if code is not None:
                 yield source, code
-            self._progress()
+            self._progress(source.place, source.stale)
         self._report_untried()
         if lacks := pool.lacks - self._lacks:
             self._lacks |= lacks
             refused = ", ".join(sorted(lacks))
             self._tally.notices.append(f"this system refuses {refused}: a source that needs too much is stopped later")
 
-    def _counted(self, tasks: Iterator[Task]) -> Iterator[Task]:
+    def _counted(self, tasks: Iterator[Task | None]) -> Iterator[Task | None]:
         """Returns the same tasks. For a watcher all are found first, unless they are more than should be held."""
         if not self._results.observer.is_watched:
             return tasks
@@ -101,15 +104,24 @@ class Compilation:
         self._known, self._done = len(found) if len(found) < _MOST_COUNTED else None, 0
         return chain(found, tasks)
 
-    def _progress(self) -> None:
+    def _progress(self, place: Place, stale: Stale) -> None:
         self._done += 1
+        self._results.finish(place, stale.name)
         self._results.observer.progress(self._done, self._known)
 
-    def _jobs(self, tasks: Iterable[Task]) -> Iterator[Job | None]:
+    @property
+    def has_more(self) -> bool:
+        """Whether a worker has work, or can be given some."""
+        return bool(self._waiting or self._ready)
+
+    def _jobs(self, tasks: Iterable[Task | None]) -> Iterator[Job | None]:
         """Yields the requests for sources, and None where nothing can be asked before another answer has come."""
         for task in tasks:
             yield from self._released()
-            yield from self._started(task)
+            if task is None:
+                yield None
+            else:
+                yield from self._started(task)
         self._ready.extend(self._later)
         self._held += len(self._later)
         while self._ready or any(self._waiting.values()):
@@ -131,10 +143,10 @@ class Compilation:
             return
         source = self._read(*task)
         if source is None:
-            self._progress()
+            self._progress(*task)
         elif exceeded := self._exceeded.get(source.digest):
             self._code(source, exceeded)
-            self._progress()
+            self._progress(*task)
         elif may_wait and source.digest in self._suspects:
             self._later.append(task)
         elif may_wait and source.digest in self._waiting and len(source.text.data) > _SMALL:
@@ -219,17 +231,24 @@ def _job(source: SourceRead) -> Job:
     return Job(wire.request(levels, os.fsencode(source.path), source.text.data), source)
 
 
-def largest_first(tasks: Iterator[Task]) -> Iterator[Task]:
-    """Yields the same tasks, each the largest of those that the plan has come to.
+def largest_first(tasks: Iterator[Task | None]) -> Iterator[Task | None]:
+    """Yields the same tasks, each the largest of those that the plan has come to; None while there is none yet.
 
     So the workers end together, and none has a long one left at the end. Reading the plan is spread over the work.
     """
     waiting: list[tuple[int, int, Task]] = []
     number = 0
     while True:
+        is_over = True
         for task in islice(tasks, _STEP if len(waiting) < _MOST_WAITING else 1):
+            is_over = False
+            if task is None:
+                break
             number += 1
             heapq.heappush(waiting, (-task[1].status.st_size, number, task))
-        if not waiting:
+        if waiting:
+            yield heapq.heappop(waiting)[2]
+        elif is_over:
             return
-        yield heapq.heappop(waiting)[2]
+        else:
+            yield None

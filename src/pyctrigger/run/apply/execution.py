@@ -31,11 +31,11 @@ class Execution:
     """Makes the changes of one request, and adds what became of them to `results`."""
 
     def __init__(self, wanted: Wanted, knowledge: Knowledge, workers: Workers, results: Results) -> None:
-        self._wanted = wanted
-        self._knowledge = knowledge
+        self.wanted = wanted
+        self.knowledge = knowledge
         self._workers = workers
-        self._results = results
-        self._gate = Gatekeeper(results.tally, wanted)
+        self.results = results
+        self.gate = Gatekeeper(results.tally, wanted)
 
     def warm_up(self, first: Change) -> None:
         """Start a worker if the first change needs one: it is ready after 10 to 20 ms, and so is the lock."""
@@ -50,47 +50,59 @@ class Execution:
         """
         try:
             for owner, of_one_owner in groupby(changes, lambda change: change[0].sources.owner):
-                tasks = self._tasks(of_one_owner)
-                first = next(tasks, None)
-                if first is not None:
-                    yield from self._compilation.compile(owner, chain([first], tasks))
+                yield from self.run_for(owner, of_one_owner)
         finally:
-            self._gate.report_shared()
+            self.gate.report_shared()
+
+    def run_for(
+        self, owner: int, changes: Iterable[Change | None]
+    ) -> Generator[tuple[SourceRead, wire.Compiled], None, None]:
+        """Make changes in trees of one owner. None stands for changes that are still to come."""
+        tasks = self._tasks(changes)
+        for first in tasks:
+            yield from self.compilation.compile(owner, chain([first], tasks))
 
     @cached_property
     def writer(self) -> PycWriter:
         """What writes pycs."""
         from .writing import PycWriter  # it imports the workers, which a sweep doesn't need
 
-        return PycWriter(self._wanted, self._knowledge, self._results)
+        return PycWriter(self.wanted, self.knowledge, self.results)
 
     @cached_property
-    def _compilation(self) -> Compilation:
+    def compilation(self) -> Compilation:
+        """What compiles."""
         from .compile import Compilation
 
-        return Compilation(self._workers, self._wanted, self._knowledge, self.writer, self._results)
+        return Compilation(self._workers, self.wanted, self.knowledge, self.writer, self.results)
 
     # -- what a step says, in its order --------------------------------------------------------------------------
 
-    def _tasks(self, changes: Iterable[Change]) -> Iterator[Task]:
+    def _tasks(self, changes: Iterable[Change | None]) -> Iterator[Task | None]:
         """Sweep and refresh. Yields what is to be compiled."""
-        for layout, planned in changes:
-            step = self._gate.permitted(layout, planned)
+        for change in changes:
+            if change is None:
+                yield None
+                continue
+            layout, planned = change
+            step = self.gate.permitted(layout, planned)
+            place = Place(layout, step.relative)
             if step.removals:
                 self._sweep(layout, step)
             if step.opens_pycache:
                 self._open_pycache(layout, step.relative)
             if step.stale:
-                yield from self._left_to_compile(Place(layout, step.relative), step.stale)
+                yield from self._left_to_compile(place, step.stale)
             if step.emptied_pycache:
                 self._remove_directory(layout, step.relative, of_pycs=True)
             if step.emptied:
                 self._remove_directory(layout, step.relative, of_pycs=False)
+            self.results.finish(place, "", *([] if step.stale else [each.name for each in planned.stale]))
 
     # -- sweeping ------------------------------------------------------------------------------------------------
 
     def _sweep(self, layout: Layout, step: Step) -> None:
-        self._results.remove(Place(layout, step.relative), step.removals, self._knowledge.manifest)
+        self.results.remove(Place(layout, step.relative), step.removals, self.knowledge.manifest)
         if not step.stale:
             self._remove_emptied(layout, step.relative)
 
@@ -110,16 +122,16 @@ class Execution:
         if of_pycs:
             tree, directory, above = layout.pycs, layout.pycache(relative), relative
         path = tree.describe(directory)
-        if not self._results.may_write(layout, above) or not self._gate.permits(layout, above, source_only=True):
+        if not self.results.may_write(layout, above) or not self.gate.permits(layout, above, source_only=True):
             return False
         try:
             if not remove_directory(tree, directory):
                 return False
         except OSError as error:
-            self._results.io_failure(layout, above, path, error)
+            self.results.io_failure(layout, above, path, error)
             return False
-        self._results.tally.counts.removed_directories += 1
-        self._results.observer.removed(path, "emptied")
+        self.results.tally.counts.removed_directories += 1
+        self.results.observer.removed(path, "emptied")
         return True
 
     def _open_pycache(self, layout: Layout, relative: str) -> None:
@@ -130,12 +142,12 @@ class Execution:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._results.io_failure(layout, relative, path, error)
+            self.results.io_failure(layout, relative, path, error)
             return
         if is_open:
-            self._results.observer.opened(path)
+            self.results.observer.opened(path)
         else:
-            self._results.tally.findings.append(Finding("unreadable", path, None, known=True))
+            self.results.tally.findings.append(Finding("unreadable", path, None, known=True))
 
     def _left_to_compile(self, place: Place, sources: list[Stale]) -> Iterator[Task]:
         """Yields the sources that need more than new headers."""
@@ -143,6 +155,8 @@ class Execution:
             left = stale if _needs_compiler(stale) else self.writer.refresh(place, stale)
             if left is not None:
                 yield place, left
+            else:
+                self.results.finish(place, stale.name)
 
 
 def _needs_compiler(stale: Stale) -> bool:

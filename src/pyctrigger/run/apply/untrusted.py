@@ -71,6 +71,16 @@ class Gatekeeper:
             self._tally.failures.append(Failure(layout.describe_pyc(step.relative), "refused", reason))
         return False
 
+    def take_shared(self) -> dict[str, set[str]]:
+        """Returns who else may write which directories, for the process that reports it."""
+        shared, self._shared = self._shared, {}
+        return shared
+
+    def add_shared(self, shared: dict[str, set[str]]) -> None:
+        """Add what another process has taken."""
+        for who, paths in shared.items():
+            self._shared.setdefault(who, set()).update(paths)
+
     def report_shared(self) -> None:
         """Report once who else may write directories of root's that were changed: they are trusted like root."""
         for who, paths in self._shared.items():

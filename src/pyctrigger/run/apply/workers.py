@@ -20,12 +20,21 @@ class Workers:
     """Starts workers within the limits of the configuration and the request. Use it as a context manager.
 
     They compile for the trees of one owner only: a source that takes a worker over must not affect another owner's
-    bytecode. If `proves`, it is one worker with another program, which checks bytecode that has no record.
+    bytecode. If `proves`, it is one worker with another program, which checks bytecode that has no record; in a lane it
+    is one that leaves apart what needs another.
     """
 
     def __init__(
-        self, interpreter: Interpreter, settings: Settings, running: Running, wanted: Wanted, *, proves: bool = False
+        self,
+        interpreter: Interpreter,
+        settings: Settings,
+        running: Running,
+        wanted: Wanted,
+        *,
+        proves: bool = False,
+        in_lane: bool = False,
     ) -> None:
+        self._in_lane = in_lane
         self._interpreter = interpreter
         self._settings = settings
         self._running = running
@@ -52,20 +61,32 @@ class Workers:
 
     def _open(self) -> Pool:
         from ...workers.allowance import Allowance, Limits
-        from ...workers.capacity import worker_count
         from ...workers.pool import Pool
 
         settings, running = self._settings, self._running
         limits = Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit)
         if self._allowance is None:
             self._allowance = Allowance(limits)
-        jobs = settings.jobs if running.jobs is None else running.jobs
         return Pool(
             self._interpreter,
             limits,
-            1 if self._proves else worker_count(jobs),
+            self.count,
             hashes=self._wanted.mode is not InvalidationMode.TIMESTAMP,
             program="compare" if self._proves else "compile",
             leases=lock_directory() if is_root() and not running.stateless else None,
             allowance=self._allowance,
+            apart=not self._in_lane,
         )
+
+    @property
+    def count(self) -> int:
+        """How many there are at most."""
+        from ...workers.capacity import worker_count
+
+        running = self._running
+        jobs = self._settings.jobs if running.jobs is None else running.jobs
+        return 1 if self._proves or self._in_lane else worker_count(jobs)
+
+    def of_a_lane(self) -> Workers:
+        """Returns those of a lane, which starts none before it has work."""
+        return Workers(self._interpreter, self._settings, self._running, self._wanted, in_lane=True)

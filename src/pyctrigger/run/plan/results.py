@@ -16,7 +16,7 @@ from ...tree.layout import Layout, Place
 from ...tree.source import SourceRefused
 from ..scope.sites import reason_to_refuse
 from .knowledge import Knowledge
-from .steps import Removal, Step
+from .steps import Removal, Stale, Step
 
 
 class _ReadOnly:
@@ -108,6 +108,12 @@ class Results:
             tally.failures.append(Failure(layout.describe_source(relative), "refused", step.forbidden))
         if step.unexamined is not None:
             tally.unexamined.append(Failure(layout.describe_source(relative), "io", step.unexamined))
+
+    def finish(self, place: Place, *names: str) -> None:
+        """Note that nothing more is to be done for these sources, or, for an empty name, for the directory itself."""
+
+    def set_apart(self, place: Place, stale: Stale) -> None:
+        """Note that a source needs a worker of its own, which isn't to be had here."""
 
     # -- places that can't be written ----------------------------------------------------------------------------
 

@@ -74,6 +74,8 @@ class Relay(Observer):
         self._channel = channel
         self._waiting: list[tuple[Any, ...]] = []
         self._since = 0.0
+        #: The descriptor of the lock, while it is held.
+        self.kept: list[int] = []
         self.is_watched = observer.is_watched
         for name, method in vars(Observer).items():
             if callable(method) and getattr(type(observer), name) is not method:
@@ -87,19 +89,28 @@ class Relay(Observer):
         if len(self._waiting) >= _MOST_WAITING or now - self._since > _LONGEST_WAIT:
             self.flush()
 
+    def receive(self) -> Any:
+        """Returns what the parent sends next. Raises EOFError where there is nothing more."""
+        return _receive(self._channel)
+
+    def fileno(self) -> int:
+        """The descriptor by which it comes."""
+        return self._channel.fileno()
+
     def flush(self) -> None:
         """Send what waits."""
         if self._waiting:
-            _send(self._channel, self._waiting)
+            self._channel.sendall(packed(self._waiting))
             self._waiting = []
 
     def enter(self) -> bool:
         """Have the parent take the lock, and keep it as well. Returns whether another process had it meanwhile."""
         self.send("enter")
         self.flush()
-        answer, *_ = socket.recv_fds(self._channel, 1, 1)  # the lock's descriptor stays open
+        answer, descriptors, *_ = socket.recv_fds(self._channel, 1, 1)  # the lock's descriptor stays open
         if not answer:
             raise EOFError  # the parent has ended, and we end with it
+        self.kept += descriptors
         return answer != _UNCHANGED
 
 
@@ -124,24 +135,18 @@ def act_as_others(
     Raises NoProcessError, and DeathError where it ended without an answer.
     """
     observer = observer or Observer()
-    with contextlib.ExitStack() as ours:
-        try:
-            with contextlib.ExitStack() as theirs:
-                channel, other_end = socket.socketpair()
-                ours.callback(channel.close)
-                theirs.callback(other_end.close)
-                life, held = os.pipe()
-                ours.callback(os.close, held)
-                theirs.callback(os.close, life)
-                child = fork()
-                if child == 0:
-                    _live_in_child(other_end, life, keep, observer, work)
-        except OSError as error:
-            raise NoProcessError(error.strerror) from error
-        process = _Process(child)
-        ours.callback(process.end)
+
+    def act(relay: Relay) -> _Found:
+        begin_acting()
+        return work(relay)
+
+    try:
+        child = Child(act, observer, keep)
+    except OSError as error:
+        raise NoProcessError(error.strerror) from error
+    with child:
         while True:
-            for kind, *values in process.receive(channel):
+            for kind, *values in child.receive():
                 if kind == "event":
                     name, *arguments = values
                     getattr(observer, name)(*arguments)
@@ -150,35 +155,60 @@ def act_as_others(
                 elif kind == "enter":
                     is_outdated, descriptor = enter()
                     answer = _OUTDATED if is_outdated else _UNCHANGED
-                    socket.send_fds(channel, [answer], [] if descriptor is None else [descriptor])
+                    socket.send_fds(child.channel, [answer], [] if descriptor is None else [descriptor])
                 elif kind == "error":
                     raise values[0]
                 elif kind == "done":
-                    process.end(_PATIENCE)
+                    child.end(_PATIENCE)
                     found: _Found = values[0]
                     return found
 
 
-class _Process:
-    """A child, which is waited for once."""
+class Child:
+    """A process that does `work`, and sends what becomes of it; `keep` are descriptors that it keeps open.
 
-    def __init__(self, child: int) -> None:
-        self._child = child
+    It ends with its parent, or with the `with` block. Raises OSError if it can't be started.
+    """
+
+    def __init__(self, work: Callable[[Relay], Any], observer: Observer, keep: Sequence[int] = ()) -> None:
         self._status: int | None = None
+        self.channel, other_end = socket.socketpair()
+        with contextlib.ExitStack() as ours, other_end:
+            ours.callback(self.channel.close)
+            life, self._held = os.pipe()
+            ours.callback(os.close, self._held)
+            try:
+                self._child = fork()
+                if self._child == 0:
+                    _live_in_child(other_end, life, keep, observer, work)
+            finally:
+                os.close(life)
+            self._ours = ours.pop_all()
 
-    def receive(self, channel: socket.socket) -> list[tuple[Any, ...]]:
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self._ours.close()
+
+    def receive(self) -> list[tuple[Any, ...]]:
         """Returns its next messages. Raises DeathError."""
-        poller = select.poll()
-        poller.register(channel, select.POLLIN)
         try:
-            while not poller.poll(_PATIENCE * 1000):
-                if self.has_ended() and not poller.poll(0):
+            while not self.says_more(_PATIENCE):
+                if self.has_ended() and not self.says_more(0):
                     raise EOFError
-            messages: list[tuple[Any, ...]] = _receive(channel)
+            messages: list[tuple[Any, ...]] = _receive(self.channel)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             self.end(_PATIENCE)
             raise DeathError(describe_death(os.waitstatus_to_exitcode(self._status or 0))) from error
         return messages
+
+    def says_more(self, seconds: float) -> bool:
+        """Whether something comes within these seconds."""
+        poller = select.poll()
+        poller.register(self.channel, select.POLLIN)
+        return bool(poller.poll(seconds * 1000))
 
     def has_ended(self, options: int = os.WNOHANG) -> bool:
         """Whether it has ended; without options, once it has."""
@@ -210,7 +240,6 @@ def _live_in_child(
         die_with_host(life)
         relay = Relay(channel, observer)
         try:
-            begin_acting()
             relay.send("done", work(relay))
         except (PyctriggerError, OSError) as error:
             relay.send("error", error)
@@ -257,9 +286,10 @@ def _last_descriptor() -> int:
     return os.sysconf("SC_OPEN_MAX")
 
 
-def _send(channel: socket.socket, value: Any) -> None:
-    data = pickle.dumps(value)
-    channel.sendall(_LENGTH.pack(len(data)) + data)
+def packed(value: Any) -> bytes:
+    """Returns a message."""
+    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(data)) + data
 
 
 def _receive(channel: socket.socket) -> Any:

@@ -48,6 +48,11 @@ class PycRecords:
             self._unsaved.setdefault(directory, {})[name] = record
             self.unsaved += 1
 
+    def take(self) -> dict[str, dict[str, Record | None]]:
+        """Returns what this run has noted, and drops it."""
+        taken, self._unsaved, self.unsaved = self._unsaved, {}, 0
+        return taken
+
     def write(self, database: Any) -> None:
         """Write the records of this run, in the caller's transaction."""
         dropped = ((*key,) for *key, record in self._rows() if record is None)

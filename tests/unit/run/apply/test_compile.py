@@ -411,8 +411,9 @@ def test_few_sources_are_taken_from_the_plan_at_a_time() -> None:
 
     found = largest_first(tasks())
     sizes, counts = [], []
-    for _, stale in found:
-        sizes.append(stale.status.st_size)
+    for task in found:
+        assert task is not None
+        sizes.append(task[1].status.st_size)
         counts.append(len(taken))
     assert ([7, 15, 23], [8, 16, 24]) == (sizes[:3], counts[:3])
     assert [8] * 36 == [after - before for before, after in zip(counts, counts[1:37])]

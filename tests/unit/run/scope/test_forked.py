@@ -145,7 +145,7 @@ def test_a_message_may_be_large(ends: tuple[socket.socket, socket.socket]) -> No
     """It is put together of pieces; both ends of it are there."""
     ours, theirs = ends
     sent = [("take", bytes(range(256)) * 12_000), ("done",)]
-    sender = threading.Thread(target=forked._send, args=(theirs, sent))
+    sender = threading.Thread(target=theirs.sendall, args=(forked.packed(sent),))
     sender.start()
     assert sent == forked._receive(ours)
     sender.join()
@@ -176,12 +176,12 @@ def test_a_message_of_the_most_bytes(
 ) -> None:
     """Is the longest."""
     ours, theirs = ends
-    size = len(pickle.dumps("text"))
+    size = len(pickle.dumps("text", pickle.HIGHEST_PROTOCOL))
     monkeypatch.setattr(forked, "_MOST", size)
-    forked._send(theirs, "text")
+    theirs.sendall(forked.packed("text"))
     assert "text" == forked._receive(ours)
     monkeypatch.setattr(forked, "_MOST", size - 1)
-    forked._send(theirs, "text")
+    theirs.sendall(forked.packed("text"))
     with pytest.raises(EOFError):
         forked._receive(ours)
 

@@ -1,0 +1,306 @@
+"""Lanes: where there is much to do, processes make the changes side by side, and this one deals them out.
+
+A piece is a part of what one directory needs, bounded in bytes; those with the largest sources are dealt first. If a
+lane ends before its work, its pieces are dealt once more, each alone; what ends two lanes is named as failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import select
+import socket
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby, islice
+from typing import Any
+
+from ...errors import InterpreterError, PyctriggerError
+from ...outcome.outcome import Failure
+from ...tree.layout import Layout, Place
+from ..plan.steps import Step
+from ..scope.forked import Child, DeathError, Relay, packed
+from .execution import Change, Execution
+from .lane import Key, Lane, Outcome
+from .workers import Workers
+
+#: Bytes of sources: in a piece, and what a lane has ahead of it.
+_PIECE, _AHEAD = 64 << 10, 256 << 10
+#: Pieces taken from the plan at a time, until so many wait.
+_STEP, _MOST_WAITING = 8, 256
+#: Seconds that lanes have to end by themselves, and between two checks that silent ones live.
+_END, _PATIENCE = 1.0, 1.0
+#: Lanes that may end without having work.
+_MOST_UNEXPLAINED = 3
+
+
+class _Piece:
+    """A part of a directory's step. `is_retry` if a lane has ended over it."""
+
+    def __init__(self, number: int, step: Step, *, is_retry: bool = False) -> None:
+        self.number = number
+        self.step = step
+        self.is_retry = is_retry
+        self.size = sum(each.status.st_size for each in step.stale)
+        #: The names of sources that are to be done, and "" for the directory itself.
+        self.left = {each.name for each in step.stale} | {""}
+
+    def part(self, names: set[str]) -> Step:
+        """Returns the step with these sources only, and what concerns the directory itself if "" is among them."""
+        step = self.step if "" in names else self.step.rest()
+        return step._replace(stale=[each for each in self.step.stale if each.name in names])
+
+
+class _Lane:
+    """What is known of a lane here."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        #: By tree and directory.
+        self.pieces: dict[tuple[int, str], list[_Piece]] = {}
+        self.is_retrying = False
+        self.ahead = 0
+        #: Whose trees it works on; None while it has none.
+        self.owner: int | None = None
+        #: Whether it waits for more, whatever it has kept for later.
+        self.is_idle = False
+        self._unsent = bytearray()
+
+    @property
+    def events(self) -> int:
+        """What to wait for."""
+        return select.POLLIN | (select.POLLOUT if self._unsent else 0)
+
+    def send(self, *messages: Any) -> None:
+        """Send as much as its socket takes, and the rest with the next call: it may wait until it is heard itself."""
+        self._unsent += b"".join(map(packed, messages))
+        try:
+            del self._unsent[: self.child.channel.send(self._unsent, socket.MSG_DONTWAIT)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._unsent.clear()  # it has ended, as reading will show
+
+    def finish(self, key: Key) -> _Piece:
+        """Note that something is done. Returns the piece that it was a part of."""
+        place, name = key[:2], key[2]
+        pieces = self.pieces[place]
+        piece = next(each for each in pieces if name in each.left)
+        piece.left.remove(name)
+        if not piece.left:
+            pieces.remove(piece)
+            self.ahead -= piece.size
+            if not pieces:
+                del self.pieces[place]
+        return piece
+
+
+class Lanes:
+    """Makes changes in up to `count` lanes, which keep these descriptors. Use it as a context manager: it ends them."""
+
+    def __init__(
+        self, count: int, layouts: Sequence[Layout], execution: Execution, workers: Workers, keep: Sequence[int]
+    ) -> None:
+        self._count = count
+        self._layouts = layouts
+        self._numbers = {id(layout): number for number, layout in enumerate(layouts)}
+        self._execution = execution
+        self._results = execution.results
+        self._workers = workers
+        self._keep = keep
+        self._lanes: list[_Lane] = []
+        self._unexplained = 0
+        self._waiting: list[tuple[int, int, _Piece]] = []
+        self._retries: list[_Piece] = []
+        self._number = 0
+        self._refused: set[Failure] = set()
+        #: How many sources are done, and how many there are, if they were counted for a watcher.
+        self._done = 0
+        self.known: int | None = None
+        #: What is left to this process, and who else may write directories of root's.
+        self.apart: list[Change] = []
+        self.shared: dict[str, set[str]] = {}
+
+    def __enter__(self) -> Lanes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End all lanes. What they have done is counted, if they say so in time."""
+        for lane in self._lanes:
+            with contextlib.suppress(OSError):
+                lane.child.channel.shutdown(socket.SHUT_WR)
+        while self._lanes:
+            lane = self._lanes.pop()
+            with lane.child, contextlib.suppress(PyctriggerError, DeathError):
+                while lane.child.says_more(_END):
+                    self._take_all(lane)
+
+    def run(self, changes: Iterator[Change]) -> None:
+        """Make these changes; what needs a worker of its own is in `apart` then. Raises PyctriggerError."""
+        for owner, of_one_owner in groupby(changes, lambda change: change[0].sources.owner):
+            pieces, is_over = self._pieces(of_one_owner), False
+            while not is_over or self._waiting or self._retries or any(lane.pieces for lane in self._lanes):
+                is_full = is_over or len(self._waiting) >= _MOST_WAITING
+                if not is_full:
+                    taken = list(islice(pieces, _STEP))
+                    is_over = len(taken) < _STEP
+                    self._put(taken)
+                self._deal(owner)
+                if is_over and not self._waiting:
+                    self._end_group()
+                self._wait(_PATIENCE if is_full else 0)
+
+    def _pieces(self, changes: Iterator[Change]) -> Iterator[_Piece]:
+        for layout, step in changes:
+            parts, size = [step._replace(stale=[])], 0
+            for stale in step.stale:
+                if size >= _PIECE and not step.obstacle:  # what is in the way goes once
+                    parts.append(step.rest())
+                    size = 0
+                parts[-1].stale.append(stale)
+                size += stale.status.st_size
+            for part in parts:
+                yield _Piece(self._numbers[id(layout)], part)
+
+    def _put(self, pieces: list[_Piece]) -> None:
+        for piece in pieces:
+            self._number += 1
+            heapq.heappush(self._waiting, (-piece.size, self._number, piece))
+
+    def _deal(self, owner: int) -> None:
+        """Deal what waits to lanes that have too little ahead; without any, it is left to this process."""
+        while len(self._lanes) < self._count:
+            self._start()
+        if not self._lanes:
+            left = [*(piece for _, _, piece in self._waiting), *self._retries]
+            self.apart += [(self._layouts[piece.number], piece.part(piece.left)) for piece in left]
+            self._waiting, self._retries = [], []
+        for lane in self._lanes:
+            pieces = []
+            if not lane.pieces:
+                lane.is_retrying = bool(self._retries)
+                pieces += [self._retries.pop()] if self._retries else []
+            if not lane.is_retrying:
+                while self._waiting and (lane.ahead < _AHEAD or lane.is_idle):
+                    pieces.append(heapq.heappop(self._waiting)[2])
+                    lane.is_idle = False
+                    lane.ahead += pieces[-1].size
+            if pieces:
+                beginning = [owner] if lane.owner is None else []
+                lane.owner = owner
+                for piece in pieces:
+                    lane.pieces.setdefault((piece.number, piece.step.relative), []).append(piece)
+                lane.send(*beginning, [(piece.number, piece.step) for piece in pieces])
+
+    def _end_group(self) -> None:
+        """Tell the lanes that no more comes: what they have kept for later is done now."""
+        for lane in self._lanes:
+            if lane.owner is not None:
+                lane.owner = None
+                lane.send(None)
+
+    def _wait(self, seconds: float) -> None:
+        """Hear what the lanes say, and send what they had no room for."""
+        poller = select.poll()
+        lanes = {lane.child.channel.fileno(): lane for lane in self._lanes}
+        for descriptor, lane in lanes.items():
+            poller.register(descriptor, lane.events)
+        ready = poller.poll(seconds * 1000)
+        for descriptor, events in ready:
+            lane = lanes[descriptor]
+            if events & select.POLLOUT:
+                lane.send()
+            if events & ~select.POLLOUT:
+                self._hear(lane)
+        if not ready and seconds:
+            for lane in [lane for lane in self._lanes if lane.child.has_ended()]:
+                self._hear(lane)
+
+    # -- lanes that begin and end --------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Start a lane; if that isn't possible, there are fewer."""
+        trees = {id(tree): tree for layout in self._layouts for tree in (layout.sources, layout.pycs)}
+        uncompilable = self._execution.knowledge.manifest.uncompilable  # read before there are lanes
+
+        def work(relay: Relay) -> None:
+            for tree in trees.values():
+                tree.forget_all()
+            with self._workers.of_a_lane() as workers:
+                Lane(relay, self._layouts, self._execution, workers, uncompilable).work()
+
+        try:
+            keep = [*self._keep, *(tree.descriptor for tree in trees.values())]
+            self._lanes.append(_Lane(Child(work, self._results.observer, keep)))
+        except OSError:
+            self._count = len(self._lanes)
+
+    def _hear(self, lane: _Lane) -> None:
+        try:
+            self._take_all(lane)
+        except DeathError as death:
+            self._lose(lane, f"the process that worked on it ended: {death}")
+        except InterpreterError as error:
+            if len(self._lanes) == 1:
+                raise
+            self._count = len(self._lanes) - 1  # no processes or memory for its worker
+            self._lose(lane, str(error))
+
+    def _lose(self, lane: _Lane, reason: str) -> None:
+        """Deal the pieces of a lane that has ended once more. What has ended two lanes has failed."""
+        self._lanes.remove(lane)
+        lane.child.__exit__()
+        self._unexplained += not lane.pieces
+        if self._unexplained >= _MOST_UNEXPLAINED:
+            self._count = len(self._lanes)
+        for piece in chain.from_iterable(lane.pieces.values()):
+            if not piece.is_retry:
+                self._retries.append(_Piece(piece.number, piece.part(piece.left), is_retry=True))
+                continue
+            place = Place(self._layouts[piece.number], piece.step.relative)
+            for name in sorted(piece.left - {""}) or [""]:
+                path = place.source(name) if name else place.source_directory
+                self._results.tally.fail(Failure(path, "crash", reason))
+
+    # -- what they have done -------------------------------------------------------------------------------------
+
+    def _take_all(self, lane: _Lane) -> None:
+        """Take in what a lane says next. Raises DeathError, and what has ended it."""
+        for kind, *values in lane.child.receive():
+            if kind == "error":
+                raise values[0]
+            if kind == "did":
+                self._take(lane, values[0])
+
+    def _take(self, lane: _Lane, outcome: Outcome) -> None:
+        results, manifest, tally = self._results, self._execution.knowledge.manifest, outcome.tally
+        for number in outcome.written:
+            results.wrote(self._layouts[number])
+        # Two lanes may come to one directory.
+        tally.failures = [each for each in tally.failures if each not in self._refused]
+        self._refused.update(each for each in tally.failures if each.kind == "refused")
+        tally.notices = [each for each in tally.notices if each not in results.tally.notices]
+        results.tally.add(tally)
+        for name, arguments in outcome.events:
+            getattr(results.observer, name)(*arguments)
+        for name, number, arguments, options in outcome.calls:
+            getattr(results, name)(self._layouts[number], *arguments, **options)
+        for directory, records in outcome.records.items():
+            for name, record in records.items():
+                manifest.pycs.note(directory, name, record)
+        for path, fact in outcome.learned.items():
+            if fact is None:
+                manifest.unlearn(path)
+            else:
+                manifest.learn(path, fact)
+        for who, paths in outcome.shared.items():
+            self.shared.setdefault(who, set()).update(paths)
+        for key in outcome.done:
+            lane.finish(key)
+        for key in outcome.apart:
+            piece = lane.finish(key)
+            self.apart.append((self._layouts[piece.number], piece.part({key[2]})))
+        lane.is_idle = outcome.is_idle
+        manifest.save_if_full()
+        if results.observer.is_watched and outcome.done:
+            self._done += sum(bool(name) for _, _, name in outcome.done)
+            results.observer.progress(self._done, self.known)

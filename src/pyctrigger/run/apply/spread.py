@@ -1,0 +1,45 @@
+"""Decides whether the changes of a plan are worth lanes: processes that make them side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from ...tree.layout import Layout
+from .execution import Change, Execution
+from .workers import Workers
+
+#: Bytes of sources that lanes are worth being started for.
+LEAST = 512 << 10
+#: Sources that are held at most so that a watcher knows how many there are.
+_MOST_COUNTED = 50_000
+
+
+def spread(
+    changes: Iterator[Change], execution: Execution, workers: Workers, layouts: Sequence[Layout], keep: Sequence[int]
+) -> Iterator[Change]:
+    """Make the changes in lanes, if they are many. Yields those that this process has to make. Raises PyctriggerError.
+
+    Nothing is forked beside another thread, which might hold a lock for ever.
+    """
+    found, size, count = [], 0, 0
+    is_watched = execution.results.observer.is_watched
+    for change in changes:
+        found.append(change)
+        size += sum(each.status.st_size for each in change[1].stale)
+        count += len(change[1].stale)
+        if count >= _MOST_COUNTED or (size >= LEAST and not is_watched):
+            break
+    lanes = workers.count if size >= LEAST and threading.active_count() == 1 else 1
+    if lanes == 1:
+        yield from chain(found, changes)
+        return
+    from .lanes import Lanes  # a hook seldom needs them
+
+    workers.__exit__()  # the one that was warmed up
+    with Lanes(lanes, layouts, execution, workers, keep) as running:
+        running.known = count if is_watched and count < _MOST_COUNTED else None
+        running.run(chain(found, changes))
+    execution.gate.add_shared(running.shared)
+    yield from running.apart
