@@ -53,9 +53,12 @@ else:
             return cls(*values)
 
         def _replace(self, **named: Any) -> Any:
-            if not named.keys() <= set(self._fields):
-                raise ValueError(f"Got unexpected field names: {sorted(named.keys() - set(self._fields))}")
-            return _make_tuple(type(self), [named.get(field, value) for field, value in zip(self._fields, self)])
+            fields, values = self._fields, [*self]
+            for field, value in named.items():
+                if field not in fields:
+                    raise ValueError(f"Got unexpected field names: [{field!r}]")
+                values[fields.index(field)] = value
+            return _make_tuple(type(self), values)
 
         def _asdict(self) -> dict[str, Any]:
             return dict(zip(self._fields, self))

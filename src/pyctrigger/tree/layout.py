@@ -13,7 +13,7 @@ from collections.abc import Callable
 from ..pyc.names import PYCACHE
 from ..stamps import inode_of
 from .directory import Tree
-from .opened import walk_up
+from .opened import Opened, walk_up
 from .permission.access_lists import access_list, has_list
 from .permission.readers import ENTER, Grants, Readers, is_kept_from_visitors
 from .source import SourceRights, SourceText, read_source, reading_as
@@ -71,6 +71,10 @@ class Layout:
             self._ways = directory, (*self._above, *_ways_inside(self.sources, directory, ""))
         return self._ways[1]
 
+    def nearest(self, relative: str) -> Opened:
+        """Returns the directory of the pycs of `relative`, or the nearest one above it that can be opened."""
+        return self.pycs.nearest(self.pycache(relative))
+
     def is_read_only(self, relative: str) -> bool:
         """Whether the pycs of the directory `relative` are on a file system that is mounted read-only.
 
@@ -95,18 +99,13 @@ class Layout:
         return _topmost(self.pycache(relative), self._may_change)
 
     def _is_mounted_read_only(self, directory: str) -> bool:
-        try:
-            return bool(os.fstatvfs(self.pycs.nearest(directory).descriptor).f_flag & _READ_ONLY)
-        except OSError:  # unknown; writing will show
-            return False
+        return is_mounted_read_only(self.pycs.nearest(directory))
 
     def _device(self, directory: str) -> int:
         return os.fstat(self.pycs.nearest(directory).descriptor).st_dev
 
     def _may_change(self, directory: str) -> bool:
-        """Whether we, or the account that we act as there, may change the contents of a directory. Root always may."""
-        with self.pycs.nearest(directory) as opened:
-            return os.geteuid() == 0 or _has_right_to(opened)
+        return may_change(self.pycs.nearest(directory))
 
     def owner_of(self, path: str) -> int:
         """Returns the owner of a directory, relative to `pycs`, or of its nearest existing parent."""
@@ -145,6 +144,20 @@ class Layout:
     def describe_pyc(self, relative: str, name: str = "") -> str:
         """Returns the full path of a pyc of the directory `relative`, or of the directory that holds its pycs."""
         return self.pycs.describe(self.pycache(relative), name)
+
+
+def is_mounted_read_only(opened: Opened) -> bool:
+    """Whether an open directory is on a file system that is mounted read-only."""
+    try:
+        return bool(os.fstatvfs(opened.descriptor).f_flag & _READ_ONLY)
+    except OSError:  # unknown; writing will show
+        return False
+
+
+def may_change(opened: Opened) -> bool:
+    """Whether we, or the account that we act as there, may change the contents of a directory. Root always may."""
+    with opened as directory:
+        return os.geteuid() == 0 or _has_right_to(directory)
 
 
 def _ways_inside(tree: Tree, directory: str, own: str) -> tuple[Grants, ...]:

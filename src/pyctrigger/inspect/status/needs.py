@@ -64,7 +64,7 @@ class SiteNeeds:
         if not verdicts:
             return
         self.reasons["magic" if verdicts[0] is Verdict.FOREIGN_MAGIC else word_for(verdicts[0])] += 1
-        seconds, size = self._seconds_of(pycs, stale.name), stale.status.st_size
+        seconds, size = self._seconds_of(pycs, stale.name), stale.size
         one = Estimate(0, 1, 0.0, 0, size) if seconds is None else Estimate(1, 0, seconds, size, 0)
         self.estimate = self.estimate.plus(one)
 

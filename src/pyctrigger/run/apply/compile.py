@@ -138,7 +138,7 @@ class Compilation:
     def _started(self, task: Task, *, has_waited: bool = False) -> Iterator[Job]:
         """Yields the request for a source, unless it needs none, or waits."""
         may_wait = not has_waited and self._held + len(self._later) < _MOST_HELD
-        if may_wait and self._has_lost_time and task[1].status.st_size > _QUICK:
+        if may_wait and self._has_lost_time and task[1].size > _QUICK:
             self._later.append(task)
             return
         source = self._read(*task)
@@ -245,7 +245,7 @@ def largest_first(tasks: Iterator[Task | None]) -> Iterator[Task | None]:
             if task is None:
                 break
             number += 1
-            heapq.heappush(waiting, (-task[1].status.st_size, number, task))
+            heapq.heappush(waiting, (-task[1].size, number, task))
         if waiting:
             yield heapq.heappop(waiting)[2]
         elif is_over:

@@ -22,13 +22,11 @@ from ...tree.layout import Layout, Place
 from ...typed import NamedTuple
 from ..plan.knowledge import Knowledge
 from ..plan.results import Results
-from ..plan.steps import Stale, Step
+from ..plan.steps import Stale
 from ..scope.forked import Relay
 from .execution import Change, Execution
+from .pieces import Dealt, Key
 from .workers import Workers
-
-#: A source, or for an empty name a directory: the number of its tree, the directory, and its name.
-Key = tuple[int, str, str]
 
 #: A method of Results, the number of a tree, and the arguments after it.
 Call = tuple[str, int, tuple[Any, ...], dict[str, Any]]
@@ -50,8 +48,9 @@ class Outcome(NamedTuple):
     written: set[int]
     records: dict[str, dict[str, Record | None]]
     learned: dict[str, Uncompilable | None]
-    done: list[Key]
-    apart: list[Key]
+    done: dict[Key, list[str]]
+    """The names of sources, and "" for each step that is done."""
+    apart: dict[Key, list[str]]
     """What needs a worker of its own."""
     is_idle: bool
     """Whether it waits for more."""
@@ -79,19 +78,24 @@ class LaneResults(Results):
         self.began = began
         self._numbers = {id(layout): number for number, layout in enumerate(layouts)}
         self._left: set[tuple[int, str]] = set()
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what the host has been told."""
         self.calls: list[Call] = []
         self.written: set[int] = set()
-        self.done: list[Key] = []
-        self.apart: list[Key] = []
+        self.count = 0
+        self.done: dict[Key, list[str]] = {}
+        self.apart: dict[Key, list[str]] = {}
 
     def finish(self, place: Place, *names: str) -> None:
         """Note it for the host."""
-        number = self._numbers[id(place.layout)]
-        self.done += [(number, place.relative, name) for name in names]
+        self.count += len(names)
+        self.done.setdefault((self._numbers[id(place.layout)], place.relative), []).extend(names)
 
     def set_apart(self, place: Place, stale: Stale) -> None:
         """Note it for the host."""
-        self.apart.append((self._numbers[id(place.layout)], place.relative, stale.name))
+        self.apart.setdefault((self._numbers[id(place.layout)], place.relative), []).append(stale.name)
 
     def wrote(self, layout: Layout) -> None:
         """Note it for the host."""
@@ -165,6 +169,7 @@ class Lane:
         host.knowledge.ownership.notice = self._listener.notice
         knowledge = Knowledge(self._manifest, host.wanted, host.knowledge.ownership, compares_records=False)
         self._execution = Execution(host.wanted, knowledge, workers, self._results)
+        self._suffixes = host.wanted.suffixes
         self._dealt: deque[Change] = deque()
         self._said = time.monotonic()
         self._poller = select.poll()
@@ -196,13 +201,13 @@ class Lane:
                     pool.channel = None
                     continue
                 self._tell(is_idle=True)
-            dealt: list[tuple[int, Step]] | None = self._relay.receive()
+            dealt: list[Dealt] | None = self._relay.receive()
             if dealt is None:
                 return
-            self._dealt.extend((self._layouts[number], step) for number, step in dealt)
+            self._dealt.extend((self._layouts[each.number], each.step(self._suffixes)) for each in dealt)
 
     def _tell_in_time(self) -> None:
-        if len(self._results.done) >= _MOST_DONE or time.monotonic() - self._said > _MOST_SECONDS:
+        if self._results.count >= _MOST_DONE or time.monotonic() - self._said > _MOST_SECONDS:
             self._tell()
 
     def _tell(self, *, is_idle: bool = False) -> None:
@@ -220,7 +225,7 @@ class Lane:
             is_idle,
         )
         self._listener.events = []
-        results.calls, results.written, results.done, results.apart = [], set(), [], []
+        results.begin()
         self._said = time.monotonic()
         self._relay.send("did", outcome)
         self._relay.flush()

@@ -17,14 +17,14 @@ from typing import Any
 from ...errors import InterpreterError, PyctriggerError
 from ...outcome.outcome import Failure
 from ...tree.layout import Layout, Place
-from ..plan.steps import Step
 from ..scope.forked import Child, DeathError, Relay, packed
 from .execution import Change, Execution
-from .lane import Key, Lane, Outcome
+from .lane import Lane, Outcome
+from .pieces import Key, Piece, pieces_of
 from .workers import Workers
 
-#: Bytes of sources: in a piece, and what a lane has ahead of it.
-_PIECE, _AHEAD = 64 << 10, 256 << 10
+#: Bytes of sources that a lane has ahead of it.
+_AHEAD = 256 << 10
 #: Pieces taken from the plan at a time, until so many wait.
 _STEP, _MOST_WAITING = 8, 256
 #: Seconds that lanes have to end by themselves, and between two checks that silent ones live.
@@ -33,30 +33,12 @@ _END, _PATIENCE = 1.0, 1.0
 _MOST_UNEXPLAINED = 3
 
 
-class _Piece:
-    """A part of a directory's step. `is_retry` if a lane has ended over it."""
-
-    def __init__(self, number: int, step: Step, *, is_retry: bool = False) -> None:
-        self.number = number
-        self.step = step
-        self.is_retry = is_retry
-        self.size = sum(each.status.st_size for each in step.stale)
-        #: The names of sources that are to be done, and "" for the directory itself.
-        self.left = {each.name for each in step.stale} | {""}
-
-    def part(self, names: set[str]) -> Step:
-        """Returns the step with these sources only, and what concerns the directory itself if "" is among them."""
-        step = self.step if "" in names else self.step.rest()
-        return step._replace(stale=[each for each in self.step.stale if each.name in names])
-
-
 class _Lane:
     """What is known of a lane here."""
 
     def __init__(self, child: Child) -> None:
         self.child = child
-        #: By tree and directory.
-        self.pieces: dict[tuple[int, str], list[_Piece]] = {}
+        self.pieces: dict[Key, list[Piece]] = {}
         self.is_retrying = False
         self.ahead = 0
         #: Whose trees it works on; None while it has none.
@@ -80,18 +62,21 @@ class _Lane:
         except OSError:
             self._unsent.clear()  # it has ended, as reading will show
 
-    def finish(self, key: Key) -> _Piece:
-        """Note that something is done. Returns the piece that it was a part of."""
-        place, name = key[:2], key[2]
-        pieces = self.pieces[place]
-        piece = next(each for each in pieces if name in each.left)
-        piece.left.remove(name)
-        if not piece.left:
-            pieces.remove(piece)
-            self.ahead -= piece.size
-            if not pieces:
-                del self.pieces[place]
-        return piece
+    def finish(self, key: Key, names: list[str]) -> None:
+        """Note that these sources of a directory are done, and for each "" a step."""
+        pieces = self.pieces.pop(key)
+        for _ in range(names.count("")):  # those of one directory are done in their order
+            next(each for each in pieces if "" in each.left).left.remove("")
+        done = {*names} - {""}
+        left = []
+        for piece in pieces:
+            piece.left -= done
+            if piece.left:
+                left.append(piece)
+            else:
+                self.ahead -= piece.size
+        if left:
+            self.pieces[key] = left
 
 
 class Lanes:
@@ -103,14 +88,15 @@ class Lanes:
         self._count = count
         self._layouts = layouts
         self._numbers = {id(layout): number for number, layout in enumerate(layouts)}
+        self._levels = len(execution.wanted.levels)
         self._execution = execution
         self._results = execution.results
         self._workers = workers
         self._keep = keep
         self._lanes: list[_Lane] = []
         self._unexplained = 0
-        self._waiting: list[tuple[int, int, _Piece]] = []
-        self._retries: list[_Piece] = []
+        self._waiting: list[tuple[int, int, Piece]] = []
+        self._retries: list[Piece] = []
         self._number = 0
         self._refused: set[Failure] = set()
         #: How many sources are done, and how many there are, if they were counted for a watcher.
@@ -137,7 +123,8 @@ class Lanes:
     def run(self, changes: Iterator[Change]) -> None:
         """Make these changes; what needs a worker of its own is in `apart` then. Raises PyctriggerError."""
         for owner, of_one_owner in groupby(changes, lambda change: change[0].sources.owner):
-            pieces, is_over = self._pieces(of_one_owner), False
+            found = (pieces_of(self._numbers[id(layout)], step) for layout, step in of_one_owner)
+            pieces, is_over = chain.from_iterable(found), False
             while not is_over or self._waiting or self._retries or any(lane.pieces for lane in self._lanes):
                 is_full = is_over or len(self._waiting) >= _MOST_WAITING
                 if not is_full:
@@ -149,19 +136,7 @@ class Lanes:
                     self._end_group()
                 self._wait(_PATIENCE if is_full else 0)
 
-    def _pieces(self, changes: Iterator[Change]) -> Iterator[_Piece]:
-        for layout, step in changes:
-            parts, size = [step._replace(stale=[])], 0
-            for stale in step.stale:
-                if size >= _PIECE and not step.obstacle:  # what is in the way goes once
-                    parts.append(step.rest())
-                    size = 0
-                parts[-1].stale.append(stale)
-                size += stale.status.st_size
-            for part in parts:
-                yield _Piece(self._numbers[id(layout)], part)
-
-    def _put(self, pieces: list[_Piece]) -> None:
+    def _put(self, pieces: list[Piece]) -> None:
         for piece in pieces:
             self._number += 1
             heapq.heappush(self._waiting, (-piece.size, self._number, piece))
@@ -172,7 +147,7 @@ class Lanes:
             self._start()
         if not self._lanes:
             left = [*(piece for _, _, piece in self._waiting), *self._retries]
-            self.apart += [(self._layouts[piece.number], piece.part(piece.left)) for piece in left]
+            self.apart += [(self._layouts[piece.key[0]], piece.part(piece.left)) for piece in left]
             self._waiting, self._retries = [], []
         for lane in self._lanes:
             pieces = []
@@ -188,8 +163,8 @@ class Lanes:
                 beginning = [owner] if lane.owner is None else []
                 lane.owner = owner
                 for piece in pieces:
-                    lane.pieces.setdefault((piece.number, piece.step.relative), []).append(piece)
-                lane.send(*beginning, [(piece.number, piece.step) for piece in pieces])
+                    lane.pieces.setdefault(piece.key, []).append(piece)
+                lane.send(*beginning, [piece.dealt(self._levels) for piece in pieces])
 
     def _end_group(self) -> None:
         """Tell the lanes that no more comes: what they have kept for later is done now."""
@@ -254,9 +229,9 @@ class Lanes:
             self._count = len(self._lanes)
         for piece in chain.from_iterable(lane.pieces.values()):
             if not piece.is_retry:
-                self._retries.append(_Piece(piece.number, piece.part(piece.left), is_retry=True))
+                self._retries.append(piece.retry())
                 continue
-            place = Place(self._layouts[piece.number], piece.step.relative)
+            place = Place(self._layouts[piece.key[0]], piece.step.relative)
             for name in sorted(piece.left - {""}) or [""]:
                 path = place.source(name) if name else place.source_directory
                 self._results.tally.fail(Failure(path, "crash", reason))
@@ -284,9 +259,7 @@ class Lanes:
             getattr(results.observer, name)(*arguments)
         for name, number, arguments, options in outcome.calls:
             getattr(results, name)(self._layouts[number], *arguments, **options)
-        for directory, records in outcome.records.items():
-            for name, record in records.items():
-                manifest.pycs.note(directory, name, record)
+        manifest.pycs.add(outcome.records)
         for path, fact in outcome.learned.items():
             if fact is None:
                 manifest.unlearn(path)
@@ -294,13 +267,14 @@ class Lanes:
                 manifest.learn(path, fact)
         for who, paths in outcome.shared.items():
             self.shared.setdefault(who, set()).update(paths)
-        for key in outcome.done:
-            lane.finish(key)
-        for key in outcome.apart:
-            piece = lane.finish(key)
-            self.apart.append((self._layouts[piece.number], piece.part({key[2]})))
+        for key, names in outcome.apart.items():
+            parts = [piece.part(piece.left.intersection(names)) for piece in lane.pieces[key]]
+            self.apart += [(self._layouts[key[0]], part) for part in parts if part.stale]
+            lane.finish(key, names)
+        for key, names in outcome.done.items():
+            lane.finish(key, names)
         lane.is_idle = outcome.is_idle
         manifest.save_if_full()
         if results.observer.is_watched and outcome.done:
-            self._done += sum(bool(name) for _, _, name in outcome.done)
+            self._done += sum(bool(name) for names in outcome.done.values() for name in names)
             results.observer.progress(self._done, self.known)

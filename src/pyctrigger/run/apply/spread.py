@@ -27,7 +27,7 @@ def spread(
     is_watched = execution.results.observer.is_watched
     for change in changes:
         found.append(change)
-        size += sum(each.status.st_size for each in change[1].stale)
+        size += sum(each.size for each in change[1].stale)
         count += len(change[1].stale)
         if count >= _MOST_COUNTED or (size >= LEAST and not is_watched):
             break

@@ -199,6 +199,8 @@ class PycWriter:
         The same code goes into a new file, with the rights that its source has now: the one that is there may be read
         at this moment, and have more names than ours.
         """
+        if stale.status is None:
+            return stale  # there are no pycs
         header = self._wanted.expected_header(stale.status)
         seen = identity_at(stale.status, self._results.began)
         left: list[LevelState] = []
@@ -206,7 +208,7 @@ class PycWriter:
         for state in stale.levels:
             by_code.setdefault(state.record.body_digest if state.record else b"", []).append(state)
         try:
-            readers = _readers_now(place, stale)
+            readers = _readers_now(place, stale.name, stale.status)
             for states in by_code.values():
                 body = self._recorded_body(place, stale, states[0])
                 renewed = [(each, each.record._replace(source=seen, header=header)) for each in states if each.record]
@@ -230,7 +232,7 @@ class PycWriter:
     def _recorded_body(self, place: Place, stale: Stale, state: LevelState) -> memoryview | None:
         """Returns the code of a pyc; None where it isn't the recorded one."""
         try:
-            found, status = read_pyc(place.layout.pycs, place.pycache, state.pyc, stale.status.st_size)
+            found, status = read_pyc(place.layout.pycs, place.pycache, state.pyc, stale.size)
         except (OSError, SourceRefused):
             return None
         record, body = state.record, memoryview(found)[self._wanted.header.size :]
@@ -239,12 +241,12 @@ class PycWriter:
         return body
 
 
-def _readers_now(place: Place, stale: Stale) -> Readers | None:
+def _readers_now(place: Place, name: str, judged: os.stat_result) -> Readers | None:
     """Returns who may read a source, or None if it has changed since it was looked at."""
     try:
-        rights = source_rights(place.layout.sources, place.relative, stale.name)
+        rights = source_rights(place.layout.sources, place.relative, name)
         readers = place.layout.readers(place.relative, rights)
-        return readers if is_unchanged(stale.status, rights.status) else None
+        return readers if is_unchanged(judged, rights.status) else None
     except (OSError, SourceRefused):
         return None
 

@@ -221,7 +221,8 @@ class Notes:
         self._owned += (self._layout.describe_pyc(step.relative, pyc) for pyc, _ in step.owned)
         if not (step.would_change or step.refused or step.unexamined or step.forbidden):
             return  # what is left is reported once, and stays as it is
-        self._is_untouched &= all(is_older(stale.status, self._began) for stale in step.stale)
+        if self.again:
+            self._is_untouched &= all(each.status and is_older(each.status, self._began) for each in step.stale)
         self.need(step.relative)
 
     def need(self, relative: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Set
 
-from ...pyc.names import PycNames, pyc_suffix, writer_of
+from ...pyc.names import PycNames, writer_of
 from ...tree.listing import PycListing, SourceListing
 from ...typed import NamedTuple
 from .knowledge import PlannedSite
@@ -38,7 +38,7 @@ class RemovalFinder:
         self._wanted = wanted
         self._ownership = site.knowledge.ownership
         self._names = PycNames(wanted.cache_tag)
-        self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
+        self._suffixes = [suffix for _, suffix in wanted.suffixes]
         self._old = time.time() - RESIDUE_AGE
         #: Whether something in the last directory may have to be removed later: it is too young, or a package owns it.
         self.waits = False

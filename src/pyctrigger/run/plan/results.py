@@ -12,7 +12,8 @@ from ...outcome.observer import Observer
 from ...outcome.outcome import Failure, Finding, Link, Tally
 from ...state.records.manifest import Manifest
 from ...state.records.record import identity_at
-from ...tree.layout import Layout, Place
+from ...tree.layout import Layout, Place, is_mounted_read_only, may_change
+from ...tree.opened import Opened
 from ...tree.source import SourceRefused
 from ..scope.sites import reason_to_refuse
 from .knowledge import Knowledge
@@ -83,6 +84,8 @@ class Results:
     def note(self, layout: Layout, step: Step, knowledge: Knowledge | None = None) -> None:
         """Report what a step says, except changes. With `knowledge`, links won't be reported again."""
         tally, relative = self.tally, step.relative
+        if not step.reports:
+            return
         for name, reason in step.skipped:
             path = layout.describe_source(relative, name)
             if reason == "uncompilable":
@@ -119,21 +122,16 @@ class Results:
 
     def can_write(self, layout: Layout, relative: str) -> bool:
         """Whether the file system of a directory's pycs is writable, as far as is known."""
-        if not self.still_writes(layout, relative):
-            return False
-        if layout.is_read_only(relative):
-            self._read_only_place(layout, relative)
-            return False
-        self._seen_writable.setdefault(id(layout), set()).add(layout.pycache(relative))
-        return True
+        return self._can_write(layout, relative, layout.nearest(relative))
 
     def may_write(self, layout: Layout, relative: str, sources: int = 0) -> bool:
         """Whether it is, and this account may write there; if not, this many sources are left."""
-        if not self.can_write(layout, relative):
+        nearest = layout.nearest(relative)
+        if not self._can_write(layout, relative, nearest):
             if sources:
                 self.leave(layout, relative, sources)
             return False
-        if layout.may_write(relative):
+        if may_change(nearest):
             return True
         denial = Denial(layout, relative)
         self._denials.setdefault(denial.path, denial).left += sources
@@ -154,8 +152,19 @@ class Results:
         else:
             self.tally.counts.skipped += sources
 
+    def _can_write(self, layout: Layout, relative: str, nearest: Opened) -> bool:
+        if not self.still_writes(layout, relative):
+            return False
+        if is_mounted_read_only(nearest):
+            self._read_only_place(layout, relative)
+            return False
+        self._seen_writable.setdefault(id(layout), set()).add(layout.pycache(relative))
+        return True
+
     def _found_read_only(self, layout: Layout, relative: str) -> _ReadOnly | None:
-        known = self._read_only.get(id(layout), {})
+        known = self._read_only.get(id(layout))
+        if known is None:
+            return None
         pycache = layout.pycache(relative)
         return next((place for top, place in known.items() if _is_below(pycache, top)), None)
 

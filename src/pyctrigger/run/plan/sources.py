@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 from ...pyc.header import NO_PYC, Verdict
 from ...pyc.names import NAME_MAX
@@ -13,7 +13,7 @@ from ...tree.elsewhere import goal_of, leads_to_sources
 from ...tree.listing import SourceListing
 from ...tree.source import SourceRefused, source_status
 from .knowledge import PlannedSite
-from .steps import DOUBTS, LevelState, Stale, Step
+from .steps import DOUBTS, LevelState, Stale, Step, all_missing
 from .unchanged import Snapshot
 from .verdicts import Judge
 
@@ -41,8 +41,9 @@ class SourceJudge:
         self.pycs = Judge(site.layout, site.wanted, site.knowledge)
         #: How many there are, how many are fresh, and, if that is measured, how many bytes they have.
         self.sources = self.fresh = self.bytes = 0
-        #: Whether any in the last directory needs something.
-        self.has_stale = False
+        #: Whether any in the last directory needs something; the path of that, and whether it has pycs.
+        self.has_stale = self._has_pycs = False
+        self._directory = ""
 
     def judge(
         self, step: Step, listing: SourceListing, names: dict[str, bool], snapshot: Snapshot | None
@@ -51,7 +52,9 @@ class SourceJudge:
 
         Returns the step, to be continued; of a large directory, earlier ones are yielded.
         """
-        self.has_stale = False
+        self.has_stale, self._has_pycs = False, bool(names)
+        self._directory = self._layout.describe_source(step.relative)
+        suffixes = self._wanted.suffixes if self._wanted.create_missing else ()
         sources = sorted([*listing.sources, *listing.links]) if listing.links else listing.sources
         for start in range(0, len(sources) or 1, AT_ONCE):
             if start and step.says_something:
@@ -64,7 +67,8 @@ class SourceJudge:
                 if (self._excluded or self._is_library) and (reason := self._reason_to_exclude(step.relative, name)):
                     step.skipped.append((name, reason))
                     continue
-                self._decide(step, name, status, self.pycs.states(name, status))
+                states = self.pycs.states(name, status) if names else all_missing(name, suffixes)
+                self._decide(step, name, status, states)
             step.records.extend(self.pycs.records)
             if snapshot:
                 snapshot.add([status for _, status in found], self.pycs.proven, len(self._wanted.levels))
@@ -104,25 +108,25 @@ class SourceJudge:
             self.sources += len(step.refused) - refused
         return found
 
-    def _decide(self, step: Step, name: str, status: os.stat_result, states: list[LevelState]) -> None:
+    def _decide(self, step: Step, name: str, status: os.stat_result, states: Sequence[LevelState]) -> None:
         if states and len(name) > _SHORT_NAME:
             states = [state for state in states if len(os.fsencode(state.pyc)) <= NAME_MAX]
             if not states:
                 step.skipped.append((name, "its name is too long for a pyc's"))
                 return
-        if states and self._wanted.keep_owned:
+        if states and self._has_pycs and self._wanted.keep_owned:
             states = self._without_owned(step, name, states)
             if not states:
                 return
         if not states:
             self.fresh += 1
-        elif reason := self._reason_to_skip(step.relative, name, status, states):
+        elif reason := self._reason_to_skip(name, status, states):
             step.skipped.append((name, reason))
         else:
             self.has_stale = True
-            step.stale.append(Stale(name, status, tuple(states)))
+            step.stale.append(Stale.of(name, status, tuple(states)))
 
-    def _without_owned(self, step: Step, name: str, states: list[LevelState]) -> list[LevelState]:
+    def _without_owned(self, step: Step, name: str, states: Sequence[LevelState]) -> Sequence[LevelState]:
         """Returns the levels that may be written: pycs of a package are only reported."""
         directory = self._layout.describe_pyc(step.relative)
         left = []
@@ -145,13 +149,13 @@ class SourceJudge:
             return BROKEN_ON_PURPOSE if is_broken_on_purpose(f"{relative}/{name}") else None
         return None
 
-    def _reason_to_skip(self, relative: str, name: str, status: os.stat_result, states: list[LevelState]) -> str | None:
+    def _reason_to_skip(self, name: str, status: os.stat_result, states: Sequence[LevelState]) -> str | None:
         if not self._wanted.header.has_modes and not 0 <= self._wanted.mtime(status) <= _UINT32:
             return "Python 3.6 accepts no bytecode for a source from before 1970 or after 2106"
         # A source that doesn't compile should have no pyc.
-        has_pycs = any(state.verdict not in NO_PYC for state in states)
-        source = self._layout.describe_source(relative, name)
-        if not (self._wanted.trust_nothing or has_pycs) and self._is_uncompilable(source, status):
+        has_pycs = self._has_pycs and any(state.verdict not in NO_PYC for state in states)
+        is_believed = not (has_pycs or self._wanted.trust_nothing)
+        if is_believed and self._is_uncompilable(f"{self._directory}/{name}", status):
             return "uncompilable"
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from ...pyc.header import Verdict
 from ...state.records.directories import UnchangedDirectory
@@ -30,8 +31,21 @@ class Stale(NamedTuple):
     """A source whose bytecode has to be written or proven."""
 
     name: str
-    status: os.stat_result
+    size: int
+    """Bytes."""
     levels: tuple[LevelState, ...]
+    status: os.stat_result | None
+    """What it was when its pycs were judged; a lane has it only where there are any."""
+
+    @classmethod
+    def of(cls, name: str, status: os.stat_result, levels: tuple[LevelState, ...]) -> Stale:
+        """Returns a source with this status."""
+        return cls(name, status.st_size, levels, status)
+
+
+def all_missing(name: str, suffixes: Iterable[tuple[int, str]]) -> tuple[LevelState, ...]:
+    """Returns the levels of a source without any pyc: those of these suffixes."""
+    return tuple([LevelState(level, name[:-3] + suffix, Verdict.MISSING) for level, suffix in suffixes])
 
 
 class Unwanted(NamedTuple):
@@ -165,14 +179,23 @@ class Step(NamedTuple):
     @property
     def would_change(self) -> bool:
         """Whether something has to be changed."""
-        return bool(self.stale or self.removals or self.emptied_pycache or self.emptied or self.opens_pycache)
+        return bool(self.stale or self.changes_more)
+
+    @property
+    def changes_more(self) -> bool:
+        """Whether something other than pycs of sources has to be changed."""
+        return bool(self.removals or self.emptied_pycache or self.emptied or self.opens_pycache)
+
+    @property
+    def reports(self) -> bool:
+        """Whether something is to be reported that no change mends."""
+        of_itself = self.unexamined or self.forbidden
+        return bool(self.skipped or self.refused or self.owned or self.links or of_itself)
 
     @property
     def is_needed(self) -> bool:
         """Whether the directory isn't as it should be."""
-        of_itself = (self.obstacle and not self.goes_on) or self.unexamined or self.forbidden
-        lists = (self.skipped, self.refused, self.owned, self.links, self.unwanted)
-        return bool(self.would_change or any(lists) or of_itself)
+        return bool(self.would_change or self.reports or self.unwanted or (self.obstacle and not self.goes_on))
 
     @property
     def says_something(self) -> bool:

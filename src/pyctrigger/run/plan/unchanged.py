@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 
-from ...pyc.names import PYCACHE, pyc_suffix
+from ...pyc.names import PYCACHE
 from ...stamps import stamp_of
 from ...state.records.directories import MOST_NOTED, UnchangedDirectories, UnchangedDirectory, key_of
 from ...state.records.parts import PACKED
@@ -33,7 +33,7 @@ class UnchangedFinder:
         self._known = known
         self._notes = site.notes
         self._base = key_of(self._tree.path)
-        self._suffixes = [pyc_suffix(wanted.cache_tag, level) for level in wanted.levels]
+        self._suffixes = [suffix for _, suffix in wanted.suffixes]
         self._terms = repr((wanted.terms, site.is_library))
 
     def find(self, relative: str) -> tuple[list[str], int] | None:

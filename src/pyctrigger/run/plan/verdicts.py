@@ -51,7 +51,7 @@ class Judge:
         self._knowledge = knowledge
         self._manifest = knowledge.records
         self._names_of = PycNames(wanted.cache_tag)
-        self._suffixes = [(level, pyc_suffix(wanted.cache_tag, level)) for level in wanted.levels]
+        self._suffixes = wanted.suffixes
         self._doubts_all = wanted.trust_nothing or wanted.compare_code
         self._by_time = wanted.mode is InvalidationMode.TIMESTAMP
         self._relative = self._directory = ""
@@ -181,7 +181,7 @@ class Judge:
         states = self.states(source, status, [(level, pyc_suffix(self._wanted.cache_tag, level))])
         is_recorded = self._manifest is not None and self._manifest.pycs.get(self._directory, pyc) is not None
         is_owned = self._knowledge.ownership.owns(self._directory, pyc)
-        return Unwanted(pyc, Stale(source, status, tuple(states)), is_recorded, is_owned)
+        return Unwanted(pyc, Stale.of(source, status, tuple(states)), is_recorded, is_owned)
 
     def adopt(self, source: str, pyc: str) -> None:
         """Record a pyc that somebody else wrote as it is: from now on a change of it is noticed.

@@ -210,7 +210,8 @@ class Planner:
         unwanted = self._finder.unwanted if not self._wanted.work.writes else []
         if self._unchanged and listing:
             is_needed = step.is_needed or removals or unwanted
-            step = step._replace(note=self._unchanged.end(relative, listing, None if is_needed else snapshot))
+            note = self._unchanged.end(relative, listing, None if is_needed else snapshot)
+            step = step if note is None else step._replace(note=note)
         for start in range(0, len(removals), AT_ONCE):
             step.removals.extend(removals[start : start + AT_ONCE])
             yield step

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from ...errors import UsageError
 from ...pyc.header import HeaderFormat, InvalidationMode
+from ...pyc.names import pyc_suffix
 from ...typed import NamedTuple
 from ...version import VERSION
 from ..scope.config import Settings
@@ -49,6 +50,11 @@ class Wanted(NamedTuple):
     """Leave pycs of packages as they are, stale or not."""
     limits: Mapping[str, float] = MappingProxyType({})
     """By kind of failure (`timeout`, `memory`): what one source may use."""
+
+    @property
+    def suffixes(self) -> list[tuple[int, str]]:
+        """What follows a module's name in the names of its pycs, by level."""
+        return [(level, pyc_suffix(self.cache_tag, level)) for level in self.levels]
 
     @property
     def trust_nothing(self) -> bool:

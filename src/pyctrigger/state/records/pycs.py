@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from ...typed import Any
 from .pages import Pages
@@ -53,20 +53,27 @@ class PycRecords:
         taken, self._unsaved, self.unsaved = self._unsaved, {}, 0
         return taken
 
+    def add(self, taken: dict[str, dict[str, Record | None]]) -> None:
+        """Record what another process has noted."""
+        for directory, records in taken.items():
+            self._unsaved.setdefault(directory, {}).update(records)
+            self.unsaved += len(records)
+
     def write(self, database: Any) -> None:
         """Write the records of this run, in the caller's transaction."""
-        dropped = ((*key,) for *key, record in self._rows() if record is None)
+        dropped: list[tuple[bytes, bytes]] = []
+        kept: list[tuple[Any, ...]] = []
+        for directory, records in self._unsaved.items():
+            encoded = os.fsencode(directory)
+            for name, record in records.items():
+                if record is None:
+                    dropped.append((encoded, os.fsencode(name)))
+                else:
+                    kept.append((encoded, os.fsencode(name), *record))
         database.executemany("delete from pycs where directory = ? and name = ?", dropped)
-        kept = ((*key, *record) for *key, record in self._rows() if record is not None)
         database.executemany("insert or replace into pycs values (?, ?, ?, ?, ?, ?, ?, ?)", kept)
 
     def saved(self) -> None:
         """Drop the records of this run: they are in the file now, or can't be saved."""
         self._unsaved, self.unsaved = {}, 0
         self._pages.forget()
-
-    def _rows(self) -> Iterator[tuple[bytes, bytes, Record | None]]:
-        for directory, records in self._unsaved.items():
-            encoded = os.fsencode(directory)
-            for name, record in records.items():
-                yield encoded, os.fsencode(name), record

@@ -22,7 +22,7 @@ TAG = "cpython-311"
 
 def stale(name: str, size: int, verdict: Verdict = Verdict.MISSING) -> Stale:
     """A source of this size that needs bytecode."""
-    return Stale(name, os.stat_result((0o100644, 0, 0, 1, 0, 0, size, 0, 0, 0)), (LevelState(0, "", verdict),))
+    return Stale.of(name, os.stat_result((0o100644, 0, 0, 1, 0, 0, size, 0, 0, 0)), (LevelState(0, "", verdict),))
 
 
 @pytest.fixture

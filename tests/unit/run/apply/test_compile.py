@@ -108,7 +108,7 @@ class Compiling:
             tasks = [
                 (
                     Place(layout, below),
-                    Stale(
+                    Stale.of(
                         name,
                         os.stat(self.top / below / name, follow_symlinks=False),
                         (LevelState(0, cached(name[:-3]), verdict, source_hash),),
@@ -407,13 +407,13 @@ def test_few_sources_are_taken_from_the_plan_at_a_time() -> None:
     def tasks() -> Iterator[Any]:
         for number in range(400):
             taken.append(number)
-            yield None, SimpleNamespace(status=SimpleNamespace(st_size=number % 100))
+            yield None, SimpleNamespace(size=number % 100)
 
     found = largest_first(tasks())
     sizes, counts = [], []
     for task in found:
         assert task is not None
-        sizes.append(task[1].status.st_size)
+        sizes.append(task[1].size)
         counts.append(len(taken))
     assert ([7, 15, 23], [8, 16, 24]) == (sizes[:3], counts[:3])
     assert [8] * 36 == [after - before for before, after in zip(counts, counts[1:37])]

@@ -81,7 +81,7 @@ def test_each_level_has_its_code(top: Path, case: str, links_twins: bool) -> Non
     time.sleep(0.03)  # or the source is too young to be recorded
     with Layout(Tree.open(str(top))) as layout:
         text = layout.read_source("p", "m.py")
-        stale = Stale("m.py", text.status, states)
+        stale = Stale.of("m.py", text.status, states)
         writer = PycWriter(wanted(links_twins=links_twins), knowledge_of(manifest), results)
         writer.store(SourceRead(Place(layout, "p"), stale, text, digest_of(text.data)), answer)
 
@@ -108,7 +108,9 @@ def test_equal_code_is_one_file_where_links_are_wanted(top: Path, links_twins: b
     answer = Compiled(b"", (LevelAnswer(BODY, A), LevelAnswer(TWIN, b""), LevelAnswer(TWIN, b"")))
     with Layout(Tree.open(str(top))) as layout:
         text = layout.read_source("p", "m.py")
-        source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, tuple(levels)), text, digest_of(text.data))
+        source = SourceRead(
+            Place(layout, "p"), Stale.of("m.py", text.status, tuple(levels)), text, digest_of(text.data)
+        )
         PycWriter(wanted(links_twins=links_twins), knowledge_of(), Results(Observer())).store(source, answer)
     assert files == len({os.stat(top / "p/__pycache__" / state.pyc).st_ino for state in levels})
 
@@ -130,7 +132,7 @@ def test_a_new_header_leaves_each_level_its_code(top: Path, bodies: list[bytes],
         record = Record(UNSEEN, digest_of(TEXT), identity, digest_of(body), pyc()[:16], 7)
         states.append(LevelState(level, cached("m", level), Verdict.REFRESHABLE, None, record))
     with Layout(Tree.open(str(top))) as layout:
-        stale = Stale("m.py", os.stat(top / "p/m.py"), tuple(states))
+        stale = Stale.of("m.py", os.stat(top / "p/m.py"), tuple(states))
         assert PycWriter(wanted(), knowledge_of(manifest), results).refresh(Place(layout, "p"), stale) is None
 
     expected = [pyc(MTIME + 1, body=body) for body in bodies]
@@ -154,7 +156,7 @@ def test_code_that_was_changed_is_left_to_the_compiler(top: Path) -> None:
     record = Record(UNSEEN, digest_of(TEXT), UNSEEN, digest_of(A), pyc()[:16], 7)
     state = LevelState(0, cached("m"), Verdict.REFRESHABLE, None, record)
     with Layout(Tree.open(str(top))) as layout:
-        stale = Stale("m.py", os.stat(top / "p/m.py"), (state,))
+        stale = Stale.of("m.py", os.stat(top / "p/m.py"), (state,))
         assert stale == PycWriter(wanted(), knowledge_of(), Results(Observer())).refresh(Place(layout, "p"), stale)
     assert pyc(body=OLD) == path.read_bytes()
 
@@ -182,7 +184,7 @@ def stored(layout: Layout, states: list[LevelState], meanwhile: Callable[[], obj
     """Write a pyc for each of these levels; `meanwhile` comes before. Returns what is reported."""
     results = Results(Told())
     text = layout.read_source("p", "m.py")
-    source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, tuple(states)), text, digest_of(text.data))
+    source = SourceRead(Place(layout, "p"), Stale.of("m.py", text.status, tuple(states)), text, digest_of(text.data))
     meanwhile()
     answer = Compiled(b"12345678", tuple(LevelAnswer(BODY, body) for body, _ in zip((A, B), states)))
     PycWriter(wanted(**options), knowledge_of(), results).store(source, answer)
@@ -294,7 +296,7 @@ def test_temporary_names_tell_who_writes(top: Path, monkeypatch: pytest.MonkeyPa
     with Layout(Tree.open(str(top))) as layout, Layout(Tree.open(str(top))) as other:
         text = layout.read_source("p", "m.py")
         for name in ("m", "n"):
-            stale = Stale("m.py", text.status, (LevelState(0, cached(name), MISSING),))
+            stale = Stale.of("m.py", text.status, (LevelState(0, cached(name), MISSING),))
             writer.store(SourceRead(Place(layout, "p"), stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
         assert (True, False) == tuple(writer.in_tree(layout) is writer.in_tree(each) for each in (layout, other))
     assert ([WRITER] * 2, 2) == ([found for found, _ in renamed], len({name for _, name in renamed}))
@@ -308,7 +310,7 @@ def test_a_source_that_compiles_is_no_failure_any_more(top: Path) -> None:
         knowledge.learn_failure(f"{top}/p/{name}.py", UNSEEN, b"", "syntax", "why")
     with Layout(Tree.open(str(top))) as layout:
         text = layout.read_source("p", "m.py")
-        source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, (ONE,)), text, b"")
+        source = SourceRead(Place(layout, "p"), Stale.of("m.py", text.status, (ONE,)), text, b"")
         PycWriter(wanted(), knowledge, results).store(source, Compiled(b"", (LevelAnswer(BODY, A),)))
     assert [f"{top}/p/n.py"] == list(manifest.uncompilable)
     manifest.close()
@@ -329,7 +331,7 @@ def test_anothers_file_isnt_recorded_as_ours(top: Path) -> None:
     manifest, states = Manifest(str(top)), (ONE, LevelState(1, cached("m", 1), MISSING))
     with Layout(_Replaced(Opened(os.open(top, os.O_RDONLY), None), str(top))) as layout:
         text = layout.read_source("p", "m.py")
-        source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, states), text, b"")
+        source = SourceRead(Place(layout, "p"), Stale.of("m.py", text.status, states), text, b"")
         answer = Compiled(b"", (LevelAnswer(BODY, A), LevelAnswer(TWIN, b"")))
         PycWriter(wanted(), knowledge_of(manifest), Results(Observer())).store(source, answer)
     records = [manifest.pycs.get(f"{top}/p/__pycache__", state.pyc) for state in states]
@@ -374,7 +376,7 @@ def test_a_pyc_without_code_goes(top: Path, kind: str, verdict: Verdict, is_owne
     results = Results(Told())
     with Layout(Tree.open(str(top))) as layout:
         text, stale = layout.read_source("p", "m.py"), LevelState(0, cached("m"), verdict)
-        source = SourceRead(Place(layout, "p"), Stale("m.py", text.status, (stale,)), text, b"")
+        source = SourceRead(Place(layout, "p"), Stale.of("m.py", text.status, (stale,)), text, b"")
         PycWriter(wanted(), knowledge_of(owned=[str(path)] if is_owned else []), results).remove_code(source, kind)
     assert (not goes, int(goes)) == (path.exists(), results.tally.counts.removed)
 
@@ -388,7 +390,7 @@ def test_what_cant_be_written_is_left(top: Path, verdict: Verdict) -> None:
     state, results, mount = LevelState(0, cached("m"), verdict, None, record), Results(Observer()), Mount(top)
     with Layout(Tree(Opened(mount.directory, None), str(top))) as layout:
         text = layout.read_source("p", "m.py")
-        place, stale = Place(layout, "p"), Stale("m.py", text.status, (state,))
+        place, stale = Place(layout, "p"), Stale.of("m.py", text.status, (state,))
         assert results.can_write(layout, "p")
         mount.turn(read_only=True)
         writer = PycWriter(wanted(), knowledge_of(), results)
@@ -416,7 +418,7 @@ def test_what_an_account_may_not_write_is_a_failure(
     let_act(monkeypatch)
     with Layout(Tree.open(str(top))) as layout:
         text = layout.read_source("p", "m.py")
-        place, stale = Place(layout, "p"), Stale("m.py", text.status, (state,))
+        place, stale = Place(layout, "p"), Stale.of("m.py", text.status, (state,))
         writer = PycWriter(wanted(), knowledge_of(), results)
         if verdict is SIZE:
             writer.store(SourceRead(place, stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
@@ -444,7 +446,7 @@ def test_a_header_that_is_refused_is_left_to_the_compiler(top: Path, monkeypatch
     )
     results = Results(Observer())
     with Layout(Tree.open(str(top))) as layout:
-        stale = Stale("m.py", os.stat(top / "p/m.py"), states)
+        stale = Stale.of("m.py", os.stat(top / "p/m.py"), states)
         found = PycWriter(wanted(), knowledge_of(), results).refresh(Place(layout, "p"), stale)
     assert (stale, 0, []) == (found, results.tally.counts.refreshed, results.tally.failures)
 
@@ -459,6 +461,6 @@ def test_a_source_that_changed_is_left_to_the_compiler(top: Path) -> None:
     before = os.stat(top / "p/m.py")
     os.utime(top / "p/m.py", (1, 1))
     with Layout(Tree.open(str(top))) as layout:
-        stale = Stale("m.py", before, tuple(states))
+        stale = Stale.of("m.py", before, tuple(states))
         assert stale == PycWriter(wanted(), knowledge_of(), Results(Observer())).refresh(Place(layout, "p"), stale)
     assert [pyc(), pyc(), pyc(body=A)] == [(path / cached("m", level)).read_bytes() for level in range(3)]

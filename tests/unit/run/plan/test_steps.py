@@ -11,7 +11,7 @@ from pyctrigger.run.plan.steps import DirectoryNote, Removal, SeenPart, Stale, S
 from pyctrigger.state.records.parts import Part
 
 STATUS = os.stat("/")
-STALE, REMOVAL = Stale("m.py", STATUS, ()), Removal("m.pyc", "orphan")
+STALE, REMOVAL = Stale.of("m.py", STATUS, ()), Removal("m.pyc", "orphan")
 NOTE, PART = DirectoryNote(b"p", None, ()), SeenPart("p", Part(), is_done=True)
 
 #: Fields of a step, and whether it would change something, whether the directory needs anything, and whether it says

@@ -418,6 +418,7 @@ def test_a_level_that_isnt_asked_for_is_judged(top: Path, manifest: Manifest, ca
         judge.enter("p", {name: True}, ())
         found, gone = judge.judge_unwanted(name, "m.py"), judge.judge_unwanted(name, "gone.py")
     assert found is not None
+    assert found.stale.status is not None
     assert gone is None
     assert (name, "m.py", is_recorded and is_compared, is_owned) == (found.pyc, found.stale.name, *found[2:])
     assert identity_of(os.stat(top / "p/m.py")) == identity_of(found.stale.status)

@@ -1,0 +1,84 @@
+"""Pieces: parts of what directories need, bounded in bytes, as they are dealt out to lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...pyc.header import Verdict
+from ...typed import NamedTuple
+from ..plan.steps import Stale, Step, all_missing
+
+#: Bytes of sources in a piece.
+_MOST = 64 << 10
+
+#: A directory: the number of its tree, and its path there.
+Key = tuple[int, str]
+
+
+class Dealt(NamedTuple):
+    """A piece, as a lane gets it."""
+
+    number: int
+    """Of its tree."""
+    relative: str
+    missing: list[tuple[str, int]]
+    """The names and sizes of sources without any pyc: nearly all, where there is much to do."""
+    more: Step | None
+    """What else the directory needs."""
+
+    def step(self, suffixes: list[tuple[int, str]]) -> Step:
+        """Returns the whole step; `suffixes` are those of pycs, with their levels."""
+        step = self.more or Step.of(self.relative)
+        step.stale.extend(Stale(name, size, all_missing(name, suffixes), None) for name, size in self.missing)
+        return step
+
+
+class Piece:
+    """A part of a directory's step. `is_retry` if a lane has ended over it."""
+
+    def __init__(self, number: int, step: Step, size: int, *, is_retry: bool = False) -> None:
+        self.key: Key = number, step.relative
+        self.step = step
+        self.is_retry = is_retry
+        #: Bytes of its sources.
+        self.size = size
+        #: The names of sources that are to be done, and "" for the directory itself.
+        self.left = {"", *[each.name for each in step.stale]}
+
+    def part(self, names: set[str]) -> Step:
+        """Returns the step with these sources only, and what concerns the directory itself if "" is among them."""
+        step = self.step if "" in names else self.step.rest()
+        return step._replace(stale=[each for each in self.step.stale if each.name in names])
+
+    def retry(self) -> Piece:
+        """Returns what is left of it, for another try."""
+        return Piece(self.key[0], self.part(self.left), self.size, is_retry=True)
+
+    def dealt(self, levels: int) -> Dealt:
+        """Returns what is sent to a lane, where this many levels are wanted."""
+        step, missing, others = self.step, [], []
+        for each in step.stale:
+            if len(each.levels) == levels and all(state.verdict is Verdict.MISSING for state in each.levels):
+                missing.append((each.name, each.size))
+            else:
+                others.append(each)
+        more = None
+        if others or step.changes_more or step.obstacle:
+            more = step._replace(stale=others, records=[], note=None, part=None)
+        return Dealt(*self.key, missing, more)
+
+
+def pieces_of(number: int, step: Step) -> Iterator[Piece]:
+    """Yields the pieces of a step in the tree of this number."""
+    size = sum([each.size for each in step.stale])
+    if size <= _MOST or step.obstacle:  # what is in the way goes once
+        yield Piece(number, step, size)
+        return
+    part, size = step._replace(stale=[]), 0
+    for stale in step.stale:
+        if size >= _MOST:
+            yield Piece(number, part, size)
+            part, size = step.rest(), 0
+        part.stale.append(stale)
+        size += stale.size
+    yield Piece(number, part, size)
