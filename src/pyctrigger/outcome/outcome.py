@@ -136,6 +136,11 @@ class Tally:
         self.left_read_only |= other.left_read_only
         self.is_interrupted |= other.is_interrupted
 
+    def sort(self) -> None:
+        """Put failures and findings in the order of their paths: it mustn't show which worker was the faster one."""
+        self.failures.sort(key=lambda failure: failure.path)
+        self.findings.sort(key=lambda finding: finding.pyc or finding.source or "")
+
     @property
     def left_something(self) -> bool:
         """Whether anything is wrong or left over, for any reason."""

@@ -135,6 +135,7 @@ class Workspace:
     def keep(self, results: Results, manifest: Manifest) -> None:
         """Save what was done, and add the tally to the report."""
         results.tell_places()
+        results.tally.sort()
         self.save(results, manifest)
         if self._relay is not None:
             self._relay.send("take", results.tally)
