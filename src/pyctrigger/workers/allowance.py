@@ -14,7 +14,7 @@ _FULL_LIMITS, _REDUCED_LIMITS = 5, 1
 #: The reduced limit: at least so many seconds, and this fraction of a large limit.
 _LEAST, _FRACTION = 1.0, 60
 #: Fraction of the limit. A source that takes longer is slow, whether it compiles in the end or not.
-_SLOW = 0.1
+SLOW = 0.1
 #: Bytes. With a smaller stack a MemoryError may be about the stack: 3.14 checks what is left of it.
 _USUAL_STACK = 8 << 20
 
@@ -66,7 +66,7 @@ class Allowance:
         self._full_limits = limits
         #: Limits of one worker from now on.
         self.limits = limits
-        self._slow = _SLOW * limits.file_timeout
+        self._slow = SLOW * limits.file_timeout
         self._left = float(_FULL_LIMITS * limits.file_timeout)
 
     @property

@@ -56,7 +56,7 @@ class Lost(NamedTuple):
 Answer = Union[Compiled, Failed, Lost]
 #: The answer for a source that isn't tried any more.
 UNTRIED = Lost("timeout", "not tried: slow sources have used up their time", is_tried=False)
-#: The answer, where nothing is done apart, for a source that needs a worker of its own.
+#: The answer, where nothing is done apart, for a source that needs a worker of its own, or more time.
 APART = Lost("crash", "", is_tried=False)
 
 
@@ -64,7 +64,7 @@ class Pool:
     """Up to `size` workers of one program, started when there is work for them. Use it as a context manager.
 
     The program is `compile`, or `compare`, which loads doubtful bytecode. For `leases` see Worker. Without `apart`,
-    what needs a worker of its own is answered by APART.
+    what needs a worker of its own, or more time than these limits, is answered by APART.
     """
 
     def __init__(  # noqa: PLR0913 - each is a fact about the workers, and most have a default
@@ -140,13 +140,13 @@ class Pool:
         yield from self._give_up_jobs(source)
 
     def _give_up_jobs(self, source: Iterator[Job | None]) -> Iterator[tuple[Job, Answer]]:
-        """Yield UNTRIED for all jobs without an answer, and for those still to come."""
+        """Yield UNTRIED, or APART, for all jobs without an answer, and for those still to come."""
         left = [*(job for worker in self._workers for job in worker.jobs), *self._waiting]
         self.__exit__()
         self._waiting.clear()
         for job in chain(left, source):
             if job is not None:
-                yield job, UNTRIED
+                yield job, self._unless_apart(UNTRIED)
 
     def _count_time(self, seconds: float) -> None:
         """Count a source's time. If that reduces the limit, restart all workers, so that it applies to queued jobs."""
@@ -338,12 +338,13 @@ class Pool:
         limits = worker.limits
         if worker.overdue:
             self._count_time(limits.wall_timeout)
-            yield culprit, Lost("timeout", f"no answer within {limits.wall_timeout:g} s")
+            yield culprit, self._unless_apart(Lost("timeout", f"no answer within {limits.wall_timeout:g} s"))
         elif worker.ran_out_of_time(returncode):
             self._count_time(limits.file_timeout)
             # Any process may send a SIGPROF; our timer doesn't expire before that time is used up.
             limit = limits.file_timeout if spent >= _ENOUGH_OF_LIMIT * limits.file_timeout else 0
-            yield culprit, Lost("timeout", f"more than {limits.file_timeout:g} s of CPU time", limit)
+            message = f"more than {limits.file_timeout:g} s of CPU time"
+            yield culprit, self._unless_apart(Lost("timeout", message, limit))
         elif culprit.is_retry and worker.ran_out_of_memory(returncode):
             yield culprit, _lost_to_memory(MemoryError.__name__, limits)
         elif culprit.is_retry:
@@ -358,6 +359,10 @@ class Pool:
             self._waiting.append(job)
         else:
             yield job, APART
+
+    def _unless_apart(self, answer: Lost) -> Lost:
+        """Returns an answer, or APART where the job is tried elsewhere with all the time that there is."""
+        return answer if self._does_apart else APART
 
     def _remove_worker(self, worker: Worker) -> None:
         self._workers.remove(worker)

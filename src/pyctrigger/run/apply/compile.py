@@ -70,6 +70,8 @@ class Compilation:
         if not wanted.trust_nothing:
             self._exceeded, self._suspects = knowledge.find_exceeding()
         self._untried = Untried()
+        #: Digests of what is left to the host of this lane.
+        self._apart: set[bytes] = set()
         #: System calls that keep workers within their limits, and that the system refuses.
         self._lacks: set[str] = set()
 
@@ -84,6 +86,7 @@ class Compilation:
                 self._has_lost_time = True
             self._ready.extend(self._waiting.pop(source.digest, ()))
             if answer is APART:
+                self._apart.add(source.digest)
                 self._results.set_apart(source.place, source.stale)
                 continue
             code = self._code(source, answer)
@@ -147,6 +150,8 @@ class Compilation:
         elif exceeded := self._exceeded.get(source.digest):
             self._code(source, exceeded)
             self._progress(*task)
+        elif source.digest in self._apart and len(source.text.data) > _SMALL:
+            self._results.set_apart(*task)
         elif may_wait and source.digest in self._suspects:
             self._later.append(task)
         elif may_wait and source.digest in self._waiting and len(source.text.data) > _SMALL:

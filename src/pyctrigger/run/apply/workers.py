@@ -21,7 +21,7 @@ class Workers:
 
     They compile for the trees of one owner only: a source that takes a worker over must not affect another owner's
     bytecode. If `proves`, it is one worker with another program, which checks bytecode that has no record; in a lane it
-    is one that leaves apart what needs another.
+    is one that leaves apart what needs another, and what is slow: all slow sources of a run have a time together.
     """
 
     def __init__(
@@ -60,11 +60,12 @@ class Workers:
         return self._pool
 
     def _open(self) -> Pool:
-        from ...workers.allowance import Allowance, Limits
+        from ...workers.allowance import SLOW, Allowance, Limits
         from ...workers.pool import Pool
 
         settings, running = self._settings, self._running
-        limits = Limits(file_timeout=settings.file_timeout, memory=settings.memory_limit)
+        timeout = settings.file_timeout * (SLOW if self._in_lane else 1)
+        limits = Limits(file_timeout=timeout, memory=settings.memory_limit)
         if self._allowance is None:
             self._allowance = Allowance(limits)
         return Pool(
