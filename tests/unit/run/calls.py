@@ -104,7 +104,8 @@ class Caller:
     def tell(self, story: list[tuple[Callable[[Caller], Any], Any]]) -> None:
         """Do all acts of a story, and compare what each returns."""
         for act, expected in story:
-            assert expected == act(self)
+            told = act(self)
+            assert expected == told, told
 
     def make(self, entries: Entries) -> None:
         """Make these entries in the tree."""
