@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from glance import fill
+from lanes import ceiling, parent_and_lane, standing_in, watch
 from peers import BARE_LOOP, WORKERS, clean, remove_bytecode, sources, uv_seconds
 from scaling import grow, small_sources
 from timing import Sample, timed
@@ -175,6 +176,28 @@ def _parent(bench: Bench, corpus: str, ours: list[Sample], start: list[Sample]) 
         yield serial
 
 
+def _lanes(bench: Bench, corpus: str, rounds: int) -> Iterator[Row]:
+    """How much the parent does for what a lane does, and what lanes hold."""
+    answering = standing_in(bench)
+    single = answering._replace(tree=bench.scratch / "single-lanes")
+    grow(single.tree, small_sources(bench.tree), 1)
+    found = list(parent_and_lane(answering, single, WORKERS, rounds))
+    parents, lanes = map(list, zip(*found))
+    value = statistics.median(one / other for one, other in found)
+    work = f"{corpus}: workers that answer at once: parent's processor time"
+    yield Row(work, duration(parents), "as one lane for all sources", duration(lanes), value, 0.25)
+    most = ceiling(bench, statistics.median(parents))
+    yield Row(f"{corpus}: what the parent can deal out", "", "", "", most, None, " sources a second")
+    for count in (2, 8):
+        remove_bytecode(bench.tree)
+        family = watch(bench.ours("run", "--jobs", str(count), state=f"lanes-{count}"))
+        own = statistics.median(lane.own_memory for lane in family.lanes) / 1024
+        yield Row(f"{corpus}: own memory of a lane, of {count}", "", "", "", own, 10, " MiB")
+        parent, most = f"parent {family.parent.own_memory / 1024:.1f} MiB", family.memory / 1024
+        yield Row(f"{corpus}: all processes with {count} lanes", parent, "", "", most, None, " MiB")
+    remove_bytecode(bench.tree)
+
+
 def _levels(bench: Bench, corpus: str, rounds: int) -> Iterator[Row]:
     """Three levels, and how much compilation that is at least."""
     if corpus == "headline":
@@ -294,6 +317,7 @@ def _always(command: list[str]) -> Side:
 #: Each group of rows, with the corpora that it is measured on.
 GROUPS: dict[str, tuple[Callable[[Bench, str, int], Iterator[Row | Serial]], list[str]]] = {
     "cold": (_cold, ["headline", "large"]),
+    "lanes": (_lanes, ["headline"]),
     "levels": (_levels, ["headline", "large"]),
     "many": (_many, ["headline"]),
     "hooks": (_hooks, ["headline"]),
