@@ -16,7 +16,7 @@ from typing import Any
 from ...outcome.observer import Observer
 from ...outcome.outcome import Tally
 from ...state.records.manifest import Manifest, Uncompilable
-from ...state.records.pycs import PycRecords
+from ...state.records.pycs import Noted, PycRecords
 from ...state.records.record import Record
 from ...tree.layout import Layout, Place
 from ...typed import NamedTuple
@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
     calls: list[Call]
     """What the results of the host are to be told about a tree."""
     written: set[int]
-    records: dict[str, dict[str, Record | None]]
+    records: Noted
     learned: dict[str, Uncompilable | None]
     done: dict[Key, list[str]]
     """The names of sources, and "" for each step that is done."""
@@ -132,7 +132,8 @@ class LaneRecords(PycRecords):
 
     def note(self, directory: str, name: str, record: Record | None) -> None:
         """Record a pyc; None drops its record."""
-        self._unsaved.setdefault(directory, {})[name] = record
+        # A plain tuple is sent, and received, in half the time.
+        self._unsaved.setdefault(directory, {})[name] = None if record is None else tuple(record)
 
 
 class LaneManifest(Manifest):

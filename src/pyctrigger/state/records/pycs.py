@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from ...typed import Any
+from ...typed import Any, Union
 from .pages import Pages
 from .record import Record
 
@@ -23,14 +23,16 @@ _PAGE = (
 #: Records of a run, some half a kilobyte each, that are in memory before they are saved.
 MOST_UNSAVED = 8192
 
+#: Records by directory and name; None for one to drop.
+Noted = dict[str, dict[str, Union[tuple[Any, ...], None]]]
+
 
 class PycRecords:
     """Records by the directory and the name of a pyc. `ask` sends a query to the manifest."""
 
     def __init__(self, ask: Callable[..., list[Any]]) -> None:
         self._pages = Pages(ask, _PAGE, 2)
-        #: By directory and name; None for a record to drop.
-        self._unsaved: dict[str, dict[str, Record | None]] = {}
+        self._unsaved: Noted = {}
         #: How much this run has noted since it saved.
         self.unsaved = 0
 
@@ -38,8 +40,9 @@ class PycRecords:
         """Returns the record of a pyc, or None."""
         unsaved = self._unsaved.get(directory)
         if unsaved is not None and name in unsaved:
-            return unsaved[name]
-        row = self._pages.find(os.fsencode(directory), os.fsencode(name))
+            row = unsaved[name]
+        else:
+            row = self._pages.find(os.fsencode(directory), os.fsencode(name))
         return None if row is None else Record._make(row)
 
     def note(self, directory: str, name: str, record: Record | None) -> None:
@@ -48,12 +51,12 @@ class PycRecords:
             self._unsaved.setdefault(directory, {})[name] = record
             self.unsaved += 1
 
-    def take(self) -> dict[str, dict[str, Record | None]]:
+    def take(self) -> Noted:
         """Returns what this run has noted, and drops it."""
         taken, self._unsaved, self.unsaved = self._unsaved, {}, 0
         return taken
 
-    def add(self, taken: dict[str, dict[str, Record | None]]) -> None:
+    def add(self, taken: Noted) -> None:
         """Record what another process has noted."""
         for directory, records in taken.items():
             self._unsaved.setdefault(directory, {}).update(records)
