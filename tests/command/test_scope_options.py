@@ -12,8 +12,8 @@ from test_staged_root import library_name
 from installations import make_prefix
 from interpreters import tag_of
 from packages import write_tree
+from pyctrigger.cli.call import parse
 from pyctrigger.cli.commands import find_verb
-from pyctrigger.cli.parser import parse
 from pyctrigger.errors import PyctriggerError
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.outcome.observer import Observer

@@ -13,9 +13,9 @@ import pytest
 
 from pyctrigger import suggestions
 from pyctrigger.cli import parser as command_line
+from pyctrigger.cli.call import parse
 from pyctrigger.cli.commands import VERBS, find_verb
 from pyctrigger.cli.guides import read_guides
-from pyctrigger.cli.parser import parse
 from pyctrigger.errors import ConfigurationError, UsageError
 from pyctrigger.run.scope import config
 from pyctrigger.run.scope import settings as schema
@@ -286,7 +286,7 @@ def test_help_is_for_people_who_skim() -> None:
 
 def test_a_hook_imports_no_words_for_help() -> None:
     """They are read when somebody asks for them."""
-    program = "import sys; from pyctrigger.cli.parser import parse; parse(['run', '--hook']); print(*sys.modules)"
+    program = "import sys; from pyctrigger.cli.call import parse; parse(['run', '--hook']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert "pyctrigger.cli.parser" in loaded
+    assert "pyctrigger.cli.call" in loaded
     assert {"difflib", "pyctrigger.suggestions", "pyctrigger.cli.guides"}.isdisjoint(loaded)

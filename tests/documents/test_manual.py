@@ -23,7 +23,8 @@ from pages.main import out_of_date
 from pages.prose import ProseError, read_prose
 from pages.reference import exit_codes, make_pages, read_sources
 from pyctrigger import errors
-from pyctrigger.cli.parser import build_parser, parse
+from pyctrigger.cli.call import parse
+from pyctrigger.cli.parser import build_parser
 from pyctrigger.run.scope import settings as schema
 from pyctrigger.run.scope.config import FlavourSettings, Settings
 from pyctrigger.run.scope.config import parse as parse_configuration

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
 
 from ..errors import RightsError, name_few
 from ..outcome.outcome import Failure
@@ -13,9 +13,6 @@ from ..outcome.report import Report
 from ..tree.directory import account_on_way
 from .output.own_name import command_for_root
 from .output.text import shown
-
-if TYPE_CHECKING:
-    import argparse
 
 #: How many places are listed.
 _MOST_NAMED = 3
@@ -26,7 +23,7 @@ _SCOPE = ("pythons", "root", "site_dirs", "prefixes", "prefixes_below", "paths",
 
 
 def explain_rights(
-    report: Report, denied: Sequence[Failure], arguments: Sequence[str], options: argparse.Namespace
+    report: Report, denied: Sequence[Failure], arguments: Sequence[str], options: SimpleNamespace
 ) -> None:
     """Combine the places that can't be written into one error for each account, and give each its command."""
     if not any(getattr(options, name, None) for name in _SCOPE):

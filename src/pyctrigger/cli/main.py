@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import gc
 import os
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 from .. import interruption
 from ..errors import DefectError, InterruptedRunError, PyctriggerError, RightsError, ShortageError
 from ..outcome.report import Report
+from .call import parse
 from .commands import find_verb
 from .inherited import reset_inherited
 from .options import require_consistent
 from .output.text import lost_output, say, shown
-from .parser import parse
 from .printer import Printer
 
 
@@ -107,7 +107,7 @@ def _describe_usage_error(error: PyctriggerError, arguments: list[str]) -> str:
     return painted((("pyctrigger:", "error"), f" {shown(str(error))}"), colour=is_wanted(when, sys.stderr))
 
 
-def _make_failed_report(options: argparse.Namespace, error: Exception) -> Report:
+def _make_failed_report(options: SimpleNamespace, error: Exception) -> Report:
     """Returns a report of this error. The traceback of an unexpected one is printed with -vv."""
     report = Report(options.verb, dry_run=options.dry_run)
     if not isinstance(error, PyctriggerError):

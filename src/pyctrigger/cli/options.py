@@ -1,9 +1,8 @@
-"""Adds a verb's options to a parser, from the table of settings and from those that aren't part of a request."""
+"""The options of each verb: those in the table of settings, and those that aren't part of a request."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from types import SimpleNamespace
 
 from ..errors import UsageError
 from ..run.scope.request import Request, Work
@@ -17,7 +16,6 @@ from ..run.scope.settings import (
     TEXTS,
     WRITE,
     Setting,
-    ValueKind,
     one_of,
 )
 from ..typed import Any
@@ -77,39 +75,36 @@ _ABSENT = {
 }
 
 
-class Once(argparse._StoreAction):
-    """An option that may have only one value: of two roots, or two lists of levels, one would silently be ignored."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
-        """Store the value. Raises ArgumentError if a different one was given before."""
-        if getattr(namespace, self.dest) not in (self.default, values):
-            raise argparse.ArgumentError(self, "it was given twice, with different values")
-        setattr(namespace, self.dest, values)
-
-
-def add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None:
-    """Add a verb's own options, its PATHs, and the options that it shares with other verbs."""
+def options_of(name: str, verb: Verb) -> list[tuple[str, Setting]]:
+    """Returns all that a verb takes, in the order of its help, each with its group there."""
     own = [(setting.group or verb.group, setting) for setting in verb.options]
     if verb.paths:
         own.append(("", Setting("paths", TEXTS, verb.paths, value="PATH", flags=("paths",), default=[])))
     shared = [
         (setting.group or _PARTS[setting.name], setting) for setting in (*SETTINGS, *_OTHERS) if name in setting.verbs
     ]
-    groups: dict[str, argparse._ActionsContainer] = {"": parser}
-    for group, setting in sorted((*own, *shared), key=lambda each: _group_position(each[0])):
-        if group not in groups:
-            groups[group] = parser.add_argument_group(group)
-        add = groups[group].add_argument
-        if setting.names[0].startswith("-"):
-            add(*setting.names, dest=setting.name, help=setting.help, **_option_arguments(setting))
-        else:
-            add(setting.name, help=setting.help, **_positional_arguments(setting))
-    taken = {setting.name for _, setting in (*own, *shared)}
+    return sorted((*own, *shared), key=lambda each: _group_position(each[0]))
+
+
+def default_of(setting: Setting) -> Any:
+    """Returns the value of an option that isn't given."""
+    if setting.kind is BOOLEAN:
+        return False
+    if setting.kind is HOW_OFTEN:
+        return 0
+    if setting.kind.is_list:
+        return []
+    return _DEFAULTS.get(setting.name) if setting.default is None else setting.default
+
+
+def own_defaults(name: str, verb: Verb) -> dict[str, Any]:
+    """Returns the values of options that a verb doesn't have, and its own defaults of those that it shares."""
+    taken = {setting.name for _, setting in options_of(name, verb)}
     absent = {name: value for name, value in _ABSENT.items() if name not in taken}
-    parser.set_defaults(**absent, **verb.defaults)
+    return {**absent, **verb.defaults}
 
 
-def require_consistent(options: argparse.Namespace, verb: Verb) -> None:
+def require_consistent(options: SimpleNamespace, verb: Verb) -> None:
     """Raise UsageError for an option without the one that it needs, and for two that contradict each other."""
 
     def flag(name: str) -> str:
@@ -127,36 +122,3 @@ def require_consistent(options: argparse.Namespace, verb: Verb) -> None:
 
 def _group_position(group: str) -> int:
     return _GROUPS.index(group) + 1 if group in _GROUPS else 0
-
-
-def _positional_arguments(setting: Setting) -> dict[str, Any]:
-    """Returns what argparse needs for a positional argument. A list without a default needs at least one value."""
-    if not setting.kind.is_list:
-        return {"choices": setting.kind.choices, "type": _reader_of(setting.kind)}
-    return {"nargs": "+" if setting.default is None else "*", "metavar": setting.value, "default": setting.default}
-
-
-def _option_arguments(setting: Setting) -> dict[str, Any]:
-    kind, value = setting.kind, setting.value or setting.kind.value
-    if kind is BOOLEAN:
-        return {"action": "store_true"}
-    if kind is HOW_OFTEN:
-        return {"action": "count", "default": 0}
-    if kind.is_list:
-        return {"action": "append", "metavar": value, "default": []}
-    default = _DEFAULTS.get(setting.name) if setting.default is None else setting.default
-    arguments: dict[str, Any] = {"default": default, "action": Once if setting.once else "store"}
-    if kind.say:
-        arguments["type"] = _reader_of(kind)
-    shown = {"choices": kind.choices} if kind.choices and not value else {"metavar": value or None}
-    return {**arguments, **shown}
-
-
-def _reader_of(kind: ValueKind) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return kind.read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
-
-    return read

@@ -1,29 +1,23 @@
-"""Parses the command line, and makes a `Request` of it."""
+"""Parses command lines by argparse, with the options that each verb takes."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from types import SimpleNamespace
 
 from ..errors import UsageError
-from ..outcome.observer import Observer
-from ..run.scope.paths import absolute
-from ..run.scope.request import Request, Work
-from ..run.scope.settings import DIRECTORIES, DIRECTORY, SETTINGS, ValueKind
+from ..run.scope.settings import BOOLEAN, HOW_OFTEN, Setting, ValueKind
 from ..typed import Any, NoReturn
 from ..version import VERSION
-from .commands import VERBS, Call, find_verb
-from .options import add_options
+from .commands import VERBS, Verb, find_verb
+from .options import default_of, options_of, own_defaults
 from .output.text import say
-
-#: The maximum size of a list of paths, in bytes.
-_LARGEST_LIST = 256 << 20
 
 
 class _Parser(argparse.ArgumentParser):
-    """Measures the terminal only if there is help to show: that imports shutil, which a hook doesn't need."""
+    """Measures the terminal only if there is help to show: that imports shutil, which few calls need."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_UnmeasuredFormatter, **options)
@@ -77,6 +71,16 @@ def _join_choices(choices: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
+class _Once(argparse._StoreAction):
+    """An option that may have only one value: of two roots, or two lists of levels, one would silently be ignored."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        """Store the value. Raises ArgumentError if a different one was given before."""
+        if getattr(namespace, self.dest) not in (self.default, values):
+            raise argparse.ArgumentError(self, "it was given twice, with different values")
+        setattr(namespace, self.dest, values)
+
+
 class _UnmeasuredFormatter(argparse.HelpFormatter):
     """Just enough to check each added option's metavar, as argparse does."""
 
@@ -84,7 +88,7 @@ class _UnmeasuredFormatter(argparse.HelpFormatter):
         super().__init__(prog, width=80)
 
     def _set_color(self, color: bool, **options: Any) -> None:
-        # For a theme that is never seen, 3.14 imports dataclasses and inspect, 20 modules, in each hook.
+        # For a theme that is never seen, 3.14 imports dataclasses and inspect, 20 modules, in each call.
         if sys.version_info[:2] != (3, 14):
             super()._set_color(color, **options)  # type: ignore[misc]
 
@@ -135,7 +139,7 @@ def _move_verb_first(arguments: list[str]) -> list[str]:
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """Returns the parser, with `only` for a single verb: each one costs a hook time."""
+    """Returns the parser, with `only` for a single verb: each one costs time."""
     parser = _Parser(
         prog="pyctrigger", description="Keeps Python bytecode in step with its sources.", allow_abbrev=False
     )
@@ -146,99 +150,60 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     )
     for name in VERBS if only is None else (only,):
         verb = find_verb(name)
-        add_options(verbs.add_parser(name, help=verb.help, description=verb.help, allow_abbrev=False), name, verb)
+        _add_options(verbs.add_parser(name, help=verb.help, description=verb.help, allow_abbrev=False), name, verb)
     return parser
 
 
-def parse(arguments: Sequence[str], program: tuple[str, ...] = ()) -> Call:
-    """Read a command line. Raises UsageError; exits only for --help and --version."""
+def parse_options(arguments: Sequence[str]) -> SimpleNamespace:
+    """Returns the options that a command line means. Raises UsageError; exits only for --help and --version."""
     arguments = list(arguments)
     if "--version" in arguments[: arguments.index("--")] if "--" in arguments else "--version" in arguments:
         arguments = ["--version"]  # wherever it stands
     if not arguments or arguments[0] not in VERBS:
         arguments = _move_verb_first(arguments)
     only = arguments[0] if arguments[0] in VERBS else None
-    options = build_parser(only).parse_args(arguments)
-    return Call(options, program, lambda observer: _read_request(options, observer))
+    return SimpleNamespace(**vars(build_parser(only).parse_args(arguments)))
 
 
-def _read_request(options: argparse.Namespace, observer: Observer) -> Request:
-    request = make_request(options)
-    if request.running.hook:  # whatever environment is active in the shell
-        return request
-    from ..run.scope.environments import with_active
-
-    return with_active(request, os.environ, observer)
-
-
-def make_request(options: argparse.Namespace) -> Request:
-    """Returns the request. Reads the lists of paths that options name. Raises UsageError.
-
-    Settings that the verb has no option for have their defaults.
-    """
-    said = vars(options)
-    kinds = {setting.name: setting.kind for setting in SETTINGS if setting.name in said}
-    values = {name: _convert_value(kind, said[name], options) for name, kind in kinds.items()}
-    values["paths"] = _read_paths(options, values["pycache_prefix"])
-    return Request(Work(options.verb)).with_values(values)
+def _add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None:
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
+    for group, setting in options_of(name, verb):
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        add = groups[group].add_argument
+        if setting.names[0].startswith("-"):
+            add(*setting.names, dest=setting.name, help=setting.help, **_option_arguments(setting))
+        else:
+            add(setting.name, help=setting.help, **_positional_arguments(setting))
+    parser.set_defaults(**own_defaults(name, verb))
 
 
-def _convert_value(kind: ValueKind, said: Any, options: argparse.Namespace) -> Any:
-    if kind is DIRECTORIES:
-        # Relative paths start at the root, if there is one.
-        if options.root is not None:
-            return tuple(os.path.normpath(os.path.join("/", path)) for path in said)
-        return tuple(map(os.path.abspath, said))
-    if kind is DIRECTORY and said is not None:
-        if not said.startswith("/"):
-            # Each process would look for it in its own current directory.
-            raise UsageError(f"--pycache-prefix {said}: is relative", hint="name an absolute directory")
-        return os.path.normpath(said)
-    return tuple(said) if kind.is_list else said
+def _positional_arguments(setting: Setting) -> dict[str, Any]:
+    """Returns what argparse needs for a positional argument. A list without a default needs at least one value."""
+    if not setting.kind.is_list:
+        return {"choices": setting.kind.choices, "type": _reader_of(setting.kind)}
+    return {"nargs": "+" if setting.default is None else "*", "metavar": setting.value, "default": setting.default}
 
 
-def _read_paths(options: argparse.Namespace, pycache_prefix: str | None) -> tuple[str, ...] | None:
-    """Returns the paths; None without any PATH or list, which means everything. An empty list or PATH means nothing."""
-    if not options.paths and options.paths_from is None:
-        return None
-    paths = list(options.paths)
-    if options.paths_from is not None:
-        paths += _read_path_list(options.paths_from, b"\0" if options.null else b"\n")
-    cwd = "/" if options.root is not None else _current_directory(paths)
-    found = tuple(absolute(path, manager=options.manager, cwd=cwd) if path else "" for path in paths)
-    has_root = options.root is None or os.path.isdir(options.root)  # or else that is the error to report
-    if options.paths and has_root and not _comes_from_manager(options):
-        from .presence import require_there
-
-        typed: list[str] = options.paths
-        require_there(typed, found, root=options.root, prefix=pycache_prefix)
-    return found
+def _option_arguments(setting: Setting) -> dict[str, Any]:
+    kind, value = setting.kind, setting.value or setting.kind.value
+    arguments: dict[str, Any] = {"default": default_of(setting)}
+    if kind is BOOLEAN:
+        return {**arguments, "action": "store_true"}
+    if kind is HOW_OFTEN:
+        return {**arguments, "action": "count"}
+    if kind.is_list:
+        return {**arguments, "action": "append", "metavar": value}
+    arguments |= {"action": _Once if setting.once else "store", "type": _reader_of(kind)}
+    shown = {"choices": kind.choices} if kind.choices and not value else {"metavar": value or None}
+    return {**arguments, **shown}
 
 
-def _comes_from_manager(options: argparse.Namespace) -> bool:
-    """Whether the paths come from a package manager, which may have removed them."""
-    return options.hook or options.manager is not None or options.event != "unknown"
+def _reader_of(kind: ValueKind) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
-
-def _read_path_list(name: str, separator: bytes) -> list[str]:
-    try:
-        with open(0 if name == "-" else name, "rb", closefd=name != "-") as file:
-            data = file.read(_LARGEST_LIST + 1)
-    except OSError as error:
-        raise UsageError(f"--paths-from {name}: {error.strerror}", hint="name a readable file, or -") from error
-    if len(data) > _LARGEST_LIST:
-        raise UsageError(
-            f"--paths-from {name}: larger than {_LARGEST_LIST >> 20} MiB", hint="name no paths: everything is looked at"
-        )
-    if separator != b"\0" and b"\0" in data:
-        raise UsageError(f"--paths-from {name}: a path holds a NUL", hint="use --null if NULs separate the paths")
-    return [os.fsdecode(path) for path in data.split(separator) if path]
-
-
-def _current_directory(paths: list[str]) -> str:
-    if all(path.startswith("/") for path in paths):
-        return "/"
-    try:
-        return os.getcwd()
-    except OSError as error:
-        raise UsageError("the current directory is gone", hint="name absolute paths") from error
+    return read

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 
 from ..errors import ConfigurationError, PyctriggerError, name_few
 from ..outcome.observer import Observer
@@ -26,7 +26,7 @@ _MOST_NAMED = 3
 class Printer(Observer):
     """Prints what happens as it happens, and the report at the end. A hook's output all goes to stderr."""
 
-    def __init__(self, options: argparse.Namespace, doing: str) -> None:
+    def __init__(self, options: SimpleNamespace, doing: str) -> None:
         self._options = options
         self._errors = sys.stderr
         self._output = sys.stderr if options.hook else sys.stdout

@@ -43,7 +43,8 @@ MADE = """
 import json, sys
 from pages.keys import configuration_tables
 from pages.verbs import read_verbs
-from pyctrigger.cli.parser import build_parser, make_request, parse
+from pyctrigger.cli.call import make_request, parse
+from pyctrigger.cli.parser import build_parser
 from pyctrigger.run.scope.config import Settings, parse as parse_configuration
 verbs = read_verbs(build_parser())
 request = make_request(parse(["run", "--paint", "3"]).options)

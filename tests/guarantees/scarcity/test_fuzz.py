@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from faults import SOURCES, Place
 from frames import framed
 from packages import snapshot, write_tree
-from pyctrigger.cli.parser import make_request, parse
+from pyctrigger.cli.call import make_request, parse
 from pyctrigger.errors import ConfigurationError, UsageError
 from pyctrigger.interpreter.child import start
 from pyctrigger.run.scope import config

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pyctrigger.cli.call import parse
 from pyctrigger.cli.commands import find_verb
 from pyctrigger.cli.options import require_consistent
-from pyctrigger.cli.parser import parse
 from pyctrigger.errors import UsageError
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
 
 from ...outcome.observer import Observer
 from ...outcome.report import FlavourReport, Report
@@ -39,7 +39,7 @@ VERBS = (
 class Call(NamedTuple):
     """The parsed command line, before any file is read."""
 
-    options: argparse.Namespace
+    options: SimpleNamespace
     program: tuple[str, ...]
     """The command that starts pyctrigger, for the hooks that it renders."""
     read_request: Callable[[Observer], Request]

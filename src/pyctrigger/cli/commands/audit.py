@@ -14,7 +14,7 @@ from ..output.text import counted, flush_output, say, seconds, shown
 from . import Call, Verb
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from types import SimpleNamespace
 
     from ...inspect.audit.audit import AuditReport
 
@@ -45,7 +45,7 @@ def _audit_archives(call: Call, observer: Observer) -> AuditReport:
     return report
 
 
-def _show_archive(archive: ArchiveReport, options: Namespace) -> None:
+def _show_archive(archive: ArchiveReport, options: SimpleNamespace) -> None:
     if options.json:
         return
     if options.needs_rebuild and options.null:
@@ -104,7 +104,7 @@ def _csv_row(archive: ArchiveReport) -> list[Any]:
     ]
 
 
-def _archive_lines(archive: ArchiveReport, options: Namespace) -> list[str]:
+def _archive_lines(archive: ArchiveReport, options: SimpleNamespace) -> list[str]:
     """Returns what is printed about an archive: with `-v` each finding, with `-q` nothing without findings."""
     if options.needs_rebuild:
         return [shown(archive.path)] if archive.needs_rebuild else []

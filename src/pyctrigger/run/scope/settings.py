@@ -52,6 +52,8 @@ class ValueKind(NamedTuple):
 
     def read(self, text: str) -> Any:
         """The same of a word of the command line. Raises ValueError, which says what to say."""
+        if not self.say:
+            return text
         try:
             return self.convert(self.parse(text))
         except (OSError, ValueError):
