@@ -27,7 +27,7 @@ def read_hook_line(arguments: Sequence[str]) -> SimpleNamespace | None:
     except ValueError:
         return None
     defaults = {setting.name: default_of(setting) for setting in settings}
-    return SimpleNamespace(**{"verb": name, **defaults, **own_defaults(name, verb), **given})
+    return SimpleNamespace(**{"verb": name, **defaults, **own_defaults(verb, settings), **given})
 
 
 def _read_words(words: list[str], known: dict[str, Setting]) -> dict[str, Any]:

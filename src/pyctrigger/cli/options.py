@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 
 from ..errors import UsageError
@@ -97,10 +98,10 @@ def default_of(setting: Setting) -> Any:
     return _DEFAULTS.get(setting.name) if setting.default is None else setting.default
 
 
-def own_defaults(name: str, verb: Verb) -> dict[str, Any]:
-    """Returns the values of options that a verb doesn't have, and its own defaults of those that it shares."""
-    taken = {setting.name for _, setting in options_of(name, verb)}
-    absent = {name: value for name, value in _ABSENT.items() if name not in taken}
+def own_defaults(verb: Verb, taken: Iterable[Setting]) -> dict[str, Any]:
+    """Returns the values of options that a verb doesn't take, and its own defaults of those that it shares."""
+    names = {setting.name for setting in taken}
+    absent = {name: value for name, value in _ABSENT.items() if name not in names}
     return {**absent, **verb.defaults}
 
 

@@ -167,7 +167,8 @@ def parse_options(arguments: Sequence[str]) -> SimpleNamespace:
 
 def _add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None:
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
-    for group, setting in options_of(name, verb):
+    taken = options_of(name, verb)
+    for group, setting in taken:
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
         add = groups[group].add_argument
@@ -175,7 +176,7 @@ def _add_options(parser: argparse.ArgumentParser, name: str, verb: Verb) -> None
             add(*setting.names, dest=setting.name, help=setting.help, **_option_arguments(setting))
         else:
             add(setting.name, help=setting.help, **_positional_arguments(setting))
-    parser.set_defaults(**own_defaults(name, verb))
+    parser.set_defaults(**own_defaults(verb, [setting for _, setting in taken]))
 
 
 def _positional_arguments(setting: Setting) -> dict[str, Any]:

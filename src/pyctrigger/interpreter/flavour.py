@@ -13,18 +13,19 @@ from ..typed import NamedTuple
 #: The only directories that are searched, in this order: absolute, never PATH, which a user's shell may have changed.
 STANDARD_DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/pkg/bin", "/opt/local/bin")
 
-_DOTTED = re.compile(r"(?:(cpython|python|pypy|py)-?)?3\.([0-9]{1,3})(t?)\Z", re.ASCII)
-_SHORT = re.compile(r"(pypy|py)3([0-9]{1,3})(t?)\Z", re.ASCII)
+# Texts that `re` compiles when they are first used: a hook needs one or two of them.
+_DOTTED = r"(?:(cpython|python|pypy|py)-?)?3\.([0-9]{1,3})(t?)\Z"
+_SHORT = r"(pypy|py)3([0-9]{1,3})(t?)\Z"
 #: Names that are looked up as executables: only those of interpreters.
-_NAME = re.compile(r"(?:python|pypy)[A-Za-z0-9._+-]*\Z", re.ASCII)
+_NAME = r"(?:python|pypy)[A-Za-z0-9._+-]*\Z"
 _ALIASES = {"3": "python3", "py3": "python3"}
 #: Other spellings of a version: 3.11.7, 311, cpython-311.
-_MISSPELLED = re.compile(r"(?:c?python-?|py-?|(pypy)-?)?3\.?([0-9]{1,2})(?:\.[0-9]+)?(t?)\Z", re.ASCII)
+_MISSPELLED = r"(?:c?python-?|py-?|(pypy)-?)?3\.?([0-9]{1,2})(?:\.[0-9]+)?(t?)\Z"
 #: Interpreters that an error lists if the wanted one isn't found.
 _MAX_LISTED = 8
 #: The cache tags of interpreters that may have come and gone (PEP 3147).
 TAGS = "cpython-3[0-9]+|pypy3[0-9]+"
-_EXECUTABLE = re.compile(r"(?:python3\.[0-9]+t?|pypy3(?:\.[0-9]+)?)\Z", re.ASCII)
+_EXECUTABLE = r"(?:python3\.[0-9]+t?|pypy3(?:\.[0-9]+)?)\Z"
 
 
 class Flavour(NamedTuple):
@@ -65,7 +66,7 @@ class Flavour(NamedTuple):
     @classmethod
     def of_version(cls, text: str) -> Flavour | None:
         """The flavour that is named by its version: 3.11, py311, cpython-3.11, python3.11; None for anything else."""
-        match = _DOTTED.match(text) or _SHORT.match(text)
+        match = re.match(_DOTTED, text, re.ASCII) or re.match(_SHORT, text, re.ASCII)
         if not match:
             return None
         return cls("pypy" if match[1] == "pypy" else "cpython", (3, int(match[2])), bool(match[3]))
@@ -90,7 +91,7 @@ class Flavour(NamedTuple):
         if flavour is not None:
             return flavour
         name = _ALIASES.get(text, text)
-        if _NAME.match(name):
+        if re.match(_NAME, name, re.ASCII):
             for path in _executables(name):
                 return cls("", (0, 0), False, path, name)
             raise not_found(name)
@@ -113,7 +114,7 @@ def _unknown_flavour(text: str) -> UsageError:
     hint = "use 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"
     if text and os.path.isdir(text):
         hint = f"{text} is a directory; for an environment use --prefix {text}"
-    match = _MISSPELLED.match(text.lower())
+    match = re.match(_MISSPELLED, text.lower(), re.ASCII)
     likely = f" (did you mean {match[1] or ''}3.{match[2]}{match[3]}?)" if match else ""
     return UsageError(f"--python {text}: not a version, name or path of a Python{likely}", hint=hint)
 
@@ -147,7 +148,7 @@ def installed() -> list[str]:
     found: dict[tuple[int, int], str] = {}
     for at in directories():
         try:
-            names = sorted(name for name in os.listdir(at) if _EXECUTABLE.match(name))
+            names = sorted(name for name in os.listdir(at) if re.match(_EXECUTABLE, name, re.ASCII))
         except OSError:
             continue  # not all systems have all of them
         for name in names:

@@ -19,7 +19,8 @@ PYCACHE = "__pycache__"
 SOURCE_SUFFIX = ".py"
 _TEMPORARY_PREFIX = ".pyctrigger-"
 _TEMPORARY_SUFFIX = ".tmp"
-_RANDOM = re.compile(r"-[0-9a-f]{16}\Z")
+#: A text that `re` compiles when it is first used: most runs find no such file.
+_RANDOM = r"-[0-9a-f]{16}\Z"
 
 #: The longest name that a directory can hold (NAME_MAX of every file system in use), in bytes.
 NAME_MAX = 255
@@ -66,7 +67,7 @@ def writer_of(name: str) -> str | None:
     if not (name.startswith(_TEMPORARY_PREFIX) and name.endswith(_TEMPORARY_SUFFIX)):
         return None
     stem = name[len(_TEMPORARY_PREFIX) : -len(_TEMPORARY_SUFFIX)]
-    match = _RANDOM.search(stem)
+    match = re.search(_RANDOM, stem)
     return stem[: match.start()] if match and match.start() else None
 
 
@@ -79,10 +80,8 @@ class CachedName(NamedTuple):
     """The text after `.opt-`, empty for level 0."""
 
 
-_CACHED = re.compile(
-    r"(?P<module>.+)\.(?P<tag>(?!opt-)[A-Za-z_]+-?[0-9]+(?:-[0-9]+)?)(?:\.opt-(?P<level>[0-9A-Za-z]+))?\.py[co]\Z",
-    re.DOTALL | re.ASCII,
-)
+#: Such a text, too: a run knows the tag that it looks for.
+_CACHED = r"(?P<module>.+)\.(?P<tag>(?!opt-)[A-Za-z_]+-?[0-9]+(?:-[0-9]+)?)(?:\.opt-(?P<level>[0-9A-Za-z]+))?\.py[co]\Z"
 
 
 def cached_name(name: str) -> CachedName | None:
@@ -90,5 +89,5 @@ def cached_name(name: str) -> CachedName | None:
 
     Python 3.2 to 3.4 wrote `.pyo` there with -O.
     """
-    match = _CACHED.match(name)
+    match = re.match(_CACHED, name, re.DOTALL | re.ASCII)
     return CachedName(match["module"] + SOURCE_SUFFIX, match["tag"], match["level"] or "") if match else None

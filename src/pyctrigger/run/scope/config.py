@@ -19,7 +19,7 @@ from .settings import DEFAULTS, FLAVOUR, HOOKS, Setting
 
 #: Bytes.
 _LARGEST = 1 << 20
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z", re.ASCII)
+_BARE_KEY = r"[A-Za-z0-9_-]+\Z"
 
 
 class FlavourSettings(NamedTuple):
@@ -156,7 +156,7 @@ def _is_version(name: str) -> bool:
 
 def _key(key: str) -> str:
     """A key as the file has it, on one line."""
-    return key if _BARE_KEY.match(key) else _short(key)
+    return key if re.match(_BARE_KEY, key, re.ASCII) else _short(key)
 
 
 def _short(value: object) -> str:
