@@ -91,28 +91,29 @@ class Execution:
                 self._sweep(layout, step)
             if step.opens_pycache:
                 self._open_pycache(layout, step.relative)
-            if step.stale:
-                yield from self._left_to_compile(place, step.stale)
             if step.emptied_pycache:
                 self._remove_directory(layout, step.relative, of_pycs=True)
             if step.emptied:
                 self._remove_directory(layout, step.relative, of_pycs=False)
+            # Told with what was removed: a lane that ends later has it removed, and counted, once.
             self.results.finish(place, "", *([] if step.stale else [each.name for each in planned.stale]))
+            if step.stale:
+                yield from self._left_to_compile(place, step.stale)
 
     # -- sweeping ------------------------------------------------------------------------------------------------
 
     def _sweep(self, layout: Layout, step: Step) -> None:
         self.results.remove(Place(layout, step.relative), step.removals, self.knowledge.manifest)
         if not step.stale:
-            self._remove_emptied(layout, step.relative)
+            self._remove_emptied(layout, step.relative, was_tried=any(each.was_tried for each in step.removals))
 
-    def _remove_emptied(self, layout: Layout, relative: str) -> None:
+    def _remove_emptied(self, layout: Layout, relative: str, *, was_tried: bool) -> None:
         """Remove directories that the last removal left empty, upwards.
 
         When several flavours sweep at once, each one's plan sees the pycs of the others: only rmdir(2) can tell which
         of them removed the last one.
         """
-        if layout.has_prefix or not self._remove_directory(layout, relative, of_pycs=True):
+        if layout.has_prefix or not (self._remove_directory(layout, relative, of_pycs=True) or was_tried):
             return
         while relative and self._remove_directory(layout, relative, of_pycs=False):
             relative = relative.rpartition("/")[0]

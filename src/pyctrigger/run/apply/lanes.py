@@ -16,7 +16,10 @@ from typing import Any
 
 from ...errors import InterpreterError, PyctriggerError
 from ...outcome.outcome import Failure
+from ...pyc.names import writer_of
 from ...tree.layout import Layout, Place
+from ...tree.listing import list_pycs
+from ...tree.sweep import remove_files
 from ..scope.forked import Child, DeathError, Relay, packed
 from .execution import Change, Execution
 from .lane import Lane, Outcome
@@ -99,6 +102,8 @@ class Lanes:
         self._retries: list[Piece] = []
         self._number = 0
         self._refused: set[Failure] = set()
+        #: Directories where lanes have ended before their work, which may have left temporary files.
+        self._deserted: set[Key] = set()
         #: How many sources are done, and how many there are, if they were counted for a watcher.
         self._done = 0
         self.known: int | None = None
@@ -119,6 +124,9 @@ class Lanes:
             with lane.child, contextlib.suppress(PyctriggerError, DeathError):
                 while lane.child.says_more(_END):
                     self._take_all(lane)
+            self._deserted.update(lane.pieces)
+        for number, relative in sorted(self._deserted):
+            self._sweep_temporary(self._layouts[number], relative)
 
     def run(self, changes: Iterator[Change]) -> None:
         """Make these changes; what needs a worker of its own is in `apart` then. Raises PyctriggerError."""
@@ -223,6 +231,7 @@ class Lanes:
     def _lose(self, lane: _Lane, reason: str) -> None:
         """Deal the pieces of a lane that has ended once more. What has ended two lanes has failed."""
         self._lanes.remove(lane)
+        self._deserted.update(lane.pieces)
         lane.child.__exit__()
         self._unexplained += not lane.pieces
         if self._unexplained >= _MOST_UNEXPLAINED:
@@ -235,6 +244,15 @@ class Lanes:
             for name in sorted(piece.left - {""}) or [""]:
                 path = place.source(name) if name else place.source_directory
                 self._results.tally.fail(Failure(path, "crash", reason))
+
+    def _sweep_temporary(self, layout: Layout, relative: str) -> None:
+        """Remove what lanes were writing when they ended: nobody else writes under the id of this run now."""
+        writer = self._execution.wanted.writer
+        with contextlib.suppress(OSError):
+            with layout.pycs.entered(layout.pycache(relative)) as directory:
+                names = [name for name in list_pycs(directory).names if writer_of(name) == writer]
+            for _ in remove_files(layout, relative, [(name, None) for name in names]):
+                pass
 
     # -- what they have done -------------------------------------------------------------------------------------
 

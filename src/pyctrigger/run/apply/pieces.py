@@ -52,7 +52,9 @@ class Piece:
 
     def retry(self) -> Piece:
         """Returns what is left of it, for another try."""
-        return Piece(self.key[0], self.part(self.left), self.size, is_retry=True)
+        part = self.part(self.left)
+        removals = [each._replace(was_tried=True) for each in part.removals]
+        return Piece(self.key[0], part._replace(removals=removals), self.size, is_retry=True)
 
     def dealt(self, levels: int) -> Dealt:
         """Returns what is sent to a lane, where this many levels are wanted."""

@@ -217,6 +217,7 @@ class Results:
         from ...tree.sweep import remove_files  # an idle run never needs it
 
         kinds = {each.name: each.kind for each in removals}
+        tried = {each.name for each in removals if each.was_tried}
         doomed = ((each.name, each.source if each.kind == "orphan" else None) for each in removals)
         for name, is_removed, error in remove_files(place.layout, place.relative, doomed):
             manifest.pycs.note(place.pyc_directory, name, None)
@@ -224,7 +225,7 @@ class Results:
                 self.io_failure(place.layout, place.relative, place.pyc(name), error)
                 if not self.still_writes(place.layout, place.relative):
                     return
-            elif is_removed:
+            elif is_removed or name in tried:
                 self.tally.counts.removed += 1
                 self.observer.removed(place.pyc(name), kinds[name])
 

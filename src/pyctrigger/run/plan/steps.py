@@ -67,6 +67,8 @@ class Removal(NamedTuple):
     kind: str
     """orphan, residue, unwanted or pyc (a purge)."""
     source: str | None = None
+    was_tried: bool = False
+    """Whether a lane that has ended may have removed it."""
 
 
 class ForeignPlace(NamedTuple):

@@ -186,8 +186,8 @@ def test_sources_that_cant_be_read(error: Exception, expected: tuple[str, str] |
 
 
 def test_removals_are_counted_and_told(top: Path, layout: Layout) -> None:
-    """Their records go; an orphan whose source has come back stays, and what is gone isn't counted."""
-    names = [cached(name) for name in ("m", "gone", "other", "vanished")]
+    """Their records go; an orphan whose source has come back stays; what is gone counts if a lane may have done it."""
+    names = [cached(name) for name in ("m", "gone", "other", "vanished", "tried")]
     make(top / "p/__pycache__", dict.fromkeys(names[1:3], pyc()))
     observer, manifest = Told(), Manifest(str(top / "state"))
     results = Results(observer)
@@ -196,11 +196,13 @@ def test_removals_are_counted_and_told(top: Path, layout: Layout) -> None:
         manifest.pycs.note(directory, name, Record(UNSEEN, b"", UNSEEN, b"", b""))
     kinds = [Removal(names[0], "orphan", "m.py"), Removal(names[1], "orphan", "gone.py")]
     kinds += [Removal(names[2], "pyc", "m.py"), Removal(names[3], "residue")]
+    kinds.append(Removal(names[4], "orphan", "tried.py", was_tried=True))
     results.remove(Place(layout, "p"), kinds, manifest)
     assert [names[0]] == [name for name in names if os.path.exists(f"{directory}/{name}")]
-    assert [(f"{directory}/{names[1]}", "orphan"), (f"{directory}/{names[2]}", "pyc")] == observer.told
-    assert (2, []) == (results.tally.counts.removed, results.tally.failures)
-    assert [None] * 3 == [manifest.pycs.get(directory, name) for name in names[1:]]
+    told = [(names[1], "orphan"), (names[2], "pyc"), (names[4], "orphan")]
+    assert [(f"{directory}/{name}", kind) for name, kind in told] == observer.told
+    assert (3, []) == (results.tally.counts.removed, results.tally.failures)
+    assert [None] * 4 == [manifest.pycs.get(directory, name) for name in names[1:]]
     manifest.close()
 
 
