@@ -1,12 +1,14 @@
 """Every system call of a transaction may be the last, or fail once: each is tried, and judged, one after the other.
 
 `python tests/every_syscall.py` kills the process that works on a transaction at its first, second, … last system call,
-and lets each fail with EIO, ENOSPC, EINTR and EMFILE where it can, in a fresh copy each. After each one plain run has
-to leave nothing torn, lost or left over, and exit code and line have to be true: see `support/syscalls.py`. All of
-them take hours: `--count 500 --seed 7` draws so many, and `--log FILE` goes on where it ended.
+and lets each fail with EIO, ENOSPC, EINTR and EMFILE where it can, in a fresh copy each. Then it does the same with a
+larger transaction, which has lanes: to their host, and to a lane. After each one plain run has to leave nothing torn,
+lost or left over, and exit code and line have to be true: see `support/syscalls.py`. All of them take hours:
+`--count 500 --seed 7` draws so many of both together, and `--log FILE` goes on where it ended.
 
-`--stages work` takes a process that is forked after Python's start and our imports, `--stages start` only these.
-Exit 1: something was wrong, and each such fault is named; `--only "read 7 EIO parent"` is that one alone.
+`--stages work` takes a process that is forked after Python's start and our imports, `--stages start` only these, and
+`--stages lanes` only the larger transaction, which is forked always. Exit 1: something was wrong, and each such fault
+is named; `--only "read 7 EIO lane"` is that one alone.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ _STAGES = {
     "all": tuple(Stage),
     "start": (Stage.PYTHON, Stage.IMPORTS),
     "work": tuple(Stage),
+    "lanes": tuple(Stage),
 }
+_HAVE_LANES = ("all", "lanes")
 #: Seconds between two lines about how far it is.
 _PROGRESS = 30.0
 #: sys/prctl.h
@@ -59,16 +63,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         separate(str(top / "run"))
     newest = [each for each in one_per_flavour(find_interpreters()) if each.implementation == "cpython"][-1]
     try:
-        transaction = Transaction(top, Command(top), newest, strace, warm=options.stages == "work")
-        return 1 if _try_all(transaction, options) else 0
+        transactions = []
+        for lanes in (False, True):
+            if options.stages in _HAVE_LANES if lanes else options.stages != "lanes":
+                place = top / ("lanes" if lanes else "one")
+                place.mkdir()
+                warm = lanes or options.stages == "work"
+                transactions.append(Transaction(place, Command(place), newest, strace, warm=warm, lanes=lanes))
+        return 1 if _try_all(transactions, options) else 0
     finally:
         shutil.rmtree(top)
 
 
-def _try_all(transaction: Transaction, options: argparse.Namespace) -> bool:
+def _try_all(transactions: Sequence[Transaction], options: argparse.Namespace) -> bool:
     """Whether anything was wrong."""
-    calls = [call for call in transaction.calls() if call.stage in _STAGES[options.stages]]
-    stages = {(call.name, call.nth): call.stage for call in calls}
+    calls, of_process = [], {}
+    for transaction in transactions:
+        found = [call for call in transaction.calls() if call.stage in _STAGES[options.stages]]
+        of_process.update(dict.fromkeys([call.process for call in found], transaction))
+        calls += found
+    stages = {(call.process, call.name, call.nth): call.stage for call in calls}
     every = faults_of(calls)
     faults = draw(calls, options.count or len(every), options.seed)
     if options.only:
@@ -76,12 +90,16 @@ def _try_all(transaction: Transaction, options: argparse.Namespace) -> bool:
     first, parts = map(int, options.part.split("/"))
     known = _read_log(options.log)
     faults = [fault for fault in faults[first - 1 :: parts] if fault not in known]
-    names = {call.name for call in calls}
-    print(f"{len(calls)} calls of {len(names)} names, {len(every)} faults, {len(faults)} to try", flush=True)
+    for process in of_process:
+        names = [call.name for call in calls if call.process == process]
+        possible, drawn = (sum(fault.process == process for fault in each) for each in (every, faults))
+        shown = f"{len(names)} calls of {len(set(names))} names, {possible} faults, {drawn} to try"
+        print(f"{process}: {shown}", flush=True)
     counts: collections.Counter[str] = collections.Counter(known.values())
     said = time.monotonic()
     for number, fault in enumerate(faults, 1):
-        verdict = transaction.suffer(fault, stages[fault.name, fault.nth])
+        stage = stages.get((fault.process, fault.name, fault.nth), Stage.WORK)
+        verdict = of_process[fault.process].suffer(fault, stage)
         for line in _shown(fault, verdict, options.verbose):
             print(line, flush=True)
         counts[_kind(verdict)] += 1
@@ -91,7 +109,7 @@ def _try_all(transaction: Transaction, options: argparse.Namespace) -> bool:
         if time.monotonic() > said + _PROGRESS:
             said = time.monotonic()
             print(f"{number} of {len(faults)}: {_listed(counts)}", flush=True)
-    wrong = transaction.end()
+    wrong = [each for transaction in transactions for each in transaction.end()]
     print("\n".join([*wrong, f"{_listed(counts)}; seed {options.seed}"]))
     return bool(wrong or counts["wrong"])
 

@@ -4,8 +4,9 @@ strace makes both (`--inject`, strace(1)), by the name of the call and how many 
 calls are is recorded first, in an undisturbed run. After each disturbed one the tree, the state, the exit code and
 what was said are judged, then one plain run follows, and all is judged again.
 
-strace follows no children here: disturbed is the process that was started, and of that its first thread. `Fault` and
-`Call` name a process, so that another one of a run's can be disturbed as soon as there is one to name.
+strace follows no children here: disturbed is the process that was started, and of that its first thread; or the second
+lane that it forks, which stops before its first step and is traced from there on (see warm_program). `Fault` and `Call`
+name the process. A killed lane is no failure: its work is done by another, within the same run.
 """
 
 from __future__ import annotations
@@ -37,10 +38,15 @@ if TYPE_CHECKING:
 
 #: The process that was started: it plans, writes and records. The workers only compile.
 PARENT = "parent"
+#: The same where there are lanes, which write; and one of these.
+HOST, LANE = "host", "lane"
 KILL = "KILL"
 LEVELS = (0, 1)
 #: Seconds. A run takes half of one.
 PATIENCE = 60
+#: How many lanes there are, and KiB of the sources that make them worth it. The first lane has enough with one, and so
+#: gets no more; the last, which is disturbed, the other and all that is small: it compiles, refreshes and sweeps.
+_LANES, _LARGE = 2, (300, 230)
 #: Seconds in which a worker notices that its host is gone.
 _GRACE = 20.0
 #: What the environment has to say so that the calls are the same in each run, and none writes into this checkout.
@@ -167,20 +173,22 @@ def faults_of(calls: Iterable[Call]) -> list[Fault]:
 def draw(calls: Sequence[Call], count: int, seed: int) -> list[Fault]:
     """So many faults: each kind at each name of a call, and then one of each place in turn, which a path tells apart.
 
-    A loop over the hundreds of files of a package manager would else be most of what is drawn.
+    A loop over the hundreds of files of a package manager would else be most of what is drawn. A lane's kinds come
+    before those of its host, which does most of what a process without lanes does, too.
     """
     every = faults_of(calls)
     random.Random(seed).shuffle(every)
-    places = {(call.name, call.nth): _place(call.text) for call in calls}
-    kinds = {(fault.name, fault.what): fault for fault in reversed(every)}
-    ranks: collections.Counter[tuple[str, str]] = collections.Counter()
+    places = {(call.process, call.name, call.nth): _place(call.text) for call in calls}
+    kinds = {(fault.process, fault.name, fault.what): fault for fault in reversed(every)}
+    ranks: collections.Counter[tuple[str, str, str]] = collections.Counter()
     in_turn = []
     for fault in every:
-        place = (fault.what, places[fault.name, fault.nth])
+        place = (fault.process, fault.what, places[fault.process, fault.name, fault.nth])
         in_turn.append((ranks[place], fault))
         ranks[place] += 1
     in_turn.sort(key=lambda each: each[0])
-    return list(dict.fromkeys([*kinds.values(), *(fault for _, fault in in_turn)]))[:count]
+    of_each_kind = sorted(kinds.values(), key=lambda fault: fault.process != LANE)
+    return list(dict.fromkeys([*of_each_kind, *(fault for _, fault in in_turn)]))[:count]
 
 
 def _place(text: str) -> str:
@@ -195,32 +203,42 @@ class Transaction:
 
     Everything is below `top`, where each run gets a fresh copy. A `warm` one is forked from a process that has imported
     everything (see warm_program): the same work without Python's start and our imports, for less than half the time.
+    One with `lanes`, which is warm, has large sources as well, so that two lanes make its changes.
     """
 
-    def __init__(self, top: Path, command: Command, interpreter: Interpreter, strace: str, *, warm: bool) -> None:
+    def __init__(
+        self, top: Path, command: Command, interpreter: Interpreter, strace: str, *, warm: bool, lanes: bool = False
+    ) -> None:
         self._top = top
         self._command = command
         self._interpreter = interpreter
         self._strace = strace
         self._warm = warm
+        assert warm or not lanes
+        self._lanes = lanes
         self._tree = str(top / "tree")
         self.site = top / "tree/site"
         self._trace = top / "trace"
         command.state = top / "tree/state"
         self._scope = ["--python", interpreter.path, "--site-dir", str(self.site), "--optimize", "0,1"]
         packages = [str(self.site / name) for name in ("new", "edited", "gone")]
-        self._line = command.command_line("run", [*self._scope, "--event", "upgrade", *packages])
+        jobs = ["--jobs", str(_LANES)] if lanes else []
+        self._line = command.command_line("run", [*self._scope, *jobs, "--event", "upgrade", *packages])
+        self._sources = 5 + (len(_LARGE) if lanes else 0)
         self._before = self._make()
         self._expected, self._state = self._reference()
 
     def calls(self) -> list[Call]:
-        """The system calls of an undisturbed run, in their order."""
+        """The system calls of an undisturbed run, in their order; those of a lane after those of its host."""
+        return [*self._calls(HOST), *self._calls(LANE)] if self._lanes else self._calls(PARENT)
+
+    def _calls(self, process: str) -> list[Call]:
         self.lay_out()
-        ended = self._start(["-y", "-s", "0"])
+        ended = self._start(["-y", "-s", "0"], process)
         assert (0, b"") == (ended.returncode, ended.stderr), ended
         found: list[Call] = []
         seen: dict[str, int] = {}
-        stage = Stage.IMPORTS if self._warm else Stage.PYTHON
+        stage = Stage.WORK if process == LANE else Stage.IMPORTS if self._warm else Stage.PYTHON
         for line in self._trace.read_text(errors="replace").splitlines():
             match = _LINE.match(line)
             if match:
@@ -229,7 +247,7 @@ class Transaction:
                 if self._tree in line:
                     stage = Stage.WORK
                 seen[match[1]] = seen.get(match[1], 0) + 1
-                found.append(Call(len(found), match[1], seen[match[1]], line, stage))
+                found.append(Call(len(found), match[1], seen[match[1]], line, stage, process))
         return found
 
     def suffer(self, fault: Fault, stage: Stage = Stage.WORK) -> Verdict:
@@ -238,14 +256,20 @@ class Transaction:
         how = f"signal={KILL}" if fault.what == KILL else f"error={fault.what}"
         options = ["-e", f"trace={fault.name}", "-e", f"inject={fault.name}:{how}:when={fault.nth}"]
         try:
-            ended = self._start(options)
+            ended = self._start(options, fault.process)
         except subprocess.TimeoutExpired:
             return Verdict(True, 0, ["it hangs"], "")
         killed = fault.what == KILL
         trace = self._trace.read_text(errors="replace") if self._trace.exists() else ""
-        reached = ended.returncode == -signal.SIGKILL if killed else "(INJECTED)" in trace
-        limit = ""
-        wrong = list(self.judge(ended, killed=killed and reached, stage=stage))
+        reached, limit = "(INJECTED)" in trace, ""
+        if killed:
+            reached = len(re.findall(f"^{fault.name}[(]", trace, re.MULTILINE)) >= fault.nth
+        if killed and reached and fault.process == LANE:
+            wrong = list(self.judge(ended, stage=stage))
+            if ended.returncode:
+                wrong.append(f"the end of a lane was a failure: exit {ended.returncode}, said {ended[1:3]}")
+        else:
+            wrong = list(self.judge(ended, killed=killed and reached, stage=stage))
         if wrong and ended.returncode == 0 and _UNREADABLE_LINE in ended.stderr:
             limit, wrong = UNREADABLE, [each for each in wrong if not each.startswith((_UNDONE, _COUNTED))]
         wrong += [*self.judge_plain_run(), *_left_over_processes()]
@@ -284,6 +308,8 @@ class Transaction:
             (self.site / "gone" / name).unlink()
         write_tree(self.site, {f"new/{name}": text.format("new") for name, text in both.items()})
         write_tree(self.site, {"edited/changed.py": differing.format("later")})
+        if self._lanes:
+            write_tree(self.site, {f"new/large{number}.py": _source(size << 10) for number, size in enumerate(_LARGE)})
         shutil.copytree(self._top / "tree", self._top / "pristine", symlinks=True)
         return self._files()
 
@@ -300,7 +326,7 @@ class Transaction:
         assert [] == list(self._said_wrongly(ended.stdout))
         expected = self._files()
         sources = [os.fsencode(self.site / name) for name in expected if name.endswith(".py")]
-        assert 5 == len(sources)
+        assert self._sources == len(sources)
         for level in LEVELS:
             assert [] == unlike_py_compile(self._interpreter, sources, self._top, level)
         return expected, self._names_of_state()
@@ -326,8 +352,8 @@ class Transaction:
 
     # -- runs --------------------------------------------------------------------------------------------------------
 
-    def _start(self, options: Sequence[str]) -> Ended:
-        """Run the transaction under strace."""
+    def _start(self, options: Sequence[str], process: str) -> Ended:
+        """Run the transaction with strace at that process."""
         self._trace.unlink(missing_ok=True)
         strace = [self._strace, "-o", str(self._trace), *options]
         if not self._warm:
@@ -342,6 +368,11 @@ class Transaction:
         tracers: list[subprocess.Popen[bytes]] = []
 
         def attend(pid: int) -> None:
+            if process == LANE:
+                child = _stopped_child_of(pid)
+                if child is None:
+                    return  # it has ended before
+                pid = child
             wait_until(lambda: _state_of(pid) == "T")
             tracer = subprocess.Popen([*strace, "-p", str(pid)], stderr=subprocess.PIPE)
             tracers.append(tracer)
@@ -352,7 +383,9 @@ class Transaction:
 
         words = self._line[len(self._command.warm) :]
         try:
-            ended = run(self._command.warm, WarmCall(words, b"", os.environ, os.getcwd(), attend=attend), PATIENCE)
+            lane = _LANES if process == LANE else 0
+            call = WarmCall(words, b"", os.environ, os.getcwd(), attend=attend, stops_lane=lane)
+            ended = run(self._command.warm, call, PATIENCE)
         finally:
             for tracer in tracers:
                 tracer.communicate(timeout=PATIENCE)
@@ -361,7 +394,7 @@ class Transaction:
 
     # -- judgement ---------------------------------------------------------------------------------------------------
 
-    def judge(self, ended: Ended, *, killed: bool, stage: Stage) -> Iterator[str]:
+    def judge(self, ended: Ended, *, killed: bool = False, stage: Stage) -> Iterator[str]:
         """What is wrong with the tree, the exit code and what was said, right after a run."""
         files = self._files()
         for name, data in files.items():
@@ -391,7 +424,7 @@ class Transaction:
         """Of a line that says that all went well: are its counts those of what was to be done?"""
         counts = {what: int(number) for number, what in _COUNTS.findall(out.decode(errors="replace"))}
         written = counts.get("compiled", 0) + counts.get("refreshed", 0)
-        if (5, 4, 0) != (written, counts.get("removed"), counts.get("failed")):
+        if (self._sources, 4, 0) != (written, counts.get("removed"), counts.get("failed")):
             yield f"{_COUNTED}{out!r}"
 
     def judge_plain_run(self) -> Iterator[str]:
@@ -437,6 +470,32 @@ def _left_over_processes() -> list[str]:
 def _state_of(pid: int) -> str:
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
         return file.read().rpartition(")")[2].split()[0]
+
+
+def _stopped_child_of(pid: int) -> int | None:
+    """The child that is stopped, as soon as there is one; None if the process ends before."""
+    found: list[int] = []
+
+    def is_found() -> bool:
+        with contextlib.suppress(OSError):
+            if _state_of(pid) in "ZX":
+                return True
+            for child in children_of(pid):
+                with contextlib.suppress(OSError):
+                    if _state_of(child) == "T":
+                        found.append(child)
+                        return True
+            return False
+        return True
+
+    wait_until(is_found)
+    return found[0] if found else None
+
+
+def _source(size: int) -> str:
+    """One of at least so many bytes that takes little time to compile."""
+    line = f"# {' ' * 1000}\n"
+    return line * (size // len(line) + 1) + "def f(x):\n    assert x\n"
 
 
 def _reaped(pid: int) -> bool:

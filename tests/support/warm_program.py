@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from types import FrameType
 
 _LENGTH = struct.Struct("!Q")
 _NUMBER = struct.Struct("!i")
@@ -51,6 +52,8 @@ _READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ")
 ENTRY = "from pyctrigger.cli import main; sys.exit(main())"
 _SET_DUMPABLE = 4  # prctl(2)
 _SET_PTRACER, _ANYBODY = 0x59616D61, 2 ** (8 * struct.calcsize("L")) - 1
+#: Where lanes are forked.
+_LANES = os.path.join("", "pyctrigger", "run", "apply", "lanes.py")
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
@@ -75,6 +78,8 @@ class Call(NamedTuple):
     """More options of `subprocess.run`'s. A fork can do user, group, extra_groups and umask."""
     attend: Callable[[int], None] | None = None
     """Called with the process while that is stopped, as SIGSTOP does it, before its first step; has to continue it."""
+    stops_lane: int = 0
+    """If it isn't the process that is stopped, but a lane that it forks: which. `attend` has to find it."""
 
 
 def run(program: tuple[str, ...], call: Call, patience: float) -> Ended | None:
@@ -125,8 +130,9 @@ class WarmProgram:
             return None
         try:
             words = {"arguments": list(map(os.fsdecode, call.arguments)), "account": dict(call.options)}
-            place = {"environment": dict(call.env), "directory": call.cwd, "stopped": call.attend is not None}
-            request = json.dumps({**words, **place}).encode()
+            place = {"environment": dict(call.env), "directory": call.cwd}
+            stopped = None if call.attend is None else call.stops_lane
+            request = json.dumps({**words, **place, "stopped": stopped}).encode()
             (reading, writing), out, err = os.pipe(), os.pipe(), os.pipe()
             os.write(writing, call.stdin)
             os.close(writing)
@@ -233,7 +239,7 @@ def _become(
     environment: dict[str, str],
     directory: str,
     account: dict[str, Any],
-    stopped: bool,
+    stopped: int | None,
 ) -> None:
     """Take over the streams, the arguments, the environment, the directory and the account of the caller."""
     for number, (name, stream) in enumerate(zip(("stdin", "stdout", "stderr"), streams)):
@@ -250,10 +256,36 @@ def _become(
         sys.path[0] = directory  # as -m has it
         sys.argv[0] = sys.modules["pyctrigger.__main__"].__file__ or ""
     sys.argv[1:] = arguments
-    if stopped:
-        # Who attends is no ancestor of this process: some systems let only those trace (Yama).
-        ctypes.CDLL(None).prctl(_SET_PTRACER, ctypes.c_ulong(_ANYBODY), 0, 0, 0)
-        os.kill(os.getpid(), signal.SIGSTOP)
+    if stopped == 0:
+        _stop()
+    elif stopped is not None:
+        _stop_lane(stopped)
+
+
+def _stop_lane(number: int) -> None:
+    """Have the process that is forked for the lane of this number stop before it does anything."""
+    forked = 0
+
+    def count() -> None:
+        nonlocal forked
+        frame: FrameType | None = sys._getframe(1)
+        while frame and not frame.f_code.co_filename.endswith(_LANES):
+            frame = frame.f_back
+        forked += frame is not None
+
+    def stop() -> None:
+        if forked == number:
+            count()  # what the lane forks is another process
+            _stop()
+
+    os.register_at_fork(before=count, after_in_child=stop)
+
+
+def _stop() -> None:
+    """Stop this process, so that it can be traced from here on."""
+    # Who attends is no ancestor of this process: some systems let only those trace (Yama).
+    ctypes.CDLL(None).prctl(_SET_PTRACER, ctypes.c_ulong(_ANYBODY), 0, 0, 0)
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _become_account(

@@ -12,7 +12,7 @@ import pytest
 
 import every_syscall
 from command import Command
-from syscalls import KILL, Call, Fault, Stage, Transaction, draw, errors_of, faults_of
+from syscalls import KILL, LANE, PARENT, Call, Fault, Stage, Transaction, draw, errors_of, faults_of
 from warm_program import Ended
 
 if TYPE_CHECKING:
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
     from interpreters import Interpreter
 
-#: What is drawn of the start of a process, and of the work of one that is forked.
-SEED, START, WORK, PARTS = 17, 60, 240, 2
+#: What is drawn of the start of a process, of the work of one that is forked, and of that of one with lanes.
+SEED, START, WORK, LANES = 17, 40, 140, 120
 
 
 @pytest.mark.parametrize(
     ("stages", "count", "part"),
-    [("start", START, "1/1"), *(("work", WORK, f"{part}/{PARTS}") for part in range(1, PARTS + 1))],
+    [("start", START, "1/1")]
+    + [(*each, part) for each in (("work", WORK), ("lanes", LANES)) for part in ("1/2", "2/2")],
 )
 def test_a_sample_of_all_faults(tmp_path: Path, strace: str, stages: str, count: int, part: str) -> None:
-    """Always the same kinds of calls; each is judged alone, and at the end the locks are, too."""
+    """Always the same kinds of calls, 300; each is judged alone, and at the end the locks are, too."""
     options = ["--seed", str(SEED), "--stages", stages, "--count", str(count), "--part", part]
     command = [sys.executable, every_syscall.__file__, *options, "--directory", str(tmp_path)]
 
@@ -120,6 +121,13 @@ def transaction(tmp_path_factory: pytest.TempPathFactory, newest: Interpreter, s
     """One that can be done again and again."""
     top = tmp_path_factory.mktemp("transaction")
     return Transaction(top, Command(top), newest, strace, warm=True)
+
+
+@pytest.fixture(scope="module")
+def lanes(tmp_path_factory: pytest.TempPathFactory, newest: Interpreter, strace: str) -> Transaction:
+    """A larger one, with lanes."""
+    top = tmp_path_factory.mktemp("lanes")
+    return Transaction(top, Command(top), newest, strace, warm=True, lanes=True)
 
 
 def told(code: int, out: bytes, err: bytes = b"") -> Ended:
@@ -230,16 +238,32 @@ def test_what_isn_t_reached_is_no_success(transaction: Transaction) -> None:
     assert (False, 0, [], "") == verdict
 
 
-@pytest.mark.parametrize(
-    ("call", "what"),
-    [(r"newfstatat\([0-9]+<[^>]*/journal/[^>]*\.tmp>", "EIO")],
-    ids=["a temporary file in the journal can't be described"],
-)
-def test_what_was_found_stays_mended(transaction: Transaction, call: str, what: str) -> None:
-    """Each was wrong once, and is tried wherever it comes."""
-    found = [each for each in transaction.calls() if re.match(call, each.text)]
+def test_a_lane_is_met(lanes: Transaction) -> None:
+    """It sweeps, refreshes and compiles, and its host does neither."""
+    changes = [call for call in lanes.calls() if re.match("(renameat|unlinkat).*/tree/site/", call.text)]
 
-    verdicts = [transaction.suffer(Fault(each.name, each.nth, what)) for each in found]
+    assert {LANE} == {call.process for call in changes}
+    for name in ("gone", "edited", "new"):
+        assert any(f"/site/{name}" in call.text for call in changes)
+
+
+#: Each was wrong once: what is tried, wherever such a call comes.
+MENDED: dict[str, tuple[str, str, str]] = {
+    "temporary file in the journal": (PARENT, r"newfstatat\([0-9]+<[^>]*/journal/[^>]*\.tmp>", "EIO"),
+    "temporary file of a lane": (LANE, r"renameat\([^,]*/edited/__pycache__>", KILL),
+    "files that a lane had removed": (LANE, r"unlinkat\([^,]*/gone/__pycache__>", KILL),
+}
+
+
+@pytest.mark.parametrize(("process", "call", "what"), MENDED.values(), ids=MENDED)
+def test_what_was_found_stays_mended(
+    transaction: Transaction, lanes: Transaction, process: str, call: str, what: str
+) -> None:
+    """With the plain run afterwards."""
+    disturbed = transaction if process == PARENT else lanes
+    found = [each for each in disturbed.calls() if each.process == process and re.match(call, each.text)]
+
+    verdicts = [disturbed.suffer(Fault(each.name, each.nth, what, process)) for each in found]
 
     assert [(True, [], "") for _ in found] == [(each.reached, each.wrong, each.limit) for each in verdicts]
     assert verdicts
