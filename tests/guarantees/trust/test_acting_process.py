@@ -105,6 +105,7 @@ class Middle(NamedTuple):
     acting: int
     """The process that acts as he."""
     workers: list[int]
+    """Its children."""
 
 
 @contextmanager
@@ -116,6 +117,7 @@ def in_the_middle(stage: Stage, *options: str) -> Iterator[Middle]:
     try:
         assert wait_for(lambda: any(b"/bobs/" in pyc for pyc in pycs_below(site)))
         (acting,) = children_of(child.pid)
+        assert wait_for(lambda: bool(children_of(acting)))  # lanes, or workers for what those have left
         yield Middle(site, child, acting, children_of(acting))
     finally:
         child.kill()
@@ -153,7 +155,7 @@ def test_its_death_is_one_failure_for_each_place(stage: Stage, options: tuple[st
         document = json.loads(run.communicate(timeout=60)[0])
         assert time.monotonic() - began < 10
         assert wait_for(lambda: not any(map(is_running, workers)))
-    assert (1, 1, 2) == (document["exit_code"], document["runs"][0]["counts"]["compiled"], len(workers))
+    assert (1, 1) == (document["exit_code"], document["runs"][0]["counts"]["compiled"])
     failures = document["runs"][0]["failures"]
     said = "the process that acted as that account has ended (killed by SIGKILL)"
     assert [(f"{site}/{name}", "crash", said) for name in ("alices", "bobs")] == [

@@ -6,6 +6,7 @@ worker of its own (a second try, another codec) is left to the host as well.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import time
 from collections import deque
@@ -33,6 +34,8 @@ Call = tuple[str, int, tuple[Any, ...], dict[str, Any]]
 
 #: Seconds, and sources, after which the host hears what was done.
 _MOST_SECONDS, _MOST_DONE = 0.05, 64
+#: What shows, where the system has it, that the host will send no more, even if not all is read.
+_HUNG_UP = getattr(select, "POLLRDHUP", 0)
 
 
 class Outcome(NamedTuple):
@@ -174,19 +177,18 @@ class Lane:
         self._dealt: deque[Change] = deque()
         self._said = time.monotonic()
         self._poller = select.poll()
-        self._poller.register(relay, select.POLLIN)
+        self._poller.register(relay, select.POLLIN | _HUNG_UP)
 
     def work(self) -> None:
         """Make the changes of one owner's trees after the other, until the host sends no more."""
-        while True:
-            try:
+        with contextlib.suppress(EOFError):
+            while True:
                 owner = self._relay.receive()
-            except EOFError:
-                return
-            for source, code in self._execution.run_for(owner, self._changes(owner)):
-                self._tell_in_time()  # what came before is finished now
-                self._execution.writer.store(source, code)
-            self._tell()
+                for source, code in self._execution.run_for(owner, self._changes(owner)):
+                    self._tell_in_time()  # what came before is finished now
+                    self._execution.writer.store(source, code)
+                self._tell()
+        self._tell()
 
     def _changes(self, owner: int) -> Iterator[Change | None]:
         """Yields the changes in trees of one owner, and None while none has come and the worker has work."""
@@ -210,6 +212,8 @@ class Lane:
     def _tell_in_time(self) -> None:
         if self._results.count >= _MOST_DONE or time.monotonic() - self._said > _MOST_SECONDS:
             self._tell()
+            if any(events & _HUNG_UP for _, events in self._poller.poll(0)):
+                raise EOFError  # the host has been interrupted: what was dealt is left
 
     def _tell(self, *, is_idle: bool = False) -> None:
         results = self._results

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import os
 import select
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from itertools import chain, groupby, islice
 from typing import Any
 
-from ...errors import InterpreterError, PyctriggerError
+from ...errors import InterpreterError, PyctriggerError, ShortageError
 from ...outcome.outcome import Failure
 from ...pyc.names import writer_of
 from ...tree.layout import Layout, Place
@@ -30,7 +32,7 @@ from .workers import Workers
 _AHEAD = 256 << 10
 #: Pieces taken from the plan at a time, until so many wait.
 _STEP, _MOST_WAITING = 8, 256
-#: Seconds that lanes have to end by themselves, and between two checks that silent ones live.
+#: Seconds that all lanes have to end by themselves, and between two checks that silent ones live.
 _END, _PATIENCE = 1.0, 1.0
 #: Lanes that may end without having work.
 _MOST_UNEXPLAINED = 3
@@ -116,13 +118,14 @@ class Lanes:
 
     def __exit__(self, *_: object) -> None:
         """End all lanes. What they have done is counted, if they say so in time."""
+        end = time.monotonic() + _END
         for lane in self._lanes:
             with contextlib.suppress(OSError):
                 lane.child.channel.shutdown(socket.SHUT_WR)
         while self._lanes:
             lane = self._lanes.pop()
             with lane.child, contextlib.suppress(PyctriggerError, DeathError):
-                while lane.child.says_more(_END):
+                while lane.child.says_more(max(0.0, end - time.monotonic())):
                     self._take_all(lane)
             self._deserted.update(lane.pieces)
         for number, relative in sorted(self._deserted):
@@ -162,6 +165,7 @@ class Lanes:
             if not lane.pieces:
                 lane.is_retrying = bool(self._retries)
                 pieces += [self._retries.pop()] if self._retries else []
+                lane.ahead = sum(piece.size for piece in pieces)
             if not lane.is_retrying:
                 while self._waiting and (lane.ahead < _AHEAD or lane.is_idle):
                     pieces.append(heapq.heappop(self._waiting)[2])
@@ -183,6 +187,8 @@ class Lanes:
 
     def _wait(self, seconds: float) -> None:
         """Hear what the lanes say, and send what they had no room for."""
+        if not self._lanes:
+            return
         poller = select.poll()
         lanes = {lane.child.channel.fileno(): lane for lane in self._lanes}
         for descriptor, lane in lanes.items():
@@ -211,25 +217,31 @@ class Lanes:
             with self._workers.of_a_lane() as workers:
                 Lane(relay, self._layouts, self._execution, workers, uncompilable).work()
 
+        kept: list[int] = []
         try:
-            keep = [*self._keep, *(tree.descriptor for tree in trees.values())]
+            kept += map(os.dup, self._keep)  # filelock closes its own descriptor in each child that is forked
+            keep = [*kept, *(tree.descriptor for tree in trees.values())]
             self._lanes.append(_Lane(Child(work, self._results.observer, keep)))
         except OSError:
             self._count = len(self._lanes)
+        finally:
+            for descriptor in kept:
+                os.close(descriptor)
 
     def _hear(self, lane: _Lane) -> None:
         try:
             self._take_all(lane)
         except DeathError as death:
             self._lose(lane, f"the process that worked on it ended: {death}")
-        except InterpreterError as error:
-            if len(self._lanes) == 1:
-                raise
-            self._count = len(self._lanes) - 1  # no processes or memory for its worker
-            self._lose(lane, str(error))
+        except (InterpreterError, ShortageError):  # no processes or memory; without any lane we do it ourselves
+            self._count = len(self._lanes) - 1
+            self._lose(lane)
 
-    def _lose(self, lane: _Lane, reason: str) -> None:
-        """Deal the pieces of a lane that has ended once more. What has ended two lanes has failed."""
+    def _lose(self, lane: _Lane, reason: str | None = None) -> None:
+        """Deal the pieces of a lane that has ended once more. What has ended two lanes has failed.
+
+        Without a reason they had no part in its end.
+        """
         self._lanes.remove(lane)
         self._deserted.update(lane.pieces)
         lane.child.__exit__()
@@ -237,7 +249,7 @@ class Lanes:
         if self._unexplained >= _MOST_UNEXPLAINED:
             self._count = len(self._lanes)
         for piece in chain.from_iterable(lane.pieces.values()):
-            if not piece.is_retry:
+            if reason is None or not piece.is_retry:
                 self._retries.append(piece.retry())
                 continue
             place = Place(self._layouts[piece.key[0]], piece.step.relative)

@@ -177,10 +177,11 @@ class Child:
             ours.callback(self.channel.close)
             life, self._held = os.pipe()
             ours.callback(os.close, self._held)
+            host = os.getpid()
             try:
                 self._child = fork()
                 if self._child == 0:
-                    _live_in_child(other_end, life, keep, observer, work)
+                    _live_in_child(other_end, (life, host), keep, observer, work)
             finally:
                 os.close(life)
             self._ours = ours.pop_all()
@@ -232,12 +233,18 @@ class Child:
 
 
 def _live_in_child(
-    channel: socket.socket, life: int, keep: Sequence[int], observer: Observer, work: Callable[[Relay], Any]
+    channel: socket.socket,
+    parent: tuple[int, int],
+    keep: Sequence[int],
+    observer: Observer,
+    work: Callable[[Relay], Any],
 ) -> None:
     try:
+        life, host = parent
         _reset_signals()
         _close_others({channel.fileno(), life, *keep})
         die_with_host(life)
+        _look_after(host)
         relay = Relay(channel, observer)
         try:
             relay.send("done", work(relay))
@@ -250,6 +257,18 @@ def _live_in_child(
         relay.flush()
     finally:
         os._exit(0)
+
+
+def _look_after(host: int) -> None:
+    """End without the host, even if another process has its ends of pipe and socket open, and whatever we wait for."""
+
+    def look(*_: object) -> None:
+        if os.getppid() != host:
+            os._exit(0)
+
+    signal.signal(signal.SIGALRM, look)
+    with contextlib.suppress(OSError):  # setitimer is refused
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
 
 
 def _describe_place(error: BaseException) -> str:
