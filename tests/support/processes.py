@@ -41,6 +41,18 @@ def children_of(pid: int) -> list[int]:
     return [child for child in found if child not in PROCESSES]
 
 
+def lanes_of(host: int) -> list[int]:
+    """The lanes of a run: children with its own command line."""
+    lanes = []
+    with open(f"/proc/{host}/cmdline", "rb") as file:
+        own = file.read()
+    for child in children_of(host):
+        with contextlib.suppress(OSError), open(f"/proc/{child}/cmdline", "rb") as file:
+            if file.read() == own:
+                lanes.append(child)
+    return lanes
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for something that happens in another process."""
     deadline = time.monotonic() + _PATIENCE

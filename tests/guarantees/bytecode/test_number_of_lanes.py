@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,6 +38,20 @@ BROKEN = {
     "bad/again/syntax.py": b"x = = 1\n",
 }
 FRESH = {f"fresh{number % 3}/r{number:02}.py": padded(f"x = {number}\n", 3_000) for number in range(30)}
+#: A host whose lanes each leave a line for every source that they write.
+_TELLS = """
+import os, sys
+from pyctrigger.run.apply import writing
+store = writing.PycWriter.store
+def told(self, source, code):
+    with open(f"{log}/{os.getpid()}", "a") as file:
+        file.write("x")
+    store(self, source, code)
+log = sys.argv.pop(1)
+writing.PycWriter.store = told
+from pyctrigger.cli import main
+sys.exit(main())
+"""
 #: What depends on the clock.
 _TIMES = re.compile(r"\d+(\.\d+)? m?s\b")
 
@@ -127,3 +143,24 @@ def test_nothing_depends_on_how_many_there_are(
         others, says_other = made_by(count)
         assert made == others
         assert said == says_other
+
+
+def test_one_directory_is_dealt_to_all_of_them(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """Thousands of small sources in one place, by three lanes, each about a third; the bytes are those of one."""
+    scope = ["--stateless", "--python", newest.path, "--site-dir", str(site)]
+    log = site.parent / "log"
+    log.mkdir()
+    write_tree(site, {f"m{number:04}.py": padded(f"x = {number}\n", 250) for number in range(2_400)})
+    age(site)
+    pyctrigger.program = [sys.executable, "-c", _TELLS, str(log)]
+
+    assert 2_400 == pyctrigger.json("run", *scope, "--jobs", "3").counts["compiled"]
+
+    made = content_of(site)
+    written = sorted(path.stat().st_size for path in log.iterdir())
+    assert (3, 2_400) == (len(written), sum(written))
+    assert written[0] > 300
+    shutil.rmtree(site / "__pycache__")
+    assert 2_400 == pyctrigger.json("run", *scope, "--jobs", "1").counts["compiled"]
+    assert 4 == len(list(log.iterdir()))
+    assert made == content_of(site)

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from children import public_directory
 from command import heed_signals
+from confinement import command_for, cpython_for
 from conftest import absent
-from large_trees import padded
+from environment import CHECKOUT
+from large_trees import bulk, padded
 from packages import not_fresh, pycs_below, sources_below, write_tree
-from processes import children_of, wait_until
+from processes import children_of, lanes_of, wait_until
 from pyctrigger.pyc.names import writer_of
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
 
     from command import Command
@@ -31,19 +35,11 @@ if TYPE_CHECKING:
 #: A tenth of a second or so of one source, and enough of them that lanes are at work for a while.
 _SLOWLY = "x = 1 in {" + ",".join(str(factor * (2**61 - 1)) for factor in range(5, 1_300)) + "}\n"
 COUNT = 24
+#: An account of nobody's.
+ANN = 64507
 SOURCES = {
     f"package{number % 4}/m{number:02}.py": padded(_SLOWLY + f"y = {number}\n", 20_000) for number in range(COUNT)
 }
-
-
-def lanes_of(host: int) -> list[int]:
-    """The lanes of a run: children that have its own command line."""
-    lanes = []
-    for child in children_of(host):
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{child}/cmdline").read_bytes() == Path(f"/proc/{host}/cmdline").read_bytes():
-                lanes.append(child)
-    return lanes
 
 
 def working_lanes(host: int) -> list[int]:
@@ -325,3 +321,70 @@ def test_a_signal_to_all_of_them_ends_all_of_them(scene: Scene, number: signal.S
         assert [] == residue_below(scene.site)
     assert 0 == scene.command.json("run", *scene.scope).code
     scene.check_all_is_done()
+
+
+# -- where there are none --------------------------------------------------------------------------------------------
+
+#: Says each time that a process is forked, and how many sources were compiled.
+_COUNTS_FORKS = """
+import sys, threading, time
+sys.path.insert(0, {source!r})
+sys.addaudithook(lambda event, _: event == "os.fork" and print("forked"))
+import pyctrigger
+if {threads}:
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+report = pyctrigger.run_trigger({python!r}, None, site_dirs=[{site!r}], state_dir={state!r}, config={config!r})
+print(report.runs[0].tally.counts.compiled)
+"""
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_nothing_is_forked_beside_another_thread(scene: Scene, threads: bool) -> None:
+    """It might hold a lock that nobody would ever release; the work is done in one process."""
+    config = scene.site.parent / "config.toml"
+    config.write_text("[defaults]\njobs = 3\n")
+    program = _COUNTS_FORKS.format(
+        source=str(CHECKOUT / "src"),
+        threads=threads,
+        python=scene.python.path,
+        site=str(scene.site),
+        state=str(scene.command.state),
+        config=str(config),
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    *forked, count = done.stdout.splitlines()
+    assert (str(COUNT), "") == (count, done.stderr)
+    assert (0 if threads else 3) == len(forked)
+
+
+@pytest.mark.parametrize("limit", [3, 4, 5, 6])
+def test_with_few_processes_there_are_fewer_or_none(limit: int) -> None:
+    """One of an account's own, who has no more of them (RLIMIT_NPROC)."""
+    with public_directory() as top:
+        python = cpython_for(ANN) or absent("a Python that any account may execute")
+        command = command_for(ANN, top / "state") or absent("a Python that any account may execute")
+        site = write_tree(top / "site", bulk())
+        for path in (top, site, *site.rglob("*")):
+            os.chown(path, ANN, ANN)
+
+        def bound() -> None:
+            resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+
+        outcome = command.json(
+            "run",
+            "--python",
+            python,
+            "--site-dir",
+            site,
+            "--jobs",
+            "3",
+            user=ANN,
+            group=ANN,
+            extra_groups=[],
+            preexec_fn=bound,
+            env={"HOME": str(top)},
+        )
+
+        assert (0, [], 40) == (outcome.code, outcome.failures, outcome.counts["compiled"])

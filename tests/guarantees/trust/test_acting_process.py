@@ -18,8 +18,9 @@ from test_identity import ALICE, BOB, FIRST, Stage, give, namespace_of, stage
 
 from confinement import SLOW, command_for, private_mounts, wait_for
 from conftest import absent
+from large_trees import bulk
 from packages import pycs_below, snapshot, write_tree
-from processes import children_of
+from processes import children_of, lanes_of
 from pyctrigger.tree.account import PATIENCE
 from refusals import can_refuse, refusing
 from system_tools import find_tool
@@ -47,6 +48,29 @@ def mixed(stage: Stage, owners: tuple[int, int, int] = (0, BOB, ALICE)) -> Path:
 def told(outcome: Outcome) -> list[tuple[str, str]]:
     """The paths of the failures, each with its kind."""
     return [(os.path.basename(each["path"]), each["kind"]) for each in outcome.failures]
+
+
+def test_every_owner_has_lanes(stage: Stage) -> None:
+    """Much of root's and of each account's: all of it is compiled side by side, as the account whose it is."""
+    site = mixed(stage)
+    for name, owner in (("roots", 0), ("bobs", BOB), ("alices", ALICE)):
+        give(write_tree(site / name, bulk()), owner)
+    (site / "bobs/bulk0/__pycache__").symlink_to(site / "roots")
+    seen: set[int] = set()
+    with stage.command.start("run", "--json", "--jobs", "3", *stage.scope(site)) as child:
+        while child.poll() is None:
+            lanes = lanes_of(child.pid)
+            assert len(lanes) <= 3
+            seen.update(lanes, (lane for each in lanes for lane in lanes_of(each)))
+        assert child.stdout is not None
+        (run,) = json.loads(child.stdout.read())["runs"]
+
+    assert {("refused", "bulk0")} == {(each["kind"], each["path"].split("/")[-2]) for each in run["failures"]}
+    assert 118 == run["counts"]["compiled"]
+    assert len(seen) > 6
+    owners = {path.lstat().st_uid: path.relative_to(site).parts[0] for path in site.rglob("*.pyc")}
+    assert {0: "roots", BOB: "bobs", ALICE: "alices"} == owners
+    assert [] == list((site / "roots").glob("*.pyc"))
 
 
 def test_where_no_process_can_be_had_the_places_are_refused(stage: Stage) -> None:

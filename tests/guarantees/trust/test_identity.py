@@ -19,6 +19,7 @@ from children import public_directory
 from command import Command
 from confinement import command_for, cpython_for, private_mounts
 from conftest import absent
+from large_trees import padded
 from packages import pycs_below, snapshot, write_tree
 from system_tools import find_tool
 
@@ -30,6 +31,8 @@ ALICE, BOB = 64501, 64502
 #: Names for each case, at least, with one run and again with two at once: `nox -s attacks` sets 10000.
 EXCHANGES = int(os.environ.get("EXCHANGES", "50"))
 _PACKAGES = 50
+#: So large that lanes are used for that many, and quickly compiled.
+SOURCE = padded("x = 1\n", 20_000)
 #: Rights by which root may do what an account may not.
 _OVERRIDING = "dac_override,dac_read_search,fowner,chown"
 
@@ -139,7 +142,7 @@ def _bobs_directories(site: Path, _: Path) -> list[tuple[Path, Path]]:
     """Package directories of his, each with a 0700 directory of root's in it."""
     pairs = []
     for number in range(_PACKAGES):
-        package = give(write_tree(site / f"p{number}", {"m.py": "x = 1\n"}), BOB)
+        package = give(write_tree(site / f"p{number}", {"m.py": SOURCE}), BOB)
         pairs.append(_pair(package, "__pycache__", package / "secret"))
     return pairs
 
@@ -156,7 +159,7 @@ def _shared_directories(site: Path, _: Path) -> list[tuple[Path, Path]]:
     """Directories of root's that his group may write, as in Debian's /usr/local."""
     pairs = []
     for number in range(_PACKAGES):
-        package = write_tree(site / f"p{number}", {"m.py": "x = 1\n"})
+        package = write_tree(site / f"p{number}", {"m.py": SOURCE})
         os.chown(package, 0, ALICE)
         package.chmod(0o2775)
         pairs.append(_pair(package, "__pycache__", package / "secret"))
@@ -171,7 +174,7 @@ def _own_files(site: Path, _: Path) -> list[tuple[Path, Path]]:
     tag = f"cpython-3{(cpython_for(BOB) or '').rpartition('python3.')[2]}"
     for number in range(_PACKAGES):
         pyc = f"__pycache__/m.{tag}.pyc"
-        package = give(write_tree(site / f"p{number}", {"m.py": "x = 1\n", pyc: "stale"}), BOB)
+        package = give(write_tree(site / f"p{number}", {"m.py": SOURCE, pyc: "stale"}), BOB)
         secret = package / "__pycache__/secret"
         secret.write_text("root's own\n")
         secret.chmod(0o600)
@@ -184,7 +187,7 @@ def _own_packages(site: Path, _: Path) -> list[tuple[Path, Path]]:
     give(site, BOB)
     pairs = []
     for number in range(_PACKAGES):
-        package = give(write_tree(site / f"p{number}", {"m.py": "x = 1\n"}), BOB)
+        package = give(write_tree(site / f"p{number}", {"m.py": SOURCE}), BOB)
         pairs.append(_pair(site, package.name, site / f"secret{number}"))
         (pairs[-1][1] / "s.py").write_text("secret = 1\n")
     return pairs
@@ -196,7 +199,7 @@ def _prefix_tree(site: Path, prefix: Path) -> list[tuple[Path, Path]]:
     inside.mkdir(parents=True)
     pairs = []
     for number in range(_PACKAGES):
-        write_tree(site / f"p{number}", {"m.py": "x = 1\n"})
+        write_tree(site / f"p{number}", {"m.py": SOURCE})
     give(prefix, BOB)
     for number in range(_PACKAGES):
         pairs.append(_pair(inside, f"p{number}", inside / f"secret{number}"))
@@ -240,9 +243,9 @@ class Prize:
             os.close(self._descriptor)
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize(("at_once", "jobs"), [(1, "1"), (2, "1"), (1, "3")], ids=["alone", "two", "lanes"])
 @pytest.mark.parametrize("kind", CASES)
-def test_no_exchange_is_won(stage: Stage, kind: str, at_once: int) -> None:
+def test_no_exchange_is_won(stage: Stage, kind: str, at_once: int, jobs: str) -> None:
     """Of root's own directories and files all stay root's, and closed, however often names are exchanged meanwhile."""
     if not can_exchange():
         absent("renameat2(2)")
@@ -256,7 +259,7 @@ def test_no_exchange_is_won(stage: Stage, kind: str, at_once: int) -> None:
         # Whom the administrator lets write there decides which directory is the `__pycache__`.
         prizes = [Prize(secret, with_names=not case.groups) for _, secret in pairs]
         more = ["--pycache-prefix", str(prefix)] if case.prefix else []
-        line = stage.command.command_line("run", ["--stateless", "--jobs", "1", *stage.scope(site), *more])
+        line = stage.command.command_line("run", ["--stateless", "--jobs", jobs, *stage.scope(site), *more])
         with exchanging(pairs, case.uid, case.uid, case.groups) as exchanges:
             runs = [subprocess.Popen(line, stdout=nothing, stderr=nothing) for _ in range(at_once)]
             assert {0, 1, 3} >= {run.wait(300) for run in runs}
