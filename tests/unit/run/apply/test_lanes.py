@@ -1,0 +1,240 @@
+"""How pieces are cut and dealt, and what becomes of those whose lane ends; the lanes' side is scripted."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyctrigger.errors import InterpreterError, ShortageError
+from pyctrigger.outcome.outcome import Tally
+from pyctrigger.run.apply.lane import Outcome
+from pyctrigger.run.apply.lanes import Lanes, _Lane
+from pyctrigger.run.apply.pieces import Dealt, pieces_of
+from pyctrigger.run.plan.steps import Removal, Stale, Step, all_missing
+from pyctrigger.run.scope.forked import DeathError
+from pyctrigger.tree.directory import Tree
+from pyctrigger.tree.layout import Layout
+from unit.run.apply.test_execution import execution_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SUFFIXES = [(0, ".pyc")]
+_LENGTH = struct.Struct("<I")
+
+
+def step_of(relative: str, *sizes: int, **facts: Any) -> Step:
+    """A directory that needs sources of these sizes compiled: m0, m1, …"""
+    stale = [Stale(f"m{number}", size, all_missing(f"m{number}", SUFFIXES), None) for number, size in enumerate(sizes)]
+    return Step.of(relative)._replace(stale=stale, **facts)
+
+
+# -- pieces ----------------------------------------------------------------------------------------------------------
+
+KIB = 1 << 10
+#: A step, and the sizes of the sources in each of its pieces.
+CUTS: dict[str, tuple[Step, list[list[int]]]] = {
+    "nothing to compile": (step_of("d"), [[]]),
+    "small": (step_of("d", 1, 2, 3), [[1, 2, 3]]),
+    "just one": (step_of("d", 64 * KIB), [[64 * KIB]]),
+    "large ones": (step_of("d", 70 * KIB, 70 * KIB, 1), [[70 * KIB], [70 * KIB], [1]]),
+    "many": (step_of("d", *[30 * KIB] * 7), [[30 * KIB] * 3, [30 * KIB] * 3, [30 * KIB]]),
+    "in the way": (step_of("d", *[60 * KIB] * 3, obstacle="link"), [[60 * KIB] * 3]),
+}
+
+
+@pytest.mark.parametrize("case", CUTS)
+def test_a_step_is_cut_where_a_piece_is_full(case: str) -> None:
+    """What concerns the directory itself goes with the first."""
+    step, expected = CUTS[case]
+    step = step._replace(removals=[Removal("gone.pyc", "orphan")])
+
+    pieces = list(pieces_of(3, step))
+
+    assert expected == [[each.size for each in piece.step.stale] for piece in pieces]
+    assert [sum(sizes) for sizes in expected] == [piece.size for piece in pieces]
+    assert [1, *[0] * (len(pieces) - 1)] == [len(piece.step.removals) for piece in pieces]
+    assert {(3, "d")} == {piece.key for piece in pieces}
+
+
+@pytest.mark.parametrize("facts", [{}, {"removals": [Removal("gone.pyc", "orphan")]}, {"is_closed": True}])
+def test_a_lane_gets_the_whole_step(facts: dict[str, Any]) -> None:
+    """Although only names and sizes are sent of what has no pyc."""
+    step = step_of("d", 5, 6, **facts)
+    (piece,) = pieces_of(0, step)
+
+    dealt: Dealt = pickle.loads(pickle.dumps(piece.dealt(1)))
+
+    assert step == dealt.step(SUFFIXES)
+    assert (dealt.more is None) == (not facts)
+
+
+def test_another_try_is_only_about_what_is_left() -> None:
+    """Without what concerns the directory, once that is done."""
+    (piece,) = pieces_of(0, step_of("d", 5, 6, removals=[Removal("gone.pyc", "orphan")]))
+    piece.left -= {"", "m1"}
+
+    again = piece.retry()
+
+    assert (["m0"], [], True) == ([each.name for each in again.step.stale], again.step.removals, again.is_retry)
+
+
+# -- dealing ---------------------------------------------------------------------------------------------------------
+
+
+class Script:
+    """The child of a lane, in this process: it does what it is dealt, or ends over it."""
+
+    def __init__(self, play: Callable[[list[Dealt]], None], log: list[list[str]]) -> None:
+        self.channel, self._far = socket.socketpair()
+        self._far.setblocking(False)
+        self._far.send(b"x")  # there is always something to hear
+        self._play, self._log = play, log
+
+    def receive(self) -> list[tuple[Any, ...]]:
+        """What it says of all that was sent to it."""
+        dealt: list[Dealt] = []
+        with contextlib.suppress(BlockingIOError):
+            while head := self._far.recv(_LENGTH.size):
+                message = pickle.loads(self._far.recv(*_LENGTH.unpack(head)))
+                dealt += message if isinstance(message, list) else []
+        if dealt:
+            self._log.append([each.relative for each in dealt])
+        try:
+            self._play(dealt)
+        except (InterpreterError, ShortageError) as error:
+            return [("error", error)]
+        done: dict[tuple[int, str], list[str]] = {}
+        for each in dealt:
+            done.setdefault((each.number, each.relative), []).extend(["", *(name for name, _ in each.missing)])
+        return [("did", Outcome(Tally(), [], {}, [], set(), {}, {}, done, {}, is_idle=not dealt))]
+
+    def says_more(self, seconds: float) -> bool:
+        """Nothing that matters."""
+        return False
+
+    def has_ended(self) -> bool:
+        """Its receive() says so."""
+        return False
+
+    def __enter__(self) -> Script:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.channel.close()
+        self._far.close()
+
+
+class Stage(Lanes):
+    """Lanes that follow a script: called with what a lane is dealt, which raises what ends it."""
+
+    def __init__(self, count: int, layout: Layout, play: Callable[[list[Dealt]], None], most: int = 99) -> None:
+        execution, self.results, *_ = execution_of({})
+        workers: Any = None
+        super().__init__(count, [layout], execution, workers, [])
+        self.play, self.log, self.most = play, list[list[str]](), most
+
+    def _start(self) -> None:
+        self.most -= 1
+        if self.most < 0:
+            self._count = len(self._lanes)
+        else:
+            child: Any = Script(self.play, self.log)
+            self._lanes.append(_Lane(child))
+
+    def do(self, *steps: Step) -> list[tuple[str, str]]:
+        """Make these changes. Returns the failures."""
+        with self:
+            self.run((self._layouts[0], step) for step in steps)
+        top = self._layouts[0].sources.path
+        return [(each.path.removeprefix(f"{top}/"), each.message) for each in self.results.tally.failures]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Iterator[Layout]:
+    """An empty tree: nothing of it is looked at here."""
+    with Layout(Tree.open(str(tmp_path))) as layout:
+        yield layout
+
+
+def nothing(_: list[Dealt]) -> None:
+    """A lane that does all that it gets."""
+
+
+def test_the_largest_pieces_are_dealt_first(layout: Layout) -> None:
+    """As many as keep a lane busy for a while, to each in turn."""
+    stage = Stage(2, layout, nothing)
+
+    assert [] == stage.do(*[step_of(f"d{number}", number * 10 * KIB) for number in range(1, 8)])
+
+    assert ["d7", "d6", "d5", "d4"] == [
+        name for dealt in stage.log for name in dealt if name in {"d4", "d5", "d6", "d7"}
+    ]
+    assert 7 == sum(map(len, stage.log))
+
+
+class Deadly:
+    """Lanes end over these directories, as often as a number says."""
+
+    def __init__(self, times: int, *names: str, error: type[Exception] = DeathError) -> None:
+        self.times, self.names, self.error = times, set(names), error
+
+    def __call__(self, dealt: list[Dealt]) -> None:
+        """Raise the error, if it is one of them."""
+        if self.times and self.names & {each.relative for each in dealt}:
+            self.times -= 1
+            raise self.error("killed")
+
+
+STEPS = [step_of(f"d{number}", 1, 2) for number in range(6)]
+REASON = "the process that worked on it ended: killed"
+#: What lanes end over, how many may be started, the failures, and the directories that are left to the host.
+ENDS: dict[str, tuple[tuple[int, type[Exception]], int, list[tuple[str, str]], list[str]]] = {
+    "none": ((0, DeathError), 99, [], []),
+    "once": ((1, DeathError), 99, [], []),
+    "twice": ((2, DeathError), 99, [("d3/m0", REASON), ("d3/m1", REASON)], []),
+    "again and again": ((99, DeathError), 99, [("d3/m0", REASON), ("d3/m1", REASON)], []),
+    "no processes": ((0, DeathError), 0, [], [f"d{number}" for number in range(6)]),
+    "no more processes": ((1, DeathError), 1, [], [f"d{number}" for number in range(6)]),
+    "no worker in one": ((1, InterpreterError), 99, [], []),
+    "no worker in any": ((99, InterpreterError), 99, [], ["d3"]),
+    "no memory in one": ((1, ShortageError), 99, [], []),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_lane_had_is_done_by_another(layout: Layout, case: str, count: int) -> None:
+    """Each piece alone, and once more; what ends two lanes has failed, and a lack of processes blames no source."""
+    (times, error), most, failures, apart = ENDS[case]
+    stage = Stage(count, layout, Deadly(times, "d3", error=error), most)
+
+    assert failures == stage.do(*STEPS)
+
+    left = {step.relative for _, step in stage.apart}
+    assert {*apart} <= left
+    assert {each.relative for each in STEPS} == {*left, *(name for dealt in stage.log for name in dealt)}
+    if times > 1 and error is DeathError:
+        assert [["d3"]] == [dealt for dealt in stage.log if "d3" in dealt][1:]
+    if error is DeathError and most > 1:
+        assert not left
+
+
+def test_lanes_that_end_without_work_are_not_started_for_ever(layout: Layout) -> None:
+    """Whatever kills them: those that have work go on with fewer."""
+
+    def end(dealt: list[Dealt]) -> None:
+        if not dealt:
+            raise DeathError("killed")
+
+    stage = Stage(5, layout, end)
+
+    assert [] == stage.do(*STEPS)
+    assert 6 == sum(map(len, stage.log))
+    assert stage.most >= 99 - 5 - 3
