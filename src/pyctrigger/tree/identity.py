@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from ..namespaces import is_unmapped_group
 from ..typed import NamedTuple
 
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
 
 class Identity(NamedTuple):
     """An account, and the groups that we have while we act as it."""
@@ -136,6 +138,17 @@ def making_for(gid: int) -> Iterator[None]:
     finally:
         _resume()
         _assume(account)
+
+
+def make_file(directory: int, name: str, mode: int, gid: int, umask: int) -> int:
+    """Make a file that has its mode, and as an account also its group, from the start. Returns its descriptor.
+
+    Raises OSError.
+    """
+    if not mode & umask and _process.current is None:
+        return os.open(name, _CREATE, mode, dir_fd=directory)
+    with masking_nothing_of(mode, umask), making_for(gid):
+        return os.open(name, _CREATE, mode, dir_fd=directory)
 
 
 def acts_as_other() -> bool:

@@ -16,7 +16,7 @@ from .directory import Tree
 from .opened import Opened, walk_up
 from .permission.access_lists import access_list, has_list
 from .permission.readers import ENTER, Grants, Readers, is_kept_from_visitors
-from .source import SourceRights, SourceText, read_source, reading_as
+from .source import ReadingAs, SourceRights, SourceText, read_source
 
 #: ST_RDONLY of statvfs(3). PyPy doesn't define it.
 _READ_ONLY = getattr(os, "ST_RDONLY", 1)
@@ -134,7 +134,7 @@ class Layout:
         """
         if not self.has_prefix:
             return read_source(self.sources, relative, name)
-        with reading_as(self.pycs.nearest(self.pycache(relative)), "{}, which will own its pycs, may not read it"):
+        with ReadingAs(self.pycs.nearest(self.pycache(relative)), "{}, which will own its pycs, may not read it"):
             return read_source(self.sources, relative, name)
 
     def describe_source(self, relative: str, name: str = "") -> str:

@@ -84,7 +84,7 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
             return None
         return SourceText(data, status, when, SourceRights(status, access_list(descriptor, status), directory))
 
-    with reading_as(tree.entered(relative)):
+    with ReadingAs(tree.entered(relative)):
         for _ in range(_TRIES):
             descriptor, directory = _open_source(tree, relative, name)
             if text := _read_still(descriptor, LARGEST_SOURCE, read):
@@ -156,23 +156,29 @@ def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:
 
 def require_readable(tree: Tree, relative: str, name: str) -> None:
     """See whether a source could be read now, without reading it. Raises like `read_source`."""
-    with reading_as(tree.entered(relative)):
+    with ReadingAs(tree.entered(relative)):
         _read_still(_open_source(tree, relative, name)[0], LARGEST_SOURCE, lambda *_: True)
 
 
-@contextmanager
-def reading_as(opened: Opened, reason: str = "{}, which owns its directory, may not read it") -> Iterator[None]:
-    """Act as the account that owns a directory, and if that account may not read something, say so.
+class ReadingAs:
+    """A `with` block that acts as the account that owns a directory, and says so if it may not read something there.
 
     Raises SourceRefused instead of PermissionError.
     """
-    try:
-        with opened:
-            yield
-    except PermissionError as error:
-        if opened.identity is None:
-            raise
-        raise SourceRefused(reason.format(f"account {opened.identity.uid}")) from error
+
+    __slots__ = ("_opened", "_reason")
+
+    def __init__(self, opened: Opened, reason: str = "{}, which owns its directory, may not read it") -> None:
+        self._opened = opened
+        self._reason = reason
+
+    def __enter__(self) -> None:
+        self._opened.__enter__()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._opened.__exit__()
+        if isinstance(error, PermissionError) and self._opened.identity is not None:
+            raise SourceRefused(self._reason.format(f"account {self._opened.identity.uid}")) from error
 
 
 def source_rights(tree: Tree, relative: str, name: str) -> SourceRights:
@@ -230,7 +236,7 @@ def _open_source(tree: Tree, relative: str, name: str) -> tuple[int, str]:
 @contextmanager
 def _follow_link(tree: Tree, relative: str, name: str, link: os.stat_result) -> Iterator[tuple[Tree, str, str]]:
     """Follow a link to a regular file. Yields a tree, a directory in it, and a name there."""
-    with reading_as(tree.entered(relative), "a link to a file that {}, which owns the link, may not read"):
+    with ReadingAs(tree.entered(relative), "a link to a file that {}, which owns the link, may not read"):
         linked = tree.resolve(relative, name)
         target = tree.follow(relative, name) if linked is None else tree.lstat(*linked)
     if not stat.S_ISREG(target.st_mode):

@@ -17,13 +17,13 @@ from ..buffers import Buffer, write_pieces
 from ..namespaces import is_unmapped_group
 from ..pyc.names import PYCACHE, temporary_names
 from ..stamps import inode_of
+from ..typed import NamedTuple
 from .directory import Tree
-from .identity import acts_as_other, make_directory, making_for, masking_nothing_of, read_umask
+from .identity import acts_as_other, make_directory, make_file, masking_nothing_of, read_umask
 from .opened import account_of_owner
 from .permission.access_lists import drop_list, give_list, has_default_list
 from .permission.readers import Readers, is_kept_from_visitors, mode_for_visitors
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: A directory's group may sweep and replace what is in it; others never may.
 _DIRECTORY_MODE = 0o775
 #: Errors of the system or file system, not of this file: chmod and chown aren't available here.
@@ -36,6 +36,25 @@ class WriteRefused(Exception):
     """Writing here would reveal or replace something that it must not; the text says what."""
 
 
+class _Rights(NamedTuple):
+    """The rights that the pycs of some sources have in a directory."""
+
+    uid: int
+    gid: int
+    by_list: bool
+    """Whether they have an access list."""
+    first: int
+    """The mode that they are made with."""
+    mode: int
+    """The mode that they have in the end, if owner and group are these."""
+
+    def are_those_of(self, status: os.stat_result) -> bool:
+        """Whether a file that was made in the directory needs no others."""
+        if self.by_list or stat.S_IMODE(status.st_mode) != self.mode:
+            return False
+        return status.st_uid == self.uid and status.st_gid == self.gid
+
+
 class Writer:
     """Writes pycs into one tree. Temporary names contain the writer's id."""
 
@@ -44,6 +63,8 @@ class Writer:
         self._names = temporary_names(writer)
         self._clear_obstacles = clear_obstacles
         self._umask = read_umask()
+        #: The rights of the last pyc, and what they were derived from: few differ from the one before.
+        self._rights: tuple[tuple[object, ...], _Rights | None] = ((), None)
 
     def ensure_pycache(self, relative: str) -> str:
         """Make the `__pycache__` of a directory if it is missing, with its parent's owner and mode. Returns its path.
@@ -112,21 +133,15 @@ class Writer:
         changed then.
         """
         with self._tree.entered(relative) as directory:
-            above = os.fstat(directory)
-            uid = os.geteuid() or account_of_owner(directory, above)  # only root can choose the owner
-            if not readers.include(uid):
-                raise WriteRefused("the directory's owner may not read this source")
-            gid = readers.group_for(uid, above.st_gid)
-            by_list = readers.need_list(uid, gid) or has_default_list(directory)
-            made_for = gid if acts_as_other() and _can_make_for(gid) else _group_in(above)
-            first = 0o600 if by_list else _mode(readers, uid, made_for)
+            rights = self._rights_in(directory, readers)
             temporary = next(self._names)
-            with masking_nothing_of(first, self._umask), making_for(gid):
-                descriptor = os.open(temporary, _CREATE, first, dir_fd=directory)
+            descriptor = make_file(directory, temporary, rights.first, rights.gid, self._umask)
             try:
                 try:
                     _write_fully(descriptor, content)
-                    written = _set_permissions(descriptor, readers, uid, gid, by_list=by_list)
+                    written = os.fstat(descriptor)
+                    if not rights.are_those_of(written):
+                        written = _set_permissions(descriptor, readers, rights, written)
                 finally:
                     os.close(descriptor)  # a network file system reports a full disk only here
                 try:
@@ -140,6 +155,24 @@ class Writer:
                     os.unlink(temporary, dir_fd=directory)
                 raise
             return status if (status.st_ino, status.st_mtime_ns) == (written.st_ino, written.st_mtime_ns) else None
+
+    def _rights_in(self, directory: int, readers: Readers) -> _Rights:
+        """Returns the rights of a pyc with these readers in a directory that we act in. Raises WriteRefused."""
+        above = os.fstat(directory)
+        uid = os.geteuid() or account_of_owner(directory, above)  # only root can choose the owner
+        listed = has_default_list(directory)
+        reasons = readers, uid, above.st_gid, above.st_mode, listed, acts_as_other()
+        known, rights = self._rights
+        if rights is None or known != reasons:
+            if not readers.include(uid):
+                raise WriteRefused("the directory's owner may not read this source")
+            gid = readers.group_for(uid, above.st_gid)
+            by_list = listed or readers.need_list(uid, gid)
+            made_for = gid if acts_as_other() and _can_make_for(gid) else _group_in(above)
+            first = 0o600 if by_list else _mode(readers, uid, made_for)
+            rights = _Rights(uid, gid, by_list, first, _mode(readers, uid, gid))
+            self._rights = reasons, rights
+        return rights
 
     def link(self, relative: str, name: str, twin: str, expected: os.stat_result) -> bool:
         """Make `twin` a hard link to `name`, replacing it atomically.
@@ -212,13 +245,13 @@ def _can_make_for(gid: int) -> bool:
     return (os.geteuid() == 0 or acts_as_other()) and not is_unmapped_group(gid)
 
 
-def _set_permissions(descriptor: int, readers: Readers, uid: int, gid: int, *, by_list: bool) -> os.stat_result:
+def _set_permissions(descriptor: int, readers: Readers, rights: _Rights, written: os.stat_result) -> os.stat_result:
     """Set owner, group, and mode or access list of a file that was just written. Returns its status.
 
     A file system may ignore all of them, unless the pyc would be readable by more accounts than its source: raises
     WriteRefused.
     """
-    written = os.fstat(descriptor)
+    uid, gid, by_list = rights.uid, rights.gid, rights.by_list
     if (written.st_uid, written.st_gid) != (uid, gid):
         with _if_available():  # only root can choose the owner; one of our own groups can still be set
             os.fchown(descriptor, uid if os.geteuid() == 0 else -1, -1 if is_unmapped_group(gid) else gid)

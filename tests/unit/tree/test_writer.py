@@ -324,6 +324,56 @@ def test_a_pyc_is_for_those_who_may_read_its_source(
     assert ([first], expected, entries) == (at_first, rights(top / PYCS / "new.pyc"), list_of(top / PYCS / "new.pyc"))
 
 
+def with_default_list(top: Path) -> None:
+    """Give what is made there a list."""
+    os.setxattr(top / PYCS, "system.posix_acl_default", packed(ANN_TOO))
+
+
+#: A source, who writes its pyc, and the directory; and what changes before the next pyc is written.
+CHANGES: dict[str, tuple[Any, ...]] = {
+    "the source": ((0o644,), "root", (0o755,), {"source": (0o600,)}),
+    "the owner of the directory": ((0o644,), "root", (0o755,), {"directory": (0o755, ANN, 0)}),
+    "its group": ((0o664, ANN, STAFF), "root", (0o755,), {"directory": (0o755, 0, HERS)}),
+    "its mode": ((0o640,), "root", (0o755, 0, STAFF), {"directory": (0o2755, 0, STAFF)}),
+    "its list": ((0o644,), "root", (0o755,), {"change": with_default_list}),
+    "who writes": ((0o640, ANN, STAFF), "root", (0o755, ANN, STAFF), {"doer": "acting"}),
+}
+
+
+@pytest.mark.usefixtures("accounts")
+@pytest.mark.parametrize(("source", "doer", "directory", "changes"), CHANGES.values(), ids=CHANGES)
+def test_rights_are_judged_for_each_pyc(
+    top: Path,
+    tree: Tree,
+    at_first: list[tuple[int, int]],
+    source: tuple[Any, ...],
+    doer: str,
+    directory: tuple[int, ...],
+    changes: dict[str, Any],
+) -> None:
+    """They are not those of the last one, where anything that decides them has changed."""
+    if not takes_lists(tree.directory(PYCS)):
+        absent("no access lists on this file system")
+    writer, of_source = Writer(tree, "w"), readers(*source)
+    give(top / PYCS, *directory)
+    with working_as(doer):
+        writer.replace(PYCS, "first.pyc", [b"x"], of_source)
+    give(top / PYCS, *changes.get("directory", directory))
+    changes.get("change", lambda top: None)(top)
+    if "source" in changes:
+        of_source = readers(*changes["source"])
+    with working_as(changes.get("doer", doer)):
+        for each in (writer, Writer(tree, "w")):
+            each.replace(PYCS, f"{id(each)}.pyc", [b"x"], of_source)
+    first, second, third = [(*seen, *rights(path)) for seen, path in zip(at_first, sorted_by_age(top / PYCS))]
+    assert second == third != first
+
+
+def sorted_by_age(directory: Path) -> list[Path]:
+    """The pycs in a directory, the oldest first, but not the one that was there."""
+    return sorted((each for each in directory.iterdir() if each.name != "old.pyc"), key=lambda each: each.stat().st_ino)
+
+
 #: A source that needs a list, what setting or dropping one says, and the mode of its pyc then.
 WITHOUT_LISTS = [
     ((0o640, 0, 0, *ANN_TOO), errno.EOPNOTSUPP, 0o640),
