@@ -34,8 +34,8 @@ _AHEAD = 256 << 10
 _STEP, _MOST_WAITING = 8, 256
 #: Seconds that all lanes have to end by themselves, and between two checks that silent ones live.
 _END, _PATIENCE = 1.0, 1.0
-#: Lanes that may end without having work.
-_MOST_UNEXPLAINED = 3
+#: Lanes that may end without having work, and before any has done something: then lanes can't live here.
+_MOST_UNEXPLAINED, _MOST_FRUITLESS = 3, 8
 
 
 class _Lane:
@@ -99,7 +99,8 @@ class Lanes:
         self._workers = workers
         self._keep = keep
         self._lanes: list[_Lane] = []
-        self._unexplained = 0
+        self._unexplained = self._lost = 0
+        self._have_worked = False
         self._waiting: list[tuple[int, int, Piece]] = []
         self._retries: list[Piece] = []
         self._number = 0
@@ -245,8 +246,10 @@ class Lanes:
         self._lanes.remove(lane)
         self._deserted.update(lane.pieces)
         lane.child.__exit__()
+        self._lost += 1
         self._unexplained += not lane.pieces
-        if self._unexplained >= _MOST_UNEXPLAINED:
+        is_fruitless = not self._have_worked and self._lost >= _MOST_FRUITLESS
+        if is_fruitless or self._unexplained >= _MOST_UNEXPLAINED:
             self._count = len(self._lanes)
         for piece in chain.from_iterable(lane.pieces.values()):
             if reason is None or not piece.is_retry:
@@ -302,6 +305,7 @@ class Lanes:
             self.apart += [(self._layouts[key[0]], part) for part in parts if part.stale]
             lane.finish(key, names)
         for key, names in outcome.done.items():
+            self._have_worked = True
             lane.finish(key, names)
         lane.is_idle = outcome.is_idle
         manifest.save_if_full()

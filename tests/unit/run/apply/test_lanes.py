@@ -226,6 +226,19 @@ def test_what_a_lane_had_is_done_by_another(layout: Layout, case: str, count: in
         assert not left
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_where_no_lane_lives_the_host_does_the_work(layout: Layout, count: int) -> None:
+    """After eight that did nothing; few directories have had two of them."""
+    steps = [step_of(f"d{number}", 200 * KIB) for number in range(40)]
+    stage = Stage(count, layout, Deadly(99, *(step.relative for step in steps)))
+
+    failed = stage.do(*steps)
+
+    assert 99 - stage.most <= 8 + count
+    assert len(failed) <= 8
+    assert 40 == len({step.relative for _, step in stage.apart}) + len(failed)
+
+
 def test_lanes_that_end_without_work_are_not_started_for_ever(layout: Layout) -> None:
     """Whatever kills them: those that have work go on with fewer."""
 
