@@ -173,8 +173,8 @@ def faults_of(calls: Iterable[Call]) -> list[Fault]:
 def draw(calls: Sequence[Call], count: int, seed: int) -> list[Fault]:
     """So many faults: each kind at each name of a call, and then one of each place in turn, which a path tells apart.
 
-    A loop over the hundreds of files of a package manager would else be most of what is drawn. A lane's kinds come
-    before those of its host, which does most of what a process without lanes does, too.
+    A loop over the hundreds of files of a package manager would else be most of what is drawn. Those of a host of
+    lanes come after the other kinds: it does most of what a process without lanes does, too.
     """
     every = faults_of(calls)
     random.Random(seed).shuffle(every)
@@ -187,7 +187,7 @@ def draw(calls: Sequence[Call], count: int, seed: int) -> list[Fault]:
         in_turn.append((ranks[place], fault))
         ranks[place] += 1
     in_turn.sort(key=lambda each: each[0])
-    of_each_kind = sorted(kinds.values(), key=lambda fault: fault.process != LANE)
+    of_each_kind = sorted(kinds.values(), key=lambda fault: fault.process == HOST)
     return list(dict.fromkeys([*of_each_kind, *(fault for _, fault in in_turn)]))[:count]
 
 
