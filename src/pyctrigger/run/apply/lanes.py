@@ -29,7 +29,7 @@ from .pieces import Key, Piece, pieces_of
 from .workers import Workers
 
 #: Bytes of sources that a lane has ahead of it.
-_AHEAD = 256 << 10
+_AHEAD = 512 << 10
 #: Pieces taken from the plan at a time, until so many wait.
 _STEP, _MOST_WAITING = 8, 256
 #: Seconds that all lanes have to end by themselves, and between two checks that silent ones live.
@@ -50,7 +50,16 @@ class _Lane:
         self.owner: int | None = None
         #: Whether it waits for more, whatever it has kept for later.
         self.is_idle = False
+        #: What it was just given, and is sent next.
+        self.given: list[Piece] = []
         self._unsent = bytearray()
+
+    def give(self, piece: Piece) -> None:
+        """Give it another piece."""
+        self.is_idle = False
+        self.ahead += piece.size
+        self.pieces.setdefault(piece.key, []).append(piece)
+        self.given.append(piece)
 
     @property
     def events(self) -> int:
@@ -82,6 +91,11 @@ class _Lane:
                 self.ahead -= piece.size
         if left:
             self.pieces[key] = left
+
+
+def _least_ahead(lane: _Lane) -> tuple[bool, int]:
+    """Orders lanes: those that wait, and then those with the least work."""
+    return not lane.is_idle, lane.ahead
 
 
 class Lanes:
@@ -162,22 +176,22 @@ class Lanes:
             self.apart += [(self._layouts[piece.key[0]], piece.part(piece.left)) for piece in left]
             self._waiting, self._retries = [], []
         for lane in self._lanes:
-            pieces = []
             if not lane.pieces:
-                lane.is_retrying = bool(self._retries)
-                pieces += [self._retries.pop()] if self._retries else []
-                lane.ahead = sum(piece.size for piece in pieces)
-            if not lane.is_retrying:
-                while self._waiting and (lane.ahead < _AHEAD or lane.is_idle):
-                    pieces.append(heapq.heappop(self._waiting)[2])
-                    lane.is_idle = False
-                    lane.ahead += pieces[-1].size
-            if pieces:
+                lane.is_retrying, lane.ahead = bool(self._retries), 0
+                if self._retries:
+                    lane.give(self._retries.pop())
+        able = [lane for lane in self._lanes if not lane.is_retrying]
+        while self._waiting and able:
+            lane = min(able, key=_least_ahead)
+            if lane.ahead >= _AHEAD and not lane.is_idle:
+                break
+            lane.give(heapq.heappop(self._waiting)[2])
+        for lane in self._lanes:
+            if lane.given:
                 beginning = [owner] if lane.owner is None else []
                 lane.owner = owner
-                for piece in pieces:
-                    lane.pieces.setdefault(piece.key, []).append(piece)
-                lane.send(*beginning, [piece.dealt(self._levels) for piece in pieces])
+                lane.send(*beginning, [piece.dealt(self._levels) for piece in lane.given])
+                lane.given = []
 
     def _end_group(self) -> None:
         """Tell the lanes that no more comes: what they have kept for later is done now."""
