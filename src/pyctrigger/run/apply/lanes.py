@@ -30,8 +30,8 @@ from .workers import Workers
 
 #: Bytes of sources that a lane has ahead of it.
 _AHEAD = 512 << 10
-#: Pieces taken from the plan at a time, until so many wait.
-_STEP, _MOST_WAITING = 8, 256
+#: Pieces taken from the plan at a time, until so many bytes wait.
+_STEP, _MOST_WAITING = 8, 4 << 20
 #: Seconds that all lanes have to end by themselves, and between two checks that silent ones live.
 _END, _PATIENCE = 1.0, 1.0
 #: Lanes that may end without having work, and before any has done something: then lanes can't live here.
@@ -116,6 +116,7 @@ class Lanes:
         self._unexplained = self._lost = 0
         self._have_worked = False
         self._waiting: list[tuple[int, int, Piece]] = []
+        self._waiting_bytes = 0
         self._retries: list[Piece] = []
         self._number = 0
         self._refused: set[Failure] = set()
@@ -152,7 +153,7 @@ class Lanes:
             found = (pieces_of(self._numbers[id(layout)], step) for layout, step in of_one_owner)
             pieces, is_over = chain.from_iterable(found), False
             while not is_over or self._waiting or self._retries or any(lane.pieces for lane in self._lanes):
-                is_full = is_over or len(self._waiting) >= _MOST_WAITING
+                is_full = is_over or self._waiting_bytes >= _MOST_WAITING
                 if not is_full:
                     taken = list(islice(pieces, _STEP))
                     is_over = len(taken) < _STEP
@@ -165,6 +166,7 @@ class Lanes:
     def _put(self, pieces: list[Piece]) -> None:
         for piece in pieces:
             self._number += 1
+            self._waiting_bytes += piece.size
             heapq.heappush(self._waiting, (-piece.size, self._number, piece))
 
     def _deal(self, owner: int) -> None:
@@ -174,7 +176,7 @@ class Lanes:
         if not self._lanes:
             left = [*(piece for _, _, piece in self._waiting), *self._retries]
             self.apart += [(self._layouts[piece.key[0]], piece.part(piece.left)) for piece in left]
-            self._waiting, self._retries = [], []
+            self._waiting, self._waiting_bytes, self._retries = [], 0, []
         for lane in self._lanes:
             if not lane.pieces:
                 lane.is_retrying, lane.ahead = bool(self._retries), 0
@@ -185,7 +187,9 @@ class Lanes:
             lane = min(able, key=_least_ahead)
             if lane.ahead >= _AHEAD and not lane.is_idle:
                 break
-            lane.give(heapq.heappop(self._waiting)[2])
+            piece = heapq.heappop(self._waiting)[2]
+            self._waiting_bytes -= piece.size
+            lane.give(piece)
         for lane in self._lanes:
             if lane.given:
                 beginning = [owner] if lane.owner is None else []

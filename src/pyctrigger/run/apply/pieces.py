@@ -8,8 +8,8 @@ from ...pyc.header import Verdict
 from ...typed import NamedTuple
 from ..plan.steps import Stale, Step, all_missing
 
-#: Bytes of sources in a piece.
-_MOST = 64 << 10
+#: Bytes of sources in a piece, and what one counts at least: it costs as much, however small it is.
+_MOST, _LEAST = 64 << 10, 1 << 10
 
 #: A directory: the number of its tree, and its path there.
 Key = tuple[int, str]
@@ -40,7 +40,7 @@ class Piece:
         self.key: Key = number, step.relative
         self.step = step
         self.is_retry = is_retry
-        #: Bytes of its sources.
+        #: Bytes of its sources, each of which counts a little.
         self.size = size
         #: The names of sources that are to be done, and "" for the directory itself.
         self.left = {"", *[each.name for each in step.stale]}
@@ -70,9 +70,14 @@ class Piece:
         return Dealt(*self.key, missing, more)
 
 
+def work_of(step: Step) -> int:
+    """Returns the bytes of a step's sources, where each counts a little."""
+    return sum([max(each.size, _LEAST) for each in step.stale])
+
+
 def pieces_of(number: int, step: Step) -> Iterator[Piece]:
     """Yields the pieces of a step in the tree of this number."""
-    size = sum([each.size for each in step.stale])
+    size = work_of(step)
     if size <= _MOST or step.obstacle:  # what is in the way goes once
         yield Piece(number, step, size)
         return
@@ -82,5 +87,5 @@ def pieces_of(number: int, step: Step) -> Iterator[Piece]:
             yield Piece(number, part, size)
             part, size = step.rest(), 0
         part.stale.append(stale)
-        size += stale.size
+        size += max(stale.size, _LEAST)
     yield Piece(number, part, size)

@@ -8,9 +8,10 @@ from itertools import chain
 
 from ...tree.layout import Layout
 from .execution import Change, Execution
+from .pieces import work_of
 from .workers import Workers
 
-#: Bytes of sources that lanes are worth being started for.
+#: Bytes of sources that lanes are worth being started for; a small one counts more than it has.
 LEAST = 512 << 10
 #: Sources that are held at most so that a watcher knows how many there are.
 _MOST_COUNTED = 50_000
@@ -27,7 +28,7 @@ def spread(
     is_watched = execution.results.observer.is_watched
     for change in changes:
         found.append(change)
-        size += sum(each.size for each in change[1].stale)
+        size += work_of(change[1])
         count += len(change[1].stale)
         if count >= _MOST_COUNTED or (size >= LEAST and not is_watched):
             break
