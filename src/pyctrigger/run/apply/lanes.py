@@ -31,7 +31,7 @@ from .workers import Workers
 #: Bytes of sources that a lane has ahead of it.
 _AHEAD = 512 << 10
 #: Pieces taken from the plan at a time, until so many bytes wait.
-_STEP, _MOST_WAITING = 8, 4 << 20
+_STEP, _MOST_WAITING = 8, 1 << 20
 #: Seconds that all lanes have to end by themselves, and between two checks that silent ones live.
 _END, _PATIENCE = 1.0, 1.0
 #: Lanes that may end without having work, and before any has done something: then lanes can't live here.
