@@ -28,9 +28,9 @@ from .lane import Lane, Outcome
 from .pieces import Key, Piece, pieces_of
 from .workers import Workers
 
-#: Bytes of sources that a lane has ahead of it.
+#: Work that a lane has ahead of it.
 _AHEAD = 512 << 10
-#: Pieces taken from the plan at a time, until so many bytes wait.
+#: Pieces taken from the plan at a time, until so much work waits.
 _STEP, _MOST_WAITING = 8, 1 << 20
 #: Seconds that all lanes have to end by themselves, and between two checks that silent ones live.
 _END, _PATIENCE = 1.0, 1.0
@@ -57,7 +57,7 @@ class _Lane:
     def give(self, piece: Piece) -> None:
         """Give it another piece."""
         self.is_idle = False
-        self.ahead += piece.size
+        self.ahead += piece.work
         self.pieces.setdefault(piece.key, []).append(piece)
         self.given.append(piece)
 
@@ -88,7 +88,7 @@ class _Lane:
             if piece.left:
                 left.append(piece)
             else:
-                self.ahead -= piece.size
+                self.ahead -= piece.work
         if left:
             self.pieces[key] = left
 
@@ -116,7 +116,7 @@ class Lanes:
         self._unexplained = self._lost = 0
         self._have_worked = False
         self._waiting: list[tuple[int, int, Piece]] = []
-        self._waiting_bytes = 0
+        self._work = 0
         self._retries: list[Piece] = []
         self._number = 0
         self._refused: set[Failure] = set()
@@ -153,7 +153,7 @@ class Lanes:
             found = (pieces_of(self._numbers[id(layout)], step) for layout, step in of_one_owner)
             pieces, is_over = chain.from_iterable(found), False
             while not is_over or self._waiting or self._retries or any(lane.pieces for lane in self._lanes):
-                is_full = is_over or self._waiting_bytes >= _MOST_WAITING
+                is_full = is_over or self._work >= _MOST_WAITING
                 if not is_full:
                     taken = list(islice(pieces, _STEP))
                     is_over = len(taken) < _STEP
@@ -166,8 +166,8 @@ class Lanes:
     def _put(self, pieces: list[Piece]) -> None:
         for piece in pieces:
             self._number += 1
-            self._waiting_bytes += piece.size
-            heapq.heappush(self._waiting, (-piece.size, self._number, piece))
+            self._work += piece.work
+            heapq.heappush(self._waiting, (-piece.work, self._number, piece))
 
     def _deal(self, owner: int) -> None:
         """Deal what waits to lanes that have too little ahead; without any, it is left to this process."""
@@ -176,7 +176,7 @@ class Lanes:
         if not self._lanes:
             left = [*(piece for _, _, piece in self._waiting), *self._retries]
             self.apart += [(self._layouts[piece.key[0]], piece.part(piece.left)) for piece in left]
-            self._waiting, self._waiting_bytes, self._retries = [], 0, []
+            self._waiting, self._work, self._retries = [], 0, []
         for lane in self._lanes:
             if not lane.pieces:
                 lane.is_retrying, lane.ahead = bool(self._retries), 0
@@ -188,7 +188,7 @@ class Lanes:
             if lane.ahead >= _AHEAD and not lane.is_idle:
                 break
             piece = heapq.heappop(self._waiting)[2]
-            self._waiting_bytes -= piece.size
+            self._work -= piece.work
             lane.give(piece)
         for lane in self._lanes:
             if lane.given:

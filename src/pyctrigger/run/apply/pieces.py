@@ -8,8 +8,8 @@ from ...pyc.header import Verdict
 from ...typed import NamedTuple
 from ..plan.steps import Stale, Step, all_missing
 
-#: Bytes of sources in a piece, and what one counts at least: it costs as much, however small it is.
-_MOST, _LEAST = 64 << 10, 1 << 10
+#: Work in a piece.
+_MOST = 64 << 10
 
 #: A directory: the number of its tree, and its path there.
 Key = tuple[int, str]
@@ -36,12 +36,12 @@ class Dealt(NamedTuple):
 class Piece:
     """A part of a directory's step. `is_retry` if a lane has ended over it."""
 
-    def __init__(self, number: int, step: Step, size: int, *, is_retry: bool = False) -> None:
+    def __init__(self, number: int, step: Step, work: int, *, is_retry: bool = False) -> None:
         self.key: Key = number, step.relative
         self.step = step
         self.is_retry = is_retry
-        #: Bytes of its sources, each of which counts a little.
-        self.size = size
+        #: The work in it.
+        self.work = work
         #: The names of sources that are to be done, and "" for the directory itself.
         self.left = {"", *[each.name for each in step.stale]}
 
@@ -54,7 +54,7 @@ class Piece:
         """Returns what is left of it, for another try."""
         part = self.part(self.left)
         removals = [each._replace(was_tried=True) for each in part.removals]
-        return Piece(self.key[0], part._replace(removals=removals), self.size, is_retry=True)
+        return Piece(self.key[0], part._replace(removals=removals), self.work, is_retry=True)
 
     def dealt(self, levels: int) -> Dealt:
         """Returns what is sent to a lane, where this many levels are wanted."""
@@ -70,22 +70,17 @@ class Piece:
         return Dealt(*self.key, missing, more)
 
 
-def work_of(step: Step) -> int:
-    """Returns the bytes of a step's sources, where each counts a little."""
-    return sum([max(each.size, _LEAST) for each in step.stale])
-
-
 def pieces_of(number: int, step: Step) -> Iterator[Piece]:
     """Yields the pieces of a step in the tree of this number."""
-    size = work_of(step)
-    if size <= _MOST or step.obstacle:  # what is in the way goes once
-        yield Piece(number, step, size)
+    work = step.work
+    if work <= _MOST or step.obstacle:  # what is in the way goes once
+        yield Piece(number, step, work)
         return
-    part, size = step._replace(stale=[]), 0
+    part, work = step._replace(stale=[]), 0
     for stale in step.stale:
-        if size >= _MOST:
-            yield Piece(number, part, size)
-            part, size = step.rest(), 0
+        if work >= _MOST:
+            yield Piece(number, part, work)
+            part, work = step.rest(), 0
         part.stale.append(stale)
-        size += max(stale.size, _LEAST)
-    yield Piece(number, part, size)
+        work += stale.work
+    yield Piece(number, part, work)

@@ -8,10 +8,9 @@ from itertools import chain
 
 from ...tree.layout import Layout
 from .execution import Change, Execution
-from .pieces import work_of
 from .workers import Workers
 
-#: Bytes of sources that lanes are worth being started for; a small one counts more than it has.
+#: Work that lanes are worth being started for.
 LEAST = 512 << 10
 #: Sources that are held at most so that a watcher knows how many there are.
 _MOST_COUNTED = 50_000
@@ -28,7 +27,7 @@ def spread(
     is_watched = execution.results.observer.is_watched
     for change in changes:
         found.append(change)
-        size += work_of(change[1])
+        size += change[1].work
         count += len(change[1].stale)
         if count >= _MOST_COUNTED or (size >= LEAST and not is_watched):
             break

@@ -13,6 +13,8 @@ from ...typed import Any, NamedTuple
 
 #: The header fits, or may fit; whether the code does isn't known yet.
 DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
+#: Bytes. A source costs as much as one of this size, however small it is.
+_LEAST_WORK = 1 << 10
 
 
 class LevelState(NamedTuple):
@@ -36,6 +38,11 @@ class Stale(NamedTuple):
     levels: tuple[LevelState, ...]
     status: os.stat_result | None
     """What it was when its pycs were judged; a lane has it only where there are any."""
+
+    @property
+    def work(self) -> int:
+        """What compiling it costs, in bytes of a large source."""
+        return max(self.size, _LEAST_WORK)
 
     @classmethod
     def of(cls, name: str, status: os.stat_result, levels: tuple[LevelState, ...]) -> Stale:
@@ -166,6 +173,11 @@ class Step(NamedTuple):
         fields: Any = zip(self, rest)
         both = (mine + more if isinstance(mine, list) else mine or more for mine, more in fields)
         return Step(*both)._replace(goes_on=self.goes_on)
+
+    @property
+    def work(self) -> int:
+        """What compiling its sources costs, in bytes of a large one."""
+        return sum([each.work for each in self.stale])
 
     @property
     def place(self) -> str:

@@ -59,7 +59,7 @@ def test_a_step_is_cut_where_a_piece_is_full(case: str) -> None:
     pieces = list(pieces_of(3, step))
 
     assert expected == [[each.size for each in piece.step.stale] for piece in pieces]
-    assert [sum(max(size, KIB) for size in sizes) for sizes in expected] == [piece.size for piece in pieces]
+    assert [sum(max(size, KIB) for size in sizes) for sizes in expected] == [piece.work for piece in pieces]
     assert [1, *[0] * (len(pieces) - 1)] == [len(piece.step.removals) for piece in pieces]
     assert {(3, "d")} == {piece.key for piece in pieces}
 
