@@ -1,10 +1,11 @@
-"""The chart of the benchmark: each row's time beside its peer's, drawn from the table of the page.
+"""The charts of the benchmark, drawn from the tables of the page: each row's time beside its peer's, and lanes.
 
 `python tests/bench/chart.py docs/performance.md` draws it again without measuring.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,12 @@ _ROW = re.compile(
     r"^\| (?P<work>[^|]+) \| (?P<ours>[^|]+) \| (?P<peer>[^|]+) \| (?P<theirs>[\d.]+ m?s \([^|]+) \|", re.MULTILINE
 )
 _TIME = re.compile(r"(?P<number>[\d.]+) (?P<unit>ms|s)\b")
+
+SCALING_TITLE = "Sources compiled in a second, by lanes"
+_SCALING_EXPLANATION = "Small sources, on a machine with two processors. Higher is faster."
+_HEADING = re.compile(r"^\| sources((?: \| cold, \d+ lanes?)+) \|", re.MULTILINE)
+_SIZE = re.compile(r"^\| (?P<sources>[\d,]+)(?P<cold>(?: \| [\d.]+ s)+) \|", re.MULTILINE)
+_COLOURS = ("#8c959f", "#2d7a4f", "#b5762a", "#3f6fb5")
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _STEP, _BAR = 900, 330, 180, 74, 44, 14
 _FASTER, _SLOWER, _PEER = "#2d7a4f", "#b5762a", "#b9c0c7"
@@ -75,6 +82,72 @@ def _pair(row: Row, top: int, scale: float) -> list[str]:
     ]
 
 
+def plural(lanes: int) -> str:
+    """So many lanes, in words."""
+    return "1 lane" if lanes == 1 else f"{lanes} lanes"
+
+
+def scaling_chart(path: Path) -> Path:
+    """Where the chart of lanes is, beside a page."""
+    return path.with_name(f"{path.stem}-lanes.svg")
+
+
+def read_sizes(page: str) -> tuple[list[str], list[tuple[int, list[float]]]]:
+    """The names of the lines, and by number of sources how many are compiled in a second in each."""
+    heading = _HEADING.search(page)
+    names = [each.removeprefix("cold, ") for each in heading[1].strip(" |").split(" | ")] if heading else []
+    found = []
+    for match in _SIZE.finditer(page[heading.end() if heading else 0 :]):
+        count = int(match["sources"].replace(",", ""))
+        # The last of them is the idle run.
+        seconds = [_seconds(cell) for cell in match["cold"].strip(" |").split(" | ")][: len(names)]
+        found.append((count, [count / each for each in seconds]))
+    return names, found
+
+
+def draw_sizes(names: list[str], sizes: list[tuple[int, list[float]]]) -> str:
+    """An SVG with a line for each number of lanes."""
+    width, height, left, right, top, bottom = _WIDTH, 420, 80, 110, 74, 50
+    most = max(each for _, speeds in sizes for each in speeds)
+    first, last = math.log(sizes[0][0]), math.log(sizes[-1][0])
+
+    def point(count: int, speed: float) -> tuple[float, float]:
+        x = left + (math.log(count) - first) / (last - first) * (width - left - right)
+        return x, height - bottom - speed / most * (height - top - bottom)
+
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
+        '<g font-family="sans-serif" font-size="13" fill="#1f2328">',
+        f"<title>{SCALING_TITLE}</title>",
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        _text(16, 28, SCALING_TITLE, 'font-size="18" font-weight="bold"'),
+        _text(16, 50, _SCALING_EXPLANATION, 'fill="#59636e"'),
+    ]
+    step = 10 ** math.floor(math.log10(most))
+    for speed in range(0, int(most) + 1, step if most / step >= 3 else step // 2):
+        x, y = point(sizes[0][0], speed)
+        lines.append(f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{width - right}" y2="{y:.1f}" stroke="#e4e7ea"/>')
+        lines.append(_text(x - 8, y + 4, f"{speed:,}", 'text-anchor="end"'))
+    for count, _ in sizes:
+        lines.append(_text(point(count, 0)[0], height - bottom + 22, f"{count:,}", 'text-anchor="middle"'))
+    lowest = float(height)
+    for number, name in sorted(enumerate(names), key=lambda each: sizes[-1][1][each[0]]):
+        points = [point(count, speeds[number]) for count, speeds in sizes]
+        colour, path = _COLOURS[number % len(_COLOURS)], " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="3"/>')
+        lowest = min(points[-1][1] + 4, lowest - 16)  # names of lines that end together stand above each other
+        lines.append(_text(points[-1][0] + 8, lowest, name, f'fill="{colour}" font-weight="bold"'))
+    return "\n".join([*lines, "</g>", "</svg>", ""])
+
+
+def draw_all(path: Path, page: str) -> None:
+    """Draw the charts of a page beside it."""
+    path.with_suffix(".svg").write_text(draw(read_rows(page)), encoding="utf-8")
+    names, sizes = read_sizes(page)
+    if names and len(sizes) > 1:
+        scaling_chart(path).write_text(draw_sizes(names, sizes), encoding="utf-8")
+
+
 def _text(x: float, y: float, words: str, style: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}"{" " * bool(style)}{style}>{escape(words)}</text>'
 
@@ -87,5 +160,5 @@ def _seconds(cell: str) -> float:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.with_suffix(".svg").write_text(draw(read_rows(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    page = Path(sys.argv[1])
+    draw_all(page, page.read_text(encoding="utf-8"))

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chart import TITLE, draw, read_rows
+from chart import SCALING_TITLE, TITLE, draw_all, plural, scaling_chart
 from headline import THREADS, UV_SPEEDUP, UV_THREADS, Row, Serial
 from peers import CHECKOUT, sources
+from scaling import LANES
 from timing import spread
 
 if TYPE_CHECKING:
@@ -115,17 +116,19 @@ def write(path: Path, about: str, figures: list[Figure], scaled: list[Scaled]) -
         *map(line, figures),
     ]
     sizes = [
-        "| sources | cold, one worker | cold, two workers | idle | memory, cold | memory, idle |",
-        "|---|---|---|---|---|---|",
+        f"| sources | {' | '.join(f'cold, {plural(lanes)}' for lanes in LANES)} | idle | memory, cold | memory, idle |",
+        f"|---{'|---' * len(LANES)}|---|---|---|",
         *(
-            f"| {each.sources:,} | {each.one_worker:.2f} s | {each.two_workers:.2f} s | {each.idle:.2f} s "
+            f"| {each.sources:,} | {' | '.join(f'{seconds:.2f} s' for seconds in each.cold)} | {each.idle:.2f} s "
             f"| {each.cold_peak} MiB | {each.idle_peak} MiB |"
             for each in scaled
         ),
+        "",
+        f"![{SCALING_TITLE}]({scaling_chart(path).name})",
     ]
     chart = f"![{TITLE}]({path.with_suffix('.svg').name})"
     new = replace_between(path, "measured", [about, "", *table, "", chart, "", *(sizes if scaled else [])])
-    path.with_suffix(".svg").write_text(draw(read_rows(new)), encoding="utf-8")
+    draw_all(path, new)
 
 
 def replace_between(path: Path, mark: str, lines: list[str]) -> str:

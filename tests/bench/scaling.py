@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of sources, with one worker and with two."""
+"""How time and memory grow with the number of sources, in one lane and in several."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 #: Bytes. Small sources, so that what isn't compilation shows.
 _LARGEST = 4096
 _IN_ONE_DIRECTORY = 40
+#: In how many lanes each size is compiled: beyond the processors there is nothing to win.
+LANES = (1, 2, 4)
 
 
 class Scaled(NamedTuple):
     """One size."""
 
     sources: int
-    one_worker: float
-    two_workers: float
+    cold: tuple[float, ...]
+    """Seconds, in one lane and in more (LANES)."""
     idle: float
-    """Seconds, each of the three."""
+    """Seconds."""
     cold_peak: int
     idle_peak: int
     """MiB that the host held at most."""
@@ -38,15 +40,15 @@ def scale(bench: Bench, sizes: list[int]) -> list[Scaled]:
     for size in sizes:
         at_size = bench._replace(tree=bench.scratch / f"tree{size}")
         grow(at_size.tree, originals, size)
-        one = timed(at_size.ours("run", "--jobs", "1", state=f"one{size}"))
-        remove_bytecode(at_size.tree)
-        two = timed(at_size.ours("run", "--jobs", "2", state=f"two{size}"))
-        command = at_size.ours("run", state=f"two{size}")
+        cold = []
+        for lanes in LANES:
+            remove_bytecode(at_size.tree)
+            cold.append(timed(at_size.ours("run", "--jobs", str(lanes), state=f"lanes{lanes}-{size}")))
+        command = at_size.ours("run", state=f"lanes{LANES[-1]}-{size}")
         timed(command)
         idle = timed(command)
-        found.append(
-            Scaled(size, one.seconds, two.seconds, idle.seconds, max(one.peak, two.peak) // 1024, idle.peak // 1024)
-        )
+        peak, seconds = max(each.peak for each in cold), tuple(each.seconds for each in cold)
+        found.append(Scaled(size, seconds, idle.seconds, peak // 1024, idle.peak // 1024))
         print(found[-1], flush=True)
         shutil.rmtree(at_size.tree)
     return found
