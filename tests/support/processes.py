@@ -42,15 +42,16 @@ def children_of(pid: int) -> list[int]:
 
 
 def lanes_of(host: int) -> list[int]:
-    """The lanes of a run: children with its own command line."""
-    lanes = []
-    with open(f"/proc/{host}/cmdline", "rb") as file:
-        own = file.read()
-    for child in children_of(host):
-        with contextlib.suppress(OSError), open(f"/proc/{child}/cmdline", "rb") as file:
-            if file.read() == own:
-                lanes.append(child)
-    return lanes
+    """The lanes of a run: children with its own command line; none where it has ended."""
+    own = line_of(host)
+    return [child for child in children_of(host) if own and line_of(child) == own]
+
+
+def line_of(pid: int) -> bytes:
+    """The command line of a process; nothing where it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read()
+    return b""
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
