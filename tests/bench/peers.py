@@ -140,10 +140,13 @@ def remove_bytecode(tree: Path) -> None:
 
 
 def clean(bench: Bench, command: list[str]) -> Side:
-    """A run of this command in a tree without bytecode."""
+    """A run of this command in a tree that is new: without bytecode, and without records of any."""
+    states = [Path(place) for option, place in zip(command, command[1:]) if option == "--state-dir"]
 
     def run() -> Sample:
         remove_bytecode(bench.tree)
+        for record in (each for state in states for each in state.glob("*/manifest.sqlite*")):
+            record.unlink()
         return timed(command)
 
     return run
