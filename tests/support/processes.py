@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,20 @@ def children_of(pid: int) -> list[int]:
 
 
 def lanes_of(host: int) -> list[int]:
-    """The lanes of a run: children with its own command line; none where it has ended."""
+    """The lanes of a run: children with its own command line; none where it has ended.
+
+    A worker has that line, too, until it is what it is to be; but only a lane looks after its host, by SIGALRM.
+    """
     own = line_of(host)
-    return [child for child in children_of(host) if own and line_of(child) == own]
+    return [child for child in children_of(host) if own and line_of(child) == own and catches(child, signal.SIGALRM)]
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal; not where it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        (caught,) = [line.split()[1] for line in file if line.startswith("SigCgt:")]
+        return bool(int(caught, 16) >> (number - 1) & 1)
+    return False
 
 
 def line_of(pid: int) -> bytes:
