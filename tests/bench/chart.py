@@ -57,17 +57,22 @@ def draw(rows: list[Row]) -> str:
     """An SVG with two bars for each row: ours, and the peer's, which has the same length in all."""
     scale = (_WIDTH - _LEFT - _RIGHT) / max(1.0, *(row.share for row in rows))
     height = _TOP + _STEP * len(rows) + 10
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}">',
-        '<g font-family="sans-serif" font-size="13" fill="#1f2328">',
-        f"<title>{TITLE}</title>",
-        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-        _text(16, 28, TITLE, 'font-size="18" font-weight="bold"'),
-        _text(16, 50, _EXPLANATION, 'fill="#59636e"'),
-    ]
+    lines = _heading(height, TITLE, _EXPLANATION)
     for number, row in enumerate(rows):
         lines += _pair(row, _TOP + _STEP * number, scale)
     return "\n".join([*lines, "</g>", "</svg>", ""])
+
+
+def _heading(height: int, title: str, explanation: str) -> list[str]:
+    """How each chart begins."""
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}">',
+        '<g font-family="sans-serif" font-size="13" fill="#1f2328">',
+        f"<title>{title}</title>",
+        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
+        _text(16, 28, title, 'font-size="18" font-weight="bold"'),
+        _text(16, 50, explanation, 'fill="#59636e"'),
+    ]
 
 
 def _pair(row: Row, top: int, scale: float) -> list[str]:
@@ -115,14 +120,7 @@ def draw_sizes(names: list[str], sizes: list[tuple[int, list[float]]]) -> str:
         x = left + (math.log(count) - first) / (last - first) * (width - left - right)
         return x, height - bottom - speed / most * (height - top - bottom)
 
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
-        '<g font-family="sans-serif" font-size="13" fill="#1f2328">',
-        f"<title>{SCALING_TITLE}</title>",
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        _text(16, 28, SCALING_TITLE, 'font-size="18" font-weight="bold"'),
-        _text(16, 50, _SCALING_EXPLANATION, 'fill="#59636e"'),
-    ]
+    lines = _heading(height, SCALING_TITLE, _SCALING_EXPLANATION)
     step = 10 ** math.floor(math.log10(most))
     for speed in range(0, int(most) + 1, step if most / step >= 3 else step // 2):
         x, y = point(sizes[0][0], speed)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from peers import remove_bytecode, sources
-from timing import timed
+from timing import own_time, timed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def watch(command: list[str]) -> Family:
             before = seen.get(pid, Process())
             own = max(before.own_memory, memory.get("Private_Dirty", 0))
             if pid not in workers:
-                seen[pid] = Process(_seconds(pid) or before.seconds, own)
+                seen[pid] = Process(own_time(pid) or before.seconds, own)
         most = max(most, together)
         time.sleep(_STEP)
     waiter.join()
@@ -118,12 +118,6 @@ def _line(pid: int) -> bytes:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
-
-
-def _seconds(pid: int) -> float:
-    with contextlib.suppress(OSError, IndexError):
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
-    return 0
 
 
 def _memory(pid: int) -> dict[str, int]:

@@ -59,7 +59,7 @@ def timed(command: list[str]) -> Sample:
     watch.start()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a process that ended still tells its own time
     seconds = time.perf_counter() - begun
-    own = _own_time(child.pid)
+    own = own_time(child.pid)
     child.wait()
     ended.set()
     watch.join()
@@ -93,9 +93,9 @@ class _Watch(threading.Thread):
             self.peak = max(self.peak, _peak_of(self._pid))
 
 
-def _own_time(pid: int) -> float:
+def own_time(pid: int) -> float:
     """Seconds of processor time of a process's first thread, by the scheduler's nanoseconds."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, IndexError):  # of one that has ended
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
     return 0
 

@@ -125,9 +125,8 @@ class Lanes:
         #: How many sources are done, and how many there are, if they were counted for a watcher.
         self._done = 0
         self.known: int | None = None
-        #: What is left to this process, and who else may write directories of root's.
+        #: What is left to this process.
         self.apart: list[Change] = []
-        self.shared: dict[str, set[str]] = {}
 
     def __enter__(self) -> Lanes:
         return self
@@ -316,8 +315,7 @@ class Lanes:
                 manifest.unlearn(path)
             else:
                 manifest.learn(path, fact)
-        for who, paths in outcome.shared.items():
-            self.shared.setdefault(who, set()).update(paths)
+        self._execution.gate.add_shared(outcome.shared)
         for key, names in outcome.apart.items():
             parts = [piece.part(piece.left.intersection(names)) for piece in lane.pieces[key]]
             self.apart += [(self._layouts[key[0]], part) for part in parts if part.stale]

@@ -41,5 +41,4 @@ def spread(
     with Lanes(lanes, layouts, execution, workers, keep) as running:
         running.known = count if is_watched and count < _MOST_COUNTED else None
         running.run(chain(found, changes))
-    execution.gate.add_shared(running.shared)
     yield from running.apart
