@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ...errors import name_few
 from ...outcome.outcome import Failure, Tally
+from ...pyc.names import PYCACHE
 from ...tree.directory import Tree
 from ...tree.layout import Layout
 from ...tree.listing import source_owners
@@ -83,7 +84,9 @@ class Gatekeeper:
 
     def report_shared(self) -> None:
         """Report once who else may write directories of root's that were changed: they are trusted like root."""
-        for who, paths in self._shared.items():
+        for who, found in self._shared.items():
+            # Whether a directory's `__pycache__` was there when it was judged depends on which lane came first.
+            paths = {path for path in found if os.path.dirname(path) not in found or os.path.basename(path) != PYCACHE}
             they = "its members decide" if who.startswith("group") else "it decides"
             self._tally.notices.append(
                 f"{who} may write {name_few(sorted(paths), 1)}, which is root's: {they} what root imports from "

@@ -244,6 +244,25 @@ def test_what_is_in_the_way_is_left_to_a_repair(
     assert said == tally.failures
 
 
+#: What lanes have found that a group may write, and what is said of it.
+SHARED = {
+    "with the directory of its pycs, or without": (["/a", "/a/__pycache__", "/b"], "/a and 1 more"),
+    "only the directory of its pycs": (["/a/__pycache__"], "/a/__pycache__"),
+    "a directory below": (["/a", "/a/b"], "/a and 1 more"),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_a_pycache_is_not_told_beside_its_directory(case: str) -> None:
+    """Whether it was there when it was judged depends on which lane came first."""
+    paths, expected = SHARED[case]
+    keeper, tally = gate()
+    for path in paths:
+        keeper.add_shared({"group 50": {path}})
+    keeper.report_shared()
+    assert [f"group 50 may write {expected}"] == [notice.partition(", which")[0] for notice in tally.notices]
+
+
 @pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize("is_reported", [True, False])
 def test_who_shares_roots_directories_is_reported_once(top: Path, layout: Layout, is_reported: bool) -> None:
