@@ -11,7 +11,8 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 from functools import partial
 from itertools import chain
 from operator import attrgetter
@@ -53,18 +54,35 @@ class Lost(NamedTuple):
     """False if other slow sources had used up the time for all of them."""
 
 
-Answer = Union[Compiled, Failed, Lost]
+class Apart(NamedTuple):
+    """The answer, where only the usual is done, for a source that needs a worker of its own."""
+
+    setup: Setup
+    is_retry: bool
+    """Whether it has failed once, for a reason that may not be its own."""
+
+
+Result = Union[Compiled, Failed, Lost]
+Answer = Union[Result, Apart]
 #: The answer for a source that isn't tried any more.
 UNTRIED = Lost("timeout", "not tried: slow sources have used up their time", is_tried=False)
-#: The answer, where nothing is done apart, for a source that needs a worker of its own, or more time.
-APART = Lost("crash", "", is_tried=False)
+#: The answer, where not everything is done, for a source that needs more time.
+SLOW = Lost("timeout", "", is_tried=False)
+
+
+class Part(Enum):
+    """What a pool does of the work that it is given; for the rest it answers what that needs."""
+
+    WHOLE = "everything"
+    USUAL = "what usual workers do, in little time"
+    APART = "what they don't do, in little time, with one worker at a time"
 
 
 class Pool:
     """Up to `size` workers of one program, started when there is work for them. Use it as a context manager.
 
-    The program is `compile`, or `compare`, which loads doubtful bytecode. For `leases` see Worker. Without `apart`,
-    what needs a worker of its own, or more time than these limits, is answered by APART.
+    The program is `compile`, or `compare`, which loads doubtful bytecode. For `leases` see Worker. If it does a
+    part only, it answers Apart for what needs a worker of its own, and SLOW for what needs more time than these limits.
     """
 
     def __init__(  # noqa: PLR0913 - each is a fact about the workers, and most have a default
@@ -77,9 +95,9 @@ class Pool:
         program: str = "compile",
         leases: str | None = None,
         allowance: Allowance | None = None,
-        apart: bool = True,
+        part: Part = Part.WHOLE,
     ) -> None:
-        self._does_apart = apart
+        self._part = part
         #: What the caller waits for besides: once it can be read, `map` takes the next job.
         self.channel: int | None = None
         self._interpreter = interpreter
@@ -122,7 +140,7 @@ class Pool:
         source = iter(jobs)
         exhausted = False
         while not self._allowance.is_used_up:
-            while not exhausted and (worker := self._worker_with_room()):
+            while not exhausted and (take := self._room()):
                 try:
                     job = next(source)
                 except StopIteration:
@@ -130,7 +148,7 @@ class Pool:
                     break
                 if job is None:
                     break
-                worker.send(job)
+                take(job)
             self._assign_waiting()
             self._start_writing()
             if exhausted and not any(worker.jobs for worker in self._workers):
@@ -140,13 +158,13 @@ class Pool:
         yield from self._give_up_jobs(source)
 
     def _give_up_jobs(self, source: Iterator[Job | None]) -> Iterator[tuple[Job, Answer]]:
-        """Yield UNTRIED, or APART, for all jobs without an answer, and for those still to come."""
+        """Yield UNTRIED, or SLOW, for all jobs without an answer, and for those still to come."""
         left = [*(job for worker in self._workers for job in worker.jobs), *self._waiting]
         self.__exit__()
         self._waiting.clear()
         for job in chain(left, source):
             if job is not None:
-                yield job, self._unless_apart(UNTRIED)
+                yield job, self._unless_slow(UNTRIED)
 
     def _count_time(self, seconds: float) -> None:
         """Count a source's time. If that reduces the limit, restart all workers, so that it applies to queued jobs."""
@@ -160,9 +178,20 @@ class Pool:
         ((_, answer),) = self.map([job])
         return answer
 
+    def _room(self) -> Callable[[Job], None] | None:
+        """Returns what takes the next job, if there is room for one."""
+        special = [each for each in self._workers if each.setup != USUAL or _is_retrying(each)]
+        if len(self._waiting) + sum(len(each.jobs) for each in special) > _MAX_JOBS:
+            return None
+        if self._part is Part.APART:
+            has_room = sum(each.outstanding for each in self._workers) < _MAX_BYTES
+            return self._waiting.append if has_room else None
+        worker = self._worker_with_room()
+        return worker.send if worker else None
+
     def _worker_with_room(self) -> Worker | None:
         """Returns the worker for the next job, a new one if all others are busy, or None if there is no room."""
-        if len(self._waiting) > _MAX_JOBS or any(job.is_retry or job.setup == USUAL for job in self._waiting):
+        if any(job.is_retry or job.setup == USUAL for job in self._waiting):
             return None
         usable = self._usable_workers()
         best = min(usable, key=_OUTSTANDING, default=None)
@@ -196,6 +225,13 @@ class Pool:
 
         Retries run one at a time, each in a worker of its own; and there is one worker for another codec.
         """
+        if self._part is Part.APART:
+            others = [each for each in self._workers if each.setup != job.setup or each.retiring or job.is_retry]
+            if any(each.jobs for each in others) or any(map(_is_retrying, self._workers)):
+                return None
+            for each in others:
+                self._remove_worker(each)
+            return self._workers[0] if self._workers else self._start_worker(job.setup)
         if job.is_retry:
             return None if any(map(_is_retrying, self._workers)) else self._start_worker(job.setup)
         if job.setup == USUAL:
@@ -338,13 +374,13 @@ class Pool:
         limits = worker.limits
         if worker.overdue:
             self._count_time(limits.wall_timeout)
-            yield culprit, self._unless_apart(Lost("timeout", f"no answer within {limits.wall_timeout:g} s"))
+            yield culprit, self._unless_slow(Lost("timeout", f"no answer within {limits.wall_timeout:g} s"))
         elif worker.ran_out_of_time(returncode):
             self._count_time(limits.file_timeout)
             # Any process may send a SIGPROF; our timer doesn't expire before that time is used up.
             limit = limits.file_timeout if spent >= _ENOUGH_OF_LIMIT * limits.file_timeout else 0
             message = f"more than {limits.file_timeout:g} s of CPU time"
-            yield culprit, self._unless_apart(Lost("timeout", message, limit))
+            yield culprit, self._unless_slow(Lost("timeout", message, limit))
         elif culprit.is_retry and worker.ran_out_of_memory(returncode):
             yield culprit, _lost_to_memory(MemoryError.__name__, limits)
         elif culprit.is_retry:
@@ -355,14 +391,14 @@ class Pool:
 
     def _apart(self, job: Job) -> Iterator[tuple[Job, Answer]]:
         """Have a job done by a worker of its own."""
-        if self._does_apart:
-            self._waiting.append(job)
+        if self._part is Part.USUAL:
+            yield job, Apart(job.setup, job.is_retry)
         else:
-            yield job, APART
+            self._waiting.append(job)
 
-    def _unless_apart(self, answer: Lost) -> Lost:
-        """Returns an answer, or APART where the job is tried elsewhere with all the time that there is."""
-        return answer if self._does_apart else APART
+    def _unless_slow(self, answer: Lost) -> Lost:
+        """Returns an answer, or SLOW where the job is tried elsewhere with all the time that there is."""
+        return answer if self._part is Part.WHOLE else SLOW
 
     def _remove_worker(self, worker: Worker) -> None:
         self._workers.remove(worker)

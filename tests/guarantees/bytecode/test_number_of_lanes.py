@@ -60,6 +60,7 @@ def make_everything(site: Path, tag: str) -> None:
     """Sources of all kinds in places of all kinds."""
     copies = {f"copy{number}/same.py": padded("x = 'the same'\n", 5_000) for number in range(6)}
     apart = {f"apart/{name}.py": text for name, text in PAIRS.items()}
+    apart.update({f"apart/{codec}.py": f"# coding: {codec}\nx = 1\n" for codec in ("koi8-r", "cp1250")})
     flat = {f"flat/m{number:03}.py": f"assert {number}\n" for number in range(90)}
     write_tree(site, {**bulk(), **copies, **apart, **flat, **COSTLY})
     for name, content in BROKEN.items():

@@ -16,7 +16,7 @@ from pyctrigger.errors import InterpreterError
 from pyctrigger.workers import pool as pools
 from pyctrigger.workers import wire
 from pyctrigger.workers.allowance import Allowance, Limits, is_memory_ours
-from pyctrigger.workers.pool import UNTRIED, Lost, Pool
+from pyctrigger.workers.pool import SLOW, UNTRIED, Apart, Lost, Part, Pool
 from scripted_workers import (
     COMPILES,
     CRASHES,
@@ -118,6 +118,49 @@ def test_a_source_is_compiled_by_the_worker_that_it_needs(
     assert [CODE] * 3 == [answer for context, answer in answers if context == "usual"]
     found = {context: bodies(answer)[0].decode() for context, answer in answers if context != "usual"}
     assert expected == [tuple(eval(found[number])[-2:]) for number in range(len(sources))]
+
+
+#: What a worker of one source does, and the answer of a pool that does only what usual workers do.
+USUALLY: dict[str, tuple[bytes, object]] = {
+    "compiles": (COMPILES, CODE),
+    "fails": (b"failed(0, b'SyntaxError')", wire.Failed("syntax", 7, "SyntaxError")),
+    "crashes": (CRASHES, Apart(wire.USUAL, is_retry=True)),
+    "is too large": (NEEDS_MEMORY, Apart(wire.USUAL, is_retry=True)),
+    "needs a fork": (NEEDS_FORK, Apart(wire.Setup(forks=True), is_retry=False)),
+    "needs a codec": (b"send(b'\\3cp1252')", Apart(wire.Setup(codec="cp1252"), is_retry=False)),
+    "is slow": (b"os.kill(os.getpid(), 27)", SLOW),
+}
+
+
+@pytest.mark.parametrize("name", USUALLY)
+def test_what_is_not_usual_is_left(tmp_path: Path, name: str) -> None:
+    """Without a second try, and the others are done."""
+    source, expected = USUALLY[name]
+    with Pool(scripted(tmp_path), Limits(), 1, part=Part.USUAL) as pool:
+        jobs = [job(COMPILES, 1), job(source, 2), job(COMPILES, 3)]
+        assert {1: CODE, 2: expected, 3: CODE} == {each.context: answer for each, answer in pool.map(jobs)}
+
+
+def test_what_others_left_is_done_by_one_worker_at_a_time(tmp_path: Path) -> None:
+    """Each kind in turn, and each of its sources by the worker that it needs; a second try has one of its own."""
+    needs = [wire.Setup(codec="cp1252"), wire.Setup(forks=True), wire.USUAL] * 3
+    jobs = [job(b"time.sleep(0.05); " + TELLS_ARGUMENTS, number) for number in range(10)]
+    for each, setup in zip(jobs, needs):
+        each.setup = setup
+    jobs[8].is_retry = True
+    jobs[9].request = job(CRASHES).request
+    most = 0
+
+    with Pool(scripted(tmp_path), Limits(), 3, part=Part.APART) as pool:
+        answers: dict[object, object] = {}
+        for each, answer in pool.map(jobs):
+            answers[each.context] = answer
+            most = max(most, len(children_of(os.getpid())))
+
+    assert 1 == most
+    assert SEGFAULT == answers.pop(9)
+    told = {number: eval(bodies(answer)[0])[-2:] for number, answer in answers.items()}
+    assert {number: (setup.codec, f"{setup.forks:d}") for number, setup in enumerate(needs)} == told
 
 
 def test_a_special_worker_serves_all_sources_that_need_it(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from ...run.scope.forked import look_as_others
 from ...tree.directory import Tree
 from ...tree.source import SourceRefused, read_source
 from ...workers import wire
-from ...workers.pool import Answer, Pool
+from ...workers.pool import Answer, Lost, Pool
 from ...workers.worker import Job
 
 #: Bytes. No pyc is larger.
@@ -208,9 +208,9 @@ class Trees:
         source = asked.pycs[0].source
         if isinstance(answer, wire.Failed):
             yield Failure(source, answer.kind, f"line {answer.line}, {answer.name}" if answer.line else answer.name)
-        elif not isinstance(answer, wire.Compiled):
+        elif isinstance(answer, Lost):
             yield Failure(source, answer.kind, answer.message)
-        elif len(answer.levels) != len(asked.pycs):
+        elif not isinstance(answer, wire.Compiled) or len(answer.levels) != len(asked.pycs):
             yield Failure(source, "crash", "the worker's answer is incomplete")
         else:
             header = self._header.timestamp(int(asked.status.st_mtime), asked.status.st_size)

@@ -14,7 +14,7 @@ from ...state.records.record import digest_of, identity_at
 from ...tree.layout import Place
 from ...tree.source import SourceRefused, largest_pyc
 from ...workers import wire
-from ...workers.pool import APART, Answer, Lost
+from ...workers.pool import SLOW, Answer, Apart, Lost, Result
 from ...workers.worker import Job
 from ..plan.knowledge import Knowledge
 from ..plan.results import Results
@@ -70,8 +70,10 @@ class Compilation:
         if not wanted.trust_nothing:
             self._exceeded, self._suspects = knowledge.find_exceeding()
         self._untried = Untried()
-        #: Digests of what is left to the host of this lane.
-        self._apart: set[bytes] = set()
+        #: By digest: why it is left to another process than this lane.
+        self._left: dict[bytes, Apart | Lost] = {}
+        #: By path: the worker that a source needs, where a lane has found out.
+        self.needs: dict[str, Apart] = {}
         #: System calls that keep workers within their limits, and that the system refuses.
         self._lacks: set[str] = set()
 
@@ -85,9 +87,9 @@ class Compilation:
                 self._exceeded[source.digest] = answer
                 self._has_lost_time = True
             self._ready.extend(self._waiting.pop(source.digest, ()))
-            if answer is APART:
-                self._apart.add(source.digest)
-                self._results.set_apart(source.place, source.stale)
+            if answer is SLOW or isinstance(answer, Apart):
+                self._left[source.digest] = answer
+                self._leave(source.place, source.stale, answer)
                 continue
             code = self._code(source, answer)
             if code is not None:
@@ -150,8 +152,8 @@ class Compilation:
         elif exceeded := self._exceeded.get(source.digest):
             self._code(source, exceeded)
             self._progress(*task)
-        elif source.digest in self._apart and len(source.text.data) > _SMALL:
-            self._results.set_apart(*task)
+        elif source.digest in self._left and len(source.text.data) > _SMALL:
+            self._leave(*task, self._left[source.digest])
         elif may_wait and source.digest in self._suspects:
             self._later.append(task)
         elif may_wait and source.digest in self._waiting and len(source.text.data) > _SMALL:
@@ -159,7 +161,13 @@ class Compilation:
             self._held += 1
         else:
             self._waiting.setdefault(source.digest, [])
-            yield _job(source)
+            yield _job(source, self.needs.pop(source.path, None) if self.needs else None)
+
+    def _leave(self, place: Place, stale: Stale, answer: Answer) -> None:
+        if isinstance(answer, Apart):
+            self._results.set_apart(place, stale, answer)
+        else:
+            self._results.leave_slow(place, stale)
 
     def _report_untried(self) -> None:
         """Report once what wasn't tried for lack of time; the next run continues with it."""
@@ -196,7 +204,7 @@ class Compilation:
         identity = identity_at(source.text.status, source.text.when)
         self._knowledge.learn_failure(source.path, identity, source.digest, kind, message, limit)
 
-    def _code(self, source: SourceRead, answer: Answer) -> wire.Compiled | None:
+    def _code(self, source: SourceRead, answer: Result) -> wire.Compiled | None:
         """Returns the code of an answer; None, after reporting the reason, if it has none."""
         path = source.path
         if isinstance(answer, wire.Compiled):
@@ -228,12 +236,15 @@ class Compilation:
         self._tally.fail(failure)
 
 
-def _job(source: SourceRead) -> Job:
+def _job(source: SourceRead, need: Apart | None) -> Job:
     levels = [
         wire.LevelRequest(each.level, each.source_hash if each.verdict is Verdict.UNPROVEN else None)
         for each in source.stale.levels
     ]
-    return Job(wire.request(levels, os.fsencode(source.path), source.text.data), source)
+    job = Job(wire.request(levels, os.fsencode(source.path), source.text.data), source)
+    if need:
+        job.setup, job.is_retry = need
+    return job
 
 
 def largest_first(tasks: Iterator[Task | None]) -> Iterator[Task | None]:

@@ -1,7 +1,7 @@
 """A lane: a process forked from the host that makes a part of the changes, with a worker of its own.
 
-It reads, asks, writes and sweeps, and sends what became of it. Lock, manifest and observer are the host's; what needs a
-worker of its own (a second try, another codec) is left to the host as well.
+It reads, asks, writes and sweeps, and sends what became of it. Lock, manifest and observer are the host's. What needs a
+worker of its own (a second try, another codec) is left to one lane for all of them, and what is slow to the host.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ...state.records.pycs import Noted, PycRecords
 from ...state.records.record import Record
 from ...tree.layout import Layout, Place
 from ...typed import NamedTuple
+from ...workers.pool import Apart
 from ..plan.knowledge import Knowledge
 from ..plan.results import Results
 from ..plan.steps import Stale
@@ -53,8 +54,10 @@ class Outcome(NamedTuple):
     learned: dict[str, Uncompilable | None]
     done: dict[Key, list[str]]
     """The names of sources, and "" for each step that is done."""
-    apart: dict[Key, list[str]]
+    apart: dict[Key, dict[str, Apart]]
     """What needs a worker of its own."""
+    slow: dict[Key, list[str]]
+    """What needs more time."""
     is_idle: bool
     """Whether it waits for more."""
 
@@ -89,16 +92,21 @@ class LaneResults(Results):
         self.written: set[int] = set()
         self.count = 0
         self.done: dict[Key, list[str]] = {}
-        self.apart: dict[Key, list[str]] = {}
+        self.apart: dict[Key, dict[str, Apart]] = {}
+        self.slow: dict[Key, list[str]] = {}
 
     def finish(self, place: Place, *names: str) -> None:
         """Note it for the host."""
         self.count += len(names)
         self.done.setdefault((self._numbers[id(place.layout)], place.relative), []).extend(names)
 
-    def set_apart(self, place: Place, stale: Stale) -> None:
+    def set_apart(self, place: Place, stale: Stale, need: Apart) -> None:
         """Note it for the host."""
-        self.apart.setdefault((self._numbers[id(place.layout)], place.relative), []).append(stale.name)
+        self.apart.setdefault((self._numbers[id(place.layout)], place.relative), {})[stale.name] = need
+
+    def leave_slow(self, place: Place, stale: Stale) -> None:
+        """Note it for the host."""
+        self.slow.setdefault((self._numbers[id(place.layout)], place.relative), []).append(stale.name)
 
     def wrote(self, layout: Layout) -> None:
         """Note it for the host."""
@@ -207,7 +215,11 @@ class Lane:
             dealt: list[Dealt] | None = self._relay.receive()
             if dealt is None:
                 return
-            self._dealt.extend((self._layouts[each.number], each.step(self._suffixes)) for each in dealt)
+            for each in dealt:
+                layout = self._layouts[each.number]
+                self._dealt.append((layout, each.step(self._suffixes)))
+                for name, need in each.needs.items():
+                    self._execution.compilation.needs[Place(layout, each.relative).source(name)] = need
 
     def _tell_in_time(self) -> None:
         if self._results.count >= _MOST_DONE or time.monotonic() - self._said > _MOST_SECONDS:
@@ -227,6 +239,7 @@ class Lane:
             self._manifest.take_learned(),
             results.done,
             results.apart,
+            results.slow,
             is_idle,
         )
         self._listener.events = []

@@ -1,7 +1,8 @@
 """Lanes: where there is much to do, processes make the changes side by side, and this one deals them out.
 
-A piece is a part of what one directory needs, bounded in bytes; those with the largest sources are dealt first. If a
-lane ends before its work, its pieces are dealt once more, each alone; what ends two lanes is named as failed.
+A piece is a part of what one directory needs, bounded in bytes; those with the largest sources are dealt first. What
+needs a worker of its own is dealt on to one more lane, which starts for it. If a lane ends before its work, its pieces
+are dealt once more, each alone; what ends two lanes is named as failed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ...pyc.names import writer_of
 from ...tree.layout import Layout, Place
 from ...tree.listing import list_pycs
 from ...tree.sweep import remove_files
+from ...workers.pool import Part
 from ..scope.forked import Child, DeathError, Relay, packed
 from .execution import Change, Execution
 from .lane import Lane, Outcome
@@ -41,7 +43,8 @@ _MOST_UNEXPLAINED, _MOST_FRUITLESS = 3, 8
 class _Lane:
     """What is known of a lane here."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, crew: _Crew, child: Child) -> None:
+        self.crew = crew
         self.child = child
         self.pieces: dict[Key, list[Piece]] = {}
         self.is_retrying = False
@@ -98,13 +101,69 @@ def _least_ahead(lane: _Lane) -> tuple[bool, int]:
     return not lane.is_idle, lane.ahead
 
 
+class _Crew:
+    """Up to `count` lanes that do the same part of the work, and the pieces that wait for them."""
+
+    def __init__(self, part: Part, count: int) -> None:
+        self.part = part
+        self.count = count
+        self.lanes: list[_Lane] = []
+        self.unexplained = self.lost = 0
+        self.have_worked = False
+        self.waiting: list[tuple[int, int, Piece]] = []
+        #: The work that waits, and pieces to be dealt alone.
+        self.work = 0
+        self.retries: list[Piece] = []
+        self._number = 0
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether pieces wait."""
+        return bool(self.waiting or self.retries)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still to be done."""
+        return self.has_waiting or any(lane.pieces for lane in self.lanes)
+
+    def put(self, pieces: list[Piece]) -> None:
+        """Add what is to be done."""
+        for piece in pieces:
+            self._number += 1
+            self.work += piece.work
+            heapq.heappush(self.waiting, (-piece.work, self._number, piece))
+
+    def take_all(self) -> list[Piece]:
+        """Returns all that waits; none of it waits any more."""
+        left = [*(piece for _, _, piece in self.waiting), *self.retries]
+        self.waiting, self.work, self.retries = [], 0, []
+        return left
+
+    def deal(self) -> None:
+        """Give what waits to lanes that have too little ahead."""
+        for lane in self.lanes:
+            if not lane.pieces:
+                lane.is_retrying, lane.ahead = bool(self.retries), 0
+                if self.retries:
+                    lane.give(self.retries.pop())
+        able = [lane for lane in self.lanes if not lane.is_retrying]
+        while self.waiting and able:
+            lane = min(able, key=_least_ahead)
+            if lane.ahead >= _AHEAD and not lane.is_idle:
+                break
+            piece = heapq.heappop(self.waiting)[2]
+            self.work -= piece.work
+            lane.give(piece)
+
+
 class Lanes:
     """Makes changes in up to `count` lanes, which keep these descriptors. Use it as a context manager: it ends them."""
 
     def __init__(
         self, count: int, layouts: Sequence[Layout], execution: Execution, workers: Workers, keep: Sequence[int]
     ) -> None:
-        self._count = count
+        self._usual = _Crew(Part.USUAL, count)
+        self._special = _Crew(Part.APART, 1)
         self._layouts = layouts
         self._numbers = {id(layout): number for number, layout in enumerate(layouts)}
         self._levels = len(execution.wanted.levels)
@@ -112,20 +171,13 @@ class Lanes:
         self._results = execution.results
         self._workers = workers
         self._keep = keep
-        self._lanes: list[_Lane] = []
-        self._unexplained = self._lost = 0
-        self._have_worked = False
-        self._waiting: list[tuple[int, int, Piece]] = []
-        self._work = 0
-        self._retries: list[Piece] = []
-        self._number = 0
         self._refused: set[Failure] = set()
         #: Directories where lanes have ended before their work, which may have left temporary files.
         self._deserted: set[Key] = set()
         #: How many sources are done, and how many there are, if they were counted for a watcher.
         self._done = 0
         self.known: int | None = None
-        #: What is left to this process.
+        #: What is left to this process: what is slow, and all that no lane can be had for.
         self.apart: list[Change] = []
 
     def __enter__(self) -> Lanes:
@@ -137,8 +189,8 @@ class Lanes:
         for lane in self._lanes:
             with contextlib.suppress(OSError):
                 lane.child.channel.shutdown(socket.SHUT_WR)
-        while self._lanes:
-            lane = self._lanes.pop()
+        for lane in self._lanes:
+            lane.crew.lanes.remove(lane)
             with lane.child, contextlib.suppress(PyctriggerError, DeathError):
                 while lane.child.says_more(max(0.0, end - time.monotonic())):
                     self._take_all(lane)
@@ -146,69 +198,51 @@ class Lanes:
         for number, relative in sorted(self._deserted):
             self._sweep_temporary(self._layouts[number], relative)
 
+    @property
+    def _lanes(self) -> list[_Lane]:
+        return [*self._usual.lanes, *self._special.lanes]
+
     def run(self, changes: Iterator[Change]) -> None:
-        """Make these changes; what needs a worker of its own is in `apart` then. Raises PyctriggerError."""
+        """Make these changes; what no lane can do is in `apart` then. Raises PyctriggerError."""
         for owner, of_one_owner in groupby(changes, lambda change: change[0].sources.owner):
             found = (pieces_of(self._numbers[id(layout)], step) for layout, step in of_one_owner)
             pieces, is_over = chain.from_iterable(found), False
-            while not is_over or self._waiting or self._retries or any(lane.pieces for lane in self._lanes):
-                is_full = is_over or self._work >= _MOST_WAITING
+            while not is_over or self._usual.is_busy or self._special.is_busy:
+                is_full = is_over or self._usual.work >= _MOST_WAITING
                 if not is_full:
                     taken = list(islice(pieces, _STEP))
                     is_over = len(taken) < _STEP
-                    self._put(taken)
-                self._deal(owner)
-                if is_over and not self._waiting:
-                    self._end_group()
+                    self._usual.put(taken)
+                self._deal(self._usual, owner, is_over=is_over)
+                self._deal(self._special, owner, is_over=is_over and not self._usual.is_busy)
                 self._wait(_PATIENCE if is_full else 0)
 
-    def _put(self, pieces: list[Piece]) -> None:
-        for piece in pieces:
-            self._number += 1
-            self._work += piece.work
-            heapq.heappush(self._waiting, (-piece.work, self._number, piece))
+    def _deal(self, crew: _Crew, owner: int, *, is_over: bool) -> None:
+        """Deal what waits for these lanes; without any, it is left to this process.
 
-    def _deal(self, owner: int) -> None:
-        """Deal what waits to lanes that have too little ahead; without any, it is left to this process."""
-        while len(self._lanes) < self._count:
-            self._start()
-        if not self._lanes:
-            left = [*(piece for _, _, piece in self._waiting), *self._retries]
-            self.apart += [(self._layouts[piece.key[0]], piece.part(piece.left)) for piece in left]
-            self._waiting, self._work, self._retries = [], 0, []
-        for lane in self._lanes:
-            if not lane.pieces:
-                lane.is_retrying, lane.ahead = bool(self._retries), 0
-                if self._retries:
-                    lane.give(self._retries.pop())
-        able = [lane for lane in self._lanes if not lane.is_retrying]
-        while self._waiting and able:
-            lane = min(able, key=_least_ahead)
-            if lane.ahead >= _AHEAD and not lane.is_idle:
-                break
-            piece = heapq.heappop(self._waiting)[2]
-            self._work -= piece.work
-            lane.give(piece)
-        for lane in self._lanes:
+        If nothing more comes, they are told: what they have kept for later is done then.
+        """
+        while crew.has_waiting and len(crew.lanes) < crew.count:
+            self._start(crew)
+        if not crew.lanes:
+            self.apart += [(self._layouts[piece.key[0]], piece.part(piece.left)) for piece in crew.take_all()]
+        crew.deal()
+        for lane in crew.lanes:
             if lane.given:
                 beginning = [owner] if lane.owner is None else []
                 lane.owner = owner
                 lane.send(*beginning, [piece.dealt(self._levels) for piece in lane.given])
                 lane.given = []
-
-    def _end_group(self) -> None:
-        """Tell the lanes that no more comes: what they have kept for later is done now."""
-        for lane in self._lanes:
-            if lane.owner is not None:
+            if is_over and not crew.waiting and lane.owner is not None:  # retries wait for a lane that has finished
                 lane.owner = None
                 lane.send(None)
 
     def _wait(self, seconds: float) -> None:
         """Hear what the lanes say, and send what they had no room for."""
-        if not self._lanes:
+        lanes = {lane.child.channel.fileno(): lane for lane in self._lanes}
+        if not lanes:
             return
         poller = select.poll()
-        lanes = {lane.child.channel.fileno(): lane for lane in self._lanes}
         for descriptor, lane in lanes.items():
             poller.register(descriptor, lane.events)
         ready = poller.poll(seconds * 1000)
@@ -219,12 +253,13 @@ class Lanes:
             if events & ~select.POLLOUT:
                 self._hear(lane)
         if not ready and seconds:
-            for lane in [lane for lane in self._lanes if lane.child.has_ended()]:
-                self._hear(lane)
+            for lane in self._lanes:
+                if lane.child.has_ended():
+                    self._hear(lane)
 
     # -- lanes that begin and end --------------------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def _start(self, crew: _Crew) -> None:
         """Start a lane; if that isn't possible, there are fewer."""
         trees = {id(tree): tree for layout in self._layouts for tree in (layout.sources, layout.pycs)}
         uncompilable = self._execution.knowledge.manifest.uncompilable  # read before there are lanes
@@ -232,16 +267,16 @@ class Lanes:
         def work(relay: Relay) -> None:
             for tree in trees.values():
                 tree.forget_all()
-            with self._workers.of_a_lane() as workers:
+            with self._workers.of_a_lane(crew.part) as workers:
                 Lane(relay, self._layouts, self._execution, workers, uncompilable).work()
 
         kept: list[int] = []
         try:
             kept += map(os.dup, self._keep)  # filelock closes its own descriptor in each child that is forked
             keep = [*kept, *(tree.descriptor for tree in trees.values())]
-            self._lanes.append(_Lane(Child(work, self._results.observer, keep)))
+            crew.lanes.append(_Lane(crew, Child(work, self._results.observer, keep)))
         except OSError:
-            self._count = len(self._lanes)
+            crew.count = len(crew.lanes)
         finally:
             for descriptor in kept:
                 os.close(descriptor)
@@ -252,7 +287,7 @@ class Lanes:
         except DeathError as death:
             self._lose(lane, f"the process that worked on it ended: {death}")
         except (InterpreterError, ShortageError):  # no processes or memory; without any lane we do it ourselves
-            self._count = len(self._lanes) - 1
+            lane.crew.count = len(lane.crew.lanes) - 1
             self._lose(lane)
 
     def _lose(self, lane: _Lane, reason: str | None = None) -> None:
@@ -260,17 +295,18 @@ class Lanes:
 
         Without a reason they had no part in its end.
         """
-        self._lanes.remove(lane)
+        crew = lane.crew
+        crew.lanes.remove(lane)
         self._deserted.update(lane.pieces)
         lane.child.__exit__()
-        self._lost += 1
-        self._unexplained += not lane.pieces
-        is_fruitless = not self._have_worked and self._lost >= _MOST_FRUITLESS
-        if is_fruitless or self._unexplained >= _MOST_UNEXPLAINED:
-            self._count = len(self._lanes)
+        crew.lost += 1
+        crew.unexplained += not lane.pieces
+        is_fruitless = not crew.have_worked and crew.lost >= _MOST_FRUITLESS
+        if is_fruitless or crew.unexplained >= _MOST_UNEXPLAINED:
+            crew.count = len(crew.lanes)
         for piece in chain.from_iterable(lane.pieces.values()):
             if reason is None or not piece.is_retry:
-                self._retries.append(piece.retry())
+                crew.retries.append(piece.retry())
                 continue
             place = Place(self._layouts[piece.key[0]], piece.step.relative)
             for name in sorted(piece.left - {""}) or [""]:
@@ -316,12 +352,16 @@ class Lanes:
             else:
                 manifest.learn(path, fact)
         self._execution.gate.add_shared(outcome.shared)
-        for key, names in outcome.apart.items():
+        for key, needs in outcome.apart.items():
+            found = [piece.apart(needs) for piece in lane.pieces[key]]
+            self._special.put([piece for piece in found if piece])
+            lane.finish(key, [*needs])
+        for key, names in outcome.slow.items():
             parts = [piece.part(piece.left.intersection(names)) for piece in lane.pieces[key]]
             self.apart += [(self._layouts[key[0]], part) for part in parts if part.stale]
             lane.finish(key, names)
         for key, names in outcome.done.items():
-            self._have_worked = True
+            lane.crew.have_worked = True
             lane.finish(key, names)
         lane.is_idle = outcome.is_idle
         manifest.save_if_full()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...pyc.header import Verdict
 from ...typed import NamedTuple
+from ...workers.pool import Apart
 from ..plan.steps import Stale, Step, all_missing
 
 #: Work in a piece.
@@ -25,6 +26,8 @@ class Dealt(NamedTuple):
     """The names and sizes of sources without any pyc: nearly all, where there is much to do."""
     more: Step | None
     """What else the directory needs."""
+    needs: dict[str, Apart]
+    """The workers that sources need, by name, where a lane has found out."""
 
     def step(self, suffixes: list[tuple[int, str]]) -> Step:
         """Returns the whole step; `suffixes` are those of pycs, with their levels."""
@@ -44,6 +47,8 @@ class Piece:
         self.work = work
         #: The names of sources that are to be done, and "" for the directory itself.
         self.left = {"", *[each.name for each in step.stale]}
+        #: What a lane has found out about sources that it left to another.
+        self.needs: dict[str, Apart] = {}
 
     def part(self, names: set[str]) -> Step:
         """Returns the step with these sources only, and what concerns the directory itself if "" is among them."""
@@ -54,7 +59,18 @@ class Piece:
         """Returns what is left of it, for another try."""
         part = self.part(self.left)
         removals = [each._replace(was_tried=True) for each in part.removals]
-        return Piece(self.key[0], part._replace(removals=removals), self.work, is_retry=True)
+        again = Piece(self.key[0], part._replace(removals=removals), self.work, is_retry=True)
+        again.needs = self.needs
+        return again
+
+    def apart(self, needs: dict[str, Apart]) -> Piece | None:
+        """Returns a piece of those of its sources that need a worker of their own, if there are some."""
+        part = self.part(self.left.intersection(needs) - {""})
+        if not part.stale:
+            return None
+        piece = Piece(self.key[0], part, sum(each.work for each in part.stale), is_retry=self.is_retry)
+        piece.needs = needs
+        return piece
 
     def dealt(self, levels: int) -> Dealt:
         """Returns what is sent to a lane, where this many levels are wanted."""
@@ -67,7 +83,7 @@ class Piece:
         more = None
         if others or step.changes_more or step.obstacle:
             more = step._replace(stale=others, records=[], note=None, part=None)
-        return Dealt(*self.key, missing, more)
+        return Dealt(*self.key, missing, more, self.needs)
 
 
 def pieces_of(number: int, step: Step) -> Iterator[Piece]:

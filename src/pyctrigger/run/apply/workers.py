@@ -13,15 +13,15 @@ from ..scope.request import Running
 
 if TYPE_CHECKING:
     from ...workers.allowance import Allowance
-    from ...workers.pool import Pool
+    from ...workers.pool import Part, Pool
 
 
 class Workers:
     """Starts workers within the limits of the configuration and the request. Use it as a context manager.
 
     They compile for the trees of one owner only: a source that takes a worker over must not affect another owner's
-    bytecode. If `proves`, it is one worker with another program, which checks bytecode that has no record; in a lane it
-    is one that leaves apart what needs another, and what is slow: all slow sources of a run have a time together.
+    bytecode. If `proves`, it is one worker with another program, which checks bytecode that has no record. In a lane it
+    is one that does its `part`, and leaves what is slow: all slow sources of a run have a time together.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class Workers:
         wanted: Wanted,
         *,
         proves: bool = False,
-        in_lane: bool = False,
+        part: Part | None = None,
     ) -> None:
-        self._in_lane = in_lane
+        self._part = part
         self._interpreter = interpreter
         self._settings = settings
         self._running = running
@@ -61,7 +61,7 @@ class Workers:
 
     def _open(self) -> Pool:
         from ...workers.allowance import SLOW, Allowance, Limits
-        from ...workers.pool import Pool
+        from ...workers.pool import Part, Pool
 
         settings, running = self._settings, self._running
         timeout = settings.file_timeout * (SLOW if self._in_lane else 1)
@@ -76,8 +76,12 @@ class Workers:
             program="compare" if self._proves else "compile",
             leases=lock_directory() if is_root() and not running.stateless else None,
             allowance=self._allowance,
-            apart=not self._in_lane,
+            part=self._part or Part.WHOLE,
         )
+
+    @property
+    def _in_lane(self) -> bool:
+        return self._part is not None
 
     @property
     def count(self) -> int:
@@ -88,6 +92,6 @@ class Workers:
         jobs = self._settings.jobs if running.jobs is None else running.jobs
         return 1 if self._proves or self._in_lane else worker_count(jobs)
 
-    def of_a_lane(self) -> Workers:
-        """Returns those of a lane, which starts none before it has work."""
-        return Workers(self._interpreter, self._settings, self._running, self._wanted, in_lane=True)
+    def of_a_lane(self, part: Part) -> Workers:
+        """Returns those of a lane that does a part of the work; it starts none before it has some."""
+        return Workers(self._interpreter, self._settings, self._running, self._wanted, part=part)

@@ -7,6 +7,7 @@ import errno
 import os
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ...outcome.observer import Observer
 from ...outcome.outcome import Failure, Finding, Link, Tally
@@ -18,6 +19,9 @@ from ...tree.source import SourceRefused
 from ..scope.sites import reason_to_refuse
 from .knowledge import Knowledge
 from .steps import Removal, Stale, Step
+
+if TYPE_CHECKING:
+    from ...workers.pool import Apart
 
 
 class _ReadOnly:
@@ -115,8 +119,11 @@ class Results:
     def finish(self, place: Place, *names: str) -> None:
         """Note that nothing more is to be done for these sources, or, for an empty name, for the directory itself."""
 
-    def set_apart(self, place: Place, stale: Stale) -> None:
+    def set_apart(self, place: Place, stale: Stale, need: Apart) -> None:
         """Note that a source needs a worker of its own, which isn't to be had here."""
+
+    def leave_slow(self, place: Place, stale: Stale) -> None:
+        """Note that a source needs more time than there is here."""
 
     # -- places that can't be written ----------------------------------------------------------------------------
 

@@ -13,12 +13,14 @@ import pytest
 from pyctrigger.errors import InterpreterError, ShortageError
 from pyctrigger.outcome.outcome import Tally
 from pyctrigger.run.apply.lane import Outcome
-from pyctrigger.run.apply.lanes import Lanes, _Lane
-from pyctrigger.run.apply.pieces import Dealt, pieces_of
+from pyctrigger.run.apply.lanes import Lanes, _Crew, _Lane
+from pyctrigger.run.apply.pieces import Dealt, Key, pieces_of
 from pyctrigger.run.plan.steps import Removal, Stale, Step, all_missing
 from pyctrigger.run.scope.forked import DeathError
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
+from pyctrigger.workers.pool import Apart
+from pyctrigger.workers.wire import Setup
 from unit.run.apply.test_execution import execution_of
 
 if TYPE_CHECKING:
@@ -89,14 +91,22 @@ def test_another_try_is_only_about_what_is_left() -> None:
 # -- dealing ---------------------------------------------------------------------------------------------------------
 
 
+#: What sources need, by name, and those that are slow.
+Lefts = tuple[dict[str, Apart], set[str]]
+
+
 class Script:
     """The child of a lane, in this process: it does what it is dealt, or ends over it."""
 
-    def __init__(self, play: Callable[[list[Dealt]], None], log: list[list[str]]) -> None:
+    def __init__(
+        self, play: Callable[[list[Dealt]], None], log: list[list[str]], lefts: Lefts, *, is_special: bool
+    ) -> None:
         self.channel, self._far = socket.socketpair()
         self._far.setblocking(False)
         self._far.send(b"x")  # there is always something to hear
         self._play, self._log = play, log
+        self._special, self._slow = lefts
+        self._is_special = is_special
 
     def receive(self) -> list[tuple[Any, ...]]:
         """What it says of all that was sent to it."""
@@ -111,10 +121,19 @@ class Script:
             self._play(dealt)
         except (InterpreterError, ShortageError) as error:
             return [("error", error)]
-        done: dict[tuple[int, str], list[str]] = {}
+        done: dict[Key, list[str]] = {}
+        apart: dict[Key, dict[str, Apart]] = {}
+        slow: dict[Key, list[str]] = {}
         for each in dealt:
-            done.setdefault((each.number, each.relative), []).extend(["", *(name for name, _ in each.missing)])
-        return [("did", Outcome(Tally(), [], {}, [], set(), {}, {}, done, {}, is_idle=not dealt))]
+            key = each.number, each.relative
+            for name in ["", *(name for name, _ in each.missing)]:
+                if name in self._special and not self._is_special:
+                    apart.setdefault(key, {})[name] = self._special[name]
+                elif name in self._slow:
+                    slow.setdefault(key, []).append(name)
+                else:
+                    done.setdefault(key, []).append(name)
+        return [("did", Outcome(Tally(), [], {}, [], set(), {}, {}, done, apart, slow, is_idle=not dealt))]
 
     def says_more(self, seconds: float) -> bool:
         """Nothing that matters."""
@@ -140,14 +159,18 @@ class Stage(Lanes):
         workers: Any = None
         super().__init__(count, [layout], execution, workers, [])
         self.play, self.log, self.most = play, list[list[str]](), most
+        self.special_log: list[list[str]] = []
+        self.lefts: Lefts = {}, set()
 
-    def _start(self) -> None:
+    def _start(self, crew: _Crew) -> None:
         self.most -= 1
         if self.most < 0:
-            self._count = len(self._lanes)
+            crew.count = len(crew.lanes)
         else:
-            child: Any = Script(self.play, self.log)
-            self._lanes.append(_Lane(child))
+            is_special = crew is self._special
+            log = self.special_log if is_special else self.log
+            child: Any = Script(self.play, log, self.lefts, is_special=is_special)
+            crew.lanes.append(_Lane(crew, child))
 
     def do(self, *steps: Step) -> list[tuple[str, str]]:
         """Make these changes. Returns the failures."""
@@ -250,3 +273,53 @@ def test_lanes_that_end_without_work_are_not_started_for_ever(layout: Layout) ->
     assert [] == stage.do(*STEPS)
     assert 6 == sum(map(len, stage.log))
     assert stage.most >= 99 - 5 - 3
+
+
+# -- what needs a worker of its own, or more time ------------------------------------------------------------------
+
+FORKS, RETRY = Apart(Setup(forks=True), is_retry=False), Apart(Setup(), is_retry=True)
+
+
+def test_one_lane_does_for_all_what_needs_a_worker_of_its_own(layout: Layout) -> None:
+    """As soon as it is known, with what is known; the host does what is slow, and nothing else."""
+    seen: list[dict[str, Apart]] = []
+    stage = Stage(2, layout, lambda dealt: seen.extend(each.needs for each in dealt if each.needs))
+    stage.lefts = {"m0": FORKS, "m2": RETRY}, {"m1"}
+
+    assert [] == stage.do(step_of("d1", 5, 6, 7), step_of("d2", 8), step_of("d3", 1, 2))
+
+    assert ["d1", "d2", "d3"] == sorted(name for dealt in stage.special_log for name in dealt)
+    assert [{"m0": FORKS}, {"m0": FORKS}, {"m0": FORKS, "m2": RETRY}] == sorted(seen, key=len)
+    assert [("d1", ["m1"]), ("d3", ["m1"])] == sorted(
+        (step.relative, [each.name for each in step.stale]) for _, step in stage.apart
+    )
+
+
+#: How often the lane for it ends over d3, how many lanes may be started, the failures, and what is left to the host.
+SPECIAL_ENDS: dict[str, tuple[int, int, list[tuple[str, str]], list[str]]] = {
+    "never": (0, 99, [], []),
+    "once": (1, 99, [], []),
+    "twice": (2, 99, [("d3/m0", REASON)], []),
+    "never started": (0, 2, [], ["d1", "d3"]),
+}
+
+
+@pytest.mark.parametrize("case", SPECIAL_ENDS)
+def test_if_that_lane_ends_its_work_is_done_by_another(layout: Layout, case: str) -> None:
+    """It keeps what is known of it; without such a lane the host does it."""
+    times, most, failures, left = SPECIAL_ENDS[case]
+    seen: list[dict[str, Apart]] = []
+
+    def play(dealt: list[Dealt]) -> None:
+        needs = {each.relative: each.needs for each in dealt if each.needs}
+        seen.extend(needs.values())
+        deadly(dealt if "d3" in needs else [])
+
+    deadly = Deadly(times, "d3")
+    stage = Stage(2, layout, play, most)
+    stage.lefts = {"m0": FORKS}, set()
+
+    assert failures == stage.do(step_of("d1", 5), step_of("d3", 6))
+    assert left == sorted(step.relative for _, step in stage.apart)
+    assert all(needs == {"m0": FORKS} for needs in seen)
+    assert (0 if left else 2) <= len(seen)
