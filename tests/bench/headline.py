@@ -15,6 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
+from floor import floor
 from glance import fill
 from lanes import ceiling, parent_and_lane, standing_in, watch
 from peers import BARE_LOOP, WORKERS, clean, remove_bytecode, sources, uv_seconds
@@ -150,13 +151,22 @@ def _cold(bench: Bench, corpus: str, rounds: int) -> Iterator[Row | Serial]:
     single = bench._replace(tree=bench.scratch / f"single-{corpus}")
     grow(single.tree, small_sources(bench.tree), 1)
     one = single.ours("run", "--jobs", str(WORKERS), state=f"single-{corpus}")
-    ours, loop, uv, start = in_turn(
-        rounds, clean(bench, command), clean(bench, bare), lambda: Sample(uv_seconds(bench)), clean(single, one)
+    needed = floor(os.path.realpath(sys.executable), bench.target, str(bench.tree))
+    ours, loop, least, uv, start = in_turn(
+        rounds,
+        clean(bench, command),
+        clean(bench, bare),
+        clean(bench, needed),
+        lambda: Sample(uv_seconds(bench)),
+        clean(single, one),
     )
     theirs = {"bare loop": loop, "uv": uv}
     for tree, peer, of, limit in COLD:
         if tree == corpus:
             yield ratio(f"{corpus}: cold", peer, [ours, theirs[peer]], limit, of)
+    for of in ("seconds", "processor"):
+        yield ratio(f"{corpus}: cold, only what the promises need", "bare loop", [least, loop], None, of)
+        yield ratio(f"{corpus}: cold", "only what the promises need", [ours, least], None, of)
     yield from _parent(bench, corpus, ours, start)
 
 
@@ -304,10 +314,12 @@ def _pypy(bench: Bench, _corpus: str, rounds: int) -> Iterator[Row]:
     own = bench._replace(target=pypy, tree=bench.scratch / "pypy")
     found = sources(bench.tree)
     grow(own.tree, found[:: len(found) // FEW], FEW)
-    ours = own.ours("run", "--jobs", str(WORKERS), state="pypy-state")
-    pair = in_turn(max(1, rounds - 1), clean(own, ours), clean(own, [pypy, compiler, "-q", str(own.tree)]))
-    for of in ("seconds", "processor"):
-        yield ratio(f"PyPy, {FEW:,} sources: cold", "pypy3compile", pair, 1.1, of)
+    peer = clean(own, [pypy, compiler, "-q", str(own.tree)])
+    for jobs in (WORKERS, 1):
+        ours = own.ours("run", "--jobs", str(jobs), state="pypy-state")
+        pair = in_turn(max(1, rounds - 1), clean(own, ours), peer)
+        for of in ("seconds", "processor"):
+            yield ratio(f"PyPy, {FEW:,} sources: cold, --jobs {jobs}", "pypy3compile", pair, 1.1, of)
 
 
 def _always(command: list[str]) -> Side:
