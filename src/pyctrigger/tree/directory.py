@@ -87,7 +87,7 @@ class Tree:
 
     def describe(self, relative: str, name: str = "") -> str:
         """Returns the full path of an entry of this tree, as the target sees it."""
-        return "/".join(part for part in (self.path.rstrip("/"), relative, name) if part)
+        return "/".join(filter(None, (self.path.rstrip("/"), relative, name)))
 
     def directory(self, relative: str) -> int:
         """Returns a descriptor of a directory, by its path relative to the tree; "" is the tree itself.

@@ -71,9 +71,12 @@ class Layout:
             self._ways = directory, (*self._above, *_ways_inside(self.sources, directory, ""))
         return self._ways[1]
 
-    def nearest(self, relative: str) -> Opened:
-        """Returns the directory of the pycs of `relative`, or the nearest one above it that can be opened."""
-        return self.pycs.nearest(self.pycache(relative))
+    def nearest(self, relative: str, *, is_bare: bool = False) -> Opened:
+        """Returns the directory of the pycs of `relative`, or the nearest one above it that can be opened.
+
+        If `is_bare`, the directory has been listed, and has no `__pycache__`.
+        """
+        return self.pycs.nearest(relative if is_bare else self.pycache(relative))
 
     def is_read_only(self, relative: str) -> bool:
         """Whether the pycs of the directory `relative` are on a file system that is mounted read-only.

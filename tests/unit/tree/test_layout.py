@@ -189,6 +189,17 @@ def test_a_source_is_read_as_the_owner_of_its_pycs(top: Path, monkeypatch: pytes
 # -- whether they can be written --------------------------------------------------------------------------------------
 
 
+def test_where_a_pycache_would_be_made(top: Path, plain: Layout) -> None:
+    """The nearest directory that is there; where a listing has shown that there is no `__pycache__`, it isn't tried."""
+    (top / "a/__pycache__").mkdir(exist_ok=True)
+
+    def nearest(*, is_bare: bool) -> os.stat_result:
+        return os.fstat(plain.nearest("a", is_bare=is_bare).descriptor)
+
+    assert os.path.samestat((top / "a/__pycache__").stat(), nearest(is_bare=False))
+    assert os.path.samestat((top / "a").stat(), nearest(is_bare=True))
+
+
 def test_the_uppermost_directory_that_is_read_only(plain: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the same mount; the nearest one that is there is asked."""
     closed = {"a", "a/b", "a/b/__pycache__", "a/__pycache__"}

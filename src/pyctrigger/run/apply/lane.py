@@ -123,7 +123,7 @@ class LaneResults(Results):
         self._left.add((id(layout), relative))
         self._tell("leave", layout, relative, sources)
 
-    def may_write(self, layout: Layout, relative: str, sources: int = 0) -> bool:
+    def may_write(self, layout: Layout, relative: str, sources: int = 0, *, is_bare: bool = False) -> bool:
         """Whether the pycs of a directory can be written, as far as a look shows."""
         may = layout.may_write(relative) and not layout.is_read_only(relative)
         if not may:

@@ -75,8 +75,9 @@ class Piece:
     def dealt(self, levels: int) -> Dealt:
         """Returns what is sent to a lane, where this many levels are wanted."""
         step, missing, others = self.step, [], []
+        all_of_them = [Verdict.MISSING] * levels
         for each in step.stale:
-            if len(each.levels) == levels and all(state.verdict is Verdict.MISSING for state in each.levels):
+            if [state.verdict for state in each.levels] == all_of_them:
                 missing.append((each.name, each.size))
             else:
                 others.append(each)

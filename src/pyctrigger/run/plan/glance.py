@@ -190,17 +190,14 @@ class Notes:
         if len(seen) > PACKED.size:
             self._enter(self._layout.pycache(relative), seen[PACKED.size :])
 
-    def directory(self, relative: str) -> None:
-        """A directory is about to be listed."""
-        above, _, name = relative.rpartition("/")
-        try:
-            sources = self._layout.sources
-            status = sources.lstat(above, name) if relative else os.fstat(sources.directory(""))
-        except OSError:
-            self._take(relative or TOP, None)
-        else:
-            self._is_there |= stat.S_ISDIR(status.st_mode)
-            self._take(relative or TOP, status)
+    def directory(self, relative: str, status: os.stat_result | None) -> None:
+        """A directory with this status is about to be listed; None if it can't be opened."""
+        if status is None:
+            above, _, name = relative.rpartition("/")
+            with contextlib.suppress(OSError):
+                status = self._layout.sources.lstat(above, name)
+        self._is_there |= status is not None and stat.S_ISDIR(status.st_mode)
+        self._take(relative or TOP, status)
 
     def pycache(self, relative: str, descriptor: int | None) -> None:
         """The directory of its pycs is about to be listed, or isn't there."""
@@ -218,7 +215,8 @@ class Notes:
         """A step of the plan for this part."""
         if not step.is_needed:
             return
-        self._owned += (self._layout.describe_pyc(step.relative, pyc) for pyc, _ in step.owned)
+        if step.owned:
+            self._owned += (self._layout.describe_pyc(step.relative, pyc) for pyc, _ in step.owned)
         if not (step.would_change or step.refused or step.unexamined or step.forbidden):
             return  # what is left is reported once, and stays as it is
         if self.again:

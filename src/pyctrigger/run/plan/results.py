@@ -131,9 +131,9 @@ class Results:
         """Whether the file system of a directory's pycs is writable, as far as is known."""
         return self._can_write(layout, relative, layout.nearest(relative))
 
-    def may_write(self, layout: Layout, relative: str, sources: int = 0) -> bool:
+    def may_write(self, layout: Layout, relative: str, sources: int = 0, *, is_bare: bool = False) -> bool:
         """Whether it is, and this account may write there; if not, this many sources are left."""
-        nearest = layout.nearest(relative)
+        nearest = layout.nearest(relative, is_bare=is_bare)
         if not self._can_write(layout, relative, nearest):
             if sources:
                 self.leave(layout, relative, sources)

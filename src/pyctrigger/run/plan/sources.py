@@ -41,6 +41,9 @@ class SourceJudge:
         self.pycs = Judge(site.layout, site.wanted, site.knowledge)
         #: How many there are, how many are fresh, and, if that is measured, how many bytes they have.
         self.sources = self.fresh = self.bytes = 0
+        self._manifest = site.knowledge.manifest
+        #: What every source without a pyc is missing.
+        self._suffixes = site.wanted.suffixes if site.wanted.create_missing else []
         #: Whether any in the last directory needs something; the path of that, and whether it has pycs.
         self.has_stale = self._has_pycs = False
         self._directory = ""
@@ -53,26 +56,37 @@ class SourceJudge:
         Returns the step, to be continued; of a large directory, earlier ones are yielded.
         """
         self.has_stale, self._has_pycs = False, bool(names)
-        self._directory = self._layout.describe_source(step.relative)
-        suffixes = self._wanted.suffixes if self._wanted.create_missing else ()
+        self._directory = ""
         sources = sorted([*listing.sources, *listing.links]) if listing.links else listing.sources
         for start in range(0, len(sources) or 1, AT_ONCE):
             if start and step.says_something:
                 yield step
                 step = step.rest()
             found = self._statuses(step, listing, sources[start : start + AT_ONCE])
-            self.pycs.enter(step.relative, names, listing.links)
             self.sources += len(found)
+            if not names and self._are_all_missing(sources[start : start + AT_ONCE]):
+                missing = [Stale.of(name, status, all_missing(name, self._suffixes)) for name, status in found]
+                self.has_stale |= bool(missing)
+                step.stale.extend(missing)
+                continue
+            self.pycs.enter(step.relative, names, listing.links)
+            self._directory = self._directory or self._layout.describe_source(step.relative)
             for name, status in found:
                 if (self._excluded or self._is_library) and (reason := self._reason_to_exclude(step.relative, name)):
                     step.skipped.append((name, reason))
                     continue
-                states = self.pycs.states(name, status) if names else all_missing(name, suffixes)
+                states = self.pycs.states(name, status) if names else all_missing(name, self._suffixes)
                 self._decide(step, name, status, states)
             step.records.extend(self.pycs.records)
             if snapshot:
                 snapshot.add([status for _, status in found], self.pycs.proven, len(self._wanted.levels))
         return step
+
+    def _are_all_missing(self, names: list[str]) -> bool:
+        """Whether the pycs of all these sources are to be written, if there is none: nothing depends on their names."""
+        if not self._suffixes or self._excluded or self._is_library or not self._wanted.header.has_modes:
+            return False
+        return max(map(len, names), default=0) <= _SHORT_NAME and not self._manifest.uncompilable
 
     def links_elsewhere(self, relative: str, names: list[str]) -> Iterator[tuple[str, str]]:
         """Yields links to directories with sources outside of the scope, not reported before, and their targets."""
@@ -97,7 +111,7 @@ class SourceJudge:
                     links.append(name)
                     continue
                 try:
-                    found.append((name, os.stat(name, dir_fd=directory, follow_symlinks=False)))
+                    found.append((name, os.lstat(name, dir_fd=directory)))
                 except FileNotFoundError:
                     listing.names.discard(name)
         if self._measures:

@@ -158,15 +158,17 @@ class Step(NamedTuple):
     """What was proven about it, for the next run."""
     part: SeenPart | None = None
     """The part of the site directory that ends with this step."""
+    is_bare: bool = False
+    """Whether it has no `__pycache__`."""
 
     @classmethod
-    def of(cls, relative: str) -> Step:
+    def of(cls, relative: str, *, is_bare: bool = False) -> Step:
         """Returns an empty step."""
-        return cls(relative, [], [], [], [], [], [], [], [])
+        return cls(relative, [], [], [], [], [], [], [], [], is_bare=is_bare)
 
     def rest(self) -> Step:
         """Returns the next step about the same directory, empty."""
-        return self.of(self.relative)._replace(obstacle=self.obstacle, goes_on=True)
+        return self.of(self.relative, is_bare=self.is_bare)._replace(obstacle=self.obstacle, goes_on=True)
 
     def joined(self, rest: Step) -> Step:
         """Returns this and a later step about the same directory as one."""

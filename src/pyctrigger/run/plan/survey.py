@@ -90,7 +90,9 @@ class Survey:
                 self.knowledge.learn(layout, step)
                 self._learn_part(layout, step)
                 results.note(layout, step, self.knowledge)
-                if step.would_change and results.may_write(layout, step.place, len(step.stale)):
+                if not step.would_change:
+                    continue
+                if results.may_write(layout, step.place, len(step.stale), is_bare=step.is_bare):
                     yield layout, step
             tally.counts.fresh += self.totals.get(site.path, Totals()).fresh
 

@@ -35,10 +35,13 @@ class UnchangedFinder:
         self._base = key_of(self._tree.path)
         self._suffixes = [suffix for _, suffix in wanted.suffixes]
         self._terms = repr((wanted.terms, site.is_library))
+        #: The last directory that was looked up, with its key and its note.
+        self._before: tuple[str | None, bytes, UnchangedDirectory | None] = (None, b"", None)
 
     def find(self, relative: str) -> tuple[list[str], int] | None:
         """Returns the subdirectories of an unchanged directory, and the number of its sources, all fresh; or None."""
-        unchanged = self._known.of(self._key(relative))
+        self._before = relative, *self._noted(relative)
+        unchanged = self._before[2]
         if unchanged is None or unchanged.terms != self._terms:
             return None
         sources = os.fsdecode(unchanged.sources).split("/") if unchanged.sources else []
@@ -86,8 +89,8 @@ class UnchangedFinder:
         """Returns what was proven about a directory; `snapshot` is None if it needs something now or will later."""
         if self._notes and self._notes.again:
             return None  # what was just written is too young to prove anything
-        key = self._key(relative)
-        before = self._known.of(key)
+        is_last = relative == self._before[0]
+        key, before = self._before[1:] if is_last else self._noted(relative)
         seen = snapshot.packed(listing) if snapshot is not None else None
         if before is None and seen is None:
             return None
@@ -99,8 +102,10 @@ class UnchangedFinder:
             unchanged = UnchangedDirectory(self._terms, b"/".join(below), names, seen)
         return DirectoryNote(key, unchanged, tuple(gone))
 
-    def _key(self, relative: str) -> bytes:
-        return self._base + os.fsencode(relative).replace(b"/", b"\0") + b"\0" if relative else self._base
+    def _noted(self, relative: str) -> tuple[bytes, UnchangedDirectory | None]:
+        """Returns the key of a directory, and its note."""
+        key = self._base + os.fsencode(relative).replace(b"/", b"\0") + b"\0" if relative else self._base
+        return key, self._known.of(key)
 
 
 def _have_identities(directory: int, names: Iterable[str], expected: Iterator[tuple[int, ...]]) -> bool:

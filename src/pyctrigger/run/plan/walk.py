@@ -36,6 +36,7 @@ class Planner:
         self._site = site
         self._layout, self._wanted, self._notes = site.layout, site.wanted, site.notes
         self._sources = SourceJudge(site)
+        self._judges_sources = site.wanted.judges_sources
         self._finder = RemovalFinder(site)
         self._unchanged: UnchangedFinder | None = None
         self._unchanged_sources = 0
@@ -123,9 +124,8 @@ class Planner:
 
     def _examined(self, relative: str, *, deep: bool) -> Generator[Step, None, Seen | None]:
         """Yields the steps for one directory. Returns what is in it, or None if it can't be examined."""
-        problem = Step.of(relative)
         if relative.count("/") + 1 >= _DEEPEST:
-            yield problem._replace(unexamined=f"more than {_DEEPEST} directories deep")
+            yield Step.of(relative)._replace(unexamined=f"more than {_DEEPEST} directories deep")
             return None
         try:
             return (yield from self._look(relative))
@@ -136,9 +136,9 @@ class Planner:
             account = layout.pycs.account_at(layout.pycache(relative)) or layout.sources.account_at(relative)
             places = layout.describe_source(relative), layout.describe_pyc(relative)
             if reason := reason_to_refuse(account, error, *places):
-                yield problem._replace(forbidden=reason)
+                yield Step.of(relative)._replace(forbidden=reason)
             elif error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
-                yield problem._replace(unexamined=error.strerror or str(error))
+                yield Step.of(relative)._replace(unexamined=error.strerror or str(error))
         return None  # it is gone, or was never a directory
 
     def _leave_to_others(self, relative: str, *, deep: bool) -> None:
@@ -183,9 +183,10 @@ class Planner:
 
     def _look(self, relative: str) -> Generator[Step, None, Seen]:
         """Yields what one directory needs. Returns what is in it. Raises OSError."""
+        status = self._status(relative) if self._notes or self._unchanged else None
         if self._notes:
-            self._notes.directory(relative)
-        snapshot = Snapshot(os.fstat(self._layout.sources.directory(relative))) if self._unchanged else None
+            self._notes.directory(relative, status)
+        snapshot = Snapshot(status) if self._unchanged and status else None
         listing = self._list(relative)
         if self.looked and listing:
             self._seen += len(listing.sources)
@@ -196,10 +197,11 @@ class Planner:
             self._leave_to_others(relative, deep=False)
             return Seen(listing, None, 0, keeps_pycache=True)
         has_stale = False
-        if listing and self._wanted.judges_sources:
+        if listing and self._judges_sources:
             step = yield from self._sources.judge(step, listing, pycs.entries if pycs else {}, snapshot)
             has_stale = self._sources.has_stale
-            step.links.extend(self._sources.links_elsewhere(relative, listing.linked))
+            if listing.linked:
+                step.links.extend(self._sources.links_elsewhere(relative, listing.linked))
         removals = self._finder.removals(relative, listing.names if listing else set(), pycs.names if pycs else {})
         # A directory that is passed over as unchanged wouldn't have its unwanted levels reported.
         snapshot = None if self._finder.waits or self._finder.unwanted else snapshot
@@ -225,6 +227,13 @@ class Planner:
             yield step
         return Seen(listing, pycs, len(removals), has_stale or step.obstacle is not None)
 
+    def _status(self, relative: str) -> os.stat_result | None:
+        """Returns the status of a directory that is about to be listed; None if listing it will show what is wrong."""
+        try:
+            return os.fstat(self._layout.sources.directory(relative))
+        except OSError:
+            return None
+
     def _statuses(self, relative: str, pycs: PycListing) -> Iterator[os.stat_result]:
         """Yields the statuses of the pycs of the wanted cache tag and levels."""
         for name, regular in pycs.names.items():
@@ -236,9 +245,9 @@ class Planner:
         self, relative: str, listing: SourceListing | None, snapshot: Snapshot | None
     ) -> tuple[Step, PycListing | None]:
         """Returns a step with what is wrong with the directory of pycs itself, and its listing. Raises OSError."""
-        step = Step.of(relative)
         if not (self._layout.has_prefix or (listing and listing.has_pycache)):
-            return step, None
+            return Step.of(relative, is_bare=True), None
+        step = Step.of(relative)
         try:
             with self._layout.pycs.entered(self._layout.pycache(relative)) as descriptor:
                 if snapshot:

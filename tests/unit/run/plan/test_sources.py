@@ -254,7 +254,7 @@ def test_links_are_noted(top: Path) -> None:
         again = Notes(layout, time.time_ns())
         site = PlannedSite(layout, wanted(), knowledge_of(), notes=again)
         again.begin("p")
-        again.directory("p")
+        again.directory("p", (top / "p").stat())
         with layout.sources.entered("p") as directory:
             listing = list_sources(directory)
         for _ in SourceJudge(site).judge(Step.of("p"), listing, {}, None):
