@@ -92,8 +92,9 @@ def list_pycs(directory: int) -> PycListing:
     names, directories = {}, []
     with os.scandir(directory) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                directories.append(entry.name)
+            is_file = entry.is_file(follow_symlinks=False)
+            if is_file or not entry.is_dir(follow_symlinks=False):
+                names[entry.name] = is_file
             else:
-                names[entry.name] = entry.is_file(follow_symlinks=False)
+                directories.append(entry.name)
     return PycListing(names, directories)

@@ -73,7 +73,8 @@ class UnchangedDirectories:
 
     def write(self, database: Any) -> None:
         """Write the notes of this run, in the caller's transaction."""
-        database.executemany("delete from settled where directory = ?", ((key,) for key in self._noted))
+        changed = ((key,) for key, unchanged in self._noted.items() if unchanged is None)
+        database.executemany("delete from settled where directory = ?", changed)
         ranges = ((key, key[:-1] + b"\1") for key in self._gone)
         database.executemany("delete from settled where directory >= ? and directory < ?", ranges)
         database.executemany("insert or replace into settled values (?, ?, ?, ?, ?)", self._rows())
@@ -84,7 +85,8 @@ class UnchangedDirectories:
         self._pages.forget()
 
     def _rows(self) -> Iterator[tuple[Any, ...]]:
-        return ((key, *unchanged) for key, unchanged in self._noted.items() if unchanged is not None)
+        noted = sorted(self._noted.items())  # in the order of the table: SQLite comes to each of its pages once
+        return ((key, *unchanged) for key, unchanged in noted if unchanged is not None)
 
 
 def key_of(directory: str) -> bytes:

@@ -11,6 +11,8 @@ _FIRST_PAGE = 32
 _LARGEST_PAGE = 512
 #: Sorts after all keys: they begin with a path's first slash, or with the NUL that stands for it.
 _AFTER_ALL_KEYS: tuple[bytes, ...] = (b"\xff",)
+#: What a key consists of. A damaged row may contain anything.
+_KEYS = frozenset({bytes})
 
 
 class Pages:
@@ -44,4 +46,4 @@ class Pages:
         self._last = max(self._rows) if len(self._rows) == self._size else _AFTER_ALL_KEYS
 
     def _is_valid(self, row: tuple[Any, ...]) -> bool:
-        return all(isinstance(column, bytes) for column in row[: self._columns])
+        return _KEYS.issuperset(map(type, row[: self._columns]))

@@ -33,6 +33,8 @@ class PycRecords:
     def __init__(self, ask: Callable[..., list[Any]]) -> None:
         self._pages = Pages(ask, _PAGE, 2)
         self._unsaved: Noted = {}
+        #: The last directory that was asked about, and its name in the manifest.
+        self._directory = "", b""
         #: How much this run has noted since it saved.
         self.unsaved = 0
 
@@ -42,8 +44,10 @@ class PycRecords:
         if unsaved is not None and name in unsaved:
             row = unsaved[name]
         else:
-            row = self._pages.find(os.fsencode(directory), os.fsencode(name))
-        return None if row is None else Record._make(row)
+            if directory != self._directory[0]:
+                self._directory = directory, os.fsencode(directory)
+            row = self._pages.find(self._directory[1], os.fsencode(name))
+        return None if row is None else Record(*row)
 
     def note(self, directory: str, name: str, record: Record | None) -> None:
         """Record a pyc; None drops its record, if there is one."""
@@ -66,9 +70,9 @@ class PycRecords:
         """Write the records of this run, in the caller's transaction."""
         dropped: list[tuple[bytes, bytes]] = []
         kept: list[tuple[Any, ...]] = []
-        for directory, records in self._unsaved.items():
+        for directory, records in sorted(self._unsaved.items()):  # near the table's order: SQLite splits fewer pages
             encoded = os.fsencode(directory)
-            for name, record in records.items():
+            for name, record in sorted(records.items()):
                 if record is None:
                     dropped.append((encoded, os.fsencode(name)))
                 else:
