@@ -19,8 +19,8 @@ create table if not exists settled (
 ) without rowid;
 """
 _PAGE = "select directory, terms, below, sources, seen from settled where directory >= ? order by directory limit ?"
-#: Bytes. Once a run has noted that much, it leaves the rest of a larger tree to the next run.
-MOST_NOTED = 4 << 20
+#: Bytes of notes after which a run should save, and those that it holds at most if it can't.
+_MUCH, MOST_NOTED = 2 << 20, 4 << 20
 #: Directories for which a run saves although nothing else has changed. Examining fewer again takes less than saving.
 _MIN_WORTH_SAVING = 100
 
@@ -69,7 +69,12 @@ class UnchangedDirectories:
     @property
     def is_worth_saving(self) -> bool:
         """Whether there are enough new notes to be worth a transaction of their own."""
-        return len(self._noted) >= _MIN_WORTH_SAVING
+        return len(self._noted) >= _MIN_WORTH_SAVING or self.are_many
+
+    @property
+    def are_many(self) -> bool:
+        """Whether they should be saved before the run ends."""
+        return self._size >= _MUCH
 
     def write(self, database: Any) -> None:
         """Write the notes of this run, in the caller's transaction."""

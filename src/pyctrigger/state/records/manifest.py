@@ -194,9 +194,10 @@ class Manifest:
 
     def save_if_full(self) -> None:
         """Have the records of this run saved once they are many. Those that can't be saved are made again."""
-        if self.pycs.unsaved >= pycs.MOST_UNSAVED:
+        if self.pycs.unsaved >= pycs.MOST_UNSAVED or self.directories.are_many:
             self.when_full()
             self.pycs.saved()
+            self.directories.saved()
 
     def close(self) -> None:
         """Close the file."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyctrigger.state.quota import Quota, StateFullError
+from pyctrigger.state.records import directories, pycs
 from pyctrigger.state.records import manifest as module
-from pyctrigger.state.records import pycs
 from pyctrigger.state.records.directories import UnchangedDirectory, key_of
 from pyctrigger.state.records.manifest import Manifest, Uncompilable
 from pyctrigger.state.records.record import Record
@@ -167,6 +167,23 @@ def test_a_run_that_has_recorded_much_is_saved_on_the_way(
         manifest.pycs.note("/site", f"m{number}", record(number))
         manifest.save_if_full()
     assert (asked, left) == (counts, [number for number in range(6) if manifest.pycs.get("/site", f"m{number}")])
+    manifest.close()
+
+
+def test_many_notes_about_directories_are_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few directories there are; those that can't be saved aren't held any longer."""
+    monkeypatch.setattr(directories, "_MUCH", 20)
+    manifest = Manifest(str(tmp_path))
+    told: list[bool] = []
+    for works in (True, False):
+        manifest.when_full = manifest.save if works else lambda: None
+        for name in (b"\0a", b"\0b"):
+            manifest.directories.note(name + b"%d" % works, directories.UnchangedDirectory("", b"", b"m.py", b"seen"))
+            told.append(manifest.directories.are_many)
+            manifest.save_if_full()
+    assert [False, True] * 2 == told
+    found = [manifest.directories.of(name) is not None for name in (b"\0a1", b"\0b1", b"\0a0", b"\0b0")]
+    assert [True, True, False, False] == found
     manifest.close()
 
 
