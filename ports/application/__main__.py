@@ -64,9 +64,9 @@ def lacks_own_bytecode():
     """Whether this host has never run from here: Python was upgraded since the package was installed."""
     import os
 
-    from pyctrigger import version
+    import pyctrigger
 
-    return not os.path.exists(version.__spec__.cached) and os.access(os.path.dirname(version.__file__), os.W_OK)
+    return not os.path.exists(pyctrigger.__spec__.cached) and os.access(os.path.dirname(pyctrigger.__file__), os.W_OK)
 
 
 def keep_own_bytecode():

@@ -7,7 +7,6 @@ Sources: PEP 3147 (magic number, mtime), PEP 552 (flags, hash-based pycs), and `
 from __future__ import annotations
 
 import enum
-import struct
 
 from ..typed import NamedTuple
 
@@ -16,7 +15,7 @@ _HASH_BASED = 0b01
 _CHECK_SOURCE = 0b10
 _SHORT = 12
 _LONG = 16
-_LONG_TIMESTAMP = struct.Struct("<4sIII").pack
+_NO_FLAGS = bytes(4)
 
 
 class InvalidationMode(enum.Enum):
@@ -80,13 +79,13 @@ class HeaderFormat(NamedTuple):
 
     def timestamp(self, mtime: int, size: int) -> bytes:
         """Returns the header of a timestamp pyc. Both numbers are masked to 32 bits, as importlib does."""
-        if self.has_modes:
-            return _LONG_TIMESTAMP(self.magic_number, 0, mtime & _UINT32, size & _UINT32)
-        return struct.pack("<4sII", self.magic_number, mtime & _UINT32, size & _UINT32)
+        # Not by `struct`, which a hook with nothing to do would import for this alone.
+        numbers = (mtime & _UINT32).to_bytes(4, "little") + (size & _UINT32).to_bytes(4, "little")
+        return self.magic_number + (_NO_FLAGS + numbers if self.has_modes else numbers)
 
     def hashed(self, mode: InvalidationMode, source_hash: bytes) -> bytes:
         """Returns the header of a hash-based pyc. `source_hash` comes from the target's `_imp.source_hash`, 8 bytes."""
-        return struct.pack("<4sI8s", self.magic_number, mode.flags, source_hash)
+        return self.magic_number + mode.flags.to_bytes(4, "little") + source_hash
 
     def judge(self, found: bytes, mode: InvalidationMode, expected: bytes) -> Verdict:
         """Compare the first `size + 1` bytes of a pyc with the timestamp header that its source should have.
@@ -99,7 +98,7 @@ class HeaderFormat(NamedTuple):
         if found[:4] != self.magic_number:
             return Verdict.FOREIGN_MAGIC
         if self.has_modes:
-            (flags,) = struct.unpack_from("<I", found, 4)
+            flags = int.from_bytes(found[4:8], "little")
             if flags & ~(_HASH_BASED | _CHECK_SOURCE) or flags == _CHECK_SOURCE:
                 return Verdict.CORRUPT
             if flags != mode.flags:

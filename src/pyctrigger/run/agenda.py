@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from ..errors import InterpreterChangedError, InterpreterError, LockTimeoutError, PyctriggerError, UsageError
 from ..outcome.outcome import Tally
 from ..state.journal import Entry, union
-from ..tree.identity import ForeignPlaceError
 from ..typed import NamedTuple
 from .backlog import KEPT
 from .scope.paths import Units, merge_units, subtract_units
@@ -140,6 +139,7 @@ class Agenda:
             return {}
         if not self._workspace.parts.are_kept:
             return {}  # or it would look at everything each time
+        from ..tree.identity import ForeignPlaceError
         from .plan.glance import Overview
         from .plan.wanted import wanted_bytecode
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 from ..errors import InterpreterError, NoEnvironmentError, NoLibraryError, OutsideScopeError, PyctriggerError
 from ..interpreter.scope import own_directories
 from ..outcome.observer import Observer
 from ..outcome.report import Report
-from ..packages.ownership import Ownership
 from ..typed import TYPE_CHECKING
 from .backlog import KEPT, Unidentified, drop_gone
 from .scope.interpreters import find_interpreters, sharing
@@ -19,6 +19,7 @@ from .scope.stored import load_settings, open_known
 from .scope.target import Assignment, Target, display_names, find_target, keep_shared
 
 if TYPE_CHECKING:
+    from ..packages.ownership import Ownership
     from .recording import Recording
 
 
@@ -42,6 +43,18 @@ class Operation:
         self.unserved: list[tuple[Request, PyctriggerError]] = []
         self._recording: Recording | None = None
 
+    @cached_property
+    def ownership(self) -> Ownership:
+        """What packages own, on this system or in the root."""
+        from ..packages.ownership import Ownership  # a hook that touches nothing needs none
+
+        root, files = self.request.scope.root, None
+        if root is not None:
+            from .scope.root_files import files_of  # not for this system's own hooks
+
+            files = files_of(root)
+        return Ownership(files, self.observer.notice)
+
     @property
     def targets(self) -> list[Target]:
         """The targets of all assignments."""
@@ -52,7 +65,6 @@ class Operation:
         request, report, scope = self.request, self.report, self.request.scope
         self.store, self.probed = open_known(request, self.observer)
         self._began = time.time()
-        self.ownership = _ownership_in(scope.root, self.observer.notice)
         report.errors += [self._trouble] if self._trouble is not None else []
         drop_gone(request, self.store, self.probed, self.settings, self.observer)
         for each in divided(request, self.observer.notice, report.errors):
@@ -209,12 +221,3 @@ def _has_news(report: Report) -> bool:
     return bool(report.errors) or any(
         run.deferred or run.tally.counts.changes or run.tally.failures or run.tally.unexamined for run in report.runs
     )
-
-
-def _ownership_in(root: str | None, notice: Callable[[str], None]) -> Ownership:
-    """Returns what packages own, on this system or in a root."""
-    if root is None:
-        return Ownership(None, notice)
-    from .scope.root_files import files_of  # not for this system's own hooks
-
-    return Ownership(files_of(root), notice)

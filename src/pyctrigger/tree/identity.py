@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Iterator
 
-from ..namespaces import is_unmapped_group
 from ..typed import NamedTuple
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -124,6 +123,9 @@ def making_for(gid: int) -> Iterator[None]:
     one call in the block, on a name in an open directory that the account owns: there a group gives it no right that it
     doesn't have. Does nothing where we act as ourselves.
     """
+    # A hook makes no file. Whoever acts as an account has it already: `_prove_identity` imports it, too.
+    from ..namespaces import is_unmapped_group
+
     account = _process.current
     if account is None or account.gid == gid or is_unmapped_group(gid):
         yield
@@ -162,6 +164,8 @@ def make_directory(parent: int, name: str, mode: int, gid: int) -> None:
     Its name may lead to another directory a moment later, which a chmod or chown would give away. As root, a forked
     child makes it, since this process can't change its ids.
     """
+    from ..namespaces import is_unmapped_group  # as above
+
     if acts_as_other():
         with making_for(gid):
             os.mkdir(name, mode, dir_fd=parent)

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 
 from ...interpreter.scope import PACKAGE_DIRECTORIES
-from ...pyc.names import PYCACHE
 from ...typed import NamedTuple
 
 
@@ -136,6 +135,8 @@ def units_for(names: Iterable[str], *, whole: bool = False) -> list[Unit]:
     """What top-level names of a site directory mean; or the whole of it."""
     if whole:
         return [Unit("", deep=True)]
+    from ...pyc.names import PYCACHE  # a hook whose list is empty has no names
+
     # The modules directly in the site directory come along: it's one look, and pkg may not report them.
     return [Unit("", deep=False), *(Unit(name, deep=True) for name in sorted(names) if name and name != PYCACHE)]
 

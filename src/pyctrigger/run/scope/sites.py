@@ -10,12 +10,12 @@ from collections.abc import Container
 from ...errors import RefusedError
 from ...interpreter.scope import SiteDirectory
 from ...outcome.outcome import Failure
-from ...tree.identity import ForeignPlaceError, Identity, IdentityRefusedError, is_root
 from ...typed import TYPE_CHECKING
 from .request import Request
 from .target import Target
 
 if TYPE_CHECKING:
+    from ...tree.identity import ForeignPlaceError, Identity
     from ...tree.layout import Layout
 
 
@@ -27,12 +27,14 @@ class OpenSites(contextlib.ExitStack):
         self.target = target
         self._request = request
         self._layouts: list[tuple[SiteDirectory, Layout]] | None = None
+        #: Why others couldn't be opened.
         self._errors: dict[str, OSError] = {}
+        self._foreign: dict[str, ForeignPlaceError] = {}
 
     def close(self) -> None:
         """Close all descriptors. The next use opens what exists then."""
         super().close()
-        self._layouts, self._errors = None, {}
+        self._layouts, self._errors, self._foreign = None, {}, {}
 
     @property
     def layouts(self) -> list[tuple[SiteDirectory, Layout]]:
@@ -46,10 +48,14 @@ class OpenSites(contextlib.ExitStack):
 
     def _open(self) -> list[tuple[SiteDirectory, Layout]]:
         if self._layouts is None:
+            from ...tree.identity import ForeignPlaceError  # a hook whose list is empty opens nothing
+
             self._layouts = []
             for site in self.target.sites:
                 try:
                     self._layouts.append((site, self.enter_context(open_layout(site, self._request))))
+                except ForeignPlaceError as place:
+                    self._foreign[site.path] = place
                 except OSError as error:
                     self._errors[site.path] = error
         return self._layouts
@@ -62,14 +68,14 @@ class OpenSites(contextlib.ExitStack):
     def find_foreign(self) -> dict[str, ForeignPlaceError]:
         """Returns those that only a process acting as the account that owns the place can open, by their paths."""
         self._open()
-        return {path: error for path, error in self._errors.items() if isinstance(error, ForeignPlaceError)}
+        return self._foreign
 
     def find_closed(self, only: Container[str] | None) -> tuple[list[Failure], list[Failure]]:
         """Returns failures for those that can't be opened, and for those that refuse us; of `only` these paths."""
         self._open()
         unexamined, refused = [], []
         for path, error in self._errors.items():
-            if isinstance(error, ForeignPlaceError) or (only is not None and path not in only):
+            if only is not None and path not in only:
                 continue
             if reason := reason_to_refuse(None, error, path):
                 refused.append(Failure(path, "refused", reason))
@@ -80,7 +86,8 @@ class OpenSites(contextlib.ExitStack):
 
 def open_layout(site: SiteDirectory, request: Request) -> Layout:
     """Open a site directory, and the tree of its pycs if that is elsewhere. Raises OSError."""
-    from ...tree.directory import Tree  # a hook whose list is empty opens nothing
+    from ...tree.directory import Tree  # as above
+    from ...tree.identity import ForeignPlaceError, IdentityRefusedError
     from ...tree.layout import Layout
 
     scope = request.scope
@@ -118,6 +125,8 @@ def require_account_owns(target: Target, layout: Layout) -> None:
 
 def reason_to_refuse(account: Identity | None, error: OSError, *paths: str) -> str | None:
     """What keeps an account from its place, or us from a mount of its; None where an error is no refusal."""
+    from ...tree.identity import IdentityRefusedError, is_root
+
     if isinstance(error, IdentityRefusedError):
         return str(error.strerror)
     if error.errno not in (errno.EACCES, errno.EPERM):

@@ -19,7 +19,6 @@ from ...interpreter.scope import (
     standard_library,
 )
 from ...pyc.header import HeaderFormat, InvalidationMode
-from ...tree.identity import ForeignPlaceError
 from ...typed import NamedTuple
 from .config import Settings
 from .paths import Touched, Unit, touched, widen
@@ -167,6 +166,7 @@ def _whose_place(root: str | None, path: str) -> tuple[int | None, bool]:
     Raises OSError where nothing is done.
     """
     from ...tree.directory import open_way  # a hook whose list is empty needs nothing of the tree
+    from ...tree.identity import ForeignPlaceError
 
     try:
         opened = open_way(path, root)
@@ -247,6 +247,7 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
 
 def _make_prefix(prefix: str) -> None:
     from ...tree.directory import make_directories
+    from ...tree.identity import ForeignPlaceError
 
     try:
         make_directories(prefix)
