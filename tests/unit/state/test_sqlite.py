@@ -5,22 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+import pyctrigger
 from pyctrigger.state.sqlite import connect, database_error, has_sqlite, is_busy, is_damaged
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_python_without_sqlite_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """FreeBSD's has it in a package of its own."""
     assert (True, sqlite3.Error) == (has_sqlite(), database_error())
+    monkeypatch.setitem(sys.modules, "_sqlite3", None)
+    assert (True, sqlite3.Error) == (has_sqlite(), database_error())  # a Python may have its compiled part elsewhere
     monkeypatch.setitem(sys.modules, "sqlite3", None)
     assert (False, ImportError) == (has_sqlite(), database_error())
+
+
+def test_a_database_needs_no_dates() -> None:
+    """The rest of the module sqlite3 imports datetime, which takes a hook as long as the database itself."""
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1:]; from pyctrigger.state.sqlite import connect; connect(':memory:', 1)\n"
+        "print('_sqlite3' in sys.modules, {'sqlite3', 'datetime'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-I", "-S", "-c", program, str(Path(pyctrigger.__file__).parent.parent)]
+    assert "True set()\n" == subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
 
 
 def test_a_file_is_made_and_its_schema_not_trusted(tmp_path: Path) -> None:
