@@ -53,12 +53,10 @@ else:
             return cls(*values)
 
         def _replace(self, **named: Any) -> Any:
-            fields, values = self._fields, [*self]
-            for field, value in named.items():
-                if field not in fields:
-                    raise ValueError(f"Got unexpected field names: [{field!r}]")
-                values[fields.index(field)] = value
-            return _make_tuple(type(self), values)
+            replaced = _make_tuple(type(self), map(named.pop, self._fields, self))
+            if named:
+                raise ValueError(f"Got unexpected field names: {[*named]!r}")
+            return replaced
 
         def _asdict(self) -> dict[str, Any]:
             return dict(zip(self._fields, self))
