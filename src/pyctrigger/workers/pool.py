@@ -7,11 +7,12 @@ causes, so the source is retried once, alone in a new worker.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import partial
 from itertools import chain
@@ -29,6 +30,8 @@ from .worker import Job, Worker
 #: Limits for one worker's queue: long enough that it never idles, short enough that all finish at the same time.
 _MAX_JOBS = 256
 _MAX_BYTES = 1 << 19
+#: Bytes that a worker is given at once: choosing one for each small source would take longer than sending it.
+_PORTION = 1 << 13
 #: Bytes. If each worker has more than that queued, some 25 ms, another one is worth starting.
 _ENOUGH_BYTES = 1 << 17
 #: Workers in a row that may end without having work, before the interpreter is reported as broken.
@@ -140,15 +143,7 @@ class Pool:
         source = iter(jobs)
         exhausted = False
         while not self._allowance.is_used_up:
-            while not exhausted and (take := self._room()):
-                try:
-                    job = next(source)
-                except StopIteration:
-                    exhausted = True
-                    break
-                if job is None:
-                    break
-                take(job)
+            exhausted = exhausted or self._fill(source)
             self._assign_waiting()
             self._start_writing()
             if exhausted and not any(worker.jobs for worker in self._workers):
@@ -156,6 +151,24 @@ class Pool:
             time.sleep(self._pause())
             yield from self._poll_workers()
         yield from self._give_up_jobs(source)
+
+    def _fill(self, source: Iterator[Job | None]) -> bool:
+        """Give jobs to workers while there is room, and the next one is known. Returns whether there are no more."""
+        with contextlib.suppress(StopIteration):
+            while self._part is Part.APART and self._holds_little:
+                job = next(source)
+                if job is None:
+                    return False
+                self._waiting.append(job)
+            while self._part is not Part.APART and (worker := self._worker_with_room()):
+                enough = worker.outstanding + _PORTION
+                while worker.outstanding < enough and len(worker.jobs) < _MAX_JOBS:
+                    job = next(source)
+                    if job is None:
+                        return False
+                    worker.send(job)
+            return False
+        return True
 
     def _give_up_jobs(self, source: Iterator[Job | None]) -> Iterator[tuple[Job, Answer]]:
         """Yield UNTRIED, or SLOW, for all jobs without an answer, and for those still to come."""
@@ -178,20 +191,17 @@ class Pool:
         ((_, answer),) = self.map([job])
         return answer
 
-    def _room(self) -> Callable[[Job], None] | None:
-        """Returns what takes the next job, if there is room for one."""
+    @property
+    def _holds_little(self) -> bool:
+        """Whether more can be taken, for whatever worker."""
         special = [each for each in self._workers if each.setup != USUAL or _is_retrying(each)]
-        if len(self._waiting) + sum(len(each.jobs) for each in special) > _MAX_JOBS:
-            return None
-        if self._part is Part.APART:
-            has_room = sum(each.outstanding for each in self._workers) < _MAX_BYTES
-            return self._waiting.append if has_room else None
-        worker = self._worker_with_room()
-        return worker.send if worker else None
+        if self._part is Part.APART and sum(each.outstanding for each in self._workers) >= _MAX_BYTES:
+            return False
+        return len(self._waiting) + sum(len(each.jobs) for each in special) <= _MAX_JOBS
 
     def _worker_with_room(self) -> Worker | None:
         """Returns the worker for the next job, a new one if all others are busy, or None if there is no room."""
-        if any(job.is_retry or job.setup == USUAL for job in self._waiting):
+        if not self._holds_little or any(job.is_retry or job.setup == USUAL for job in self._waiting):
             return None
         usable = self._usable_workers()
         best = min(usable, key=_OUTSTANDING, default=None)
@@ -310,10 +320,14 @@ class Pool:
                     self.lacks.update(worker.handle_handshake(payload))
                     self._has_worked = True
                     continue
-                answer, worker.retiring = parse_reply(payload)
-                if isinstance(answer, Failed) and answer.kind == UNREADABLE:
-                    raise worker.unreadable_library()
-                yield from self._handle_answer(worker, answer)
+                reply, worker.retiring = parse_reply(payload)
+                if not isinstance(reply, Compiled):
+                    _require_possible(worker, reply)
+                spent = worker.busy_for
+                job = worker.answered()
+                answer = self._judge(worker, job, reply, spent)
+                if answer is not None:
+                    yield job, answer
         except EOFError:
             yield from self._handle_loss(worker)
         except (WireError, IndexError):
@@ -321,32 +335,29 @@ class Pool:
             worker.kill()
             yield from self._handle_loss(worker)
 
-    def _handle_answer(self, worker: Worker, answer: Reply) -> Iterator[tuple[Job, Answer]]:
-        if isinstance(answer, Setup) and any(has and needs for has, needs in zip(worker.setup, answer)):
-            raise WireError  # it forks, or has loaded the codec
-        spent = worker.busy_for
-        job = worker.answered()
+    def _judge(self, worker: Worker, job: Job, reply: Reply, spent: float) -> Answer | None:
+        """Returns the answer for a job that took so many seconds; None if it is done apart."""
         self._unexplained_ends[worker.setup != USUAL] = 0
-        if isinstance(answer, Setup):
-            job.setup = Setup(job.setup.forks or answer.forks, job.setup.codec or answer.codec)
-            yield from self._apart(job)
-            return
-        if isinstance(answer, Failed) and answer.kind == "memory" and not job.is_retry:
+        if isinstance(reply, Compiled):
+            if job.is_retry:
+                self._remove_worker(worker)
+            else:
+                microseconds = sum([level.microseconds for level in reply.levels])
+                self._pace.learn(job.size, microseconds)
+                # We may have read it late; and a worker may report too little.
+                spent = min(spent, max(microseconds * 1e-6, spent / _MAX_SLOWDOWN))
+        elif isinstance(reply, Setup):
+            job.setup = Setup(job.setup.forks or reply.forks, job.setup.codec or reply.codec)
+            return self._apart(job)
+        elif reply.kind == "memory" and not job.is_retry:
             job.is_retry = True
-            yield from self._apart(job)
-            return
-        if job.is_retry:
+            return self._apart(job)
+        elif job.is_retry:
             self._remove_worker(worker)
-            if isinstance(answer, Failed) and answer.kind == "memory":
-                yield job, _lost_to_memory(answer.name, worker.limits)
-                return
-        elif isinstance(answer, Compiled):
-            microseconds = sum(level.microseconds for level in answer.levels)
-            self._pace.learn(job.size, microseconds)
-            # We may have read it late; and a worker may report too little.
-            spent = min(spent, max(microseconds * 1e-6, spent / _MAX_SLOWDOWN))
+            if reply.kind == "memory":
+                return _lost_to_memory(reply.name, worker.limits)
         self._count_time(spent)
-        yield job, answer
+        return reply
 
     def _handle_loss(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:
         """Handle the end of a worker, and the jobs that it had."""
@@ -387,14 +398,16 @@ class Pool:
             yield culprit, Lost("crash", f"the compiler ended: {describe_death(returncode)}")
         else:
             culprit.is_retry = True
-            yield from self._apart(culprit)
+            answer = self._apart(culprit)
+            if answer is not None:
+                yield culprit, answer
 
-    def _apart(self, job: Job) -> Iterator[tuple[Job, Answer]]:
-        """Have a job done by a worker of its own."""
+    def _apart(self, job: Job) -> Answer | None:
+        """Have a job done by a worker of its own. Returns its answer where there is none."""
         if self._part is Part.USUAL:
-            yield job, Apart(job.setup, job.is_retry)
-        else:
-            self._waiting.append(job)
+            return Apart(job.setup, job.is_retry)
+        self._waiting.append(job)
+        return None
 
     def _unless_slow(self, answer: Lost) -> Lost:
         """Returns an answer, or SLOW where the job is tried elsewhere with all the time that there is."""
@@ -408,6 +421,15 @@ class Pool:
 def _lost_to_memory(message: str, limits: Limits) -> Lost:
     """Returns the answer for a source that took too much memory alone in a new worker."""
     return Lost("memory", message, limits.memory if is_memory_ours(limits) else 0)
+
+
+def _require_possible(worker: Worker, reply: Failed | Setup) -> None:
+    """Raise InterpreterError if a worker can't read its library, and WireError for a need that it meets itself."""
+    if isinstance(reply, Failed):
+        if reply.kind == UNREADABLE:
+            raise worker.unreadable_library()
+    elif any(has and needs for has, needs in zip(worker.setup, reply)):
+        raise WireError  # it forks, or has loaded the codec
 
 
 def _is_retrying(worker: Worker) -> bool:

@@ -20,6 +20,8 @@ from typing import NamedTuple, Union
 from ..buffers import Buffer
 
 _LENGTH = struct.Struct("<I").unpack_from
+_REQUEST, _LEVEL = struct.Struct("<IBBI").pack, struct.Struct("<BB8s").pack
+_COMPILED, _LEVEL_ANSWER = struct.Struct("<8sB").unpack_from, struct.Struct("<BII").unpack_from
 _READY = b"pyctrigger-worker-1"
 _WARM_UP, _LOAD, _COMPARE = 2, 4, 8
 _RETIRING = 0x80
@@ -103,6 +105,8 @@ class Ready(NamedTuple):
     """System calls for its limits that the system refused."""
 
 
+#: Bytes of a request's fields of fixed size.
+_REQUEST_SIZE = 6
 Frame = list[Buffer]
 """The bytes of a frame in pieces, so that a long source needn't be copied to put a few numbers before it."""
 
@@ -114,12 +118,11 @@ def request(
 
     The program `compare` only checks whether the hashes are that source's.
     """
-    head = struct.pack("<BBI", flags, len(levels), len(path))
-    for level, known in levels:
-        head += struct.pack("<BB8s", level, known is not None, known or b"")
-    sized = [piece for body in bodies for piece in (struct.pack("<I", len(body)), body)]
-    pieces = [head + path, *sized, source]
-    return [struct.pack("<I", sum(map(len, pieces))), *pieces]
+    head = b"".join([_LEVEL(level, known is not None, known or b"") for level, known in levels]) + path
+    rest = [piece for body in bodies for piece in (struct.pack("<I", len(body)), body)] if bodies else []
+    rest.append(source)
+    length = _REQUEST_SIZE + len(head) + sum(map(len, rest))
+    return [_REQUEST(length, flags, len(levels), len(path)) + head, *rest]
 
 
 def warm_up(source: bytes) -> Frame:
@@ -171,14 +174,14 @@ def parse_reply(payload: Buffer) -> tuple[Reply, bool]:
 
 
 def _parse_compiled(payload: Buffer) -> Compiled:
-    source_hash, count = struct.unpack_from("<8sB", payload, 1)
+    source_hash, count = _COMPILED(payload, 1)
     offset = 10
     levels: list[LevelAnswer] = []
     for _ in range(count):
-        state, microseconds, length = struct.unpack_from("<BII", payload, offset)
+        state, microseconds, length = _LEVEL_ANSWER(payload, offset)
         offset += 9
         body = payload[offset : offset + length]
-        if state not in (SAME, BODY, CHANGED, BROKEN, TWIN) or len(body) != length:
+        if state > TWIN or len(body) != length:
             raise WireError("a level is cut short")
         if state == TWIN and not any(level.state == BODY for level in levels):
             raise WireError("a twin without a level before it")

@@ -75,6 +75,7 @@ class Worker:
     ) -> None:
         self.interpreter = interpreter
         self.limits = limits
+        self._wall_timeout = limits.wall_timeout
         self.setup = setup
         self.jobs: deque[Job] = deque()
         self.outstanding = 0
@@ -131,7 +132,7 @@ class Worker:
     def send(self, job: Job) -> None:
         """Queue a job after those that the worker already has."""
         if not self.jobs and self.is_ready:
-            self.deadline = time.monotonic() + self.limits.wall_timeout
+            self.deadline = time.monotonic() + self._wall_timeout
         self.jobs.append(job)
         self.outstanding += job.size
         self._unsent += filter(None, job.request)  # an empty one would never be written
@@ -140,7 +141,7 @@ class Worker:
         """Remove and return the job of the answer just read: answers come in the order of the requests."""
         job = self.jobs.popleft()
         self.outstanding -= job.size
-        self.deadline = time.monotonic() + self.limits.wall_timeout
+        self.deadline = time.monotonic() + self._wall_timeout
         return job
 
     def events(self) -> dict[int, int]:
@@ -195,7 +196,7 @@ class Worker:
         self.is_ready = True
         if self._rights.leased >= 0:  # only now: its interpreter may be a script, which forks
             bound(_MAX_PROCESSES, pid=self._child.pid)
-        self.deadline = time.monotonic() + self.limits.wall_timeout
+        self.deadline = time.monotonic() + self._wall_timeout
         known = self.interpreter
         if (magic_number, cache_tag) != (known.magic_number, known.cache_tag):
             changed = f"magic number {magic_number.hex()}, it was {known.magic_number.hex()}"
@@ -232,7 +233,7 @@ class Worker:
     @property
     def busy_for(self) -> float:
         """Seconds since it started on its current request."""
-        return self.limits.wall_timeout - (self.deadline - time.monotonic())
+        return self._wall_timeout - (self.deadline - time.monotonic())
 
     def ran_out_of_time(self, returncode: int) -> bool:
         """Whether the CPU time limit of one source ended the worker.
