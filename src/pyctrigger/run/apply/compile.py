@@ -28,7 +28,7 @@ Task = tuple[Place, Stale]
 
 #: Sources that wait while larger ones after them are found; what is held is their names and status.
 _MOST_WAITING = 256
-#: Sources taken from the plan for each one that is given out, until so many wait.
+#: Sources taken from the plan at a time: for each one that is given out, and for as many once so many wait.
 _STEP = 8
 #: Sources that are held at most so that a watcher knows how many there are: some 50 MB of names and status.
 _MOST_COUNTED = 50_000
@@ -86,7 +86,8 @@ class Compilation:
             if isinstance(answer, Lost) and answer.is_tried and (answer.limit or answer.kind == "timeout"):
                 self._exceeded[source.digest] = answer
                 self._has_lost_time = True
-            self._ready.extend(self._waiting.pop(source.digest, ()))
+            if waited := self._waiting.pop(source.digest, None):
+                self._ready.extend(waited)
             if answer is SLOW or isinstance(answer, Apart):
                 self._left[source.digest] = answer
                 self._leave(source.place, source.stale, answer)
@@ -122,11 +123,11 @@ class Compilation:
     def _jobs(self, tasks: Iterable[Task | None]) -> Iterator[Job | None]:
         """Yields the requests for sources, and None where nothing can be asked before another answer has come."""
         for task in tasks:
-            yield from self._released()
-            if task is None:
-                yield None
-            else:
-                yield from self._started(task)
+            if self._ready:
+                yield from self._released()
+            job = None if task is None else self._start(task)
+            if task is None or job is not None:
+                yield job
         self._ready.extend(self._later)
         self._held += len(self._later)
         while self._ready or any(self._waiting.values()):
@@ -138,14 +139,16 @@ class Compilation:
         """Yields the requests that waited for the answer to the same content, or for the end."""
         while self._ready:
             self._held -= 1
-            yield from self._started(self._ready.popleft(), has_waited=True)
+            job = self._start(self._ready.popleft(), has_waited=True)
+            if job is not None:
+                yield job
 
-    def _started(self, task: Task, *, has_waited: bool = False) -> Iterator[Job]:
-        """Yields the request for a source, unless it needs none, or waits."""
+    def _start(self, task: Task, *, has_waited: bool = False) -> Job | None:
+        """Returns the request for a source; None if it needs none, or waits."""
         may_wait = not has_waited and self._held + len(self._later) < _MOST_HELD
         if may_wait and self._has_lost_time and task[1].size > _QUICK:
             self._later.append(task)
-            return
+            return None
         source = self._read(*task)
         if source is None:
             self._progress(*task)
@@ -161,7 +164,8 @@ class Compilation:
             self._held += 1
         else:
             self._waiting.setdefault(source.digest, [])
-            yield _job(source, self.needs.pop(source.path, None) if self.needs else None)
+            return _job(source, self.needs.pop(source.path, None) if self.needs else None)
+        return None
 
     def _leave(self, place: Place, stale: Stale, answer: Answer) -> None:
         if isinstance(answer, Apart):
@@ -188,15 +192,15 @@ class Compilation:
             self._results.unreadable(path, error)
             return None
         source = SourceRead(place, stale, text, digest_of(text.data))
-        return None if self._is_known(source) else source
+        return None if self._is_known(source, path) else source
 
-    def _is_known(self, source: SourceRead) -> bool:
+    def _is_known(self, source: SourceRead, path: str) -> bool:
         """Whether this very source is known not to compile. Records it if only its times have changed."""
-        known = self._knowledge.failure_of(source.path, source.digest)
+        known = self._knowledge.failure_of(path, source.digest)
         if known is None or self._wanted.trust_nothing:
             return False
         self._learn_failure(source, known.kind, known.message, known.tried_with)
-        self._results.uncompilable(source.path)
+        self._results.uncompilable(path)
         self._writer.remove_code(source, known.kind)
         return True
 
@@ -206,17 +210,14 @@ class Compilation:
 
     def _code(self, source: SourceRead, answer: Result) -> wire.Compiled | None:
         """Returns the code of an answer; None, after reporting the reason, if it has none."""
-        path = source.path
         if isinstance(answer, wire.Compiled):
-            # A larger pyc would be judged corrupt.
-            largest = largest_pyc(len(source.text.data)) - self._wanted.header.size
-            if len(answer.levels) != len(source.stale.levels):
-                self._fail(source, Failure(path, "crash", "the worker's answer is incomplete"))
-            elif any(len(level.body) > largest for level in answer.levels):
-                self._fail(source, Failure(path, "unmarshallable", "its bytecode is too large to be read back"))
-            else:
+            fault = self._fault_of(source, answer)
+            if fault is None:
                 return answer
-        elif isinstance(answer, wire.Failed):
+            self._fail(source, Failure(source.path, *fault))
+            return None
+        path = source.path
+        if isinstance(answer, wire.Failed):
             line = f"line {answer.line}, " if answer.line else ""
             self._fail(source, Failure(path, answer.kind, f"{line}{answer.name}"))
         elif answer.is_tried:
@@ -224,6 +225,16 @@ class Compilation:
             self._fail(source, Failure(path, answer.kind, answer.message, is_remembered=is_all), answer.limit)
         else:
             self._untried.add(path)
+        return None
+
+    def _fault_of(self, source: SourceRead, code: wire.Compiled) -> tuple[str, str] | None:
+        """Returns why the code of a source can't be written, as the kind of a failure and its message, or None."""
+        if len(code.levels) != len(source.stale.levels):
+            return "crash", "the worker's answer is incomplete"
+        largest = largest_pyc(len(source.text.data)) - self._wanted.header.size
+        for level in code.levels:
+            if len(level.body) > largest:  # it would be judged corrupt
+                return "unmarshallable", "its bytecode is too large to be read back"
         return None
 
     def _fail(self, source: SourceRead, failure: Failure, limit: float = 0) -> None:
@@ -255,16 +266,17 @@ def largest_first(tasks: Iterator[Task | None]) -> Iterator[Task | None]:
     waiting: list[tuple[int, int, Task]] = []
     number = 0
     while True:
-        is_over = True
-        for task in islice(tasks, _STEP if len(waiting) < _MOST_WAITING else 1):
-            is_over = False
+        is_over, has_paused = True, False
+        for task in islice(tasks, _STEP):
+            is_over, has_paused = False, task is None
             if task is None:
                 break
             number += 1
             heapq.heappush(waiting, (-task[1].size, number, task))
-        if waiting:
-            yield heapq.heappop(waiting)[2]
-        elif is_over:
-            return
-        else:
+        if not waiting:
+            if is_over:
+                return
             yield None
+        # Asking the plan for each of them would cost more than the order gains.
+        for _ in range(min(len(waiting), _STEP if has_paused or len(waiting) > _MOST_WAITING else 1)):
+            yield heapq.heappop(waiting)[2]

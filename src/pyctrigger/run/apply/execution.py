@@ -161,4 +161,5 @@ class Execution:
 
 
 def _needs_compiler(stale: Stale) -> bool:
-    return any(state.verdict is not Verdict.REFRESHABLE for state in stale.levels)
+    # Without a status there are no pycs: nearly always, where there is much to do.
+    return stale.status is None or any(state.verdict is not Verdict.REFRESHABLE for state in stale.levels)

@@ -29,11 +29,15 @@ from ..plan.wanted import Wanted
 
 #: How often a `__pycache__` may vanish while a pyc is written, by another flavour's sweep, before that is a failure.
 _RETRIES = 3
+#: For each try: whether it is the last one.
+_TRIES = (*[False] * _RETRIES, True)
 #: The header fits; whether the code does is known after a new compilation. A program that imports while files are
 #: replaced writes the code of one version with the header of the next, if both have the same mtime and size.
-_UNVOUCHED = frozenset({Verdict.UNKNOWN, Verdict.SUSPECT})
+_UNVOUCHED = (Verdict.UNKNOWN, Verdict.SUSPECT)
 #: Removed even if there is nothing to replace it with.
 _NEVER_KEPT = frozenset({Verdict.OTHER_CONTENT, Verdict.EXPOSED})
+
+_WITH_CODE = (wire.BODY, wire.TWIN)
 
 #: A pyc to write, and its record but for the identity that it will have.
 Pyc = tuple[LevelState, Record]
@@ -79,7 +83,7 @@ class PycWriter:
         changed: list[Verdict] = []
         try:
             for body, pycs in self._group_by_code(source, code, header):
-                for is_last in (*[False] * _RETRIES, True):
+                for is_last in _TRIES:
                     try:
                         readers = place.layout.readers(place.relative, source.text.rights)
                         self._put(place, pycs, (header, body), readers)
@@ -114,7 +118,9 @@ class PycWriter:
         for state, level in zip(source.stale.levels, code.levels):
             if level.body:
                 body, digest = level.body, digest_of(level.body)
-            if level.state in (wire.BODY, wire.TWIN) and not self._is_there(source, state, header, digest):
+            if level.state not in _WITH_CODE:
+                continue
+            if state.verdict not in _UNVOUCHED or not self._is_there(source, state, header, digest):
                 if not groups or groups[-1][0] is not body:
                     groups.append((body, []))
                 record = Record(seen, source.digest, UNSEEN, digest, header, level.microseconds)
@@ -144,8 +150,6 @@ class PycWriter:
 
     def _is_there(self, source: SourceRead, state: LevelState, header: bytes, digest: bytes) -> bool:
         """Whether a pyc without a valid record turns out to have just these bytes. If so, record it."""
-        if state.verdict not in _UNVOUCHED:
-            return False
         place = source.place
         found = digest_pyc_of(place.layout, place.relative, state.pyc, len(source.text.data), len(header))
         if found is None or (found.header, found.digest) != (header, digest):
@@ -181,12 +185,8 @@ class PycWriter:
 
     def _make_room(self, writer: Writer, place: Place, state: LevelState) -> None:
         """Make the directory of the pycs, if need be, and clear what is in the way. Raises OSError and WriteRefused."""
-        if place.layout.has_prefix:
-            path = ""
-            for part in place.pycache.split("/"):
-                path = writer.ensure_directory(path, part)
-        else:
-            writer.ensure_pycache(place.relative)
+        if not place.layout.pycs.is_open(place.pycache):
+            _make_directory(writer, place)
         if state.verdict is Verdict.OBSTRUCTED:
             with contextlib.suppress(FileNotFoundError):
                 writer.make_way(place.pycache, state.pyc)
@@ -239,6 +239,16 @@ class PycWriter:
         if record is None or (identity_of(status) != record.pyc and digest_of(body) != record.body_digest):
             return None
         return body
+
+
+def _make_directory(writer: Writer, place: Place) -> None:
+    """Make the directory of the pycs, if need be. Raises OSError and WriteRefused."""
+    if place.layout.has_prefix:
+        path = ""
+        for part in place.pycache.split("/"):
+            path = writer.ensure_directory(path, part)
+    else:
+        writer.ensure_pycache(place.relative)
 
 
 def _readers_now(place: Place, name: str, judged: os.stat_result) -> Readers | None:

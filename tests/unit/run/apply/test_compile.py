@@ -401,7 +401,7 @@ def test_no_more_than_so_many_wait(monkeypatch: pytest.MonkeyPatch, held: int, e
 
 
 def test_few_sources_are_taken_from_the_plan_at_a_time() -> None:
-    """Eight for each that is given out, until 256 wait, and then one."""
+    """Eight for each that is given out, until 256 wait, and then eight for as many."""
     taken: list[int] = []
 
     def tasks() -> Iterator[Any]:
@@ -417,5 +417,12 @@ def test_few_sources_are_taken_from_the_plan_at_a_time() -> None:
         counts.append(len(taken))
     assert ([7, 15, 23], [8, 16, 24]) == (sizes[:3], counts[:3])
     assert [8] * 36 == [after - before for before, after in zip(counts, counts[1:37])]
-    assert [1] * 50 == [after - before for before, after in zip(counts[40:], counts[41:91])]
+    assert [*[0] * 42, *[8] * 6] == sorted(after - before for before, after in zip(counts[40:], counts[41:89]))
     assert sorted(number % 100 for number in range(400)) == sorted(sizes)
+
+
+def test_eight_sources_are_given_out_before_a_plan_that_pauses_is_asked_again() -> None:
+    """The largest of those that have come, and then None as long as nothing comes."""
+    tasks: list[Any] = [*((None, SimpleNamespace(size=size)) for size in range(10)), *[None] * 5]
+    found = [task and task[1].size for task in largest_first(iter(tasks))]
+    assert [7, 9, 8, 6, 5, 4, 3, 2, 1, 0, None, None, None] == found
