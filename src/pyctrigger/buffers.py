@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import Union
 
 Buffer = Union[bytes, memoryview]
+#: PyPy's os has none.
+_HAS_WRITEV = hasattr(os, "writev")
 
 
 def write_pieces(descriptor: int, pieces: Sequence[Buffer]) -> int:
     """Write as much as one system call takes, from the first buffer on. Returns the number of bytes. Raises OSError."""
-    if hasattr(os, "writev"):  # PyPy's os has none
+    if _HAS_WRITEV:
         try:
             return os.writev(descriptor, pieces)
         except OSError as error:

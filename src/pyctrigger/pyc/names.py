@@ -57,9 +57,9 @@ class PycNames:
 
 def temporary_names(writer: str) -> Iterator[str]:
     """Yields new names for temporary files. `writer` is the installation's id: whoever has its lock may sweep them."""
-    first = int.from_bytes(os.urandom(8), "big")
+    first, prefix = int.from_bytes(os.urandom(8), "big"), f"{_TEMPORARY_PREFIX}{writer}-"
     for number in itertools.count(first):
-        yield f"{_TEMPORARY_PREFIX}{writer}-{number & 0xFFFFFFFFFFFFFFFF:016x}{_TEMPORARY_SUFFIX}"
+        yield f"{prefix}{number & 0xFFFFFFFFFFFFFFFF:016x}{_TEMPORARY_SUFFIX}"
 
 
 def writer_of(name: str) -> str | None:

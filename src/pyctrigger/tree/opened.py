@@ -40,7 +40,7 @@ class Opened(Acting):
 
 def account_of_owner(descriptor: int, status: os.stat_result) -> int:
     """Returns the account that owns an open directory, or our own if the owner isn't mapped in this user namespace."""
-    if status.st_uid in (0, os.geteuid()):
+    if not status.st_uid or status.st_uid == os.geteuid():
         return status.st_uid
     from ..namespaces import is_unmapped_owner
 

@@ -24,6 +24,8 @@ from .opened import account_of_owner
 from .permission.access_lists import drop_list, give_list, has_default_list
 from .permission.readers import Readers, is_kept_from_visitors, mode_for_visitors
 
+#: What stat.S_IMODE leaves of a mode.
+_PERMISSIONS = 0o7777
 #: A directory's group may sweep and replace what is in it; others never may.
 _DIRECTORY_MODE = 0o775
 #: Errors of the system or file system, not of this file: chmod and chown aren't available here.
@@ -50,7 +52,7 @@ class _Rights(NamedTuple):
 
     def are_those_of(self, status: os.stat_result) -> bool:
         """Whether a file that was made in the directory needs no others."""
-        if self.by_list or stat.S_IMODE(status.st_mode) != self.mode:
+        if self.by_list or status.st_mode & _PERMISSIONS != self.mode:
             return False
         return status.st_uid == self.uid and status.st_gid == self.gid
 
