@@ -11,12 +11,14 @@ import os
 from collections.abc import Callable
 
 from ..pyc.names import PYCACHE
-from ..stamps import inode_of
+from ..typed import TYPE_CHECKING
 from .directory import Tree
-from .opened import Opened, walk_up
-from .permission.access_lists import access_list, has_list
-from .permission.readers import ENTER, Grants, Readers, is_kept_from_visitors
-from .source import ReadingAs, SourceRights, SourceText, read_source
+from .opened import Opened
+
+# An idle hook asks for nobody's permissions, and reads no source: what does so is imported there.
+if TYPE_CHECKING:
+    from .permission.readers import Grants, Readers
+    from .source import SourceRights, SourceText
 
 #: ST_RDONLY of statvfs(3). PyPy doesn't define it.
 _READ_ONLY = getattr(os, "ST_RDONLY", 1)
@@ -55,6 +57,8 @@ class Layout:
         reasons = status.st_mode, status.st_uid, status.st_gid, rights.acl, ways
         known, readers = self._readers
         if readers is None or known != reasons:
+            from .permission.readers import Readers
+
             readers = Readers(status, rights.acl, ways)
             self._readers = reasons, readers
         return readers
@@ -63,12 +67,14 @@ class Layout:
         """Returns what keeps accounts out of `directory`, but not out of the pycache of `relative`. Raises OSError."""
         if directory == relative and not self.has_prefix:
             return ()
+        from .ways import ways_above, ways_inside
+
         if not self.has_prefix:
-            return _ways_inside(self.sources, directory, relative)
+            return ways_inside(self.sources, directory, relative)
         if self._above is None:
-            self._above = _ways_above(self.sources, self.pycs)
+            self._above = ways_above(self.sources, self.pycs)
         if self._ways[0] != directory:
-            self._ways = directory, (*self._above, *_ways_inside(self.sources, directory, ""))
+            self._ways = directory, (*self._above, *ways_inside(self.sources, directory, ""))
         return self._ways[1]
 
     def nearest(self, relative: str, *, is_bare: bool = False) -> Opened:
@@ -118,6 +124,9 @@ class Layout:
         """Whether accounts that may read one of these sources can't enter its `__pycache__`. Raises OSError."""
         if self.has_prefix or not sources:
             return False  # the prefix has modes of its own
+        from .permission.access_lists import has_list
+        from .permission.readers import is_kept_from_visitors
+
         pycache = self.pycs.directory(self.pycache(relative))
         with self.sources.entered(relative) as directory:
             if not is_kept_from_visitors(os.fstat(directory), os.fstat(pycache)):
@@ -135,6 +144,8 @@ class Layout:
 
         Raises SourceRefused and OSError.
         """
+        from .source import ReadingAs, read_source
+
         if not self.has_prefix:
             return read_source(self.sources, relative, name)
         with ReadingAs(self.pycs.nearest(self.pycache(relative)), "{}, which will own its pycs, may not read it"):
@@ -161,34 +172,6 @@ def may_change(opened: Opened) -> bool:
     """Whether we, or the account that we act as there, may change the contents of a directory. Root always may."""
     with opened as directory:
         return os.geteuid() == 0 or _has_right_to(directory)
-
-
-def _ways_inside(tree: Tree, directory: str, own: str) -> tuple[Grants, ...]:
-    """Returns the grants of the directories from below `own` to `directory`, in one tree, that keep anybody out.
-
-    Raises OSError.
-    """
-    found = []
-    while directory and not f"{own}/".startswith(f"{directory}/"):
-        opened = tree.directory(directory)
-        found.append(_grants(opened, os.fstat(opened)))
-        directory = directory.rpartition("/")[0]
-    return tuple(each for each in found if not each.keeps_nobody_out)
-
-
-def _ways_above(tree: Tree, other: Tree) -> tuple[Grants, ...]:
-    """Returns the grants of the directories from "/" to a tree that keep anybody out, without those to `other`, too.
-
-    Raises OSError.
-    """
-    shared = {inode_of(status) for _, status in walk_up(other.entered(""))}
-    ways = walk_up(tree.entered(""))
-    found = [_grants(above, status) for above, status in ways if inode_of(status) not in shared]
-    return tuple(each for each in found if not each.keeps_nobody_out)
-
-
-def _grants(directory: int, status: os.stat_result) -> Grants:
-    return Grants.of(status, access_list(directory, status), ENTER)
 
 
 def _topmost(directory: str, look: Callable[[str], object]) -> str:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..stamps import inode_of
 from .identity import Acting, Identity, acting_as_ourselves, identity_of
-from .permission.access_lists import WRITE, access_list
-from .permission.readers import Grants
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: O_NONBLOCK: opening a FIFO for reading would block until it has a writer.
@@ -173,6 +171,9 @@ def reason_to_distrust(
 
 def writers_beside_root(directory: int, status: os.stat_result) -> list[str]:
     """Returns who else may write into a directory of root's: its group, or those that an access list names."""
+    from .permission.access_lists import WRITE, access_list  # an idle hook doesn't ask
+    from .permission.readers import Grants
+
     grants = Grants.of(status, access_list(directory, status), WRITE)
     groups = {status.st_gid: grants.to_group, **grants.groups}
     return [

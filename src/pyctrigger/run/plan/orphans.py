@@ -9,25 +9,11 @@ import time
 from collections.abc import Set
 
 from ...pyc.names import PycNames, writer_of
-from ...tree.listing import PycListing, SourceListing
-from ...typed import NamedTuple
 from .knowledge import PlannedSite
-from .steps import Removal, Step
+from .steps import Removal, Seen, Step
 
 #: Seconds. Importers take no lock, so what looks like their residue may be a pyc in the making.
 RESIDUE_AGE = 3600
-
-
-class Seen(NamedTuple):
-    """The contents of one directory, and what will become of them."""
-
-    sources: SourceListing | None
-    """None where, with a pycache prefix, only the pycs are left."""
-    pycs: PycListing | None
-    removals: int
-    """How many of the pycs will be removed."""
-    keeps_pycache: bool
-    """Whether pycs will be written to the `__pycache__`, or something else has its name."""
 
 
 class RemovalFinder:

@@ -15,7 +15,6 @@ from ...state.records.manifest import Manifest
 from ...state.records.record import identity_at
 from ...tree.layout import Layout, Place, is_mounted_read_only, may_change
 from ...tree.opened import Opened
-from ...tree.source import SourceRefused
 from ..scope.sites import reason_to_refuse
 from .knowledge import Knowledge
 from .steps import Removal, Stale, Step
@@ -260,6 +259,8 @@ class Results:
 
     def unreadable(self, path: str, error: Exception) -> None:
         """Report a source that can't be read, unless it is gone."""
+        from ...tree.source import SourceRefused  # an idle hook reads none
+
         if isinstance(error, SourceRefused):
             self.tally.fail(Failure(path, "refused", str(error)))
         elif isinstance(error, OSError) and not isinstance(error, FileNotFoundError):

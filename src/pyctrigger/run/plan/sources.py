@@ -13,15 +13,13 @@ from ...tree.elsewhere import goal_of, leads_to_sources
 from ...tree.listing import SourceListing
 from ...tree.source import SourceRefused, source_status
 from .knowledge import PlannedSite
-from .steps import DOUBTS, LevelState, Stale, Step, all_missing
+from .steps import AT_ONCE, DOUBTS, LevelState, Stale, Step, all_missing
 from .unchanged import Snapshot
 from .verdicts import Judge
 
 _UINT32 = 0xFFFFFFFF
 #: Characters, of four bytes at most. With a shorter name every pyc's name has room.
 _SHORT_NAME = 50
-#: Sources and pycs handled at once: more than the names is kept in memory of no more, however large a directory is.
-AT_ONCE = 1024
 
 
 class SourceJudge:

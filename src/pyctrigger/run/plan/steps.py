@@ -9,10 +9,13 @@ from ...pyc.header import Verdict
 from ...state.records.directories import UnchangedDirectory
 from ...state.records.parts import Part
 from ...state.records.record import Record
+from ...tree.listing import PycListing, SourceListing
 from ...typed import Any, NamedTuple
 
 #: The header fits, or may fit; whether the code does isn't known yet.
 DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
+#: Sources and pycs in one step: more than the names is kept in memory of no more, however large a directory is.
+AT_ONCE = 1024
 #: Bytes. A source costs as much as one of this size, however small it is.
 _LEAST_WORK = 1 << 10
 
@@ -111,6 +114,18 @@ class DirectoryNote(NamedTuple):
     """None if it needs something now or will later."""
     gone: tuple[bytes, ...]
     """Its subdirectories that are gone."""
+
+
+class Seen(NamedTuple):
+    """The contents of one directory, and what will become of them."""
+
+    sources: SourceListing | None
+    """None where, with a pycache prefix, only the pycs are left."""
+    pycs: PycListing | None
+    removals: int
+    """How many of the pycs will be removed."""
+    keeps_pycache: bool
+    """Whether pycs will be written to the `__pycache__`, or something else has its name."""
 
 
 class SeenPart(NamedTuple):

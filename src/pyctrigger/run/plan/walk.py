@@ -10,19 +10,23 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import cached_property
 
 from ...interpreter.scope import PACKAGE_DIRECTORIES
 from ...stamps import inode_of
 from ...tree.identity import ForeignPlaceError
 from ...tree.listing import PycListing, SourceListing, list_pycs, list_sources
+from ...typed import TYPE_CHECKING
 from ..scope.paths import Unit
 from ..scope.sites import reason_to_refuse
-from .disk_usage import FileSizes
 from .knowledge import PlannedSite
-from .orphans import RemovalFinder, Seen
-from .sources import AT_ONCE, SourceJudge
-from .steps import ForeignPlace, Step, Totals
+from .steps import AT_ONCE, ForeignPlace, Seen, Step, Totals
 from .unchanged import Snapshot, UnchangedFinder
+
+if TYPE_CHECKING:
+    from .disk_usage import FileSizes
+    from .orphans import RemovalFinder
+    from .sources import SourceJudge
 
 #: Directories below each other. Import paths end at PATH_MAX; what is deeper than this is no package.
 _DEEPEST = 200
@@ -35,16 +39,18 @@ class Planner:
     def __init__(self, site: PlannedSite) -> None:
         self._site = site
         self._layout, self._wanted, self._notes = site.layout, site.wanted, site.notes
-        self._sources = SourceJudge(site)
         self._judges_sources = site.wanted.judges_sources
-        self._finder = RemovalFinder(site)
         self._unchanged: UnchangedFinder | None = None
         self._unchanged_sources = 0
         records = site.knowledge.records
         can_pass = site.wanted.passes_unchanged and not site.layout.has_prefix
         if records is not None and records.keeps_records and can_pass:
             self._unchanged = UnchangedFinder(site, records.directories)
-        self._sizes = FileSizes() if site.wanted.measures else None
+        self._sizes: FileSizes | None = None
+        if site.wanted.measures:
+            from .disk_usage import FileSizes  # not for a hook
+
+            self._sizes = FileSizes()
         self._pyc_bytes = 0
         #: The directories in the site directory, once it has been looked at.
         self._top: list[str] = []
@@ -81,8 +87,25 @@ class Planner:
     @property
     def totals(self) -> Totals:
         """Everything that was seen, added up."""
-        sources, unchanged = self._sources, self._unchanged_sources
+        unchanged = self._unchanged_sources
+        if "_sources" not in vars(self):  # no directory had to be examined
+            return Totals(unchanged, unchanged, 0, self._pyc_bytes)
+        sources = self._sources
         return Totals(sources.sources + unchanged, sources.fresh + unchanged, sources.bytes, self._pyc_bytes)
+
+    @cached_property
+    def _sources(self) -> SourceJudge:
+        """Judges the sources of the directories that have changed."""
+        from .sources import SourceJudge  # an idle hook passes over all directories, and needs none of what it imports
+
+        return SourceJudge(self._site)
+
+    @cached_property
+    def _finder(self) -> RemovalFinder:
+        """Finds what to remove from these directories."""
+        from .orphans import RemovalFinder  # as above
+
+        return RemovalFinder(self._site)
 
     def _part(self, relative: str, *, deep: bool) -> Iterator[Step]:
         """Yields the steps for one part: a top-level directory, or the modules directly in the site directory."""

@@ -137,6 +137,9 @@ def act_as_others(
     observer = observer or Observer()
 
     def act(relay: Relay) -> _Found:
+        # Now: as some accounts we couldn't read Python's library.
+        from ...tree import source, ways  # noqa: F401
+
         begin_acting()
         return work(relay)
 

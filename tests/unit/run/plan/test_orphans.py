@@ -11,8 +11,8 @@ import pytest
 from pyctrigger.pyc.names import temporary_names
 from pyctrigger.run.plan import orphans
 from pyctrigger.run.plan.knowledge import PlannedSite
-from pyctrigger.run.plan.orphans import RemovalFinder, Seen
-from pyctrigger.run.plan.steps import Removal, Step
+from pyctrigger.run.plan.orphans import RemovalFinder
+from pyctrigger.run.plan.steps import Removal, Seen, Step
 from pyctrigger.run.scope.request import Work
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
