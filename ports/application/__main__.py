@@ -1,4 +1,4 @@
-"""Starts pyctrigger from its private application directory: `PYTHON -I -S -B DIRECTORY [ARGUMENT ...]`.
+"""Starts pyctrigger from its private application directory: `PYTHON -I -S -B FILE-OR-DIRECTORY [ARGUMENT ...]`.
 
 Nothing outside of this directory and the standard library is imported, so a transaction may replace every package of
 the system meanwhile. The syntax is an old one throughout: whatever `python3` is has to be able to read this file, and
@@ -34,6 +34,10 @@ def main():
 
         complaint = "%s %s" % (sys.executable, reason)
         os.execv("/bin/sh", ["/bin/sh", LAUNCHER, "--after=%d" % number, complaint] + sys.argv[1:])
+    directory = __file__.rpartition("/")[0]
+    if sys.path[0] != directory:  # of a directory Python itself does this, and of a file with -I it doesn't
+        sys.path.insert(0, directory)
+        sys.argv[0] = directory
     if sys.argv[1:] == ["--own-bytecode"]:
         keep_own_bytecode()
         return 0

@@ -69,7 +69,7 @@ class Bench(NamedTuple):
         """The command line of pyctrigger, as its launcher starts it."""
         python = os.path.realpath(sys.executable)
         scope = ["--site-dir", str(self.tree), "--state-dir", str(self.scratch / state)]
-        line = [python, "-I", "-S", "-B", str(self.application), verb, "-q", "--no-progress"]
+        line = [python, "-I", "-S", "-B", str(self.application / "__main__.py"), verb, "-q", "--no-progress"]
         return [*line, "--python", self.target, *scope, *arguments]
 
     def compileall(self, *arguments: str) -> list[str]:

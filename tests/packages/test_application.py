@@ -164,6 +164,17 @@ def test_its_own_filelock_goes_without_fchmod(
     assert [] == not_fresh(host, sources_below(site))
 
 
+def test_nothing_is_imported_to_find_it(installed: Installed, interpreters: list[Interpreter]) -> None:
+    """For a directory Python imports runpy, with five modules that no hook needs; it can be started as one, too."""
+    host = fitting(interpreters)
+    installed.put("python3", f'#!/bin/sh\nexec "{host.path}" -X importtime "$@"\n')
+    launched = installed.run("--version")
+    imported = {line.rpartition("|")[2].strip() for line in launched.stderr.splitlines()}
+    assert ({"pyctrigger.cli"}, set()) == (imported & {"pyctrigger.cli"}, imported & {"runpy", "importlib.util"})
+    command = [host.path, "-I", "-S", "-B", str(installed.directory), "--version"]
+    assert launched.stdout == subprocess.check_output(command, text=True)
+
+
 def test_nothing_of_the_systems_packages_is_imported(
     installed: Installed, interpreters: list[Interpreter], tmp_path: Path, site: Path
 ) -> None:
