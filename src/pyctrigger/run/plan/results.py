@@ -7,7 +7,6 @@ import errno
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from ...outcome.observer import Observer
 from ...outcome.outcome import Failure, Finding, Link, Tally
@@ -15,6 +14,7 @@ from ...state.records.manifest import Manifest
 from ...state.records.record import identity_at
 from ...tree.layout import Layout, Place, is_mounted_read_only, may_change
 from ...tree.opened import Opened
+from ...typed import TYPE_CHECKING
 from ..scope.sites import reason_to_refuse
 from .knowledge import Knowledge
 from .steps import Removal, Stale, Step
