@@ -73,8 +73,8 @@ UNTRIED = Lost("timeout", "not tried: slow sources have used up their time", is_
 SLOW = Lost("timeout", "", is_tried=False)
 
 
-class Part(Enum):
-    """What a pool does of the work that it is given; for the rest it answers what that needs."""
+class Duty(Enum):
+    """What a pool does of the work that it is given; the rest it answers with what that needs."""
 
     WHOLE = "everything"
     USUAL = "what usual workers do, in little time"
@@ -84,8 +84,8 @@ class Part(Enum):
 class Pool:
     """Up to `size` workers of one program, started when there is work for them. Use it as a context manager.
 
-    The program is `compile`, or `compare`, which loads doubtful bytecode. For `leases` see Worker. If it does a
-    part only, it answers Apart for what needs a worker of its own, and SLOW for what needs more time than these limits.
+    The program is `compile`, or `compare`, which loads doubtful bytecode. For `leases` see Worker. If its
+    duty is a part of the work, it answers Apart for what needs another worker, and SLOW for what needs more time.
     """
 
     def __init__(  # noqa: PLR0913 - each is a fact about the workers, and most have a default
@@ -98,9 +98,9 @@ class Pool:
         program: str = "compile",
         leases: str | None = None,
         allowance: Allowance | None = None,
-        part: Part = Part.WHOLE,
+        duty: Duty = Duty.WHOLE,
     ) -> None:
-        self._part = part
+        self._duty = duty
         #: What the caller waits for besides: once it can be read, `map` takes the next job.
         self.channel: int | None = None
         self._interpreter = interpreter
@@ -155,12 +155,12 @@ class Pool:
     def _fill(self, source: Iterator[Job | None]) -> bool:
         """Give jobs to workers while there is room, and the next one is known. Returns whether there are no more."""
         with contextlib.suppress(StopIteration):
-            while self._part is Part.APART and self._holds_little:
+            while self._duty is Duty.APART and self._holds_little:
                 job = next(source)
                 if job is None:
                     return False
                 self._waiting.append(job)
-            while self._part is not Part.APART and (worker := self._worker_with_room()):
+            while self._duty is not Duty.APART and (worker := self._worker_with_room()):
                 enough = worker.outstanding + _PORTION
                 while worker.outstanding < enough and len(worker.jobs) < _MAX_JOBS:
                     job = next(source)
@@ -195,7 +195,7 @@ class Pool:
     def _holds_little(self) -> bool:
         """Whether more can be taken, for whatever worker."""
         special = [each for each in self._workers if each.setup != USUAL or _is_retrying(each)]
-        if self._part is Part.APART and sum(each.outstanding for each in self._workers) >= _MAX_BYTES:
+        if self._duty is Duty.APART and sum(each.outstanding for each in self._workers) >= _MAX_BYTES:
             return False
         return len(self._waiting) + sum(len(each.jobs) for each in special) <= _MAX_JOBS
 
@@ -235,7 +235,7 @@ class Pool:
 
         Retries run one at a time, each in a worker of its own; and there is one worker for another codec.
         """
-        if self._part is Part.APART:
+        if self._duty is Duty.APART:
             others = [each for each in self._workers if each.setup != job.setup or each.retiring or job.is_retry]
             if any(each.jobs for each in others) or any(map(_is_retrying, self._workers)):
                 return None
@@ -404,14 +404,14 @@ class Pool:
 
     def _apart(self, job: Job) -> Answer | None:
         """Have a job done by a worker of its own. Returns its answer where there is none."""
-        if self._part is Part.USUAL:
+        if self._duty is Duty.USUAL:
             return Apart(job.setup, job.is_retry)
         self._waiting.append(job)
         return None
 
     def _unless_slow(self, answer: Lost) -> Lost:
         """Returns an answer, or SLOW where the job is tried elsewhere with all the time that there is."""
-        return answer if self._part is Part.WHOLE else SLOW
+        return answer if self._duty is Duty.WHOLE else SLOW
 
     def _remove_worker(self, worker: Worker) -> None:
         self._workers.remove(worker)

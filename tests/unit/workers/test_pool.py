@@ -16,7 +16,7 @@ from pyctrigger.errors import InterpreterError
 from pyctrigger.workers import pool as pools
 from pyctrigger.workers import wire
 from pyctrigger.workers.allowance import Allowance, Limits, is_memory_ours
-from pyctrigger.workers.pool import SLOW, UNTRIED, Apart, Lost, Part, Pool
+from pyctrigger.workers.pool import SLOW, UNTRIED, Apart, Duty, Lost, Pool
 from scripted_workers import (
     COMPILES,
     CRASHES,
@@ -136,7 +136,7 @@ USUALLY: dict[str, tuple[bytes, object]] = {
 def test_what_is_not_usual_is_left(tmp_path: Path, name: str) -> None:
     """Without a second try, and the others are done."""
     source, expected = USUALLY[name]
-    with Pool(scripted(tmp_path), Limits(), 1, part=Part.USUAL) as pool:
+    with Pool(scripted(tmp_path), Limits(), 1, duty=Duty.USUAL) as pool:
         jobs = [job(COMPILES, 1), job(source, 2), job(COMPILES, 3)]
         assert {1: CODE, 2: expected, 3: CODE} == {each.context: answer for each, answer in pool.map(jobs)}
 
@@ -151,7 +151,7 @@ def test_what_others_left_is_done_by_one_worker_at_a_time(tmp_path: Path) -> Non
     jobs[9].request = job(CRASHES).request
     most = 0
 
-    with Pool(scripted(tmp_path), Limits(), 3, part=Part.APART) as pool:
+    with Pool(scripted(tmp_path), Limits(), 3, duty=Duty.APART) as pool:
         answers: dict[object, object] = {}
         for each, answer in pool.map(jobs):
             answers[each.context] = answer

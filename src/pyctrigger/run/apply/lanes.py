@@ -23,7 +23,7 @@ from ...pyc.names import writer_of
 from ...tree.layout import Layout, Place
 from ...tree.listing import list_pycs
 from ...tree.sweep import remove_files
-from ...workers.pool import Part
+from ...workers.pool import Duty
 from ..scope.forked import Child, DeathError, Relay, packed
 from .execution import Change, Execution
 from .lane import Lane, Outcome
@@ -102,10 +102,10 @@ def _least_ahead(lane: _Lane) -> tuple[bool, int]:
 
 
 class _Crew:
-    """Up to `count` lanes that do the same part of the work, and the pieces that wait for them."""
+    """Up to `count` lanes with the same duty, and the pieces that wait for them."""
 
-    def __init__(self, part: Part, count: int) -> None:
-        self.part = part
+    def __init__(self, duty: Duty, count: int) -> None:
+        self.duty = duty
         self.count = count
         self.lanes: list[_Lane] = []
         self.unexplained = self.lost = 0
@@ -162,8 +162,8 @@ class Lanes:
     def __init__(
         self, count: int, layouts: Sequence[Layout], execution: Execution, workers: Workers, keep: Sequence[int]
     ) -> None:
-        self._usual = _Crew(Part.USUAL, count)
-        self._special = _Crew(Part.APART, 1)
+        self._usual = _Crew(Duty.USUAL, count)
+        self._special = _Crew(Duty.APART, 1)
         self._layouts = layouts
         self._numbers = {id(layout): number for number, layout in enumerate(layouts)}
         self._levels = len(execution.wanted.levels)
@@ -267,7 +267,7 @@ class Lanes:
         def work(relay: Relay) -> None:
             for tree in trees.values():
                 tree.forget_all()
-            with self._workers.of_a_lane(crew.part) as workers:
+            with self._workers.of_a_lane(crew.duty) as workers:
                 Lane(relay, self._layouts, self._execution, workers, uncompilable).work()
 
         kept: list[int] = []

@@ -13,7 +13,7 @@ from ..scope.request import Running
 
 if TYPE_CHECKING:
     from ...workers.allowance import Allowance
-    from ...workers.pool import Part, Pool
+    from ...workers.pool import Duty, Pool
 
 
 class Workers:
@@ -21,7 +21,7 @@ class Workers:
 
     They compile for the trees of one owner only: a source that takes a worker over must not affect another owner's
     bytecode. If `proves`, it is one worker with another program, which checks bytecode that has no record. In a lane it
-    is one that does its `part`, and leaves what is slow: all slow sources of a run have a time together.
+    is one that does its `duty`, and leaves what is slow: all slow sources of a run have a time together.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class Workers:
         wanted: Wanted,
         *,
         proves: bool = False,
-        part: Part | None = None,
+        duty: Duty | None = None,
     ) -> None:
-        self._part = part
+        self._duty = duty
         self._interpreter = interpreter
         self._settings = settings
         self._running = running
@@ -61,7 +61,7 @@ class Workers:
 
     def _open(self) -> Pool:
         from ...workers.allowance import SLOW, Allowance, Limits
-        from ...workers.pool import Part, Pool
+        from ...workers.pool import Duty, Pool
 
         settings, running = self._settings, self._running
         timeout = settings.file_timeout * (SLOW if self._in_lane else 1)
@@ -76,12 +76,12 @@ class Workers:
             program="compare" if self._proves else "compile",
             leases=lock_directory() if is_root() and not running.stateless else None,
             allowance=self._allowance,
-            part=self._part or Part.WHOLE,
+            duty=self._duty or Duty.WHOLE,
         )
 
     @property
     def _in_lane(self) -> bool:
-        return self._part is not None
+        return self._duty is not None
 
     @property
     def count(self) -> int:
@@ -92,6 +92,6 @@ class Workers:
         jobs = self._settings.jobs if running.jobs is None else running.jobs
         return 1 if self._proves or self._in_lane else worker_count(jobs)
 
-    def of_a_lane(self, part: Part) -> Workers:
-        """Returns those of a lane that does a part of the work; it starts none before it has some."""
-        return Workers(self._interpreter, self._settings, self._running, self._wanted, part=part)
+    def of_a_lane(self, duty: Duty) -> Workers:
+        """Returns those of a lane with this duty; it starts none before it has some."""
+        return Workers(self._interpreter, self._settings, self._running, self._wanted, duty=duty)
