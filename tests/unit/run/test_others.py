@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from typing import Any, Callable
 
 import pytest
@@ -62,6 +63,11 @@ def test_other_errors_are_raised() -> None:
     assert [] == tally.failures
 
 
+def glanced(told: list[str]) -> list[str]:
+    """What a hook told, without how many it found fresh: it looks again at what was younger than a tick before."""
+    return [re.sub(r"'fresh': \d", "'fresh': N", line) for line in told]
+
+
 #: Acts on a tree with a directory of another account's, and what each returns.
 STORY: list[tuple[Callable[[Caller], Any], Any]] = [
     (lambda c: c.make({"p/a.py": b"x = 1\n", "q/b.py": b"", "bad.py": b"x = (\n"}), None),
@@ -79,18 +85,18 @@ STORY: list[tuple[Callable[[Caller], Any], Any]] = [
     (lambda c: c.make({"p/c.py": b"x = 1\n"}), None),
     (lambda c: c.give("p"), None),
     (
-        lambda c: c.call(paths=("q",), hook=True),
+        lambda c: glanced(c.call(paths=("q",), hook=True)),
         [
             "compiled S/p/c.py: missing",
-            "FLAVOUR: done {'compiled': 1, 'fresh': 2, 'skipped': 1}",
+            "FLAVOUR: done {'compiled': 1, 'fresh': N, 'skipped': 1}",
             "known uncompilable S/bad.py: None",
             "done 0",
         ],
     ),
     (
-        lambda c: c.call(paths=("q",), hook=True),
+        lambda c: glanced(c.call(paths=("q",), hook=True)),
         [
-            "FLAVOUR: nothing-to-do {'fresh': 3, 'skipped': 1}",
+            "FLAVOUR: nothing-to-do {'fresh': N, 'skipped': 1}",
             "known uncompilable S/bad.py: None",
             "nothing-to-do 0",
         ],
@@ -98,20 +104,20 @@ STORY: list[tuple[Callable[[Caller], Any], Any]] = [
     (lambda c: c.make({"p/d.py": b"x = 1\n", "q/d.py": b"", "d.py": b""}), None),
     (lambda c: c.give("p"), None),
     (
-        lambda c: c.call(paths=("p",), hook=True),
+        lambda c: glanced(c.call(paths=("p",), hook=True)),
         [
             "compiled S/d.py: missing",
             "compiled S/q/d.py: missing",
             "compiled S/p/d.py: missing",
-            "FLAVOUR: done {'compiled': 3, 'fresh': 3, 'skipped': 1}",
+            "FLAVOUR: done {'compiled': 3, 'fresh': N, 'skipped': 1}",
             "known uncompilable S/bad.py: None",
             "done 0",
         ],
     ),
     (
-        lambda c: c.call(paths=("p",), hook=True),
+        lambda c: glanced(c.call(paths=("p",), hook=True)),
         [
-            "FLAVOUR: nothing-to-do {'fresh': 6, 'skipped': 1}",
+            "FLAVOUR: nothing-to-do {'fresh': N, 'skipped': 1}",
             "known uncompilable S/bad.py: None",
             "nothing-to-do 0",
         ],
