@@ -84,7 +84,8 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
             return None
         return SourceText(data, status, when, SourceRights(status, access_list(descriptor, status), directory))
 
-    with ReadingAs(tree.entered(relative)):
+    opened = tree.entered(relative)
+    with opened if opened.identity is None else ReadingAs(opened):
         for _ in range(_TRIES):
             descriptor, directory = _open_source(tree, relative, name)
             if text := _read_still(descriptor, LARGEST_SOURCE, read):

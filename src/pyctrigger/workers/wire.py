@@ -112,9 +112,14 @@ Frame = list[Buffer]
 
 
 def request(
-    levels: list[LevelRequest], path: bytes, source: bytes, bodies: Sequence[Buffer] = (), *, flags: int = 0
+    levels: Sequence[tuple[int, bytes | None]],
+    path: bytes,
+    source: bytes,
+    bodies: Sequence[Buffer] = (),
+    *,
+    flags: int = 0,
 ) -> Frame:
-    """Returns the request to compile a source at several levels, with the file name `path`.
+    """Returns the request to compile a source at several levels (see LevelRequest), with the file name `path`.
 
     The program `compare` only checks whether the hashes are that source's.
     """

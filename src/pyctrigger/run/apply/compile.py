@@ -249,8 +249,7 @@ class Compilation:
 
 def _job(source: SourceRead, need: Apart | None) -> Job:
     levels = [
-        wire.LevelRequest(each.level, each.source_hash if each.verdict is Verdict.UNPROVEN else None)
-        for each in source.stale.levels
+        (each.level, each.source_hash if each.verdict is Verdict.UNPROVEN else None) for each in source.stale.levels
     ]
     job = Job(wire.request(levels, os.fsencode(source.path), source.text.data), source)
     if need:
