@@ -47,14 +47,14 @@ def _is_gone(sources: Tree, relative: str, source: str) -> bool:
 
 
 def remove_directory(tree: Tree, relative: str) -> bool:
-    """Remove a directory if it is empty. Returns whether it was. Raises OSError."""
+    """Remove a directory if it is empty. Returns whether it was. Raises OSError, FileNotFoundError if it is gone."""
     above, _, name = relative.rpartition("/")
     try:
         with tree.entered(above) as directory:
             os.rmdir(name, dir_fd=directory)
     except OSError as error:
-        # Not empty any more (ENOTEMPTY, or EEXIST as POSIX allows), already gone, or a mount point.
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY):
+        # Not empty any more (ENOTEMPTY, or EEXIST as POSIX allows), or a mount point.
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
             return False
         raise
     tree.forget(relative)

@@ -133,7 +133,8 @@ def test_an_empty_directory_goes(top: Path, layout: Layout, names: list[str], ex
 
 def test_a_directory_that_went_already_was_not_removed(top: Path, layout: Layout) -> None:
     """It isn't counted."""
-    assert remove_directory(layout.sources, "absent") is False
+    with pytest.raises(FileNotFoundError):
+        remove_directory(layout.sources, "absent")
     (top / "file").touch()
     with pytest.raises(NotADirectoryError):
         remove_directory(layout.sources, "file")

@@ -111,7 +111,7 @@ class Execution:
         """Remove directories that the last removal left empty, upwards.
 
         When several flavours sweep at once, each one's plan sees the pycs of the others: only rmdir(2) can tell which
-        of them removed the last one.
+        of them removed the last one. Another lane may come to a directory first, and have failed above it before.
         """
         if layout.has_prefix or not (self._remove_directory(layout, relative, of_pycs=True) or was_tried):
             return
@@ -119,6 +119,7 @@ class Execution:
             relative = relative.rpartition("/")[0]
 
     def _remove_directory(self, layout: Layout, relative: str, *, of_pycs: bool) -> bool:
+        """Remove one if it is empty. Returns whether it isn't there any more."""
         tree, directory, above = layout.sources, relative, relative.rpartition("/")[0]
         if of_pycs:
             tree, directory, above = layout.pycs, layout.pycache(relative), relative
@@ -128,6 +129,8 @@ class Execution:
         try:
             if not remove_directory(tree, directory):
                 return False
+        except FileNotFoundError:
+            return True
         except OSError as error:
             self.results.io_failure(layout, above, path, error)
             return False

@@ -450,3 +450,26 @@ def test_a_source_that_was_touched_gets_new_headers(levels: tuple[int, ...], ask
         assert [f"refreshed {top}/p/m.py"] * (not asked) == heard
         assert (asked, pyc(mtime=5 if asked else 6)) == (workers.asked, (top / "p" / M).read_bytes())
         manifest.close()
+
+
+@pytest.mark.parametrize("others", range(4))
+def test_another_lane_may_come_to_a_directory_first(others: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it has removed by then, and where it failed before: no directory stays that the last removal emptied."""
+    with in_memory({f"site/gone/deep/__pycache__/{cached('gone')}": pyc(), "site/m.txt": b""}) as top:
+        execution, results, _, _ = execution_of({})
+        theirs = ["gone/deep/__pycache__", "gone/deep", "gone"][:others]
+        remove = results.remove
+
+        def remove_beside_another(*arguments: Any) -> None:
+            remove(*arguments)
+            for name in theirs:
+                (top / "site" / name).rmdir()
+
+        monkeypatch.setattr(results, "remove", remove_beside_another)
+        with Layout(Tree.open(str(top / "site"))) as layout:
+            planner = Planner(PlannedSite(layout, wanted(), knowledge_of()))
+            steps = [(layout, step) for step in planner.plan(EVERYTHING) if step.removals]
+            assert [] == list(execution.run(steps))
+
+        assert ["m.txt"] == os.listdir(top / "site")
+        assert (1, 3 - others) == (results.tally.counts.removed, results.tally.counts.removed_directories)
