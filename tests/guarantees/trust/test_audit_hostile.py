@@ -31,7 +31,7 @@ from pinned import hashes_in
 from processes import children_of
 from pyctrigger.inspect.audit.budget import ArchiveLimits
 from pyctrigger.inspect.audit.examination import examine
-from pyctrigger.inspect.audit.streams import zstd_module as zstd
+from pyctrigger.zstd import zstd_module as zstd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 
 from ...interpreter.remote.powerless import become, bound, die_with_host
 from ...pyc.source_hash import source_hash
+from ...zstd import zstd_module
 from .budget import MOST_MAGIC_NUMBERS, MOST_TAGS, READY, ArchiveError, ArchiveLimits, Budget
 from .contents import FILE, ArchiveFinding, Contents, normal
 from .formats import open_archive
 from .judgement import KINDS, Doubt, TargetFacts, Verdicts, judge
-from .streams import zstd_module
 
 #: Characters in the names of all findings that are listed.
 _MOST_TEXT = 1 << 20

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
 
+from ...zstd import zstd_module
 from .budget import HAVE_ZSTD, ArchiveError, Budget
 
 _PIECE = 1 << 18
@@ -151,15 +152,3 @@ def decompressed(source: Readable, length: int) -> tuple[Readable, str]:
         raise ArchiveError("unsupported", "is compressed with zstd, which this Python can't read", HAVE_ZSTD)
     opened: Readable = module.open(file)
     return opened, compression
-
-
-def zstd_module() -> Any:
-    """Returns the standard library's module (3.14, PEP 784), or its backport, or None."""
-    try:
-        from compression import zstd
-    except ImportError:
-        try:
-            from backports import zstd
-        except ImportError:
-            return None
-    return zstd
