@@ -278,6 +278,9 @@ ANSWER: dict[str, Any] = {
     "schemes": {},
     "default_scheme": "posix_prefix",
     "inside": [],
+    "build": dict.fromkeys(
+        ("c_library", "debug", "development", "hash", "machine", "powers", "pypy", "ranges", "system", "word"), "x"
+    ),
     "witnesses": [],
 }
 

@@ -51,6 +51,8 @@ class Interpreter(NamedTuple):
     """Directory to chroot into before running it (`--trust-root`)."""
     environment: str | None = None
     """The virtual environment that contains the executable, according to its `pyvenv.cfg` (PEP 405)."""
+    build: tuple[tuple[str, str], ...] = ()
+    """What its bytecode depends on beside that, by name and in order; empty if it was never probed."""
 
     @property
     def kind(self) -> Flavour:

@@ -47,6 +47,11 @@ _FORMS = {
     "abi_flags": re.compile(r"[a-z]{0,8}\Z", re.ASCII),
     "default_scheme": _NAME,
 }
+#: What an answer says about the build, and the form of each value.
+_BUILD_FORM = re.compile(r"[ -~]{0,100}\Z", re.ASCII)
+_BUILD = frozenset(
+    ("pypy", "development", "debug", "system", "machine", "word", "c_library", "powers", "hash", "ranges")
+)
 _KEYS = frozenset({"purelib", "platlib", "stdlib", "platstdlib"})
 #: Stands for an environment's prefix in the answer.
 _PLACEHOLDER = "/@/"
@@ -219,6 +224,7 @@ def _build_interpreter(executable: str, answer: dict[str, Any]) -> Interpreter:
         prefix=_parse_path(answer["prefix"]),
         schemes=_parse_schemes(answer["schemes"]),
         inside=inside,
+        build=_parse_build(answer["build"]),
         **{key: answer[key] for key in _FORMS if key != "magic_number"},
     )
 
@@ -248,6 +254,13 @@ def _parse_path(value: Any) -> str:
 def _parse_paths(value: Any) -> tuple[str, ...]:
     _require_form(isinstance(value, list) and len(value) <= _MAX_PATHS, "not a list of paths:", value)
     return tuple(map(_parse_path, value))
+
+
+def _parse_build(value: Any) -> tuple[tuple[str, str], ...]:
+    _require_form(isinstance(value, dict) and value.keys() == _BUILD, "not the facts of a build:", value)
+    for name, text in value.items():
+        _require_form(isinstance(text, str) and _BUILD_FORM.match(text), f"{name} is", text)
+    return tuple(sorted(value.items()))
 
 
 def _parse_schemes(value: Any) -> dict[str, dict[str, str]]:

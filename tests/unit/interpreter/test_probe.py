@@ -33,6 +33,18 @@ SAID: dict[str, Any] = {
     "schemes": {"deb_system": {"purelib": "/usr/lib/python3/dist-packages", "stdlib": "/usr/lib/python3.11"}},
     "default_scheme": "deb_system",
     "inside": ["/@/lib/python3.11/site-packages"],
+    "build": {
+        "c_library": "glibc 2.36",
+        "debug": "no",
+        "development": "no",
+        "hash": "siphash13 64",
+        "machine": "x86_64",
+        "powers": "4c913a9f",
+        "pypy": "",
+        "ranges": "yes",
+        "system": "Linux",
+        "word": "64 little",
+    },
     "witnesses": ["/usr/lib/python3.11/os.py"],
 }
 
@@ -63,6 +75,7 @@ def test_every_field_arrives() -> None:
         schemes=SAID["schemes"],
         default_scheme="deb_system",
         inside=("/@/lib/python3.11/site-packages",),
+        build=tuple(SAID["build"].items()),
     )
     assert (expected, ("/usr/lib/python3.11/os.py",)) == found
 
@@ -171,6 +184,20 @@ FIELDS: list[tuple[str, Any, str | None]] = [
     ("inside", ["/usr/lib"], "not a path in an environment: '/usr/lib'"),
     ("inside", ["/@"], "not a path in an environment: '/@'"),
     ("inside", "/@/x", "not a list of paths: '/@/x'"),
+    ("build", {}, "not the facts of a build: {}"),
+    ("build", [], "not the facts of a build: []"),
+    (
+        "build",
+        {**SAID["build"], "more": "x"},
+        f"not the facts of a build: {ascii({**SAID['build'], 'more': 'x'})[:100]}",
+    ),
+    ("build", {**SAID["build"], "pypy": "7.3.11.final.0"}, None),
+    ("build", {**SAID["build"], "system": "GNU/kFreeBSD"}, None),
+    ("build", {**SAID["build"], "system": "caf\u00e9"}, "system is 'caf\\xe9'"),
+    ("build", {**SAID["build"], "c_library": "x" * 100}, None),
+    ("build", {**SAID["build"], "c_library": "x" * 101}, f"c_library is '{'x' * 99}"),
+    ("build", {**SAID["build"], "debug": False}, "debug is False"),
+    ("build", {**SAID["build"], "word": "64\nlittle"}, "word is '64\\nlittle'"),
     ("witnesses", [], None),
     ("witnesses", ["/x"] * 64, None),
     ("witnesses", ["relative"], "not an absolute path: 'relative'"),

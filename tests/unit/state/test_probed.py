@@ -77,6 +77,7 @@ WITNESSES: list[Any] = [[], None, 7, [7], [[]], [["/", [7]]], [[[], None]]]
 #: What is changed in an entry, or stands in its place.
 DAMAGE: list[dict[str, Any] | str] = [
     {"format": 1},
+    {"format": 2},
     {"format": None},
     {"asked_by": -1},
     {"asked_by": None},
